@@ -1,0 +1,60 @@
+"""Which memory was written in place, and when: a backward pass over older lines must not use it.
+
+Only leaves are ever written in place. Nothing is compared unless some leaf changed after the tape began, so the
+check costs a training loop nothing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from minigrad.node import Node, next_serial
+
+_changes: dict[tuple[int, int], tuple[weakref.ref[Any], int]] = {}  # (first byte, end): whose memory, when
+_latest = 0
+
+
+def note_change(array: Any) -> None:
+    """Remember that this array was just written in place."""
+    global _latest
+    if not isinstance(array, np.ndarray):
+        return
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    _latest = next_serial()
+    for key in [key for key, (reference, _) in _changes.items() if reference() is None]:
+        del _changes[key]
+    _changes[byte_bounds(array)] = (weakref.ref(owner), _latest)
+
+
+def check_unchanged(lines: Sequence[Node]) -> None:
+    """Refuse lines that kept memory which was written after they were recorded."""
+    first = next((line for line in lines if line.parents), None)
+    if first is None or first.serial > _latest:
+        return
+    for line in lines:
+        for value in _arrays(line.saved or ()):
+            start, end = byte_bounds(value)
+            for (low, high), (owner, when) in _changes.items():
+                if line.serial < when and low < end and start < high and owner() is not None:
+                    raise RuntimeError(
+                        f"{line.primitive.name} (line {line.serial}, shape {line.shape}) kept a value for the backward "
+                        "pass, and that memory was changed in place since, so its gradient would be wrong. Call "
+                        "backward() before the update, or compute the value anew after it."
+                    )
+
+
+def _arrays(saved: Sequence[Any]) -> list[Any]:
+    found = []
+    for value in saved:
+        if isinstance(value, np.ndarray):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += _arrays(value)
+    return found

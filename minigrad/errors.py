@@ -1,0 +1,75 @@
+"""Errors repeat the user's own call back and say the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# What NumPy raises for a wrong call. Anything else (a floating-point error, an interrupt) goes through untouched.
+ERRORS = (TypeError, ValueError, IndexError)
+
+
+NUMERIC = frozenset("?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"])  # dtype characters
+
+
+def describe(value: Any) -> str:
+    """An argument as errors show it: (3, 4) float64 for arrays, the value itself for what is short."""
+    if isinstance(value, str):
+        return repr(value)
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is None or dtype is None:
+        text = repr(value)
+        return text if len(text) <= 40 else f"{type(value).__name__}"
+    return f"{shape} {dtype}"
+
+
+def call(name: str, operands: tuple[Any, ...], static: dict[str, Any]) -> str:
+    """The call as the user wrote it, with shapes and dtypes for values."""
+    shown = [describe(x) for x in operands] + [f"{k}={describe(v)}" for k, v in static.items()]
+    return f"{name}({', '.join(shown)})"
+
+
+def complaint(error: Exception, name: str, operands: tuple[Any, ...], static: dict[str, Any]) -> Exception:
+    """The same kind of error, with the call and the way out."""
+    if hasattr(error, "minigrad_call"):
+        return error
+    what = call(name, operands, static)
+    way_out = _way_out(error, operands)
+    kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))
+    told = kind(f"{what}: {str(error).strip()}{way_out}")
+    told.minigrad_call = what  # type: ignore[attr-defined]
+    return told
+
+
+def _way_out(error: Exception, operands: tuple[Any, ...]) -> str:
+    shapes = [getattr(x, "shape", ()) for x in operands]
+    if "broadcast" in str(error):
+        return (
+            "\nShapes are matched from the last axis backwards; sizes must be equal or 1. "
+            f"Here {' and '.join(map(str, shapes))} do not fit: insert an axis (x[:, None]) or transpose (x.mT)."
+        )
+    if isinstance(error, TypeError) and "ufunc" in str(error):
+        return "\nConvert the operand first: x.astype(mg.float64)."
+    return ""
+
+
+def constant(value: Any, name: str) -> Any:
+    """An operand that is not a Tensor: a number, an array, or whatever answers NumPy's protocols."""
+    if type(value) is np.ndarray and value.dtype.char in NUMERIC:
+        return value
+    if isinstance(value, np.generic) or (hasattr(value, "__array_function__") and hasattr(value, "dtype")):
+        if value.dtype.char in NUMERIC:
+            return value
+        raise TypeError(
+            f"{name}: an operand has dtype {value.dtype}; minigrad computes with numbers and booleans. "
+            "Convert it first, for example x.astype(float)."
+        )
+    if isinstance(value, (list, tuple, int, float, complex)):
+        return constant(np.asarray(value), name)
+    if hasattr(value, "__array__"):
+        return constant(np.asarray(value), name)
+    raise TypeError(
+        f"{name}: an operand is {describe(value)} ({type(value).__name__}); "
+        "it must be a number, an array or a Tensor."
+    )

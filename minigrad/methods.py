@@ -1,0 +1,104 @@
+"""The operators and methods of Tensor, taken from the primitives themselves so that an operation costs one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minigrad.ops import elementwise as e
+from minigrad.ops import product, reduction, shape
+
+_BINARY = {
+    "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide,
+    "mod": e.remainder, "matmul": product.matmul,
+    "and": e.bitwise_and, "or": e.bitwise_or, "xor": e.bitwise_xor,
+    "lshift": e.bitwise_left_shift, "rshift": e.bitwise_right_shift,
+}  # fmt: skip
+_SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "matmul": "@",
+    "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>", "pow": "**",
+}  # fmt: skip
+_COMPARISONS = {
+    "eq": e.equal, "ne": e.not_equal, "lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal
+}  # fmt: skip
+_METHODS = {
+    "abs": e.abs, "exp": e.exp, "log": e.log, "sqrt": e.sqrt, "square": e.square, "sin": e.sin, "cos": e.cos,
+    "tanh": e.tanh, "sigmoid": e.sigmoid, "relu": e.relu,
+    "sum": reduction.sum, "mean": reduction.mean, "prod": reduction.prod, "var": reduction.var, "std": reduction.std,
+    "max": reduction.max, "min": reduction.min, "all": reduction.all, "any": reduction.any,
+    "logsumexp": reduction.logsumexp, "cumsum": reduction.cumulative_sum, "cumprod": reduction.cumulative_prod,
+    "argmax": reduction.argmax, "argmin": reduction.argmin,
+    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "expand_dims": shape.expand_dims, "repeat": shape.repeat,
+    "astype": shape.astype, "broadcast_to": shape.broadcast_to,
+}  # fmt: skip
+
+
+def power(x: Any, y: Any, /) -> Any:
+    """x ** y, with the usual small powers as the operations that they are."""
+    if type(y) is int or type(y) is float:
+        if y == 2:
+            return e.square(x)
+        if y == 0.5:
+            return e.sqrt(x)
+        if y == 1:
+            return e.positive(x)
+        if y == -1 and x.dtype.kind == "f":
+            return e.reciprocal(x)
+    return e.power(x, y)
+
+
+def install(cls: Any) -> None:
+    """Give the class its operators and methods."""
+    for name, function in _BINARY.items():
+        setattr(cls, f"__{name}__", function)
+        setattr(cls, f"__r{name}__", _reflected(function))
+        setattr(cls, f"__i{name}__", _in_place(_SYMBOLS[name], function))
+    cls.__pow__, cls.__rpow__, cls.__ipow__ = power, _reflected(e.power), _in_place("**", power)
+    for name, function in _COMPARISONS.items():
+        setattr(cls, f"__{name}__", function)
+    cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, e.bitwise_invert
+    for name, function in _METHODS.items():
+        setattr(cls, name, function)
+    cls.T = property(_transposed, doc="The transpose of a matrix.")
+    cls.mT = property(_matrix_transpose, doc="The transpose of the last two axes.")
+    cls.reshape, cls.transpose, cls.flatten, cls.clip = _reshape, _transpose, _flatten, _clip
+
+
+def _reflected(function: Any) -> Any:
+    return lambda x, y: function(y, x)
+
+
+def _in_place(symbol: str, function: Any) -> Any:
+    return lambda x, y: x._in_place(symbol, function, y)
+
+
+def _matrix_transpose(x: Any) -> Any:
+    if x.ndim < 2:
+        raise ValueError(f"mT of a Tensor of shape {x.shape}: it needs two axes")
+    return shape.matrix_transpose(x)
+
+
+def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x limited to [min, max]; the gradient passes where x lies in the closed interval."""
+    return e.clip(x, min, max)
+
+
+def _transposed(x: Any) -> Any:
+    if x.ndim != 2:
+        raise ValueError(f"T of a Tensor of shape {x.shape}: it needs exactly two axes; use .mT or permute_dims")
+    return shape.matrix_transpose(x)
+
+
+def _reshape(x: Any, *sizes: Any) -> Any:
+    """x with another shape, given as numbers or as a tuple; one size may be -1."""
+    return shape.reshape(x, sizes[0] if len(sizes) == 1 else sizes)
+
+
+def _transpose(x: Any, *axes: Any) -> Any:
+    """x with its axes in the given order, reversed if none is given."""
+    given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+    return shape.permute_dims(x, given or None)
+
+
+def _flatten(x: Any, start: int = 0) -> Any:
+    """x with the axes from `start` on merged into one."""
+    return shape.reshape(x, (*x.shape[:start], -1))

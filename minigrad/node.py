@@ -1,0 +1,72 @@
+"""Node, one line of the tape, and the mode that says whether lines are written."""
+
+from __future__ import annotations
+
+import itertools
+from contextvars import ContextVar
+from typing import Any
+
+next_serial = itertools.count(1).__next__
+
+# None while nothing is recorded, else the path of the scope that new lines belong to ("" outside of all).
+# One variable for both, because every operation reads it.
+mode: ContextVar[str | None] = ContextVar("minigrad_mode", default="")
+
+
+class Node:
+    """One line of the tape: which primitive made a value, from which lines, and what its rules need.
+
+    The serial number grows with creation and a line is made after the lines it uses, so sorting by it is a
+    topological order. Slots are bare, because a line is written for every operation: `name`, `label`, `hooks`
+    and `owner` are set only on lines that have them and are read with a default.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "dtype",  # of the value; a tuple of them for several outputs
+        "hooks",  # functions called with the complete cotangent
+        "label",  # how a picture or report writes the name
+        "name",  # given by the user
+        "owner",  # of a leaf: a weak reference to its Tensor
+        "params",  # static parameters, in the order of the primitive's signature
+        "parents",  # a Node, or None for a constant, for each operand
+        "primitive",  # None for a leaf
+        "saved",  # values that the rules name; None once they are released
+        "scope",
+        "serial",
+        "shape",  # of the value; a tuple of them for several outputs
+    )
+
+    dtype: Any
+    hooks: list[Any]
+    label: str
+    name: str
+    owner: Any
+    params: tuple[Any, ...]
+    parents: tuple[Node | None, ...]
+    primitive: Any
+    saved: tuple[Any, ...] | None
+    scope: str
+    serial: int
+    shape: Any
+
+    def __repr__(self) -> str:
+        name = getattr(self, "name", None)
+        what = "leaf" if self.primitive is None else self.primitive.name
+        return f"<line {self.serial}: {name + ' = ' if name else ''}{what} {self.shape} {self.dtype}>"
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.primitive is None
+
+
+def leaf(value: Any) -> Node:
+    """The line of a Tensor that no operation made."""
+    line = Node()
+    line.primitive = None
+    line.parents = line.saved = line.params = ()
+    line.shape = value.shape
+    line.dtype = value.dtype
+    line.serial = next_serial()
+    line.scope = mode.get() or ""
+    return line

@@ -1,0 +1,1 @@
+"""The primitives and their rules, in plain NumPy. Nothing here knows Tensor."""

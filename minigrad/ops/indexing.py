@@ -1,0 +1,135 @@
+"""Indexing: reading elements, writing them functionally, and adding them up at their places.
+
+getitem and scatter_add are each other's transpose, so indexing is differentiable to any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.primitive import linear
+
+
+def is_basic(index: Any) -> bool:
+    """Whether an index is made of numbers, slices, None and Ellipsis only, so that it reads no element twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is Ellipsis or isinstance(p, (int, slice, np.integer)) for p in parts)
+
+
+def _is_mask(index: Any) -> bool:
+    return getattr(index, "dtype", None) == bool
+
+
+def _scatter_add(v: Any, /, *, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of the shape, with v added at the index; an element named several times gets the sum."""
+    out = np.zeros_like(v, shape=shape)
+    if is_basic(index) or _is_mask(index):
+        out[index] = v
+    else:
+        np.add.at(out, index, v)
+    return out
+
+
+def _set_index(x: Any, value: Any, /, *, index: Any) -> Any:
+    """A copy of x with x[index] = value."""
+    out = np.copy(x)
+    out[index] = value
+    return out
+
+
+def _last_written(v: Any, index: Any) -> Any:
+    """v[index], 0 where a later element was written to the same place."""
+    if is_basic(index) or _is_mask(index):
+        return v[index]
+    writer = np.zeros(v.shape, dtype=np.intp)
+    order = np.arange(writer[index].size).reshape(writer[index].shape)
+    writer[index] = order
+    return np.where(writer[index] == order, v[index], 0)
+
+
+getitem = linear(
+    lambda x, /, *, index: x[index],
+    lambda v, index, x_shape: scatter_add(v, index=index, shape=x_shape),
+    name="getitem",
+)
+scatter_add = linear(_scatter_add, lambda v, index: v[index])
+set_index = linear(
+    _set_index,
+    lambda v, index: set_index(v, 0, index=index),
+    lambda v, index: _last_written(v, index),
+)
+
+
+def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
+    """The elements of x at integer indices along an axis (along the flattened array if axis is None)."""
+    if axis is None:
+        x, axis = np.reshape(x, (-1,)), 0
+    ndim = len(np.shape(x))
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return getitem(x, index=(slice(None),) * (axis % ndim) + (integers(indices, "take"),))
+
+
+def along_axis(indices: Any, axis: int) -> tuple[Any, ...]:
+    """The index by which x[...] reads, for each position of indices, the element that they name along the axis."""
+    grid = [np.arange(n).reshape((-1,) + (1,) * (indices.ndim - k - 1)) for k, n in enumerate(indices.shape)]
+    grid[axis] = indices
+    return tuple(grid)
+
+
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
+    """For each position of indices, the element of x that it names along the axis."""
+    indices = integers(indices, "take_along_axis")
+    shape = np.shape(x)
+    if indices.ndim != len(shape):
+        raise ValueError(
+            f"take_along_axis: indices of shape {indices.shape} need as many axes as x of shape {shape}; "
+            "insert one, for example indices[:, None]"
+        )
+    axis %= len(shape)
+    wanted = tuple(
+        n if k == axis else np.broadcast_shapes((n,), (shape[k],))[0] for k, n in enumerate(indices.shape)
+    )
+    if any(n > shape[k] for k, n in enumerate(wanted) if k != axis):
+        x = np.broadcast_to(x, tuple(shape[k] if k == axis else n for k, n in enumerate(wanted)))
+    return getitem(x, index=along_axis(np.broadcast_to(indices, wanted), axis))
+
+
+def gather(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
+    """As take_along_axis: out[i, j] = x[i, indices[i, j]] for axis 1."""
+    return take_along_axis(x, indices, axis=axis)
+
+
+def scatter(v: Any, indices: Any, /, *, axis: int, size: int) -> Any:
+    """The transpose of gather: zeros with v added along the axis at the indices, sums where indices repeat.
+
+    The result has the shape of v but for the axis, which has the given size.
+    """
+    indices = integers(indices, "scatter")
+    axis %= indices.ndim
+    shape = tuple(size if k == axis else n for k, n in enumerate(indices.shape))
+    return scatter_add(v, index=along_axis(indices, axis), shape=shape)
+
+
+def integers(indices: Any, name: str) -> Any:
+    """Integer indices as an array; anything else is refused."""
+    values = plain_index(indices)
+    values = values if hasattr(values, "dtype") else np.asarray(values)
+    if values.size == 0 and values.dtype.kind == "f":
+        values = values.astype(np.intp)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices have dtype {values.dtype}; they must be integers (x.astype(int))")
+    return values
+
+
+def plain_index(index: Any) -> Any:
+    """An index with arrays in the place of Tensors and lists. No gradient flows to an index."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(part) for part in index)
+    if isinstance(index, list):
+        return np.asarray(index) if index else np.zeros(0, dtype=np.intp)
+    if hasattr(index, "node") and hasattr(index, "data"):
+        return index.data
+    return index

@@ -1,0 +1,35 @@
+"""Random arrays that answer NumPy's protocols: a draw is an operation like any other, made anew at each call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def uniform_like(x: Any, rng: np.random.Generator) -> Any:
+    """Uniform numbers in [0, 1) of x's shape and dtype. A listening array hears this call as it hears NumPy's."""
+    return _draw(uniform_like, _uniform, x, rng)
+
+
+def normal_like(x: Any, rng: np.random.Generator) -> Any:
+    """Standard normal numbers of x's shape and dtype."""
+    return _draw(normal_like, _normal, x, rng)
+
+
+def _draw(public: Any, draw: Any, x: Any, rng: np.random.Generator) -> Any:
+    if not isinstance(x, (np.ndarray, np.generic)) and hasattr(type(x), "__array_function__"):
+        return x.__array_function__(public, (type(x),), (x, rng), {})
+    return draw(x, rng)
+
+
+def _uniform(x: Any, rng: np.random.Generator) -> Any:
+    if x.dtype in (np.float32, np.float64):
+        return rng.random(x.shape, dtype=x.dtype)
+    return rng.random(x.shape).astype(x.dtype)
+
+
+def _normal(x: Any, rng: np.random.Generator) -> Any:
+    if x.dtype in (np.float32, np.float64):
+        return rng.standard_normal(x.shape, dtype=x.dtype)
+    return rng.standard_normal(x.shape).astype(x.dtype)

@@ -1,0 +1,277 @@
+"""Reductions and running sums.
+
+v comes without the reduced axes and is first given them back with size 1 (`_kept`), then spread over x.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from minigrad.ops.shape import axes_of, axis_of, broadcast_to_shape, cast
+from minigrad.primitive import elementwise, linear, primitive
+
+
+@lru_cache(maxsize=4096)
+def _kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
+    axes = axes_of(axis, len(shape))
+    return tuple(1 if k in axes else n for k, n in enumerate(shape))
+
+
+def _kept(v: Any, shape: tuple[int, ...], axis: Any) -> Any:
+    """v with the reduced axes present, of size 1."""
+    kept = _kept_shape(shape, axis)
+    return v if v.shape == kept else np.reshape(v, kept)
+
+
+def _spread(v: Any, shape: tuple[int, ...], axis: Any) -> Any:
+    return broadcast_to_shape(v if axis is None and v.ndim == 0 else _kept(v, shape, axis), shape=shape)
+
+
+@lru_cache(maxsize=4096)
+def _count(shape: tuple[int, ...], axis: Any) -> int:
+    return math.prod(shape[k] for k in axes_of(axis, len(shape)))
+
+
+def _mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+
+
+def _var(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Any:
+    centered = x - _mean(x, axis=axis, keepdims=True)
+    total = np.add.reduce(centered * centered, axis=axis, keepdims=keepdims)
+    return total / _freedom(x.shape, axis, correction)
+
+
+def _std(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Any:
+    return np.sqrt(_var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def _freedom(shape: tuple[int, ...], axis: Any, correction: float) -> float:
+    count = _count(shape, axis) - correction
+    if count <= 0:
+        raise ValueError(
+            f"variance over {_count(shape, axis)} elements with correction={correction} is undefined; "
+            "take more elements or correction=0"
+        )
+    return count
+
+
+def _centered(x: Any, axis: Any) -> Any:
+    return x - mean_over(x, axis=axis, keepdims=True)
+
+
+def _tied(v: Any, x: Any, out: Any, axis: Any) -> Any:
+    """v to the extreme elements, in even parts."""
+    at = x == _kept(out, x.shape, axis)
+    count = np.add.reduce(at, axis=axis, keepdims=True, dtype=v.dtype)
+    return np.where(at, _kept(v, x.shape, axis) / (count + (count == 0)), 0)
+
+
+def _logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    top = np.maximum.reduce(x, axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
+    total = np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):  # log 0 = -inf is the value for x = -inf
+        out = np.log(total) + top
+    return out if keepdims else np.reshape(out, np.add.reduce(top, axis=axis).shape)
+
+
+_AXIS = "(x, /, *, axis=None, keepdims=False)"
+
+sum_over = linear(
+    np.add.reduce, lambda v, axis, x_shape: _spread(v, x_shape, axis), signature=_AXIS, name="sum"
+)
+mean_over = linear(
+    _mean, lambda v, axis, x_shape: _spread(v / _count(x_shape, axis), x_shape, axis), name="mean"
+)
+var_over = primitive(
+    _var,
+    lambda v, x, axis, correction: (
+        _kept(v, x.shape, axis) * (2 / _freedom(x.shape, axis, correction)) * _centered(x, axis)
+    ),
+    name="var",
+)
+std_over = primitive(
+    _std,
+    lambda v, x, out, axis, correction: (
+        _kept(v / ((out + (out == 0)) * _freedom(x.shape, axis, correction)), x.shape, axis) * _centered(x, axis)
+    ),
+    name="std",
+)
+max_over = primitive(
+    np.maximum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="max"
+)
+min_over = primitive(
+    np.minimum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="min"
+)
+prod_over = primitive(
+    np.multiply.reduce,
+    lambda v, x, axis: _kept(v, x.shape, axis) * _product_of_others(x, axis),
+    signature=_AXIS,
+    name="prod",
+)
+logsumexp_over = primitive(
+    _logsumexp,
+    lambda v, x, out, axis: _kept(v, x.shape, axis) * _softmax_share(x, _kept(out, x.shape, axis)),
+    name="logsumexp",
+)
+cumsum_along = linear(
+    np.cumsum,
+    lambda v, axis: np.flip(np.cumsum(np.flip(v, axis), axis=axis), axis),
+    signature="(x, /, *, axis)",
+    name="cumulative_sum",
+)
+cumprod_along = primitive(
+    np.cumprod,
+    lambda v, x, out, axis: _chain(v, x, axis) * _before(out, axis, 1),
+    signature="(x, /, *, axis)",
+    name="cumulative_prod",
+)
+
+# Counting and comparing: nothing flows through these
+all_over = elementwise(np.logical_and.reduce, signature=_AXIS, name="all")
+any_over = elementwise(np.logical_or.reduce, signature=_AXIS, name="any")
+argmax = elementwise(np.argmax, signature=_AXIS)
+argmin = elementwise(np.argmin, signature=_AXIS)
+count_nonzero = elementwise(np.count_nonzero, signature=_AXIS)
+
+
+def _softmax_share(x: Any, out: Any) -> Any:
+    """exp(x - logsumexp), 0 where x is -inf even if all are."""
+    return np.exp(np.where(np.isneginf(x), x, x - np.where(np.isneginf(out), 0, out)))
+
+
+# Products. y_k = x_k y_{k-1} is a linear recurrence, and so is its transpose; written so, zeros in x are exact.
+
+
+def _recurrence(a: Any, b: Any, /) -> Any:
+    """y_k = b_k + a_k y_{k-1} along the last axis."""
+    out = np.copy(b)
+    for k in range(1, b.shape[-1]):
+        out[..., k] += a[..., k] * out[..., k - 1]
+    return out
+
+
+def _recurrence_back(v: Any, a: Any) -> Any:
+    """The transpose: w_k = v_k + a_{k+1} w_{k+1}."""
+    return np.flip(recurrence(_before(np.flip(a, -1), -1, 0), np.flip(v, -1)), -1)
+
+
+recurrence = primitive(
+    _recurrence,
+    lambda v, a, out: _recurrence_back(v, a) * _before(out, -1, 0),
+    lambda v, a: _recurrence_back(v, a),
+)
+
+
+def _before(x: Any, axis: int, first: float) -> Any:
+    """x moved by one place along the axis, beginning with `first`."""
+    lead = (slice(None),) * axis_of(axis, x.ndim)
+    start = np.full_like(x[(*lead, slice(0, 1))], first)
+    return np.concatenate([start, x[(*lead, slice(0, -1))]], axis=axis)
+
+
+def _chain(v: Any, x: Any, axis: int) -> Any:
+    """w_k = v_k + x_{k+1} w_{k+1} along an axis: the cotangent of a running product before its own factor."""
+    v, x = np.moveaxis(v, axis, -1), np.moveaxis(x, axis, -1)
+    return np.moveaxis(_recurrence_back(v, x), -1, axis)
+
+
+def _product_of_others(x: Any, axis: Any) -> Any:
+    """For each element the product of the others that are reduced with it: exact where some are zero."""
+    axes = axes_of(axis, x.ndim)
+    order = [k for k in range(x.ndim) if k not in axes] + list(axes)
+    moved = np.transpose(x, order)
+    rows = np.reshape(moved, (*moved.shape[: x.ndim - len(axes)], _count(x.shape, axis)))
+    before = _before(np.cumprod(rows, axis=-1), -1, 1)
+    after = np.flip(_before(np.cumprod(np.flip(rows, -1), axis=-1), -1, 1), -1)
+    others = np.reshape(before * after, moved.shape)
+    return np.transpose(others, [order.index(k) for k in range(x.ndim)])
+
+
+# The public functions
+
+
+def _axis(axis: Any) -> Any:
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+def sum(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
+    """The sum over axes: an int, a tuple, or all of them."""
+    return sum_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
+
+
+def prod(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
+    """The product over axes. Its gradient is exact where factors are zero."""
+    return prod_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
+
+
+def mean(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
+    """The mean over axes."""
+    return mean_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
+
+
+def var(x: Any, /, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Any:
+    """The variance over axes, Σ (x - μ)² / (N - correction)."""
+    return var_over(x, axis=_axis(axis), correction=correction, keepdims=keepdims)
+
+
+def std(x: Any, /, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Any:
+    """The standard deviation over axes. Its gradient at a constant x is 0."""
+    return std_over(x, axis=_axis(axis), correction=correction, keepdims=keepdims)
+
+
+def max(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The largest element over axes. Elements that tie share the gradient evenly."""
+    return max_over(x, axis=_axis(axis), keepdims=keepdims)
+
+
+def min(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The smallest element over axes. Elements that tie share the gradient evenly."""
+    return min_over(x, axis=_axis(axis), keepdims=keepdims)
+
+
+def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """log Σ exp(x) over axes, without overflow."""
+    return logsumexp_over(x, axis=_axis(axis), keepdims=keepdims)
+
+
+def all(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Whether all elements over the axes are true."""
+    return all_over(x, axis=_axis(axis), keepdims=keepdims)
+
+
+def any(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Whether any element over the axes is true."""
+    return any_over(x, axis=_axis(axis), keepdims=keepdims)
+
+
+def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
+    """Running sums along an axis, which may be left out for one-dimensional x."""
+    return _running(cumsum_along, x, axis, dtype, include_initial, 0)
+
+
+def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
+    """Running products along an axis, which may be left out for one-dimensional x."""
+    return _running(cumprod_along, x, axis, dtype, include_initial, 1)
+
+
+def _running(along: Any, x: Any, axis: int | None, dtype: Any, include_initial: bool, first: int) -> Any:
+    x = _in(x, dtype)
+    if axis is None and x.ndim != 1:
+        raise ValueError(f"{along.__name__}: x of shape {x.shape} has {x.ndim} axes; say which one (axis=...)")
+    axis = axis_of(axis or 0, x.ndim)
+    out = along(x, axis=axis)
+    if not include_initial:
+        return out
+    lead = (slice(None),) * axis
+    start = np.full(out.shape[:axis] + (1,) + out.shape[axis + 1 :], first, dtype=out.dtype)
+    return np.concatenate([start, out[(*lead, slice(None))]], axis=axis)
+
+
+def _in(x: Any, dtype: Any) -> Any:
+    return x if dtype is None else cast(x, dtype=np.dtype(dtype))

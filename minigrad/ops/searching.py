@@ -1,0 +1,91 @@
+"""Sorting, searching and sets. Values keep their gradient (they are read at the indices found); indices have none."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.ops.indexing import getitem, take_along_axis
+from minigrad.ops.shape import reshape
+from minigrad.primitive import elementwise
+
+argsort_along = elementwise(
+    lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort"
+)
+searchsorted_in = elementwise(
+    lambda x, values, /, *, side, sorter: np.searchsorted(x, values, side, sorter), name="searchsorted"
+)
+
+
+class UniqueAll(NamedTuple):
+    values: Any
+    indices: Any
+    inverse_indices: Any
+    counts: Any
+
+
+class UniqueCounts(NamedTuple):
+    values: Any
+    counts: Any
+
+
+class UniqueInverse(NamedTuple):
+    values: Any
+    inverse_indices: Any
+
+
+def _argsort(x: Any, axis: int, descending: bool) -> Any:
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    # Reversed twice, so that equal elements keep their order.
+    order = np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+    return x.shape[axis] - 1 - order
+
+
+def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """The indices that sort x along an axis; equal elements keep their order."""
+    return argsort_along(x, axis=axis, descending=descending)
+
+
+def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """x sorted along an axis."""
+    return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
+
+
+def searchsorted(x: Any, values: Any, /, *, side: str = "left", sorter: Any = None) -> Any:
+    """Where the values would be inserted into the sorted x to keep it sorted."""
+    return searchsorted_in(x, values, side=side, sorter=_value(sorter))
+
+
+def nonzero(x: Any, /) -> tuple[Any, ...]:
+    """The indices of the elements that are not zero, an array for each axis."""
+    return np.nonzero(_value(x))
+
+
+def unique_all(x: Any, /) -> UniqueAll:
+    """The distinct elements of x, where each is first found, where to find every element among them, and counts."""
+    found = np.unique_all(_value(x))
+    values = getitem(reshape(x, (-1,)), index=(found.indices,))
+    return UniqueAll(values, found.indices, found.inverse_indices, found.counts)
+
+
+def unique_values(x: Any, /) -> Any:
+    """The distinct elements of x, in order."""
+    return unique_all(x).values
+
+
+def unique_counts(x: Any, /) -> UniqueCounts:
+    """The distinct elements of x and how often each occurs."""
+    found = unique_all(x)
+    return UniqueCounts(found.values, found.counts)
+
+
+def unique_inverse(x: Any, /) -> UniqueInverse:
+    """The distinct elements of x, and for every element of x its place among them."""
+    found = unique_all(x)
+    return UniqueInverse(found.values, found.inverse_indices)
+
+
+def _value(x: Any) -> Any:
+    return x.data if hasattr(x, "node") else x

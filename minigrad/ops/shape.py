@@ -1,0 +1,261 @@
+"""Functions that move elements without changing them. All are linear."""
+
+from __future__ import annotations
+
+import operator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from minigrad.ops.indexing import getitem
+from minigrad.primitive import linear
+from minigrad.specialize import unbroadcast
+
+Axes = int | tuple[int, ...]
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axis argument of a reduction as a tuple of non-negative axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(axis_of(a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    k = operator.index(axis)
+    if not -ndim <= k < ndim:
+        raise np.exceptions.AxisError(k, ndim)
+    return k % ndim
+
+
+def _filled(x: Any, /, *, shape: tuple[int, ...]) -> Any:
+    """A copy of x repeated to the shape. Not a view with strides of 0, which BLAS does not take."""
+    out = np.empty_like(x, shape=shape)
+    np.copyto(out, x)
+    return out
+
+
+broadcast_to_shape = linear(_filled, lambda v, x_shape: unbroadcast(v, x_shape), name="broadcast_to")
+reshape_to = linear(
+    np.reshape, lambda v, x_shape: np.reshape(v, x_shape), signature="(x, /, *, shape)", name="reshape"
+)
+transpose = linear(
+    np.transpose, lambda v, axes: np.transpose(v, _inverse(axes)), signature="(x, /, *, axes)", name="permute_dims"
+)
+matrix_transpose = linear(lambda x, /: x.mT, lambda v: v.mT, name="matrix_transpose")
+flip_axes = linear(np.flip, lambda v, axis: np.flip(v, axis), signature="(x, /, *, axis)", name="flip")
+roll_axes = linear(
+    np.roll,
+    lambda v, shift, axis: np.roll(v, _minus(shift), axis),
+    signature="(x, /, *, shift, axis)",
+    name="roll",
+)
+concat_arrays = linear(
+    lambda arrays, /, *, axis, stops: np.concatenate(arrays, axis),
+    lambda v, i, axis, stops: v[(slice(None),) * axis + (slice(stops[i], stops[i + 1]),)],
+    name="concat",
+)
+stack_arrays = linear(
+    lambda arrays, /, *, axis: np.stack(arrays, axis), lambda v, i, axis: v[(slice(None),) * axis + (i,)], name="stack"
+)
+pad_zeros = linear(
+    np.pad,
+    lambda v, widths, x_shape: v[tuple(slice(a, a + n) for (a, _), n in zip(widths, x_shape, strict=True))],
+    signature="(x, /, *, widths)",
+    name="pad",
+)
+tril = linear(np.tril, lambda v, k: np.tril(v, k), signature="(x, /, *, k=0)")
+triu = linear(np.triu, lambda v, k: np.triu(v, k), signature="(x, /, *, k=0)")
+cast = linear(lambda x, /, *, dtype: x.astype(dtype), lambda v, x_dtype: v.astype(x_dtype), name="astype")
+copy = linear(np.copy, lambda v: v, signature="(x, /)")
+
+
+@lru_cache(maxsize=4096)
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+def _minus(shift: Any) -> Any:
+    return tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+
+
+def broadcast_to(x: Any, /, shape: Any) -> Any:
+    """x repeated along new and size-1 axes to the shape."""
+    return broadcast_to_shape(x, shape=_shape(shape))
+
+
+def broadcast_arrays(*arrays: Any) -> list[Any]:
+    """All arrays, broadcast to their common shape."""
+    shape = np.broadcast_shapes(*(np.shape(x) for x in arrays))
+    return [x if np.shape(x) == shape else broadcast_to(x, shape) for x in arrays]
+
+
+def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
+    """x with another shape; one size may be -1."""
+    return reshape_to(x, shape=_shape(shape))
+
+
+def permute_dims(x: Any, /, axes: Any = None) -> Any:
+    """x with its axes in another order, reversed if none is given."""
+    ndim = len(np.shape(x))
+    axes = tuple(range(ndim))[::-1] if axes is None else axes_of(tuple(axes), ndim)
+    if sorted(axes) != list(range(ndim)):
+        raise ValueError(f"permute_dims: axes {axes} are not a permutation of the {ndim} axes of shape {np.shape(x)}")
+    return transpose(x, axes=axes)
+
+
+def swapaxes(x: Any, /, axis1: int, axis2: int) -> Any:
+    """x with two axes exchanged."""
+    axes = list(range(len(np.shape(x))))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return permute_dims(x, axes)
+
+
+def moveaxis(x: Any, /, source: Axes, destination: Axes) -> Any:
+    """x with the source axes at the destination positions, the others in their order."""
+    ndim = len(np.shape(x))
+    source, destination = axes_of(source, ndim), axes_of(destination, ndim)
+    if len(source) != len(destination):
+        raise ValueError(f"moveaxis: {len(source)} source axes {source} for {len(destination)} places {destination}")
+    order = [k for k in range(ndim) if k not in source]
+    for place, axis in sorted(zip(destination, source, strict=True)):
+        order.insert(place, axis)
+    return permute_dims(x, order)
+
+
+def expand_dims(x: Any, /, axis: Axes = 0) -> Any:
+    """x with axes of size 1 inserted at the given positions of the result."""
+    axes = axes_of(axis, len(np.shape(x)) + (len(axis) if isinstance(axis, (tuple, list)) else 1))
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"expand_dims: axis {axis} names a position twice")
+    sizes = iter(np.shape(x))
+    return reshape_to(x, shape=tuple(1 if k in axes else next(sizes) for k in range(len(np.shape(x)) + len(axes))))
+
+
+def squeeze(x: Any, /, axis: Axes | None = None) -> Any:
+    """x without the given axes of size 1; without all of them if none is given."""
+    shape = np.shape(x)
+    axes = tuple(k for k, n in enumerate(shape) if n == 1) if axis is None else axes_of(axis, len(shape))
+    if any(shape[k] != 1 for k in axes):
+        raise ValueError(f"squeeze: axis {axis} of shape {shape} has a size other than 1")
+    return reshape_to(x, shape=tuple(n for k, n in enumerate(shape) if k not in axes))
+
+
+def flip(x: Any, /, *, axis: Axes | None = None) -> Any:
+    """x with the order of elements reversed along the axes, all if none is given."""
+    return flip_axes(x, axis=axes_of(axis, len(np.shape(x))))
+
+
+def roll(x: Any, /, shift: Any, *, axis: Axes | None = None) -> Any:
+    """x with elements moved along the axes, those that fall off coming in at the other end."""
+    return roll_axes(x, shift=tuple(shift) if isinstance(shift, list) else shift, axis=axis)
+
+
+def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
+    """The arrays one after the other along an axis that exists; flattened first if axis is None."""
+    arrays = tuple(reshape(x, (-1,)) for x in arrays) if axis is None else tuple(arrays)
+    if not arrays:
+        raise ValueError("concat: needs at least one array")
+    ndim = len(np.shape(arrays[0]))
+    if ndim == 0:
+        raise ValueError("concat: 0-d arrays have no axis to go along; use stack")
+    axis = axis_of(axis or 0, ndim)
+    stops = [0]
+    for x in arrays:
+        stops.append(stops[-1] + (np.shape(x)[axis] if len(np.shape(x)) == ndim else 0))
+    return concat_arrays(arrays, axis=axis, stops=tuple(stops))
+
+
+def stack(arrays: Any, /, *, axis: int = 0) -> Any:
+    """The arrays along a new axis."""
+    arrays = tuple(arrays)
+    if not arrays:
+        raise ValueError("stack: needs at least one array")
+    return stack_arrays(arrays, axis=axis_of(axis, len(np.shape(arrays[0])) + 1))
+
+
+def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
+    """The slices of x along an axis."""
+    k = axis_of(axis, len(np.shape(x)))
+    return tuple(getitem(x, index=(slice(None),) * k + (i,)) for i in range(np.shape(x)[k]))
+
+
+def split(x: Any, /, sections: Any, *, axis: int = 0) -> list[Any]:
+    """x cut along an axis into equal sections, or at the given places."""
+    k = axis_of(axis, len(np.shape(x)))
+    size = np.shape(x)[k]
+    if isinstance(sections, int):
+        if size % sections:
+            raise ValueError(f"split: axis {axis} of size {size} does not divide into {sections} equal sections")
+        sections = range(size // sections, size, size // sections)
+    cuts = [0, *sections, size]
+    return [getitem(x, index=(slice(None),) * k + (slice(a, b),)) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Any:
+    """x with each element repeated along the axis: a number of times, or one number for each element."""
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    k = axis_of(axis, len(np.shape(x)))
+    index = np.repeat(np.arange(np.shape(x)[k]), np.asarray(repeats))
+    return getitem(x, index=(slice(None),) * k + (index,))
+
+
+def tile(x: Any, /, repetitions: Any) -> Any:
+    """x laid side by side, repetitions[k] times along axis k."""
+    times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
+    shape = np.shape(x)
+    shape = (1,) * (len(times) - len(shape)) + shape
+    times = (1,) * (len(shape) - len(times)) + times
+    between = tuple(n for size in shape for n in (1, size))
+    filled = tuple(n for pair in zip(times, shape, strict=True) for n in pair)
+    x = broadcast_to_shape(reshape_to(x, shape=between), shape=filled)
+    return reshape_to(x, shape=tuple(t * n for t, n in zip(times, shape, strict=True)))
+
+
+def pad(x: Any, /, widths: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
+    """x with elements added before and after along each axis.
+
+    widths is a number, a pair (before, after), or a pair for each axis. Modes: "constant", or NumPy's that repeat
+    elements of x ("edge", "reflect", "symmetric", "wrap").
+    """
+    shape = np.shape(x)
+    pairs = tuple((int(a), int(b)) for a, b in np.broadcast_to(np.asarray(widths), (len(shape), 2)))
+    if mode != "constant":
+        for k, pair in enumerate(pairs):
+            if pair != (0, 0):
+                index = np.pad(np.arange(shape[k]), pair, mode=mode)  # type: ignore[call-overload]
+                x = getitem(x, index=(slice(None),) * k + (index,))
+        return x
+    padded = pad_zeros(x, widths=pairs)
+    if isinstance(constant_values, (int, float)) and constant_values == 0:
+        return padded
+    inside = np.pad(np.ones(shape, dtype=bool), pairs)
+    return np.where(inside, padded, constant_values)
+
+
+def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
+    """The n-th difference of neighboring elements along an axis."""
+    parts = [part for part in (prepend, x, append) if part is not None]
+    if len(parts) > 1:
+        x = concat(parts, axis=axis)
+    lead = (slice(None),) * axis_of(axis, len(np.shape(x)))
+    for _ in range(n):
+        x = getitem(x, index=(*lead, slice(1, None))) - getitem(x, index=(*lead, slice(None, -1)))
+    return x
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
+    """x in another dtype. A conversion to integers or booleans has no gradient."""
+    dtype = np.dtype(dtype)
+    if not copy and x.dtype == dtype:
+        return x
+    return cast(x, dtype=dtype) if dtype.kind == "f" else cast_constant(x, dtype=dtype)
+
+
+cast_constant = linear(lambda x, /, *, dtype: x.astype(dtype), name="astype")
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    return (operator.index(shape),) if isinstance(shape, (int, np.integer)) else tuple(map(operator.index, shape))

@@ -1,0 +1,197 @@
+"""Primitives: NumPy functions with the rules of their derivatives.
+
+A primitive is a function and one rule for each operand that has a derivative, None for one without. The function's
+positional-only parameters are its operands, its keyword-only parameters are static. A rule applies the transposed
+derivative to a vector v. It names, as parameters, what it needs besides v:
+
+    x, y, ...           values of operands, by the function's own parameter names (a ufunc's are x, y)
+    out                 the value of the function; several outputs have names of their own
+    axis, ...           static parameters
+    x_shape, x_dtype    of an operand, without keeping its value
+    arrays, i           of a primitive over a sequence: all values, and which one's share is asked for
+    wanted              in a joint rule: for each operand, whether its share is needed
+
+What no rule that will run names is not kept for the backward pass.
+
+Three kinds. Each factory returns a function of arrays or Tensors; on arrays alone it is its NumPy function.
+
+    primitive      only a pull. Forward mode pulls the pull, which is linear in v.
+    linear         linear in each operand that has a rule: forward mode is the function itself.
+    elementwise    the Jacobian is diagonal, hence its own transpose: forward mode is the rule itself.
+
+A fused primitive gives one joint rule, which returns the shares of all operands at once. Where it has several
+outputs, v is a tuple of their cotangents, None for an output that nobody used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from minigrad import specialize
+from minigrad.node import Node
+
+Array = Any  # whatever answers NumPy's protocols
+Rule = Callable[..., Array] | None
+
+REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
+
+
+class Function(Protocol):
+    """What a factory returns: the recording function, with the primitive and the source at hand."""
+
+    primitive: Primitive
+    __name__: str
+
+    def __call__(self, *operands: Any, **static: Any) -> Any: ...
+
+
+class Primitive:
+    """A function, its rules, and what was specialized from them: record and pull."""
+
+    kind = "primitive"
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *rules: Rule,
+        joint: Callable[..., Any] | None = None,
+        signature: str | None = None,
+        outputs: Sequence[str] = (),
+        name: str | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name or function.__name__.strip("_")
+        self.signature = _signature(function, signature)
+        parameters = self.signature.parameters.values()
+        self.operands = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        self.static = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        self.sequence = self.operands == ("arrays",)
+        self.outputs = tuple(outputs)
+        self.rules = rules
+        self.joint = joint
+        if rules and (joint or len(rules) != len(self.operands)):
+            raise TypeError(
+                f"{self.name}{self.signature} has {len(self.operands)} operands: give one rule for each, or one joint "
+                f"rule. {len(rules)} rules were given{' and a joint one' if joint else ''}."
+            )
+        self.names = tuple(specialize.named(rule) for rule in rules)
+        self.saved = specialize.saved(self)
+        self._check_names()
+        self.source, self.record, self.pull = specialize.write(self)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}{self.signature}>"
+
+    def _check_names(self) -> None:
+        known = {*self.operands, *self.static, *(self.outputs or ("out",)), "i", "wanted"}
+        known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
+        for names in (*self.names, specialize.named(self.joint)):
+            for name in names:
+                if name not in known:
+                    raise TypeError(f"a rule of {self.name}{self.signature} names {name!r}, which is none of its values")
+
+    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
+        """Forward mode: the tangent of the value from those of the parents (None: zero).
+
+        None as the result says that this kind has no fast way; the walk then pulls the pull.
+        """
+        return None
+
+    def apply(self, k: int, line: Node, v: Array, saved: tuple[Any, ...]) -> Array:
+        """The rule of operand k applied to v, outside the walk."""
+        known = self.known(line, saved)
+        parent, rule = line.parents[k], self.rules[k]
+        if parent is None or rule is None:
+            raise ValueError(f"{self.name}: no derivative flows through {self.operands[k]}")
+        known |= {f"{self.operands[k]}_shape": parent.shape, f"{self.operands[k]}_dtype": parent.dtype}
+        return rule(v, *(known[name] for name in self.names[k]))
+
+    def known(self, line: Node, saved: tuple[Any, ...]) -> dict[str, Any]:
+        """The saved values and static parameters of a line, by name."""
+        return dict(zip(self.saved, saved, strict=True)) | dict(zip(self.static, line.params, strict=True))
+
+
+class Elementwise(Primitive):
+    """Each element of the value depends on the same element of the (broadcast) operands."""
+
+    kind = "elementwise"
+
+    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array:
+        moved = total(self.apply(k, line, v, saved) for k, v in enumerate(tangents) if v is not None)
+        return moved if moved.shape == line.shape else moved + np.zeros_like(moved, shape=line.shape)
+
+
+class Linear(Primitive):
+    """Linear in each operand that has a rule.
+
+    If a rule names another such operand (a product) the others are held while one moves; if none does (a sum) all
+    move together.
+    """
+
+    kind = "linear"
+
+    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
+        static = dict(zip(self.static, line.params, strict=True))
+        known = self.known(line, saved)
+        if self.is_product:
+            return total(
+                self.record(*(v if j == k else known[name] for j, name in enumerate(self.operands)), **static)
+                for k, v in enumerate(tangents)
+                if v is not None
+            )
+        if any(v is None for v in tangents):
+            return None
+        return self.record(tuple(tangents), **static) if self.sequence else self.record(*tangents, **static)
+
+    @property
+    def is_product(self) -> bool:
+        return any(set(names) & set(self.operands) for names in self.names)
+
+
+def total(shares: Any) -> Array:
+    """The sum of at least one share."""
+    first, *others = shares
+    for share in others:
+        first = first + share
+    return first
+
+
+def primitive(function: Callable[..., Any], *rules: Rule, **options: Any) -> Function:
+    """A primitive with a pull only."""
+    return _declare(Primitive(function, *rules, **options))
+
+
+def linear(function: Callable[..., Any], *rules: Rule, **options: Any) -> Function:
+    """A primitive that is linear in each operand that has a rule."""
+    return _declare(Linear(function, *rules, **options))
+
+
+def elementwise(function: Callable[..., Any], *rules: Rule, **options: Any) -> Function:
+    """A primitive whose Jacobian is diagonal."""
+    return _declare(Elementwise(function, *rules, **options))
+
+
+def _declare(made: Primitive) -> Function:
+    record: Any = made.record
+    record.primitive = made
+    record.source = made.source
+    record.__doc__ = made.function.__doc__
+    record.__module__ = getattr(made.function, "__module__", None) or "numpy"
+    if made.pull is not None and not made.name.startswith("custom "):
+        REGISTRY[made.name] = made
+    function: Function = record
+    return function
+
+
+def _signature(function: Callable[..., Any], given: str | None) -> inspect.Signature:
+    """The signature as given, for example "(x, /, *, axis=None)"; else a ufunc's, else the function's own."""
+    if given is not None:
+        return inspect.signature(eval(f"lambda {given.strip('()')}: None"))
+    if isinstance(function, np.ufunc):
+        names = "x, y, z"[: 3 * function.nin - 2]
+        return inspect.signature(eval(f"lambda {names}, /: None"))
+    return inspect.signature(function).replace(return_annotation=inspect.Signature.empty)

@@ -1,0 +1,230 @@
+"""The tape and the two walks along it: pull (reverse mode) and push (forward mode).
+
+A tape is a view: the lines that some outputs need, in the order in which they were recorded. An array pulled or
+pushed along it goes through the rules as they stand; Tensors are recorded on the way, and that is how derivatives of
+derivatives come about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from minigrad.changes import check_unchanged
+from minigrad.node import Node, leaf, mode
+from minigrad.specialize import attach, select
+from minigrad.wengert import listing
+
+Array = Any
+
+
+def ancestors(outputs: Iterable[Node], since: int = 0) -> tuple[list[Node], bool]:
+    """The lines that the outputs need, oldest first, and whether some of them are older than `since`.
+
+    Lines older than that are left out: what was recorded before an input existed cannot depend on it.
+    """
+    seen = {line for line in outputs if line.serial >= since}
+    older = False
+    pending = list(seen)
+    while pending:
+        for parent in pending.pop().parents:
+            if parent is not None and parent not in seen:
+                if parent.serial < since:
+                    older = True
+                else:
+                    seen.add(parent)
+                    pending.append(parent)
+    return sorted(seen, key=attrgetter("serial")), older
+
+
+def pull(
+    lines: Sequence[Node],
+    due: dict[Node, Array],
+    *,
+    stop: Iterable[Node] = (),
+    keep: Iterable[Node] = (),
+    record: bool = False,
+    retain: bool = True,
+) -> dict[Node, Array]:
+    """Reverse mode: from the cotangents of outputs to those of leaves, and of the lines in `stop` and `keep`.
+
+    Every line hands each of its parents a share, and what was used several times adds up its shares. All uses of a
+    line come after it on the tape, so on the way back its sum is complete when it is reached. The walk does not go
+    beyond lines in `stop`. With `record`, the cotangents are Tensors and so are the values the rules see.
+    """
+    check_unchanged(lines)
+    found: dict[Node, Array] = {}
+    stop, keep = frozenset(stop), frozenset(keep)
+    special = stop | keep | {line for line in HOOKED if line in due or line.serial >= lines[0].serial}
+    for line in reversed(lines):
+        v = due.pop(line, None)
+        if v is None:
+            continue
+        if special and line in special:
+            for hook in getattr(line, "hooks", ()):
+                v = hooked(hook, v)
+            if line in keep or line in stop:
+                found[line] = v
+            if line in stop:
+                continue
+        if line.primitive is None:
+            found[line] = v
+            continue
+        saved = line.saved
+        if saved is None:
+            raise released(line)
+        line.primitive.pull(line, v, due, recorded(line, saved) if record else saved)
+        if not retain:
+            line.saved = None
+    return found
+
+
+def push(lines: Sequence[Node], tangents: Mapping[Node, Array], *, record: bool = False) -> dict[Node, Array]:
+    """Forward mode: from the tangents of some lines to those of all that depend on them."""
+    check_unchanged(lines)
+    known = dict(tangents)
+    for line in lines:
+        if line in known or line.primitive is None:
+            continue
+        given = [known.get(parent) if parent is not None else None for parent in line.parents]
+        if all(v is None for v in given):
+            continue
+        if line.saved is None:
+            raise released(line)
+        saved = recorded(line, line.saved) if record else line.saved
+        moved = line.primitive.push(line, given, saved)
+        known[line] = _pull_of_pull(line, given, saved, record) if moved is None else moved
+    return known
+
+
+def _pull_of_pull(line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...], record: bool) -> Array:
+    """Forward mode from a pull alone: pull(v) is linear in v, so its own pull maps tangents to the tangent of the value.
+
+    It is recorded at v = 0; the point does not matter.
+    """
+    like = next(v for v in tangents if v is not None)
+    several = isinstance(line.shape, tuple) and bool(line.primitive.outputs)
+    shapes, dtypes = (line.shape, line.dtype) if several else ((line.shape,), (line.dtype,))
+    token = mode.set("")
+    try:
+        zeros = [np.zeros_like(value_of(like), shape=s, dtype=d) for s, d in zip(shapes, dtypes, strict=True)]
+        variables = [leaf(zero) for zero in zeros]
+        v = [attach(zero, variable) for zero, variable in zip(zeros, variables, strict=True)]
+        shares: dict[Node, Any] = {}
+        line.primitive.pull(line, tuple(v) if several else v[0], shares, saved)
+        due: dict[Node, Array] = {}
+        for parent, tangent in dict(zip(line.parents, tangents, strict=True)).items():
+            share = shares.get(parent) if parent is not None else None
+            if tangent is not None and getattr(share, "node", None) is not None:
+                due[share.node] = due[share.node] + tangent if share.node in due else tangent
+        lines, _ = ancestors(due, variables[0].serial)
+        due = {node: tangent for node, tangent in due.items() if node.serial >= variables[0].serial}
+        moved = pull(lines, due, stop=variables, record=record) if due else {}
+    finally:
+        mode.reset(token)
+    values = [moved.get(variable, zero) for variable, zero in zip(variables, zeros, strict=True)]
+    return tuple(values) if several else values[0]
+
+
+def recorded(line: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The saved values as Tensors on the tape, for rules whose work is recorded in its turn."""
+    primitive, parents = line.primitive, line.parents
+    values: list[Any] = []
+    for name, value in zip(primitive.saved, saved, strict=True):
+        if name == "arrays":
+            values.append([x if p is None else attach(x, p) for x, p in zip(value, parents, strict=True)])
+        elif name in primitive.operands:
+            parent = parents[primitive.operands.index(name)]
+            values.append(value if parent is None or value is None else attach(value, parent))
+        elif name in primitive.outputs:
+            values.append(attach(value, select(line, primitive.outputs.index(name))))
+        else:
+            values.append(value if value is None else attach(value, line))
+    return tuple(values)
+
+
+def value_of(x: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return x.data if hasattr(x, "node") else x
+
+
+def released(line: Node) -> RuntimeError:
+    return RuntimeError(
+        f"{line.primitive.name} (line {line.serial}, shape {line.shape}) no longer has the values that its derivative "
+        "needs: they were released by the first backward pass. If you need a second one, say "
+        "backward(retain_graph=True) in the first; if you did not mean to, compute the loss anew in every step."
+    )
+
+
+HOOKED: WeakSet[Node] = WeakSet()  # lines with hooks; the walk looks at them only if there are any
+
+
+def hooked(hook: Any, v: Array) -> Array:
+    """What a hook makes of a cotangent: it sees a Tensor, and may return a replacement."""
+    is_tensor = hasattr(v, "node")
+    replaced = hook(v if is_tensor else attach(v, None))
+    if replaced is None:
+        return v
+    return replaced if is_tensor else value_of(replaced)
+
+
+class Tape(Sequence[Node]):
+    """The lines that the outputs need, in the order in which they were recorded.
+
+    Args:
+        *outputs: Tensors.
+
+    `print(tape)` shows it as a Wengert list (Wengert 1964): one line for each operation, with the names that the
+    user gave, shapes and dtypes. Iteration, indexing and `len` give the lines themselves.
+
+    Example:
+        >>> import minigrad as mg
+        >>> x = mg.Tensor([1.0, 2.0], requires_grad=True).named("x")
+        >>> print(mg.Tape((x * x).sum()))
+        1  x   leaf            (2,)  float64
+        2  %2  multiply(x, x)  (2,)  float64
+        3  %3  sum(%2)         ()    float64
+    """
+
+    def __init__(self, *outputs: Any) -> None:
+        for t in outputs:
+            if getattr(t, "node", None) is None:
+                raise ValueError(f"Tape: {t!r} was not computed from a Tensor with requires_grad=True")
+        self.outputs: tuple[Node, ...] = tuple(t.node for t in outputs)
+        self.lines, _ = ancestors(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self.lines[k]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.lines)
+
+    def __str__(self) -> str:
+        return listing(self.lines)
+
+    def __repr__(self) -> str:
+        return f"<Tape of {len(self)} lines, {sum(line.is_leaf for line in self.lines)} of them leaves>"
+
+    @property
+    def leaves(self) -> list[Node]:
+        """The lines that no operation made."""
+        return [line for line in self.lines if line.is_leaf]
+
+    def check(self) -> None:
+        """Verify what every walk relies on. Raises AssertionError, naming the line."""
+        present = set()
+        for line in self.lines:
+            for parent in line.parents:
+                assert parent is None or parent.serial < line.serial, f"{line} was recorded before its parent {parent}"
+                assert parent is None or parent in present, f"{parent}, a parent of {line}, is not on the tape"
+            if line.primitive is not None and line.saved is not None:
+                assert len(line.saved) == len(line.primitive.saved), f"{line} kept {len(line.saved)} values"
+                assert len(line.params) == len(line.primitive.static), f"{line} has {len(line.params)} parameters"
+            present.add(line)

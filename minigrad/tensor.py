@@ -1,0 +1,435 @@
+"""Tensor: an array together with the line of the tape that made it."""
+
+from __future__ import annotations
+
+import operator
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minigrad import methods, protocols, specialize
+from minigrad.changes import note_change
+from minigrad.errors import describe
+from minigrad.node import Node, leaf, mode
+from minigrad.ops import indexing
+from minigrad.tape import HOOKED, ancestors, pull
+
+_default_dtype: np.dtype[Any] = np.dtype(np.float64)
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """The dtype of Tensors made from Python numbers and lists, and of parameters: "float64" (as NumPy) or "float32"."""
+    global _default_dtype
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"set_default_dtype({dtype!r}): must be a floating-point dtype, such as 'float32'")
+    _default_dtype = np.dtype(dtype)
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype of Tensors made from Python numbers and lists."""
+    return _default_dtype
+
+
+class Tensor:
+    """An array that remembers how it was computed.
+
+    Args:
+        data: a number, a nested list, an array or a Tensor. It is copied (`mg.asarray` does not copy).
+        requires_grad: whether gradients are to be computed with respect to it. Needs a floating-point dtype.
+        dtype: floating-point lists and numbers become `mg.get_default_dtype()` if this is not given; arrays keep
+            theirs.
+
+    Raises:
+        TypeError: the data are not numbers, or gradients are asked for integers.
+
+    Example:
+        >>> import minigrad as mg
+        >>> x = mg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        Tensor([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "_grad", "data", "node")
+
+    data: Any  # the array itself. Writing into it goes unseen by the tape: use `t[...] = ` under no_grad
+    node: Node | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        self.data = _copied(data, dtype)
+        self.node = None
+        if requires_grad:
+            self.requires_grad = True
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Tensor cannot be subclassed: operations return Tensors, so a subclass would be lost at once")
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        return self.data.size  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return self.node is None or self.node.primitive is None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it. May be set on Tensors that no recorded operation made."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if not self.is_leaf:
+            if wanted:
+                return
+            raise RuntimeError(
+                "requires_grad = False on the result of a recorded operation; use t.detach() for its value alone"
+            )
+        if not wanted:
+            self.node = None
+        elif self.node is None:
+            if self.data.dtype.kind != "f":
+                raise TypeError(
+                    f"requires_grad=True needs real floating-point numbers, and this is {describe(self.data)}; "
+                    "convert it: mg.Tensor(data, requires_grad=True, dtype=float)"
+                )
+            self.node = leaf(self.data)
+            self.node.owner = weakref.ref(self)
+
+    # Gradients
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() accumulated here, or None. Results keep theirs after retain_grad()."""
+        return getattr(self, "_grad", None)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype)
+            if value.shape != self.shape:
+                raise ValueError(f"grad of shape {value.shape} for a Tensor of shape {self.shape}; they must be equal")
+        self._grad = value
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Compute the gradients of this with respect to all leaves that require them, and add them to their `.grad`.
+
+        Args:
+            gradient: the cotangent to start from, of this Tensor's shape; 1 if this is a single number.
+            retain_graph: keep the saved values, so that backward can run again. Implied by create_graph.
+            create_graph: record the backward pass itself, so that gradients can be differentiated.
+
+        Raises:
+            RuntimeError: nothing was recorded, the saved values were released, or memory changed in place since.
+            ValueError: this is not a single number and no gradient is given, or one of another shape.
+        """
+        line = self._line("backward")
+        start = self._cotangent(gradient)
+        lines, _ = ancestors([line])
+        if create_graph:
+            token = mode.set(mode.get() or "")
+            try:
+                found = pull(lines, {line: start}, record=True)
+                _store(found)
+            finally:
+                mode.reset(token)
+        else:
+            _store(pull(lines, {line: start.data}, retain=retain_graph))
+
+    def _line(self, what: str) -> Node:
+        if self.node is None:
+            raise RuntimeError(
+                f"{what} on a Tensor that was not computed from one with requires_grad=True (shape {self.shape}, dtype "
+                f"{self.dtype}). Was it made under no_grad, detached, or by an operation without a gradient?"
+            )
+        return self.node
+
+    def _cotangent(self, gradient: Any) -> Tensor:
+        if gradient is None:
+            if self.data.size != 1:
+                raise ValueError(
+                    f"backward on a Tensor of shape {self.shape} needs a gradient of that shape; for the gradient of a "
+                    "single number reduce it first, for example loss.mean().backward()"
+                )
+            return specialize.attach(np.ones_like(self.data), None)  # type: ignore[no-any-return]
+        given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=self.dtype)
+        if given.shape != self.shape:
+            raise ValueError(f"backward: gradient of shape {given.shape} for a Tensor of shape {self.shape}")
+        return given
+
+    def retain_grad(self) -> Tensor:
+        """Keep the gradient of this intermediate result in `.grad` too. Returns the Tensor itself."""
+        if not self.is_leaf:
+            reference = weakref.ref(self)
+
+            def keep(v: Tensor) -> None:
+                owner = reference()
+                if owner is not None:
+                    _accumulate(owner, v)
+
+            self.register_hook(keep)
+        return self
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:
+        """Call hook(gradient) when the gradient of this is complete; what it returns, if anything, replaces it.
+
+        Returns a function that removes the hook.
+        """
+        line = self._line("register_hook")
+        hooks = getattr(line, "hooks", [])
+        line.hooks = hooks
+        hooks.append(hook)
+        HOOKED.add(line)
+        return lambda: hooks.remove(hook) if hook in hooks else None
+
+    def detach(self) -> Tensor:
+        """The same array without its history."""
+        return specialize.attach(self.data, None)  # type: ignore[no-any-return]
+
+    def named(self, name: str, label: str | None = None) -> Tensor:
+        """Name this line of the tape: printed tapes, reports and pictures use it. Returns the Tensor itself.
+
+        Args:
+            name: as a Python identifier, for example "var".
+            label: as pictures and reports write it, for example "σ²".
+        """
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"named({name!r}): a name must be a Python identifier; put other symbols into label=")
+        if self.node is not None:
+            self.node.name = name
+            if label is not None:
+                self.node.label = label
+        return self
+
+    # Leaving minigrad
+
+    def numpy(self) -> Any:
+        """The value as a NumPy array that cannot be written to."""
+        view = np.asarray(self.data).view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The value of a one-element Tensor as a Python number."""
+        if self.data.size != 1:
+            raise ValueError(f"item: a Tensor of shape {self.shape} is not a single number; use .numpy() or .tolist()")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """The value as nested lists of Python numbers."""
+        return self.data.tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.node is not None:
+            raise TypeError(
+                f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the gradient "
+                "would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use mg.stack([t, u]) or "
+                "mg.concat, and mg's functions instead of np's where NumPy does not pass Tensors on."
+            )
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        return operator.index(self.item())
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ValueError(
+                f"the truth value of a Tensor of shape {self.shape} is ambiguous; use mg.all(t), mg.any(t) or mg.where"
+            )
+        return bool(self.data)
+
+    def __len__(self) -> int:
+        if self.data.ndim == 0:
+            raise TypeError("len() of a 0-d Tensor")
+        return self.data.shape[0]  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.data.ndim == 0:
+            raise TypeError("iteration over a 0-d Tensor")
+        return (self[k] for k in range(len(self)))
+
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise TypeError(
+                "only leaf Tensors can be pickled or deep-copied: the history of a result stays behind. Use t.detach()."
+            )
+        return (Tensor, (np.asarray(self.data), self.requires_grad))
+
+    def __repr__(self) -> str:
+        body = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(", threshold=50)
+        notes = [] if self.dtype in (np.float64, np.int64, bool) else [f"dtype={self.dtype}"]
+        if self.size > 50:
+            notes.insert(0, f"shape={self.shape}")
+        if self.node is not None:
+            name = getattr(self.node, "name", None)
+            notes += [f"name={name!r}"] if name else []
+            notes.append("requires_grad=True" if self.is_leaf else f"from {self.node.primitive.name}")
+        return f"Tensor({', '.join([body, *notes])})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    # Reading and writing elements
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return indexing.getitem(self, index=indexing.plain_index(index))  # type: ignore[no-any-return]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        index = indexing.plain_index(index)
+        if self._writes_in_place("t[index] = value"):
+            self.data[index] = value.data if isinstance(value, Tensor) else value
+            note_change(self.data)
+        else:
+            self._rebind(indexing.set_index(self, value, index=index))
+
+    def _writes_in_place(self, what: str) -> bool:
+        """Whether a write goes into this array (a leaf, under no_grad) or makes a new one. Else it is an error."""
+        if self.node is None or self.node.primitive is not None:
+            return False
+        if mode.get() is not None:
+            raise RuntimeError(
+                f"{what} on a leaf Tensor (shape {self.shape}) that requires grad, while operations are recorded: the "
+                "gradient could no longer be computed. To update a parameter write `with mg.no_grad(): w -= lr * "
+                "w.grad`; to compute with a changed value write w = w - ..."
+            )
+        return True
+
+    def _rebind(self, result: Tensor) -> Tensor:
+        self.data, self.node = result.data, result.node
+        return self
+
+    def _in_place(self, symbol: str, function: Any, other: Any) -> Tensor:
+        if not self._writes_in_place(f"t {symbol}= value"):
+            return self._rebind(function(self, other))
+        value = function(self, other)
+        if value.shape != self.shape:
+            raise ValueError(f"t {symbol}= value would change the shape of a leaf from {self.shape} to {value.shape}")
+        np.copyto(self.data, value.data, casting="same_kind")
+        note_change(self.data)
+        return self
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return protocols.ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        return protocols.function(function, inputs, options)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        import minigrad
+
+        if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+            raise ValueError(f"array API version {api_version!r} is not supported; the newest is '2024.12'")
+        return minigrad
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return np.asarray(self).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return np.asarray(self.data).__dlpack_device__()
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        if device != "cpu":
+            raise ValueError(f"to_device({device!r}): there is only 'cpu'")
+        return self
+
+
+methods.install(Tensor)
+specialize.bind(Tensor)
+
+
+def name(name: str, value: Any, label: str | None = None) -> Any:
+    """Name a value of the forward pass, and return it: `mu = mg.name("mu", x.mean(0), label="μ")`.
+
+    The line of the tape is called so in printed tapes, reports and pictures. A plain array is returned as it is.
+    """
+    return value.named(name, label) if isinstance(value, Tensor) else value
+
+
+def asarray(data: Any, /, *, dtype: Any = None, copy: bool | None = None) -> Tensor:
+    """A Tensor of the data, sharing memory with an array unless `copy` or the dtype asks for another."""
+    if isinstance(data, Tensor):
+        same = dtype is None or data.dtype == np.dtype(dtype)
+        return data if same and not copy else data.astype(data.dtype if dtype is None else dtype)
+    if copy or not hasattr(data, "__array_function__"):
+        return Tensor(data, dtype=dtype)
+    return specialize.attach(_numbers(data if dtype is None else data.astype(dtype, copy=False)), None)  # type: ignore[no-any-return]
+
+
+def _copied(data: Any, dtype: Any) -> Any:
+    """A copy that a listening array hears: np.copy and astype are calls like any other."""
+    if isinstance(data, Tensor):
+        data = data.data
+    if not hasattr(data, "__array_function__"):
+        plain = np.asarray(data)
+        if dtype is None and plain.dtype == np.float64 and not isinstance(data, np.generic):
+            dtype = _default_dtype
+        data = plain
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError("Tensor(masked array): the mask would be lost; fill it first (data.filled(0))")
+    value = np.copy(data) if dtype is None or data.dtype == np.dtype(dtype) else data.astype(dtype)
+    return _numbers(value)
+
+
+def _numbers(value: Any) -> Any:
+    if value.dtype.kind not in "biufc":
+        raise TypeError(f"Tensor: data of dtype {value.dtype} are not numbers")
+    return value
+
+
+def _store(found: dict[Node, Any]) -> None:
+    """Add the cotangents of leaves to their gradients."""
+    for line, v in found.items():
+        owner = line.owner() if hasattr(line, "owner") else None
+        if owner is not None:
+            _accumulate(owner, v)
+
+
+def _accumulate(owner: Tensor, v: Any) -> None:
+    """Add v to the gradient of a Tensor, in its dtype.
+
+    The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
+    """
+    present = owner.grad
+    if isinstance(v, Tensor):
+        total = v.astype(owner.dtype) if v.dtype != owner.dtype else v
+        total = total if present is None else present + total
+        owner._grad = specialize.attach(np.copy(total.data), total.node)
+    else:
+        total = v if present is None else present.data + v
+        copied = np.empty_like(total, shape=owner.shape, dtype=owner.dtype)
+        np.copyto(copied, total, casting="same_kind")
+        owner._grad = specialize.attach(copied, None)
