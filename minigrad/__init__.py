@@ -4,3 +4,7 @@ from minigrad.modes import no_grad, enable_grad, scope, is_grad_enabled
 from minigrad.tape import Tape
 from minigrad.ops.elementwise import *
 from minigrad.ops.reduction import *
+from minigrad.transforms import grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp
+from minigrad.checkpoint import checkpoint
+from minigrad.custom import custom
+from minigrad.rng import manual_seed

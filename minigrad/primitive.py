@@ -59,7 +59,7 @@ class Primitive:
         function: Callable[..., Any],
         *rules: Rule,
         joint: Callable[..., Any] | None = None,
-        signature: str | None = None,
+        signature: str | inspect.Signature | None = None,
         outputs: Sequence[str] = (),
         name: str | None = None,
     ) -> None:
@@ -176,19 +176,26 @@ def elementwise(function: Callable[..., Any], *rules: Rule, **options: Any) -> F
 
 
 def _declare(made: Primitive) -> Function:
+    if made.pull is not None:
+        REGISTRY[made.name] = made
+    return as_function(made)
+
+
+def as_function(made: Primitive) -> Function:
+    """The recording function of a primitive, with the primitive and its source at hand."""
     record: Any = made.record
     record.primitive = made
     record.source = made.source
     record.__doc__ = made.function.__doc__
     record.__module__ = getattr(made.function, "__module__", None) or "numpy"
-    if made.pull is not None and not made.name.startswith("custom "):
-        REGISTRY[made.name] = made
     function: Function = record
     return function
 
 
-def _signature(function: Callable[..., Any], given: str | None) -> inspect.Signature:
+def _signature(function: Callable[..., Any], given: str | inspect.Signature | None) -> inspect.Signature:
     """The signature as given, for example "(x, /, *, axis=None)"; else a ufunc's, else the function's own."""
+    if isinstance(given, inspect.Signature):
+        return given
     if given is not None:
         return inspect.signature(eval(f"lambda {given.strip('()')}: None"))
     if isinstance(function, np.ufunc):

@@ -218,8 +218,23 @@ def _record(p: Primitive) -> str:
     return "\n".join(lines) + "\n"
 
 
+class _Verbatim:
+    """A default that is not a literal: written as where it is found."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"primitive.signature.parameters[{self.name!r}].default"
+
+
 def _bare(p: Primitive) -> list[inspect.Parameter]:
-    return [q.replace(annotation=q.empty) for q in p.signature.parameters.values()]
+    """The parameters as they stand in the source: without annotations, defaults as literals."""
+    literal = (type(None), bool, int, float, str, type(inspect.Parameter.empty))
+    return [
+        q.replace(annotation=q.empty, default=q.default if isinstance(q.default, literal) else _Verbatim(q.name))
+        for q in p.signature.parameters.values()
+    ]
 
 
 def _optional(p: Primitive, x: str) -> str:

@@ -136,7 +136,7 @@ def recorded(line: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     values: list[Any] = []
     for name, value in zip(primitive.saved, saved, strict=True):
         if name == "arrays":
-            values.append([x if p is None else attach(x, p) for x, p in zip(value, parents, strict=True)])
+            values.append([x if p is None else attach(x, p) for x, p in zip(value, parents, strict=False)])
         elif name in primitive.operands:
             parent = parents[primitive.operands.index(name)]
             values.append(value if parent is None or value is None else attach(value, parent))
