@@ -79,11 +79,17 @@ def brief(value: Any) -> str:
     return f"<{value.dtype}{list(shape)}>" if shape else str(value)
 
 
+def each(line: Node, what: Any) -> str:
+    """The shape or dtype of a line; of all its outputs if there are several."""
+    several = line.primitive is not None and line.primitive.outputs
+    return ", ".join(map(str, what)) if several else str(what)
+
+
 def listing(lines: Sequence[Node]) -> str:
     """One line of text for each line of the tape, in columns."""
     shown = names(lines)
     rows = [
-        (str(k), shown[line], expression(line, shown), str(line.shape), str(line.dtype))
+        (str(k), shown[line], expression(line, shown), each(line, line.shape), each(line, line.dtype))
         for k, line in enumerate(lines, 1)
     ]
     widths = [max(len(row[c]) for row in rows) for c in range(4)] if rows else []
