@@ -1,0 +1,136 @@
+"""What the check of a derivation found, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.verify.differences import Slope
+from minigrad.verify.report import Report, number, table
+
+if TYPE_CHECKING:
+    from minigrad.verify.derivation import Derivation
+
+Array = Any
+FINE = ("right", "other decomposition")
+
+
+@dataclass
+class LineReport:
+    """The verdict on one line.
+
+    Attributes:
+        verdict: "right", "wrong", "other decomposition" (the inputs' gradients are right; this forward function splits
+            the sum differently), or "only here" (right for the given values, wrong for others).
+        reason: why it is not simply right.
+        repair: an edit of the line that makes it right, or None.
+        result, expected: what the line gave with the true gradients of what it uses, and the tape's gradient.
+        chained_ok: whether it is right when the other lines' results are used.
+        notes: what else is worth knowing, for example that a term left out is identically 0.
+    """
+
+    target: str
+    function: Callable[..., Any]
+    expected: Array
+    result: Array = None
+    verdict: str = "right"
+    reason: str = ""
+    kind: str = ""  # of the reason: shape, factor, value, path, ...
+    repair: str | None = None
+    chained_ok: bool = True
+    slope: Slope | None = None
+    notes: list[str] = field(default_factory=list)
+    random_upstream: dict[str, Any] | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict in FINE
+
+    @property
+    def difference(self) -> float:
+        """The largest difference, relative to the largest element of the truth."""
+        if self.result is None or self.result.shape != self.expected.shape:
+            return float("nan")
+        largest = float(np.max(np.abs(self.expected), initial=0.0)) or 1.0
+        return float(np.max(np.abs(self.result - self.expected), initial=0.0)) / largest
+
+    def worst(self) -> str:
+        """The element that is off most: what the line says, what the tape says."""
+        if self.result is None or self.result.shape != self.expected.shape or not self.expected.size:
+            return ""
+        place = np.unravel_index(int(np.argmax(np.abs(self.result - self.expected))), self.expected.shape)
+        at = f"[{', '.join(map(str, place))}]" if place else ""
+        return f"at {at or 'the only element'}: derived {number(self.result[place])}, tape {number(self.expected[place])}"
+
+
+@dataclass
+class DerivationReport(Report):
+    """Verdicts on all lines of a derivation. `.lines["var"]` is the one on dl/dvar."""
+
+    derivation: Derivation
+    lines: dict[str, LineReport]
+    labels: dict[str, str]
+    missing: list[str]  # inputs without a line
+
+    @property
+    def ok(self) -> bool:
+        """Whether every line is right, or splits the sum in another way with right gradients of all inputs."""
+        return all(line.ok for line in self.lines.values())
+
+    @property
+    def wrong(self) -> list[str]:
+        """The targets of the lines that are not right."""
+        return [t for t, line in self.lines.items() if not line.ok]
+
+    def __str__(self) -> str:
+        count = len(self.lines)
+        name = self.derivation.name
+        verdict = (
+            f"{name}: all {count} lines are right"
+            if self.ok
+            else f"{name}: {len(self.wrong)} of {count} lines "
+            f"{'is' if len(self.wrong) == 1 else 'are'} wrong: {', '.join('d' + t for t in self.wrong)}"
+        )
+        rows = [("line", "gradient of", "verdict", "alone", "chained")]
+        for t, line in self.lines.items():
+            alone = "shape" if np.isnan(line.difference) else f"{line.difference:.0e}"
+            rows.append(
+                (f"d{t}", self.labels.get(t, t), line.verdict if line.ok else line.verdict.upper(), alone,
+                 "right" if line.chained_ok else "wrong")
+            )  # fmt: skip
+        text = [verdict, *table(rows)]
+        for t, line in self.lines.items():
+            if line.reason:
+                text.append(f"d{t}: {line.reason}")
+            if not line.ok and line.worst() and line.kind not in ("factor", "value", "path"):
+                slope = "" if line.slope is None else "; the tape agrees with finite differences there"
+                text.append(f"    {line.worst()}{slope}")
+            if line.repair:
+                text.append(f"    one edit makes it right: {line.repair}")
+            text += [f"    note: {note}" for note in line.notes]
+        if self.missing:
+            text.append(f"no line for {', '.join(self.missing)}")
+        return "\n".join(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content in plain Python values."""
+        return {
+            "derivation": self.derivation.name,
+            "ok": self.ok,
+            "lines": {
+                t: {
+                    "verdict": line.verdict,
+                    "reason": line.reason,
+                    "kind": line.kind,
+                    "repair": line.repair,
+                    "difference": None if np.isnan(line.difference) else line.difference,
+                    "chained_ok": line.chained_ok,
+                    "notes": line.notes,
+                }
+                for t, line in self.lines.items()
+            },
+            "missing": self.missing,
+        }
