@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,7 +82,17 @@ class Primitive:
         self.names = tuple(specialize.named(rule) for rule in rules)
         self.saved = specialize.saved(self)
         self._check_names()
-        self.source, self.record, self.pull = specialize.write(self)
+        self.record, self.record_source, self.pull_source = specialize.write(self)
+
+    @cached_property
+    def pull(self) -> Callable[..., None]:
+        """pull(line, v, due, saved): reverse mode through one line."""
+        return specialize.made(self, self.pull_source)
+
+    @property
+    def source(self) -> str:
+        """What was written for this primitive."""
+        return "\n".join(filter(None, [self.record_source, self.pull_source]))
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}{self.signature}>"
@@ -176,7 +187,7 @@ def elementwise(function: Callable[..., Any], *rules: Rule, **options: Any) -> F
 
 
 def _declare(made: Primitive) -> Function:
-    if made.pull is not None:
+    if made.pull_source:
         REGISTRY[made.name] = made
     return as_function(made)
 
@@ -197,8 +208,12 @@ def _signature(function: Callable[..., Any], given: str | inspect.Signature | No
     if isinstance(given, inspect.Signature):
         return given
     if given is not None:
-        return inspect.signature(eval(f"lambda {given.strip('()')}: None"))
+        return _read(given)
     if isinstance(function, np.ufunc):
-        names = "x, y, z"[: 3 * function.nin - 2]
-        return inspect.signature(eval(f"lambda {names}, /: None"))
+        return _read(f"({'x, y, z'[: 3 * function.nin - 2]}, /)")
     return inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> inspect.Signature:
+    return inspect.signature(eval(f"lambda {text.strip('()')}: None"))

@@ -2,7 +2,8 @@
 
 A general version would look up at every call what never changes: how many operands there are, which values some
 rule names, which static parameters exist. So the source of both is written from the rules' own parameter names and
-compiled, which takes about a third off the cost of a small operation. `multiply.source` prints it. For multiply:
+compiled, which takes about a third off the cost of a small operation. Primitives of the same form share what was
+compiled, and a pull is compiled when it first runs. `print(multiply.source)` shows it. For multiply:
 
     def multiply(x, y, /):
         if isinstance(x, Tensor): x_value = x.data; x_line = x.node
@@ -34,7 +35,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from textwrap import indent
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,21 +144,35 @@ def saved(p: Primitive) -> tuple[str, ...]:
     return tuple(name for name in (*p.operands, *(p.outputs or ("out",))) if name in needed)
 
 
-def write(p: Primitive) -> tuple[str, Callable[..., Any], Callable[..., Any]]:
-    """The source of both functions, and the functions."""
-    if not p.rules and not p.joint:
-        source = _record(p)
-    else:
-        source = _record(p) + "\n" + (_pull_joint(p) if p.joint else _pull_sequence(p) if p.sequence else _pull(p))
-    given = ["function", "primitive", "name", "joint", *(f"rule_{x}" for x in p.operands)]
-    pull = "pull" if p.rules or p.joint else "None"
-    maker = f"def make({', '.join(given)}):\n{indent(source, '    ')}\n    return {p.name}, {pull}\n"
+def write(p: Primitive) -> tuple[Callable[..., Any], str, str]:
+    """The record function of a primitive, its source, and that of the pull, which is compiled when it first runs."""
+    source = _record(p)
+    record = made(p, source)
+    # The code is shared with other primitives of the same form; the name that tracebacks show is this one's.
+    record.__code__ = record.__code__.replace(co_name=p.name, co_qualname=p.name)
+    record.__name__ = record.__qualname__ = p.name
+    record.__signature__ = p.signature  # type: ignore[attr-defined]
+    pull = ""
+    if p.rules or p.joint:
+        pull = _pull_joint(p) if p.joint else _pull_sequence(p) if p.sequence else _pull(p)
+    return record, source.replace("def record(", f"def {p.name}(", 1), pull
+
+
+def made(p: Primitive, source: str) -> FunctionType:
+    """The function with this source, with the primitive's own function and rules for its free variables."""
+    known = {"function": p.function, "primitive": p, "name": p.name, "joint": p.joint}
+    known |= {f"rule_{x}": rule for x, rule in zip(p.operands, p.rules, strict=False)}
+    return _maker(source, tuple(known))(*known.values())  # type: ignore[no-any-return]
+
+
+@cache
+def _maker(source: str, given: tuple[str, ...]) -> Callable[..., Any]:
+    """A function that makes the function with this source. Primitives of the same form share one compilation."""
+    name = source[len("def ") : source.index("(")]
+    text = f"def make({', '.join(given)}):\n{indent(source, '    ')}\n    return {name}\n"
     scope: dict[str, Any] = {}
-    exec(compile(maker, f"<minigrad primitive {p.name}>", "exec"), ENGINE, scope)
-    rules = p.rules or (None,) * len(p.operands)
-    record, pull_function = scope["make"](p.function, p, p.name, p.joint, *rules)
-    record.__signature__ = p.signature
-    return source, record, pull_function
+    exec(compile(text, "<minigrad primitive>", "exec"), ENGINE, scope)
+    return scope["make"]  # type: ignore[no-any-return]
 
 
 def _tuple(items: list[str]) -> str:
@@ -170,7 +187,7 @@ def _differentiable(p: Primitive) -> list[str]:
 def _record(p: Primitive) -> str:
     tracked = _differentiable(p)
     static = "{" + ", ".join(f"{s!r}: {s}" for s in p.static) + "}"
-    lines = [f"def {p.name}{p.signature.replace(parameters=_bare(p))}:"]
+    lines = [f"def record{p.signature.replace(parameters=_bare(p))}:"]
     if p.sequence:
         lines += [
             "    tensors = [isinstance(x, Tensor) for x in arrays]",
