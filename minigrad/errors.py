@@ -36,10 +36,10 @@ def complaint(error: Exception, name: str, operands: tuple[Any, ...], static: di
         return error
     what = call(name, operands, static)
     way_out = _way_out(error, operands)
-    kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))
-    told = kind(f"{what}: {str(error).strip()}{way_out}")
-    told.minigrad_call = what  # type: ignore[attr-defined]
-    return told
+    kind = next(k for k in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, k))
+    told: Any = kind(f"{what}: {str(error).strip()}{way_out}")
+    told.minigrad_call = what
+    return told  # type: ignore[no-any-return]
 
 
 def _way_out(error: Exception, operands: tuple[Any, ...]) -> str:
@@ -48,6 +48,16 @@ def _way_out(error: Exception, operands: tuple[Any, ...]) -> str:
         return (
             "\nShapes are matched from the last axis backwards; sizes must be equal or 1. "
             f"Here {' and '.join(map(str, shapes))} do not fit: insert an axis (x[:, None]) or transpose (x.mT)."
+        )
+    if "Singular" in str(error):
+        return (
+            "\nSome matrix has no inverse. For a least-squares solution use mg.linalg.pinv(x) @ y; "
+            "to make it regular add a small multiple of the identity: x + 1e-6 * mg.eye(n)."
+        )
+    if "positive definite" in str(error):
+        return (
+            "\nx must be symmetric with positive eigenvalues. If rounding made the smallest one negative, add a small "
+            "multiple of the identity: x + 1e-6 * mg.eye(n)."
         )
     if isinstance(error, TypeError) and "ufunc" in str(error):
         return "\nConvert the operand first: x.astype(mg.float64)."

@@ -28,13 +28,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 
 import numpy as np
 
 from minigrad import specialize
 from minigrad.node import Node
 
+if TYPE_CHECKING:
+    from minigrad.tensor import Tensor
+
+P = ParamSpec("P")
 Array = Any  # whatever answers NumPy's protocols
 Rule = Callable[..., Array] | None
 
@@ -45,9 +49,31 @@ class Function(Protocol):
     """What a factory returns: the recording function, with the primitive and the source at hand."""
 
     primitive: Primitive
+    source: str
     __name__: str
 
+    @overload
+    def __call__(self, x: Tensor, /, *others: Any, **static: Any) -> Tensor: ...
+    @overload
+    def __call__(self, x: Any, y: Tensor, /, *others: Any, **static: Any) -> Tensor: ...
+    @overload
     def __call__(self, *operands: Any, **static: Any) -> Any: ...
+
+
+class TensorFunction(Protocol[P]):
+    """A function made of primitives: a Tensor for a Tensor, else what NumPy gives."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, x: Tensor, /, *others: P.args, **static: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(self, x: Any, /, *others: P.args, **static: P.kwargs) -> Any: ...
+
+
+def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunction[P]:
+    """Tell type checkers that a Tensor as the first argument makes the result a Tensor."""
+    return function  # type: ignore[return-value]
 
 
 class Primitive:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import methods, protocols, specialize
+from minigrad import methods, protocols, protocols_linalg, specialize
 from minigrad.changes import note_change
 from minigrad.errors import describe
 from minigrad.node import Node, leaf, mode

@@ -1,0 +1,120 @@
+"""Norms of vectors and matrices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.errors import call
+from minigrad.ops.elementwise import abs, not_equal
+from minigrad.ops.linalg import svdvals
+from minigrad.ops.reduction import _kept, max, min, sum
+from minigrad.ops.shape import axes_of, expand_dims, moveaxis
+from minigrad.primitive import primitive, tensor_function
+
+
+def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:
+    if ord == 2:
+        return np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=keepdims))
+    return np.power(np.add.reduce(np.power(np.absolute(x), ord), axis=axis, keepdims=keepdims), 1 / ord)
+
+
+def _norm_share(v: Any, x: Any, out: Any, ord: float, axis: Any) -> Any:
+    """d|x|_p / dx = sign(x) (|x| / |x|_p)^(p-1), 0 at the origin."""
+    v, out = _kept(v, x.shape, axis), _kept(out, x.shape, axis)
+    length = out + (out == 0)
+    if ord == 2:
+        return v / length * x
+    return v * np.sign(x) * np.power(np.absolute(x) / length, ord - 1)
+
+
+norm_over = primitive(
+    _norm, lambda v, x, out, ord, axis: _norm_share(v, x, out, ord, axis), name="vector_norm"
+)
+
+
+@tensor_function
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """The p-norm (Σ |xᵢ|ᵖ)^(1/p) over axes: an int, a tuple, or all of them.
+
+    Args:
+        x: any shape. The axes are taken together as one vector.
+        axis: which axes; all if None.
+        keepdims: leave the axes in place with size 1.
+        ord: p; inf and -inf give the largest and the smallest |xᵢ|, 0 the number of elements that are not 0.
+
+    The gradient of a norm at 0 is 0; elements that tie for the largest share it evenly.
+
+    Example:
+        >>> import minigrad as mg
+        >>> x = mg.Tensor([3.0, 4.0], requires_grad=True)
+        >>> mg.linalg.vector_norm(x).backward()
+        >>> x.grad
+        Tensor([0.6, 0.8])
+    """
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    if ord == math.inf:
+        return max(abs(x), axis=axis, keepdims=keepdims)
+    if ord == -math.inf:
+        return min(abs(x), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return sum(abs(x), axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return sum(not_equal(x, 0), axis=axis, dtype=x.dtype, keepdims=keepdims)
+    return norm_over(x, ord=ord, axis=axis, keepdims=keepdims)
+
+
+@tensor_function
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    """A norm of matrices (..., M, N).
+
+    Args:
+        x: (..., M, N).
+        keepdims: leave the last two axes in place with size 1.
+        ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 and -2 (largest and smallest singular
+            value), 1 and -1 (largest and smallest sum of a column's absolute values), inf and -inf (of a row's).
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.linalg.matrix_norm(mg.Tensor([[1.0, -2.0], [3.0, 4.0]]), ord=1)
+        Tensor(6.)
+    """
+    if len(np.shape(x)) < 2:
+        raise ValueError(f"{call('matrix_norm', (x,), {'ord': ord})}: needs matrices, (..., M, N); see vector_norm")
+    if ord in ("fro", None):
+        return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
+    extreme = min if isinstance(ord, (int, float)) and ord < 0 else max
+    if ord == "nuc":
+        out = sum(svdvals(x), axis=-1)
+    elif ord in (2, -2):
+        out = extreme(svdvals(x), axis=-1)
+    elif ord in (1, -1):
+        out = extreme(sum(abs(x), axis=-2), axis=-1)
+    elif ord in (math.inf, -math.inf):
+        out = extreme(sum(abs(x), axis=-1), axis=-1)
+    else:
+        raise ValueError(f"{call('matrix_norm', (x,), {'ord': ord})}: ord must be 'fro', 'nuc', ±1, ±2 or ±inf")
+    return expand_dims(out, axis=(-2, -1)) if keepdims else out
+
+
+@tensor_function
+def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """NumPy's norm: of a vector along one axis, of matrices over two, of all elements if neither ord nor axis is given.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.linalg.norm(mg.Tensor([[3.0, 4.0], [6.0, 8.0]]), axis=1)
+        Tensor([ 5., 10.])
+    """
+    ndim = len(np.shape(x))
+    if axis is None and (ord is None or ndim == 1):
+        return vector_norm(x, ord=2 if ord is None else ord, keepdims=keepdims)
+    axes = axes_of(axis, ndim)
+    if len(axes) == 1:
+        return vector_norm(x, axis=axes[0], ord=2 if ord is None else ord, keepdims=keepdims)
+    if len(axes) != 2:
+        raise ValueError(f"{call('norm', (x,), {'ord': ord, 'axis': axis})}: give one axis for vectors, two for matrices")
+    out = matrix_norm(moveaxis(x, axes, (-2, -1)), ord=ord)
+    return expand_dims(out, axis=axes) if keepdims else out
