@@ -7,6 +7,7 @@ repeated indices are resolved there too, and three or more operands are contract
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
@@ -22,13 +23,18 @@ Labels = tuple[int, ...]
 
 def _matmul(x: Any, y: Any, /) -> Any:
     if y.ndim == 2 and x.ndim > 2:  # one large product instead of a stack of small ones
-        return np.reshape(np.reshape(x, (-1, x.shape[-1])) @ y, (*x.shape[:-1], y.shape[-1]))
+        return np.reshape(_rows(x) @ y, (*x.shape[:-1], y.shape[-1]))
     return np.matmul(x, y)
+
+
+def _rows(x: Any) -> Any:
+    """A stack of matrices as one matrix. The number of rows is said, because -1 is ambiguous where an axis is empty."""
+    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
     if len(y_shape) == 2 and x.ndim > 2:
-        return np.reshape(x, (-1, x.shape[-1])).mT @ np.reshape(v, (-1, v.shape[-1]))
+        return _rows(x).mT @ _rows(v)
     return x.mT @ v
 
 

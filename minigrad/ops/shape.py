@@ -60,9 +60,8 @@ stack_arrays = linear(
     lambda arrays, /, *, axis: np.stack(arrays, axis), lambda v, i, axis: v[(slice(None),) * axis + (i,)], name="stack"
 )
 pad_zeros = linear(
-    np.pad,
+    lambda x, /, *, widths: np.pad(x, widths),
     lambda v, widths, x_shape: v[tuple(slice(a, a + n) for (a, _), n in zip(widths, x_shape, strict=True))],
-    signature="(x, /, *, widths)",
     name="pad",
 )
 tril = linear(np.tril, lambda v, k: np.tril(v, k), signature="(x, /, *, k=0)")
@@ -228,6 +227,8 @@ def pad(x: Any, /, widths: Any, mode: str = "constant", *, constant_values: Any 
                 index = np.pad(np.arange(shape[k]), pair, mode=mode)  # type: ignore[call-overload]
                 x = getitem(x, index=(slice(None),) * k + (index,))
         return x
+    if not pairs:
+        return copy(x)
     padded = pad_zeros(x, widths=pairs)
     if isinstance(constant_values, (int, float)) and constant_values == 0:
         return padded
