@@ -152,7 +152,7 @@ def _recurrence(a: Any, b: Any, /) -> Any:
     """y_k = b_k + a_k y_{k-1} along the last axis."""
     out = np.copy(b)
     for k in range(1, b.shape[-1]):
-        out[..., k] += a[..., k] * out[..., k - 1]
+        out[..., k] = b[..., k] + a[..., k] * out[..., k - 1]
     return out
 
 
