@@ -1,0 +1,37 @@
+"""Tests run stricter than users do: floating-point errors raise, random numbers are the same in every run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "minigrad", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("minigrad")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "overflows: floating-point errors are meant here")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long fuzzing runs only where they are asked for."""
+    if not config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(autouse=True)
+def strict(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Floating-point errors raise, unless the test is marked with `overflows`; global generators are seeded."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    how = "ignore" if request.node.get_closest_marker("overflows") else "raise"
+    with np.errstate(all=how):
+        yield
