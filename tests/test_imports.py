@@ -1,0 +1,91 @@
+"""Modules import only what stands before them, and importing minigrad stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "minigrad"
+
+# What a line names may import what the lines above it name; within a line, anything.
+LAYERS = [
+    {"node", "errors"},
+    {"specialize"},
+    {"primitive"},
+    {"ops"},
+    {"changes", "wengert", "tape", "modes"},
+    {"protocols", "methods"},
+    {"tensor"},
+    {"rng", "trees", "transforms", "checkpoint", "custom"},
+    {"linalg", "fft", "functional", "fused"},
+    {"nn", "optim", "data", "io"},
+    {"verify", "draw", "compile", "diagnostics"},
+    {"cli", "demo", "__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def imports(path: Path) -> set[str]:
+    """The parts of minigrad that a file imports when it is loaded or later, but not for type checkers only."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: a relative import"
+            module = (node.module or "").split(".")
+            if module[0] == "minigrad":
+                found |= {module[1]} if len(module) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("minigrad.")}
+    return found
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_backwards(path: Path) -> None:
+    assert part(path) in LEVEL, f"{part(path)} has no place in LAYERS: say where it stands"
+    for name in imports(path):
+        if name in LEVEL:
+            assert LEVEL[name] <= LEVEL[part(path)], f"{path.name} imports {name}, which stands after it"
+
+
+def test_rules_do_not_know_tensors() -> None:
+    for path in sorted((PACKAGE / "ops").glob("*.py")):
+        assert not imports(path) & {"tensor", "tape", "Tensor", "protocols"}, path.name
+
+
+def test_importing_minigrad_is_light() -> None:
+    heavy = ["graphviz", "matplotlib", "sklearn", "rich", "pytest", "scipy", "hypothesis", "numba", "tqdm"]
+    code = "import sys, numpy; before = set(sys.modules); import minigrad; print(*sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "minigrad.tensor" in loaded
+    assert not {name.split(".")[0] for name in loaded} & set(heavy)
+    assert not any(name.startswith(("minigrad.cli", "minigrad.draw")) for name in loaded)
+    assert len(loaded) < 150
+
+
+def test_rules_run_without_tensors() -> None:
+    """Before tensor.py binds itself in, primitives are functions of arrays."""
+    code = (
+        "import sys, types; package = types.ModuleType('minigrad'); package.__path__ = [sys.argv[1]]\n"
+        "sys.modules['minigrad'] = package\n"
+        "from minigrad.ops import elementwise, reduction, product, indexing, shape, searching\n"
+        "import numpy as np\n"
+        "assert 'minigrad.tensor' not in sys.modules\n"
+        "multiply = elementwise.multiply\n"
+        "assert multiply(np.ones(2), 3.0).tolist() == [3.0, 3.0]\n"
+        "assert multiply.primitive.rules[0](np.ones(2), 3.0).tolist() == [3.0, 3.0]\n"
+        "assert reduction.prod_over.primitive.rules[0](np.ones(()), np.array([0.0, 2.0]), None).tolist() == [2.0, 0.0]\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(PACKAGE)], check=True)
