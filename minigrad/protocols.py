@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import call
-from minigrad.ops import elementwise, indexing, product, reduction, searching, shape
+from minigrad.ops import elementwise, indexing, product, random, reduction, searching, shape
 from minigrad.specialize import attach
 
 _REDUCE: dict[Any, Any] = {
@@ -342,7 +342,7 @@ def _like(make: Any) -> Any:
     return like
 
 
-for _make in (np.zeros_like, np.ones_like, np.empty_like, np.full_like):
+for _make in (np.zeros_like, np.ones_like, np.empty_like, np.full_like, random.uniform_like, random.normal_like):
     FUNCTIONS[_make] = _like(_make)
 
 

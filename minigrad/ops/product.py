@@ -21,7 +21,8 @@ from minigrad.primitive import linear
 Labels = tuple[int, ...]
 
 
-def _matmul(x: Any, y: Any, /) -> Any:
+def matrix_product(x: Any, y: Any, /) -> Any:
+    """x @ y for operands of at least two axes."""
     if y.ndim == 2 and x.ndim > 2:  # one large product instead of a stack of small ones
         return np.reshape(_rows(x) @ y, (*x.shape[:-1], y.shape[-1]))
     return np.matmul(x, y)
@@ -32,16 +33,17 @@ def _rows(x: Any) -> Any:
     return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-def _right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
+def right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
+    """The share of y in x @ y."""
     if len(y_shape) == 2 and x.ndim > 2:
         return _rows(x).mT @ _rows(v)
     return x.mT @ v
 
 
 matmul_matrices = linear(
-    _matmul,
+    matrix_product,
     lambda v, y: v @ y.mT,
-    lambda v, x, y_shape: _right_share(v, x, y_shape),
+    lambda v, x, y_shape: right_share(v, x, y_shape),
     name="matmul",
 )
 

@@ -1,0 +1,187 @@
+"""Hand-derived primitives: functions whose derivative is worth making by hand, each one line of the tape.
+
+Each is the same function as its composition in `minigrad.functional`, and the tests hold it to that. A function may
+write into arrays that it made itself; a rule writes nowhere, so that it can be recorded in its turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.functional import check_reduction, check_targets
+from minigrad.ops.product import matrix_product, right_share
+from minigrad.primitive import primitive
+
+Array = Any
+
+
+# Batch normalization
+
+
+def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+    """Batch normalization in training (Ioffe & Szegedy 2015): γ (x - μ) / √(σ² + ε) + β over all axes but the last.
+
+    Args:
+        x: (N, ..., C)
+        gamma: (C,)
+        beta: (C,)
+        eps: added to the variance, which is the biased one (1/N).
+
+    Returns:
+        y of x's shape, the mean μ (C,), and 1/√(σ² + ε) (C,), all differentiable.
+
+    Example:
+        >>> y, mu, istd = batch_norm(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([5.0]))
+        >>> y.round(3), mu
+        (array([[3.],
+               [7.]]), array([2.]))
+    """
+    channels = x.shape[-1:]
+    if x.ndim < 2 or gamma.shape != channels or beta.shape != channels:
+        raise ValueError("channels are last: x (N, ..., C) goes with gamma (C,) and beta (C,)")
+    rows = _rows(x)
+    count, ones = _counted(rows)
+    mu = ones @ rows / count
+    centered = rows - mu
+    var = ones @ (centered * centered) / count
+    istd = 1 / np.sqrt(var + eps)
+    scale = gamma * istd
+    if centered.dtype == scale.dtype == beta.dtype:
+        y = np.multiply(centered, scale, out=centered)
+        y = np.add(y, beta, out=y)
+    else:
+        y = centered * scale + beta
+    return (y if x.ndim == 2 else np.reshape(y, x.shape)), mu, istd
+
+
+def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
+    """The shares of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
+
+    With dy, dμ, ds those cotangents, dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
+        dx = γ s dy - (x - μ) (γ s² dγ + s³ ds)/N - (γ s dβ - dμ)/N
+    """
+    dy, dmu, distd = v
+    rows = _rows(x)
+    count, ones = _counted(rows)
+    centered = rows - mu
+    slope, level, dgamma, dbeta = 0.0, 0.0, None, None
+    if dy is not None:
+        dy = _rows(dy)
+        dbeta = ones @ dy
+        dgamma = ones @ (dy * centered) * istd
+        scale = gamma * istd
+        slope, level = scale * istd * dgamma, scale * dbeta
+    if distd is not None:
+        slope = slope + istd * istd * istd * distd
+    if dmu is not None:
+        level = level - dmu
+    dx = centered * (slope / -count) - level / count
+    if dy is not None:
+        dx = dx + scale * dy
+    return (dx if x.ndim == 2 else np.reshape(dx, x.shape)), dgamma, dbeta
+
+
+def _rows(x: Any) -> Any:
+    """x as a matrix of one row for each sample."""
+    return x if x.ndim == 2 else np.reshape(x, (-1, x.shape[-1]))
+
+
+def _counted(rows: Any) -> tuple[int, Array]:
+    """How many rows there are, and a 1 for each: ones @ rows sums columns two to five times as fast as np.sum."""
+    return rows.shape[0], np.ones_like(rows, shape=rows.shape[:1])
+
+
+batch_norm = primitive(_batch_norm, joint=_batch_norm_shares, outputs=("y", "mu", "istd"))
+
+
+# Cross-entropy
+
+
+def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean") -> tuple[Array, Array]:
+    """The loss, and softmax(logits), which is nearly its gradient."""
+    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    p = np.exp(shifted)
+    total = np.add.reduce(p, axis=-1, keepdims=True)
+    p = np.divide(p, total, out=p)
+    chosen = shifted[np.arange(len(labels)), labels]
+    loss = np.log(total[:, 0]) - chosen
+    if reduction == "none":
+        return loss, p
+    loss = np.add.reduce(loss, axis=0)
+    return (loss / len(labels) if reduction == "mean" else loss), p
+
+
+def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, reduction: str) -> tuple[Array, None]:
+    """(p - one_hot(labels)) dl, and through p itself p (dp - Σ dp p)."""
+    dloss, dp = v
+    share = None
+    if dloss is not None:
+        is_label = labels[:, None] == np.arange(p.shape[-1])
+        factor = dloss[:, None] if reduction == "none" else dloss / len(labels) if reduction == "mean" else dloss
+        share = (p - is_label) * factor
+    if dp is not None:
+        through = p * (dp - np.add.reduce(dp * p, axis=-1, keepdims=True))
+        share = through if share is None else share + through
+    return share, None
+
+
+_softmax_loss = primitive(
+    _softmax_cross_entropy, joint=_softmax_cross_entropy_shares, outputs=("loss", "p"), name="softmax_cross_entropy"
+)
+
+
+def softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean") -> Any:
+    """`functional.cross_entropy` as one primitive: log Σ exp(logits) - logits[label].
+
+    Args:
+        logits: (N, C)
+        labels: (N,) integers in 0 ... C - 1.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        TypeError: labels are not integers.
+        ValueError: shapes do not fit, a label is out of range, or the reduction is unknown.
+
+    Example:
+        >>> float(softmax_cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4))
+        1.3863
+    """
+    check_reduction(reduction, "softmax_cross_entropy")
+    if logits.ndim != 2:
+        raise ValueError(
+            f"softmax_cross_entropy: logits of shape {logits.shape}; they must be (N, C). Merge leading axes first: "
+            "logits.reshape(-1, C), labels.reshape(-1)"
+        )
+    labels = check_targets(logits, labels, "softmax_cross_entropy")
+    return _softmax_loss(logits, labels, reduction=reduction)[0]
+
+
+# Linear
+
+
+def _linear(x: Any, weight: Any, bias: Any, /) -> Array:
+    """x @ weight + bias as one primitive: x (..., in), weight (in, out), bias (out,).
+
+    Example:
+        >>> linear(np.ones((1, 2)), np.ones((2, 3)), np.array([0.0, 1.0, 2.0]))
+        array([[2., 3., 4.]])
+    """
+    if weight.ndim != 2 or x.ndim < 2 or bias.shape != weight.shape[1:]:
+        raise ValueError("x (N, ..., in) goes with weight (in, out) and bias (out,)")
+    out = matrix_product(x, weight)
+    return np.add(out, bias, out=out) if out.dtype == bias.dtype else out + bias
+
+
+def _column_sums(rows: Any) -> Array:
+    _, ones = _counted(rows)
+    return ones @ rows
+
+
+linear = primitive(
+    _linear,
+    lambda v, weight: matrix_product(v, weight.mT),
+    lambda v, x, weight_shape: right_share(v, x, weight_shape),
+    lambda v: _column_sums(_rows(v)),
+)

@@ -1,0 +1,225 @@
+"""Module: a function with parameters, buffers and modules inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from textwrap import indent
+from typing import Any, Self
+
+import numpy as np
+
+from minigrad.changes import note_change
+from minigrad.modes import close_scope, current_scope, open_scope
+from minigrad.tensor import Tensor
+
+Array = Any
+
+
+class Module:
+    """The base of all layers and networks. A subclass sets attributes and defines forward.
+
+    An attribute that is a Tensor with requires_grad=True becomes a parameter, one that is a Module a child. Both are
+    plain attributes; only their names are remembered. A child's lines on the tape carry its name as their scope, and
+    its parameters are listed under it: `encoder/0/weight`.
+
+    Example:
+        >>> import numpy as np
+        >>> from minigrad.tensor import Tensor
+        >>> class Scale(Module):
+        ...     def __init__(self):
+        ...         self.factor = Tensor([2.0], requires_grad=True)
+        ...     def forward(self, x):
+        ...         return x * self.factor
+        >>> model = Scale()
+        >>> model(np.array([1.0, 3.0])).tolist(), dict(model.named_parameters())
+        ([2.0, 6.0], {'factor': Tensor([2.], name='factor', requires_grad=True)})
+    """
+
+    training = True
+    _name = ""  # the attribute of the parent that this is
+    _parameters: tuple[str, ...] = ()  # names of attributes, in the order in which they were set
+    _buffers: tuple[str, ...] = ()
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """The function that this module is. Subclasses define it; call the module itself, not forward."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(self, x)")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        if not self._name:
+            return self.forward(*inputs, **options)
+        tokens = open_scope(self._name)
+        try:
+            if self._parameters and tokens[1] is not None:
+                self._place_parameters(current_scope())
+            return self.forward(*inputs, **options)
+        finally:
+            close_scope(tokens)
+
+    def _place_parameters(self, path: str) -> None:
+        """Parameters are listed under the scope in which they are used."""
+        for name in self._parameters:
+            line = getattr(self, name).node
+            if line is not None:
+                line.scope = path
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module):
+            value.__dict__["_name"] = name
+        is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+        if is_parameter and name not in self._parameters:
+            self.__dict__["_parameters"] = (*self._parameters, name)
+            if getattr(value.node, "name", None) is None and name.isidentifier():
+                value.named(name)
+        elif name in self._parameters and not isinstance(value, Tensor):
+            self.__dict__["_parameters"] = tuple(n for n in self._parameters if n != name)
+        self.__dict__[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self.__dict__["_parameters"] = tuple(n for n in self._parameters if n != name)
+        self.__dict__["_buffers"] = tuple(n for n in self._buffers if n != name)
+
+    def register_buffer(self, name: str, value: Array) -> None:
+        """Make an array part of the state that is no parameter, such as running statistics.
+
+        It becomes the attribute `name`. Write into it with np.copyto or out=, so that it stays the same array.
+        """
+        if name in self._parameters or hasattr(type(self), name):
+            raise ValueError(f"register_buffer({name!r}): {type(self).__name__} already has an attribute of this name")
+        self.__dict__[name] = value
+        if name not in self._buffers:
+            self.__dict__["_buffers"] = (*self._buffers, name)
+
+    # Traversal, in the order in which attributes were set. What is reached twice is listed once.
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside this one, with their names."""
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside this one."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, with their dotted names; its own is the prefix."""
+        pending, seen = [(prefix, self)], set()
+        while pending:
+            path, module = pending.pop()
+            if module in seen:
+                continue
+            seen.add(module)
+            yield path, module
+            inside = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
+            pending += reversed(inside)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The parameters of this module and all inside it, with their dotted names."""
+        return self._named("_parameters")
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The parameters of this module and all inside it."""
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
+        """The buffers of this module and all inside it, with their dotted names."""
+        return self._named("_buffers")
+
+    def buffers(self) -> Iterator[Array]:
+        """The buffers of this module and all inside it."""
+        return (b for _, b in self.named_buffers())
+
+    def _named(self, names: str) -> Iterator[tuple[str, Any]]:
+        seen = set()
+        for path, module in self.named_modules():
+            for name in getattr(module, names):
+                value = getattr(module, name)
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call function(module) for this module and all inside it. Returns the module."""
+        for module in list(self.modules()):
+            function(module)
+        return self
+
+    # Modes
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all inside it to training, or with False to evaluation. Returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all inside it to evaluation. Returns the module."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for p in self.parameters():
+            p.grad = None
+
+    # State
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers by dotted name. What is shared appears under each of its names."""
+        return {name: np.copy(value) for name, value in self._state().items()}
+
+    def _state(self) -> dict[str, Array]:
+        state = {}
+        for path, module in self.named_modules():
+            for name in (*module._parameters, *module._buffers):
+                value = getattr(module, name)
+                state[f"{path}.{name}" if path else name] = value.data if isinstance(value, Tensor) else value
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> None:
+        """Copy arrays into the parameters and buffers of the same names.
+
+        Args:
+            state: as state_dict returns it.
+            strict: whether names that are missing or unexpected are an error.
+
+        Raises:
+            ValueError: names do not agree (if strict), or shapes; all of them are listed, and nothing is changed.
+        """
+        ours = self._state()
+        problems = [
+            f"{name}: {np.shape(value)} given, {ours[name].shape} wanted"
+            for name, value in state.items()
+            if name in ours and np.shape(value) != ours[name].shape
+        ]
+        if strict:
+            problems += [f"missing: {name} {value.shape}" for name, value in ours.items() if name not in state]
+            problems += [f"unexpected: {name} {np.shape(value)}" for name, value in state.items() if name not in ours]
+        if problems:
+            listed = "\n  ".join(problems)
+            hint = "\nstrict=False ignores missing and unexpected names." if strict else ""
+            raise ValueError(f"load_state_dict: the state does not fit this {type(self).__name__}:\n  {listed}{hint}")
+        for name, value in state.items():
+            if name in ours:
+                np.copyto(ours[name], value.data if isinstance(value, Tensor) else value, casting="same_kind")
+                note_change(ours[name])
+
+    # Text
+
+    def extra_repr(self) -> str:
+        """What repr shows between the parentheses. Subclasses define it."""
+        return ""
+
+    def __repr__(self) -> str:
+        inside = [f"({name}): {child!r}" for name, child in self.named_children()]
+        text = self.extra_repr()
+        if not inside:
+            return f"{type(self).__name__}({text})"
+        return f"{type(self).__name__}({text}\n{indent(chr(10).join(inside), '  ')}\n)"
+
+    def _complaint(self, problem: str) -> ValueError:
+        """An error that says which layer of the network it is."""
+        path = current_scope()
+        return ValueError(f"{f'layer {path!r}, ' if path else ''}{self!r}: {problem}")
