@@ -71,7 +71,7 @@ def silu(x: Any, /) -> Any:
 
 
 def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Any:
-    """x where it is positive, negative_slope · x elsewhere (Maas, Hannun & Ng 2013). The slope at 0 is negative_slope."""
+    """x where it is positive, negative_slope · x elsewhere (Maas, Hannun & Ng 2013), also at 0."""
     return np.where(x > 0, x, negative_slope * x)
 
 
@@ -165,15 +165,15 @@ def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = 
 
 
 def _leading(x: Any, axis: Any) -> tuple[int, ...]:
+    axes: tuple[int, ...] = axis if isinstance(axis, tuple) else (axis,)
     if axis is None:
-        axis = tuple(range(x.ndim - 1))
-    axis = axis if isinstance(axis, tuple) else (axis,)
-    if x.ndim < 2 or axis != tuple(range(len(axis))):
+        axes = tuple(range(x.ndim - 1))
+    if x.ndim < 2 or axes != tuple(range(len(axes))) or len(axes) == x.ndim:
         raise ValueError(
-            f"{call('batch_norm', (x,), {'axis': axis})}: statistics are taken over leading axes, the channels are last. "
+            f"{call('batch_norm', (x,), {'axis': axis})}: statistics are taken over leading axes, channels are last. "
             "Move them there first: mg.moveaxis(x, 1, -1) for (N, C, H, W); x[:, None] for a single feature."
         )
-    return axis
+    return axes
 
 
 def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Any:

@@ -152,7 +152,9 @@ def _scaled(draw: Callable[..., Array], shape: Shape, factor: float, shift: floa
 # Special cases of variance_scaling
 
 
-def glorot_uniform(shape: Shape, *, gain: float = 1.0, rng: Any = None, dtype: Any = None, layout: str = "keras") -> Array:
+def glorot_uniform(
+    shape: Shape, *, gain: float = 1.0, rng: Any = None, dtype: Any = None, layout: str = "keras"
+) -> Array:
     """U(±gain √(6 / (fan_in + fan_out))) (Glorot & Bengio 2010, equation 16, "normalized")."""
     return variance_scaling(shape, gain * gain, "fan_avg", "uniform", rng, dtype, layout)
 
@@ -250,7 +252,9 @@ def get(initializer: str | Callable[..., Array]) -> Callable[..., Array]:
     if callable(initializer):
         return initializer
     if not isinstance(initializer, str):
-        raise TypeError(f"init={initializer!r}: give a name, or a function (shape, *, rng, dtype) that returns an array")
+        raise TypeError(
+            f"init={initializer!r}: give a name, or a function (shape, *, rng, dtype) that returns an array"
+        )
     # PyTorch ends its names with an underscore because its functions write in place.
     name = initializer.removesuffix("_").lower()
     if name in _BY_NAME:

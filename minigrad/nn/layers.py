@@ -40,7 +40,9 @@ class Sequential(Module):
     def __init__(self, *modules: Module) -> None:
         for k, module in enumerate(modules):
             if not isinstance(module, Module):
-                raise TypeError(f"Sequential: argument {k} is {module!r}, not a Module; write ReLU(), not ReLU or a function")
+                raise TypeError(
+                    f"Sequential: argument {k} is {module!r}, not a Module; write ReLU(), not ReLU or a function"
+                )
             setattr(self, str(k), module)
 
     def forward(self, x: Any) -> Any:
@@ -179,7 +181,7 @@ class BatchNorm(Module):
         count = math.prod(shape[:-1])
         if count < 2:
             raise self._complaint(
-                f"x of shape {shape} is a batch of {count}, which has no variance to normalize with. Train with at least "
+                f"x of shape {shape} is a batch of {count}, without a variance to normalize with. Train with at least "
                 "two (drop_last=True in the DataLoader), or call eval() first."
             )
         y, mu, istd = fused.batch_norm(x, self.gamma, self.beta, eps=self.eps)

@@ -1,0 +1,91 @@
+"""Parameters of one dtype in one flat array, so that an update costs the same number of NumPy calls for any number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from minigrad.changes import note_change
+from minigrad.tensor import Tensor
+
+Array = Any
+
+
+class Flat:
+    """The parameters of a group that have one dtype, their gradients and their state, each in one array.
+
+    Every parameter's `.data` becomes a view of it. State and steps are kept for each parameter, because one without a
+    gradient is left out of a step; as long as none ever was, all of it moves as a whole.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], state: Sequence[str], lr: float) -> None:
+        self.parameters = list(parameters)
+        self.sizes = [p.size for p in parameters]
+        self.stops = list(accumulate(self.sizes, initial=0))
+        self._gather_data()
+        self.gradient = np.zeros_like(self.data)
+        self.work = np.zeros_like(self.data)
+        self.state = {name: np.zeros_like(self.data) for name in state}
+        self.steps = np.zeros_like(self.data, shape=(len(self.sizes),))
+        self.lr = np.full_like(self.data, lr, shape=())
+        self.together = True  # whether all parameters have taken the same number of steps
+
+    def _gather_data(self) -> None:
+        """Copy the parameters into a new flat array, and make each of them a view of it."""
+        self.data = np.concatenate([np.reshape(p.data, (-1,)) for p in self.parameters])
+        self.views = []
+        for p, start, stop in zip(self.parameters, self.stops, self.stops[1:], strict=False):
+            p.data = np.reshape(self.data[start:stop], p.shape)
+            self.views.append(p.data)
+
+    def refresh(self) -> None:
+        """Notice parameters whose data somebody replaced by another array, and take the new values in."""
+        for p, view in zip(self.parameters, self.views, strict=True):
+            if p.data is not view:
+                self._gather_data()
+                return
+
+    def gather(self) -> list[tuple[int, int]]:
+        """Copy the gradients into the flat one. Returns the runs of parameters, first and end, to be updated alike."""
+        gradients = [None if (g := p.grad) is None else g.data.reshape(-1) for p in self.parameters]
+        if all(g is not None for g in gradients):
+            np.concatenate(gradients, out=self.gradient)
+            if self.together:
+                return [(0, len(gradients))]
+        else:
+            self.together = False
+            for g, start, stop in zip(gradients, self.stops, self.stops[1:], strict=False):
+                if g is not None:
+                    np.copyto(self.gradient[start:stop], g)
+        return self._runs(gradients)
+
+    def _runs(self, gradients: Sequence[Any]) -> list[tuple[int, int]]:
+        """Neighbors that have gradients and took equally many steps."""
+        steps = self.steps.tolist()
+        runs: list[tuple[int, int]] = []
+        for k, g in enumerate(gradients):
+            if g is None:
+                continue
+            if runs and runs[-1][1] == k and steps[k] == steps[k - 1]:
+                runs[-1] = (runs[-1][0], k + 1)
+            else:
+                runs.append((k, k + 1))
+        return runs
+
+    def part(self, array: Array, first: int, end: int) -> Array:
+        """The elements of parameters first ... end - 1 in one of the flat arrays."""
+        return array[self.stops[first] : self.stops[end]]
+
+    def update(self, rule: Callable[..., Array], runs: Sequence[tuple[int, int]], options: dict[str, Any]) -> None:
+        """Move the parameters of these runs by one step of the rule."""
+        for first, end in runs:
+            self.steps[first:end] += 1
+            step = self.steps[first : first + 1].reshape(())
+            p, g, work = (self.part(x, first, end) for x in (self.data, self.gradient, self.work))
+            state = {name: self.part(x, first, end) for name, x in self.state.items()}
+            np.subtract(p, rule(p, g, state, step, work, lr=self.lr, **options), out=p)
+        if runs:
+            note_change(self.data)
