@@ -50,7 +50,7 @@ class Flat:
 
     def gather(self) -> list[tuple[int, int]]:
         """Copy the gradients into the flat one. Returns the runs of parameters, first and end, to be updated alike."""
-        gradients = [None if (g := p.grad) is None else g.data.reshape(-1) for p in self.parameters]
+        gradients: list[Any] = [None if (g := p.grad) is None else g.data.reshape(-1) for p in self.parameters]
         if all(g is not None for g in gradients):
             np.concatenate(gradients, out=self.gradient)
             if self.together:
