@@ -33,23 +33,30 @@ def expression(line: Node, shown: dict[Node, str]) -> str:
         parent = line.parents[0]
         assert parent is not None
         return f"{shown.get(parent, '?')}.{parent.primitive.outputs[line.params[0]]}"
-    kept = dict(zip(primitive.saved, line.saved or (), strict=False))
     operands = [
-        shown.get(parent, "?") if parent is not None else constant(kept.get(name))
-        for parent, name in zip(line.parents, _operands(line), strict=True)
+        shown.get(parent, "?") if parent is not None else constant(value)
+        for parent, value in zip(line.parents, kept(line), strict=True)
     ]
-    defaults = {name: p.default for name, p in primitive.signature.parameters.items()}
-    static = [
+    return f"{primitive.name}({', '.join(operands + static(line))})"
+
+
+def kept(line: Node) -> list[Any]:
+    """The value of each operand, None where it was not kept for the rules or was released."""
+    primitive = line.primitive
+    values = dict(zip(primitive.saved, line.saved or (), strict=False))
+    if primitive.sequence:
+        return list(values.get("arrays") or [None] * len(line.parents))
+    return [values.get(name) for name in primitive.operands]
+
+
+def static(line: Node) -> list[str]:
+    """The static parameters that differ from their defaults, as they would be written."""
+    defaults = {name: p.default for name, p in line.primitive.signature.parameters.items()}
+    return [
         f"{name}={brief(value)}"
-        for name, value in zip(primitive.static, line.params, strict=True)
+        for name, value in zip(line.primitive.static, line.params, strict=True)
         if not _same(value, defaults[name])
     ]
-    return f"{primitive.name}({', '.join(operands + static)})"
-
-
-def _operands(line: Node) -> Sequence[str]:
-    primitive = line.primitive
-    return [""] * len(line.parents) if primitive.sequence else primitive.operands
 
 
 def _same(value: Any, default: Any) -> bool:

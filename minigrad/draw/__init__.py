@@ -1,0 +1,51 @@
+"""Pictures of the tape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from minigrad.draw.picture import Picture
+
+__all__ = ["draw"]
+
+
+def draw(*outputs: Any, direction: Literal["TB", "LR"] = "TB", legend: bool = False) -> Picture:
+    """The graph that computed the outputs, as a `graphviz.Digraph`.
+
+    A node is a line of the tape: the name that the user gave it, how it is computed and its shape (with the dtype
+    where it is not the one that most lines have). Leaves are ellipses, constant arrays have dashed borders, outputs
+    double ones; scopes are boxes around their lines. Each named value has a color, and so has every strand of an edge:
+    it leads to the named value of that color. Gradients flow against the arrows, hence the strands that leave a value
+    are the terms of its gradient, one for each path to another named value.
+
+    The source depends on the model only: the same model gives the same text in every run.
+
+    Args:
+        *outputs: Tensors, or one Tape.
+        direction: "TB" from top to bottom, "LR" from left to right.
+        legend: explain the shapes in a corner of the picture.
+
+    Returns:
+        A Digraph with `.source`; `.save("graph.svg")` writes SVG, PNG, PDF or DOT. Notebooks show it as it is.
+
+    Raises:
+        ValueError: no outputs are given, one was not computed from a Tensor with requires_grad=True, or the
+            direction is unknown.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.draw import draw
+        >>> x = mg.Tensor([1.0, 2.0], requires_grad=True).named("x")
+        >>> "square" in draw((x**2).sum()).source
+        True
+    """
+    from minigrad.draw.graph import picture  # noqa: PLC0415  (graphviz is imported when something is drawn)
+    from minigrad.tape import Tape  # noqa: PLC0415
+
+    if direction not in ("TB", "LR"):
+        raise ValueError(f"draw: direction={direction!r}; it must be 'TB' (top to bottom) or 'LR' (left to right)")
+    if not outputs:
+        raise ValueError("draw: nothing to draw; give the Tensors whose computation you want to see, as in draw(loss)")
+    tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape(*outputs)
+    return picture(tape, direction, legend)

@@ -1,0 +1,69 @@
+"""The Digraph that draw returns."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import graphviz  # type: ignore[import-untyped]
+
+from minigrad.draw.engine import EngineNotFound, layout
+
+TEXT = ("dot", "gv")  # formats that need no layout
+
+
+class Picture(graphviz.Digraph):  # type: ignore[misc]
+    """A `graphviz.Digraph` laid out by whatever there is: the system's Graphviz or graphviz-pure."""
+
+    def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
+        """Write the picture: `save("graph.svg")`.
+
+        Args:
+            path: where to. Missing folders are made.
+            format: "svg", "png", "pdf", "dot"; by default the path's suffix says it.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ValueError: there is no such format.
+            EngineNotFound: nothing is there to draw with. The DOT text is written beside, as `.dot`.
+        """
+        path = Path(path)
+        format = (format or path.suffix[1:]).lower()
+        if format not in graphviz.FORMATS:
+            raise ValueError(
+                f"save({str(path)!r}): format {format!r} is unknown; write to a .svg, .png, .pdf or .dot file"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if format in TEXT:
+            path.write_text(self.source, encoding="utf-8")
+            return path
+        try:
+            drawn = layout(self.source, format)
+        except EngineNotFound as error:
+            text = self.save(path.with_suffix(".dot"))
+            raise EngineNotFound(f"{error}\nThe graph itself is in {text}.") from None
+        path.write_bytes(drawn)
+        return path
+
+    def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
+        """The same as `save`."""
+        return self.save(path, format)
+
+    def pipe(self, format: str | None = None, encoding: str | None = None) -> Any:
+        """The picture as bytes, or as text in the given encoding."""
+        drawn = layout(self.source, format or self.format)
+        return drawn if encoding is None else drawn.decode(encoding)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, Any]:
+        """What a notebook shows: the picture as SVG, or why there is none and the DOT text."""
+        try:
+            return {"image/svg+xml": self._repr_image_svg_xml()}
+        except EngineNotFound as error:
+            return {"text/plain": f"{error}\n\n{self.source}"}
+
+    def _repr_image_svg_xml(self) -> str:
+        text: str = self.pipe("svg", "utf-8")
+        return text
