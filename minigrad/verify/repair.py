@@ -29,7 +29,7 @@ def search(
     derivation: Derivation, line: Line, draws: Sequence[Draw], report: LineReport, seconds: float
 ) -> str | None:
     """The edit as "`x` should be `x - mu`", or None if none is found in time."""
-    tree = _parse(line.function)
+    tree = parsed(line.function)
     body = tree.body[0]
     assert isinstance(body, ast.FunctionDef)
     known = [{k: v for k, v in draw.names().items() if k != f"d{line.target}"} for draw in draws]
@@ -43,13 +43,13 @@ def search(
     for old, new in _edits(body, names):
         if time.perf_counter() > deadline:
             return None
-        function = _compiled(tree, old, new, line.function, names)
+        function = line_with(tree, old, new, line.function, names)
         if function is not None and all(_right(function, names, k, e) for k, e in zip(known, expected, strict=True)):
             return f"`{ast.unparse(old)}` should be `{ast.unparse(new)}`"
     return None
 
 
-def _parse(function: Callable[..., Any]) -> ast.Module:
+def parsed(function: Callable[..., Any]) -> ast.Module:
     source = textwrap.dedent(inspect.getsource(function))
     tree = ast.parse(source)
     body = tree.body[0]
@@ -59,7 +59,7 @@ def _parse(function: Callable[..., Any]) -> ast.Module:
     return tree
 
 
-def _compiled(
+def line_with(
     tree: ast.Module, old: ast.AST, new: ast.AST, original: Callable[..., Any], names: Sequence[str]
 ) -> Callable[..., Any] | None:
     """The line with one node replaced, as a function of all names."""

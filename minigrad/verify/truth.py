@@ -39,9 +39,9 @@ class Truth:
 def truth(forward: Forward, arguments: Mapping[str, Any], cotangents: Mapping[str, Array]) -> Truth:
     """The gradients at all names of one run, by the tape."""
     run = forward.run(arguments)
-    nodes = _nodes(run)
+    nodes = nodes_of(run)
     due = _due({k: cotangents[k] for k in run.outputs}, run)
-    lines = _lines(run, list(due))
+    lines = inner_lines(run, list(due))
     found = pull(lines, dict(due), stop=[nodes[k] for k in run.inputs], keep=nodes.values())
     gradients = {k: found.get(node, np.zeros_like(run.values[k])) for k, node in nodes.items()}
     gradients |= {k: np.asarray(cotangents[k]) for k in run.outputs if k not in nodes or k not in run.named}
@@ -53,14 +53,14 @@ def truth(forward: Forward, arguments: Mapping[str, Any], cotangents: Mapping[st
 
 def shares(t: Truth, upstream: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """What each consumer hands to each value that it uses directly, for given gradients of the consumers."""
-    run, nodes = t.run, _nodes(t.run)
+    run, nodes = t.run, nodes_of(t.run)
     found: dict[str, dict[str, Array]] = {k: {} for k in [*run.inputs, *run.named]}
     for consumer in [*run.outputs, *run.named]:
         node = run.tensors[consumer].node
         if node is None or (consumer in run.outputs and node in [nodes[k] for k in run.named]):
             continue
         others = {name: other for name, other in nodes.items() if name != consumer}
-        lines = _lines(run, [node])
+        lines = inner_lines(run, [node])
         handed = pull(lines, {node: np.asarray(upstream[consumer])}, stop=others.values())
         for name, other in others.items():
             if other in handed and name in found:
@@ -105,7 +105,7 @@ def _widest(forward: Forward, arguments: Mapping[str, Any]) -> Any:
     return WIDEST if all(run.values[k].dtype == WIDEST for k in run.outputs) else np.float64
 
 
-def _nodes(run: Run) -> dict[str, Node]:
+def nodes_of(run: Run) -> dict[str, Node]:
     """The line of each input and named value."""
     return {k: node for k in [*run.inputs, *run.named] if (node := run.tensors[k].node) is not None}
 
@@ -119,6 +119,6 @@ def _due(cotangents: Mapping[str, Array], run: Run) -> dict[Node, Array]:
     return due
 
 
-def _lines(run: Run, outputs: Sequence[Node]) -> list[Node]:
+def inner_lines(run: Run, outputs: Sequence[Node]) -> list[Node]:
     first = min((t.node.serial for t in run.tensors.values() if t.node is not None), default=0)
     return ancestors(outputs, first)[0]

@@ -1,0 +1,253 @@
+"""The audit of a check: which errors would it accept?
+
+A check has inputs, a cotangent and a tolerance, and looks at the inputs' gradients. Every line is spoiled in turn (its
+sign, its size, a factor or term left out of it) and so is every share that a consumer hands to a value; what the check
+then still accepts, it cannot see. An error that no check could see, because the spoiled derivation is the same
+function, is told apart by a check with random inputs and a random signed cotangent.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.tape import pull
+from minigrad.verify.report import Report, table
+from minigrad.verify.repair import line_with, parsed
+from minigrad.verify.truth import inner_lines, nodes_of
+
+if TYPE_CHECKING:
+    from minigrad.verify.derivation import Derivation, Draw
+
+Array = Any
+Spoiled = Callable[["Derivation", "Draw"], "dict[str, Array] | None"]  # the inputs' gradients that come out
+
+
+@dataclass(frozen=True)
+class Error:
+    """A spoiled line or share."""
+
+    where: str  # "dxhat", or "σ² ← x̂"
+    what: str  # "`dout` for `dout * gamma`", "dropped"
+    gradients: Spoiled
+
+
+@dataclass
+class AuditReport(Report):
+    """What a check sees, what it cannot see and why, and what is no error at all."""
+
+    name: str
+    seen: list[Error]
+    blind: list[tuple[Error, str]]  # with the reason: "gamma = 1"
+    same: list[Error]  # spoiled in words only
+
+    @property
+    def ok(self) -> bool:
+        """Whether the check sees every error."""
+        return not self.blind
+
+    def __str__(self) -> str:
+        count = len(self.seen) + len(self.blind)
+        lines = [
+            f"{self.name}: this check sees all {count} errors"
+            if self.ok
+            else f"{self.name}: this check is blind to {len(self.blind)} of {count} errors"
+        ]
+        if self.blind:
+            rows = [("in", "it cannot see", "because"), *self._grouped()]
+            lines += table(rows[:16])
+            if len(rows) > 16:
+                lines.append(f"and {len(rows) - 16} more rows: .blind lists all")
+        if self.same:
+            shown = ", ".join(f"{error.what} in {error.where}" for error in self.same[:4])
+            more = f" and {len(self.same) - 4} more" if len(self.same) > 4 else ""
+            lines.append(f"no error at all, because identically the same: {shown}{more}")
+        return "\n".join(lines)
+
+    def _grouped(self) -> list[tuple[str, str, str]]:
+        """What is not seen, by line and reason."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for error, why in self.blind:
+            groups.setdefault((error.where, why), []).append(error.what)
+        errors = Counter(error.where for error in [*self.seen, *(error for error, _ in self.blind)])
+        rows = []
+        for (where, why), whats in groups.items():
+            short = sorted(whats, key=len)
+            all_of_it = len(whats) == errors[where] > 1
+            told = f"any of {len(whats)} errors" if all_of_it else ", ".join(short[:3])
+            rows.append((where, told + (f" and {len(short) - 3} more" if len(short) > 3 and not all_of_it else ""), why))
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content in plain Python values."""
+        return {
+            "derivation": self.name,
+            "ok": self.ok,
+            "seen": [{"where": e.where, "what": e.what} for e in self.seen],
+            "blind": [{"where": e.where, "what": e.what, "because": why} for e, why in self.blind],
+            "same": [{"where": e.where, "what": e.what} for e in self.same],
+        }
+
+
+def audit(
+    derivation: Derivation, given: Mapping[str, Any], cotangent: Any, rtol: float, atol: float, seed: int
+) -> AuditReport:
+    """Which errors a check of these inputs with this cotangent and these tolerances would accept."""
+    own = derivation.draw(given, np.random.default_rng([seed, 0, 77]), _cotangent(cotangent))
+    robust = [derivation.draw({k: v for k, v in given.items() if k not in own.truth.run.inputs
+                               or own.arguments[k].dtype.kind != "f"} | _shapes(own, given),
+                              np.random.default_rng([seed, k, 78])) for k in (1, 2)]  # fmt: skip
+    seen, blind, same = [], [], []
+    for error in [*_line_errors(derivation, own), *_share_errors(own)]:
+        if not _accepted(error, derivation, own, rtol, atol):
+            seen.append(error)
+        elif all(_accepted(error, derivation, draw, 1e-7, 0.0) for draw in robust):
+            same.append(error)
+        else:
+            blind.append((error, _why(error, derivation, own, robust[0], given, cotangent, rtol, atol)))
+    return AuditReport(derivation.name, seen, blind, same)
+
+
+def _cotangent(cotangent: Any) -> Any:
+    if isinstance(cotangent, str) and cotangent not in ("ones", "random"):
+        raise ValueError(f'audit(cotangent={cotangent!r}): must be "random", "ones", or an array of the result\'s shape')
+    return 1.0 if isinstance(cotangent, str) and cotangent == "ones" else None if isinstance(cotangent, str) else cotangent
+
+
+def _shapes(own: Draw, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs that were given as values, as shapes."""
+    return {
+        k: own.arguments[k].shape for k in own.truth.run.inputs if k in given and not isinstance(given[k], (str, tuple))
+    }
+
+
+def _accepted(error: Error, derivation: Derivation, draw: Draw, rtol: float, atol: float) -> bool:
+    """Whether the inputs' gradients that come out pass for the true ones."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found = error.gradients(derivation, draw)
+    if found is None:
+        return False
+    for k, g in found.items():
+        expected = draw.truth.gradients[k]
+        floor = atol + 1e-11 * draw.truth.scale
+        if g.shape != expected.shape or not np.all(np.abs(g - expected) <= floor + rtol * np.abs(expected)):
+            return False
+    return True
+
+
+def _why(
+    error: Error, derivation: Derivation, own: Draw, robust: Draw, given: Mapping[str, Any], cotangent: Any,
+    rtol: float, atol: float,
+) -> str:  # fmt: skip
+    """What about the check hides the error: the value of one input, the cotangent, or the tolerance."""
+    if _accepted(error, derivation, robust, rtol, atol):
+        return f"it is smaller than the tolerance (rtol {rtol:g}, atol {atol:g})"
+    for k in own.truth.run.inputs:
+        if k in given and not isinstance(given[k], (str, tuple)):
+            changed = derivation.redraw(own, [k], np.random.default_rng(13), cotangents=own.truth.cotangents)
+            if not _accepted(error, derivation, changed, rtol, atol):
+                value = own.arguments[k]
+                label = own.truth.run.labels.get(k, k)
+                same = value.size and np.all(value == value.flat[0])
+                return f"{label} = {value.flat[0]:g}" if same else f"of the values of {label}"
+    if not isinstance(cotangent, str) or cotangent == "ones":
+        return "the upstream gradient is constant" if isinstance(cotangent, str) else "of this upstream gradient"
+    return "of these inputs"
+
+
+# Spoiled lines
+
+
+def _line_errors(derivation: Derivation, own: Draw) -> Iterator[Error]:
+    names = list(own.names())
+    for t, line in derivation.lines.items():
+        for what, c in (("the sign", -1.0), ("a factor 2", 2.0), ("the line itself (0)", 0.0), ("a factor 1.001", 1.001)):
+            yield Error(f"d{t}", what, _scaled(t, c))
+        try:
+            tree = parsed(line.function)
+        except (OSError, TypeError, SyntaxError):
+            continue
+        for old, new in _left_out(tree):
+            function = line_with(tree, old, new, line.function, names)
+            if function is not None:
+                what = f"`{ast.unparse(new)}` for `{ast.unparse(old)}`"
+                yield Error(f"d{t}", what, _replaced(t, function, names))
+
+
+def _left_out(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Each product, quotient, sum and difference, with one side left out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and not isinstance(node.op, (ast.Pow, ast.MatMult)):
+            yield node, node.left
+            if isinstance(node.op, (ast.Mult, ast.Add)):
+                yield node, node.right
+
+
+def _scaled(target: str, c: float) -> Spoiled:
+    def gradients(derivation: Derivation, draw: Draw) -> dict[str, Array] | None:
+        return _chained(derivation, draw, {target: lambda result, _: c * result})
+
+    return gradients
+
+
+def _replaced(target: str, function: Callable[..., Any], names: list[str]) -> Spoiled:
+    def gradients(derivation: Derivation, draw: Draw) -> dict[str, Array] | None:
+        return _chained(
+            derivation, draw, {target: lambda _, known: np.asarray(function(*(known[k] for k in names)), dtype=float)}
+        )
+
+    return gradients
+
+
+def _chained(
+    derivation: Derivation, draw: Draw, spoil: Mapping[str, Callable[[Array, Mapping[str, Any]], Array]]
+) -> dict[str, Array] | None:
+    """The inputs' gradients from the lines one after the other, some of them spoiled; None if that does not run."""
+    known = draw.names()
+    for t in derivation.order():
+        try:
+            result = derivation.evaluate(derivation.lines[t], known)
+            result = spoil[t](result, known) if t in spoil else result
+        except Exception:  # a spoiled line may do anything at all
+            return None
+        known[f"d{t}"] = result
+    return {t: known[f"d{t}"] for t in derivation.lines if t in draw.truth.run.inputs}
+
+
+# Spoiled shares
+
+
+def _share_errors(own: Draw) -> Iterator[Error]:
+    run = own.truth.run
+    for value, handed in own.truth.shares.items():
+        if len(handed) < 2:
+            continue  # the only share is the whole gradient, and that is spoiled line by line
+        for consumer in handed:
+            where = f"dl/d{run.labels.get(value, value)}"
+            yield Error(where, f"the path through {run.labels.get(consumer, consumer)}", _without(value, consumer))
+
+
+def _without(value: str, consumer: str) -> Spoiled:
+    """The inputs' gradients if one share is dropped. They are linear in it, so only the share itself is pulled."""
+
+    def gradients(derivation: Derivation, draw: Draw) -> dict[str, Array] | None:
+        run, share = draw.truth.run, draw.truth.shares[value].get(consumer)
+        if share is None:
+            return {}
+        nodes = nodes_of(run)
+        if value in run.inputs:
+            lost = {value: share}
+        else:
+            inputs = {k: nodes[k] for k in run.inputs}
+            found = pull(inner_lines(run, [nodes[value]]), {nodes[value]: share}, stop=inputs.values())
+            lost = {k: found[node] for k, node in inputs.items() if node in found}
+        return {k: draw.truth.gradients[k] - lost.get(k, 0.0) for k in run.inputs}
+
+    return gradients
