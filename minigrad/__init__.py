@@ -1,14 +1,293 @@
-"""minigrad: see and prove your gradients."""
-from minigrad.tensor import Tensor, asarray, name, get_default_dtype, set_default_dtype
-from minigrad.modes import no_grad, enable_grad, scope, is_grad_enabled
-from minigrad.tape import Tape
-from minigrad.ops.elementwise import *
-from minigrad.ops.reduction import *
-from minigrad.transforms import grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp
-from minigrad.checkpoint import checkpoint
-from minigrad.custom import custom
-from minigrad.rng import manual_seed
-import numpy as np
-def ones(s): return Tensor(np.ones(s))
-def zeros(s): return Tensor(np.zeros(s))
-def eye(s): return Tensor(np.eye(s))
+"""minigrad: see and prove your gradients.
+
+The functions are those of the Python array API standard 2024.12, for real dtypes, and some more. On arrays alone they
+return arrays; with a Tensor among their operands they return Tensors and record a line of the tape.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
+
+from numpy import e, inf, nan, newaxis, pi
+
+from minigrad import linalg
+from minigrad.checkpoint import (
+    checkpoint,
+)
+from minigrad.creation import (
+    arange,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    from_dlpack,
+    full,
+    full_like,
+    linspace,
+    meshgrid,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from minigrad.custom import (
+    custom,
+)
+from minigrad.dtypes import (
+    bool,
+    can_cast,
+    finfo,
+    float32,
+    float64,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    isdtype,
+    result_type,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from minigrad.info import (
+    __array_namespace_info__,
+)
+from minigrad.modes import (
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    scope,
+)
+from minigrad.ops.elementwise import (
+    abs,
+    add,
+    allclose,
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    cbrt,
+    ceil,
+    clip,
+    copysign,
+    cos,
+    cosh,
+    divide,
+    equal,
+    erf,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    floor_divide,
+    fmod,
+    greater,
+    greater_equal,
+    hypot,
+    isclose,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    nextafter,
+    not_equal,
+    positive,
+    power,
+    reciprocal,
+    relu,
+    remainder,
+    round,
+    sigmoid,
+    sign,
+    signbit,
+    sin,
+    sinh,
+    softplus,
+    sqrt,
+    square,
+    subtract,
+    tan,
+    tanh,
+    trunc,
+    where,
+)
+from minigrad.ops.elementwise import (
+    arccos as acos,
+)
+from minigrad.ops.elementwise import (
+    arccosh as acosh,
+)
+from minigrad.ops.elementwise import (
+    arcsin as asin,
+)
+from minigrad.ops.elementwise import (
+    arcsinh as asinh,
+)
+from minigrad.ops.elementwise import (
+    arctan as atan,
+)
+from minigrad.ops.elementwise import (
+    arctan2 as atan2,
+)
+from minigrad.ops.elementwise import (
+    arctanh as atanh,
+)
+from minigrad.ops.elementwise import (
+    power as pow,
+)
+from minigrad.ops.indexing import (
+    gather,
+    scatter,
+    take,
+    take_along_axis,
+)
+from minigrad.ops.product import (
+    diagonal,
+    einsum,
+    matmul,
+    outer,
+    tensordot,
+    trace,
+    vecdot,
+)
+from minigrad.ops.reduction import (
+    all,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    cumulative_prod,
+    cumulative_sum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
+from minigrad.ops.searching import (
+    argsort,
+    isin,
+    nonzero,
+    searchsorted,
+    sort,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from minigrad.ops.shape import (
+    astype,
+    broadcast_arrays,
+    broadcast_to,
+    concat,
+    copy,
+    diff,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    moveaxis,
+    pad,
+    permute_dims,
+    repeat,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    tile,
+    tril,
+    triu,
+    unstack,
+)
+from minigrad.rng import (
+    manual_seed,
+)
+from minigrad.tape import (
+    Tape,
+)
+from minigrad.tensor import (
+    Tensor,
+    get_default_dtype,
+    name,
+    set_default_dtype,
+)
+from minigrad.transforms import (
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
+
+if TYPE_CHECKING:
+    from minigrad import verify
+
+__version__ = "0.1.0"
+
+# Imported when they are first used
+_SUBMODULES = ("data", "draw", "functional", "fused", "nn", "optim", "verify")
+
+__all__ = [
+    "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "add", "all", "allclose", "any", "arange",
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort",
+    "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
+    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays",
+    "broadcast_to", "can_cast", "cbrt", "ceil", "checkpoint", "clip", "concat", "copy", "copysign", "cos", "cosh",
+    "count_nonzero", "cumulative_prod", "cumulative_sum", "custom", "diagonal", "diff", "divide", "e", "einsum",
+    "empty", "empty_like", "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo",
+    "flip", "float32", "float64", "floor", "floor_divide", "fmod", "from_dlpack", "full", "full_like", "gather",
+    "get_default_dtype", "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8",
+    "int16", "int32", "int64", "is_grad_enabled", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan",
+    "jacobian", "jvp", "less", "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "manual_seed", "matmul",
+    "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply", "name",
+    "nan", "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer",
+    "pad", "permute_dims", "pi", "positive", "pow", "power", "prod", "reciprocal", "relu", "remainder", "repeat",
+    "reshape", "result_type", "roll", "round", "scatter", "scope", "searchsorted", "set_default_dtype", "sigmoid",
+    "sign", "signbit", "sin", "sinh", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "tril",
+    "triu", "trunc", "uint8", "uint16", "uint32", "uint64", "unique_all", "unique_counts", "unique_inverse",
+    "unique_values", "unstack", "value_and_grad", "var", "vecdot", "vjp", "where", "zeros", "zeros_like",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return _import_module(f"minigrad.{name}")
+    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBMODULES})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.ops import elementwise as e
 from minigrad.ops import product, reduction, shape
+
+if TYPE_CHECKING:
+    from minigrad.tensor import Tensor
 
 _BINARY = {
     "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide,
@@ -102,3 +105,48 @@ def _transpose(x: Any, *axes: Any) -> Any:
 def _flatten(x: Any, start: int = 0) -> Any:
     """x with the axes from `start` on merged into one."""
     return shape.reshape(x, (*x.shape[:start], -1))
+
+
+if TYPE_CHECKING:
+
+    class Methods:
+        """What install gives to Tensor, as type checkers see it."""
+
+        def _binary(self, other: Any, /) -> Tensor: ...
+        def _unary(self) -> Tensor: ...
+        def _reduction(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
+        def _sum(self, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor: ...
+        def _variance(self, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Tensor: ...
+        def _running(self, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor: ...
+        def _place(self, *, axis: int | None = None, keepdims: bool = False) -> Tensor: ...
+
+        __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __matmul__ = __pow__ = _binary
+        __and__ = __or__ = __xor__ = __lshift__ = __rshift__ = _binary
+        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rmatmul__ = __rpow__ = _binary
+        __rand__ = __ror__ = __rxor__ = __rlshift__ = __rrshift__ = _binary
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __imatmul__ = __ipow__ = _binary
+        __iand__ = __ior__ = __ixor__ = __ilshift__ = __irshift__ = _binary
+        __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __eq__ = __ne__ = _binary  # type: ignore[assignment]
+        __neg__ = __pos__ = __abs__ = __invert__ = _unary
+        abs = exp = log = sqrt = square = sin = cos = tanh = sigmoid = relu = _unary
+        max = min = all = any = logsumexp = _reduction
+        sum = mean = prod = _sum
+        var = std = _variance
+        cumsum = cumprod = _running
+        argmax = argmin = _place
+
+        @property
+        def T(self) -> Tensor: ...
+        @property
+        def mT(self) -> Tensor: ...
+        def swapaxes(self, axis1: int, axis2: int) -> Tensor: ...
+        def squeeze(self, axis: Any = None) -> Tensor: ...
+        def expand_dims(self, axis: Any = 0) -> Tensor: ...
+        def repeat(self, repeats: Any, *, axis: int | None = None) -> Tensor: ...
+        def astype(self, dtype: Any, /, *, copy: bool = True) -> Tensor: ...
+        def broadcast_to(self, shape: Any) -> Tensor: ...
+        def reshape(self, *sizes: Any) -> Tensor: ...
+        def transpose(self, *axes: Any) -> Tensor: ...
+        def flatten(self, start: int = 0) -> Tensor: ...
+        def clip(self, min: Any = None, max: Any = None) -> Tensor: ...

@@ -73,7 +73,7 @@ class TensorFunction(Protocol[P]):
 
 def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunction[P]:
     """Tell type checkers that a Tensor as the first argument makes the result a Tensor."""
-    return function  # type: ignore[return-value]
+    return function
 
 
 class Primitive:
@@ -89,8 +89,10 @@ class Primitive:
         signature: str | inspect.Signature | None = None,
         outputs: Sequence[str] = (),
         name: str | None = None,
+        doc: str | None = None,
     ) -> None:
         self.function = function
+        self.doc = doc
         self.name = name or function.__name__.strip("_")
         self.signature = _signature(function, signature)
         parameters = self.signature.parameters.values()
@@ -189,6 +191,11 @@ class Linear(Primitive):
         return any(set(names) & set(self.operands) for names in self.names)
 
 
+def value_of(x: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return x.data if hasattr(x, "node") else x
+
+
 def total(shares: Any) -> Array:
     """The sum of at least one share."""
     first, *others = shares
@@ -221,10 +228,11 @@ def _declare(made: Primitive) -> Function:
 def as_function(made: Primitive) -> Function:
     """The recording function of a primitive, with the primitive and its source at hand."""
     record: Any = made.record
+    module = getattr(made.function, "__module__", None) or "numpy"
     record.primitive = made
     record.source = made.source
-    record.__doc__ = made.function.__doc__
-    record.__module__ = getattr(made.function, "__module__", None) or "numpy"
+    record.__doc__ = made.doc or (None if module.startswith("numpy") else made.function.__doc__)
+    record.__module__ = "minigrad" if module.startswith(("minigrad", "numpy")) else module
     function: Function = record
     return function
 

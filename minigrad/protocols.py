@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import dtypes
 from minigrad.errors import call
 from minigrad.ops import elementwise, indexing, product, random, reduction, searching, shape
 from minigrad.specialize import attach
@@ -137,6 +138,8 @@ for _ours, *_theirs in (
     (searching.unique_inverse, "unique_inverse"),
     (searching.unique_all, "unique_all"),
     (searching.nonzero, "nonzero"),
+    (searching.isin, "isin"),
+    (dtypes.result_type, "result_type"),
 ):
     implements(*_theirs)(_ours)
 
@@ -184,6 +187,23 @@ def _pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> 
 @implements("diff")
 def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     return shape.diff(a, axis=axis, n=n, prepend=prepend, append=append)
+
+
+@implements("round", "around")
+def _round(a: Any, decimals: int = 0) -> Any:
+    return elementwise.round(a, decimals=decimals)
+
+
+@implements("meshgrid")
+def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    if sparse:
+        raise TypeError("np.meshgrid(sparse=True) is not supported for Tensors; reshape each, as in x[:, None]")
+    return shape.meshgrid(*xi, indexing=indexing)
+
+
+@implements("broadcast_arrays")
+def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    return tuple(shape.broadcast_arrays(*args))
 
 
 @implements("tril")
@@ -325,11 +345,6 @@ def _size(a: Any, axis: Any = None) -> Any:
     return a.size if axis is None else a.shape[axis]
 
 
-@implements("result_type")
-def _result_type(*arrays_and_dtypes: Any) -> Any:
-    return np.result_type(*(getattr(x, "data", x) if hasattr(x, "node") else x for x in arrays_and_dtypes))
-
-
 @implements("can_cast")
 def _can_cast(from_: Any, to: Any, casting: Any = "safe") -> Any:
     return np.can_cast(from_.dtype, to, casting)
@@ -347,13 +362,13 @@ for _make in (np.zeros_like, np.ones_like, np.empty_like, np.full_like, random.u
 
 
 @implements("isclose")
-def _isclose(a: Any, b: Any, **options: Any) -> Any:
-    return np.isclose(getattr(a, "data", a), getattr(b, "data", b), **options)
+def _isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    return elementwise.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 @implements("allclose")
-def _allclose(a: Any, b: Any, **options: Any) -> Any:
-    return np.allclose(getattr(a, "data", a), getattr(b, "data", b), **options)
+def _allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    return elementwise.allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 @implements("array_equal")

@@ -60,7 +60,9 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = 1e-
 @implements("linalg.matrix_rank")
 def _matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
     if tol is not None:
-        raise TypeError("np.linalg.matrix_rank(tol=...) is not supported for Tensors; give rtol, relative to the largest")
+        raise TypeError(
+            "np.linalg.matrix_rank(tol=...) is not supported for Tensors; give rtol, relative to the largest"
+        )
     return linalg.matrix_rank(A, rtol=rtol)
 
 
@@ -70,4 +72,3 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
         axisa = axisb = axisc = axis
     out = linalg.cross(shape.moveaxis(a, axisa, -1), shape.moveaxis(b, axisb, -1))
     return shape.moveaxis(out, -1, axisc)
-

@@ -16,6 +16,7 @@ import numpy as np
 
 from minigrad.changes import check_unchanged
 from minigrad.node import Node, leaf, mode
+from minigrad.primitive import value_of
 from minigrad.specialize import attach, select
 from minigrad.wengert import listing
 
@@ -118,7 +119,7 @@ def _pull_of_pull(line: Node, tangents: Sequence[Array | None], saved: tuple[Any
         line.primitive.pull(line, tuple(v) if several else v[0], shares, saved)
         due: dict[Node, Array] = {}
         for parent, tangent in dict(zip(line.parents, tangents, strict=True)).items():
-            share = shares.get(parent) if parent is not None else None
+            share: Any = shares.get(parent) if parent is not None else None
             if tangent is not None and getattr(share, "node", None) is not None:
                 due[share.node] = due[share.node] + tangent if share.node in due else tangent
         lines, _ = ancestors(due, variables[0].serial)
@@ -145,11 +146,6 @@ def recorded(line: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
         else:
             values.append(value if value is None else attach(value, line))
     return tuple(values)
-
-
-def value_of(x: Any) -> Any:
-    """The array of a Tensor; anything else as it is."""
-    return x.data if hasattr(x, "node") else x
 
 
 def released(line: Node) -> RuntimeError:

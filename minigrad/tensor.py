@@ -6,7 +6,7 @@ import operator
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,11 @@ from minigrad.errors import describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
 from minigrad.tape import HOOKED, ancestors, pull
+
+if TYPE_CHECKING:
+    from minigrad.methods import Methods
+else:
+    Methods = object
 
 _default_dtype: np.dtype[Any] = np.dtype(np.float64)
 
@@ -33,7 +38,7 @@ def get_default_dtype() -> np.dtype[Any]:
     return _default_dtype
 
 
-class Tensor:
+class Tensor(Methods):
     """An array that remembers how it was computed.
 
     Args:
@@ -363,8 +368,7 @@ class Tensor:
         return np.asarray(self.data).__dlpack_device__()
 
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
-        if device != "cpu":
-            raise ValueError(f"to_device({device!r}): there is only 'cpu'")
+        check_device(device)
         return self
 
 
@@ -393,14 +397,45 @@ def name(name: str, value: Any, label: str | None = None) -> Any:
     return value.named(name, label) if isinstance(value, Tensor) else value
 
 
-def asarray(data: Any, /, *, dtype: Any = None, copy: bool | None = None) -> Tensor:
-    """A Tensor of the data, sharing memory with an array unless `copy` or the dtype asks for another."""
+def asarray(
+    data: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A Tensor of the data, sharing memory with an array unless `copy` or the dtype asks for another.
+
+    Args:
+        data: a number, a nested list, an array or a Tensor, which is returned as it is if nothing else is asked for.
+        dtype: as for Tensor.
+        device: "cpu" or None.
+        copy: True for memory of its own, False to raise if that is needed.
+        requires_grad: whether gradients are to be computed with respect to it.
+
+    Raises:
+        ValueError: copy=False, and the data or the dtype need a copy.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.asarray([1, 2], dtype=mg.float32)
+        Tensor([1., 2.], dtype=float32)
+    """
+    check_device(device)
+    shares = hasattr(data, "__array_function__") and (dtype is None or data.dtype == np.dtype(dtype))
+    if copy is False and not shares:
+        raise ValueError(f"asarray({describe(data)}, dtype={dtype}, copy=False): this needs a copy; leave copy out")
     if isinstance(data, Tensor):
-        same = dtype is None or data.dtype == np.dtype(dtype)
-        return data if same and not copy else data.astype(data.dtype if dtype is None else dtype)
-    if copy or not hasattr(data, "__array_function__"):
-        return Tensor(data, dtype=dtype)
-    return specialize.attach(_numbers(data if dtype is None else data.astype(dtype, copy=False)), None)  # type: ignore[no-any-return]
+        made = data if shares and not copy else data.astype(data.dtype if dtype is None else dtype)
+    elif copy or not shares:
+        made = Tensor(data, dtype=dtype)
+    else:
+        made = specialize.attach(_numbers(data), None)
+    if requires_grad:
+        made.requires_grad = True
+    return made
+
+
+def check_device(device: Any) -> None:
+    """Refuse any device but the CPU."""
+    if device not in (None, "cpu"):
+        raise ValueError(f"device={device!r}: there is only 'cpu'")
 
 
 def _copied(data: Any, dtype: Any) -> Any:

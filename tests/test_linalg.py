@@ -81,7 +81,11 @@ CASES = [
     *cases("svd", lambda x: (svd(x).U * svd(x).S[..., None, :]) @ svd(x).Vh, lambda x: x * 1, *ANY),
     *cases("svdvals", linalg.svdvals, N.svdvals, *ANY),
     *cases("pinv", linalg.pinv, N.pinv, *ANY),
-    *(c for n in (-2, 1, 5) for c in cases("matrix_power", given(linalg.matrix_power, n), given(N.matrix_power, n), *SQUARE)),
+    *(
+        c
+        for n in (-2, 1, 5)
+        for c in cases("matrix_power", given(linalg.matrix_power, n), given(N.matrix_power, n), *SQUARE)
+    ),
     *(
         c
         for o in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
@@ -92,7 +96,9 @@ CASES = [
     *(
         c
         for o in (1, 2, 3, 1.5, -1, np.inf, -np.inf)
-        for c in cases("vector_norm", given(linalg.vector_norm, axis=-1, ord=o), given(N.vector_norm, axis=-1, ord=o), (5,), (2, 3))
+        for c in cases(
+            "vector_norm", given(linalg.vector_norm, axis=-1, ord=o), given(N.vector_norm, axis=-1, ord=o), (5,), (2, 3)
+        )
     ),
     *cases("vector_norm", linalg.vector_norm, N.vector_norm, (5,), (2, 3, 2)),
     *cases("vector_norm", given(linalg.vector_norm, axis=(0, 2), keepdims=True), None, (2, 3, 2)),
@@ -145,7 +151,9 @@ def leaves_of(arrays: list[Any]) -> list[mg.Tensor]:
     return [mg.Tensor(x, requires_grad=True) for x in arrays]
 
 
-def gradients(f: Callable[..., Any], cotangent: Any, leaves: list[mg.Tensor], create_graph: bool = False) -> list[mg.Tensor]:
+def gradients(
+    f: Callable[..., Any], cotangent: Any, leaves: list[mg.Tensor], create_graph: bool = False
+) -> list[mg.Tensor]:
     (f(*leaves) * cotangent).sum().backward(create_graph=create_graph)
     found = [mg.Tensor(np.zeros(t.shape, t.dtype)) if t.grad is None else t.grad for t in leaves]
     for t in leaves:
@@ -308,7 +316,11 @@ def test_full_factors() -> None:
     ("wrong", "kind", "message"),
     [
         (lambda: linalg.inv(mg.zeros((2, 2))), N.LinAlgError, r"inv\(\(2, 2\) float64\).*Singular.*mg\.linalg\.pinv"),
-        (lambda: linalg.solve(mg.zeros((2, 2)), mg.ones(2)), N.LinAlgError, r"solve\(\(2, 2\) float64, \(2, 1\) float64\)"),
+        (
+            lambda: linalg.solve(mg.zeros((2, 2)), mg.ones(2)),
+            N.LinAlgError,
+            r"solve\(\(2, 2\) float64, \(2, 1\) float64\)",
+        ),
         (lambda: linalg.cholesky(-mg.eye(2)), N.LinAlgError, r"cholesky\(\(2, 2\) float64\).*definite.*identity"),
         (lambda: linalg.inv(mg.ones((2, 3))), N.LinAlgError, r"inv\(\(2, 3\) float64\).*square"),
         (lambda: linalg.matrix_power(mg.ones((2, 3)), 2), ValueError, r"matrix_power\(\(2, 3\) float64, 2\).*square"),

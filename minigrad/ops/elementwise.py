@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops.documentation import document
 from minigrad.ops.special import erf_values, sigmoid_values, softplus_values
 from minigrad.primitive import elementwise
 
@@ -88,12 +89,14 @@ floor = elementwise(np.floor)
 ceil = elementwise(np.ceil)
 trunc = elementwise(np.trunc)
 rint = elementwise(np.rint)
+round = elementwise(np.round, signature="(x, /, *, decimals=0)", name="round")
 floor_divide = elementwise(np.floor_divide)
 nextafter = elementwise(np.nextafter)
 signbit = elementwise(np.signbit)
 isfinite = elementwise(np.isfinite)
 isinf = elementwise(np.isinf)
 isnan = elementwise(np.isnan)
+isclose = elementwise(np.isclose, signature="(x, y, /, *, rtol=1e-05, atol=1e-08, equal_nan=False)")
 equal = elementwise(np.equal)
 not_equal = elementwise(np.not_equal)
 less = elementwise(np.less)
@@ -123,6 +126,17 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     return clip_between(x, lowest if min is None else min, highest if max is None else max)
 
 
+def allclose(x: Any, y: Any, /, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether |x - y| <= atol + rtol |y| holds for all elements of the broadcast operands.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.allclose(mg.Tensor([1.0, 2.0]), [1.0, 2.0 + 1e-9])
+        True
+    """
+    return bool(np.all(isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)))
+
+
 def _over(x: Any, length: Any) -> Any:
     """x / length, 0 where the length is 0: the gradient of a norm at the origin."""
     return x / (length + (length == 0))
@@ -150,3 +164,6 @@ def _turn(x: Any, y: Any) -> Any:
 def _choice(v: Any, chosen: Any, tied: Any) -> Any:
     """All of v where chosen, half of it at a tie."""
     return np.where(tied, 0.5 * v, v * chosen)
+
+
+document(globals())

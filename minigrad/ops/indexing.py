@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.primitive import linear
+from minigrad.primitive import Function, linear
 
 
 def is_basic(index: Any) -> bool:
@@ -54,8 +54,8 @@ getitem = linear(
     lambda v, index, x_shape: scatter_add(v, index=index, shape=x_shape),
     name="getitem",
 )
-scatter_add = linear(_scatter_add, lambda v, index: v[index])
-set_index = linear(
+scatter_add: Function = linear(_scatter_add, lambda v, index: v[index])
+set_index: Function = linear(
     _set_index,
     lambda v, index: set_index(v, 0, index=index),
     lambda v, index: _last_written(v, index),

@@ -70,7 +70,21 @@ def _pinv_share(v: Any, x: Any, out: Any) -> Any:
     return left @ out @ out.mT + out.mT @ out @ right - out.mT @ v @ out.mT
 
 
-inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)")
+_INV = """The inverses of square matrices (..., M, M). The derivative is dx⁻¹ = -x⁻¹ dx x⁻¹ (Giles 2008, 2.2.3).
+
+Raises:
+    numpy.linalg.LinAlgError: a matrix is singular or not square.
+"""
+_RANK = """The ranks of matrices (..., M, N): the number of singular values above rtol times the largest.
+
+rtol is max(M, N) times the dtype's eps if not given. No gradient flows through it.
+"""
+_DET = """The determinants of square matrices (..., M, M). The derivative is that of Jacobi's formula, det(x) x⁻ᵀ.
+
+It is computed from singular values, so that a first derivative exists where x is singular; a second one does not.
+"""
+
+inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV)
 solve_matrices = primitive(np.linalg.solve, joint=_solve_shares, signature="(x, y, /)")
 pinv_of = primitive(
     lambda x, /, *, rtol: np.linalg.pinv(x, rtol=rtol), lambda v, x, out: _pinv_share(v, x, out), name="pinv"
@@ -78,6 +92,7 @@ pinv_of = primitive(
 matrix_rank = elementwise(
     lambda x, /, *, rtol=None: np.linalg.matrix_rank(x, rtol=rtol) if rtol is not None else np.linalg.matrix_rank(x),
     name="matrix_rank",
+    doc=_RANK,
 )
 
 
@@ -147,7 +162,7 @@ def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
 
 
 cofactors = primitive(_cofactors, lambda v, x, out: _cofactors_share(v, x, out), name="cofactors")
-det = primitive(np.linalg.det, lambda v, x: v[..., None, None] * cofactors(x), signature="(x, /)")
+det = primitive(np.linalg.det, lambda v, x: v[..., None, None] * cofactors(x), signature="(x, /)", doc=_DET)
 slogdet_parts = primitive(
     lambda x, /: tuple(np.linalg.slogdet(x)), joint=_slogdet_share, outputs=("sign", "logabsdet"), name="slogdet"
 )
@@ -223,9 +238,7 @@ def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
 
 
 cholesky_lower = primitive(np.linalg.cholesky, lambda v, out: _cholesky_share(v, out), signature="(x, /)")
-eigh_parts = primitive(
-    lambda x, /: tuple(np.linalg.eigh(x)), joint=_eigh_share, outputs=("w", "q"), name="eigh"
-)
+eigh_parts = primitive(lambda x, /: tuple(np.linalg.eigh(x)), joint=_eigh_share, outputs=("w", "q"), name="eigh")
 qr_parts = primitive(lambda x, /: tuple(np.linalg.qr(x)), joint=_qr_share, outputs=("q", "r"), name="qr")
 svd_parts = primitive(
     lambda x, /: tuple(np.linalg.svd(x, full_matrices=False)), joint=_svd_share, outputs=("u", "s", "vh"), name="svd"
@@ -288,7 +301,9 @@ def qr(x: Any, /, *, mode: str = "reduced") -> QRResult:
     if mode not in ("reduced", "complete"):
         raise ValueError(f"{call('qr', (x,), {'mode': mode})}: mode must be 'reduced' or 'complete'")
     if mode == "complete" and rows > columns:
-        return QRResult(*_without_gradient("qr", x, lambda value: np.linalg.qr(value, mode="complete"), "mode='reduced'"))
+        return QRResult(
+            *_without_gradient("qr", x, lambda value: np.linalg.qr(value, mode="complete"), "mode='reduced'")
+        )
     if rows >= columns:
         return QRResult(*qr_parts(x))
     q, r = qr_parts(x[..., :rows])
@@ -418,7 +433,12 @@ def multi_dot(arrays: Any, /) -> Any:
         for i in range(len(arrays) - length):
             j = i + length
             costs = [
-                (best.get((i, k), (0, 0))[0] + best.get((k + 1, j), (0, 0))[0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
+                (
+                    best.get((i, k), (0, 0))[0]
+                    + best.get((k + 1, j), (0, 0))[0]
+                    + sizes[i] * sizes[k + 1] * sizes[j + 1],
+                    k,
+                )
                 for k in range(i, j)
             ]
             best[i, j] = sorted(costs)[0]

@@ -16,9 +16,9 @@ from minigrad.primitive import primitive, tensor_function
 
 
 def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:
-    if ord == 2:
-        return np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=keepdims))
-    return np.power(np.add.reduce(np.power(np.absolute(x), ord), axis=axis, keepdims=keepdims), 1 / ord)
+    powers = x * x if ord == 2 else np.power(np.absolute(x), ord)
+    total = np.add.reduce(powers, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+    return np.sqrt(total) if ord == 2 else np.power(total, 1 / ord)
 
 
 def _norm_share(v: Any, x: Any, out: Any, ord: float, axis: Any) -> Any:
@@ -30,9 +30,7 @@ def _norm_share(v: Any, x: Any, out: Any, ord: float, axis: Any) -> Any:
     return v * np.sign(x) * np.power(np.absolute(x) / length, ord - 1)
 
 
-norm_over = primitive(
-    _norm, lambda v, x, out, ord, axis: _norm_share(v, x, out, ord, axis), name="vector_norm"
-)
+norm_over = primitive(_norm, lambda v, x, out, ord, axis: _norm_share(v, x, out, ord, axis), name="vector_norm")
 
 
 @tensor_function
@@ -115,6 +113,8 @@ def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     if len(axes) == 1:
         return vector_norm(x, axis=axes[0], ord=2 if ord is None else ord, keepdims=keepdims)
     if len(axes) != 2:
-        raise ValueError(f"{call('norm', (x,), {'ord': ord, 'axis': axis})}: give one axis for vectors, two for matrices")
+        raise ValueError(
+            f"{call('norm', (x,), {'ord': ord, 'axis': axis})}: give one axis for vectors, two for matrices"
+        )
     out = matrix_norm(moveaxis(x, axes, (-2, -1)), ord=ord)
     return expand_dims(out, axis=axes) if keepdims else out

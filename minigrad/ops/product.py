@@ -16,7 +16,7 @@ import numpy as np
 from minigrad.errors import call
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_to, transpose
-from minigrad.primitive import linear
+from minigrad.primitive import Function, linear
 
 Labels = tuple[int, ...]
 
@@ -99,7 +99,7 @@ def _product(sizes: dict[int, int], labels: list[int]) -> int:
     return total
 
 
-contract = linear(
+contract: Function = linear(
     _contract,
     lambda v, y, spec: contract(v, y, spec=(spec[2], spec[1], spec[0])),
     lambda v, x, spec: contract(v, x, spec=(spec[2], spec[0], spec[1])),

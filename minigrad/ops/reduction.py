@@ -37,12 +37,13 @@ def _count(shape: tuple[int, ...], axis: Any) -> int:
 
 
 def _mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.add.reduce(x, axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+    total = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+    return total / _count(x.shape, axis)
 
 
 def _var(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Any:
     centered = x - _mean(x, axis=axis, keepdims=True)
-    total = np.add.reduce(centered * centered, axis=axis, keepdims=keepdims)
+    total = np.add.reduce(centered * centered, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
     return total / _freedom(x.shape, axis, correction)
 
 
@@ -135,9 +136,13 @@ cumprod_along = primitive(
 # Counting and comparing: nothing flows through these
 all_over = elementwise(np.logical_and.reduce, signature=_AXIS, name="all")
 any_over = elementwise(np.logical_or.reduce, signature=_AXIS, name="any")
-argmax = elementwise(np.argmax, signature=_AXIS)
-argmin = elementwise(np.argmin, signature=_AXIS)
-count_nonzero = elementwise(np.count_nonzero, signature=_AXIS)
+argmax = elementwise(
+    np.argmax, signature=_AXIS, doc="Where the largest element along an axis is (the first), of the flattened x if none."
+)
+argmin = elementwise(
+    np.argmin, signature=_AXIS, doc="Where the smallest element along an axis is (the first), of the flattened x if none."
+)
+count_nonzero = elementwise(np.count_nonzero, signature=_AXIS, doc="How many elements over the axes are not 0.")
 
 
 def _softmax_share(x: Any, out: Any) -> Any:

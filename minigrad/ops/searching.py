@@ -8,7 +8,8 @@ import numpy as np
 
 from minigrad.ops.indexing import getitem, take_along_axis
 from minigrad.ops.shape import reshape
-from minigrad.primitive import elementwise
+from minigrad.primitive import elementwise, value_of
+from minigrad.specialize import untracked
 
 argsort_along = elementwise(
     lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort"
@@ -16,6 +17,7 @@ argsort_along = elementwise(
 searchsorted_in = elementwise(
     lambda x, values, /, *, side, sorter: np.searchsorted(x, values, side, sorter), name="searchsorted"
 )
+isin_values = elementwise(lambda x, values, /, *, invert: np.isin(x, values, invert=invert), name="isin")
 
 
 class UniqueAll(NamedTuple):
@@ -55,19 +57,19 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
 
 def searchsorted(x: Any, values: Any, /, *, side: str = "left", sorter: Any = None) -> Any:
     """Where the values would be inserted into the sorted x to keep it sorted."""
-    return searchsorted_in(x, values, side=side, sorter=_value(sorter))
+    return searchsorted_in(x, values, side=side, sorter=value_of(sorter))
 
 
 def nonzero(x: Any, /) -> tuple[Any, ...]:
     """The indices of the elements that are not zero, an array for each axis."""
-    return np.nonzero(_value(x))
+    return _as(x, *np.nonzero(value_of(x)))
 
 
 def unique_all(x: Any, /) -> UniqueAll:
     """The distinct elements of x, where each is first found, where to find every element among them, and counts."""
-    found = np.unique_all(_value(x))
+    found = np.unique_all(value_of(x))
     values = getitem(reshape(x, (-1,)), index=(found.indices,))
-    return UniqueAll(values, found.indices, found.inverse_indices, found.counts)
+    return UniqueAll(values, *_as(x, found.indices, found.inverse_indices, found.counts))
 
 
 def unique_values(x: Any, /) -> Any:
@@ -87,5 +89,11 @@ def unique_inverse(x: Any, /) -> UniqueInverse:
     return UniqueInverse(found.values, found.inverse_indices)
 
 
-def _value(x: Any) -> Any:
-    return x.data if hasattr(x, "node") else x
+def isin(x: Any, values: Any, /, *, invert: bool = False) -> Any:
+    """For each element of x, whether it is among the values; with invert, whether it is not."""
+    return isin_values(x, values, invert=invert)
+
+
+def _as(x: Any, *found: Any) -> tuple[Any, ...]:
+    """What was found in x: Tensors if x is one."""
+    return untracked(found) if hasattr(x, "node") else found

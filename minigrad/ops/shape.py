@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.indexing import getitem
-from minigrad.primitive import linear
+from minigrad.primitive import linear, value_of
 from minigrad.specialize import unbroadcast
 
 Axes = int | tuple[int, ...]
@@ -29,6 +29,11 @@ def axis_of(axis: Any, ndim: int) -> int:
     return k % ndim
 
 
+@lru_cache(maxsize=4096)
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
 def _filled(x: Any, /, *, shape: tuple[int, ...]) -> Any:
     """A copy of x repeated to the shape. Not a view with strides of 0, which BLAS does not take."""
     out = np.empty_like(x, shape=shape)
@@ -43,7 +48,12 @@ reshape_to = linear(
 transpose = linear(
     np.transpose, lambda v, axes: np.transpose(v, _inverse(axes)), signature="(x, /, *, axes)", name="permute_dims"
 )
-matrix_transpose = linear(lambda x, /: x.mT, lambda v: v.mT, name="matrix_transpose")
+matrix_transpose = linear(
+    lambda x, /: x.mT,
+    lambda v: v.mT,
+    name="matrix_transpose",
+    doc="Matrices (..., M, N) with their last two axes exchanged, (..., N, M).",
+)
 flip_axes = linear(np.flip, lambda v, axis: np.flip(v, axis), signature="(x, /, *, axis)", name="flip")
 roll_axes = linear(
     np.roll,
@@ -64,15 +74,20 @@ pad_zeros = linear(
     lambda v, widths, x_shape: v[tuple(slice(a, a + n) for (a, _), n in zip(widths, x_shape, strict=True))],
     name="pad",
 )
-tril = linear(np.tril, lambda v, k: np.tril(v, k), signature="(x, /, *, k=0)")
-triu = linear(np.triu, lambda v, k: np.triu(v, k), signature="(x, /, *, k=0)")
+tril = linear(
+    np.tril,
+    lambda v, k: np.tril(v, k),
+    signature="(x, /, *, k=0)",
+    doc="Matrices (..., M, N) with zeros above the k-th diagonal, which lies above the main one for k > 0.",
+)
+triu = linear(
+    np.triu,
+    lambda v, k: np.triu(v, k),
+    signature="(x, /, *, k=0)",
+    doc="Matrices (..., M, N) with zeros below the k-th diagonal, which lies above the main one for k > 0.",
+)
 cast = linear(lambda x, /, *, dtype: x.astype(dtype), lambda v, x_dtype: v.astype(x_dtype), name="astype")
-copy = linear(np.copy, lambda v: v, signature="(x, /)")
-
-
-@lru_cache(maxsize=4096)
-def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+copy = linear(np.copy, lambda v: v, signature="(x, /)", doc="The same values in memory of their own.")
 
 
 def _minus(shift: Any) -> Any:
@@ -90,9 +105,29 @@ def broadcast_arrays(*arrays: Any) -> list[Any]:
     return [x if np.shape(x) == shape else broadcast_to(x, shape) for x in arrays]
 
 
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
+    """Coordinate grids of one-dimensional arrays: grids[k][i0, i1, ...] = arrays[k][ik], "xy" with i0 and i1 exchanged."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid(indexing={indexing!r}): must be 'xy' or 'ij'")
+    places = list(range(len(arrays)))
+    if indexing == "xy":
+        places[:2] = places[1::-1] if len(arrays) > 1 else places
+    return broadcast_arrays(
+        *(reshape(x, tuple(-1 if k == j else 1 for j in range(len(arrays)))) for k, x in zip(places, arrays, strict=True))
+    )
+
+
 def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
-    """x with another shape; one size may be -1."""
-    return reshape_to(x, shape=_shape(shape))
+    """x with another shape; one size may be -1.
+
+    Args:
+        x: any shape.
+        shape: an int or a tuple of the same number of elements.
+        copy: True for memory of its own, False to raise if the order of the elements in memory needs a copy.
+    """
+    if copy is False:
+        np.reshape(value_of(x), shape, copy=False)
+    return reshape_to(x if not copy else np.copy(x), shape=_shape(shape))
 
 
 def permute_dims(x: Any, /, axes: Any = None) -> Any:
@@ -247,8 +282,13 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
     return x
 
 
-def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
-    """x in another dtype. A conversion to integers or booleans has no gradient."""
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    """x in another dtype. A conversion to integers or booleans has no gradient.
+
+    With copy=False x itself is returned if it has the dtype. The only device is "cpu".
+    """
+    if device not in (None, "cpu"):
+        raise ValueError(f"astype: device={device!r}: there is only 'cpu'")
     dtype = np.dtype(dtype)
     if not copy and x.dtype == dtype:
         return x
