@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad.ops.documentation import document
 from minigrad.ops.special import erf_values, sigmoid_values, softplus_values
-from minigrad.primitive import elementwise
+from minigrad.primitive import elementwise, tensor_function
 
 # Arithmetic
 add = elementwise(np.add, lambda v: v, lambda v: v)
@@ -115,6 +115,7 @@ bitwise_left_shift = elementwise(np.bitwise_left_shift, name="bitwise_left_shift
 bitwise_right_shift = elementwise(np.bitwise_right_shift, name="bitwise_right_shift")
 
 
+@tensor_function
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     """x limited to [min, max]; the gradient passes where x lies in the closed interval."""
     if min is None and max is None:

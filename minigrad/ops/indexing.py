@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.primitive import Function, linear
+from minigrad.primitive import Function, linear, tensor_function
 
 
 def is_basic(index: Any) -> bool:
@@ -62,6 +62,7 @@ set_index: Function = linear(
 )
 
 
+@tensor_function
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     """The elements of x at integer indices along an axis (along the flattened array if axis is None)."""
     if axis is None:
@@ -79,6 +80,7 @@ def along_axis(indices: Any, axis: int) -> tuple[Any, ...]:
     return tuple(grid)
 
 
+@tensor_function
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     """For each position of indices, the element of x that it names along the axis."""
     indices = integers(indices, "take_along_axis")
@@ -97,6 +99,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     return getitem(x, index=along_axis(np.broadcast_to(indices, wanted), axis))
 
 
+@tensor_function
 def gather(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     """As take_along_axis: out[i, j] = x[i, indices[i, j]] for axis 1."""
     return take_along_axis(x, indices, axis=axis)

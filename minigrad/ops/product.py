@@ -16,7 +16,7 @@ import numpy as np
 from minigrad.errors import call
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_to, transpose
-from minigrad.primitive import Function, linear
+from minigrad.primitive import Function, linear, tensor_function
 
 Labels = tuple[int, ...]
 
@@ -48,6 +48,7 @@ matmul_matrices = linear(
 )
 
 
+@tensor_function
 def matmul(x: Any, y: Any, /) -> Any:
     """The matrix product; leading axes are stacks of matrices and broadcast.
 
@@ -268,6 +269,7 @@ def _ordered(x: Any, labels: Labels, out: Labels) -> Any:
     return x if labels == out else transpose(x, axes=tuple(labels.index(k) for k in out))
 
 
+@tensor_function
 def tensordot(x: Any, y: Any, /, *, axes: Any = 2) -> Any:
     """The sum of products over the last `axes` axes of x and the first of y, or over two given tuples of axes."""
     x_ndim, y_ndim = len(np.shape(x)), len(np.shape(y))
@@ -284,12 +286,14 @@ def tensordot(x: Any, y: Any, /, *, axes: Any = 2) -> Any:
     return contract(x, y, spec=(tuple(range(x_ndim)), tuple(labels), out))
 
 
+@tensor_function
 def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Any:
     """The inner product of vectors along an axis of the broadcast operands."""
     x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
     return einsum("...i,...i->...", x, y)
 
 
+@tensor_function
 def outer(x: Any, y: Any, /) -> Any:
     """The outer product of two vectors."""
     if len(np.shape(x)) != 1 or len(np.shape(y)) != 1:
@@ -297,6 +301,7 @@ def outer(x: Any, y: Any, /) -> Any:
     return expand_dims(x, 1) * y
 
 
+@tensor_function
 def diagonal(x: Any, /, *, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
     """The diagonals of matrices, as the last axis."""
     shape = np.shape(x)
@@ -307,6 +312,7 @@ def diagonal(x: Any, /, *, offset: int = 0, axis1: int = -2, axis2: int = -1) ->
     return x[..., k + max(-offset, 0), k + max(offset, 0)]
 
 
+@tensor_function
 def trace(x: Any, /, *, offset: int = 0) -> Any:
     """The sums of the diagonals of matrices."""
     return sum_over(diagonal(x, offset=offset), axis=-1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.shape import axes_of, axis_of, broadcast_to_shape, cast
-from minigrad.primitive import elementwise, linear, primitive
+from minigrad.primitive import elementwise, linear, primitive, tensor_function
 
 
 @lru_cache(maxsize=4096)
@@ -205,61 +205,73 @@ def _axis(axis: Any) -> Any:
     return tuple(axis) if isinstance(axis, list) else axis
 
 
+@tensor_function
 def sum(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The sum over axes: an int, a tuple, or all of them."""
     return sum_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def prod(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The product over axes. Its gradient is exact where factors are zero."""
     return prod_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def mean(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The mean over axes."""
     return mean_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def var(x: Any, /, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Any:
     """The variance over axes, Σ (x - μ)² / (N - correction)."""
     return var_over(x, axis=_axis(axis), correction=correction, keepdims=keepdims)
 
 
+@tensor_function
 def std(x: Any, /, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Any:
     """The standard deviation over axes. Its gradient at a constant x is 0."""
     return std_over(x, axis=_axis(axis), correction=correction, keepdims=keepdims)
 
 
+@tensor_function
 def max(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     """The largest element over axes. Elements that tie share the gradient evenly."""
     return max_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def min(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     """The smallest element over axes. Elements that tie share the gradient evenly."""
     return min_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     """log Σ exp(x) over axes, without overflow."""
     return logsumexp_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def all(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     """Whether all elements over the axes are true."""
     return all_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def any(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     """Whether any element over the axes is true."""
     return any_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
+@tensor_function
 def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
     """Running sums along an axis, which may be left out for one-dimensional x."""
     return _running(cumsum_along, x, axis, dtype, include_initial, 0)
 
 
+@tensor_function
 def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
     """Running products along an axis, which may be left out for one-dimensional x."""
     return _running(cumprod_along, x, axis, dtype, include_initial, 1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.ops.indexing import getitem, take_along_axis
 from minigrad.ops.shape import reshape
-from minigrad.primitive import elementwise, value_of
+from minigrad.primitive import elementwise, tensor_function, value_of
 from minigrad.specialize import untracked
 
 argsort_along = elementwise(
@@ -45,16 +45,19 @@ def _argsort(x: Any, axis: int, descending: bool) -> Any:
     return x.shape[axis] - 1 - order
 
 
+@tensor_function
 def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """The indices that sort x along an axis; equal elements keep their order."""
     return argsort_along(x, axis=axis, descending=descending)
 
 
+@tensor_function
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """x sorted along an axis."""
     return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
 
 
+@tensor_function
 def searchsorted(x: Any, values: Any, /, *, side: str = "left", sorter: Any = None) -> Any:
     """Where the values would be inserted into the sorted x to keep it sorted."""
     return searchsorted_in(x, values, side=side, sorter=value_of(sorter))
@@ -72,6 +75,7 @@ def unique_all(x: Any, /) -> UniqueAll:
     return UniqueAll(values, *_as(x, found.indices, found.inverse_indices, found.counts))
 
 
+@tensor_function
 def unique_values(x: Any, /) -> Any:
     """The distinct elements of x, in order."""
     return unique_all(x).values
@@ -89,6 +93,7 @@ def unique_inverse(x: Any, /) -> UniqueInverse:
     return UniqueInverse(found.values, found.inverse_indices)
 
 
+@tensor_function
 def isin(x: Any, values: Any, /, *, invert: bool = False) -> Any:
     """For each element of x, whether it is among the values; with invert, whether it is not."""
     return isin_values(x, values, invert=invert)

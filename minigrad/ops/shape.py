@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.indexing import getitem
-from minigrad.primitive import linear, value_of
+from minigrad.primitive import linear, tensor_function, value_of
 from minigrad.specialize import unbroadcast
 
 Axes = int | tuple[int, ...]
@@ -94,6 +94,7 @@ def _minus(shift: Any) -> Any:
     return tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
 
 
+@tensor_function
 def broadcast_to(x: Any, /, shape: Any) -> Any:
     """x repeated along new and size-1 axes to the shape."""
     return broadcast_to_shape(x, shape=_shape(shape))
@@ -117,6 +118,7 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
     )
 
 
+@tensor_function
 def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
     """x with another shape; one size may be -1.
 
@@ -130,6 +132,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
     return reshape_to(x if not copy else np.copy(x), shape=_shape(shape))
 
 
+@tensor_function
 def permute_dims(x: Any, /, axes: Any = None) -> Any:
     """x with its axes in another order, reversed if none is given."""
     ndim = len(np.shape(x))
@@ -139,6 +142,7 @@ def permute_dims(x: Any, /, axes: Any = None) -> Any:
     return transpose(x, axes=axes)
 
 
+@tensor_function
 def swapaxes(x: Any, /, axis1: int, axis2: int) -> Any:
     """x with two axes exchanged."""
     axes = list(range(len(np.shape(x))))
@@ -146,6 +150,7 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Any:
     return permute_dims(x, axes)
 
 
+@tensor_function
 def moveaxis(x: Any, /, source: Axes, destination: Axes) -> Any:
     """x with the source axes at the destination positions, the others in their order."""
     ndim = len(np.shape(x))
@@ -158,6 +163,7 @@ def moveaxis(x: Any, /, source: Axes, destination: Axes) -> Any:
     return permute_dims(x, order)
 
 
+@tensor_function
 def expand_dims(x: Any, /, axis: Axes = 0) -> Any:
     """x with axes of size 1 inserted at the given positions of the result."""
     axes = axes_of(axis, len(np.shape(x)) + (len(axis) if isinstance(axis, (tuple, list)) else 1))
@@ -167,6 +173,7 @@ def expand_dims(x: Any, /, axis: Axes = 0) -> Any:
     return reshape_to(x, shape=tuple(1 if k in axes else next(sizes) for k in range(len(np.shape(x)) + len(axes))))
 
 
+@tensor_function
 def squeeze(x: Any, /, axis: Axes | None = None) -> Any:
     """x without the given axes of size 1; without all of them if none is given."""
     shape = np.shape(x)
@@ -176,11 +183,13 @@ def squeeze(x: Any, /, axis: Axes | None = None) -> Any:
     return reshape_to(x, shape=tuple(n for k, n in enumerate(shape) if k not in axes))
 
 
+@tensor_function
 def flip(x: Any, /, *, axis: Axes | None = None) -> Any:
     """x with the order of elements reversed along the axes, all if none is given."""
     return flip_axes(x, axis=axes_of(axis, len(np.shape(x))))
 
 
+@tensor_function
 def roll(x: Any, /, shift: Any, *, axis: Axes | None = None) -> Any:
     """x with elements moved along the axes, those that fall off coming in at the other end."""
     return roll_axes(x, shift=tuple(shift) if isinstance(shift, list) else shift, axis=axis)
@@ -227,6 +236,7 @@ def split(x: Any, /, sections: Any, *, axis: int = 0) -> list[Any]:
     return [getitem(x, index=(slice(None),) * k + (slice(a, b),)) for a, b in zip(cuts, cuts[1:], strict=False)]
 
 
+@tensor_function
 def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Any:
     """x with each element repeated along the axis: a number of times, or one number for each element."""
     if axis is None:
@@ -236,6 +246,7 @@ def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Any:
     return getitem(x, index=(slice(None),) * k + (index,))
 
 
+@tensor_function
 def tile(x: Any, /, repetitions: Any) -> Any:
     """x laid side by side, repetitions[k] times along axis k."""
     times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
@@ -248,6 +259,7 @@ def tile(x: Any, /, repetitions: Any) -> Any:
     return reshape_to(x, shape=tuple(t * n for t, n in zip(times, shape, strict=True)))
 
 
+@tensor_function
 def pad(x: Any, /, widths: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
     """x with elements added before and after along each axis.
 
@@ -271,6 +283,7 @@ def pad(x: Any, /, widths: Any, mode: str = "constant", *, constant_values: Any 
     return np.where(inside, padded, constant_values)
 
 
+@tensor_function
 def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
     """The n-th difference of neighboring elements along an axis."""
     parts = [part for part in (prepend, x, append) if part is not None]
@@ -282,6 +295,7 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
     return x
 
 
+@tensor_function
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     """x in another dtype. A conversion to integers or booleans has no gradient.
 
