@@ -1,0 +1,214 @@
+"""Fused primitives against the functions that they fuse: value, gradient, second order, forward mode."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import fused
+from minigrad.ops.reduction import mean
+
+rng = np.random.default_rng(11)
+
+
+def composed_batch_norm(x, gamma, beta, eps=1e-5):
+    """All three outputs from primitives."""
+    axes = tuple(range(x.ndim - 1))
+    mu = mean(x, axis=axes)
+    var = mean(np.square(x - mu), axis=axes)
+    return F.batch_norm(x, gamma, beta, eps=eps), mu, 1 / np.sqrt(var + eps)
+
+
+def weighted(outputs, weights):
+    """One number from the outputs that have a weight, nonlinear in each."""
+    return sum((np.sin(out) * w).sum() for out, w in zip(outputs, weights, strict=True) if w is not None)
+
+
+def batch_norm_case(shape, used):
+    channels = shape[-1:]
+    operands = (rng.standard_normal(shape) + 1, rng.standard_normal(channels), rng.standard_normal(channels))
+    weights = [rng.standard_normal(s) if u else None for s, u in zip((shape, channels, channels), used, strict=True)]
+    return (
+        lambda *a: weighted(fused.batch_norm(*a, eps=0.1), weights),
+        lambda *a: weighted(composed_batch_norm(*a, eps=0.1), weights),
+        operands,
+    )
+
+
+def loss_case(reduction):
+    labels = rng.integers(0, 4, 6)
+    weight = rng.standard_normal(6) if reduction == "none" else 1.7
+    return (
+        lambda x: np.sin(fused.softmax_cross_entropy(x, labels, reduction=reduction) * weight).sum(),
+        lambda x: np.sin(F.cross_entropy(x, labels, reduction=reduction) * weight).sum(),
+        (rng.standard_normal((6, 4)),),
+    )
+
+
+def probability_case(with_loss):
+    labels, weight = rng.integers(0, 4, 6), rng.standard_normal((6, 4))
+
+    def of_fused(x):
+        loss, p = fused._softmax_loss(x, labels, reduction="mean")
+        return np.sin(p * weight).sum() + (np.sin(loss) if with_loss else 0)
+
+    def of_composed(x):
+        return np.sin(F.softmax(x) * weight).sum() + (np.sin(F.cross_entropy(x, labels)) if with_loss else 0)
+
+    return of_fused, of_composed, (rng.standard_normal((6, 4)),)
+
+
+def linear_case(shape):
+    weight = rng.standard_normal((*shape[:-1], 3))
+    operands = (rng.standard_normal(shape), rng.standard_normal((shape[-1], 3)), rng.standard_normal(3))
+    return (
+        lambda *a: np.sin(fused.linear(*a) * weight).sum(),
+        lambda *a: np.sin(F.linear(*a) * weight).sum(),
+        operands,
+    )
+
+
+CASES = {
+    "batch_norm": batch_norm_case((5, 3), (1, 0, 0)),
+    "batch_norm of images": batch_norm_case((2, 3, 2, 3), (1, 0, 0)),
+    "batch_norm, mu alone": batch_norm_case((5, 3), (0, 1, 0)),
+    "batch_norm, istd alone": batch_norm_case((5, 3), (0, 0, 1)),
+    "batch_norm, all outputs": batch_norm_case((5, 3), (1, 1, 1)),
+    "cross-entropy, mean": loss_case("mean"),
+    "cross-entropy, sum": loss_case("sum"),
+    "cross-entropy, none": loss_case("none"),
+    "softmax alone": probability_case(with_loss=False),
+    "softmax and cross-entropy": probability_case(with_loss=True),
+    "linear": linear_case((5, 4)),
+    "linear, stacked": linear_case((2, 5, 4)),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+def every(operands):
+    return tuple(range(len(operands)))
+
+
+def values(tree):
+    """The arrays of what grad returns for every operand; None stands for an operand that is not used."""
+    return [None if t is None else np.asarray(getattr(t, "data", t)) for t in tree]
+
+
+def assert_same(found, expected, tolerance=1e-12):
+    for a, b in zip(values(found), values(expected), strict=True):
+        np.testing.assert_allclose(0.0 if a is None else a, 0.0 if b is None else b, rtol=tolerance, atol=tolerance)
+
+
+def test_value(case):
+    f, reference, operands = case
+    np.testing.assert_allclose(f(*operands), reference(*operands), rtol=1e-12)
+
+
+def test_gradient(case):
+    f, reference, operands = case
+    which = every(operands)
+    assert_same(mg.grad(f, which)(*operands), mg.grad(reference, which)(*operands))
+
+
+def test_forward_mode(case):
+    f, reference, operands = case
+    tangents = tuple(rng.standard_normal(x.shape) for x in operands)
+    assert_same(mg.jvp(f, operands, tangents), mg.jvp(reference, operands, tangents))
+
+
+def test_second_order(case):
+    f, reference, operands = case
+    which = every(operands)
+    tangents = tuple(rng.standard_normal(x.shape) for x in operands)
+
+    def slope(function):
+        def along(*a):
+            shares = mg.grad(function, which)(*a)
+            return sum((g * v).sum() for g, v in zip(shares, tangents, strict=True) if g is not None)
+
+        return along
+
+    assert_same(mg.grad(slope(f), which)(*operands), mg.grad(slope(reference), which)(*operands), 1e-10)
+
+
+def test_third_order_mixed(case):
+    f, reference, operands = case
+    tangents = tuple(rng.standard_normal(x.shape) for x in operands)
+
+    def curvature(function):
+        def once(*a):
+            return mg.jvp(function, a, tangents)[1]
+
+        return mg.grad(lambda *a: mg.jvp(once, a, tangents)[1])(*operands)
+
+    assert_same([curvature(f)], [curvature(reference)], 1e-9)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "linear", "cross-entropy, mean"])
+def test_single_precision_stays(name):
+    f, _, operands = CASES[name]
+    tensors = [mg.Tensor(x.astype(np.float32), requires_grad=True) for x in operands]
+    if name == "batch_norm":
+        out = fused.batch_norm(*tensors)[0]
+    elif name == "linear":
+        out = fused.linear(*tensors)
+    else:
+        out = fused.softmax_cross_entropy(tensors[0], np.zeros(6, int))
+    assert out.dtype == np.float32
+    lines = mg.Tape(out)
+    seen = []
+    for line in lines.leaves:
+        line.owner().register_hook(lambda v: seen.append(v.dtype))
+    out.sum().backward()
+    assert seen == [np.float32] * len(tensors)
+
+
+def test_mixed_precision_is_not_rounded():
+    x, w, b = rng.standard_normal((5, 4)).astype(np.float32), np.ones((4, 3), np.float32), np.full(3, 1e-12)
+    assert fused.linear(x, w, b).dtype == np.float64
+    y, _, _ = fused.batch_norm(x, np.ones(4), np.full(4, 1e-12))
+    assert y.dtype == np.float64
+
+
+def test_operands_are_left_alone():
+    x, gamma, beta = rng.standard_normal((5, 3)), rng.standard_normal(3), rng.standard_normal(3)
+    kept = x.copy()
+    fused.batch_norm(x, gamma, beta)
+    fused.linear(x, rng.standard_normal((3, 3)), beta)
+    fused.softmax_cross_entropy(x, np.zeros(5, int))
+    np.testing.assert_array_equal(x, kept)
+
+
+def test_large_logits():
+    logits = np.array([[1000.0, -1000.0], [-1000.0, 1000.0]])
+    np.testing.assert_array_equal(fused.softmax_cross_entropy(logits, np.array([0, 0]), reduction="none"), [0, 2000])
+
+
+def test_what_is_kept():
+    x = mg.Tensor(rng.standard_normal((5, 3)), requires_grad=True)
+    gamma, beta = mg.Tensor(np.ones(3), requires_grad=True), mg.Tensor(np.zeros(3), requires_grad=True)
+    line = fused.batch_norm(x, gamma, beta)[0].node.parents[0]
+    assert line.primitive.saved == ("x", "gamma", "mu", "istd")
+    assert line.saved[0] is x.data
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: fused.batch_norm(np.zeros((4, 3)), np.ones(4), np.zeros(3)), r"batch_norm\(\(4, 3\).*channels are last"),
+        (lambda: fused.batch_norm(np.zeros(3), np.ones(3), np.zeros(3)), "channels are last"),
+        (lambda: fused.linear(np.zeros((4, 3)), np.ones((2, 5)), np.zeros(5)), r"linear\(\(4, 3\)"),
+        (lambda: fused.linear(np.zeros((4, 3)), np.ones((3, 5)), np.zeros(4)), r"bias \(out,\)"),
+        (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.zeros((2, 1), int)), r"labels\[:, 0\]"),
+        (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.array([0, 3])), "label 3 for 3 classes"),
+        (lambda: fused.softmax_cross_entropy(np.zeros((2, 2, 3)), np.zeros((2, 2), int)), "Merge leading axes"),
+        (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.zeros(2, int), reduction="max"), "'mean', 'sum'"),
+    ],
+)
+def test_bad_input(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
