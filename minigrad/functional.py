@@ -164,7 +164,7 @@ def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = 
     return name("y", gamma * xhat + beta)
 
 
-def _leading(x: Any, axis: Any) -> tuple[int, ...]:
+def _leading(x: Any, axis: Any) -> Any:
     axes: tuple[int, ...] = axis if isinstance(axis, tuple) else (axis,)
     if axis is None:
         axes = tuple(range(x.ndim - 1))
@@ -173,7 +173,7 @@ def _leading(x: Any, axis: Any) -> tuple[int, ...]:
             f"{call('batch_norm', (x,), {'axis': axis})}: statistics are taken over leading axes, channels are last. "
             "Move them there first: mg.moveaxis(x, 1, -1) for (N, C, H, W); x[:, None] for a single feature."
         )
-    return axes
+    return axes if len(axes) > 1 else axes[0]
 
 
 def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Any:

@@ -291,7 +291,8 @@ class Tensor(Methods):
             raise TypeError(
                 "only leaf Tensors can be pickled or deep-copied: the history of a result stays behind. Use t.detach()."
             )
-        return (Tensor, (np.asarray(self.data), self.requires_grad))
+        names = (getattr(self.node, "name", None), getattr(self.node, "label", None))
+        return (_rebuilt, (np.asarray(self.data), self.requires_grad, *names))
 
     def __repr__(self) -> str:
         body = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(", threshold=50)
@@ -370,6 +371,12 @@ class Tensor(Methods):
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
         check_device(device)
         return self
+
+
+def _rebuilt(data: Any, requires_grad: bool, name: str | None, label: str | None) -> Tensor:
+    """A leaf from what pickle and copy keep of it."""
+    t = Tensor(data, requires_grad)
+    return t if name is None else t.named(name, label)
 
 
 methods.install(Tensor)

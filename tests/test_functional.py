@@ -49,7 +49,9 @@ def test_activation(name):
     np.testing.assert_allclose(f(x), np.vectorize(scalar)(x), rtol=1e-13, atol=1e-15)
     assert isinstance(f(x), np.ndarray)
     v = rng.standard_normal(x.shape)
-    np.testing.assert_allclose(gradient(lambda t: (f(t) * v).sum(), x), central(lambda x: (f(x) * v).sum(), x), atol=1e-7)
+    np.testing.assert_allclose(
+        gradient(lambda t: (f(t) * v).sum(), x), central(lambda x: (f(x) * v).sum(), x), atol=1e-7
+    )
     assert f(x.astype(np.float32)).dtype == np.float32
     single = mg.Tensor(x.astype(np.float32), requires_grad=True)
     out = f(single)

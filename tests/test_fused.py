@@ -199,7 +199,10 @@ def test_what_is_kept():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: fused.batch_norm(np.zeros((4, 3)), np.ones(4), np.zeros(3)), r"batch_norm\(\(4, 3\).*channels are last"),
+        (
+            lambda: fused.batch_norm(np.zeros((4, 3)), np.ones(4), np.zeros(3)),
+            r"batch_norm\(\(4, 3\).*channels are last",
+        ),
         (lambda: fused.batch_norm(np.zeros(3), np.ones(3), np.zeros(3)), "channels are last"),
         (lambda: fused.linear(np.zeros((4, 3)), np.ones((2, 5)), np.zeros(5)), r"linear\(\(4, 3\)"),
         (lambda: fused.linear(np.zeros((4, 3)), np.ones((3, 5)), np.zeros(4)), r"bias \(out,\)"),

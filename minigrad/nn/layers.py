@@ -164,8 +164,8 @@ class BatchNorm(Module):
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm(momentum={momentum}): the weight of a batch lies in [0, 1]")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.gamma = _parameter(initializers.ones((num_features,), dtype=dtype))
-        self.beta = _parameter(initializers.zeros((num_features,), dtype=dtype))
+        self.gamma = _parameter(initializers.ones((num_features,), dtype=dtype)).named("gamma", label="γ")
+        self.beta = _parameter(initializers.zeros((num_features,), dtype=dtype)).named("beta", label="β")
         self.register_buffer("running_mean", initializers.zeros((num_features,), dtype=dtype))
         self.register_buffer("running_var", initializers.ones((num_features,), dtype=dtype))
 
