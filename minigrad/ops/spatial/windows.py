@@ -1,0 +1,147 @@
+"""Windows that slide over the spatial axes of an array: their geometry, and the windows as an array.
+
+A window has `window[d]` taps along spatial axis d, `dilation[d]` apart; it moves by `stride[d]`, and `padding[d]` is
+the pair (before, after). Output o and tap t of an axis meet the input at
+
+    i = o * stride + t * dilation - before
+
+Everything that a window does and that NumPy cannot say without a write goes tap by tap: `taps` yields, for each tap,
+the outputs for which it lies inside the array and the inputs that it meets there. Padding thus costs no copy.
+
+Example:
+    >>> windows = sliding_windows(np.arange(5.0), window=(3,), stride=(2,), dilation=(1,), axes=(0,))
+    >>> windows
+    array([[0., 1., 2.],
+           [2., 3., 4.]])
+    >>> overlap_add(windows, size=(5,), stride=(2,), dilation=(1,), axes=(0,))
+    array([0., 1., 4., 3., 4.])
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from minigrad.primitive import Function, linear
+
+Sizes = Sequence[int]
+Pairs = Sequence[tuple[int, int]]
+Index = tuple[slice, ...]
+
+
+def extent(window: Sizes, dilation: Sizes) -> tuple[int, ...]:
+    """What a window covers along each axis, gaps included."""
+    return tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
+
+
+def output_size(size: Sizes, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> tuple[int, ...]:
+    """How many windows fit along each axis; zero where none does."""
+    return tuple(
+        max(0, (n + before + after - e) // s + 1)
+        for n, e, s, (before, after) in zip(size, extent(window, dilation), stride, padding, strict=True)
+    )
+
+
+def taps(
+    size: Sizes, out: Sizes, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
+) -> Iterator[tuple[tuple[int, ...], Index, Index]]:
+    """For each tap, in C order: (tap, slices of the outputs, slices of the inputs they meet)."""
+    axes = [
+        axis_taps(n, o, k, s, before, d)
+        for n, o, k, s, (before, _), d in zip(size, out, window, stride, padding, dilation, strict=True)
+    ]
+    for tap in itertools.product(*map(range, window)):
+        outputs, inputs = zip(*(axis[t] for axis, t in zip(axes, tap, strict=True)), strict=True)
+        yield tap, outputs, inputs
+
+
+def axis_taps(size: int, out: int, window: int, stride: int, before: int, dilation: int) -> list[tuple[slice, slice]]:
+    """Along one axis, for each tap: (slice of the outputs, slice of the inputs they meet)."""
+    pairs = []
+    for tap in range(window):
+        shift = tap * dilation - before  # output o meets input o * stride + shift
+        first = max(0, -(shift // stride))
+        count = max(0, min(out, (size - 1 - shift) // stride + 1) - first)
+        start = first * stride + shift if count else 0
+        pairs.append((slice(first, first + count), slice(start, start + max(0, (count - 1) * stride + 1), stride)))
+    return pairs
+
+
+def empty(like: Any, shape: Sizes, dtype: Any = None) -> Any:
+    """A new array of like's kind, in C order: *_like would keep the memory order of a transposed array."""
+    return np.empty_like(like, shape=shape, dtype=dtype, order="C")
+
+
+def zeros(like: Any, shape: Sizes, dtype: Any = None) -> Any:
+    """As empty, filled with zeros."""
+    return np.zeros_like(like, shape=shape, dtype=dtype, order="C")
+
+
+def pad(x: Any, padding: Pairs) -> Any:
+    """Zeros around the spatial axes of x (N, *spatial, C); a negative width crops. Without padding, x itself."""
+    if any(min(pair) < 0 for pair in padding):
+        sides = zip(x.shape[1:-1], padding, strict=True)
+        x = x[(slice(None), *(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in sides))]
+    if all(max(pair) <= 0 for pair in padding):
+        return x
+    inner = tuple(
+        slice(max(0, before), max(0, before) + n) for n, (before, _) in zip(x.shape[1:-1], padding, strict=True)
+    )
+    size = tuple(n + max(0, before) + max(0, after) for n, (before, after) in zip(x.shape[1:-1], padding, strict=True))
+    padded = zeros(x, (x.shape[0], *size, x.shape[-1]))
+    np.copyto(padded[(slice(None), *inner)], x)
+    return padded
+
+
+def window_view(x: Any, window: Sizes, stride: Sizes, dilation: Sizes, axes: Sizes) -> Any:
+    """The windows over `axes` of x as a read-only view, the taps as trailing axes."""
+    view = sliding_window_view(x, extent(window, dilation), tuple(axes))
+    index = [slice(None)] * x.ndim
+    for axis, s in zip(axes, stride, strict=True):
+        index[axis] = slice(None, None, s)
+    return view[(*index, *(slice(None, None, d) for d in dilation))]
+
+
+def _sliding_windows(x: Any, /, *, window: Sizes, stride: Sizes, dilation: Sizes, axes: Sizes) -> Any:
+    """The windows of x over the given axes, as a read-only view.
+
+    Axis `axes[i]` keeps one entry for each place of the window, and a trailing axis of `window[i]` taps is added,
+    in the order of `axes`. The axes differ from each other.
+    """
+    return window_view(x, window, stride, dilation, axes)
+
+
+def _overlap_add(y: Any, /, *, size: Sizes, stride: Sizes, dilation: Sizes, axes: Sizes) -> Any:
+    """The transpose of sliding_windows: every tap is added where it came from, onto axes of the given size."""
+    rank = y.ndim - len(axes)
+    window, axes = y.shape[rank:], [axis % rank for axis in axes]
+    shape = list(y.shape[:rank])
+    for axis, n in zip(axes, size, strict=True):
+        shape[axis] = n
+    x = zeros(y, tuple(shape))
+    out = [y.shape[axis] for axis in axes]
+    for tap, _, met in taps(size, out, window, stride, [(0, 0)] * len(axes), dilation):
+        index = [slice(None)] * rank
+        for axis, where in zip(axes, met, strict=True):
+            index[axis] = where
+        part = x[tuple(index)]
+        np.add(part, y[(..., *tap)], out=part)
+    return x
+
+
+sliding_windows: Function = linear(
+    _sliding_windows,
+    lambda v, x_shape, stride, dilation, axes: overlap_add(
+        v, size=tuple(x_shape[axis] for axis in axes), stride=stride, dilation=dilation, axes=axes
+    ),
+)
+overlap_add: Function = linear(
+    _overlap_add,
+    lambda v, y_shape, stride, dilation, axes: sliding_windows(
+        v, window=tuple(y_shape[-len(axes) :]), stride=stride, dilation=dilation, axes=axes
+    ),
+)
