@@ -14,6 +14,7 @@ import numpy as np
 from minigrad import dtypes
 from minigrad.errors import call
 from minigrad.ops import elementwise, indexing, product, random, reduction, searching, shape
+from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.specialize import attach
 
 _REDUCE: dict[Any, Any] = {
@@ -303,6 +304,13 @@ def _take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Any:
 @implements("take_along_axis")
 def _take_along_axis(arr: Any, indices: Any, axis: int = -1) -> Any:
     return indexing.take_along_axis(arr, indices, axis=axis)
+
+
+@implements("lib.stride_tricks.sliding_window_view")
+def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options: Any) -> Any:
+    if options.pop("subok", False) or options.pop("writeable", False):
+        raise TypeError("np.lib.stride_tricks.sliding_window_view(subok=, writeable=) is not supported for Tensors")
+    return sliding_windows(x, window_shape, axes=tuple(range(x.ndim)) if axis is None else axis)
 
 
 @implements("dot")
