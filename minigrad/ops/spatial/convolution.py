@@ -62,7 +62,7 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
     x = pad(x, padding)
     out = empty(x, (x.shape[0], *places, w.shape[-1]), dtype)
     if math.prod(window) == groups == 1:
-        np.matmul(_flat(x[_every(stride)]), w.reshape(w.shape[-2:]), out=_flat(out))
+        np.matmul(_flat(x[_every(stride)]), np.reshape(w, w.shape[-2:]), out=_flat(out))
         return out
     kernel = _kernel_matrices(w, _shifts(w.shape, stride), groups)
     spare = None
@@ -92,17 +92,17 @@ def _convolve_input(
         )
         return _convolve(y, _flipped(w, groups), stride=stride, padding=padding, dilation=dilation, groups=groups)
     window, places, channels = w.shape[:-2], y.shape[1:-1], w.shape[-2]
-    kernel = _kernel_matrices(w, 1, groups)[0].swapaxes(-1, -2)
+    kernel = np.swapaxes(_kernel_matrices(w, 1, groups)[0], -1, -2)
     x = zeros(y, (y.shape[0], *size, groups, channels), np.result_type(y, w))
     met = list(taps(size, places, window, stride, padding, dilation))
     for samples, _ in _blocks(y.shape[0], 1, math.prod((*places, *window, groups, channels)) * y.dtype.itemsize):
         columns = np.matmul(_by_group(y[samples], groups), kernel)
-        columns = columns.reshape(columns.shape[0], groups, *places, *window, channels)
+        columns = np.reshape(columns, (columns.shape[0], groups, *places, *window, channels))
         columns = np.moveaxis(columns, 1, -2)
         for tap, o, i in met:
             part = x[(samples, *i)]
             np.add(part, columns[(slice(None), *o, *tap)], out=part)
-    return x.reshape(y.shape[0], *size, groups * channels)
+    return np.reshape(x, (y.shape[0], *size, groups * channels))
 
 
 def _convolve_kernel(
@@ -117,14 +117,15 @@ def _convolve_kernel(
         return _depthwise_kernel(x, y, window, stride, padding, dilation)
     x = pad(x, padding)
     if math.prod(window) == groups == 1:
-        return np.matmul(_flat(x[_every(stride)]).T, _flat(y)).reshape(w_shape)
+        return np.reshape(np.matmul(_flat(x[_every(stride)]).T, _flat(y)), w_shape)
     shifts = _shifts(w_shape, stride)
     w = zeros(x, w_shape, np.result_type(x, y))
     kernel = _kernel_matrices(w, shifts, groups)  # a view: what is added to it is added to w
     for samples, rows, matrices in _columns(x, w_shape, y.shape[1:-1], stride, dilation, groups):
         part = _by_group(y[samples, rows], groups)
         for i, matrix in enumerate(matrices):
-            np.add(kernel[i], np.matmul(matrix.swapaxes(-1, -2), part).sum(axis=0), out=kernel[i])
+            products = np.matmul(np.swapaxes(matrix, -1, -2), part)
+            np.add(kernel[i], np.add.reduce(products, axis=0), out=kernel[i])
     return w
 
 
@@ -191,17 +192,17 @@ def _columns(
         count = rows.stop - rows.start
         shape = (columns.shape[0], groups, count * math.prod(places[1:]), math.prod(window[first:]) * channels)
         starts = range(0, reach + 1, dilation[0])
-        yield samples, rows, [columns[:, :, start : start + count].reshape(shape) for start in starts]
+        yield samples, rows, [np.reshape(columns[:, :, start : start + count], shape) for start in starts]
 
 
 def _window_rows(x: Any, window: Sizes, stride: Sizes, dilation: Sizes, groups: int) -> Any:
     """The windows of x over its last spatial axes: (N, groups, *places, *window, in / groups), a view."""
     *outer, channels = x.shape
     last = len(outer)  # the axis of the groups
-    x = x.reshape(*outer, groups, channels // groups)
+    x = np.reshape(x, (*outer, groups, channels // groups))
     if window:
         x = window_view(x, window, stride, dilation, tuple(range(last - len(window), last)))
-    return x.transpose(0, last, *range(1, last), *range(last + 2, x.ndim), last + 1)
+    return np.transpose(x, (0, last, *range(1, last), *range(last + 2, x.ndim), last + 1))
 
 
 def _copy(buffer: Any, columns: Any, taps_from: int) -> None:
@@ -229,16 +230,18 @@ def _blocks(samples: int, rows: int, row_bytes: int) -> Iterator[tuple[slice, sl
 
 def _kernel_matrices(w: Any, shifts: int, groups: int) -> Any:
     """(*window, in / groups, out) -> (shifts, groups, K, out / groups), a view."""
-    return w.reshape(shifts, math.prod(w.shape[:-1]) // shifts, groups, w.shape[-1] // groups).swapaxes(1, 2)
+    shape = (shifts, math.prod(w.shape[:-1]) // shifts, groups, w.shape[-1] // groups)
+    return np.swapaxes(np.reshape(w, shape), 1, 2)
 
 
 def _by_group(a: Any, groups: int) -> Any:
     """(m, *spatial, channels) -> (m, groups, places, channels / groups), a view."""
-    return a.reshape(a.shape[0], math.prod(a.shape[1:-1]), groups, a.shape[-1] // groups).swapaxes(1, 2)
+    shape = (a.shape[0], math.prod(a.shape[1:-1]), groups, a.shape[-1] // groups)
+    return np.swapaxes(np.reshape(a, shape), 1, 2)
 
 
 def _flat(a: Any) -> Any:
-    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+    return np.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
 
 
 def _every(stride: Sizes) -> Index:
@@ -248,8 +251,8 @@ def _every(stride: Sizes) -> Index:
 def _flipped(w: Any, groups: int) -> Any:
     """The kernel of the transposed map: taps reversed, in and out exchanged within each group."""
     *window, channels, out = w.shape
-    w = w[(slice(None, None, -1),) * len(window)].reshape(*window, channels, groups, out // groups)
-    return w.swapaxes(-1, -3).reshape(*window, out // groups, groups * channels)
+    w = np.reshape(w[(slice(None, None, -1),) * len(window)], (*window, channels, groups, out // groups))
+    return np.reshape(np.swapaxes(w, -1, -3), (*window, out // groups, groups * channels))
 
 
 # Depthwise: groups of one channel have no product to make, only k * k multiply-adds of whole arrays.
@@ -277,7 +280,7 @@ def _depthwise_input(y: Any, w: Any, size: Sizes, stride: Sizes, padding: Pairs,
         part = x[(samples, *i)]
         np.add(part, np.multiply(y[(samples, *o)], w[tap]), out=part)
     each = x.shape[-1] // groups
-    return x if each == 1 else x.reshape(*x.shape[:-1], groups, each).sum(axis=-1)
+    return x if each == 1 else np.add.reduce(np.reshape(x, (*x.shape[:-1], groups, each)), axis=-1)
 
 
 def _depthwise_kernel(x: Any, y: Any, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
