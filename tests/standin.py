@@ -1,7 +1,7 @@
 """A stand-in for an array: it answers NumPy's protocols and refuses everything that the engine must not do to values.
 
 It is no ndarray. It refuses to become one (`__array__`), to become a number or a truth value, to be iterated, and to
-be written to, except by the function of a primitive into an array that this same call made. What the rules and the
+be written to, except by the function of a primitive into an array that this same call made, or a view of it. What the rules and the
 walks do must go through NumPy's functions, or a listening array could not hear it.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 MAKERS = {np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.copy}
+VIEWS = {np.reshape, np.swapaxes, np.transpose, np.moveaxis}
 WRITERS = {np.copyto, np.put_along_axis, np.place, np.put, np.putmask, np.fill_diagonal}
 
 
@@ -48,7 +49,8 @@ class StandIn(NDArrayOperatorsMixin):
         return len(self._array)
 
     def __getitem__(self, index: Any) -> StandIn:
-        return StandIn(self._array[bare(index)])
+        part = StandIn(self._array[bare(index)])
+        return inherited(part, self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check_write("an element was assigned", sys._getframe(1))
@@ -68,8 +70,11 @@ class StandIn(NDArrayOperatorsMixin):
             inputs[0]._check_write(f"{ufunc.__name__}.at", sys._getframe(1))
         for out in options.get("out", ()):
             if out is not None:
-                raise Refused(f"{ufunc.__name__}(out=...)")
-        return dressed(getattr(ufunc, method)(*bare(inputs), **bare(options)))
+                check_out(out, ufunc.__name__, sys._getframe(1))
+        result = dressed(getattr(ufunc, method)(*bare(inputs), **bare(options)))
+        if isinstance(result, StandIn):
+            result._made_in = innermost(sys._getframe(1))[0]
+        return result
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         if any(not issubclass(kind, StandIn | np.ndarray) for kind in types):
@@ -78,8 +83,10 @@ class StandIn(NDArrayOperatorsMixin):
         if function in WRITERS:
             inputs[0]._check_write(function.__name__, frame)
         if options.get("out") is not None:
-            raise Refused(f"{function.__name__}(out=...)")
+            check_out(options["out"], function.__name__, frame)
         result = dressed(function(*bare(inputs), **bare(options)))
+        if function in VIEWS:
+            inherited(result, inputs[0])
         if function in MAKERS:
             result._made_in = innermost(frame)[0]
         return result
@@ -98,6 +105,19 @@ def innermost(frame: FrameType | None) -> tuple[FrameType | None, str]:
             return frame, frame.f_code.co_name
         frame = frame.f_back
     return caller, "the walk"
+
+
+def inherited(result: StandIn, source: Any) -> StandIn:
+    """A view of an array may be written to where that array may."""
+    if isinstance(source, StandIn) and (not result.size or np.may_share_memory(result._array, source._array)):
+        result._made_in = source._made_in
+    return result
+
+
+def check_out(out: Any, name: str, frame: FrameType) -> None:
+    if not isinstance(out, StandIn):
+        raise Refused(f"{name}(out=...) wrote a stand-in's values into a plain array")
+    out._check_write(f"{name}(out=...)", frame)
 
 
 def is_foreign(x: Any) -> bool:

@@ -103,10 +103,30 @@ def test_a_primitive_may_write_into_what_it_made_and_its_rule_may_not() -> None:
         tape.pull(walks.lines_of([t]), {t.node: StandIn(np.ones(2))})
 
 
-def test_a_primitive_may_not_write_into_its_operand() -> None:
-    def hidden(x: Any, /) -> Any:
-        x[...] = 0
-        return x
+def _assigned(x: Any, /) -> Any:
+    x[...] = 0
+    return x
 
-    with pytest.raises(Refused):
+
+def _into_operand(x: Any, /) -> Any:
+    return np.exp(x, out=x)
+
+
+def _into_view(x: Any, /) -> Any:
+    part = np.reshape(x[1:], (1, -1))
+    np.add(part, 1.0, out=part)
+    return x
+
+
+@pytest.mark.parametrize("hidden", [_assigned, _into_operand, _into_view])
+def test_a_primitive_may_not_write_into_its_operand(hidden: Any) -> None:
+    with pytest.raises(Refused, match="not made here"):
         Primitive(hidden, lambda v: v).record(Tensor(StandIn(np.ones(2))))
+
+
+def test_a_primitive_may_write_into_a_view_of_what_it_made() -> None:
+    def made(x: Any, /) -> Any:
+        return _into_view(np.copy(x))
+
+    t = Primitive(made, lambda v: v).record(Tensor(StandIn(np.ones(3))))
+    np.testing.assert_array_equal(bare(t.data), [1.0, 2.0, 2.0])
