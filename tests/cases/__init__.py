@@ -4,7 +4,8 @@ A row names the primitive that it is for, a function of operands, and how to dra
 a row are listed in `skip`, each with the reason.
 """
 
-from cases import elementwise, indexing, product, reduction, shape
+from cases import elementwise, indexing, product, reduction, shape, spatial
 from cases.case import Case
 
-CASES: list[Case] = [case for family in (elementwise, reduction, shape, indexing, product) for case in family.CASES]
+FAMILIES = (elementwise, reduction, shape, indexing, product, spatial)
+CASES: list[Case] = [case for family in FAMILIES for case in family.CASES]

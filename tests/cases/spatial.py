@@ -1,0 +1,230 @@
+"""Convolution, pooling and sliding windows, with strides, uneven padding, dilation and groups; and their transposes."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from cases.case import Case, Draw, distinct, each, row, signed
+from minigrad.ops.spatial import conv, convolution, pool, pooling, slide, windows
+
+Rows = list[Case]
+
+# (spatial, window, stride, padding, dilation, groups, in / groups, out / groups)
+CONVOLUTIONS: dict[str, Any] = {
+    "1-D": ((5,), (2,), (1,), ((0, 0),), (1,), 1, 1, 2),
+    "1-D, uneven and dilated": ((6,), (3,), (2,), ((2, 0),), (2,), 1, 2, 1),
+    "2-D": ((3, 4), (2, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 4, 2),
+    "2-D, uneven, strided, dilated": ((4, 3), (2, 2), (2, 1), ((1, 0), (0, 1)), (1, 2), 1, 2, 1),
+    "2-D, groups": ((3, 3), (2, 2), (1, 2), ((0, 1), (1, 1)), (1, 1), 2, 2, 1),
+    "2-D, depthwise": ((3, 3), (2, 2), (1, 1), ((1, 0), (0, 1)), (1, 1), 2, 1, 2),
+    "2-D, strided depthwise": ((3, 4), (2, 2), (2, 2), ((0, 1), (0, 0)), (1, 1), 2, 1, 1),
+    "2-D, one tap": ((2, 2), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 2, 2),
+    "2-D, size 1": ((1, 3), (1, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 2, 1),
+    "3-D": ((2, 2, 3), (2, 1, 2), (1, 1, 2), ((1, 0), (0, 0), (0, 1)), (1, 1, 1), 1, 1, 1),
+}
+EMPTY = "there is nothing to compare in an empty batch"
+
+# (x without the batch, window, stride, padding, dilation)
+POOLS: dict[str, Any] = {
+    "1-D": ((6, 2), (2,), (2,), ((0, 0),), (1,)),
+    "1-D, dilated": ((6, 1), (2,), (1,), ((1, 1),), (3,)),
+    "2-D": ((4, 3, 2), (2, 2), (2, 1), ((0, 0), (0, 0)), (1, 1)),
+    "2-D, padded": ((3, 4, 1), (3, 2), (1, 2), ((1, 2), (0, 1)), (1, 1)),
+    "2-D, one tap": ((2, 2, 1), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "3-D": ((2, 3, 2, 1), (1, 2, 2), (1, 1, 2), ((0, 0), (1, 0), (0, 0)), (1, 1, 1)),
+}
+
+
+def meetings(size: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """Every (place, tap, index into the spatial axes) that a window meets inside the array, by the definition."""
+    places = windows.output_size(size, window, stride, padding, dilation)
+    for place, tap in itertools.product(np.ndindex(*places), np.ndindex(*window)):
+        met = zip(place, stride, tap, dilation, padding, strict=True)
+        at = tuple(p * s + t * d - before for p, s, t, d, (before, _) in met)
+        if all(0 <= i < n for i, n in zip(at, size, strict=True)):
+            yield place, tap, at
+
+
+def trilinear(x: Any, w: Any, y: Any, groups: int, geometry: Any, wanted: str) -> Any:
+    """The derivative of <y, convolve(x, w)> by the operand that is wanted, one tap of one place after the other."""
+    out = np.zeros_like({"x": x, "w": w, "y": y}[wanted])
+    for place, tap, at in meetings(x.shape[1:-1], w.shape[:-2], *geometry):
+        for g in range(groups):
+            ins, outs = w.shape[-2], w.shape[-1] // groups
+            i, o = slice(g * ins, (g + 1) * ins), slice(g * outs, (g + 1) * outs)
+            xs, ws, ys = (slice(None), *at, i), (*tap, slice(None), o), (slice(None), *place, o)
+            if wanted == "x":
+                out[xs] += y[ys] @ w[ws].T
+            elif wanted == "w":
+                out[ws] += x[xs].T @ y[ys]
+            else:
+                out[ys] += x[xs] @ w[ws]
+    return out
+
+
+def convolutions() -> Rows:
+    rows = []
+    for label, (size, window, stride, padding, dilation, groups, ins, outs) in CONVOLUTIONS.items():
+        geometry = (stride, padding, dilation)
+        static = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        places = windows.output_size(size, window, *geometry)
+        x, w, y = (2, *size, groups * ins), (*window, ins, groups * outs), (2, *places, groups * outs)
+
+        def reference(wanted: str, groups: int = groups, geometry: Any = geometry) -> Any:
+            return lambda x, w, y: trilinear(x, w, y, groups, geometry, wanted)
+
+        rows += [
+            row("convolve", label, lambda x, w, static=static: convolution.convolve(x, w, **static), signed(*x), signed(*w),
+                reference=lambda x, w, y=y, value=reference("y"): value(x, w, np.zeros(y))),
+            row("convolve_input", label, lambda y, w, size=size, static=static: convolution.convolve_input(y, w, size=size, **static),
+                signed(*y), signed(*w), reference=lambda y, w, x=x, value=reference("x"): value(np.zeros(x), w, y)),
+            row("convolve_kernel", label,
+                lambda x, y, window=window, static=static: convolution.convolve_kernel(x, y, window=window, **static),
+                signed(*x), signed(*y), reference=lambda x, y, w=w, value=reference("w"): value(x, np.zeros(w), y)),
+        ]  # fmt: skip
+    return rows
+
+
+def pooled(pick: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """For each window pick(its entries, stacked; their taps), by the definition."""
+
+    def reference(x: Any, *more: Any) -> Any:
+        places = windows.output_size(x.shape[1:-1], window, stride, padding, dilation)
+        entries: dict[Any, Any] = {place: ([], []) for place in np.ndindex(*places)}
+        for place, tap, at in meetings(x.shape[1:-1], window, stride, padding, dilation):
+            entries[place][0].append(x[(slice(None), *at)])
+            entries[place][1].append(int(np.ravel_multi_index(tap, window)))
+        out = np.zeros((x.shape[0], *places, x.shape[-1]))
+        for place, (seen, taps) in entries.items():
+            out[(slice(None), *place)] = pick(np.array(seen), taps, *(m[(slice(None), *place)] for m in more))
+        return out
+
+    return reference
+
+
+def named(seen: Any, taps: Any, index: Any) -> Any:
+    """The entries of the windows at the taps that index names, zero where these lie in the padding."""
+    return sum(entry * (index == tap) for entry, tap in zip(seen, taps, strict=True))
+
+
+def transposed(reference: Any, shape: Any) -> Any:
+    """The transpose of a linear map, column by column."""
+
+    def transpose(y: Any, *more: Any) -> Any:
+        x = np.zeros(shape)
+        for place in np.ndindex(*shape):
+            unit = np.zeros(shape)
+            unit[place] = 1.0
+            x[place] = np.sum(reference(unit, *more) * y)
+        return x
+
+    return transpose
+
+
+def pools() -> Rows:
+    rows = []
+    for label, (size, window, stride, padding, dilation) in POOLS.items():
+        geometry = (window, stride, padding, dilation)
+        static = {"window": window, "stride": stride, "padding": padding, "dilation": dilation}
+        x, places = (2, *size), windows.output_size(size[:-1], *geometry)
+        y = (2, *places, size[-1])
+        index = np.random.default_rng(0).integers(0, int(np.prod(window)), y)
+        gather = pooled(named, *geometry)
+        rows += [
+            row("max_pool", label, lambda x, static=static: pooling.max_pool(x, **static), distinct(*x),
+                reference=pooled(lambda seen, taps: seen.max(axis=0), *geometry)),
+            row("window_gather", label, lambda x, index=index, static=static: pooling.window_gather(x, index, **static), signed(*x),
+                reference=lambda x, index=index, gather=gather: gather(x, index)),
+            row("window_scatter", label,
+                lambda y, index=index, size=size[:-1], static=static: pooling.window_scatter(y, index, size=size, **static), signed(*y),
+                reference=lambda y, index=index, scatter=transposed(gather, x): scatter(y, index)),
+        ]  # fmt: skip
+        if max(dilation) == 1:
+            rows += averages(label, x, y, geometry)
+    return rows
+
+
+def averages(label: str, x: Any, y: Any, geometry: Any) -> Rows:
+    rows = []
+    window, stride, padding, _ = geometry
+    for include in (True, False):
+        static = {"window": window, "stride": stride, "padding": padding, "count_include_pad": include}
+        label = f"{label}{'' if include else ', entries alone'}"
+        mean = pooled(
+            lambda seen, taps, n=np.prod(window) if include else 0: seen.sum(axis=0) / (n or len(seen)), *geometry
+        )
+        rows += [
+            row("avg_pool", label, lambda x, static=static: pooling.avg_pool(x, **static), signed(*x), reference=mean),
+            row("avg_unpool", label, lambda y, size=x[1:-1], static=static: pooling.avg_unpool(y, size=size, **static), signed(*y),
+                reference=transposed(mean, x)),
+        ]  # fmt: skip
+    return rows
+
+
+def slid(window: Any, stride: Any, dilation: Any, axes: Any) -> Any:
+    """The sliding windows of x, element by element."""
+
+    def reference(x: Any) -> Any:
+        places = list(x.shape)
+        for axis, k, s, d in zip(axes, window, stride, dilation, strict=True):
+            places[axis] = (x.shape[axis] - d * (k - 1) - 1) // s + 1
+        out = np.zeros((*places, *window))
+        for place in np.ndindex(*out.shape):
+            at = list(place[: x.ndim])
+            for axis, s, d, tap in zip(axes, stride, dilation, place[x.ndim :], strict=True):
+                at[axis] = at[axis] * s + tap * d
+            out[place] = x[tuple(at)]
+        return out
+
+    return reference
+
+
+def slides() -> Rows:
+    rows = []
+    for label, shape, geometry in (
+        ("vector", (5,), ((3,), (1,), (1,), (0,))),
+        ("steps", (6, 2), ((2,), (2,), (3,), (0,))),
+        ("two axes, exchanged", (3, 2, 4), ((2, 3), (2, 1), (1, 1), (-1, 0))),
+        ("one tap", (2, 2), ((1,), (1,), (1,), (1,))),
+    ):
+        window, stride, dilation, axes = geometry
+        static = {"stride": stride, "dilation": dilation, "axes": axes}
+        reference = slid(*geometry)
+        rows += [
+            row("sliding_windows", label, lambda x, window=window, static=static: windows.sliding_windows(x, window=window, **static),
+                signed(*shape), reference=reference),
+            row("overlap_add", label,
+                lambda y, size=tuple(shape[k] for k in axes), static=static: windows.overlap_add(y, size=size, **static),
+                signed(*reference(np.zeros(shape)).shape), reference=transposed(reference, shape)),
+        ]  # fmt: skip
+    return rows
+
+
+X = (1, 4, 5, 2)
+NONE: Draw = lambda rng: np.zeros((0, 3, 3, 2))
+SAME = ((0, 1), (1, 1))
+ADAPTED = np.repeat([[[0.0, 1.0, 2.0, 3.0, 4.0]]], 2, axis=1).reshape(1, 2, 5, 1)
+
+CASES = convolutions() + pools() + slides()
+CASES += [
+    row("convolve", "empty batch", lambda x, w: conv.conv2d(x, w, padding="same"), NONE, signed(2, 2, 2, 3),
+        reference=lambda x, w: np.zeros((0, 3, 3, 3))),
+    row("convolve", "conv2d", lambda x, w, b: conv.conv2d(x, w, b, padding="same", stride=(2, 1)), signed(*X), signed(3, 3, 2, 2), signed(2),
+        reference=lambda x, w, b: b + trilinear(x, w, np.zeros((1, 2, 5, 2)), 1, ((2, 1), SAME, (1, 1)), "y")),
+    row("convolve_input", "conv_transpose2d", lambda x, w, b: conv.conv_transpose2d(x, w, b, stride=2, output_padding=1),
+        signed(1, 2, 2, 2), signed(2, 2, 3, 2), signed(3),
+        reference=lambda x, w, b: b + trilinear(np.zeros((1, 5, 5, 3)), w, x, 1, ((2, 2), ((0, 0), (0, 0)), (1, 1)), "x")),
+    row("max_pool", "max_pool2d, ties", lambda x: pool.max_pool2d(x, 2), each(np.ones((1, 2, 2, 1))),
+        reference=lambda x: np.ones((1, 1, 1, 1)), pull="a kink", push="a kink", second="a kink", third="a kink"),
+    row("max_pool", "adaptive", lambda x: pool.adaptive_max_pool(x, (2, 2)), distinct(1, 2, 5, 1),
+        reference=lambda x: np.stack([x[:, :, :3].max(axis=2), x[:, :, 2:].max(axis=2)], axis=2)),
+    row("avg_pool", "adaptive", lambda x: pool.adaptive_avg_pool(x, (1, 2)), signed(1, 2, 5, 1),
+        reference=lambda x: np.stack([x[:, :, :3].mean(axis=(1, 2)), x[:, :, 2:].mean(axis=(1, 2))], axis=1)[:, None]),
+    row("sliding_windows", "sliding_window_view", lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=1), signed(2, 4),
+        reference=lambda x: np.stack([x[:, :3], x[:, 1:]], axis=-1)),
+    row("sliding_windows", "the last axis", lambda x: slide.sliding_windows(x, 2, stride=2), signed(2, 4),
+        reference=lambda x: x.reshape(2, 2, 2)),
+]  # fmt: skip
