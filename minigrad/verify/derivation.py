@@ -19,6 +19,7 @@ from minigrad.verify.audit import AuditReport, audit
 from minigrad.verify.derivation_report import DerivationReport, LineReport
 from minigrad.verify.forward import Forward, away
 from minigrad.verify.gradients import signed
+from minigrad.verify.proven import fused
 from minigrad.verify.truth import Truth, confirm, shares, truth
 
 Array = Any
@@ -184,6 +185,23 @@ class Derivation:
               dx  `dout` for `dout * w`  w = 1
         """
         return audit(self, inputs, cotangent, rtol, atol, seed)
+
+    def fused(self) -> Callable[..., Any]:
+        """The forward function as one primitive, whose backward pass is these lines.
+
+        Raises:
+            ValueError: a line is wrong, or an input has none. The derivation is checked first if it was not yet.
+
+        Example:
+            >>> import minigrad as mg
+            >>> d = mg.verify.Derivation(lambda x: mg.exp(x) * x, x="N")
+            >>> @d.line
+            ... def dx(dout, x): return dout * np.exp(x) * (1 + x)
+            >>> f = d.fused()
+            >>> mg.grad(lambda x: f(x).sum())(np.zeros(2))
+            array([1., 1.])
+        """
+        return fused(self)
 
     # Draws
 

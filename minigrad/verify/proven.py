@@ -1,0 +1,155 @@
+"""From a proven derivation to a primitive: one line on the tape whose backward pass is the derivation's lines."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.modes import no_grad
+from minigrad.primitive import Primitive, as_function
+from minigrad.tensor import Tensor, probe
+from minigrad.transforms import vjp
+from minigrad.trees import flatten
+
+if TYPE_CHECKING:
+    from minigrad.verify.derivation import Derivation
+
+Array = Any
+
+
+def fused(derivation: Derivation) -> Callable[..., Any]:
+    """A function of the derivation's inputs, recorded as one line, with the derivation's lines as its joint rule."""
+    forward = derivation.forward
+    if not derivation.proven:
+        report = derivation.check()
+        if not report.ok:
+            raise ValueError(f"{derivation.name} is not proven, so it cannot be fused:\n{report}")
+        if report.missing:
+            raise ValueError(
+                f"{derivation.name} has no line for {', '.join(report.missing)}, whose gradient would be lost; add "
+                f"d{report.missing[0]}"
+            )
+    run = derivation.draw({}, np.random.default_rng(0)).truth.run
+    open_ends = {k for line in derivation.lines.values() for k in line.gradients if k in run.named} - set(derivation.lines)
+    if open_ends:
+        name = min(open_ends)
+        raise ValueError(
+            f"{derivation.name} uses d{name} and has no line for it, so the backward pass could not compute it; add one: "
+            f"@derivation.line def d{name}(...)"
+        )
+    results = [*run.outputs, *run.named]
+
+    def values(*inputs: Array, **constants: Any) -> tuple[Array, ...]:
+        found: dict[str, Array] = {}
+
+        def remember(name: str, value: Any, label: str | None) -> Any:
+            found[name] = value.data if isinstance(value, Tensor) else value
+            return value
+
+        token = probe.set(remember)
+        try:
+            with no_grad():
+                out, _ = flatten(forward.function(*map(_tensor, inputs), **constants))
+        finally:
+            probe.reset(token)
+        return (*(t.data for t in out), *(found[name] for name in run.named))
+
+    made = Primitive(
+        values,
+        joint=_joint(derivation, results, len(run.outputs)),
+        signature=_signature(forward.inputs, forward.constants),
+        outputs=results,
+        name=derivation.name if derivation.name.isidentifier() else "derivation",
+    )
+    record = as_function(made)
+
+    def function(*inputs: Any, **constants: Any) -> Any:
+        out = record(*inputs, **constants)[: len(run.outputs)]
+        return out[0] if len(run.outputs) == 1 else out
+
+    function.__name__ = function.__qualname__ = derivation.name
+    function.__signature__ = inspect.signature(forward.function)  # type: ignore[attr-defined]
+    function.__doc__ = forward.function.__doc__
+    function.primitive = made  # type: ignore[attr-defined]
+    return function
+
+
+def _tensor(x: Any) -> Any:
+    """An operand as the forward function expects it: floating-point arrays as Tensors, labels and masks as they are."""
+    return Tensor(x) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
+
+
+def _signature(inputs: Sequence[str], constants: dict[str, Any]) -> inspect.Signature:
+    p = inspect.Parameter
+    return inspect.Signature(
+        [p(name, p.POSITIONAL_ONLY) for name in inputs]
+        + [p(name, p.KEYWORD_ONLY, default=value) for name, value in constants.items()]
+    )
+
+
+def _joint(derivation: Derivation, results: list[str], outputs: int) -> Callable[..., Any]:
+    """The joint rule: the lines one after the other, from the cotangents of the outputs.
+
+    The named values are outputs of the line too, so that they are kept. When the rule is differentiated they get
+    cotangents themselves; those go back through the forward function's own tape.
+    """
+    forward, order = derivation.forward, derivation.order()
+    used = {p for line in derivation.lines.values() for p in line.parameters}
+    kept = [name for name in (*forward.inputs, *results, *forward.constants) if name in used or name in forward.inputs]
+    if any(name not in kept for name in forward.constants):
+        kept += [name for name in forward.constants if name not in kept]
+
+    def shares(v: Any, *values: Any) -> tuple[Any, ...]:
+        known = dict(zip(kept, values, strict=True))
+        inputs = [known[name] for name in forward.inputs]
+        found: dict[str, Any] = {}
+        if any(d is not None for d in v[:outputs]):
+            for name, d in zip(results[:outputs], v, strict=False):
+                known[f"d{name}"] = np.zeros_like(known[name]) if d is None else d
+            for t in order:
+                line = derivation.lines[t]
+                found[t] = known[f"d{t}"] = line.function(*(known[p] for p in line.parameters))
+        totals = [found.get(name) for name in forward.inputs]
+        if any(d is not None for d in v[outputs:]):
+            through = _through_named(derivation, results[outputs:], inputs, v[outputs:], known)
+            totals = [b if a is None else a if b is None else a + b for a, b in zip(totals, through, strict=True)]
+        return tuple(totals)
+
+    p = inspect.Parameter
+    names = ["v", *kept]
+    shares.__signature__ = inspect.Signature([p(name, p.POSITIONAL_OR_KEYWORD) for name in names])  # type: ignore[attr-defined]
+    return shares
+
+
+def _through_named(
+    derivation: Derivation, named: list[str], inputs: list[Any], v: Sequence[Any], known: dict[str, Any]
+) -> list[Any]:
+    """What cotangents of the named values hand to the inputs, by the tape of the forward function."""
+    forward = derivation.forward
+    moving = [k for k, x in enumerate(inputs) if x.dtype.kind == "f"]
+
+    def values(*tensors: Any) -> Any:
+        found: dict[str, Any] = {}
+
+        def remember(name: str, value: Any, label: str | None) -> Any:
+            found[name] = value
+            return value
+
+        arguments = list(inputs)
+        for k, t in zip(moving, tensors, strict=True):
+            arguments[k] = t
+        token = probe.set(remember)
+        try:
+            forward.function(*arguments, **{k: known[k] for k in forward.constants})
+        finally:
+            probe.reset(token)
+        return tuple(found[name] for name, d in zip(named, v, strict=True) if d is not None)
+
+    _, pullback = vjp(values, *(inputs[k] for k in moving))
+    shares: list[Any] = [None] * len(inputs)
+    for k, share in zip(moving, pullback(tuple(d for d in v if d is not None)), strict=True):
+        shares[k] = share
+    return shares
