@@ -217,10 +217,12 @@ class _Run:
             for k, x in zip(chosen, (replaced,) if isinstance(argnums, int) else replaced, strict=True):
                 arguments[k] = x
             returned = f(*arguments, **options)
-        self.value, self.aux = returned if has_aux else (returned, None)
-        self.outputs, self.rebuild_value = flatten(self.value)
-        self.outputs = [t if isinstance(t, Tensor) else attach(np.asarray(t), None) for t in self.outputs]
-        self.since = self.variables[0].node.serial if self.variables else 0
+        self.value: Any = returned[0] if has_aux else returned
+        self.aux: Any = returned[1] if has_aux else None
+        outputs, self.rebuild_value = flatten(self.value)
+        self.outputs = [t if isinstance(t, Tensor) else attach(np.asarray(t), None) for t in outputs]
+        self.nodes = [t.node for t in self.variables if t.node is not None]  # one for each variable
+        self.since = self.nodes[0].serial if self.nodes else 0
         nodes = [t.node for t in self.outputs if t.node is not None]
         self.lines, self.older = ancestors(nodes, self.since)
         if has_aux:
@@ -229,7 +231,7 @@ class _Run:
     def single(self, what: str) -> Tensor:
         if len(self.outputs) != 1 or not isinstance(self.value, Tensor):
             raise TypeError(f"{what}: the function must return one Tensor, not {type(self.value).__name__}")
-        return self.outputs[0]
+        return self.value
 
     def records(self, *values: Any) -> bool:
         """Whether the walk must be recorded: something older than the variables takes part in it."""
@@ -265,12 +267,11 @@ class _Run:
             if t.node is not None and t.node.serial >= self.since:
                 v = _as(v, t.dtype, record)  # noqa: PLW2901
                 due[t.node] = due[t.node] + v if t.node in due else v
-        nodes = [t.node for t in self.variables]
         with _recording(record):
-            found = pull(self.lines, due, stop=nodes, record=record, retain=retain or record) if due else {}
+            found = pull(self.lines, due, stop=self.nodes, record=record, retain=retain or record) if due else {}
         shares = []
-        for k, t in enumerate(self.variables):
-            v = found.get(t.node)
+        for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
+            v = found.get(node)
             v = np.zeros_like(t.data) if v is None else v if v.dtype == t.dtype else v.astype(t.dtype)
             shares.append(self._like_input(k, v))
         return self.rebuild(shares)
@@ -284,7 +285,7 @@ class _Run:
             if np.shape(v) != t.shape:
                 raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
         record = self.records(*given)
-        start = {t.node: _as(v, t.dtype, record) for t, v in zip(self.variables, given, strict=True)}
+        start = {node: _as(v, node.dtype, record) for node, v in zip(self.nodes, given, strict=True)}
         with _recording(record):
             known = push(self.lines, start, record=record)
         moved = []

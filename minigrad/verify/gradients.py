@@ -247,9 +247,9 @@ class _Problem:
 
     def values(self, arrays: Sequence[Array]) -> list[Array]:
         """The value of f as a list of arrays."""
-        wrap = (lambda x: x) if self.by_hand else (lambda x: attach(x, None))
+        given = arrays if self.by_hand else [attach(x, None) for x in arrays]
         with no_grad():
-            out, _ = flatten(self.f(*self.arguments([wrap(x) for x in arrays])))
+            out, _ = flatten(self.f(*self.arguments(given)))
         return [np.asarray(t.data if isinstance(t, Tensor) else t) for t in out]
 
     def values_and_dtype(self) -> tuple[Any, list[Array]]:
