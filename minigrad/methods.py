@@ -23,7 +23,7 @@ _SYMBOLS = {
 _COMPARISONS = {
     "eq": e.equal, "ne": e.not_equal, "lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal
 }  # fmt: skip
-_METHODS = {
+_METHODS: dict[str, Any] = {
     "abs": e.abs, "exp": e.exp, "log": e.log, "sqrt": e.sqrt, "square": e.square, "sin": e.sin, "cos": e.cos,
     "tanh": e.tanh, "sigmoid": e.sigmoid, "relu": e.relu,
     "sum": reduction.sum, "mean": reduction.mean, "prod": reduction.prod, "var": reduction.var, "std": reduction.std,

@@ -1,0 +1,71 @@
+"""Linear algebra. Matrices are drawn away from singular ones, factors compared where their signs cannot matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cases.case import Case, Draw, row, signed
+from minigrad.ops import linalg as a
+from minigrad.ops.norm import matrix_norm, vector_norm
+
+N = np.linalg
+
+
+def regular(*shape: int) -> Draw:
+    """Square matrices with a large, uneven diagonal."""
+    return lambda rng: rng.uniform(-0.5, 0.5, shape) + np.diag(1.5 * np.arange(1, 1 + shape[-1]))
+
+
+def definite(x: Any) -> Any:
+    return x @ x.mT + np.eye(x.shape[-1], dtype=x.dtype)
+
+
+def symmetric(x: Any) -> Any:
+    return 0.5 * (x + x.mT)
+
+
+def signless(x: Any) -> Any:
+    """Vectors in columns, without the sign that a factorization leaves open."""
+    return x * np.sign(x[..., :1, :])
+
+
+CASES: list[Case] = [
+    row("inv", "matrix", a.inv, regular(3, 3), reference=N.inv),
+    row("inv", "stack", N.inv, regular(2, 2, 2), reference=N.inv),
+    row("inv", "empty stack", a.inv, regular(0, 2, 2), reference=N.inv),
+    row("solve", "vector", a.solve, regular(3, 3), signed(3), reference=N.solve),
+    row("solve", "matrix", N.solve, regular(3, 3), signed(3, 2), reference=N.solve),
+    row("solve", "stacks that broadcast", a.solve, regular(2, 1, 2, 2), signed(3, 2, 1), reference=N.solve),
+    row("solve", "constant matrix", a.solve, np.diag([2.0, 3.0]), signed(2, 1), reference=N.solve),
+    row("pinv", "tall", a.pinv, signed(4, 2), reference=N.pinv),
+    row("pinv", "wide stack", N.pinv, signed(2, 2, 3), reference=N.pinv),
+    row("det", "matrix", a.det, regular(3, 3), reference=N.det),
+    row("det", "stack", N.det, regular(2, 2, 2), reference=N.det),
+    row("cofactors", "matrix", a.cofactors, regular(3, 3), reference=lambda x: N.det(x) * N.inv(x).mT),
+    row("slogdet", "matrix", lambda x: a.slogdet(x).logabsdet, regular(3, 3), reference=lambda x: N.slogdet(x)[1]),
+    row("slogdet", "stack", lambda x: N.slogdet(x)[1], regular(2, 2, 2), reference=lambda x: N.slogdet(x)[1]),
+    row("cholesky", "lower", lambda x: a.cholesky(definite(x)), regular(3, 3), reference=lambda x: N.cholesky(definite(x))),
+    row("cholesky", "upper", lambda x: a.cholesky(definite(x), upper=True), signed(2, 2, 2),
+        reference=lambda x: N.cholesky(definite(x), upper=True)),
+    row("eigh", "values", lambda x: N.eigh(symmetric(x))[0], regular(3, 3), reference=lambda x: N.eigvalsh(symmetric(x))),
+    row("eigh", "values and vectors", lambda x: (a.eigh(symmetric(x))[0], signless(a.eigh(symmetric(x))[1])), regular(2, 3, 3),
+        reference=lambda x: (N.eigvalsh(symmetric(x)), signless(N.eigh(symmetric(x))[1]))),
+    row("qr", "tall", lambda x: tuple(a.qr(x)), signed(4, 2), reference=lambda x: tuple(N.qr(x))),
+    row("qr", "wide stack", lambda x: tuple(N.qr(x)), signed(2, 2, 3), reference=lambda x: tuple(N.qr(x))),
+    row("qr", "Q", lambda x: a.qr(x).Q, regular(3, 3), reference=lambda x: N.qr(x)[0]),
+    row("qr", "R", lambda x: a.qr(x).R, regular(3, 3), reference=lambda x: N.qr(x)[1]),
+    row("svd", "values", a.svdvals, signed(2, 3, 2), reference=N.svdvals),
+    row("svd", "U", lambda x: signless(a.svd(x, full_matrices=False).U), signed(4, 3), reference=lambda x: signless(N.svd(x)[0][:, :3])),
+    row("svd", "V", lambda x: signless(a.svd(x, full_matrices=False).Vh.mT), signed(2, 3),
+        reference=lambda x: signless(N.svd(x)[2][:2].mT)),
+    row("svd", "product", lambda x: (N.svd(x)[0] * N.svd(x)[1][..., None, :]) @ N.svd(x)[2], regular(3, 3), reference=lambda x: x),
+    row("cross", "broadcast", a.cross, signed(2, 3), signed(3), reference=N.cross),
+    row("cross", "axis", lambda x, y: np.cross(x, y, axis=0), signed(3, 2), signed(3, 2), reference=lambda x, y: np.cross(x, y, axis=0)),
+    row("vector_norm", "all", N.norm, signed(2, 3), reference=N.norm),
+    row("vector_norm", "axis", lambda x: vector_norm(x, axis=1, keepdims=True), signed(2, 3), reference=lambda x: N.norm(x, axis=1, keepdims=True)),
+    row("vector_norm", "p = 3", lambda x: vector_norm(x, axis=(0, 2), ord=3), signed(2, 2, 3),
+        reference=lambda x: (np.abs(x) ** 3).sum((0, 2)) ** (1 / 3)),
+    row("vector_norm", "Frobenius", matrix_norm, signed(2, 2, 3), reference=N.matrix_norm),
+]  # fmt: skip
