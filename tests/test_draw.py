@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import fused
 from minigrad.draw import draw, engine
 from minigrad.draw.engine import EngineNotFound, layout
 from minigrad.draw.graph import COLORS, INK
@@ -43,6 +44,10 @@ def found(program):
     return path
 
 
+def times_itself(x):
+    return x * x
+
+
 def needs_an_engine():
     if engine.find() is None:
         pytest.skip("neither Graphviz nor graphviz-pure is installed")
@@ -54,7 +59,8 @@ def nodes(source):
 
 
 def edges(source):
-    return re.findall(r"^\s*([nc]\d+) -> (n\d+)(.*)$", source, re.MULTILINE)
+    found = re.findall(r"^\s*([nc]\d+) -> (n\d+)(.*)$", source, re.MULTILINE)
+    return [edge for edge in found if "style=invis" not in edge[2]]
 
 
 def rows_of(attributes):
@@ -160,6 +166,23 @@ def test_scopes_are_nested_clusters_and_hold_their_parameters():
     assert inside == {"n1": first, "n2": first, "c1": first, "n3": first, "n4": first, "n5": second, "n6": []}
 
 
+def test_parameters_are_drawn_below_what_enters_their_scope():
+    x, w = leaf("x", 4, 3), leaf("w", 3, 2)
+    with mg.scope("layer"):
+        y = mg.exp(x) @ w
+    assert "n1 -> n3 [style=invis]" not in draw(y).source
+    with mg.scope("next"):
+        z = y @ leaf("v", 2, 2)
+    assert "n4 -> n5 [style=invis]" in draw(z).source
+
+
+def test_several_outputs_of_one_line_show_all_shapes():
+    y, mu, _ = fused.batch_norm(leaf("x", 4, 3), leaf("gamma", 3), leaf("beta", 3))
+    rows = [rows_of(a) for a in nodes(draw(y.sum() + mu.sum()).source).values()]
+    assert ["batch_norm(x, gamma, beta)", "(4, 3), (3,), (3,)"] in rows
+    assert ["batch_norm.y", "(4, 3)"] in rows
+
+
 def test_a_constant_array_is_one_node_however_often_it_is_used():
     x, w = np.ones((4, 3)), leaf("w", 3, 2)
     source = draw(((x @ w) + (x @ w)).sum()).source
@@ -183,6 +206,9 @@ def test_scalar_constants_are_part_of_the_formula():
         (lambda a, b: -(a + b), "−(a + b)"),
         (lambda a, b: mg.sqrt(a) / b, "√a / b"),
         (lambda a, b: mg.exp(a * b), "exp(a · b)"),
+        (lambda a, b: times_itself(a - b), "(a − b)²"),
+        (lambda a, b: mg.exp(a)[np.arange(3), None, None, None], "…[…]"),
+        (lambda a, b: (a * b).sum(axis=(0,)), "sum(a · b, axis=0)"),
         (lambda a, b: a[0], "a[0]"),
         (lambda a, b: a * -2.0, "a · (−2)"),
         (lambda a, b: abs(a) + b, "|a| + b"),

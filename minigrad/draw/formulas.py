@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -84,7 +85,11 @@ def _fitted(line: Node, operands: list[Formula], may_shorten: list[bool]) -> For
 
 def _shortest(line: Node, made: Formula) -> Formula:
     """What is left when no operand can be shortened: the formula cut off."""
-    return Formula(f"{line.primitive.name}({ELLIPSIS})") if line.primitive.name not in INFIX else made
+    if line.primitive.name in INFIX:
+        return made
+    return Formula(
+        f"{ELLIPSIS}[{ELLIPSIS}]" if line.primitive.name == "getitem" else f"{line.primitive.name}({ELLIPSIS})"
+    )
 
 
 def _constant(value: Any, arrays: Mapping[int, str]) -> Formula:
@@ -100,6 +105,8 @@ def _constant(value: Any, arrays: Mapping[int, str]) -> Formula:
 def _formula(line: Node, operands: list[Formula]) -> Formula:
     primitive = line.primitive
     name = primitive.name
+    if name == "multiply" and line.parents[0] is line.parents[1]:
+        name = "square"
     if name in INFIX and len(operands) == 2:
         symbol, strength, associative = INFIX[name]
         left, right = operands
@@ -113,12 +120,17 @@ def _formula(line: Node, operands: list[Formula]) -> Formula:
     if primitive.kind == "select":
         parent = line.parents[0]
         assert parent is not None
-        return Formula(f"{operands[0].within(ATOM)}.{parent.primitive.outputs[line.params[0]]}")
+        return Formula(f"{parent.primitive.name}.{parent.primitive.outputs[line.params[0]]}")
     if name == "getitem":
         index = brief(line.params[0])
         inside = index[1:-1].rstrip(",") if isinstance(line.params[0], tuple) else index
         return Formula(f"{operands[0].within(ATOM)}[{inside}]")
-    return Formula(f"{name}({', '.join([x.text for x in operands] + static(line))})")
+    return Formula(f"{name}({', '.join([x.text for x in operands] + _static(line))})")
+
+
+def _static(line: Node) -> list[str]:
+    """The static parameters that were given, axis=0 for axis=(0,)."""
+    return [re.sub(r"^axis=\((\d+),\)$", r"axis=\1", text) for text in static(line)]
 
 
 def _superscript(exponent: str) -> str:

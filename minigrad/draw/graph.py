@@ -51,7 +51,7 @@ def picture(tape: Tape, direction: str, legend: bool = False) -> Picture:
     formula = formulas(lines, label, {key: name for key, (name, _) in arrays.items()})
     colors = _colors(lines, tape.outputs)
     graph = Picture(name="tape", graph_attr=GRAPH | {"rankdir": direction}, node_attr=NODE, edge_attr=EDGE)
-    common = Counter(line.dtype for line in lines).most_common(1)[0][0]
+    common = Counter(line.dtype for line in lines if not isinstance(line.dtype, tuple)).most_common(1)[0][0]
     listed = names(lines)
     nodes: dict[str, dict[str, str]] = {}
     for line in lines:
@@ -68,6 +68,7 @@ def picture(tape: Tape, direction: str, legend: bool = False) -> Picture:
     homes = _homes(lines, place, arrays)
     _emit(graph, nodes, homes)
     _edges(graph, lines, place, label, colors)
+    _stack(graph, lines, place, homes)
     for line in lines:
         for value in _constants(line):
             graph.edge(arrays[id(value)][0], f"n{place[line]}", style="dashed", penwidth="1")
@@ -104,8 +105,10 @@ def _constants(line: Node) -> list[Any]:
 
 
 def _kind(line: Node, common: Any) -> str:
-    """The shape, and the dtype where it is not the common one."""
-    return str(line.shape) if line.dtype == common else f"{line.shape} {line.dtype}"
+    """The shape, or those of several outputs, with the dtype where it is not the common one."""
+    several = isinstance(line.dtype, tuple)
+    pairs = zip(line.shape, line.dtype, strict=True) if several else [(line.shape, line.dtype)]
+    return ", ".join(str(shape) if dtype == common else f"{shape} {dtype}" for shape, dtype in pairs)
 
 
 def _node_label(name: str | None, formula: str, kind: str, is_leaf: bool) -> str:
@@ -249,6 +252,18 @@ def _terms(targets: Iterable[Node], label: Mapping[Node, str], colors: Mapping[N
         if target in label and target.shape != ()
     ]
     return f"<{''.join(texts)}>" if texts else ""
+
+
+def _stack(graph: Any, lines: list[Node], place: Mapping[Node, int], homes: Mapping[str, tuple[str, ...]]) -> None:
+    """Invisible edges that put parameters below what enters their scope, so that scopes come one after another."""
+    for line in lines:
+        ids = [f"n{place[parent]}" for parent in line.parents if parent is not None]
+        leaves = {f"n{place[parent]}" for parent in line.parents if parent is not None and parent.is_leaf}
+        home = homes[f"n{place[line]}"]
+        for entering in ids:
+            for name in sorted(leaves) if homes[entering] != home else ():
+                if homes[name] == home:
+                    graph.edge(entering, name, style="invis")
 
 
 def _legend(graph: Any) -> None:

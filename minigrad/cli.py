@@ -1,0 +1,56 @@
+"""The command line: `minigrad demo`, also `python -m minigrad demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from minigrad.version import installed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: as on the command line, without the program's name; those of this process if not given.
+
+    Returns:
+        The exit status: 0 if all is well, 1 if something that was checked does not hold.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # σ² on a terminal that has no σ
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.command == "demo":
+        return _demo(parser, given)
+    parser.print_help()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="minigrad", description="See and prove your gradients.")
+    parser.add_argument("--version", action="version", version=f"minigrad {installed()}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    demo = commands.add_parser(
+        "demo",
+        help="train a batch-norm network on digits, check its gradients, draw them",
+        description="Train a batch-norm network on handwritten digits, check every gradient of batch norm, draw them.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    demo.add_argument("--out", default="minigrad-demo", metavar="DIR", help="the folder for pictures and the report")
+    demo.add_argument("--epochs", type=int, default=15, metavar="N", help="how often to go through the digits")
+    demo.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn at random")
+    return parser
+
+
+def _demo(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    from minigrad import demo  # noqa: PLC0415  (rich is imported when it is needed)
+
+    try:
+        return 0 if demo.run(given.out, given.epochs, given.seed) else 1
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
