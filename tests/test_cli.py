@@ -176,7 +176,5 @@ def test_as_a_module():
 
 def test_the_command_line_imports_nothing_before_it_is_needed():
     program = "import sys, minigrad.cli; print([m for m in ('rich', 'graphviz', 'matplotlib') if m in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-        == "[]"
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -57,15 +57,8 @@ class Report:
     def progress(self) -> Progress:
         """A bar that is gone once it is full."""
         task, now = TextColumn("  {task.description}"), TextColumn("{task.fields[now]}")
-        return Progress(
-            task,
-            BarColumn(30),
-            TaskProgressColumn(),
-            now,
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
+        columns = (task, BarColumn(30), TaskProgressColumn(), now)
+        return Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
 
     def save(self, path: Path, seconds: float) -> None:
         """The end: the files written, and all of this text as one of them."""
