@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
-    {"node", "errors"},
+    {"node", "errors", "version"},
     {"specialize"},
     {"primitive"},
     {"ops"},
