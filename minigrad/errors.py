@@ -35,15 +35,20 @@ def complaint(error: Exception, name: str, operands: tuple[Any, ...], static: di
     if hasattr(error, "minigrad_call"):
         return error
     what = call(name, operands, static)
-    way_out = _way_out(error, operands)
+    way_out = _way_out(error, name, operands)
     kind = next(k for k in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, k))
     told: Any = kind(f"{what}: {str(error).strip()}{way_out}")
     told.minigrad_call = what
     return told  # type: ignore[no-any-return]
 
 
-def _way_out(error: Exception, operands: tuple[Any, ...]) -> str:
-    shapes = [getattr(x, "shape", ()) for x in operands]
+def _way_out(error: Exception, name: str, operands: tuple[Any, ...]) -> str:
+    shapes = [np.shape(x) for x in operands]
+    if "core dimension" in str(error):
+        return (
+            f"\nA product sums over the last axis of x, {shapes[0]}, and the next to last of y, {shapes[1]}; "
+            "they must be equal: transpose one of them (y.mT)."
+        )
     if "broadcast" in str(error):
         return (
             "\nShapes are matched from the last axis backwards; sizes must be equal or 1. "
@@ -60,7 +65,8 @@ def _way_out(error: Exception, operands: tuple[Any, ...]) -> str:
             "multiple of the identity: x + 1e-6 * mg.eye(n)."
         )
     if isinstance(error, TypeError) and "ufunc" in str(error):
-        return "\nConvert the operand first: x.astype(mg.float64)."
+        wanted = "x.astype(int) or x.astype(bool)" if "bit" in name or "shift" in name else "x.astype(float)"
+        return f"\nConvert the operands first: {wanted}."
     return ""
 
 
@@ -68,6 +74,11 @@ def constant(value: Any, name: str) -> Any:
     """An operand that is not a Tensor: a number, an array, or whatever answers NumPy's protocols."""
     if type(value) is np.ndarray and value.dtype.char in NUMERIC:
         return value
+    if isinstance(value, np.ma.MaskedArray | np.matrix):
+        raise TypeError(
+            f"{name}: an operand is a {type(value).__name__}, whose arithmetic is not that of arrays. Convert it "
+            "first, for example masked.filled(0) or np.asarray(matrix)."
+        )
     if isinstance(value, np.generic) or (hasattr(value, "__array_function__") and hasattr(value, "dtype")):
         if value.dtype.char in NUMERIC:
             return value

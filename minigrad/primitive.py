@@ -231,6 +231,7 @@ def as_function(made: Primitive) -> Function:
     module = getattr(made.function, "__module__", None) or "numpy"
     record.primitive = made
     record.source = made.source
+    record.__qualname__ = made.name
     record.__doc__ = made.doc or (None if module.startswith("numpy") else made.function.__doc__)
     record.__module__ = "minigrad" if module.startswith(("minigrad", "numpy")) else module
     function: Function = record

@@ -7,6 +7,7 @@ with the bare values would silently lose the gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,14 @@ def function(asked: Any, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
             "the functions of minigrad, or t.numpy() for the values alone."
         )
     _refuse_out(_name(asked), inputs, options)
-    return ours(*inputs, **{k: v for k, v in options.items() if v is not np._NoValue})
+    given = {k: v for k, v in options.items() if v is not np._NoValue}
+    try:
+        return ours(*inputs, **given)
+    except TypeError as error:
+        if "argument" not in str(error) or hasattr(error, "minigrad_call"):
+            raise
+        what = call(_name(asked), tuple(inputs), given)
+        raise TypeError(f"{what}: {error}. On Tensors it takes {', '.join(signature(ours).parameters)}.") from error
 
 
 def ufunc(asked: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -130,7 +138,6 @@ for _ours, *_theirs in (
     (shape.squeeze, "squeeze"),
     (shape.broadcast_to, "broadcast_to"),
     (shape.tile, "tile"),
-    (elementwise.where, "where"),
     (elementwise.clip, "clip"),
     (product.einsum, "einsum"),
     (product.outer, "outer"),
@@ -143,6 +150,13 @@ for _ours, *_theirs in (
     (dtypes.result_type, "result_type"),
 ):
     implements(*_theirs)(_ours)
+
+
+@implements("where")
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    if x is None and y is None:
+        return searching.nonzero(condition)
+    return elementwise.where(condition, x, y)
 
 
 @implements("flip")

@@ -165,6 +165,11 @@ def hooked(hook: Any, v: Array) -> Array:
     replaced = hook(v if is_tensor else attach(v, None))
     if replaced is None:
         return v
+    if np.shape(replaced) != v.shape:
+        raise ValueError(
+            f"a hook returned shape {np.shape(replaced)} in the place of a gradient of shape {v.shape}; return one of "
+            "the same shape, or None to leave it as it is"
+        )
     return replaced if is_tensor else value_of(replaced)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import methods, protocols, protocols_linalg, specialize
 from minigrad.changes import note_change
-from minigrad.errors import describe
+from minigrad.errors import ERRORS, complaint, describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
 from minigrad.tape import HOOKED, ancestors, pull
@@ -179,7 +179,11 @@ class Tensor(Methods):
                     "single number reduce it first, for example loss.mean().backward()"
                 )
             return specialize.attach(np.ones_like(self.data), None)  # type: ignore[no-any-return]
-        given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=self.dtype)
+        given = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+        if given.dtype.kind == "c":
+            raise TypeError(f"backward: gradient of dtype {given.dtype}; gradients are real numbers")
+        if given is not gradient and given.dtype != self.dtype:
+            given = given.astype(self.dtype)
         if given.shape != self.shape:
             raise ValueError(f"backward: gradient of shape {given.shape} for a Tensor of shape {self.shape}")
         return given
@@ -203,6 +207,8 @@ class Tensor(Methods):
         Returns a function that removes the hook.
         """
         line = self._line("register_hook")
+        if not callable(hook):
+            raise TypeError(f"register_hook({hook!r}): a hook is a function of the gradient")
         hooks = getattr(line, "hooks", [])
         line.hooks = hooks
         hooks.append(hook)
@@ -316,7 +322,11 @@ class Tensor(Methods):
     def __setitem__(self, index: Any, value: Any) -> None:
         index = indexing.plain_index(index)
         if self._writes_in_place("t[index] = value"):
-            self.data[index] = value.data if isinstance(value, Tensor) else value
+            given = value.data if isinstance(value, Tensor) else value
+            try:
+                self.data[index] = given
+            except ERRORS as error:
+                raise complaint(error, "t[index] = value", (self, given), {"index": index}) from error
             note_change(self.data)
         else:
             self._rebind(indexing.set_index(self, value, index=index))
@@ -479,6 +489,11 @@ def _accumulate(owner: Tensor, v: Any) -> None:
 
     The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
     """
+    if v.dtype.kind == "c":
+        raise TypeError(
+            f"the gradient of a Tensor of shape {owner.shape} is {v.dtype}: a complex number was computed from it. "
+            "Gradients are defined for real numbers; compute real and imaginary parts separately"
+        )
     present = owner.grad
     if isinstance(v, Tensor):
         total = v.astype(owner.dtype) if v.dtype != owner.dtype else v

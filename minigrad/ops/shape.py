@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.errors import call
 from minigrad.ops.indexing import getitem
 from minigrad.primitive import linear, tensor_function, value_of
 from minigrad.specialize import unbroadcast
@@ -304,6 +305,8 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
     if device not in (None, "cpu"):
         raise ValueError(f"astype: device={device!r}: there is only 'cpu'")
     dtype = np.dtype(dtype)
+    if dtype.kind not in "biufc":
+        raise TypeError(f"{call('astype', (x, dtype), {})}: a Tensor holds numbers or booleans; use t.numpy() for others")
     if not copy and x.dtype == dtype:
         return x
     return cast(x, dtype=dtype) if dtype.kind == "f" else cast_constant(x, dtype=dtype)
