@@ -208,8 +208,9 @@ def test_a_million_lines() -> None:
         y = -y
     lines = mg.Tape(y)
     assert len(lines) == length + 1
-    assert tape.push(lines, {x.node: np.ones(())})[y.node] == 1.0
-    del lines
+    part = lines[: length // 5]
+    assert tape.push(part, {x.node: np.ones(())})[part[-1]] == -1.0
+    del lines, part
     y.backward()
     assert x.grad.item() == 1.0
     del y
@@ -220,7 +221,7 @@ def test_the_cost_of_a_line_does_not_grow() -> None:
 
     def cost(length: int) -> float:
         start = time.perf_counter()
-        x = y = mg.Tensor(1.0, requires_grad=True)
+        y = mg.Tensor(1.0, requires_grad=True)
         for _ in range(length):
             y = y + 1.0
         y.backward()
