@@ -1,8 +1,8 @@
 """A stand-in for an array: it answers NumPy's protocols and refuses everything that the engine must not do to values.
 
 It is no ndarray. It refuses to become one (`__array__`), to become a number or a truth value, to be iterated, and to
-be written to, except by the function of a primitive into an array that this same call made, or a view of it. What the rules and the
-walks do must go through NumPy's functions, or a listening array could not hear it.
+be written to, except by the function of a primitive into an array that this same call made, or a view of it. What the
+rules and the walks do must go through NumPy's functions, or a listening array could not hear it.
 """
 
 from __future__ import annotations

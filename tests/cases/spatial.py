@@ -25,7 +25,6 @@ CONVOLUTIONS: dict[str, Any] = {
     "2-D, size 1": ((1, 3), (1, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 2, 1),
     "3-D": ((2, 2, 3), (2, 1, 2), (1, 1, 2), ((1, 0), (0, 0), (0, 1)), (1, 1, 1), 1, 1, 1),
 }
-EMPTY = "there is nothing to compare in an empty batch"
 
 # (x without the batch, window, stride, padding, dilation)
 POOLS: dict[str, Any] = {
@@ -35,6 +34,14 @@ POOLS: dict[str, Any] = {
     "2-D, padded": ((3, 4, 1), (3, 2), (1, 2), ((1, 2), (0, 1)), (1, 1)),
     "2-D, one tap": ((2, 2, 1), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
     "3-D": ((2, 3, 2, 1), (1, 2, 2), (1, 1, 2), ((0, 0), (1, 0), (0, 0)), (1, 1, 1)),
+}
+
+# (shape of x, window, stride, dilation, axes)
+SLIDES: dict[str, Any] = {
+    "vector": ((5,), (3,), (1,), (1,), (0,)),
+    "steps": ((6, 2), (2,), (2,), (3,), (0,)),
+    "two axes, exchanged": ((3, 2, 4), (2, 3), (2, 1), (1, 1), (-1, 0)),
+    "one tap": ((2, 2), (1,), (1,), (1,), (1,)),
 }
 
 
@@ -65,27 +72,23 @@ def trilinear(x: Any, w: Any, y: Any, groups: int, geometry: Any, wanted: str) -
     return out
 
 
-def convolutions() -> Rows:
-    rows = []
-    for label, (size, window, stride, padding, dilation, groups, ins, outs) in CONVOLUTIONS.items():
-        geometry = (stride, padding, dilation)
-        static = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        places = windows.output_size(size, window, *geometry)
-        x, w, y = (2, *size, groups * ins), (*window, ins, groups * outs), (2, *places, groups * outs)
+def convolutions(label: str, size: Any, window: Any, *geometry: Any) -> Rows:
+    stride, padding, dilation, groups, ins, outs = geometry
+    static = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    places = windows.output_size(size, window, stride, padding, dilation)
+    x, w, y = (2, *size, groups * ins), (*window, ins, groups * outs), (2, *places, groups * outs)
 
-        def reference(wanted: str, groups: int = groups, geometry: Any = geometry) -> Any:
-            return lambda x, w, y: trilinear(x, w, y, groups, geometry, wanted)
+    def reference(wanted: str, x: Any, w: Any, y: Any) -> Any:
+        return trilinear(x, w, y, groups, (stride, padding, dilation), wanted)
 
-        rows += [
-            row("convolve", label, lambda x, w, static=static: convolution.convolve(x, w, **static), signed(*x), signed(*w),
-                reference=lambda x, w, y=y, value=reference("y"): value(x, w, np.zeros(y))),
-            row("convolve_input", label, lambda y, w, size=size, static=static: convolution.convolve_input(y, w, size=size, **static),
-                signed(*y), signed(*w), reference=lambda y, w, x=x, value=reference("x"): value(np.zeros(x), w, y)),
-            row("convolve_kernel", label,
-                lambda x, y, window=window, static=static: convolution.convolve_kernel(x, y, window=window, **static),
-                signed(*x), signed(*y), reference=lambda x, y, w=w, value=reference("w"): value(x, np.zeros(w), y)),
-        ]  # fmt: skip
-    return rows
+    return [
+        row("convolve", label, lambda x, w: convolution.convolve(x, w, **static), signed(*x), signed(*w),
+            reference=lambda x, w: reference("y", x, w, np.zeros(y))),
+        row("convolve_input", label, lambda y, w: convolution.convolve_input(y, w, size=size, **static), signed(*y), signed(*w),
+            reference=lambda y, w: reference("x", np.zeros(x), w, y)),
+        row("convolve_kernel", label, lambda x, y: convolution.convolve_kernel(x, y, window=window, **static), signed(*x), signed(*y),
+            reference=lambda x, y: reference("w", x, np.zeros(w), y)),
+    ]  # fmt: skip
 
 
 def pooled(pick: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
@@ -124,44 +127,43 @@ def transposed(reference: Any, shape: Any) -> Any:
     return transpose
 
 
-def pools() -> Rows:
-    rows = []
-    for label, (size, window, stride, padding, dilation) in POOLS.items():
-        geometry = (window, stride, padding, dilation)
-        static = {"window": window, "stride": stride, "padding": padding, "dilation": dilation}
-        x, places = (2, *size), windows.output_size(size[:-1], *geometry)
-        y = (2, *places, size[-1])
-        index = np.random.default_rng(0).integers(0, int(np.prod(window)), y)
-        gather = pooled(named, *geometry)
-        rows += [
-            row("max_pool", label, lambda x, static=static: pooling.max_pool(x, **static), distinct(*x),
-                reference=pooled(lambda seen, taps: seen.max(axis=0), *geometry)),
-            row("window_gather", label, lambda x, index=index, static=static: pooling.window_gather(x, index, **static), signed(*x),
-                reference=lambda x, index=index, gather=gather: gather(x, index)),
-            row("window_scatter", label,
-                lambda y, index=index, size=size[:-1], static=static: pooling.window_scatter(y, index, size=size, **static), signed(*y),
-                reference=lambda y, index=index, scatter=transposed(gather, x): scatter(y, index)),
-        ]  # fmt: skip
-        if max(dilation) == 1:
-            rows += averages(label, x, y, geometry)
-    return rows
+def pools(label: str, x_size: Any, *geometry: Any) -> Rows:
+    window, stride, padding, dilation = geometry
+    static = {"window": window, "stride": stride, "padding": padding, "dilation": dilation}
+    *size, channels = x_size
+    x, y = (2, *x_size), (2, *windows.output_size(size, *geometry), channels)
+    index = np.random.default_rng(0).integers(0, int(np.prod(window)), y)
+    gather = pooled(named, *geometry)
+    rows = [
+        row("max_pool", label, lambda x: pooling.max_pool(x, **static), distinct(*x),
+            reference=pooled(lambda seen, taps: seen.max(axis=0), *geometry)),
+        row("window_gather", label, lambda x: pooling.window_gather(x, index, **static), signed(*x),
+            reference=lambda x: gather(x, index)),
+        row("window_scatter", label, lambda y: pooling.window_scatter(y, index, size=size, **static), signed(*y),
+            reference=lambda y: transposed(gather, x)(y, index)),
+    ]  # fmt: skip
+    return rows if max(dilation) > 1 else rows + averages(label, x, y, geometry)
 
 
 def averages(label: str, x: Any, y: Any, geometry: Any) -> Rows:
-    rows = []
     window, stride, padding, _ = geometry
-    for include in (True, False):
+
+    def of_all(seen: Any, taps: Any) -> Any:
+        return seen.sum(axis=0) / np.prod(window)
+
+    def of_entries(seen: Any, taps: Any) -> Any:
+        return seen.mean(axis=0)
+
+    def rows(label: str, include: bool, mean: Any) -> Rows:
         static = {"window": window, "stride": stride, "padding": padding, "count_include_pad": include}
-        label = f"{label}{'' if include else ', entries alone'}"
-        mean = pooled(
-            lambda seen, taps, n=np.prod(window) if include else 0: seen.sum(axis=0) / (n or len(seen)), *geometry
-        )
-        rows += [
-            row("avg_pool", label, lambda x, static=static: pooling.avg_pool(x, **static), signed(*x), reference=mean),
-            row("avg_unpool", label, lambda y, size=x[1:-1], static=static: pooling.avg_unpool(y, size=size, **static), signed(*y),
-                reference=transposed(mean, x)),
+        reference = pooled(mean, *geometry)
+        return [
+            row("avg_pool", label, lambda x: pooling.avg_pool(x, **static), signed(*x), reference=reference),
+            row("avg_unpool", label, lambda y: pooling.avg_unpool(y, size=x[1:-1], **static), signed(*y),
+                reference=transposed(reference, x)),
         ]  # fmt: skip
-    return rows
+
+    return rows(label, True, of_all) + rows(f"{label}, entries alone", False, of_entries)
 
 
 def slid(window: Any, stride: Any, dilation: Any, axes: Any) -> Any:
@@ -182,33 +184,25 @@ def slid(window: Any, stride: Any, dilation: Any, axes: Any) -> Any:
     return reference
 
 
-def slides() -> Rows:
-    rows = []
-    for label, shape, geometry in (
-        ("vector", (5,), ((3,), (1,), (1,), (0,))),
-        ("steps", (6, 2), ((2,), (2,), (3,), (0,))),
-        ("two axes, exchanged", (3, 2, 4), ((2, 3), (2, 1), (1, 1), (-1, 0))),
-        ("one tap", (2, 2), ((1,), (1,), (1,), (1,))),
-    ):
-        window, stride, dilation, axes = geometry
-        static = {"stride": stride, "dilation": dilation, "axes": axes}
-        reference = slid(*geometry)
-        rows += [
-            row("sliding_windows", label, lambda x, window=window, static=static: windows.sliding_windows(x, window=window, **static),
-                signed(*shape), reference=reference),
-            row("overlap_add", label,
-                lambda y, size=tuple(shape[k] for k in axes), static=static: windows.overlap_add(y, size=size, **static),
-                signed(*reference(np.zeros(shape)).shape), reference=transposed(reference, shape)),
-        ]  # fmt: skip
-    return rows
+def slides(label: str, shape: Any, *geometry: Any) -> Rows:
+    window, stride, dilation, axes = geometry
+    static = {"stride": stride, "dilation": dilation, "axes": axes}
+    size, reference = tuple(shape[k] for k in axes), slid(*geometry)
+    return [
+        row("sliding_windows", label, lambda x: windows.sliding_windows(x, window=window, **static), signed(*shape),
+            reference=reference),
+        row("overlap_add", label, lambda y: windows.overlap_add(y, size=size, **static),
+            signed(*reference(np.zeros(shape)).shape), reference=transposed(reference, shape)),
+    ]  # fmt: skip
 
 
 X = (1, 4, 5, 2)
 NONE: Draw = lambda rng: np.zeros((0, 3, 3, 2))
 SAME = ((0, 1), (1, 1))
-ADAPTED = np.repeat([[[0.0, 1.0, 2.0, 3.0, 4.0]]], 2, axis=1).reshape(1, 2, 5, 1)
 
-CASES = convolutions() + pools() + slides()
+CASES: Rows = []
+for rows, table in ((convolutions, CONVOLUTIONS), (pools, POOLS), (slides, SLIDES)):
+    CASES += [case for label, geometry in table.items() for case in rows(label, *geometry)]
 CASES += [
     row("convolve", "empty batch", lambda x, w: conv.conv2d(x, w, padding="same"), NONE, signed(2, 2, 2, 3),
         reference=lambda x, w: np.zeros((0, 3, 3, 3))),
