@@ -252,12 +252,13 @@ from minigrad.transforms import (
 )
 
 if TYPE_CHECKING:
-    from minigrad import verify
+    from minigrad import data, drawing, functional, fused, nn, optim, verify
+    from minigrad.drawing import draw
 
 __version__ = "0.1.0"
 
 # Imported when they are first used
-_SUBMODULES = ("data", "draw", "functional", "fused", "nn", "optim", "verify")
+_SUBMODULES = ("data", "drawing", "functional", "fused", "nn", "optim", "verify")
 
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "add", "all", "allclose", "any", "arange",
@@ -265,7 +266,7 @@ __all__ = [
     "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
     "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays",
     "broadcast_to", "can_cast", "cbrt", "ceil", "checkpoint", "clip", "concat", "copy", "copysign", "cos", "cosh",
-    "count_nonzero", "cumulative_prod", "cumulative_sum", "custom", "diagonal", "diff", "divide", "e", "einsum",
+    "count_nonzero", "cumulative_prod", "cumulative_sum", "custom", "diagonal", "diff", "divide", "draw", "e", "einsum",
     "empty", "empty_like", "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo",
     "flip", "float32", "float64", "floor", "floor_divide", "fmod", "from_dlpack", "full", "full_like", "gather",
     "get_default_dtype", "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8",
@@ -286,6 +287,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return _import_module(f"minigrad.{name}")
+    if name == "draw":
+        return _import_module("minigrad.drawing").draw
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
 
 

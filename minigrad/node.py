@@ -17,8 +17,8 @@ class Node:
     """One line of the tape: which primitive made a value, from which lines, and what its rules need.
 
     The serial number grows with creation and a line is made after the lines it uses, so sorting by it is a
-    topological order. Slots are bare, because a line is written for every operation: `name`, `label`, `hooks`
-    and `owner` are set only on lines that have them and are read with a default.
+    topological order. Slots are bare, because a line is written for every operation: `name`, `label`, `hooks`,
+    `numbers` and `owner` are set only on lines that have them and are read with a default.
     """
 
     __slots__ = (
@@ -27,6 +27,7 @@ class Node:
         "hooks",  # functions called with the complete cotangent
         "label",  # how a picture or report writes the name
         "name",  # given by the user
+        "numbers",  # operands that are Python numbers, for printing; None for the others
         "owner",  # of a leaf: a weak reference to its Tensor
         "params",  # static parameters, in the order of the primitive's signature
         "parents",  # a Node, or None for a constant, for each operand
@@ -41,6 +42,7 @@ class Node:
     hooks: list[Any]
     label: str
     name: str
+    numbers: tuple[Any, ...]
     owner: Any
     params: tuple[Any, ...]
     parents: tuple[Node | None, ...]

@@ -221,6 +221,10 @@ def _record(p: Primitive) -> str:
         f"    n = Node(); n.primitive = primitive; n.parents = {parents}; n.scope = scope",
         f"    n.saved = {_saved(p, tracked)}; n.params = {_tuple(list(p.static))}; n.serial = next_serial()",
     ]
+    if not p.sequence and len(p.operands) > 1:
+        untracked = " or ".join(f"{x}_line is None" for x in tracked)
+        numbers = _tuple([f"{x} if type({x}) in plain else None" for x in p.operands])
+        lines.append(f"    if {untracked}: n.numbers = {numbers}")
     if p.outputs:
         lines += [
             "    n.shape = tuple([x.shape for x in out]); n.dtype = tuple([x.dtype for x in out])",

@@ -41,12 +41,16 @@ def expression(line: Node, shown: dict[Node, str]) -> str:
 
 
 def kept(line: Node) -> list[Any]:
-    """The value of each operand, None where it was not kept for the rules or was released."""
+    """The value of each operand: Python numbers, and what was kept for the rules and not released; else None."""
     primitive = line.primitive
     values = dict(zip(primitive.saved, line.saved or (), strict=False))
     if primitive.sequence:
         return list(values.get("arrays") or [None] * len(line.parents))
-    return [values.get(name) for name in primitive.operands]
+    numbers = getattr(line, "numbers", (None,) * len(primitive.operands))
+    return [
+        values.get(name) if number is None else number
+        for name, number in zip(primitive.operands, numbers, strict=True)
+    ]
 
 
 def static(line: Node) -> list[str]:

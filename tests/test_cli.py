@@ -10,7 +10,7 @@ import pytest
 
 from minigrad import cli, fused
 from minigrad.demo import digits, gradients
-from minigrad.draw import engine
+from minigrad.drawing import engine
 
 PNG = b"\x89PNG"
 NAMES = ("xhat", "var", "mu", "x", "gamma", "beta")

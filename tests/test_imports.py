@@ -23,7 +23,7 @@ LAYERS = [
     {"creation", "info", "rng", "trees", "transforms", "checkpoint", "custom"},
     {"linalg", "fft", "functional", "fused"},
     {"nn", "optim", "data", "io"},
-    {"verify", "draw", "compile", "diagnostics"},
+    {"verify", "drawing", "compile", "diagnostics"},
     {"cli", "demo", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -71,7 +71,7 @@ def test_importing_minigrad_is_light() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "minigrad.tensor" in loaded
     assert not {name.split(".")[0] for name in loaded} & set(heavy)
-    assert not any(name.startswith(("minigrad.cli", "minigrad.draw")) for name in loaded)
+    assert not any(name.startswith(("minigrad.cli", "minigrad.drawing")) for name in loaded)
     assert len(loaded) < 150
 
 

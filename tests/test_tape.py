@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def test_batch_norm_printed() -> None:
          6  %6     square(%5)             (8, 3)  float64
          7  var    mean(%6, axis=0)       (3,)    float64
          8  %8     subtract(x, mu)        (8, 3)  float64
-         9  %9     add(var, ·)            (3,)    float64
+         9  %9     add(var, 1e-05)        (3,)    float64
         10  %10    sqrt(%9)               (3,)    float64
         11  xhat   divide(%8, %10)        (8, 3)  float64
         12  %12    multiply(gamma, xhat)  (8, 3)  float64
@@ -80,12 +79,12 @@ def test_a_small_network_printed() -> None:
 def test_an_einsum_printed() -> None:
     out = np.einsum("bij,bjk,kk->ki", leaf(2, 3, 4, name="a"), leaf(2, 4, 5, name="b"), leaf(5, 5, name="c"))
     expected = """
-        1  a   leaf                                                   (2, 3, 4)  float64
-        2  b   leaf                                                   (2, 4, 5)  float64
-        3  c   leaf                                                   (5, 5)     float64
-        4  %4  einsum_diagonal(c, labels=(0, 0), kept=(0,))           (5,)       float64
-        5  %5  contract(a, b, spec=((1, 8, 9), (1, 9, 10), (8, 10)))  (3, 5)     float64
-        6  %6  contract(%4, %5, spec=((10,), (8, 10), (10, 8)))       (5, 3)     float64
+        1  a   leaf                              (2, 3, 4)  float64
+        2  b   leaf                              (2, 4, 5)  float64
+        3  c   leaf                              (5, 5)     float64
+        4  %4  einsum_diagonal(c, spec=kk->k)    (5,)       float64
+        5  %5  contract(a, b, spec=bij,bjk->ik)  (3, 5)     float64
+        6  %6  contract(%4, %5, spec=k,ik->ki)   (5, 3)     float64
     """
     assert_printed(mg.Tape(out), expected)
 
@@ -102,7 +101,7 @@ def test_indexing_printed() -> None:
         3  %3  multiply(%2, 1)                          (3, 5)  float64
         4  %4  getitem(x, index=(<int64[5]>, 2))        (5,)    float64
         5  %5  set_index(%3, %4, index=0)               (3, 5)  float64
-        6  %6  set_index(%5, ·, index=<bool[3]>)        (3, 5)  float64
+        6  %6  set_index(%5, 7.5, index=<bool[3]>)      (3, 5)  float64
         7  %7  getitem(x, index=(..., None, 0, :))      (1, 5)  float64
         8  %8  concat(%6, %7, axis=0, stops=(0, 3, 4))  (4, 5)  float64
         9  %9  max(%8, axis=1, keepdims=True)           (4, 1)  float64
@@ -111,27 +110,32 @@ def test_indexing_printed() -> None:
 
 
 def test_constants_printed() -> None:
-    """A number that was kept is shown, one that no rule needs is not."""
+    """Python numbers are shown; of arrays those that were kept, by their shapes."""
     x = leaf(2, 3, name="x")
     expected = """
-        1  x   leaf                   (2, 3)  float64
-        2  %2  divide(·, x)           (2, 3)  float64
-        3  %3  power(x, 3)            (2, 3)  float64
-        4  %4  add(%2, %3)            (2, 3)  float64
-        5  %5  where(const2×3, x, ·)  (2, 3)  float64
-        6  %6  subtract(%4, %5)       (2, 3)  float64
-        7  %7  sum(%6, axis=(0, 1))   ()      float64
+        1  x   leaf                      (2, 3)  float64
+        2  %2  divide(2, x)              (2, 3)  float64
+        3  %3  power(x, 3)               (2, 3)  float64
+        4  %4  add(%2, %3)               (2, 3)  float64
+        5  %5  where(const2×3, x, 0.25)  (2, 3)  float64
+        6  %6  subtract(%4, %5)          (2, 3)  float64
+        7  %7  add(%6, ·)                (2, 3)  float64
+        8  %8  sum(%7, axis=(0, 1))      ()      float64
     """
-    assert_printed(mg.Tape((2 / x + x**3 - np.where(x.data > 0, x, 0.25)).sum(axis=(0, 1))), expected)
+    y = 2 / x + x**3 - np.where(x.data > 0, x, 0.25) + np.ones(3)
+    assert_printed(mg.Tape(y.sum(axis=(0, 1))), expected)
 
 
 def test_a_tape_after_backward_is_still_printed() -> None:
     x = leaf(2, name="x")
-    y = (3.0 * x).sum()
+    y = (3.0 * x * np.ones(2)).sum()
     before = str(mg.Tape(y))
     y.backward()
+    after = str(mg.Tape(y))
     assert "multiply(3, x)" in before
-    assert "multiply(·, x)" in str(mg.Tape(y))
+    assert "multiply(3, x)" in after
+    assert "multiply(%2, const2)" in before
+    assert "multiply(%2, ·)" in after
 
 
 # Its lines
@@ -214,21 +218,6 @@ def test_a_million_lines() -> None:
     y.backward()
     assert x.grad.item() == 1.0
     del y
-
-
-def test_the_cost_of_a_line_does_not_grow() -> None:
-    """Loose, for a noisy machine: 64 times the lines in less than 64 · 4 times the time."""
-
-    def cost(length: int) -> float:
-        start = time.perf_counter()
-        y = mg.Tensor(1.0, requires_grad=True)
-        for _ in range(length):
-            y = y + 1.0
-        y.backward()
-        return (time.perf_counter() - start) / length
-
-    short = min(cost(1_000) for _ in range(5))
-    assert min(cost(64_000) for _ in range(2)) < 4 * short
 
 
 # What it keeps alive

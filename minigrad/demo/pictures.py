@@ -9,8 +9,8 @@ import numpy as np
 from minigrad import functional
 from minigrad.demo.digits import network
 from minigrad.demo.report import Report
-from minigrad.draw import draw
-from minigrad.draw.engine import EngineNotFound
+from minigrad.drawing import draw
+from minigrad.drawing.engine import EngineNotFound
 from minigrad.tape import Tape
 from minigrad.tensor import Tensor
 

@@ -11,9 +11,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import fused
-from minigrad.draw import draw, engine
-from minigrad.draw.engine import EngineNotFound, layout
-from minigrad.draw.graph import COLORS, INK
+from minigrad.drawing import draw, engine
+from minigrad.drawing.engine import EngineNotFound, layout
+from minigrad.drawing.graph import COLORS, INK
 
 BLUE, VERMILION, GREEN = COLORS[:3]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -77,7 +77,7 @@ def test_source_is_the_same_in_every_run():
 
 def test_source_is_the_same_in_another_process():
     program = (
-        "import numpy as np, minigrad as mg; from minigrad.draw import draw\n"
+        "import numpy as np, minigrad as mg; from minigrad.drawing import draw\n"
         "x = mg.Tensor(np.ones((4, 2)), requires_grad=True); w = np.ones((2, 3))\n"
         "print(draw((x @ w).sum()).source)"
     )
@@ -108,7 +108,7 @@ def test_nodes_show_names_formulas_and_shapes():
     assert ["x", "(6, 3)"] in rows
     assert ["μ", "mean(x, axis=0)", "(3,)"] in rows
     assert ["σ²", "mean((x − μ)², axis=0)", "(3,)"] in rows
-    assert ["x̂", "(x − μ) / √(σ² + const)", "(6, 3)"] in rows
+    assert ["x̂", "(x − μ) / √(σ² + 1e-05)", "(6, 3)"] in rows
     assert ["y", "γ · x̂ + β", "(6, 3)"] in rows
 
 
@@ -339,6 +339,6 @@ def test_bad_calls():
 
 
 def test_importing_minigrad_does_not_import_graphviz():
-    program = "import sys, minigrad, minigrad.draw; print('graphviz' in sys.modules)"
+    program = "import sys, minigrad, minigrad.drawing; print('graphviz' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from minigrad.draw.picture import Picture
+    from minigrad.drawing.picture import Picture
 
 __all__ = ["draw"]
 
@@ -35,12 +35,12 @@ def draw(*outputs: Any, direction: Literal["TB", "LR"] = "TB", legend: bool = Fa
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.draw import draw
+        >>> from minigrad.drawing import draw
         >>> x = mg.Tensor([1.0, 2.0], requires_grad=True).named("x")
         >>> "square" in draw((x**2).sum()).source
         True
     """
-    from minigrad.draw.graph import picture  # noqa: PLC0415  (graphviz is imported when something is drawn)
+    from minigrad.drawing.graph import picture  # noqa: PLC0415  (graphviz is imported when something is drawn)
     from minigrad.tape import Tape  # noqa: PLC0415
 
     if direction not in ("TB", "LR"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import graphviz  # type: ignore[import-untyped]
 
-from minigrad.draw.engine import EngineNotFound, layout
+from minigrad.drawing.engine import EngineNotFound, layout
 
 TEXT = ("dot", "gv")  # formats that need no layout
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import graphviz  # type: ignore[import-untyped]
 
-from minigrad.draw.formulas import formulas
-from minigrad.draw.picture import Picture
+from minigrad.drawing.formulas import formulas
+from minigrad.drawing.picture import Picture
 from minigrad.node import Node
 from minigrad.tape import Tape
 from minigrad.wengert import expression, kept, names
