@@ -105,12 +105,12 @@ def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mea
     p = np.exp(shifted)
     total = np.add.reduce(p, axis=-1, keepdims=True)
     p = np.divide(p, total, out=p)
-    chosen = shifted[np.arange(len(labels)), labels]
+    chosen = shifted[np.arange(labels.shape[0]), labels]
     loss = np.log(total[:, 0]) - chosen
     if reduction == "none":
         return loss, p
     loss = np.add.reduce(loss, axis=0)
-    return (loss / len(labels) if reduction == "mean" else loss), p
+    return (loss / labels.shape[0] if reduction == "mean" else loss), p
 
 
 def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, reduction: str) -> tuple[Array, None]:
@@ -119,7 +119,7 @@ def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, reduction: str) -
     share = None
     if dloss is not None:
         is_label = labels[:, None] == np.arange(p.shape[-1])
-        factor = dloss[:, None] if reduction == "none" else dloss / len(labels) if reduction == "mean" else dloss
+        factor = dloss[:, None] if reduction == "none" else dloss / labels.shape[0] if reduction == "mean" else dloss
         share = (p - is_label) * factor
     if dp is not None:
         through = p * (dp - np.add.reduce(dp * p, axis=-1, keepdims=True))
@@ -170,8 +170,9 @@ def _linear(x: Any, weight: Any, bias: Any, /) -> Array:
     """
     if weight.ndim != 2 or x.ndim < 2 or bias.shape != weight.shape[1:]:
         raise ValueError("x (N, ..., in) goes with weight (in, out) and bias (out,)")
-    out = matrix_product(x, weight)
-    return np.add(out, bias, out=out) if out.dtype == bias.dtype else out + bias
+    out = _rows(x) @ weight
+    out = np.add(out, bias, out=out) if out.dtype == bias.dtype else out + bias
+    return out if x.ndim == 2 else np.reshape(out, (*x.shape[:-1], weight.shape[1]))
 
 
 def _column_sums(rows: Any) -> Array:

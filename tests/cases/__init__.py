@@ -4,8 +4,8 @@ A row names the primitive that it is for, a function of operands, and how to dra
 a row are listed in `skip`, each with the reason.
 """
 
-from cases import elementwise, indexing, linalg, product, reduction, shape, spatial
+from cases import elementwise, fused, indexing, linalg, product, reduction, shape, spatial
 from cases.case import Case
 
-FAMILIES = (elementwise, reduction, shape, indexing, product, spatial, linalg)
+FAMILIES = (elementwise, reduction, shape, indexing, product, spatial, linalg, fused)
 CASES: list[Case] = [case for family in FAMILIES for case in family.CASES]
