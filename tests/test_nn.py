@@ -154,6 +154,14 @@ def test_loading_keeps_the_optimizer_attached():
     np.testing.assert_allclose(net.head.weight.numpy(), before - net.head.weight.grad.numpy())
 
 
+def test_loading_between_forward_and_backward_is_noticed():
+    net = Network()
+    loss = net(rng.standard_normal((5, 3))).sum()
+    net.load_state_dict({name: value + 1 for name, value in net.state_dict().items()})
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
 def test_load_state_dict_lists_all_problems_and_changes_nothing():
     net = Network()
     before = net.state_dict()

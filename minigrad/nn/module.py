@@ -45,6 +45,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """What forward returns; the lines that it records belong to this module's scope."""
         if not self._name:
             return self.forward(*inputs, **options)
         tokens = open_scope(self._name)
