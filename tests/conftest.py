@@ -16,7 +16,7 @@ settings.load_profile("minigrad")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "overflows: floating-point errors are meant here")
+    config.addinivalue_line("markers", "floating(**how): what np.errstate is to do here, for example under='ignore'")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def strict(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Floating-point errors raise, unless the test is marked with `overflows`; global generators are seeded."""
+    """Floating-point errors raise, unless the test is marked with `floating`; global generators are seeded."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
-    how = "ignore" if request.node.get_closest_marker("overflows") else "raise"
-    with np.errstate(all=how):
+    marker = request.node.get_closest_marker("floating")
+    with np.errstate(**{"all": "raise"} | (marker.kwargs if marker else {})):
         yield

@@ -113,8 +113,8 @@ def solve(x: Any, y: Any, /) -> Any:
         >>> z = mg.linalg.solve(x, mg.Tensor([2.0, 2.0]))
         >>> z.sum().backward()
         >>> z, x.grad
-        (Tensor([1. , 0.5], from reshape), Tensor([[-0.5 , -0.25],
-            [-0.25, -0.125]]))
+        (Tensor([1. , 0.5], from reshape), Tensor([[-0.5  , -0.25 ],
+               [-0.25 , -0.125]]))
     """
     if len(np.shape(y)) != 1:
         return solve_matrices(x, y)
