@@ -247,8 +247,8 @@ def _adapted(name: str, x: Any, output_size: Numbers) -> tuple[Any, tuple[int, .
     if len(shape) < 3 or 0 in shape[1:-1]:
         raise call.error("x must be (N, *spatial, C) with at least one spatial axis, and none empty")
     outputs = call.numbers("output_size", output_size, len(shape) - 2)
-    dtype = np.result_type(x)
-    dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     window, weights = [], []
     for axis, (size, out) in enumerate(zip(shape[1:-1], outputs, strict=True), 1):
         start = np.arange(out) * size // out
