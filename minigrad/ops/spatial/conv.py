@@ -21,8 +21,10 @@ import numpy as np
 from minigrad.ops.spatial.arguments import Call, Numbers, Padding, channels_first, torch_kernel
 from minigrad.ops.spatial.convolution import convolve, convolve_input
 from minigrad.ops.spatial.windows import Sizes, extent
+from minigrad.primitive import tensor_function
 
 
+@tensor_function
 def conv1d(
     x: Any,
     w: Any,
@@ -51,6 +53,7 @@ def conv1d(
     return _conv("conv1d", 1, x, w, bias, stride, padding, dilation, groups)
 
 
+@tensor_function
 def conv2d(
     x: Any,
     w: Any,
@@ -84,6 +87,7 @@ def conv2d(
     return _conv("conv2d", 2, x, w, bias, stride, padding, dilation, groups)
 
 
+@tensor_function
 def conv3d(
     x: Any,
     w: Any,
@@ -112,6 +116,7 @@ def conv3d(
     return _conv("conv3d", 3, x, w, bias, stride, padding, dilation, groups)
 
 
+@tensor_function
 def conv_transpose1d(
     x: Any,
     w: Any,
@@ -141,6 +146,7 @@ def conv_transpose1d(
     return _conv_transpose("conv_transpose1d", 1, x, w, bias, stride, padding, output_padding, dilation, groups)
 
 
+@tensor_function
 def conv_transpose2d(
     x: Any,
     w: Any,
@@ -179,6 +185,7 @@ def conv_transpose2d(
     return _conv_transpose("conv_transpose2d", 2, x, w, bias, stride, padding, output_padding, dilation, groups)
 
 
+@tensor_function
 def conv_transpose3d(
     x: Any,
     w: Any,

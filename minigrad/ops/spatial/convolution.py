@@ -96,7 +96,7 @@ def _convolve_input(
     x = zeros(y, (y.shape[0], *size, groups, channels), np.result_type(y, w))
     met = list(taps(size, places, window, stride, padding, dilation))
     for samples, _ in _blocks(y.shape[0], 1, math.prod((*places, *window, groups, channels)) * y.dtype.itemsize):
-        columns = np.matmul(_by_group(y[samples], groups), kernel)
+        columns: Any = np.matmul(_by_group(y[samples], groups), kernel)
         columns = np.reshape(columns, (columns.shape[0], groups, *places, *window, channels))
         columns = np.moveaxis(columns, 1, -2)
         for tap, o, i in met:

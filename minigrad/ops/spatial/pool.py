@@ -13,8 +13,10 @@ import numpy as np
 from minigrad.ops.spatial.arguments import Call, Numbers, Padding
 from minigrad.ops.spatial.pooling import avg_pool, max_pool
 from minigrad.ops.spatial.windows import Pairs, Sizes, extent
+from minigrad.primitive import tensor_function
 
 
+@tensor_function
 def max_pool1d(
     x: Any, window: Numbers, *, stride: Numbers | None = None, padding: Padding = 0, dilation: Numbers = 1
 ) -> Any:
@@ -34,6 +36,7 @@ def max_pool1d(
     return _max_pool("max_pool1d", 1, x, window, stride, padding, dilation)
 
 
+@tensor_function
 def max_pool2d(
     x: Any, window: Numbers, *, stride: Numbers | None = None, padding: Padding = 0, dilation: Numbers = 1
 ) -> Any:
@@ -57,6 +60,7 @@ def max_pool2d(
     return _max_pool("max_pool2d", 2, x, window, stride, padding, dilation)
 
 
+@tensor_function
 def max_pool3d(
     x: Any, window: Numbers, *, stride: Numbers | None = None, padding: Padding = 0, dilation: Numbers = 1
 ) -> Any:
@@ -76,6 +80,7 @@ def max_pool3d(
     return _max_pool("max_pool3d", 3, x, window, stride, padding, dilation)
 
 
+@tensor_function
 def avg_pool1d(
     x: Any,
     window: Numbers,
@@ -100,6 +105,7 @@ def avg_pool1d(
     return _avg_pool("avg_pool1d", 1, x, window, stride, padding, count_include_pad)
 
 
+@tensor_function
 def avg_pool2d(
     x: Any,
     window: Numbers,
@@ -128,6 +134,7 @@ def avg_pool2d(
     return _avg_pool("avg_pool2d", 2, x, window, stride, padding, count_include_pad)
 
 
+@tensor_function
 def avg_pool3d(
     x: Any,
     window: Numbers,
@@ -152,6 +159,7 @@ def avg_pool3d(
     return _avg_pool("avg_pool3d", 3, x, window, stride, padding, count_include_pad)
 
 
+@tensor_function
 def adaptive_max_pool(x: Any, output_size: Numbers) -> Any:
     """The largest entry of a given number of windows: (N, *spatial, C) -> (N, *output_size, C).
 
@@ -173,6 +181,7 @@ def adaptive_max_pool(x: Any, output_size: Numbers) -> Any:
     return max_pool(x, window=window, stride=window, padding=((0, 0),) * rank, dilation=(1,) * rank)
 
 
+@tensor_function
 def adaptive_avg_pool(x: Any, output_size: Numbers) -> Any:
     """The mean of a given number of windows: (N, *spatial, C) -> (N, *output_size, C).
 

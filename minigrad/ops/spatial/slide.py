@@ -9,8 +9,10 @@ import numpy as np
 
 from minigrad.ops.spatial import windows
 from minigrad.ops.spatial.arguments import Call, Numbers
+from minigrad.primitive import tensor_function
 
 
+@tensor_function
 def sliding_windows(
     x: Any, window: Numbers, *, axes: int | Sequence[int] | None = None, stride: Numbers = 1, dilation: Numbers = 1
 ) -> Any:
