@@ -292,3 +292,13 @@ def test_numpys_sliding_window_view_on_tensors() -> None:
         np.testing.assert_array_equal(view(t, window, axis=axis).data, view(X, window, axis=axis))
     with pytest.raises(TypeError, match="writeable"):
         view(t, 2, axis=0, writeable=True)
+
+
+def test_a_leaf_changed_under_its_windows_is_noticed() -> None:
+    """Sliding windows are a view: what a later line saved of them overlaps the leaf."""
+    t = mg.Tensor(X, requires_grad=True)
+    loss = (sliding_windows(t, 2, axes=1) ** 2).sum()
+    with mg.no_grad():
+        t -= 1.0
+    with pytest.raises(RuntimeError, match="square"):
+        loss.backward()
