@@ -172,6 +172,13 @@ def test_padding_is_never_the_maximum() -> None:
     np.testing.assert_allclose(share.sum(axis=(1, 2)), v.sum(axis=(1, 2)))
 
 
+def test_windows_of_one_entry_make_a_copy() -> None:
+    x = np.ones((1, 3, 3, 2))
+    for y in (max_pool2d(x, 1), avg_pool2d(x, 1)):
+        np.testing.assert_array_equal(y, x)
+        assert not np.may_share_memory(x, y)
+
+
 def test_integers_and_booleans() -> None:
     x = np.arange(24, dtype="u1").reshape(1, 4, 6, 1)
     assert max_pool2d(x, 2, padding=1).dtype == "u1"

@@ -36,7 +36,8 @@ from minigrad.primitive import Function, linear, primitive
 
 def _max_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
     """The largest entry of each window: (N, *spatial, C) -> (N, *places, C). Padding counts as -inf."""
-    return _along_each_axis(np.maximum, x, _lowest(x.dtype), window, stride, padding, dilation)
+    largest = _along_each_axis(np.maximum, x, _lowest(x.dtype), window, stride, padding, dilation)
+    return np.copy(x) if largest is x else largest  # windows of one entry leave nothing to do
 
 
 def _first_maximum(x: Any, out: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
