@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Any
 from numpy import e, inf, nan, newaxis, pi
 
 from minigrad import linalg
-from minigrad.checkpoint import (
-    checkpoint,
-)
+from minigrad.checkpoint import checkpoint
 from minigrad.creation import (
     arange,
-    asarray,
     empty,
     empty_like,
     eye,
@@ -31,9 +28,7 @@ from minigrad.creation import (
     zeros,
     zeros_like,
 )
-from minigrad.custom import (
-    custom,
-)
+from minigrad.custom import custom
 from minigrad.dtypes import (
     bool,
     can_cast,
@@ -52,9 +47,7 @@ from minigrad.dtypes import (
     uint32,
     uint64,
 )
-from minigrad.info import (
-    __array_namespace_info__,
-)
+from minigrad.info import __array_namespace_info__
 from minigrad.modes import (
     enable_grad,
     is_grad_enabled,
@@ -137,30 +130,6 @@ from minigrad.ops.elementwise import (
     trunc,
     where,
 )
-from minigrad.ops.elementwise import (
-    arccos as acos,
-)
-from minigrad.ops.elementwise import (
-    arccosh as acosh,
-)
-from minigrad.ops.elementwise import (
-    arcsin as asin,
-)
-from minigrad.ops.elementwise import (
-    arcsinh as asinh,
-)
-from minigrad.ops.elementwise import (
-    arctan as atan,
-)
-from minigrad.ops.elementwise import (
-    arctan2 as atan2,
-)
-from minigrad.ops.elementwise import (
-    arctanh as atanh,
-)
-from minigrad.ops.elementwise import (
-    power as pow,
-)
 from minigrad.ops.indexing import (
     gather,
     scatter,
@@ -229,14 +198,30 @@ from minigrad.ops.shape import (
     triu,
     unstack,
 )
-from minigrad.rng import (
-    manual_seed,
+from minigrad.ops.spatial.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
 )
-from minigrad.tape import (
-    Tape,
+from minigrad.ops.spatial.pool import (
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
 )
+from minigrad.ops.spatial.slide import sliding_windows
+from minigrad.rng import manual_seed
+from minigrad.tape import Tape
 from minigrad.tensor import (
     Tensor,
+    asarray,
     get_default_dtype,
     name,
     set_default_dtype,
@@ -252,34 +237,41 @@ from minigrad.transforms import (
 )
 
 if TYPE_CHECKING:
-    from minigrad import data, drawing, functional, fused, nn, optim, verify
+    from minigrad import data, drawing, functional, fused, nn, optim, verify  # noqa: F401
     from minigrad.drawing import draw
 
 __version__ = "0.1.0"
+
+# The standard's names for what NumPy used to call otherwise
+acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2
+acosh, asinh, atanh = arccosh, arcsinh, arctanh
+pow = power
 
 # Imported when they are first used
 _SUBMODULES = ("data", "drawing", "functional", "fused", "nn", "optim", "verify")
 
 __all__ = [
-    "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "add", "all", "allclose", "any", "arange",
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort",
-    "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
-    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays",
-    "broadcast_to", "can_cast", "cbrt", "ceil", "checkpoint", "clip", "concat", "copy", "copysign", "cos", "cosh",
-    "count_nonzero", "cumulative_prod", "cumulative_sum", "custom", "diagonal", "diff", "divide", "draw", "e", "einsum",
-    "empty", "empty_like", "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo",
-    "flip", "float32", "float64", "floor", "floor_divide", "fmod", "from_dlpack", "full", "full_like", "gather",
-    "get_default_dtype", "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8",
-    "int16", "int32", "int64", "is_grad_enabled", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan",
-    "jacobian", "jvp", "less", "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "manual_seed", "matmul",
-    "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply", "name",
-    "nan", "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer",
-    "pad", "permute_dims", "pi", "positive", "pow", "power", "prod", "reciprocal", "relu", "remainder", "repeat",
-    "reshape", "result_type", "roll", "round", "scatter", "scope", "searchsorted", "set_default_dtype", "sigmoid",
-    "sign", "signbit", "sin", "sinh", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "tril",
-    "triu", "trunc", "uint8", "uint16", "uint32", "uint64", "unique_all", "unique_counts", "unique_inverse",
+    "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
+    "add", "all", "allclose", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
+    "arctanh", "argmax", "argmin", "argsort", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "cbrt", "ceil",
+    "checkpoint", "clip", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "copy", "copysign", "cos", "cosh", "count_nonzero", "cumulative_prod", "cumulative_sum",
+    "custom", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like", "enable_grad", "equal", "erf",
+    "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "flip", "float32", "float64", "floor", "floor_divide",
+    "fmod", "from_dlpack", "full", "full_like", "gather", "get_default_dtype", "grad", "greater", "greater_equal",
+    "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "isclose",
+    "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "less", "less_equal", "linalg", "linspace",
+    "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "manual_seed", "matmul", "matrix_transpose", "max", "max_pool1d", "max_pool2d", "max_pool3d",
+    "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply", "name", "nan", "negative", "newaxis",
+    "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer", "pad", "permute_dims", "pi",
+    "positive", "pow", "power", "prod", "reciprocal", "relu", "remainder", "repeat", "reshape", "result_type",
+    "roll", "round", "scatter", "scope", "searchsorted", "set_default_dtype", "sigmoid", "sign", "signbit", "sin",
+    "sinh", "sliding_windows", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract",
+    "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "tril", "triu",
+    "trunc", "uint8", "uint16", "uint32", "uint64", "unique_all", "unique_counts", "unique_inverse",
     "unique_values", "unstack", "value_and_grad", "var", "vecdot", "vjp", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 

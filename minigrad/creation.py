@@ -13,8 +13,7 @@ import numpy as np
 from minigrad.ops import shape as shapes
 from minigrad.primitive import value_of
 from minigrad.specialize import attach
-from minigrad.tensor import Tensor, check_device, get_default_dtype
-from minigrad.tensor import asarray as asarray
+from minigrad.tensor import Tensor, asarray, check_device, get_default_dtype
 
 Shape = int | tuple[int, ...]
 
@@ -30,7 +29,8 @@ def _dtype(dtype: Any, device: Any, *values: Any) -> np.dtype[Any]:
     """The dtype asked for; else the default one, or NumPy's if all values are integers or booleans."""
     check_device(device)
     if dtype is not None:
-        return np.dtype(dtype)
+        given: np.dtype[Any] = np.dtype(dtype)
+        return given
     found: np.dtype[Any] = np.result_type(*map(value_of, values)) if values else get_default_dtype()
     return get_default_dtype() if found == np.float64 and all(map(_is_number, values)) else found
 
@@ -181,6 +181,6 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A Tensor of another library's array, handed over by the DLPack protocol; without a copy where that is possible."""
+    """A Tensor of another library's array, handed over by the DLPack protocol, without a copy where possible."""
     check_device(device)
     return _made(np.from_dlpack(x, copy=copy), False)

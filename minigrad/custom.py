@@ -50,7 +50,7 @@ def custom(
             static.append(p.replace(kind=p.KEYWORD_ONLY, annotation=p.empty))
         else:
             operands.append(p.replace(kind=p.POSITIONAL_ONLY, annotation=p.empty))
-    label = name or getattr(function, "__name__", "custom")
+    label = name or str(getattr(function, "__name__", "custom"))
     made = Primitive(
         function,
         *rules,

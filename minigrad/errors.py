@@ -91,6 +91,5 @@ def constant(value: Any, name: str) -> Any:
     if hasattr(value, "__array__"):
         return constant(np.asarray(value), name)
     raise TypeError(
-        f"{name}: an operand is {describe(value)} ({type(value).__name__}); "
-        "it must be a number, an array or a Tensor."
+        f"{name}: an operand is {describe(value)} ({type(value).__name__}); it must be a number, an array or a Tensor."
     )

@@ -1,25 +1,27 @@
 """Linear algebra, as in the Python array API standard, and what NumPy has besides."""
 
-from minigrad.ops.linalg import (
+from minigrad.ops.factorization import (
     EighResult,
     QRResult,
-    SlogdetResult,
     SVDResult,
     cholesky,
-    cross,
-    det,
     eigh,
     eigvalsh,
+    qr,
+    svd,
+    svdvals,
+)
+from minigrad.ops.linalg import (
+    SlogdetResult,
+    cross,
+    det,
     inv,
     matrix_power,
     matrix_rank,
     multi_dot,
     pinv,
-    qr,
     slogdet,
     solve,
-    svd,
-    svdvals,
     trace,
 )
 from minigrad.ops.norm import matrix_norm, norm, vector_norm

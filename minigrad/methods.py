@@ -1,3 +1,4 @@
+# ruff: noqa: D102  (what the methods do is said where they are defined)
 """The operators and methods of Tensor, taken from the primitives themselves so that an operation costs one call."""
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import methods, protocols, protocols_linalg, specialize
+from minigrad import methods, protocols, protocols_linalg, specialize  # noqa: F401  (protocols_linalg fills a table)
 from minigrad.changes import note_change
 from minigrad.errors import ERRORS, complaint, describe
 from minigrad.node import Node, leaf, mode
@@ -317,7 +317,7 @@ class Tensor(Methods):
     # Reading and writing elements
 
     def __getitem__(self, index: Any) -> Tensor:
-        return indexing.getitem(self, index=indexing.plain_index(index))  # type: ignore[no-any-return]
+        return indexing.getitem(self, index=indexing.plain_index(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         index = indexing.plain_index(index)

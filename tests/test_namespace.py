@@ -71,7 +71,7 @@ linalg.vector_norm(x, /, *, axis=None, keepdims=False, ord=2)
 """
 FUNCTIONS = [f"{line})" for line in " ".join(STANDARD.split()).split(")") if line.strip()]
 CONSTANTS = {"e": np.e, "pi": np.pi, "inf": np.inf, "nan": np.nan, "newaxis": None}
-DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64".split()
+DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
 
 
 def signature(text: str) -> tuple[str, inspect.Signature]:

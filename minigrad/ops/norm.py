@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad.errors import call
 from minigrad.ops.elementwise import abs, not_equal
-from minigrad.ops.linalg import svdvals
+from minigrad.ops.factorization import svdvals
 from minigrad.ops.reduction import _kept, max, min, sum
 from minigrad.ops.shape import axes_of, expand_dims, moveaxis
 from minigrad.primitive import primitive, tensor_function
@@ -30,7 +30,7 @@ def _norm_share(v: Any, x: Any, out: Any, ord: float, axis: Any) -> Any:
     return v * np.sign(x) * np.power(np.absolute(x) / length, ord - 1)
 
 
-norm_over = primitive(_norm, lambda v, x, out, ord, axis: _norm_share(v, x, out, ord, axis), name="vector_norm")
+norm_over = primitive(_norm, _norm_share, name="vector_norm")
 
 
 @tensor_function

@@ -21,6 +21,8 @@ isin_values = elementwise(lambda x, values, /, *, invert: np.isin(x, values, inv
 
 
 class UniqueAll(NamedTuple):
+    """What unique_all returns."""
+
     values: Any
     indices: Any
     inverse_indices: Any
@@ -28,11 +30,15 @@ class UniqueAll(NamedTuple):
 
 
 class UniqueCounts(NamedTuple):
+    """What unique_counts returns."""
+
     values: Any
     counts: Any
 
 
 class UniqueInverse(NamedTuple):
+    """What unique_inverse returns."""
+
     values: Any
     inverse_indices: Any
 

@@ -68,7 +68,7 @@ def line_with(
     body.args.args = [ast.arg(arg=name) for name in names]
     ast.fix_missing_locations(edited)
     closure = inspect.getclosurevars(original)
-    scope: dict[str, Any] = {**original.__globals__, **closure.nonlocals}  # type: ignore[attr-defined]
+    scope: dict[str, Any] = {**original.__globals__, **closure.nonlocals}
     try:
         exec(compile(edited, "<edited line>", "exec"), scope)
     except (SyntaxError, ValueError):
