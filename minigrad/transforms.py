@@ -330,7 +330,7 @@ def variable(x: Any) -> Tensor:
     """A fresh Tensor with the value of x; if x has a history, a line that continues it."""
     if isinstance(x, Tensor):
         if x.node is not None:
-            return _input(x)  # type: ignore[no-any-return]
+            return _input(x)
         value = x.data
     elif hasattr(x, "__array_function__"):
         value = x if hasattr(x, "ndim") else np.asarray(x)
