@@ -135,7 +135,15 @@ ENGINE |= {"unbroadcast": unbroadcast, "untracked": untracked, "selected": selec
 
 def named(rule: Callable[..., Any] | None) -> tuple[str, ...]:
     """What a rule needs besides v."""
-    return tuple(inspect.signature(rule).parameters)[1:] if rule else ()
+    if rule is None:
+        return ()
+    if isinstance(rule, FunctionType) and not rule.__dict__ and not rule.__code__.co_flags & VARIADIC:
+        code = rule.__code__  # as inspect.signature says, at a tenth of the time: there are two hundred rules
+        return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    return tuple(inspect.signature(rule).parameters)[1:]
+
+
+VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
 def saved(p: Primitive) -> tuple[str, ...]:
