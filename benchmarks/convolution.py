@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12, help="turns of each contender, of three repetitions")
     options = parser.parse_args()
     try:
-        import torch  # noqa: PLC0415
+        import torch
     except ImportError:
         sys.exit("benchmarks/convolution.py compares with PyTorch: pip install torch (any CPU build)")
     torch.set_num_threads(options.threads)

@@ -13,13 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import fused, nn, optim
-
 
 Step = Callable[[], Any]
 
@@ -133,14 +133,14 @@ def network_steps(
 
 def network(sizes: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for n_in, n_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, n_out, dtype="float32"), nn.BatchNorm(n_out, dtype="float32"), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1], dtype="float32"))
 
 
 def torch_network(torch: Any, sizes: list[int]) -> Any:
     layers = []
-    for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for n_in, n_out in pairwise(sizes[:-1]):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.BatchNorm1d(n_out), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-2], sizes[-1]))
 
@@ -189,8 +189,8 @@ def import_time() -> None:
     bare, ours, numpy = ([seconds(code) for _ in range(9)] for code in ("", "import minigrad", "import numpy"))
     base = statistics.median(bare)
     print(
-        f"import minigrad: {statistics.median(ours) - base:.3f} s, of which NumPy {statistics.median(numpy) - base:.3f} s "
-        "(median of 9; the goal is 0.15 s)"
+        f"import minigrad: {statistics.median(ours) - base:.3f} s, of which NumPy "
+        f"{statistics.median(numpy) - base:.3f} s (median of 9; the goal is 0.15 s)"
     )
 
 
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads that torch may use")
     options = parser.parse_args()
     try:
-        import torch  # noqa: PLC0415
+        import torch
     except ImportError:
         sys.exit("benchmarks/eager.py compares with PyTorch: pip install torch (any CPU build)")
     torch.set_num_threads(options.threads)

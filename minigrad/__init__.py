@@ -54,6 +54,7 @@ from minigrad.modes import (
     no_grad,
     scope,
 )
+from minigrad.ops.einsum import einsum
 from minigrad.ops.elementwise import (
     abs,
     add,
@@ -138,7 +139,6 @@ from minigrad.ops.indexing import (
 )
 from minigrad.ops.product import (
     diagonal,
-    einsum,
     matmul,
     outer,
     tensordot,

@@ -130,5 +130,3 @@ class _Recompute:
 
     def push(self, n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
         return None
-
-

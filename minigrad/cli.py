@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
-    from minigrad import demo  # noqa: PLC0415  (rich is imported when it is needed)
+    from minigrad import demo
 
     try:
         return 0 if demo.run(given.out, given.epochs, given.seed) else 1

@@ -59,6 +59,7 @@ class Node:
 
     @property
     def is_leaf(self) -> bool:
+        """Whether no operation made it."""
         return self.primitive is None
 
 

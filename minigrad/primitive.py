@@ -131,7 +131,9 @@ class Primitive:
         for names in (*self.names, specialize.named(self.joint)):
             for name in names:
                 if name not in known:
-                    raise TypeError(f"a rule of {self.name}{self.signature} names {name!r}, which is none of its values")
+                    raise TypeError(
+                        f"a rule of {self.name}{self.signature} names {name!r}, which is none of its values"
+                    )
 
     def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
         """Forward mode: the tangent of the value from those of the parents (None: zero).
@@ -160,6 +162,7 @@ class Elementwise(Primitive):
     kind = "elementwise"
 
     def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array:
+        """Forward mode: each rule applied to its operand's tangent."""
         moved = total(self.apply(k, line, v, saved) for k, v in enumerate(tangents) if v is not None)
         return moved if moved.shape == line.shape else moved + np.zeros_like(moved, shape=line.shape)
 
@@ -174,6 +177,7 @@ class Linear(Primitive):
     kind = "linear"
 
     def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
+        """Forward mode: the function itself, with tangents in the place of operands."""
         static = dict(zip(self.static, line.params, strict=True))
         known = self.known(line, saved)
         if self.is_product:
@@ -188,6 +192,7 @@ class Linear(Primitive):
 
     @property
     def is_product(self) -> bool:
+        """Whether the others are held while one operand moves."""
         return any(set(names) & set(self.operands) for names in self.names)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import dtypes
 from minigrad.errors import call
-from minigrad.ops import elementwise, indexing, product, random, reduction, searching, shape
+from minigrad.ops import einsum, elementwise, indexing, product, random, reduction, searching, shape
 from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.specialize import attach
 
@@ -55,8 +55,8 @@ def function(asked: Any, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
     ours = FUNCTIONS.get(asked)
     if ours is None:
         raise TypeError(
-            f"NumPy's {_name(asked)} is not defined for Tensors, and on the bare values the gradient would be lost. Use "
-            "the functions of minigrad, or t.numpy() for the values alone."
+            f"NumPy's {_name(asked)} is not defined for Tensors, and on the bare values the gradient would be lost. "
+            "Use the functions of minigrad, or t.numpy() for the values alone."
         )
     _refuse_out(_name(asked), inputs, options)
     given = {k: v for k, v in options.items() if v is not np._NoValue}
@@ -80,10 +80,14 @@ def ufunc(asked: Any, method: str, inputs: Sequence[Any], options: dict[str, Any
     ours = _UFUNCS.get(asked)
     if ours is None or method not in ("__call__", "outer"):
         name = _name(asked) + ("" if method == "__call__" else f".{method}")
-        raise TypeError(f"{name} is not defined for Tensors; use the functions of minigrad, or t.numpy() for the values")
+        raise TypeError(
+            f"{name} is not defined for Tensors; use the functions of minigrad, or t.numpy() for the values"
+        )
     if options:
         what = ", ".join(f"{k}=..." for k in options)
-        raise TypeError(f"{_name(asked)}({what}) is not supported for Tensors; use mg.where, or t.astype(dtype) before it")
+        raise TypeError(
+            f"{_name(asked)}({what}) is not supported for Tensors; use mg.where, or t.astype(dtype) before it"
+        )
     if method == "outer":
         x, y = inputs
         return ours(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
@@ -96,8 +100,8 @@ def _refuse_out(name: str, inputs: Sequence[Any], options: dict[str, Any]) -> No
         options.pop("out", None)
         return
     raise TypeError(
-        f"{call(name, tuple(inputs), {})} with out=: an operation on Tensors makes a new Tensor, so that the old value is "
-        "still there for the gradient. Assign the result instead: t = ..."
+        f"{call(name, tuple(inputs), {})} with out=: an operation on Tensors makes a new Tensor, so that the old "
+        "value is still there for the gradient. Assign the result instead: t = ..."
     )
 
 
@@ -139,7 +143,7 @@ for _ours, *_theirs in (
     (shape.broadcast_to, "broadcast_to"),
     (shape.tile, "tile"),
     (elementwise.clip, "clip"),
-    (product.einsum, "einsum"),
+    (einsum.einsum, "einsum"),
     (product.outer, "outer"),
     (searching.unique_values, "unique_values"),
     (searching.unique_counts, "unique_counts"),

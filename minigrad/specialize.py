@@ -94,6 +94,7 @@ class Select:
 
     @staticmethod
     def pull(n: Node, v: Any, due: dict[Node, Any], saved: tuple[Any, ...]) -> None:
+        """The cotangent goes to its place in the tuple."""
         parent, k = n.parents[0], n.params[0]
         assert parent is not None
         places = due.setdefault(parent, [None] * len(parent.shape))
@@ -101,6 +102,7 @@ class Select:
 
     @staticmethod
     def push(n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
+        """The tangent of that output."""
         return tangents[0][n.params[0]]
 
 
@@ -116,6 +118,7 @@ def select(line: Node, k: int) -> Node:
 
 
 def selected(line: Node, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A Tensor for each output."""
     return tuple([attach(x, select(line, k)) for k, x in enumerate(values)])
 
 
@@ -223,7 +226,8 @@ def _record(p: Primitive) -> str:
     if not tracked:
         return "\n".join([*lines, f"    return untracked(out) if {any_tensor} else out"]) + "\n"
     lines += [
-        f"    if ({constant}) or (scope := mode()) is None:" if " and " in constant
+        f"    if ({constant}) or (scope := mode()) is None:"
+        if " and " in constant
         else f"    if {constant} or (scope := mode()) is None:",
         f"        return untracked(out) if {any_tensor} else out",
         f"    n = Node(); n.primitive = primitive; n.parents = {parents}; n.scope = scope",

@@ -103,9 +103,10 @@ def push(lines: Sequence[Node], tangents: Mapping[Node, Array], *, record: bool 
 
 
 def _pull_of_pull(line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...], record: bool) -> Array:
-    """Forward mode from a pull alone: pull(v) is linear in v, so its own pull maps tangents to the tangent of the value.
+    """Forward mode from a pull alone.
 
-    It is recorded at v = 0; the point does not matter.
+    pull(v) is linear in v, so its own pull takes tangents to the tangent of the value. It is recorded at v = 0; the
+    point does not matter.
     """
     like = next(v for v in tangents if v is not None)
     several = isinstance(line.shape, tuple) and bool(line.primitive.outputs)
@@ -149,6 +150,7 @@ def recorded(line: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def released(line: Node) -> RuntimeError:
+    """The error for a line whose saved values are gone."""
     return RuntimeError(
         f"{line.primitive.name} (line {line.serial}, shape {line.shape}) no longer has the values that its derivative "
         "needs: they were released by the first backward pass. If you need a second one, say "

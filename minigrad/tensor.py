@@ -76,22 +76,27 @@ class Tensor(Methods):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
         return self.data.shape  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Of the elements."""
         return self.data.dtype  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.data.ndim  # type: ignore[no-any-return]
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return self.data.size  # type: ignore[no-any-return]
 
     @property
     def device(self) -> str:
+        """Always "cpu"."""
         return "cpu"
 
     @property
@@ -255,9 +260,9 @@ class Tensor(Methods):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.node is not None:
             raise TypeError(
-                f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the gradient "
-                "would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use mg.stack([t, u]) or "
-                "mg.concat, and mg's functions instead of np's where NumPy does not pass Tensors on."
+                f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the "
+                "gradient would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use "
+                "mg.stack([t, u]) or mg.concat, and mg's functions instead of np's where NumPy does not pass Tensors on."
             )
         return np.array(self.data, dtype=dtype, copy=copy)
 
@@ -379,6 +384,7 @@ class Tensor(Methods):
         return np.asarray(self.data).__dlpack_device__()
 
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        """The Tensor itself: there is only "cpu"."""
         check_device(device)
         return self
 

@@ -302,10 +302,11 @@ class _Run:
             for basis in _basis(t):
                 cotangents = [basis if j == k else np.zeros_like(u.data) for j, u in enumerate(self.outputs)]
                 pulled.append(flatten(self.pull(cotangents, retain=True))[0])
+            parts = zip(*pulled, strict=True) if pulled else ((),) * len(self.variables)
             columns = [
                 np.reshape(np.stack(part), t.shape + x.shape) if part else np.zeros(t.shape + x.shape, x.dtype)
-                for part, x in zip(zip(*pulled, strict=True) if pulled else [()] * len(self.variables), self.variables)
-            ]  # fmt: skip
+                for part, x in zip(parts, self.variables, strict=True)
+            ]
             rows.append(self.rebuild(columns))
         return self.rebuild_value(rows)
 
@@ -337,11 +338,13 @@ def variable(x: Any) -> Tensor:
     elif isinstance(x, (int, float)) and not isinstance(x, bool):
         value = np.asarray(x, dtype=get_default_dtype())
     else:
-        raise TypeError(f"cannot differentiate with respect to {x!r} ({type(x).__name__}); give a number, array or Tensor")
+        raise TypeError(
+            f"cannot differentiate with respect to {x!r} ({type(x).__name__}); give a number, array or Tensor"
+        )
     if value.dtype.kind != "f":
         raise TypeError(
-            f"cannot differentiate with respect to {value.dtype} values (shape {value.shape}); convert them to floating "
-            "point, x.astype(float), or leave the argument out of argnums"
+            f"cannot differentiate with respect to {value.dtype} values (shape {value.shape}); convert them to "
+            "floating point, x.astype(float), or leave the argument out of argnums"
         )
     return attach(value, leaf(value))  # type: ignore[no-any-return]
 

@@ -48,8 +48,7 @@ def kept(line: Node) -> list[Any]:
         return list(values.get("arrays") or [None] * len(line.parents))
     numbers = getattr(line, "numbers", (None,) * len(primitive.operands))
     return [
-        values.get(name) if number is None else number
-        for name, number in zip(primitive.operands, numbers, strict=True)
+        values.get(name) if number is None else number for name, number in zip(primitive.operands, numbers, strict=True)
     ]
 
 

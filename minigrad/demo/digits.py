@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import functional, nn, optim
+from minigrad import fused, nn, optim
 from minigrad.data import DataLoader
 from minigrad.demo.report import Report
 from minigrad.modes import no_grad
@@ -41,7 +41,7 @@ def load(seed: int) -> Digits:
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # noqa: PLC0415
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype(np.float32)
@@ -90,7 +90,7 @@ def train(model: nn.Module, digits: Digits, epochs: int, seed: int, report: Repo
             for x, y in batches:
                 optimizer.param_groups[0]["lr"] = 3e-3 * (1 + np.cos(np.pi * step / steps)) / 2
                 optimizer.zero_grad()
-                loss = functional.cross_entropy(model(x), y)
+                loss = fused.softmax_cross_entropy(model(x), y)
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.item())
@@ -127,7 +127,7 @@ def show(report: Report, folder: Path, epochs: int, seed: int) -> bool:
 def curves(report: Report, folder: Path, history: History) -> None:
     """Loss and accuracy over the epochs, as one picture."""
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415  (an optional package)
+        from matplotlib.figure import Figure
     except ImportError:
         report.left_out("no curves without matplotlib", "plot")
         return

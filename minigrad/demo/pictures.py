@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigrad import functional
+from minigrad import functional, fused
 from minigrad.demo.digits import network
 from minigrad.demo.report import Report
 from minigrad.drawing import draw
@@ -28,7 +28,7 @@ def whole_network(seed: int) -> Tape:
     """The network of the digits, from a batch of images to the loss."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(64, 64)).astype(np.float32), rng.integers(0, 10, 64)
-    return Tape(functional.cross_entropy(network(seed)(x), y).named("loss"))
+    return Tape(fused.softmax_cross_entropy(network(seed)(x), y).named("loss"))
 
 
 def show(report: Report, folder: Path, seed: int) -> bool:

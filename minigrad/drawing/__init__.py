@@ -40,8 +40,8 @@ def draw(*outputs: Any, direction: Literal["TB", "LR"] = "TB", legend: bool = Fa
         >>> "square" in draw((x**2).sum()).source
         True
     """
-    from minigrad.drawing.graph import picture  # noqa: PLC0415  (graphviz is imported when something is drawn)
-    from minigrad.tape import Tape  # noqa: PLC0415
+    from minigrad.drawing.graph import picture
+    from minigrad.tape import Tape
 
     if direction not in ("TB", "LR"):
         raise ValueError(f"draw: direction={direction!r}; it must be 'TB' (top to bottom) or 'LR' (left to right)")

@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import reshape_to, transpose
-from minigrad.primitive import linear, tensor_function
+from minigrad.primitive import Function, linear, tensor_function
 
 
 @lru_cache(maxsize=4096)
@@ -53,7 +53,7 @@ def _reordered(spec: str, x: int, y: int, out: int) -> str:
     return f"{parts[x]},{parts[y]}->{parts[out]}"
 
 
-contract = linear(
+contract: Function = linear(
     _contract,
     lambda v, y, spec: contract(v, y, spec=_reordered(spec, 2, 1, 0)),
     lambda v, x, spec: contract(v, x, spec=_reordered(spec, 2, 0, 1)),

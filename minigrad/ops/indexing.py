@@ -19,7 +19,7 @@ def is_basic(index: Any) -> bool:
 
 
 def _is_mask(index: Any) -> bool:
-    return getattr(index, "dtype", None) == bool
+    return getattr(getattr(index, "dtype", None), "kind", "") == "b"
 
 
 def _scatter_add(v: Any, /, *, index: Any, shape: tuple[int, ...]) -> Any:
@@ -91,9 +91,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
             "insert one, for example indices[:, None]"
         )
     axis %= len(shape)
-    wanted = tuple(
-        n if k == axis else np.broadcast_shapes((n,), (shape[k],))[0] for k, n in enumerate(indices.shape)
-    )
+    wanted = tuple(n if k == axis else np.broadcast_shapes((n,), (shape[k],))[0] for k, n in enumerate(indices.shape))
     if any(n > shape[k] for k, n in enumerate(wanted) if k != axis):
         x = np.broadcast_to(x, tuple(shape[k] if k == axis else n for k, n in enumerate(wanted)))
     return getitem(x, index=along_axis(np.broadcast_to(indices, wanted), axis))

@@ -15,7 +15,7 @@ from minigrad.errors import call
 from minigrad.ops.einsum import contract, einsum
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_to
-from minigrad.primitive import Function, linear, tensor_function
+from minigrad.primitive import linear, tensor_function
 
 
 def matrix_product(x: Any, y: Any, /) -> Any:

@@ -83,12 +83,8 @@ def _logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 _AXIS = "(x, /, *, axis=None, keepdims=False)"
 
-sum_over = linear(
-    np.add.reduce, lambda v, axis, x_shape: _spread(v, x_shape, axis), signature=_AXIS, name="sum"
-)
-mean_over = linear(
-    _mean, lambda v, axis, x_shape: _spread(v / _count(x_shape, axis), x_shape, axis), name="mean"
-)
+sum_over = linear(np.add.reduce, lambda v, axis, x_shape: _spread(v, x_shape, axis), signature=_AXIS, name="sum")
+mean_over = linear(_mean, lambda v, axis, x_shape: _spread(v / _count(x_shape, axis), x_shape, axis), name="mean")
 var_over = primitive(
     _var,
     lambda v, x, axis, correction: (
@@ -103,12 +99,8 @@ std_over = primitive(
     ),
     name="std",
 )
-max_over = primitive(
-    np.maximum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="max"
-)
-min_over = primitive(
-    np.minimum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="min"
-)
+max_over = primitive(np.maximum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="max")
+min_over = primitive(np.minimum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="min")
 prod_over = primitive(
     np.multiply.reduce,
     lambda v, x, axis: _kept(v, x.shape, axis) * _product_of_others(x, axis),
@@ -137,10 +129,14 @@ cumprod_along = primitive(
 all_over = elementwise(np.logical_and.reduce, signature=_AXIS, name="all")
 any_over = elementwise(np.logical_or.reduce, signature=_AXIS, name="any")
 argmax = elementwise(
-    np.argmax, signature=_AXIS, doc="Where the largest element along an axis is (the first), of the flattened x if none."
+    np.argmax,
+    signature=_AXIS,
+    doc="Where the largest element along an axis is (the first), of the flattened x if none.",
 )
 argmin = elementwise(
-    np.argmin, signature=_AXIS, doc="Where the smallest element along an axis is (the first), of the flattened x if none."
+    np.argmin,
+    signature=_AXIS,
+    doc="Where the smallest element along an axis is (the first), of the flattened x if none.",
 )
 count_nonzero = elementwise(np.count_nonzero, signature=_AXIS, doc="How many elements over the axes are not 0.")
 
@@ -286,7 +282,7 @@ def _running(along: Any, x: Any, axis: int | None, dtype: Any, include_initial: 
     if not include_initial:
         return out
     lead = (slice(None),) * axis
-    start = np.full(out.shape[:axis] + (1,) + out.shape[axis + 1 :], first, dtype=out.dtype)
+    start = np.full((*out.shape[:axis], 1, *out.shape[axis + 1 :]), first, dtype=out.dtype)
     return np.concatenate([start, out[(*lead, slice(None))]], axis=axis)
 
 

@@ -11,9 +11,7 @@ from minigrad.ops.shape import reshape
 from minigrad.primitive import elementwise, tensor_function, value_of
 from minigrad.specialize import untracked
 
-argsort_along = elementwise(
-    lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort"
-)
+argsort_along = elementwise(lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort")
 searchsorted_in = elementwise(
     lambda x, values, /, *, side, sorter: np.searchsorted(x, values, side, sorter), name="searchsorted"
 )

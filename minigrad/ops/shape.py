@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def axis_of(axis: Any, ndim: int) -> int:
+    """One axis as a non-negative number."""
     k = operator.index(axis)
     if not -ndim <= k < ndim:
         raise np.exceptions.AxisError(k, ndim)
@@ -43,9 +45,7 @@ def _filled(x: Any, /, *, shape: tuple[int, ...]) -> Any:
 
 
 broadcast_to_shape = linear(_filled, lambda v, x_shape: unbroadcast(v, x_shape), name="broadcast_to")
-reshape_to = linear(
-    np.reshape, lambda v, x_shape: np.reshape(v, x_shape), signature="(x, /, *, shape)", name="reshape"
-)
+reshape_to = linear(np.reshape, lambda v, x_shape: np.reshape(v, x_shape), signature="(x, /, *, shape)", name="reshape")
 transpose = linear(
     np.transpose, lambda v, axes: np.transpose(v, _inverse(axes)), signature="(x, /, *, axes)", name="permute_dims"
 )
@@ -108,14 +108,17 @@ def broadcast_arrays(*arrays: Any) -> list[Any]:
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
-    """Coordinate grids of one-dimensional arrays: grids[k][i0, i1, ...] = arrays[k][ik], "xy" with i0 and i1 exchanged."""
+    """Coordinate grids: grids[k][i0, i1, ...] = arrays[k][ik]; with "xy" i0 and i1 are exchanged."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid(indexing={indexing!r}): must be 'xy' or 'ij'")
     places = list(range(len(arrays)))
     if indexing == "xy":
         places[:2] = places[1::-1] if len(arrays) > 1 else places
     return broadcast_arrays(
-        *(reshape(x, tuple(-1 if k == j else 1 for j in range(len(arrays)))) for k, x in zip(places, arrays, strict=True))
+        *(
+            reshape(x, tuple(-1 if k == j else 1 for j in range(len(arrays))))
+            for k, x in zip(places, arrays, strict=True)
+        )
     )
 
 
@@ -234,7 +237,7 @@ def split(x: Any, /, sections: Any, *, axis: int = 0) -> list[Any]:
             raise ValueError(f"split: axis {axis} of size {size} does not divide into {sections} equal sections")
         sections = range(size // sections, size, size // sections)
     cuts = [0, *sections, size]
-    return [getitem(x, index=(slice(None),) * k + (slice(a, b),)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [getitem(x, index=(slice(None),) * k + (slice(a, b),)) for a, b in pairwise(cuts)]
 
 
 @tensor_function
@@ -306,7 +309,9 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
         raise ValueError(f"astype: device={device!r}: there is only 'cpu'")
     dtype = np.dtype(dtype)
     if dtype.kind not in "biufc":
-        raise TypeError(f"{call('astype', (x, dtype), {})}: a Tensor holds numbers or booleans; use t.numpy() for others")
+        raise TypeError(
+            f"{call('astype', (x, dtype), {})}: a Tensor holds numbers or booleans; use t.numpy() for others"
+        )
     if not copy and x.dtype == dtype:
         return x
     return cast(x, dtype=dtype) if dtype.kind == "f" else cast_constant(x, dtype=dtype)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.tape import pull
-from minigrad.verify.report import Report, table
 from minigrad.verify.repair import line_with, parsed
+from minigrad.verify.report import Report, table
 from minigrad.verify.truth import inner_lines, nodes_of
 
 if TYPE_CHECKING:

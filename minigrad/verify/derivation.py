@@ -180,8 +180,9 @@ class Derivation:
             >>> @d.line
             ... def dx(dout, w): return dout * w
             >>> print(d.audit(w=np.ones(7)))
-            <lambda>: this check is blind to 1 of 6 errors
+            <lambda>: this check is blind to 2 of 6 errors
               in  it cannot see          because
+              dx  a factor 1.001         it is smaller than the tolerance (rtol 0.001, atol 1e-05)
               dx  `dout` for `dout * w`  w = 1
         """
         return audit(self, inputs, cotangent, rtol, atol, seed)

@@ -101,7 +101,7 @@ def _convolve_input(
         columns = np.moveaxis(columns, 1, -2)
         for tap, o, i in met:
             part = x[(samples, *i)]
-            np.add(part, columns[(slice(None), *o, *tap)], out=part)  # type: ignore[arg-type]
+            np.add(part, columns[(slice(None), *o, *tap)], out=part)
     return np.reshape(x, (y.shape[0], *size, groups * channels))
 
 
