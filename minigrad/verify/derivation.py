@@ -35,8 +35,12 @@ class Line:
 
     @property
     def gradients(self) -> tuple[str, ...]:
-        """The names whose gradients it may use: parameters that begin with d."""
+        """Parameters that begin with d, without it: names whose gradients it uses, or the rest of a value's name (delta)."""
         return tuple(p[1:] for p in self.parameters if p.startswith("d"))
+
+    def uses(self, t: Truth) -> list[str]:
+        """The names whose gradients it uses."""
+        return [k for k in self.gradients if k in t.gradients]
 
 
 @dataclass
@@ -329,7 +333,7 @@ class Derivation:
     def _check_vanishing(self, line: Line, report: LineReport, draw: Draw, rtol: float) -> None:
         """A line whose truth or upstream is identically 0 is tried with a random upstream, else anything would pass."""
         t = draw.truth
-        used = [k for k in line.gradients if f"d{k}" in draw.names()]
+        used = line.uses(t)
         consumers = t.shares[line.target]
         vanishing = [k for k in [line.target, *used] if t.is_zero(k)]
         if not vanishing or not used or not set(used) <= set(consumers):
@@ -357,7 +361,7 @@ class Derivation:
     def _dropped_zeros(self, line: Line, draw: Draw) -> list[str]:
         """Notes on consumers whose share is identically 0 and which the line leaves out, rightly."""
         t = draw.truth
-        used = set(line.gradients)
+        used = set(line.uses(t))
         consumers = t.shares[line.target]
         if not used or not used <= set(consumers):
             return []

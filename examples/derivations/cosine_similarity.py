@@ -1,0 +1,51 @@
+"""Cosine similarity of two vectors, backwards (quotient rule; Luo et al. 2018, "Cosine normalization").
+
+    a = ‖x‖      b = ‖y‖      s = x·y      cos = s / (a b)
+    dl/dx = dl/dcos · (y/(a b) − cos · x/a²)
+
+The gradient is at a right angle to x: turning x changes the cosine, stretching it does not.
+"""
+
+import minigrad as mg
+from minigrad.verify import Derivation
+
+
+def cosine_similarity(x, y):
+    """The cosine of the angle between rows of x and of y, both `(N, D)` -> `(N, 1)`."""
+    a = mg.name("a", mg.sqrt((x**2).sum(axis=1, keepdims=True)), label="‖x‖")
+    b = mg.name("b", mg.sqrt((y**2).sum(axis=1, keepdims=True)), label="‖y‖")
+    s = mg.name("s", (x * y).sum(axis=1, keepdims=True), label="x·y")
+    return s / (a * b)
+
+
+d = Derivation(cosine_similarity, x="N D", y="N D")
+
+
+@d.line
+def ds(dout, a, b):
+    """dl/ds = dl/dcos / (a b)"""
+    return dout / (a * b)
+
+
+@d.line
+def da(dout, out, a):
+    """dl/da = −dl/dcos · cos / a"""
+    return -dout * out / a
+
+
+@d.line
+def db(dout, out, b):
+    """dl/db = −dl/dcos · cos / b"""
+    return -dout * out / b
+
+
+@d.line
+def dx(ds, da, x, y, a):
+    """dl/dx = dl/ds · y + dl/da · x/a"""
+    return ds * y + da * x / a
+
+
+@d.line
+def dy(ds, db, x, y, b):
+    """dl/dy = dl/ds · x + dl/db · y/b"""
+    return ds * x + db * y / b

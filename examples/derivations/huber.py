@@ -1,0 +1,40 @@
+"""Huber's loss (Huber 1964), backwards.
+
+    r = y − t      l = mean of  ½ r²          where |r| ≤ δ
+                                δ (|r| − ½ δ)  elsewhere
+
+Both pieces have the slope ±δ at |r| = δ, so that the derivative is one formula: r, clipped to [−δ, δ].
+"""
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.verify import Derivation
+
+
+def huber(y, t, delta=0.7):
+    """The mean loss of predictions y and targets t, both `(N, D)`."""
+    r = mg.name("r", y - t)
+    size = mg.abs(r)
+    return mg.where(size <= delta, 0.5 * r**2, delta * (size - 0.5 * delta)).mean()
+
+
+d = Derivation(huber, y="N D", t="N D")
+
+
+@d.line
+def dr(dout, r, delta):
+    """dl/dr = clip(r, −δ, δ) / N, for N elements"""
+    return dout * np.clip(r, -delta, delta) / r.size
+
+
+@d.line
+def dy(dr):
+    """dl/dy = dl/dr"""
+    return dr
+
+
+@d.line
+def dt(dr):
+    """dl/dt = −dl/dr"""
+    return -dr

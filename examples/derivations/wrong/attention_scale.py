@@ -1,0 +1,43 @@
+"""Wrong: the scores were divided by √d, and the gradient of q is not."""
+
+import math
+
+import minigrad as mg
+from minigrad.verify import Derivation
+
+EXPECTED = {"line": "dq", "verdict": "wrong", "reason": "√d times the right value"}
+
+
+def attention(q, k, v):
+    """Queries q `(T, d)`, keys k `(S, d)`, values v `(S, E)` -> `(T, E)`."""
+    scores = mg.name("scores", q @ k.T / math.sqrt(q.shape[1]), label="A")
+    e = mg.exp(scores - scores.max(axis=1, keepdims=True))
+    weights = mg.name("weights", e / e.sum(axis=1, keepdims=True), label="P")
+    return weights @ v
+
+
+d = Derivation(attention, q="T d", k="S d", v="S E")
+
+
+@d.line
+def dweights(dout, v):
+    """dl/dP = dl/dout vᵀ"""
+    return dout @ v.T
+
+
+@d.line
+def dscores(dweights, weights):
+    """dl/dA = P · (dl/dP − Σ dl/dP · P)"""
+    return weights * (dweights - (dweights * weights).sum(axis=1, keepdims=True))
+
+
+@d.line
+def dq(dscores, k):
+    """dl/dq = dl/dA k"""
+    return dscores @ k
+
+
+@d.line
+def dk(dscores, q):
+    """dl/dk = dl/dAᵀ q / √d"""
+    return dscores.T @ q / math.sqrt(q.shape[1])

@@ -1,0 +1,45 @@
+"""Not wrong: the lines of the paper, for a forward function that computes the variance as mean(x²) − μ².
+
+dl/dx is right to the last digit, dl/dμ is not what the tape says: here μ reaches the loss through σ² as well, with a
+share that is not 0. An intermediate gradient belongs to a graph, not to a formula.
+"""
+
+import minigrad as mg
+from minigrad.verify import Derivation
+
+EXPECTED = {"line": "dmu", "verdict": "other decomposition", "reason": "in another way"}
+
+
+def batch_norm(x, gamma, beta, eps=1e-5):
+    """Each column of x with mean 0 and variance 1, then scaled and shifted: `(N, D)` -> `(N, D)`."""
+    mu = mg.name("mu", x.mean(axis=0), label="μ")
+    var = mg.name("var", (x**2).mean(axis=0) - mu**2, label="σ²")
+    xhat = mg.name("xhat", (x - mu) / mg.sqrt(var + eps), label="x̂")
+    return gamma * xhat + beta
+
+
+d = Derivation(batch_norm, x="N D", gamma="D", beta="D")
+
+
+@d.line
+def dxhat(dout, gamma):
+    """dl/dx̂ = dl/dout · γ"""
+    return dout * gamma
+
+
+@d.line
+def dvar(dxhat, x, mu, var, eps):
+    """dl/dσ² = Σ dl/dx̂ · (x − μ) · (−½)(σ² + ε)^(−3/2)"""
+    return (dxhat * (x - mu)).sum(axis=0) * -0.5 * (var + eps) ** -1.5
+
+
+@d.line
+def dmu(dxhat, var, eps):
+    """dl/dμ = Σ dl/dx̂ · (−1/√(σ² + ε))"""
+    return -(dxhat / mg.sqrt(var + eps)).sum(axis=0)
+
+
+@d.line
+def dx(dxhat, dvar, dmu, x, mu, var, eps):
+    """dl/dx = dl/dx̂ / √(σ² + ε) + dl/dσ² · 2(x − μ)/N + dl/dμ / N"""
+    return dxhat / mg.sqrt(var + eps) + dvar * 2 * (x - mu) / len(x) + dmu / len(x)

@@ -1,0 +1,42 @@
+"""Wrong: a product of matrices in the wrong order, which gives the transposed gradient.
+
+With a square w, the shapes would not tell.
+"""
+
+import minigrad as mg
+from minigrad.verify import Derivation
+
+EXPECTED = {"line": "dw", "verdict": "wrong", "reason": "it is transposed"}
+
+
+def dense(x, w, b):
+    """A layer with tanh: x `(N, I)`, w `(I, D)`, b `(D,)` -> `(N, D)`."""
+    h = mg.name("h", x @ w + b)
+    return mg.tanh(h)
+
+
+d = Derivation(dense, x="N I", w="I D", b="D")
+
+
+@d.line
+def dh(dout, out):
+    """dl/dh = dl/dout · (1 − out²)"""
+    return dout * (1 - out**2)
+
+
+@d.line
+def dx(dh, w):
+    """dl/dx = dl/dh wᵀ"""
+    return dh @ w.T
+
+
+@d.line
+def dw(dh, x):
+    """dl/dw = (dl/dh)ᵀ x"""
+    return dh.T @ x
+
+
+@d.line
+def db(dh):
+    """dl/db = Σ dl/dh"""
+    return dh.sum(axis=0)
