@@ -1,7 +1,9 @@
 """Proofs of gradients: finite differences that can be trusted, and derivations checked line by line."""
 
+from minigrad.verify.audit import AuditReport
 from minigrad.verify.derivation import Derivation
 from minigrad.verify.derivation_report import DerivationReport, LineReport
-from minigrad.verify.gradients import GradientReport, check_gradients
+from minigrad.verify.gradient_report import GradientReport
+from minigrad.verify.gradients import check_gradients
 
-__all__ = ["Derivation", "DerivationReport", "GradientReport", "LineReport", "check_gradients"]
+__all__ = ["AuditReport", "Derivation", "DerivationReport", "GradientReport", "LineReport", "check_gradients"]

@@ -26,7 +26,7 @@ class LineReport:
         verdict: "right", "wrong", "other decomposition" (the inputs' gradients are right; this forward function splits
             the sum differently), or "only here" (right for the given values, wrong for others).
         reason: why it is not simply right.
-        repair: an edit of the line that makes it right, or None.
+        repair, repaired: an edit that makes the line right, in words, and the line's body after it; or None.
         result, expected: what the line gave with the true gradients of what it uses, and the tape's gradient.
         chained_ok: whether it is right when the other lines' results are used.
         notes: what else is worth knowing, for example that a term left out is identically 0.
@@ -40,6 +40,7 @@ class LineReport:
     reason: str = ""
     kind: str = ""  # of the reason: shape, factor, value, path, ...
     repair: str | None = None
+    repaired: str | None = None
     chained_ok: bool = True
     slope: Slope | None = None
     notes: list[str] = field(default_factory=list)
@@ -47,6 +48,7 @@ class LineReport:
 
     @property
     def ok(self) -> bool:
+        """Whether it is right, or splits the sum in another way."""
         return self.verdict in FINE
 
     @property
@@ -63,7 +65,23 @@ class LineReport:
             return ""
         place = np.unravel_index(int(np.argmax(np.abs(self.result - self.expected))), self.expected.shape)
         at = f"[{', '.join(map(str, place))}]" if place else ""
-        return f"at {at or 'the only element'}: derived {number(self.result[place])}, tape {number(self.expected[place])}"
+        return (
+            f"at {at or 'the only element'}: derived {number(self.result[place])}, tape {number(self.expected[place])}"
+        )
+
+    def told(self) -> list[str]:
+        """The lines of text that explain the verdict."""
+        sentences = [] if self.kind == "unexplained" and self.repair else [self.reason] if self.reason else []
+        if self.repair:
+            sentences.append(f"one edit makes it right: {self.repair}")
+        if self.kind in ("unexplained", "finite") and self.worst():
+            confirmed = "" if self.slope is None else "; finite differences agree with the tape"
+            sentences.append(self.worst() + confirmed)
+        elif self.kind in ("shape", "transposed") and self.result is not None:
+            sentences.insert(1, f"the result has shape {self.result.shape}, {self.target} has {self.expected.shape}")
+        sentences += [f"note: {note}" for note in self.notes]
+        head = f"d{self.target}: "
+        return [(" " * 4 if k else head) + sentence for k, sentence in enumerate(sentences)]
 
 
 @dataclass
@@ -102,15 +120,8 @@ class DerivationReport(Report):
                  "right" if line.chained_ok else "wrong")
             )  # fmt: skip
         text = [verdict, *table(rows)]
-        for t, line in self.lines.items():
-            if line.reason:
-                text.append(f"d{t}: {line.reason}")
-            if not line.ok and line.worst() and line.kind not in ("factor", "value", "path"):
-                slope = "" if line.slope is None else "; the tape agrees with finite differences there"
-                text.append(f"    {line.worst()}{slope}")
-            if line.repair:
-                text.append(f"    one edit makes it right: {line.repair}")
-            text += [f"    note: {note}" for note in line.notes]
+        for line in self.lines.values():
+            text += line.told()
         if self.missing:
             text.append(f"no line for {', '.join(self.missing)}")
         return "\n".join(text)
@@ -126,6 +137,7 @@ class DerivationReport(Report):
                     "reason": line.reason,
                     "kind": line.kind,
                     "repair": line.repair,
+                    "repaired": line.repaired,
                     "difference": None if np.isnan(line.difference) else line.difference,
                     "chained_ok": line.chained_ok,
                     "notes": line.notes,

@@ -1,117 +1,134 @@
 """Why a line is wrong, from evidence.
 
 A reason is an equation between the line's result, the truth, and things that have a name: a size, a value, the share
-that arrives through a consumer. It is told only if it holds for all elements, in two draws, and if one name alone
-explains it; otherwise the report shows the worst element. Then an edit of the line itself is sought that makes it right.
+that arrives through a consumer. It is told only if it holds for all elements, in two draws of different values and,
+where that is possible, different sizes, and if one name alone explains it. Then an edit of the line itself is sought
+that makes it right. What has neither is shown by its worst element.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minigrad.specialize import unbroadcast
 from minigrad.verify import repair
 from minigrad.verify.derivation_report import LineReport
-from minigrad.verify.forward import sizes_by_name
+from minigrad.verify.truth import Truth, diagonal
+from minigrad.verify.verdicts import CannotRun
 
 if TYPE_CHECKING:
-    from minigrad.verify.derivation import Derivation, Draw, Line
+    from minigrad.verify.derivation import Derivation, Line
+    from minigrad.verify.draws import Draw
 
 Array = Any
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0, -1.5, 1.5)
+
+
+class Reason(NamedTuple):
+    """What explains a wrong result."""
+
+    kind: str
+    text: str
+    bare: bool = False  # a number without a name, for want of a better reason
 
 
 @dataclass
 class Case:
     """A wrong result beside the truth, with all that may explain it."""
 
+    target: str
     result: Array
     expected: Array
     shares: dict[str, Array]  # by consumer
     values: dict[str, Any]  # by name
     sizes: dict[str, float]
-    labels: dict[str, str]
+    truth: Truth
 
     def label(self, name: str) -> str:
-        return self.labels.get(name, name)
+        """What a value is called in formulas."""
+        return self.truth.run.labels.get(name, name)
 
     def equal(self, a: Array, b: Array) -> bool:
+        """Whether a is b up to rounding."""
         largest = max(float(np.max(np.abs(self.expected), initial=0.0)), float(np.max(np.abs(b), initial=0.0)))
         return a.shape == b.shape and bool(np.all(np.abs(a - b) <= 1e-7 * (np.abs(b) + 1e-3 * largest) + 1e-14))
 
 
-Reason = tuple[str, str]  # kind, sentence
-
-
-def explain(
-    derivation: Derivation, line: Line, report: LineReport, first: Draw, second: Draw, rtol: float, seconds: float
-) -> None:
+def explain(derivation: Derivation, report: LineReport, first: Draw, second: Draw, *, seconds: float) -> None:
     """Fill in the reason and the repair of a wrong line."""
-    cases = []
-    for draw in (first, second):
-        names, expected = draw.names(), draw.truth.gradients[line.target]
-        if draw is first and report.random_upstream is not None:
-            names, expected = report.random_upstream, report.expected
-        try:
-            result = derivation.evaluate(line, names)
-        except (ValueError, TypeError):
-            break
-        cases.append(
-            Case(result, expected, draw.truth.shares[line.target], draw.truth.run.values,
-                 sizes_by_name(derivation.forward, draw.truth.run), draw.truth.run.labels)
-        )  # fmt: skip
-    if report.random_upstream is not None:
-        cases = cases[:1]
+    line = derivation.lines[report.target]
     if not report.reason:
-        report.kind, report.reason = _first_reason(cases, line.target)
+        report.kind, report.reason, _ = _common_reason(_cases(derivation, line, report, first, second))
     try:
         report.repair = repair.search(derivation, line, [first, second], report, seconds)
     except (OSError, TypeError, SyntaxError):  # no source to be had
         report.repair = None
 
 
-def _first_reason(cases: list[Case], target: str) -> Reason:
-    """The first explanation that says the same in every draw."""
-    for explanation in (_shape, _number, _value, _path, _path_times):
-        told = [explanation(case, target) for case in cases]
-        if told and told[0] is not None and all(reason == told[0] for reason in told):
-            return told[0]
-    return ("unexplained", "it differs from the tape")
+def _cases(derivation: Derivation, line: Line, report: LineReport, first: Draw, second: Draw) -> list[Case]:
+    cases = []
+    for made in [first] if report.random_upstream is not None else [first, second]:
+        t = made.truth
+        try:
+            result = derivation.evaluate(line, report.random_upstream or made.names())
+        except CannotRun:
+            continue
+        expected = t.gradients[line.target] if report.random_upstream is None else report.expected
+        shares = {} if report.random_upstream is not None else t.shares[line.target]
+        cases.append(Case(line.target, result, expected, shares, t.run.values, made.sizes, t))
+    return cases
 
 
-def _shape(case: Case, target: str) -> Reason | None:
+def _common_reason(cases: Sequence[Case]) -> Reason:
+    """The first explanation that says one and the same in every draw."""
+    bare = []
+    for explanation in (_shape, _zero, _number, _value, _paths, _path_times_value, _diagonal, _place):
+        told = [dict.fromkeys(explanation(case)) for case in cases]
+        common = [reason for reason in told[0] if all(reason in others for others in told[1:])] if told else []
+        named = [reason for reason in common if not reason.bare]
+        if len(named) == 1:
+            return named[0]
+        bare += [reason for reason in common if reason.bare]
+    return bare[0] if bare else Reason("unexplained", "it differs from the tape")
+
+
+def _shape(case: Case) -> Iterator[Reason]:
     got, want = case.result.shape, case.expected.shape
     if got == want:
-        if got != got[::-1] or len(got) != 2:
-            return None
-        return ("transposed", "it is transposed") if case.equal(case.result.T, case.expected) else None
-    told = f"the result has shape {got}, {case.label(target)} has {want}"
+        if len(got) == 2 and got == got[::-1] and case.equal(case.result.T, case.expected):
+            yield Reason("transposed", "it is transposed")
+        return
     if case.result.size == case.expected.size and case.equal(case.result.reshape(want), case.expected):
-        return ("shape", f"right but for its shape: {told}")
-    if case.result.ndim == 2 and case.equal(case.result.T, case.expected):
-        return ("transposed", f"it is transposed: {told}")
-    if _broadcasts(want, got):
-        summed = unbroadcast(case.result, want)
+        yield Reason("shape", "right but for its shape")
+    elif case.result.ndim == 2 and case.equal(case.result.T, case.expected):
+        yield Reason("transposed", "it is transposed")
+    elif _broadcasts(want, got):
         axes = [k for k in range(len(got)) if k < len(got) - len(want) or want[k - len(got) + len(want)] != got[k]]
-        where = f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
-        if case.equal(summed, case.expected):
-            return ("shape", f"the sum over {where} is missing: {told}")
-        inner = Case(summed, case.expected, case.shares, case.values, case.sizes, case.labels)
-        more = _number(inner, target) or _value(inner, target) or _path(inner, target)
-        return ("shape", f"the sum over {where} is missing: {told}" + (f"; and {more[1]}" if more else ""))
-    if _broadcasts(got, want):
-        for n in range(1, len(want) + 1):
-            for axes_ in itertools.combinations(range(len(want)), n):
-                for keep in (False, True):
-                    if case.equal(case.result, case.expected.sum(axis=axes_, keepdims=keep)):
-                        return ("shape", f"it is summed over axis {', '.join(map(str, axes_))}, which must stay: {told}")
-    return ("shape", told)
+        missing = f"the sum over {_axes(axes)} is missing"
+        summed = replace(case, result=unbroadcast(case.result, want))
+        if case.equal(summed.result, case.expected):
+            yield Reason("shape", missing)
+            return
+        more = [r for r in (*_number(summed), *_value(summed), *_paths(summed)) if not r.bare]
+        yield Reason("shape", missing + (f"; and {more[0].text}" if len(more) == 1 else ""))
+    elif _broadcasts(got, want):
+        for axes in (list(c) for n in range(1, len(want) + 1) for c in itertools.combinations(range(len(want)), n)):
+            if any(
+                case.equal(case.result, case.expected.sum(axis=tuple(axes), keepdims=keep)) for keep in (False, True)
+            ):
+                yield Reason("shape", f"it is summed over {_axes(axes)}, which must stay")
+    else:
+        yield Reason("shape", "its shape is wrong")
+
+
+def _axes(axes: Sequence[int]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
 
 
 def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
@@ -121,48 +138,66 @@ def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
         return False
 
 
-def _number(case: Case, target: str) -> Reason | None:
+def _zero(case: Case) -> Iterator[Reason]:
+    if case.equal(case.result, 0 * case.expected) and not list(_paths(case)):
+        yield Reason("zero", "it is 0 everywhere")
+
+
+def _number(case: Case) -> Iterator[Reason]:
     factor = _constant_ratio(case, case.result, case.expected)
-    if factor is None:
-        return None
-    if factor == 0:
-        return ("zero", "it is 0 everywhere")
+    if not factor:
+        return
     if math.isclose(factor, -1, rel_tol=1e-7):
-        return ("factor", "the sign is wrong")
-    return ("factor", f"it is {_number_named(case, factor)} times the right value")
+        yield Reason("factor", "the sign is wrong")
+    else:
+        for text, bare in _number_names(case, factor):
+            yield Reason("factor", f"it is {text} times the right value", bare)
 
 
 def _constant_ratio(case: Case, a: Array, b: Array) -> float | None:
-    """c with a = c b for all elements, and 0 exactly where b is."""
+    """c with a = c b for all elements; 0 if a is 0 up to rounding."""
     if a.shape != b.shape or not a.size or not np.any(b):
         return None
+    if case.equal(a, 0 * b):
+        return 0.0
     place = np.unravel_index(int(np.argmax(np.abs(b))), b.shape)
     factor = float(a[place] / b[place])
     return factor if case.equal(a, factor * b) else None
 
 
-def _number_named(case: Case, factor: float) -> str:
-    """A number with the name that explains it, if exactly one does."""
-    simple = {2.0: "2", 0.5: "½", -2.0: "-2", -0.5: "-½", 3.0: "3", 1 / 3: "⅓", 4.0: "4", 0.25: "¼"}
-    matches = [text for number, text in simple.items() if math.isclose(number, factor, rel_tol=1e-7)]
-    for text, number in _sizes(case.sizes):
-        for sign, prefix in ((1, ""), (-1, "-")):
-            if math.isclose(sign * number, factor, rel_tol=1e-7):
-                matches.append(prefix + text)
-    return matches[0] if len(matches) == 1 else f"{factor:.6g}"
+SIMPLE = {"2": 2.0, "½": 0.5, "3/2": 1.5, "⅔": 2 / 3, "3": 3.0, "⅓": 1 / 3, "4": 4.0, "¼": 0.25}
 
 
-def _sizes(sizes: dict[str, float]) -> Iterator[tuple[str, float]]:
+def _number_names(case: Case, factor: float) -> Iterator[tuple[str, bool]]:
+    """The texts that explain a number: small numbers and sizes; then just the number, if not one of them does."""
+    sign, size = ("-", -factor) if factor < 0 else ("", factor)
+    for text, number in itertools.chain(SIMPLE.items(), _sizes(case.sizes)):
+        if math.isclose(number, size, rel_tol=1e-7):
+            yield sign + text, False
+    yield f"{factor:.6g}", True
+
+
+def _sizes(sizes: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     for name, n in sizes.items():
         yield name, n
         yield f"1/{name}", 1 / n
+        yield f"2·{name}", 2 * n
+        yield f"2/{name}", 2 / n
+        yield f"√{name}", math.sqrt(n)
+        yield f"1/√{name}", 1 / math.sqrt(n)
+        yield f"{name}²", n * n
+        yield f"1/{name}²", 1 / (n * n)
         yield f"({name} - 1)/{name}", (n - 1) / n
         yield f"{name}/({name} - 1)", n / (n - 1)
         yield f"({name} - 1)", n - 1
         yield f"1/({name} - 1)", 1 / (n - 1)
+        yield f"({name} + 1)/{name}", (n + 1) / n
+        yield f"{name}/({name} + 1)", n / (n + 1)
     for (a, m), (b, n) in itertools.combinations(sizes.items(), 2):
         yield f"{a}·{b}", m * n
         yield f"1/({a}·{b})", 1 / (m * n)
+        yield f"{a}/{b}", m / n
+        yield f"{b}/{a}", n / m
 
 
 def _factors(case: Case, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
@@ -174,33 +209,30 @@ def _factors(case: Case, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
             continue
         label = case.label(name)
         yield label, array
+        yield f"(1 - {label})", 1 - array
         if name in numbers:
             continue
         for constant, c in numbers.items():
             yield f"({label} + {case.label(constant)})", array + c
-        yield f"(1 - {label})", 1 - array
         yield f"(1 + {label})", 1 + array
         yield f"(1 - {label}²)", 1 - array**2
 
 
-def _value(case: Case, target: str) -> Reason | None:
-    found = list(_times_value(case, case.result, case.expected))
-    if len({kind_of for kind_of, _, _ in found}) != 1:
-        return None
-    label, power, sign = found[0]
-    return ("value", _power_told(label, power, sign))
+def _value(case: Case) -> Iterator[Reason]:
+    for label, power, sign in _times_value(case, case.result, case.expected):
+        yield Reason("value", _power_told(label, power, sign))
 
 
 def _times_value(case: Case, a: Array, b: Array) -> Iterator[tuple[str, float, int]]:
     """Each (label, power, sign) with a = sign · label^power · b."""
-    if a.shape != b.shape or not np.any(a):
+    if a.shape != b.shape or case.equal(a, 0 * b):
         return
     for label, factor in _factors(case, b.shape):
         for power in POWERS:
             if power not in (-1.0, 1.0, 2.0, -2.0) and np.any(factor <= 0):
                 continue
             with np.errstate(all="ignore"):
-                scaled = factor**power
+                scaled = np.power(factor.astype(float), power)
             if not np.all(np.isfinite(scaled)) or np.allclose(np.abs(scaled), 1.0):
                 continue
             for sign in (1, -1):
@@ -217,42 +249,69 @@ def _power_told(label: str, power: float, sign: int) -> str:
     return f"it is {label}^{power:g} times the right value{also}"
 
 
-def _path(case: Case, target: str) -> Reason | None:
-    if case.result.shape != case.expected.shape:
-        return None
-    found: list[str] = []
-    shares = {k: s for k, s in case.shares.items() if np.any(np.abs(s) > 1e-11)}
-    for k, share in shares.items():
-        through = f"the path through {case.label(k)}"
-        if len(shares) > 1 and case.equal(case.result, case.expected - share):
-            found.append(f"{through} is missing")
-        if len(shares) > 1 and case.equal(case.result, case.expected + share):
-            found.append(f"{through} is counted twice")
-        if len(shares) > 1 and case.equal(case.result, case.expected - 2 * share):
-            found.append(f"{through} has the wrong sign")
-    for a, b in itertools.combinations(shares, 2):
-        if len(shares) > 2 and case.equal(case.result, case.expected - shares[a] - shares[b]):
-            found.append(f"the paths through {case.label(a)} and {case.label(b)} are missing")
-    return ("path", found[0]) if len(found) == 1 else None
+def _paths(case: Case) -> Iterator[Reason]:
+    """The numbers by which the shares must be multiplied to give the result: 1 each if it is right."""
+    shares = {k: s for k, s in case.shares.items() if np.any(np.abs(s) > 1e-11 * case.truth.scale)}
+    if case.result.shape != case.expected.shape or len(case.shares) < 2 or not shares:
+        return
+    columns = np.stack([np.ravel(s) for s in shares.values()], axis=1)
+    if np.linalg.matrix_rank(columns, rtol=1e-9) < len(shares):  # several answers: none can be told
+        return
+    found = np.linalg.lstsq(columns, np.ravel(case.result), rcond=None)[0]
+    if not case.equal(columns @ found, np.ravel(case.result)):
+        return
+    off = {k: float(c) for k, c in zip(shares, found, strict=True) if not math.isclose(c, 1, abs_tol=1e-7)}
+    if not off or len(off) > 2 or (len(off) == len(shares) > 1):
+        return
+    numbers = {round(c, 7) for c in off.values()}
+    if len(numbers) == 1:
+        many = len(off) > 1
+        through = f"the path{'s' if many else ''} through {' and '.join(case.label(k) for k in off)}"
+        for told, bare in _times_told(case, next(iter(off.values())), many):
+            yield Reason("path", f"{through} {told}", bare)
 
 
-def _path_times(case: Case, target: str) -> Reason | None:
-    """One share is off by a factor."""
-    if case.result.shape != case.expected.shape:
-        return None
-    found = []
+def _times_told(case: Case, factor: float, many: bool) -> Iterator[tuple[str, bool]]:
+    if abs(factor) < 1e-7:
+        yield "are missing" if many else "is missing", False
+    elif math.isclose(factor, 2, rel_tol=1e-7):
+        yield "are counted twice" if many else "is counted twice", False
+    elif math.isclose(factor, -1, rel_tol=1e-7):
+        yield "have the wrong sign" if many else "has the wrong sign", False
+    else:
+        for text, bare in _number_names(case, factor):
+            yield f"{'come' if many else 'comes'} {text} times", bare
+
+
+def _path_times_value(case: Case) -> Iterator[Reason]:
+    """One share is off by a factor that has a name."""
+    if case.result.shape != case.expected.shape or len(case.shares) < 2:
+        return
     for k, share in case.shares.items():
-        rest = case.result - (case.expected - share)
-        if not np.any(np.abs(share) > 1e-11) or len(case.shares) < 2:
-            continue
-        factor = _constant_ratio(case, rest, share)
-        if factor is not None:
-            found.append(f"the path through {case.label(k)} comes {_number_named(case, factor)} times")
-            continue
-        values = list(_times_value(case, rest, share))
-        if len({label for label, _, _ in values}) == 1:
-            told = _power_told(*values[0]).replace("it is", "the path comes").replace("the right value", "as large")
-            found.append(f"in the path through {case.label(k)}, {told}")
-    return ("path", found[0]) if len(found) == 1 else None
+        if np.any(np.abs(share) > 1e-11 * case.truth.scale):
+            for label, power, sign in _times_value(case, case.result - (case.expected - share), share):
+                told = _power_told(label, power, sign).replace("it is", "the share is")
+                yield Reason("path", f"in the path through {case.label(k)}, {told}")
 
 
+def _diagonal(case: Case) -> Iterator[Reason]:
+    """A function that mixes elements, taken for one that does not."""
+    for k, share in case.shares.items():
+        own = diagonal(case.truth, k, case.target) if case.result.shape == case.expected.shape else None
+        if own is not None and case.equal(case.result, case.expected - share + own):
+            yield Reason(
+                "diagonal",
+                f"only the diagonal of d{case.label(k)}/d{case.label(case.target)} is there: each element of "
+                f"{case.label(case.target)} also reaches other elements of {case.label(k)}",
+            )
+
+
+def _place(case: Case) -> Iterator[Reason]:
+    """The difference lies only where one share alone arrives."""
+    if case.result.shape != case.expected.shape or len(case.shares) < 2:
+        return
+    differs = np.abs(case.result - case.expected) > 1e-11 * case.truth.scale
+    reached = {k: s != 0 for k, s in case.shares.items()}
+    where = [k for k, places in reached.items() if np.any(places & differs)]
+    if len(where) == 1 and not np.any(differs & ~reached[where[0]]):
+        yield Reason("place", f"it differs only where the path through {case.label(where[0])} arrives")

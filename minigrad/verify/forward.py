@@ -8,7 +8,6 @@ the reference it had before naming sees the probe too.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +23,7 @@ from minigrad.trees import flatten
 Array = Any
 # Sizes that are drawn for named axes. Pairwise coprime, so that a factor tells which size it comes from.
 SIZES = (7, 5, 4, 3, 11, 13)
+OTHER_SIZES = {7: 4, 5: 7, 4: 5, 3: 11, 11: 13, 13: 3}  # of a second draw: two sizes rarely coincide in both
 EPSILON = 0.3  # in the place of a tiny default such as 1e-5, at which a forgotten ε could not be told from rounding
 
 
@@ -71,11 +71,15 @@ class Forward:
             raise ValueError(f"Derivation({self.name}): {len(axes)} named axes; at most {len(SIZES)} can be told apart")
         self.axes = dict(zip(axes, SIZES, strict=False))
 
-    def arguments(self, given: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """All inputs and constants: as given, else drawn from their shapes."""
+    def arguments(
+        self, given: Mapping[str, Any], rng: np.random.Generator, axes: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """All inputs and constants: as given, else drawn from their shapes, with sizes of named axes from `axes`."""
         unknown = [name for name in given if name not in self.inputs and name not in self.constants]
         if unknown:
-            raise TypeError(f"{self.name} has no parameter {unknown[0]!r}; it has {', '.join([*self.inputs, *self.constants])}")
+            raise TypeError(
+                f"{self.name} has no parameter {unknown[0]!r}; it has {', '.join([*self.inputs, *self.constants])}"
+            )
         found = {}
         for name in self.inputs:
             what = given.get(name, self.shapes.get(name))
@@ -84,7 +88,7 @@ class Forward:
                     f"{self.name}: input {name!r} has neither a value nor a shape; give one: check({name}=array) or "
                     f'Derivation({self.name}, {name}="N D")'
                 )
-            found[name] = self._drawn(name, what, rng)
+            found[name] = self._drawn(what, rng, axes or self.axes)
         for name, default in self.constants.items():
             if name in given:
                 found[name] = given[name]
@@ -95,20 +99,35 @@ class Forward:
                 found[name] = EPSILON if tiny else default
         return found
 
-    def _drawn(self, name: str, what: Any, rng: np.random.Generator) -> Any:
+    def _drawn(self, what: Any, rng: np.random.Generator, axes: Mapping[str, int]) -> Any:
         if callable(what):
             return np.asarray(what(rng))
         if isinstance(what, str):
-            what = tuple(int(axis) if axis.isdigit() else self.axes[axis] for axis in what.split())
+            what = tuple(int(axis) if axis.isdigit() else axes[axis] for axis in what.split())
         if isinstance(what, tuple) and all(isinstance(n, int) for n in what):
             return away(rng, what)
         value = what.data if isinstance(what, Tensor) else np.asarray(what)
         return value.astype(np.float64) if value.dtype.kind == "f" else value
 
-    def run(
-        self, arguments: Mapping[str, Any], shifts: Mapping[str, Array] | None = None, record: bool = True
-    ) -> Run:
-        """Call the function, with named values moved by their shifts. Recorded, unless values are all that is wanted."""
+    def fixed(self, given: Mapping[str, Any]) -> list[str]:
+        """The inputs whose values are given, here or in the constructor, and not drawn."""
+        every = {**self.shapes, **given}
+        return [
+            k for k in self.inputs if k in every and not isinstance(every[k], (str, tuple)) and not callable(every[k])
+        ]
+
+    def sizes(self, run: Run, axes: Mapping[str, int] | None = None) -> dict[str, float]:
+        """The sizes of axes by the names that explain them: "N", or "x.shape[0]" where the shape has no names."""
+        named = {axis: float(n) for axis, n in (axes or self.axes).items()}
+        for k in run.inputs:
+            if not isinstance(self.shapes.get(k), str):
+                for axis, n in enumerate(run.values[k].shape):
+                    if n not in named.values():
+                        named[f"{k}.shape[{axis}]"] = float(n)
+        return {name: n for name, n in named.items() if n > 1}
+
+    def run(self, arguments: Mapping[str, Any], shifts: Mapping[str, Array] | None = None, record: bool = True) -> Run:
+        """Call the function, with named values moved by their shifts. Recorded, unless only values are wanted."""
         shifts = shifts or {}
         moving = [k for k in self.inputs if getattr(arguments[k], "dtype", None) is not None
                   and arguments[k].dtype.kind == "f"]  # fmt: skip
@@ -118,7 +137,7 @@ class Forward:
             full = "_".join([*(mode.get() or "").split("/"), name]).lstrip("_")
             if full in run.values:
                 raise ValueError(
-                    f'{self.name}: the name {full!r} is used twice. One name, one value: choose another, or put the '
+                    f"{self.name}: the name {full!r} is used twice. One name, one value: choose another, or put the "
                     f'repetitions into scopes (with mg.scope("layer1"): ...), which become part of the name'
                 )
             tensor = value if isinstance(value, Tensor) else Tensor(value)
@@ -147,7 +166,10 @@ class Forward:
         finally:
             probe.reset(token)
         if not out or not all(isinstance(t, Tensor) for t in out):
-            raise TypeError(f"{self.name} must return a Tensor, or several; it returned {type(out[0]).__name__ if out else 'nothing'}")
+            raise TypeError(
+                f"{self.name} must return a Tensor, or several; it returned "
+                f"{type(out[0]).__name__ if out else 'nothing'}"
+            )
         run.outputs = ["out"] if len(out) == 1 else [f"out{k}" for k in range(len(out))]
         for k, t in zip(run.outputs, out, strict=True):
             run.values.setdefault(k, t.data)
@@ -159,15 +181,3 @@ def away(rng: np.random.Generator, shape: Sequence[int]) -> Array:
     """Numbers of both signs, away from 0 and from 1, at which wrong terms vanish: size 0.3 to 0.8 or 1.2 to 1.7."""
     size = rng.uniform(0.3, 0.8, shape) + 0.9 * rng.integers(0, 2, shape)
     return size * rng.choice([-1.0, 1.0], shape)
-
-
-def sizes_by_name(forward: Forward, run: Run) -> dict[str, float]:
-    """The sizes of axes by the names that explain them: "N", or "x.shape[0]" if the shape was not given by names."""
-    named = {axis: float(n) for axis, n in forward.axes.items()}
-    if not named or any(not isinstance(forward.shapes.get(k), str) for k in run.inputs):
-        for k in run.inputs:
-            if isinstance(forward.shapes.get(k), str):
-                continue
-            for axis, n in enumerate(run.values[k].shape):
-                named.setdefault(f"{k}.shape[{axis}]", float(n))
-    return {name: n for name, n in named.items() if n > 1 and not math.isnan(n)}

@@ -1,10 +1,9 @@
-"""check_gradients: is the gradient that the engine (or a hand-written function) gives the derivative of the function?"""
+"""check_gradients: is a gradient, the engine's or one written by hand, the derivative of its function?"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,131 +13,10 @@ from minigrad.specialize import attach
 from minigrad.tensor import Tensor
 from minigrad.transforms import jvp, vjp
 from minigrad.trees import flatten
-from minigrad.verify.differences import WIDEST, Slope, slope
-from minigrad.verify.report import Report, number, table
+from minigrad.verify.differences import WIDEST, slope
+from minigrad.verify.gradient_report import Entry, GradientReport
 
 Array = Any
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One element of one input: what the engine says and what differences say."""
-
-    name: str
-    index: tuple[int, ...]
-    engine: float
-    slope: Slope
-    tolerance: float
-
-    @property
-    def difference(self) -> float:
-        return abs(self.engine - self.slope.value)
-
-    @property
-    def is_kink(self) -> bool:
-        return self.slope.is_kink
-
-    @property
-    def ok(self) -> bool:
-        if self.is_kink:
-            low, high = sorted((self.slope.left, self.slope.right))
-            return low - self.tolerance <= self.engine <= high + self.tolerance
-        return self.difference <= self.tolerance
-
-    @property
-    def place(self) -> str:
-        return f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
-
-
-@dataclass
-class GradientReport(Report):
-    """What check_gradients found. Prints as a table of the worst element of each input."""
-
-    entries: list[Entry]
-    inputs: list[tuple[str, tuple[int, ...], int]]  # name, shape, how many elements were compared
-    dtype: Any
-    order: int
-    pairing: float | None  # relative disagreement of pull and push; None without a tape
-    notes: list[str] = field(default_factory=list)
-
-    PAIRING = 1e-8
-
-    @property
-    def ok(self) -> bool:
-        """Whether every element agrees within its tolerance, and pull with push."""
-        agree = self.pairing is None or self.pairing <= self.PAIRING
-        return agree and all(entry.ok for entry in self.entries)
-
-    @property
-    def kinks(self) -> list[Entry]:
-        """The elements at which the function has a kink: reported, not failed, if the engine lies between its sides."""
-        return [entry for entry in self.entries if entry.is_kink]
-
-    @property
-    def worst(self) -> Entry | None:
-        """The element with the largest difference in units of its tolerance, kinks apart unless they fail."""
-        return max(self.entries, key=_badness, default=None)
-
-    def __str__(self) -> str:
-        wrong = [entry for entry in self.entries if not entry.ok]
-        what = "second derivatives" if self.order == 2 else "gradients"
-        total = len(self.entries)
-        lines = [
-            f"{what} right: {total} elements agree with differences in {_precision(self.dtype)}"
-            if self.ok
-            else f"{what} WRONG: {len(wrong)} of {total} elements differ from differences in {_precision(self.dtype)}"
-        ]
-        rows = [("input", "shape", "worst at", "engine", "differences", "|difference|", "tolerance", "")]
-        for name, shape, _ in self.inputs:
-            mine = [entry for entry in self.entries if entry.name == name]
-            if mine:
-                worst = max(mine, key=_badness)
-                rows.append(
-                    (name, str(shape), str(list(worst.index)), number(worst.engine), number(worst.slope.value),
-                     f"{worst.difference:.1e}", f"{worst.tolerance:.1e}", "right" if all(e.ok for e in mine) else "WRONG")
-                )  # fmt: skip
-        lines += table(rows)
-        if self.pairing is not None:
-            agree = "agree to" if self.pairing <= self.PAIRING else "DISAGREE by"
-            lines.append(f"reverse and forward mode {agree} {self.pairing:.1e}")
-        for entry in self.kinks[:3]:
-            lines.append(
-                f"kink at {entry.place}: left {number(entry.slope.left)}, right {number(entry.slope.right)}, "
-                f"engine {number(entry.engine)}{'' if entry.ok else ', which is outside'}"
-            )
-        if len(self.kinks) > 3:
-            lines.append(f"and {len(self.kinks) - 3} more kinks")
-        return "\n".join([*lines, *self.notes])
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "ok": self.ok,
-            "order": self.order,
-            "precision": _precision(self.dtype),
-            "pairing": self.pairing,
-            "elements": len(self.entries),
-            "worst": [
-                {"input": e.name, "index": list(e.index), "engine": e.engine, "differences": e.slope.value,
-                 "tolerance": e.tolerance, "ok": e.ok}
-                for e in sorted(self.entries, key=_badness)[-5:][::-1]
-            ],
-            "kinks": [
-                {"input": e.name, "index": list(e.index), "left": e.slope.left, "right": e.slope.right,
-                 "engine": e.engine, "ok": e.ok}
-                for e in self.kinks
-            ],
-            "notes": self.notes,
-        }  # fmt: skip
-
-
-def _precision(dtype: Any) -> str:
-    return "extended precision" if dtype is not np.float64 else "float64"
-
-
-def _badness(entry: Entry) -> float:
-    if entry.is_kink:
-        return 0.0 if entry.ok else np.inf
-    return entry.difference / entry.tolerance if entry.tolerance else np.inf * bool(entry.difference)
 
 
 def check_gradients(
@@ -190,9 +68,7 @@ def check_gradients(
     return _compare(problem, order, rtol, elements, rng)
 
 
-def _compare(
-    problem: _Problem, order: int, rtol: float, elements: int, rng: np.random.Generator
-) -> GradientReport:
+def _compare(problem: _Problem, order: int, rtol: float, elements: int, rng: np.random.Generator) -> GradientReport:
     dtype, outputs = problem.values_and_dtype()
     weights = [signed(rng, v.shape) for v in outputs]
     engine = problem.gradient(weights)
@@ -294,7 +170,9 @@ class _Problem:
             cotangent = weights[0] if len(out) == 1 else tuple(weights)
             given, _ = flatten(self.by_hand(cotangent, *self.arguments(self.inputs)))
             if len(given) != len(self.inputs):
-                raise ValueError(f"check_gradients: gradient() returned {len(given)} arrays for {len(self.inputs)} inputs")
+                raise ValueError(
+                    f"check_gradients: gradient() returned {len(given)} arrays for {len(self.inputs)} inputs"
+                )
             return [np.asarray(g.data if isinstance(g, Tensor) else g, dtype=float) for g in given]
         with enable_grad():
             _, pullback = vjp(self.function, *(attach(x, None) for x in self.inputs))

@@ -13,6 +13,7 @@ from minigrad.primitive import Primitive, as_function
 from minigrad.tensor import Tensor, probe
 from minigrad.transforms import vjp
 from minigrad.trees import flatten
+from minigrad.verify.draws import draw
 
 if TYPE_CHECKING:
     from minigrad.verify.derivation import Derivation
@@ -32,12 +33,13 @@ def fused(derivation: Derivation) -> Callable[..., Any]:
                 f"{derivation.name} has no line for {', '.join(report.missing)}, whose gradient would be lost; add "
                 f"d{report.missing[0]}"
             )
-    run = derivation.draw({}, np.random.default_rng(0)).truth.run
-    open_ends = {k for line in derivation.lines.values() for k in line.gradients if k in run.named} - set(derivation.lines)
+    run = draw(forward, {}, np.random.default_rng(0)).truth.run
+    lines = derivation.lines
+    open_ends = {k for line in lines.values() for k in line.gradients if k in run.named} - set(lines)
     if open_ends:
         name = min(open_ends)
         raise ValueError(
-            f"{derivation.name} uses d{name} and has no line for it, so the backward pass could not compute it; add one: "
+            f"{derivation.name} uses d{name} and has no line for it, so the backward pass could not compute it; add "
             f"@derivation.line def d{name}(...)"
         )
     results = [*run.outputs, *run.named]
@@ -119,8 +121,8 @@ def _joint(derivation: Derivation, results: list[str], outputs: int) -> Callable
         return tuple(totals)
 
     p = inspect.Parameter
-    names = ["v", *kept]
-    shares.__signature__ = inspect.Signature([p(name, p.POSITIONAL_OR_KEYWORD) for name in names])  # type: ignore[attr-defined]
+    signature = inspect.Signature([p(name, p.POSITIONAL_OR_KEYWORD) for name in ["v", *kept]])
+    shares.__signature__ = signature  # type: ignore[attr-defined]
     return shares
 
 

@@ -13,6 +13,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """The verdict."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
@@ -37,7 +38,9 @@ class Report:
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of text in aligned columns, the first as the head."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def number(value: float) -> str:

@@ -57,7 +57,7 @@ def shares(t: Truth, upstream: Mapping[str, Array]) -> dict[str, dict[str, Array
     found: dict[str, dict[str, Array]] = {k: {} for k in [*run.inputs, *run.named]}
     for consumer in [*run.outputs, *run.named]:
         node = run.tensors[consumer].node
-        if node is None or (consumer in run.outputs and node in [nodes[k] for k in run.named]):
+        if node is None:
             continue
         others = {name: other for name, other in nodes.items() if name != consumer}
         lines = inner_lines(run, [node])
@@ -68,8 +68,33 @@ def shares(t: Truth, upstream: Mapping[str, Array]) -> dict[str, dict[str, Array
     return found
 
 
+def diagonal(t: Truth, consumer: str, target: str) -> Array | None:
+    """The share that comes from the diagonal of a Jacobian alone, each element of the consumer to its own place.
+
+    It is what a derivation has that takes softmax, or a norm, for a function of single elements. None if the two have
+    different shapes, or more elements than are worth one pull each.
+    """
+    upstream = t.gradients[consumer]
+    if upstream.shape != t.gradients[target].shape or upstream.size > 100 or upstream.ndim == 0:
+        return None
+    run, nodes = t.run, nodes_of(t.run)
+    node, place = run.tensors[consumer].node, nodes.get(target)
+    if node is None or place is None:
+        return None
+    lines = inner_lines(run, [node])
+    stop = [other for name, other in nodes.items() if name != consumer]
+    found = np.zeros_like(upstream)
+    for at in np.ndindex(upstream.shape):
+        single = np.zeros_like(upstream)
+        single[at] = upstream[at]
+        handed = pull(lines, {node: single}, stop=stop)
+        if place in handed:
+            found[at] = handed[place][at]
+    return found
+
+
 def confirm(forward: Forward, arguments: Mapping[str, Any], t: Truth, rng: np.random.Generator) -> dict[str, Slope]:
-    """Finite differences at every name, along one random direction: the value itself is moved and the function re-run."""
+    """Finite differences at every name, along a random direction: the value itself is moved and the function re-run."""
     dtype = _widest(forward, arguments)
     wide = {k: v.astype(dtype) if k in t.run.inputs else v for k, v in arguments.items()}
     weights = np.concatenate([np.ravel(t.cotangents[k]) for k in t.run.outputs]).astype(dtype)
@@ -88,8 +113,8 @@ def confirm(forward: Forward, arguments: Mapping[str, Any], t: Truth, rng: np.ra
         terms = float(np.sum(np.abs(t.gradients[name])))
         if abs(along - found.value) > 1e-6 * max(terms, 1e-6 * t.scale) + 10 * found.error and not found.is_kink:
             raise ArithmeticError(
-                f"{forward.name}: at {name} the tape says {along:.6g} and finite differences {found.value:.6g} along the "
-                "same direction. Either an operation of the forward function has a wrong rule, or it is not "
+                f"{forward.name}: at {name} the tape says {along:.6g} and finite differences {found.value:.6g} along "
+                "the same direction. Either an operation of the forward function has a wrong rule, or it is not "
                 "differentiable here: check it with mg.verify.check_gradients"
             )
     return slopes
@@ -120,5 +145,6 @@ def _due(cotangents: Mapping[str, Array], run: Run) -> dict[Node, Array]:
 
 
 def inner_lines(run: Run, outputs: Sequence[Node]) -> list[Node]:
+    """The lines from the inputs to these outputs."""
     first = min((t.node.serial for t in run.tensors.values() if t.node is not None), default=0)
     return ancestors(outputs, first)[0]

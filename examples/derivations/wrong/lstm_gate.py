@@ -8,7 +8,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.verify import Derivation
 
-EXPECTED = {"line": "dz", "verdict": "wrong", "reason": "the path through g", "repair": "`dg * (1 - g**2)`"}
+EXPECTED = {"line": "dz", "verdict": "wrong", "reason": "the path through g", "repair": "`dg * (1 - g ** 2)`"}
 
 
 def lstm_cell(x, h, c, W, U, b):

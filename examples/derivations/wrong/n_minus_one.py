@@ -1,4 +1,7 @@
-"""Wrong: N − 1 for N. The batch is normalized with the biased variance; the unbiased one is kept for evaluation only."""
+"""Wrong: N − 1 for N.
+
+The batch is normalized with the biased variance; the unbiased one is kept for evaluation only.
+"""
 
 import minigrad as mg
 from minigrad.verify import Derivation

@@ -1,4 +1,7 @@
-"""Wrong: the sum over the batch is forgotten. b was added to all N rows, so it collects a gradient from each of them."""
+"""Wrong: the sum over the batch is forgotten.
+
+b was added to all N rows, so it collects a gradient from each of them.
+"""
 
 import minigrad as mg
 from minigrad.verify import Derivation
