@@ -262,7 +262,7 @@ class Tensor(Methods):
             raise TypeError(
                 f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the "
                 "gradient would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use "
-                "mg.stack([t, u]) or mg.concat, and mg's functions instead of np's where NumPy does not pass Tensors on."
+                "mg.stack([t, u]) or mg.concat, and mg's functions where NumPy's do not pass Tensors on."
             )
         return np.array(self.data, dtype=dtype, copy=copy)
 
