@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.command == "demo":
         return _demo(parser, given)
+    if given.command == "check":
+        return _check(parser, given)
     parser.print_help()
     return 0
 
@@ -42,7 +44,29 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", default="minigrad-demo", metavar="DIR", help="the folder for pictures and the report")
     demo.add_argument("--epochs", type=int, default=15, metavar="N", help="how often to go through the digits")
     demo.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn at random")
+    check = commands.add_parser(
+        "check",
+        help="check the derivations in Python files, line by line",
+        description="Check every minigrad.verify.Derivation in the files. The exit status is 1 if a line is wrong.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    check.add_argument("path", help="a Python file, or a folder of them")
+    check.add_argument("name", nargs="?", help="the derivation to check, by its variable or forward function")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.add_argument("--html", metavar="OUT", help="write one page with lines, formulas, verdicts and graphs")
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn at random")
     return parser
+
+
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    from minigrad import check
+
+    try:
+        return 0 if check.run([given.path], given.name, given.json, given.html, given.seed) else 1
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, TypeError, ArithmeticError, OSError) as error:
+        parser.error(str(error))
 
 
 def _demo(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-_generator = np.random.default_rng()
+
+@cache
+def _global() -> np.random.Generator:
+    return np.random.default_rng()  # not before it is used: NumPy imports its random module only then
 
 
 def manual_seed(seed: int) -> None:
     """Start the global generator anew from a seed. Generators obtained from `generator()` before follow it."""
-    _generator.bit_generator.state = type(_generator.bit_generator)(seed).state
+    bits = _global().bit_generator
+    bits.state = type(bits)(seed).state
 
 
 def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
     """The given generator, one made from a given seed, or the global one."""
     if rng is None:
-        return _generator
+        return _global()
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
@@ -33,13 +38,12 @@ class repeated_draws:
         self._now: Any = None
 
     def __enter__(self) -> None:
-        self._now = _generator.bit_generator.state
+        bits = _global().bit_generator
         if self._first is None:
-            self._first = self._now
-            self._now = None
+            self._first = bits.state
         else:
-            _generator.bit_generator.state = self._first
+            self._now, bits.state = bits.state, self._first
 
     def __exit__(self, *exception: Any) -> None:
         if self._now is not None:
-            _generator.bit_generator.state = self._now
+            _global().bit_generator.state, self._now = self._now, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
 from itertools import takewhile
@@ -42,8 +43,14 @@ CONSTANT_STYLE = {"style": "dashed"}
 CLUSTER = {"style": "rounded,filled", "fillcolor": "#F7F7F7", "color": "#BBBBBB", "labeljust": "l"}
 
 
-def picture(tape: Tape, direction: str, legend: bool = False) -> Picture:
-    """The picture of a tape. Lines are numbered by their place, so that the text says nothing of this run."""
+def picture(
+    tape: Tape, direction: str, legend: bool = False, verdicts: Mapping[str, tuple[bool, str]] | None = None
+) -> Picture:
+    """The picture of a tape. Lines are numbered by their place, so that the text says nothing of this run.
+
+    `verdicts` says of named lines whether their gradient is right, and a few words; it takes the place of their colors.
+    """
+    verdicts = verdicts or {}
     lines = tape.lines
     place = {line: k for k, line in enumerate(lines, 1)}
     label = _labels(lines, place)
@@ -55,12 +62,14 @@ def picture(tape: Tape, direction: str, legend: bool = False) -> Picture:
     listed = names(lines)
     nodes: dict[str, dict[str, str]] = {}
     for line in lines:
-        text = _node_label(label.get(line), formula[line], _kind(line, common), line.is_leaf)
+        verdict = verdicts.get(getattr(line, "name", ""))
+        text = _node_label(label.get(line), formula[line], _kind(line, common), line.is_leaf, verdict)
         tooltip = f"{listed[line]} = {expression(line, listed)}   {line.shape} {line.dtype}"
         nodes[f"n{place[line]}"] = {
             "label": text,
             "tooltip": graphviz.escape(_printable(tooltip)),
             **_style(line, colors.get(line), line in tape.outputs),
+            **({} if verdict is None else _named_style(_verdict_color(verdict[0]))),
         }
     for name, value in arrays.values():
         kind = f"{value.shape}" + (f" {value.dtype}" if value.dtype != common else "")
@@ -111,10 +120,16 @@ def _kind(line: Node, common: Any) -> str:
     return ", ".join(str(shape) if dtype == common else f"{shape} {dtype}" for shape, dtype in pairs)
 
 
-def _node_label(name: str | None, formula: str, kind: str, is_leaf: bool) -> str:
+def _node_label(
+    name: str | None, formula: str, kind: str, is_leaf: bool, verdict: tuple[bool, str] | None = None
+) -> str:
     rows = [SPACE + f'<font point-size="9" color="#666666">{_escaped(kind)}</font>']
     if not is_leaf:
         rows.insert(0, _escaped(formula))
+    if verdict is not None:
+        ok, told = verdict
+        words = "<br/>".join(_escaped(part) for part in textwrap.wrap(told, 36))
+        rows.append(f'<font color="{_verdict_color(ok)}"><b>{words}</b></font>')
     if name is not None:
         rows.insert(0, f'<b><font point-size="17">{_escaped(name)}</font></b>')
     return f"<{'<br/>'.join(rows)}>"
@@ -153,6 +168,10 @@ def _style(line: Node, color: str | None, is_output: bool) -> dict[str, str]:
 
 def _named_style(color: str) -> dict[str, str]:
     return {"color": color, "penwidth": "2.2", "fillcolor": _tint(color)}
+
+
+def _verdict_color(ok: bool) -> str:
+    return "#009E73" if ok else "#D55E00"
 
 
 def _tint(color: str) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.verify.differences import Slope
-from minigrad.verify.report import Report, number, table
+from minigrad.verify.report import Report, counted, number, table
 
 if TYPE_CHECKING:
+    from minigrad.drawing.picture import Picture
     from minigrad.verify.derivation import Derivation
 
 Array = Any
@@ -69,6 +70,11 @@ class LineReport:
             f"at {at or 'the only element'}: derived {number(self.result[place])}, tape {number(self.expected[place])}"
         )
 
+    @property
+    def brief(self) -> str:
+        """The reason in one sentence."""
+        return self.reason or (self.repair or "it differs from the tape")
+
     def told(self) -> list[str]:
         """The lines of text that explain the verdict."""
         sentences = [] if self.kind == "unexplained" and self.repair else [self.reason] if self.reason else []
@@ -106,12 +112,12 @@ class DerivationReport(Report):
     def __str__(self) -> str:
         count = len(self.lines)
         name = self.derivation.name
-        verdict = (
-            f"{name}: all {count} lines are right"
-            if self.ok
-            else f"{name}: {len(self.wrong)} of {count} lines "
-            f"{'is' if len(self.wrong) == 1 else 'are'} wrong: {', '.join('d' + t for t in self.wrong)}"
-        )
+        if self.ok:
+            verdict = f"{name}: " + (f"all {count} lines are right" if count > 1 else "the line is right")
+        else:
+            are = "is" if len(self.wrong) == 1 else "are"
+            listed = ", ".join("d" + t for t in self.wrong)
+            verdict = f"{name}: {len(self.wrong)} of {counted(count, 'line')} {are} wrong: {listed}"
         rows = [("line", "gradient of", "verdict", "alone", "chained")]
         for t, line in self.lines.items():
             alone = "shape" if np.isnan(line.difference) else f"{line.difference:.0e}"
@@ -125,6 +131,20 @@ class DerivationReport(Report):
         if self.missing:
             text.append(f"no line for {', '.join(self.missing)}")
         return "\n".join(text)
+
+    def draw(self) -> Picture:
+        """The forward function's graph with the verdict, and if need be the reason, on each value that has a line.
+
+        Returns:
+            A `graphviz.Digraph`; `.save("derivation.svg")` writes it.
+        """
+        from minigrad.drawing.graph import picture
+
+        verdicts = {
+            t: (line.ok, f"dl/d{self.labels.get(t, t)} {line.verdict}" + ("" if line.ok else f": {line.brief}"))
+            for t, line in self.lines.items()
+        }
+        return picture(self.derivation.forward.tape(), "TB", verdicts=verdicts)
 
     def to_dict(self) -> dict[str, Any]:
         """The content in plain Python values."""

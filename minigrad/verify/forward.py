@@ -16,6 +16,7 @@ import numpy as np
 
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import mode
+from minigrad.tape import Tape
 from minigrad.tensor import Tensor, probe
 from minigrad.transforms import variable
 from minigrad.trees import flatten
@@ -125,6 +126,16 @@ class Forward:
                     if n not in named.values():
                         named[f"{k}.shape[{axis}]"] = float(n)
         return {name: n for name, n in named.items() if n > 1}
+
+    def tape(self) -> Tape:
+        """The tape of one run with drawn inputs, as it is printed and drawn."""
+        arguments = self.arguments({}, np.random.default_rng(0))
+        with enable_grad():
+            for k, value in arguments.items():
+                if getattr(getattr(value, "dtype", None), "kind", "") == "f":
+                    arguments[k] = variable(value).named(k)
+            out, _ = flatten(self.function(**arguments))
+        return Tape(*out)
 
     def run(self, arguments: Mapping[str, Any], shifts: Mapping[str, Array] | None = None, record: bool = True) -> Run:
         """Call the function, with named values moved by their shifts. Recorded, unless only values are wanted."""

@@ -46,3 +46,8 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 def number(value: float) -> str:
     """A number in six significant digits."""
     return f"{value + 0.0:.6g}"  # + 0.0: no minus sign on zero
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 line", "2 lines"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

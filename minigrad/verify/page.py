@@ -1,0 +1,107 @@
+"""Reports as one self-contained HTML page: lines, formulas, verdicts, values, and the graph with verdicts on its nodes."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from minigrad.verify.derivation_report import DerivationReport, LineReport
+from minigrad.verify.report import counted
+
+STYLE = """
+:root { color-scheme: light dark; --right: #00664f; --wrong: #b03a00; --line: #8884; --soft: #8881; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { margin-top: 3rem; border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .4rem .8rem; vertical-align: top; }
+tr { border-bottom: 1px solid var(--line); } th { font-weight: 600; }
+pre, code { font: 14px/1.45 ui-monospace, monospace; } pre { margin: 0; overflow-x: auto; }
+.right { color: var(--right); } .wrong { color: var(--wrong); } .verdict { font-weight: 700; white-space: nowrap; }
+.note { opacity: .75; font-size: .9rem; }
+.graph { overflow-x: auto; background: white; padding: 1rem; margin-top: 1rem; }
+.graph svg { max-width: 100%; height: auto; }
+@media (prefers-color-scheme: dark) { :root { --right: #4fd1a8; --wrong: #ff9a62; } }
+"""
+
+
+def page(reports: Sequence[DerivationReport]) -> str:
+    """The page for some reports. It needs no network and no script."""
+    wrong = sum(not report.ok for report in reports)
+    title = f"{counted(len(reports), 'derivation')}: " + (f"{wrong} wrong" if wrong else "all right")
+    body = "".join(_section(report) for report in reports)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style></head>"
+        f'<body><h1 class="{"wrong" if wrong else "right"}">{escape(title)}</h1>{body}</body></html>\n'
+    )
+
+
+def _section(report: DerivationReport) -> str:
+    forward = report.derivation.forward.function
+    told = inspect.getdoc(forward) or ""
+    rows = "".join(_row(report, line) for line in report.lines.values())
+    return (
+        f"<h2>{escape(report.derivation.name)}</h2><p>{escape(told)}</p>"
+        f'<p class="verdict {_class(report.ok)}">{escape(str(report).partition(chr(10))[0])}</p>'
+        f"<details><summary>the forward function</summary><pre>{escape(_source(forward))}</pre></details>"
+        "<table><tr><th>gradient of</th><th>line</th><th>verdict</th><th>value, tape</th></tr>"
+        f"{rows}</table>{_graph(report)}"
+    )
+
+
+def _row(report: DerivationReport, line: LineReport) -> str:
+    label = report.labels.get(line.target, line.target)
+    formula = inspect.getdoc(line.function)
+    shown = f"<div>{escape(formula)}</div>" if formula else ""
+    notes = [line.reason, f"one edit makes it right: {line.repair}" if line.repair else "", *line.notes]
+    told = "".join(f'<div class="note">{escape(note)}</div>' for note in notes if note)
+    return (
+        f"<tr><td><b>{escape(label)}</b></td><td>{shown}<pre>{escape(_source(line.function))}</pre></td>"
+        f'<td><span class="verdict {_class(line.ok)}">{escape(line.verdict)}</span>{told}</td>'
+        f"<td><pre>{escape(_brief(line.result))}\n{escape(_brief(line.expected))}</pre></td></tr>"
+    )
+
+
+def _class(ok: bool) -> str:
+    return "right" if ok else "wrong"
+
+
+def _source(function: Any) -> str:
+    """The source of a function without its decorators and docstring."""
+    try:
+        lines = textwrap.dedent(inspect.getsource(function)).splitlines()
+    except (OSError, TypeError):
+        return f"{function.__name__}(...)"
+    while lines and lines[0].lstrip().startswith("@"):
+        lines.pop(0)
+    text = "\n".join(lines)
+    doc = function.__doc__
+    if doc:
+        for quotes in ('"""', "'''"):
+            text = text.replace(f"{quotes}{doc}{quotes}", "", 1)
+    return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "-"
+    flat = np.ravel(value)
+    numbers = ", ".join(f"{x:.4g}" for x in flat[:4])
+    return f"{value.shape} [{numbers}{', ...' if flat.size > 4 else ''}]"
+
+
+def _graph(report: DerivationReport) -> str:
+    """The graph as SVG, each named value colored by the verdict on its line; nothing if it cannot be drawn here."""
+    from minigrad.drawing.engine import EngineNotFound
+
+    try:
+        svg = report.draw().pipe("svg", "utf-8")
+    except (EngineNotFound, ImportError) as error:
+        return f'<p class="note">{escape(str(error))}</p>'
+    return f'<div class="graph">{svg[svg.index("<svg") :]}</div>'
