@@ -183,7 +183,16 @@ def _stack(arrays: Any, axis: int = 0, **options: Any) -> Any:
     return shape.stack(arrays, axis=axis, **options)
 
 
-@implements("split", "array_split")
+@implements("array_split")
+def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """Sections that differ in size by one at most, the larger ones first."""
+    if isinstance(indices_or_sections, int):
+        size, extra = divmod(ary.shape[axis], indices_or_sections)
+        indices_or_sections = [k * size + min(k, extra) for k in range(1, indices_or_sections)]
+    return shape.split(ary, indices_or_sections, axis=axis)
+
+
+@implements("split")
 def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     return shape.split(ary, indices_or_sections, axis=axis)
 
@@ -205,7 +214,9 @@ def _pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> 
 
 @implements("diff")
 def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    return shape.diff(a, axis=axis, n=n, prepend=prepend, append=append)
+    edge = tuple(1 if k == axis % a.ndim else size for k, size in enumerate(a.shape))
+    ends = [x if x is None or np.ndim(x) else shape.broadcast_to(x, edge) for x in (prepend, append)]
+    return shape.diff(a, axis=axis, n=n, prepend=ends[0], append=ends[1])
 
 
 @implements("round", "around")

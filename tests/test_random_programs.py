@@ -198,7 +198,13 @@ class Program(RuleBasedStateMachine):
         assume(x.tensor.ndim in WRITABLE)
         choices = WRITABLE[x.tensor.ndim]
         index = choices[k % len(choices)]
-        fits = value.tensor.shape in ((), x.naive.value[index].shape)
+        try:
+            shape = x.naive.value[index].shape
+        except IndexError:
+            with pytest.raises(IndexError if x not in self.leaves else RuntimeError):
+                x.tensor[index] = 0.0
+            return
+        fits = value.tensor.shape in ((), shape)
         given, reference = (value.tensor, value.naive) if fits else (value.tensor.sum(), total(value.naive))
         if x in self.leaves:
             with pytest.raises(RuntimeError, match="no_grad"):
@@ -299,4 +305,4 @@ class TestPrograms(Program.TestCase):  # type: ignore[misc, name-defined]
 @pytest.mark.slow
 @pytest.mark.floating(under="ignore")
 class TestManyPrograms(Program.TestCase):  # type: ignore[misc, name-defined]
-    settings = settings(max_examples=3000, stateful_step_count=60, derandomize=False)
+    settings = settings(max_examples=1000, stateful_step_count=50, derandomize=False)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor
+from minigrad import Tensor, tape
 from minigrad.ops import indexing
 
 
@@ -630,8 +630,6 @@ def test_a_change_that_no_rule_sees_is_no_error() -> None:
 
 
 def test_forward_mode_refuses_a_value_changed_after_use() -> None:
-    from minigrad import tape  # noqa: PLC0415
-
     w = leaf(2.0)
     y = w * w
     changed(w)

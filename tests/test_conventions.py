@@ -1,0 +1,89 @@
+"""Points without a derivative: one choice each, as docs/conventions.md states it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import Tensor
+from minigrad.ops import reduction
+
+
+def gradients(function: Any, *operands: Any) -> list[Any]:
+    leaves = [Tensor(np.array(x, dtype=float), requires_grad=True) for x in operands]
+    value = function(*leaves)
+    value.backward(np.ones(value.shape))
+    return [leaf.grad.tolist() for leaf in leaves]
+
+
+POINTS: dict[str, tuple[Any, tuple[Any, ...], list[Any]]] = {
+    "relu'(0) is 0": (mg.relu, (0.0,), [0.0]),
+    "abs'(0) is 0": (np.abs, (0.0,), [0.0]),
+    "maximum shares a tie": (np.maximum, ([1.0, 2.0], [1.0, 0.0]), [[0.5, 1.0], [0.5, 0.0]]),
+    "minimum shares a tie": (np.minimum, ([1.0, 2.0], [1.0, 0.0]), [[0.5, 0.0], [0.5, 1.0]]),
+    "max shares a tie of three": (np.max, ([3.0, 3.0, 1.0, 3.0],), [[1 / 3, 1 / 3, 0.0, 1 / 3]]),
+    "min shares a tie along its axis": (
+        lambda t: t.min(axis=1),
+        ([[1.0, 1.0], [2.0, 1.0]],),
+        [[[0.5, 0.5], [0.0, 1.0]]],
+    ),
+    "clip is closed below": (lambda t: mg.clip(t, 0.0, 1.0), (0.0,), [1.0]),
+    "clip is closed above": (lambda t: mg.clip(t, 0.0, 1.0), (1.0,), [1.0]),
+    "clip outside": (lambda t: mg.clip(t, 0.0, 1.0), (1.5,), [0.0]),
+    "hypot at the origin": (np.hypot, (0.0, 0.0), [0.0, 0.0]),
+    "arctan2 at the origin": (np.arctan2, (0.0, 0.0), [0.0, 0.0]),
+    "std of a constant": (np.std, ([2.0, 2.0, 2.0],), [[0.0, 0.0, 0.0]]),
+    "std of one element": (np.std, ([2.0],), [[0.0]]),
+    "norm at the origin": (np.linalg.norm, ([0.0, 0.0],), [[0.0, 0.0]]),
+    "prod of one zero": (np.prod, ([0.0, 2.0, 3.0],), [[6.0, 0.0, 0.0]]),
+    "prod of two zeros": (np.prod, ([0.0, 2.0, 0.0],), [[0.0, 0.0, 0.0]]),
+    "cumprod of a zero": (lambda t: np.cumprod(t), ([2.0, 0.0, 3.0],), [[1.0, 2.0 + 6.0, 0.0]]),
+    "0 ** 2 by the base": (lambda t: t**2.0, (0.0,), [0.0]),
+    "0 ** 1 by the base": (lambda t: np.power(t, 1.0), (0.0,), [1.0]),
+    "0 ** 0 by the base": (lambda t: np.power(t, 0.0), (0.0,), [0.0]),
+    "0 ** y by the exponent": (lambda t: np.power(0.0, t), (2.0,), [0.0]),
+    "logsumexp of -inf": (reduction.logsumexp, ([-np.inf, 0.0],), [[0.0, 1.0]]),
+    "copysign at 0": (lambda t: np.copysign(t, -1.0), (0.0,), [0.0]),
+    "where gives nothing to the branch not taken": (
+        lambda t: np.where(t > 0, t * 2, -t),
+        ([1.0, -1.0],),
+        [[2.0, -1.0]],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", POINTS)
+def test_points_without_a_derivative(what: str) -> None:
+    function, operands, expected = POINTS[what]
+    for found, wanted in zip(gradients(function, *operands), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-15)
+
+
+@pytest.mark.floating(divide="ignore")
+def test_the_derivative_of_sqrt_at_zero_is_its_limit() -> None:
+    assert gradients(np.sqrt, 0.0) == [np.inf]
+
+
+def test_second_derivatives_at_such_points_are_finite() -> None:
+    for function, operands in [
+        (np.std, [2.0, 2.0]),
+        (np.prod, [0.0, 0.0]),
+        (np.prod, [0.0, 3.0]),
+        (mg.relu, 0.0),
+        (np.abs, 0.0),
+    ]:
+        x = Tensor(operands, requires_grad=True)
+        function(x).backward(create_graph=True)
+        g = x.grad
+        x.grad = None
+        if g.requires_grad:
+            g.sum().backward()
+            assert x.grad is None or np.all(np.isfinite(x.grad.data))
+
+
+def test_nested_derivatives_do_not_confuse_their_variables() -> None:
+    """d/dx [x · d/dy (x·y)] at x = 3 is 6."""
+    assert float(mg.grad(lambda x: x * mg.grad(lambda y: x * y)(1.0))(3.0)) == 6.0
