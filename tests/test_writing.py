@@ -1,0 +1,183 @@
+"""Writing elements: differentiable on results, in place on leaves under no_grad, and noticed by older lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import Tensor, tape
+
+
+def leaf(*values: float) -> Tensor:
+    return Tensor(list(values), requires_grad=True)
+
+
+def test_item_assignment_to_a_result_is_differentiable() -> None:
+    x, v = leaf(1.0, 2.0, 3.0), leaf(5.0)
+    y = x * x
+    kept = y
+    y[1] = v[0] * 2
+    assert kept is y
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [4.0, 0.0, 108.0]
+    assert v.grad.tolist() == [40.0]
+
+
+def test_item_assignment_does_not_reach_older_uses() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    z = y * y
+    y[0] = 0.0
+    assert z.tolist() == [9.0, 36.0]
+    (z.sum() + y.sum()).backward()
+    assert x.grad.tolist() == [18.0, 39.0]
+
+
+def test_item_assignment_to_a_constant_records_from_there() -> None:
+    x, t = leaf(5.0), Tensor([1.0, 2.0])
+    before = t.data
+    t[0] = x[0]
+    assert t.tolist() == [5.0, 2.0]
+    assert t.requires_grad
+    assert before.tolist() == [1.0, 2.0]
+
+
+def test_item_assignment_never_writes_into_the_array_of_someone_else() -> None:
+    a = np.ones(3)
+    t = mg.asarray(a)
+    t[0] = 5.0
+    t += 1.0
+    assert a.tolist() == [1.0, 1.0, 1.0]
+    d = (x := leaf(1.0, 2.0)).detach()
+    d[0] = 7.0
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_augmented_assignment_to_a_result_rebinds() -> None:
+    x = leaf(2.0)
+    y = x * 1
+    kept = y
+    y *= x
+    y += 1
+    y -= x
+    y /= 2
+    y **= 2
+    assert kept is y
+    y.sum().backward()
+    assert y.item() == 2.25
+    assert x.grad.item() == pytest.approx(2 * 1.5 * (4 - 1) / 2)
+
+
+def test_an_update_under_no_grad_is_in_place() -> None:
+    w = Tensor(np.ones(3), requires_grad=True)
+    (w * w).sum().backward()
+    memory, kept, line = w.data, w, w.node
+    with mg.no_grad():
+        w -= 0.1 * w.grad
+        w[0] = 5.0
+        w *= 2
+    assert kept is w
+    assert w.data is memory
+    assert w.node is line
+    assert w.requires_grad
+    np.testing.assert_allclose(memory, [10.0, 1.6, 1.6])
+    w.grad = None
+    (w * w).sum().backward()
+    np.testing.assert_allclose(w.grad.data, [20.0, 3.2, 3.2])
+
+
+def test_an_update_keeps_the_dtype() -> None:
+    w = Tensor(np.ones(2, np.float32), requires_grad=True)
+    with mg.no_grad():
+        w -= np.full(2, 0.5)
+    assert w.dtype == np.float32
+
+
+def test_an_update_may_not_change_the_shape() -> None:
+    w = leaf(1.0, 2.0)
+    with mg.no_grad(), pytest.raises(ValueError, match=r"\(2,\).*\(3, 2\)"):
+        w -= np.ones((3, 2))
+
+
+# Use after a change in place
+
+
+def changed(w: Tensor) -> None:
+    with mg.no_grad():
+        w -= 1.0
+
+
+VIEWS: dict[str, Any] = {
+    "itself": lambda w: w,
+    "transpose": np.transpose,
+    "reshape": lambda w: w.reshape(4),
+    "slice": lambda w: w[1:],
+    "ravel": np.ravel,
+    "detach": lambda w: w.detach() * w,
+    "expand_dims": lambda w: np.expand_dims(w, 0),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_value_changed_after_use_is_refused(name: str) -> None:
+    w = Tensor(np.ones((2, 2)), requires_grad=True)
+    y = np.square(VIEWS[name](w)).sum()
+    changed(w)
+    with pytest.raises(RuntimeError, match=r"changed in place.*anew"):
+        y.backward()
+
+
+def test_a_change_through_one_leaf_of_memory_that_another_shares_is_refused() -> None:
+    buffer = np.ones(4)
+    a, b = mg.asarray(buffer[:2]), mg.asarray(buffer[1:3])
+    a.requires_grad = b.requires_grad = True
+    y = (b * b).sum()
+    changed(a)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_a_change_of_memory_apart_is_no_error() -> None:
+    buffer = np.ones(4)
+    a, b = mg.asarray(buffer[:2]), mg.asarray(buffer[2:])
+    a.requires_grad = b.requires_grad = True
+    y = (b * b).sum()
+    changed(a)
+    y.backward()
+    assert b.grad.tolist() == [2.0, 2.0]
+
+
+def test_a_change_before_use_is_no_error() -> None:
+    w = leaf(2.0)
+    changed(w)
+    (w * w).sum().backward()
+    assert w.grad.item() == 2.0
+
+
+def test_a_change_that_no_rule_sees_is_no_error() -> None:
+    """A sum keeps no values."""
+    w = leaf(2.0)
+    y = (w + 1.0).sum()
+    changed(w)
+    y.backward()
+    assert w.grad.item() == 1.0
+
+
+def test_forward_mode_refuses_a_value_changed_after_use() -> None:
+    w = leaf(2.0)
+    y = w * w
+    changed(w)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        tape.push(mg.Tape(y).lines, {w.node: np.ones(1)})
+
+
+def test_item_assignment_under_no_grad_is_a_change() -> None:
+    w = leaf(1.0, 2.0)
+    y = (w * w).sum()
+    with mg.no_grad():
+        w[1] = 0.0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
