@@ -113,7 +113,7 @@ class Derivation:
         return function
 
     def check(
-        self, *, seed: int = 0, rtol: float = 1e-7, cotangent: Any = None, repair_seconds: float = 0.4, **inputs: Any
+        self, *, seed: int = 0, rtol: float = 1e-7, cotangent: Any = None, repair_seconds: float = 0.3, **inputs: Any
     ) -> DerivationReport:
         """Check every line.
 
@@ -262,7 +262,7 @@ class Derivation:
         try:
             with np.errstate(all="ignore"):  # what is not finite is reported
                 result = line.function(*arguments)
-        except (ValueError, IndexError) as error:
+        except Exception as error:
             if "read-only" in str(error):
                 raise ValueError(
                     f"{self.name}: line d{line.target} writes into one of its inputs; copy it first, or compute a new "

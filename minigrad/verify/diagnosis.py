@@ -10,16 +10,26 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.specialize import unbroadcast
 from minigrad.verify import repair
 from minigrad.verify.derivation_report import LineReport
-from minigrad.verify.truth import Truth, diagonal
+from minigrad.verify.evidence import (
+    Case,
+    Reason,
+    broadcasts,
+    constant_ratio,
+    factors,
+    number_names,
+    power_told,
+    times_value,
+)
+from minigrad.verify.truth import diagonal
 from minigrad.verify.verdicts import CannotRun
 
 if TYPE_CHECKING:
@@ -27,37 +37,6 @@ if TYPE_CHECKING:
     from minigrad.verify.draws import Draw
 
 Array = Any
-POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0, -1.5, 1.5)
-
-
-class Reason(NamedTuple):
-    """What explains a wrong result."""
-
-    kind: str
-    text: str
-    bare: bool = False  # a number without a name, for want of a better reason
-
-
-@dataclass
-class Case:
-    """A wrong result beside the truth, with all that may explain it."""
-
-    target: str
-    result: Array
-    expected: Array
-    shares: dict[str, Array]  # by consumer
-    values: dict[str, Any]  # by name
-    sizes: dict[str, float]
-    truth: Truth
-
-    def label(self, name: str) -> str:
-        """What a value is called in formulas."""
-        return self.truth.run.labels.get(name, name)
-
-    def equal(self, a: Array, b: Array) -> bool:
-        """Whether a is b up to rounding."""
-        largest = max(float(np.max(np.abs(self.expected), initial=0.0)), float(np.max(np.abs(b), initial=0.0)))
-        return a.shape == b.shape and bool(np.all(np.abs(a - b) <= 1e-7 * (np.abs(b) + 1e-3 * largest) + 1e-14))
 
 
 def explain(derivation: Derivation, report: LineReport, first: Draw, second: Draw, *, seconds: float) -> None:
@@ -88,7 +67,7 @@ def _cases(derivation: Derivation, line: Line, report: LineReport, first: Draw, 
 def _common_reason(cases: Sequence[Case]) -> Reason:
     """The first explanation that says one and the same in every draw."""
     bare = []
-    for explanation in (_shape, _zero, _number, _value, _paths, _path_times_value, _diagonal, _place):
+    for explanation in (_shape, _zero, _number, _value, _paths, _path_times_value, _two_factors, _diagonal, _place):
         told = [dict.fromkeys(explanation(case)) for case in cases]
         common = [reason for reason in told[0] if all(reason in others for others in told[1:])] if told else []
         named = [reason for reason in common if not reason.bare]
@@ -108,34 +87,31 @@ def _shape(case: Case) -> Iterator[Reason]:
         yield Reason("shape", "right but for its shape")
     elif case.result.ndim == 2 and case.equal(case.result.T, case.expected):
         yield Reason("transposed", "it is transposed")
-    elif _broadcasts(want, got):
+    elif broadcasts(want, got):
         axes = [k for k in range(len(got)) if k < len(got) - len(want) or want[k - len(got) + len(want)] != got[k]]
         missing = f"the sum over {_axes(axes)} is missing"
         summed = replace(case, result=unbroadcast(case.result, want))
+        more = [r for r in (*_number(summed), *_value(summed), *_paths(summed)) if not r.bare]
         if case.equal(summed.result, case.expected):
             yield Reason("shape", missing)
-            return
-        more = [r for r in (*_number(summed), *_value(summed), *_paths(summed)) if not r.bare]
-        yield Reason("shape", missing + (f"; and {more[0].text}" if len(more) == 1 else ""))
-    elif _broadcasts(got, want):
+        elif len(more) == 1:
+            yield Reason("shape", f"{missing}; and {more[0].text}")
+        else:
+            yield Reason("shape", missing, bare=True)
+    elif broadcasts(got, want):
+        spread = replace(case, result=np.broadcast_to(case.result, want))
+        for reason in (*_number(spread), *_paths(spread)):
+            yield Reason("shape", f"{reason.text}; it lacks an axis", reason.bare)
         for axes in (list(c) for n in range(1, len(want) + 1) for c in itertools.combinations(range(len(want)), n)):
             if any(
                 case.equal(case.result, case.expected.sum(axis=tuple(axes), keepdims=keep)) for keep in (False, True)
             ):
                 yield Reason("shape", f"it is summed over {_axes(axes)}, which must stay")
-    else:
-        yield Reason("shape", "its shape is wrong")
+    yield Reason("shape", "its shape is wrong", bare=True)
 
 
 def _axes(axes: Sequence[int]) -> str:
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
-
-
-def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(small, large) == large
-    except ValueError:
-        return False
 
 
 def _zero(case: Case) -> Iterator[Reason]:
@@ -144,109 +120,19 @@ def _zero(case: Case) -> Iterator[Reason]:
 
 
 def _number(case: Case) -> Iterator[Reason]:
-    factor = _constant_ratio(case, case.result, case.expected)
+    factor = constant_ratio(case, case.result, case.expected)
     if not factor:
         return
     if math.isclose(factor, -1, rel_tol=1e-7):
         yield Reason("factor", "the sign is wrong")
     else:
-        for text, bare in _number_names(case, factor):
+        for text, bare in number_names(case, factor):
             yield Reason("factor", f"it is {text} times the right value", bare)
 
 
-def _constant_ratio(case: Case, a: Array, b: Array) -> float | None:
-    """c with a = c b for all elements; 0 if a is 0 up to rounding."""
-    if a.shape != b.shape or not a.size or not np.any(b):
-        return None
-    if case.equal(a, 0 * b):
-        return 0.0
-    place = np.unravel_index(int(np.argmax(np.abs(b))), b.shape)
-    factor = float(a[place] / b[place])
-    return factor if case.equal(a, factor * b) else None
-
-
-SIMPLE = {"2": 2.0, "½": 0.5, "3/2": 1.5, "⅔": 2 / 3, "3": 3.0, "⅓": 1 / 3, "4": 4.0, "¼": 0.25}
-
-
-def _number_names(case: Case, factor: float) -> Iterator[tuple[str, bool]]:
-    """The texts that explain a number: small numbers and sizes; then just the number, if not one of them does."""
-    sign, size = ("-", -factor) if factor < 0 else ("", factor)
-    for text, number in itertools.chain(SIMPLE.items(), _sizes(case.sizes)):
-        if math.isclose(number, size, rel_tol=1e-7):
-            yield sign + text, False
-    yield f"{factor:.6g}", True
-
-
-def _sizes(sizes: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    for name, n in sizes.items():
-        yield name, n
-        yield f"1/{name}", 1 / n
-        yield f"2·{name}", 2 * n
-        yield f"2/{name}", 2 / n
-        yield f"√{name}", math.sqrt(n)
-        yield f"1/√{name}", 1 / math.sqrt(n)
-        yield f"{name}²", n * n
-        yield f"1/{name}²", 1 / (n * n)
-        yield f"({name} - 1)/{name}", (n - 1) / n
-        yield f"{name}/({name} - 1)", n / (n - 1)
-        yield f"({name} - 1)", n - 1
-        yield f"1/({name} - 1)", 1 / (n - 1)
-        yield f"({name} + 1)/{name}", (n + 1) / n
-        yield f"{name}/({name} + 1)", n / (n + 1)
-    for (a, m), (b, n) in itertools.combinations(sizes.items(), 2):
-        yield f"{a}·{b}", m * n
-        yield f"1/({a}·{b})", 1 / (m * n)
-        yield f"{a}/{b}", m / n
-        yield f"{b}/{a}", n / m
-
-
-def _factors(case: Case, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
-    """Named values, and sums of one with a constant, that fit the shape: what a factor may be made of."""
-    numbers = {k: v for k, v in case.values.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    for name, value in case.values.items():
-        array = np.asarray(value)
-        if array.dtype.kind not in "fi" or not _broadcasts(array.shape, shape):
-            continue
-        label = case.label(name)
-        yield label, array
-        yield f"(1 - {label})", 1 - array
-        if name in numbers:
-            continue
-        for constant, c in numbers.items():
-            yield f"({label} + {case.label(constant)})", array + c
-        yield f"(1 + {label})", 1 + array
-        yield f"(1 - {label}²)", 1 - array**2
-
-
 def _value(case: Case) -> Iterator[Reason]:
-    for label, power, sign in _times_value(case, case.result, case.expected):
-        yield Reason("value", _power_told(label, power, sign))
-
-
-def _times_value(case: Case, a: Array, b: Array) -> Iterator[tuple[str, float, int]]:
-    """Each (label, power, sign) with a = sign · label^power · b."""
-    if a.shape != b.shape or case.equal(a, 0 * b):
-        return
-    for label, factor in _factors(case, b.shape):
-        for power in POWERS:
-            if power not in (-1.0, 1.0, 2.0, -2.0) and np.any(factor <= 0):
-                continue
-            with np.errstate(all="ignore"):
-                scaled = np.power(factor.astype(float), power)
-            if not np.all(np.isfinite(scaled)) or np.allclose(np.abs(scaled), 1.0):
-                continue
-            for sign in (1, -1):
-                if case.equal(a, sign * scaled * b):
-                    yield label, power, sign
-
-
-def _power_told(label: str, power: float, sign: int) -> str:
-    also = ", and the sign is wrong" if sign < 0 else ""
-    if power == -1:
-        return f"the factor {label} is missing{also}"
-    if power == 1:
-        return f"the factor {label} is once too many{also}"
-    return f"it is {label}^{power:g} times the right value{also}"
+    for label, power, sign in times_value(case, case.result, case.expected):
+        yield Reason("value", power_told(label, power, sign))
 
 
 def _paths(case: Case) -> Iterator[Reason]:
@@ -279,7 +165,7 @@ def _times_told(case: Case, factor: float, many: bool) -> Iterator[tuple[str, bo
     elif math.isclose(factor, -1, rel_tol=1e-7):
         yield "have the wrong sign" if many else "has the wrong sign", False
     else:
-        for text, bare in _number_names(case, factor):
+        for text, bare in number_names(case, factor):
             yield f"{'come' if many else 'comes'} {text} times", bare
 
 
@@ -289,9 +175,39 @@ def _path_times_value(case: Case) -> Iterator[Reason]:
         return
     for k, share in case.shares.items():
         if np.any(np.abs(share) > 1e-11 * case.truth.scale):
-            for label, power, sign in _times_value(case, case.result - (case.expected - share), share):
-                told = _power_told(label, power, sign).replace("it is", "the share is")
+            for label, power, sign in times_value(case, case.result - (case.expected - share), share):
+                told = power_told(label, power, sign).replace("it is", "the share is")
                 yield Reason("path", f"in the path through {case.label(k)}, {told}")
+
+
+def _two_factors(case: Case) -> Iterator[Reason]:
+    """Two named values, or one and a size, are missing from the whole or from one share."""
+    if case.result.shape != case.expected.shape:
+        return
+    parts = {"": (case.result, case.expected)}
+    if len(case.shares) > 1:
+        for k, share in case.shares.items():
+            parts[f"in the path through {case.label(k)}, "] = (case.result - (case.expected - share), share)
+    for where, (got, want) in parts.items():
+        if case.equal(got, 0 * want):
+            continue
+        named = [(label, f) for label, f in factors(case, want.shape) if not np.any(f == 0)]
+        for label, f in named:
+            for text in _sizes_told(case, constant_ratio(case, want, got * f)):
+                yield Reason("value", f"{where}the factors {text} and {label} are missing")
+            for text in _sizes_told(case, constant_ratio(case, got, want * f)):
+                yield Reason("value", f"{where}it is {text} · {label} times the right value")
+        for (label, f), (other, g) in itertools.combinations(named, 2):
+            if case.equal(got * f * g, want):
+                yield Reason("value", f"{where}the factors {label} and {other} are missing")
+            elif case.equal(got, want * f * g):
+                yield Reason("value", f"{where}it is {label} · {other} times the right value")
+
+
+def _sizes_told(case: Case, factor: float | None) -> list[str]:
+    if not factor or math.isclose(abs(factor), 1, rel_tol=1e-7):
+        return []
+    return [text for text, bare in number_names(case, factor) if not bare]
 
 
 def _diagonal(case: Case) -> Iterator[Reason]:

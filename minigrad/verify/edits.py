@@ -40,6 +40,9 @@ def _larger(
     body: ast.FunctionDef, nodes: Sequence[ast.expr], names: Sequence[str], used: Sequence[str]
 ) -> Iterator[Edit]:
     """Edits of whole expressions: a size, a term or a factor that is missing."""
+    for node in nodes:
+        if _number_of(node) is not None:
+            yield from ((node, ast.BinOp(node, ast.Sub(), _name(other))) for other in used)
     sums: list[ast.expr] = [node for node in nodes if isinstance(node, (ast.BinOp, ast.Call, ast.UnaryOp))]
     for node in sums:
         for size in _size_terms(used):
@@ -54,6 +57,8 @@ def _larger(
             yield node, ast.BinOp(node, ast.Mult(), _name(other))
             yield node, ast.BinOp(node, ast.Div(), _name(other))
             yield node, ast.BinOp(node, ast.Sub(), _name(other))
+            yield node, ast.BinOp(node, ast.Mult(), ast.BinOp(ast.Constant(1), ast.Sub(), _name(other)))
+            yield node, ast.BinOp(node, ast.Div(), ast.BinOp(ast.Constant(1), ast.Sub(), _name(other)))
 
 
 def _expressions(body: ast.FunctionDef) -> list[ast.expr]:

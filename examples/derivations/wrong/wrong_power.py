@@ -6,7 +6,7 @@ A loss such as the sum of the outputs cannot see it, for dl/dσ² is 0 then: the
 import minigrad as mg
 from minigrad.verify import Derivation
 
-EXPECTED = {"line": "dvar", "verdict": "wrong", "reason": "the factor (σ² + eps) is once too many", "repair": "`-1.5`"}
+EXPECTED = {"line": "dvar", "verdict": "wrong", "reason": "it is (σ² + eps) times the right value", "repair": "`-1.5`"}
 
 
 def batch_norm(x, gamma, beta, eps=1e-5):
