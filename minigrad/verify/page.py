@@ -1,4 +1,4 @@
-"""Reports as one self-contained HTML page: lines, formulas, verdicts, values, and the graph with verdicts on its nodes."""
+"""Reports as one HTML page that needs nothing else: lines, formulas, verdicts, and the graph with the verdicts on it."""
 
 from __future__ import annotations
 
