@@ -24,7 +24,7 @@ LAYERS = [
     {"linalg", "fft", "functional", "fused"},
     {"nn", "optim", "data", "io"},
     {"verify", "drawing", "compile", "diagnostics"},
-    {"cli", "demo", "__main__"},
+    {"cli", "demo", "check", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]

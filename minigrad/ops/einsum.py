@@ -104,6 +104,7 @@ def einsum(*operands: Any, optimize: Any = True) -> Any:
         array([3., 4.])
     """
     terms, out, arrays = _parse(operands)
+    given = arrays[0]
     arrays = [x if len(set(term)) == len(term) else _plain(x, term) for x, term in zip(arrays, terms, strict=True)]
     terms = [_once(term) for term in terms]
     _drop_stretched(operands, terms, arrays)
@@ -114,7 +115,7 @@ def einsum(*operands: Any, optimize: Any = True) -> Any:
         arrays = [x for n, x in enumerate(arrays) if n not in (i, j)] + [result]
         terms = [*others, term]
     x, term = _summed(arrays[0], terms[0], out)
-    return x if term == out else transpose(x, axes=tuple(term.index(k) for k in out))
+    return x if term == out and x is not given else transpose(x, axes=tuple(term.index(k) for k in out))
 
 
 def _once(term: str) -> str:

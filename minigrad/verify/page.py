@@ -1,4 +1,4 @@
-"""Reports as one HTML page that needs nothing else: lines, formulas, verdicts, and the graph with the verdicts on it."""
+"""Reports as one HTML page that needs nothing else: lines, formulas, verdicts, and the graph with verdicts on it."""
 
 from __future__ import annotations
 
