@@ -42,6 +42,8 @@ P = ParamSpec("P")
 Array = Any  # whatever answers NumPy's protocols
 Rule = Callable[..., Array] | None
 
+RESERVED = frozenset({"v", "n", "due", "saved"})  # what a pull calls its own parameters
+
 REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
 
 
@@ -126,6 +128,12 @@ class Primitive:
         return f"<{self.kind} {self.name}{self.signature}>"
 
     def _check_names(self) -> None:
+        taken = RESERVED & {*self.operands, *self.static}
+        if taken:
+            raise TypeError(
+                f"{self.name}{self.signature}: the name {min(taken)!r} is taken (v is the vector that a rule transforms); "
+                "call the operand otherwise"
+            )
         known = {*self.operands, *self.static, *(self.outputs or ("out",)), "i", "wanted"}
         known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
         for names in (*self.names, specialize.named(self.joint)):

@@ -32,13 +32,10 @@ def dpatches(dout, w):
 
 
 @terms.line
-def dx(dpatches, x):
+def dx(dpatches):
     """dl/dx[n, s, c] = Σ_k dl/dP[n, s − k, k, c]"""
-    length = dpatches.shape[1]
-    total = np.zeros_like(x)
-    for k in range(dpatches.shape[2]):
-        total[:, k : k + length] += dpatches[:, :, k]
-    return total
+    taps = dpatches.shape[2]
+    return sum(np.pad(dpatches[:, :, k], ((0, 0), (k, taps - 1 - k), (0, 0))) for k in range(taps))
 
 
 @terms.line

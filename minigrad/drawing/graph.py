@@ -56,7 +56,7 @@ def picture(
     label = _labels(lines, place)
     arrays = _constant_arrays(lines)
     formula = formulas(lines, label, {key: name for key, (name, _) in arrays.items()})
-    colors = _colors(lines, tape.outputs)
+    colors = {} if verdicts else _colors(lines, tape.outputs)
     graph = Picture(name="tape", graph_attr=GRAPH | {"rankdir": direction}, node_attr=NODE, edge_attr=EDGE)
     common = Counter(line.dtype for line in lines if not isinstance(line.dtype, tuple)).most_common(1)[0][0]
     listed = names(lines)

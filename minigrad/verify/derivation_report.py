@@ -72,22 +72,26 @@ class LineReport:
 
     @property
     def brief(self) -> str:
-        """The reason in one sentence."""
-        return self.reason or (self.repair or "it differs from the tape")
+        """The reason, or else the repair, to be put behind the verdict."""
+        told = self.repair if self.kind == "unexplained" else self.reason
+        return f": {told}" if told else ""
+
+    def sentences(self) -> list[str]:
+        """What explains the verdict, the reason first."""
+        found = [] if self.kind == "unexplained" and self.repair else [self.reason] if self.reason else []
+        if self.repair:
+            found.append(f"one edit makes it right: {self.repair}")
+        if self.kind in ("unexplained", "finite") and self.worst():
+            confirmed = "" if self.slope is None else "; finite differences agree with the tape"
+            found.append(self.worst() + confirmed)
+        elif self.kind in ("shape", "transposed") and self.result is not None:
+            found.insert(1, f"the result has shape {self.result.shape}, {self.target} has {self.expected.shape}")
+        return found + [f"note: {note}" for note in self.notes]
 
     def told(self) -> list[str]:
         """The lines of text that explain the verdict."""
-        sentences = [] if self.kind == "unexplained" and self.repair else [self.reason] if self.reason else []
-        if self.repair:
-            sentences.append(f"one edit makes it right: {self.repair}")
-        if self.kind in ("unexplained", "finite") and self.worst():
-            confirmed = "" if self.slope is None else "; finite differences agree with the tape"
-            sentences.append(self.worst() + confirmed)
-        elif self.kind in ("shape", "transposed") and self.result is not None:
-            sentences.insert(1, f"the result has shape {self.result.shape}, {self.target} has {self.expected.shape}")
-        sentences += [f"note: {note}" for note in self.notes]
         head = f"d{self.target}: "
-        return [(" " * 4 if k else head) + sentence for k, sentence in enumerate(sentences)]
+        return [(" " * 4 if k else head) + sentence for k, sentence in enumerate(self.sentences())]
 
 
 @dataclass
@@ -141,7 +145,7 @@ class DerivationReport(Report):
         from minigrad.drawing.graph import picture
 
         verdicts = {
-            t: (line.ok, f"dl/d{self.labels.get(t, t)} {line.verdict}" + ("" if line.ok else f": {line.brief}"))
+            t: (line.ok, f"dl/d{self.labels.get(t, t)} {line.verdict}{'' if line.ok else line.brief}")
             for t, line in self.lines.items()
         }
         return picture(self.derivation.forward.tape(), "TB", verdicts=verdicts)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from minigrad.verify.derivation_report import DerivationReport, LineReport
 from minigrad.verify.report import counted
 
@@ -21,7 +19,8 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .4rem .8rem; vertical-align: top; }
 tr { border-bottom: 1px solid var(--line); } th { font-weight: 600; }
 pre, code { font: 14px/1.45 ui-monospace, monospace; } pre { margin: 0; overflow-x: auto; }
-.right { color: var(--right); } .wrong { color: var(--wrong); } .verdict { font-weight: 700; white-space: nowrap; }
+.right { color: var(--right); } .wrong { color: var(--wrong); } .verdict { font-weight: 700; }
+.why { width: 20rem; }
 .note { opacity: .75; font-size: .9rem; }
 .graph { overflow-x: auto; background: white; padding: 1rem; margin-top: 1rem; }
 .graph svg { max-width: 100%; height: auto; }
@@ -50,7 +49,7 @@ def _section(report: DerivationReport) -> str:
         f"<h2>{escape(report.derivation.name)}</h2><p>{escape(told)}</p>"
         f'<p class="verdict {_class(report.ok)}">{escape(str(report).partition(chr(10))[0])}</p>'
         f"<details><summary>the forward function</summary><pre>{escape(_source(forward))}</pre></details>"
-        "<table><tr><th>gradient of</th><th>line</th><th>verdict</th><th>value, tape</th></tr>"
+        '<table><tr><th>gradient of</th><th>line</th><th class="why">verdict</th></tr>'
         f"{rows}</table>{_graph(report)}"
     )
 
@@ -59,12 +58,10 @@ def _row(report: DerivationReport, line: LineReport) -> str:
     label = report.labels.get(line.target, line.target)
     formula = inspect.getdoc(line.function)
     shown = f"<div>{escape(formula)}</div>" if formula else ""
-    notes = [line.reason, f"one edit makes it right: {line.repair}" if line.repair else "", *line.notes]
-    told = "".join(f'<div class="note">{escape(note)}</div>' for note in notes if note)
+    told = "".join(f'<div class="note">{escape(sentence)}</div>' for sentence in line.sentences())
     return (
         f"<tr><td><b>{escape(label)}</b></td><td>{shown}<pre>{escape(_source(line.function))}</pre></td>"
-        f'<td><span class="verdict {_class(line.ok)}">{escape(line.verdict)}</span>{told}</td>'
-        f"<td><pre>{escape(_brief(line.result))}\n{escape(_brief(line.expected))}</pre></td></tr>"
+        f'<td><span class="verdict {_class(line.ok)}">{escape(line.verdict)}</span>{told}</td></tr>'
     )
 
 
@@ -86,14 +83,6 @@ def _source(function: Any) -> str:
         for quotes in ('"""', "'''"):
             text = text.replace(f"{quotes}{doc}{quotes}", "", 1)
     return "\n".join(line for line in text.splitlines() if line.strip())
-
-
-def _brief(value: Any) -> str:
-    if value is None:
-        return "-"
-    flat = np.ravel(value)
-    numbers = ", ".join(f"{x:.4g}" for x in flat[:4])
-    return f"{value.shape} [{numbers}{', ...' if flat.size > 4 else ''}]"
 
 
 def _graph(report: DerivationReport) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.modes import no_grad
-from minigrad.primitive import Primitive, as_function
+from minigrad.primitive import RESERVED, Primitive, as_function
 from minigrad.tensor import Tensor, probe
 from minigrad.transforms import vjp
 from minigrad.trees import flatten
@@ -63,7 +63,7 @@ def fused(derivation: Derivation) -> Callable[..., Any]:
         values,
         joint=_joint(derivation, results, len(run.outputs)),
         signature=_signature(forward.inputs, forward.constants),
-        outputs=results,
+        outputs=[_own(name) for name in results],
         name=derivation.name if derivation.name.isidentifier() else "derivation",
     )
     record = as_function(made)
@@ -84,10 +84,15 @@ def _tensor(x: Any) -> Any:
     return Tensor(x) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
 
 
+def _own(name: str) -> str:
+    """The name of an operand in the primitive, where that of the derivation is taken."""
+    return f"{name}_" if name in RESERVED else name
+
+
 def _signature(inputs: Sequence[str], constants: dict[str, Any]) -> inspect.Signature:
     p = inspect.Parameter
     return inspect.Signature(
-        [p(name, p.POSITIONAL_ONLY) for name in inputs]
+        [p(_own(name), p.POSITIONAL_ONLY) for name in inputs]
         + [p(name, p.KEYWORD_ONLY, default=value) for name, value in constants.items()]
     )
 
@@ -121,7 +126,7 @@ def _joint(derivation: Derivation, results: list[str], outputs: int) -> Callable
         return tuple(totals)
 
     p = inspect.Parameter
-    signature = inspect.Signature([p(name, p.POSITIONAL_OR_KEYWORD) for name in ["v", *kept]])
+    signature = inspect.Signature([p(name, p.POSITIONAL_OR_KEYWORD) for name in ["v", *map(_own, kept)]])
     shares.__signature__ = signature  # type: ignore[attr-defined]
     return shares
 
