@@ -22,13 +22,13 @@ def _is_mask(index: Any) -> bool:
     return getattr(getattr(index, "dtype", None), "kind", "") == "b"
 
 
-def _scatter_add(v: Any, /, *, index: Any, shape: tuple[int, ...]) -> Any:
-    """Zeros of the shape, with v added at the index; an element named several times gets the sum."""
-    out = np.zeros_like(v, shape=shape)
+def _scatter_add(values: Any, /, *, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of the shape, with values added at the index; an element named several times gets the sum."""
+    out = np.zeros_like(values, shape=shape)
     if is_basic(index) or _is_mask(index):
-        out[index] = v
+        out[index] = values
     else:
-        np.add.at(out, index, v)
+        np.add.at(out, index, values)
     return out
 
 
