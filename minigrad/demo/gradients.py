@@ -1,4 +1,4 @@
-"""Every gradient of batch norm, computed in four ways."""
+"""Every gradient of batch norm: derived by hand, fused, by finite differences, and by the tape."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from minigrad import functional, fused
 from minigrad.demo.report import Report
 from minigrad.tape import Tape, pull
 from minigrad.tensor import Tensor
+from minigrad.verify import Derivation, DerivationReport
 
 Array = Any
 
@@ -20,26 +21,58 @@ TOLERANCE = 1e-7  # of the largest element; differences of float64 by central di
 EPS = 1e-5
 
 
-def check_batch_norm(seed: int, shape: tuple[int, int] = (8, 5)) -> dict[str, dict[str, float]]:
-    """How far each way to compute the gradients of l = Σ dl/dy · y is from the tape of `functional.batch_norm`.
+def check_batch_norm(
+    seed: int, shape: tuple[int, int] = (8, 5)
+) -> tuple[DerivationReport, dict[str, dict[str, float]]]:
+    """The derivation by hand checked line by line, and how far every way to compute the gradients is from the tape.
 
     Returns:
-        For xhat, var, mu, x, gamma and beta the largest difference of "equations", "fused" and "differences",
-        relative to the gradient's largest element. The fused one is a single line: it has no x̂, σ² and μ inside.
+        The report on the derivation; and for xhat, var, mu, x, gamma and beta the largest difference of "hand", "fused"
+        and "differences" from the tape of `functional.batch_norm`, relative to the gradient's largest element. The
+        fused one is a single line: it has no x̂, σ² and μ inside.
     """
     rng = np.random.default_rng(seed)
     x, dy = rng.normal(1.0, 2.0, shape), rng.normal(size=shape)
     values = {"x": x, "gamma": rng.uniform(0.5, 2.0, shape[1]), "beta": rng.normal(size=shape[1])}
+    report = by_hand().check(**values, eps=EPS, cotangent=dy)
     truth = on_the_tape(values, dy)
-    ways = {
-        "equations": by_the_equations(values, dy),
-        "fused": by_the_fused(values, dy),
-        "differences": by_differences(values, dy, truth),
-    }
-    return {
-        name: {way: _difference(found[name], v) for way, found in ways.items() if name in found}
-        for name, v in truth.items()
-    }
+    ways = {"fused": by_the_fused(values, dy), "differences": by_differences(values, dy, truth)}
+    rows = {name: {"hand": report.lines[name].difference} for name in truth}
+    for way, found in ways.items():
+        for name, v in found.items():
+            rows[name][way] = _difference(v, truth[name])
+    return report, rows
+
+
+def by_hand() -> Derivation:
+    """The chain rule by hand, a line for each term (Ioffe & Szegedy 2015, section 3)."""
+    d = Derivation(functional.batch_norm, x="N D", gamma="D", beta="D")
+
+    @d.line
+    def dxhat(dout: Array, gamma: Array) -> Array:
+        return dout * gamma
+
+    @d.line
+    def dvar(dxhat: Array, x: Array, mu: Array, var: Array, eps: float) -> Array:
+        return (dxhat * (x - mu)).sum(axis=0) * -0.5 * (var + eps) ** -1.5
+
+    @d.line
+    def dmu(dxhat: Array, var: Array, eps: float) -> Array:
+        return (dxhat * (-1 / np.sqrt(var + eps))).sum(axis=0)
+
+    @d.line
+    def dx(dxhat: Array, dvar: Array, dmu: Array, x: Array, mu: Array, var: Array, eps: float) -> Array:
+        return dxhat / np.sqrt(var + eps) + dvar * 2 * (x - mu) / len(x) + dmu / len(x)
+
+    @d.line
+    def dgamma(dout: Array, xhat: Array) -> Array:
+        return (dout * xhat).sum(axis=0)
+
+    @d.line
+    def dbeta(dout: Array) -> Array:
+        return dout.sum(axis=0)
+
+    return d
 
 
 def _difference(found: Array, truth: Array) -> float:
@@ -62,20 +95,6 @@ def by_the_fused(values: Mapping[str, Array], dy: Array) -> dict[str, Array]:
     y, _, _ = fused.batch_norm(tensors["x"], tensors["gamma"], tensors["beta"], eps=EPS)
     y.backward(dy)
     return {name: t.grad.numpy() for name, t in tensors.items() if t.grad is not None}
-
-
-def by_the_equations(values: Mapping[str, Array], dy: Array) -> dict[str, Array]:
-    """The chain rule by hand (Ioffe & Szegedy 2015, section 3), in NumPy."""
-    x, gamma = values["x"], values["gamma"]
-    n, mu = len(x), x.mean(axis=0)
-    var = ((x - mu) ** 2).mean(axis=0)
-    std = np.sqrt(var + EPS)
-    dxhat = dy * gamma
-    dvar = (dxhat * (x - mu)).sum(axis=0) * -0.5 * (var + EPS) ** -1.5
-    dmu = (dxhat * (-1 / std)).sum(axis=0) + dvar * (-2 * (x - mu)).mean(axis=0)
-    dx = dxhat / std + dvar * 2 * (x - mu) / n + dmu / n
-    dgamma, dbeta = (dy * (x - mu) / std).sum(axis=0), dy.sum(axis=0)
-    return {"xhat": dxhat, "var": dvar, "mu": dmu, "x": dx, "gamma": dgamma, "beta": dbeta}
 
 
 def by_differences(values: Mapping[str, Array], dy: Array, like: Mapping[str, Array]) -> dict[str, Array]:
@@ -101,19 +120,22 @@ def _forward(values: Mapping[str, Array], shift: Mapping[str, Array]) -> Array:
 
 
 def show(report: Report, seed: int) -> bool:
-    """The table of differences, and the verdict."""
+    """The table of differences, what the derivation's check notes, and the verdict."""
     report.heading("Check every gradient of batch norm")
-    found = check_batch_norm(seed)
+    derivation, found = check_batch_norm(seed)
     report.say("  largest difference from the gradient on the tape of functional.batch_norm, relative to its size")
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for title in ("", "equations by hand", "fused.batch_norm", "finite differences", ""):
+    for title in ("", "derived by hand", "fused.batch_norm", "finite differences", ""):
         table.add_column(title, justify="right" if title else "left")
-    right = {name: max(row.values()) <= TOLERANCE for name, row in found.items()}
+    right = {n: derivation.lines[n].ok and max(row.values()) <= TOLERANCE for n, row in found.items()}
     for name, row in found.items():
-        cells = [f"{row[way]:.1e}" if way in row else "·" for way in ("equations", "fused", "differences")]
+        cells = [f"{row[way]:.1e}" if way in row else "·" for way in ("hand", "fused", "differences")]
         table.add_row(f"[bold]dl/d{LABELS[name]}[/]", *cells, "[green]✓[/]" if right[name] else "[bold red]✗[/]")
     report.say(table)
     report.say("  [dim]·  inside of the fused one, a single line of the tape, there is no x̂, σ² or μ[/]")
+    for name, line in derivation.lines.items():
+        for sentence in line.sentences():
+            report.say(f"  [dim]dl/d{LABELS[name]}: {sentence.removeprefix('note: ')}[/]")
     worst = max(max(row.values()) for row in found.values())
     if all(right.values()):
         return report.verdict(True, f"all {len(found)} gradients agree in every way, to within {worst:.1e}")
