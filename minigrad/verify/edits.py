@@ -106,15 +106,15 @@ def _opposites(node: ast.expr) -> Iterator[ast.expr]:
             yield ast.UnaryOp(ast.USub(), node)
 
 
-_SWAPS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+_SWAPS: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
+    ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add, ast.Mult), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult,),
 }  # fmt: skip
 
 
 def _operators(node: ast.expr) -> Iterator[ast.expr]:
     if isinstance(node, ast.BinOp):
-        if type(node.op) in _SWAPS:
-            yield ast.BinOp(node.left, _SWAPS[type(node.op)](), node.right)
+        for other in _SWAPS.get(type(node.op), ()):
+            yield ast.BinOp(node.left, other(), node.right)
         if isinstance(node.op, (ast.MatMult, ast.Sub, ast.Div)):
             yield ast.BinOp(node.right, node.op, node.left)
         if isinstance(node.op, ast.MatMult):

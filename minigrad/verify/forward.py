@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.modes import enable_grad, no_grad
-from minigrad.node import mode
+from minigrad.modes import current_scope, enable_grad, no_grad
 from minigrad.tape import Tape
 from minigrad.tensor import Tensor, probe
 from minigrad.transforms import variable
@@ -51,10 +50,13 @@ class Forward:
         self.function = function
         self.name = getattr(function, "__name__", "forward")
         self.inputs: list[str] = []
+        self.positional: list[str] = []  # parameters that cannot be given by name
         self.constants: dict[str, Any] = {}
         for p in inspect.signature(function).parameters.values():
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 raise TypeError(f"Derivation({self.name}): {p} has no fixed names; give each input a name of its own")
+            if p.kind is p.POSITIONAL_ONLY:
+                self.positional.append(p.name)
             if p.default is p.empty:
                 self.inputs.append(p.name)
             else:
@@ -145,7 +147,7 @@ class Forward:
         run = Run(dict(arguments), {}, moving, [], [])
 
         def watch(name: str, value: Any, label: str | None) -> Any:
-            full = "_".join([*(mode.get() or "").split("/"), name]).lstrip("_")
+            full = "_".join([*current_scope().split("/"), name]).lstrip("_")
             if full in run.values:
                 raise ValueError(
                     f"{self.name}: the name {full!r} is used twice. One name, one value: choose another, or put the "
@@ -173,7 +175,9 @@ class Forward:
                     if record:
                         tensors[k].named(k)
                 run.tensors.update(tensors)
-                out, _ = flatten(self.function(**{**arguments, **tensors}))
+                every = {**arguments, **tensors}
+                first = [every.pop(k) for k in self.positional]
+                out, _ = flatten(self.function(*first, **every))
         finally:
             probe.reset(token)
         if not out or not all(isinstance(t, Tensor) for t in out):
