@@ -197,7 +197,12 @@ def _two_factors(case: Case) -> Iterator[Reason]:
                 yield Reason("value", f"{where}the factors {text} and {label} are missing")
             for text in _sizes_told(case, constant_ratio(case, got, want * f)):
                 yield Reason("value", f"{where}it is {text} · {label} times the right value")
-        for (label, f), (other, g) in itertools.combinations(named, 2):
+        place = np.unravel_index(int(np.argmax(np.abs(want))), want.shape)
+        ratio = abs(float(got[place] / want[place]))
+        samples = [abs(float(np.broadcast_to(f, want.shape)[place])) for _, f in named]
+        for ((label, f), s), ((other, g), t) in itertools.combinations(zip(named, samples, strict=True), 2):
+            if not any(math.isclose(r, ratio, rel_tol=1e-6) for r in (s * t, 1 / (s * t))):  # rules out most
+                continue
             if case.equal(got * f * g, want):
                 yield Reason("value", f"{where}the factors {label} and {other} are missing")
             elif case.equal(got, want * f * g):

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 Edit = tuple[ast.expr, ast.expr]  # an expression of the tree, and what to put in its place
 
 
-def edits(body: ast.FunctionDef, names: Sequence[str], axes: int) -> Iterator[Edit]:
+def edits(body: ast.FunctionDef, names: Sequence[str], constants: Sequence[str], axes: int) -> Iterator[Edit]:
     """Simple edits first: the first that works is told. `axes`: the most that a value has."""
     nodes = _expressions(body)
     own = [node for node in nodes if isinstance(node, ast.Name) and node.id in names]
     for node in nodes:
         yield from ((node, new) for new in _numbers(node))
         yield from ((node, new) for new in _slopes(node, names))
+    yield from ((node, ast.BinOp(node, ast.Add(), _name(eps))) for node in own for eps in constants if eps != node.id)
     for make in (_operators, _transposes, _dropped, _opposites):
         for node in nodes:
             yield from ((node, new) for new in make(node))

@@ -114,8 +114,13 @@ def times_value(case: Case, a: Array, b: Array) -> Iterator[tuple[str, float, in
     """Each (label, power, sign) with a = sign · label^power · b."""
     if a.shape != b.shape or case.equal(a, 0 * b):
         return
+    place = np.unravel_index(int(np.argmax(np.abs(b))), b.shape)
+    ratio = abs(float(a[place] / b[place]))
     for label, factor in factors(case, b.shape):
+        sample = abs(float(np.broadcast_to(factor, b.shape)[place]))
         for power in POWERS:
+            if not sample or not math.isclose(sample**power, ratio, rel_tol=1e-6):  # one element rules out most
+                continue
             if power not in (-1.0, 1.0, 2.0, -2.0) and np.any(factor <= 0):
                 continue
             with np.errstate(all="ignore"):

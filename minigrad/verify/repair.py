@@ -35,15 +35,17 @@ def search(derivation: Derivation, line: Line, draws: Sequence[Draw], report: Li
     source = Source(line.function, names)
     axes = max((np.ndim(known[0][name]) for name in line.parameters), default=0)
     deadline = time.perf_counter() + seconds
-    for old, new in edits(source.body, names, axes):
+    constants = [k for k in names if isinstance(known[0][k], float)]
+    for old, new in edits(source.body, names, constants, axes):
         if time.perf_counter() > deadline:
             return None
-        told = f"`{ast.unparse(old)}` should be `{{}}`"
         with source.edited(old, new) as function:
             if function is not None and all(_right(function, names, *of) for of in zip(known, expected, strict=True)):
                 report.repaired = ast.unparse(ast.Module(source.body.body, []))
-                return told.format(ast.unparse(new))
-    return None
+                break
+    else:
+        return None
+    return f"`{ast.unparse(old)}` should be `{ast.unparse(new)}`"
 
 
 class Source:
@@ -59,6 +61,7 @@ class Source:
         assert isinstance(body, ast.FunctionDef)
         self.body = body
         body.args.args = [ast.arg(arg=name) for name in names]
+        ast.fix_missing_locations(self._tree)
         self._places = _places(body)
         closure = inspect.getclosurevars(function)
         self._scope: dict[str, Any] = {**function.__globals__, **closure.nonlocals}
@@ -67,7 +70,7 @@ class Source:
     def edited(self, old: ast.expr, new: ast.expr) -> Iterator[Callable[..., Any] | None]:
         """The function with one expression in the place of another, None if that is no program."""
         put = self._places[id(old)]
-        put(new)
+        put(ast.fix_missing_locations(ast.copy_location(new, old)))
         try:
             yield _compiled(self._tree, self.body.name, self._scope)
         finally:
@@ -108,7 +111,7 @@ def _places(body: ast.FunctionDef) -> dict[int, Callable[[ast.expr], None]]:
 def _compiled(tree: ast.Module, name: str, scope: dict[str, Any]) -> Callable[..., Any] | None:
     try:
         made: dict[str, Any] = {}
-        exec(compile(ast.fix_missing_locations(tree), "<edited line>", "exec"), scope, made)
+        exec(compile(tree, "<edited line>", "exec"), scope, made)
     except (SyntaxError, ValueError):
         return None
     function: Callable[..., Any] = made[name]
