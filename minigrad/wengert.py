@@ -45,7 +45,8 @@ def kept(line: Node) -> list[Any]:
     primitive = line.primitive
     values = dict(zip(primitive.saved, line.saved or (), strict=False))
     if primitive.sequence:
-        return list(values.get("arrays") or [None] * len(line.parents))
+        arrays = list(values.get("arrays") or ())
+        return arrays + [None] * (len(line.parents) - len(arrays))  # a checkpoint's closure gives parents only
     numbers = getattr(line, "numbers", (None,) * len(primitive.operands))
     return [
         values.get(name) if number is None else number for name, number in zip(primitive.operands, numbers, strict=True)
