@@ -304,11 +304,15 @@ class _Run:
                 pulled.append(flatten(self.pull(cotangents, retain=True))[0])
             parts = zip(*pulled, strict=True) if pulled else ((),) * len(self.variables)
             columns = [
-                np.reshape(np.stack(part), t.shape + x.shape) if part else np.zeros(t.shape + x.shape, x.dtype)
+                np.reshape(np.stack(part), t.shape + x.shape) if part else self._nothing(t.shape + x.shape, x.dtype)
                 for part, x in zip(parts, self.variables, strict=True)
             ]
             rows.append(self.rebuild(columns))
         return self.rebuild_value(rows)
+
+    def _nothing(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A block of the Jacobian without an element."""
+        return self._like_input(0, np.zeros(shape, dtype))
 
     def by_columns(self) -> Tree:
         """The Jacobian by a push for each element of the variables."""
@@ -322,7 +326,7 @@ class _Run:
                 parts = [row[j] for row in pushed]
                 shape = t.shape + x.shape
                 columns[j].append(
-                    np.reshape(np.stack(parts, axis=-1), shape) if parts else np.zeros(shape, dtype=t.dtype)
+                    np.reshape(np.stack(parts, axis=-1), shape) if parts else self._nothing(shape, t.dtype)
                 )
         return self.rebuild_value([self.rebuild(column) for column in columns])
 
