@@ -15,6 +15,7 @@ from minigrad import linalg
 from minigrad.checkpoint import checkpoint
 from minigrad.creation import (
     arange,
+    asarray,
     empty,
     empty_like,
     eye,
@@ -54,6 +55,7 @@ from minigrad.modes import (
     no_grad,
     scope,
 )
+from minigrad.naming import name
 from minigrad.ops.einsum import einsum
 from minigrad.ops.elementwise import (
     abs,
@@ -219,13 +221,7 @@ from minigrad.ops.spatial.pool import (
 from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.rng import manual_seed
 from minigrad.tape import Tape
-from minigrad.tensor import (
-    Tensor,
-    asarray,
-    get_default_dtype,
-    name,
-    set_default_dtype,
-)
+from minigrad.tensor import Tensor
 from minigrad.transforms import (
     grad,
     hessian,
@@ -235,6 +231,7 @@ from minigrad.transforms import (
     value_and_grad,
     vjp,
 )
+from minigrad.values import get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
     from minigrad import data, drawing, functional, fused, nn, optim, verify  # noqa: F401

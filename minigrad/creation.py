@@ -10,12 +10,49 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.errors import describe
 from minigrad.ops import shape as shapes
 from minigrad.primitive import value_of
 from minigrad.specialize import attach
-from minigrad.tensor import Tensor, asarray, check_device, get_default_dtype
+from minigrad.tensor import Tensor
+from minigrad.values import check_device, get_default_dtype, numbers
 
 Shape = int | tuple[int, ...]
+
+
+def asarray(
+    data: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A Tensor of the data, sharing memory with an array unless `copy` or the dtype asks for another.
+
+    Args:
+        data: a number, a nested list, an array or a Tensor, which is returned as it is if nothing else is asked for.
+        dtype: as for Tensor.
+        device: "cpu" or None.
+        copy: True for memory of its own, False to raise if that is needed.
+        requires_grad: whether gradients are to be computed with respect to it.
+
+    Raises:
+        ValueError: copy=False, and the data or the dtype need a copy.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.asarray([1, 2], dtype=mg.float32)
+        Tensor([1., 2.], dtype=float32)
+    """
+    check_device(device)
+    shares = hasattr(data, "__array_function__") and (dtype is None or data.dtype == np.dtype(dtype))
+    if copy is False and not shares:
+        raise ValueError(f"asarray({describe(data)}, dtype={dtype}, copy=False): this needs a copy; leave copy out")
+    if isinstance(data, Tensor):
+        made = data if shares and not copy else data.astype(data.dtype if dtype is None else dtype)
+    elif copy or not shares:
+        made = Tensor(data, dtype=dtype)
+    else:
+        made = attach(numbers(data), None)
+    if requires_grad:
+        made.requires_grad = True
+    return made
 
 
 def _made(value: Any, requires_grad: bool) -> Tensor:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import call
+from minigrad.naming import name
 from minigrad.ops.elementwise import erf, relu, sigmoid, softplus, tanh
 from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.product import matmul
 from minigrad.ops.random import uniform_like
 from minigrad.ops.reduction import logsumexp, mean, sum
 from minigrad.rng import generator
-from minigrad.tensor import get_default_dtype, name
+from minigrad.values import get_default_dtype
 
 __all__ = [
     "batch_norm",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import dtypes
-from minigrad.tensor import get_default_dtype
+from minigrad.values import get_default_dtype
 
 
 class NamespaceInfo:

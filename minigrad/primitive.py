@@ -131,8 +131,8 @@ class Primitive:
         taken = RESERVED & {*self.operands, *self.static}
         if taken:
             raise TypeError(
-                f"{self.name}{self.signature}: the name {min(taken)!r} is taken (v is the vector that a rule transforms); "
-                "call the operand otherwise"
+                f"{self.name}{self.signature}: the name {min(taken)!r} is taken (v is the vector that a rule "
+                "transforms); call the operand otherwise"
             )
         known = {*self.operands, *self.static, *(self.outputs or ("out",)), "i", "wanted"}
         known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,26 +15,12 @@ from minigrad.errors import ERRORS, complaint, describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
 from minigrad.tape import HOOKED, ancestors, pull
+from minigrad.values import check_device, copied
 
 if TYPE_CHECKING:
     from minigrad.methods import Methods
 else:
     Methods = object
-
-_default_dtype: np.dtype[Any] = np.dtype(np.float64)
-
-
-def set_default_dtype(dtype: Any) -> None:
-    """The dtype of Tensors made from Python numbers and lists, and of parameters: "float64" (as NumPy) or "float32"."""
-    global _default_dtype
-    if np.dtype(dtype).kind != "f":
-        raise TypeError(f"set_default_dtype({dtype!r}): must be a floating-point dtype, such as 'float32'")
-    _default_dtype = np.dtype(dtype)
-
-
-def get_default_dtype() -> np.dtype[Any]:
-    """The dtype of Tensors made from Python numbers and lists."""
-    return _default_dtype
 
 
 class Tensor(Methods):
@@ -64,7 +49,7 @@ class Tensor(Methods):
     node: Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        self.data = _copied(data, dtype)
+        self.data = copied(data, dtype)
         self.node = None
         if requires_grad:
             self.requires_grad = True
@@ -397,89 +382,6 @@ def _rebuilt(data: Any, requires_grad: bool, name: str | None, label: str | None
 
 methods.install(Tensor)
 specialize.bind(Tensor)
-
-
-# What mg.name does besides naming, while a derivation is checked: it may replace the value.
-probe: ContextVar[Callable[[str, Any, str | None], Any] | None] = ContextVar("minigrad_probe", default=None)
-
-
-def name(name: str, value: Any, label: str | None = None) -> Any:
-    """Name a value of the forward pass, and return it: `mu = mg.name("mu", x.mean(0), label="μ")`.
-
-    The line of the tape is called so in printed tapes, reports and pictures, and a derivation can refer to the value
-    and its gradient by this name. A plain array is returned as it is.
-
-    Args:
-        name: a Python identifier.
-        value: a Tensor, or an array.
-        label: as pictures and reports write it.
-    """
-    watch = probe.get()
-    if watch is not None:
-        value = watch(name, value, label)
-    return value.named(name, label) if isinstance(value, Tensor) else value
-
-
-def asarray(
-    data: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
-) -> Tensor:
-    """A Tensor of the data, sharing memory with an array unless `copy` or the dtype asks for another.
-
-    Args:
-        data: a number, a nested list, an array or a Tensor, which is returned as it is if nothing else is asked for.
-        dtype: as for Tensor.
-        device: "cpu" or None.
-        copy: True for memory of its own, False to raise if that is needed.
-        requires_grad: whether gradients are to be computed with respect to it.
-
-    Raises:
-        ValueError: copy=False, and the data or the dtype need a copy.
-
-    Example:
-        >>> import minigrad as mg
-        >>> mg.asarray([1, 2], dtype=mg.float32)
-        Tensor([1., 2.], dtype=float32)
-    """
-    check_device(device)
-    shares = hasattr(data, "__array_function__") and (dtype is None or data.dtype == np.dtype(dtype))
-    if copy is False and not shares:
-        raise ValueError(f"asarray({describe(data)}, dtype={dtype}, copy=False): this needs a copy; leave copy out")
-    if isinstance(data, Tensor):
-        made = data if shares and not copy else data.astype(data.dtype if dtype is None else dtype)
-    elif copy or not shares:
-        made = Tensor(data, dtype=dtype)
-    else:
-        made = specialize.attach(_numbers(data), None)
-    if requires_grad:
-        made.requires_grad = True
-    return made
-
-
-def check_device(device: Any) -> None:
-    """Refuse any device but the CPU."""
-    if device not in (None, "cpu"):
-        raise ValueError(f"device={device!r}: there is only 'cpu'")
-
-
-def _copied(data: Any, dtype: Any) -> Any:
-    """A copy that a listening array hears: np.copy and astype are calls like any other."""
-    if isinstance(data, Tensor):
-        data = data.data
-    if not hasattr(data, "__array_function__"):
-        plain = np.asarray(data)
-        if dtype is None and plain.dtype == np.float64 and not isinstance(data, np.generic):
-            dtype = _default_dtype
-        data = plain
-    if isinstance(data, np.ma.MaskedArray):
-        raise TypeError("Tensor(masked array): the mask would be lost; fill it first (data.filled(0))")
-    value = np.copy(data) if dtype is None or data.dtype == np.dtype(dtype) else data.astype(dtype)
-    return _numbers(value)
-
-
-def _numbers(value: Any) -> Any:
-    if value.dtype.kind not in "biufc":
-        raise TypeError(f"Tensor: data of dtype {value.dtype} are not numbers")
-    return value
 
 
 def _store(found: dict[Node, Any]) -> None:

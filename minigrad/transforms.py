@@ -24,8 +24,9 @@ from minigrad.node import Node, leaf, mode
 from minigrad.primitive import linear
 from minigrad.specialize import attach
 from minigrad.tape import ancestors, pull, push
-from minigrad.tensor import Tensor, get_default_dtype
+from minigrad.tensor import Tensor
 from minigrad.trees import flatten, tree_map
+from minigrad.values import get_default_dtype
 
 Tree = Any
 

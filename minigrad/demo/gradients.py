@@ -34,7 +34,7 @@ def check_batch_norm(
     rng = np.random.default_rng(seed)
     x, dy = rng.normal(1.0, 2.0, shape), rng.normal(size=shape)
     values = {"x": x, "gamma": rng.uniform(0.5, 2.0, shape[1]), "beta": rng.normal(size=shape[1])}
-    report = by_hand().check(**values, eps=EPS, cotangent=dy)
+    report = by_hand().check(cotangent=dy, eps=EPS, x=x, gamma=values["gamma"], beta=values["beta"])
     truth = on_the_tape(values, dy)
     ways = {"fused": by_the_fused(values, dy), "differences": by_differences(values, dy, truth)}
     rows = {name: {"hand": report.lines[name].difference} for name in truth}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.rng import generator
-from minigrad.tensor import get_default_dtype
+from minigrad.values import get_default_dtype
 
 Shape = tuple[int, ...]
 Array = Any

@@ -13,7 +13,8 @@ from minigrad.nn import init as initializers
 from minigrad.nn.module import Module
 from minigrad.ops.shape import reshape
 from minigrad.rng import generator
-from minigrad.tensor import Tensor, get_default_dtype
+from minigrad.tensor import Tensor
+from minigrad.values import get_default_dtype
 
 Array = Any
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.modes import current_scope, enable_grad, no_grad
+from minigrad.naming import probe
 from minigrad.tape import Tape
-from minigrad.tensor import Tensor, probe
+from minigrad.tensor import Tensor
 from minigrad.transforms import variable
 from minigrad.trees import flatten
 

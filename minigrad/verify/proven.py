@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.modes import no_grad
+from minigrad.naming import probe
 from minigrad.primitive import RESERVED, Primitive, as_function
-from minigrad.tensor import Tensor, probe
+from minigrad.tensor import Tensor
 from minigrad.transforms import vjp
 from minigrad.trees import flatten
 from minigrad.verify.draws import draw
