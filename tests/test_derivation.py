@@ -220,7 +220,6 @@ def test_a_forward_that_returns_no_tensor() -> None:
         derivation(lambda x: None, dx, x="N")
 
 
-@pytest.mark.floating(all="ignore")
 def test_a_forward_that_is_not_finite() -> None:
     def dx(dout, x):  # type: ignore[no-untyped-def]
         return dout / x

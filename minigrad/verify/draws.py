@@ -70,8 +70,9 @@ def at(
     axes: Mapping[str, int] | None = None,
 ) -> Draw:
     """The draw with these arguments. Raises ValueError if the function is random, or not finite there."""
-    run = forward.run(arguments, record=False)
-    again = forward.run(arguments, record=False)
+    with np.errstate(all="ignore"):  # what is not finite is reported
+        run = forward.run(arguments, record=False)
+        again = forward.run(arguments, record=False)
     for k in run.outputs:
         if not np.array_equal(run.values[k], again.values[k], equal_nan=True):
             raise ValueError(
