@@ -4,6 +4,14 @@ from minigrad.verify.audit import AuditReport
 from minigrad.verify.derivation import Derivation
 from minigrad.verify.derivation_report import DerivationReport, LineReport
 from minigrad.verify.gradient_report import GradientReport
-from minigrad.verify.gradients import check_gradients
+from minigrad.verify.gradients import assert_gradients, check_gradients
 
-__all__ = ["AuditReport", "Derivation", "DerivationReport", "GradientReport", "LineReport", "check_gradients"]
+__all__ = [
+    "AuditReport",
+    "Derivation",
+    "DerivationReport",
+    "GradientReport",
+    "LineReport",
+    "assert_gradients",
+    "check_gradients",
+]

@@ -41,20 +41,21 @@ def slope(value: Callable[[Any], Array], weights: Array, scale: float, dtype: An
         scale: the size of what is moved; steps are relative to max(1, scale).
         dtype: in which the values are computed.
 
-    The step shrinks until the two differences agree, so that a kink nearby, but not at 0, is stepped around.
+    The step shrinks until the two differences agree, so that a kink nearby, but not at 0, is stepped around; and
+    until it stays in the domain of the function.
     """
     eps = float(np.finfo(dtype).eps)
-    center = value(0)
     size = max(1.0, scale)
     best: Slope | None = None
-    for h in (eps**0.2 * size * shrink for shrink in (1.0, 0.1, 0.01, 0.001)):
-        found = _slope(value, weights, center, h, eps)
-        if best is None or found.error < best.error:
-            best = found
-        if found.error <= 1e-9 * max(abs(found.value), 1e-3):
-            break
-    assert best is not None
-    return best
+    with np.errstate(all="ignore"):  # a step may leave the domain
+        center = value(0)
+        for shrink in 10.0 ** -np.arange(8):
+            found = _slope(value, weights, center, eps**0.2 * size * float(shrink), eps)
+            if np.isfinite(found.error) and (best is None or found.error < best.error):
+                best = found
+            if best and (shrink <= 1e-3 or best.error <= 1e-9 * max(abs(best.value), 1e-3)):
+                return best
+    return best or found
 
 
 def _slope(value: Callable[[Any], Array], weights: Array, center: Array, h: float, eps: float) -> Slope:

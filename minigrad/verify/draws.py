@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad.tensor import Tensor
 from minigrad.verify.forward import OTHER_SIZES, Forward, away
-from minigrad.verify.gradients import signed
+from minigrad.verify.problem import signed
 from minigrad.verify.truth import Truth, truth
 
 Array = Any

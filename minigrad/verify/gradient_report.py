@@ -10,6 +10,8 @@ import numpy as np
 from minigrad.verify.differences import Slope
 from minigrad.verify.report import Report, number, table
 
+SHOWN = 12  # inputs: the report is to fit on a screen
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -45,24 +47,30 @@ class Entry:
         return f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
 
 
+@dataclass(frozen=True)
+class Method:
+    """What one method besides the differences says; `ok` is None if it does not apply, and `found` then says why."""
+
+    name: str
+    ok: bool | None
+    found: str
+
+
 @dataclass
 class GradientReport(Report):
     """What check_gradients found. Prints as a table of the worst element of each input."""
 
-    entries: list[Entry]
-    inputs: list[tuple[str, tuple[int, ...], int]]  # name, shape, how many elements were compared
-    dtype: Any
+    entries: list[Entry]  # what differences say
+    inputs: list[tuple[str, tuple[int, ...]]]  # name and shape
+    dtype: Any  # in which differences were computed
     order: int
-    pairing: float | None  # relative disagreement of pull and push; None without a tape
+    methods: list[Method]
     notes: list[str] = field(default_factory=list)
-
-    PAIRING = 1e-8
 
     @property
     def ok(self) -> bool:
-        """Whether every element agrees within its tolerance, and pull with push."""
-        agree = self.pairing is None or self.pairing <= self.PAIRING
-        return agree and all(entry.ok for entry in self.entries)
+        """Whether every element agrees within its tolerance, and every method that applies."""
+        return all(entry.ok for entry in self.entries) and not any(method.ok is False for method in self.methods)
 
     @property
     def kinks(self) -> list[Entry]:
@@ -75,35 +83,44 @@ class GradientReport(Report):
         return max(self.entries, key=_badness, default=None)
 
     def __str__(self) -> str:
-        wrong = [entry for entry in self.entries if not entry.ok]
-        what = "second derivatives" if self.order == 2 else "gradients"
-        total = len(self.entries)
-        lines = [
-            f"{what} right: {total} elements agree with differences in {_precision(self.dtype)}"
-            if self.ok
-            else f"{what} WRONG: {len(wrong)} of {total} elements differ from differences in {_precision(self.dtype)}"
+        lines = [self._verdict(), *self._table()]
+        lines += [
+            f"kink at {entry.place}: left {number(entry.slope.left)}, right {number(entry.slope.right)}, "
+            f"engine {number(entry.engine)}{'' if entry.ok else ', which is outside'}"
+            for entry in self.kinks[:3]
         ]
-        rows = [("input", "shape", "worst at", "engine", "differences", "|difference|", "tolerance", "")]
-        for name, shape, _ in self.inputs:
-            mine = [entry for entry in self.entries if entry.name == name]
-            if mine:
-                worst, verdict = max(mine, key=_badness), "right" if all(e.ok for e in mine) else "WRONG"
-                rows.append(
-                    (name, str(shape), str(list(worst.index)), number(worst.engine), number(worst.slope.value),
-                     f"{worst.difference:.1e}", f"{worst.tolerance:.1e}", verdict)
-                )  # fmt: skip
-        lines += table(rows)
-        if self.pairing is not None:
-            agree = "agree to" if self.pairing <= self.PAIRING else "DISAGREE by"
-            lines.append(f"reverse and forward mode {agree} {self.pairing:.1e}")
-        for entry in self.kinks[:3]:
-            lines.append(
-                f"kink at {entry.place}: left {number(entry.slope.left)}, right {number(entry.slope.right)}, "
-                f"engine {number(entry.engine)}{'' if entry.ok else ', which is outside'}"
-            )
         if len(self.kinks) > 3:
             lines.append(f"and {len(self.kinks) - 3} more kinks")
+        lines += [f"{method.name}: {_says(method)}" for method in self.methods]
         return "\n".join([*lines, *self.notes])
+
+    def _verdict(self) -> str:
+        what = "second derivatives" if self.order == 2 else "gradients"
+        total, wrong = len(self.entries), sum(not entry.ok for entry in self.entries)
+        against = f"differences in {_precision(self.dtype)}"
+        if wrong:
+            return f"{what} WRONG: {wrong} of {total} elements differ from {against}"
+        agreeing = [f"{total} elements agree with {against}"] if total else []
+        named = {ok: ", ".join(m.name for m in self.methods if m.ok is ok) for ok in (True, False)}
+        if not self.ok:
+            return f"{what} WRONG: {'; '.join([f'wrong by {named[False]}', *agreeing])}"
+        return f"{what} right: {agreeing[0] if agreeing else 'by ' + named[True]}"
+
+    def _table(self) -> list[str]:
+        """The worst element of each input; of the worst inputs if there are many."""
+        mine = {name: [e for e in self.entries if e.name == name] for name, _ in self.inputs}
+        worst = {name: max(entries, key=_badness) for name, entries in mine.items() if entries}
+        shown = sorted(worst, key=lambda name: -_badness(worst[name]))[:SHOWN]
+        rows = [("input", "shape", "worst at", "engine", "differences", "|difference|", "tolerance", "")]
+        for name, shape in self.inputs:
+            if name in shown:
+                entry, verdict = worst[name], "right" if all(e.ok for e in mine[name]) else "WRONG"
+                rows.append(
+                    (name, str(shape), str(list(entry.index)), number(entry.engine), number(entry.slope.value),
+                     f"{entry.difference:.1e}", f"{entry.tolerance:.1e}", verdict)
+                )  # fmt: skip
+        more = [f"  and {len(worst) - SHOWN} more inputs, none of them worse"] if len(worst) > SHOWN else []
+        return [*table(rows), *more] if shown else []
 
     def to_dict(self) -> dict[str, Any]:
         """The content in plain Python values."""
@@ -111,7 +128,7 @@ class GradientReport(Report):
             "ok": self.ok,
             "order": self.order,
             "precision": _precision(self.dtype),
-            "pairing": self.pairing,
+            "methods": [{"name": m.name, "ok": m.ok, "found": m.found} for m in self.methods],
             "elements": len(self.entries),
             "worst": [
                 {"input": e.name, "index": list(e.index), "engine": e.engine, "differences": e.slope.value,
@@ -128,10 +145,16 @@ class GradientReport(Report):
 
 
 def _precision(dtype: Any) -> str:
-    return "extended precision" if dtype is not np.float64 else "float64"
+    return {np.float64: "float64", np.float32: "float32"}.get(dtype, "extended precision")
+
+
+def _says(method: Method) -> str:
+    return f"does not apply: {method.found}" if method.ok is None else method.found
 
 
 def _badness(entry: Entry) -> float:
     if entry.is_kink:
         return 0.0 if entry.ok else np.inf
+    if not np.isfinite(entry.difference):
+        return np.inf
     return entry.difference / entry.tolerance if entry.tolerance else np.inf * bool(entry.difference)

@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minigrad.modes import enable_grad, no_grad
-from minigrad.specialize import attach
-from minigrad.tensor import Tensor
-from minigrad.transforms import jvp, vjp
-from minigrad.trees import flatten
-from minigrad.verify.differences import WIDEST, slope
-from minigrad.verify.gradient_report import Entry, GradientReport
+from minigrad.verify.complex_step import NotAnalytic, complex_step
+from minigrad.verify.differences import slope
+from minigrad.verify.gradient_report import Entry, GradientReport, Method
+from minigrad.verify.problem import Problem, flat, signed
+from minigrad.verify.taylor import taylor
 
 Array = Any
+MODES = ("differences", "complex", "taylor", "pairing")
 
 
 def check_gradients(
-    f: Callable[..., Any],
+    f: Any,
     *inputs: Any,
     gradient: Callable[..., Any] | None = None,
     order: int = 1,
-    rtol: float = 1e-6,
+    modes: str | Sequence[str] = MODES,
+    dtype: Any = None,
+    rtol: float | None = None,
     elements: int = 200,
     seed: int = 0,
 ) -> GradientReport:
-    """Compare the gradient of f with finite differences, element by element.
+    """Compare the gradient of f with what several independent methods say, differences element by element.
 
     f may return an array of any shape, or several: it is checked along a random signed cotangent. (Positive cotangents,
-    and a plain sum above all, hide whole terms: with `batch_norm(x).sum()` every wrong dl/dσ² passes.) The differences
-    are central, extrapolated, and computed in extended precision where f allows it.
+    and a plain sum above all, hide whole terms: with `batch_norm(x).sum()` every wrong dl/dσ² passes.)
 
     Args:
-        f: a function of Tensors, or of arrays if `gradient` is given.
+        f: a function of Tensors, or of arrays if `gradient` is given; or any object with the methods
+            `forward(*arrays)`, which returns an array or a tuple of them, and `backward(cotangent)`, which returns the
+            gradients of the last forward's inputs: code of any framework, through arrays.
         *inputs: its arguments: arrays, Tensors, numbers, or nested structures of them. Those of floating-point numbers
             are varied; float32 ones are checked in float64. Take values away from 0 and 1, where terms vanish.
         gradient: a hand-written gradient of f: a function of the cotangent and the inputs that returns the gradients
             of the floating-point inputs (a tuple if there are several).
         order: 1, or 2 to check the gradient's own derivative (second order) in the same way.
-        rtol: how far an element may be off, relative to its own size and to 1e-3 of the largest of its input.
+        modes: which methods; the default is all that apply:
+            "differences": every element against central differences, extrapolated (Richardson 1911), in extended
+            precision where f allows it. Finds the wrong element; kinks are reported.
+            "complex": a complex step (Squire & Trapp 1998) along a random direction, to the last digits, where every
+            operation is analytic.
+            "taylor": |f(x + hu) - f(x) - h <g, u>| falls like h² if g is the gradient, like h if it is not.
+            "pairing": <w, push(u)> = <pull(w), u>: forward and reverse mode agree.
+        dtype: "float32" to compute everything in float32, with steps and tolerances that suit it.
+        rtol: how far an element may be off, relative to its own size and to 1e-3 of the largest of its input; 1e-6, or
+            1e-3 in float32, if not given.
         elements: at most so many elements of each input are compared, chosen at random.
-        seed: of the random cotangents and choices.
+        seed: of the random cotangents, directions and choices.
 
     Returns:
         A report: `.ok`, `.raise_if_wrong()`, `.to_json()`; `print(report)` shows the worst element of each input.
 
     Raises:
         TypeError: no input is of floating-point numbers.
-        ValueError: f gives non-finite values, or other values when it is called again (random numbers).
+        ValueError: f gives non-finite values, or other values when it is called again (random numbers); none of the
+            chosen methods applies.
 
     Example:
         >>> import minigrad as mg
@@ -59,172 +71,145 @@ def check_gradients(
         >>> report.ok
         True
     """
+    chosen = (modes,) if isinstance(modes, str) else tuple(modes)
+    kind = np.dtype(np.float64 if dtype is None else dtype).type
     if order not in (1, 2):
         raise ValueError(f"check_gradients(order={order!r}): must be 1 or 2")
+    if not chosen or not set(chosen) <= set(MODES):
+        raise ValueError(f"check_gradients(modes={modes!r}): choose among {', '.join(map(repr, MODES))}")
+    if kind not in (np.float32, np.float64):
+        raise ValueError(f"check_gradients(dtype={dtype!r}): must be 'float32' or 'float64'")
     rng = np.random.default_rng([seed, 20260])
-    problem = _Problem(f, inputs, gradient)
-    if order == 2:
-        problem = problem.of_gradient(rng)
-    return _compare(problem, order, rtol, elements, rng)
+    with np.errstate(all="ignore"):  # steps may leave the domain; the value at the inputs is checked
+        problem = Problem(f, inputs, gradient, kind)
+        if order == 2:
+            problem = problem.of_gradient(rng)
+        if rtol is None:
+            rtol = 1e-3 if kind is np.float32 else 1e-6
+        check = _Check(problem, order, rtol, rng, widen=dtype is None)
+        entries = check.differences(elements) if "differences" in chosen else []
+        methods = [getattr(check, mode)() for mode in MODES if mode in chosen and mode != "differences"]
+    if not entries and all(method.ok is None for method in methods):
+        reasons = "; ".join(f"{method.name}: {method.found}" for method in methods)
+        raise ValueError(f"check_gradients: there is nothing to compare with ({reasons})")
+    return GradientReport(entries, check.described, check.dtype, order, methods, check.notes)
 
 
-def _compare(problem: _Problem, order: int, rtol: float, elements: int, rng: np.random.Generator) -> GradientReport:
-    dtype, outputs = problem.values_and_dtype()
-    weights = [signed(rng, v.shape) for v in outputs]
-    engine = problem.gradient(weights)
-    flat_weights = np.concatenate([w.reshape(-1) for w in weights]).astype(dtype)
-    entries, described = [], []
-    for k, (name, x, g) in enumerate(zip(problem.names, problem.inputs, engine, strict=True)):
-        if g.shape != x.shape:
-            raise ValueError(f"check_gradients: the gradient for {name} has shape {g.shape}, the input {x.shape}")
-        places = list(np.ndindex(x.shape))
-        if len(places) > elements:
-            places = [places[i] for i in np.sort(rng.choice(len(places), elements, replace=False))]
-        described.append((name, x.shape, len(places)))
-        found = [
-            (index, slope(problem.along(k, index, dtype), flat_weights, abs(float(x[index])), dtype))
-            for index in places
-        ]
-        largest = max((abs(s.value) for _, s in found), default=0.0)
-        for index, s in found:
-            tolerance = rtol * max(abs(s.value), 1e-3 * largest, 1e-9) + 10 * s.error
-            entries.append(Entry(name, index, float(g[index]), s, tolerance))
-    pairing = problem.pairing(weights, engine, rng)
-    notes = [
-        f"{name}: {count} of {int(np.prod(shape))} elements compared"
-        for name, shape, count in described
-        if count < int(np.prod(shape))
-    ]
-    return GradientReport(entries, described, dtype, order, pairing, notes)
+def assert_gradients(f: Any, *inputs: Any, **options: Any) -> None:
+    """Raise AssertionError, with the report as its message, unless `check_gradients(f, *inputs, **options)` is right.
+
+    For tests:
+
+        def test_my_layer():
+            assert_gradients(my_layer, x, weight, order=2)
+            assert_gradients(forward, x, gradient=backward)      # plain NumPy, the gradient by hand
+            assert_gradients(TheirLayer(), x)                    # any object with forward and backward
+
+    Example:
+        >>> import minigrad as mg
+        >>> import numpy as np
+        >>> mg.verify.assert_gradients(lambda x: np.exp(x), np.array([0.3, -0.7]), gradient=lambda v, x: v * np.exp(x))
+    """
+    check_gradients(f, *inputs, **options).raise_if_wrong()
 
 
-class _Problem:
-    """A function of floating-point arrays to arrays, with its gradient, from whatever the user gave."""
+@dataclass
+class _Check:
+    """The gradient in question at one point, along one cotangent, and the methods that judge it."""
 
-    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], gradient: Callable[..., Any] | None) -> None:
-        self.f, self.by_hand = f, gradient
-        leaves, self.rebuild = flatten(tuple(inputs))
-        self.leaves = [x.data if isinstance(x, Tensor) else x for x in leaves]
-        self.moving = [k for k, x in enumerate(self.leaves) if _is_real(x)]
-        if not self.moving:
-            raise TypeError(
-                f"check_gradients: none of the inputs ({', '.join(type(x).__name__ for x in self.leaves)}) holds "
-                "floating-point numbers, so there is nothing to vary; convert them: x.astype(float)"
-            )
-        self.inputs = [np.array(self.leaves[k], dtype=np.float64) for k in self.moving]
-        names = _names(f, inputs)
-        self.names = [names[k] for k in self.moving]
+    problem: Problem
+    order: int
+    rtol: float
+    rng: np.random.Generator
+    widen: bool
 
-    def arguments(self, values: Sequence[Any]) -> Any:
-        leaves = list(self.leaves)
-        for k, x in zip(self.moving, values, strict=True):
-            leaves[k] = x
-        return self.rebuild(leaves)
+    def __post_init__(self) -> None:
+        problem, rng = self.problem, self.rng
+        self.values = problem.checked_values()
+        self.dtype = problem.widest(self.values) if self.widen else problem.dtype
+        self.weights = [signed(rng, v.shape) for v in self.values]
+        self.flat_weights = flat(self.weights).astype(self.dtype)
+        self.engine = problem.gradient(self.weights)
+        self.roundoff = self._roundoff()
+        self.directions = [signed(rng, x.shape) * np.maximum(1.0, np.abs(x)) for x in problem.inputs]
+        terms = [g * u for g, u in zip(self.engine, self.directions, strict=True)]
+        self.along = sum(float(part.sum()) for part in terms)
+        self.size = sum(float(np.abs(part).sum()) for part in terms)
+        self.blur = sum(r * float(np.abs(u).sum()) for r, u in zip(self.roundoff, self.directions, strict=True))
+        self.described = [(name, x.shape) for name, x in zip(problem.names, problem.inputs, strict=True)]
+        self.notes: list[str] = []
+        self.has_kinks = False
 
-    def values(self, arrays: Sequence[Array]) -> list[Array]:
-        """The value of f as a list of arrays."""
-        given = arrays if self.by_hand else [attach(x, None) for x in arrays]
-        with no_grad():
-            out, _ = flatten(self.f(*self.arguments(given)))
-        return [np.asarray(t.data if isinstance(t, Tensor) else t) for t in out]
+    def _roundoff(self) -> list[float]:
+        """How uncertain the gradient for each input is: how it changes when the inputs do in the last digits."""
+        eps = float(np.finfo(self.problem.dtype).eps)
+        again = self.problem.gradient(self.weights, [x * x.dtype.type(1 + 4 * eps) for x in self.problem.inputs])
+        changes = [np.abs(g - h) for g, h in zip(self.engine, again, strict=True)]
+        return [30 * float(np.median(c)) if c.size and np.isfinite(c).all() else 0.0 for c in changes]
 
-    def values_and_dtype(self) -> tuple[Any, list[Array]]:
-        """The widest dtype that f can be computed in, and the values in it; f must be finite and repeatable."""
-        plain = self.values(self.inputs)
-        again = self.values(self.inputs)
-        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(plain, again, strict=True)):
-            raise ValueError(
-                "check_gradients: the function gave other values when it was called again with the same inputs. If it "
-                "draws random numbers, make their generator inside it from a fixed seed"
-            )
-        if not all(np.isfinite(v).all() for v in plain):
-            raise ValueError("check_gradients: the function's value has NaN or infinite elements at these inputs")
+    def differences(self, elements: int) -> list[Entry]:
+        """Every element, or so many of each input, against central differences."""
+        entries = []
+        for k, (name, shape) in enumerate(self.described):
+            x, g = self.problem.inputs[k], self.engine[k]
+            places = list(np.ndindex(shape))
+            if len(places) > elements:
+                self.notes.append(f"{name}: {elements} of {len(places)} elements compared")
+                places = [places[i] for i in np.sort(self.rng.choice(len(places), elements, replace=False))]
+            found = [(index, self._partial(k, index, abs(float(x[index])))) for index in places]
+            largest = max((abs(s.value) for _, s in found), default=0.0)
+            for index, s in found:
+                rounding = 0.0 if s.is_kink else self.roundoff[k]
+                tolerance = self.rtol * max(abs(s.value), 1e-3 * largest, 1e-9) + 10 * s.error + rounding
+                entries.append(Entry(name, index, float(g[index]), s, tolerance))
+        self.has_kinks = any(entry.is_kink for entry in entries)
+        return entries
+
+    def _partial(self, k: int, index: tuple[int, ...], scale: float) -> Any:
+        directions: list[Any] = [None] * len(self.engine)
+        directions[k] = np.zeros(self.engine[k].shape)
+        directions[k][index] = 1
+        return slope(self.problem.along(directions, self.dtype), self.flat_weights, scale, self.dtype)
+
+    def complex(self) -> Method:
+        """The complex step along a random direction."""
+        name = "complex step"
+        if self.order == 2:
+            return Method(name, None, "it is for the function itself, not for its gradient")
+        if self.has_kinks:
+            return Method(name, None, "the function has a kink here")
         try:
-            wide = self.values([x.astype(WIDEST) for x in self.inputs])
-        except (TypeError, ValueError, np.linalg.LinAlgError):
-            return np.float64, plain
-        if all(v.dtype == WIDEST for v in wide) and all(
-            np.allclose(a, b.astype(float), rtol=1e-6, atol=1e-9) for a, b in zip(plain, wide, strict=True)
-        ):
-            return WIDEST, wide
-        return np.float64, plain
+            moved = complex_step(self.problem, self.directions, self.values)
+        except NotAnalytic as reason:
+            return Method(name, None, str(reason))
+        return self._agreement(name, moved)
 
-    def along(self, k: int, index: tuple[int, ...], dtype: Any) -> Callable[[Any], Array]:
-        """The value of f, as one vector, when one element of one input is moved by t."""
-        arrays = [x.astype(dtype) for x in self.inputs]
+    def pairing(self) -> Method:
+        """Forward mode along a random direction."""
+        name = "forward mode"
+        if self.problem.by_hand:
+            return Method(name, None, "a gradient by hand has no tape")
+        return self._agreement(name, self.problem.moved(self.directions))
 
-        def value(t: Any) -> Array:
-            moved = arrays[k].copy()
-            moved[index] += t
-            values = self.values([*arrays[:k], moved, *arrays[k + 1 :]])
-            return np.concatenate([v.reshape(-1) for v in values])
+    def _agreement(self, name: str, moved: Sequence[Array]) -> Method:
+        """Whether <weights, moved> is <gradient, directions>."""
+        terms = [w * v for w, v in zip(self.weights, moved, strict=True)]
+        size = self.size + sum(float(np.abs(part).sum()) for part in terms)
+        gap = abs(sum(float(part.sum()) for part in terms) - self.along)
+        close = 1e-3 if self.problem.dtype is np.float32 else 1e-8
+        agrees = gap <= close * size + self.blur
+        text = f"{'agrees to' if agrees else 'differs by'} {gap / size if size else gap:.1e} along a random direction"
+        return Method(name, bool(agrees), text)
 
-        return value
-
-    def function(self, *tensors: Any) -> Any:
-        return tuple(flatten(self.f(*self.arguments(tensors)))[0])
-
-    def gradient(self, weights: Sequence[Array]) -> list[Array]:
-        if self.by_hand:
-            out = self.values(self.inputs)
-            cotangent = weights[0] if len(out) == 1 else tuple(weights)
-            given, _ = flatten(self.by_hand(cotangent, *self.arguments(self.inputs)))
-            if len(given) != len(self.inputs):
-                raise ValueError(
-                    f"check_gradients: gradient() returned {len(given)} arrays for {len(self.inputs)} inputs"
-                )
-            return [np.asarray(g.data if isinstance(g, Tensor) else g, dtype=float) for g in given]
-        with enable_grad():
-            _, pullback = vjp(self.function, *(attach(x, None) for x in self.inputs))
-            return [np.asarray(g.data, dtype=float) for g in pullback(tuple(weights))]
-
-    def pairing(self, weights: Sequence[Array], engine: Sequence[Array], rng: np.random.Generator) -> float | None:
-        """How far <weights, push(u)> is from <pull(weights), u> for a random direction u, relative to their terms."""
-        if self.by_hand:
-            return None
-        directions = [signed(rng, x.shape) for x in self.inputs]
-        with enable_grad():
-            _, moved = jvp(self.function, [attach(x, None) for x in self.inputs], directions)
-        forward = [w * np.asarray(getattr(v, "data", v)) for w, v in zip(weights, moved, strict=True)]
-        reverse = [g * u for g, u in zip(engine, directions, strict=True)]
-        size = sum(float(np.abs(part).sum()) for part in (*forward, *reverse))
-        gap = sum(float(part.sum()) for part in forward) - sum(float(part.sum()) for part in reverse)
-        return abs(gap) / size if size else 0.0
-
-    def of_gradient(self, rng: np.random.Generator) -> _Problem:
-        """The problem whose function is this one's gradient along a fixed cotangent."""
-        if self.by_hand:
-            raise ValueError("check_gradients(order=2): a hand-written gradient has no tape to differentiate again")
-        weights = tuple(signed(rng, v.shape) for v in self.values(self.inputs))
-
-        def gradient(*tensors: Any) -> Any:
-            with enable_grad():
-                _, pullback = vjp(self.function, *tensors)
-                return pullback(weights)
-
-        made = _Problem(gradient, self.inputs, None)
-        made.names = self.names
-        return made
-
-
-def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Random numbers of both signs, of size ½ to 1½."""
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape)
-
-
-def _is_real(x: Any) -> bool:
-    return isinstance(x, float) or getattr(getattr(x, "dtype", None), "kind", "") == "f"
-
-
-def _names(f: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
-    """A name for each leaf of the inputs: the parameter's, with a number if it holds several."""
-    try:
-        parameters = [p.name for p in inspect.signature(f).parameters.values() if p.kind is not p.VAR_POSITIONAL]
-    except (TypeError, ValueError):
-        parameters = []
-    names = []
-    for k, x in enumerate(inputs):
-        name = parameters[k] if k < len(parameters) else f"input{k}"
-        count = len(flatten(x)[0])
-        names += [name] if count == 1 else [f"{name}.{j}" for j in range(count)]
-    return names
+    def taylor(self) -> Method:
+        """The order of Taylor's remainder along a random direction."""
+        name = "Taylor remainder"
+        value = self.problem.along(self.directions, self.dtype)
+        slack = self.rtol * max(self.size, 1e-9) + self.blur
+        found = taylor(value, self.flat_weights, self.along, slack, self.dtype)
+        if found.is_kink or (self.has_kinks and not found.ok):
+            return Method(name, None, "the function has a kink here")
+        if found.order is None:
+            return Method(name, True, "none: linear along a random direction, as far as can be seen")
+        wrong = "" if found.ok else ", a right gradient's with order 2"
+        return Method(name, found.ok, f"falls with order {found.order:.2f} as the step is halved{wrong}")

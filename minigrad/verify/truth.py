@@ -16,7 +16,7 @@ from minigrad.node import Node
 from minigrad.tape import ancestors, pull
 from minigrad.verify.differences import WIDEST, Slope, slope
 from minigrad.verify.forward import Forward, Run
-from minigrad.verify.gradients import signed
+from minigrad.verify.problem import signed
 
 Array = Any
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad.verify.derivation_report import LineReport
 from minigrad.verify.draws import Draw, redraw
-from minigrad.verify.gradients import signed
+from minigrad.verify.problem import signed
 from minigrad.verify.truth import Truth, shares
 
 if TYPE_CHECKING:
