@@ -13,7 +13,7 @@ from minigrad.rng import repeated_draws
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
 from minigrad.tensor import Tensor
-from minigrad.transforms import variable
+from minigrad.traced import variable
 from minigrad.trees import flatten
 
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
     {"naming"},
-    {"creation", "info", "rng", "trees", "transforms", "checkpoint", "custom"},
+    {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
     {"linalg", "fft", "functional", "fused"},
     {"nn", "optim", "data", "io"},
     {"verify", "drawing", "compile", "diagnostics"},

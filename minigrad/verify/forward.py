@@ -18,7 +18,7 @@ from minigrad.modes import current_scope, enable_grad, no_grad
 from minigrad.naming import probe
 from minigrad.tape import Tape
 from minigrad.tensor import Tensor
-from minigrad.transforms import variable
+from minigrad.traced import variable
 from minigrad.trees import flatten
 
 Array = Any

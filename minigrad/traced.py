@@ -1,0 +1,212 @@
+"""Traced: one call of a function on fresh variables, and the walks along the tape that lies between them and its value.
+
+This is what all transforms share. What the function takes from outside is older than the variables, so that the walk
+does not reach it; `older` says that there is some, and then the walk itself is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.modes import enable_grad
+from minigrad.node import Node, leaf, mode
+from minigrad.primitive import linear
+from minigrad.specialize import attach
+from minigrad.tape import ancestors, pull, push
+from minigrad.tensor import Tensor
+from minigrad.trees import flatten, tree_map
+from minigrad.values import get_default_dtype
+
+Tree = Any
+
+_input = linear(lambda x, /: x, lambda v: v, name="input")
+
+
+class Traced:
+    """One call of f on fresh variables, and the tape that lies between them and its value."""
+
+    def __init__(
+        self, f: Callable[..., Any], args: tuple[Any, ...], options: Any, argnums: int | Sequence[int], has_aux: bool
+    ) -> None:
+        self.outer = mode.get() is not None
+        chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        for k in chosen:
+            if not -len(args) <= k < len(args):
+                raise TypeError(f"argnums={argnums}: the function was called with {len(args)} positional arguments")
+        wanted = [args[k] for k in chosen]
+        given, rebuild = flatten(wanted[0] if isinstance(argnums, int) else tuple(wanted))
+        self.given, self.rebuild = given, rebuild
+        with enable_grad():
+            self.variables = [variable(x) for x in given]
+            replaced = rebuild(self.variables)
+            arguments = list(args)
+            for k, x in zip(chosen, (replaced,) if isinstance(argnums, int) else replaced, strict=True):
+                arguments[k] = x
+            returned = f(*arguments, **options)
+        self.value: Any = returned[0] if has_aux else returned
+        self.aux: Any = returned[1] if has_aux else None
+        outputs, self.rebuild_value = flatten(self.value)
+        self.outputs = [t if isinstance(t, Tensor) else attach(np.asarray(t), None) for t in outputs]
+        self.nodes = [t.node for t in self.variables if t.node is not None]  # one for each variable
+        self.since = self.nodes[0].serial if self.nodes else 0
+        nodes = [t.node for t in self.outputs if t.node is not None]
+        self.lines, self.older = ancestors(nodes, self.since)
+        if has_aux:
+            self.aux = tree_map(self.result, self.aux)
+
+    def single(self, what: str) -> Tensor:
+        """The value, which must be one Tensor."""
+        if len(self.outputs) != 1 or not isinstance(self.value, Tensor):
+            raise TypeError(f"{what}: the function must return one Tensor, not {type(self.value).__name__}")
+        return self.value
+
+    def records(self, *values: Any) -> bool:
+        """Whether the walk must be recorded: something older than the variables takes part in it."""
+        return self.outer and (self.older or any(getattr(x, "node", None) is not None for x in values))
+
+    def result(self, t: Any) -> Any:
+        """A result as the caller wants it: with its history if an enclosing transform needs it."""
+        if not isinstance(t, Tensor):
+            return t
+        if self.outer and self.older:
+            return t
+        return t.detach() if any(isinstance(x, Tensor) for x in self.given) else t.data
+
+    def _like_input(self, k: int, v: Any) -> Any:
+        if isinstance(v, Tensor):
+            return v
+        return attach(v, None) if isinstance(self.given[k], Tensor) else v
+
+    def cotangents(self, tree: Tree) -> list[Any]:
+        """A structure of cotangents as a list, if it fits the value."""
+        given, _ = flatten(tree)
+        if len(given) != len(self.outputs):
+            raise TypeError(f"vjp: a cotangent of {len(given)} arrays for a value of {len(self.outputs)}")
+        for v, t in zip(given, self.outputs, strict=True):
+            if np.shape(v) != t.shape:
+                raise ValueError(f"vjp: cotangent of shape {np.shape(v)} for a value of shape {t.shape}")
+        return given
+
+    def pull(self, cotangents: Sequence[Any], retain: bool) -> Tree:
+        """The cotangents of the variables, in the structure of the chosen arguments."""
+        record = self.records(*cotangents)
+        due: dict[Node, Any] = {}
+        for t, v in zip(self.outputs, cotangents, strict=True):
+            if t.node is not None and t.node.serial >= self.since:
+                v = _as(v, t.dtype, record)  # noqa: PLW2901
+                due[t.node] = due[t.node] + v if t.node in due else v
+        with _recording(record):
+            found = pull(self.lines, due, stop=self.nodes, record=record, retain=retain or record) if due else {}
+        shares = []
+        for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
+            v = found.get(node)
+            v = np.zeros_like(t.data) if v is None else v if v.dtype == t.dtype else v.astype(t.dtype)
+            shares.append(self._like_input(k, v))
+        return self.rebuild(shares)
+
+    def push(self, tangents: tuple[Tree, ...]) -> Tree:
+        """The tangents of the value, in its structure."""
+        given, _ = flatten(tangents)
+        if len(given) != len(self.variables):
+            raise TypeError(f"jvp: tangents of {len(given)} arrays for primals of {len(self.variables)}")
+        for v, t in zip(given, self.variables, strict=True):
+            if np.shape(v) != t.shape:
+                raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
+        record = self.records(*given)
+        start = {node: _as(v, node.dtype, record) for node, v in zip(self.nodes, given, strict=True)}
+        with _recording(record):
+            known = push(self.lines, start, record=record)
+        moved = []
+        for t in self.outputs:
+            v = known.get(t.node) if t.node is not None else None
+            moved.append(self._like_input(0, np.zeros_like(t.data) if v is None else v))
+        return self.rebuild_value(moved)
+
+    def by_rows(self) -> Tree:
+        """The Jacobian by a pull for each element of the value."""
+        rows = []
+        for k, t in enumerate(self.outputs):
+            pulled = []
+            for basis in _basis(t):
+                cotangents = [basis if j == k else np.zeros_like(u.data) for j, u in enumerate(self.outputs)]
+                pulled.append(flatten(self.pull(cotangents, retain=True))[0])
+            parts = zip(*pulled, strict=True) if pulled else ((),) * len(self.variables)
+            columns = [
+                np.reshape(np.stack(part), t.shape + x.shape) if part else self._nothing(t.shape + x.shape, x.dtype)
+                for part, x in zip(parts, self.variables, strict=True)
+            ]
+            rows.append(self.rebuild(columns))
+        return self.rebuild_value(rows)
+
+    def _nothing(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A block of the Jacobian without an element."""
+        return self._like_input(0, np.zeros(shape, dtype))
+
+    def by_columns(self) -> Tree:
+        """The Jacobian by a push for each element of the variables."""
+        columns: list[list[Any]] = [[] for _ in self.outputs]
+        for k, x in enumerate(self.variables):
+            pushed = []
+            for basis in _basis(x):
+                tangents = [basis if j == k else np.zeros_like(u.data) for j, u in enumerate(self.variables)]
+                pushed.append(flatten(self.push((self.rebuild(tangents),)))[0])
+            for j, t in enumerate(self.outputs):
+                parts = [row[j] for row in pushed]
+                shape = t.shape + x.shape
+                columns[j].append(
+                    np.reshape(np.stack(parts, axis=-1), shape) if parts else self._nothing(shape, t.dtype)
+                )
+        return self.rebuild_value([self.rebuild(column) for column in columns])
+
+
+def variable(x: Any) -> Tensor:
+    """A fresh Tensor with the value of x; if x has a history, a line that continues it."""
+    if isinstance(x, Tensor):
+        if x.node is not None:
+            return _input(x)
+        value = x.data
+    elif hasattr(x, "__array_function__"):
+        value = x if hasattr(x, "ndim") else np.asarray(x)
+    elif isinstance(x, (int, float)) and not isinstance(x, bool):
+        value = np.asarray(x, dtype=get_default_dtype())
+    else:
+        raise TypeError(
+            f"cannot differentiate with respect to {x!r} ({type(x).__name__}); give a number, array or Tensor"
+        )
+    if value.dtype.kind != "f":
+        raise TypeError(
+            f"cannot differentiate with respect to {value.dtype} values (shape {value.shape}); convert them to "
+            "floating point, x.astype(float), or leave the argument out of argnums"
+        )
+    return attach(value, leaf(value))  # type: ignore[no-any-return]
+
+
+def _as(v: Any, dtype: Any, record: bool) -> Any:
+    """A given cotangent or tangent: an array, or a Tensor if the walk is recorded."""
+    if isinstance(v, Tensor):
+        v = v if record else v.data
+    elif not hasattr(v, "dtype"):
+        v = np.asarray(v)
+    v = v if v.dtype == dtype else v.astype(dtype)
+    return attach(v, None) if record and not isinstance(v, Tensor) else v
+
+
+def _basis(t: Any) -> Any:
+    for k in range(t.size):
+        unit = np.zeros(t.size, dtype=t.dtype)
+        unit[k] = 1
+        yield unit.reshape(t.shape)
+
+
+class _recording(enable_grad):
+    """enable_grad if asked for, otherwise nothing changes."""
+
+    def __init__(self, wanted: bool) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+    def _new(self) -> str | None:  # type: ignore[override]
+        return super()._new() if self.wanted else mode.get()
