@@ -29,6 +29,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
+from weakref import WeakSet
 
 import numpy as np
 
@@ -45,6 +46,7 @@ Rule = Callable[..., Array] | None
 RESERVED = frozenset({"v", "n", "due", "saved"})  # what a pull calls its own parameters
 
 REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
+DECLARED: WeakSet[Primitive] = WeakSet()  # and those without
 
 
 class Function(Protocol):
@@ -233,6 +235,7 @@ def elementwise(function: Callable[..., Any], *rules: Rule, **options: Any) -> F
 
 
 def _declare(made: Primitive) -> Function:
+    DECLARED.add(made)
     if made.pull_source:
         REGISTRY[made.name] = made
     return as_function(made)
