@@ -17,7 +17,7 @@ LAYERS = [
     {"specialize"},
     {"primitive"},
     {"ops"},
-    {"changes", "wengert", "tape", "modes", "dtypes"},
+    {"changes", "wengert", "tape", "modes", "symbols", "dtypes"},
     {"protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
     {"naming"},

@@ -1,0 +1,270 @@
+"""What the rules of a primitive, or of one line of a tape, compute: the rule itself, run on symbols."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product as combinations
+from typing import Any
+
+import numpy as np
+
+from minigrad.node import Node
+from minigrad.primitive import REGISTRY, Primitive
+from minigrad.specialize import named, unbroadcast
+from minigrad.symbols.array import Index, Symbol, evaluated, expression_of, like, listening
+from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
+from minigrad.symbols.latex import latex
+from minigrad.symbols.writing import text
+from minigrad.wengert import brief, kept, names, static
+
+# What a primitive is shown on: sizes and static parameters of no importance, tried until its rule runs on them.
+SIZE = 7
+SHAPES: list[tuple[int, ...]] = [(SIZE, SIZE), (3, 3), (1, SIZE, SIZE, SIZE), (SIZE,), ()]
+STATIC: dict[str, list[Any]] = {
+    "axis": [0, -1],
+    "axes": [(1, 0), (0, 1), (1, 2)],
+    "index": [Index((slice(None),))],
+    "shape": [(3, SIZE, SIZE), (SIZE * SIZE,)],
+    "shift": [1],
+    "stops": [(0, SIZE, 2 * SIZE)],
+    "widths": [((1, 1), (1, 1))],
+    "dtype": [np.dtype(np.float32)],
+    "keepdims": [False],
+    "spec": ["ij,jk->ik", "ii->i"],
+    "rtol": [None],
+    "ord": [2],
+    "window": [(1, 1)],
+    "stride": [(1, 1)],
+    "dilation": [(1, 1)],
+    "padding": [((0, 0), (0, 0))],
+    "groups": [1],
+    "count_include_pad": [True],
+    "size": [(SIZE, SIZE), (SIZE, 2 * SIZE - 1)],
+}
+
+
+def formula(primitive: Any, operand: str | int = 0, *, as_latex: bool = False, v: str = "v") -> str:
+    """What the rule of an operand computes, in the letters of the rule.
+
+    Shapes are left out: N is the number of elements that are reduced, and axes of size 1 are not shown.
+
+    Args:
+        primitive: a primitive, the function that records it, or its name.
+        operand: its name or its position.
+        as_latex: LaTeX in the place of text.
+        v: the name of the vector that the rule is applied to; for several outputs, of what theirs begin with.
+
+    Raises:
+        ValueError: there is no such operand, or it has no derivative.
+
+    Example:
+        >>> from minigrad.ops.elementwise import divide, tanh
+        >>> formula(tanh), formula(divide, "y"), formula("matmul", "x")
+        ('v · (1 − out²)', '−v · out / y', 'v @ yᵀ')
+    """
+    p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
+    k = _position(p, operand)
+    share = _in_general(p, k, v)
+    return _by_name(p, k, v) if share is None else _shown(share, as_latex)
+
+
+def _in_general(p: Primitive, k: int, v: str) -> Expression | None:
+    """What the rule of operand k makes of an example."""
+    for known in _examples(p):
+        share = share_of(p, k, known, _vector(p, known, v))
+        if share is not None:
+            return mapped(share.expression, _counted)
+    return None
+
+
+def local_derivatives(
+    line: Node, shown: Mapping[Node, str] | None = None, *, as_latex: bool = False, v: str = "v"
+) -> dict[str, str]:
+    """What a line of a tape hands to each of its operands, in the user's own names.
+
+    Args:
+        line: of a tape.
+        shown: how lines are called, as `minigrad.wengert.names` gives them; by default the names that the line and
+            its parents have, and the rule's own letters for those without.
+        as_latex: LaTeX in the place of text.
+        v: the name of the cotangent of the line.
+
+    Returns:
+        for each operand that is on the tape the share that it gets: summed over the axes along which it was
+        broadcast, with the numbers that were constants.
+
+    Example:
+        >>> import minigrad as mg
+        >>> w = mg.Tensor([1.0, 2.0], requires_grad=True).named("w")
+        >>> y = np.tanh(w * 3.0).named("y")
+        >>> local_derivatives(y.node), local_derivatives(y.node.parents[0])
+        ({'x': 'v · (1 − y²)'}, {'x': 'v · 3'})
+    """
+    p = line.primitive
+    if p is None:
+        return {}
+    if p.kind == "select":
+        parent = line.parents[0]
+        assert parent is not None
+        return {parent.primitive.outputs[line.params[0]]: v}
+    return {
+        f"arrays[{k}]" if p.sequence else p.operands[k]: (
+            _by_name(p, 0 if p.sequence else k, v) if share is None else _shown(share, as_latex)
+        )
+        for k, share in enumerate(shares(line, shown, v=v))
+        if line.parents[k] is not None
+    }
+
+
+def shares(line: Node, shown: Mapping[Node, str] | None = None, *, v: str = "v") -> list[Expression | None]:
+    """The share of each parent of a line, None for a constant, and where the rule has no formula."""
+    p = line.primitive
+    shown = _names(line) if shown is None else shown
+    known = _of_line(line, shown)
+    vector = _vector(p, known, v)
+    found: list[Expression | None] = []
+    for k, parent in enumerate(line.parents):
+        share = None if parent is None else share_of(p, k, known, vector)
+        if parent is None:
+            found.append(None)
+        elif share is None or (p.kind != "elementwise" and share.shape != parent.shape and line.saved is None):
+            found.append(_renamed(line, _in_general(p, 0 if p.sequence else k, v), shown))
+        else:
+            found.append((share if share.shape == parent.shape else unbroadcast(share, parent.shape)).expression)
+    return found
+
+
+def _renamed(line: Node, e: Expression | None, shown: Mapping[Node, str]) -> Expression | None:
+    """A general formula with the names of a line, whose constants are not known."""
+    if e is None:
+        return None
+    p = line.primitive
+    letters = [f"arrays[{k}]" for k in range(len(line.parents))] if p.sequence else p.operands
+    given = {
+        x: "const" if parent is None else shown.get(parent, x) for x, parent in zip(letters, line.parents, strict=True)
+    }
+    given |= {"out": shown.get(line, "out")}
+    return mapped(e, lambda part: Name(given.get(part.text, part.text)) if isinstance(part, Name) else part)
+
+
+def computed(line: Node, operands: Sequence[Expression]) -> Expression:
+    """What a line computes, from the expressions of its operands: infix, √ and superscripts when it is written."""
+    p = line.primitive
+    if p.kind == "select":
+        parent = line.parents[0]
+        assert parent is not None
+        return Call("select", tuple(operands), (parent.primitive.outputs[line.params[0]],))
+    if p.name == "getitem":
+        inside = brief(line.params[0])
+        return Call("getitem", tuple(operands), (inside[1:-1].rstrip(",") if inside.startswith("(") else inside,))
+    details = (re.sub(r"^axis=\((\d+),\)$", r"axis=\1", part) for part in static(line))
+    return Call(p.name, tuple(operands), tuple(details))
+
+
+def share_of(p: Primitive, k: int, known: Mapping[str, Any], v: Any) -> Symbol | None:
+    """The rule of operand k run on v and on what it names; None where it cannot run on symbols, whatever the reason."""
+    place = 0 if p.sequence else k
+    known = {**known, "i": k, "wanted": [j == k for j in range(len(p.operands))]}
+    rule: Any = p.joint or p.rules[place]
+    try:
+        with listening():
+            share = rule(v, *(known[name] for name in (named(rule) if p.joint else p.names[place])))
+            share = share[k] if p.joint else share
+    except Exception:
+        return None
+    if share is None:  # a joint rule says so of an operand without derivative
+        return Symbol(Number(0), known[p.operands[k]].shape)
+    return share if isinstance(share, Symbol) else like(expression_of(share), share)
+
+
+def _shown(e: Expression, as_latex: bool) -> str:
+    return latex(e) if as_latex else text(e)
+
+
+def _by_name(p: Primitive, k: int, v: str) -> str:
+    """A rule that cannot run on symbols, by its name and what it names."""
+    given = named(p.joint) if p.joint else p.names[k]
+    return f"{p.name}.pull_{p.operands[k]}({', '.join([v, *given])})"
+
+
+def _vector(p: Primitive, known: Mapping[str, Any], v: str) -> Any:
+    """The cotangent: of several outputs a tuple of theirs, v_y and so on."""
+    if not p.outputs:
+        return Symbol(Name(v), known["out"].shape, known["out"].dtype)
+    return tuple(Symbol(Name(f"{v}_{name}"), known[name].shape, known[name].dtype) for name in p.outputs)
+
+
+def _of_line(line: Node, shown: Mapping[Node, str]) -> dict[str, Any]:
+    """What the rules of a line may name, as symbols that bear the user's names."""
+    p = line.primitive
+    known: dict[str, Any] = dict(zip(p.static, line.params, strict=True))
+    letters = [f"arrays[{k}]" for k in range(len(line.parents))] if p.sequence else p.operands
+    operands = []
+    for letter, parent, value in zip(letters, line.parents, kept(line), strict=True):
+        if parent is not None:
+            operands.append(Symbol(Name(shown.get(parent, letter)), parent.shape, parent.dtype))
+        elif value is None:
+            operands.append(Symbol(Name("const"), () if p.outputs else line.shape))
+        elif np.ndim(value) == 0:
+            operands.append(value.item() if hasattr(value, "item") else value)
+        else:
+            operands.append(like(expression_of(value), value))
+    known |= {"arrays": tuple(operands)} if p.sequence else dict(zip(letters, operands, strict=True))
+    for letter, parent in zip(letters, line.parents, strict=True):
+        if parent is not None:
+            known |= {f"{letter}_shape": parent.shape, f"{letter}_dtype": parent.dtype}
+    if p.outputs:
+        made = zip(p.outputs, line.shape, line.dtype, strict=True)
+        return known | {name: Symbol(Name(name), shape, dtype) for name, shape, dtype in made}
+    return known | {"out": Symbol(Name(shown.get(line, "out")), line.shape, line.dtype)}
+
+
+def _names(line: Node) -> dict[Node, str]:
+    """The names that the user gave to a line and its parents."""
+    lines = list(dict.fromkeys([*(parent for parent in line.parents if parent is not None), line]))
+    return {part: name for part, name in names(lines).items() if getattr(part, "name", None)}
+
+
+def _position(p: Primitive, operand: str | int) -> int:
+    k = p.operands.index(operand) if operand in p.operands else operand
+    if not isinstance(k, int) or not 0 <= k < len(p.operands):
+        raise ValueError(f"{p.name}{p.signature} has no operand {operand!r}")
+    if not p.joint and (not p.rules or p.rules[k] is None):
+        raise ValueError(f"{p.name}{p.signature}: no derivative flows through {p.operands[k]}")
+    return k
+
+
+def _examples(p: Primitive) -> Iterator[dict[str, Any]]:
+    """What the rules of a primitive may name, for operands of some shapes that go together."""
+    options = [q.default for name, q in p.signature.parameters.items() if name in p.static]
+    choices = [
+        STATIC.get(name, [None]) if default is inspect.Parameter.empty else [default]
+        for name, default in zip(p.static, options, strict=True)
+    ]
+    count = 2 if p.sequence else len(p.operands)
+    letters = ["arrays[0]", "arrays[1]"] if p.sequence else p.operands
+    for shapes in sorted(combinations(SHAPES, repeat=count), key=lambda shapes: len(set(shapes))):
+        for kind, static_values in combinations((np.float64, np.intp), combinations(*choices)):
+            kinds = [np.float64] * (count - 1) + [kind]
+            static_known = dict(zip(p.static, static_values, strict=True))
+            operands = [Symbol(Name(x), *what) for x, *what in zip(letters, shapes, kinds, strict=True)]
+            try:
+                value = evaluated(p.function, [tuple(operands)] if p.sequence else operands, static_known)
+            except Exception:
+                continue  # these shapes do not go together
+            made: dict[str, Any] = (
+                {"arrays": tuple(operands)} if p.sequence else dict(zip(letters, operands, strict=True))
+            )
+            for x, shape in zip(letters, shapes, strict=True):
+                made |= {f"{x}_shape": shape, f"{x}_dtype": np.dtype(np.float64)}
+            parts = zip(p.outputs, value, strict=True) if p.outputs else [("out", value)]
+            yield static_known | made | {name: like(Name(name), part) for name, part in parts}
+
+
+def _counted(e: Expression) -> Expression:
+    """N for the number of elements in an example."""
+    if not isinstance(e, Number) or abs(e.value) not in (SIZE, SIZE * SIZE):
+        return e
+    return Call("negative", (Name("N"),)) if e.value < 0 else Name("N")

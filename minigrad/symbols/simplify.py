@@ -1,0 +1,149 @@
+"""Expressions put into the form in which people write them: guards left out, products and sums gathered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from string import ascii_lowercase
+from typing import NamedTuple
+
+from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
+
+# What a test gives for a finite number other than 0.
+ASSUMED = {"isfinite": 1, "isnan": 0, "isinf": 0, "isneginf": 0, "isposinf": 0}
+
+
+class Product(NamedTuple):
+    """A sign, and factors with their exponents, above and below."""
+
+    sign: int
+    above: list[tuple[Expression, int]]
+    below: list[tuple[Expression, int]]
+
+
+def simplified(e: Expression) -> Expression:
+    """The expression for finite operands other than 0."""
+    return mapped(e, _simplified)
+
+
+def _simplified(e: Expression) -> Expression:
+    if not isinstance(e, Call):
+        return e
+    zero, one = Number(0), Number(1)
+    match e.op, e.operands:
+        case ("equal", (_, Number(0))):
+            return zero
+        case ("not_equal", (_, Number(0))):
+            return one
+        case (op, _) if op in ASSUMED:
+            return Number(ASSUMED[op])
+        case ("where", (Number(value), x, y)):
+            return x if value else y
+        case ("add", (x, Number(0))) | ("add", (Number(0), x)) | ("subtract", (x, Number(0))) | ("positive", (x,)):
+            return x
+        case ("multiply", (x, Number(1))) | ("multiply", (Number(1), x)) | ("divide", (x, Number(1))):
+            return x
+        case ("power", (x, Number(1))):
+            return x
+        case ("multiply", (Number(0), _) | (_, Number(0))):
+            return zero
+        case ("matmul", (Number(1), x)):  # a row of ones
+            return Call("sum", (x,), ("axis=0",))
+        case ("matrix_transpose", (Call("matrix_transpose", (x,)),)):
+            return x
+        case ("broadcast_to", (Call("reshape", (x,)),)):
+            return Call(e.op, (x,), e.details)
+    return e
+
+
+def shared(e: Expression, is_long: Callable[[Expression], bool]) -> tuple[Expression, list[tuple[Name, Expression]]]:
+    """The expression with a letter for each long part that occurs several times, and those parts."""
+    uses: Counter[int] = Counter()
+    names = set()
+    order: list[Call] = []
+
+    def visit(part: Expression) -> None:
+        if isinstance(part, Name):
+            names.add(part.text)
+        if isinstance(part, Call):
+            uses[id(part)] += 1
+            if uses[id(part)] == 1:
+                for x in part.operands:
+                    visit(x)
+                order.append(part)
+
+    visit(e)
+    every = (f"{letter}{k or ''}" for k in count() for letter in ascii_lowercase)
+    letters = (letter for letter in every if letter not in names)
+    found: dict[int, Expression] = {}
+    parts = []
+    for part in order:
+        made: Expression = Call(part.op, tuple(found.get(id(x), x) for x in part.operands), part.details)
+        if uses[id(part)] > 1 and is_long(made):
+            letter = Name(next(letters))
+            parts.append((letter, made))
+            made = letter
+        found[id(part)] = made
+    return found.get(id(e), e), parts
+
+
+def product(e: Expression) -> Product:
+    """An expression as a signed quotient of products."""
+    match e:
+        case Call("negative", (x,)):
+            inner = product(x)
+            return Product(-inner.sign, inner.above, inner.below)
+        case Call("multiply", (x, y)):
+            left, right = product(x), product(y)
+            return Product(left.sign * right.sign, _merged(left.above + right.above), _merged(left.below + right.below))
+        case Call("divide", (x, y)):
+            left, right = product(x), product(y)
+            return Product(left.sign * right.sign, _merged(left.above + right.below), _merged(left.below + right.above))
+        case Call("reciprocal", (x,)):
+            inner = product(x)
+            return Product(inner.sign, inner.below, inner.above)
+        case Call("square", (x,)):
+            return Product(1, [(x, 2)], [])
+        case Call("power", (x, Number(n))) if isinstance(n, int) and n > 0:
+            return Product(1, [(x, n)], [])
+        case Call("matmul", (x, y)):
+            (left_sign, a), (right_sign, b) = _unsigned(x), _unsigned(y)
+            return Product(left_sign * right_sign, [(Call("matmul", (a, b)), 1)], [])
+        case Number(1):
+            return Product(1, [], [])
+        case Number(value) if value < 0:
+            return Product(-1, [(Number(-value), 1)] if value != -1 else [], [])
+    return Product(1, [(e, 1)], [])
+
+
+def _unsigned(x: Expression) -> tuple[int, Expression]:
+    return (-1, x.operands[0]) if isinstance(x, Call) and x.op == "negative" else (1, x)
+
+
+def _merged(factors: list[tuple[Expression, int]]) -> list[tuple[Expression, int]]:
+    found: list[tuple[Expression, int]] = []
+    for x, n in factors:
+        k = next((k for k, (y, _) in enumerate(found) if x == y and not isinstance(x, Number)), None)
+        if k is None:
+            found.append((x, n))
+        else:
+            found[k] = (x, found[k][1] + n)
+    return found
+
+
+def terms(e: Expression) -> list[tuple[int, Expression]]:
+    """An expression as a signed sum, its numbers added up at the end."""
+    match e:
+        case Call("add", (x, y)):
+            found = terms(x) + terms(y)
+        case Call("subtract", (x, y)):
+            found = terms(x) + [(-sign, part) for sign, part in terms(y)]
+        case _:
+            return [(1, e)]
+    numbers = [(sign, part.value) for sign, part in found if isinstance(part, Number)]
+    if len(numbers) < 2:
+        return found
+    total = sum(sign * value for sign, value in numbers)
+    rest = [(sign, part) for sign, part in found if not isinstance(part, Number)]
+    return rest + [(1, Number(total))] * bool(total) or [(1, Number(0))]
