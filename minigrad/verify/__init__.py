@@ -5,6 +5,7 @@ from minigrad.verify.derivation import Derivation
 from minigrad.verify.derivation_report import DerivationReport, LineReport
 from minigrad.verify.gradient_report import GradientReport
 from minigrad.verify.gradients import assert_gradients, check_gradients
+from minigrad.verify.proof import ProofReport, prove_rule
 
 __all__ = [
     "AuditReport",
@@ -12,6 +13,8 @@ __all__ = [
     "DerivationReport",
     "GradientReport",
     "LineReport",
+    "ProofReport",
     "assert_gradients",
     "check_gradients",
+    "prove_rule",
 ]

@@ -1,0 +1,237 @@
+"""prove_rule: is the rule of an elementwise primitive the derivative of its function, for all x and not at samples?
+
+The function and the rule are run on symbols, sympy differentiates what the function gave, and the difference to what
+the rule gave must simplify to 0. Space is cut into regions by the order of the operands and 0 (for one operand by −1, 0
+and 1), in which every comparison is decided; inside a region the function is smooth. At the borders between them,
+where a derivative may not exist, the rule's value is compared with what the two sides give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from minigrad.primitive import REGISTRY, Primitive
+from minigrad.symbols import Call, Name, Symbol, formula, listening
+from minigrad.symbols.formulas import share_of
+from minigrad.verify.regions import Region, V, X, all_borders, domain, is_inside, regions
+from minigrad.verify.report import Report, number, table
+from minigrad.verify.symbolic import STEPS, TAKEN_AT_ITS_WORD, Translation, UndecidedError, jumps, step, sympy
+
+DIGITS = 40
+SMALL = 1e-25  # a relative difference, evaluated in so many digits, that is smaller is no disproof
+LARGE = 1e9  # a derivative next to a border that is larger is infinite there
+SAMPLES = (("1/3", "7/5", "5/7", "11/13"), ("9/4", "2/7", "13/8", "3/11"), ("1/50", "1/31", "1/23", "1/17"))
+KINKS_SHOWN = 3
+
+
+@dataclass
+class Proof:
+    """What was found for one operand."""
+
+    operand: str
+    rule: str
+    verdict: str = "proven"
+    where: str = ""
+    reason: str = ""
+    kinks: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ProofReport(Report):
+    """What prove_rule found: for each operand with a rule whether it is the derivative."""
+
+    name: str
+    proofs: list[Proof]
+    notes: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rule is proven. What could not be decided is not."""
+        return all(proof.verdict == "proven" for proof in self.proofs)
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the verdicts: "WRONG", "undecided" or "proven"."""
+        found = {proof.verdict for proof in self.proofs}
+        return next(verdict for verdict in ("WRONG", "undecided", "proven") if verdict in found)
+
+    def __str__(self) -> str:
+        many = len(self.proofs) > 1
+        lines = [f"{self.name}: rule{'s' * many} {self.verdict}"]
+        rows = [("operand", "rule", "", "for")]
+        lines += table([*rows, *((p.operand, p.rule, p.verdict, p.where) for p in self.proofs)])
+        for proof in self.proofs:
+            if proof.reason:
+                lines.append(f"{proof.operand}: {proof.reason}")
+            lines += [f"{proof.operand}: {kink}" for kink in proof.kinks[:KINKS_SHOWN]]
+            if len(proof.kinks) > KINKS_SHOWN:
+                lines.append(f"{proof.operand}: and {len(proof.kinks) - KINKS_SHOWN} more such points")
+        return "\n".join([*lines, *self.notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdicts, rules and kinks in plain Python values."""
+        return {
+            "ok": self.ok,
+            "primitive": self.name,
+            "verdict": self.verdict,
+            "operands": [vars(proof) for proof in self.proofs],
+            "notes": self.notes,
+        }
+
+
+def prove_rule(primitive: Any) -> ProofReport:
+    """Show that the rules of an elementwise primitive are the derivatives of its function.
+
+    Needs sympy (`pip install 'minigrad[symbols]'`). A rule that sympy cannot decide is reported as undecided, never as
+    right. Points without a derivative are reported with the value that the rule has there.
+
+    Args:
+        primitive: an elementwise primitive, the function that records it, or its name.
+
+    Raises:
+        TypeError: the primitive is not elementwise, or has no rule.
+        ImportError: sympy is not installed.
+
+    Example:
+        >>> import minigrad as mg
+        >>> print(prove_rule("abs"))
+        abs: rule proven
+          operand  rule                 for
+          x        v · sign(x)  proven  all x
+        x: at x = 0: −1 for x < 0, 1 for x > 0, the rule gives 0
+    """
+    p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
+    if not isinstance(p, Primitive) or p.kind != "elementwise" or not p.rules:
+        what = f"{p.name} is {p.kind}" if isinstance(p, Primitive) else f"{p!r} is no primitive"
+        raise TypeError(f"prove_rule: {what}; rules are proven for elementwise primitives, others are compared with "
+                        "differences: verify.check_gradients(f, *inputs)")  # fmt: skip
+    sympy()
+    inside = [region for region in regions(p) if is_inside(p, region)]
+    proofs = [_proof(p, k, inside) for k, rule in enumerate(p.rules) if rule is not None]
+    notes = [f"{p.name} is taken to be {TAKEN_AT_ITS_WORD[p.name]}"] if is_taken_at_its_word(p) else []
+    return ProofReport(p.name, proofs, notes)
+
+
+def _proof(p: Primitive, k: int, inside: list[Region]) -> Proof:
+    proof = Proof(p.operands[k], formula(p, k))
+    try:
+        if not inside:
+            raise UndecidedError("the function is finite nowhere that was tried")
+        found = [(region, *sides(p, k, region)) for region in inside]
+        against = next((told for part in found if (told := disproof(*part[:3]))), "")
+        if not against:
+            for region, share, slope, _ in found:
+                if not is_zero(share - slope * V(), region):
+                    raise UndecidedError(f"sympy finds neither a difference nor a proof that there is none ({region})")
+            has_jumps = any(out.has(*map(step, STEPS)) for *_, out in found)
+            proof.where = domain(p, inside) + ", between jumps" * has_jumps
+            against, proof.kinks = borders(p, k, [(region, slope) for region, _, slope, _ in found])
+    except UndecidedError as error:
+        proof.verdict, proof.reason = "undecided", str(error)
+        return proof
+    if against:
+        proof.verdict, proof.reason = "WRONG", against
+    return proof
+
+
+def sides(p: Primitive, k: int, region: Region) -> tuple[Any, Any, Any]:
+    """The rule applied to v, the derivative of the function, and the function, in the region."""
+    operands = {name: X(name) for name in p.operands}
+    symbols = {name: Symbol(Name(name)) for name in p.operands}
+    geometry = {f"{name}_shape": () for name in p.operands} | {f"{name}_dtype": np.float64 for name in p.operands}
+    made: Any = Call(p.name, tuple(map(Name, p.operands)))
+    if not is_taken_at_its_word(p):
+        with listening():
+            made = p.function(*symbols.values()).expression
+    out = Translation(operands, region.values)(made)
+    share = share_of(p, k, symbols | geometry | {"out": Symbol(Name("out"))}, Symbol(Name("v")))
+    if share is None:
+        raise UndecidedError("the rule does not run on symbols")
+    rule = Translation({**operands, "out": out, "v": V()}, region.values)(share.expression)
+    return rule, sympy().diff(out, operands[p.operands[k]]), sympy().sympify(out)
+
+
+def is_taken_at_its_word(p: Primitive) -> bool:
+    """Whether sympy knows the function, which is an approximation here, by its name."""
+    return p.name in TAKEN_AT_ITS_WORD and p.function is REGISTRY[p.name].function
+
+
+def disproof(region: Region, share: Any, slope: Any) -> str:
+    """A point of the region at which the rule is not the derivative; nothing if none is found."""
+    for v, sample in product(("1", "-3/7"), SAMPLES):
+        there = region.at([sympy().Rational(gap) for gap in sample])
+        rule, derivative = evaluated(share, there, v), evaluated(slope * V(), there, v)
+        if rule is None or derivative is None:
+            raise UndecidedError(f"the rule or the derivative is no real number for {region}")
+        if abs(rule - derivative) > SMALL * (1 + abs(derivative)):
+            given = there if v == "1" else {**there, V(): sympy().Rational(v)}
+            point = ", ".join(f"{x} = {number(float(value))}" for x, value in given.items())
+            told = f"at {point} the rule gives {number(float(rule))}, not {number(float(derivative))}"
+            return told.replace("-", "−")
+    return ""
+
+
+def evaluated(e: Any, there: dict[Any, Any], v: str = "1") -> Any:
+    """A formula in many digits; None if it is no real number."""
+    value = jumps(e.subs({**there, V(): sympy().Rational(v)}, simultaneous=True)).evalf(DIGITS)
+    return value if value.is_real and value.is_finite else None
+
+
+def is_zero(e: Any, region: Region) -> bool:
+    """Whether sympy simplifies a formula to 0 all over a region."""
+    s = sympy()
+    e = e.subs(region.values, simultaneous=True)
+    forms = (s.expand, s.together, exponentials, s.simplify, lambda t: s.simplify(t.rewrite(s.exp)))
+    return any(form(e) == 0 for form in forms)
+
+
+def exponentials(e: Any) -> Any:
+    """A formula as a quotient of polynomials in exponentials, canceled."""
+    s = sympy()
+    e = s.expand_power_exp(s.expand(e.rewrite(s.exp), power_exp=False, mul=True))
+    return s.cancel(s.together(e))
+
+
+def borders(p: Primitive, k: int, found: list[tuple[Region, Any]]) -> tuple[str, list[str]]:
+    """At the borders of regions: what is wrong there, and the points where the two sides differ."""
+    kinks: dict[str, dict[str, str]] = {}
+    for border in all_borders(p, [region for region, _ in found]):
+        point = {name: float(value) for name, value in border.point.items()}
+        with np.errstate(all="ignore"):
+            out = p.function(*map(np.float64, point.values()))
+            if not np.isfinite(out):
+                continue
+            known = point | {"out": out}
+            rule = float(p.rules[k](np.float64(1), *(np.float64(known[name]) for name in p.names[k])))  # type: ignore[misc]
+        slopes = dict(found)
+        limits = [limit(slopes[region], there) for region, there in border.sides]
+        if all(same(rule, side) for side in limits):
+            continue
+        told = ", ".join(f"{number(side)} for {where}" for side, where in sorted(zip(limits, border.said, strict=True)))
+        told = f"{told}, the rule gives {number(rule)}".replace("-", "−")
+        if len(limits) < 2 or (min(limits) <= rule <= max(limits) and not same(*limits)):
+            kinks.setdefault(border.text, {}).setdefault(told, border.order)
+        else:
+            return f"at {border.order}: {told}", []
+    return "", [
+        f"at {place if len(cases) == 1 else order}: {told}".replace("-", "−")
+        for place, cases in kinks.items()
+        for told, order in cases.items()
+    ]
+
+
+def limit(slope: Any, there: dict[Any, Any]) -> float:
+    """The derivative next to a border; infinite if it is very large."""
+    value = evaluated(slope, there)
+    if value is None:
+        return float("nan")
+    return float(value) if abs(value) < LARGE else float("inf") * float(sympy().sign(value))
+
+
+def same(x: float, y: float) -> bool:
+    """Whether two derivatives agree, infinite ones of the same sign too."""
+    return x == y or abs(x - y) <= 1e-9 * max(1, abs(x))

@@ -1,0 +1,205 @@
+"""From the expressions of `minigrad.symbols` to sympy.
+
+The same expression means different things in different regions: |x| is x for x > 0 and −x for x < 0. A translation
+belongs to one region, in which every comparison that it meets is decided, so that what comes out is a smooth formula.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minigrad.primitive import REGISTRY
+from minigrad.symbols import Call, Expression, Name, Number, Symbol, listening
+
+TAKEN_AT_ITS_WORD = {"erf": "the error function; its approximation is tested against known values"}
+STEPS = ("Floor", "Ceil", "Trunc")
+COMPARED: dict[str, Callable[[int], bool]] = {
+    "equal": lambda sign: sign == 0,
+    "not_equal": lambda sign: sign != 0,
+    "less": lambda sign: sign < 0,
+    "less_equal": lambda sign: sign <= 0,
+    "greater": lambda sign: sign > 0,
+    "greater_equal": lambda sign: sign >= 0,
+}
+ASSUMED = {"isfinite": 1, "isnan": 0, "isinf": 0, "isneginf": 0, "isposinf": 0}
+
+
+class UndecidedError(Exception):
+    """What an expression means cannot be said."""
+
+
+@cache
+def sympy() -> ModuleType:
+    """The module, imported when it is first needed."""
+    try:
+        import sympy as module
+    except ImportError as error:
+        raise ImportError("proving a rule needs sympy: pip install 'minigrad[symbols]'") from error
+    return module  # type: ignore[no-any-return]
+
+
+@cache
+def step(name: str) -> Any:
+    """A function that is constant but for its jumps: its derivative is 0."""
+    return type(name, (sympy().Function,), {"nargs": 1, "fdiff": lambda self, argindex=1: sympy().Integer(0)})
+
+
+def jumps(e: Any) -> Any:
+    """A formula with sympy's own functions in the place of steps, for evaluation."""
+    s = sympy()
+    e = e.replace(step("Floor"), s.floor).replace(step("Ceil"), s.ceiling)
+    return e.replace(step("Trunc"), lambda t: s.sign(t) * s.floor(abs(t)))
+
+
+def is_composed(op: str) -> bool:
+    """Whether a name is that of a primitive whose meaning is what its function, made of NumPy's, says."""
+    p = REGISTRY.get(op)
+    if p is None or p.kind != "elementwise" or op in TAKEN_AT_ITS_WORD:
+        return False
+    return not isinstance(p.function, np.ufunc) and p.function is not np.where
+
+
+class Translation:
+    """Expressions to sympy, in one region.
+
+    Args:
+        names: what the variables stand for.
+        region: for each of sympy's symbols its value in terms of positive ones.
+    """
+
+    def __init__(self, names: Mapping[str, Any], region: Mapping[Any, Any]) -> None:
+        self.names, self.region = names, dict(region)
+        self._made: dict[int, Any] = {}
+
+    def __call__(self, e: Expression) -> Any:
+        """The formula of an expression. Truth values are 0 and 1."""
+        s = sympy()
+        if isinstance(e, Name):
+            if e.text not in self.names:
+                raise UndecidedError(f"{e.text} has no value here")
+            return self.names[e.text]
+        if isinstance(e, Number):
+            return exact(e.value)
+        if id(e) not in self._made:
+            x = [self(part) for part in e.operands]
+            self._made[id(e)] = s.Integer(int(y)) if isinstance(y := self.call(e, x), bool) else y
+        return self._made[id(e)]
+
+    def call(self, e: Call, x: list[Any]) -> Any:
+        """An operation on what its operands stand for."""
+        op = e.op
+        if op in COMPARED:
+            return COMPARED[op](self.sign(x[0] - x[1]))
+        if op in ASSUMED:
+            return bool(ASSUMED[op])
+        if is_composed(op):
+            return self.composed(op, x)
+        if (smooth := table().get(op)) is not None:
+            return smooth(*x)
+        if (choice := getattr(self, f"_of_{op}", None)) is not None:
+            return choice(*x)
+        raise UndecidedError(f"{op} is not a function of single elements that sympy knows")
+
+    def composed(self, op: str, x: list[Any]) -> Any:
+        """A primitive made of NumPy functions: what its function makes of symbols."""
+        p = REGISTRY[op]
+        with listening():
+            value = p.function(*(Symbol(Name(name)) for name in p.operands))
+        return Translation(dict(zip(p.operands, x, strict=True)), self.region)(value.expression)
+
+    def sign(self, e: Any) -> int:
+        """1, 0 or −1: the sign that an expression has all over the region."""
+        s = sympy()
+        for form in (lambda t: t, s.expand, s.factor, s.simplify):
+            there = form(e.subs(self.region, simultaneous=True))
+            for sign, answer in ((1, there.is_positive), (-1, there.is_negative), (0, there.is_zero)):
+                if answer:
+                    return sign
+        raise UndecidedError(f"the sign of {e} is not the same all over the region, or not known")
+
+    def _of_absolute(self, x: Any) -> Any:
+        return -x if self.sign(x) < 0 else x
+
+    _of_abs = _of_absolute
+
+    def _of_sign(self, x: Any) -> Any:
+        return sympy().Integer(self.sign(x))
+
+    def _of_maximum(self, x: Any, y: Any) -> Any:
+        return y if self.sign(x - y) < 0 else x
+
+    def _of_minimum(self, x: Any, y: Any) -> Any:
+        return x if self.sign(x - y) < 0 else y
+
+    def _of_where(self, condition: Any, x: Any, y: Any) -> Any:
+        return x if self.sign(condition) else y
+
+    def _of_copysign(self, x: Any, y: Any) -> Any:
+        return self._of_absolute(x) * (-1 if self.sign(y) < 0 else 1)
+
+    def _of_cbrt(self, x: Any) -> Any:
+        return self.sign(x) * self._of_absolute(x) ** sympy().Rational(1, 3)
+
+    def _of_logical_and(self, x: Any, y: Any) -> bool:
+        return bool(self.sign(x) and self.sign(y))
+
+    def _of_logical_or(self, x: Any, y: Any) -> bool:
+        return bool(self.sign(x) or self.sign(y))
+
+    def _of_logical_not(self, x: Any) -> bool:
+        return not self.sign(x)
+
+    _of_bitwise_and, _of_bitwise_or = _of_logical_and, _of_logical_or
+
+
+def exact(value: float) -> Any:
+    """A number as it is written in the source: 0.1 for the float next to it."""
+    s = sympy()
+    if not math.isfinite(value):
+        raise UndecidedError(f"{value} stands in the rule")
+    return s.pi if value == math.pi else s.Rational(repr(value))
+
+
+@cache
+def table() -> dict[str, Callable[..., Any]]:
+    """The smooth functions, and those that are constant but for jumps."""
+    s = sympy()
+    floor, trunc = step("Floor"), step("Trunc")
+    return {
+        "add": lambda x, y: x + y,
+        "subtract": lambda x, y: x - y,
+        "multiply": lambda x, y: x * y,
+        "divide": lambda x, y: x / y,
+        "negative": lambda x: -x,
+        "positive": lambda x: x,
+        "reciprocal": lambda x: 1 / x,
+        "square": lambda x: x**2,
+        "power": lambda x, y: x**y,
+        "sqrt": s.sqrt,
+        "hypot": lambda x, y: s.sqrt(x**2 + y**2),
+        "exp": s.exp,
+        "exp2": lambda x: s.Integer(2) ** x,
+        "expm1": lambda x: s.exp(x) - 1,
+        "log": s.log,
+        "log2": lambda x: s.log(x) / s.log(2),
+        "log10": lambda x: s.log(x) / s.log(10),
+        "log1p": lambda x: s.log(1 + x),
+        "logaddexp": lambda x, y: s.log(s.exp(x) + s.exp(y)),
+        "sin": s.sin, "cos": s.cos, "tan": s.tan,
+        "arcsin": s.asin, "arccos": s.acos, "arctan": s.atan, "arctan2": s.atan2,
+        "sinh": s.sinh, "cosh": s.cosh, "tanh": s.tanh,
+        "arcsinh": s.asinh, "arccosh": s.acosh, "arctanh": s.atanh,
+        "erf": s.erf,
+        "floor": floor,
+        "ceil": step("Ceil"),
+        "trunc": trunc,
+        "floor_divide": lambda x, y: floor(x / y),
+        "remainder": lambda x, y: x - y * floor(x / y),
+        "fmod": lambda x, y: x - y * trunc(x / y),
+    }  # fmt: skip
