@@ -13,6 +13,7 @@ from numpy import e, inf, nan, newaxis, pi
 
 from minigrad import linalg
 from minigrad.checkpoint import checkpoint
+from minigrad.collector import be_patient as _be_patient
 from minigrad.creation import (
     arange,
     asarray,
@@ -238,6 +239,8 @@ if TYPE_CHECKING:
     from minigrad.drawing import draw
 
 __version__ = "0.1.0"
+
+_be_patient()
 
 # The standard's names for what NumPy used to call otherwise
 acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
-    {"node", "errors", "version"},
+    {"node", "errors", "version", "collector"},
     {"specialize"},
     {"primitive"},
     {"ops"},
@@ -91,3 +92,10 @@ def test_rules_run_without_tensors() -> None:
         "assert rule(np.ones(()), np.array([0.0, 2.0]), None).tolist() == [2.0, 0.0]\n"
     )
     subprocess.run([sys.executable, "-c", code, str(PACKAGE)], check=True)
+
+
+@pytest.mark.parametrize(("before", "after"), [((700, 10, 10), (700, 10, 100)), ((500, 5, 20), (500, 5, 20))])
+def test_the_collector_is_left_alone_where_the_program_has_set_it(before: Any, after: Any) -> None:
+    program = f"import gc; gc.set_threshold(*{before}); import minigrad; print(gc.get_threshold())"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == str(after)
