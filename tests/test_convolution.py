@@ -187,7 +187,7 @@ CHECKED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 def test_gradients_of_both_orders_and_forward_mode(name: str, order: int) -> None:
     function, inputs = CHECKED[name]
     report = check_gradients(function, *inputs, order=order, elements=40)
-    assert report.pairing is not None
+    assert "forward mode: agrees" in str(report)
     report.raise_if_wrong()
 
 

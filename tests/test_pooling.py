@@ -205,7 +205,7 @@ CHECKED: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("order", [1, 2])
 def test_gradients_of_both_orders_and_forward_mode(name: str, order: int) -> None:
     report = check_gradients(CHECKED[name], PICTURES, order=order, elements=60)
-    assert report.pairing is not None
+    assert "forward mode: agrees" in str(report)
     assert not report.kinks
     report.raise_if_wrong()
 

@@ -44,8 +44,15 @@ class Heard(np.ndarray[Any, Any]):
             raise NotAnalytic(f"{ufunc.__name__} is not analytic")
         if "out" in options:
             options["out"] = tuple(_bare(x) for x in options["out"])
-        found = getattr(ufunc, method)(*(_bare(x) for x in inputs), **options)
-        return found.view(Heard) if isinstance(found, np.ndarray) and found.dtype.kind == "c" else found
+        return _heard(getattr(ufunc, method)(*(_bare(x) for x in inputs), **options))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        found = super().__array_function__(function, types, args, options)
+        return type(found)(map(_heard, found)) if type(found) in (tuple, list) else _heard(found)
+
+
+def _heard(x: Any) -> Any:
+    return x.view(Heard) if isinstance(x, np.ndarray) and x.dtype.kind == "c" else x
 
 
 def _bare(x: Any) -> Any:

@@ -72,7 +72,7 @@ def _slope(value: Callable[[Any], Array], weights: Array, center: Array, h: floa
     left = (4 * dot(center - before_half) - dot(center - before)) / step
     return Slope(
         value=float((4 * narrow - wide) / 3),
-        error=float(abs(wide - narrow)) / 15 + noise,
+        error=float(abs(wide - narrow)) / 3 + noise,
         left=float(left),
         right=float(right),
     )

@@ -130,22 +130,33 @@ class _Check:
         self.weights = [signed(rng, v.shape) for v in self.values]
         self.flat_weights = flat(self.weights).astype(self.dtype)
         self.engine = problem.gradient(self.weights)
-        self.roundoff = self._roundoff()
+        self.roundoff = [self._roundoff(g, h, wide) for g, h, wide in zip(self.engine, *self._again(), strict=True)]
         self.directions = [signed(rng, x.shape) * np.maximum(1.0, np.abs(x)) for x in problem.inputs]
         terms = [g * u for g, u in zip(self.engine, self.directions, strict=True)]
         self.along = sum(float(part.sum()) for part in terms)
         self.size = sum(float(np.abs(part).sum()) for part in terms)
-        self.blur = sum(r * float(np.abs(u).sum()) for r, u in zip(self.roundoff, self.directions, strict=True))
+        eps = float(np.finfo(problem.dtype).eps)
+        self.blur = sum(float((r * np.abs(u)).sum()) for r, u in zip(self.roundoff, self.directions, strict=True))
+        self.blur += 10 * eps * sum(float(np.abs(part).sum()) for part in (*self.directions, *self.weights))
         self.described = [(name, x.shape) for name, x in zip(problem.names, problem.inputs, strict=True)]
         self.notes: list[str] = []
         self.has_kinks = False
 
-    def _roundoff(self) -> list[float]:
-        """How uncertain the gradient for each input is: how it changes when the inputs do in the last digits."""
-        eps = float(np.finfo(self.problem.dtype).eps)
-        again = self.problem.gradient(self.weights, [x * x.dtype.type(1 + 4 * eps) for x in self.problem.inputs])
-        changes = [np.abs(g - h) for g, h in zip(self.engine, again, strict=True)]
-        return [30 * float(np.median(c)) if c.size and np.isfinite(c).all() else 0.0 for c in changes]
+    def _again(self) -> tuple[list[Array], list[Array]]:
+        """The gradient at inputs that differ in the last digits, and in extended precision where there is one."""
+        inputs, eps = self.problem.inputs, float(np.finfo(self.problem.dtype).eps)
+        nearby = self.problem.gradient(self.weights, [x * x.dtype.type(1 + 4 * eps) for x in inputs])
+        try:
+            wide = self.problem.gradient(self.weights, [x.astype(self.dtype) for x in inputs])
+        except (TypeError, ValueError):
+            wide = self.engine
+        return nearby, wide
+
+    def _roundoff(self, g: Array, nearby: Array, wide: Array) -> Array:
+        """How uncertain each element of a gradient is by rounding; never much of the largest."""
+        typical = 30 * np.median(np.abs(nearby - g)) if g.size else 0.0
+        own = np.minimum(2 * np.abs(wide - g), 1e-5 * np.max(np.abs(wide), initial=0.0))
+        return np.nan_to_num(typical + own)
 
     def differences(self, elements: int) -> list[Entry]:
         """Every element, or so many of each input, against central differences."""
@@ -158,9 +169,10 @@ class _Check:
                 places = [places[i] for i in np.sort(self.rng.choice(len(places), elements, replace=False))]
             found = [(index, self._partial(k, index, abs(float(x[index])))) for index in places]
             largest = max((abs(s.value) for _, s in found), default=0.0)
+            usual = float(np.median([s.error for _, s in found])) if found else 0.0
             for index, s in found:
-                rounding = 0.0 if s.is_kink else self.roundoff[k]
-                tolerance = self.rtol * max(abs(s.value), 1e-3 * largest, 1e-9) + 10 * s.error + rounding
+                uncertain = 10 * s.error if s.is_kink else 10 * max(s.error, usual) + float(self.roundoff[k][index])
+                tolerance = self.rtol * max(abs(s.value), 1e-3 * largest, 1e-9) + uncertain
                 entries.append(Entry(name, index, float(g[index]), s, tolerance))
         self.has_kinks = any(entry.is_kink for entry in entries)
         return entries
@@ -198,7 +210,8 @@ class _Check:
         gap = abs(sum(float(part.sum()) for part in terms) - self.along)
         close = 1e-3 if self.problem.dtype is np.float32 else 1e-8
         agrees = gap <= close * size + self.blur
-        text = f"{'agrees to' if agrees else 'differs by'} {gap / size if size else gap:.1e} along a random direction"
+        relative = max(gap / size if size else gap, float(np.finfo(float).eps))
+        text = f"{'agrees to' if agrees else 'differs by'} {relative:.1e} along a random direction"
         return Method(name, bool(agrees), text)
 
     def taylor(self) -> Method:

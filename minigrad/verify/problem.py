@@ -104,7 +104,7 @@ class Problem:
     def gradient(self, weights: Sequence[Array], inputs: Sequence[Array] | None = None) -> list[Array]:
         """The gradients of <weights, f>, in float64, as the tape or the hand-written gradient gives them."""
         inputs = self.inputs if inputs is None else inputs
-        weights = [w.astype(self.dtype) for w in weights]
+        weights = [w.astype(inputs[0].dtype) for w in weights]
         if self.by_hand:
             cotangent = weights[0] if len(weights) == 1 else tuple(weights)
             given, _ = flatten(self.by_hand(cotangent, *self.arguments(inputs)))

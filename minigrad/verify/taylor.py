@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 Array = Any
-STEPS = tuple(2.0**-k for k in range(3, 24))
+COARSE = tuple(2.0**-k for k in range(3, 24))
+FINE = tuple(2.0**-k for k in range(24, 40))  # where the function has details as small as that
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,35 @@ def taylor(value: Callable[[Any], Array], weights: Array, along: float, slack: f
     """
     center = value(0)
     noise = 100 * float(np.finfo(dtype).eps) * float(np.add.reduce(np.abs(weights * center)))
-    remainders, bends = [], []
-    for h in STEPS:
-        step = type(weights[0])(h) if weights.size else h
-        after = np.add.reduce(weights * (value(step) - center))
-        before = np.add.reduce(weights * (center - value(-step)))
-        remainders.append(float(abs(after - step * along)))
-        bends.append(float(abs(after - before)))
-    return Taylor(_order(remainders, noise, slack), _order(bends, noise, slack))
+    remainders: list[float] = []
+    bends: list[float] = []
+    for steps in (COARSE, FINE):
+        for h in steps:
+            step = type(weights[0])(h) if weights.size else h
+            after = np.add.reduce(weights * (value(step) - center))
+            before = np.add.reduce(weights * (center - value(-step)))
+            remainders.append(float(abs(after - step * along)))
+            bends.append(float(abs(after - before)))
+        found = Taylor(_order(remainders, noise, slack), _order(bends, noise, slack))
+        if found.ok:
+            break
+    return found
 
 
 def _order(remainders: list[float], noise: float, slack: float) -> float | None:
     """The order with which they fall at the smallest steps that lie clear of the noise.
 
-    The last of them bound the noise too: a function may be less exact than its dtype.
+    The last of them bound the noise too: a function may be less exact than its dtype. None if the smallest steps that
+    the noise leaves readable show no more than the slack: a kink further away bends the remainder before that.
     """
+    steps = (COARSE + FINE)[: len(remainders)]
     floor = max(noise, 16 * float(np.nan_to_num(max(remainders[-2:]))))
-    clear = [r > floor + slack * h for r, h in zip(remainders, STEPS, strict=True)]
+    clear = [r > floor + slack * h for r, h in zip(remainders, steps, strict=True)]
     orders = [
         float(np.log2(remainders[k] / remainders[k + 1]))
-        for k in range(len(STEPS) - 1)
+        for k in range(len(steps) - 1)
         if clear[k] and clear[k + 1] and np.isfinite(remainders[k])
     ]
-    return float(np.median(orders[-3:])) if orders else None
+    order = float(np.median(orders[-3:])) if orders else None
+    readable = [r <= slack * h for r, h in zip(remainders, steps, strict=True) if noise < slack * h][-2:]
+    return None if order is not None and order <= 1.5 and len(readable) == 2 and all(readable) else order
