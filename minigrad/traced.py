@@ -22,7 +22,7 @@ from minigrad.values import get_default_dtype
 
 Tree = Any
 
-_input = linear(lambda x, /: x, lambda v: v, name="input")
+input_line = linear(lambda x, /: x, lambda v: v, name="input")
 
 
 class Traced:
@@ -166,7 +166,7 @@ def variable(x: Any) -> Tensor:
     """A fresh Tensor with the value of x; if x has a history, a line that continues it."""
     if isinstance(x, Tensor):
         if x.node is not None:
-            return _input(x)
+            return input_line(x)
         value = x.data
     elif hasattr(x, "__array_function__"):
         value = x if hasattr(x, "ndim") else np.asarray(x)
