@@ -31,6 +31,10 @@ class Slope:
         """Whether the one-sided derivatives differ by more than they are uncertain."""
         return abs(self.right - self.left) > 1e-3 * max(abs(self.right), abs(self.left), 1e-6) + 100 * self.error
 
+    def relative(self, small: float) -> float:
+        """The error in proportion: too long a step along a steep function sees a small slope, and a small error."""
+        return self.error / max(abs(self.value), small)
+
 
 def slope(value: Callable[[Any], Array], weights: Array, scale: float, dtype: Any) -> Slope:
     """The derivative at 0 of <weights, value(t)>, where value(t) is a vector.
@@ -49,11 +53,13 @@ def slope(value: Callable[[Any], Array], weights: Array, scale: float, dtype: An
     best: Slope | None = None
     with np.errstate(all="ignore"):  # a step may leave the domain
         center = value(0)
+        small = max(float(np.add.reduce(np.abs(weights * center))), 1e-3)
         for shrink in 10.0 ** -np.arange(8):
             found = _slope(value, weights, center, eps**0.2 * size * float(shrink), eps)
-            if np.isfinite(found.error) and (best is None or found.error < best.error):
+            if np.isfinite(found.error) and (best is None or found.relative(small) < best.relative(small)):
                 best = found
-            if best and (shrink <= 1e-3 or best.error <= 1e-9 * max(abs(best.value), 1e-3)):
+            enough = 1e-3 if shrink <= 1e-3 else 0.0
+            if best and (best.relative(small) <= enough or best.error <= 1e-9 * max(abs(best.value), 1e-3)):
                 return best
     return best or found
 

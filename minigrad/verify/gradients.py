@@ -135,9 +135,11 @@ class _Check:
         terms = [g * u for g, u in zip(self.engine, self.directions, strict=True)]
         self.along = sum(float(part.sum()) for part in terms)
         self.size = sum(float(np.abs(part).sum()) for part in terms)
-        eps = float(np.finfo(problem.dtype).eps)
+        self.floor = 40 * float(np.finfo(problem.dtype).eps)
         self.blur = sum(float((r * np.abs(u)).sum()) for r, u in zip(self.roundoff, self.directions, strict=True))
-        self.blur += 10 * eps * sum(float(np.abs(part).sum()) for part in (*self.directions, *self.weights))
+        self.blur += self.floor * sum(float(np.abs(part).sum()) for part in (*self.directions, *self.weights))
+        seen = slope(problem.along(self.directions, self.dtype), self.flat_weights, 1.0, self.dtype)
+        self.blur += 0.0 if seen.is_kink else 10 * seen.error
         self.described = [(name, x.shape) for name, x in zip(problem.names, problem.inputs, strict=True)]
         self.notes: list[str] = []
         self.has_kinks = False
@@ -172,7 +174,7 @@ class _Check:
             usual = float(np.median([s.error for _, s in found])) if found else 0.0
             for index, s in found:
                 uncertain = 10 * s.error if s.is_kink else 10 * max(s.error, usual) + float(self.roundoff[k][index])
-                tolerance = self.rtol * max(abs(s.value), 1e-3 * largest, 1e-9) + uncertain
+                tolerance = self.rtol * max(abs(s.value), 1e-3 * largest) + uncertain + self.floor
                 entries.append(Entry(name, index, float(g[index]), s, tolerance))
         self.has_kinks = any(entry.is_kink for entry in entries)
         return entries
@@ -218,7 +220,7 @@ class _Check:
         """The order of Taylor's remainder along a random direction."""
         name = "Taylor remainder"
         value = self.problem.along(self.directions, self.dtype)
-        slack = self.rtol * max(self.size, 1e-9) + self.blur
+        slack = self.rtol * self.size + self.blur
         found = taylor(value, self.flat_weights, self.along, slack, self.dtype)
         if found.is_kink or (self.has_kinks and not found.ok):
             return Method(name, None, "the function has a kink here")
