@@ -602,6 +602,29 @@ STEPS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_fault_of_a_thousandth_anywhere_is_caught(seed: int) -> None:
+    """In all elements, or in one, of a cotangent between two of the operations; unless nothing arrives there."""
+    rng = np.random.default_rng([seed, 78])
+    names = [str(name) for name in rng.choice(list(STEPS), size=rng.integers(2, 6))]
+    place, factors = rng.integers(0, len(names)), np.full((4, 3), 1.001)
+    if seed % 2:
+        factors = np.ones((4, 3))
+        factors[tuple(rng.integers(0, (4, 3)))] = 1.001
+    wrong = mg.custom(lambda x: x * 1.0, lambda v: v * factors)
+
+    def f(x: Any, faulty: bool = True) -> Any:
+        for k, name in enumerate(names):
+            x = STEPS[name](wrong(x) if faulty and k == place else x)
+        return x
+
+    x = rng.normal(size=(4, 3))
+    report = check_gradients(f, x, seed=seed)
+    if report.ok:
+        same = [mg.jacobian(lambda x, faulty=faulty: f(x, faulty))(x) for faulty in (False, True)]
+        np.testing.assert_allclose(*same, rtol=1e-9, atol=1e-12, err_msg=f"{names} {place}")
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_a_right_function_is_never_accused(seed: int) -> None:
     rng = np.random.default_rng([seed, 23])

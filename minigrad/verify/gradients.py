@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,35 +131,43 @@ class _Check:
         self.weights = [signed(rng, v.shape) for v in self.values]
         self.flat_weights = flat(self.weights).astype(self.dtype)
         self.engine = problem.gradient(self.weights)
-        self.roundoff = [self._roundoff(g, h, wide) for g, h, wide in zip(self.engine, *self._again(), strict=True)]
         self.directions = [signed(rng, x.shape) * np.maximum(1.0, np.abs(x)) for x in problem.inputs]
         terms = [g * u for g, u in zip(self.engine, self.directions, strict=True)]
         self.along = sum(float(part.sum()) for part in terms)
         self.size = sum(float(np.abs(part).sum()) for part in terms)
-        self.floor = 40 * float(np.finfo(problem.dtype).eps)
-        self.blur = sum(float((r * np.abs(u)).sum()) for r, u in zip(self.roundoff, self.directions, strict=True))
-        self.blur += self.floor * sum(float(np.abs(part).sum()) for part in (*self.directions, *self.weights))
-        seen = slope(problem.along(self.directions, self.dtype), self.flat_weights, 1.0, self.dtype)
-        self.blur += 0.0 if seen.is_kink else 10 * seen.error
+        self.eps = float(np.finfo(problem.dtype).eps)
+        self.floor = 40 * self.eps  # what vanishes identically is that far from 0
+        self.roundoff = self._roundoff()
+        self.blur = self._blur()
         self.described = [(name, x.shape) for name, x in zip(problem.names, problem.inputs, strict=True)]
         self.notes: list[str] = []
         self.has_kinks = False
 
-    def _again(self) -> tuple[list[Array], list[Array]]:
-        """The gradient at inputs that differ in the last digits, and in extended precision where there is one."""
-        inputs, eps = self.problem.inputs, float(np.finfo(self.problem.dtype).eps)
-        nearby = self.problem.gradient(self.weights, [x * x.dtype.type(1 + 4 * eps) for x in inputs])
-        try:
-            wide = self.problem.gradient(self.weights, [x.astype(self.dtype) for x in inputs])
-        except (TypeError, ValueError):
-            wide = self.engine
-        return nearby, wide
+    def _roundoff(self) -> list[Array]:
+        """How uncertain each element of the gradients is by rounding.
 
-    def _roundoff(self, g: Array, nearby: Array, wide: Array) -> Array:
-        """How uncertain each element of a gradient is by rounding; never much of the largest."""
-        typical = 30 * np.median(np.abs(nearby - g)) if g.size else 0.0
-        own = np.minimum(2 * np.abs(wide - g), 1e-5 * np.max(np.abs(wide), initial=0.0))
-        return np.nan_to_num(typical + own)
+        Seen by what changes when the inputs do in their last digits, and when the rules run in extended precision; the
+        latter counts as rounding only where it is small beside the largest element.
+        """
+        inputs = self.problem.inputs
+        nearby = self.problem.gradient(self.weights, [x * x.dtype.type(1 + 4 * self.eps) for x in inputs])
+        wide = self.engine
+        if self.dtype is not self.problem.dtype:
+            with suppress(TypeError, ValueError):
+                wide = self.problem.gradient(self.weights, [x.astype(self.dtype) for x in inputs])
+        found = []
+        for g, h, w in zip(self.engine, nearby, wide, strict=True):
+            typical = 30 * np.median(np.abs(h - g)) if g.size else 0.0
+            own = np.minimum(2 * np.abs(w - g), 1e-5 * np.max(np.abs(w), initial=0.0))
+            found.append(np.nan_to_num(typical + own))
+        return found
+
+    def _blur(self) -> float:
+        """How uncertain <gradient, directions> is by rounding, and what it is compared with."""
+        rounding = sum(float((r * np.abs(u)).sum()) for r, u in zip(self.roundoff, self.directions, strict=True))
+        least = self.floor * sum(float(np.abs(part).sum()) for part in (*self.directions, *self.weights))
+        seen = slope(self.problem.along(self.directions, self.dtype), self.flat_weights, 1.0, self.dtype)
+        return rounding + least + (0.0 if seen.is_kink else 10 * seen.error)
 
     def differences(self, elements: int) -> list[Entry]:
         """Every element, or so many of each input, against central differences."""
