@@ -235,8 +235,20 @@ from minigrad.transforms import (
 from minigrad.values import get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
-    from minigrad import data, drawing, functional, fused, nn, optim, verify  # noqa: F401
+    from minigrad import (  # noqa: F401
+        callbacks,
+        data,
+        drawing,
+        functional,
+        fused,
+        io,
+        nn,
+        optim,
+        training,
+        verify,
+    )
     from minigrad.drawing import draw
+    from minigrad.training import fit
 
 __version__ = "0.1.0"
 
@@ -248,7 +260,8 @@ acosh, asinh, atanh = arccosh, arcsinh, arctanh
 pow = power
 
 # Imported when they are first used
-_SUBMODULES = ("data", "drawing", "functional", "fused", "nn", "optim", "verify")
+_SUBMODULES = ("callbacks", "data", "drawing", "functional", "fused", "io", "nn", "optim", "training", "verify")
+_FUNCTIONS = {"draw": "drawing", "fit": "training"}
 
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
@@ -259,7 +272,7 @@ __all__ = [
     "checkpoint", "clip", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "copy", "copysign", "cos", "cosh", "count_nonzero", "cumulative_prod", "cumulative_sum",
     "custom", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like", "enable_grad", "equal", "erf",
-    "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "flip", "float32", "float64", "floor", "floor_divide",
+    "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "fit", "flip", "float32", "float64", "floor", "floor_divide",
     "fmod", "from_dlpack", "full", "full_like", "gather", "get_default_dtype", "grad", "greater", "greater_equal",
     "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "isclose",
     "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "less", "less_equal", "linalg", "linspace",
@@ -279,8 +292,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return _import_module(f"minigrad.{name}")
-    if name == "draw":
-        return _import_module("minigrad.drawing").draw
+    if name in _FUNCTIONS:
+        return getattr(_import_module(f"minigrad.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
 
 

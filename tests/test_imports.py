@@ -25,6 +25,8 @@ LAYERS = [
     {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
     {"linalg", "fft", "functional", "fused"},
     {"nn", "optim", "data", "io"},
+    {"training"},
+    {"callbacks"},
     {"verify", "drawing", "compile", "diagnostics"},
     {"cli", "demo", "check", "__main__"},
 ]

@@ -1,0 +1,85 @@
+"""Callbacks of fit: early stopping and checkpoints.
+
+A callback is any object with on_step_end, on_epoch_end or on_end, each called with the Training.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from minigrad import io
+from minigrad.training import History, Training
+
+
+class EarlyStopping:
+    """Stops when a measure has not improved for a number of epochs; the best parameters are put back.
+
+    Args:
+        monitor: its name in the history.
+        patience: how many epochs without improvement are waited for.
+        min_delta: what counts as an improvement.
+        mode: "min" or "max".
+        restore_best: whether the model gets its best state back at the end.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "min",
+        restore_best: bool = True,
+    ) -> None:
+        if mode not in ("min", "max") or patience < 0:
+            raise ValueError(
+                f"EarlyStopping(mode={mode!r}, patience={patience}): mode is 'min' or 'max', patience >= 0"
+            )
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.sign, self.restore_best = (1.0 if mode == "min" else -1.0), restore_best
+        self.best, self.best_epoch = math.inf, 0
+        self._state: Any = None
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Compare the last epoch with the best so far."""
+        value = self.sign * _measured(training.history, self.monitor)
+        if value < self.best - self.min_delta:
+            self.best, self.best_epoch = value, training.epoch
+            self._state = training.model.state_dict() if self.restore_best else None
+        elif training.epoch - self.best_epoch >= max(self.patience, 1):
+            training.stop = True
+
+    def on_end(self, training: Training) -> None:
+        """Put the best state back."""
+        if self._state is not None:
+            training.model.load_state_dict(self._state)
+
+
+class Checkpoint:
+    """Writes the whole state of the training to a file after each epoch, from which `fit(resume=...)` continues.
+
+    Args:
+        path: the file; it is replaced as a whole.
+        every: after how many epochs.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        if every < 1:
+            raise ValueError(f"Checkpoint(every={every}): must be at least 1")
+        self.path, self.every = Path(path), every
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Write the state, if it is time."""
+        if training.epoch % self.every == 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            io.save(self.path, training.state())
+
+
+def _measured(history: History, name: str) -> float:
+    if name not in history.epochs:
+        raise ValueError(
+            f"{name!r} is not measured; there is {', '.join(history.epochs)}. Give validation= or metrics="
+        )
+    return history[name][-1]

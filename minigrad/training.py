@@ -1,0 +1,265 @@
+"""fit: the training loop, with history, early stopping, checkpoints and exact resume.
+
+It does nothing that twenty lines could not do; `examples/digits_mlp.py` shows those lines as well.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minigrad import io
+from minigrad.modes import no_grad
+from minigrad.rng import generator
+from minigrad.tensor import Tensor
+
+Metric = Callable[[Any, Any], Any]
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass
+class History:
+    """What was measured in each epoch: `history["loss"]` is a list with a number for each.
+
+    `print(history)` shows a table.
+    """
+
+    epochs: dict[str, list[float]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.epochs[name]
+
+    def __len__(self) -> int:
+        return max(map(len, self.epochs.values()), default=0)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One more epoch."""
+        for name, value in values.items():
+            self.epochs.setdefault(name, []).append(float(value))
+
+    def __str__(self) -> str:
+        rows = [["epoch", *self.epochs]]
+        rows += [[str(k + 1), *(f"{v[k]:.4g}" for v in self.epochs.values())] for k in range(len(self))]
+        widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+@dataclass
+class Training:
+    """What callbacks see, and may change: set `stop` to end after this epoch."""
+
+    model: Any
+    optimizer: Any
+    history: History
+    loader: Any = None
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps, over all epochs
+    stop: bool = False
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history.epochs,
+            "epoch": self.epoch,
+            "step": self.step,
+            "generators": [_bits(rng) for rng in self._generators()],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where `state` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history.epochs = {name: list(values) for name, values in state["history"].items()}
+        self.epoch, self.step = state["epoch"], state["step"]
+        for rng, bits in zip(self._generators(), state["generators"], strict=True):
+            rng.bit_generator.state = bits
+
+    def _generators(self) -> list[np.random.Generator]:
+        own = getattr(self.loader, "rng", None)
+        return [generator(), *([own] if isinstance(own, np.random.Generator) else [])]
+
+
+def _bits(rng: np.random.Generator) -> dict[str, Any]:
+    """The state of a generator in plain values."""
+    state = rng.bit_generator.state
+    return {k: dict(v) if isinstance(v, dict) else v for k, v in state.items()}
+
+
+def fit(
+    model: Any,
+    loader: Iterable[Any],
+    loss: Callable[[Any, Any], Tensor],
+    optimizer: Any,
+    epochs: int,
+    *,
+    validation: Iterable[Any] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    callbacks: Sequence[Any] = (),
+    resume: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a model.
+
+    Args:
+        model: an nn.Module, called with all arrays of a batch but the last.
+        loader: gives batches (input, ..., target); a DataLoader.
+        loss: a function of the model's output and the target.
+        optimizer: over the model's parameters.
+        epochs: how many there are in all, also after a resume.
+        validation: batches on which loss and metrics are measured after each epoch, in evaluation mode: "val_loss", ...
+        metrics: functions of output and target, by name; their means over the rows are measured.
+        callbacks: objects with on_step_end, on_epoch_end or on_end, each called with the Training; a learning-rate
+            schedule (an object with `step`) is stepped after each epoch.
+        resume: a file that Checkpoint wrote: training goes on as if it had not been interrupted, bit for bit.
+        progress: whether to show a bar in a terminal.
+
+    Returns:
+        The history: history["loss"], history["val_loss"], and the metrics, a number for each epoch.
+
+    Raises:
+        NonFiniteLoss: the loss became NaN or infinite; the error names the step. Parameters are those before it.
+        ValueError: there are no batches, or epochs is negative.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn, optim
+        >>> from minigrad.data import DataLoader
+        >>> x = np.random.default_rng(0).normal(size=(64, 3))
+        >>> y = x @ np.array([[1.0], [-2.0], [0.5]])
+        >>> model = nn.Linear(3, 1, rng=0)
+        >>> loader = DataLoader(x, y, batch_size=16, shuffle=True, rng=0)
+        >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+        >>> history = fit(model, loader, mg.functional.mse_loss, optimizer, epochs=20, progress=False)
+        >>> history["loss"][-1] < 1e-3
+        True
+    """
+    if epochs < 0:
+        raise ValueError(f"fit(epochs={epochs}): must not be negative")
+    training = Training(model, optimizer, History(), loader)
+    if resume is not None:
+        training.load(io.load(resume))
+    with _bar(progress, epochs, training.epoch) as show:
+        while training.epoch < epochs and not training.stop:
+            measured = _epoch(training, loss, metrics or {}, callbacks)
+            if validation is not None:
+                measured |= {f"val_{k}": v for k, v in evaluate(model, validation, loss, metrics).items()}
+            training.history.add(measured)
+            training.epoch += 1
+            _call(callbacks, "on_epoch_end", training)
+            show(training.epoch, measured)
+    _call(callbacks, "on_end", training)
+    return training.history
+
+
+def evaluate(
+    model: Any, loader: Iterable[Any], loss: Callable[[Any, Any], Any], metrics: Mapping[str, Metric] | None = None
+) -> dict[str, float]:
+    """The mean loss and metrics over all rows, in evaluation mode; the model's mode is put back afterwards."""
+    was_training = model.training
+    model.eval()
+    mean = _Means()
+    try:
+        with no_grad():
+            for *inputs, target in loader:
+                out = model(*inputs)
+                mean.add(len(target), {"loss": loss(out, target)} | _each(metrics or {}, out, target))
+    finally:
+        model.train(was_training)
+    return mean.values()
+
+
+def _epoch(
+    training: Training,
+    loss: Callable[[Any, Any], Tensor],
+    metrics: Mapping[str, Metric],
+    callbacks: Sequence[Any],
+) -> dict[str, float]:
+    """One pass through the loader."""
+    training.model.train()
+    mean = _Means()
+    for *inputs, target in training.loader:
+        training.optimizer.zero_grad()
+        out = training.model(*inputs)
+        value = loss(out, target)
+        if not math.isfinite(float(value)):
+            raise NonFiniteLoss(
+                f"fit: the loss is {float(value)} in step {training.step + 1} (epoch {training.epoch + 1}). The "
+                "parameters are those before this step. Lower the learning rate, clip the gradients "
+                "(global_clipnorm=1.0), or scale the inputs; a checkpoint of the last epoch is unharmed"
+            )
+        value.backward()
+        training.optimizer.step()
+        training.step += 1
+        with no_grad():
+            mean.add(len(target), {"loss": value} | _each(metrics, out, target))
+        _call(callbacks, "on_step_end", training)
+    return mean.values()
+
+
+def _each(metrics: Mapping[str, Metric], out: Any, target: Any) -> dict[str, Any]:
+    values = out.detach() if isinstance(out, Tensor) else out
+    return {name: metric(values, target) for name, metric in metrics.items()}
+
+
+class _Means:
+    """Means over rows."""
+
+    def __init__(self) -> None:
+        self.rows, self.totals = 0, dict[str, float]()
+
+    def add(self, rows: int, values: Mapping[str, Any]) -> None:
+        """Means over the rows of one batch."""
+        self.rows += rows
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, 0.0) + rows * float(value)
+
+    def values(self) -> dict[str, float]:
+        if not self.rows:
+            raise ValueError("fit: the loader gave no batches; is it an iterator that was used up? Give a DataLoader")
+        return {name: total / self.rows for name, total in self.totals.items()}
+
+
+def _call(callbacks: Sequence[Any], event: str, training: Training) -> None:
+    for callback in callbacks:
+        act = getattr(callback, event, None)
+        if act is not None:
+            act(training)
+        elif event == "on_epoch_end" and hasattr(callback, "step"):
+            callback.step()
+
+
+class _bar:
+    """A progress bar in a terminal: epochs, and the last measures beside it."""
+
+    def __init__(self, wanted: bool, epochs: int, done: int) -> None:
+        self.wanted, self.epochs, self.done = wanted, epochs, done
+        self._progress: Any = None
+
+    def __enter__(self) -> Callable[[int, Mapping[str, float]], None]:
+        if self.wanted:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = [TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[measured]}")]
+            self._progress = Progress(*columns, TimeRemainingColumn())
+            self._progress.start()
+            self._task = self._progress.add_task("", total=self.epochs, completed=self.done, measured="")
+        return self._show
+
+    def _show(self, epoch: int, measured: Mapping[str, float]) -> None:
+        if self._progress is not None:
+            told = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
+            self._progress.update(self._task, completed=epoch, measured=told)
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._progress is not None:
+            self._progress.stop()

@@ -1,0 +1,191 @@
+"""fit: the loop, history, early stopping, checkpoints, exact resume; and the files behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import io, nn, optim
+from minigrad.callbacks import Checkpoint, EarlyStopping
+from minigrad.data import DataLoader
+from minigrad.training import History, NonFiniteLoss, Training, evaluate, fit
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4))
+LABELS = (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+def parts(seed: int = 0) -> tuple[nn.Module, DataLoader, Any]:
+    model = nn.Sequential(
+        nn.Linear(4, 8, rng=seed), nn.BatchNorm(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2, rng=seed + 1)
+    )
+    loader = DataLoader(X, LABELS, batch_size=16, shuffle=True, rng=seed)
+    return model, loader, optim.Adam(model.parameters(), lr=0.01)
+
+
+def accuracy(out: Any, target: Any) -> float:
+    return float(np.mean(out.numpy().argmax(axis=1) == target))
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return all(np.array_equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_fit_does_what_the_loop_does() -> None:
+    """Written out: zero_grad, loss, backward, step, for each batch."""
+    mg.manual_seed(1)
+    model, loader, optimizer = parts()
+    history = fit(model, loader, F.cross_entropy, optimizer, 3, metrics={"accuracy": accuracy}, progress=False)
+    mg.manual_seed(1)
+    other, loader, optimizer = parts()
+    losses = []
+    for _ in range(3):
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            value = F.cross_entropy(other(x), y)
+            value.backward()
+            optimizer.step()
+            total += len(y) * value.item()
+        losses.append(total / len(X))
+    assert same(model, other)
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-12)
+    assert len(history) == len(history["accuracy"]) == 3
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+    mg.manual_seed(2)
+    model, loader, optimizer = parts()
+    whole = fit(model, loader, F.cross_entropy, optimizer, 5, progress=False)
+    mg.manual_seed(2)
+    half, loader, optimizer = parts()
+    file = tmp_path / "run" / "state.npz"
+    fit(half, loader, F.cross_entropy, optimizer, 2, callbacks=[Checkpoint(file)], progress=False)
+    mg.manual_seed(99)
+    resumed, loader, optimizer = parts(seed=7)
+    history = fit(resumed, loader, F.cross_entropy, optimizer, 5, resume=file, progress=False)
+    assert same(resumed, model)
+    assert history["loss"] == whole["loss"]
+
+
+def test_validation_is_measured_in_evaluation_mode() -> None:
+    model, loader, optimizer = parts()
+    held = DataLoader(X, LABELS, batch_size=25)
+    history = fit(
+        model, loader, F.cross_entropy, optimizer, 2, validation=held, metrics={"acc": accuracy}, progress=False
+    )
+    assert list(history.epochs) == ["loss", "acc", "val_loss", "val_acc"]
+    model.eval()
+    expected = F.cross_entropy(model(X), LABELS).item()
+    assert history["val_loss"][-1] == pytest.approx(expected, rel=1e-12)
+    model.train()
+    assert evaluate(model, held, F.cross_entropy)["loss"] == pytest.approx(expected, rel=1e-12)
+    assert model.training
+
+
+def test_early_stopping_waits_and_puts_the_best_back() -> None:
+    model, loader, optimizer = parts()
+    values = iter([3.0, 1.0, 2.0, 2.0, 0.0])
+    states = []
+
+    class Planned:
+        def on_epoch_end(self, training: Training) -> None:
+            training.history.epochs["val_loss"] = [*training.history.epochs.get("val_loss", []), next(values)]
+            states.append(training.model.state_dict())
+
+    stopping = EarlyStopping(patience=2)
+    history = fit(model, loader, F.cross_entropy, optimizer, 9, callbacks=[Planned(), stopping], progress=False)
+    assert history["val_loss"] == [3.0, 1.0, 2.0, 2.0]
+    assert stopping.best_epoch == 2
+    assert all(np.array_equal(v, states[1][k]) for k, v in model.state_dict().items())
+
+
+def test_a_schedule_is_stepped_after_each_epoch() -> None:
+    class Schedule:
+        steps = 0
+
+        def step(self) -> None:
+            self.steps += 1
+
+    schedule = Schedule()
+    model, loader, optimizer = parts()
+    fit(model, loader, F.cross_entropy, optimizer, 3, callbacks=[schedule], progress=False)
+    assert schedule.steps == 3
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:
+    model, loader, optimizer = parts()
+    file = tmp_path / "state.npz"
+    calls = 0
+
+    def loss(out: Any, target: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        value = F.cross_entropy(out, target)
+        return value * np.nan if calls == 6 else value
+
+    with pytest.raises(NonFiniteLoss, match=r"loss is nan in step 6 \(epoch 2\).*learning rate"):
+        fit(model, loader, loss, optimizer, 3, callbacks=[Checkpoint(file)], progress=False)
+    assert io.load(file)["epoch"] == 1
+    assert all(np.isfinite(v).all() for v in model.state_dict().values())
+
+
+def test_errors() -> None:
+    model, loader, optimizer = parts()
+    with pytest.raises(ValueError, match="gave no batches"):
+        fit(model, iter([]), F.cross_entropy, optimizer, 1, progress=False)
+    with pytest.raises(ValueError, match="must not be negative"):
+        fit(model, loader, F.cross_entropy, optimizer, -1)
+    with pytest.raises(ValueError, match="'val_loss' is not measured"):
+        fit(model, loader, F.cross_entropy, optimizer, 1, callbacks=[EarlyStopping()], progress=False)
+    with pytest.raises(ValueError, match="mode is 'min' or 'max'"):
+        EarlyStopping(mode="least")
+    with pytest.raises(ValueError, match="at least 1"):
+        Checkpoint("x", every=0)
+
+
+def test_the_bar_tells_the_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    model, loader, optimizer = parts()
+    fit(model, loader, F.cross_entropy, optimizer, 2)
+    assert "2/2" in capsys.readouterr().out
+
+
+def test_history_as_a_table() -> None:
+    history = History({"loss": [0.5, 0.25], "acc": [0.75, 1.0]})
+    assert str(history).splitlines() == ["epoch  loss   acc", "    1   0.5  0.75", "    2  0.25     1"]
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    tree = {
+        "a": [np.arange(3), (1, 2.5, "σ", None, True)],
+        3: {"t": mg.Tensor([1.0, 2.0]), "big": 2**100},
+        "f": np.ones((2, 0), dtype=np.float32),
+    }
+    io.save(tmp_path / "x.npz", tree)
+    found = io.load(tmp_path / "x.npz")
+    assert list(found) == ["a", 3, "f"]
+    np.testing.assert_array_equal(found["a"][0], np.arange(3))
+    assert found["a"][1] == (1, 2.5, "σ", None, True)
+    assert found[3]["big"] == 2**100
+    np.testing.assert_array_equal(found[3]["t"], [1.0, 2.0])
+    assert found["f"].shape == (2, 0)
+    assert found["f"].dtype == np.float32
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
+
+
+def test_what_cannot_be_saved_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"the structure\['m'\] is Linear"):
+        io.save(tmp_path / "x.npz", {"m": nn.Linear(1, 1)})
+    with pytest.raises(TypeError, match="keys must be texts"):
+        io.save(tmp_path / "x.npz", {1.5: 2})
+    assert list(tmp_path.iterdir()) == []
+    np.savez(tmp_path / "other.npz", a=np.ones(1))
+    with pytest.raises(ValueError, match="not written by"):
+        io.load(tmp_path / "other.npz")
