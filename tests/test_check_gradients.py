@@ -300,7 +300,7 @@ def test_a_gradient_of_wrong_form_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"returned 2 arrays for the 3 floating-point inputs x, w, b"):
         check_gradients(plain_layer, X, W, B, gradient=lambda *a: plain_gradient(*a)[:2])
     with pytest.raises(ValueError, match=r"gradient for x has shape \(3,\), the input \(4, 3\)"):
-        check_gradients(np.sin, X, gradient=lambda v, x: np.cos(x)[0])
+        check_gradients(lambda x: np.sin(x), X, gradient=lambda v, x: np.cos(x)[0])
     with pytest.raises(ValueError, match="no tape to differentiate again"):
         check_gradients(np.sin, X, gradient=lambda v, x: v * np.cos(x), order=2)
 

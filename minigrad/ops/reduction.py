@@ -138,7 +138,11 @@ argmin = elementwise(
     signature=_AXIS,
     doc="Where the smallest element along an axis is (the first), of the flattened x if none.",
 )
-count_nonzero = elementwise(np.count_nonzero, signature=_AXIS, doc="How many elements over the axes are not 0.")
+count_nonzero = elementwise(
+    lambda x, /, *, axis=None, keepdims=False: np.add.reduce(x != 0, axis=axis, keepdims=keepdims),
+    name="count_nonzero",
+    doc="How many elements over the axes are not 0.",
+)
 
 
 def _softmax_share(x: Any, out: Any) -> Any:
