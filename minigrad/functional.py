@@ -1,4 +1,4 @@
-"""Activations, losses and normalizations, composed of primitives.
+"""Activations, normalizations and losses (`minigrad.losses`), composed of primitives.
 
 Everything here takes Tensors or arrays, records one line for each step it names, and is differentiable to any order.
 Channels are last. `minigrad.fused` has the hot ones as single primitives with derivatives made by hand.
@@ -12,33 +12,64 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import call
+from minigrad.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    cosine_similarity,
+    cross_entropy,
+    ctc_loss,
+    hinge_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    multi_margin_loss,
+    nll_loss,
+    smooth_l1_loss,
+    triplet_margin_loss,
+)
+from minigrad.losses.checks import check_labels
 from minigrad.naming import name
 from minigrad.ops.elementwise import erf, relu, sigmoid, softplus, tanh
-from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.product import matmul
 from minigrad.ops.random import uniform_like
-from minigrad.ops.reduction import logsumexp, mean, sum
+from minigrad.ops.reduction import logsumexp, mean
 from minigrad.rng import generator
 from minigrad.values import get_default_dtype
 
 __all__ = [
     "batch_norm",
     "batch_norm_inference",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "gelu",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
     "leaky_relu",
     "linear",
     "log_softmax",
     "mse_loss",
+    "multi_margin_loss",
+    "nll_loss",
     "one_hot",
     "relu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
+    "sum",
     "tanh",
+    "triplet_margin_loss",
 ]
 
 # Activations
@@ -191,7 +222,7 @@ def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, 
     return (x - mean) * (gamma / np.sqrt(var + eps)) + beta
 
 
-# Losses
+# Labels
 
 
 def one_hot(labels: Any, classes: int, /, *, dtype: Any = None) -> Any:
@@ -208,103 +239,3 @@ def one_hot(labels: Any, classes: int, /, *, dtype: Any = None) -> Any:
     """
     labels = check_labels(labels, classes, "one_hot")
     return (labels[..., None] == np.arange(classes)).astype(np.dtype(dtype or get_default_dtype()))
-
-
-def cross_entropy(
-    logits: Any,
-    labels: Any,
-    *,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-    weight: Any = None,
-) -> Any:
-    """The cross-entropy -log softmax(logits)[label].
-
-    With smoothing ε the label's probability is 1 - ε, and ε is spread evenly over all C classes (Szegedy et al. 2016).
-    With class weights w, each term is multiplied by the weight of its class and the mean divides by Σ w[labels].
-
-    Args:
-        logits: (..., C), unnormalized log-probabilities.
-        labels: (...) integers in 0 ... C - 1.
-        reduction: "mean", "sum" or "none".
-        label_smoothing: ε in [0, 1).
-        weight: (C,) class weights.
-
-    Raises:
-        TypeError: labels are not integers.
-        ValueError: shapes do not fit, a label is out of range, or an option is unknown.
-
-    Example:
-        >>> import numpy as np
-        >>> float(cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4))
-        1.3863
-    """
-    labels = check_targets(logits, labels, "cross_entropy")
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"cross_entropy(label_smoothing={label_smoothing}): must lie in [0, 1)")
-    classes = logits.shape[-1]
-    logp = log_softmax(logits)
-    if weight is not None:
-        if np.shape(weight) != (classes,):
-            raise ValueError(
-                f"{call('cross_entropy', (logits, labels), {'weight': weight})}: one weight for each of the {classes} "
-                f"classes, so weight must have shape ({classes},)"
-            )
-        logp = logp * weight
-    loss = -take_along_axis(logp, labels[..., None], axis=-1)[..., 0]
-    if label_smoothing:
-        loss = (1 - label_smoothing) * loss - label_smoothing * mean(logp, axis=-1)
-    if weight is None or reduction != "mean":
-        return _reduced(loss, reduction, "cross_entropy")
-    return sum(loss) / sum(getitem(weight, index=labels))
-
-
-def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
-    """(prediction - target)², of equal shapes.
-
-    Args:
-        prediction: any shape.
-        target: the same shape.
-        reduction: "mean", "sum" or "none".
-
-    Raises:
-        ValueError: the shapes differ. (N,) against (N, 1) would broadcast to (N, N).
-    """
-    if np.shape(prediction) != np.shape(target):
-        raise ValueError(
-            f"{call('mse_loss', (prediction, target), {})}: shapes must be equal, they are not broadcast. "
-            "Drop or insert an axis: prediction[:, 0] or target[:, None]."
-        )
-    return _reduced(np.square(prediction - target), reduction, "mse_loss")
-
-
-def _reduced(loss: Any, reduction: str, what: str) -> Any:
-    check_reduction(reduction, what)
-    return mean(loss) if reduction == "mean" else sum(loss) if reduction == "sum" else loss
-
-
-def check_reduction(reduction: str, what: str) -> None:
-    """Refuse an unknown reduction."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{what}(reduction={reduction!r}): must be 'mean', 'sum' or 'none'")
-
-
-def check_targets(logits: Any, labels: Any, what: str) -> Any:
-    """Class ids for logits, as an array; labels whose shape or range does not fit are refused."""
-    shape = np.shape(labels)
-    if logits.ndim < 1 or shape != logits.shape[:-1]:
-        way_out = "; drop the last axis of the labels: labels[:, 0]" if shape == (*logits.shape[:-1], 1) else ""
-        raise ValueError(
-            f"{call(what, (logits, labels), {})}: logits (N, C) go with labels (N,), one class id a row{way_out}"
-        )
-    return check_labels(labels, logits.shape[-1], what)
-
-
-def check_labels(labels: Any, classes: int, what: str) -> Any:
-    """Class ids as an array; those that are no integers or out of range are refused."""
-    labels = integers(labels, what)
-    # Only a plain array can be looked at: an array that listens has no values yet.
-    if type(labels) is np.ndarray and labels.size and np.maximum.reduce(labels.astype(np.uint64), axis=None) >= classes:
-        wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
-        raise ValueError(f"{what}: label {wrong} for {classes} classes; labels are 0 ... {classes - 1}")
-    return labels

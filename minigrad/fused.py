@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.functional import check_reduction, check_targets
+from minigrad.losses.checks import check_reduction, check_targets
 from minigrad.ops.product import matrix_product, right_share
 from minigrad.primitive import primitive
 

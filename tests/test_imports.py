@@ -23,7 +23,7 @@ LAYERS = [
     {"tensor", "values"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
-    {"linalg", "fft", "functional", "fused"},
+    {"linalg", "fft", "losses", "functional", "fused"},
     {"nn", "optim", "data", "io"},
     {"training"},
     {"callbacks"},

@@ -1,0 +1,77 @@
+"""What losses refuse, and how they reduce."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.errors import call
+from minigrad.ops.indexing import integers
+from minigrad.ops.reduction import mean, sum
+from minigrad.primitive import value_of
+
+
+def reduced(loss: Any, reduction: str, what: str) -> Any:
+    """The mean or sum of the elements, or the elements."""
+    check_reduction(reduction, what)
+    return mean(loss) if reduction == "mean" else sum(loss) if reduction == "sum" else loss
+
+
+def check_reduction(reduction: str, what: str) -> None:
+    """Refuse an unknown reduction."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{what}(reduction={reduction!r}): must be 'mean', 'sum' or 'none'")
+
+
+def check_equal_shapes(what: str, *operands: Any) -> None:
+    """Refuse operands that NumPy would broadcast: (N,) against (N, 1) would give (N, N)."""
+    if len({np.shape(x) for x in operands}) > 1:
+        raise ValueError(
+            f"{call(what, operands, {})}: shapes must be equal, they are not broadcast. "
+            "Drop or insert an axis: prediction[:, 0] or target[:, None]."
+        )
+
+
+def check_range(x: Any, low: float, high: float, what: str, way_out: str) -> None:
+    """Refuse values outside [low, high]. Only a plain array can be looked at: one that listens has no values yet."""
+    x = value_of(x)
+    if type(x) is np.ndarray and x.size:
+        least, largest = np.minimum.reduce(x, axis=None), np.maximum.reduce(x, axis=None)
+        if least < low or largest > high:
+            raise ValueError(f"{what} lies in [{low:g}, {high:g}], here in [{least:.4g}, {largest:.4g}]; {way_out}")
+
+
+def check_signs(target: Any, what: str) -> None:
+    """Refuse targets other than -1 and 1."""
+    target = value_of(target)
+    if type(target) is np.ndarray and not np.all(np.absolute(target) == 1):
+        wrong = target[np.absolute(target) != 1].flat[0]
+        raise ValueError(f"{what}: targets are -1 or 1, here one is {wrong}; from 0 and 1 take 2 * target - 1")
+
+
+def check_targets(logits: Any, labels: Any, what: str, ignore_index: int | None = None) -> Any:
+    """Class ids for logits, as an array; labels whose shape or range does not fit are refused.
+
+    Where a label is ignore_index, 0 takes its place.
+    """
+    shape = np.shape(labels)
+    if logits.ndim < 1 or shape != logits.shape[:-1]:
+        way_out = "; drop the last axis of the labels: labels[:, 0]" if shape == (*logits.shape[:-1], 1) else ""
+        raise ValueError(
+            f"{call(what, (logits, labels), {})}: logits (N, C) go with labels (N,), one class id a row{way_out}"
+        )
+    if ignore_index is not None:
+        labels = integers(labels, what)
+        labels = np.where(labels == ignore_index, 0, labels)
+    return check_labels(labels, logits.shape[-1], what)
+
+
+def check_labels(labels: Any, classes: int, what: str) -> Any:
+    """Class ids as an array; those that are no integers or out of range are refused."""
+    labels = integers(labels, what)
+    # Only a plain array can be looked at: an array that listens has no values yet.
+    if type(labels) is np.ndarray and labels.size and np.maximum.reduce(labels.astype(np.uint64), axis=None) >= classes:
+        wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
+        raise ValueError(f"{what}: label {wrong} for {classes} classes; labels are 0 ... {classes - 1}")
+    return labels
