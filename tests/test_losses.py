@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad import nn
 from minigrad.verify import assert_gradients
 
 rng = np.random.default_rng(11)
@@ -383,3 +384,63 @@ def test_ctc_refuses(change, error, says):
     with pytest.raises(error) as raised:
         F.ctc_loss(*operands, **given)
     assert says in str(raised.value)
+
+
+# Modules
+
+MODULES = [
+    (nn.MSELoss(), F.mse_loss, (X, Y), {}),
+    (nn.L1Loss(reduction="sum"), F.l1_loss, (X, Y), {"reduction": "sum"}),
+    (nn.HuberLoss(0.5), F.huber_loss, (X, Y), {"delta": 0.5}),
+    (nn.SmoothL1Loss(0.5), F.smooth_l1_loss, (X, Y), {"beta": 0.5}),
+    (nn.BCELoss(), F.binary_cross_entropy, (P, T), {}),
+    (nn.BCEWithLogitsLoss(Q), F.binary_cross_entropy_with_logits, (X, T), {"pos_weight": Q}),
+    (nn.KLDivLoss(reduction="batchmean"), F.kl_div, (X, T), {"reduction": "batchmean"}),
+    (nn.HingeLoss(2.0), F.hinge_loss, (X, SIGNS), {"margin": 2.0}),
+    (nn.MultiMarginLoss(2), F.multi_margin_loss, (X, LABELS), {"p": 2}),
+    (nn.CosineEmbeddingLoss(0.1), F.cosine_embedding_loss, (X, Y, SIGNS[:, 0]), {"margin": 0.1}),
+    (nn.TripletMarginLoss(swap=True), F.triplet_margin_loss, (X, Y, P), {"swap": True}),
+    (nn.NLLLoss(WEIGHT, 1), F.nll_loss, (X, LABELS), {"weight": WEIGHT, "ignore_index": 1}),
+    (nn.CrossEntropyLoss(), F.cross_entropy, (X, LABELS), {}),
+    (nn.CrossEntropyLoss(ignore_index=0), F.cross_entropy, (X, LABELS), {"ignore_index": 0}),
+    (
+        nn.CrossEntropyLoss(WEIGHT, label_smoothing=0.1, reduction="none"),
+        F.cross_entropy,
+        (X, LABELS),
+        {"weight": WEIGHT, "label_smoothing": 0.1, "reduction": "none"},
+    ),
+    (
+        nn.CTCLoss(2, "sum"),
+        F.ctc_loss,
+        (X[None], np.array([[0, 1]]), np.array([4]), np.array([2])),
+        {"blank": 2, "reduction": "sum"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "function", "operands", "options"), MODULES, ids=lambda x: type(x).__name__)
+def test_modules(module, function, operands, options):
+    np.testing.assert_allclose(module(*operands), function(*operands, **options), rtol=1e-12)
+    assert repr(module).startswith(f"{type(module).__name__}(")
+    with pytest.raises(ValueError, match=rf"{type(module).__name__}\(reduction='average'\)"):
+        type(module)(reduction="average")
+
+
+def test_every_loss_has_a_module():
+    from minigrad import losses
+
+    assert {m.function for m, *_ in MODULES} == {getattr(losses, n) for n in losses.__all__} - {F.cosine_similarity}
+
+
+def test_weights_are_state():
+    loss = nn.CrossEntropyLoss([1.0, 2.0, 3.0])
+    assert loss.state_dict()["weight"].tolist() == [1.0, 2.0, 3.0]
+    assert list(loss.parameters()) == []
+    assert "weight=array(3,)" in repr(loss)
+    assert nn.CrossEntropyLoss().state_dict() == {}
+
+
+def test_the_plain_cross_entropy_is_fused():
+    leaf = mg.Tensor(X, requires_grad=True)
+    lines = [line.primitive.name for line in mg.Tape(nn.CrossEntropyLoss()(leaf, LABELS)) if not line.is_leaf]
+    assert lines == ["softmax_cross_entropy", "select"]
