@@ -244,6 +244,7 @@ if TYPE_CHECKING:
         io,
         nn,
         optim,
+        preprocessing,
         training,
         verify,
     )
@@ -260,7 +261,19 @@ acosh, asinh, atanh = arccosh, arcsinh, arctanh
 pow = power
 
 # Imported when they are first used
-_SUBMODULES = ("callbacks", "data", "drawing", "functional", "fused", "io", "nn", "optim", "training", "verify")
+_SUBMODULES = (
+    "callbacks",
+    "data",
+    "drawing",
+    "functional",
+    "fused",
+    "io",
+    "nn",
+    "optim",
+    "preprocessing",
+    "training",
+    "verify",
+)
 _FUNCTIONS = {"draw": "drawing", "fit": "training"}
 
 __all__ = [

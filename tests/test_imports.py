@@ -24,7 +24,7 @@ LAYERS = [
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
     {"linalg", "fft", "losses", "functional", "fused"},
-    {"nn", "optim", "data", "io"},
+    {"nn", "optim", "data", "preprocessing", "io"},
     {"training"},
     {"callbacks"},
     {"verify", "drawing", "compile", "diagnostics"},
