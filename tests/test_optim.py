@@ -77,6 +77,96 @@ def adam(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False,
     return rule
 
 
+def adagrad(lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+    def rule(p, g, state):
+        g = g + weight_decay * p
+        total = state["sum"] = state.get("sum", initial_accumulator_value) + g**2
+        return p - lr / (1 + (state["t"] - 1) * lr_decay) * g / (np.sqrt(total) + eps)
+
+    return rule
+
+
+def rmsprop(lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    def rule(p, g, state):
+        g = g + weight_decay * p
+        second = state["second"] = alpha * state.get("second", 0) + (1 - alpha) * g**2
+        if centered:
+            first = state["first"] = alpha * state.get("first", 0) + (1 - alpha) * g
+            second = second - first**2
+        state["v"] = momentum * state.get("v", 0) + g / (np.sqrt(second) + eps)
+        return p - lr * state["v"]
+
+    return rule
+
+
+def adadelta(lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
+    def rule(p, g, state):
+        g = g + weight_decay * p
+        second = state["second"] = rho * state.get("second", 0) + (1 - rho) * g**2
+        change = np.sqrt(state.get("change", 0) + eps) / np.sqrt(second + eps) * g
+        state["change"] = rho * state.get("change", 0) + (1 - rho) * change**2
+        return p - lr * change
+
+    return rule
+
+
+def adamax(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def rule(p, g, state):
+        g = g + weight_decay * p
+        m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+        u = state["u"] = np.maximum(betas[1] * state.get("u", 0), abs(g) + eps)
+        return p - lr / (1 - betas[0] ** state["t"]) * m / u
+
+    return rule
+
+
+def nadam(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, decoupled_weight_decay=False):
+    def momentum(t):
+        return betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+
+    def rule(p, g, state):
+        t = state["t"]
+        if decoupled_weight_decay:
+            p = p * (1 - lr * weight_decay)
+        else:
+            g = g + weight_decay * p
+        m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+        s = state["s"] = betas[1] * state.get("s", 0) + (1 - betas[1]) * g**2
+        products = np.cumprod([momentum(k) for k in range(1, t + 2)])
+        ahead = momentum(t + 1) * m / (1 - products[-1]) + (1 - momentum(t)) * g / (1 - products[-2])
+        return p - lr * ahead / (np.sqrt(s / (1 - betas[1] ** t)) + eps)
+
+    return rule
+
+
+def radam(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False):
+    def rule(p, g, state):
+        t, (b1, b2) = state["t"], betas
+        if decoupled_weight_decay:
+            p = p * (1 - lr * weight_decay)
+        else:
+            g = g + weight_decay * p
+        m = state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
+        s = state["s"] = b2 * state.get("s", 0) + (1 - b2) * g**2
+        far = 2 / (1 - b2) - 1
+        rho = far - 2 * t * b2**t / (1 - b2**t)
+        if rho <= 5:
+            return p - lr * m / (1 - b1**t)
+        r = math.sqrt((rho - 4) * (rho - 2) * far / ((far - 4) * (far - 2) * rho))
+        return p - lr * m / (1 - b1**t) * r * math.sqrt(1 - b2**t) / (np.sqrt(s) + eps)
+
+    return rule
+
+
+def lion(lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
+    def rule(p, g, state):
+        m = state.get("m", 0)
+        state["m"] = betas[1] * m + (1 - betas[1]) * g
+        return p - lr * (np.sign(betas[0] * m + (1 - betas[0]) * g) + weight_decay * p)
+
+    return rule
+
+
 CASES = {
     "sgd": (optim.SGD, sgd, {"lr": 0.05}),
     "momentum": (optim.SGD, sgd, {"lr": 0.05, "momentum": 0.9}),
@@ -91,6 +181,33 @@ CASES = {
     "amsgrad": (optim.Adam, adam, {"lr": 0.02, "betas": (0.7, 0.6), "amsgrad": True}),
     "adamw": (optim.AdamW, lambda **o: adam(decoupled=True, **({"weight_decay": 1e-2} | o)), {"lr": 0.02}),
     "adamw, decay": (optim.AdamW, lambda **o: adam(decoupled=True, **o), {"lr": 0.02, "weight_decay": 0.3}),
+    "adagrad": (optim.Adagrad, adagrad, {}),
+    "adagrad, all": (
+        optim.Adagrad,
+        adagrad,
+        {"lr": 0.1, "lr_decay": 0.03, "weight_decay": 0.1, "initial_accumulator_value": 0.1, "eps": 1e-3},
+    ),
+    "rmsprop": (optim.RMSprop, rmsprop, {}),
+    "rmsprop, momentum": (optim.RMSprop, rmsprop, {"momentum": 0.8, "weight_decay": 0.1}),
+    "rmsprop, centered": (optim.RMSprop, rmsprop, {"alpha": 0.9, "eps": 1e-2, "centered": True}),
+    "rmsprop, both": (optim.RMSprop, rmsprop, {"alpha": 0.9, "eps": 1e-2, "centered": True, "momentum": 0.5}),
+    "adadelta": (optim.Adadelta, adadelta, {}),
+    "adadelta, all": (optim.Adadelta, adadelta, {"lr": 0.5, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+    "adamax": (optim.Adamax, adamax, {}),
+    "adamax, all": (optim.Adamax, adamax, {"lr": 0.02, "betas": (0.7, 0.8), "eps": 1e-2, "weight_decay": 0.1}),
+    "nadam": (optim.NAdam, nadam, {}),
+    "nadam, all": (
+        optim.NAdam,
+        nadam,
+        {"lr": 0.02, "betas": (0.7, 0.8), "eps": 1e-2, "weight_decay": 0.1, "momentum_decay": 0.5},
+    ),
+    "nadam, decoupled": (optim.NAdam, nadam, {"weight_decay": 0.3, "decoupled_weight_decay": True}),
+    "radam": (optim.RAdam, radam, {}),
+    "radam, all": (optim.RAdam, radam, {"lr": 0.02, "betas": (0.7, 0.9), "eps": 1e-2, "weight_decay": 0.1}),
+    "radam, never rectified": (optim.RAdam, radam, {"betas": (0.7, 0.6)}),
+    "radam, decoupled": (optim.RAdam, radam, {"weight_decay": 0.3, "decoupled_weight_decay": True}),
+    "lion": (optim.Lion, lion, {}),
+    "lion, decay": (optim.Lion, lion, {"lr": 0.003, "betas": (0.7, 0.8), "weight_decay": 0.3}),
 }
 
 
@@ -302,6 +419,11 @@ BAD = {
     "lr": (lambda: optim.SGD([w()], lr=-1.0), ValueError, r"SGD\(lr=-1.0\)"),
     "nan": (lambda: optim.SGD([w()], lr=math.nan), ValueError, "lr=nan"),
     "betas": (lambda: optim.Adam([w()], betas=(0.9, 1.0)), ValueError, "betas"),
+    "alpha": (lambda: optim.RMSprop([w()], alpha=1.0), ValueError, r"alpha=1.0\): must lie"),
+    "rho": (lambda: optim.Adadelta([w()], rho=-0.1), ValueError, "rho=-0.1"),
+    "lr_decay": (lambda: optim.Adagrad([w()], lr_decay=-1.0), ValueError, "lr_decay=-1.0"),
+    "accumulator": (lambda: optim.Adagrad([w()], initial_accumulator_value=-1.0), ValueError, "must not be negative"),
+    "momentum_decay": (lambda: optim.NAdam([w()], momentum_decay=-1.0), ValueError, "momentum_decay"),
     "nesterov": (lambda: optim.SGD([w()], lr=0.1, nesterov=True), ValueError, "momentum > 0"),
     "clipping": (lambda: optim.SGD([w()], lr=0.1, clipnorm=1.0, clipvalue=1.0), ValueError, "clipvalue and clipnorm"),
     "negative clipping": (lambda: optim.SGD([w()], lr=0.1, clipnorm=-1.0), ValueError, "positive"),

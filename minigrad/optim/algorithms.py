@@ -55,9 +55,9 @@ class SGD(Optimizer):
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError("optim.SGD(nesterov=True) needs momentum > 0 and dampening = 0")
 
-    def state_names(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
         """The velocity, if there is momentum."""
-        return ("v",) if options["momentum"] else ()
+        return {"v": 0.0} if options["momentum"] else {}
 
 
 class Adam(Optimizer):
@@ -91,9 +91,9 @@ class Adam(Optimizer):
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
         super().__init__(params, options, **clipping)
 
-    def state_names(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
         """The running means, and with AMSGrad the largest of the second."""
-        return ("m", "s", "top") if options["amsgrad"] else ("m", "s")
+        return {"m": 0.0, "s": 0.0, **({"top": 0.0} if options["amsgrad"] else {})}
 
 
 class AdamW(Adam):
@@ -112,3 +112,111 @@ class AdamW(Adam):
         **clipping: float | None,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **clipping)
+
+
+class Adamax(Optimizer):
+    """Adamax: `rules.adamax` has the equations.
+
+    Args:
+        params: Tensors, or groups.
+        lr: the learning rate.
+        betas: how much the running mean of g and the fading maximum of |g| keep at each step.
+        eps: added to |g|.
+        weight_decay: λ, L2: λ p is added to the gradient.
+        **clipping: clipvalue, clipnorm or global_clipnorm, as in Optimizer.
+
+    Raises:
+        ValueError: an option is out of range, and as Optimizer.
+    """
+
+    rule = staticmethod(rules.adamax)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        **clipping: float | None,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, **clipping)
+
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+        """The running mean and the fading maximum."""
+        return {"m": 0.0, "u": 0.0}
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum: `rules.nadam` has the equations.
+
+    Args:
+        params: Tensors, or groups.
+        lr: the learning rate.
+        betas: how much the running means of g and g² keep at each step.
+        eps: added to the root.
+        weight_decay: λ, L2, or decoupled as in AdamW.
+        momentum_decay: ψ, how fast the momentum rises from about β₁/2 to β₁.
+        decoupled_weight_decay: whether λ p is subtracted from p, times lr, and not added to the gradient.
+        **clipping: clipvalue, clipnorm or global_clipnorm, as in Optimizer.
+
+    Raises:
+        ValueError: an option is out of range, and as Optimizer.
+    """
+
+    rule = staticmethod(rules.nadam)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        **clipping: float | None,
+    ) -> None:
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        decays = {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, {**options, **decays}, **clipping)
+
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+        """The running means, and the product of the momenta."""
+        return {"m": 0.0, "s": 0.0, "product": 1.0}
+
+
+class RAdam(Optimizer):
+    """Rectified Adam: `rules.radam` has the equations.
+
+    Args:
+        params: Tensors, or groups.
+        lr: the learning rate.
+        betas: how much the running means of g and g² keep at each step.
+        eps: added to the root.
+        weight_decay: λ, L2, or decoupled as in AdamW.
+        decoupled_weight_decay: whether λ p is subtracted from p, times lr, and not added to the gradient.
+        **clipping: clipvalue, clipnorm or global_clipnorm, as in Optimizer.
+
+    Raises:
+        ValueError: an option is out of range, and as Optimizer.
+    """
+
+    rule = staticmethod(rules.radam)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        **clipping: float | None,
+    ) -> None:
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "decoupled_weight_decay": decoupled_weight_decay}, **clipping)
+
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+        """The running means."""
+        return {"m": 0.0, "s": 0.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -18,17 +18,18 @@ class Flat:
     """The parameters of a group that have one dtype, their gradients and their state, each in one array.
 
     Every parameter's `.data` becomes a view of it. State and steps are kept for each parameter, because one without a
-    gradient is left out of a step; as long as none ever was, all of it moves as a whole.
+    gradient is left out of a step; as long as none ever was, all of it moves as a whole. `state` gives the names of the
+    rule's arrays, and what they are filled with at first.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], state: Sequence[str], lr: float) -> None:
+    def __init__(self, parameters: Sequence[Tensor], state: Mapping[str, float], lr: float) -> None:
         self.parameters = list(parameters)
         self.sizes = [p.size for p in parameters]
         self.stops = list(accumulate(self.sizes, initial=0))
         self._gather_data()
         self.gradient = np.zeros_like(self.data)
         self.work = np.zeros_like(self.data)
-        self.state = {name: np.zeros_like(self.data) for name in state}
+        self.state = {name: np.full_like(self.data, value) for name, value in state.items()}
         self.steps = np.zeros_like(self.data, shape=(len(self.sizes),))
         self.lr = np.full_like(self.data, lr, shape=())
         self.together = True  # whether all parameters have taken the same number of steps

@@ -13,18 +13,19 @@ from minigrad.optim.flat import Flat
 from minigrad.tensor import Tensor
 
 Array = Any
+NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "momentum_decay"}
 
 
 class Group(dict[str, Any]):
     """The options of a group of parameters. Setting "lr" reaches the arrays that the rule reads."""
 
-    def __init__(self, options: Mapping[str, Any], state: Iterable[str]) -> None:
+    def __init__(self, options: Mapping[str, Any], state: Mapping[str, float]) -> None:
         super().__init__(options)
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in self["params"]:
             if p.size:
                 by_dtype.setdefault(p.dtype, []).append(p)
-        self.flats = [Flat(members, list(state), self["lr"]) for members in by_dtype.values()]
+        self.flats = [Flat(members, state, self["lr"]) for members in by_dtype.values()]
         self.place = {id(p): (flat, k) for flat in self.flats for k, p in enumerate(flat.parameters)}
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -113,20 +114,23 @@ class Optimizer:
             seen.add(id(p))
         options = {**self.defaults, **group, "params": members}
         self.check(options)
-        self.param_groups.append(Group(options, self.state_names(options)))
+        self.param_groups.append(Group(options, self.initial_state(options)))
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Refuse options that are out of range."""
-        for name in ("lr", "eps", "weight_decay", "momentum"):
-            if name in options and not options[name] >= 0:
+        for name in options.keys() & NOT_NEGATIVE:
+            if not options[name] >= 0:
                 raise ValueError(f"{self._call()}({name}={options[name]}): must not be negative")
+        for name in options.keys() & {"alpha", "rho"}:
+            if not 0 <= options[name] < 1:
+                raise ValueError(f"{self._call()}({name}={options[name]}): must lie in [0, 1)")
         for beta in options.get("betas", ()):
             if not 0 <= beta < 1:
                 raise ValueError(f"{self._call()}(betas={options['betas']}): both must lie in [0, 1)")
 
-    def state_names(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """The arrays of a parameter's shape that the rule keeps."""
-        return ()
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+        """The arrays of a parameter's shape that the rule keeps, and what they are filled with at first."""
+        return {}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
