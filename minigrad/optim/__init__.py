@@ -1,9 +1,25 @@
-"""Optimizers, and the update rules that they are made of."""
+"""Optimizers, the update rules that they are made of, and schedules of the learning rate."""
 
 from minigrad.optim import rules
 from minigrad.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from minigrad.optim.algorithms import SGD, Adam, Adamax, AdamW, NAdam, RAdam
+from minigrad.optim.one_cycle import OneCycleLR
 from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.plateau import ReduceLROnPlateau
+from minigrad.optim.schedules import (
+    ChainedScheduler,
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    PolynomialLR,
+    Schedule,
+    SequentialLR,
+    StepLR,
+)
 
 __all__ = [
     "SGD",
@@ -12,10 +28,24 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
     "Lion",
+    "MultiStepLR",
     "NAdam",
+    "OneCycleLR",
     "Optimizer",
+    "PolynomialLR",
     "RAdam",
     "RMSprop",
+    "ReduceLROnPlateau",
+    "Schedule",
+    "SequentialLR",
+    "StepLR",
     "rules",
 ]

@@ -36,7 +36,7 @@ class Group(dict[str, Any]):
 
     def options(self) -> dict[str, Any]:
         """What the rule is called with, besides lr."""
-        return {name: value for name, value in self.items() if name not in ("params", "lr")}
+        return {name: value for name, value in self.items() if name not in ("params", "lr", "initial_lr")}
 
 
 class Optimizer:
