@@ -3,6 +3,7 @@
 from minigrad.optim import rules
 from minigrad.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from minigrad.optim.algorithms import SGD, Adam, Adamax, AdamW, NAdam, RAdam
+from minigrad.optim.clip import clip_grad_norm_, clip_grad_value_
 from minigrad.optim.one_cycle import OneCycleLR
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.plateau import ReduceLROnPlateau
@@ -47,5 +48,7 @@ __all__ = [
     "Schedule",
     "SequentialLR",
     "StepLR",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "rules",
 ]
