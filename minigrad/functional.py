@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import call
 from minigrad.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -30,11 +29,18 @@ from minigrad.losses import (
     triplet_margin_loss,
 )
 from minigrad.losses.checks import check_labels
-from minigrad.naming import name
+from minigrad.normalization import (
+    batch_norm,
+    batch_norm_inference,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
 from minigrad.ops.elementwise import erf, relu, sigmoid, softplus, tanh
 from minigrad.ops.product import matmul
 from minigrad.ops.random import uniform_like
-from minigrad.ops.reduction import logsumexp, mean
+from minigrad.ops.reduction import logsumexp
 from minigrad.rng import generator
 from minigrad.values import get_default_dtype
 
@@ -50,10 +56,13 @@ __all__ = [
     "dropout",
     "elu",
     "gelu",
+    "group_norm",
     "hinge_loss",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
@@ -62,12 +71,12 @@ __all__ = [
     "nll_loss",
     "one_hot",
     "relu",
+    "rms_norm",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
     "softmax",
     "softplus",
-    "sum",
     "tanh",
     "triplet_margin_loss",
 ]
@@ -162,64 +171,6 @@ def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None
         return x * 0
     kept = uniform_like(x, generator(rng)) >= p
     return x * (kept.astype(x.dtype) * (1 / (1 - p)))
-
-
-def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = None) -> Any:
-    """Batch normalization in training (Ioffe & Szegedy 2015, algorithm 1).
-
-        μ = mean(x)    σ² = mean((x - μ)²)    x̂ = (x - μ) / √(σ² + ε)    y = γ x̂ + β
-
-    Args:
-        x: (N, C) or (N, ..., C), channels last.
-        gamma: (C,), the scale.
-        beta: (C,), the shift.
-        eps: added to the variance, which is the biased one (1/N).
-        axis: the leading axes to take mean and variance over; all but the last if not given.
-
-    Returns:
-        y, of x's shape. The lines of the tape are called mu, var, xhat and y.
-
-    Raises:
-        ValueError: axis is not made of leading axes; shapes do not fit.
-
-    Example:
-        >>> import numpy as np
-        >>> batch_norm(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([5.0])).round(3)
-        array([[3.],
-               [7.]])
-    """
-    axis = _leading(x, axis)
-    mu = name("mu", mean(x, axis=axis), label="μ")
-    centered = x - mu
-    var = name("var", mean(centered * centered, axis=axis), label="σ²")
-    xhat = name("xhat", centered / np.sqrt(var + eps), label="x̂")
-    return name("y", gamma * xhat + beta)
-
-
-def _leading(x: Any, axis: Any) -> Any:
-    axes: tuple[int, ...] = axis if isinstance(axis, tuple) else (axis,)
-    if axis is None:
-        axes = tuple(range(x.ndim - 1))
-    if x.ndim < 2 or axes != tuple(range(len(axes))) or len(axes) == x.ndim:
-        raise ValueError(
-            f"{call('batch_norm', (x,), {'axis': axis})}: statistics are taken over leading axes, channels are last. "
-            "Move them there first: mg.moveaxis(x, 1, -1) for (N, C, H, W); x[:, None] for a single feature."
-        )
-    return axes if len(axes) > 1 else axes[0]
-
-
-def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Any:
-    """Batch normalization with given statistics, γ (x - mean) / √(var + ε) + β: what a trained network does.
-
-    Args:
-        x: (..., C)
-        gamma: (C,)
-        beta: (C,)
-        mean: (C,)
-        var: (C,)
-        eps: added to the variance.
-    """
-    return (x - mean) * (gamma / np.sqrt(var + eps)) + beta
 
 
 # Labels

@@ -93,7 +93,79 @@ def _counted(rows: Any) -> tuple[int, Array]:
     return rows.shape[0], np.ones_like(rows, shape=rows.shape[:1])
 
 
+def _column_sums(rows: Any) -> Array:
+    _, ones = _counted(rows)
+    return ones @ rows
+
+
 batch_norm = primitive(_batch_norm, joint=_batch_norm_shares, outputs=("y", "mu", "istd"))
+
+
+# Layer normalization
+
+
+def _layer_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+    """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4): γ (x - μ) / √(σ² + ε) + β over γ's axes.
+
+    Args:
+        x: (..., D), where D stands for the axes that gamma has.
+        gamma: (D,), or of several axes, which are x's last ones.
+        beta: of gamma's shape.
+        eps: added to the variance, which is the biased one (1/D).
+
+    Returns:
+        y of x's shape, the mean μ (...), and 1/√(σ² + ε) (...), all differentiable.
+
+    Example:
+        >>> y, mu, istd = layer_norm(np.array([[1.0, 3.0]]), np.array([2.0, 2.0]), np.array([5.0, 5.0]))
+        >>> y.round(3), mu
+        (array([[3., 7.]]), array([2.]))
+    """
+    kept = x.ndim - gamma.ndim
+    if gamma.ndim < 1 or kept < 0 or gamma.shape != x.shape[kept:] or beta.shape != gamma.shape or not gamma.size:
+        raise ValueError(
+            "gamma and beta have the shape of x's trailing axes: x (..., D) goes with gamma (D,), beta (D,)"
+        )
+    rows = np.reshape(x, (-1, gamma.size))
+    ones, count = np.ones_like(rows, shape=(gamma.size,)), gamma.size
+    mu = rows @ ones / count
+    centered = rows - mu[:, None]
+    istd = 1 / np.sqrt((centered * centered) @ ones / count + eps)
+    y = np.reshape(centered * istd[:, None], x.shape) * gamma + beta
+    return y, np.reshape(mu, x.shape[:kept]), np.reshape(istd, x.shape[:kept])
+
+
+def _layer_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
+    """The shares of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
+
+    With g = γ dy and x̂ = s (x - μ), means over the row, ∂s/∂x = -s² x̂/D and ∂μ/∂x = 1/D:
+        dx = s (g - mean(g) - x̂ mean(g x̂)) - s² x̂ ds/D + dμ/D,    dγ = Σ dy x̂,    dβ = Σ dy
+    """
+    dy, dmu, distd = v
+    count = gamma.size
+    ones = np.ones_like(x, shape=(count,))
+    column = np.reshape(istd, (-1, 1))
+    xhat = (np.reshape(x, (-1, count)) - np.reshape(mu, (-1, 1))) * column
+    slope: Any = 0.0
+    level: Any = 0.0
+    dgamma, dbeta = None, None
+    if dy is not None:
+        dy = np.reshape(dy, (-1, count))
+        dgamma = np.reshape(_column_sums(dy * xhat), gamma.shape)
+        dbeta = np.reshape(_column_sums(dy), gamma.shape)
+        g = dy * np.reshape(gamma, (count,))
+        slope, level = column * ((g * xhat) @ ones)[:, None], column * (g @ ones)[:, None]
+    if distd is not None:
+        slope = slope + column * column * np.reshape(distd, (-1, 1))
+    if dmu is not None:
+        level = level - np.reshape(dmu, (-1, 1))
+    dx = xhat * (slope / -count) - level / count
+    if dy is not None:
+        dx = dx + column * g
+    return np.reshape(dx, x.shape), dgamma, dbeta
+
+
+layer_norm = primitive(_layer_norm, joint=_layer_norm_shares, outputs=("y", "mu", "istd"))
 
 
 # Cross-entropy
@@ -173,11 +245,6 @@ def _linear(x: Any, weight: Any, bias: Any, /) -> Array:
     out = _rows(x) @ weight
     out = np.add(out, bias, out=out) if out.dtype == bias.dtype else out + bias
     return out if x.ndim == 2 else np.reshape(out, (*x.shape[:-1], weight.shape[1]))
-
-
-def _column_sums(rows: Any) -> Array:
-    _, ones = _counted(rows)
-    return ones @ rows
 
 
 linear = primitive(

@@ -19,6 +19,14 @@ def composed_batch_norm(x, gamma, beta, eps=1e-5):
     return F.batch_norm(x, gamma, beta, eps=eps), mu, 1 / np.sqrt(var + eps)
 
 
+def composed_layer_norm(x, gamma, beta, eps=1e-5):
+    """All three outputs from primitives."""
+    axes = tuple(range(-gamma.ndim, 0))
+    mu = mean(x, axis=axes)
+    var = mean(np.square(x), axis=axes) - np.square(mu)
+    return F.layer_norm(x, gamma, beta, eps=eps, axis=axes), mu, 1 / np.sqrt(var + eps)
+
+
 def weighted(outputs, weights):
     """One number from the outputs that have a weight, nonlinear in each."""
     return sum((np.sin(out) * w).sum() for out, w in zip(outputs, weights, strict=True) if w is not None)
@@ -31,6 +39,18 @@ def batch_norm_case(shape, used):
     return (
         lambda *a: weighted(fused.batch_norm(*a, eps=0.1), weights),
         lambda *a: weighted(composed_batch_norm(*a, eps=0.1), weights),
+        operands,
+    )
+
+
+def layer_norm_case(shape, axes, used):
+    kept = len(shape) - axes
+    operands = (rng.standard_normal(shape) + 1, rng.standard_normal(shape[kept:]), rng.standard_normal(shape[kept:]))
+    shapes = (shape, shape[:kept], shape[:kept])
+    weights = [rng.standard_normal(s) if u else None for s, u in zip(shapes, used, strict=True)]
+    return (
+        lambda *a: weighted(fused.layer_norm(*a, eps=0.1), weights),
+        lambda *a: weighted(composed_layer_norm(*a, eps=0.1), weights),
         operands,
     )
 
@@ -74,6 +94,12 @@ CASES = {
     "batch_norm, mu alone": batch_norm_case((5, 3), (0, 1, 0)),
     "batch_norm, istd alone": batch_norm_case((5, 3), (0, 0, 1)),
     "batch_norm, all outputs": batch_norm_case((5, 3), (1, 1, 1)),
+    "layer_norm": layer_norm_case((5, 3), 1, (1, 0, 0)),
+    "layer_norm of sequences": layer_norm_case((2, 3, 4), 1, (1, 0, 0)),
+    "layer_norm of images": layer_norm_case((2, 3, 2, 3), 3, (1, 0, 0)),
+    "layer_norm, mu alone": layer_norm_case((5, 3), 1, (0, 1, 0)),
+    "layer_norm, istd alone": layer_norm_case((5, 3), 1, (0, 0, 1)),
+    "layer_norm, all outputs": layer_norm_case((3, 2, 3), 2, (1, 1, 1)),
     "cross-entropy, mean": loss_case("mean"),
     "cross-entropy, sum": loss_case("sum"),
     "cross-entropy, none": loss_case("none"),
@@ -148,12 +174,12 @@ def test_third_order_mixed(case):
     assert_same([curvature(f)], [curvature(reference)], 1e-9)
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "linear", "cross-entropy, mean"])
+@pytest.mark.parametrize("name", ["batch_norm", "layer_norm", "linear", "cross-entropy, mean"])
 def test_single_precision_stays(name):
     _, _, operands = CASES[name]
     tensors = [mg.Tensor(x.astype(np.float32), requires_grad=True) for x in operands]
-    if name == "batch_norm":
-        out = fused.batch_norm(*tensors)[0]
+    if name in ("batch_norm", "layer_norm"):
+        out = getattr(fused, name)(*tensors)[0]
     elif name == "linear":
         out = fused.linear(*tensors)
     else:
@@ -170,8 +196,9 @@ def test_single_precision_stays(name):
 def test_mixed_precision_is_not_rounded():
     x, w, b = rng.standard_normal((5, 4)).astype(np.float32), np.ones((4, 3), np.float32), np.full(3, 1e-12)
     assert fused.linear(x, w, b).dtype == np.float64
-    y, _, _ = fused.batch_norm(x, np.ones(4), np.full(4, 1e-12))
-    assert y.dtype == np.float64
+    for norm in (fused.batch_norm, fused.layer_norm):
+        y, _, _ = norm(x, np.ones(4), np.full(4, 1e-12))
+        assert y.dtype == np.float64
 
 
 def test_operands_are_left_alone():
@@ -207,6 +234,8 @@ def test_what_is_kept():
             r"batch_norm\(\(4, 3\).*channels are last",
         ),
         (lambda: fused.batch_norm(np.zeros(3), np.ones(3), np.zeros(3)), "channels are last"),
+        (lambda: fused.layer_norm(np.zeros((4, 3)), np.ones(4), np.zeros(4)), r"layer_norm\(\(4, 3\).*trailing axes"),
+        (lambda: fused.layer_norm(np.zeros((4, 3)), np.ones(3), np.zeros(4)), "trailing axes"),
         (lambda: fused.linear(np.zeros((4, 3)), np.ones((2, 5)), np.zeros(5)), r"linear\(\(4, 3\)"),
         (lambda: fused.linear(np.zeros((4, 3)), np.ones((3, 5)), np.zeros(4)), r"bias \(out,\)"),
         (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.zeros((2, 1), int)), r"labels\[:, 0\]"),

@@ -23,7 +23,7 @@ LAYERS = [
     {"tensor", "values"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
-    {"linalg", "fft", "losses", "functional", "fused"},
+    {"linalg", "fft", "losses", "normalization", "functional", "fused"},
     {"nn", "optim", "data", "preprocessing", "io"},
     {"training"},
     {"callbacks"},

@@ -2,7 +2,8 @@
 
 from minigrad.nn import init
 from minigrad.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
-from minigrad.nn.layers import BatchNorm, Dropout, Flatten, Linear, Sequential
+from minigrad.nn.dropout import Dropout
+from minigrad.nn.layers import Flatten, Linear, Sequential
 from minigrad.nn.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -20,6 +21,7 @@ from minigrad.nn.losses import (
     TripletMarginLoss,
 )
 from minigrad.nn.module import Module
+from minigrad.nn.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 
 __all__ = [
     "ELU",
@@ -32,16 +34,20 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "GroupNorm",
     "HingeLoss",
     "HuberLoss",
+    "InstanceNorm",
     "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MSELoss",
     "Module",
     "MultiMarginLoss",
     "NLLLoss",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
