@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.attention import scaled_dot_product_attention
 from minigrad.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -72,6 +73,7 @@ __all__ = [
     "one_hot",
     "relu",
     "rms_norm",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "smooth_l1_loss",

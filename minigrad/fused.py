@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.attention import attention
 from minigrad.losses.checks import check_reduction, check_targets
 from minigrad.ops.product import matrix_product, right_share
 from minigrad.primitive import primitive
+
+__all__ = ["attention", "batch_norm", "linear", "softmax_cross_entropy"]
 
 Array = Any
 

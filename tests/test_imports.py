@@ -23,7 +23,7 @@ LAYERS = [
     {"tensor", "values"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
-    {"linalg", "fft", "losses", "normalization", "functional", "fused"},
+    {"linalg", "fft", "losses", "normalization", "attention", "recurrent", "functional", "fused"},
     {"nn", "optim", "data", "preprocessing", "io"},
     {"training"},
     {"callbacks"},

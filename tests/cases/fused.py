@@ -34,6 +34,23 @@ def loss(reduction: str) -> Any:
     return lambda x, y: fused.softmax_cross_entropy(x, y, reduction=reduction)
 
 
+def attention(q: Any, k: Any, v: Any, mask: Any = 0.0, is_causal: bool = False) -> tuple[Any, Any]:
+    scores = np.einsum("...td,...sd->...ts", q, k) / np.sqrt(q.shape[-1])
+    allowed = np.arange(scores.shape[-2])[:, None] >= np.arange(scores.shape[-1]) * is_causal
+    is_choice = np.asarray(mask).dtype == bool
+    terms = np.exp(scores + (0 if is_choice else mask)) * (mask if is_choice else 1) * allowed
+    total = terms.sum(axis=-1, keepdims=True)
+    weights = terms / np.where(total, total, 1)
+    return np.einsum("...ts,...se->...te", weights, v), weights
+
+
+def choice(*shape: int) -> Any:
+    """A mask that leaves the first query nothing to attend to."""
+    allowed = np.random.default_rng(0).random(shape) < 0.6
+    allowed[..., 1, 0], allowed[..., 0, :] = True, False
+    return allowed
+
+
 INTEGERS = {"integers": "labels are class ids"}
 
 CASES: list[Case] = [
@@ -62,4 +79,24 @@ CASES: list[Case] = [
             reference=lambda x, w, b: x @ w + b)
         for shape in [(5, 4), (2, 5, 4), (2, 1, 3, 4), (0, 4), (3, 0)]
     ),
+    *(
+        row("attention", label, fused.attention, *(signed(*shape) for shape in shapes), reference=attention)
+        for label, *shapes in [
+            ("matrices", (3, 4), (5, 4), (5, 2)),
+            ("stacks", (2, 3, 2), (2, 4, 2), (2, 4, 3)),
+            ("heads that share keys", (2, 3, 2, 2), (1, 3, 2), (1, 3, 2)),
+            ("one key", (2, 3), (1, 3), (1, 2)),
+            ("numbers for a mask", (2, 3, 2), (2, 4, 2), (2, 4, 3), (3, 4)),
+        ]
+    ),
+    row("attention", "causal", lambda q, k, v: fused.attention(q, k, v, is_causal=True), signed(2, 3, 2), signed(2, 3, 2),
+        signed(2, 3, 1), reference=lambda q, k, v: attention(q, k, v, is_causal=True)),
+    row("attention", "booleans for a mask", fused.attention, signed(2, 3, 2), signed(2, 3, 2), signed(2, 3, 1), choice(3, 3),
+        reference=attention),
+    row("attention", "mask of keys, causal", lambda *a: fused.attention(*a, is_causal=True), signed(2, 3, 2),
+        signed(2, 3, 2), signed(2, 3, 1), choice(2, 3, 3), reference=lambda *a: attention(*a, is_causal=True)),
+    row("attention", "out alone", lambda *a: fused.attention(*a)[0], signed(2, 3, 2), signed(2, 3, 2), signed(2, 3, 1),
+        reference=lambda *a: attention(*a)[0]),
+    row("attention", "weights alone", lambda q, k: fused.attention(q, k, k)[1], signed(3, 2), signed(3, 2),
+        reference=lambda q, k: attention(q, k, k)[1]),
 ]  # fmt: skip
