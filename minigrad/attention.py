@@ -13,6 +13,7 @@ from minigrad.ops.product import matmul
 from minigrad.ops.reduction import logsumexp, max
 from minigrad.ops.shape import matrix_transpose
 from minigrad.primitive import primitive
+from minigrad.values import get_default_dtype
 
 Array = Any
 
@@ -163,3 +164,34 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False)
     scale = 1 / math.sqrt(q.shape[-1])
     pair: tuple[Any, Any] = _attend(q, k, v, 0.0 if mask is None else mask, scale=scale, is_causal=is_causal)
     return pair
+
+
+# Positions
+
+
+def sinusoidal_encoding(length: int, features: int, /, *, dtype: Any = None) -> Array:
+    """Positions as waves (Vaswani et al. 2017, section 3.5), to be added to a sequence.
+
+        p[t, 2i] = sin(t / 10000^(2i/D))    p[t, 2i + 1] = cos(t / 10000^(2i/D))
+
+    Args:
+        length: T, the number of positions t = 0 ... T - 1.
+        features: D.
+        dtype: of the result, by default that of new Tensors.
+
+    Returns:
+        (T, D), an array.
+
+    Raises:
+        ValueError: a size is not positive.
+
+    Example:
+        >>> sinusoidal_encoding(2, 4).round(2)
+        array([[0.  , 1.  , 0.  , 1.  ],
+               [0.84, 0.54, 0.01, 1.  ]])
+    """
+    if length < 1 or features < 1:
+        raise ValueError(f"sinusoidal_encoding({length}, {features}): both sizes must be at least 1")
+    k = np.arange(features)
+    angles = np.arange(length)[:, None] / 10000.0 ** ((k - k % 2) / features)
+    return np.where(k % 2, np.cos(angles), np.sin(angles)).astype(np.dtype(dtype or get_default_dtype()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.attention import scaled_dot_product_attention
+from minigrad.attention import scaled_dot_product_attention, sinusoidal_encoding
 from minigrad.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -76,6 +76,7 @@ __all__ = [
     "scaled_dot_product_attention",
     "sigmoid",
     "silu",
+    "sinusoidal_encoding",
     "smooth_l1_loss",
     "softmax",
     "softplus",

@@ -2,6 +2,7 @@
 
 from minigrad.nn import init
 from minigrad.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from minigrad.nn.attention import MultiheadAttention, PositionalEncoding, TransformerEncoderLayer
 from minigrad.nn.dropout import Dropout
 from minigrad.nn.layers import Flatten, Linear, Sequential
 from minigrad.nn.losses import (
@@ -46,7 +47,9 @@ __all__ = [
     "MSELoss",
     "Module",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
+    "PositionalEncoding",
     "RMSNorm",
     "ReLU",
     "Sequential",
@@ -56,6 +59,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "init",
 ]
