@@ -42,6 +42,7 @@ from minigrad.ops.elementwise import erf, relu, sigmoid, softplus, tanh
 from minigrad.ops.product import matmul
 from minigrad.ops.random import uniform_like
 from minigrad.ops.reduction import logsumexp
+from minigrad.ops.spatial.resize import interpolate
 from minigrad.rng import generator
 from minigrad.values import get_default_dtype
 
@@ -61,6 +62,7 @@ __all__ = [
     "hinge_loss",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",

@@ -3,6 +3,7 @@
 from minigrad.nn import init
 from minigrad.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from minigrad.nn.attention import MultiheadAttention, PositionalEncoding, TransformerEncoderLayer
+from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from minigrad.nn.dropout import Dropout
 from minigrad.nn.layers import Flatten, Linear, Sequential
 from minigrad.nn.losses import (
@@ -23,14 +24,36 @@ from minigrad.nn.losses import (
 )
 from minigrad.nn.module import Module
 from minigrad.nn.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from minigrad.nn.pool import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    Upsample,
+)
 
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm",
     "CTCLoss",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
@@ -45,6 +68,9 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "Module",
     "MultiMarginLoss",
     "MultiheadAttention",
@@ -61,5 +87,6 @@ __all__ = [
     "Tanh",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
+    "Upsample",
     "init",
 ]

@@ -32,7 +32,12 @@ def initialized(init: Initializer, shape: tuple[int, ...], rng: Any = None, dtyp
         Tensor([[1.],
                 [1.]], requires_grad=True)
     """
+    return Tensor(drawn(init, shape, rng, dtype), requires_grad=True)
+
+
+def drawn(init: Initializer, shape: tuple[int, ...], rng: Any = None, dtype: Any = None) -> Any:
+    """The array that a parameter of this shape starts with; arguments and errors are those of `initialized`."""
     value = initializers.get(init)(shape, rng=generator(rng), dtype=np.dtype(dtype or get_default_dtype()))
     if np.shape(value) != shape:
         raise ValueError(f"the initializer returned an array of shape {np.shape(value)} where {shape} was asked for")
-    return Tensor(value, requires_grad=True)
+    return value

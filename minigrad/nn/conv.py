@@ -1,0 +1,300 @@
+"""Convolution layers. Channels are last, (N, *spatial, C); kernels are (*window, in // groups, out).
+
+The initializer is asked for the kernel of one group, (*window, in // groups, out // groups), so that its fans count
+real connections; this holds for transposed convolutions too, whose kernel is then stored as (*window, out, in).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigrad.nn.module import Module
+from minigrad.nn.parameter import Initializer, drawn, initialized
+from minigrad.ops.spatial import conv
+from minigrad.ops.spatial.arguments import LAYOUT, Call, Numbers, Padding, channels_first
+from minigrad.rng import generator
+from minigrad.tensor import Tensor
+
+
+class _Convolution(Module):
+    """What the six layers share: the parameters, and the arguments as given."""
+
+    rank: ClassVar[int]
+    is_transposed: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Numbers,
+        stride: Numbers = 1,
+        padding: Padding = 0,
+        dilation: Numbers = 1,
+        groups: int = 1,
+        bias: bool = True,
+        init: Initializer = "glorot_uniform",
+        rng: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        call = Call(type(self).__name__, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
+                    stride=stride, dilation=dilation, groups=groups)  # fmt: skip
+        for label in ("in_channels", "out_channels", "groups"):
+            call.numbers(label, call.shown[label], 1)
+        if in_channels % groups or out_channels % groups:
+            raise call.error("groups must divide both numbers of channels")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = call.numbers("kernel_size", kernel_size, self.rank)
+        self.stride = call.numbers("stride", stride, self.rank)
+        self.dilation = call.numbers("dilation", dilation, self.rank)
+        self.padding = padding
+        self.weight = Tensor(self._kernel(init, generator(rng), dtype), requires_grad=True)
+        self.bias = initialized("zeros", (out_channels,), dtype=dtype) if bias else None
+
+    def _kernel(self, init: Initializer, rng: Any, dtype: Any) -> Any:
+        shape = (*self.kernel_size, self.in_channels // self.groups, self.out_channels // self.groups)
+        parts = [drawn(init, shape, rng, dtype) for _ in range(self.groups)]
+        return np.concatenate([part.mT for part in parts] if self.is_transposed else parts, axis=-1)
+
+    def _check(self, x: Any) -> None:
+        shape = x.shape
+        if len(shape) != self.rank + 2 or shape[-1] != self.in_channels:
+            remedy = channels_first(shape, self.in_channels) if len(shape) == self.rank + 2 else ""
+            raise self._complaint(
+                f"x of shape {shape} is not {LAYOUT[self.rank]} with C = {self.in_channels} channels{remedy}"
+            )
+
+    def extra_repr(self) -> str:
+        """The arguments that are not the default."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text += f", padding={self.padding!r}" if self.padding != 0 else ""
+        text += f", dilation={self.dilation}" if max(self.dilation) > 1 else ""
+        text += f", groups={self.groups}" if self.groups > 1 else ""
+        return text if self.bias is not None else f"{text}, bias=False"
+
+
+class _ConvolutionTransposed(_Convolution):
+    """What the three transposed layers share: output_padding besides."""
+
+    is_transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Numbers,
+        stride: Numbers = 1,
+        padding: Padding = 0,
+        output_padding: Numbers = 0,
+        dilation: Numbers = 1,
+        groups: int = 1,
+        bias: bool = True,
+        init: Initializer = "glorot_uniform",
+        rng: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, init, rng, dtype
+        )
+        call = Call(type(self).__name__, stride=stride, output_padding=output_padding)
+        self.output_padding = call.numbers("output_padding", output_padding, self.rank, least=0)
+        if any(rest >= step for rest, step in zip(self.output_padding, self.stride, strict=True)):
+            raise call.error("output_padding must be smaller than stride: it chooses among the sizes with these places")
+
+    def extra_repr(self) -> str:
+        """The arguments that are not the default."""
+        rest = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
+        return super().extra_repr() + rest
+
+
+class Conv1d(_Convolution):
+    """Convolution over one axis (`mg.conv1d`): (N, L, in) to (N, L', out).
+
+    `weight` has the shape (k, in // groups, out), where PyTorch's is (out, in // groups, k).
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, init, rng, dtype: as in Conv2d.
+
+    Raises:
+        ValueError: an argument or init does not fit; x has another number of axes or channels.
+
+    Example:
+        >>> layer = Conv1d(3, 6, 3, stride=2, padding=1)
+        >>> layer(np.ones((1, 8, 3))).shape, layer.weight.shape
+        ((1, 4, 6), (3, 3, 6))
+    """
+
+    rank = 1
+
+    def forward(self, x: Any) -> Any:
+        """(N, L, in_channels) to (N, L', out_channels)."""
+        self._check(x)
+        return conv.conv1d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
+            groups=self.groups,
+        )  # fmt: skip
+
+
+class Conv2d(_Convolution):
+    """Convolution over two axes (`mg.conv2d`): (N, H, W, in) to (N, H', W', out).
+
+    A cross-correlation, as everywhere in neural networks: the kernel is not flipped (Dumoulin & Visin 2016).
+
+    `weight` has the shape (kh, kw, in // groups, out), where PyTorch's is (out, in // groups, kh, kw).
+
+    Args:
+        in_channels: the size of x's last axis.
+        out_channels: the size of the result's.
+        kernel_size: the window, a number or one for each spatial axis.
+        stride, dilation: the same.
+        padding: "valid", "same", numbers or pairs (before, after); see `mg.conv2d`.
+        groups: output channels see the input channels of their own group only; in_channels is "depthwise".
+        bias: whether there is one, of shape (out_channels,); it starts at 0.
+        init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype), asked for one group at a time.
+            PyTorch's default is another, U(±1/√fan_in) for weight and bias.
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: an argument or init does not fit; x has another number of axes or channels.
+
+    Example:
+        >>> layer = Conv2d(3, 6, 3, stride=2, padding=1)
+        >>> layer(np.ones((1, 8, 8, 3))).shape, layer.weight.shape
+        ((1, 4, 4, 6), (3, 3, 3, 6))
+    """
+
+    rank = 2
+
+    def forward(self, x: Any) -> Any:
+        """(N, H, W, in_channels) to (N, H', W', out_channels)."""
+        self._check(x)
+        return conv.conv2d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
+            groups=self.groups,
+        )  # fmt: skip
+
+
+class Conv3d(_Convolution):
+    """Convolution over three axes (`mg.conv3d`): (N, D, H, W, in) to (N, D', H', W', out).
+
+    `weight` has the shape (kd, kh, kw, in // groups, out), where PyTorch's is (out, in // groups, kd, kh, kw).
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, init, rng, dtype: as in Conv2d.
+
+    Raises:
+        ValueError: an argument or init does not fit; x has another number of axes or channels.
+
+    Example:
+        >>> layer = Conv3d(3, 6, 3, stride=2, padding=1)
+        >>> layer(np.ones((1, 4, 8, 8, 3))).shape, layer.weight.shape
+        ((1, 2, 4, 4, 6), (3, 3, 3, 3, 6))
+    """
+
+    rank = 3
+
+    def forward(self, x: Any) -> Any:
+        """(N, D, H, W, in_channels) to (N, D', H', W', out_channels)."""
+        self._check(x)
+        return conv.conv3d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
+            groups=self.groups,
+        )  # fmt: skip
+
+
+class ConvTranspose1d(_ConvolutionTransposed):
+    """Transposed convolution over one axis (`mg.conv_transpose1d`): (N, L, in) to (N, L', out).
+
+    `weight` has the shape (k, out // groups, in), as in Keras, where PyTorch's is (in, out // groups, k).
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, bias, init, rng,
+            dtype: as in ConvTranspose2d.
+
+    Raises:
+        ValueError: an argument or init does not fit; x has another number of axes or channels.
+
+    Example:
+        >>> layer = ConvTranspose1d(6, 3, 4, stride=2, padding=1)
+        >>> layer(np.ones((1, 4, 6))).shape, layer.weight.shape
+        ((1, 8, 3), (4, 3, 6))
+    """
+
+    rank = 1
+
+    def forward(self, x: Any) -> Any:
+        """(N, L, in_channels) to (N, L', out_channels)."""
+        self._check(x)
+        return conv.conv_transpose1d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
+            dilation=self.dilation, groups=self.groups,
+        )  # fmt: skip
+
+
+class ConvTranspose2d(_ConvolutionTransposed):
+    """Transposed convolution over two axes (`mg.conv_transpose2d`): (N, H, W, in) to (N, H', W', out).
+
+    The transpose of the convolution from out_channels to in_channels (Dumoulin & Visin 2016, chapter 4):
+    H' = (H - 1) * stride - before - after + dilation * (kernel_size - 1) + 1 + output_padding.
+
+    `weight` has the shape (kh, kw, out // groups, in), as in Keras, where PyTorch's is (in, out // groups, kh, kw).
+
+    Args:
+        in_channels: the size of x's last axis.
+        out_channels: the size of the result's.
+        kernel_size: the window, a number or one for each spatial axis.
+        stride, dilation: the same.
+        padding: of the convolution that this is the transpose of; it takes away from the output. "same" gives
+            H' = H * stride.
+        output_padding: a number or one for each spatial axis, less than stride: which of the sizes that have H places.
+        groups, bias, init, rng, dtype: as in Conv2d. The fans are those of the forward direction, from in to out.
+
+    Raises:
+        ValueError: an argument or init does not fit; x has another number of axes or channels.
+
+    Example:
+        >>> layer = ConvTranspose2d(6, 3, 4, stride=2, padding=1)
+        >>> layer(np.ones((1, 4, 4, 6))).shape, layer.weight.shape
+        ((1, 8, 8, 3), (4, 4, 3, 6))
+    """
+
+    rank = 2
+
+    def forward(self, x: Any) -> Any:
+        """(N, H, W, in_channels) to (N, H', W', out_channels)."""
+        self._check(x)
+        return conv.conv_transpose2d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
+            dilation=self.dilation, groups=self.groups,
+        )  # fmt: skip
+
+
+class ConvTranspose3d(_ConvolutionTransposed):
+    """Transposed convolution over three axes (`mg.conv_transpose3d`): (N, D, H, W, in) to (N, D', H', W', out).
+
+    `weight` has the shape (kd, kh, kw, out // groups, in), as in Keras; PyTorch's is (in, out // groups, kd, kh, kw).
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, bias, init, rng,
+            dtype: as in ConvTranspose2d.
+
+    Raises:
+        ValueError: an argument or init does not fit; x has another number of axes or channels.
+
+    Example:
+        >>> layer = ConvTranspose3d(6, 3, 4, stride=2, padding=1)
+        >>> layer(np.ones((1, 2, 4, 4, 6))).shape, layer.weight.shape
+        ((1, 4, 8, 8, 3), (4, 4, 4, 3, 6))
+    """
+
+    rank = 3
+
+    def forward(self, x: Any) -> Any:
+        """(N, D, H, W, in_channels) to (N, D', H', W', out_channels)."""
+        self._check(x)
+        return conv.conv_transpose3d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
+            dilation=self.dilation, groups=self.groups,
+        )  # fmt: skip
