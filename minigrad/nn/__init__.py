@@ -1,6 +1,6 @@
-"""Layers, networks and initializers."""
+"""Layers, networks, initializers, and penalties and constraints on parameters."""
 
-from minigrad.nn import init
+from minigrad.nn import constraints, init, regularizers
 from minigrad.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from minigrad.nn.attention import MultiheadAttention, PositionalEncoding, TransformerEncoderLayer
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -88,5 +88,7 @@ __all__ = [
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Upsample",
+    "constraints",
     "init",
+    "regularizers",
 ]
