@@ -21,3 +21,11 @@ def test_digits_with_fit_and_by_hand() -> None:
     assert accuracy == pytest.approx(history["val_accuracy"][-1])
     ours, theirs = fitted.state_dict(), model.state_dict()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_digits_with_convolutions() -> None:
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn: pip install 'minigrad[data]'")
+    example = runpy.run_path(str(EXAMPLES / "digits_cnn.py"))
+    _, history = example["train"](8, progress=False)
+    assert history["val_accuracy"][-1] >= 0.985
+    assert history["loss"][-1] < 0.1 * history["loss"][0]
