@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.attention import scaled_dot_product_attention, sinusoidal_encoding
+from minigrad.dropout import alpha_dropout, dropout, spatial_dropout
+from minigrad.errors import call
 from minigrad.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -39,16 +41,19 @@ from minigrad.normalization import (
     rms_norm,
 )
 from minigrad.ops.elementwise import erf, relu, sigmoid, softplus, tanh
+from minigrad.ops.indexing import getitem, integers
 from minigrad.ops.product import matmul
-from minigrad.ops.random import uniform_like
 from minigrad.ops.reduction import logsumexp
+from minigrad.ops.shape import reshape
 from minigrad.ops.spatial.resize import interpolate
-from minigrad.rng import generator
+from minigrad.primitive import value_of
 from minigrad.values import get_default_dtype
 
 __all__ = [
+    "alpha_dropout",
     "batch_norm",
     "batch_norm_inference",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
@@ -57,6 +62,7 @@ __all__ = [
     "ctc_loss",
     "dropout",
     "elu",
+    "embedding",
     "gelu",
     "group_norm",
     "hinge_loss",
@@ -82,6 +88,7 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "spatial_dropout",
     "tanh",
     "triplet_margin_loss",
 ]
@@ -156,26 +163,73 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
     return out if bias is None else out + bias
 
 
-def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Any:
-    """Each element set to 0 with probability p, the others divided by 1 - p (Srivastava et al. 2014, inverted form).
+def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None, /) -> Any:
+    """x1ᵀ W x2 + bias for every output: y_k = Σ_ij x1_i W_ijk x2_j + b_k.
 
     Args:
-        x: any shape.
-        p: the probability of dropping, in [0, 1].
-        training: if False, x itself is returned.
-        rng: a Generator or a seed; the global generator if not given.
+        x1: (..., in1)
+        x2: (..., in2), of the same leading axes.
+        weight: (in1, in2, out), where PyTorch's is (out, in1, in2).
+        bias: (out,), or None.
+
+    Returns:
+        (..., out)
 
     Raises:
-        ValueError: p is not in [0, 1].
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> bilinear(np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.ones((2, 2, 1)))
+        array([21.])
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout(p={p}): p is the probability of dropping an element, so it lies in [0, 1]")
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return x * 0
-    kept = uniform_like(x, generator(rng)) >= p
-    return x * (kept.astype(x.dtype) * (1 / (1 - p)))
+    lead, in1, in2 = x1.shape[:-1], x1.shape[-1:], x2.shape[-1:]
+    if weight.ndim != 3 or not in1 or x2.shape != (*lead, *in2) or weight.shape[:2] != (*in1, *in2):
+        raise ValueError(
+            f"{call('bilinear', (x1, x2, weight), {})}: x1 (..., in1) and x2 (..., in2), of equal leading axes, "
+            "go with weight (in1, in2, out)"
+        )
+    inner, out = weight.shape[1:]
+    along_x1 = reshape(matmul(x1, reshape(weight, (*in1, inner * out))), (*lead, inner, out))
+    y = matmul(x2[..., None, :], along_x1)[..., 0, :]
+    return y if bias is None else y + bias
+
+
+def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> Any:
+    """The rows of a table: weight[indices].
+
+    Args:
+        indices: (...) integers in 0 ... num - 1.
+        weight: (num, dim)
+        padding_idx: a row that receives no gradient, or None.
+
+    Returns:
+        (..., dim)
+
+    Raises:
+        TypeError: indices are not integers.
+        ValueError: weight is not a table; an index or padding_idx is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> embedding(np.array([2, 0]), np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
+        array([[4., 5.],
+               [0., 1.]])
+    """
+    if weight.ndim != 2:
+        raise ValueError(f"{call('embedding', (indices, weight), {})}: weight must be a table (num, dim)")
+    rows = weight.shape[0]
+    if padding_idx is not None and not 0 <= padding_idx < rows:
+        raise ValueError(f"embedding(padding_idx={padding_idx}): the table has rows 0 ... {rows - 1}")
+    indices = integers(indices, "embedding")
+    # Only a plain array can be looked at: an array that listens has no values yet.
+    if type(indices) is np.ndarray and indices.size and ((indices < 0) | (indices >= rows)).any():
+        wrong = indices[(indices < 0) | (indices >= rows)].flat[0]
+        raise ValueError(f"embedding: index {wrong} for a table of {rows} rows; indices are 0 ... {rows - 1}")
+    found = getitem(weight, index=indices)
+    if padding_idx is None:
+        return found
+    return np.where((indices != padding_idx)[..., None], found, value_of(weight)[padding_idx])
 
 
 # Labels

@@ -4,8 +4,9 @@ from minigrad.nn import constraints, init, regularizers
 from minigrad.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from minigrad.nn.attention import MultiheadAttention, PositionalEncoding, TransformerEncoderLayer
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from minigrad.nn.dropout import Dropout
-from minigrad.nn.layers import Flatten, Linear, Sequential
+from minigrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
+from minigrad.nn.embedding import Embedding
+from minigrad.nn.layers import Bilinear, Flatten, Identity, Linear, Sequential
 from minigrad.nn.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -41,12 +42,14 @@ __all__ = [
     "GELU",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
+    "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm",
+    "Bilinear",
     "CTCLoss",
     "Conv1d",
     "Conv2d",
@@ -57,10 +60,15 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "Embedding",
     "Flatten",
     "GroupNorm",
     "HingeLoss",
     "HuberLoss",
+    "Identity",
     "InstanceNorm",
     "KLDivLoss",
     "L1Loss",

@@ -1,11 +1,13 @@
-"""Dropout."""
+"""Dropout layers. In evaluation they return x itself."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad import functional
+from minigrad.dropout import check_probability
 from minigrad.nn.module import Module
+from minigrad.ops.spatial.arguments import LAYOUT
 from minigrad.rng import generator
 
 
@@ -21,8 +23,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, rng: Any = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout(p={p}): p is the probability of dropping an element, so it lies in [0, 1]")
+        check_probability(type(self).__name__, p)
         self.p = p
         self.rng = None if rng is None else generator(rng)
 
@@ -33,3 +34,79 @@ class Dropout(Module):
     def extra_repr(self) -> str:
         """The probability."""
         return f"p={self.p}"
+
+
+class AlphaDropout(Dropout):
+    """Dropout that keeps mean 0 and variance 1, for networks of SELU units (`functional.alpha_dropout`).
+
+    Args:
+        p: the probability of dropping, in [0, 1].
+        rng: a Generator or a seed; the global generator if not given.
+
+    Raises:
+        ValueError: p is not in [0, 1].
+    """
+
+    def forward(self, x: Any) -> Any:
+        """x with elements dropped in training."""
+        return functional.alpha_dropout(x, p=self.p, training=self.training, rng=self.rng)
+
+
+class _SpatialDropout(Dropout):
+    """What the three share: the number of spatial axes is held to."""
+
+    rank: ClassVar[int]
+
+    def forward(self, x: Any) -> Any:
+        """x with channels dropped in training."""
+        if x.ndim != self.rank + 2:
+            raise self._complaint(f"x of shape {x.shape} is not {LAYOUT[self.rank]}")
+        return functional.spatial_dropout(x, p=self.p, training=self.training, rng=self.rng)
+
+
+class Dropout1d(_SpatialDropout):
+    """Whole channels of (N, L, C) dropped with probability p (`functional.spatial_dropout`).
+
+    Keras calls it SpatialDropout1D.
+
+    Args:
+        p: the probability of dropping, in [0, 1].
+        rng: a Generator or a seed; the global generator if not given.
+
+    Raises:
+        ValueError: p is not in [0, 1]; x has another number of axes.
+    """
+
+    rank = 1
+
+
+class Dropout2d(_SpatialDropout):
+    """Whole channels of (N, H, W, C) dropped with probability p (`functional.spatial_dropout`).
+
+    Keras calls it SpatialDropout2D.
+
+    Args:
+        p: the probability of dropping, in [0, 1].
+        rng: a Generator or a seed; the global generator if not given.
+
+    Raises:
+        ValueError: p is not in [0, 1]; x has another number of axes.
+    """
+
+    rank = 2
+
+
+class Dropout3d(_SpatialDropout):
+    """Whole channels of (N, D, H, W, C) dropped with probability p (`functional.spatial_dropout`).
+
+    Keras calls it SpatialDropout3D.
+
+    Args:
+        p: the probability of dropping, in [0, 1].
+        rng: a Generator or a seed; the global generator if not given.
+
+    Raises:
+        ValueError: p is not in [0, 1]; x has another number of axes.
+    """
+
+    rank = 3

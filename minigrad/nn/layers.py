@@ -8,8 +8,9 @@ from typing import Any, overload
 
 from minigrad import functional, fused
 from minigrad.nn.module import Module
-from minigrad.nn.parameter import Initializer, initialized
+from minigrad.nn.parameter import Initializer, drawn, initialized
 from minigrad.ops.shape import reshape
+from minigrad.tensor import Tensor
 
 
 class Sequential(Module):
@@ -116,6 +117,72 @@ class Linear(Module):
         """The sizes."""
         bias = "" if self.bias is not None else ", bias=False"
         return f"in_features={self.in_features}, out_features={self.out_features}{bias}"
+
+
+class Bilinear(Module):
+    """y_k = Σ_ij x1_i W_ijk x2_j + b_k (`functional.bilinear`).
+
+    Args:
+        in1_features: the size of x1's last axis.
+        in2_features: the size of x2's.
+        out_features: the size of the result's.
+        bias: whether there is one; it starts at 0.
+        init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype), asked for the linear map
+            (in1 · in2, out) of the products x1_i x2_j.
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: a size is not positive; init is not known; x1 and x2 do not fit.
+
+    `weight` has the shape (in1_features, in2_features, out_features), where PyTorch's has the outputs first.
+
+    Example:
+        >>> import numpy as np
+        >>> Bilinear(2, 3, 4)(np.zeros((5, 2)), np.zeros((5, 3))).shape
+        (5, 4)
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        init: Initializer = "glorot_uniform",
+        rng: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if min(in1_features, in2_features, out_features) < 1:
+            raise ValueError(f"Bilinear({in1_features}, {in2_features}, {out_features}): all sizes must be at least 1")
+        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        weight = drawn(init, (in1_features * in2_features, out_features), rng, dtype)
+        self.weight = Tensor(weight.reshape(in1_features, in2_features, out_features), requires_grad=True)
+        self.bias = initialized("zeros", (out_features,), dtype=dtype) if bias else None
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        """(..., in1_features) and (..., in2_features) to (..., out_features)."""
+        sizes = self.in1_features, self.in2_features
+        if not x1.shape or x1.shape[:-1] != x2.shape[:-1] or (x1.shape[-1], *x2.shape[-1:]) != sizes:
+            raise self._complaint(
+                f"x1 of shape {x1.shape} and x2 of shape {x2.shape} must have equal leading axes, and {sizes[0]} and "
+                f"{sizes[1]} features on the last one"
+            )
+        return functional.bilinear(x1, x2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        bias = "" if self.bias is not None else ", bias=False"
+        inputs = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
+        return f"{inputs}, out_features={self.out_features}{bias}"
+
+
+class Identity(Module):
+    """x itself: a place in a network where nothing happens."""
+
+    def forward(self, x: Any) -> Any:
+        """x."""
+        return x
 
 
 class Flatten(Module):
