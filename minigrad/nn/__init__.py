@@ -3,6 +3,7 @@
 from minigrad.nn import constraints, init, regularizers
 from minigrad.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from minigrad.nn.attention import MultiheadAttention, PositionalEncoding, TransformerEncoderLayer
+from minigrad.nn.containers import ModuleDict, ModuleList
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from minigrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from minigrad.nn.embedding import Embedding
@@ -36,6 +37,7 @@ from minigrad.nn.pool import (
     MaxPool3d,
     Upsample,
 )
+from minigrad.nn.summary import summary
 
 __all__ = [
     "ELU",
@@ -80,6 +82,8 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
@@ -99,4 +103,5 @@ __all__ = [
     "constraints",
     "init",
     "regularizers",
+    "summary",
 ]

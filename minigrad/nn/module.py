@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from textwrap import indent
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from minigrad.changes import note_change
 from minigrad.modes import close_scope, current_scope, open_scope
+from minigrad.nn import hooks
 from minigrad.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minigrad.nn.summary import Summary
 
 Array = Any
 
@@ -39,6 +43,7 @@ class Module:
     _name = ""  # the attribute of the parent that this is
     _parameters: tuple[str, ...] = ()  # names of attributes, in the order in which they were set
     _buffers: tuple[str, ...] = ()
+    _hooks: Any = None  # None or a dict of them, in the order in which they were registered
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """The function that this module is. Subclasses define it; call the module itself, not forward."""
@@ -46,15 +51,19 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """What forward returns; the lines that it records belong to this module's scope."""
+        run = self._hooked if self._hooks else self.forward
         if not self._name:
-            return self.forward(*inputs, **options)
+            return run(*inputs, **options)
         tokens = open_scope(self._name)
         try:
             if self._parameters and tokens[1] is not None:
                 self._place_parameters(current_scope())
-            return self.forward(*inputs, **options)
+            return run(*inputs, **options)
         finally:
             close_scope(tokens)
+
+    def _hooked(self, *inputs: Any, **options: Any) -> Any:
+        return hooks.call(self, self._hooks, inputs, options)
 
     def _place_parameters(self, path: str) -> None:
         """Parameters are listed under the scope in which they are used."""
@@ -65,7 +74,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Module):
-            value.__dict__["_name"] = name
+            value._take_name(name)
         is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
         if is_parameter and name not in self._parameters:
             self.__dict__["_parameters"] = (*self._parameters, name)
@@ -74,6 +83,9 @@ class Module:
         elif name in self._parameters and not isinstance(value, Tensor):
             self.__dict__["_parameters"] = tuple(n for n in self._parameters if n != name)
         self.__dict__[name] = value
+
+    def _take_name(self, name: str) -> None:
+        self.__dict__["_name"] = name
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -90,6 +102,33 @@ class Module:
         self.__dict__[name] = value
         if name not in self._buffers:
             self.__dict__["_buffers"] = (*self._buffers, name)
+
+    # Hooks
+
+    def register_forward_pre_hook(self, function: Callable[[Any, tuple[Any, ...]], Any]) -> hooks.Hook:
+        """Call function(module, inputs) before each forward. What it returns, unless None, replaces the inputs.
+
+        Returns:
+            A Hook: its remove() ends this, or the end of a `with` block over it.
+
+        Example:
+            >>> from minigrad.nn import ReLU
+            >>> layer = ReLU()
+            >>> with layer.register_forward_pre_hook(lambda module, inputs: -inputs[0]):
+            ...     layer(np.array([-1.0, 2.0])).tolist()
+            [1.0, 0.0]
+            >>> layer(np.array([-1.0, 2.0])).tolist()
+            [0.0, 2.0]
+        """
+        return hooks.Hook(self.__dict__.setdefault("_hooks", {}), function, before=True)
+
+    def register_forward_hook(self, function: Callable[[Any, tuple[Any, ...], Any], Any]) -> hooks.Hook:
+        """Call function(module, inputs, output) after each forward. What it returns, unless None, replaces the output.
+
+        Returns:
+            A Hook: its remove() ends this, or the end of a `with` block over it.
+        """
+        return hooks.Hook(self.__dict__.setdefault("_hooks", {}), function, before=False)
 
     # Traversal, in the order in which attributes were set. What is reached twice is listed once.
 
@@ -141,6 +180,21 @@ class Module:
                 if id(value) not in seen:
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
+
+    def num_parameters(self, trainable: bool = False) -> int:
+        """How many numbers the parameters hold, shared ones counted once; with trainable=True, without frozen ones."""
+        return sum(p.size for p in self.parameters() if p.requires_grad or not trainable)
+
+    def requires_grad_(self, wanted: bool = True) -> Self:
+        """Freeze all parameters with False, or let gradients flow to them again. Returns the module.
+
+        A frozen parameter forgets its gradient, so that optimizers leave it as it is; it stays a parameter.
+        """
+        for p in self.parameters():
+            if not wanted:
+                p.grad = None
+            p.requires_grad = wanted
+        return self
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call function(module) for this module and all inside it. Returns the module."""
@@ -208,6 +262,12 @@ class Module:
                 note_change(ours[name])
 
     # Text
+
+    def summary(self, input_shape: Any, dtype: Any = None) -> Summary:
+        """The layers with their output shapes, parameters and cost, as a table: see `nn.summary`."""
+        from minigrad.nn.summary import summary
+
+        return summary(self, input_shape, dtype)
 
     def extra_repr(self) -> str:
         """What repr shows between the parentheses. Subclasses define it."""

@@ -1,0 +1,126 @@
+"""Modules that hold others, in a list or under names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, overload
+
+from minigrad.nn.module import Module
+
+
+class Container(Module):
+    """Is not called itself, so its name comes before those of its modules on the tape: `blocks/0`."""
+
+    def _take_name(self, name: str) -> None:
+        super()._take_name(name)
+        for key, module in self.named_children():
+            module._take_name(f"{name}/{key}")
+
+    def _set(self, key: str, module: Any) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: {key} is {module!r}, not a Module; write ReLU(), not ReLU")
+        setattr(self, key, module)
+        if self._name:
+            module._take_name(f"{self._name}/{key}")
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Not defined: the module that owns the container says how its modules are called."""
+        raise NotImplementedError(f"a {type(self).__name__} is not called; call its modules, or use Sequential")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.children())
+
+
+class ModuleList(Container):
+    """A list of modules, whose parameters are found by those who hold the list.
+
+    Example:
+        >>> from minigrad.nn import Linear, ReLU
+        >>> blocks = ModuleList(Linear(2, 2) for _ in range(3))
+        >>> blocks.append(ReLU()).extend([ReLU()])[-1], len(blocks), len(list(blocks.parameters()))
+        (ReLU(), 5, 6)
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.extend(modules)
+
+    def append(self, module: Module) -> ModuleList:
+        """Add a module at the end. Returns the list."""
+        self._set(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Add modules at the end. Returns the list."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    @overload
+    def __getitem__(self, k: int) -> Module: ...
+    @overload
+    def __getitem__(self, k: slice) -> list[Module]: ...
+    def __getitem__(self, k: int | slice) -> Module | list[Module]:
+        return list(self.children())[k]
+
+    def __setitem__(self, k: int, module: Module) -> None:
+        self._set([name for name, _ in self.named_children()][k], module)
+
+
+class ModuleDict(Container):
+    """Modules under names, whose parameters are found by those who hold them.
+
+    Raises:
+        ValueError: a name is not a non-empty string without dots, or is an attribute that every module has.
+        TypeError: a value is not a Module.
+
+    Example:
+        >>> from minigrad.nn import Linear, ReLU, Tanh
+        >>> heads = ModuleDict({"mean": Linear(2, 1), "log_std": Linear(2, 1)})
+        >>> heads["mean"], list(heads), "std" in heads
+        (Linear(in_features=2, out_features=1), ['mean', 'log_std'], False)
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+        self.update(modules)
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add modules, or replace those of the same names."""
+        for name, module in dict(modules).items():
+            self[name] = module
+
+    def keys(self) -> list[str]:
+        """The names."""
+        return [name for name, _ in self.named_children()]
+
+    def values(self) -> list[Module]:
+        """The modules."""
+        return list(self.children())
+
+    def items(self) -> list[tuple[str, Module]]:
+        """The names and modules."""
+        return list(self.named_children())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    def __getitem__(self, name: str) -> Module:
+        if name not in self:
+            raise KeyError(f"ModuleDict: no module is called {name!r}; there are {', '.join(self) or 'none'}")
+        return dict(self.named_children())[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(name, str) or not name or "." in name or hasattr(type(self), name):
+            raise ValueError(
+                f"ModuleDict: {name!r} cannot name a module; take a string without dots that is no attribute of Module"
+            )
+        self._set(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        self[name]
+        delattr(self, name)

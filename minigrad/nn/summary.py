@@ -1,0 +1,214 @@
+"""The layers of a model with their output shapes, parameters and cost, as a table."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.modes import enable_grad
+from minigrad.nn.containers import Container
+from minigrad.node import Node, next_serial
+from minigrad.tape import Tape
+from minigrad.tensor import Tensor
+from minigrad.trees import flatten
+from minigrad.values import get_default_dtype
+
+if TYPE_CHECKING:
+    from minigrad.nn.module import Module
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer. Columns add up: what a layer holds inside itself is counted in the rows of those layers."""
+
+    name: str  # dotted, "" for the model itself
+    kind: str  # the class
+    shape: Any  # of the output: a shape, a list of them unless there is one, None if the layer was not called
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary` returns; its text is the table."""
+
+    rows: list[Row]
+    trainable: int
+    parameters: int
+    bytes: int
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all layers."""
+        return sum(row.multiply_adds for row in self.rows)
+
+    def __str__(self) -> str:
+        table = [("Layer", "Output shape", "Parameters", "Multiply-adds")]
+        for row in self.rows:
+            depth = row.name.count(".") + (row.name != "")
+            own = row.name.rpartition(".")[2]
+            name = "  " * depth + (f"{own}: {row.kind}" if own else row.kind)
+            table.append((name, _shown(row.shape), _number(row.parameters), _number(row.multiply_adds)))
+        table.append(("Total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
+        a, b, c, d = (max(map(len, column)) for column in zip(*table, strict=True))
+        lines = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}".rstrip() for w, x, y, z in table]
+        rule = "─" * (a + b + c + d + 6)
+        frozen = self.parameters - self.trainable
+        note = f"{self.trainable:,} trainable, {frozen:,} frozen; {_size(self.bytes)} of parameters"
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], note])
+
+    __repr__ = __str__
+
+
+def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: Any = None) -> Summary:
+    """Run a copy of the model once, in evaluation mode, and tell what its layers give, hold and cost.
+
+    A multiply-add is one product and one sum. They are counted in products (matmul, linear, einsum, convolutions),
+    which make up nearly all of the work of a network; elementwise work is not counted.
+
+    Args:
+        model: the model; it stays as it is, and its hooks are not called.
+        input_shape: with the batch, for example (1, 28, 28, 1); a list of shapes for several inputs.
+        dtype: of the input, that of the first parameter if not given; an integer dtype for embeddings (ids are 0).
+
+    Returns:
+        A Summary: print it, or read its rows.
+
+    Raises:
+        ValueError: the shape does not fit the model; a shape is not made of positive integers.
+
+    Example:
+        >>> from minigrad.nn import Linear, ReLU, Sequential
+        >>> summary(Sequential(Linear(4, 8), ReLU(), Linear(8, 3)), (5, 4))
+        Layer        Output shape  Parameters  Multiply-adds
+        ────────────────────────────────────────────────────
+        Sequential   (5, 3)
+          0: Linear  (5, 8)                40            160
+          1: ReLU    (5, 8)
+          2: Linear  (5, 3)                27            120
+        ────────────────────────────────────────────────────
+        Total                              67            280
+        67 trainable, 0 frozen; 536 B of parameters
+    """
+    parameters = list(model.parameters())
+    dtype = np.dtype(dtype or (parameters[0].dtype if parameters else get_default_dtype()))
+    shapes = [input_shape] if not input_shape or isinstance(input_shape[0], (int, np.integer)) else list(input_shape)
+    run = copy.deepcopy(model).eval().requires_grad_(True)
+    outputs, costs = _watched(run, [_input(shape, dtype) for shape in shapes])
+    rows, seen = [], set()
+    for (name, module), (_, ran) in zip(model.named_modules(), run.named_modules(), strict=True):
+        own = [p for p in (getattr(module, n) for n in module._parameters) if id(p) not in seen]
+        seen |= {id(p) for p in own}
+        size = sum(p.size for p in own)
+        shape = outputs.get(ran, [] if isinstance(module, Container) else None)
+        rows.append(Row(name, type(module).__name__, shape, size, costs[ran]))
+    trainable = sum(p.size for p in parameters if p.requires_grad)
+    return Summary(rows, trainable, sum(p.size for p in parameters), sum(p.data.nbytes for p in parameters))
+
+
+def _input(shape: Any, dtype: np.dtype[Any]) -> Tensor:
+    """Zeros that are tracked if they can be, so that the tape knows their shape."""
+    if not isinstance(shape, tuple | list) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ValueError(
+            f"summary(input_shape={shape!r}): give a tuple of positive sizes, the batch among them: (1, 784)"
+        )
+    return Tensor(np.zeros(tuple(shape), dtype), requires_grad=dtype.kind == "f")
+
+
+def _watched(model: Module, inputs: list[Tensor]) -> tuple[dict[Module, Any], Counter[Module]]:
+    """The output shapes and costs of each module, by hooks and by the lines between the calls of hooks."""
+    shapes: dict[Module, Any] = {}
+    ends: list[tuple[int, Module | None]] = []  # from this line on, the innermost open module
+    open_modules: list[Module] = []
+
+    def enter(module: Module, given: Any) -> None:
+        open_modules.append(module)
+        ends.append((next_serial(), module))
+
+    def leave(module: Module, given: Any, output: Any) -> None:
+        open_modules.pop()
+        ends.append((next_serial(), open_modules[-1] if open_modules else None))
+        found = [tuple(x.shape) for x in flatten(output)[0] if hasattr(x, "shape")]
+        shapes[module] = found[0] if len(found) == 1 else found
+
+    for module in model.modules():
+        module.__dict__.pop("_hooks", None)
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
+    with enable_grad():
+        results = [t for t in flatten(model(*inputs))[0] if isinstance(t, Tensor) and t.requires_grad]
+    costs: Counter[Module] = Counter()
+    if results:
+        starts = np.array([serial for serial, _ in ends])
+        for line in Tape(*results):
+            k = int(np.searchsorted(starts, line.serial)) - 1
+            if k >= 0 and (owner := ends[k][1]) is not None:
+                costs[owner] += multiply_adds(line)
+    return shapes, costs
+
+
+def multiply_adds(line: Node) -> int:
+    """The multiply-adds of a line of the tape, 0 unless it is a product."""
+    count = COSTS.get(line.primitive.name) if line.primitive is not None else None
+    return count(line) if count is not None else 0
+
+
+def _shape(line: Node, k: int) -> Any:
+    parent = line.parents[k]
+    return None if parent is None else parent.shape
+
+
+def _matmul(line: Node) -> int:
+    """The size of the result times the size of the axis that is summed over."""
+    x, y = _shape(line, 0), _shape(line, 1)
+    cost: int = math.prod(line.shape) * (x[-1] if x is not None else y[-2])
+    return cost
+
+
+def _windows(line: Node, k: int) -> int:
+    """For each place and each channel of it, the products with the kernel's other axes."""
+    kernel = _shape(line, 1)
+    places = line.shape if k else _shape(line, 0)
+    return 0 if kernel is None or places is None else math.prod(places) * math.prod(kernel[:-1])
+
+
+def _contract(line: Node) -> int:
+    """The product of the sizes of all axes that occur."""
+    inputs, _, out = line.params[0].partition("->")
+    sizes: dict[str, int] = dict(zip(out, line.shape, strict=True))
+    for k, axes in enumerate(inputs.split(",")):
+        sizes |= dict(zip(axes, _shape(line, k) or (), strict=False))
+    return math.prod(sizes.values())
+
+
+COSTS: dict[str, Callable[[Node], int]] = {
+    "matmul": _matmul,
+    "linear": _matmul,
+    "contract": _contract,
+    "convolve": lambda line: _windows(line, 1),
+    "convolve_input": lambda line: _windows(line, 0),
+}
+
+
+def _shown(shape: Any) -> str:
+    return "not called" if shape is None else ", ".join(map(str, shape)) if isinstance(shape, list) else str(shape)
+
+
+def _number(n: int) -> str:
+    return f"{n:,}" if n else ""
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"
