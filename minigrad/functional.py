@@ -47,6 +47,7 @@ from minigrad.ops.reduction import logsumexp
 from minigrad.ops.shape import reshape
 from minigrad.ops.spatial.resize import interpolate
 from minigrad.primitive import value_of
+from minigrad.recurrent import gru_cell, lstm_cell, rnn_cell
 from minigrad.values import get_default_dtype
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "embedding",
     "gelu",
     "group_norm",
+    "gru_cell",
     "hinge_loss",
     "huber_loss",
     "instance_norm",
@@ -75,12 +77,14 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "lstm_cell",
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
     "one_hot",
     "relu",
     "rms_norm",
+    "rnn_cell",
     "scaled_dot_product_attention",
     "sigmoid",
     "silu",

@@ -14,8 +14,10 @@ from minigrad.attention import attention
 from minigrad.losses.checks import check_reduction, check_targets
 from minigrad.ops.product import matrix_product, right_share
 from minigrad.primitive import primitive
+from minigrad.recurrent import fused_gru_cell as gru_cell
+from minigrad.recurrent import fused_lstm_cell as lstm_cell
 
-__all__ = ["attention", "batch_norm", "linear", "softmax_cross_entropy"]
+__all__ = ["attention", "batch_norm", "gru_cell", "linear", "lstm_cell", "softmax_cross_entropy"]
 
 Array = Any
 

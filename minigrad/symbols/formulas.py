@@ -22,6 +22,11 @@ from minigrad.wengert import brief, kept, names, static
 # What a primitive is shown on: sizes and static parameters of no importance, tried until its rule runs on them.
 SIZE = 7
 SHAPES: list[tuple[int, ...]] = [(SIZE, SIZE), (3, 3), (1, SIZE, SIZE, SIZE), (SIZE,), ()]
+# Of primitives whose operands must have shapes in a ratio: gates that lie side by side.
+RATIOS: dict[str, list[tuple[int, ...]]] = {
+    "lstm_cell": [*[(SIZE, SIZE)] * 3, (SIZE, 4 * SIZE), (SIZE, 4 * SIZE), (4 * SIZE,)],
+    "gru_cell": [*[(SIZE, SIZE)] * 2, (SIZE, 3 * SIZE), (SIZE, 3 * SIZE), (3 * SIZE,), (3 * SIZE,)],
+}
 STATIC: dict[str, list[Any]] = {
     "axis": [0, -1],
     "axes": [(1, 0), (0, 1), (1, 2)],
@@ -245,7 +250,8 @@ def _examples(p: Primitive) -> Iterator[dict[str, Any]]:
     ]
     count = 2 if p.sequence else len(p.operands)
     letters = ["arrays[0]", "arrays[1]"] if p.sequence else p.operands
-    for shapes in sorted(combinations(SHAPES, repeat=count), key=lambda shapes: len(set(shapes))):
+    tried: Any = [RATIOS[p.name]] if p.name in RATIOS else combinations(SHAPES, repeat=count)
+    for shapes in sorted(tried, key=lambda shapes: len(set(shapes))):
         for kind, static_values in combinations((np.float64, np.intp), combinations(*choices)):
             kinds = [np.float64] * (count - 1) + [kind]
             static_known = dict(zip(p.static, static_values, strict=True))

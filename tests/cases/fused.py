@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, Draw, row, signed
-from minigrad import fused
+from minigrad import fused, recurrent
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
@@ -50,6 +50,27 @@ def choice(*shape: int) -> Any:
     allowed[..., 1, 0], allowed[..., 0, :] = True, False
     return allowed
 
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm_cell(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any = 0.0) -> tuple[Any, Any, Any]:
+    i, f, g, o = np.split(x @ w + h @ u + b, 4, axis=1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    gates = np.concatenate([sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)], axis=1)
+    return sigmoid(o) * np.tanh(c), c, gates
+
+
+def gru_cell(x: Any, h: Any, w: Any, u: Any, b: Any = 0.0, d: Any = 0.0) -> tuple[Any, Any, Any]:
+    (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(x @ w + b, 3, axis=1), np.split(h @ u + d, 3, axis=1)
+    r, z = sigmoid(a_r + b_r), sigmoid(a_z + b_z)
+    n = np.tanh(a_n + r * b_n)
+    return (1 - z) * n + z * h, np.concatenate([r, z, n], axis=1), b_n
+
+
+LSTM = signed(3, 2), signed(3, 2), signed(3, 2), signed(2, 8), signed(2, 8)
+GRU = signed(3, 4), signed(3, 2), signed(4, 6), signed(2, 6)
 
 INTEGERS = {"integers": "labels are class ids"}
 
@@ -99,4 +120,12 @@ CASES: list[Case] = [
         reference=lambda *a: attention(*a)[0]),
     row("attention", "weights alone", lambda q, k: fused.attention(q, k, k)[1], signed(3, 2), signed(3, 2),
         reference=lambda q, k: attention(q, k, k)[1]),
+    row("lstm_cell", "h and c", fused.lstm_cell, *LSTM, signed(8), reference=lambda *a: lstm_cell(*a)[:2]),
+    row("lstm_cell", "h alone", lambda *a: fused.lstm_cell(*a)[0], *LSTM, signed(8), reference=lambda *a: lstm_cell(*a)[0]),
+    row("lstm_cell", "c alone", lambda *a: fused.lstm_cell(*a)[1], *LSTM, reference=lambda *a: lstm_cell(*a)[1]),
+    row("lstm_cell", "gates alone", lambda *a: recurrent._lstm(*a)[2], *LSTM, signed(8), reference=lambda *a: lstm_cell(*a)[2]),
+    row("gru_cell", "h", fused.gru_cell, *GRU, signed(6), signed(6), reference=lambda *a: gru_cell(*a)[0]),
+    row("gru_cell", "without bias", fused.gru_cell, *GRU, reference=lambda *a: gru_cell(*a)[0]),
+    row("gru_cell", "all outputs", recurrent._gru, *GRU, signed(6), signed(6), reference=gru_cell),
+    row("gru_cell", "gates alone", lambda *a: recurrent._gru(*a)[1], *GRU, signed(6), signed(6), reference=lambda *a: gru_cell(*a)[1]),
 ]  # fmt: skip

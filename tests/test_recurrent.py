@@ -1,0 +1,176 @@
+"""Steps of recurrent networks against NumPy, and the primitives against their compositions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from agreement import assert_agree
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import fused
+from minigrad.tape import Tape
+
+rng = np.random.default_rng(6)
+N, SIZE, H = 3, 4, 2
+
+
+def operands(gates: int, states: int) -> list[Any]:
+    """x, the states, both kernels and both biases."""
+    shapes = [(N, SIZE), *[(N, H)] * states, (SIZE, gates * H), (H, gates * H), (gates * H,), (gates * H,)]
+    return [rng.standard_normal(shape) for shape in shapes]
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm_by_units(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, d: Any) -> Any:
+    """Unit by unit, gate by gate, in the order i, f, g, o."""
+    h_next, c_next = np.zeros((N, H)), np.zeros((N, H))
+    for n, unit in np.ndindex(N, H):
+        i, f, g, o = (x[n] @ w[:, k] + h[n] @ u[:, k] + b[k] + d[k] for k in (gate * H + unit for gate in range(4)))
+        c_next[n, unit] = sigmoid(f) * c[n, unit] + sigmoid(i) * np.tanh(g)
+        h_next[n, unit] = sigmoid(o) * np.tanh(c_next[n, unit])
+    return h_next, c_next
+
+
+def gru_by_units(x: Any, h: Any, w: Any, u: Any, b: Any, d: Any) -> Any:
+    """Unit by unit, gate by gate, in the order r, z, n."""
+    h_next = np.zeros((N, H))
+    for m, unit in np.ndindex(N, H):
+        (a_r, b_r), (a_z, b_z), (a_n, b_n) = (
+            (x[m] @ w[:, k] + b[k], h[m] @ u[:, k] + d[k]) for k in (gate * H + unit for gate in range(3))
+        )
+        z = sigmoid(a_z + b_z)
+        h_next[m, unit] = (1 - z) * np.tanh(a_n + sigmoid(a_r + b_r) * b_n) + z * h[m, unit]
+    return h_next
+
+
+@pytest.mark.parametrize("cell", [F.lstm_cell, fused.lstm_cell])
+def test_lstm_values(cell: Any) -> None:
+    given = operands(4, 2)
+    for found, expected in zip(cell(*given), lstm_by_units(*given), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+    without, zeros = given[:5], np.zeros(4 * H)
+    for found, expected in zip(cell(*without), lstm_by_units(*without, zeros, zeros), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cell", [F.gru_cell, fused.gru_cell])
+def test_gru_values(cell: Any) -> None:
+    given = operands(3, 1)
+    np.testing.assert_allclose(cell(*given), gru_by_units(*given), rtol=1e-10)
+    without, zeros = given[:4], np.zeros(3 * H)
+    np.testing.assert_allclose(cell(*without), gru_by_units(*without, zeros, zeros), rtol=1e-10)
+
+
+def test_rnn_values() -> None:
+    x, h, w, u, b, d = operands(1, 1)
+    expected = np.array([[x[n] @ w[:, k] + h[n] @ u[:, k] + b[k] + d[k] for k in range(H)] for n in range(N)])
+    np.testing.assert_allclose(F.rnn_cell(x, h, w, u, b, d), np.tanh(expected), rtol=1e-10)
+    found = F.rnn_cell(x, h, w, u, b, d, nonlinearity="relu")
+    np.testing.assert_allclose(found, np.where(expected > 0, expected, 0), rtol=1e-10)
+
+
+@pytest.mark.parametrize("used", [(True, True), (True, False), (False, True)])
+def test_the_lstm_primitive_is_the_composition(used: Any) -> None:
+    weights = rng.standard_normal((2, N, H))
+
+    def loss(cell: Any) -> Any:
+        return lambda *a: sum((np.sin(y) * w).sum() for y, w, u in zip(cell(*a), weights, used, strict=True) if u)
+
+    assert_agree(loss(fused.lstm_cell), loss(F.lstm_cell), operands(4, 2))
+
+
+def test_the_gru_primitive_is_the_composition() -> None:
+    weight = rng.standard_normal((N, H))
+
+    def loss(cell: Any) -> Any:
+        return lambda *a: (np.sin(cell(*a)) * weight).sum()
+
+    assert_agree(loss(fused.gru_cell), loss(F.gru_cell), operands(3, 1))
+
+
+def test_three_steps_of_the_primitives_are_those_of_the_compositions() -> None:
+    def lstm(cell: Any) -> Any:
+        def loss(x: Any, h: Any, c: Any, *kernels: Any) -> Any:
+            for _ in range(3):
+                h, c = cell(x, h, c, *kernels)
+            return (h * h).sum()
+
+        return loss
+
+    def gru(cell: Any) -> Any:
+        def loss(x: Any, h: Any, *kernels: Any) -> Any:
+            for _ in range(3):
+                h = cell(x, h, *kernels)
+            return (h * h).sum()
+
+        return loss
+
+    assert_agree(lstm(fused.lstm_cell), lstm(F.lstm_cell), operands(4, 2))
+    assert_agree(gru(fused.gru_cell), gru(F.gru_cell), operands(3, 1))
+
+
+CELLS = {
+    "rnn_cell": (F.rnn_cell, 1, 1),
+    "lstm_cell": (F.lstm_cell, 4, 2),
+    "gru_cell": (F.gru_cell, 3, 1),
+    "fused.lstm_cell": (fused.lstm_cell, 4, 2),
+    "fused.gru_cell": (fused.gru_cell, 3, 1),
+}
+
+
+@pytest.mark.parametrize("which", CELLS)
+@pytest.mark.parametrize("biased", [True, False])
+def test_single_precision_stays(which: str, biased: bool) -> None:
+    cell, gates, states = CELLS[which]
+    given = [mg.Tensor(x, requires_grad=True, dtype="float32") for x in operands(gates, states)]
+    given = given if biased else given[:-2]
+    made = cell(*given)
+    h = made[0] if isinstance(made, tuple) else made
+    assert h.dtype == np.float32
+    h.sum().backward()
+    assert all(x.grad.dtype == np.float32 for x in given)
+
+
+@pytest.mark.parametrize("which", CELLS)
+def test_bad_input(which: str) -> None:
+    cell, gates, states = CELLS[which]
+    given = operands(gates, states)
+    wrong_shapes = {
+        0: (N, SIZE + 1),
+        1: (N + 1, H),
+        states + 1: (SIZE, gates * H + 1),
+        states + 2: (H,),
+        states + 3: (H + 1,),
+    }
+    for k, shape in wrong_shapes.items():
+        wrong = [np.ones(shape) if j == k else x for j, x in enumerate(given)]
+        with pytest.raises(
+            ValueError, match=rf"{which.removeprefix('fused.')}\(.*float64.*: x \(N, I\) and h \(N, H\)"
+        ):
+            cell(*wrong)
+
+
+def test_unknown_nonlinearity() -> None:
+    with pytest.raises(ValueError, match="'tanh' or 'relu'"):
+        F.rnn_cell(*operands(1, 1), nonlinearity="sigmoid")
+
+
+def test_names() -> None:
+    given = [mg.Tensor(x, requires_grad=True) for x in operands(4, 2)]
+    h, _ = F.lstm_cell(*given)
+    assert {"i", "f", "g", "o", "c", "h"} <= {getattr(line, "name", None) for line in Tape(h)}
+    given = [mg.Tensor(x, requires_grad=True) for x in operands(3, 1)]
+    assert {"r", "z", "n", "h"} <= {getattr(line, "name", None) for line in Tape(F.gru_cell(*given))}
+
+
+@pytest.mark.floating(under="ignore")
+def test_saturated_gates_do_not_overflow() -> None:
+    given = [1000 * x for x in operands(4, 2)]
+    assert all(np.isfinite(y).all() for y in fused.lstm_cell(*given))
+    assert np.isfinite(fused.gru_cell(*(1000 * x for x in operands(3, 1)))).all()
