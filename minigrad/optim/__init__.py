@@ -4,6 +4,7 @@ from minigrad.optim import rules
 from minigrad.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from minigrad.optim.algorithms import SGD, Adam, Adamax, AdamW, NAdam, RAdam
 from minigrad.optim.clip import clip_grad_norm_, clip_grad_value_
+from minigrad.optim.lbfgs import LBFGS
 from minigrad.optim.one_cycle import OneCycleLR
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.plateau import ReduceLROnPlateau
@@ -23,6 +24,7 @@ from minigrad.optim.schedules import (
 )
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",

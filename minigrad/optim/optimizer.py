@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import describe
+from minigrad.modes import enable_grad
 from minigrad.optim import clip
 from minigrad.optim.flat import Flat
 from minigrad.tensor import Tensor
 
 Array = Any
 NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "momentum_decay"}
+NOT_NEGATIVE |= {"tolerance_grad", "tolerance_change"}
 
 
 class Group(dict[str, Any]):
@@ -138,8 +140,19 @@ class Optimizer:
             for p in group["params"]:
                 p.grad = None
 
-    def step(self) -> None:
-        """Move every parameter that has a gradient. Others keep their value and their state."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter that has a gradient. Others keep their value and their state.
+
+        Args:
+            closure: called first, if given: it computes the gradients and returns the loss. LBFGS needs one.
+
+        Returns:
+            What the closure returned, or None.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         work = []
         for group in self.param_groups:
             for flat in group.flats:
@@ -149,6 +162,7 @@ class Optimizer:
             self._clip([(flat, runs) for _, flat, runs in work])
         for group, flat, runs in work:
             flat.update(type(self).rule, runs, group.options())
+        return loss
 
     def _clip(self, work: list[tuple[Flat, list[tuple[int, int]]]]) -> None:
         ((how, limit),) = self.clipping.items()
