@@ -216,4 +216,6 @@ def test_state_that_does_not_fit():
     other = optim.LBFGS([w()])
     with pytest.raises(ValueError, match=r"history of \(4,\) numbers given, \(2,\) wanted"):
         other.load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="there is no history"):
+        other.load_state_dict(optim.SGD([w()], lr=0.1).state_dict())
     assert not other.pairs

@@ -269,6 +269,37 @@ def test_single_precision_stays(case):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+class Counting(np.ndarray):
+    """An array that counts the ufuncs that are called on it and on all that comes of it."""
+
+    calls = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        Counting.calls += 1
+        plain = [np.asarray(x) if isinstance(x, Counting) else x for x in inputs]
+        targets = {} if out is None else {"out": tuple(np.asarray(x) for x in out)}
+        result = getattr(ufunc, method)(*plain, **targets, **options)
+        return out[0] if out is not None else np.asarray(result).view(Counting)
+
+
+def test_a_step_costs_the_same_for_any_number_of_parameters(case):
+    make, _ = case
+    counts = []
+    for number in (1, 40):
+        params = [mg.Tensor(np.ones(3), requires_grad=True) for _ in range(number)]
+        optimizer = make(params)
+        (flat,) = optimizer.param_groups[0].flats
+        flat.gradient = flat.gradient.view(Counting)
+        flat.work = flat.work.view(Counting)
+        flat.state = {name: x.view(Counting) for name, x in flat.state.items()}
+        for p in params:
+            p.grad = np.ones(3)
+        Counting.calls = 0
+        optimizer.step()
+        counts.append(Counting.calls)
+    assert counts[0] == counts[1] > 0
+
+
 def test_first_adam_step_is_the_learning_rate():
     """m̂/√ŝ = g/|g| after one step, in single precision as well: 1 - 0.999 must not cancel."""
     p = mg.Tensor(np.zeros(3, np.float32), requires_grad=True)

@@ -208,6 +208,8 @@ class LBFGS(Optimizer):
         Raises:
             ValueError: groups, parameters or shapes differ; nothing is changed then.
         """
+        if "history" not in state:
+            raise ValueError("optim.LBFGS.load_state_dict: there is no history; the state is that of another optimizer")
         history, size = state["history"], self.param_groups[0].flats[0].data.size
         arrays = [x for s, y, _ in history["pairs"] for x in (s, y)] + list(history["last"].values())
         if any(np.shape(x) != (size,) for x in arrays):
