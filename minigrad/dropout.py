@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.activations import SELU_ALPHA, SELU_SCALE
 from minigrad.errors import call
 from minigrad.ops.random import uniform_like
 from minigrad.primitive import value_of
 from minigrad.rng import generator
-
-# The constants of SELU (Klambauer et al. 2017, equation 14).
-SELU_ALPHA = 1.6732632423543772
-SELU_SCALE = 1.0507009873554805
 
 
 def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Any:

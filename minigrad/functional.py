@@ -6,11 +6,27 @@ Channels are last. `minigrad.fused` has the hot ones as single primitives with d
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from minigrad.activations import (
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    mish,
+    prelu,
+    relu6,
+    selu,
+    silu,
+    softmax,
+    softsign,
+)
 from minigrad.attention import scaled_dot_product_attention, sinusoidal_encoding
 from minigrad.dropout import alpha_dropout, dropout, spatial_dropout
 from minigrad.errors import call
@@ -40,10 +56,9 @@ from minigrad.normalization import (
     layer_norm,
     rms_norm,
 )
-from minigrad.ops.elementwise import erf, relu, sigmoid, softplus, tanh
+from minigrad.ops.elementwise import relu, sigmoid, softplus, tanh
 from minigrad.ops.indexing import getitem, integers
 from minigrad.ops.product import matmul
-from minigrad.ops.reduction import logsumexp
 from minigrad.ops.shape import reshape
 from minigrad.ops.spatial.resize import interpolate
 from minigrad.primitive import value_of
@@ -67,6 +82,9 @@ __all__ = [
     "gelu",
     "group_norm",
     "gru_cell",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "hinge_loss",
     "huber_loss",
     "instance_norm",
@@ -76,78 +94,32 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
     "lstm_cell",
+    "mish",
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
     "one_hot",
+    "prelu",
     "relu",
+    "relu6",
     "rms_norm",
     "rnn_cell",
     "scaled_dot_product_attention",
+    "selu",
     "sigmoid",
     "silu",
     "sinusoidal_encoding",
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "softsign",
     "spatial_dropout",
     "tanh",
     "triplet_margin_loss",
 ]
-
-# Activations
-
-
-def gelu(x: Any, /, *, approximate: str = "none") -> Any:
-    """x Φ(x), with Φ the distribution function of the standard normal (Hendrycks & Gimpel 2016).
-
-    Args:
-        x: any shape.
-        approximate: "none", or "tanh" for their approximation ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
-
-    Raises:
-        ValueError: approximate is neither.
-
-    Example:
-        >>> import numpy as np
-        >>> gelu(np.array([-1.0, 0.0, 1.0])).round(4)
-        array([-0.1587,  0.    ,  0.8413])
-    """
-    if approximate == "none":
-        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
-    if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
-    raise ValueError(f"gelu(approximate={approximate!r}): must be 'none' or 'tanh'")
-
-
-def silu(x: Any, /) -> Any:
-    """x · sigmoid(x), also called swish (Elfwing, Uchibe & Doya 2018)."""
-    return x * sigmoid(x)
-
-
-def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Any:
-    """x where it is positive, negative_slope · x elsewhere (Maas, Hannun & Ng 2013), also at 0."""
-    return np.where(x > 0, x, negative_slope * x)
-
-
-def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
-    """x where it is positive, α (exp(x) - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016)."""
-    positive = x > 0
-    # The inner choice keeps exp from overflowing in the branch that is not taken.
-    return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
-
-
-def softmax(x: Any, /, *, axis: int = -1) -> Any:
-    """exp(x) / Σ exp(x) along an axis, without overflow."""
-    return np.exp(log_softmax(x, axis=axis))
-
-
-def log_softmax(x: Any, /, *, axis: int = -1) -> Any:
-    """x - log Σ exp(x) along an axis, without overflow."""
-    return x - logsumexp(x, axis=axis, keepdims=True)
-
 
 # Layers
 

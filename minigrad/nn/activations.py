@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from minigrad import functional
+from minigrad.nn.init import constant
 from minigrad.nn.module import Module
+from minigrad.nn.parameter import initialized
 
 
 class ReLU(Module):
@@ -44,6 +47,113 @@ class ELU(Module):
     def extra_repr(self) -> str:
         """The factor."""
         return f"alpha={self.alpha}"
+
+
+class PReLU(Module):
+    """x where it is positive, weight · x elsewhere, with the slopes learned (He et al. 2015; `functional.prelu`).
+
+    Args:
+        num_parameters: C for a slope for each channel, which are x's last axis, or 1 for one slope.
+        init: the first value of the slopes.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: num_parameters is not positive; x has another number of channels.
+
+    Example:
+        >>> import numpy as np
+        >>> PReLU()(np.array([-4.0, 4.0])).numpy()
+        array([-1.,  4.])
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
+        if num_parameters < 1:
+            raise ValueError(f"PReLU({num_parameters}): there must be at least 1 slope")
+        self.weight = initialized(partial(constant, value=init), (num_parameters,), dtype=dtype)
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        count = self.weight.size
+        if count > 1 and x.shape[-1:] != (count,):
+            raise self._complaint(f"x of shape {x.shape} does not have {count} channels on its last axis")
+        return functional.prelu(x, self.weight)
+
+    def extra_repr(self) -> str:
+        """How many slopes."""
+        return f"num_parameters={self.weight.size}"
+
+
+class SELU(Module):
+    """λ elu(x; α), which keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.selu(x)
+
+
+class Mish(Module):
+    """x · tanh(softplus(x)) (Misra 2019)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.mish(x)
+
+
+class Softsign(Module):
+    """x / (1 + |x|)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.softsign(x)
+
+
+class LogSigmoid(Module):
+    """log sigmoid(x), without overflow."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.log_sigmoid(x)
+
+
+class ReLU6(Module):
+    """min(max(x, 0), 6)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.relu6(x)
+
+
+class Hardsigmoid(Module):
+    """min(max(x + 3, 0), 6) / 6."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.hardsigmoid(x)
+
+
+class Hardswish(Module):
+    """x · hardsigmoid(x)."""
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.hardswish(x)
+
+
+class Hardtanh(Module):
+    """x clipped to [min_val, max_val]."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        if not min_val < max_val:
+            raise ValueError(f"Hardtanh({min_val}, {max_val}): the first must be less than the second")
+        self.min_val, self.max_val = min_val, max_val
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return functional.hardtanh(x, min_val=self.min_val, max_val=self.max_val)
+
+    def extra_repr(self) -> str:
+        """The bounds."""
+        return f"{self.min_val}, {self.max_val}"
 
 
 class Sigmoid(Module):
@@ -104,6 +214,21 @@ class Softmax(Module):
     def forward(self, x: Any) -> Any:
         """Probabilities along the axis."""
         return functional.softmax(x, axis=self.axis)
+
+    def extra_repr(self) -> str:
+        """The axis."""
+        return f"axis={self.axis}"
+
+
+class LogSoftmax(Module):
+    """x - log Σ exp(x) along an axis."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        """Logarithms of probabilities along the axis."""
+        return functional.log_softmax(x, axis=self.axis)
 
     def extra_repr(self) -> str:
         """The axis."""
