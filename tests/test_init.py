@@ -196,3 +196,115 @@ def test_get():
 def test_bad_options(options, says):
     with pytest.raises(ValueError, match=says):
         init.variance_scaling((3, 3), **options)
+
+
+# Structure
+
+
+@pytest.mark.parametrize("layout", ["keras", "torch"])
+@pytest.mark.parametrize("shape", [(7, 7), (9, 4), (4, 9), (3, 3, 2, 5), (2, 2, 30)])
+def test_orthogonal(shape, layout):
+    w = init.orthogonal(shape, gain=1.5, rng=0, layout=layout)
+    assert w.shape == shape
+    matrix = w.reshape(shape[0], -1) if layout == "torch" else w.reshape(-1, shape[-1]).T
+    product = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    np.testing.assert_allclose(product, 2.25 * np.eye(len(product)), atol=1e-12)
+
+
+def test_orthogonal_matrices_are_uniformly_distributed():
+    """A coordinate on the sphere is uniform (Archimedes); the signs of LAPACK's Q alone are not random."""
+    draws = np.random.default_rng(1)
+    matrices = np.array([init.orthogonal((3, 3), rng=draws) for _ in range(3000)])
+    for i, j in np.ndindex(3, 3):
+        assert kolmogorov_smirnov(matrices[:, i, j], lambda z: (z + 1) / 2) < 1.95
+    raw = np.array([np.linalg.qr(draws.standard_normal((3, 3)))[0][0, 0] for _ in range(3000)])
+    assert kolmogorov_smirnov(raw, lambda z: (z + 1) / 2) > 1.95
+
+
+def test_identity():
+    x = np.array([[1.0, 2.0, 3.0]])
+    np.testing.assert_array_equal(x @ init.identity((3, 5)), [[1, 2, 3, 0, 0]])
+    np.testing.assert_array_equal(x @ init.get("eye_")((3, 2), gain=2.0), [[2, 4]])
+
+
+@pytest.mark.parametrize("channels", [(3, 3), (2, 4), (4, 2)])
+def test_dirac_hands_on_its_input(channels):
+    inputs, units = channels
+    x = np.random.default_rng(0).standard_normal((2, 6, 7, inputs))
+    out = mg.conv2d(x, init.dirac((3, 5, inputs, units)), padding="same")
+    expected = np.zeros((2, 6, 7, units))
+    expected[..., : min(channels)] = x[..., : min(channels)]
+    np.testing.assert_array_equal(out, expected)
+    torch = init.dirac((units, inputs, 3, 5), layout="torch")
+    np.testing.assert_array_equal(torch.transpose(2, 3, 1, 0), init.dirac((3, 5, inputs, units)))
+    assert init.dirac((4, 1, 1))[2] == 1
+
+
+def test_sparse():
+    w = init.sparse((200, 150), sparsity=0.33, stddev=0.5, rng=3)
+    assert ((w == 0).sum(axis=0) == 66).all()
+    assert kolmogorov_smirnov(w[w != 0] / 0.5, normal_below) < 1.95
+    zeros_in_a_row = (w == 0).sum(axis=1)
+    assert pytest.approx(zeros_in_a_row.mean(), abs=1) == 0.33 * 150
+    assert zeros_in_a_row.std() == pytest.approx(math.sqrt(150 * 0.33 * 0.67), rel=0.2)
+    torch = init.sparse((150, 200), sparsity=0.33, rng=3, layout="torch")
+    assert ((torch == 0).sum(axis=1) == 66).all()
+    assert not init.sparse((5, 4), sparsity=1.0).any()
+    assert init.sparse((5, 4), sparsity=0.0).all()
+
+
+def test_a_gain_keeps_the_variance():
+    """Through twenty layers of ReLU the second moment stays; without the gain it falls to 2⁻²⁰."""
+    draws = np.random.default_rng(0)
+    kept = lost = draws.standard_normal((100, 400))
+    for _ in range(20):
+        w = draws.standard_normal((400, 400)) / 20
+        kept, lost = np.maximum(kept @ (init.gain("relu") * w), 0), np.maximum(lost @ w, 0)
+    assert 0.5 < (kept**2).mean() < 2
+    assert (lost**2).mean() < 1e-5
+
+
+def test_gains():
+    expected = {"linear": 1, "conv2d": 1, "conv_transpose3d": 1, "sigmoid": 1, "tanh": 5 / 3, "selu": 0.75}
+    assert {name: init.gain(name) for name in expected} == expected
+    assert init.gain("relu") ** 2 == pytest.approx(2, rel=1e-15)
+    for slope in (0.01, 0.2):
+        w = init.he_normal((300, 200), negative_slope=slope, rng=0)
+        gained = init.gain("leaky_relu", slope) * init.lecun_normal((300, 200), rng=0)
+        np.testing.assert_allclose(gained, w, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"gain\('rulu'\): no gain is known; did you mean 'relu'"):
+        init.gain("rulu")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "units", "groups"), [(8, 8, 8), (8, 16, 8), (6, 9, 3), (4, 10, 1)], ids=["depthwise", "two", "3", "1"]
+)
+def test_fans_of_groups_count_connections(inputs, units, groups):
+    """Counted on the dense matrix of a 1 × 3 kernel: the nonzero entries of its rows and columns."""
+    connected = np.zeros((inputs, units), int)
+    for g in range(groups):
+        i, o = inputs // groups, units // groups
+        connected[g * i : (g + 1) * i, g * o : (g + 1) * o] = 3
+    fans = int(connected.sum(axis=0)[0]), int(connected.sum(axis=1)[0])
+    assert init.compute_fans((3, inputs // groups, units), groups=groups) == fans
+    assert init.compute_fans((units, inputs // groups, 3), "torch", groups) == fans
+    shape = (1000, inputs // groups, units)
+    values = init.variance_scaling(shape, 1.0, "fan_out", rng=0, groups=groups)
+    assert values.var() == pytest.approx(1 / (1000 * units / groups), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: init.compute_fans((3, 1, 8), groups=3), "groups must divide the number of units, 8"),
+        (lambda: init.orthogonal((5,)), r"orthogonal\(\(5,\)\): needs at least two axes"),
+        (lambda: init.orthogonal((5, 5), layout="jax"), r"orthogonal\(layout='jax'\)"),
+        (lambda: init.identity((3, 3, 3)), "take dirac"),
+        (lambda: init.dirac((3,)), "at least two axes"),
+        (lambda: init.sparse((3, 3, 3)), "must be a matrix"),
+        (lambda: init.sparse((3, 3), sparsity=1.5), r"lies in \[0, 1\]"),
+    ],
+)
+def test_structure_refuses(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()

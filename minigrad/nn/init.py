@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.nn.structured import dirac, identity, orthogonal, sparse
 from minigrad.rng import generator
 from minigrad.values import get_default_dtype
 
@@ -24,19 +25,25 @@ Array = Any
 TRUNCATED_STD = 0.87962566103423978
 
 
-def compute_fans(shape: Shape, layout: str = "keras") -> tuple[int, int]:
+def compute_fans(shape: Shape, layout: str = "keras", groups: int = 1) -> tuple[int, int]:
     """How many inputs a unit has, and how many units an input reaches: fan_in, fan_out.
+
+    In a grouped convolution only connections that exist count: an input reaches the units of its own group.
 
     Args:
         shape: of the kernel.
         layout: "keras" for (*receptive field, in, out), "torch" for (out, in, *receptive field).
+        groups: of the convolution; `in` is then the number of inputs of one group, `out` that of all units. Depthwise
+            kernels (*field, 1, channels) have as many groups as inputs.
 
     Raises:
-        ValueError: the layout is neither.
+        ValueError: the layout is neither, or groups do not divide the number of units.
 
     Example:
         >>> compute_fans((4, 20)), compute_fans((5, 5, 3, 6)), compute_fans((6, 3, 5, 5), layout="torch")
         ((4, 20), (75, 150), (75, 150))
+        >>> compute_fans((3, 3, 1, 8), groups=8)
+        (9, 9)
     """
     if layout not in ("keras", "torch"):
         raise ValueError(f"compute_fans(layout={layout!r}): must be 'keras' (..., in, out) or 'torch' (out, in, ...)")
@@ -47,7 +54,31 @@ def compute_fans(shape: Shape, layout: str = "keras") -> tuple[int, int]:
         fan_out, fan_in, *field = shape
     else:
         *field, fan_in, fan_out = shape
-    return math.prod(field) * fan_in, math.prod(field) * fan_out
+    if groups < 1 or fan_out % groups:
+        raise ValueError(f"compute_fans({shape}, groups={groups}): groups must divide the number of units, {fan_out}")
+    return math.prod(field) * fan_in, math.prod(field) * (fan_out // groups)
+
+
+def gain(nonlinearity: str, negative_slope: float = 0.01) -> float:
+    """The factor by which a layer's standard deviation makes up for what the function after it does to variance.
+
+    linear, conv1d ... conv_transpose3d, sigmoid: 1; tanh: 5/3; relu: √2 (He et al. 2015); leaky_relu of slope a:
+    √(2 / (1 + a²)) (there, equation 15); selu: 3/4. Those of tanh and selu are found by experiment, as in PyTorch.
+
+    Raises:
+        ValueError: no gain is known for this name; the nearest one is suggested.
+
+    Example:
+        >>> round(gain("relu"), 4), gain("tanh"), gain("leaky_relu", negative_slope=1.0)
+        (1.4142, 1.6666666666666667, 1.0)
+    """
+    known = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
+    known |= {f"{kind}{n}d": 1.0 for kind in ("conv", "conv_transpose") for n in (1, 2, 3)}
+    known["leaky_relu"] = math.sqrt(2 / (1 + negative_slope**2))
+    if nonlinearity not in known:
+        near = difflib.get_close_matches(str(nonlinearity), known, n=1, cutoff=0.0)[0]
+        raise ValueError(f"gain({nonlinearity!r}): no gain is known; did you mean {near!r}?")
+    return known[nonlinearity]
 
 
 def variance_scaling(
@@ -58,6 +89,7 @@ def variance_scaling(
     rng: Any = None,
     dtype: Any = None,
     layout: str = "keras",
+    groups: int = 1,
 ) -> Array:
     """Zero-mean random numbers of variance scale / n, where n counts the connections of a unit.
 
@@ -69,12 +101,12 @@ def variance_scaling(
             widened so that the variance is exact, as in Keras).
         rng: a Generator or a seed; the global generator if not given.
         dtype: that of new Tensors if not given.
-        layout: as in compute_fans.
+        layout, groups: as in compute_fans.
 
     Raises:
-        ValueError: a negative scale; an unknown mode, distribution or layout.
+        ValueError: a negative scale; an unknown mode, distribution or layout; groups that do not fit.
     """
-    fan_in, fan_out = compute_fans(shape, layout)
+    fan_in, fan_out = compute_fans(shape, layout, groups)
     counts = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     if mode not in counts:
         raise ValueError(f"variance_scaling(mode={mode!r}): must be one of {', '.join(counts)}")
@@ -224,7 +256,7 @@ _BY_NAME: dict[str, Callable[..., Array]] = {
     f.__name__: f
     for f in (
         zeros, ones, constant, random_normal, random_uniform, truncated_normal, variance_scaling, glorot_uniform,
-        glorot_normal, lecun_uniform, lecun_normal, he_uniform, he_normal,
+        glorot_normal, lecun_uniform, lecun_normal, he_uniform, he_normal, orthogonal, identity, dirac, sparse,
     )
 } | {
     "xavier_uniform": xavier_uniform,
@@ -233,6 +265,7 @@ _BY_NAME: dict[str, Callable[..., Array]] = {
     "kaiming_normal": kaiming_normal,
     "normal": normal,
     "uniform": uniform,
+    "eye": identity,
 }  # fmt: skip
 
 
