@@ -12,8 +12,8 @@ from minigrad import functional, fused
 from minigrad.nn import init as initializers
 from minigrad.nn.layers import Linear
 from minigrad.nn.module import Module
+from minigrad.nn.norm import LayerNorm
 from minigrad.ops.product import matmul
-from minigrad.ops.reduction import mean
 from minigrad.ops.shape import expand_dims, permute_dims, reshape, swapaxes, unstack
 from minigrad.rng import generator
 from minigrad.tensor import Tensor
@@ -148,21 +148,6 @@ def check_probability(layer: str, dropout: float) -> None:
         raise ValueError(f"{layer}(dropout={dropout}): the probability of dropping an element lies in [0, 1]")
 
 
-class _LayerNorm(Module):
-    """γ (x - μ) / √(σ² + ε) + β over the last axis (Ba, Kiros & Hinton 2016, equations 3 and 4)."""
-
-    def __init__(self, normalized_shape: int, eps: float = 1e-5, dtype: Any = None) -> None:
-        self.eps = eps
-        self.gamma = Tensor(initializers.ones((normalized_shape,), dtype=dtype), requires_grad=True)
-        self.beta = Tensor(initializers.zeros((normalized_shape,), dtype=dtype), requires_grad=True)
-
-    def forward(self, x: Any) -> Any:
-        """x normalized."""
-        centered = x - mean(x, axis=-1, keepdims=True)
-        var = mean(centered * centered, axis=-1, keepdims=True)
-        return self.gamma * (centered / np.sqrt(var + self.eps)) + self.beta
-
-
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": functional.relu, "gelu": functional.gelu}
 
 
@@ -215,8 +200,8 @@ class TransformerEncoderLayer(Module):
         self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, rng=self.rng, dtype=dtype)
         self.linear1 = Linear(d_model, dim_feedforward, rng=self.rng, dtype=dtype)
         self.linear2 = Linear(dim_feedforward, d_model, rng=self.rng, dtype=dtype)
-        self.norm1 = _LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype)
-        self.norm2 = _LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype)
+        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype)
+        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype)
 
     def forward(self, x: Any, mask: Any = None, is_causal: bool = False) -> Any:
         """(N, T, D) to (N, T, D); mask and is_causal as in MultiheadAttention."""
