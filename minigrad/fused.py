@@ -131,42 +131,47 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
         raise ValueError(
             "gamma and beta have the shape of x's trailing axes: x (..., D) goes with gamma (D,), beta (D,)"
         )
-    rows = np.reshape(x, (-1, gamma.size))
-    ones, count = np.ones_like(rows, shape=(gamma.size,)), gamma.size
+    rows, scale, shift = np.reshape(x, (-1, gamma.size)), np.reshape(gamma, (-1,)), np.reshape(beta, (-1,))
+    ones, count = np.ones_like(scale), gamma.size
     mu = rows @ ones / count
     centered = rows - mu[:, None]
     istd = 1 / np.sqrt((centered * centered) @ ones / count + eps)
-    y = np.reshape(centered * istd[:, None], x.shape) * gamma + beta
-    return y, np.reshape(mu, x.shape[:kept]), np.reshape(istd, x.shape[:kept])
+    if centered.dtype == gamma.dtype == beta.dtype:
+        y = np.multiply(centered, istd[:, None], out=centered)
+        y = np.multiply(y, scale, out=y)
+        y = np.add(y, shift, out=y)
+    else:
+        y = centered * istd[:, None] * scale + shift
+    return np.reshape(y, x.shape), np.reshape(mu, x.shape[:kept]), np.reshape(istd, x.shape[:kept])
 
 
 def _layer_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
     """The shares of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
 
-    With g = γ dy and x̂ = s (x - μ), means over the row, ∂s/∂x = -s² x̂/D and ∂μ/∂x = 1/D:
-        dx = s (g - mean(g) - x̂ mean(g x̂)) - s² x̂ ds/D + dμ/D,    dγ = Σ dy x̂,    dβ = Σ dy
+    With c = x - μ, of which x̂ is s c, means over the row, ∂s/∂x = -s³ c/D and ∂μ/∂x = 1/D:
+        dx = s γ dy - s mean(γ dy) - c s³ mean(γ dy c) - c s³ ds/D + dμ/D,    dγ = Σ s dy c,    dβ = Σ dy
+    Every mean is a product with γ, and every sum over rows one with s or with ones.
     """
     dy, dmu, distd = v
-    count = gamma.size
-    ones = np.ones_like(x, shape=(count,))
-    column = np.reshape(istd, (-1, 1))
-    xhat = (np.reshape(x, (-1, count)) - np.reshape(mu, (-1, 1))) * column
+    scale, s = np.reshape(gamma, (-1,)), np.reshape(istd, (-1,))
+    centered = np.reshape(x, (-1, gamma.size)) - np.reshape(mu, (-1, 1))
     slope: Any = 0.0
     level: Any = 0.0
     dgamma, dbeta = None, None
     if dy is not None:
-        dy = np.reshape(dy, (-1, count))
-        dgamma = np.reshape(_column_sums(dy * xhat), gamma.shape)
-        dbeta = np.reshape(_column_sums(dy), gamma.shape)
-        g = dy * np.reshape(gamma, (count,))
-        slope, level = column * ((g * xhat) @ ones)[:, None], column * (g @ ones)[:, None]
+        dy = np.reshape(dy, (-1, gamma.size))
+        product = dy * centered
+        dgamma, dbeta = np.reshape(s @ product, gamma.shape), np.reshape(_column_sums(dy), gamma.shape)
+        slope, level = product @ scale, s * (dy @ scale)
     if distd is not None:
-        slope = slope + column * column * np.reshape(distd, (-1, 1))
+        slope = slope + np.reshape(distd, (-1,))
     if dmu is not None:
-        level = level - np.reshape(dmu, (-1, 1))
-    dx = xhat * (slope / -count) - level / count
+        level = level - np.reshape(dmu, (-1,))
+    dx = centered * np.reshape(s * s * s * slope / -gamma.size, (-1, 1))
+    if dy is not None or dmu is not None:
+        dx = dx - np.reshape(level / gamma.size, (-1, 1))
     if dy is not None:
-        dx = dx + column * g
+        dx = dx + dy * scale * s[:, None]
     return np.reshape(dx, x.shape), dgamma, dbeta
 
 
