@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import nn, recurrent
+from minigrad.nn.summary import COSTS
+from minigrad.primitive import REGISTRY
 
 
 class Convolution(nn.Module):
@@ -74,6 +76,26 @@ def test_several_inputs_and_products_without_parameters():
     assert (unused.shape, unused.parameters, unused.multiply_adds) == (None, 6, 0)
     assert "(2, 3, 4), (2, 3, 5)" in str(found)
     assert "not called" in str(found)
+
+
+def test_attention():
+    found = nn.MultiheadAttention(16, 4).summary([(2, 5, 16)] * 3)
+    project, heads = 2 * 5 * 16 * 16, 2 * 4 * 5 * 5 * (4 + 4)
+    assert found.multiply_adds == 4 * project + heads
+
+
+@pytest.mark.parametrize(("cell", "gates"), [(recurrent.fused_lstm_cell, 4), (recurrent.fused_gru_cell, 3)])
+def test_recurrent_cells(cell, gates):
+    class Step(nn.Module):
+        def __init__(self):
+            self.weight_ih = mg.Tensor(np.ones((3, gates * 5)), requires_grad=True)
+            self.weight_hh = mg.Tensor(np.ones((5, gates * 5)), requires_grad=True)
+
+        def forward(self, x, *state):
+            return cell(x, *state, self.weight_ih, self.weight_hh)
+
+    shapes = [(2, 3), (2, 5), (2, 5)] if gates == 4 else [(2, 3), (2, 5)]
+    assert Step().summary(shapes).multiply_adds == 2 * (3 + 5) * gates * 5
 
 
 def test_shared_and_frozen_parameters():
@@ -146,6 +168,10 @@ def test_text():
     assert lines[4].startswith("    0: Linear")
     assert "50,050" in lines[4]
     assert "150,000" in lines[4]
+
+
+def test_every_counted_primitive_exists():
+    assert set(COSTS) <= set(REGISTRY)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), [(2, 3), "x"], (2.0, 3)])

@@ -71,8 +71,8 @@ class Summary:
 def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: Any = None) -> Summary:
     """Run a copy of the model once, in evaluation mode, and tell what its layers give, hold and cost.
 
-    A multiply-add is one product and one sum. They are counted in products (matmul, linear, einsum, convolutions),
-    which make up nearly all of the work of a network; elementwise work is not counted.
+    A multiply-add is one product and one sum. They are counted in products (matmul, linear, einsum, convolutions,
+    attention, recurrent cells), which make up nearly all of the work of a network; elementwise work is not counted.
 
     Args:
         model: the model; it stays as it is, and its hooks are not called.
@@ -189,7 +189,23 @@ def _contract(line: Node) -> int:
     return math.prod(sizes.values())
 
 
+def _attention(line: Node) -> int:
+    """Of the weights' size, once for each feature of a query and once for each of a value."""
+    out, weights = line.shape
+    q = _shape(line, 0)
+    return math.prod(weights) * ((0 if q is None else q[-1]) + out[-1])  # type: ignore[no-any-return]
+
+
+def _cell(line: Node, weights: int) -> int:
+    """For each row, the two weight matrices, of which the first is operand `weights`."""
+    rows: int = math.prod(line.shape[0][:-1])
+    return rows * sum(math.prod(_shape(line, k) or (0,)) for k in (weights, weights + 1))
+
+
 COSTS: dict[str, Callable[[Node], int]] = {
+    "attention": _attention,
+    "lstm_cell": lambda line: _cell(line, 3),
+    "gru_cell": lambda line: _cell(line, 2),
     "matmul": _matmul,
     "linear": _matmul,
     "contract": _contract,
