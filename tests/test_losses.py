@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from standin import StandIn, bare
 
 import minigrad as mg
 from minigrad import functional as F
@@ -444,3 +445,25 @@ def test_the_plain_cross_entropy_is_fused():
     leaf = mg.Tensor(X, requires_grad=True)
     lines = [line.primitive.name for line in mg.Tape(nn.CrossEntropyLoss()(leaf, LABELS)) if not line.is_leaf]
     assert lines == ["softmax_cross_entropy", "select"]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_on_an_array_that_refuses_conversion(name):
+    """Values and gradients are computed with what answers NumPy's protocols, not with NumPy's arrays."""
+    loss, operands, elements = LOSSES[name]
+    leaves = [mg.Tensor(StandIn(x), requires_grad=True) for x in operands]
+    out = loss(*leaves, reduction="none")
+    assert isinstance(out.data, StandIn)
+    np.testing.assert_allclose(bare(out.data), elements, rtol=1e-10, atol=1e-14)
+    loss(*leaves).backward()
+    assert all(isinstance(x.grad.data, StandIn) for x in leaves)
+
+
+def test_ctc_on_an_array_that_refuses_conversion():
+    logits, labels = rng.standard_normal((2, 4, 3)), np.array([[1, 2], [1, 1]])
+    leaf = mg.Tensor(StandIn(logits), requires_grad=True)
+    loss = F.ctc_loss(F.log_softmax(leaf), labels, np.array([4, 4]), np.array([2, 2]))
+    loss.backward()
+    assert isinstance(leaf.grad.data, StandIn)
+    expected = F.ctc_loss(F.log_softmax(logits), labels, np.array([4, 4]), np.array([2, 2]))
+    np.testing.assert_allclose(bare(loss.data), expected, rtol=1e-12)
