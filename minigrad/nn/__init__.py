@@ -23,6 +23,7 @@ from minigrad.nn.activations import (
     Tanh,
 )
 from minigrad.nn.attention import MultiheadAttention, PositionalEncoding, TransformerEncoderLayer
+from minigrad.nn.cells import GRUCell, LSTMCell, RNNCell
 from minigrad.nn.containers import ModuleDict, ModuleList
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from minigrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
@@ -57,11 +58,15 @@ from minigrad.nn.pool import (
     MaxPool3d,
     Upsample,
 )
+from minigrad.nn.recurrent import GRU, LSTM, RNN
 from minigrad.nn.summary import summary
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
@@ -88,6 +93,7 @@ __all__ = [
     "Dropout3d",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
@@ -98,6 +104,7 @@ __all__ = [
     "InstanceNorm",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -117,6 +124,7 @@ __all__ = [
     "PReLU",
     "PositionalEncoding",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Sequential",

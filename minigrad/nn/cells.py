@@ -1,0 +1,206 @@
+"""Recurrent cells: one step, with its parameters. Kernels are (in, gates · H)."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigrad import functional, fused
+from minigrad.nn import init
+from minigrad.nn.module import Module
+from minigrad.nn.parameter import initialized
+from minigrad.rng import generator
+from minigrad.tensor import Tensor
+
+State = tuple[Any, ...]  # h; of LSTM h and c
+Parameters = tuple[Any, ...]  # both kernels and both biases
+
+
+def make_parameters(
+    module: Module, gates: int, input_size: int, hidden_size: int, bias: bool, suffix: str, rng: Any, dtype: Any
+) -> None:
+    """weight_ih, weight_hh, bias_ih and bias_hh with the suffix: U(±1/√H), as in PyTorch."""
+    bound = 1 / math.sqrt(hidden_size)
+    draw = partial(init.random_uniform, minval=-bound, maxval=bound)
+    wide = gates * hidden_size
+    shapes = {"weight_ih": (input_size, wide), "weight_hh": (hidden_size, wide), "bias_ih": (wide,), "bias_hh": (wide,)}
+    for name, shape in shapes.items():
+        made = initialized(draw, shape, rng=rng, dtype=dtype) if bias or name.startswith("weight") else None
+        setattr(module, name + suffix, made)
+
+
+def parameters_of(module: Module, suffix: str) -> Parameters:
+    """The same, with the number 0 for a bias that is absent."""
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        getattr(module, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    return (weight_ih, weight_hh, 0.0, 0.0) if bias_ih is None else (weight_ih, weight_hh, bias_ih, bias_hh)
+
+
+def zero_state(x: Any, shape: tuple[int, ...], weight: Tensor) -> Any:
+    """An initial state where x computes."""
+    return np.zeros_like(
+        x.data if isinstance(x, Tensor) else x, shape=shape, dtype=np.result_type(x.dtype, weight.dtype)
+    )
+
+
+def check_sizes(what: str, **sizes: int) -> None:
+    """Refuse a size that is not positive."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{what}({name}={size}): must be at least 1")
+
+
+class _Cell(Module):
+    """One step: parameters and checks. What is computed is `step`."""
+
+    gates: ClassVar[int]
+    states: ClassVar[int] = 1
+    weight_ih: Tensor
+    bias_ih: Tensor | None
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, rng: Any = None, dtype: Any = None
+    ) -> None:
+        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        make_parameters(self, self.gates, input_size, hidden_size, bias, "", generator(rng), dtype)
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next state. Subclasses define it."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """The state after one step.
+
+        Args:
+            x: (N, input_size)
+            state: h (N, hidden_size), of an LSTM a pair (h, c); zeros if not given.
+        """
+        if len(x.shape) != 2 or x.shape[1] != self.input_size:
+            raise self._complaint(f"x of shape {x.shape} is not (N, {self.input_size})")
+        shape = (x.shape[0], self.hidden_size)
+        parts = state_parts(self, state, self.states, shape)
+        if parts is None:
+            parts = (zero_state(x, shape, self.weight_ih),) * self.states
+        made = self.step(x, parts, parameters_of(self, ""))
+        return made if self.states > 1 else made[0]
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        bias = "" if self.bias_ih is not None else ", bias=False"
+        return f"{self.input_size}, {self.hidden_size}{bias}"
+
+
+def state_parts(module: Module, state: Any, count: int, shape: tuple[int, ...]) -> State | None:
+    """A state that was given as a tuple, its shapes checked."""
+    if state is None:
+        return None
+    parts: State = (state,) if count == 1 else tuple(state)
+    if [np.shape(part) for part in parts] != [shape] * count:
+        wanted = f"h {shape}" if count == 1 else f"a pair (h, c), each {shape}"
+        raise module._complaint(f"the state has shape {[np.shape(part) for part in parts]}; it must be {wanted}")
+    return parts
+
+
+class RNNCell(_Cell):
+    """A step of a plain recurrent network: h' = f(x Wⁱ + bⁱ + h Wʰ + bʰ) (`functional.rnn_cell`).
+
+    Args:
+        input_size: the size of x's last axis.
+        hidden_size: H.
+        bias: whether there are biases. All parameters start as U(±1/√H).
+        nonlinearity: f, "tanh" or "relu".
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: a size is not positive; the nonlinearity is unknown; x or the state has another shape.
+
+    Example:
+        >>> RNNCell(3, 2, rng=0)(np.ones((5, 3))).shape
+        (5, 2)
+    """
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        rng: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        check_nonlinearity("RNNCell", nonlinearity)
+        super().__init__(input_size, hidden_size, bias, rng, dtype)
+        self.nonlinearity = nonlinearity
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next h."""
+        return (functional.rnn_cell(x, state[0], *parameters, nonlinearity=self.nonlinearity),)
+
+
+def check_nonlinearity(what: str, nonlinearity: str) -> None:
+    """Refuse an unknown one."""
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"{what}(nonlinearity={nonlinearity!r}): must be 'tanh' or 'relu'")
+
+
+class LSTMCell(_Cell):
+    """A step of long short-term memory (`fused.lstm_cell`): called with x and (h, c), it returns the next (h, c).
+
+    Args:
+        input_size: the size of x's last axis.
+        hidden_size: H.
+        bias: whether there are biases. All parameters start as U(±1/√H).
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: a size is not positive; x or the state has another shape.
+
+    `weight_ih` has the shape (input_size, 4H), columns in the order i, f, g, o: the transpose of PyTorch's.
+
+    Example:
+        >>> h, c = LSTMCell(3, 2, rng=0)(np.ones((5, 3)))
+        >>> h.shape, c.shape
+        ((5, 2), (5, 2))
+    """
+
+    gates, states = 4, 2
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next h and c."""
+        return fused.lstm_cell(x, state[0], state[1], *parameters)
+
+
+class GRUCell(_Cell):
+    """A step of a gated recurrent unit (`fused.gru_cell`).
+
+    Args:
+        input_size: the size of x's last axis.
+        hidden_size: H.
+        bias: whether there are biases. All parameters start as U(±1/√H).
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: a size is not positive; x or the state has another shape.
+
+    `weight_ih` has the shape (input_size, 3H), columns in the order r, z, n: the transpose of PyTorch's.
+
+    Example:
+        >>> GRUCell(3, 2, rng=0)(np.ones((5, 3))).shape
+        (5, 2)
+    """
+
+    gates = 3
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next h."""
+        return (fused.gru_cell(x, state[0], *parameters),)

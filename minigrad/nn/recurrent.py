@@ -1,0 +1,240 @@
+"""Recurrent layers. Sequences are batch first, (N, T, features); kernels are (in, gates · H)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from minigrad import functional, fused
+from minigrad.nn.cells import (
+    Parameters,
+    State,
+    check_nonlinearity,
+    check_sizes,
+    make_parameters,
+    parameters_of,
+    state_parts,
+    zero_state,
+)
+from minigrad.nn.module import Module
+from minigrad.ops.indexing import getitem
+from minigrad.ops.shape import concat, stack
+from minigrad.rng import generator
+from minigrad.tensor import Tensor
+
+
+class _Recurrent(Module):
+    """Layers of steps over a sequence, in one or both directions."""
+
+    gates: ClassVar[int]
+    states: ClassVar[int] = 1
+    weight_ih_l0: Tensor
+    bias_ih_l0: Tensor | None
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        rng: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        what = type(self).__name__
+        check_sizes(what, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"{what}(dropout={dropout}): the probability of dropping an element lies in [0, 1]")
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.dropout, self.bidirectional = dropout, bidirectional
+        self.rng = None if rng is None else generator(rng)
+        directions = 2 if bidirectional else 1
+        for layer in range(num_layers):
+            size = hidden_size * directions if layer else input_size
+            for suffix in self._suffixes(layer):
+                make_parameters(self, self.gates, size, hidden_size, bias, suffix, generator(self.rng), dtype)
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next state. Subclasses define it."""
+        raise NotImplementedError
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
+
+    def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+        """The outputs of the last layer at all steps, and the state of all layers after the last step.
+
+        Args:
+            x: (N, T, input_size)
+            state: h (layers · directions, N, H), of an LSTM a pair (h, c); zeros if not given.
+
+        Returns:
+            outputs (N, T, directions · H), forward direction first, and the state in the form in which it is given.
+        """
+        if len(x.shape) != 3 or x.shape[2] != self.input_size or not x.shape[1]:
+            raise self._complaint(f"x of shape {x.shape} is not (N, T, {self.input_size}) with T at least 1")
+        directions = 1 + self.bidirectional
+        shape = (self.num_layers * directions, x.shape[0], self.hidden_size)
+        given = state_parts(self, state, self.states, shape)
+        nothing = (zero_state(x, shape[1:], self.weight_ih_l0),) * self.states
+        steps = _cut(x)
+        last: list[State] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                p, training = self.dropout, self.training
+                steps = [functional.dropout(y, p=p, training=training, rng=self.rng) for y in steps]
+            made = []
+            for suffix in self._suffixes(layer):
+                start = nothing if given is None else tuple(part[len(last)] for part in given)
+                outputs, final = self._run(steps, start, suffix)
+                made.append(outputs)
+                last.append(final)
+            steps = made[0] if directions == 1 else [concat(pair, axis=-1) for pair in zip(*made, strict=True)]
+        after = tuple(stack(parts, axis=0) for parts in zip(*last, strict=True))
+        return stack(steps, axis=1), after if self.states > 1 else after[0]
+
+    def _run(self, steps: list[Any], state: State, suffix: str) -> tuple[list[Any], State]:
+        """The outputs of one direction of one layer in the order of the steps, and the state at its end."""
+        parameters = self._prepared(*parameters_of(self, suffix))
+        backwards = suffix.endswith("_reverse")
+        outputs = []
+        for x in reversed(steps) if backwards else steps:
+            state = self.step(x, state, parameters)
+            outputs.append(state[0])
+        return outputs[::-1] if backwards else outputs, state
+
+    def _prepared(self, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any) -> Parameters:
+        """What all steps share. Biases that only occur as a sum are added once."""
+        return weight_ih, weight_hh, bias_ih + bias_hh, 0.0
+
+    def extra_repr(self) -> str:
+        """The arguments that are not the default."""
+        extra = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
+        extra += "" if self.bias_ih_l0 is not None else ", bias=False"
+        extra += f", dropout={self.dropout}" if self.dropout else ""
+        extra += ", bidirectional=True" if self.bidirectional else ""
+        return f"{self.input_size}, {self.hidden_size}{extra}"
+
+
+def _cut(x: Any) -> list[Any]:
+    """The slices of x along axis 1, by halves: a share of each slice alone would have the size of the whole."""
+    length = x.shape[1]
+    if length == 1:
+        return [getitem(x, index=(slice(None), 0))]
+    half = length // 2
+    return [
+        part for piece in (slice(0, half), slice(half, length)) for part in _cut(getitem(x, index=(slice(None), piece)))
+    ]
+
+
+class RNN(_Recurrent):
+    """A plain recurrent network over sequences (Elman 1990; `functional.rnn_cell`).
+
+    Args:
+        input_size: the size of x's last axis.
+        hidden_size: H.
+        num_layers: each runs over the outputs of the one before.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there are biases. All parameters start as U(±1/√H).
+        dropout: the probability of dropping an output between layers in training.
+        bidirectional: whether each layer also runs from the end, with parameters of its own.
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: a size is not positive; an option is unknown; x or the state has another shape.
+
+    Called with x (N, T, input_size) and optionally h (layers · directions, N, H), it returns the outputs
+    (N, T, directions · H) and the last h. Parameters are called as in PyTorch, `weight_ih_l0` and so on; kernels are
+    transposed.
+
+    Example:
+        >>> import numpy as np
+        >>> outputs, h = RNN(3, 2, rng=0)(np.ones((5, 4, 3)))
+        >>> outputs.shape, h.shape
+        ((5, 4, 2), (1, 5, 2))
+    """
+
+    gates = 1
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", **options: Any
+    ) -> None:
+        check_nonlinearity("RNN", nonlinearity)
+        super().__init__(input_size, hidden_size, num_layers, **options)
+        self.nonlinearity = nonlinearity
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next h."""
+        return (functional.rnn_cell(x, state[0], *parameters, nonlinearity=self.nonlinearity),)
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory over sequences (Hochreiter & Schmidhuber 1997; `fused.lstm_cell`).
+
+    Args:
+        input_size: the size of x's last axis.
+        hidden_size: H.
+        num_layers: each runs over the outputs of the one before.
+        bias: whether there are biases. All parameters start as U(±1/√H).
+        dropout: the probability of dropping an output between layers in training.
+        bidirectional: whether each layer also runs from the end, with parameters of its own.
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: a size is not positive; x or the state has another shape.
+
+    Called with x (N, T, input_size) and optionally (h, c), each (layers · directions, N, H), it returns the outputs
+    (N, T, directions · H) and the last (h, c). Parameters are called as in PyTorch, `weight_ih_l0` and so on; kernels
+    are transposed, (in, 4H) with columns in the order i, f, g, o.
+
+    Example:
+        >>> import numpy as np
+        >>> outputs, (h, c) = LSTM(3, 2, num_layers=2, bidirectional=True, rng=0)(np.ones((5, 4, 3)))
+        >>> outputs.shape, h.shape, c.shape
+        ((5, 4, 4), (4, 5, 2), (4, 5, 2))
+    """
+
+    gates, states = 4, 2
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next h and c."""
+        return fused.lstm_cell(x, state[0], state[1], *parameters)
+
+
+class GRU(_Recurrent):
+    """Gated recurrent units over sequences (Cho et al. 2014; `fused.gru_cell`).
+
+    Args:
+        input_size: the size of x's last axis.
+        hidden_size: H.
+        num_layers: each runs over the outputs of the one before.
+        bias: whether there are biases. All parameters start as U(±1/√H).
+        dropout: the probability of dropping an output between layers in training.
+        bidirectional: whether each layer also runs from the end, with parameters of its own.
+        rng: a Generator or a seed; the global generator if not given.
+        dtype: that of new Tensors if not given.
+
+    Raises:
+        ValueError: a size is not positive; x or the state has another shape.
+
+    Called with x (N, T, input_size) and optionally h (layers · directions, N, H), it returns the outputs
+    (N, T, directions · H) and the last h. Parameters are called as in PyTorch, `weight_ih_l0` and so on; kernels are
+    transposed, (in, 3H) with columns in the order r, z, n.
+
+    Example:
+        >>> import numpy as np
+        >>> outputs, h = GRU(3, 2, rng=0)(np.ones((5, 4, 3)))
+        >>> outputs.shape, h.shape
+        ((5, 4, 2), (1, 5, 2))
+    """
+
+    gates = 3
+
+    def step(self, x: Any, state: State, parameters: Parameters) -> State:
+        """The next h."""
+        return (fused.gru_cell(x, state[0], *parameters),)
+
+    def _prepared(self, *parameters: Any) -> Parameters:
+        return parameters
