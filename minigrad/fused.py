@@ -17,7 +17,7 @@ from minigrad.primitive import primitive
 from minigrad.recurrent import fused_gru_cell as gru_cell
 from minigrad.recurrent import fused_lstm_cell as lstm_cell
 
-__all__ = ["attention", "batch_norm", "gru_cell", "linear", "lstm_cell", "softmax_cross_entropy"]
+__all__ = ["attention", "batch_norm", "gru_cell", "layer_norm", "linear", "lstm_cell", "softmax_cross_entropy"]
 
 Array = Any
 
