@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import e, inf, nan, newaxis, pi
 
-from minigrad import linalg
 from minigrad.checkpoint import checkpoint
 from minigrad.collector import be_patient as _be_patient
 from minigrad.creation import (
@@ -242,6 +241,7 @@ if TYPE_CHECKING:
         functional,
         fused,
         io,
+        linalg,
         nn,
         optim,
         preprocessing,

@@ -54,6 +54,10 @@ def function(asked: Any, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
     """Answer a NumPy function that met a Tensor."""
     ours = FUNCTIONS.get(asked)
     if ours is None:
+        import minigrad.protocols_linalg  # noqa: F401  (linear algebra is not loaded before it is asked for)
+
+        ours = FUNCTIONS.get(asked)
+    if ours is None:
         raise TypeError(
             f"NumPy's {_name(asked)} is not defined for Tensors, and on the bare values the gradient would be lost. "
             "Use the functions of minigrad, or t.numpy() for the values alone."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import methods, protocols, protocols_linalg, specialize  # noqa: F401  (protocols_linalg fills a table)
+from minigrad import methods, protocols, specialize
 from minigrad.changes import note_change
 from minigrad.errors import ERRORS, complaint, describe
 from minigrad.node import Node, leaf, mode
