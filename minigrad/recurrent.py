@@ -41,6 +41,11 @@ def rnn_cell(
 
     Raises:
         ValueError: shapes do not fit; the nonlinearity is unknown.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> rnn_cell(one, one, one, -2 * one, nonlinearity="relu")
+        array([[0.]])
     """
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn_cell(nonlinearity={nonlinearity!r}): must be 'tanh' or 'relu'")
@@ -211,6 +216,12 @@ def fused_lstm_cell(
 
     Raises:
         ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> h, c = fused_lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
+        >>> c, h.round(4)
+        (array([[0.5]]), array([[0.2311]]))
     """
     _check("lstm_cell", 4, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), c)
     bias = bias_ih if isinstance(bias_hh, float) else bias_ih + bias_hh
@@ -280,6 +291,11 @@ def fused_gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any 
 
     Raises:
         ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> fused_gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
+        array([[0.5]])
     """
     _check("gru_cell", 3, x, h, weight_ih, weight_hh, (bias_ih, bias_hh))
     return _gru(x, h, weight_ih, weight_hh, bias_ih, bias_hh)[0]
