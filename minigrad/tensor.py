@@ -338,11 +338,15 @@ class Tensor(Methods):
         return self
 
     def _in_place(self, symbol: str, function: Any, other: Any) -> Tensor:
-        if not self._writes_in_place(f"t {symbol}= value"):
-            return self._rebind(function(self, other))
+        in_place = self._writes_in_place(f"t {symbol}= value")
         value = function(self, other)
         if value.shape != self.shape:
-            raise ValueError(f"t {symbol}= value would change the shape of a leaf from {self.shape} to {value.shape}")
+            raise ValueError(
+                f"t {symbol}= value would change the shape of t from {self.shape} to {value.shape}; write "
+                f"t = t {symbol} value for a new Tensor"
+            )
+        if not in_place:
+            return self._rebind(value)
         np.copyto(self.data, value.data, casting="same_kind")
         note_change(self.data)
         return self

@@ -181,3 +181,11 @@ def test_item_assignment_under_no_grad_is_a_change() -> None:
         w[1] = 0.0
     with pytest.raises(RuntimeError, match="changed in place"):
         y.backward()
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_an_assignment_that_would_change_the_shape_is_refused(requires_grad: bool) -> None:
+    t = mg.Tensor([1.0, 2.0], requires_grad=requires_grad) * 1.0
+    with pytest.raises(ValueError, match=r"change the shape of t from \(2,\) to \(3, 2\); write t = t \+ value"):
+        t += np.ones((3, 2))
+    assert t.shape == (2,)
