@@ -3,7 +3,7 @@
 A general version would look up at every call what never changes: how many operands there are, which values some
 rule names, which static parameters exist. So the source of both is written from the rules' own parameter names and
 compiled, which takes about a third off the cost of a small operation. Primitives of the same form share what was
-compiled, and a pull is compiled when it first runs. `print(multiply.source)` shows it. For multiply:
+compiled, and both are compiled when they first run. `print(multiply.source)` shows it. For multiply:
 
     def multiply(x, y, /):
         if isinstance(x, Tensor): x_value = x.data; x_line = x.node
@@ -35,9 +35,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from textwrap import indent
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,9 @@ class Unbound:
     """Stands for Tensor until tensor.py binds itself in: nothing is an instance, so primitives are plain functions."""
 
 
-# The globals of all written functions.
+_UNBOUND: list[dict[str, Any]] = []  # the globals of record functions that do not know Tensor yet
+
+# The globals that all written functions share.
 ENGINE: dict[str, Any] = {
     "Tensor": Unbound,
     "Node": Node,
@@ -68,7 +70,9 @@ ENGINE: dict[str, Any] = {
 
 def bind(tensor: type) -> None:
     """From here on, primitives record the operations on this class."""
-    ENGINE["Tensor"] = tensor
+    for scope in (ENGINE, *_UNBOUND):
+        scope["Tensor"] = tensor
+    _UNBOUND.clear()
 
 
 def attach(value: Any, line: Node | None) -> Any:
@@ -156,30 +160,52 @@ def saved(p: Primitive) -> tuple[str, ...]:
 
 
 def write(p: Primitive) -> tuple[Callable[..., Any], str, str]:
-    """The record function of a primitive, its source, and that of the pull, which is compiled when it first runs."""
+    """The record function of a primitive, its source, and that of the pull. Each is compiled when it first runs."""
     source = _record(p)
-    record = made(p, source)
-    # The code is shared with other primitives of the same form; the name that tracebacks show is this one's.
-    record.__code__ = record.__code__.replace(co_name=p.name, co_qualname=p.name)
-    record.__name__ = record.__qualname__ = p.name
+    own = {"function": p.function, "primitive": p, "name": p.name, "compiled": partial(_compiled, source)}
+    record = FunctionType(_uncompiled.__code__, ENGINE | own, p.name)
+    record.__qualname__ = p.name
     record.__signature__ = p.signature  # type: ignore[attr-defined]
+    if ENGINE["Tensor"] is Unbound:
+        _UNBOUND.append(record.__globals__)
     pull = ""
     if p.rules or p.joint:
         pull = _pull_joint(p) if p.joint else _pull_sequence(p) if p.sequence else _pull(p)
     return record, source.replace("def record(", f"def {p.name}(", 1), pull
 
 
+def _uncompiled(*operands: Any, **static: Any) -> Any:
+    """The code of a record function before its first call. Its globals are the primitive's own."""
+    return compiled(primitive)(*operands, **static)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _compiled(source: str, p: Primitive) -> Callable[..., Any]:
+    """The record function, from here on with the code that is written for its primitive."""
+    record: Any = p.record
+    scope: dict[str, Any] = {}
+    exec(_code(source), record.__globals__, scope)
+    written = scope["record"]
+    # The code is shared with other primitives of the same form; the name that tracebacks show is this one's.
+    record.__defaults__, record.__kwdefaults__ = written.__defaults__, written.__kwdefaults__
+    record.__code__ = written.__code__.replace(co_name=p.name, co_qualname=p.name)
+    return record  # type: ignore[no-any-return]
+
+
+@cache
+def _code(source: str) -> CodeType:
+    return compile(source, "<minigrad primitive>", "exec")
+
+
 def made(p: Primitive, source: str) -> FunctionType:
-    """The function with this source, with the primitive's own function and rules for its free variables."""
-    known = {"function": p.function, "primitive": p, "name": p.name, "joint": p.joint}
-    known |= {f"rule_{x}": rule for x, rule in zip(p.operands, p.rules, strict=False)}
+    """The pull with this source, with the primitive's rules for its free variables."""
+    known = {"joint": p.joint, **{f"rule_{x}": rule for x, rule in zip(p.operands, p.rules, strict=False)}}
     return _maker(source, tuple(known))(*known.values())  # type: ignore[no-any-return]
 
 
 def rebind(p: Primitive, function: Callable[..., Any]) -> None:
     """Let the record function of a primitive call another function in the place of the primitive's own."""
     record: Any = p.record
-    record.__closure__[record.__code__.co_freevars.index("function")].cell_contents = function
+    record.__globals__["function"] = function
 
 
 @cache
@@ -188,7 +214,7 @@ def _maker(source: str, given: tuple[str, ...]) -> Callable[..., Any]:
     name = source[len("def ") : source.index("(")]
     text = f"def make({', '.join(given)}):\n{indent(source, '    ')}\n    return {name}\n"
     scope: dict[str, Any] = {}
-    exec(compile(text, "<minigrad primitive>", "exec"), ENGINE, scope)
+    exec(_code(text), ENGINE, scope)
     return scope["make"]  # type: ignore[no-any-return]
 
 
