@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.primitive import value_of
+
 TREE = "__tree__"  # the archive's entry that says how its arrays are nested
 
 
@@ -67,7 +69,7 @@ def _described(value: Any, arrays: dict[str, Any], where: str) -> Any:
         return {"tuple" if isinstance(value, tuple) else "list": items}
     if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, np.generic)):
         return {"value": value}
-    array = np.asarray(getattr(value, "data", value) if hasattr(value, "node") else value)
+    array = np.asarray(value_of(value))
     if array.dtype.kind not in "biufc":
         raise TypeError(f"save: {where} is {type(value).__name__}; it must be an array, a number, a text or None")
     arrays[f"a{len(arrays)}"] = array

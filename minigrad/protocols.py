@@ -16,6 +16,7 @@ from minigrad import dtypes
 from minigrad.errors import call
 from minigrad.ops import einsum, elementwise, indexing, product, random, reduction, searching, shape
 from minigrad.ops.spatial.slide import sliding_windows
+from minigrad.primitive import value_of
 from minigrad.specialize import attach
 
 _REDUCE: dict[Any, Any] = {
@@ -393,7 +394,7 @@ def _can_cast(from_: Any, to: Any, casting: Any = "safe") -> Any:
 
 def _like(make: Any) -> Any:
     def like(x: Any, *arguments: Any, **options: Any) -> Any:
-        return attach(make(getattr(x, "data", x), *arguments, **options), None)
+        return attach(make(value_of(x), *arguments, **options), None)
 
     return like
 

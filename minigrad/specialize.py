@@ -210,7 +210,7 @@ def rebind(p: Primitive, function: Callable[..., Any]) -> None:
 
 @cache
 def _maker(source: str, given: tuple[str, ...]) -> Callable[..., Any]:
-    """A function that makes the function with this source. Primitives of the same form share one compilation."""
+    """A function that makes the function with this source, for all primitives of the same form."""
     name = source[len("def ") : source.index("(")]
     text = f"def make({', '.join(given)}):\n{indent(source, '    ')}\n    return {name}\n"
     scope: dict[str, Any] = {}

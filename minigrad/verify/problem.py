@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import Node, leaf
+from minigrad.primitive import value_of
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -127,7 +128,7 @@ class Problem:
         """The tangents of the values by forward mode."""
         with enable_grad():
             _, tangents = jvp(self.function, [attach(x, None) for x in self.inputs], directions)
-        return [np.asarray(getattr(v, "data", v), dtype=float) for v in tangents]
+        return [np.asarray(value_of(v), dtype=float) for v in tangents]
 
     def lines(self) -> list[Node]:
         """The tape between the inputs and the values."""
