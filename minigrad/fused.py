@@ -14,10 +14,20 @@ from minigrad.attention import attention
 from minigrad.losses.checks import check_reduction, check_targets
 from minigrad.ops.product import matrix_product, right_share
 from minigrad.primitive import primitive
-from minigrad.recurrent import fused_gru_cell as gru_cell
-from minigrad.recurrent import fused_lstm_cell as lstm_cell
+from minigrad.sequences import gru, gru_cell, lstm, lstm_cell, rnn
 
-__all__ = ["attention", "batch_norm", "gru_cell", "layer_norm", "linear", "lstm_cell", "softmax_cross_entropy"]
+__all__ = [
+    "attention",
+    "batch_norm",
+    "gru",
+    "gru_cell",
+    "layer_norm",
+    "linear",
+    "lstm",
+    "lstm_cell",
+    "rnn",
+    "softmax_cross_entropy",
+]
 
 Array = Any
 

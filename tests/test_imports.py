@@ -32,6 +32,7 @@ LAYERS = [
         "normalization",
         "attention",
         "recurrent",
+        "sequences",
         "functional",
         "fused",
     },

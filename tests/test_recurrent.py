@@ -1,4 +1,4 @@
-"""Steps of recurrent networks against NumPy, and the primitives against their compositions."""
+"""Steps and sequences of recurrent networks against NumPy, and the primitives against their compositions."""
 
 from __future__ import annotations
 
@@ -94,25 +94,49 @@ def test_the_gru_primitive_is_the_composition() -> None:
     assert_agree(loss(fused.gru_cell), loss(F.gru_cell), operands(3, 1))
 
 
-def test_three_steps_of_the_primitives_are_those_of_the_compositions() -> None:
-    def lstm(cell: Any) -> Any:
-        def loss(x: Any, h: Any, c: Any, *kernels: Any) -> Any:
-            for _ in range(3):
-                h, c = cell(x, h, c, *kernels)
-            return (h * h).sum()
+SEQUENCES = {
+    "rnn": (fused.rnn, lambda x, h, *p: (F.rnn_cell(x, h, *p),), 1, 1),
+    "lstm": (lambda *a: (fused.lstm(*a)[0], *fused.lstm(*a)[1]), F.lstm_cell, 4, 2),
+    "gru": (fused.gru, lambda x, h, *p: (F.gru_cell(x, h, *p),), 3, 1),
+}
 
-        return loss
 
-    def gru(cell: Any) -> Any:
-        def loss(x: Any, h: Any, *kernels: Any) -> Any:
-            for _ in range(3):
-                h = cell(x, h, *kernels)
-            return (h * h).sum()
+@pytest.mark.parametrize("which", SEQUENCES)
+def test_a_sequence_is_its_steps(which: str) -> None:
+    sequence, step, gates, states = SEQUENCES[which]
+    x, *others = operands(gates, states)
+    weights = [rng.standard_normal((5, N, H)), *rng.standard_normal((states, N, H))]
 
-        return loss
+    def stepped(x: Any, *given: Any) -> Any:
+        state, parameters, outputs = given[:states], given[states:], []
+        for now in mg.unstack(x):
+            state = step(now, *state, *parameters)
+            outputs.append(state[0])
+        return mg.stack(outputs), *state
 
-    assert_agree(lstm(fused.lstm_cell), lstm(F.lstm_cell), operands(4, 2))
-    assert_agree(gru(fused.gru_cell), gru(F.gru_cell), operands(3, 1))
+    def loss(function: Any) -> Any:
+        return lambda *a: sum((np.sin(y) * w).sum() for y, w in zip(function(*a), weights, strict=True))
+
+    assert_agree(loss(sequence), loss(stepped), [rng.standard_normal((5, *x.shape)), *others])
+
+
+@pytest.mark.parametrize("which", SEQUENCES)
+def test_sequences_that_do_not_fit(which: str) -> None:
+    _, _, gates, states = SEQUENCES[which]
+    x, *others = operands(gates, states)
+    for wrong in (x, np.ones((0, N, SIZE)), np.ones((4, N + 1, SIZE)), np.ones((4, N, SIZE + 1))):
+        with pytest.raises(ValueError, match=rf"{which}\(.*float64.*: x \(T, N, I\), with T, the steps, at least 1"):
+            getattr(fused, which)(wrong, *others)
+
+
+@pytest.mark.parametrize("which", SEQUENCES)
+def test_operands_of_two_dtypes_are_promoted(which: str) -> None:
+    sequence, _, gates, states = SEQUENCES[which]
+    x, *others = operands(gates, states)
+    assert sequence(x[None].astype(np.float32), *others)[0].dtype == np.float64
+    np.testing.assert_allclose(
+        sequence(x[None].astype(np.float32), *others)[0], sequence(x[None], *others)[0], rtol=1e-5, atol=1e-6
+    )
 
 
 CELLS = {
@@ -159,6 +183,9 @@ def test_bad_input(which: str) -> None:
 def test_unknown_nonlinearity() -> None:
     with pytest.raises(ValueError, match="'tanh' or 'relu'"):
         F.rnn_cell(*operands(1, 1), nonlinearity="sigmoid")
+    x, *others = operands(1, 1)
+    with pytest.raises(ValueError, match="'tanh' or 'relu'"):
+        fused.rnn(x[None], *others, nonlinearity="sigmoid")
 
 
 def test_names() -> None:

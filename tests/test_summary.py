@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, recurrent
+from minigrad import fused, nn
 from minigrad.nn.summary import COSTS
 from minigrad.primitive import REGISTRY
 
@@ -84,7 +84,7 @@ def test_attention():
     assert found.multiply_adds == 4 * project + heads
 
 
-@pytest.mark.parametrize(("cell", "gates"), [(recurrent.fused_lstm_cell, 4), (recurrent.fused_gru_cell, 3)])
+@pytest.mark.parametrize(("cell", "gates"), [(fused.lstm_cell, 4), (fused.gru_cell, 3)])
 def test_recurrent_cells(cell, gates):
     class Step(nn.Module):
         def __init__(self):
@@ -96,6 +96,11 @@ def test_recurrent_cells(cell, gates):
 
     shapes = [(2, 3), (2, 5), (2, 5)] if gates == 4 else [(2, 3), (2, 5)]
     assert Step().summary(shapes).multiply_adds == 2 * (3 + 5) * gates * 5
+
+
+@pytest.mark.parametrize(("layer", "gates"), [(nn.RNN, 1), (nn.LSTM, 4), (nn.GRU, 3)])
+def test_recurrent_layers(layer, gates):
+    assert layer(3, 5, bidirectional=True).summary((2, 7, 3)).multiply_adds == 2 * 7 * 2 * (3 + 5) * gates * 5
 
 
 def test_shared_and_frozen_parameters():

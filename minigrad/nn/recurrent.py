@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minigrad import functional, fused
 from minigrad.nn.cells import (
     Parameters,
@@ -16,8 +18,7 @@ from minigrad.nn.cells import (
     zero_state,
 )
 from minigrad.nn.module import Module
-from minigrad.ops.indexing import getitem
-from minigrad.ops.shape import concat, stack
+from minigrad.ops.shape import concat, flip, stack
 from minigrad.rng import generator
 from minigrad.tensor import Tensor
 
@@ -54,8 +55,8 @@ class _Recurrent(Module):
             for suffix in self._suffixes(layer):
                 make_parameters(self, self.gates, size, hidden_size, bias, suffix, generator(self.rng), dtype)
 
-    def step(self, x: Any, state: State, parameters: Parameters) -> State:
-        """The next state. Subclasses define it."""
+    def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
+        """The outputs (T, N, H) for x (T, N, features), and the last state. Subclasses define it."""
         raise NotImplementedError
 
     def _suffixes(self, layer: int) -> list[str]:
@@ -77,35 +78,21 @@ class _Recurrent(Module):
         shape = (self.num_layers * directions, x.shape[0], self.hidden_size)
         given = state_parts(self, state, self.states, shape)
         nothing = (zero_state(x, shape[1:], self.weight_ih_l0),) * self.states
-        steps = _cut(x)
+        sequence = np.swapaxes(x, 0, 1)
         last: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
-                p, training = self.dropout, self.training
-                steps = [functional.dropout(y, p=p, training=training, rng=self.rng) for y in steps]
+                sequence = functional.dropout(sequence, p=self.dropout, training=self.training, rng=self.rng)
             made = []
             for suffix in self._suffixes(layer):
                 start = nothing if given is None else tuple(part[len(last)] for part in given)
-                outputs, final = self._run(steps, start, suffix)
-                made.append(outputs)
+                backwards = suffix.endswith("_reverse")
+                outputs, final = self.run(_turned(sequence, backwards), start, parameters_of(self, suffix))
+                made.append(_turned(outputs, backwards))
                 last.append(final)
-            steps = made[0] if directions == 1 else [concat(pair, axis=-1) for pair in zip(*made, strict=True)]
+            sequence = made[0] if directions == 1 else concat(made, axis=-1)
         after = tuple(stack(parts, axis=0) for parts in zip(*last, strict=True))
-        return stack(steps, axis=1), after if self.states > 1 else after[0]
-
-    def _run(self, steps: list[Any], state: State, suffix: str) -> tuple[list[Any], State]:
-        """The outputs of one direction of one layer in the order of the steps, and the state at its end."""
-        parameters = self._prepared(*parameters_of(self, suffix))
-        backwards = suffix.endswith("_reverse")
-        outputs = []
-        for x in reversed(steps) if backwards else steps:
-            state = self.step(x, state, parameters)
-            outputs.append(state[0])
-        return outputs[::-1] if backwards else outputs, state
-
-    def _prepared(self, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any) -> Parameters:
-        """What all steps share. Biases that only occur as a sum are added once."""
-        return weight_ih, weight_hh, bias_ih + bias_hh, 0.0
+        return np.swapaxes(sequence, 0, 1), after if self.states > 1 else after[0]
 
     def extra_repr(self) -> str:
         """The arguments that are not the default."""
@@ -116,19 +103,12 @@ class _Recurrent(Module):
         return f"{self.input_size}, {self.hidden_size}{extra}"
 
 
-def _cut(x: Any) -> list[Any]:
-    """The slices of x along axis 1, by halves: a share of each slice alone would have the size of the whole."""
-    length = x.shape[1]
-    if length == 1:
-        return [getitem(x, index=(slice(None), 0))]
-    half = length // 2
-    return [
-        part for piece in (slice(0, half), slice(half, length)) for part in _cut(getitem(x, index=(slice(None), piece)))
-    ]
+def _turned(sequence: Any, backwards: bool) -> Any:
+    return flip(sequence, axis=0) if backwards else sequence
 
 
 class RNN(_Recurrent):
-    """A plain recurrent network over sequences (Elman 1990; `functional.rnn_cell`).
+    """A plain recurrent network over sequences (Elman 1990; `fused.rnn`).
 
     Args:
         input_size: the size of x's last axis.
@@ -164,13 +144,14 @@ class RNN(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, **options)
         self.nonlinearity = nonlinearity
 
-    def step(self, x: Any, state: State, parameters: Parameters) -> State:
-        """The next h."""
-        return (functional.rnn_cell(x, state[0], *parameters, nonlinearity=self.nonlinearity),)
+    def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
+        """The outputs, and the last h."""
+        outputs, h = fused.rnn(x, *state, *parameters, nonlinearity=self.nonlinearity)
+        return outputs, (h,)
 
 
 class LSTM(_Recurrent):
-    """Long short-term memory over sequences (Hochreiter & Schmidhuber 1997; `fused.lstm_cell`).
+    """Long short-term memory over sequences (Hochreiter & Schmidhuber 1997; `fused.lstm`).
 
     Args:
         input_size: the size of x's last axis.
@@ -198,13 +179,13 @@ class LSTM(_Recurrent):
 
     gates, states = 4, 2
 
-    def step(self, x: Any, state: State, parameters: Parameters) -> State:
-        """The next h and c."""
-        return fused.lstm_cell(x, state[0], state[1], *parameters)
+    def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
+        """The outputs, and the last h and c."""
+        return fused.lstm(x, *state, *parameters)
 
 
 class GRU(_Recurrent):
-    """Gated recurrent units over sequences (Cho et al. 2014; `fused.gru_cell`).
+    """Gated recurrent units over sequences (Cho et al. 2014; `fused.gru`).
 
     Args:
         input_size: the size of x's last axis.
@@ -232,9 +213,7 @@ class GRU(_Recurrent):
 
     gates = 3
 
-    def step(self, x: Any, state: State, parameters: Parameters) -> State:
-        """The next h."""
-        return (fused.gru_cell(x, state[0], *parameters),)
-
-    def _prepared(self, *parameters: Any) -> Parameters:
-        return parameters
+    def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
+        """The outputs, and the last h."""
+        outputs, h = fused.gru(x, *state, *parameters)
+        return outputs, (h,)

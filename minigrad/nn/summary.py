@@ -196,16 +196,18 @@ def _attention(line: Node) -> int:
     return math.prod(weights) * ((0 if q is None else q[-1]) + out[-1])  # type: ignore[no-any-return]
 
 
-def _cell(line: Node, weights: int) -> int:
-    """For each row, the two weight matrices, of which the first is operand `weights`."""
-    rows: int = math.prod(line.shape[0][:-1])
+def _recurrent(line: Node, weights: int) -> int:
+    """For each row of each step, the two weight matrices, of which the first is operand `weights`."""
+    y = line.shape[0] if isinstance(line.shape[0], tuple) else line.shape
+    rows: int = math.prod(y[:-1])
     return rows * sum(math.prod(_shape(line, k) or (0,)) for k in (weights, weights + 1))
 
 
 COSTS: dict[str, Callable[[Node], int]] = {
     "attention": _attention,
-    "lstm_cell": lambda line: _cell(line, 3),
-    "gru_cell": lambda line: _cell(line, 2),
+    "rnn": lambda line: _recurrent(line, 2),
+    "lstm": lambda line: _recurrent(line, 3),
+    "gru": lambda line: _recurrent(line, 2),
     "matmul": _matmul,
     "linear": _matmul,
     "contract": _contract,

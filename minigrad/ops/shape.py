@@ -223,9 +223,13 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
-    """The slices of x along an axis."""
+    """The slices of x along an axis, taken by halves: a share of each slice alone would have the size of the whole."""
     k = axis_of(axis, len(np.shape(x)))
-    return tuple(getitem(x, index=(slice(None),) * k + (i,)) for i in range(np.shape(x)[k]))
+    before, size = (slice(None),) * k, np.shape(x)[k]
+    if size < 4:
+        return tuple(getitem(x, index=(*before, i)) for i in range(size))
+    halves = slice(0, size // 2), slice(size // 2, size)
+    return tuple(part for half in halves for part in unstack(getitem(x, index=(*before, half)), axis=k))
 
 
 def split(x: Any, /, sections: Any, *, axis: int = 0) -> list[Any]:

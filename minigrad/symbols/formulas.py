@@ -24,8 +24,9 @@ SIZE = 7
 SHAPES: list[tuple[int, ...]] = [(SIZE, SIZE), (3, 3), (1, SIZE, SIZE, SIZE), (SIZE,), ()]
 # Of primitives whose operands must have shapes in a ratio: gates that lie side by side.
 RATIOS: dict[str, list[tuple[int, ...]]] = {
-    "lstm_cell": [*[(SIZE, SIZE)] * 3, (SIZE, 4 * SIZE), (SIZE, 4 * SIZE), (4 * SIZE,)],
-    "gru_cell": [*[(SIZE, SIZE)] * 2, (SIZE, 3 * SIZE), (SIZE, 3 * SIZE), (3 * SIZE,), (3 * SIZE,)],
+    "rnn": [(1, SIZE, SIZE), *[(SIZE, SIZE)] * 3, (SIZE,)],
+    "lstm": [(1, SIZE, SIZE), *[(SIZE, SIZE)] * 2, (SIZE, 4 * SIZE), (SIZE, 4 * SIZE), (4 * SIZE,)],
+    "gru": [(1, SIZE, SIZE), (SIZE, SIZE), (SIZE, 3 * SIZE), (SIZE, 3 * SIZE), (3 * SIZE,), (3 * SIZE,)],
 }
 STATIC: dict[str, list[Any]] = {
     "axis": [0, -1],

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, Draw, row, signed
-from minigrad import fused, recurrent
+from minigrad import fused
+from minigrad.sequences.gated import _gru_primitive
+from minigrad.sequences.memory import _lstm_primitive
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
@@ -55,22 +57,42 @@ def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def lstm_cell(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any = 0.0) -> tuple[Any, Any, Any]:
-    i, f, g, o = np.split(x @ w + h @ u + b, 4, axis=1)
-    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    gates = np.concatenate([sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)], axis=1)
-    return sigmoid(o) * np.tanh(c), c, gates
+def steps(step: Any, x: Any, *state: Any) -> list[Any]:
+    """The results of a step, of which the first are the next state, for every step of a sequence."""
+    made = []
+    for now in x:
+        made.append(step(now, *state))
+        state = made[-1][: len(state)]
+    return [np.stack(parts) for parts in zip(*made, strict=True)]
 
 
-def gru_cell(x: Any, h: Any, w: Any, u: Any, b: Any = 0.0, d: Any = 0.0) -> tuple[Any, Any, Any]:
-    (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(x @ w + b, 3, axis=1), np.split(h @ u + d, 3, axis=1)
-    r, z = sigmoid(a_r + b_r), sigmoid(a_z + b_z)
-    n = np.tanh(a_n + r * b_n)
-    return (1 - z) * n + z * h, np.concatenate([r, z, n], axis=1), b_n
+def rnn_outputs(x: Any, h: Any, w: Any, u: Any, b: Any = 0.0, d: Any = 0.0, f: Any = np.tanh) -> list[Any]:
+    return steps(lambda now, h: (f(now @ w + h @ u + b + d),), x, h)
 
 
-LSTM = signed(3, 2), signed(3, 2), signed(3, 2), signed(2, 8), signed(2, 8)
-GRU = signed(3, 4), signed(3, 2), signed(4, 6), signed(2, 6)
+def lstm_outputs(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any = 0.0, d: Any = 0.0) -> list[Any]:
+    def step(now: Any, h: Any, c: Any) -> tuple[Any, ...]:
+        i, f, g, o = np.split(now @ w + h @ u + b + d, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c, np.concatenate([sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)], axis=1)
+
+    return steps(step, x, h, c)
+
+
+def gru_outputs(x: Any, h: Any, w: Any, u: Any, b: Any = 0.0, d: Any = 0.0) -> list[Any]:
+    def step(now: Any, h: Any) -> tuple[Any, ...]:
+        (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(now @ w + b, 3, axis=1), np.split(h @ u + d, 3, axis=1)
+        r, z = sigmoid(a_r + b_r), sigmoid(a_z + b_z)
+        n = np.tanh(a_n + r * b_n)
+        return (1 - z) * n + z * h, np.concatenate([r, z, n], axis=1), b_n + 0 * h
+
+    return steps(step, x, h)
+
+
+STATE = signed(3, 2)
+RNN = signed(2, 3, 4), STATE, signed(4, 2), signed(2, 2)
+LSTM = signed(2, 3, 2), STATE, STATE, signed(2, 8), signed(2, 8)
+GRU = signed(2, 3, 4), STATE, signed(4, 6), signed(2, 6)
 
 INTEGERS = {"integers": "labels are class ids"}
 
@@ -120,12 +142,17 @@ CASES: list[Case] = [
         reference=lambda *a: attention(*a)[0]),
     row("attention", "weights alone", lambda q, k: fused.attention(q, k, k)[1], signed(3, 2), signed(3, 2),
         reference=lambda q, k: attention(q, k, k)[1]),
-    row("lstm_cell", "h and c", fused.lstm_cell, *LSTM, signed(8), reference=lambda *a: lstm_cell(*a)[:2]),
-    row("lstm_cell", "h alone", lambda *a: fused.lstm_cell(*a)[0], *LSTM, signed(8), reference=lambda *a: lstm_cell(*a)[0]),
-    row("lstm_cell", "c alone", lambda *a: fused.lstm_cell(*a)[1], *LSTM, reference=lambda *a: lstm_cell(*a)[1]),
-    row("lstm_cell", "gates alone", lambda *a: recurrent._lstm(*a)[2], *LSTM, signed(8), reference=lambda *a: lstm_cell(*a)[2]),
-    row("gru_cell", "h", fused.gru_cell, *GRU, signed(6), signed(6), reference=lambda *a: gru_cell(*a)[0]),
-    row("gru_cell", "without bias", fused.gru_cell, *GRU, reference=lambda *a: gru_cell(*a)[0]),
-    row("gru_cell", "all outputs", recurrent._gru, *GRU, signed(6), signed(6), reference=gru_cell),
-    row("gru_cell", "gates alone", lambda *a: recurrent._gru(*a)[1], *GRU, signed(6), signed(6), reference=lambda *a: gru_cell(*a)[1]),
+    row("rnn", "tanh", lambda *a: fused.rnn(*a)[0], *RNN, signed(2), signed(2), reference=lambda *a: rnn_outputs(*a)[0]),
+    row("rnn", "relu", lambda *a: fused.rnn(*a, nonlinearity="relu")[0], *RNN, reference=lambda *a: rnn_outputs(*a, f=lambda z: np.maximum(z, 0))[0]),
+    row("rnn", "last state", lambda *a: fused.rnn(*a)[1], *RNN, signed(2), reference=lambda *a: rnn_outputs(*a)[0][-1]),
+    row("lstm", "outputs and last state", lambda *a: (fused.lstm(*a)[0], *fused.lstm(*a)[1]), *LSTM, signed(8), signed(8), reference=lambda *a: (lstm_outputs(*a)[0], lstm_outputs(*a)[0][-1], lstm_outputs(*a)[1][-1])),
+    row("lstm", "outputs alone", lambda *a: fused.lstm(*a)[0], *LSTM, reference=lambda *a: lstm_outputs(*a)[0]),
+    row("lstm", "cell alone", lambda *a: fused.lstm(*a)[1][1], *LSTM, signed(8), reference=lambda *a: lstm_outputs(*a)[1][-1]),
+    row("lstm", "gates alone", lambda *a: _lstm_primitive(*a)[2], *LSTM, signed(8), reference=lambda *a: lstm_outputs(*a)[2]),
+    row("lstm", "one step", lambda x, *a: fused.lstm_cell(x[0], *a)[0], *LSTM, signed(8), reference=lambda x, *a: lstm_outputs(x[:1], *a)[0][0]),
+    row("gru", "outputs", lambda *a: fused.gru(*a)[0], *GRU, signed(6), signed(6), reference=lambda *a: gru_outputs(*a)[0]),
+    row("gru", "without bias, last state", lambda *a: fused.gru(*a)[1], *GRU, reference=lambda *a: gru_outputs(*a)[0][-1]),
+    row("gru", "all outputs", _gru_primitive, *GRU, signed(6), signed(6), reference=gru_outputs),
+    row("gru", "gates alone", lambda *a: _gru_primitive(*a)[1], *GRU, signed(6), signed(6), reference=lambda *a: gru_outputs(*a)[1]),
+    row("gru", "one step", lambda x, *a: fused.gru_cell(x[0], *a), *GRU, reference=lambda x, *a: gru_outputs(x[:1], *a)[0][0]),
 ]  # fmt: skip
