@@ -26,7 +26,7 @@ class DataLoader:
     Iteration gives tuples of arrays, or arrays if there is only one. Without shuffling they are views.
 
     Raises:
-        ValueError: no arrays, unequal lengths, or a batch_size below 1.
+        ValueError: no arrays, several in one tuple or list, unequal lengths, or a batch_size below 1.
 
     Example:
         >>> loader = DataLoader(np.arange(5), np.arange(5) * 10, batch_size=2)
@@ -101,6 +101,8 @@ def train_test_split(*arrays: Array, test_size: float = 0.2, rng: Any = None) ->
 
 
 def _checked(arrays: tuple[Array, ...], what: str) -> tuple[Array, ...]:
+    if any(isinstance(x, (tuple, list)) and any(np.ndim(part) for part in x) for x in arrays):
+        raise ValueError(f"{what}: arrays are given one by one, {what}(x, y, ...), not as a tuple or a list of them")
     arrays = tuple(x if hasattr(x, "shape") else np.asarray(x) for x in arrays)
     shapes = [tuple(x.shape) for x in arrays]
     if not arrays or () in shapes or len({s[0] for s in shapes}) > 1:

@@ -67,6 +67,7 @@ def test_split():
         (lambda: DataLoader(x, y[:5], batch_size=2), r"\(10, 2\), \(5,\)"),
         (lambda: DataLoader(3.0, batch_size=2), "same number of rows"),
         (lambda: DataLoader(x, batch_size=0), "at least 1"),
+        (lambda: DataLoader((x, y), batch_size=2), r"one by one, DataLoader\(x, y, ...\)"),
         (lambda: train_test_split(x, test_size=0.01), "a part empty"),
         (lambda: train_test_split(x, test_size=1.0), "a part empty"),
     ],

@@ -427,6 +427,11 @@ def test_modules(module, function, operands, options):
         type(module)(reduction="average")
 
 
+def test_label_smoothing_is_a_share():
+    with pytest.raises(ValueError, match=r"CrossEntropyLoss\(label_smoothing=1.5\): must lie in \[0, 1\)"):
+        nn.CrossEntropyLoss(label_smoothing=1.5)
+
+
 def test_every_loss_has_a_module():
     from minigrad import losses
 

@@ -458,6 +458,7 @@ BAD = {
     "nesterov": (lambda: optim.SGD([w()], lr=0.1, nesterov=True), ValueError, "momentum > 0"),
     "clipping": (lambda: optim.SGD([w()], lr=0.1, clipnorm=1.0, clipvalue=1.0), ValueError, "clipvalue and clipnorm"),
     "negative clipping": (lambda: optim.SGD([w()], lr=0.1, clipnorm=-1.0), ValueError, "positive"),
+    "no gradient": (lambda: optim.Adam([w()]).step(), ValueError, r"Adam.step: no parameter has a gradient"),
     "unknown option": (lambda: optim.SGD([{"params": [w()], "rate": 1.0}], lr=0.1), TypeError, "rate"),
 }
 

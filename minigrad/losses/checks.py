@@ -75,3 +75,9 @@ def check_labels(labels: Any, classes: int, what: str) -> Any:
         wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
         raise ValueError(f"{what}: label {wrong} for {classes} classes; labels are 0 ... {classes - 1}")
     return labels
+
+
+def check_label_smoothing(smoothing: float, what: str) -> None:
+    """Refuse what is not a share of the probability."""
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"{what}(label_smoothing={smoothing}): must lie in [0, 1)")

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import call
-from minigrad.losses.checks import check_equal_shapes, check_range, check_reduction, check_signs, check_targets, reduced
+from minigrad.losses.checks import (
+    check_equal_shapes,
+    check_label_smoothing,
+    check_range,
+    check_reduction,
+    check_signs,
+    check_targets,
+    reduced,
+)
 from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.reduction import logsumexp, mean, sum
@@ -45,8 +53,7 @@ def cross_entropy(
         >>> float(cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4))
         1.3863
     """
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"cross_entropy(label_smoothing={label_smoothing}): must lie in [0, 1)")
+    check_label_smoothing(label_smoothing, "cross_entropy")
     ids = check_targets(logits, labels, "cross_entropy", ignore_index)
     logp = logits - logsumexp(logits, axis=-1, keepdims=True)
     return _chosen(logp, ids, labels, weight, ignore_index, label_smoothing, reduction, "cross_entropy")

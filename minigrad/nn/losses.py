@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import functional, fused
-from minigrad.losses.checks import check_reduction
+from minigrad.losses.checks import check_label_smoothing, check_reduction
 from minigrad.nn.module import Module
 from minigrad.values import get_default_dtype
 
@@ -70,6 +70,7 @@ class CrossEntropyLoss(_Loss):
         label_smoothing: float = 0.0,
         reduction: str = "mean",
     ) -> None:
+        check_label_smoothing(label_smoothing, "CrossEntropyLoss")
         super().__init__(weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction)
 
     def forward(self, *operands: Any) -> Any:

@@ -148,6 +148,9 @@ class Optimizer:
 
         Returns:
             What the closure returned, or None.
+
+        Raises:
+            ValueError: no parameter has a gradient.
         """
         loss = None
         if closure is not None:
@@ -158,6 +161,12 @@ class Optimizer:
             for flat in group.flats:
                 flat.refresh()
                 work.append((group, flat, flat.gather()))
+        if not any(runs for _, _, runs in work):
+            raise ValueError(
+                f"optim.{type(self).__name__}.step: no parameter has a gradient, so nothing would change. Call "
+                "loss.backward() before; are these the parameters of the model that made the loss, and do they require "
+                "gradients?"
+            )
         if self.clipping:
             self._clip([(flat, runs) for _, flat, runs in work])
         for group, flat, runs in work:
