@@ -13,6 +13,7 @@ import numpy as np
 from minigrad.attention import attention
 from minigrad.losses.checks import check_reduction, check_targets
 from minigrad.ops.product import matrix_product, right_share
+from minigrad.ops.shape import reshape
 from minigrad.primitive import primitive
 from minigrad.sequences import gru, gru_cell, lstm, lstm_cell, rnn
 
@@ -228,8 +229,8 @@ def softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean
     """`functional.cross_entropy` as one primitive: log Σ exp(logits) - logits[label].
 
     Args:
-        logits: (N, C)
-        labels: (N,) integers in 0 ... C - 1.
+        logits: (..., C)
+        labels: (...) integers in 0 ... C - 1.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -241,13 +242,12 @@ def softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean
         1.3863
     """
     check_reduction(reduction, "softmax_cross_entropy")
-    if logits.ndim != 2:
-        raise ValueError(
-            f"softmax_cross_entropy: logits of shape {logits.shape}; they must be (N, C). Merge leading axes first: "
-            "logits.reshape(-1, C), labels.reshape(-1)"
-        )
     labels = check_targets(logits, labels, "softmax_cross_entropy")
-    return _softmax_loss(logits, labels, reduction=reduction)[0]
+    if logits.ndim == 2:
+        return _softmax_loss(logits, labels, reduction=reduction)[0]
+    rows = reshape(logits, (-1, logits.shape[-1]))
+    loss = _softmax_loss(rows, np.reshape(labels, (-1,)), reduction=reduction)[0]
+    return reshape(loss, labels.shape) if reduction == "none" else loss
 
 
 # Linear

@@ -55,13 +55,13 @@ def layer_norm_case(shape, axes, used):
     )
 
 
-def loss_case(reduction):
-    labels = rng.integers(0, 4, 6)
-    weight = rng.standard_normal(6) if reduction == "none" else 1.7
+def loss_case(reduction, shape=(6,)):
+    labels = rng.integers(0, 4, shape)
+    weight = rng.standard_normal(shape) if reduction == "none" else 1.7
     return (
         lambda x: np.sin(fused.softmax_cross_entropy(x, labels, reduction=reduction) * weight).sum(),
         lambda x: np.sin(F.cross_entropy(x, labels, reduction=reduction) * weight).sum(),
-        (rng.standard_normal((6, 4)),),
+        (rng.standard_normal((*shape, 4)),),
     )
 
 
@@ -103,6 +103,9 @@ CASES = {
     "cross-entropy, mean": loss_case("mean"),
     "cross-entropy, sum": loss_case("sum"),
     "cross-entropy, none": loss_case("none"),
+    "cross-entropy of sequences, mean": loss_case("mean", (2, 3)),
+    "cross-entropy of sequences, none": loss_case("none", (2, 3)),
+    "cross-entropy of one row": loss_case("none", ()),
     "softmax alone": probability_case(with_loss=False),
     "softmax and cross-entropy": probability_case(with_loss=True),
     "linear": linear_case((5, 4)),
@@ -240,7 +243,7 @@ def test_what_is_kept():
         (lambda: fused.linear(np.zeros((4, 3)), np.ones((3, 5)), np.zeros(4)), r"bias \(out,\)"),
         (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.zeros((2, 1), int)), r"labels\[:, 0\]"),
         (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.array([0, 3])), "label 3 for 3 classes"),
-        (lambda: fused.softmax_cross_entropy(np.zeros((2, 2, 3)), np.zeros((2, 2), int)), "Merge leading axes"),
+        (lambda: fused.softmax_cross_entropy(np.zeros((2, 2, 3)), np.zeros(4, int)), r"\(2, 2, 3\) float64, \(4,\)"),
         (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.zeros(2, int), reduction="max"), "'mean', 'sum'"),
     ],
 )

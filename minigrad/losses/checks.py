@@ -59,7 +59,7 @@ def check_targets(logits: Any, labels: Any, what: str, ignore_index: int | None 
     if logits.ndim < 1 or shape != logits.shape[:-1]:
         way_out = "; drop the last axis of the labels: labels[:, 0]" if shape == (*logits.shape[:-1], 1) else ""
         raise ValueError(
-            f"{call(what, (logits, labels), {})}: logits (N, C) go with labels (N,), one class id a row{way_out}"
+            f"{call(what, (logits, labels), {})}: logits (..., C) go with labels (...), one class id a row{way_out}"
         )
     if ignore_index is not None:
         labels = integers(labels, what)

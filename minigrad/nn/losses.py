@@ -48,7 +48,7 @@ class _Loss(Module):
 class CrossEntropyLoss(_Loss):
     """`functional.cross_entropy` of logits (..., C) and labels (...).
 
-    Without options, logits (N, C) go through `fused.softmax_cross_entropy`, which is faster.
+    Without options it is `fused.softmax_cross_entropy`, which is faster.
 
     Example:
         >>> CrossEntropyLoss()
@@ -75,7 +75,7 @@ class CrossEntropyLoss(_Loss):
 
     def forward(self, *operands: Any) -> Any:
         """Of logits (..., C) and labels (...)."""
-        if self.weight is None and self.ignore_index is None and not self.label_smoothing and operands[0].ndim == 2:
+        if self.weight is None and self.ignore_index is None and not self.label_smoothing:
             return fused.softmax_cross_entropy(*operands, reduction=self.reduction)
         return super().forward(*operands)
 
