@@ -70,7 +70,7 @@ def _derivations(paths: Sequence[str], name: str | None) -> list[tuple[Path, Der
 
     found: list[tuple[Path, Derivation]] = []
     for file in _files(paths):
-        for variable, value in vars(_imported(file)).items():
+        for variable, value in vars(imported(file)).items():
             if isinstance(value, Derivation) and name in (None, variable, value.name):
                 found.append((file, value))
     if not found:
@@ -95,7 +95,7 @@ def _files(paths: Sequence[str]) -> list[Path]:
     return files
 
 
-def _imported(file: Path) -> ModuleType:
+def imported(file: Path) -> ModuleType:
     """The file as a module of its own; what it imports from beside it is found."""
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None

@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _demo(parser, given)
     if given.command == "check":
         return _check(parser, given)
+    if given.command == "notes":
+        return _notes(parser, given)
     parser.print_help()
     return 0
 
@@ -55,6 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument("--html", metavar="OUT", help="write one page with lines, formulas, verdicts and graphs")
     check.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn at random")
+    notes = commands.add_parser(
+        "notes",
+        help="run the experiments of the course notes, and write their gallery",
+        description="Run the experiments of the course notes, hold their claims against the measured numbers, and "
+        "write one page with the pictures. The exit status is 1 if a claim fails.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    notes.add_argument("--only", action="append", default=[], metavar="NAME", help="this experiment; may be repeated")
+    notes.add_argument("--quick", action="store_true", help="fewer seeds and steps: under a minute")
+    notes.add_argument("--output", default="minigrad-notes", metavar="DIR", help="the folder for page and pictures")
     return parser
 
 
@@ -76,5 +88,18 @@ def _demo(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         return 0 if demo.run(given.out, given.epochs, given.seed) else 1
     except KeyboardInterrupt:
         return 130
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def _notes(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    from minigrad.notes import collection
+
+    try:
+        return 0 if collection.run(given.only, given.quick, given.output) else 1
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        parser.error(f"{error}: pip install 'minigrad[plot,data]'")
     except (ValueError, OSError) as error:
         parser.error(str(error))

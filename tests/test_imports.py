@@ -40,7 +40,7 @@ LAYERS = [
     {"training"},
     {"callbacks"},
     {"verify", "drawing", "compile", "diagnostics"},
-    {"cli", "demo", "check", "__main__"},
+    {"cli", "demo", "check", "notes", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]

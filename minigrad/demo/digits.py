@@ -35,7 +35,7 @@ class History(NamedTuple):
     accuracy: list[float]
 
 
-def load(seed: int) -> Digits:
+def load(seed: int | np.random.Generator) -> Digits:
     """scikit-learn's 1797 digits of 8 by 8 pixels (Alpaydin & Kaynak 1998), shuffled and split.
 
     Raises:

@@ -32,12 +32,16 @@ def page(reports: Sequence[DerivationReport]) -> str:
     """The page for some reports. It needs no network and no script."""
     wrong = sum(not report.ok for report in reports)
     title = f"{counted(len(reports), 'derivation')}: " + (f"{wrong} wrong" if wrong else "all right")
-    body = "".join(_section(report) for report in reports)
+    return document(title, not wrong, "".join(_section(report) for report in reports))
+
+
+def document(title: str, right: bool, body: str, style: str = "") -> str:
+    """A whole page: a title, colored by whether all is right, the HTML below it, and rules of style beside STYLE."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style></head>"
-        f'<body><h1 class="{"wrong" if wrong else "right"}">{escape(title)}</h1>{body}</body></html>\n'
+        f"<style>{STYLE}{style}</style></head>"
+        f'<body><h1 class="{_class(right)}">{escape(title)}</h1>{body}</body></html>\n'
     )
 
 
