@@ -13,7 +13,7 @@ import minigrad as mg
 from minigrad import fused
 from minigrad.drawing import draw, engine
 from minigrad.drawing.engine import EngineNotFound, layout
-from minigrad.drawing.graph import COLORS, INK
+from minigrad.drawing.style import COLORS, INK
 
 BLUE, VERMILION, GREEN = COLORS[:3]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -108,7 +108,7 @@ def test_nodes_show_names_formulas_and_shapes():
     assert ["x", "(6, 3)"] in rows
     assert ["μ", "mean(x, axis=0)", "(3,)"] in rows
     assert ["σ²", "mean((x − μ)², axis=0)", "(3,)"] in rows
-    assert ["x̂", "(x − μ) / √(σ² + 1e−05)", "(6, 3)"] in rows
+    assert ["x̂", "(x − μ) / √(σ² + 1e-05)", "(6, 3)"] in rows
     assert ["y", "γ · x̂ + β", "(6, 3)"] in rows
 
 
@@ -200,7 +200,7 @@ def test_scalar_constants_are_part_of_the_formula():
 @pytest.mark.parametrize(
     ("function", "formula"),
     [
-        (lambda a, b: a - (b - a), "a − (b − a)"),
+        (lambda a, b: a - (b - a), "a − b + a"),
         (lambda a, b: (a + b) * a, "(a + b) · a"),
         (lambda a, b: a / (b * a), "a / (b · a)"),
         (lambda a, b: -(a + b), "−(a + b)"),
@@ -210,7 +210,7 @@ def test_scalar_constants_are_part_of_the_formula():
         (lambda a, b: mg.exp(a)[np.arange(3), None, None, None], "…[…]"),
         (lambda a, b: (a * b).sum(axis=(0,)), "sum(a · b, axis=0)"),
         (lambda a, b: a[0], "a[0]"),
-        (lambda a, b: a * -2.0, "a · (−2)"),
+        (lambda a, b: a * -2.0, "−a · 2"),
         (lambda a, b: abs(a) + b, "|a| + b"),
         (lambda a, b: mg.logaddexp(mg.exp(mg.exp(a * b) * b) * b, a), "logaddexp(…, a)"),
     ],
@@ -252,7 +252,7 @@ def test_a_long_chain():
     y = x
     for _ in range(3000):
         y = y + x
-    assert len(nodes(draw(y).source)) == 3001
+    assert len(nodes(draw(y, limit=None).source)) == 3001
 
 
 @both_engines

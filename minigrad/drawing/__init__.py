@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -10,7 +11,17 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 
-def draw(*outputs: Any, direction: Literal["TB", "LR"] = "TB", legend: bool = False) -> Picture:
+def draw(
+    *outputs: Any,
+    depth: int | None = None,
+    fold: Sequence[str] = (),
+    unfold: Sequence[str] = (),
+    collapse: Literal["elementwise"] | None = None,
+    limit: int | None = 200,
+    formulas: bool = False,
+    direction: Literal["TB", "LR"] = "TB",
+    legend: bool = False,
+) -> Picture:
     """The graph that computed the outputs, as a `graphviz.Digraph`.
 
     A node is a line of the tape: the name that the user gave it, how it is computed and its shape (with the dtype
@@ -23,6 +34,13 @@ def draw(*outputs: Any, direction: Literal["TB", "LR"] = "TB", legend: bool = Fa
 
     Args:
         *outputs: Tensors, or one Tape.
+        depth: scopes at this depth are folded, each into one node that tells its parameters. By default as deep as
+            fits on a page.
+        fold: scopes to be folded besides, by name: "encoder.2", or the last part of it.
+        unfold: scopes to be drawn line by line.
+        collapse: "elementwise" merges elementwise operations that are used only once into the one that uses them.
+        limit: how many nodes may be drawn; if there are more, they are folded, and a note says so. None for no limit.
+        formulas: write on each edge what the rule of the operation hands back along it, for a gradient v.
         direction: "TB" from top to bottom, "LR" from left to right.
         legend: explain the shapes in a corner of the picture.
 
@@ -30,22 +48,29 @@ def draw(*outputs: Any, direction: Literal["TB", "LR"] = "TB", legend: bool = Fa
         A Digraph with `.source`; `.save("graph.svg")` writes SVG, PNG, PDF or DOT. Notebooks show it as it is.
 
     Raises:
-        ValueError: no outputs are given, one was not computed from a Tensor with requires_grad=True, or the
-            direction is unknown.
+        ValueError: no outputs are given, one was not computed from a Tensor with requires_grad=True, there is no scope
+            of such a name, or the depth, direction or collapse is unknown.
 
     Example:
         >>> import minigrad as mg
         >>> from minigrad.drawing import draw
         >>> x = mg.Tensor([1.0, 2.0], requires_grad=True).named("x")
-        >>> "square" in draw((x**2).sum()).source
+        >>> "x²" in draw((x**2).sum()).source
         True
     """
-    from minigrad.drawing.graph import picture
+    from minigrad.drawing.fold import Levels
+    from minigrad.drawing.picture import pictured
     from minigrad.tape import Tape
 
     if direction not in ("TB", "LR"):
         raise ValueError(f"draw: direction={direction!r}; it must be 'TB' (top to bottom) or 'LR' (left to right)")
+    if collapse not in (None, "elementwise"):
+        raise ValueError(f"draw: collapse={collapse!r}; there is only 'elementwise'")
+    if depth is not None and (not isinstance(depth, int) or depth < 1):
+        raise ValueError(f"draw: depth={depth!r}; it must be 1 (one node for each of the outermost scopes) or more")
     if not outputs:
         raise ValueError("draw: nothing to draw; give the Tensors whose computation you want to see, as in draw(loss)")
     tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape(*outputs)
-    return picture(tape, direction, legend)
+    levels = Levels(depth, fold, unfold, collapse, limit)
+    shown = {"formulas"} if formulas else set()
+    return pictured(tape, levels, shown=shown, direction=direction, legend=legend)

@@ -1,148 +1,148 @@
-"""Lines of the tape as formulas: "(x − μ) / √(σ² + const)"."""
+"""Lines of the tape as formulas, "(x − μ) / √(σ² + 1e-05)", and what they hand back to their operands.
+
+Both come from `minigrad.symbols`: the value from the line's own operation, the share from its rule run on symbols.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from minigrad.node import Node
-from minigrad.wengert import brief, kept, static
+from minigrad.symbols import Expression, Name, computed, shares, text
+from minigrad.symbols.expression import Call, mapped, number, size
+from minigrad.wengert import kept
 
 WIDTH = 30  # characters; an operand that would make a formula longer is written as …
-ELLIPSIS = "…"
-
-# How tightly a formula holds together: an operand that holds less tightly gets parentheses.
-SUM, SIGN, PRODUCT, POWER, ATOM = range(1, 6)
-
-# Of two operands: the symbol, how tightly it binds, and whether x ∘ (y ∘ z) may be written without parentheses.
-INFIX = {
-    "add": ("+", SUM, True),
-    "subtract": ("−", SUM, False),
-    "multiply": ("·", PRODUCT, False),
-    "divide": ("/", PRODUCT, False),
-    "matmul": ("@", PRODUCT, False),
-}
-SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
+SHARE_WIDTH = 44  # of what is written on an edge
+INFIX = ("add", "subtract", "multiply", "divide", "matmul")
+ELLIPSIS = Name("…")
 
 
-class Formula(NamedTuple):
-    """A text, and how tightly it holds together."""
-
-    text: str
-    strength: int = ATOM
-
-    def within(self, strength: int) -> str:
-        """The text as part of something that holds together so tightly."""
-        return self.text if self.strength >= strength else f"({self.text})"
-
-
-def formulas(lines: Sequence[Node], names: Mapping[Node, str], arrays: Mapping[int, str]) -> dict[Node, str]:
-    """For each line, how its value is computed.
+class Formulas:
+    """For each line, how its value is computed, as an expression and as text.
 
     An operand is written by its name. One without a name is written as a formula in its turn, if it is of the same
-    scope and fits into `WIDTH`, else as an ellipsis: the edge of the picture says what it is. Lines are taken in the
+    cluster and fits into `WIDTH`, else as an ellipsis: the edge of the picture says what it is. Lines are taken in the
     order of the tape, so the formulas of operands are there already.
 
     Args:
         lines: of a tape, in order.
-        names: of lines that have one.
+        labels: of lines that have one.
         arrays: names of constant arrays, by id.
+        home: where lines belong; formulas do not cross the border of a cluster.
+        places: of lines, by which those are called that are too long to be written out on an edge.
     """
-    made: dict[Node, Formula] = {}
-    for line in lines:
+
+    def __init__(
+        self,
+        lines: Iterable[Node],
+        labels: Mapping[Node, str],
+        arrays: Mapping[int, str],
+        home: Mapping[Node, Any],
+        places: Mapping[Node, int],
+    ) -> None:
+        self.labels, self.arrays, self.home, self.places = labels, arrays, home, places
+        self.of: dict[Node, Expression] = {}
+        self.text: dict[Node, str] = {}
+        self.called_by_place: set[Node] = set()
+        for line in lines:
+            self.of[line], self.text[line] = self._value(line)
+
+    def _value(self, line: Node) -> tuple[Expression, str]:
         if line.is_leaf:
-            made[line] = Formula(names[line])
-            continue
+            return Name(self.labels[line]), self.labels[line]
+        if line.primitive.kind == "select":
+            parent = line.parents[0]
+            assert parent is not None
+            whole = computed(line, [Name(parent.primitive.name)])
+            return whole, text(whole)
         operands = [
-            _constant(value, arrays) if parent is None else _operand(line, parent, names, made)
-            for parent, value in zip(line.parents, _values(line), strict=True)
+            self._constant(value) if parent is None else self._operand(line, parent)
+            for parent, value in zip(line.parents, kept(line), strict=True)
         ]
-        made[line] = _fitted(line, operands, [parent is not None and parent not in names for parent in line.parents])
-    return {line: formula.text for line, formula in made.items()}
+        free = [parent is not None and parent not in self.labels for parent in line.parents]
+        return _fitted(line, operands, free)
+
+    def _operand(self, line: Node, parent: Node) -> Expression:
+        if parent in self.labels:
+            return Name(self.labels[parent])
+        inside = self.home.get(parent) == self.home.get(line)
+        return self.of[parent] if inside and parent in self.of else ELLIPSIS
+
+    def _constant(self, value: Any) -> Expression:
+        """A number that was kept, the name of an array that was, or "const"."""
+        if value is None:
+            return Name("const")
+        if getattr(value, "shape", ()) == ():
+            return number(value if isinstance(value, int) else float(f"{float(value):.4g}"))
+        return Name(self.arrays.get(id(value), "const"))
+
+    def shares(self, line: Node) -> list[str]:
+        """What flows back to each operand for a cotangent v of the line: "v · 2 · (x − μ)"; "" to a constant."""
+        if line.is_leaf or line.primitive.kind == "select":
+            return ["v"] * len(line.parents)
+        parts = [line, *(parent for parent in line.parents if parent is not None)]
+        stands_for = {f"%{self.places[part]}": part for part in parts}
+        shown = {part: name for name, part in stands_for.items()}
+        return ["" if e is None else self._share(e, stands_for) for e in shares(line, shown)]
+
+    def _share(self, e: Expression, stands_for: Mapping[str, Node]) -> str:
+        """A share with names and short formulas in the place of numbers of lines."""
+
+        def written_out(part: Expression) -> Expression:
+            line = stands_for.get(part.text) if isinstance(part, Name) else None
+            if line is None:
+                return part
+            whole = Name(self.labels[line]) if line in self.labels else self.of.get(line, ELLIPSIS)
+            return whole if size(whole) <= 2 and not _shortened(whole) else part
+
+        def named(part: Expression) -> Expression:
+            known = isinstance(part, Name) and stands_for.get(part.text) in self.labels
+            return written_out(part) if known else part
+
+        made = mapped(e, written_out)
+        told = text(made)
+        if len(told) > SHARE_WIDTH:
+            made = mapped(e, named)
+            told = text(made)
+        self.called_by_place |= {stands_for[name] for name in _names(made) if name in stands_for}
+        return told
 
 
-def _operand(line: Node, parent: Node, names: Mapping[Node, str], made: Mapping[Node, Formula]) -> Formula:
-    if parent in names:
-        return Formula(names[parent])
-    return made[parent] if parent.scope == line.scope else Formula(ELLIPSIS)
-
-
-def _values(line: Node) -> list[Any]:
-    return [None] * len(line.parents) if line.primitive.kind == "select" else kept(line)
-
-
-def _fitted(line: Node, operands: list[Formula], may_shorten: list[bool]) -> Formula:
+def _fitted(line: Node, operands: list[Expression], free: Sequence[bool]) -> tuple[Expression, str]:
     """The formula with the longest unnamed operands shortened until it fits."""
-    while len((made := _formula(line, operands)).text) > WIDTH:
-        lengths = [len(x.text) if short else 0 for x, short in zip(operands, may_shorten, strict=True)]
+    whole = computed(line, operands)
+    while len(told := text(whole)) > WIDTH:
+        lengths = [len(text(x)) if may else 0 for x, may in zip(operands, free, strict=True)]
         longest = max(range(len(lengths)), key=lengths.__getitem__, default=0)
-        if not lengths or lengths[longest] <= len(ELLIPSIS):
-            return _shortest(line, made)
-        operands = [Formula(ELLIPSIS) if k == longest else x for k, x in enumerate(operands)]
-    return made
+        if not lengths or lengths[longest] <= 1:
+            return _shortest(line, whole, told)
+        operands = [ELLIPSIS if k == longest else x for k, x in enumerate(operands)]
+        whole = computed(line, operands)
+    return whole, told
 
 
-def _shortest(line: Node, made: Formula) -> Formula:
-    """What is left when no operand can be shortened: the formula cut off."""
-    if line.primitive.name in INFIX:
-        return made
-    return Formula(
-        f"{ELLIPSIS}[{ELLIPSIS}]" if line.primitive.name == "getitem" else f"{line.primitive.name}({ELLIPSIS})"
-    )
+def _shortest(line: Node, whole: Expression, told: str) -> tuple[Expression, str]:
+    """What is left when no operand can be shortened: the operation alone."""
+    if not isinstance(whole, Call) or whole.op in INFIX:
+        return whole, told
+    short = Call(whole.op, (ELLIPSIS,), ("…",) if whole.op == "getitem" else ())
+    return short, f"{line.primitive.name}(…)" if whole.op != "getitem" else "…[…]"
 
 
-def _constant(value: Any, arrays: Mapping[int, str]) -> Formula:
-    """A number that was kept, the name of an array that was, or "const"."""
-    if value is None:
-        return Formula("const")
-    if getattr(value, "shape", ()) == ():
-        text = f"{value if isinstance(value, int) else float(value):.4g}".replace("-", "−")
-        return Formula(text, SIGN if text.startswith("−") else ATOM)
-    return Formula(arrays.get(id(value), "const"))
+def _shortened(e: Expression) -> bool:
+    return "…" in _names(e)
 
 
-def _formula(line: Node, operands: list[Formula]) -> Formula:
-    primitive = line.primitive
-    name = primitive.name
-    if name == "multiply" and line.parents[0] is line.parents[1]:
-        name = "square"
-    if name in INFIX and len(operands) == 2:
-        symbol, strength, associative = INFIX[name]
-        left, right = operands
-        return Formula(
-            f"{left.within(strength)} {symbol} {right.within(strength if associative else strength + 1)}", strength
-        )
-    if name in PREFIXED:
-        return PREFIXED[name](operands[0])
-    if name == "power" and (exponent := _superscript(operands[1].text)):
-        return Formula(f"{operands[0].within(ATOM)}{exponent}", POWER)
-    if primitive.kind == "select":
-        parent = line.parents[0]
-        assert parent is not None
-        return Formula(f"{parent.primitive.name}.{parent.primitive.outputs[line.params[0]]}")
-    if name == "getitem":
-        index = brief(line.params[0])
-        inside = index[1:-1].rstrip(",") if isinstance(line.params[0], tuple) else index
-        return Formula(f"{operands[0].within(ATOM)}[{inside}]")
-    return Formula(f"{name}({', '.join([x.text for x in operands] + _static(line))})")
+def _names(e: Expression) -> set[str]:
+    """The names that occur in an expression."""
+    found: set[str] = set()
 
+    def note(part: Expression) -> Expression:
+        if isinstance(part, Name):
+            found.add(part.text)
+        return part
 
-def _static(line: Node) -> list[str]:
-    """The static parameters that were given, axis=0 for axis=(0,)."""
-    return [re.sub(r"^axis=\((\d+),\)$", r"axis=\1", text) for text in static(line)]
-
-
-def _superscript(exponent: str) -> str:
-    plain = exponent.replace("−", "-")
-    return plain.translate(SUPERSCRIPTS) if plain.lstrip("-").isdigit() else ""
-
-
-PREFIXED = {
-    "negative": lambda x: Formula(f"−{x.within(PRODUCT)}", SIGN),
-    "square": lambda x: Formula(f"{x.within(ATOM)}²", POWER),
-    "sqrt": lambda x: Formula(f"√{x.within(ATOM)}", POWER),
-    "reciprocal": lambda x: Formula(f"1 / {x.within(POWER)}", PRODUCT),
-    "abs": lambda x: Formula(f"|{x.text}|"),
-    "matrix_transpose": lambda x: Formula(f"{x.within(ATOM)}ᵀ", POWER),
-}
+    mapped(e, note)
+    return found

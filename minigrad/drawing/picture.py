@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import graphviz  # type: ignore[import-untyped]
 
+from minigrad.drawing.describe import describe
+from minigrad.drawing.dot import write
 from minigrad.drawing.engine import EngineNotFound, layout
+from minigrad.drawing.fold import Levels
+from minigrad.drawing.model import Graph
+from minigrad.tape import Tape
 
 TEXT = ("dot", "gv")  # formats that need no layout
 
 
 class Picture(graphviz.Digraph):  # type: ignore[misc]
     """A `graphviz.Digraph` laid out by whatever there is: the system's Graphviz or graphviz-pure."""
+
+    graph: Graph  # what is drawn
+    whole: Callable[[], Graph]  # gives it with nothing folded, for pages in which scopes can be unfolded
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write the picture: `save("graph.svg")`.
@@ -67,3 +77,16 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
     def _repr_image_svg_xml(self) -> str:
         text: str = self.pipe("svg", "utf-8")
         return text
+
+
+def pictured(
+    tape: Tape, levels: Levels | None = None, *, direction: str = "TB", legend: bool = False, **wanted: Any
+) -> Picture:
+    """The picture of a tape; what else is wanted is handed to `describe`."""
+    levels = levels or Levels()
+    graph = describe(tape, direction=direction, levels=levels, **wanted)
+    marked = replace(levels, as_drawn=False)
+    made = Picture(name="tape")
+    made.graph, made.whole = graph, lambda: describe(tape, direction=direction, levels=marked, **wanted)
+    write(graph, made, legend)
+    return made

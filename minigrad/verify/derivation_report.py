@@ -142,13 +142,14 @@ class DerivationReport(Report):
         Returns:
             A `graphviz.Digraph`; `.save("derivation.svg")` writes it.
         """
-        from minigrad.drawing.graph import picture
+        from minigrad.drawing.model import Verdict
+        from minigrad.drawing.picture import pictured
 
         verdicts = {
-            t: (line.ok, f"dl/d{self.labels.get(t, t)} {line.verdict}{'' if line.ok else line.brief}")
+            t: Verdict(line.ok, f"dl/d{self.labels.get(t, t)} {line.verdict}{'' if line.ok else line.brief}")
             for t, line in self.lines.items()
         }
-        return picture(self.derivation.forward.tape(), "TB", verdicts=verdicts)
+        return pictured(self.derivation.forward.tape(), verdicts=verdicts)
 
     def to_dict(self) -> dict[str, Any]:
         """The content in plain Python values."""

@@ -1,0 +1,76 @@
+"""Scopes as clusters: each run of a scope is one, so that a layer called twice is drawn twice."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+
+from minigrad.drawing.model import Cluster, Phase
+from minigrad.node import Node
+
+Home = dict[Node, tuple[Cluster, ...]]  # the clusters around each line, the outermost first
+
+
+def clusters(lines: Sequence[Node], paths: Mapping[Node, tuple[str, ...]]) -> tuple[list[Cluster], Home]:
+    """The clusters of a tape, and where its lines belong.
+
+    Lines that follow each other in a scope are one run of it. Leaves belong where they are used: to the innermost
+    cluster around all of their users.
+    """
+    made: list[Cluster] = []
+    runs: Counter[str] = Counter()
+    home: Home = {}
+    open_now: tuple[Cluster, ...] = ()
+    for line in lines:
+        if line.is_leaf:
+            continue
+        path = paths[line]
+        if len(path) != len(open_now) or any(c.name != name for c, name in zip(open_now, path, strict=True)):
+            same = sum(1 for _ in takewhile(lambda pair: pair[0].name == pair[1], zip(open_now, path, strict=False)))
+            open_now = open_now[:same]
+            for name in path[same:]:
+                open_now = (*open_now, _opened(name, open_now, runs))
+                made.append(open_now[-1])
+        home[line] = open_now
+        for cluster in open_now:
+            cluster.lines += 1
+    users = _users(lines)
+    for line in lines:
+        if line.is_leaf:
+            home[line] = around(home[user] for user in users.get(line, ()))
+            for cluster in home[line]:
+                cluster.lines += 1
+                if line.scope:
+                    cluster.parameters += math.prod(line.shape)
+                    within = line.scope.removeprefix(cluster.scope).strip("/")
+                    name = getattr(line, "label", None) or getattr(line, "name", None) or "parameter"
+                    cluster.shapes.append((f"{within}/{name}" if within else name, str(line.shape)))
+    return made, home
+
+
+def _opened(name: str, outer: tuple[Cluster, ...], runs: Counter[str]) -> Cluster:
+    """A new run of a scope. From the second on its key bears a number."""
+    scope = f"{outer[-1].scope}/{name}" if outer else name
+    base = f"{outer[-1].key}/{name}" if outer else name
+    runs[base] += 1
+    key = base if runs[base] == 1 else f"{base}#{runs[base]}"
+    phase: Phase = outer[-1].phase if outer else "forward"
+    return Cluster(key, name, scope, outer[-1].key if outer else None, len(outer) + 1, phase=phase)
+
+
+def _users(lines: Iterable[Node]) -> dict[Node, list[Node]]:
+    """For each leaf, the lines that use it."""
+    users: dict[Node, list[Node]] = {}
+    for line in lines:
+        for parent in line.parents:
+            if parent is not None and parent.is_leaf:
+                users.setdefault(parent, []).append(line)
+    return users
+
+
+def around(homes: Iterable[tuple[Cluster, ...]]) -> tuple[Cluster, ...]:
+    """The innermost clusters that contain all of these."""
+    levels = zip(*homes, strict=False)
+    return tuple(found[0] for found in takewhile(lambda found: all(c is found[0] for c in found), levels))

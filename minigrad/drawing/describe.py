@@ -1,0 +1,297 @@
+"""From the tape to a Graph."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from minigrad.drawing.clusters import around, clusters
+from minigrad.drawing.fold import Group, Levels, folded
+from minigrad.drawing.formulas import Formulas
+from minigrad.drawing.model import Edge, Graph, Verdict, Vertex
+from minigrad.drawing.strands import hues, strands
+from minigrad.node import Node
+from minigrad.tape import Tape
+from minigrad.wengert import each, expression, kept, names
+
+ROWS = 4  # parameters of a folded vertex that are listed
+
+
+def describe(
+    tape: Tape,
+    *,
+    direction: str = "TB",
+    levels: Levels | None = None,
+    verdicts: Mapping[str, Verdict] | None = None,
+    shown: Iterable[str] = (),
+) -> Graph:
+    """The graph of a tape.
+
+    Args:
+        tape: the lines to be shown.
+        direction: in which it is to be laid out.
+        levels: what is folded; nothing, if not given.
+        verdicts: on the gradients of named lines. They take the place of the colors of names.
+        shown: what else was asked for: "values", "grads", "formulas".
+    """
+    return _Description(tape, levels or Levels(limit=None), verdicts or {}, frozenset(shown)).graph(direction)
+
+
+class _Description:
+    """The parts of a graph, and what they are made from."""
+
+    def __init__(self, tape: Tape, levels: Levels, verdicts: Mapping[str, Verdict], shown: frozenset[str]) -> None:
+        self.tape, self.verdicts, self.shown = tape, verdicts, shown
+        lines = self.lines = tape.lines
+        self.outputs = frozenset(tape.outputs)
+        self.place = {line: k for k, line in enumerate(lines, 1)}
+        paths = {line: tuple(line.scope.split("/")) if line.scope else () for line in lines}
+        self.clusters, self.home = clusters(lines, paths)
+        self.groups, self.notes = folded(lines, self.clusters, self.home, tape.outputs, levels)
+        self.key = _keys(lines, self.place, self.groups)
+        self.labels = _labels(lines, self.place)
+        self.arrays = _constant_arrays(lines, self.groups)
+        self.open = [line for line in lines if self.is_open(line)]
+        self.hues = {} if verdicts else hues(self.open, self.outputs)
+        called = {key: name for key, (name, _) in self.arrays.items()}
+        self.formulas = Formulas(self.open, self.labels, called, self.home, self.place)
+
+    def graph(self, direction: str) -> Graph:
+        kinds = Counter(line.dtype for line in self.lines if not isinstance(line.dtype, tuple))
+        edges = self.edges()
+        vertices = self.vertices()
+        for cluster in self.clusters:
+            cluster.vertex = ""
+        for group in self.groups.values():
+            if group.kind == "module" and group.cluster is not None:
+                group.cluster.vertex = self.key[group.lines[-1]]
+        return Graph(
+            vertices=[*vertices, *self.constants()],
+            edges=[*edges, *self.constant_edges()],
+            clusters=self.clusters,
+            direction=direction,
+            dtype=str(kinds.most_common(1)[0][0]) if kinds else "",
+            notes=self.notes,
+            shown=self.shown | ({"verdicts"} if self.verdicts else set()),
+        )
+
+    def is_open(self, line: Node) -> bool:
+        """Whether the line is drawn by itself, or as the last of a chain."""
+        return line not in self.groups or self.groups[line].kind == "chain"
+
+    # Vertices
+
+    def vertices(self) -> list[Vertex]:
+        """One for each line, or for the lines of a group, at the place of the last of them."""
+        shown = names(self.lines)
+        made = []
+        for line in self.lines:
+            group = self.groups.get(line)
+            if group is None:
+                made.append(self.line_vertex(line, shown))
+            elif line is group.lines[-1]:
+                made.append(self.chain_vertex(group, shown) if group.kind == "chain" else self.folded(group))
+        return made
+
+    def line_vertex(self, line: Node, shown: dict[Node, str]) -> Vertex:
+        name = getattr(line, "name", None) or ""
+        return Vertex(
+            key=self.key[line],
+            kind=self.kind(line),
+            name=name,
+            label=self.labels.get(line, ""),
+            formula="" if line.is_leaf else self.formulas.text[line],
+            operation="" if line.is_leaf else line.primitive.name,
+            call=expression(line, shown),
+            shape=each(line, line.shape),
+            dtype=_dtype(line),
+            place=self.place[line],
+            scope=line.scope,
+            cluster=_key_of(self.home[line]),
+            hue=self.hues.get(line),
+            verdict=self.verdicts.get(name),
+        )
+
+    def chain_vertex(self, group: Group, shown: dict[Node, str]) -> Vertex:
+        vertex = self.line_vertex(group.lines[-1], shown)
+        operations = " · ".join(line.primitive.name for line in group.lines)
+        vertex.lines, vertex.details = len(group.lines), (operations,) if len(operations) <= 60 else ()
+        return vertex
+
+    def folded(self, group: Group) -> Vertex:
+        """A vertex for a scope or a block of the tape: how much is in it, and its parameters."""
+        last, cluster = group.lines[-1], group.cluster
+        operations = [line for line in group.lines if not line.is_leaf]
+        if cluster is None:
+            first = self.place[group.lines[0]]
+            name = f"lines {first:,} … {self.place[last]:,}" if operations else "leaves"
+            outer: tuple[Any, ...] = around(self.home[line] for line in group.lines)
+            held = sum(_size(line.shape) for line in group.lines if line.is_leaf)
+            shapes: list[tuple[str, str]] = []
+        else:
+            name, held, shapes = cluster.name, cluster.parameters, cluster.shapes
+            outer = self.home[last][: cluster.depth - 1] if not last.is_leaf else ()
+        return Vertex(
+            key=self.key[last],
+            kind="module",
+            name=name,
+            label=name,
+            shape=each(last, last.shape),
+            dtype=_dtype(last),
+            place=self.place[last],
+            scope=cluster.scope if cluster else "",
+            cluster=_key_of(outer),
+            lines=len(group.lines),
+            details=_contents(operations, len(group.lines), held, shapes),
+        )
+
+    def kind(self, line: Node) -> Any:
+        if line in self.outputs:
+            return "output"
+        if not line.is_leaf:
+            return "operation"
+        return "parameter" if line.scope else "input"
+
+    def constants(self) -> list[Vertex]:
+        """Constant arrays, drawn where they are used."""
+        users: dict[int, list[Any]] = defaultdict(list)
+        for line in self.lines:
+            for value in _constants(line):
+                if id(value) in self.arrays:
+                    group = self.groups.get(line)
+                    depth = group.cluster.depth - 1 if group and group.kind == "module" and group.cluster else None
+                    users[id(value)].append(self.home[line][:depth])
+        return [
+            Vertex(
+                key=name,
+                kind="constant",
+                name=name,
+                label=name,
+                shape=str(value.shape),
+                dtype=str(value.dtype),
+                cluster=_key_of(around(users[which])),
+            )
+            for which, (name, value) in self.arrays.items()
+        ]
+
+    # Edges
+
+    def edges(self) -> list[Edge]:
+        """One for each operand. Between folded vertices, and from or to them, one for all."""
+        paths = strands(self.lines, self.hues, self.home)
+        made: list[Edge] = []
+        joint: dict[tuple[str, str], Edge] = {}
+        for line in self.lines:
+            formulas = self.formulas.shares(line) if "formulas" in self.shown and line in self.formulas.of else []
+            for k, parent in enumerate(line.parents):
+                if parent is None or (a := self.key[parent]) == (b := self.key[line]):
+                    continue
+                if (a, b) in joint and not (self.is_open(parent) and self.is_open(line)):
+                    joint[a, b].count += 1
+                    continue
+                edge = Edge(a, b, _operand(line, k), formula=formulas[k] if formulas else "")
+                if self.is_open(parent) and self.is_open(line):
+                    edge.strands = tuple(self.key[target] for target in paths[line])
+                made.append(edge)
+                joint.setdefault((a, b), edge)
+        return made
+
+    def constant_edges(self) -> list[Edge]:
+        return list(
+            {
+                (name, self.key[line]): Edge(name, self.key[line], kind="constant")
+                for line in self.lines
+                for value in _constants(line)
+                if id(value) in self.arrays
+                for name in [self.arrays[id(value)][0]]
+            }.values()
+        )
+
+
+def _keys(lines: Iterable[Node], place: Mapping[Node, int], groups: Mapping[Node, Group]) -> dict[Node, str]:
+    """The key of the vertex that each line is drawn as."""
+    found = {}
+    for line in lines:
+        group = groups.get(line)
+        kind = "n" if group is None or group.kind == "chain" else "m"
+        found[line] = f"{kind}{place[line if group is None else group.lines[-1]]}"
+    return found
+
+
+def _key_of(around_it: tuple[Any, ...]) -> str | None:
+    return around_it[-1].key if around_it else None
+
+
+def _labels(lines: Iterable[Node], place: Mapping[Node, int]) -> dict[Node, str]:
+    """How lines are called: by the user's label or name; a leaf without one by its place, as on the printed tape."""
+    label = {}
+    for line in lines:
+        given = getattr(line, "label", None) or getattr(line, "name", None)
+        if given or line.is_leaf:
+            label[line] = given or f"%{place[line]}"
+    return label
+
+
+def _constant_arrays(lines: Iterable[Node], groups: Mapping[Node, Group]) -> dict[int, tuple[str, Any]]:
+    """The constant arrays that were kept for the rules, each once, with a name by the order of their use.
+
+    One that is used within a folded vertex only is part of it, unless nothing else enters there: then it is the data.
+    """
+    entered = {
+        id(groups[line])
+        for line in lines
+        if line in groups
+        and any(parent is not None and groups.get(parent) is not groups[line] for parent in line.parents)
+    }
+    found: dict[int, tuple[str, Any]] = {}
+    for line in lines:
+        group = groups.get(line)
+        if group is not None and group.kind != "chain" and id(group) in entered:
+            continue
+        for value in _constants(line):
+            found.setdefault(id(value), (f"c{len(found) + 1}", value))
+        if group is not None and found:
+            entered.add(id(group))
+    return found
+
+
+def _constants(line: Node) -> list[Any]:
+    """The constant operands of a line that are arrays, as far as they were kept."""
+    if line.is_leaf or line.primitive.kind == "select":
+        return []
+    pairs = zip(line.parents, kept(line), strict=True)
+    return [value for parent, value in pairs if parent is None and getattr(value, "shape", ()) != ()]
+
+
+def _dtype(line: Node) -> str:
+    """The dtype of a line; of several outputs all of them, if they differ."""
+    return ", ".join(dict.fromkeys(map(str, line.dtype))) if isinstance(line.dtype, tuple) else str(line.dtype)
+
+
+def _size(shape: Any) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def _contents(operations: list[Node], lines: int, parameters: int, shapes: list[tuple[str, str]]) -> tuple[str, ...]:
+    """What is in a folded vertex, row by row: its operations, and its parameters with their shapes."""
+    often = Counter(line.primitive.name for line in operations if line.primitive.kind != "select").most_common(ROWS)
+    rows = [f"{lines:,} lines" if lines > 1 else "1 line"]
+    if often:
+        rows.append(", ".join(name if n == 1 else f"{name} ×{n:,}" for name, n in often))
+    if parameters:
+        rows.append(f"{parameters:,} parameters")
+        rows += [f"{name} {shape}" for name, shape in shapes[:ROWS]]
+        if len(shapes) > ROWS:
+            rows[-1] = f"… {len(shapes) - ROWS + 1} more"
+    return tuple(rows)
+
+
+def _operand(line: Node, k: int) -> str:
+    p = line.primitive
+    if p.kind == "select":
+        return ""
+    return f"arrays[{k}]" if p.sequence else str(p.operands[k])

@@ -1,0 +1,190 @@
+"""From a Graph to DOT."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from typing import Any
+
+import graphviz  # type: ignore[import-untyped]
+
+from minigrad.drawing import style
+from minigrad.drawing.model import Cluster, Edge, Graph, Vertex
+
+SPACE = '<font point-size="3"> <br/></font>'  # between a formula's descenders and the shape below
+GRAPH = {"fontname": "Arial", "fontsize": "11", "fontcolor": "#555555", "nodesep": "0.3", "ranksep": "0.4"}
+NODE = {
+    "fontname": "Arial",
+    "fontsize": "12",
+    "fontcolor": style.INK,
+    "shape": "box",
+    "style": "rounded,filled",
+    "fillcolor": "white",
+    "color": style.GRAY,
+    "margin": "0.12,0.06",
+    "height": "0.3",
+}
+EDGE = {"color": style.GRAY, "penwidth": "1.6", "arrowsize": "0.7", "fontname": "Arial", "fontsize": "10"}
+CLUSTER = {"style": "rounded,filled", "fillcolor": "#F7F7F7", "color": "#BBBBBB", "labeljust": "l"}
+
+
+def write(graph: Graph, dot: Any, legend: bool = False) -> None:
+    """Write a graph into a Digraph."""
+    dot.attr("graph", **GRAPH, rankdir=graph.direction)
+    dot.attr("node", **NODE)
+    dot.attr("edge", **EDGE)
+    _clusters(graph, dot)
+    _edges(graph, dot)
+    _stack(graph, dot)
+    if legend:
+        _legend(dot)
+    words = [*([LEGEND] if legend else []), *graph.notes]
+    rows = [graphviz.escape(printable(row)) for text in words for row in textwrap.wrap(text, 100)]
+    if rows:
+        dot.attr(label="".join(f"{row}\\l" for row in rows))
+
+
+def _clusters(graph: Graph, dot: Any) -> None:
+    """The vertices, each within the clusters of its scope."""
+    inside: dict[str | None, list[Vertex]] = {None: []}
+    for vertex in graph.vertices:
+        inside.setdefault(vertex.cluster, []).append(vertex)
+    around = {cluster.key: cluster for cluster in graph.clusters}
+    needed: dict[str, Cluster] = {}
+    for key in inside:
+        outer = key
+        while outer is not None and outer not in needed:
+            needed[outer] = around[outer]
+            outer = around[outer].parent
+    drawn: dict[str | None, Any] = {None: dot}
+    for cluster in graph.clusters:
+        if cluster.key in needed:
+            name = graphviz.escape(printable(f"cluster_{cluster.key}"))
+            drawn[cluster.key] = graphviz.Digraph(
+                name=name, graph_attr=CLUSTER | {"label": f"<{escaped(cluster.name)}>"}
+            )
+    for key, members in inside.items():
+        for vertex in members:
+            drawn[key].node(vertex.key, **_attributes(vertex, graph))
+    for cluster in reversed(graph.clusters):
+        if cluster.key in needed:
+            drawn[cluster.parent].subgraph(drawn[cluster.key])
+
+
+def _attributes(vertex: Vertex, graph: Graph) -> dict[str, str]:
+    tooltip = f"{vertex.name or vertex.label or vertex.key} = {vertex.call}   {vertex.shape} {vertex.dtype}"
+    told = {} if vertex.kind in ("constant", "module") else {"tooltip": graphviz.escape(printable(tooltip))}
+    return {"label": _label(vertex, graph), **told, **_style(vertex)}
+
+
+def _label(vertex: Vertex, graph: Graph) -> str:
+    """What stands on a vertex, row by row, as Graphviz's HTML."""
+    rows = []
+    if vertex.label:
+        rows.append(f'<b><font point-size="17">{escaped(vertex.label)}</font></b>')
+    if vertex.kind == "constant":
+        rows.append("constant")
+    if vertex.formula:
+        rows.append(escaped(vertex.formula))
+    rows += [f'<font point-size="10">{escaped(row)}</font>' for row in vertex.details]
+    rows.append(SPACE + f'<font point-size="9" color="{style.SOFT}">{escaped(_kind(vertex, graph))}</font>')
+    if vertex.verdict is not None:
+        color = style.RIGHT if vertex.verdict.ok else style.WRONG
+        words = "<br/>".join(escaped(part) for part in textwrap.wrap(vertex.verdict.told, 36))
+        rows.append(f'<font color="{color}"><b>{words}</b></font>')
+    return f"<{'<br/>'.join(rows)}>"
+
+
+def _kind(vertex: Vertex, graph: Graph) -> str:
+    """The shape, or those of several outputs, with the dtype where it is not the common one."""
+    return vertex.shape if vertex.dtype in ("", graph.dtype) else f"{vertex.shape} {vertex.dtype}"
+
+
+def _style(vertex: Vertex) -> dict[str, str]:
+    if vertex.verdict is not None:
+        return style.named(style.RIGHT if vertex.verdict.ok else style.WRONG)
+    by_kind = {
+        "output": style.OUTPUT,
+        "input": style.LEAF,
+        "parameter": style.PARAMETER,
+        "constant": style.CONSTANT,
+        "module": style.MODULE,
+    }
+    color = style.hue(vertex.hue)
+    return by_kind.get(vertex.kind) or ({} if color is None else style.named(color))
+
+
+def _edges(graph: Graph, dot: Any) -> None:
+    """An edge of one strand for each named value that it leads to."""
+    vertices = {vertex.key: vertex for vertex in graph.vertices}
+    for edge in graph.edges:
+        if edge.kind == "constant":
+            dot.edge(edge.source, edge.target, style="dashed", penwidth="1")
+            continue
+        targets = [vertices[key] for key in edge.strands]
+        color = {"color": ":".join(style.hue(target.hue) or style.GRAY for target in targets)} if targets else {}
+        text = _edge_label(edge, targets, vertices)
+        dot.edge(edge.source, edge.target, **color, **({"label": f"<{text}>"} if text else {}))
+
+
+def _edge_label(edge: Edge, targets: list[Vertex], vertices: dict[str, Vertex]) -> str:
+    """What arrives through these strands on the way back: "dl/dσ² dl/dx̂". The output of a loss is not worth a word."""
+    if edge.formula:
+        return f"&#160;{escaped(edge.formula)}&#160;"
+    if not vertices[edge.source].label:
+        return ""
+    return "".join(
+        f'<font color="{style.hue(target.hue)}">&#160;dl/d{escaped(target.label)}&#160;</font>'
+        for target in targets
+        if target.label and target.shape != "()"
+    )
+
+
+def _stack(graph: Graph, dot: Any) -> None:
+    """Invisible edges that put parameters below what enters their cluster, so that clusters come one after another."""
+    vertices = {vertex.key: vertex for vertex in graph.vertices}
+    into: dict[str, list[Vertex]] = {}
+    for edge in graph.edges:
+        if edge.kind == "operand":
+            into.setdefault(edge.target, []).append(vertices[edge.source])
+    for target, sources in into.items():
+        home = vertices[target].cluster
+        leaves = sorted({v.key for v in sources if v.cluster == home and _is_leaf(v)})
+        for entering in sources if leaves else ():
+            if entering.cluster != home:
+                for key in leaves:
+                    dot.edge(entering.key, key, style="invis")
+
+
+def _is_leaf(vertex: Vertex) -> bool:
+    return vertex.call == "leaf"
+
+
+LEGEND = "Gradients flow against the arrows. A strand leads to the named value of its color."
+
+
+def _legend(dot: Any) -> None:
+    """Samples of the shapes, apart from the graph."""
+    samples = {
+        "leaf": style.LEAF,
+        "parameter": style.PARAMETER,
+        "constant": style.CONSTANT,
+        "operation": {},
+        "named value": style.named(style.COLORS[0]),
+        "output": style.OUTPUT,
+    }
+    with dot.subgraph(name="cluster legend", graph_attr=CLUSTER | {"label": "legend"}) as inside:
+        for k, (text, look) in enumerate(samples.items(), 1):
+            inside.node(f"legend{k}", label=text, fontsize="10", **look)
+        for k in range(1, len(samples)):
+            inside.edge(f"legend{k}", f"legend{k + 1}", style="invis")
+
+
+def escaped(text: str) -> str:
+    """For labels, which are written in HTML: no character of a user's name is taken for markup."""
+    return html.escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """Without the control characters that XML, and so SVG, cannot contain."""
+    return "".join(" " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" if c < " " or c == "\x7f" else c for c in text)

@@ -1,0 +1,174 @@
+"""Which lines are drawn as one vertex: folded scopes, chains of elementwise operations, and blocks of what is left."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+from minigrad.drawing.clusters import Home
+from minigrad.drawing.model import Cluster
+from minigrad.node import Node
+
+LIMIT = 200  # vertices: about what fits on a page
+
+
+@dataclass
+class Levels:
+    """What is folded: the arguments of draw."""
+
+    depth: int | None = None
+    fold: Sequence[str] = ()
+    unfold: Sequence[str] = ()
+    collapse: Literal["elementwise"] | None = None
+    limit: int | None = LIMIT
+    as_drawn: bool = True  # else scopes are only marked as folded, and every line has its vertex
+
+
+@dataclass(eq=False)
+class Group:
+    """Lines that are drawn as one vertex."""
+
+    kind: Literal["module", "chain", "block"]
+    cluster: Cluster | None = None  # of a module the one that is folded
+    lines: list[Node] = field(default_factory=list)
+
+
+def folded(
+    lines: Sequence[Node], clusters: Sequence[Cluster], home: Home, outputs: Iterable[Node], levels: Levels
+) -> tuple[dict[Node, Group], list[str]]:
+    """The group of each line that is not drawn by itself, and notes of what was folded without being asked for."""
+    notes: list[str] = []
+    _fold_scopes(lines, clusters, home, levels, notes)
+    if not levels.as_drawn:
+        return {}, notes
+    groups = _modules(lines, home)
+    if levels.collapse == "elementwise":
+        groups |= _chains(lines, home, groups, frozenset(outputs))
+    if levels.limit is not None and _drawn(lines, groups) > levels.limit:
+        groups = _blocks(lines, groups, levels.limit, notes)
+    return groups, notes
+
+
+def _fold_scopes(
+    lines: Sequence[Node], clusters: Sequence[Cluster], home: Home, levels: Levels, notes: list[str]
+) -> None:
+    """Mark the clusters that are folded. Without a depth, the deepest one at which the picture fits on a page."""
+    by_key = {cluster.key: cluster for cluster in clusters}
+    shut_keys = {cluster.key for cluster in _named(levels.fold, clusters)}
+    open_keys: set[str] = set()
+    for cluster in _named(levels.unfold, clusters):
+        key: str | None = cluster.key
+        while key is not None:
+            open_keys.add(key)
+            key = by_key[key].parent
+    depth = levels.depth
+    if depth is None and levels.limit is not None and len(lines) > levels.limit:
+        depth = _fitting(lines, clusters, home, levels.limit)
+    for cluster in clusters:
+        deep = depth is not None and cluster.depth >= depth
+        cluster.folded = cluster.key in shut_keys or (deep and cluster.key not in open_keys)
+    if depth is not None and levels.depth is None and any(c.folded for c in clusters):
+        count = sum(c.folded and c.depth == depth for c in clusters)
+        notes.append(
+            f"{len(lines):,} lines: {count:,} scopes at depth {depth} were folded; "
+            "depth=, unfold= and limit= say otherwise"
+        )
+
+
+def _fitting(lines: Sequence[Node], clusters: Sequence[Cluster], home: Home, limit: int) -> int | None:
+    """The largest depth of folding with at most so many vertices, 1 if there is none."""
+    deepest = max((cluster.depth for cluster in clusters), default=0)
+    at = Counter(len(home[line]) for line in lines)
+    runs = Counter(cluster.depth for cluster in clusters)
+    for depth in range(deepest, 0, -1):
+        if sum(count for where, count in at.items() if where < depth) + runs[depth] <= limit:
+            return depth
+    return 1 if deepest else None
+
+
+def _named(wanted: Sequence[str], clusters: Sequence[Cluster]) -> list[Cluster]:
+    """The clusters of these scopes: whole paths, or the last parts of them, with dots or slashes."""
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    found = []
+    for name in wanted:
+        path = name.replace(".", "/").strip("/")
+        some = [c for c in clusters if c.key == name or c.scope == path or c.scope.endswith(f"/{path}")]
+        if not some:
+            known = list(dict.fromkeys(c.scope.replace("/", ".") for c in clusters))
+            near = get_close_matches(name, known, 3, 0.4) or known[:8]
+            there = f"there are {', '.join(map(repr, near))}" if near else "this graph has no scopes"
+            raise ValueError(f"draw: no scope is called {name!r}; {there}")
+        found += some
+    return found
+
+
+def _modules(lines: Sequence[Node], home: Home) -> dict[Node, Group]:
+    """Lines within a folded cluster, by the outermost such. Leaves that no module owns stay outside: they enter it."""
+    groups: dict[Node, Group] = {}
+    made: dict[str, Group] = {}
+    for line in lines:
+        if line.is_leaf and not line.scope:
+            continue
+        outermost = next((cluster for cluster in home[line] if cluster.folded), None)
+        if outermost is not None:
+            group = made.setdefault(outermost.key, Group("module", outermost))
+            group.lines.append(line)
+            groups[line] = group
+    return groups
+
+
+def _chains(
+    lines: Sequence[Node], home: Home, groups: dict[Node, Group], outputs: frozenset[Node]
+) -> dict[Node, Group]:
+    """Elementwise lines with the one elementwise line that uses them, if they have no name and the same scope.
+
+    What is merged is used once and within, so no path leaves a chain and comes back.
+    """
+    users: dict[Node, set[Node]] = defaultdict(set)
+    for line in lines:
+        for parent in line.parents:
+            if parent is not None:
+                users[parent].add(line)
+    chains: dict[Node, Group] = {}
+    for line in reversed(lines):
+        if line.is_leaf or line in groups or line.primitive.kind != "elementwise":
+            continue
+        user = next(iter(users[line])) if len(users[line]) == 1 else None
+        free = line not in outputs and getattr(line, "name", None) is None
+        if user is not None and free and user in chains and home[user] == home[line]:
+            chains[line] = chains[user]
+        else:
+            chains[line] = Group("chain", home[line][-1] if home[line] else None)
+        chains[line].lines.append(line)
+    for chain in set(chains.values()):
+        chain.lines.reverse()
+    return {line: chain for line, chain in chains.items() if len(chain.lines) > 1}
+
+
+def _drawn(lines: Sequence[Node], groups: dict[Node, Group]) -> int:
+    """How many vertices there are."""
+    return len({groups.get(line, line) for line in lines})
+
+
+def _blocks(lines: Sequence[Node], groups: dict[Node, Group], limit: int, notes: list[str]) -> dict[Node, Group]:
+    """What follows each other on the tape, in blocks of equal size, leaves apart: no cycles can come of it."""
+    last = {groups.get(line, line): k for k, line in enumerate(lines)}
+    items = sorted(last, key=last.__getitem__)
+    size = -(-len(items) // max(limit // 2, 1))
+    where: dict[Node | Group, Group] = {}
+    count = 0
+    for kind in (True, False):
+        for k, item in enumerate(item for item in items if (isinstance(item, Node) and item.is_leaf) == kind):
+            if k % size == 0:
+                block, count = Group("block"), count + 1
+            where[item] = block
+    for line in lines:
+        where[groups.get(line, line)].lines.append(line)
+    notes.append(
+        f"{len(items):,} vertices were too many for one page: {count:,} blocks of up to {size:,} follow the tape; "
+        "scopes (mg.scope) would be folded in their place, limit= says otherwise"
+    )
+    return {line: where[groups.get(line, line)] for line in lines}

@@ -1,0 +1,52 @@
+"""Colors and shapes of pictures."""
+
+from __future__ import annotations
+
+import math
+
+# Okabe & Ito (2008), told apart with every kind of color vision; ordered so that neighbors differ in lightness too.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK, GRAY, SOFT = "#222222", "#8A8A8A", "#666666"
+RIGHT, WRONG = "#009E73", "#D55E00"
+BAD = "#C8102E"  # what is not finite
+
+LEAF = {"shape": "ellipse", "style": "filled", "color": INK, "fillcolor": "#FAF7C6", "margin": "0.04,0.02"}
+PARAMETER = {"shape": "box", "style": "filled", "color": INK, "fillcolor": "#FAF7C6"}
+CONSTANT = {"style": "dashed"}
+OUTPUT = {"color": INK, "peripheries": "2", "penwidth": "1.4", "fillcolor": "#EEEEEE"}
+MODULE = {"shape": "box3d", "style": "filled", "color": SOFT, "fillcolor": "#EDF1F5", "margin": "0.18,0.1"}
+SAVED = {"style": "dotted", "color": "#56B4E9", "penwidth": "1.2"}
+
+
+def hue(k: int | None) -> str | None:
+    """The color of named values; outputs (0) are dark, and so many names have no color of their own."""
+    if k is None:
+        return None
+    return INK if k == 0 else COLORS[k - 1] if k <= len(COLORS) else GRAY
+
+
+def tint(color: str, strength: float = 0.14) -> str:
+    """The color, thinned with white."""
+    parts = (int(color[k : k + 2], 16) for k in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - strength * (255 - part)):02X}" for part in parts)
+
+
+def named(color: str) -> dict[str, str]:
+    """The style of a named value."""
+    return {"color": color, "penwidth": "2.2", "fillcolor": tint(color)}
+
+
+# Norms of gradients: blue below, orange above, white between (as ColorBrewer's RdBu, without its red).
+VANISHING, EXPLODING = "#2166AC", "#B35806"
+NEUTRAL, EXTREME = 1.0, 6.0  # decades around 1 that are white, and those where the color is full
+
+
+def magnitude(norm: float) -> str:
+    """The color of a norm by its logarithm: the smaller the bluer, the larger the more orange, red if not finite."""
+    if not math.isfinite(norm):
+        return BAD
+    if norm == 0:
+        return "#FFFFFF"
+    decades = math.log10(norm)
+    strength = min(max(abs(decades) - NEUTRAL, 0) / (EXTREME - NEUTRAL), 1)
+    return tint(VANISHING if decades < 0 else EXPLODING, strength)
