@@ -39,7 +39,7 @@ LAYERS = [
     {"nn", "optim", "data", "preprocessing", "io"},
     {"training"},
     {"callbacks"},
-    {"verify", "drawing", "compile", "diagnostics"},
+    {"verify", "drawing", "compiler", "diagnostics"},
     {"cli", "demo", "check", "notes", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

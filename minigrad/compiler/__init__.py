@@ -1,0 +1,1 @@
+"""The compiler of whole steps: `mg.compile`. See docs/compile.md."""
