@@ -1,0 +1,139 @@
+"""Threads for kernels over large arrays: a kernel without the GIL runs on ranges of rows at the same time.
+
+numba's own `parallel=True` is not used: it takes several times as long to compile, some of its threading layers abort
+when two Python threads use them at once, and OpenMP's fights with the threads of the matrix products. A start costs
+some 50 to 100 microseconds, so it pays from about a million elements on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Kernel = Callable[..., Any]
+
+
+class Pool:
+    """Workers that wait for parts of a kernel.
+
+    Args:
+        workers: how many there are besides the calling thread.
+
+    Example:
+        >>> pool, seen = Pool(workers=1), []
+        >>> pool.run(lambda part, first, end: seen.append((part, first, end)), 10)
+        >>> sorted(seen)
+        [(0, 0, 5), (1, 5, 10)]
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._busy = threading.Lock()
+        self._core: int | None = None
+        self._tasks: SimpleQueue[Any] = SimpleQueue()
+        self._results: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts a kernel is cut, at most."""
+        return self.workers + 1
+
+    def run(self, kernel: Kernel, rows: int, *arguments: Any) -> None:
+        """Call kernel(part, first, end, *arguments) for ranges of rows that together are 0 ... rows.
+
+        The calling thread takes part 0. While another thread uses the pool, the parts run one after the other.
+
+        Raises:
+            BaseException: what a part raised, after all of them have ended.
+        """
+        bounds = [rows * k // self.parts for k in range(self.parts + 1)]
+        tasks = [(k, bounds[k], bounds[k + 1]) for k in range(self.parts)]
+        if not self._busy.acquire(blocking=False):
+            for task in tasks:
+                kernel(*task, *arguments)
+            return
+        try:
+            self._start()
+            for task in tasks[1:]:
+                self._tasks.put((kernel, task, arguments))
+            raised = _raised(kernel, tasks[0], arguments)
+            for _ in tasks[1:]:
+                raised = self._results.get() or raised
+        finally:
+            self._busy.release()
+        if raised is not None:
+            raise raised
+
+    def _start(self) -> None:
+        while len(self._threads) < self.workers:
+            thread = threading.Thread(target=self._work, name="minigrad kernel", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._keep_off_this_core()
+
+    def _work(self) -> None:
+        while True:
+            kernel, task, arguments = self._tasks.get()
+            self._results.put(_raised(kernel, task, arguments))
+            del kernel, task, arguments
+
+    def _keep_off_this_core(self) -> None:
+        """Linux wakes a thread on the core of the one that wakes it, where it would wait: exclude that core."""
+        core = _core()
+        if core is None or core == self._core:
+            return
+        others = os.sched_getaffinity(0) - {core}
+        for thread in self._threads:
+            if others and thread.native_id is not None:
+                with contextlib.suppress(OSError):  # a container may forbid it: slower, and still right
+                    os.sched_setaffinity(thread.native_id, others)
+        self._core = core
+
+
+def _raised(kernel: Kernel, task: tuple[int, int, int], arguments: tuple[Any, ...]) -> BaseException | None:
+    try:
+        kernel(*task, *arguments)
+    except BaseException as error:
+        return error
+    return None
+
+
+def _core() -> int | None:
+    """The core that this thread runs on, where the system tells it."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    try:
+        return int(ctypes.CDLL(None).sched_getcpu())
+    except (OSError, AttributeError):
+        return None
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_shared: Pool | None = None
+
+
+def pool() -> Pool:
+    """The one pool of the process, with a thread for each core. A forked child makes its own."""
+    global _shared
+    if _shared is None:
+        _shared = Pool(cores() - 1)
+    return _shared
+
+
+def _forget() -> None:
+    global _shared
+    _shared = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

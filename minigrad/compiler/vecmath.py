@@ -1,0 +1,235 @@
+"""exp, log, tanh, erf, maximum and minimum for kernels: LLVM vectorizes loops over them.
+
+The C library's functions are calls, one number at a time. These are polynomials and quotients of polynomials without a
+branch: where there are cases, all are computed and one is chosen. Reductions of the argument are Cody and Waite's
+(1980, "Software Manual for the Elementary Functions"). The coefficients are minimax fits of the relative error, by
+reweighted least squares at Chebyshev nodes in 40 digits. `ERRORS` has the largest relative errors, which the tests
+measure. Infinities, NaN, signed zeros, overflow and denormal numbers are as in NumPy.
+
+They are compiled without fast-math flags: a flag belongs to an instruction, and survives inlining into a kernel that
+has others. Needs numba.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+# Of the values for float32 and float64, in units of the machine epsilon. erf in float64 is the C library's.
+ERRORS = {"exp": (1.0, 1.0), "log": (1.0, 1.0), "tanh": (3.0, 2.0), "erf": (3.0, 1.0)}
+
+f32, i32 = np.float32, np.int32  # numba computes with int64 unless each result is cast
+inline: Any = njit(error_model="numpy")
+
+
+def _chosen_by(name: str) -> Any:
+    """llvm.maximum or llvm.minimum: NaN if either operand is, as NumPy has it."""
+
+    @intrinsic
+    def choose(context: Any, x: Any, y: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
+            kind = operands[0].type
+            function = builder.module.declare_intrinsic(f"llvm.{name}", (kind,), ir.FunctionType(kind, (kind, kind)))
+            return builder.call(function, operands)
+
+        if isinstance(x, types.Float) and x == y:
+            return x(x, y), generate
+        return None
+
+    return choose
+
+
+maximum, minimum = _chosen_by("maximum"), _chosen_by("minimum")
+
+
+@intrinsic
+def bits(context: Any, x: Any) -> Any:
+    """The bits of a float as an integer of the same size."""
+
+    def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
+        return builder.bitcast(operands[0], context.get_value_type(signature.return_type))
+
+    integer = {types.float32: types.int32, types.float64: types.int64}
+    return (integer[x](x), generate) if x in integer else None
+
+
+@intrinsic
+def from_bits(context: Any, x: Any) -> Any:
+    """The float that has these bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
+        return builder.bitcast(operands[0], context.get_value_type(signature.return_type))
+
+    floating = {types.int32: types.float32, types.int64: types.float64}
+    return (floating[x](x), generate) if x in floating else None
+
+
+# exp: x = n ln 2 + r with |r| <= ln 2 / 2, and exp(x) = 2ⁿ exp(r). Adding 1.5 · 2²³ (2⁵²) rounds to an integer, which
+# the last bits of the sum then hold. 2ⁿ is made of two factors, as the result may be denormal.
+
+
+@inline
+def exp32(x: Any) -> Any:
+    """exp of a float32."""
+    x = minimum(maximum(x, f32(-104.0)), f32(89.0))
+    shifted = x * f32(1.4426950408889634) + f32(12582912.0)
+    n = shifted - f32(12582912.0)
+    r = (x - n * f32(0.693359375)) + n * f32(2.12194440054690583e-4)
+    p = f32(0.001383675773005746)
+    p = p * r + f32(0.008374828429326126)
+    p = p * r + f32(0.0416682248355513766)
+    p = p * r + f32(0.16666419898789828)
+    p = p * r + f32(0.49999992111530256)
+    p = p * r + f32(1.00000003643935519)
+    p = p * r + f32(1.0)
+    k = i32(bits(shifted) - i32(0x4B400000))
+    half = i32(k >> i32(1))
+    first = from_bits(i32(i32(half + i32(127)) << i32(23)))
+    second = from_bits(i32(i32(k - half + i32(127)) << i32(23)))
+    return p * first * second
+
+
+@inline
+def exp64(x: Any) -> Any:
+    """exp of a float64."""
+    x = minimum(maximum(x, -746.0), 710.0)
+    shifted = x * 1.4426950408889634 + 6755399441055744.0
+    n = shifted - 6755399441055744.0
+    r = (x - n * 0.6931471803691238) - n * 1.9082149292705877e-10
+    p = 2.4994368470974668783e-8
+    p = p * r + 2.7632293676665213005e-7
+    p = p * r + 2.7557622296678842775e-6
+    p = p * r + 2.4801486520199166764e-5
+    p = p * r + 1.9841269432993169476e-4
+    p = p * r + 1.3888888951224379804e-3
+    p = p * r + 8.3333333335590758044e-3
+    p = p * r + 4.1666666666492766427e-2
+    p = p * r + 0.16666666666666169209
+    p = p * r + 0.50000000000000176896
+    p = p * (r * r) + r + 1.0
+    k = bits(shifted) - np.int64(0x4338000000000000)
+    half = k >> np.int64(1)
+    first = from_bits((half + np.int64(1023)) << np.int64(52))
+    second = from_bits((k - half + np.int64(1023)) << np.int64(52))
+    return p * first * second
+
+
+# log: x = 2ⁿ m with m in [√½, √2). Denormal numbers are scaled first. What is not positive is chosen at the end.
+
+
+@inline
+def log32(x: Any) -> Any:
+    """log of a float32."""
+    tiny = x < f32(1.17549435e-38)
+    scaled = x * f32(8388608.0) if tiny else x
+    offset = i32(bits(scaled) - i32(0x3F3504F3))
+    k = i32(offset >> i32(23))
+    m = from_bits(i32(i32(offset & i32(0x007FFFFF)) + i32(0x3F3504F3)))
+    n = f32(k) - (f32(23.0) if tiny else f32(0.0))
+    r = m - f32(1.0)
+    p = f32(-0.07973724504918060606)
+    p = p * r + f32(0.12655505703222451)
+    p = p * r + f32(-0.12989432428875892)
+    p = p * r + f32(0.14209929487697666)
+    p = p * r + f32(-0.16641546597491483)
+    p = p * r + f32(0.20001203540307644)
+    p = p * r + f32(-0.25000305584212415)
+    p = p * r + f32(0.33333329913859099)
+    square = r * r
+    y = (square * r) * p + n * f32(-2.12194440054690583e-4)
+    y = y - f32(0.5) * square
+    y = (r + y) + n * f32(0.693359375)
+    y = y if x < f32(np.inf) else x
+    return y if x > f32(0.0) else (f32(-np.inf) if x == f32(0.0) else f32(np.nan))
+
+
+@inline
+def log64(x: Any) -> Any:
+    """log of a float64, through s = r/(2 + r) and log((1 + s)/(1 - s)) = 2s + s (s² P(s²))."""
+    tiny = x < 2.2250738585072014e-308
+    scaled = x * 4503599627370496.0 if tiny else x
+    offset = bits(scaled) - np.int64(0x3FE6A09E667F3BCD)
+    k = offset >> np.int64(52)
+    m = from_bits((offset & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
+    n = np.float64(k) - (52.0 if tiny else 0.0)
+    r = m - 1.0
+    s = r / (2.0 + r)
+    z = s * s
+    p = 0.14616895651483683948
+    p = p * z + 0.15331675005049050998
+    p = p * z + 0.1818289095862714505
+    p = p * z + 0.22222211101308886366
+    p = p * z + 0.28571428626254960583
+    p = p * z + 0.39999999999898637651
+    p = p * z + 0.66666666666666697308
+    half = 0.5 * r * r
+    y = n * 0.6931471803691238 - ((half - (s * (half + z * p) + n * 1.9082149292705877e-10)) - r)
+    y = y if x < np.inf else x
+    return y if x > 0.0 else (-np.inf if x == 0.0 else np.nan)
+
+
+# tanh: an odd quotient of polynomials for float32. For float64 one near 0, and 1 - 2/(exp(2|x|) + 1) beyond.
+
+
+@inline
+def tanh32(x: Any) -> Any:
+    """tanh of a float32."""
+    c = minimum(maximum(x, f32(-9.02)), f32(9.02))
+    z = c * c
+    p = f32(-1.2186528184920183e-11)
+    p = p * z + f32(3.0562702802717897e-8)
+    p = p * z + f32(2.7998355977569730e-5)
+    p = p * z + f32(3.8678819436781513e-3)
+    p = p * z + f32(0.1367956068549267)
+    p = p * z + f32(1.0)
+    q = f32(1.2867248449189313e-6)
+    q = q * z + f32(3.9378412840969896e-4)
+    q = q * z + f32(2.7244211793184280e-2)
+    q = q * z + f32(0.47012892735571596)
+    q = q * z + f32(1.0)
+    return minimum(maximum(c * p / q, f32(-1.0)), f32(1.0))
+
+
+@inline
+def tanh64(x: Any) -> Any:
+    """tanh of a float64."""
+    a = maximum(x, -x)
+    z = x * x
+    p = -1.7465636862992596232e-8
+    p = p * z - 2.4381108157178502371e-4
+    p = p * z - 2.1420540163058032125e-2
+    p = p * z - 0.33333333333333333333
+    q = 2.5487869280483379245e-4
+    q = q * z + 2.4531319535624215563e-2
+    q = q * z + 0.46426162048917409327
+    q = q * z + 1.0
+    near = x + x * (z * p / q + 0.0)  # +0.0 keeps the sign of x = -0.0
+    far = 1.0 - 2.0 / (exp64(a + a) + 1.0)
+    far = far if x > 0.0 else -far
+    return near if a < 0.625 else far
+
+
+@inline
+def erf32(x: Any) -> Any:
+    """erf of a float32."""
+    c = minimum(maximum(x, f32(-3.95)), f32(3.95))
+    z = c * c
+    p = f32(2.0257309874882760e-6)
+    p = p * z + f32(2.8469266319268342e-4)
+    p = p * z + f32(3.8086400342500576e-3)
+    p = p * z + f32(5.2876859839153826e-2)
+    p = p * z + f32(0.19156212729116954)
+    p = p * z + f32(1.1283791435556902)
+    q = f32(3.7830248836235061e-5)
+    q = q * z + f32(1.1708319903402190e-3)
+    q = q * z + f32(1.5056037312194777e-2)
+    q = q * z + f32(0.11456437441116511)
+    q = q * z + f32(0.50310018765250243)
+    q = q * z + f32(1.0)
+    y = c * p / q
+    y = f32(1.0) if x > f32(3.92) else y  # from there on it is ±1 to the last digit
+    return f32(-1.0) if x < f32(-3.92) else y
