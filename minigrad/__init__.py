@@ -268,6 +268,7 @@ _SUBMODULES = (
     "functional",
     "fused",
     "io",
+    "linalg",
     "nn",
     "optim",
     "preprocessing",
