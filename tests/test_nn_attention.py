@@ -141,6 +141,15 @@ def test_dropout_of_weights() -> None:
     np.testing.assert_array_equal(first, second)
 
 
+def test_the_output_is_made_of_the_dropped_weights() -> None:
+    """Dropped once: the mean of the values is taken with the very weights that are returned."""
+    layer, x = nn.MultiheadAttention(6, 2, dropout=0.5, rng=0), rng.standard_normal((2, 8, 6))
+    y, weights = layer(x, need_weights=True)
+    values = (x @ layer.in_proj_weight.numpy()[:, 12:]).reshape(2, 8, 2, 3).swapaxes(1, 2)
+    heads = (weights.numpy() @ values).swapaxes(1, 2).reshape(2, 8, 6)
+    np.testing.assert_allclose(y.numpy(), layer.out_proj(heads).numpy(), rtol=1e-10)
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"mask": ALLOWED}], ids=str)
 def test_encoder_layer(norm_first: bool, options: Any) -> None:
@@ -161,6 +170,68 @@ def test_activations_of_the_encoder_layer() -> None:
     by_name, by_function = (nn.TransformerEncoderLayer(6, 2, 5, 0.0, f, rng=0)(x).numpy() for f in ("gelu", F.gelu))
     np.testing.assert_array_equal(by_name, by_function)
     assert (by_name != nn.TransformerEncoderLayer(6, 2, 5, 0.0, rng=0)(x).numpy()).any()
+
+
+def stack(norm_first: bool = False, norm: Any = None, **options: Any) -> Any:
+    layer = nn.TransformerEncoderLayer(6, 2, 5, **({"dropout": 0.0, "rng": 0} | options), norm_first=norm_first)
+    return nn.TransformerEncoder(layer, 3, norm)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"mask": ALLOWED}], ids=str)
+def test_encoder(norm_first: bool, options: Any) -> None:
+    allowed = options.get("mask", np.tri(4) if options else True)
+
+    def reference(x: Any, p: dict[str, Any]) -> Any:
+        for k in range(3):
+            start = f"layers.{k}."
+            own = {name.removeprefix(start): value for name, value in p.items() if name.startswith(start)}
+            x = encoded(x, own, norm_first, allowed)
+        return normalized(x, p["norm.gamma"], p["norm.beta"]) if norm_first else x
+
+    encoder = stack(norm_first, nn.LayerNorm(6) if norm_first else None)
+    assert_layer(encoder, [rng.standard_normal((2, 4, 6))], reference, **options)
+
+
+def test_layers_of_an_encoder_start_apart() -> None:
+    layer = nn.TransformerEncoderLayer(6, 2, 5, init="he_normal", rng=0)
+    before = layer.state_dict()
+    encoder = nn.TransformerEncoder(layer, 2)
+    first, second = (dict(layer.named_parameters()) for layer in encoder.layers)
+    for name, value in before.items():
+        if value.ndim == 2:
+            assert len({value.std() for value in (value, first[name].numpy(), second[name].numpy())}) == 3
+        else:
+            np.testing.assert_array_equal(first[name].numpy(), second[name].numpy())
+        np.testing.assert_array_equal(layer.state_dict()[name], value)
+    assert not {id(p) for p in layer.parameters()} & {id(p) for p in encoder.parameters()}
+
+
+def test_layers_of_an_encoder_drop_apart() -> None:
+    encoder = stack(dropout=0.5)
+    seen = []
+    for layer in encoder.layers:
+        layer.linear1.register_forward_hook(lambda module, inputs, output: output * 0 + 1)
+        layer.linear2.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].numpy() == 0))
+    encoder(rng.standard_normal((2, 4, 6)))
+    assert (seen[0] != seen[1]).any()
+    assert (seen[1] != seen[2]).any()
+
+
+def test_an_encoder_draws_with_the_initializer_of_its_layer() -> None:
+    encoder = stack(init=lambda shape, rng, dtype: np.full(shape, 0.25, dtype))
+    assert all((p.numpy() == 0.25).all() for p in encoder.parameters() if p.ndim == 2)
+    first, second = (stack(rng=7).state_dict() for _ in range(2))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_nothing_comes_from_the_future() -> None:
+    encoder, x = stack(True, nn.LayerNorm(6)), rng.standard_normal((1, 5, 6))
+    changed = np.concatenate([x[:, :3], rng.standard_normal((1, 2, 6))], axis=1)
+    ours, theirs = (encoder(x, is_causal=True).numpy() for x in (x, changed))
+    np.testing.assert_allclose(ours[:, :3], theirs[:, :3], rtol=1e-12)
+    assert (ours[:, 3:] != theirs[:, 3:]).all()
+    np.testing.assert_allclose(encoder(x, np.tri(5, dtype=bool)).numpy(), ours, rtol=1e-12)
 
 
 def test_state() -> None:
@@ -224,6 +295,7 @@ def test_it_learns_to_look_back() -> None:
         (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 6)), mask=np.ones((2, 4, 3), bool)), "mask must broadcast"),
         (lambda: nn.TransformerEncoderLayer(6, 2, activation="swish"), "'relu', 'gelu' or a function"),
         (lambda: nn.TransformerEncoderLayer(6, 2, dropout=-1), "probability"),
+        (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2), 0), "num_layers=0"),
         (lambda: nn.PositionalEncoding(4, dropout=2), "probability"),
         (lambda: nn.PositionalEncoding(4)(np.ones((2, 3))), "D = 4"),
         (lambda: F.sinusoidal_encoding(0, 4), "at least 1"),
@@ -231,4 +303,16 @@ def test_it_learns_to_look_back() -> None:
 )
 def test_bad_input(call: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer, 2), r"give a TransformerEncoderLayer\(d_model"),
+        (lambda: stack(norm=nn.LayerNorm), r"not a Module; write LayerNorm\(d_model\)"),
+    ],
+)
+def test_bad_types(call: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
         call()

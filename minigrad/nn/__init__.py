@@ -22,7 +22,7 @@ from minigrad.nn.activations import (
     Softsign,
     Tanh,
 )
-from minigrad.nn.attention import MultiheadAttention, PositionalEncoding, TransformerEncoderLayer
+from minigrad.nn.attention import MultiheadAttention, PositionalEncoding
 from minigrad.nn.cells import GRUCell, LSTMCell, RNNCell
 from minigrad.nn.containers import ModuleDict, ModuleList
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -60,6 +60,7 @@ from minigrad.nn.pool import (
 )
 from minigrad.nn.recurrent import GRU, LSTM, RNN
 from minigrad.nn.summary import summary
+from minigrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
     "ELU",
@@ -135,6 +136,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Tanh",
+    "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Upsample",

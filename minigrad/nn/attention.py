@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minigrad import functional, fused
-from minigrad.nn import init as initializers
 from minigrad.nn.layers import Linear
 from minigrad.nn.module import Module
-from minigrad.nn.norm import LayerNorm
+from minigrad.nn.parameter import Initializer, initialized
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import expand_dims, permute_dims, reshape, swapaxes, unstack
 from minigrad.rng import generator
-from minigrad.tensor import Tensor
-from minigrad.values import get_default_dtype
 
 
 class MultiheadAttention(Module):
@@ -57,7 +53,7 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
-        init: str | Callable[..., Any] = "glorot_uniform",
+        init: Initializer = "glorot_uniform",
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -68,12 +64,9 @@ class MultiheadAttention(Module):
             )
         check_probability("MultiheadAttention", dropout)
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
-        dtype, shape = np.dtype(dtype or get_default_dtype()), (embed_dim, 3 * embed_dim)
         self.rng = None if rng is None else generator(rng)
-        weight = initializers.get(init)(shape, rng=generator(self.rng), dtype=dtype)
-        self.in_proj_weight = Tensor(weight, requires_grad=True)
-        zeros = initializers.zeros((3 * embed_dim,), dtype=dtype)
-        self.in_proj_bias = Tensor(zeros, requires_grad=True) if bias else None
+        self.in_proj_weight = initialized(init, (embed_dim, 3 * embed_dim), self.rng, dtype)
+        self.in_proj_bias = initialized("zeros", (3 * embed_dim,), dtype=dtype) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias=bias, init=init, rng=self.rng, dtype=dtype)
 
     def forward(
@@ -146,83 +139,6 @@ def check_probability(layer: str, dropout: float) -> None:
     """Refuse what is no probability."""
     if not 0 <= dropout <= 1:
         raise ValueError(f"{layer}(dropout={dropout}): the probability of dropping an element lies in [0, 1]")
-
-
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": functional.relu, "gelu": functional.gelu}
-
-
-class TransformerEncoderLayer(Module):
-    """Self-attention and a network of two layers, each with a residual connection and layer normalization.
-
-    With f the attention or the network: post-norm x = norm(x + f(x)) (Vaswani et al. 2017, section 3.1), or with
-    norm_first pre-norm x = x + f(norm(x)) (Xiong et al. 2020).
-
-    Args:
-        d_model: D, the size of x's last axis.
-        nhead: the number of heads, which divides D.
-        dim_feedforward: the number of hidden units of the network.
-        dropout: the probability of dropping attention weights, hidden units, and elements of f(x), in training.
-        activation: of the hidden units: "relu", "gelu", or a function.
-        layer_norm_eps: added to the variance in both normalizations.
-        norm_first: whether x is normalized before f; else the sum is, after it.
-        rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
-
-    Raises:
-        ValueError: nhead does not divide D; a size is not positive; dropout is not in [0, 1]; activation is unknown.
-
-    Example:
-        >>> layer = TransformerEncoderLayer(8, 2, dim_feedforward=16, rng=0)
-        >>> layer(np.ones((5, 3, 8)), is_causal=True).shape
-        (5, 3, 8)
-    """
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu",
-        layer_norm_eps: float = 1e-5,
-        norm_first: bool = False,
-        rng: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        check_probability("TransformerEncoderLayer", dropout)
-        if isinstance(activation, str) and activation not in ACTIVATIONS:
-            raise ValueError(
-                f"TransformerEncoderLayer(activation={activation!r}): must be 'relu', 'gelu' or a function"
-            )
-        self.activation = ACTIVATIONS[activation] if isinstance(activation, str) else activation
-        self.p, self.norm_first = dropout, norm_first
-        self.rng = None if rng is None else generator(rng)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, rng=self.rng, dtype=dtype)
-        self.linear1 = Linear(d_model, dim_feedforward, rng=self.rng, dtype=dtype)
-        self.linear2 = Linear(dim_feedforward, d_model, rng=self.rng, dtype=dtype)
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype)
-
-    def forward(self, x: Any, mask: Any = None, is_causal: bool = False) -> Any:
-        """(N, T, D) to (N, T, D); mask and is_causal as in MultiheadAttention."""
-        if self.norm_first:
-            x = x + self._attended(self.norm1(x), mask, is_causal)
-            return x + self._network(self.norm2(x))
-        x = self.norm1(x + self._attended(x, mask, is_causal))
-        return self.norm2(x + self._network(x))
-
-    def _attended(self, x: Any, mask: Any, is_causal: bool) -> Any:
-        return self._dropped(self.self_attn(x, mask=mask, is_causal=is_causal))
-
-    def _network(self, x: Any) -> Any:
-        return self._dropped(self.linear2(self._dropped(self.activation(self.linear1(x)))))
-
-    def _dropped(self, x: Any) -> Any:
-        return functional.dropout(x, p=self.p, training=self.training, rng=self.rng)
-
-    def extra_repr(self) -> str:
-        """The arguments that no layer inside shows."""
-        return f"dropout={self.p}, norm_first={self.norm_first}"
 
 
 class PositionalEncoding(Module):
