@@ -207,15 +207,10 @@ def test_layers_of_an_encoder_start_apart() -> None:
     assert not {id(p) for p in layer.parameters()} & {id(p) for p in encoder.parameters()}
 
 
-def test_layers_of_an_encoder_drop_apart() -> None:
-    encoder = stack(dropout=0.5)
-    seen = []
-    for layer in encoder.layers:
-        layer.linear1.register_forward_hook(lambda module, inputs, output: output * 0 + 1)
-        layer.linear2.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].numpy() == 0))
-    encoder(rng.standard_normal((2, 4, 6)))
-    assert (seen[0] != seen[1]).any()
-    assert (seen[1] != seen[2]).any()
+def test_layers_of_an_encoder_draw_from_one_generator() -> None:
+    layer = nn.TransformerEncoderLayer(6, 2, 5, rng=0)
+    encoder = nn.TransformerEncoder(layer, 3)
+    assert all(made.rng is made.self_attn.rng is layer.rng for made in encoder.layers)
 
 
 def test_an_encoder_draws_with_the_initializer_of_its_layer() -> None:

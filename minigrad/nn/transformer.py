@@ -143,7 +143,7 @@ class TransformerEncoder(Module):
 
 
 def _drawn_anew(layer: TransformerEncoderLayer) -> TransformerEncoderLayer:
-    """A copy with other matrices. The generator stays shared: with a copy of it all layers would drop the same."""
+    """A copy with other matrices. The generator is shared: copies of it would repeat each other's draws."""
     made = copy.deepcopy(layer, {id(layer.rng): layer.rng})
     with no_grad():
         for p in made.parameters():
