@@ -18,7 +18,7 @@ LAYERS = [
     {"specialize"},
     {"primitive"},
     {"ops"},
-    {"changes", "wengert", "tape", "modes", "symbols", "dtypes"},
+    {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
     {"protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
     {"naming"},
@@ -89,6 +89,12 @@ def test_importing_minigrad_is_light() -> None:
     assert not {name.split(".")[0] for name in loaded} & set(heavy)
     assert not any(name.startswith(("minigrad.cli", "minigrad.drawing")) for name in loaded)
     assert len(loaded) < 150
+
+
+def test_every_name_is_there_from_the_start() -> None:
+    code = "import minigrad; print([n for n in dir(minigrad) if not hasattr(minigrad, n)])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_rules_run_without_tensors() -> None:
