@@ -237,6 +237,7 @@ if TYPE_CHECKING:
     from minigrad import (  # noqa: F401
         callbacks,
         data,
+        diagnostics,
         drawing,
         functional,
         fused,
@@ -248,6 +249,7 @@ if TYPE_CHECKING:
         training,
         verify,
     )
+    from minigrad.diagnostics import detect_anomaly
     from minigrad.drawing import draw
     from minigrad.training import fit
 
@@ -264,6 +266,7 @@ pow = power
 _SUBMODULES = (
     "callbacks",
     "data",
+    "diagnostics",
     "drawing",
     "functional",
     "fused",
@@ -275,7 +278,7 @@ _SUBMODULES = (
     "training",
     "verify",
 )
-_FUNCTIONS = {"draw": "drawing", "fit": "training"}
+_FUNCTIONS = {"detect_anomaly": "diagnostics", "draw": "drawing", "fit": "training"}
 
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
@@ -285,21 +288,22 @@ __all__ = [
     "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "cbrt", "ceil",
     "checkpoint", "clip", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "copy", "copysign", "cos", "cosh", "count_nonzero", "cumulative_prod", "cumulative_sum",
-    "custom", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like", "enable_grad", "equal", "erf",
-    "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "fit", "flip", "float32", "float64", "floor", "floor_divide",
-    "fmod", "from_dlpack", "full", "full_like", "gather", "get_default_dtype", "grad", "greater", "greater_equal",
-    "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "isclose",
-    "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "less", "less_equal", "linalg", "linspace",
-    "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logsumexp", "manual_seed", "matmul", "matrix_transpose", "max", "max_pool1d", "max_pool2d", "max_pool3d",
-    "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply", "name", "nan", "negative", "newaxis",
-    "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer", "pad", "permute_dims", "pi",
-    "positive", "pow", "power", "prod", "reciprocal", "relu", "remainder", "repeat", "reshape", "result_type",
-    "roll", "round", "scatter", "scope", "searchsorted", "set_default_dtype", "sigmoid", "sign", "signbit", "sin",
-    "sinh", "sliding_windows", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract",
-    "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "tril", "triu",
-    "trunc", "uint8", "uint16", "uint32", "uint64", "unique_all", "unique_counts", "unique_inverse",
-    "unique_values", "unstack", "value_and_grad", "var", "vecdot", "vjp", "where", "zeros", "zeros_like",
+    "custom", "detect_anomaly", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like",
+    "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "fit", "flip", "float32",
+    "float64", "floor", "floor_divide", "fmod", "from_dlpack", "full", "full_like", "gather", "get_default_dtype",
+    "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16", "int32",
+    "int64", "is_grad_enabled", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp",
+    "less", "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "max",
+    "max_pool1d", "max_pool2d", "max_pool3d", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis",
+    "multiply", "name", "nan", "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones",
+    "ones_like", "outer", "pad", "permute_dims", "pi", "positive", "pow", "power", "prod", "reciprocal", "relu",
+    "remainder", "repeat", "reshape", "result_type", "roll", "round", "scatter", "scope", "searchsorted",
+    "set_default_dtype", "sigmoid", "sign", "signbit", "sin", "sinh", "sliding_windows", "softplus", "sort",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis",
+    "tan", "tanh", "tensordot", "tile", "trace", "tril", "triu", "trunc", "uint8", "uint16", "uint32", "uint64",
+    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad", "var", "vecdot",
+    "vjp", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 

@@ -47,6 +47,10 @@ RESERVED = frozenset({"v", "n", "due", "saved"})  # what a pull calls its own pa
 
 REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
 DECLARED: WeakSet[Primitive] = WeakSet()  # and those without
+FUNCTIONS: WeakSet[Primitive] = WeakSet()  # and those that users made: all that can be called
+
+
+on_new: list[Callable[[Primitive], None]] = []  # called with each that is made from here on
 
 
 class Function(Protocol):
@@ -243,6 +247,9 @@ def _declare(made: Primitive) -> Function:
 
 def as_function(made: Primitive) -> Function:
     """The recording function of a primitive, with the primitive and its source at hand."""
+    FUNCTIONS.add(made)
+    for told in on_new:
+        told(made)
     record: Any = made.record
     module = getattr(made.function, "__module__", None) or "numpy"
     record.primitive = made

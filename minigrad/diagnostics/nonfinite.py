@@ -1,0 +1,282 @@
+"""detect_anomaly: which operation of the user's code made a NaN or an infinity, forward or backward."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from contextlib import ContextDecorator
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from minigrad.diagnostics.anomaly import Anomaly, AnomalyError, Step
+from minigrad.diagnostics.reasons import (
+    Reason,
+    backward_reason,
+    elements,
+    forward_reason,
+    from_outside,
+    is_finite,
+    what,
+)
+from minigrad.diagnostics.source import Place, place
+from minigrad.modes import current_scope
+from minigrad.node import Node
+from minigrad.observers import Observer
+from minigrad.primitive import Primitive, value_of
+
+Array = Any
+
+
+@dataclass
+class Trace:
+    """A value that is not finite: how it arose, and whether an operation has used it since."""
+
+    anomaly: Anomaly
+    used: bool = False
+
+
+class Anomalies(Observer):
+    """Follows what is not finite through the forward pass and back.
+
+    A NaN is an anomaly where it arises. An infinity may be meant (a mask, a limit), so it is remembered and told when
+    it reaches the start of a backward pass, turns into NaN, or is what remains at the end.
+
+    Args:
+        raising: raise AnomalyError at the first one. Otherwise it is kept in `found`, and a NaN too is remembered
+            until it does harm.
+    """
+
+    def __init__(self, raising: bool) -> None:
+        self.raising = raising
+        self.found: Anomaly | None = None
+        self._places: weakref.WeakKeyDictionary[Node, Place | None] = weakref.WeakKeyDictionary()
+        self._consumers: weakref.WeakKeyDictionary[Node, list[weakref.ref[Node]]] = weakref.WeakKeyDictionary()
+        self._lines: weakref.WeakKeyDictionary[Node, Trace] = weakref.WeakKeyDictionary()
+        self._values: dict[int, tuple[Any, Trace]] = {}  # by the id of the array, with the array or a reference to it
+        self._last: tuple[Place | None, Trace | None] = (None, None)
+
+    # Forward
+
+    def computed(self, p: Primitive, values: tuple[Array, ...], out: Array, frame: FrameType) -> None:
+        """Look at the result, and at which operands were not finite."""
+        if self.found is not None:
+            return
+        here = place(frame.f_back)
+        self._last = (here, None)
+        operands = tuple(values[0]) if p.sequence else values
+        traces = [trace for value in operands if (trace := self._trace_of(value)) is not None] if self._values else []
+        for trace in traces:
+            trace.used = True
+        if is_finite(out):
+            return
+        worst = what(_worst(out))
+        came_in = any(not is_finite(value) for value in operands)
+        if not traces and came_in and worst != "NaN":
+            return  # an infinity from outside is meant
+        tensors = _given(p, frame)
+        if traces and worst == traces[0].anomaly.kind:
+            trace = Trace(replace(traces[0].anomaly, chain=(*traces[0].anomaly.chain, self._step(p, tensors, here))))
+        else:
+            reason = forward_reason(p, operands, _worst(out))
+            if traces:
+                root = traces[0].anomaly.reason
+                reason = replace(
+                    root, sentence=f"{reason.sentence}, and the {traces[0].anomaly.kind} is {root.sentence}"
+                )
+            elif came_in and any(what(value) == "NaN" for value in operands if not is_finite(value)):
+                reason = from_outside(p, operands, [getattr(t, "node", None) for t in tensors])
+            before = traces[0].anomaly.chain if traces else self._before(tensors)
+            chain = (*before, self._step(p, tensors, here, f"{worst} arises here"))
+            told = elements(_worst(out), p, operands)
+            trace = Trace(Anomaly(worst, "forward", p.name, here, reason, told, chain, current_scope()))
+        self._remember(out, trace)
+        self._last = (here, trace)
+        if self.raising and worst == "NaN":
+            self._tell(trace.anomaly)
+
+    def recorded(self, line: Node) -> None:
+        """The line belongs to what was computed last, or to the line whose rules are running."""
+        if self.inside is not None:
+            self._places[line] = self._places.get(self.inside)
+            return
+        self._places[line], trace = self._last
+        if trace is not None:
+            self._lines[line] = trace
+
+    # Backward
+
+    def pulled(self, line: Node, v: Array, shares: dict[Node, Array], saved: tuple[Array, ...]) -> None:
+        """Look at the shares that a line gives."""
+        if self.found is not None:
+            return
+        starts = line not in self._consumers
+        for parent in line.parents:
+            if parent is not None and parent.primitive is not None:
+                owner = parent.parents[0] if parent.primitive.kind == "select" else parent
+                if owner is not None:
+                    self._consumers.setdefault(owner, []).append(weakref.ref(line))
+        trace = self._lines.get(line)
+        if starts and trace is not None:
+            self._tell(trace.anomaly)
+            return
+        bad = next((share for share in shares.values() if not is_finite(share)), None)
+        if bad is None:
+            return
+        bad, way = _worst(bad), self._way(line)
+        at = self._places.get(line)
+        given = tuple(x for x in v if x is not None) if isinstance(v, tuple) else v
+        if not is_finite(given):
+            reason = Reason(
+                "gradient from outside",
+                f"the gradient that arrives at {line.primitive.name} is not finite already",
+                "look at the gradient that was given to backward(), and at what hooks return",
+            )
+            zero = False
+        else:
+            reason, upstream = backward_reason(line, v, bad, saved)
+            zero = upstream == 0
+            if trace is not None:
+                born = trace.anomaly.reason
+                told = f"the gradient that arrives is 0, and this is {born.sentence}: 0 · {trace.anomaly.kind} is NaN"
+                reason = replace(born, sentence=told if zero else born.sentence)
+        where = next((k for k, other in enumerate(way) if other.primitive.name == "where"), None) if zero else None
+        chain = [self._step_of(other) for other in way]
+        if where is not None:
+            chain[where] = replace(chain[where], note="discards this branch: its gradient is 0 there")
+        worst = what(bad)
+        chain[-1] = replace(chain[-1], note=f"{worst} arises here")
+        self._tell(
+            Anomaly(
+                worst, "backward", line.primitive.name, at, reason, elements(bad), tuple(chain),
+                getattr(line, "scope", ""), where is not None,
+            )
+        )  # fmt: skip
+
+    def remaining(self) -> Anomaly | None:
+        """The first that was found, or else a value that is not finite and that nothing used."""
+        if self.found is not None:
+            return self.found
+        return next((trace.anomaly for _, trace in self._values.values() if not trace.used), None)
+
+    # How values, lines and places belong together
+
+    def _tell(self, anomaly: Anomaly) -> None:
+        self.found = anomaly
+        if self.raising:
+            raise AnomalyError(anomaly)
+
+    def _trace_of(self, value: Array) -> Trace | None:
+        kept = self._values.get(id(value))
+        if kept is None:
+            return None
+        known, trace = kept
+        return trace if (known() if isinstance(known, weakref.ref) else known) is value else None
+
+    def _remember(self, out: Array, trace: Trace) -> None:
+        """A value is known by its array. One that dies unused stays in the books: it may have been the loss."""
+        for value in out if isinstance(out, tuple) else (out,):
+            if not is_finite(value):
+                if len(self._values) > 200:
+                    self._values = {k: kept for k, kept in self._values.items() if not kept[1].used}
+                known = weakref.ref(value) if isinstance(value, np.ndarray) else value
+                self._values[id(value)] = (known, trace)
+
+    def _step(self, p: Primitive, tensors: Iterable[Any], here: Place | None, note: str = "") -> Step:
+        given = [_label(getattr(t, "node", None), value_of(t)) for t in tensors]
+        return Step(f"{p.name}({', '.join(given)})", here, note)
+
+    def _step_of(self, line: Node, note: str = "") -> Step:
+        name = getattr(line, "name", None)
+        numbers = getattr(line, "numbers", None) or (None,) * len(line.parents)
+        given = [_label(parent, x) for parent, x in zip(line.parents, numbers, strict=False)]
+        text = f"{line.primitive.name}({', '.join(given)})" if line.primitive is not None else "leaf"
+        return Step(f"{name} = {text}" if name else text, self._places.get(line), note)
+
+    def _before(self, tensors: Iterable[Any]) -> tuple[Step, ...]:
+        """The last operations that led to the operands, oldest first."""
+        lines: list[Node] = []
+        line = next((t.node for t in tensors if getattr(t, "node", None) is not None), None)
+        while line is not None and line.primitive is not None and len(lines) < 3:
+            if line.primitive.kind != "select":
+                lines.append(line)
+            line = next((parent for parent in line.parents if parent is not None), None)
+        return tuple(self._step_of(line) for line in reversed(lines))
+
+    def _way(self, line: Node) -> list[Node]:
+        """The lines through which the gradient came, from the output to this line."""
+        way, seen = [line], {line}
+        while (consumer := next(iter(self._using(way[-1])), None)) is not None and consumer not in seen:
+            way.append(consumer)
+            seen.add(consumer)
+        return way[::-1]
+
+    def _using(self, line: Node) -> list[Node]:
+        """The lines that used this one in the walk, np.where before all others."""
+        found = [other for reference in self._consumers.get(line, ()) if (other := reference()) is not None]
+        return sorted(found, key=lambda other: other.primitive.name != "where")
+
+
+def _given(p: Primitive, frame: FrameType) -> list[Any]:
+    """The operands as the user gave them: the record function that specialize writes calls them by their names."""
+    names = frame.f_locals
+    return list(names.get("arrays", ())) if p.sequence else [names.get(name) for name in p.operands]
+
+
+def _worst(out: Array) -> Array:
+    """Of several outputs the first that is not finite."""
+    return next(value for value in out if not is_finite(value)) if isinstance(out, tuple) else out
+
+
+def _label(line: Node | None, value: Any) -> str:
+    """An operand: its name, its number, or what made it."""
+    if line is not None:
+        name = getattr(line, "name", None)
+        return name or ("leaf" if line.primitive is None else f"{line.primitive.name}(…)")
+    if isinstance(value, int | float) or (value is not None and np.ndim(value) == 0):
+        return f"{float(value):.6g}"
+    return "·" if value is None else f"array{np.shape(value)}"
+
+
+class detect_anomaly(ContextDecorator):
+    """Say where a NaN or an infinity arises: the operation, the line of your code, the chain, and a way out.
+
+    `with mg.detect_anomaly():` or `@mg.detect_anomaly()`. A NaN raises where it arises, in the forward pass or in a
+    gradient. An infinity may be meant (a mask, a limit): it raises when a backward pass starts from it, when it turns
+    into NaN, or when the block ends and nothing has used it. Infinities that come in from outside are left alone.
+    NumPy's own warnings are silent inside. Operations are slower inside, by some microseconds each; outside nothing is.
+
+    Raises:
+        AnomalyError: an ArithmeticError; its `.anomaly` has the particulars. Another exception that leaves the block
+            gets a note, if there is an infinity that may be to blame.
+
+    Example:
+        >>> import minigrad as mg
+        >>> x = mg.Tensor([1.0, 0.0], requires_grad=True)
+        >>> with mg.detect_anomaly():
+        ...     mg.sum(x * mg.log(x))
+        Traceback (most recent call last):
+        ...
+        minigrad.diagnostics.anomaly.AnomalyError: NaN arises in multiply at <doctest ...
+    """
+
+    def __init__(self) -> None:
+        self._open: list[tuple[Anomalies, Any]] = []
+
+    def __enter__(self) -> None:
+        quiet = np.errstate(all="ignore")
+        quiet.__enter__()
+        self._open.append((Anomalies(raising=True).__enter__(), quiet))
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        anomalies, quiet = self._open.pop()
+        anomalies.__exit__(kind, error, traceback)
+        quiet.__exit__(kind, error, traceback)
+        left = anomalies.remaining()
+        if left is None or isinstance(error, AnomalyError):
+            return
+        if error is None:
+            raise AnomalyError(left)
+        error.add_note(f"detect_anomaly: {left}")

@@ -1,0 +1,290 @@
+"""detect_anomaly names the operation, the line of the user's code, the chain and the way out."""
+
+import gc
+import inspect
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import nn, primitive
+from minigrad.diagnostics import AnomalyError
+from minigrad.diagnostics.source import place
+
+pytestmark = pytest.mark.floating(all="ignore")
+
+
+def leaf(*values):
+    return mg.Tensor(np.array(values), requires_grad=True).named("x")
+
+
+def found(function, *arguments):
+    with pytest.raises(AnomalyError) as caught, mg.detect_anomaly():
+        function(*arguments)
+    return caught.value.anomaly
+
+
+def line_of(function, text):
+    """The number of the line of a function that contains this text."""
+    lines, first = inspect.getsourcelines(function)
+    return next(first + k for k, line in enumerate(lines) if text in line)
+
+
+def divides(x):
+    y = mg.where(x.data > 0, 1 / x, 0.0)
+    loss = (y * 2).sum()
+    loss.backward()
+
+
+def roots(x):
+    y = np.where(x.data > 0, np.sqrt(x * x), 0.0)
+    y.sum().backward()
+
+
+def negative_roots(x):
+    y = np.where(x.data > 0, np.sqrt(x), 0.0)
+    y.sum().backward()
+
+
+def logs(x):
+    p = (x * 0.5).named("p")
+    entropy = mg.sum(p * mg.log(p))
+    entropy.backward()
+
+
+def naive_sigmoid(x):
+    y = 1 / (1 + mg.exp(-1000 * x))
+    y.sum().backward()
+
+
+def naive_softmax(x):
+    e = mg.exp(1000 * x)
+    return e / e.sum()
+
+
+def overflows(x):
+    mg.exp(1000 * x).sum().backward()
+
+
+def length(x):
+    mg.sqrt((x * x).sum()).backward()
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "text", "operation", "direction", "kind", "cause"),
+    [
+        (divides, [1.0, 0.0], "1 / x", "divide", "backward", "NaN", "discarded by where"),
+        (roots, [1.0, 0.0], "np.sqrt(x * x)", "sqrt", "backward", "NaN", "discarded by where"),
+        (negative_roots, [1.0, -1.0], "np.sqrt(x)", "sqrt", "forward", "NaN", "root of a negative number"),
+        (logs, [1.0, 0.0], "p * mg.log(p)", "multiply", "forward", "NaN", "log of zero"),
+        (logs, [1.0, -1.0], "mg.log(p)", "log", "forward", "NaN", "log of a negative number"),
+        (naive_sigmoid, [1.0, -1.0], "mg.exp(-1000 * x)", "exp", "backward", "NaN", "exp overflows"),
+        (naive_softmax, [1.0, -1.0], "e / e.sum()", "divide", "forward", "NaN", "exp overflows"),
+        (overflows, [1.0, -1.0], "mg.exp(1000 * x)", "exp", "forward", "inf", "exp overflows"),
+        (length, [0.0, 0.0], "mg.sqrt((x * x).sum())", "sqrt", "backward", "inf", "infinite slope"),
+    ],
+)
+def test_where_it_arises_and_why(function, values, text, operation, direction, kind, cause):
+    anomaly = found(function, leaf(*values))
+    assert (anomaly.operation, anomaly.direction, anomaly.kind, anomaly.cause) == (operation, direction, kind, cause)
+    assert (anomaly.place.file, anomaly.place.line) == (__file__, line_of(function, text))
+    assert anomaly.place.expression == text
+    assert anomaly.place.function == function.__name__
+    report = str(anomaly)
+    assert anomaly.place.source in report
+    marks = next(line for line in report.splitlines() if set(line.strip()) == {"^"})
+    assert marks.strip() == "^" * len(text)
+    assert "way out: " in report
+
+
+def test_the_branch_that_where_discards():
+    anomaly = found(divides, leaf(1.0, 0.0, 2.0))
+    assert "np.where does not protect the gradient" in anomaly.remedy
+    assert "divides by zero" in anomaly.remedy
+    assert anomaly.elements == "1 of 3 elements, the first at [1]"
+    assert [step.operation for step in anomaly.chain] == [
+        "sum(multiply(…))", "multiply(where(…), 2)", "where(·, divide(…), 0)", "divide(1, x)"
+    ]  # fmt: skip
+    assert anomaly.chain[2].note.startswith("discards this branch")
+    assert [step.place.line for step in anomaly.chain] == [
+        line_of(divides, t) for t in ("sum()", "sum()", "1 / x", "1 / x")
+    ]
+
+
+def test_the_remedy_works():
+    x = leaf(1.0, 0.0, 2.0)
+    with mg.detect_anomaly():
+        chosen = x.data > 0
+        mg.where(chosen, 1 / mg.where(chosen, x, 1.0), 0.0).sum().backward()
+    assert x.grad.tolist() == [-1.0, 0.0, -0.25]
+
+
+def test_the_chain_begins_where_the_infinity_does():
+    anomaly = found(naive_softmax, leaf(1.0, -1.0))
+    assert [step.note for step in anomaly.chain] == ["", "inf arises here", "NaN arises here"]
+    assert anomaly.reason.sentence == "inf / inf is NaN, and the inf is exp of a number that is too large"
+    assert found(logs, leaf(1.0, 0.0)).chain[-1].operation == "multiply(p, log(…))"
+
+
+def test_values_at_the_place():
+    anomaly = found(lambda x: mg.log(x), leaf(1.0, -2.5))
+    assert anomaly.elements == "1 of 2 elements, the first at [1], where x = -2.5"
+
+
+def test_what_comes_in_from_outside():
+    data = mg.Tensor([1.0, np.nan])
+    assert found(lambda: data * leaf(1.0, 2.0)).cause == "NaN from outside"
+    weight = leaf(np.nan, 1.0)
+    anomaly = found(lambda: weight * 2)
+    assert "operand x (x) had NaN" in anomaly.reason.sentence
+    assert "earlier update" in anomaly.remedy
+    assert found(lambda: leaf(1.0).sum().backward(gradient=np.nan)).cause == "gradient from outside"
+
+
+def test_infinities_that_are_meant_are_left_alone():
+    x = leaf(1.0, -1.0)
+    with mg.detect_anomaly():
+        masked = mg.where(np.array([True, False]), x, -np.inf)
+        F.softmax(masked)[0].backward()
+        mg.where(x.data > 5, mg.log(mg.abs(x) - 1), 0.0)  # discarded, and nothing is differentiated
+    assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_an_infinity_that_nothing_uses_is_told_at_the_end():
+    assert found(lambda: mg.exp(leaf(1000.0))).cause == "exp overflows"
+    with mg.no_grad():
+        assert found(lambda: mg.exp(mg.Tensor([1000.0]))).place.source.startswith("assert found(lambda: mg.exp(mg.T")
+
+
+def test_another_exception_gets_a_note():
+    @mg.detect_anomaly()
+    def program():
+        mg.exp(leaf(1000.0))
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        program()
+    assert "exp of a number that is too large" in caught.value.__notes__[0]
+
+
+def test_the_layer_is_named():
+    class Entropy(nn.Module):
+        def forward(self, p):
+            return p * mg.log(p)
+
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), Entropy())
+    with mg.no_grad():
+        model[0].weight[...] = 0
+    anomaly = found(lambda: model(np.ones((3, 2))))
+    assert anomaly.scope == "2"
+    assert "layer 2" in anomaly.headline()
+    assert anomaly.place.source == "return p * mg.log(p)"
+
+
+def test_library_code_is_not_the_users_code():
+    anomaly = found(lambda: F.binary_cross_entropy_with_logits(mg.Tensor([np.nan]), np.array([1.0])))
+    assert anomaly.place.file == __file__
+    assert place(inspect.currentframe()).source.startswith("assert place(")
+
+
+def test_second_derivatives():
+    def twice(x):
+        y = mg.where(x.data > 0, x**1.5, 0.0).sum()
+        (g,) = (mg.grad(lambda t: mg.where(t.data > 0, t**1.5, 0.0).sum()),)
+        return mg.grad(lambda t: g(t).sum())(x), y
+
+    anomaly = found(twice, leaf(1.0, 0.0))
+    assert anomaly.place.line == line_of(twice, "(g,)")
+
+
+def test_several_outputs_and_checkpoints():
+    x = mg.Tensor(np.ones((2, 2)), requires_grad=True)
+    anomaly = found(lambda: (2 * mg.linalg.slogdet(x)[1]).backward())
+    assert (anomaly.operation, anomaly.direction, anomaly.kind) == ("slogdet", "forward", "-inf")
+    inside = found(lambda: mg.checkpoint(lambda t: mg.log(t - 1))(leaf(0.5)).sum().backward())
+    assert inside.place.expression == "mg.log(t - 1)"
+
+
+def test_users_own_primitives_are_heard():
+    before = mg.custom(lambda x: np.log(x), lambda v, x: v / x, name="before")
+    assert found(lambda: before(leaf(-1.0))).operation == "before"
+
+    def inside():
+        mg.custom(lambda x: np.log(x), lambda v, x: v / x, name="inside")(leaf(-1.0))
+
+    assert found(inside).operation == "inside"
+
+
+def test_as_a_decorator_and_nested():
+    @mg.detect_anomaly()
+    def step(value):
+        with mg.detect_anomaly():
+            pass
+        return mg.log(leaf(value))
+
+    assert step(1.0).tolist() == [0.0]
+    for _ in range(2):
+        with pytest.raises(AnomalyError):
+            step(-1.0)
+
+
+def test_gradients_are_the_same_inside():
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm(4), nn.Tanh(), nn.Linear(4, 1, rng=1))
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    plain = mg.grad(lambda w: (model(x) * w).sum())(np.ones((5, 1)))
+    with mg.detect_anomaly():
+        assert np.array_equal(mg.grad(lambda w: (model(x) * w).sum())(np.ones((5, 1))), plain)
+
+
+def test_nothing_remains_afterwards():
+    def state():
+        return {
+            p: (p.record.__globals__["function"], p.record.__globals__["Node"], p.__dict__.get("pull"))
+            for p in primitive.FUNCTIONS
+        }
+
+    (leaf(1.0) * 2).sum().backward()
+    before = state()
+    with mg.detect_anomaly():
+        assert mg.log.primitive.record.__globals__["function"] is not np.log
+    found(mg.log, leaf(-1.0))
+    after = state()
+    assert all(after[p][:2] == before[p][:2] for p in before)
+    assert all(after[p][2] == before[p][2] or before[p][2] is None for p in before)
+    assert not primitive.on_new
+    assert np.isnan(mg.log(leaf(-1.0)).item())
+
+
+def test_the_tape_dies_as_usual():
+    with mg.detect_anomaly():
+        x = leaf(1.0, 2.0)
+        y = mg.exp(x)
+        line = weakref.ref(y.node)
+        y.sum().backward()
+        del y
+        gc.collect()
+        assert line() is None
+
+
+def test_other_threads_are_not_observed():
+    results = []
+
+    def work():
+        with np.errstate(all="ignore"):
+            results.append(mg.log(leaf(-1.0)).tolist())
+
+    with mg.detect_anomaly():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert np.isnan(results[0]).all()
+
+
+def test_as_a_dictionary():
+    content = found(divides, leaf(1.0, 0.0)).to_dict()
+    assert content["cause"] == "discarded by where"
+    assert content["line"] == line_of(divides, "1 / x")
+    assert content["file"] == __file__
