@@ -12,7 +12,7 @@ from minigrad.notes.experiment import Experiment, Outcome
 ORDER = {
     "Initialization": ("symmetry", "activations", "fans", "initializers"),
     "Vanishing and exploding gradients": ("gradients", "clipping"),
-    "Batch normalization": ("batch_norm", "batch_size", "identity"),
+    "Batch normalization": ("batch_norm", "learning_rates", "batch_size", "identity"),
     "Overfitting and its cures": ("overfitting",),
     "Optimizers": ("optimizer_paths", "optimizer_curves"),
 }
