@@ -72,8 +72,8 @@ def claims(runs):
     yield Claim("without clipping the loss is infinite or NaN after at most 5 steps",
         [np.isfinite(r["loss"]).sum() for r in none], at_most=5,
         because="the gradient contains the 30th power of the matrix; a step makes the matrix larger still")  # fmt: skip
-    yield Claim("a hundredth of the learning rate does not help: nothing is learned, or NaN",
-        reached(slow), at_least=1, because="an exponential is stopped by no factor")  # fmt: skip
+    yield Claim("a hundredth of the learning rate does not help: the loss stays that of always saying 0, or NaN",
+        reached(slow), at_least=0.9, because="an exponential is stopped by no factor")  # fmt: skip
     for way, found in (("value", value), ("norm", norm)):
         yield Claim(f"clipped by {way}: every loss is finite",
             [np.isfinite(r["loss"]).mean() for r in found], at_least=1,
