@@ -18,6 +18,8 @@ def draw(
     unfold: Sequence[str] = (),
     collapse: Literal["elementwise"] | None = None,
     limit: int | None = 200,
+    values: bool = False,
+    grads: Any = False,
     formulas: bool = False,
     direction: Literal["TB", "LR"] = "TB",
     legend: bool = False,
@@ -40,6 +42,10 @@ def draw(
         unfold: scopes to be drawn line by line.
         collapse: "elementwise" merges elementwise operations that are used only once into the one that uses them.
         limit: how many nodes may be drawn; if there are more, they are folded, and a note says so. None for no limit.
+        values: write mean ± standard deviation, least and largest element on each node.
+        grads: write the norm of the gradient on each node, and that of each share of it on the edge along which it
+            flows back. Colors tell its logarithm: blue vanishes, orange explodes; red is not finite, back to where that
+            was born. In the place of True, the gradients of the outputs to start from.
         formulas: write on each edge what the rule of the operation hands back along it, for a gradient v.
         direction: "TB" from top to bottom, "LR" from left to right.
         legend: explain the shapes in a corner of the picture.
@@ -60,6 +66,7 @@ def draw(
     """
     from minigrad.drawing.fold import Levels
     from minigrad.drawing.picture import pictured
+    from minigrad.primitive import value_of
     from minigrad.tape import Tape
 
     if direction not in ("TB", "LR"):
@@ -72,5 +79,7 @@ def draw(
         raise ValueError("draw: nothing to draw; give the Tensors whose computation you want to see, as in draw(loss)")
     tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape(*outputs)
     levels = Levels(depth, fold, unfold, collapse, limit)
-    shown = {"formulas"} if formulas else set()
-    return pictured(tape, levels, shown=shown, direction=direction, legend=legend)
+    known = {t.node: value_of(t) for t in outputs if not isinstance(t, Tape)}
+    return pictured(
+        tape, levels, known=known, values=values, grads=grads, formulas=formulas, direction=direction, legend=legend
+    )

@@ -6,14 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minigrad.drawing.annotate import annotate
 from minigrad.drawing.clusters import around, clusters
+from minigrad.drawing.constants import constant_arrays, constants_of
 from minigrad.drawing.fold import Group, Levels, folded
 from minigrad.drawing.formulas import Formulas
 from minigrad.drawing.model import Edge, Graph, Verdict, Vertex
 from minigrad.drawing.strands import hues, strands
 from minigrad.node import Node
 from minigrad.tape import Tape
-from minigrad.wengert import each, expression, kept, names
+from minigrad.wengert import each, expression, names
 
 ROWS = 4  # parameters of a folded vertex that are listed
 
@@ -24,7 +26,10 @@ def describe(
     direction: str = "TB",
     levels: Levels | None = None,
     verdicts: Mapping[str, Verdict] | None = None,
-    shown: Iterable[str] = (),
+    known: Mapping[Node, Any] | None = None,
+    values: bool = False,
+    grads: Any = False,
+    formulas: bool = False,
 ) -> Graph:
     """The graph of a tape.
 
@@ -33,13 +38,22 @@ def describe(
         direction: in which it is to be laid out.
         levels: what is folded; nothing, if not given.
         verdicts: on the gradients of named lines. They take the place of the colors of names.
-        shown: what else was asked for: "values", "grads", "formulas".
+        known: values of outputs, which a tape does not hold.
+        values: show statistics of values.
+        grads: show norms of gradients; or the gradients of the outputs to start from.
+        formulas: show what the rules hand back.
     """
-    return _Description(tape, levels or Levels(limit=None), verdicts or {}, frozenset(shown)).graph(direction)
+    asked = {"values": values, "grads": grads is not False, "formulas": formulas, "verdicts": bool(verdicts)}
+    shown = frozenset(name for name, wanted in asked.items() if wanted)
+    made = Description(tape, levels or Levels(limit=None), verdicts or {}, shown)
+    graph = made.graph(direction)
+    if values or grads is not False:
+        annotate(made, graph, known or {}, values, grads)
+    return graph
 
 
-class _Description:
-    """The parts of a graph, and what they are made from."""
+class Description:
+    """What a graph is made from."""
 
     def __init__(self, tape: Tape, levels: Levels, verdicts: Mapping[str, Verdict], shown: frozenset[str]) -> None:
         self.tape, self.verdicts, self.shown = tape, verdicts, shown
@@ -50,14 +64,17 @@ class _Description:
         self.clusters, self.home = clusters(lines, paths)
         self.groups, self.notes = folded(lines, self.clusters, self.home, tape.outputs, levels)
         self.key = _keys(lines, self.place, self.groups)
+        self.last = {key: line for line, key in self.key.items()}  # of the lines of a vertex
+        self.operands: list[tuple[Node, int] | None] = []  # of each edge; None where several are one
         self.labels = _labels(lines, self.place)
-        self.arrays = _constant_arrays(lines, self.groups)
+        self.arrays = constant_arrays(lines, self.groups)
         self.open = [line for line in lines if self.is_open(line)]
         self.hues = {} if verdicts else hues(self.open, self.outputs)
         called = {key: name for key, (name, _) in self.arrays.items()}
         self.formulas = Formulas(self.open, self.labels, called, self.home, self.place)
 
     def graph(self, direction: str) -> Graph:
+        """The graph, without numbers."""
         kinds = Counter(line.dtype for line in self.lines if not isinstance(line.dtype, tuple))
         edges = self.edges()
         vertices = self.vertices()
@@ -73,8 +90,14 @@ class _Description:
             direction=direction,
             dtype=str(kinds.most_common(1)[0][0]) if kinds else "",
             notes=self.notes,
-            shown=self.shown | ({"verdicts"} if self.verdicts else set()),
+            shown=self.shown,
         )
+
+    def called(self, line: Node) -> str:
+        """How a note refers to a line."""
+        name = self.labels.get(line)
+        what = "leaf" if line.is_leaf else line.primitive.name
+        return f"{name} ({what}, line {self.place[line]})" if name else f"{what} (line {self.place[line]})"
 
     def is_open(self, line: Node) -> bool:
         """Whether the line is drawn by itself, or as the last of a chain."""
@@ -95,13 +118,17 @@ class _Description:
         return made
 
     def line_vertex(self, line: Node, shown: dict[Node, str]) -> Vertex:
+        """One line."""
         name = getattr(line, "name", None) or ""
+        formula = "" if line.is_leaf else self.formulas.text[line]
+        if line in self.formulas.called_by_place:
+            formula = f"%{self.place[line]} = {formula}"
         return Vertex(
             key=self.key[line],
             kind=self.kind(line),
             name=name,
             label=self.labels.get(line, ""),
-            formula="" if line.is_leaf else self.formulas.text[line],
+            formula=formula,
             operation="" if line.is_leaf else line.primitive.name,
             call=expression(line, shown),
             shape=each(line, line.shape),
@@ -114,6 +141,7 @@ class _Description:
         )
 
     def chain_vertex(self, group: Group, shown: dict[Node, str]) -> Vertex:
+        """The last line of a chain, and the operations in it."""
         vertex = self.line_vertex(group.lines[-1], shown)
         operations = " · ".join(line.primitive.name for line in group.lines)
         vertex.lines, vertex.details = len(group.lines), (operations,) if len(operations) <= 60 else ()
@@ -147,6 +175,7 @@ class _Description:
         )
 
     def kind(self, line: Node) -> Any:
+        """A leaf in a scope is a parameter: modules place theirs where they are used."""
         if line in self.outputs:
             return "output"
         if not line.is_leaf:
@@ -157,7 +186,7 @@ class _Description:
         """Constant arrays, drawn where they are used."""
         users: dict[int, list[Any]] = defaultdict(list)
         for line in self.lines:
-            for value in _constants(line):
+            for value in constants_of(line):
                 if id(value) in self.arrays:
                     group = self.groups.get(line)
                     depth = group.cluster.depth - 1 if group and group.kind == "module" and group.cluster else None
@@ -187,22 +216,25 @@ class _Description:
             for k, parent in enumerate(line.parents):
                 if parent is None or (a := self.key[parent]) == (b := self.key[line]):
                     continue
-                if (a, b) in joint and not (self.is_open(parent) and self.is_open(line)):
+                alone = self.is_open(parent) and self.is_open(line)
+                if (a, b) in joint and not alone:
                     joint[a, b].count += 1
                     continue
                 edge = Edge(a, b, _operand(line, k), formula=formulas[k] if formulas else "")
-                if self.is_open(parent) and self.is_open(line):
+                if alone:
                     edge.strands = tuple(self.key[target] for target in paths[line])
                 made.append(edge)
+                self.operands.append((line, k) if alone else None)
                 joint.setdefault((a, b), edge)
         return made
 
     def constant_edges(self) -> list[Edge]:
+        """From constant arrays to their users."""
         return list(
             {
                 (name, self.key[line]): Edge(name, self.key[line], kind="constant")
                 for line in self.lines
-                for value in _constants(line)
+                for value in constants_of(line)
                 if id(value) in self.arrays
                 for name in [self.arrays[id(value)][0]]
             }.values()
@@ -231,37 +263,6 @@ def _labels(lines: Iterable[Node], place: Mapping[Node, int]) -> dict[Node, str]
         if given or line.is_leaf:
             label[line] = given or f"%{place[line]}"
     return label
-
-
-def _constant_arrays(lines: Iterable[Node], groups: Mapping[Node, Group]) -> dict[int, tuple[str, Any]]:
-    """The constant arrays that were kept for the rules, each once, with a name by the order of their use.
-
-    One that is used within a folded vertex only is part of it, unless nothing else enters there: then it is the data.
-    """
-    entered = {
-        id(groups[line])
-        for line in lines
-        if line in groups
-        and any(parent is not None and groups.get(parent) is not groups[line] for parent in line.parents)
-    }
-    found: dict[int, tuple[str, Any]] = {}
-    for line in lines:
-        group = groups.get(line)
-        if group is not None and group.kind != "chain" and id(group) in entered:
-            continue
-        for value in _constants(line):
-            found.setdefault(id(value), (f"c{len(found) + 1}", value))
-        if group is not None and found:
-            entered.add(id(group))
-    return found
-
-
-def _constants(line: Node) -> list[Any]:
-    """The constant operands of a line that are arrays, as far as they were kept."""
-    if line.is_leaf or line.primitive.kind == "select":
-        return []
-    pairs = zip(line.parents, kept(line), strict=True)
-    return [value for parent, value in pairs if parent is None and getattr(value, "shape", ()) != ()]
 
 
 def _dtype(line: Node) -> str:

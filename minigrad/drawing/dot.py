@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import graphviz  # type: ignore[import-untyped]
 
-from minigrad.drawing import style
+from minigrad.drawing import style, told
 from minigrad.drawing.model import Cluster, Edge, Graph, Vertex
 
 SPACE = '<font point-size="3"> <br/></font>'  # between a formula's descenders and the shape below
@@ -73,11 +75,14 @@ def _clusters(graph: Graph, dot: Any) -> None:
 
 def _attributes(vertex: Vertex, graph: Graph) -> dict[str, str]:
     tooltip = f"{vertex.name or vertex.label or vertex.key} = {vertex.call}   {vertex.shape} {vertex.dtype}"
-    told = {} if vertex.kind in ("constant", "module") else {"tooltip": graphviz.escape(printable(tooltip))}
-    return {"label": _label(vertex, graph), **told, **_style(vertex)}
+    hover = {} if vertex.kind in ("constant", "module") else {"tooltip": graphviz.escape(printable(tooltip))}
+    look = _style(vertex)
+    if "grads" in graph.shown:
+        look = look | _measured(vertex)
+    return {"label": _label(vertex, graph, look.get("fontcolor", style.SOFT)), **hover, **look}
 
 
-def _label(vertex: Vertex, graph: Graph) -> str:
+def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
     """What stands on a vertex, row by row, as Graphviz's HTML."""
     rows = []
     if vertex.label:
@@ -87,7 +92,13 @@ def _label(vertex: Vertex, graph: Graph) -> str:
     if vertex.formula:
         rows.append(escaped(vertex.formula))
     rows += [f'<font point-size="10">{escaped(row)}</font>' for row in vertex.details]
-    rows.append(SPACE + f'<font point-size="9" color="{style.SOFT}">{escaped(_kind(vertex, graph))}</font>')
+    rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(_kind(vertex, graph))}</font>')
+    if vertex.values is not None:
+        rows.append(f'<font point-size="10">{escaped(told.values(vertex.values))}</font>')
+    if vertex.gradient is not None:
+        rows.append(f'<font point-size="10"><b>{escaped(told.gradient(vertex.gradient))}</b></font>')
+    if vertex.born:
+        rows.append(f"<b>{escaped(vertex.born)} born here</b>")
     if vertex.verdict is not None:
         color = style.RIGHT if vertex.verdict.ok else style.WRONG
         words = "<br/>".join(escaped(part) for part in textwrap.wrap(vertex.verdict.told, 36))
@@ -114,8 +125,18 @@ def _style(vertex: Vertex) -> dict[str, str]:
     return by_kind.get(vertex.kind) or ({} if color is None else style.named(color))
 
 
+def _measured(vertex: Vertex) -> dict[str, str]:
+    """The color of the gradient's size; a red border where it, or the value, is not finite."""
+    norm = None if vertex.gradient is None else vertex.gradient.norm
+    fill = "#FFFFFF" if norm is None else style.magnitude(norm) if math.isfinite(norm) else "#F6D5DA"
+    ink = style.ink_on(fill)
+    bad = not vertex.finite or (norm is not None and not math.isfinite(norm))
+    border = {"color": style.BAD, "penwidth": "2.6"} if bad else {"color": style.GRAY}
+    return {"fillcolor": fill, "fontcolor": ink, **border}
+
+
 def _edges(graph: Graph, dot: Any) -> None:
-    """An edge of one strand for each named value that it leads to."""
+    """An edge of one strand for each named value that it leads to; or in the color of the share that flows back."""
     vertices = {vertex.key: vertex for vertex in graph.vertices}
     for edge in graph.edges:
         if edge.kind == "constant":
@@ -123,14 +144,32 @@ def _edges(graph: Graph, dot: Any) -> None:
             continue
         targets = [vertices[key] for key in edge.strands]
         color = {"color": ":".join(style.hue(target.hue) or style.GRAY for target in targets)} if targets else {}
-        text = _edge_label(edge, targets, vertices)
+        if "grads" in graph.shown:
+            color = _share_color(edge, vertices)
+        text = _edge_label(edge, targets, vertices, graph)
         dot.edge(edge.source, edge.target, **color, **({"label": f"<{text}>"} if text else {}))
 
 
-def _edge_label(edge: Edge, targets: list[Vertex], vertices: dict[str, Vertex]) -> str:
-    """What arrives through these strands on the way back: "dl/dσ² dl/dx̂". The output of a loss is not worth a word."""
-    if edge.formula:
-        return f"&#160;{escaped(edge.formula)}&#160;"
+def _share_color(edge: Edge, vertices: Mapping[str, Vertex]) -> dict[str, str]:
+    carries_on = not vertices[edge.source].finite and not vertices[edge.target].finite
+    if carries_on or (edge.share is not None and not math.isfinite(edge.share)):
+        return {"color": style.BAD, "penwidth": "4" if edge.born else "2.4"}
+    return {} if edge.share is None else {"color": style.magnitude(edge.share, style.GRAY)}
+
+
+def _edge_label(edge: Edge, targets: list[Vertex], vertices: Mapping[str, Vertex], graph: Graph) -> str:
+    """The formula and the size of the share.
+
+    Without them, what arrives through these strands on the way back: "dl/dσ² dl/dx̂"; the output of a loss is not worth
+    a word.
+    """
+    rows = [escaped(edge.formula)] if edge.formula else []
+    if edge.share is not None:
+        rows.append(escaped(told.number(edge.share)))
+    if edge.born:
+        rows.append(f'<font color="{style.BAD}"><b>{escaped(edge.born)} born here</b></font>')
+    if rows or graph.shown & {"grads", "formulas"}:
+        return "<br/>".join(f"&#160;{row}&#160;" for row in rows)
     if not vertices[edge.source].label:
         return ""
     return "".join(

@@ -57,7 +57,8 @@ class Vertex:
     details: tuple[str, ...] = ()  # of a folded vertex: what is in it, row by row
     values: Statistics | None = None
     gradient: Statistics | None = None  # the adjoint: of the outputs' gradient with respect to this value
-    born: str = ""  # what is not finite was born here: "−inf in the value", and from what
+    finite: bool = True  # whether the value is, as far as it is known
+    born: str = ""  # "NaN" or "∞" where it first appears, with the operation within a folded vertex
     verdict: Verdict | None = None
 
 
@@ -73,7 +74,7 @@ class Edge:
     strands: tuple[str, ...] = ()  # keys of the named values that the edge leads to
     formula: str = ""  # the share that flows back along it: "v · (1 − y²)"
     share: float | None = None  # the norm of that share
-    born: str = ""  # what is not finite was born in this share
+    born: str = ""  # "NaN" or "∞" if it first appears in this share
 
 
 @dataclass(slots=True)

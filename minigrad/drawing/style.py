@@ -25,28 +25,34 @@ def hue(k: int | None) -> str | None:
     return INK if k == 0 else COLORS[k - 1] if k <= len(COLORS) else GRAY
 
 
-def tint(color: str, strength: float = 0.14) -> str:
-    """The color, thinned with white."""
-    parts = (int(color[k : k + 2], 16) for k in (1, 3, 5))
-    return "#" + "".join(f"{round(255 - strength * (255 - part)):02X}" for part in parts)
-
-
 def named(color: str) -> dict[str, str]:
     """The style of a named value."""
-    return {"color": color, "penwidth": "2.2", "fillcolor": tint(color)}
+    return {"color": color, "penwidth": "2.2", "fillcolor": mixed("#FFFFFF", color, 0.14)}
 
 
-# Norms of gradients: blue below, orange above, white between (as ColorBrewer's RdBu, without its red).
+# Norms of gradients: blue below, orange above (as ColorBrewer's RdBu and PuOr), red for what is not finite.
 VANISHING, EXPLODING = "#2166AC", "#B35806"
-NEUTRAL, EXTREME = 1.0, 6.0  # decades around 1 that are white, and those where the color is full
+NEUTRAL, EXTREME = 1.5, 7.0  # decades around 1 that have no color, and those where it is full
 
 
-def magnitude(norm: float) -> str:
+def magnitude(norm: float, neutral: str = "#FFFFFF") -> str:
     """The color of a norm by its logarithm: the smaller the bluer, the larger the more orange, red if not finite."""
     if not math.isfinite(norm):
         return BAD
     if norm == 0:
-        return "#FFFFFF"
+        return neutral
     decades = math.log10(norm)
     strength = min(max(abs(decades) - NEUTRAL, 0) / (EXTREME - NEUTRAL), 1)
-    return tint(VANISHING if decades < 0 else EXPLODING, strength)
+    return mixed(neutral, VANISHING if decades < 0 else EXPLODING, strength)
+
+
+def mixed(a: str, b: str, part: float) -> str:
+    """A color between two."""
+    pairs = ((int(a[k : k + 2], 16), int(b[k : k + 2], 16)) for k in (1, 3, 5))
+    return "#" + "".join(f"{round(x + part * (y - x)):02X}" for x, y in pairs)
+
+
+def ink_on(color: str) -> str:
+    """The color of text on a background: dark or white, whichever can be read."""
+    red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#FFFFFF"

@@ -1,0 +1,41 @@
+"""Constant arrays among the operands of a tape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from minigrad.drawing.fold import Group
+from minigrad.node import Node
+from minigrad.wengert import kept
+
+
+def constant_arrays(lines: Iterable[Node], groups: Mapping[Node, Group]) -> dict[int, tuple[str, Any]]:
+    """The constant arrays that were kept for the rules, each once, with a name by the order of their use.
+
+    One that is used within a folded vertex only is part of it, unless nothing else enters there: then it is the data.
+    """
+    entered = {
+        id(groups[line])
+        for line in lines
+        if line in groups
+        and any(parent is not None and groups.get(parent) is not groups[line] for parent in line.parents)
+    }
+    found: dict[int, tuple[str, Any]] = {}
+    for line in lines:
+        group = groups.get(line)
+        if group is not None and group.kind != "chain" and id(group) in entered:
+            continue
+        for value in constants_of(line):
+            found.setdefault(id(value), (f"c{len(found) + 1}", value))
+        if group is not None and found:
+            entered.add(id(group))
+    return found
+
+
+def constants_of(line: Node) -> list[Any]:
+    """The constant operands of a line that are arrays, as far as they were kept."""
+    if line.is_leaf or line.primitive.kind == "select":
+        return []
+    pairs = zip(line.parents, kept(line), strict=True)
+    return [value for parent, value in pairs if parent is None and getattr(value, "shape", ()) != ()]
