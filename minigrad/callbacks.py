@@ -1,4 +1,4 @@
-"""Callbacks of fit: early stopping and checkpoints.
+"""Callbacks of fit: early stopping, checkpoints, and schedules that go on with every step.
 
 A callback is any object with on_step_end, on_epoch_end or on_end, each called with the Training.
 """
@@ -75,6 +75,27 @@ class Checkpoint:
         if training.epoch % self.every == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             io.save(self.path, training.state())
+
+
+class EachStep:
+    """Steps a learning-rate schedule after each step of the optimizer. By itself among the callbacks it is stepped
+    after each epoch.
+
+    Args:
+        schedule: an object with `step`.
+
+    Example:
+        >>> from minigrad import Tensor, optim
+        >>> optimizer = optim.Adam([Tensor([1.0], requires_grad=True)])
+        >>> callbacks = [EachStep(optim.OneCycleLR(optimizer, max_lr=3e-3, total_steps=1000))]
+    """
+
+    def __init__(self, schedule: Any) -> None:
+        self.schedule = schedule
+
+    def on_step_end(self, training: Training) -> None:
+        """Step the schedule."""
+        self.schedule.step()
 
 
 def _measured(history: History, name: str) -> float:

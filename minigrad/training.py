@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,15 +149,15 @@ def fit(
     training = Training(model, optimizer, History(), loader)
     if resume is not None:
         training.load(io.load(resume))
-    with _bar(progress, epochs, training.epoch) as show:
+    with _Bar(training, epochs) if progress else nullcontext() as bar:
+        called = [*callbacks, bar] if bar else callbacks
         while training.epoch < epochs and not training.stop:
-            measured = _epoch(training, loss, metrics or {}, callbacks)
+            measured = _epoch(training, loss, metrics or {}, called)
             if validation is not None:
                 measured |= {f"val_{k}": v for k, v in evaluate(model, validation, loss, metrics).items()}
             training.history.add(measured)
             training.epoch += 1
-            _call(callbacks, "on_epoch_end", training)
-            show(training.epoch, measured)
+            _call(called, "on_epoch_end", training)
     _call(callbacks, "on_end", training)
     return training.history
 
@@ -238,28 +239,30 @@ def _call(callbacks: Sequence[Any], event: str, training: Training) -> None:
             callback.step()
 
 
-class _bar:
-    """A progress bar in a terminal: epochs, and the last measures beside it."""
+class _Bar:
+    """A progress bar in a terminal: epochs, and the last measures beside it. A callback, called after the others."""
 
-    def __init__(self, wanted: bool, epochs: int, done: int) -> None:
-        self.wanted, self.epochs, self.done = wanted, epochs, done
-        self._progress: Any = None
+    def __init__(self, training: Training, epochs: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __enter__(self) -> Callable[[int, Mapping[str, float]], None]:
-        if self.wanted:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        columns = [TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[measured]}")]
+        self._progress = Progress(*columns, TimeRemainingColumn())
+        self._task = self._progress.add_task("", total=epochs, completed=training.epoch, measured="")
+        self._steps = len(training.loader) if hasattr(training.loader, "__len__") else 0
 
-            columns = [TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[measured]}")]
-            self._progress = Progress(*columns, TimeRemainingColumn())
-            self._progress.start()
-            self._task = self._progress.add_task("", total=self.epochs, completed=self.done, measured="")
-        return self._show
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
 
-    def _show(self, epoch: int, measured: Mapping[str, float]) -> None:
-        if self._progress is not None:
-            told = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
-            self._progress.update(self._task, completed=epoch, measured=told)
+    def on_step_end(self, training: Training) -> None:
+        """Move on within the epoch, if it is known how many steps it has."""
+        if self._steps:
+            self._progress.update(self._task, advance=1 / self._steps)
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Show the measures of the epoch."""
+        measured = "  ".join(f"{name} {values[-1]:.4g}" for name, values in training.history.epochs.items())
+        self._progress.update(self._task, completed=training.epoch, measured=measured)
 
     def __exit__(self, *exception: Any) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self._progress.stop()

@@ -11,9 +11,9 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
-from minigrad.callbacks import Checkpoint, EarlyStopping
+from minigrad.callbacks import Checkpoint, EachStep, EarlyStopping
 from minigrad.data import DataLoader
-from minigrad.training import History, NonFiniteLoss, Training, evaluate, fit
+from minigrad.training import History, NonFiniteLoss, Training, _Bar, evaluate, fit
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
@@ -120,6 +120,14 @@ def test_a_schedule_is_stepped_after_each_epoch() -> None:
     assert schedule.steps == 3
 
 
+def test_a_schedule_of_steps_is_stepped_after_each_step() -> None:
+    model, loader, optimizer = parts()
+    cycle = optim.OneCycleLR(optimizer, max_lr=0.1, total_steps=3 * len(loader))
+    fit(model, loader, F.cross_entropy, optimizer, 3, callbacks=[EachStep(cycle)], progress=False)
+    assert cycle.steps == 3 * len(loader)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 25 / 1e4)
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:
     model, loader, optimizer = parts()
     file = tmp_path / "state.npz"
@@ -155,6 +163,19 @@ def test_the_bar_tells_the_measures(capsys: pytest.CaptureFixture[str]) -> None:
     model, loader, optimizer = parts()
     fit(model, loader, F.cross_entropy, optimizer, 2)
     assert "2/2" in capsys.readouterr().out
+
+
+def test_the_bar_moves_within_an_epoch() -> None:
+    model, loader, optimizer = parts()
+    training = Training(model, optimizer, History({"loss": [0.5]}), loader)
+    with _Bar(training, 2) as bar:
+        bar.on_step_end(training)
+        (task,) = bar._progress.tasks
+        assert task.completed == pytest.approx(1 / len(loader))
+        training.epoch = 1
+        bar.on_epoch_end(training)
+        assert task.completed == 1
+        assert task.fields["measured"] == "loss 0.5"
 
 
 def test_history_as_a_table() -> None:
