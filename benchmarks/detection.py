@@ -38,8 +38,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.gradient_checks import peers
 from benchmarks.mutations import Mutant, mutants, refactored, with_line
-from benchmarks.peers import peers
 from minigrad.verify import Derivation
 from minigrad.verify.draws import Draw, at
 from minigrad.verify.gradients import signed
