@@ -17,7 +17,7 @@ def draw(
     fold: Sequence[str] = (),
     unfold: Sequence[str] = (),
     collapse: Literal["elementwise"] | None = None,
-    limit: int | None = 200,
+    limit: int | None = 100,
     values: bool = False,
     grads: Any = False,
     formulas: bool = False,

@@ -17,7 +17,8 @@ from minigrad.node import Node
 from minigrad.tape import Tape
 from minigrad.wengert import each, expression, names
 
-ROWS = 4  # parameters of a folded vertex that are listed
+COUNTED = 4  # operations of a folded vertex that are counted
+ROOM = 70  # characters of its parameters' shapes
 
 
 def describe(
@@ -71,7 +72,7 @@ class Description:
         self.open = [line for line in lines if self.is_open(line)]
         self.hues = {} if verdicts else hues(self.open, self.outputs)
         called = {key: name for key, (name, _) in self.arrays.items()}
-        self.formulas = Formulas(self.open, self.labels, called, self.home, self.place)
+        self.formulas = Formulas(self.open, self.labels, called, self.home, self.place, self.groups)
 
     def graph(self, direction: str) -> Graph:
         """The graph, without numbers."""
@@ -143,8 +144,9 @@ class Description:
     def chain_vertex(self, group: Group, shown: dict[Node, str]) -> Vertex:
         """The last line of a chain, and the operations in it."""
         vertex = self.line_vertex(group.lines[-1], shown)
-        operations = " · ".join(line.primitive.name for line in group.lines)
-        vertex.lines, vertex.details = len(group.lines), (operations,) if len(operations) <= 60 else ()
+        vertex.lines = len(group.lines)
+        if "…" in vertex.formula and group.lines[-1].primitive.kind != "select":
+            vertex.details = _contents(group.lines, vertex.lines, 0, [])
         return vertex
 
     def folded(self, group: Group) -> Vertex:
@@ -278,17 +280,18 @@ def _size(shape: Any) -> int:
 
 
 def _contents(operations: list[Node], lines: int, parameters: int, shapes: list[tuple[str, str]]) -> tuple[str, ...]:
-    """What is in a folded vertex, row by row: its operations, and its parameters with their shapes."""
-    often = Counter(line.primitive.name for line in operations if line.primitive.kind != "select").most_common(ROWS)
-    rows = [f"{lines:,} lines" if lines > 1 else "1 line"]
-    if often:
-        rows.append(", ".join(name if n == 1 else f"{name} ×{n:,}" for name, n in often))
-    if parameters:
-        rows.append(f"{parameters:,} parameters")
-        rows += [f"{name} {shape}" for name, shape in shapes[:ROWS]]
-        if len(shapes) > ROWS:
-            rows[-1] = f"… {len(shapes) - ROWS + 1} more"
-    return tuple(rows)
+    """What is in a folded vertex, row by row: its operations, how much it holds, and the shapes of its parameters."""
+    often = Counter(line.primitive.name for line in operations if line.primitive.kind != "select").most_common(COUNTED)
+    size = f"{lines:,} lines" if lines > 1 else "1 line"
+    rows = [", ".join(name if n == 1 else f"{name} ×{n:,}" for name, n in often)] if often else []
+    rows.append(f"{parameters:,} parameters, {size}" if parameters else size)
+    told = [f"{name} {shape}" for name, shape in shapes]
+    while told and sum(map(len, told)) > ROOM:
+        told.pop()
+    if rest := len(shapes) - len(told):
+        told.append(f"{rest} more" if told else f"{rest} arrays")
+    half = -(-len(told) // 2) if sum(map(len, told)) > ROOM // 2 else len(told)
+    return (*rows, *filter(None, (", ".join(told[:half]), ", ".join(told[half:]))))
 
 
 def _operand(line: Node, k: int) -> str:

@@ -12,7 +12,7 @@ from minigrad.drawing.clusters import Home
 from minigrad.drawing.model import Cluster
 from minigrad.node import Node
 
-LIMIT = 200  # vertices: about what fits on a page
+LIMIT = 100  # vertices: about what can be read on a page
 
 
 @dataclass
@@ -45,6 +45,7 @@ def folded(
     if not levels.as_drawn:
         return {}, notes
     groups = _modules(lines, home)
+    groups |= _single_outputs(lines, groups)
     if levels.collapse == "elementwise":
         groups |= _chains(lines, home, groups, frozenset(outputs))
     if levels.limit is not None and _drawn(lines, groups) > levels.limit:
@@ -118,6 +119,23 @@ def _modules(lines: Sequence[Node], home: Home) -> dict[Node, Group]:
             group.lines.append(line)
             groups[line] = group
     return groups
+
+
+def _single_outputs(lines: Sequence[Node], groups: dict[Node, Group]) -> dict[Node, Group]:
+    """Lines with several outputs of which one is used, with the line that selects it."""
+    selecting: dict[Node, list[Node]] = defaultdict(list)
+    for line in lines:
+        if not line.is_leaf and line.primitive.kind == "select" and line not in groups:
+            parent = line.parents[0]
+            assert parent is not None
+            selecting[parent].append(line)
+    return {
+        line: group
+        for parent, found in selecting.items()
+        if len(found) == 1 and parent not in groups
+        for group in [Group("chain", lines=[parent, *found])]
+        for line in group.lines
+    }
 
 
 def _chains(

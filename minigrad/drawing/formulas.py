@@ -5,7 +5,7 @@ Both come from `minigrad.symbols`: the value from the line's own operation, the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from minigrad.node import Node
@@ -32,6 +32,7 @@ class Formulas:
         arrays: names of constant arrays, by id.
         home: where lines belong; formulas do not cross the border of a cluster.
         places: of lines, by which those are called that are too long to be written out on an edge.
+        single: lines that select the only output of a line that is used.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class Formulas:
         arrays: Mapping[int, str],
         home: Mapping[Node, Any],
         places: Mapping[Node, int],
+        single: Container[Node] = (),
     ) -> None:
+        self.single = single
         self.labels, self.arrays, self.home, self.places = labels, arrays, home, places
         self.of: dict[Node, Expression] = {}
         self.text: dict[Node, str] = {}
@@ -55,7 +58,8 @@ class Formulas:
         if line.primitive.kind == "select":
             parent = line.parents[0]
             assert parent is not None
-            whole = computed(line, [Name(parent.primitive.name)])
+            inside = self.of[parent] if line in self.single else Name(parent.primitive.name)
+            whole = computed(line, [inside])
             return whole, text(whole)
         operands = [
             self._constant(value) if parent is None else self._operand(line, parent)
