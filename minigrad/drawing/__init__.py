@@ -21,6 +21,7 @@ def draw(
     values: bool = False,
     grads: Any = False,
     formulas: bool = False,
+    backward: bool = False,
     direction: Literal["TB", "LR"] = "TB",
     legend: bool = False,
 ) -> Picture:
@@ -47,6 +48,8 @@ def draw(
             flows back. Colors tell its logarithm: blue vanishes, orange explodes; red is not finite, back to where that
             was born. In the place of True, the gradients of the outputs to start from.
         formulas: write on each edge what the rule of the operation hands back along it, for a gradient v.
+        backward: draw the backward pass too, as a graph of its own: forward on the left, backward on the right, and
+            dotted links from the values that were saved to where they are used. `grads` may say where it starts.
         direction: "TB" from top to bottom, "LR" from left to right.
         legend: explain the shapes in a corner of the picture.
 
@@ -81,5 +84,13 @@ def draw(
     levels = Levels(depth, fold, unfold, collapse, limit)
     known = {t.node: value_of(t) for t in outputs if not isinstance(t, Tape)}
     return pictured(
-        tape, levels, known=known, values=values, grads=grads, formulas=formulas, direction=direction, legend=legend
+        tape,
+        levels,
+        known=known,
+        values=values,
+        grads=grads,
+        formulas=formulas,
+        backward=backward,
+        direction=direction,
+        legend=legend,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from minigrad.drawing.model import Cluster, Phase
@@ -13,11 +13,13 @@ from minigrad.node import Node
 Home = dict[Node, tuple[Cluster, ...]]  # the clusters around each line, the outermost first
 
 
-def clusters(lines: Sequence[Node], paths: Mapping[Node, tuple[str, ...]]) -> tuple[list[Cluster], Home]:
+def clusters(
+    lines: Sequence[Node], paths: Mapping[Node, tuple[str, ...]], backward: Container[Node] = ()
+) -> tuple[list[Cluster], Home]:
     """The clusters of a tape, and where its lines belong.
 
     Lines that follow each other in a scope are one run of it. Leaves belong where they are used: to the innermost
-    cluster around all of their users.
+    cluster around all of their users; of the forward pass, if `backward` says which lines are not.
     """
     made: list[Cluster] = []
     runs: Counter[str] = Counter()
@@ -26,17 +28,22 @@ def clusters(lines: Sequence[Node], paths: Mapping[Node, tuple[str, ...]]) -> tu
     for line in lines:
         if line.is_leaf:
             continue
+        if line.primitive.kind == "select" and (parent := line.parents[0]) is not None:
+            home[line] = home[parent]
+            for cluster in home[line]:
+                cluster.lines += 1
+            continue
         path = paths[line]
         if len(path) != len(open_now) or any(c.name != name for c, name in zip(open_now, path, strict=True)):
             same = sum(1 for _ in takewhile(lambda pair: pair[0].name == pair[1], zip(open_now, path, strict=False)))
             open_now = open_now[:same]
             for name in path[same:]:
-                open_now = (*open_now, _opened(name, open_now, runs))
+                open_now = (*open_now, _opened(name, open_now, runs, line in backward))
                 made.append(open_now[-1])
         home[line] = open_now
         for cluster in open_now:
             cluster.lines += 1
-    users = _users(lines)
+    users = _users(lines, backward)
     for line in lines:
         if line.is_leaf:
             home[line] = around(home[user] for user in users.get(line, ()))
@@ -50,22 +57,22 @@ def clusters(lines: Sequence[Node], paths: Mapping[Node, tuple[str, ...]]) -> tu
     return made, home
 
 
-def _opened(name: str, outer: tuple[Cluster, ...], runs: Counter[str]) -> Cluster:
+def _opened(name: str, outer: tuple[Cluster, ...], runs: Counter[str], backward: bool) -> Cluster:
     """A new run of a scope. From the second on its key bears a number."""
     scope = f"{outer[-1].scope}/{name}" if outer else name
     base = f"{outer[-1].key}/{name}" if outer else name
     runs[base] += 1
     key = base if runs[base] == 1 else f"{base}#{runs[base]}"
-    phase: Phase = outer[-1].phase if outer else "forward"
+    phase: Phase = outer[-1].phase if outer else ("backward" if backward else "forward")
     return Cluster(key, name, scope, outer[-1].key if outer else None, len(outer) + 1, phase=phase)
 
 
-def _users(lines: Iterable[Node]) -> dict[Node, list[Node]]:
-    """For each leaf, the lines that use it."""
+def _users(lines: Iterable[Node], backward: Container[Node]) -> dict[Node, list[Node]]:
+    """For each leaf, the lines of its own pass that use it."""
     users: dict[Node, list[Node]] = {}
     for line in lines:
         for parent in line.parents:
-            if parent is not None and parent.is_leaf:
+            if parent is not None and parent.is_leaf and (parent in backward) == (line in backward):
                 users.setdefault(parent, []).append(line)
     return users
 

@@ -26,9 +26,10 @@ def constant_arrays(lines: Iterable[Node], groups: Mapping[Node, Group]) -> dict
         group = groups.get(line)
         if group is not None and group.kind != "chain" and id(group) in entered:
             continue
-        for value in constants_of(line):
+        values = constants_of(line)
+        for value in values:
             found.setdefault(id(value), (f"c{len(found) + 1}", value))
-        if group is not None and found:
+        if values and group is not None:
             entered.add(id(group))
     return found
 

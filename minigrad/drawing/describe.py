@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from minigrad.drawing.annotate import annotate
+from minigrad.drawing.backward import Backward, differentiated, phases
 from minigrad.drawing.clusters import around, clusters
 from minigrad.drawing.constants import constant_arrays, constants_of
 from minigrad.drawing.fold import Group, Levels, folded
 from minigrad.drawing.formulas import Formulas
-from minigrad.drawing.model import Edge, Graph, Verdict, Vertex
+from minigrad.drawing.labels import contents, dtype_of, key_of, keys, labels, operand_name
+from minigrad.drawing.model import Edge, Graph, Phase, Verdict, Vertex
 from minigrad.drawing.strands import hues, strands
 from minigrad.node import Node
 from minigrad.tape import Tape
 from minigrad.wengert import each, expression, names
-
-COUNTED = 4  # operations of a folded vertex that are counted
-ROOM = 70  # characters of its parameters' shapes
 
 
 def describe(
@@ -31,6 +31,7 @@ def describe(
     values: bool = False,
     grads: Any = False,
     formulas: bool = False,
+    backward: bool = False,
 ) -> Graph:
     """The graph of a tape.
 
@@ -43,10 +44,21 @@ def describe(
         values: show statistics of values.
         grads: show norms of gradients; or the gradients of the outputs to start from.
         formulas: show what the rules hand back.
+        backward: show the backward pass too; grads say where it starts.
     """
-    asked = {"values": values, "grads": grads is not False, "formulas": formulas, "verdicts": bool(verdicts)}
+    gradient: Backward | None = None
+    if backward:
+        tape, gradient = differentiated(tape, True if grads is False else grads)
+        known, grads = {**(known or {}), **gradient.seeds}, False
+    asked = {
+        "backward": backward,
+        "values": values,
+        "grads": grads is not False,
+        "formulas": formulas,
+        "verdicts": bool(verdicts),
+    }
     shown = frozenset(name for name, wanted in asked.items() if wanted)
-    made = Description(tape, levels or Levels(limit=None), verdicts or {}, shown)
+    made = Description(tape, levels or Levels(limit=None), verdicts or {}, shown, gradient)
     graph = made.graph(direction)
     if values or grads is not False:
         annotate(made, graph, known or {}, values, grads)
@@ -56,23 +68,31 @@ def describe(
 class Description:
     """What a graph is made from."""
 
-    def __init__(self, tape: Tape, levels: Levels, verdicts: Mapping[str, Verdict], shown: frozenset[str]) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        levels: Levels,
+        verdicts: Mapping[str, Verdict],
+        shown: frozenset[str],
+        backward: Backward | None = None,
+    ) -> None:
         self.tape, self.verdicts, self.shown = tape, verdicts, shown
         lines = self.lines = tape.lines
         self.outputs = frozenset(tape.outputs)
         self.place = {line: k for k, line in enumerate(lines, 1)}
-        paths = {line: tuple(line.scope.split("/")) if line.scope else () for line in lines}
-        self.clusters, self.home = clusters(lines, paths)
-        self.groups, self.notes = folded(lines, self.clusters, self.home, tape.outputs, levels)
-        self.key = _keys(lines, self.place, self.groups)
+        self.backward = backward
+        self.clusters, self.home = clusters(lines, phases(tape, backward), backward.origin if backward else ())
+        self.groups, self.notes = folded(lines, self.clusters, self.home, tape.outputs, levels, self.phase)
+        self.key = keys(lines, self.place, self.groups)
         self.last = {key: line for line, key in self.key.items()}  # of the lines of a vertex
         self.operands: list[tuple[Node, int] | None] = []  # of each edge; None where several are one
-        self.labels = _labels(lines, self.place)
+        self.labels = labels(lines, self.place)
         self.arrays = constant_arrays(lines, self.groups)
         self.open = [line for line in lines if self.is_open(line)]
-        self.hues = {} if verdicts else hues(self.open, self.outputs)
+        self.hues = {} if verdicts else hues(self.open, self.outputs, backward.gradient_of if backward else {})
         called = {key: name for key, (name, _) in self.arrays.items()}
-        self.formulas = Formulas(self.open, self.labels, called, self.home, self.place, self.groups)
+        short = {line: name.partition(" = ")[0] for line, name in self.labels.items() if self.phase(line) == "backward"}
+        self.formulas = Formulas(self.open, self.labels | short, called, self.home, self.place, self.groups, self.phase)
 
     def graph(self, direction: str) -> Graph:
         """The graph, without numbers."""
@@ -99,6 +119,15 @@ class Description:
         name = self.labels.get(line)
         what = "leaf" if line.is_leaf else line.primitive.name
         return f"{name} ({what}, line {self.place[line]})" if name else f"{what} (line {self.place[line]})"
+
+    def phase(self, line: Node) -> Phase:
+        """The pass that a line belongs to."""
+        return "backward" if self.backward and line in self.backward.origin else "forward"
+
+    def gradient_of(self, line: Node) -> str:
+        """The vertex of the value that a line is the gradient of."""
+        value = self.backward.gradient_of.get(line) if self.backward else None
+        return self.key[value] if value is not None and self.is_open(value) else ""
 
     def is_open(self, line: Node) -> bool:
         """Whether the line is drawn by itself, or as the last of a chain."""
@@ -133,10 +162,12 @@ class Description:
             operation="" if line.is_leaf else line.primitive.name,
             call=expression(line, shown),
             shape=each(line, line.shape),
-            dtype=_dtype(line),
+            dtype=dtype_of(line),
             place=self.place[line],
             scope=line.scope,
-            cluster=_key_of(self.home[line]),
+            cluster=key_of(self.home[line]),
+            phase=self.phase(line),
+            gradient_of=self.gradient_of(line),
             hue=self.hues.get(line),
             verdict=self.verdicts.get(name),
         )
@@ -145,8 +176,8 @@ class Description:
         """The last line of a chain, and the operations in it."""
         vertex = self.line_vertex(group.lines[-1], shown)
         vertex.lines = len(group.lines)
-        if "…" in vertex.formula and group.lines[-1].primitive.kind != "select":
-            vertex.details = _contents(group.lines, vertex.lines, 0, [])
+        if "…" in vertex.formula and sum(line.primitive.kind == "elementwise" for line in group.lines) > 1:
+            vertex.details = contents(group.lines, vertex.lines, 0, [])
         return vertex
 
     def folded(self, group: Group) -> Vertex:
@@ -157,7 +188,7 @@ class Description:
             first = self.place[group.lines[0]]
             name = f"lines {first:,} … {self.place[last]:,}" if operations else "leaves"
             outer: tuple[Any, ...] = around(self.home[line] for line in group.lines)
-            held = sum(_size(line.shape) for line in group.lines if line.is_leaf)
+            held = sum(math.prod(line.shape) for line in group.lines if line.is_leaf)
             shapes: list[tuple[str, str]] = []
         else:
             name, held, shapes = cluster.name, cluster.parameters, cluster.shapes
@@ -168,17 +199,18 @@ class Description:
             name=name,
             label=name,
             shape=each(last, last.shape),
-            dtype=_dtype(last),
+            dtype=dtype_of(last),
             place=self.place[last],
             scope=cluster.scope if cluster else "",
-            cluster=_key_of(outer),
+            cluster=key_of(outer),
+            phase=self.phase(last),
             lines=len(group.lines),
-            details=_contents(operations, len(group.lines), held, shapes),
+            details=contents(operations, len(group.lines), held, shapes),
         )
 
     def kind(self, line: Node) -> Any:
         """A leaf in a scope is a parameter: modules place theirs where they are used."""
-        if line in self.outputs:
+        if line in self.outputs and not (self.backward and line in self.backward.seeds):
             return "output"
         if not line.is_leaf:
             return "operation"
@@ -187,12 +219,14 @@ class Description:
     def constants(self) -> list[Vertex]:
         """Constant arrays, drawn where they are used."""
         users: dict[int, list[Any]] = defaultdict(list)
+        phases: dict[int, Phase] = {}
         for line in self.lines:
             for value in constants_of(line):
                 if id(value) in self.arrays:
                     group = self.groups.get(line)
                     depth = group.cluster.depth - 1 if group and group.kind == "module" and group.cluster else None
                     users[id(value)].append(self.home[line][:depth])
+                    phases.setdefault(id(value), self.phase(line))
         return [
             Vertex(
                 key=name,
@@ -201,7 +235,8 @@ class Description:
                 label=name,
                 shape=str(value.shape),
                 dtype=str(value.dtype),
-                cluster=_key_of(around(users[which])),
+                cluster=key_of(around(users[which])),
+                phase=phases[which],
             )
             for which, (name, value) in self.arrays.items()
         ]
@@ -222,8 +257,10 @@ class Description:
                 if (a, b) in joint and not alone:
                     joint[a, b].count += 1
                     continue
-                edge = Edge(a, b, _operand(line, k), formula=formulas[k] if formulas else "")
-                if alone:
+                edge = Edge(a, b, operand_name(line, k), formula=formulas[k] if formulas else "")
+                if self.phase(parent) != self.phase(line):
+                    edge.kind = "saved"
+                elif alone:
                     edge.strands = tuple(self.key[target] for target in paths[line])
                 made.append(edge)
                 self.operands.append((line, k) if alone else None)
@@ -241,61 +278,3 @@ class Description:
                 for name in [self.arrays[id(value)][0]]
             }.values()
         )
-
-
-def _keys(lines: Iterable[Node], place: Mapping[Node, int], groups: Mapping[Node, Group]) -> dict[Node, str]:
-    """The key of the vertex that each line is drawn as."""
-    found = {}
-    for line in lines:
-        group = groups.get(line)
-        kind = "n" if group is None or group.kind == "chain" else "m"
-        found[line] = f"{kind}{place[line if group is None else group.lines[-1]]}"
-    return found
-
-
-def _key_of(around_it: tuple[Any, ...]) -> str | None:
-    return around_it[-1].key if around_it else None
-
-
-def _labels(lines: Iterable[Node], place: Mapping[Node, int]) -> dict[Node, str]:
-    """How lines are called: by the user's label or name; a leaf without one by its place, as on the printed tape."""
-    label = {}
-    for line in lines:
-        given = getattr(line, "label", None) or getattr(line, "name", None)
-        if given or line.is_leaf:
-            label[line] = given or f"%{place[line]}"
-    return label
-
-
-def _dtype(line: Node) -> str:
-    """The dtype of a line; of several outputs all of them, if they differ."""
-    return ", ".join(dict.fromkeys(map(str, line.dtype))) if isinstance(line.dtype, tuple) else str(line.dtype)
-
-
-def _size(shape: Any) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
-
-
-def _contents(operations: list[Node], lines: int, parameters: int, shapes: list[tuple[str, str]]) -> tuple[str, ...]:
-    """What is in a folded vertex, row by row: its operations, how much it holds, and the shapes of its parameters."""
-    often = Counter(line.primitive.name for line in operations if line.primitive.kind != "select").most_common(COUNTED)
-    size = f"{lines:,} lines" if lines > 1 else "1 line"
-    rows = [", ".join(name if n == 1 else f"{name} ×{n:,}" for name, n in often)] if often else []
-    rows.append(f"{parameters:,} parameters, {size}" if parameters else size)
-    told = [f"{name} {shape}" for name, shape in shapes]
-    while told and sum(map(len, told)) > ROOM:
-        told.pop()
-    if rest := len(shapes) - len(told):
-        told.append(f"{rest} more" if told else f"{rest} arrays")
-    half = -(-len(told) // 2) if sum(map(len, told)) > ROOM // 2 else len(told)
-    return (*rows, *filter(None, (", ".join(told[:half]), ", ".join(told[half:]))))
-
-
-def _operand(line: Node, k: int) -> str:
-    p = line.primitive
-    if p.kind == "select":
-        return ""
-    return f"arrays[{k}]" if p.sequence else str(p.operands[k])

@@ -14,6 +14,7 @@ from minigrad.drawing import style, told
 from minigrad.drawing.model import Cluster, Edge, Graph, Vertex
 
 SPACE = '<font point-size="3"> <br/></font>'  # between a formula's descenders and the shape below
+WRAP = 60  # characters of a formula in a row
 GRAPH = {"fontname": "Arial", "fontsize": "11", "fontcolor": "#555555", "nodesep": "0.3", "ranksep": "0.4"}
 NODE = {
     "fontname": "Arial",
@@ -38,6 +39,7 @@ def write(graph: Graph, dot: Any, legend: bool = False) -> None:
     _clusters(graph, dot)
     _edges(graph, dot)
     _stack(graph, dot)
+    _align(graph, dot)
     if legend:
         _legend(dot)
     words = [*([LEGEND] if legend else []), *graph.notes]
@@ -68,7 +70,7 @@ def _clusters(graph: Graph, dot: Any) -> None:
     for key, members in inside.items():
         for vertex in members:
             drawn[key].node(vertex.key, **_attributes(vertex, graph))
-    for cluster in reversed(graph.clusters):
+    for cluster in sorted(graph.clusters, key=lambda cluster: -cluster.depth):
         if cluster.key in needed:
             drawn[cluster.parent].subgraph(drawn[cluster.key])
 
@@ -90,7 +92,7 @@ def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
     if vertex.kind == "constant":
         rows.append("constant")
     if vertex.formula:
-        rows.append(escaped(vertex.formula))
+        rows += [escaped(row) for row in textwrap.wrap(vertex.formula, WRAP)]
     rows += [f'<font point-size="10">{escaped(row)}</font>' for row in vertex.details]
     rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(_kind(vertex, graph))}</font>')
     if vertex.values is not None:
@@ -142,12 +144,19 @@ def _edges(graph: Graph, dot: Any) -> None:
         if edge.kind == "constant":
             dot.edge(edge.source, edge.target, style="dashed", penwidth="1")
             continue
+        if edge.kind == "saved":
+            dot.edge(edge.source, edge.target, constraint="false", **style.SAVED)
+            continue
         targets = [vertices[key] for key in edge.strands]
         color = {"color": ":".join(style.hue(target.hue) or style.GRAY for target in targets)} if targets else {}
         if "grads" in graph.shown:
             color = _share_color(edge, vertices)
         text = _edge_label(edge, targets, vertices, graph)
-        dot.edge(edge.source, edge.target, **color, **({"label": f"<{text}>"} if text else {}))
+        label = {"label": f"<{text}>"} if text else {}
+        if vertices[edge.target].phase == "backward":  # upwards, so that gradients stand beside their values
+            dot.edge(edge.target, edge.source, dir="back", **color, **label)
+        else:
+            dot.edge(edge.source, edge.target, **color, **label)
 
 
 def _share_color(edge: Edge, vertices: Mapping[str, Vertex]) -> dict[str, str]:
@@ -170,7 +179,7 @@ def _edge_label(edge: Edge, targets: list[Vertex], vertices: Mapping[str, Vertex
         rows.append(f'<font color="{style.BAD}"><b>{escaped(edge.born)} born here</b></font>')
     if rows or graph.shown & {"grads", "formulas"}:
         return "<br/>".join(f"&#160;{row}&#160;" for row in rows)
-    if not vertices[edge.source].label:
+    if not vertices[edge.source].label or vertices[edge.target].phase == "backward":
         return ""
     return "".join(
         f'<font color="{style.hue(target.hue)}">&#160;dl/d{escaped(target.label)}&#160;</font>'
@@ -193,6 +202,14 @@ def _stack(graph: Graph, dot: Any) -> None:
             if entering.cluster != home:
                 for key in leaves:
                     dot.edge(entering.key, key, style="invis")
+
+
+def _align(graph: Graph, dot: Any) -> None:
+    """Gradients at the height of their values, where both are drawn by themselves."""
+    pairs = [(v.gradient_of, v.key) for v in graph.vertices if v.gradient_of]
+    if pairs:
+        dot.attr(newrank="true")
+    dot.body += [f"\t{{ rank=same; {value}; {gradient} }}\n" for value, gradient in pairs]
 
 
 def _is_leaf(vertex: Vertex) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
 
 from minigrad.drawing.clusters import Home
-from minigrad.drawing.model import Cluster
+from minigrad.drawing.model import Cluster, Phase
 from minigrad.node import Node
 
 LIMIT = 100  # vertices: about what can be read on a page
@@ -37,7 +37,12 @@ class Group:
 
 
 def folded(
-    lines: Sequence[Node], clusters: Sequence[Cluster], home: Home, outputs: Iterable[Node], levels: Levels
+    lines: Sequence[Node],
+    clusters: Sequence[Cluster],
+    home: Home,
+    outputs: Iterable[Node],
+    levels: Levels,
+    phase: Callable[[Node], Phase],
 ) -> tuple[dict[Node, Group], list[str]]:
     """The group of each line that is not drawn by itself, and notes of what was folded without being asked for."""
     notes: list[str] = []
@@ -46,6 +51,7 @@ def folded(
         return {}, notes
     groups = _modules(lines, home)
     groups |= _single_outputs(lines, groups)
+    groups |= _unit_axes([line for line in lines if phase(line) == "backward"], groups)
     if levels.collapse == "elementwise":
         groups |= _chains(lines, home, groups, frozenset(outputs))
     if levels.limit is not None and _drawn(lines, groups) > levels.limit:
@@ -136,6 +142,27 @@ def _single_outputs(lines: Sequence[Node], groups: dict[Node, Group]) -> dict[No
         for group in [Group("chain", lines=[parent, *found])]
         for line in group.lines
     }
+
+
+def _unit_axes(lines: Sequence[Node], groups: dict[Node, Group]) -> dict[Node, Group]:
+    """Sums and quotients with what only adds or drops axes of size 1 behind them: rules do that to fit shapes."""
+    users = Counter(parent for line in lines for parent in line.parents)
+    made: dict[Node, Group] = {}
+    for line in lines:
+        parent = line.parents[0] if line.parents else None
+        if parent is None or not only_unit_axes(line) or line in groups or parent in groups:
+            continue
+        if users[parent] == 1 and parent in users and not parent.is_leaf and getattr(parent, "name", None) is None:
+            group = made.get(parent, Group("chain", lines=[parent]))
+            group.lines.append(line)
+            made |= {parent: group, line: group}
+    return made
+
+
+def only_unit_axes(line: Node) -> bool:
+    """Whether a line is a reshape that changes nothing but axes of size 1."""
+    parent = line.parents[0] if line.primitive is not None and line.primitive.name == "reshape" else None
+    return parent is not None and [n for n in parent.shape if n != 1] == [n for n in line.shape if n != 1]
 
 
 def _chains(

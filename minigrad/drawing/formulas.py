@@ -5,15 +5,18 @@ Both come from `minigrad.symbols`: the value from the line's own operation, the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from minigrad.drawing.fold import only_unit_axes
+from minigrad.drawing.model import Phase
 from minigrad.node import Node
 from minigrad.symbols import Expression, Name, computed, shares, text
 from minigrad.symbols.expression import Call, mapped, number, size
 from minigrad.wengert import kept
 
 WIDTH = 30  # characters; an operand that would make a formula longer is written as …
+WIDE, WIDEST = 44, 110  # of the backward pass, where names are as long as dl/dσ²; and of what has a name there
 SHARE_WIDTH = 44  # of what is written on an edge
 INFIX = ("add", "subtract", "multiply", "divide", "matmul")
 ELLIPSIS = Name("…")
@@ -32,7 +35,8 @@ class Formulas:
         arrays: names of constant arrays, by id.
         home: where lines belong; formulas do not cross the border of a cluster.
         places: of lines, by which those are called that are too long to be written out on an edge.
-        single: lines that select the only output of a line that is used.
+        joined: lines that are drawn together with the line that they use.
+        phase: the pass that a line belongs to. The backward pass may write out what it takes from the forward pass.
     """
 
     def __init__(
@@ -42,9 +46,10 @@ class Formulas:
         arrays: Mapping[int, str],
         home: Mapping[Node, Any],
         places: Mapping[Node, int],
-        single: Container[Node] = (),
+        joined: Container[Node] = (),
+        phase: Callable[[Node], Phase] = lambda line: "forward",
     ) -> None:
-        self.single = single
+        self.joined, self.phase = joined, phase
         self.labels, self.arrays, self.home, self.places = labels, arrays, home, places
         self.of: dict[Node, Expression] = {}
         self.text: dict[Node, str] = {}
@@ -58,7 +63,7 @@ class Formulas:
         if line.primitive.kind == "select":
             parent = line.parents[0]
             assert parent is not None
-            inside = self.of[parent] if line in self.single else Name(parent.primitive.name)
+            inside = self.of[parent] if line in self.joined else Name(parent.primitive.name)
             whole = computed(line, [inside])
             return whole, text(whole)
         operands = [
@@ -66,12 +71,39 @@ class Formulas:
             for parent, value in zip(line.parents, kept(line), strict=True)
         ]
         free = [parent is not None and parent not in self.labels for parent in line.parents]
-        return _fitted(line, operands, free)
+        if line in self.joined and only_unit_axes(line):
+            return operands[0], text(operands[0])
+        if self.phase(line) == "forward":
+            return self._fitted(line, operands, free, WIDTH)
+        whole, told = self._fitted(line, operands, free, WIDEST)
+        return whole, told if line in self.labels else self._fitted(line, operands, free, WIDE)[1]
+
+    def _fitted(
+        self, line: Node, operands: list[Expression], free: Sequence[bool], width: int
+    ) -> tuple[Expression, str]:
+        """The formula with the longest unnamed operands shortened until it fits."""
+        whole = self._whole(line, operands)
+        while len(told := text(whole)) > width:
+            lengths = [len(text(x)) if may else 0 for x, may in zip(operands, free, strict=True)]
+            longest = max(range(len(lengths)), key=lengths.__getitem__, default=0)
+            if not lengths or lengths[longest] <= 1:
+                return _shortest(line, whole, told)
+            operands = [ELLIPSIS if k == longest else x for k, x in enumerate(operands)]
+            whole = self._whole(line, operands)
+        return whole, told
+
+    def _whole(self, line: Node, operands: Sequence[Expression]) -> Expression:
+        """What a line computes, without what the shape below it says."""
+        whole = computed(line, operands)
+        implied = ("shape=", "stops=", *(() if self.phase(line) == "forward" else ("keepdims=",)))
+        if not isinstance(whole, Call):
+            return whole
+        return Call(whole.op, whole.operands, tuple(x for x in whole.details if not x.startswith(implied)))
 
     def _operand(self, line: Node, parent: Node) -> Expression:
         if parent in self.labels:
             return Name(self.labels[parent])
-        inside = self.home.get(parent) == self.home.get(line)
+        inside = self.home.get(parent) == self.home.get(line) or self.phase(parent) != self.phase(line)
         return self.of[parent] if inside and parent in self.of else ELLIPSIS
 
     def _constant(self, value: Any) -> Expression:
@@ -112,19 +144,6 @@ class Formulas:
             told = text(made)
         self.called_by_place |= {stands_for[name] for name in _names(made) if name in stands_for}
         return told
-
-
-def _fitted(line: Node, operands: list[Expression], free: Sequence[bool]) -> tuple[Expression, str]:
-    """The formula with the longest unnamed operands shortened until it fits."""
-    whole = computed(line, operands)
-    while len(told := text(whole)) > WIDTH:
-        lengths = [len(text(x)) if may else 0 for x, may in zip(operands, free, strict=True)]
-        longest = max(range(len(lengths)), key=lengths.__getitem__, default=0)
-        if not lengths or lengths[longest] <= 1:
-            return _shortest(line, whole, told)
-        operands = [ELLIPSIS if k == longest else x for k, x in enumerate(operands)]
-        whole = computed(line, operands)
-    return whole, told
 
 
 def _shortest(line: Node, whole: Expression, told: str) -> tuple[Expression, str]:

@@ -52,6 +52,7 @@ class Vertex:
     scope: str = ""  # the path, joined by slashes
     cluster: str | None = None  # the key of the innermost cluster around it
     phase: Phase = "forward"
+    gradient_of: str = ""  # in the backward pass: the key of the value, where it is drawn by itself
     hue: int | None = None  # named values have colors, the same for the same name in every layer
     lines: int = 1  # how many lines of the tape it stands for
     details: tuple[str, ...] = ()  # of a folded vertex: what is in it, row by row

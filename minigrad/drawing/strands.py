@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from operator import attrgetter
 
 from minigrad.drawing.clusters import Home
@@ -11,13 +11,19 @@ from minigrad.node import Node
 STRANDS = 4  # an edge that leads to more named values than this is drawn as one gray line
 
 
-def hues(lines: Iterable[Node], outputs: Container[Node]) -> dict[Node, int]:
-    """The numbers of the colors of named results, the same for the same name in every layer; outputs have 0."""
+def hues(lines: Iterable[Node], outputs: Container[Node], gradient_of: Mapping[Node, Node]) -> dict[Node, int]:
+    """The numbers of the colors of named results, the same for the same name in every layer; outputs have 0.
+
+    The gradient of a value has its color.
+    """
     by_name: dict[str, int] = {}
     found: dict[Node, int] = {}
     for line in lines:
         name = getattr(line, "name", None)
-        if line in outputs:
+        if line in gradient_of:
+            if gradient_of[line] in found:
+                found[line] = found[gradient_of[line]]
+        elif line in outputs:
             found[line] = 0
         elif name is not None and not line.is_leaf:
             found[line] = by_name.setdefault(name, len(by_name) + 1)

@@ -1,0 +1,105 @@
+"""The gradient's own graph: the backward pass, recorded as create_graph does it."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from minigrad.drawing.gradients import seeds
+from minigrad.node import Node, leaf, mode, next_serial
+from minigrad.specialize import attach
+from minigrad.tape import Tape, recorded, released
+
+
+@dataclass
+class Backward:
+    """Which lines belong to the backward pass, and to what."""
+
+    origin: dict[Node, Node] = field(default_factory=dict)  # of each: the line whose rule recorded it
+    gradient_of: dict[Node, Node] = field(default_factory=dict)  # of some: the value that it is the gradient of
+    seeds: dict[Node, Any] = field(default_factory=dict)  # the gradients of the outputs
+
+
+def differentiated(tape: Tape, grads: Any) -> tuple[Tape, Backward]:
+    """A tape and its backward pass as one tape, whose outputs are the outputs and the gradients of the leaves.
+
+    Args:
+        tape: of the forward pass.
+        grads: the gradients of the outputs, or True.
+
+    Raises:
+        RuntimeError: values that a rule needs were released by an earlier backward pass.
+    """
+    made = Backward()
+    given, _ = seeds(tape.outputs, grads)
+    due: dict[Node, Any] = {}
+    starts: list[tuple[int, Node]] = []  # from which serial number on lines belong to which line's rule
+    ends: list[Any] = []
+    place = {line: k for k, line in enumerate(tape.lines, 1)}
+    token = mode.set("")
+    try:
+        for line, v in given.items():
+            seed = leaf(v)
+            due[line] = attach(v, seed)
+            made.seeds[seed], made.origin[seed] = v, line
+        for line in reversed(tape.lines):
+            v = due.pop(line, None)
+            if v is None:
+                continue
+            if not isinstance(v, list):
+                _called(v.node, line, place[line], made)
+            if line.primitive is None:
+                ends.append(v)
+                continue
+            if line.saved is None:
+                raise released(line)
+            starts.append((next_serial(), line))
+            line.primitive.pull(line, v, due, recorded(line, line.saved))
+    finally:
+        mode.reset(token)
+    whole = Tape(*(attach(None, line) for line in tape.outputs), *ends)
+    first = starts[0][0] if starts else next_serial()
+    numbers = [number for number, _ in starts]
+    for line in whole.lines:
+        if line.serial > first and not _selects_forward(line, first):
+            made.origin[line] = starts[bisect(numbers, line.serial) - 1][1]
+    return whole, made
+
+
+def _selects_forward(line: Node, first: int) -> bool:
+    """Whether the line stands for an output of the forward pass that a rule kept."""
+    parent = line.parents[0] if line.primitive is not None and line.primitive.kind == "select" else None
+    return parent is not None and parent.serial < first
+
+
+def _called(gradient: Node, value: Node, place: int, made: Backward) -> None:
+    """Name the gradient of a leaf, an output or a named value; what is that of several bears the names of all."""
+    name = getattr(value, "name", None)
+    label = getattr(value, "label", None) or name or (f"%{place}" if value.is_leaf else None)
+    starts = gradient in made.seeds
+    if starts and label is None and made.origin[gradient] is value:
+        label = "out"
+    if label is None:
+        return
+    given = getattr(gradient, "label", None)
+    gradient.name = getattr(gradient, "name", None) or f"d{name or label}"
+    gradient.label = f"{given} = dl/d{label}" if given else f"dl/d{label}"
+    if starts and not given and value.shape == () and made.seeds[gradient] == 1:
+        gradient.label += " = 1"
+    made.gradient_of.setdefault(gradient, value)
+
+
+def phases(tape: Tape, backward: Backward | None) -> Mapping[Node, tuple[str, ...]]:
+    """The path of each line: its scope, within "forward" or "backward" if there are both."""
+    if backward is None:
+        return {line: _path(line) for line in tape.lines}
+    return {
+        line: ("backward", *_path(backward.origin[line])) if line in backward.origin else ("forward", *_path(line))
+        for line in tape.lines
+    }
+
+
+def _path(line: Node) -> tuple[str, ...]:
+    return tuple(line.scope.split("/")) if line.scope else ()
