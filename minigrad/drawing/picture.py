@@ -13,11 +13,13 @@ import graphviz  # type: ignore[import-untyped]
 from minigrad.drawing.describe import describe
 from minigrad.drawing.dot import write
 from minigrad.drawing.engine import EngineNotFound, layout
+from minigrad.drawing.explorer import page
 from minigrad.drawing.fold import Levels
 from minigrad.drawing.model import Graph
 from minigrad.tape import Tape
 
 TEXT = ("dot", "gv")  # formats that need no layout
+EXPLAINED = 3_000  # lines; on pages of longer tapes, local derivatives are left out unless they are asked for
 
 
 class Picture(graphviz.Digraph):  # type: ignore[misc]
@@ -31,7 +33,8 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
 
         Args:
             path: where to. Missing folders are made.
-            format: "svg", "png", "pdf", "dot"; by default the path's suffix says it.
+            format: "svg", "png", "pdf", "dot", or "html" for a page to explore: it shows values, gradients and local
+                derivatives even if the picture does not. By default the path's suffix says it.
 
         Returns:
             The path written.
@@ -42,13 +45,16 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         """
         path = Path(path)
         format = (format or path.suffix[1:]).lower()
-        if format not in graphviz.FORMATS:
+        if format not in {*graphviz.FORMATS, "html"}:
             raise ValueError(
-                f"save({str(path)!r}): format {format!r} is unknown; write to a .svg, .png, .pdf or .dot file"
+                f"save({str(path)!r}): format {format!r} is unknown; write to a .svg, .png, .pdf, .html or .dot file"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         if format in TEXT:
             path.write_text(self.source, encoding="utf-8")
+            return path
+        if format == "html":
+            path.write_text(page(self.whole().to_dict()), encoding="utf-8")
             return path
         try:
             drawn = layout(self.source, format)
@@ -86,7 +92,10 @@ def pictured(
     levels = levels or Levels()
     graph = describe(tape, direction=direction, levels=levels, **wanted)
     marked = replace(levels, as_drawn=False)
+    given = wanted.get("grads", False)
+    formulas = wanted.get("formulas", False) or len(tape) <= EXPLAINED
+    everything = wanted | {"values": True, "grads": given is False or given, "formulas": formulas}
     made = Picture(name="tape")
-    made.graph, made.whole = graph, lambda: describe(tape, direction=direction, levels=marked, **wanted)
+    made.graph, made.whole = graph, lambda: describe(tape, direction=direction, levels=marked, **everything)
     write(graph, made, legend)
     return made

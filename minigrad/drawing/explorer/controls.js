@@ -1,0 +1,182 @@
+// Mouse, touch, keys and buttons.
+
+const KEYS = {
+  ArrowRight: () => setStep(state.step + 1),
+  ArrowDown: () => setStep(state.step + 1),
+  ArrowLeft: () => setStep(state.step - 1),
+  ArrowUp: () => setStep(state.step - 1),
+  Home: () => setStep(0),
+  End: () => setStep(last),
+  b: () => setStep(graph.tape.length + 1),
+  " ": () => play(),
+  f: () => view.fit(),
+  "+": () => view.zoom(1.25),
+  "=": () => view.zoom(1.25),
+  "-": () => view.zoom(0.8),
+  u: unfoldLevel,
+  o: foldLevel,
+  c: () => toggleColor(),
+  d: () => toggleDerivatives(),
+  "/": () => byId("search").select(),
+  "?": () => byId("guide").showModal(),
+  Escape: () => endSearch(),
+};
+
+const MOVES = { ArrowRight: [-80, 0], ArrowLeft: [80, 0], ArrowDown: [0, -80], ArrowUp: [0, 80] };
+
+const BUTTONS = {
+  fold: "o", unfold: "u", fit: "f", derivatives: "d", color: "c", help: "?",
+  first: "Home", previous: "ArrowLeft", play: " ", next: "ArrowRight", turn: "b", last: "End",
+};
+
+function listenToKeys() {
+  document.addEventListener("keydown", (event) => {
+    const { target, key } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey || byId("guide").open) return;
+    if (target.id === "search") {
+      if (key === "Enter") nextFound(event.shiftKey ? -1 : 1);
+      if (key === "Escape") endSearch();
+      return;
+    }
+    const isNative = (target.id === "step" && /^(Arrow|Home|End)/.test(key)) || (target.tagName === "BUTTON" && key === " ");
+    if (isNative) return;
+    const move = event.shiftKey && MOVES[key];
+    const act = move ? () => view.move(...move) : KEYS[key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+}
+
+function listenToButtons() {
+  for (const [id, key] of Object.entries(BUTTONS)) byId(id).addEventListener("click", () => KEYS[key]());
+  byId("step").addEventListener("input", (event) => setStep(Number(event.target.value)));
+  byId("search").addEventListener("input", (event) => search(event.target.value));
+}
+
+function toggleColor(isOn = !view.byGradient) {
+  view.byGradient = isOn && Boolean(view.scale);
+  byId("color").setAttribute("aria-pressed", String(view.byGradient));
+  byId("legend").replaceChildren(...legend());
+  if (isOn && !view.scale) say("There are no gradients in this picture.");
+  refresh();
+}
+
+function toggleDerivatives() {
+  if (!graph.edges.some((edge) => edge.formula)) say("There are no derivatives in this picture.");
+  state.derivatives = !state.derivatives;
+  byId("derivatives").setAttribute("aria-pressed", String(state.derivatives));
+  refresh();
+}
+
+function endSearch() {
+  byId("search").value = "";
+  byId("search").blur();
+  search("");
+}
+
+/** Drag to move, wheel to zoom, two fingers for both. */
+function listenToPointers() {
+  const { canvas } = view;
+  const fingers = new Map();
+  const at = (event) => {
+    const { left, top } = canvas.getBoundingClientRect();
+    return { x: event.clientX - left, y: event.clientY - top };
+  };
+  const middle = () => {
+    const [a, b = a] = fingers.values();
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
+  };
+  let dragged = 0;
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button === 0) fingers.set(event.pointerId, at(event));
+    dragged = 0;
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!fingers.has(event.pointerId)) return;
+    const before = middle();
+    fingers.set(event.pointerId, at(event));
+    const after = middle();
+    dragged += Math.abs(after.x - before.x) + Math.abs(after.y - before.y);
+    if (dragged < 4) return;
+    canvas.setPointerCapture(event.pointerId);
+    canvas.classList.add("dragging");
+    view.move(after.x - before.x, after.y - before.y);
+    if (before.apart && after.apart) view.zoom(after.apart / before.apart, after.x, after.y);
+  });
+  for (const type of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(type, (event) => {
+      fingers.delete(event.pointerId);
+      canvas.classList.remove("dragging");
+    });
+  }
+  // What was dragged was not meant to be clicked.
+  canvas.addEventListener("click", (event) => dragged >= 4 && event.stopPropagation(), true);
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const { x, y } = at(event);
+    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 30 : 1;
+    if (event.shiftKey) view.move(-(event.deltaX || event.deltaY) * lines, 0);
+    else view.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY * lines)) * 0.0022), x, y);
+  }, { passive: false });
+}
+
+/** On paper: the whole graph at the width of a page, and every line of the tape. */
+function listenToPrinting() {
+  let camera = null;
+  addEventListener("beforeprint", () => {
+    camera = { ...view.camera };
+    const { w, h } = graph.root;
+    const scale = Math.min(1, 700 / w, 980 / h);
+    Object.assign(view.camera, { x: 0, y: 0, scale });
+    view.look();
+    view.canvas.style.setProperty("--printed", `${h * scale}px`);
+    if (graph.tape.length <= 2000) tapeList.fill(true);
+  });
+  addEventListener("afterprint", () => {
+    Object.assign(view.camera, camera);
+    view.look();
+    tapeList.fill();
+  });
+}
+
+function start() {
+  const title = list(graph.outputs.map((vertex) => bdi(nameOf(vertex))));
+  byId("title").append(...(title.length ? title : ["graph"]));
+  document.title = `${byId("title").textContent} – minigrad`;
+  byId("notes").append(...graph.notes.map((note) => element("li", "", bdi(note))));
+  byId("step").max = last;
+  listenToKeys();
+  listenToButtons();
+  listenToPointers();
+  listenToPrinting();
+  foldAtFirst(graph);
+  noteFolding();
+  view.draw();
+  toggleColor(Boolean(view.scale));
+  view.fit(0.6);
+  new ResizeObserver(() => view.fit(0.6)).observe(view.canvas);
+}
+
+/** Says what was folded without being asked for. */
+function noteFolding() {
+  const parts = graph.groups.filter((group) => group.isPart).length;
+  const folded = graph.groups.filter((group) => !group.open && shownFor(group) === group);
+  if (!folded.length) return;
+  const lines = folded.reduce((sum, group) => sum + group.lines, 0);
+  const told = `${lines.toLocaleString("en")} lines are folded into ${folded.length} boxes`;
+  byId("notes").append(element("li", "", parts ? `${told}; runs without scopes were divided by their places on the tape.` : `${told}.`,
+    " Click one, or press u, to unfold."));
+}
+
+/** What the colors mean. */
+function legend() {
+  if (!view.byGradient) return [];
+  const bar = element("span", "bar");
+  bar.style.background = `linear-gradient(to right, ${RAMP.join(", ")})`;
+  const { low, high, isCut } = view.scale;
+  const parts = [element("span", "", "norm of the gradient"), element("span", "", `${isCut ? "≤ " : ""}${brief(10 ** low)}`), bar, element("span", "", brief(10 ** high))];
+  if (graph.vertices.some((vertex) => normOf(vertex) === 0)) parts.push(element("span", "sample zero", "0"));
+  if (graph.vertices.some(isBad)) parts.push(element("span", "sample broken-sample", "not finite"));
+  return parts;
+}
