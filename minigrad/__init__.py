@@ -249,6 +249,7 @@ if TYPE_CHECKING:
         training,
         verify,
     )
+    from minigrad.compiler import compile
     from minigrad.diagnostics import detect_anomaly
     from minigrad.drawing import draw
     from minigrad.training import fit
@@ -278,7 +279,7 @@ _SUBMODULES = (
     "training",
     "verify",
 )
-_FUNCTIONS = {"detect_anomaly": "diagnostics", "draw": "drawing", "fit": "training"}
+_FUNCTIONS = {"compile": "compiler", "detect_anomaly": "diagnostics", "draw": "drawing", "fit": "training"}
 
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
@@ -286,7 +287,7 @@ __all__ = [
     "arctanh", "argmax", "argmin", "argsort", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh",
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "cbrt", "ceil",
-    "checkpoint", "clip", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "checkpoint", "clip", "compile", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "copy", "copysign", "cos", "cosh", "count_nonzero", "cumulative_prod", "cumulative_sum",
     "custom", "detect_anomaly", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like",
     "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "fit", "flip", "float32",

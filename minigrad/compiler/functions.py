@@ -1,0 +1,229 @@
+"""How a trace hears NumPy's functions that are no ufuncs. What is not listed here becomes an opaque line, or a view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.listening import Listening
+from minigrad.compiler.program import Value
+from minigrad.compiler.refusal import refuse
+from minigrad.compiler.trace import FUNCTIONS, Trace, bare
+from minigrad.ops.random import normal_like, uniform_like
+
+Heard = Callable[..., Any]
+
+
+def hears(*functions: Any) -> Callable[[Heard], Heard]:
+    """Enter a function into the table."""
+
+    def enter(heard: Heard) -> Heard:
+        FUNCTIONS.update(dict.fromkeys(functions, heard))
+        return heard
+
+    return enter
+
+
+def _about(function: Any) -> Any:
+    """A question about shape or dtype, which is answered and leaves no line."""
+    return lambda _, *args, **kwargs: function(*bare(args), **bare(kwargs))
+
+
+QUESTIONS = (np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory)
+FUNCTIONS.update({f: _about(f) for f in (*QUESTIONS, np.iscomplexobj, np.isrealobj, np.min_scalar_type)})
+
+SHAPED_BY_DATA: tuple[Any, ...] = (
+    np.nonzero,
+    np.flatnonzero,
+    np.argwhere,
+    np.extract,
+    np.compress,
+    np.bincount,
+    np.trim_zeros,
+)
+SHAPED_BY_DATA += (np.unique, np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.union1d)
+
+
+@hears(*SHAPED_BY_DATA, np.intersect1d, np.setdiff1d, np.setxor1d)
+def _shaped_by_data(trace: Trace, *args: Any, **kwargs: Any) -> Any:
+    refuse("the shape of a result depends on values", "use mg.where and masks of a fixed shape, or do it outside")
+
+
+def _full(trace: Trace, x: Any, value: Any, dtype: Any, shape: Any) -> Listening:
+    shape = np.shape(x) if shape is None else (shape,) if isinstance(shape, int) else tuple(map(int, shape))
+    dtype = np.dtype(x.dtype if dtype is None else dtype)
+    v = trace.operand(value)
+    array = np.full(shape, bare(value), dtype)
+    if isinstance(v, Value):
+        return trace.fresh(array, trace.fitted(value, shape, dtype))
+    return trace.fresh(array, trace.emit("full", shape=shape, dtype=dtype, value=v))
+
+
+@hears(np.zeros_like, np.empty_like)
+def _zeros_like(
+    trace: Trace, a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
+) -> Any:
+    return _full(trace, a, 0, dtype, shape)
+
+
+@hears(np.ones_like)
+def _ones_like(
+    trace: Trace, a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
+) -> Any:
+    return _full(trace, a, 1, dtype, shape)
+
+
+@hears(np.full_like)
+def _full_like(
+    trace: Trace, a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
+) -> Any:
+    return _full(trace, a, fill_value, dtype, shape)
+
+
+@hears(np.copy)
+def _copy(trace: Trace, a: Any, order: str = "K", subok: bool = False) -> Any:
+    return trace.fresh(np.copy(a.array), a.value)
+
+
+@hears(np.copyto)
+def _copyto(trace: Trace, dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
+    target = trace.writable(dst, "np.copyto")
+    value = trace.fitted(src, target.shape, target.dtype)
+    if where is not True:
+        value = trace.emit("where", trace.operand(where), value, target.value)
+    np.copyto(target.array, bare(src), casting=casting, where=bare(where))
+    target.write(value)
+
+
+@hears(np.where)
+def _where(trace: Trace, condition: Any, *choices: Any) -> Any:
+    if not choices:
+        return _shaped_by_data(trace)
+    c, x, y = (trace.operand(v) for v in (condition, *choices))
+    if isinstance(c, Value) and c.dtype != bool:
+        c = trace.emit("not_equal", c, 0)
+    return trace.fresh(np.where(bare(condition), *map(bare, choices)), trace.emit("where", c, x, y))
+
+
+@hears(np.concatenate)
+def _concatenate(trace: Trace, arrays: Any, axis: Any = 0, out: Any = None, dtype: Any = None, **options: Any) -> Any:
+    if out is not None or dtype is not None:
+        made = _concatenate(trace, arrays, axis)
+        made = made if dtype is None else made.astype(dtype)
+        return made if out is None else trace._written(out, made, True)
+    members = [x if isinstance(x, (Listening, np.ndarray)) else np.asarray(x) for x in arrays]
+    if axis is None:
+        members, axis = [np.reshape(x, -1) for x in members], 0
+    values = [trace.operand(x) for x in members]
+    array = np.concatenate(bare(members), axis)
+    return trace.fresh(array, trace.emit("concatenate", *values, axis=axis % array.ndim))
+
+
+@hears(np.stack)
+def _stack(trace: Trace, arrays: Any, axis: int = 0, out: Any = None, **options: Any) -> Any:
+    if out is not None or options:
+        return NotImplemented
+    return _concatenate(trace, [np.expand_dims(x, axis) for x in arrays], axis)
+
+
+@hears(np.broadcast_to)
+def _broadcast_to(trace: Trace, array: Any, shape: Any, subok: bool = False) -> Any:
+    shape = (shape,) if isinstance(shape, int) else tuple(map(int, shape))
+    if not isinstance(array, Listening) or array.shape == shape:
+        return array
+    return Listening(trace, np.broadcast_to(array.array, shape), array.memory, array, ("broadcast", shape))
+
+
+def _reduction(ufunc: Any) -> Any:
+    def heard(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
+        given = {k: v for k, v in options.items() if v is not np._NoValue}
+        if dtype is not None:
+            given["dtype"] = dtype
+        if out is not None:
+            given["out"] = out
+        return ufunc.reduce(a, axis=axis, **given)
+
+    return heard
+
+
+FUNCTIONS[np.sum], FUNCTIONS[np.prod] = _reduction(np.add), _reduction(np.multiply)
+
+
+def _extreme(ufunc: Any) -> Any:
+    return lambda trace, a, axis=None, out=None, **options: _reduction(ufunc)(trace, a, axis, None, out, **options)
+
+
+FUNCTIONS |= {np.max: _extreme(np.maximum), np.amax: _extreme(np.maximum)}
+FUNCTIONS |= {np.min: _extreme(np.minimum), np.amin: _extreme(np.minimum)}
+FUNCTIONS |= {np.all: _extreme(np.logical_and), np.any: _extreme(np.logical_or)}
+
+
+@hears(np.mean)
+def _mean(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
+    if dtype is not None or out is not None or a.dtype.kind not in "fc" or "where" in options:
+        return NotImplemented
+    total = np.add.reduce(a, axis=axis, **{k: v for k, v in options.items() if v is not np._NoValue})
+    return total / (a.size // max(total.size, 1))
+
+
+@hears(np.clip)
+def _clip(trace: Trace, a: Any, *limits: Any, **options: Any) -> Any:
+    low, high = (*limits, options.pop("min", None), options.pop("max", None))[:2] if not limits else (*limits, None)[:2]
+    if options and set(options) - {"a_min", "a_max"}:
+        return NotImplemented
+    low, high = options.get("a_min", low), options.get("a_max", high)
+    if any(isinstance(limit, np.ndarray) and limit.dtype != a.dtype for limit in (low, high)):
+        return NotImplemented
+    a = a if low is None else np.maximum(a, low)
+    return a if high is None else np.minimum(a, high)
+
+
+@hears(np.dot)
+def _dot(trace: Trace, a: Any, b: Any, out: Any = None) -> Any:
+    return np.matmul(a, b) if out is None and np.ndim(a) == np.ndim(b) == 2 else NotImplemented
+
+
+@hears(np.take)
+def _take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+    if not isinstance(a, Listening) or out is not None or mode != "raise":
+        return NotImplemented
+    if axis is None:
+        a, axis = np.reshape(a, -1), 0
+    return a[(slice(None),) * (axis % a.ndim) + (indices,)]
+
+
+@hears(np.repeat)
+def _repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
+    return _shaped_by_data(trace) if isinstance(repeats, Listening) else NotImplemented
+
+
+WRITERS = (np.put_along_axis, np.put, np.place, np.putmask, np.fill_diagonal)
+
+
+@hears(*WRITERS)
+def _writer(trace: Trace, *args: Any, **kwargs: Any) -> Any:
+    refuse("a NumPy function writes into its argument", "use mg.where, mg.scatter, or x[index] = values")
+
+
+@hears(np.array_equal, np.array_equiv, np.allclose)
+def _truth(trace: Trace, *args: Any, **kwargs: Any) -> Any:
+    return bool(next(x for x in args if isinstance(x, Listening)))
+
+
+@hears(uniform_like)
+def _uniform_like(trace: Trace, x: Any, rng: Any) -> Any:
+    return _draw(trace, x, rng, "random")
+
+
+@hears(normal_like)
+def _normal_like(trace: Trace, x: Any, rng: Any) -> Any:
+    return _draw(trace, x, rng, "standard_normal")
+
+
+def _draw(trace: Trace, x: Any, rng: Any, method: str) -> Any:
+    rng = getattr(rng, "real", rng)
+    if x.dtype in (np.float32, np.float64):
+        return trace.draw(rng, method, (x.shape,), {"dtype": x.dtype})
+    return trace.draw(rng, method, (x.shape,), {}).astype(x.dtype)

@@ -1,0 +1,181 @@
+"""Listening: an array that computes as NumPy does and lets a trace record every call that it takes part in.
+
+It stands for a real array (`array`), on which every call is carried out, and for a value of the program. Several
+listening arrays may share memory. So each knows its `Memory`, and as a view how it was made of another one (`parent`
+and `step`): after a write through one of them, the value of another is made anew from the memory's present value.
+Nothing that a program holds is ever out of date:
+
+    t = p[2:]; p += 1; y = t * 2        t is now a slice of p + 1
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from minigrad.compiler.program import Value
+from minigrad.compiler.refusal import AbsentError, reading, refuse
+
+Step = tuple[str, Any]
+
+
+class Memory:
+    """What views share: the array that owns the bytes, its present value, and how many writes there were."""
+
+    __slots__ = ("array", "buffer", "value", "version")
+
+    def __init__(self, array: Any, value: Value | None, buffer: Any = None) -> None:
+        self.array, self.value, self.buffer = array, value, buffer
+        self.version = 0
+
+
+class Listening(NDArrayOperatorsMixin):
+    """An array inside a traced step."""
+
+    __slots__ = ("__weakref__", "_value", "_version", "array", "memory", "parent", "step", "trace")
+
+    def __init__(
+        self, trace: Any, array: Any, memory: Memory, parent: Listening | None = None, step: Step | None = None
+    ) -> None:
+        self.trace, self.array, self.memory, self.parent, self.step = trace, array, memory, parent, step
+        self._value: Value | None = None
+        self._version = -1
+
+    @property
+    def value(self) -> Value:
+        """The present value in the program."""
+        if self._version != self.memory.version or self._value is None:
+            self._value = self.trace.present(self)
+            self._version = self.memory.version
+        return self._value
+
+    def write(self, value: Value) -> None:
+        """This part of the memory has another value from here on."""
+        self.memory.value = self.trace.memory_after(self, value)
+        self.memory.version += 1
+        self._value, self._version = value, self.memory.version
+
+    # What it is
+
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: self.array.size)
+    nbytes = property(lambda self: self.array.nbytes)
+    itemsize = property(lambda self: self.array.itemsize)
+    T = property(lambda self: np.transpose(self))
+    mT = property(lambda self: np.swapaxes(self, -1, -2))
+    real = property(lambda self: np.real(self))
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __repr__(self) -> str:
+        if not self.trace.open:
+            return repr(self.array)
+        return f"<array of a step that is being compiled, {self.shape} {self.dtype}>"
+
+    def __iter__(self) -> Any:
+        return (self[k] for k in range(len(self)))
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return self.trace.ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self.trace.function(function, types, args, kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.trace.getitem(self, index)
+
+    def __setitem__(self, index: Any, new: Any) -> None:
+        self.trace.setitem(self, index, new)
+
+    # Methods are NumPy's functions
+
+    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", copy: bool = True) -> Any:
+        """A copy in another dtype."""
+        return self.trace.cast(self, np.dtype(dtype), casting, copy)
+
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
+        """np.reshape."""
+        given = shape[0] if len(shape) == 1 else shape
+        return np.reshape(self, given, order=order) if copy is None else np.reshape(self, given, order=order, copy=copy)  # type: ignore[call-overload]
+
+    def transpose(self, *axes: Any) -> Any:
+        """np.transpose."""
+        return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+
+    def flatten(self) -> Any:
+        """A copy with one axis."""
+        return np.copy(np.reshape(self, -1))
+
+    def fill(self, value: Any) -> None:
+        """Write one value everywhere."""
+        self[...] = value
+
+    def view(self, *given: Any) -> Any:
+        """The same array; another dtype for the same bytes is refused."""
+        if given:
+            refuse(f".view{given} looks at the bytes of an array", "use .astype(dtype)")
+        return self[...]
+
+    def _no_value(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.trace.open:
+            return self.array
+        return reading(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self._no_value(), dtype=dtype, copy=copy)
+
+    def __float__(self) -> float:
+        return float(self._no_value())
+
+    def __int__(self) -> int:
+        return int(self._no_value())
+
+    def __complex__(self) -> complex:
+        return complex(self._no_value())
+
+    def __bool__(self) -> bool:
+        return bool(self._no_value())
+
+    def __index__(self) -> int:
+        return int(self._no_value().__index__())
+
+    def item(self, *args: Any) -> Any:
+        """Refused while the step is compiled."""
+        return self._no_value().item(*args)
+
+    def tolist(self) -> Any:
+        """Refused while the step is compiled."""
+        return self._no_value().tolist()
+
+    def tobytes(self) -> Any:
+        """Refused while the step is compiled."""
+        return self._no_value().tobytes()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"an array has no attribute {name!r}")
+        way_out = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
+        return refuse(f"array.{name}", way_out, AbsentError)
+
+
+def _method(name: str) -> Any:
+    function = getattr(np, name)
+
+    def method(self: Listening, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    method.__name__, method.__doc__ = name, f"np.{name}."
+    return method
+
+
+METHODS = "all any argmax argmin argsort clip copy cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat "
+METHODS += "round searchsorted squeeze std sum swapaxes take var"
+for _name in METHODS.split():
+    setattr(Listening, _name, _method(_name))

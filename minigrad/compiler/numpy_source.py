@@ -1,0 +1,367 @@
+"""The NumPy back end: a program as straight-line Python source that writes into planned memory.
+
+The source is a module with one function, `bind`. It takes the arrays of the user that the step reads and writes (and
+Generators), sets the memory up, and returns the step, a function of the arguments alone. Nothing but NumPy is needed to
+run it; print it, save it, change it:
+
+    namespace = {}
+    exec(step.source, namespace)
+    run = namespace["bind"](**arrays)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.names import identifier, named, unique
+from minigrad.compiler.plan import ALIGNMENT, Plan, text_of_bytes
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Line, Place, Program, Value
+
+HEAD = '''"""{title}"""
+
+import numpy as np
+{imports}
+
+def memory(size):
+    """Bytes that begin at a cache line."""
+    raw = np.empty(size + {alignment}, np.uint8)
+    start = -raw.__array_interface__["data"][0] % {alignment}
+    return raw[start : start + size]
+
+
+def array(block, shape, dtype):
+    """The first bytes of a block as an array. A block is used again when its value is no longer needed."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=int)) * dtype.itemsize
+    return block[:size].view(dtype).reshape(shape)
+
+'''
+
+
+class Source:
+    """The source of a program, and what it is bound to."""
+
+    def __init__(self, program: Program, title: str = "A compiled step.", recycle: bool = True) -> None:
+        self.program, self.plan, self.title = program, Plan(program, recycle), title
+        self.functions: dict[str, str] = {}  # local names of NumPy's functions
+        self.constants: dict[str, Any] = {}  # what has no short text
+        self.taken: dict[str, Any] = dict.fromkeys(("np", "memory", "array", "bind", "step"), 1)
+        self.names = named(program, set())
+        self.taken.update(dict.fromkeys(self.names.values(), 1))
+        self.buffers = {b: unique(identifier(b.name), self.taken) for b in program.buffers if b.kind != "argument"}
+        self.rngs = [unique(f"rng{k}", self.taken) for k in range(len(program.generators))]
+        arguments = [b for b in program.buffers if b.kind == "argument"]
+        self.arguments = {b: unique(f"given_{b.place}", self.taken) for b in arguments}
+        self.ones: dict[tuple[int, Any], str] = {}
+        self.prepared: list[str] = []
+        self.body: list[str] = []
+        self.made: set[Value] = set()  # fresh arrays that exist already
+        self._write()
+
+    # The parts of the module
+
+    @property
+    def text(self) -> str:
+        """The whole module."""
+        parameters = ", ".join([*self.buffers.values(), *self.rngs, *self.constants])
+        own = [f"    {name} = {function}" for name, function in self.functions.items()]
+        numbers = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
+        inner = [f"    def step({', '.join(numbers)}):", *(f"        {line}" for line in self.body)]
+        bind = [f"def bind({parameters}):", '    """The step, for these arrays."""', *own]
+        return "\n".join([self._head(), *bind, *self.prepared, "", *inner, "", "    return step", ""])
+
+    def _head(self) -> str:
+        roots = {f.split(".")[0] for f in self.functions.values()} - {"np"}
+        return HEAD.format(title=title_of(self.title), imports=_imports(roots), alignment=ALIGNMENT)
+
+    def bound(self) -> dict[str, Any]:
+        """The arguments of bind."""
+        arrays = {name: buffer.array for buffer, name in self.buffers.items()}
+        return {**arrays, **dict(zip(self.rngs, self.program.generators, strict=True)), **self.constants}
+
+    def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
+        """The step."""
+        scope: dict[str, Any] = {}
+        exec(compile(self.text, filename, "exec"), scope)
+        return scope["bind"](**self.bound())  # type: ignore[no-any-return]
+
+    # Writing
+
+    def _write(self) -> None:
+        plan = self.plan
+        for k, block in enumerate(plan.blocks):
+            self.prepared.append(f"    block{k} = memory({block.nbytes})")
+        for line in self.program.lines:
+            self._write_line(line)
+        self._write_stores()
+        returned = [self._returned(v, k) for k, v in enumerate(self.program.outputs)]
+        self.body.append(f"return [{', '.join(returned)}]")
+
+    def _returned(self, v: Value, k: int) -> str:
+        first = self.program.outputs.index(v) == k
+        if self.plan.kind[v] == "fresh" and first:
+            return self.names[v]
+        return f"{self.names[v]}.copy()"
+
+    def _write_line(self, line: Line) -> None:
+        for v in line.outs:
+            self._prepare(line, v)
+        name = self.names[line.outs[0]]
+        if line.op == "input":
+            buffer = line.params["buffer"]
+            if buffer.kind == "argument":
+                self.body.append(f"{name} = {self.arguments[buffer]}")
+        elif line.op in VIEWS:
+            if not self.plan.is_static(line.out):
+                self.body.append(f"{name} = {self._view(line)}")
+        elif line.op != "full":
+            if self.plan.kind[line.outs[0]] == "fresh":
+                self.body.append(f"{name} = {self._f('np.empty')}({line.out.shape}, {self._dtype(line.out.dtype)})")
+            for k, text in enumerate(self._computed(line)):
+                note = f"  # {_comment(line)}" if k == 0 and line.note else ""
+                self.body.append(f"{text}{note}" if len(text) + len(note) < 150 else text + note[: 150 - len(text)])
+
+    def _prepare(self, line: Line, v: Value) -> None:
+        """The name of a value that lies in the same memory in each call."""
+        if not self.plan.is_static(v):
+            return
+        name = self.names[v]
+        if line.op == "input":
+            text = self.buffers[line.params["buffer"]]
+        elif line.op in VIEWS:
+            text = self._view(line)
+        elif line.op == "full":
+            text = f"np.full({v.shape}, {literal(line.params['value'])}, {str(v.dtype)!r})"
+        elif v in self.plan.block:
+            text = f"array(block{self.plan.block[v]}, {v.shape}, {str(v.dtype)!r})"
+        else:
+            text = self.buffers[next(b for b in self.buffers if b.array is self.plan.arrays[v])]
+        if text != name:
+            self.prepared.append(f"    {name} = {text}")
+
+    def _view(self, line: Line) -> str:
+        x = self.names[line.operands[0]]
+        if line.op == "reshape":
+            return f"{x}.reshape({_inside(line.params['shape'])})"
+        if line.op == "transpose":
+            axes = line.params["axes"]
+            return f"{x}.T" if axes == tuple(range(len(axes)))[::-1] else f"{x}.transpose({_inside(axes)})"
+        return f"{x}[{_slices(line.params['bounds'], line.operands[0].shape)}]"
+
+    def _computed(self, line: Line) -> list[str]:
+        out = self.names[line.outs[0]]
+        ins = [self._operand(x) for x in line.ins]
+        op = line.op
+        if op in UFUNCS:
+            return [f"{self._f(f'np.{op}')}({', '.join(ins)}, {out})"]
+        if op in ("cast", "broadcast", "copy"):
+            unsafe = ", 'unsafe'" if op == "cast" else ""
+            return [f"{self._f('np.copyto')}({out}, {ins[0]}{unsafe})"]
+        if op == "matmul":
+            return [f"{self._f('np.matmul')}({ins[0]}, {ins[1]}, {out})"]
+        if op in REDUCTIONS:
+            return [self._reduction(line, ins[0], out)]
+        writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(op)
+        if writer is not None:
+            return writer(line, ins, out)
+        if op == "concatenate":
+            return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {line.params['axis']}, {out})"]
+        if op == "draw":
+            return self._draw(line, out)
+        return [self._call(line, ins)]
+
+    def _operand(self, x: Any) -> str:
+        return self.names[x] if isinstance(x, Value) else literal(x)
+
+    def _reduction(self, line: Line, x: str, out: str) -> str:
+        v, axes = line.operands[0], line.params["axes"]
+        if line.op == "sum" and axes == (0,) and v.ndim == 2 and v.dtype.kind == "f" and v.dtype.itemsize > 2:
+            key = (v.shape[0], v.dtype)
+            if key not in self.ones:
+                self.ones[key] = unique("ones", self.taken)
+                self.prepared.append(f"    {self.ones[key]} = np.ones((1, {v.shape[0]}), {str(v.dtype)!r})")
+            return f"{self._f('np.matmul')}({self.ones[key]}, {x}, {out})"  # faster than np.add.reduce
+        function = self._f(f"np.{REDUCTIONS[line.op].__name__}.reduce", line.op)
+        return f"{function}({x}, {axes[0] if len(axes) == 1 else axes}, None, {out}, True)"
+
+    def _where(self, line: Line, ins: list[str], out: str) -> list[str]:
+        return [f"{self._f('np.copyto')}({out}, {self._f('np.where')}({', '.join(ins)}))"]
+
+    def _put(self, line: Line, ins: list[str], out: str) -> list[str]:
+        target = out
+        for op, given in line.params["steps"]:
+            target += f".{op}({_inside(given)})" if op != "slice" else f"[{_slices(given, None)}]"
+        copyto = self._f("np.copyto")
+        first = [] if self._shares(line) else [f"{copyto}({out}, {ins[0]})"]
+        return [*first, f"{copyto}({target}, {ins[1]})"]
+
+    def _shares(self, line: Line) -> bool:
+        """Whether the value is computed in its first operand's memory."""
+        x, out = line.operands[0], line.out
+        arrays = self.plan.arrays
+        return x in arrays and out in arrays and _data(arrays[x]) == _data(arrays[out])
+
+    def _gather(self, line: Line, ins: list[str], out: str) -> list[str]:
+        return [f"{self._f('np.copyto')}({out}, {ins[0]}[{_index(line.params['index'], ins[1:])}])"]
+
+    def _scatter(self, line: Line, ins: list[str], out: str) -> list[str]:
+        first = [] if self._shares(line) else [f"{self._f('np.copyto')}({out}, {ins[0]})"]
+        index = _index(line.params["index"], ins[2:])
+        if line.params["how"] == "set":
+            return [*first, f"{out}[{index}] = {ins[1]}"]
+        return [
+            *first,
+            f"{self._f('np.add.at', 'add_at')}({out}, ({_tupled(line.params['index'], ins[2:])},), {ins[1]})",
+        ]
+
+    def _draw(self, line: Line, out: str) -> list[str]:
+        p = line.params
+        call = f"{self.rngs[p['generator']]}.{p['method']}({self._arguments(p, [])})"
+        direct = p["method"] in ("random", "standard_normal") and line.out.ndim > 0
+        if direct and set(p["kwargs"]) <= {"dtype"} and len(p["args"]) == 1:
+            return [f"{call[:-1]}, out={out})"]
+        return [f"{self._f('np.copyto')}({out}, {call})"]
+
+    def _call(self, line: Line, ins: list[str]) -> str:
+        p = line.params
+        made = ", ".join(self.names[v] for v in line.outs)
+        call = f"{self._function(p['function'])}({self._arguments(p, ins)})"
+        if len(line.outs) == 1 and line.out.ndim == 0:
+            call = f"{self._f('np.asarray')}({call})"
+        return f"{made} = {call}"
+
+    def _arguments(self, params: dict[str, Any], ins: list[str]) -> str:
+        named = [f"{k}={self._given(x, ins)}" for k, x in params["kwargs"].items()]
+        return ", ".join([*(self._given(x, ins) for x in params["args"]), *named])
+
+    def _given(self, x: Any, ins: list[str]) -> str:
+        """An argument of a call."""
+        if isinstance(x, Place):
+            return ins[x.k]
+        if isinstance(x, (tuple, list)):
+            inner = ", ".join(self._given(part, ins) for part in x)
+            return f"({inner},)" if isinstance(x, tuple) and x else f"[{inner}]" if x else repr(x)
+        if isinstance(x, (bool, int, float, complex, type(None), str)):
+            return literal(x)
+        if isinstance(x, np.dtype):
+            return self._dtype(x)
+        if isinstance(x, slice):
+            return f"slice({self._given(x.start, ins)}, {self._given(x.stop, ins)}, {self._given(x.step, ins)})"
+        name = unique("given", self.taken)
+        self.constants[name] = x
+        return name
+
+    def _function(self, function: Any) -> str:
+        """A local name for NumPy's function, however deep it lies."""
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, np.ufunc):
+            return self._f(f"np.{owner.__name__}.{function.__name__}", f"{owner.__name__}_{function.__name__}")
+        module = getattr(function, "__module__", "") or ""
+        path = f"{module}.{getattr(function, '__qualname__', function.__name__)}"
+        if module.startswith("numpy") and "<" not in path:
+            return self._f(path.replace("numpy.", "np.", 1), function.__name__)
+        name = unique(identifier(getattr(function, "__name__", "function")), self.taken)
+        self.constants[name] = function
+        return name
+
+    def _f(self, path: str, name: str | None = None) -> str:
+        """The local name of a function, which is quicker to find than an attribute."""
+        for known, full in self.functions.items():
+            if full == path:
+                return known
+        name = unique(name or path.split(".", 1)[1].replace(".", "_"), self.taken)
+        self.functions[name] = path
+        return name
+
+    def _dtype(self, dtype: Any) -> str:
+        return self._f(f"np.{np.dtype(dtype).name}") if np.dtype(dtype).kind != "b" else self._f("np.bool_")
+
+    def _write_stores(self) -> None:
+        """Stores that are not computed in place. What another of them overwrites is copied first."""
+        copied = self.plan.copied
+        targets = {b for b, _ in copied}
+        texts = {}
+        for buffer, v in copied:
+            root = self.plan.root[v]
+            source = root.line.params["buffer"] if root.line.op == "input" else None
+            if source in targets and source is not buffer:
+                name = unique(f"old_{self.names[v]}", self.taken)
+                self.body.append(f"{name} = {self.names[v]}.copy()  # {source.name} is about to change")
+                texts[v] = name
+            elif source is buffer:
+                name = unique(f"old_{self.names[v]}", self.taken)
+                self.body.append(f"{name} = {self.names[v]}.copy()")
+                texts[v] = name
+        for buffer, v in copied:
+            target = self.arguments[buffer] if buffer.kind == "argument" else self.buffers[buffer]
+            self.body.append(f"{self._f('np.copyto')}({target}, {texts.get(v, self.names[v])})  # {buffer.name}")
+
+    def memory(self) -> str:
+        """How much memory the program has, in words."""
+        return f"{text_of_bytes(self.plan.nbytes)} in {len(self.plan.blocks)} blocks"
+
+
+def title_of(title: str) -> str:
+    """A title that can stand in a docstring."""
+    return title.replace("\\", "\\\\").replace('"""', "'''")
+
+
+def _imports(roots: set[str]) -> str:
+    return "".join(f"import {root}\n" for root in sorted(roots))
+
+
+def _comment(line: Line) -> str:
+    return line.note.replace("\n", " ")
+
+
+def literal(x: Any) -> str:
+    """A Python number as it stands in source."""
+    if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))):  # noqa: PLR0124
+        return f'float("{x}")'
+    return repr(x)
+
+
+def _inside(items: tuple[int, ...]) -> str:
+    return ", ".join(map(str, items)) if len(items) > 1 else f"{items[0]}" if items else "()"
+
+
+def _slices(bounds: Any, shape: Any) -> str:
+    texts = []
+    for k, (start, stop, step) in enumerate(bounds):
+        whole = shape is not None and (start, stop, step) == (0, shape[k], 1)
+        if whole:
+            texts.append(":")
+        else:
+            texts.append(f"{start}:{'' if stop is None else stop}" + (f":{step}" if step != 1 else ""))
+    while len(texts) > 1 and texts[-1] == ":":
+        texts.pop()
+    return ", ".join(texts)
+
+
+def _index(template: tuple[Any, ...], arrays: list[str]) -> str:
+    parts = []
+    for p in template:
+        if isinstance(p, Place):
+            parts.append(arrays[p.k])
+        elif isinstance(p, tuple):
+            parts.append(":".join("" if b is None else str(b) for b in (p if p[2] is not None else p[:2])))
+        else:
+            parts.append("..." if p is Ellipsis else str(p))
+    return ", ".join(parts)
+
+
+def _tupled(template: tuple[Any, ...], arrays: list[str]) -> str:
+    parts = []
+    for p in template:
+        if isinstance(p, tuple):
+            parts.append(f"slice({p[0]}, {p[1]}, {p[2]})")
+        else:
+            parts.append(arrays[p.k] if isinstance(p, Place) else "..." if p is Ellipsis else str(p))
+    return ", ".join(parts)
+
+
+def _data(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])

@@ -1,0 +1,213 @@
+"""Where each value of a program lies: liveness, and a plan of memory.
+
+A value lies in one of these:
+
+    state       in a buffer of the user's: its content at the beginning, or what it holds at the end, computed there
+    planned     in a block that belongs to the program and is used again when nobody reads the value any more
+    constant    in memory that is filled once, because the value is the same in each call
+    fresh       in a new array, because the step returns it
+    local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
+
+A view lies where its operand lies. A value may be computed in a buffer when nobody reads the old content afterwards,
+not even the end of the step: all stores happen at once, so an old content that is stored elsewhere is read last.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.memory import viewed
+from minigrad.compiler.program import ELEMENTWISE, VIEWS, Buffer, Line, Program, Value
+
+ALIGNMENT = 64
+SPECIAL = frozenset({"input", "full", "call", *VIEWS})
+IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy"}  # may write over their first operand
+
+
+class Plan:
+    """The memory of a program: for each value that does not lie somewhere else in each call, a real array."""
+
+    def __init__(self, program: Program, recycle: bool = True) -> None:
+        self.program, self.recycle = program, recycle
+        self.end = len(program.lines)
+        self.kind: dict[Value, str] = {}
+        self.arrays: dict[Value, Any] = {}
+        self.blocks: list[Any] = []
+        self.block: dict[Value, int] = {}  # of roots that are planned
+        self.root: dict[Value, Value] = {}  # the value that a view is a view of
+        self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
+        self.born = {v: k for k, line in enumerate(program.lines) for v in line.outs}
+        self._find_roots()
+        self.last = self._last_reads()
+        self._place_outside()
+        self._place_stores()
+        self._place_blocks()
+
+    def _find_roots(self) -> None:
+        for line in self.program.lines:
+            for v in line.outs:
+                self.root[v] = self.root[line.operands[0]] if line.op in VIEWS else v
+
+    def _last_reads(self) -> dict[Value, int]:
+        """For each root the last line that reads it or a view of it; after the end what is stored or returned."""
+        last = dict.fromkeys(self.root.values(), -1)
+        for k, line in enumerate(self.program.lines):
+            for v in line.operands:
+                if line.op not in VIEWS:
+                    last[self.root[v]] = k
+        for v in self.program.results():
+            last[self.root[v]] = self.end
+        return last
+
+    def _place_outside(self) -> None:
+        returned = set()
+        for line in self.program.lines:
+            for v in line.outs:
+                if line.op == "input":
+                    buffer = line.params["buffer"]
+                    self.kind[v] = "local" if buffer.kind == "argument" else "state"
+                    if buffer.kind != "argument":
+                        self.arrays[v] = buffer.array
+                elif line.op == "full":
+                    self.kind[v] = "constant"
+                    self.arrays[v] = np.full(v.shape, line.params["value"], v.dtype)
+                elif line.op == "call":
+                    self.kind[v] = "local"
+        for v in self.program.outputs:
+            if v not in returned and v not in self.kind and v.line.op not in SPECIAL:
+                returned.add(v)
+                self.kind[v] = "fresh"
+
+    def _place_stores(self) -> None:
+        """Compute stored values in their buffers where that is safe; then what they are computed from, likewise."""
+        inputs = {line.params["buffer"]: line.out for line in self.program.lines if line.op == "input"}
+        for buffer, v in self.program.stores.items():
+            present = inputs.get(buffer)
+            if v is present:
+                continue
+            free = buffer.kind != "argument" and v not in self.kind and v.line.op not in SPECIAL
+            if free and self._may_overwrite(present, v):
+                self._into(buffer, v, present)
+            else:
+                self.copied.append((buffer, v))
+
+    def _may_overwrite(self, present: Value | None, v: Value) -> bool:
+        """Whether v may be computed in memory whose present content is read by no later line."""
+        if present is None:
+            return True
+        when = self.last[present]
+        return when < self.born[v] or (when == self.born[v] and in_step(v.line, present))
+
+    def _into(self, buffer: Buffer, v: Value, present: Value | None) -> None:
+        while True:
+            self.kind[v], self.arrays[v] = "state", buffer.array
+            if v.line.op not in ELEMENTWISE or not self.recycle:
+                return
+            fit = [x for x in v.line.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
+            if not fit or any(self.root[x] is present for x in v.line.operands):
+                return
+            v = fit[0]
+
+    def _ends_in(self, x: Value, v: Value) -> bool:
+        """Whether an operand of v has v's form and is read for the last time there."""
+        return (
+            x not in self.kind
+            and x.line.op not in SPECIAL
+            and (x.shape, x.dtype) == (v.shape, v.dtype)
+            and self.last[x] == self.born[v]
+        )
+
+    def _place_blocks(self) -> None:
+        """First fit from the blocks that are free, in the order of the lines."""
+        free: list[int] = []
+        dying: dict[int, list[Value]] = {}
+        for k, line in enumerate(self.program.lines):
+            for v in line.outs:
+                if line.op in VIEWS:
+                    self._place_view(v)
+                elif v not in self.kind:
+                    self.kind[v] = "planned"
+                    number = self._block_for(v, line, free)
+                    self.block[v] = number
+                    self.arrays[v] = self._in_block(number, v)
+                    dying.setdefault(max(self.last[v], k), []).append(v)
+            for v in dying.pop(k, []):
+                if self.recycle and self.block[v] not in free and not self._taken_over(v, line):
+                    free.append(self.block[v])
+
+    def _taken_over(self, v: Value, line: Line) -> bool:
+        return any(self.block.get(out) == self.block[v] for out in line.outs if out is not v)
+
+    def _block_for(self, v: Value, line: Line, free: list[int]) -> int:
+        if self.recycle and line.op in IN_PLACE:
+            for x in line.operands:
+                fits = x in self.block and self.last[x] == self.born[v] and x.nbytes == v.nbytes
+                if fits and in_step(line, x):
+                    return self.block[x]
+        fitting = [n for n in free if v.nbytes <= self.blocks[n].nbytes <= 4 * v.nbytes + 4096]
+        if fitting:
+            best = min(fitting, key=lambda n: (self.blocks[n].nbytes, n))
+            free.remove(best)
+            return best
+        self.blocks.append(aligned(max(v.nbytes, 1)))
+        return len(self.blocks) - 1
+
+    def _in_block(self, number: int, v: Value) -> Any:
+        return self.blocks[number][: v.nbytes].view(v.dtype).reshape(v.shape)
+
+    def _place_view(self, v: Value) -> None:
+        x = v.line.operands[0]
+        kind = self.kind[x]
+        self.kind[v] = "local" if kind in ("local", "fresh") else kind
+        if x in self.arrays:
+            self.arrays[v] = viewed(self.arrays[x], step_of(v.line))
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all blocks."""
+        return sum(block.nbytes for block in self.blocks)
+
+    def is_static(self, v: Value) -> bool:
+        """Whether v lies in the same memory in each call."""
+        return v in self.arrays
+
+
+def step_of(line: Line) -> tuple[str, Any]:
+    """A view's line as a step."""
+    return line.op, line.params[{"reshape": "shape", "transpose": "axes", "slice": "bounds"}[line.op]]
+
+
+def in_step(line: Line, x: Value) -> bool:
+    """Whether a line reads x element by element as it writes its value, so that both may share memory."""
+    if line.op not in IN_PLACE:
+        return False
+    places = [k for k, y in enumerate(line.ins) if y is x]
+    if line.op not in ELEMENTWISE:
+        return places == [0] and not any(_same_memory(y, x) for y in line.operands[1:])
+    same = (x.shape, x.dtype.itemsize) == (line.out.shape, line.out.dtype.itemsize)
+    return same and not any(y is not x and _same_memory(y, x) for y in line.operands)
+
+
+def _same_memory(y: Value, x: Value) -> bool:
+    def root(v: Value) -> Value:
+        while v.line.op in VIEWS:
+            v = v.line.operands[0]
+        return v
+
+    return root(y) is root(x)
+
+
+def aligned(size: int) -> Any:
+    """Uninitialized bytes that begin at a cache line."""
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    return raw[start : start + size]
+
+
+def text_of_bytes(n: float) -> str:
+    """1.2 MB."""
+    power = min(int(math.log(max(n, 1), 1000)), 3)
+    return f"{n / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"

@@ -1,0 +1,54 @@
+"""What a compiled step refuses: always with the user's line, and the way out."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+
+OWN = (str(Path(__file__).parent.parent) + "/", str(Path(np.__file__).parent) + "/", "<minigrad", "<__array_function__")
+
+
+class CompileError(RuntimeError):
+    """A step does what cannot be recorded. The message says where, and what to write instead."""
+
+
+class AbsentError(CompileError, AttributeError):
+    """An attribute of arrays that cannot be recorded."""
+
+
+def user_frame(frame: FrameType | None = None) -> FrameType | None:
+    """The innermost frame that belongs to neither minigrad nor NumPy."""
+    frame = frame or sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(OWN):
+        frame = frame.f_back
+    return frame
+
+
+def place() -> str:
+    """The user's line: file, number and text."""
+    frame = user_frame(sys._getframe(1))
+    if frame is None:
+        return "in the compiled step"
+    name, number = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(name, number, frame.f_globals).strip()
+    return f"{name}:{number}" + (f"\n    {text}\n" if text else "")
+
+
+def refuse(what: str, way_out: str, kind: type[CompileError] = CompileError) -> NoReturn:
+    """Raise an error with the user's line."""
+    raise kind(f"mg.compile: {what}, at {place()}\nWay out: {way_out}.")
+
+
+def reading(x: Any) -> NoReturn:
+    """Somebody asks for the elements of an array that has none yet."""
+    refuse(
+        f"the elements of an array of shape {x.shape} are read in Python (if, float, int, print, .item, .numpy, "
+        "np.asarray), and they differ from call to call",
+        "return the array from the step and look at it outside; choose between values with mg.where; "
+        "convert with .astype(dtype)",
+    )

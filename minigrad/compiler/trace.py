@@ -1,0 +1,474 @@
+"""The trace: what listening arrays do is carried out on their real arrays and written down as lines of a program.
+
+The first call of a compiled step is step 1: the arrays of the user are changed for real. Until the step has been heard
+to its end, a copy of each that is written is kept, so that a refusal leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler import notes
+from minigrad.compiler.listening import Listening, Memory, Step
+from minigrad.compiler.memory import basic, derived, inverse, owner, simplified, viewed, where_in
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, Buffer, Line, Literal, Place, Value
+from minigrad.compiler.refusal import place, reading, refuse
+from minigrad.compiler.rules import make
+
+OPERATIONS = {ufunc: op for op, ufunc in UFUNCS.items()} | {np.matmul: "matmul"}
+REDUCTION_OF = {ufunc: op for op, ufunc in REDUCTIONS.items()}
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are heard; filled by functions.py
+ACCUMULATING = {np.add: "add", np.subtract: "add"}
+
+
+class Trace:
+    """Lines, the buffers that they came from, and the memory of every array that took part."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.inputs: list[Line] = []
+        self.lines: list[Line] = []
+        self.buffers: list[Buffer] = []
+        self.generators: list[Any] = []
+        self.states: list[Any] = []
+        self.memories: dict[int, Memory] = {}  # of arrays that existed before, by the id of the owner
+        self.known: dict[int, Listening] = {}  # by the id of the real array
+        self.names: dict[int, str] = {}  # of owners
+        self.before: dict[int, tuple[Memory, Any]] = {}  # what written memories held at first
+        self.constants: list[Any] = []  # keeps ids from being used again
+        self.promoted: set[str] = set()
+
+    # Arrays from outside
+
+    def state(self, array: Any, name: str) -> Listening:
+        """The listening array for one of the user's arrays; always the same for the same array."""
+        found = self.known.get(id(array))
+        if found is None:
+            root = owner(array)
+            steps = where_in(array, root)
+            if steps is None:
+                root, steps = array, []
+            memory = self.memories.get(id(root))
+            if memory is None:
+                memory = self.memories[id(root)] = Memory(root, None)
+                self.constants.append(root)
+            if not steps or id(root) not in self.names:
+                self.names[id(root)] = name
+            found = Listening(self, root, memory)
+            for step in steps:
+                found = Listening(self, viewed(found.array, step), memory, found, step)
+            found.array = array
+            self.known[id(array)] = found
+            self.constants.append((array, name if steps else None))
+        return found
+
+    def argument(self, array: Any, name: str, number: int) -> Listening:
+        """The listening array for an argument, which is another array in each call."""
+        memory = Memory(array, None, Buffer(name, "argument", array, number))
+        self.buffers.append(memory.buffer)
+        self.memories[id(array)] = memory
+        found = self.known[id(array)] = Listening(self, array, memory)
+        self.constants.append(array)
+        return found
+
+    def input(self, memory: Memory) -> Value:
+        """The first value of an array from outside."""
+        if memory.buffer is None:
+            memory.buffer = Buffer(self.names.get(id(memory.array), "constant"), "state", memory.array)
+            self.buffers.append(memory.buffer)
+        line = make("input", buffer=memory.buffer)
+        line.out.name = memory.buffer.name
+        self.inputs.append(line)
+        memory.value = line.out
+        return line.out
+
+    # Values
+
+    def emit(self, op: str, *ins: Value | Literal, **params: Any) -> Value:
+        """Write a line down."""
+        return self.add(make(op, *ins, **params)).out
+
+    def add(self, line: Line) -> Line:
+        """Write a line down, with a note of what it is for."""
+        line.note = notes.note()
+        self.lines.append(line)
+        self._check_promotion(line)
+        return line
+
+    def _check_promotion(self, line: Line) -> None:
+        kinds = {v.dtype for v in line.operands}
+        if np.dtype("f4") in kinds and line.outs[0].dtype == np.float64 and line.op not in ("cast", "call"):
+            where = place()
+            if where not in self.promoted:
+                self.promoted.add(where)
+                warnings.warn(
+                    f"mg.compile: {line.op} of float32 and {min(map(str, kinds - {np.dtype('f4')}), default='?')} "
+                    f"gives float64, at {where}\nIf that is not meant, make the other operand a Python number "
+                    "(float(c)) or cast it: c.astype(x.dtype).",
+                    stacklevel=2,
+                )
+
+    def present(self, x: Listening) -> Value:
+        """The value of an array now."""
+        if x.parent is None:
+            return self.input(x.memory) if x.memory.value is None else x.memory.value
+        assert x.step is not None
+        op, given = x.step
+        if op == "call":
+            return self._opaque_line(*given, x.array).out
+        key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
+        return self.emit(op, x.parent.value, **{key: given})
+
+    def memory_after(self, x: Listening, value: Value) -> Value:
+        """The value of all memory of x, when x gets a value."""
+        chain = []
+        while x.parent is not None:
+            assert x.step is not None
+            chain.append((x.parent.shape, x.step))
+            x = x.parent
+        if any(step[0] in ("call", "broadcast") for _, step in chain):
+            refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
+        if any(step[0] == "slice" for _, step in chain):
+            steps = simplified(x.shape, [step for _, step in reversed(chain)])
+            return self.emit("put", x.value, value, steps=tuple(steps))
+        for shape, step in chain:
+            op, given = inverse(shape, step)
+            value = self.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
+        return value
+
+    def operand(self, x: Any) -> Value | Literal:
+        """The value of an operand, or the literal."""
+        if isinstance(x, Listening):
+            if x.trace is not self:
+                refuse("an array of another step that is being compiled takes part", "return it from that step")
+            return x.value
+        if type(x) in (bool, int, float, complex):
+            return x  # type: ignore[no-any-return]
+        if isinstance(x, np.generic):
+            return self.emit("full", shape=(), dtype=x.dtype, value=x.item())
+        if not isinstance(x, np.ndarray):
+            x = np.asarray(x)
+        return self.state(x, "constant").value
+
+    def fresh(self, array: Any, value: Value) -> Listening:
+        """A listening array with memory of its own."""
+        array = np.asarray(array)
+        return Listening(self, array, Memory(array, value))
+
+    def view(self, x: Listening, steps: list[Step]) -> Listening:
+        """A view of x; where the real array must be copied for it, one with memory of its own."""
+        for step in steps:
+            array = viewed(x.array, step)
+            if array.size and not np.may_share_memory(array, x.array):
+                key = "shape" if step[0] == "reshape" else "axes"
+                x = self.fresh(array, self.emit(step[0], x.value, **{key: step[1]}))
+            else:
+                x = Listening(self, array, x.memory, x, step)
+        return x
+
+    def fitted(self, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
+        """x as a write takes it: in this shape and dtype."""
+        v = self.operand(x)
+        if not isinstance(v, Value):
+            return self.emit("full", shape=shape, dtype=np.dtype(dtype), value=v)
+        if v.ndim > len(shape):
+            v = self.emit("reshape", v, shape=v.shape[v.ndim - len(shape) :])
+        if v.dtype != dtype:
+            v = self.emit("cast", v, dtype=np.dtype(dtype))
+        return v if v.shape == shape else self.emit("broadcast", v, shape=shape)
+
+    def writable(self, x: Any, what: str) -> Listening:
+        """The target of a write, if it is known. What its memory holds is remembered."""
+        if not isinstance(x, Listening):
+            refuse(
+                f"{what} writes into an array of shape {np.shape(x)} that the compiler was not shown",
+                "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
+                "mg.compile(step, state=[...])",
+            )
+        memory = x.memory
+        if id(memory.array) in self.memories and id(memory) not in self.before:
+            self.before[id(memory)] = (memory, np.copy(memory.array))
+        return x
+
+    # What is heard
+
+    def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
+        """A ufunc or one of its methods."""
+        if not self.open:
+            return getattr(ufunc, method)(*bare(inputs), **bare(options))
+        if any(is_foreign(x) for x in (*inputs, *options.get("out", ()))):
+            return NotImplemented
+        if method == "at":
+            return self._at(ufunc, *inputs)
+        out = options.pop("out", (None,))
+        if len(out) > 1:
+            refuse(f"np.{ufunc.__name__} with several out=", "use its results")
+        mask = options.pop("where", True)
+        value = self._ufunc_value(ufunc, method, inputs, dict(options)) if mask is True or out[0] is not None else None
+        if value is None:
+            given = {**options, **({} if mask is True else {"where": mask})}
+            result = self.opaque(getattr(ufunc, method), inputs, given)
+            return result if out[0] is None else self._written(out[0], result, mask)
+        if out[0] is None:
+            return self.fresh(getattr(ufunc, method)(*bare(inputs), **options), value)
+        target = self.writable(out[0], f"np.{ufunc.__name__}(out=...)")
+        value = self.fitted(self.fresh(target.array, value), target.shape, target.dtype)
+        if mask is not True:
+            value = self.emit("where", self.operand(mask), value, target.value)
+        getattr(ufunc, method)(*bare(inputs), **options, out=target.array, where=bare(mask))
+        target.write(value)
+        return target
+
+    def _ufunc_value(self, ufunc: Any, method: str, inputs: Any, options: dict[str, Any]) -> Value | None:
+        """The value of a ufunc that programs have an operation for, else None."""
+        dtype = options.pop("dtype", None)
+        for harmless in ("casting", "order", "subok"):
+            options.pop(harmless, None)
+        if method == "__call__" and not options:
+            if ufunc not in OPERATIONS:
+                return None
+            ins = [self.operand(x) for x in inputs]
+            if dtype is not None:
+                ins = [self.emit("cast", x, dtype=np.dtype(dtype)) if isinstance(x, Value) else x for x in ins]
+            return self.emit(OPERATIONS[ufunc], *ins)
+        if method == "reduce" and ufunc in REDUCTION_OF:
+            axis, keepdims = options.pop("axis", 0), options.pop("keepdims", False)
+            if options or len(inputs) > 1:
+                return None
+            return self._reduction(ufunc, inputs[0], axis, dtype, keepdims)
+        return None
+
+    def _reduction(self, ufunc: Any, x: Any, axis: Any, dtype: Any, keepdims: bool) -> Value | None:
+        v = self.operand(x)
+        assert isinstance(v, Value)
+        given = range(v.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        axes = tuple(sorted(k % v.ndim for k in given))
+        if dtype is not None and v.dtype != dtype:
+            v = self.emit("cast", v, dtype=np.dtype(dtype))
+        if not axes:
+            return None
+        reduced = self.emit(REDUCTION_OF[ufunc], v, axes=axes)
+        if keepdims:
+            return reduced
+        return self.emit("reshape", reduced, shape=tuple(n for k, n in enumerate(v.shape) if k not in axes))
+
+    def _at(self, ufunc: Any, x: Any, index: Any, *given: Any) -> None:
+        if ufunc not in ACCUMULATING:
+            refuse(f"np.{ufunc.__name__}.at", "use np.add.at, or NumPy functions that do not write")
+        target = self.writable(x, f"np.{ufunc.__name__}.at")
+        template, arrays = self.index(index)
+        added = self.operand(given[0])
+        if ufunc is np.subtract:
+            added = self.emit("negative", added)
+        value = self.emit("scatter", target.value, added, *arrays, index=template, how="add")
+        ufunc.at(target.array, bare(index), bare(given[0]))
+        target.write(value)
+
+    def function(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """A NumPy function that is no ufunc."""
+        if not self.open:
+            return function(*bare(args), **bare(kwargs))
+        if not all(issubclass(kind, (Listening, np.ndarray, np.generic)) for kind in types):
+            return NotImplemented
+        heard = FUNCTIONS.get(function)
+        if heard is not None:
+            result = heard(self, *args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        if kwargs.get("out") is not None:
+            return self._written(kwargs.pop("out"), function(*args, **kwargs), True)
+        return self.opaque(function, args, kwargs)
+
+    def _written(self, out: Any, result: Any, mask: Any) -> Any:
+        target: Any = self.writable(out, "out=")
+        np.copyto(target, result, casting="same_kind", where=mask)
+        return out
+
+    def opaque(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
+        result = function(*bare(args), **bare(kwargs))
+        operands = list(arrays_in((args, kwargs)))
+        results = result if isinstance(result, (tuple, list)) else (result,)
+        if not results or not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
+            for x in operands:
+                if isinstance(x, Listening):
+                    return reading(x)
+        heard: list[Any] = [self._as_view(r, operands, function, args, kwargs) for r in results]
+        if any(h is None for h in heard):
+            line = self._opaque_line(function, args, kwargs, *results)
+            heard = [self.fresh(r, v) if h is None else h for h, r, v in zip(heard, results, line.outs, strict=True)]
+        if isinstance(result, (tuple, list)):
+            return type(result)(*heard) if hasattr(result, "_fields") else type(result)(heard)
+        return heard[0]
+
+    def _as_view(self, result: Any, operands: list[Any], function: Any, args: Any, kwargs: Any) -> Listening | None:
+        for x in operands:
+            if not isinstance(x, Listening) or not isinstance(result, np.ndarray):
+                continue
+            if result is x.array:
+                return x
+            if result.base is not None and owner(result) is owner(x.array):
+                steps = derived(result, x.array)
+                if steps is not None:
+                    return self.view(x, steps)
+                return Listening(self, result, x.memory, x, ("call", (function, args, kwargs)))
+        return None
+
+    def _opaque_line(self, function: Any, args: Any, kwargs: Any, *results: Any) -> Line:
+        ins: list[Value | Literal] = []
+
+        def template(x: Any) -> Any:
+            if isinstance(x, (Listening, np.ndarray)):
+                ins.append(self.operand(x))
+                return Place(len(ins) - 1)
+            if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+                return type(x)(map(template, x))
+            return x
+
+        params = {
+            "function": function,
+            "args": tuple(map(template, args)),
+            "kwargs": {k: template(v) for k, v in kwargs.items()},
+        }
+        return self.add(Line("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
+
+    # Indexing, casts and draws
+
+    def index(self, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
+        """An index with arrays in it as programs write it, and the arrays."""
+        template: list[Any] = []
+        arrays: list[Value] = []
+        for p in index if isinstance(index, tuple) else (index,):
+            if isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b":
+                if isinstance(p, Listening):
+                    refuse("the shape of x[mask] depends on the values of the mask", "use mg.where(mask, x, 0)")
+                found = np.nonzero(np.asarray(p))
+                template += [Place(len(arrays) + k) for k in range(len(found))]
+                arrays += [self.state(i, "constant").value for i in found]
+            elif isinstance(p, slice):
+                template.append((p.start, p.stop, p.step))
+            elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
+                template.append(int(p) if isinstance(p, np.integer) else p)
+            else:
+                template.append(Place(len(arrays)))
+                arrays.append(self.operand(p))  # type: ignore[arg-type]
+        return tuple(template), arrays
+
+    def getitem(self, x: Listening, index: Any) -> Any:
+        """x[index]."""
+        if not self.open:
+            return x.array[bare(index)]
+        parts = index if isinstance(index, tuple) else (index,)
+        if is_basic(parts):
+            found = self.view(x, basic(x.shape, parts))
+            return found if isinstance(x.array[index], np.ndarray) else self.fresh(np.copy(found.array), found.value)
+        template, arrays = self.index(index)
+        return self.fresh(x.array[bare(index)], self.emit("gather", x.value, *arrays, index=template))
+
+    def setitem(self, x: Listening, index: Any, new: Any) -> None:
+        """x[index] = new."""
+        if not self.open:
+            x.array[bare(index)] = bare(new)
+            return
+        self.writable(x, "x[...] = value")
+        parts = index if isinstance(index, tuple) else (index,)
+        if is_basic(parts):
+            target = self.view(x, basic(x.shape, parts))
+            if same_part(target, new):
+                return  # x[i] += y has written into x[i] already, and now assigns it
+            value = self.fitted(new, target.shape, target.dtype)
+            target.array[...] = bare(new)
+            target.write(value)
+            return
+        if isinstance(index, Listening) and index.dtype.kind == "b":
+            if math.prod(np.shape(new)) != 1:
+                refuse("x[mask] = several values", "write x = mg.where(mask, values, x) with values of x's shape")
+            mask = self.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
+            value = self.emit("where", mask, self.fitted(new, (), x.dtype), x.value)
+        else:
+            template, arrays = self.index(index)
+            given = self.operand(new)
+            if isinstance(given, Value) and given.dtype != x.dtype:
+                given = self.emit("cast", given, dtype=x.dtype)
+            value = self.emit("scatter", x.value, given, *arrays, index=template, how="set")
+        x.array[bare(index)] = bare(new)
+        x.write(value)
+
+    def cast(self, x: Listening, dtype: Any, casting: Any, copy: bool) -> Any:
+        """x.astype(dtype)."""
+        if not self.open:
+            return x.array.astype(dtype, casting=casting, copy=copy)
+        if x.dtype == dtype:
+            return np.copy(x) if copy else x
+        return self.fresh(x.array.astype(dtype, casting=casting), self.emit("cast", x.value, dtype=dtype))
+
+    def draw(self, generator: Any, method: str, args: Any, kwargs: Any) -> Any:
+        """A draw from a generator: made anew in each call of the step."""
+        if not self.open:
+            return getattr(generator, method)(*args, **kwargs)
+        if any(isinstance(x, Listening) for x in arrays_in((args, kwargs))):
+            refuse(f"rng.{method} with an array that is computed in the step", "scale what it draws: mu + sigma * draw")
+        if generator not in self.generators:
+            self.states.append(generator.bit_generator.state)
+            self.generators.append(generator)
+        drawn = getattr(generator, method)(*args, **kwargs)
+        params = {"generator": self.generators.index(generator), "method": method, "args": args, "kwargs": kwargs}
+        if drawn is None or not hasattr(np.asarray(drawn), "dtype"):
+            refuse(f"rng.{method}", "use a draw that returns an array, such as rng.permutation")
+        return self.fresh(drawn, self.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out)
+
+    def undo(self) -> None:
+        """Put back what was written, and the generators."""
+        for memory, array in self.before.values():
+            np.copyto(memory.array, array)
+        for generator, state in zip(self.generators, self.states, strict=True):
+            generator.bit_generator.state = state
+
+
+def is_basic(parts: tuple[Any, ...]) -> bool:
+    """Whether an index is made of ints, slices, None and Ellipsis."""
+    return all(
+        p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
+        for p in parts
+    )
+
+
+def same_part(x: Listening, y: Any) -> bool:
+    """Whether two arrays are the same part of the same memory."""
+    if not isinstance(y, Listening) or y.memory is not x.memory:
+        return False
+    a, b = x.array.__array_interface__, y.array.__array_interface__
+    return all(a[key] == b[key] for key in ("data", "shape", "strides", "typestr"))
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether another class than arrays answers for x, such as a Tensor."""
+    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (Listening, np.ndarray, np.generic))
+
+
+def bare(x: Any) -> Any:
+    """The real arrays, inside containers too."""
+    if isinstance(x, Listening):
+        return x.array
+    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+        return type(x)(map(bare, x))
+    if isinstance(x, dict):
+        return {k: bare(v) for k, v in x.items()}
+    return x
+
+
+def arrays_in(x: Any) -> Any:
+    """The arrays in containers."""
+    if isinstance(x, (Listening, np.ndarray)):
+        yield x
+    elif isinstance(x, dict):
+        for part in x.values():
+            yield from arrays_in(part)
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from arrays_in(part)
