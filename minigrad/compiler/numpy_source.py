@@ -55,7 +55,7 @@ class Source:
         self.rngs = [unique(f"rng{k}", self.taken) for k in range(len(program.generators))]
         arguments = [b for b in program.buffers if b.kind == "argument"]
         self.arguments = {b: unique(f"given_{b.place}", self.taken) for b in arguments}
-        self.ones: dict[tuple[int, Any], str] = {}
+        self.ones: dict[Any, str] = {}
         self.prepared: list[str] = []
         self.body: list[str] = []
         self.made: set[Value] = set()  # fresh arrays that exist already
@@ -156,12 +156,12 @@ class Source:
         ins = [self._operand(x) for x in line.ins]
         op = line.op
         if op in UFUNCS:
-            return [f"{self._f(f'np.{op}')}({', '.join(ins)}, {out})"]
+            return [f"{self._f(f'np.{op}')}({', '.join(ins)}, out={out})"]
         if op in ("cast", "broadcast", "copy"):
             unsafe = ", 'unsafe'" if op == "cast" else ""
             return [f"{self._f('np.copyto')}({out}, {ins[0]}{unsafe})"]
         if op == "matmul":
-            return [f"{self._f('np.matmul')}({ins[0]}, {ins[1]}, {out})"]
+            return [f"{self._f('np.matmul')}({ins[0]}, {ins[1]}, out={out})"]
         if op in REDUCTIONS:
             return [self._reduction(line, ins[0], out)]
         writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(op)
@@ -178,12 +178,14 @@ class Source:
 
     def _reduction(self, line: Line, x: str, out: str) -> str:
         v, axes = line.operands[0], line.params["axes"]
-        if line.op == "sum" and axes == (0,) and v.ndim == 2 and v.dtype.kind == "f" and v.dtype.itemsize > 2:
-            key = (v.shape[0], v.dtype)
-            if key not in self.ones:
-                self.ones[key] = unique("ones", self.taken)
-                self.prepared.append(f"    {self.ones[key]} = np.ones((1, {v.shape[0]}), {str(v.dtype)!r})")
-            return f"{self._f('np.matmul')}({self.ones[key]}, {x}, {out})"  # faster than np.add.reduce
+        if line.op == "sum" and v.ndim == 2 and len(axes) == 1 and v.dtype in (np.float32, np.float64):
+            shape = (v.shape[0], 1)[::-1] if axes == (0,) else (v.shape[1], 1)
+            ones = self.ones.get((shape, v.dtype))
+            if ones is None:
+                ones = self.ones[shape, v.dtype] = unique("ones", self.taken)
+                self.prepared.append(f"    {ones} = np.ones({shape}, {str(v.dtype)!r})")
+            factors = (ones, x) if axes == (0,) else (x, ones)
+            return f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"  # far quicker than np.add.reduce
         function = self._f(f"np.{REDUCTIONS[line.op].__name__}.reduce", line.op)
         return f"{function}({x}, {axes[0] if len(axes) == 1 else axes}, None, {out}, True)"
 

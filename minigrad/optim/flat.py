@@ -18,9 +18,12 @@ class Flat:
     """The parameters of a group that have one dtype, their gradients and their state, each in one array.
 
     Every parameter's `.data` becomes a view of it. State and steps are kept for each parameter, because one without a
-    gradient is left out of a step; as long as none ever was, all of it moves as a whole. `state` gives the names of the
-    rule's arrays, and what they are filled with at first.
+    gradient is left out of a step; as long as none ever was, all of it moves as a whole. `breaks` is known without a
+    look at the numbers, which a compiled step does not have. `state` gives the names of the rule's arrays, and what
+    they are filled with at first.
     """
+
+    scratch = ("gradient", "work")  # nobody reads these between two steps
 
     def __init__(self, parameters: Sequence[Tensor], state: Mapping[str, float], lr: float) -> None:
         self.parameters = list(parameters)
@@ -32,7 +35,7 @@ class Flat:
         self.state = {name: np.full_like(self.data, value) for name, value in state.items()}
         self.steps = np.zeros_like(self.data, shape=(len(self.sizes),))
         self.lr = np.full_like(self.data, lr, shape=())
-        self.together = True  # whether all parameters have taken the same number of steps
+        self.breaks: set[int] = set()  # parameters that may have taken another number of steps than the one before
 
     def _gather_data(self) -> None:
         """Copy the parameters into a new flat array, and make each of them a view of it."""
@@ -54,10 +57,9 @@ class Flat:
         gradients: list[Any] = [None if (g := p.grad) is None else g.data.reshape(-1) for p in self.parameters]
         if all(g is not None for g in gradients):
             np.concatenate(gradients, out=self.gradient)
-            if self.together:
-                return [(0, len(gradients))]
         else:
-            self.together = False
+            missing = [g is None for g in gradients]
+            self.breaks |= {k for k in range(1, len(missing)) if missing[k] != missing[k - 1]}
             for g, start, stop in zip(gradients, self.stops, self.stops[1:], strict=False):
                 if g is not None:
                     np.copyto(self.gradient[start:stop], g)
@@ -65,12 +67,11 @@ class Flat:
 
     def _runs(self, gradients: Sequence[Any]) -> list[tuple[int, int]]:
         """Neighbors that have gradients and took equally many steps."""
-        steps = self.steps.tolist()
         runs: list[tuple[int, int]] = []
         for k, g in enumerate(gradients):
             if g is None:
                 continue
-            if runs and runs[-1][1] == k and steps[k] == steps[k - 1]:
+            if runs and runs[-1][1] == k and k not in self.breaks:
                 runs[-1] = (runs[-1][0], k + 1)
             else:
                 runs.append((k, k + 1))

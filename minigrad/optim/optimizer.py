@@ -240,7 +240,7 @@ class Optimizer:
                 if name != "params":
                     group[name] = value
             for flat in group.flats:
-                flat.together = bool((flat.steps == flat.steps[0]).all())
+                flat.breaks = set((np.flatnonzero(np.diff(flat.steps)) + 1).tolist())
 
     def __repr__(self) -> str:
         groups = [
