@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -183,6 +184,9 @@ def _clip(trace: Trace, a: Any, *limits: Any, **options: Any) -> Any:
 @hears(np.dot)
 def _dot(trace: Trace, a: Any, b: Any, out: Any = None) -> Any:
     return np.matmul(a, b) if out is None and np.ndim(a) == np.ndim(b) == 2 else NotImplemented
+
+
+FUNCTIONS |= {np.isneginf: lambda trace, x: np.equal(x, -math.inf), np.isposinf: lambda trace, x: np.equal(x, math.inf)}
 
 
 @hears(np.take)

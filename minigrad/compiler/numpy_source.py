@@ -96,15 +96,17 @@ class Source:
             self.prepared.append(f"    block{k} = memory({block.nbytes})")
         for line in self.program.lines:
             self._write_line(line)
+        returned = [self._returned(v, k) for k, v in enumerate(self.program.outputs)]  # before buffers change
         self._write_stores()
-        returned = [self._returned(v, k) for k, v in enumerate(self.program.outputs)]
         self.body.append(f"return [{', '.join(returned)}]")
 
     def _returned(self, v: Value, k: int) -> str:
         first = self.program.outputs.index(v) == k
         if self.plan.kind[v] == "fresh" and first:
             return self.names[v]
-        return f"{self.names[v]}.copy()"
+        name = unique(f"{self.names[v]}_copy", self.taken)
+        self.body.append(f"{name} = {self.names[v]}.copy()")
+        return name
 
     def _write_line(self, line: Line) -> None:
         for v in line.outs:

@@ -1,12 +1,128 @@
-"""Passes."""
+"""Passes: from a program to one that computes the same with less."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from minigrad.compiler.program import Program
+import numpy as np
+
+from minigrad.compiler import algebra  # noqa: F401  (fills the table of rules)
+from minigrad.compiler.builder import rebuilt
+from minigrad.compiler.memory import viewed
+from minigrad.compiler.plan import step_of
+from minigrad.compiler.program import VIEWS, Line, Program, Value
+from minigrad.compiler.rules import make
+
+Pass = Callable[[Program], Program]
 
 
-def optimized(program: Program) -> tuple[Program, Any]:
-    """The program after all passes."""
-    return program, []
+def without_dead_code(program: Program) -> Program:
+    """Without lines that nothing needs. Draws stay, or a Generator would fall behind."""
+    stores = {b: v for b, v in program.stores.items() if v.line.op != "input" or v.line.params["buffer"] is not b}
+    needed = {v.line for v in (*program.outputs, *stores.values())}
+    for line in reversed(program.lines):
+        if line in needed or line.op == "draw":
+            needed.add(line)
+            needed.update(v.line for v in line.operands)
+    lines = [line for line in program.lines if line in needed]
+    return Program(lines, program.buffers, stores, program.outputs, program.generators)
+
+
+def simplified(program: Program) -> Program:
+    """Through the rules of algebra.py, until nothing changes any more."""
+    for _ in range(6):
+        before = len(program.lines)
+        text = [line.op for line in program.lines]
+        program = without_dead_code(rebuilt(program))
+        if len(program.lines) == before and text == [line.op for line in program.lines]:
+            break
+    return program
+
+
+def contiguous(program: Program) -> Program:
+    """Copies where a reshape is not possible as a view, and where a matrix product could not use the memory as it is."""
+    layouts: dict[Value, Any] = {}
+    copies: dict[Value, Value] = {}
+    lines: list[Line] = []
+    now: dict[Value, Value] = {}
+
+    def copied(x: Value) -> Value:
+        if x not in copies:
+            line = make("copy", x)
+            line.note = f"{x.line.note}, in C order".lstrip(", ")
+            lines.append(line)
+            layouts[line.out] = _in_c_order(x)
+            copies[x] = line.out
+        return copies[x]
+
+    for line in program.lines:
+        ins: Any = [now[x] if isinstance(x, Value) else x for x in line.ins]
+        if line.op == "reshape" and not _reshapes(layouts[ins[0]], line.params["shape"]):
+            ins = [copied(ins[0])]
+        elif line.op == "matmul":
+            ins = [x if _for_blas(layouts[x]) else copied(x) for x in ins]
+        if any(x is not y for x, y in zip(ins, line.ins, strict=True)):
+            moved = Line(line.op, ins, line.params, [(v.shape, v.dtype) for v in line.outs], line.note)
+            for old, new in zip(line.outs, moved.outs, strict=True):
+                new.name, new.label = old.name, old.label
+                now[old] = new
+        else:
+            moved = line
+            now.update({v: v for v in line.outs})
+        lines.append(moved)
+        for v in moved.outs:
+            layouts[v] = _layout(v, layouts)
+    return program.replaced(now.__getitem__, lines)
+
+
+def _in_c_order(v: Value) -> Any:
+    """An array of v's shape that takes no memory."""
+    strides = [v.dtype.itemsize] * v.ndim
+    for k in range(v.ndim - 2, -1, -1):
+        strides[k] = strides[k + 1] * max(v.shape[k + 1], 1)
+    return np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, strides)
+
+
+def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
+    """An array without memory that has v's shape and strides."""
+    if v.line.op in VIEWS:
+        return viewed(layouts[v.line.operands[0]], step_of(v.line))
+    if v.line.op == "input":
+        array = v.line.params["buffer"].array
+        if array is not None:
+            return np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, array.strides)
+    return _in_c_order(v)
+
+
+def _reshapes(layout: Any, shape: tuple[int, ...]) -> bool:
+    try:
+        np.reshape(layout, shape, copy=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _for_blas(layout: Any) -> bool:
+    """Whether rows or columns of the matrices lie next to each other."""
+    if layout.ndim < 2:
+        return True
+    rows, columns = layout.strides[-2:]
+    size = layout.itemsize
+    return min(layout.shape[-2:]) <= 1 or size in (rows, columns)
+
+
+PASSES: dict[str, Pass] = {
+    "dead code": without_dead_code,
+    "algebra": simplified,
+    "contiguity": contiguous,
+}
+
+
+def optimized(program: Program) -> tuple[Program, list[tuple[str, int]]]:
+    """The program after all passes, and how many operations there were after each."""
+    report = [("recorded", len(program))]
+    for name, change in PASSES.items():
+        program = change(program)
+        report.append((name, len(program)))
+    return program, report
