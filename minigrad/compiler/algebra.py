@@ -1,9 +1,9 @@
 """What the compiler knows about arithmetic: constants, neutral elements, signs, products, sums and views.
 
-Results may differ from the step's own in the last digits, as those of x · (1/s) differ from x / s. A product with 0 is
-kept, as it may be NaN, but two things count as 0 although x may not be finite: x - x, and the sum of deviations from a
-mean. By these the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the
-gradient 0 that it has, instead of what rounding leaves.
+Results may differ from the step's own in the last digits, as x · (1/s) differs from x / s. A product with 0 is kept, as
+it may be NaN, but two things count as 0 although x may not be finite: x - x, and the sum of deviations from a mean. By
+these the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the gradient 0
+that it has, instead of what rounding leaves.
 
 With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)) and x / s = x (1/s),
 the terms of a derivation that was composed line by line become the same as those of one made by hand.
@@ -67,12 +67,10 @@ def folded(b: Builder, op: str, ins: tuple[Operand, ...], params: dict[str, Any]
     if not ins or any(number(x) is None for x in ins):
         return None
     shape, dtype = result(op, ins, params)
-    given = [np.asarray(number(x), x.dtype) if isinstance(x, Value) else x for x in ins]
+    given: list[Any] = [np.asarray(number(x), x.dtype) if isinstance(x, Value) else x for x in ins]
+    compute: dict[str, Any] = {**UFUNCS, "where": np.where, "cast": lambda x: np.asarray(x).astype(dtype)}
     with np.errstate(all="ignore"):
-        if op == "cast":
-            value = given[0].astype(dtype)
-        else:
-            value = np.where(*given) if op == "where" else UFUNCS[op](*given)
+        value = compute[op](*given)
     return b.raw("full", shape=shape, dtype=np.dtype(dtype), value=np.asarray(value, dtype).item())
 
 
@@ -293,7 +291,7 @@ def divide(b: Builder, x: Operand, y: Operand) -> Value | None:
     if is_op(y, "negative"):
         return b.op("negative", b.op("divide", x, y.line.ins[0]))  # type: ignore[union-attr]
     if not isinstance(y, Value):
-        return b.op("multiply", x, 1 / y) if y and math.isfinite(1 / y) else None
+        return b.op("multiply", x, 1 / y) if y and np.isfinite(1 / y) else None
     if isinstance(x, Value) and y.size < x.size:
         return b.op("multiply", x, b.op("divide", 1.0, y))
     return None
@@ -314,7 +312,7 @@ def square(b: Builder, x: Value) -> Value:
 @rule("power")
 def power(b: Builder, x: Operand, y: Operand) -> Value | None:
     """Powers that are products and roots."""
-    if not isinstance(x, Value) or x.dtype.kind != "f" or isinstance(y, Value) or isinstance(y, complex):
+    if not isinstance(x, Value) or x.dtype.kind != "f" or isinstance(y, (Value, complex)):
         return None
     if y == 1:
         return x
@@ -465,10 +463,7 @@ def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
     count = math.prod(x.shape[k] for k in axes)
     total = parts[1]
     return (
-        parts[0] == 1 / count
-        and is_op(total, "sum")
-        and total.line.ins[0] is y  # type: ignore[union-attr]
-        and total.line.params["axes"] == axes  # type: ignore[union-attr]
+        parts[0] == 1 / count and is_op(total, "sum") and total.line.ins[0] is y and total.line.params["axes"] == axes
     )
 
 

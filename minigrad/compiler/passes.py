@@ -41,7 +41,7 @@ def simplified(program: Program) -> Program:
 
 
 def contiguous(program: Program) -> Program:
-    """Copies where a reshape is not possible as a view, and where a matrix product could not use the memory as it is."""
+    """Copies where a reshape is not possible as a view, or a matrix product could not use the memory as it is."""
     layouts: dict[Value, Any] = {}
     copies: dict[Value, Value] = {}
     lines: list[Line] = []
