@@ -94,7 +94,7 @@ LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "GRUCell": (lambda: nn.GRUCell(2, 3), (4, 2)),
     "MultiheadAttention": (lambda: Own(nn.MultiheadAttention(4, 2)), (2, 3, 4)),
     "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(4, 2, 6, dropout=0.1, rng=0), (2, 3, 4)),
-    "TransformerEncoder": (lambda: nn.TransformerEncoder(4, 2, 6, num_layers=2, dropout=0.0), (2, 3, 4)),
+    "TransformerEncoder": (lambda: small_encoder(), (2, 3, 4)),
     "PositionalEncoding": (lambda: nn.Sequential(nn.Linear(4, 4), nn.PositionalEncoding(4)), (2, 3, 4)),
     "PReLU": (lambda: nn.Sequential(nn.Linear(3, 3), nn.PReLU()), (5, 3)),
     "Dropout": (lambda: nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.4, rng=1)), (5, 3)),
@@ -125,6 +125,10 @@ for _name in [*ACTIVATIONS.split(), "Softsign", "Tanh"]:
     LAYERS[_name] = (lambda name=_name: nn.Sequential(nn.Linear(3, 4), getattr(nn, name)()), (5, 3))
 
 NOT_LAYERS = {"Module", "ModuleDict", "ModuleList", "Sequential"}
+
+
+def small_encoder() -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0), 2)
 
 
 class Pair(nn.Module):

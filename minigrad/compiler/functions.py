@@ -12,6 +12,7 @@ from minigrad.compiler.listening import Listening
 from minigrad.compiler.program import Value
 from minigrad.compiler.refusal import refuse
 from minigrad.compiler.trace import FUNCTIONS, Trace, bare
+from minigrad.ops.indexing import read
 from minigrad.ops.random import normal_like, uniform_like
 
 Heard = Callable[..., Any]
@@ -184,6 +185,11 @@ def _clip(trace: Trace, a: Any, *limits: Any, **options: Any) -> Any:
 @hears(np.dot)
 def _dot(trace: Trace, a: Any, b: Any, out: Any = None) -> Any:
     return np.matmul(a, b) if out is None and np.ndim(a) == np.ndim(b) == 2 else NotImplemented
+
+
+@hears(read)
+def _read(trace: Trace, x: Any, index: Any) -> Any:
+    return trace.getitem(x if isinstance(x, Listening) else trace.state(x, "constant"), index)
 
 
 FUNCTIONS |= {np.isneginf: lambda trace, x: np.equal(x, -math.inf), np.isposinf: lambda trace, x: np.equal(x, math.inf)}

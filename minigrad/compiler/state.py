@@ -168,7 +168,7 @@ def _of_function(function: FunctionType, path: str) -> Iterator[Spot]:
 
 
 def _is_library(function: FunctionType) -> bool:
-    return str(function.__globals__.get("__name__", "")).split(".")[0] in ("minigrad", "numpy", *STANDARD)
+    return str(function.__globals__.get("__name__", "minigrad")).split(".")[0] in ("minigrad", "numpy", *STANDARD)
 
 
 @functools.lru_cache(maxsize=1024)

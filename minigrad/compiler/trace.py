@@ -220,7 +220,8 @@ class Trace:
         value = self.fitted(self.fresh(target.array, value), target.shape, target.dtype)
         if mask is not True:
             value = self.emit("where", self.operand(mask), value, target.value)
-        getattr(ufunc, method)(*bare(inputs), **options, out=target.array, where=bare(mask))
+        masked = {} if mask is True else {"where": bare(mask)}
+        getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.array)
         target.write(value)
         return target
 

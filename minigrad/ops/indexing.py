@@ -49,8 +49,19 @@ def _last_written(v: Any, index: Any) -> Any:
     return np.where(writer[index] == order, v[index], 0)
 
 
+def read(x: Any, /, *, index: Any) -> Any:
+    """x[index]. NumPy does not ask an index for its answer; a listening array that is one hears of it all the same."""
+    try:
+        return x[index]
+    except RuntimeError:
+        for part in index if isinstance(index, tuple) else (index,):
+            if hasattr(type(part), "__array_function__") and not isinstance(part, np.ndarray):
+                return part.__array_function__(read, (type(part),), (x,), {"index": index})
+        raise
+
+
 getitem = linear(
-    lambda x, /, *, index: x[index],
+    read,
     lambda v, index, x_shape: scatter_add(v, index=index, shape=x_shape),
     name="getitem",
 )
