@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ class EarlyStopping:
         self.best, self.best_epoch = math.inf, 0
         self._state: Any = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "model": self._state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where state_dict was taken."""
+        self.best, self.best_epoch, self._state = state["best"], state["best_epoch"], state["model"]
+
     def on_epoch_end(self, training: Training) -> None:
         """Compare the last epoch with the best so far."""
         value = self.sign * _measured(training.history, self.monitor)
@@ -60,10 +69,14 @@ class EarlyStopping:
 class Checkpoint:
     """Writes the whole state of the training to a file after each epoch, from which `fit(resume=...)` continues.
 
+    It is called after the other callbacks, whose state (that of a schedule, of EarlyStopping) is part of the file.
+
     Args:
         path: the file; it is replaced as a whole.
         every: after how many epochs.
     """
+
+    is_last = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         if every < 1:
@@ -82,7 +95,7 @@ class EachStep:
     after each epoch.
 
     Args:
-        schedule: an object with `step`.
+        schedule: of `optim`, whose t counts steps.
 
     Example:
         >>> from minigrad import Tensor, optim
@@ -92,6 +105,14 @@ class EachStep:
 
     def __init__(self, schedule: Any) -> None:
         self.schedule = schedule
+
+    def state_dict(self) -> dict[str, Any]:
+        """The schedule's."""
+        return self.schedule.state_dict()  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where state_dict was taken."""
+        self.schedule.load_state_dict(state)
 
     def on_step_end(self, training: Training) -> None:
         """Step the schedule."""

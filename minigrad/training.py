@@ -61,6 +61,7 @@ class Training:
     optimizer: Any
     history: History
     loader: Any = None
+    callbacks: Sequence[Any] = ()
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps, over all epochs
     stop: bool = False
@@ -74,6 +75,7 @@ class Training:
             "epoch": self.epoch,
             "step": self.step,
             "generators": [_bits(rng) for rng in self._generators()],
+            "callbacks": [callback.state_dict() for callback in self._remembering()],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -82,12 +84,26 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.history.epochs = {name: list(values) for name, values in state["history"].items()}
         self.epoch, self.step = state["epoch"], state["step"]
+        for what, ours in (("generators", self._generators()), ("callbacks", self._remembering())):
+            if len(ours) != len(state[what]):
+                raise ValueError(
+                    f"fit(resume=...): the file holds the state of {len(state[what])} {what}, here are {len(ours)}; "
+                    "give the same schedules and callbacks in the same order, and rng= where it was given"
+                )
         for rng, bits in zip(self._generators(), state["generators"], strict=True):
             rng.bit_generator.state = bits
+        for callback, values in zip(self._remembering(), state["callbacks"], strict=True):
+            callback.load_state_dict(values)
 
     def _generators(self) -> list[np.random.Generator]:
-        own = getattr(self.loader, "rng", None)
-        return [generator(), *([own] if isinstance(own, np.random.Generator) else [])]
+        """All that draw, each once: the global one, the loader's, and those of layers such as Dropout."""
+        owners = (self.loader, *self.model.modules())
+        own = [rng for owner in owners if isinstance(rng := getattr(owner, "rng", None), np.random.Generator)]
+        return list({id(rng): rng for rng in (generator(), *own)}.values())
+
+    def _remembering(self) -> list[Any]:
+        """The callbacks that have a state, such as schedules."""
+        return [callback for callback in self.callbacks if hasattr(callback, "state_dict")]
 
 
 def _bits(rng: np.random.Generator) -> dict[str, Any]:
@@ -121,7 +137,8 @@ def fit(
         metrics: functions of output and target, by name; their means over the rows are measured.
         callbacks: objects with on_step_end, on_epoch_end or on_end, each called with the Training; a learning-rate
             schedule (an object with `step`) is stepped after each epoch.
-        resume: a file that Checkpoint wrote: training goes on as if it had not been interrupted, bit for bit.
+        resume: a file that Checkpoint wrote: training goes on as if it had not been interrupted, bit for bit. Give the
+            same callbacks.
         progress: whether to show a bar in a terminal.
 
     Returns:
@@ -129,7 +146,7 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss became NaN or infinite; the error names the step. Parameters are those before it.
-        ValueError: there are no batches, or epochs is negative.
+        ValueError: there are no batches, or epochs is negative; the file of resume does not fit.
 
     Example:
         >>> import minigrad as mg
@@ -146,7 +163,8 @@ def fit(
     """
     if epochs < 0:
         raise ValueError(f"fit(epochs={epochs}): must not be negative")
-    training = Training(model, optimizer, History(), loader)
+    callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "is_last", False))
+    training = Training(model, optimizer, History(), loader, callbacks)
     if resume is not None:
         training.load(io.load(resume))
     with _Bar(training, epochs) if progress else nullcontext() as bar:

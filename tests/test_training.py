@@ -75,6 +75,44 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path)
     assert history["loss"] == whole["loss"]
 
 
+def test_a_resumed_training_remembers_schedules_and_generators_of_layers(tmp_path: Path) -> None:
+    file = tmp_path / "state.npz"
+
+    def trained(epochs: int, length: int, **options: Any) -> tuple[nn.Module, Any, EarlyStopping]:
+        model, loader, _ = parts()
+        model = nn.Sequential(*model.children(), nn.Dropout(0.3, rng=4))
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        stopping = EarlyStopping("loss", patience=length)
+        cycle = EachStep(optim.OneCycleLR(optimizer, max_lr=0.2, total_steps=length * len(loader)))
+        callbacks = [Checkpoint(file), cycle, stopping]
+        fit(model, loader, F.cross_entropy, optimizer, epochs, callbacks=callbacks, progress=False, **options)
+        return model, optimizer.param_groups[0]["lr"], stopping
+
+    mg.manual_seed(2)
+    whole, rate, best = trained(6, 6)
+    mg.manual_seed(2)
+    trained(3, 6)
+    resumed, again, after = trained(6, 6, resume=file)
+    assert same(resumed, whole)
+    assert rate == again
+    assert (best.best, best.best_epoch) == (after.best, after.best_epoch)
+    optimizer = optim.SGD(whole.parameters(), lr=0.1, momentum=0.9)
+    with pytest.raises(ValueError, match="state of 2 callbacks, here are 0"):
+        fit(whole, parts()[1], F.cross_entropy, optimizer, 6, resume=file, progress=False)
+
+
+def test_a_schedule_of_epochs_is_saved_after_its_step(tmp_path: Path) -> None:
+    """Whatever the order: the checkpoint finds what the next epoch begins with."""
+    rates = []
+    for epochs, resume in ((4, None), (2, None), (4, tmp_path / "state.npz")):
+        model, loader, optimizer = parts()
+        callbacks = [Checkpoint(tmp_path / "state.npz"), optim.StepLR(optimizer, 1)]
+        fit(model, loader, F.cross_entropy, optimizer, epochs, callbacks=callbacks, resume=resume, progress=False)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-6, 1e-4, 1e-6])
+    assert rates[0] == rates[2]
+
+
 def test_validation_is_measured_in_evaluation_mode() -> None:
     model, loader, optimizer = parts()
     held = DataLoader(X, LABELS, batch_size=25)
