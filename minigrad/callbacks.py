@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrad import io
-from minigrad.training import History, Training
+from minigrad.training import Training
 
 
 class EarlyStopping:
@@ -53,7 +53,7 @@ class EarlyStopping:
 
     def on_epoch_end(self, training: Training) -> None:
         """Compare the last epoch with the best so far."""
-        value = self.sign * _measured(training.history, self.monitor)
+        value = self.sign * training.history.last(self.monitor)
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, training.epoch
             self._state = training.model.state_dict() if self.restore_best else None
@@ -117,11 +117,3 @@ class EachStep:
     def on_step_end(self, training: Training) -> None:
         """Step the schedule."""
         self.schedule.step()
-
-
-def _measured(history: History, name: str) -> float:
-    if name not in history.epochs:
-        raise ValueError(
-            f"{name!r} is not measured; there is {', '.join(history.epochs)}. Give validation= or metrics="
-        )
-    return history[name][-1]

@@ -38,6 +38,18 @@ class History:
     def __getitem__(self, name: str) -> list[float]:
         return self.epochs[name]
 
+    def last(self, name: str) -> float:
+        """What was measured in the last epoch.
+
+        Raises:
+            ValueError: nothing of this name was measured.
+        """
+        if name not in self.epochs:
+            raise ValueError(
+                f"{name!r} is not measured; there is {', '.join(self.epochs)}. Give validation= or metrics="
+            )
+        return self.epochs[name][-1]
+
     def __len__(self) -> int:
         return max(map(len, self.epochs.values()), default=0)
 

@@ -158,6 +158,17 @@ def test_a_schedule_is_stepped_after_each_epoch() -> None:
     assert schedule.steps == 3
 
 
+def test_a_plateau_is_found_in_the_history() -> None:
+    model, loader, optimizer = parts()
+    plateau = optim.ReduceLROnPlateau(optimizer, patience=1, threshold=1.0, monitor="loss")  # nothing is good enough
+    fit(model, loader, F.cross_entropy, optimizer, 4, callbacks=[plateau], progress=False)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.1)
+    with pytest.raises(ValueError, match="'val_loss' is not measured; there is loss"):
+        fit(
+            model, loader, F.cross_entropy, optimizer, 1, callbacks=[optim.ReduceLROnPlateau(optimizer)], progress=False
+        )
+
+
 def test_a_schedule_of_steps_is_stepped_after_each_step() -> None:
     model, loader, optimizer = parts()
     cycle = optim.OneCycleLR(optimizer, max_lr=0.1, total_steps=3 * len(loader))

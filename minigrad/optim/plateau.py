@@ -12,6 +12,8 @@ from minigrad.optim.optimizer import Optimizer
 class ReduceLROnPlateau:
     """Multiplies the learning rates by a factor when a metric has not improved for `patience` epochs.
 
+    Call step(metric) after each epoch; among the callbacks of `mg.fit` it takes the metric from the history.
+
     Better than the best so far means, for mode "min" and "max":
         threshold_mode "rel":  metric < best (1 - threshold)    metric > best (1 + threshold)
         threshold_mode "abs":  metric < best - threshold        metric > best + threshold
@@ -26,6 +28,7 @@ class ReduceLROnPlateau:
         cooldown: how many epochs after a reduction are not counted.
         min_lr: the rates stay at or above it.
         eps: a change smaller than this is not made.
+        monitor: the metric's name in the history of `mg.fit`.
 
     Raises:
         TypeError: the optimizer is not an Optimizer.
@@ -43,6 +46,7 @@ class ReduceLROnPlateau:
         cooldown: int = 0,
         min_lr: float = 0.0,
         eps: float = 1e-8,
+        monitor: str = "val_loss",
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optim.ReduceLROnPlateau: {type(optimizer).__name__} is not an Optimizer")
@@ -55,7 +59,7 @@ class ReduceLROnPlateau:
             )
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
-        self.min_lr, self.eps = min_lr, eps
+        self.min_lr, self.eps, self.monitor = min_lr, eps, monitor
         self.best = math.inf if mode == "min" else -math.inf
         self.bad_epochs = self.resting = 0
 
@@ -84,6 +88,10 @@ class ReduceLROnPlateau:
             lr = max(group["lr"] * self.factor, self.min_lr)
             if group["lr"] - lr > self.eps:
                 group["lr"] = lr
+
+    def on_epoch_end(self, training: Any) -> None:
+        """Take the metric of the last epoch of `mg.fit`."""
+        self.step(training.history.last(self.monitor))
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""
