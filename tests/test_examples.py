@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,3 +41,40 @@ def test_digits_through_eight_numbers(tmp_path: Path) -> None:
     assert history["val_loss"][-1] < 0.4 * np.mean((test - test.mean(axis=0)) ** 2)
     example["picture"](model, test[:4], tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def characters(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that the examples on texts share; they find it beside themselves."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module("characters")
+
+
+def test_entropies_of_characters(characters: Any) -> None:
+    ids = characters.encode("abac" * 5000 + "a")
+    unigram, bigram = characters.entropies(ids)
+    assert unigram == pytest.approx(1.5 * np.log(2), rel=1e-3)
+    assert bigram == pytest.approx(0.5 * np.log(2), rel=1e-3)
+    assert "0.50 bits" in characters.report(unigram, ids)
+    train, held_out = characters.split()
+    assert characters.decode(np.append(train, held_out)) == characters.TEXT
+
+
+def test_text_with_an_lstm(characters: Any) -> None:
+    example = runpy.run_path(str(EXAMPLES / "text_lstm.py"))
+    model, losses = example["train"](1, hidden=64, progress=False)
+    unigram, _ = characters.entropies(characters.split()[1])
+    assert losses[-1] < 0.85 * unigram
+    text = example["sample"](model, "Alice ", 20)
+    assert len(text) == 26
+    assert text.startswith("Alice ")
+
+
+def test_text_with_a_transformer(characters: Any) -> None:
+    example = runpy.run_path(str(EXAMPLES / "text_transformer.py"))
+    model, history = example["train"](1, step=32, lr=1e-2, progress=False, features=32, layers=1)
+    unigram, _ = characters.entropies(characters.split()[1])
+    assert history["val_loss"][-1] < 0.85 * unigram
+    text = example["sample"](model, "Alice ", 100)
+    assert len(text) == 106
+    assert text.startswith("Alice ")

@@ -1,0 +1,100 @@
+"""An LSTM that learns to write like Alice in Wonderland, one character after another. The training loop is written out.
+
+    python examples/text_lstm.py
+
+It takes about two minutes. The loss on the last chapters, which it never sees, falls to about 1.4 nats, far below what
+single characters (3.2) and pairs (2.3) tell; then it writes a sample.
+"""
+
+import argparse
+
+import numpy as np
+from characters import ALPHABET, decode, draw, encode, report, split, wrapped
+from rich.progress import Progress
+
+import minigrad as mg
+from minigrad import nn, optim
+from minigrad.fused import softmax_cross_entropy
+
+LENGTH = 64  # gradients flow back over so many characters
+
+
+class Network(nn.Module):
+    """From characters `(N, T)` and the state before them to logits of the next ones `(N, T, C)`."""
+
+    def __init__(self, hidden, seed=0):
+        rng = np.random.default_rng(seed)
+        self.embed = nn.Embedding(len(ALPHABET), 32, rng=rng, dtype="float32")
+        self.lstm = nn.LSTM(32, hidden, rng=rng, dtype="float32")
+        self.dropout = nn.Dropout(0.3, rng=rng)
+        self.head = nn.Linear(hidden, len(ALPHABET), rng=rng, dtype="float32")
+
+    def forward(self, ids, state=None):
+        """The logits, and the state after the characters."""
+        outputs, state = self.lstm(self.embed(ids), state)
+        return self.head(self.dropout(outputs)), state
+
+
+def rows(ids, count):
+    """The text cut into rows `(count, T)`, and the character after each."""
+    end = (len(ids) - 1) // count * count
+    return ids[:end].reshape(count, -1), ids[1 : end + 1].reshape(count, -1)
+
+
+def evaluate(model, ids):
+    """The mean loss of a character, in nats."""
+    x, y = rows(ids, 8)
+    model.eval()
+    with mg.no_grad():
+        return float(softmax_cross_entropy(model(x)[0], y))
+
+
+def train(epochs, hidden=256, progress=True):
+    """The network, and its validation loss after each epoch.
+
+    Each piece begins with the state in which the one before it ended, and gradients end where it begins: truncated
+    backpropagation through time (Williams & Peng 1990).
+    """
+    ids, held_out = split()
+    x, y = rows(ids, 32)
+    pieces = [slice(start, start + LENGTH) for start in range(0, x.shape[1] - LENGTH + 1, LENGTH)]
+    model = Network(hidden)
+    optimizer = optim.Adam(model.parameters(), lr=5e-3, global_clipnorm=1.0)
+    schedule = optim.CosineAnnealingLR(optimizer, epochs)
+    losses, told = [], ""
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task("", total=epochs * len(pieces))
+        for epoch in range(epochs):
+            state = None
+            model.train()
+            for piece in pieces:
+                logits, state = model(x[:, piece], state)
+                loss = softmax_cross_entropy(logits, y[:, piece])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                state = tuple(part.detach() for part in state)
+                bar.update(task, advance=1, description=f"epoch {epoch + 1}/{epochs}  loss {float(loss):.2f}{told}")
+            schedule.step()
+            losses.append(evaluate(model, held_out))
+            told = f"  validation {losses[-1]:.3f}"
+    return model, losses
+
+
+def sample(model, start="Alice ", length=400, temperature=0.6, seed=0):
+    """A text that the network goes on with."""
+    rng, text, ids, state = np.random.default_rng(seed), start, encode(start)[None], None
+    model.eval()
+    with mg.no_grad():
+        for _ in range(length):
+            logits, state = model(ids, state)
+            ids = np.array([[draw(logits.numpy()[0, -1], temperature, rng)]])
+            text += decode(ids[0])
+    return text
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=15)
+    model, losses = train(parser.parse_args().epochs)
+    print(report(losses[-1], split()[1]), wrapped(sample(model)), sep="\n\n")

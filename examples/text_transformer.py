@@ -1,0 +1,80 @@
+"""A small transformer that learns to write like Alice in Wonderland, one character after another, with mg.fit.
+
+    python examples/text_transformer.py
+
+It takes about three minutes. The loss on the last chapters, which it never sees, falls to about 1.5 nats, far below
+what single characters (3.2) and pairs (2.3) tell; then it writes a sample.
+"""
+
+import argparse
+
+import numpy as np
+from characters import ALPHABET, decode, draw, encode, report, split, wrapped
+
+import minigrad as mg
+from minigrad import nn, optim
+from minigrad.callbacks import EachStep
+from minigrad.data import DataLoader
+from minigrad.fused import softmax_cross_entropy
+
+LENGTH = 64  # how many characters it sees
+
+
+class Network(nn.Module):
+    """From characters `(N, T)` to logits of the next ones `(N, T, C)`."""
+
+    def __init__(self, features=96, layers=3, dropout=0.0, seed=0):
+        options = {"rng": np.random.default_rng(seed), "dtype": "float32"}
+        layer = nn.TransformerEncoderLayer(features, 4, 4 * features, dropout=dropout, norm_first=True, **options)
+        self.embed = nn.Embedding(len(ALPHABET), features, **options)
+        self.position = nn.PositionalEncoding(features)
+        self.encoder = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(features, dtype="float32"))
+        self.head = nn.Linear(features, len(ALPHABET), **options)
+
+    def forward(self, ids):
+        """The logits; none depends on a later character."""
+        return self.head(self.encoder(self.position(self.embed(ids)), is_causal=True))
+
+
+def windows(ids, step, **options):
+    """Batches of pieces of the text that begin at every step-th character, and of the same one character later."""
+    pieces = np.lib.stride_tricks.sliding_window_view(ids, LENGTH + 1)[::step]
+    return DataLoader(pieces[:, :-1], pieces[:, 1:], batch_size=32, **options)
+
+
+def train(epochs, step=16, lr=3e-3, progress=True, **sizes):
+    """The network, and the history of its training."""
+    ids, held_out = split()
+    loader = windows(ids, step, shuffle=True, rng=0)
+    model = Network(**sizes)
+    optimizer = optim.AdamW(model.parameters(), lr=lr, global_clipnorm=1.0)
+    schedule = optim.OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * len(loader))
+    history = mg.fit(
+        model,
+        loader,
+        softmax_cross_entropy,
+        optimizer,
+        epochs,
+        validation=windows(held_out, LENGTH),
+        callbacks=[EachStep(schedule)],
+        progress=progress,
+    )
+    return model, history
+
+
+def sample(model, start="Alice ", length=400, temperature=0.6, seed=0):
+    """A text that the network goes on with."""
+    rng, ids = np.random.default_rng(seed), encode(start)
+    model.eval()
+    with mg.no_grad():
+        for _ in range(length):
+            logits = model(ids[None, -LENGTH:]).numpy()[0, -1]
+            ids = np.append(ids, draw(logits, temperature, rng))
+    return decode(ids)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=6)
+    model, history = train(parser.parse_args().epochs)
+    print(history, report(history["val_loss"][-1], split()[1]), wrapped(sample(model)), sep="\n\n")
