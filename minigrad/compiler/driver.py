@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.background import Kernels, check_backend
+from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
 from minigrad.compiler.recording import Recording, Result, active, record
@@ -20,11 +22,16 @@ from minigrad.trees import flatten
 class Version:
     """The program for one signature, ready to run."""
 
-    def __init__(self, recording: Recording, signature: Any, title: str) -> None:
+    def __init__(self, recording: Recording, signature: Any, title: str, backend: str) -> None:
         self.recording, self.signature = recording, signature
         self.program, self.report = optimized(recording.program)
         self.source = Source(self.program, title)
         self.run = self.source.compiled()
+        self.kernels: Kernels | None = None
+        if backend == "numba" or (backend == "auto" and is_available()):
+            self.kernels = Kernels(self.program, title)
+            if backend == "numba":
+                self.kernels.wait()
         self.arguments = [recording.arguments[k] for k in range(len(recording.arguments))]
         self.written = {b.place for b in self.program.stores if b.kind == "argument"}
 
@@ -37,7 +44,9 @@ class Version:
         given = []
         for number, k in enumerate(self.arguments):
             array = leaves[k].data if isinstance(leaves[k], Tensor) else leaves[k]
-            given.append(array if number in self.written else np.ascontiguousarray(array).reshape(array.shape))
+            given.append(array if number in self.written or array.flags.carray else np.array(array, order="C"))
+        if self.kernels is not None:
+            self._take_kernels(self.kernels)
         outputs = self.run(*given)
         made = self.recording
         for spot, value in made.exits:
@@ -48,6 +57,14 @@ class Version:
             t.grad = attach(outputs[k] if present is None else present.data + outputs[k], None)
         results = [_result(part, outputs) if isinstance(part, Result) else part for part in made.static]
         return made.rebuild(results)
+
+    def _take_kernels(self, kernels: Kernels) -> None:
+        """Go on with the numba program as soon as it is there."""
+        if kernels.run is not None:
+            self.run, self.source, self.kernels = kernels.run, kernels.source, None
+        elif not kernels.thread.is_alive():
+            kernels.warn()
+            self.kernels = None
 
 
 def _result(part: Result, outputs: list[Any]) -> Any:
@@ -63,8 +80,11 @@ def _stands(now: Any, expected: Any) -> bool:
 class Compiled:
     """A step and its programs, one for each signature."""
 
-    def __init__(self, function: Callable[..., Any], state: Iterable[Any] = (), limit: int = 8) -> None:
-        self.function, self.state, self.limit = function, list(state), limit
+    def __init__(
+        self, function: Callable[..., Any], state: Iterable[Any] = (), limit: int = 8, backend: str = "auto"
+    ) -> None:
+        check_backend(backend)
+        self.function, self.state, self.limit, self.backend = function, list(state), limit, backend
         self.versions: dict[Any, list[Version]] = {}
         functools.update_wrapper(self, function)
 
@@ -79,8 +99,21 @@ class Compiled:
                 return version.call(leaves)
         recording = record(self.function, leaves, rebuild, self.state)
         title = f"{getattr(self.function, '__name__', 'step')}"
-        self.versions.setdefault(signature, []).append(Version(recording, signature, title))
+        self.versions.setdefault(signature, []).append(Version(recording, signature, title, self.backend))
         return recording.rebuild(recording.results)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until the kernels of all programs so far are compiled, which otherwise happens in the background.
+
+        Args:
+            timeout: in seconds, for each program.
+
+        Raises:
+            RuntimeError: numba could not compile a kernel.
+        """
+        for version in (v for versions in self.versions.values() for v in versions):
+            if version.kernels is not None:
+                version.kernels.wait(timeout)
 
     def _signature(self, leaves: list[Any]) -> Any:
         key: list[Any] = []
@@ -93,7 +126,7 @@ class Compiled:
         return tuple(key)
 
 
-def compile(function: Any = None, *, state: Iterable[Any] = (), limit: int = 8) -> Any:
+def compile(function: Any = None, *, state: Iterable[Any] = (), limit: int = 8, backend: str = "auto") -> Any:
     """The step as a program that is recorded in its first call, without Python's and the tape's share of the time.
 
     Works on any function of Tensors and arrays, also on a whole training step: forward and backward pass, clipping,
@@ -105,8 +138,11 @@ def compile(function: Any = None, *, state: Iterable[Any] = (), limit: int = 8) 
         state: objects with arrays that the step changes and that the compiler cannot find in its closure, globals,
             bound object and arguments.
         limit: how many programs are kept.
+        backend: "numpy"; "numba", whose kernels the first call waits for; "auto" begins with NumPy, compiles kernels
+            in the background where numba is installed, and goes on with them when they are ready.
 
     Raises:
+        ImportError: backend="numba", and numba is not installed.
         CompileError: the step does what cannot be recorded: it reads an array's elements in Python, changes a Python
             number, has shapes that depend on values, or writes into an array that the compiler was not shown.
 
@@ -117,5 +153,5 @@ def compile(function: Any = None, *, state: Iterable[Any] = (), limit: int = 8) 
         (5.0, 25.0)
     """
     if function is None:
-        return functools.partial(compile, state=state, limit=limit)
-    return Compiled(function, state, limit)
+        return functools.partial(compile, state=state, limit=limit, backend=backend)
+    return Compiled(function, state, limit, backend)

@@ -120,8 +120,9 @@ class Source:
             if not self.plan.is_static(line.out):
                 self.body.append(f"{name} = {self._view(line)}")
         elif line.op != "full":
-            if self.plan.kind[line.outs[0]] == "fresh":
-                self.body.append(f"{name} = {self._f('np.empty')}({line.out.shape}, {self._dtype(line.out.dtype)})")
+            for v in line.outs:
+                if self.plan.kind[v] == "fresh":
+                    self.body.append(f"{self.names[v]} = {self._f('np.empty')}({v.shape}, {self._dtype(v.dtype)})")
             for k, text in enumerate(self._computed(line)):
                 note = f"  # {_comment(line)}" if k == 0 and line.note else ""
                 self.body.append(f"{text}{note}" if len(text) + len(note) < 150 else text + note[: 150 - len(text)])
@@ -173,6 +174,8 @@ class Source:
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {line.params['axis']}, {out})"]
         if op == "draw":
             return self._draw(line, out)
+        if op == "kernel":
+            return [self._kernel(line)]
         return [self._call(line, ins)]
 
     def _operand(self, x: Any) -> str:
@@ -236,6 +239,9 @@ class Source:
         if len(line.outs) == 1 and line.out.ndim == 0:
             call = f"{self._f('np.asarray')}({call})"
         return f"{made} = {call}"
+
+    def _kernel(self, line: Line) -> str:
+        raise NotImplementedError  # numba_source.py writes these
 
     def _arguments(self, params: dict[str, Any], ins: list[str]) -> str:
         named = [f"{k}={self._given(x, ins)}" for k, x in params["kwargs"].items()]

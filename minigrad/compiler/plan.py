@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.memory import viewed
 from minigrad.compiler.program import ELEMENTWISE, VIEWS, Buffer, Line, Program, Value
 
 ALIGNMENT = 64
 SPECIAL = frozenset({"input", "full", "call", *VIEWS})
-IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy"}  # may write over their first operand
+IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy", "kernel"}  # may write over an operand
 
 
 class Plan:
@@ -89,6 +90,8 @@ class Plan:
             if v is present:
                 continue
             free = buffer.kind != "argument" and v not in self.kind and v.line.op not in SPECIAL
+            if v.line.op == "kernel" and not (buffer.array is not None and buffer.array.flags.carray):
+                free = False  # kernels write in C order
             if free and self._may_overwrite(present, v):
                 self._into(buffer, v, present)
             else:
@@ -99,7 +102,7 @@ class Plan:
         if present is None:
             return True
         when = self.last[present]
-        return when < self.born[v] or (when == self.born[v] and in_step(v.line, present))
+        return when < self.born[v] or (when == self.born[v] and in_step(v, present))
 
     def _into(self, buffer: Buffer, v: Value, present: Value | None) -> None:
         while True:
@@ -145,7 +148,7 @@ class Plan:
         if self.recycle and line.op in IN_PLACE:
             for x in line.operands:
                 fits = x in self.block and self.last[x] == self.born[v] and x.nbytes == v.nbytes
-                if fits and in_step(line, x):
+                if fits and in_step(v, x) and not self._taken_over(x, line):
                     return self.block[x]
         fitting = [n for n in free if v.nbytes <= self.blocks[n].nbytes <= 4 * v.nbytes + 4096]
         if fitting:
@@ -180,15 +183,17 @@ def step_of(line: Line) -> tuple[str, Any]:
     return line.op, line.params[{"reshape": "shape", "transpose": "axes", "slice": "bounds"}[line.op]]
 
 
-def in_step(line: Line, x: Value) -> bool:
-    """Whether a line reads x element by element as it writes its value, so that both may share memory."""
-    if line.op not in IN_PLACE:
+def in_step(v: Value, x: Value) -> bool:
+    """Whether v's line reads x element by element as it writes v, so that both may share memory."""
+    line = v.line
+    if line.op not in IN_PLACE or any(y is not x and _same_memory(y, x) for y in line.operands):
         return False
-    places = [k for k, y in enumerate(line.ins) if y is x]
+    if line.op == "kernel":
+        kernel: Kernel = line.params["kernel"]
+        return kernel.may_share(kernel.ins[line.ins.index(x)], kernel.outs[line.outs.index(v)])
     if line.op not in ELEMENTWISE:
-        return places == [0] and not any(_same_memory(y, x) for y in line.operands[1:])
-    same = (x.shape, x.dtype.itemsize) == (line.out.shape, line.out.dtype.itemsize)
-    return same and not any(y is not x and _same_memory(y, x) for y in line.operands)
+        return [k for k, y in enumerate(line.ins) if y is x] == [0]
+    return (x.shape, x.dtype.itemsize) == (v.shape, v.dtype.itemsize)
 
 
 def _same_memory(y: Value, x: Value) -> bool:

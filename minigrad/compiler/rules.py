@@ -199,6 +199,12 @@ def check(program: Program) -> Program:
 
 
 def _check_line(line: Line, where: str) -> None:
+    if line.op == "kernel":
+        kernel = line.params["kernel"]
+        pairs = [*zip(line.operands, kernel.ins, strict=True), *zip(line.outs, kernel.outs, strict=True)]
+        same = all((x.shape, x.dtype) == (v.shape, v.dtype) for x, v in pairs)
+        _hold(same, f"{where}: its kernel is of other arrays")
+        return
     if line.op in OPAQUE:
         _hold(line.op != "draw" or len(line.outs) == 1, f"{where}: a draw makes one value")
         return

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 ERRORS = {"exp": (1.0, 1.0), "log": (1.0, 1.0), "tanh": (3.0, 2.0), "erf": (3.0, 1.0)}
 
 f32, i32 = np.float32, np.int32  # numba computes with int64 unless each result is cast
-inline: Any = njit(error_model="numpy")
+inline: Any = njit(error_model="numpy", fastmath=False)  # said, because it would be inherited from the caller
 
 
 def _chosen_by(name: str) -> Any:

@@ -1,0 +1,260 @@
+"""Which lines run together in one kernel.
+
+A cheap elementwise value whose recipe reads at most one stored array of its own size is *virtual*: it is never stored,
+and its recipe is repeated wherever it is used, also in another kernel, unless something else than a kernel needs its
+memory. The other lines are taken in order. A line joins, among the kernels that come after all that it depends on, the
+first that computes one of its operands, else the first with exactly its space, else it opens a kernel. In the end a
+kernel whose results all go to one later kernel moves there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad.compiler.kernel import EXPENSIVE, Kernel, padded
+from minigrad.compiler.kernel_source import can_write
+from minigrad.compiler.program import REDUCTIONS, VIEWS, Line, Program, Value
+from minigrad.compiler.rules import make
+
+MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
+MAX_LINES, MAX_ARGUMENTS = 120, 40
+
+
+def is_alias(line: Line) -> bool:
+    """Whether a reshape only adds or drops leading axes of size 1."""
+    x, out = line.operands[0] if line.operands else None, line.outs[0]
+    if line.op != "reshape" or x is None:
+        return False
+    ndim = max(x.ndim, out.ndim)
+    return padded(x.shape, ndim) == padded(out.shape, ndim)
+
+
+def space_of(line: Line) -> tuple[int, ...]:
+    """The shape over which a line runs."""
+    return line.operands[0].shape if line.op in REDUCTIONS else line.out.shape
+
+
+def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether one of two spaces holds the other."""
+    try:
+        both = np.broadcast_shapes(a, b)
+    except ValueError:
+        return False
+    return padded(both, 0) in (a, b) or both in (a, b)
+
+
+class Item:
+    """A kernel in the making, or one line of another kind."""
+
+    def __init__(self, line: Line, is_kernel: bool) -> None:
+        self.own, self.is_kernel = [line], is_kernel
+        self.space = space_of(line) if is_kernel else ()
+
+    def add(self, line: Line) -> None:
+        """One more line of the kernel."""
+        self.own.append(line)
+        self.space = np.broadcast_shapes(self.space, space_of(line))
+
+
+class Grouping:
+    """The items of a program in order."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.number = {line: k for k, line in enumerate(program.lines)}
+        self.stored_for_others = self._needed_in_memory()
+        self.virtual: set[Value] = set()
+        self.items: list[Item] = []
+        self.home: dict[Value, Item] = {}
+        for line in program.lines:
+            self._place(line)
+        self._sink()
+
+    def _needed_in_memory(self) -> set[Value]:
+        needed = set(self.program.results())
+        for line in reversed(self.program.lines):
+            if is_alias(line):
+                needed.update(x for x in line.operands if line.out in needed)
+            elif not can_write(line):
+                needed.update(line.operands)
+        return needed
+
+    def _place(self, line: Line) -> None:
+        if is_alias(line) and self._is_inner(line.operands[0]) and line.out not in self.stored_for_others:
+            self.virtual.add(line.out)
+            return
+        if is_alias(line) or not can_write(line):
+            self._open(line, is_kernel=False)
+            return
+        if self._is_virtual(line):
+            self.virtual.add(line.out)
+            return
+        item = self._kernel_for(line)
+        if item is None:
+            self._open(line, is_kernel=True)
+        else:
+            item.add(line)
+            self.home[line.out] = item
+
+    def _open(self, line: Line, is_kernel: bool) -> None:
+        self.items.append(Item(line, is_kernel))
+        for v in line.outs:
+            self.home[v] = self.items[-1]
+
+    def _is_inner(self, v: Value) -> bool:
+        return v in self.virtual or can_write(v.line)
+
+    def _is_virtual(self, line: Line) -> bool:
+        v = line.out
+        if line.op == "full":
+            return v not in self.stored_for_others
+        if line.op in REDUCTIONS or v in self.stored_for_others or v.size == 0:
+            return False
+        operations, leaves = 0, set[Value]()
+        pending = [v]
+        while pending:
+            x = pending.pop()
+            if x is not v and x not in self.virtual:
+                leaves.add(x)
+                continue
+            if x.line.op in EXPENSIVE:
+                return False
+            operations += x.line.op not in VIEWS
+            pending += x.line.operands
+        limit = MAX_SCALAR_RECIPE if v.size == 1 else MAX_RECIPE
+        return operations <= limit and sum(x.size == v.size for x in leaves) <= 1
+
+    def leaves(self, line: Line) -> set[Value]:
+        """The stored values that a line needs, through recipes."""
+        found, pending = set[Value](), list(line.operands)
+        while pending:
+            x = pending.pop()
+            if x in self.virtual:
+                pending += x.line.operands
+            else:
+                found.add(x)
+        return found
+
+    def _kernel_for(self, line: Line) -> Item | None:
+        place = {id(item): k for k, item in enumerate(self.items)}
+        homes = [self.home[x] for x in self.leaves(line)]
+        first = max((place[id(home)] + (not home.is_kernel) for home in homes), default=0)
+        kernels = [
+            item
+            for item in self.items[first:]
+            if item.is_kernel and fits(item.space, space_of(line)) and len(item.own) < MAX_LINES
+        ]
+        for item in kernels:
+            if any(home is item for home in homes):
+                return item
+        for item in kernels:
+            if item.space == space_of(line):
+                return item
+        return None
+
+    def lines_of(self, item: Item) -> list[Line]:
+        """The lines of a kernel with the recipes that they use, in order."""
+        lines, pending = set(item.own), list(item.own)
+        while pending:
+            for x in pending.pop().operands:
+                if x in self.virtual and x.line not in lines:
+                    lines.add(x.line)
+                    pending.append(x.line)
+        return sorted(lines, key=self.number.__getitem__)
+
+    def _sink(self) -> None:
+        """Move a kernel whose results all go to one later kernel into that."""
+        results = set(self.program.results())
+        for item in reversed(list(self.items)):
+            if not item.is_kernel:
+                continue
+            made = {v for line in item.own for v in line.outs}
+            if made & results:
+                continue
+            users = [other for other in self.items if other is not item and made & self._read_by(other)]
+            if len(users) != 1 or not users[0].is_kernel or not fits(users[0].space, item.space):
+                continue
+            (user,) = users
+            if len(user.own) + len(item.own) > MAX_LINES:
+                continue
+            user.own = sorted([*item.own, *user.own], key=self.number.__getitem__)
+            user.space = np.broadcast_shapes(user.space, item.space)
+            for v in made:
+                self.home[v] = user
+            self.items = [other for other in self.items if other is not item]
+
+    def _read_by(self, item: Item) -> set[Value]:
+        if not item.is_kernel:
+            return set(item.own[0].operands)
+        return {x for line in self.lines_of(item) for x in line.operands}
+
+
+def grouped(program: Program) -> Program:
+    """The program with kernels in the place of elementwise lines and reductions."""
+    grouping = Grouping(program)
+    read_outside = set(program.results())
+    for item in grouping.items:
+        read_outside |= {x for x in grouping._read_by(item) if grouping.home.get(x) is not item}
+    renamed: dict[Value, Value] = {}
+    copies: dict[Value, Line] = {}
+    lines = []
+    for item in grouping.items:
+        if item.is_kernel:
+            made = [line.out for line in item.own if line.out in read_outside]
+            kernel = Kernel(grouping.lines_of(item), made)
+            for v in kernel.ins:
+                x = renamed.get(v, v)
+                if not in_order(x) and x not in copies:
+                    copies[x] = make("copy", x)
+                    lines.append(copies[x])
+            lines.append(kernel_line(kernel, renamed, copies))
+        else:
+            lines.append(_renamed(item.own[0], renamed))
+    return program.replaced(lambda v: renamed.get(v, v), lines)
+
+
+def in_order(v: Value) -> bool:
+    """Whether a value lies in C order, as kernels want it."""
+    line = v.line
+    if line.op == "input":
+        array = line.params["buffer"].array
+        return array is None or bool(array.flags.carray)
+    if line.op == "reshape":
+        return in_order(line.operands[0])
+    if line.op == "transpose":
+        (x,), axes = line.operands, line.params["axes"]
+        wide = [k for k in axes if x.shape[k] != 1]
+        return wide == sorted(wide) and in_order(x)
+    if line.op == "slice":
+        (x,) = line.operands
+        cut = [k for k, b in enumerate(line.params["bounds"]) if b != (0, x.shape[k], 1)]
+        return (
+            in_order(x)
+            and all(line.params["bounds"][k][2] == 1 for k in cut)
+            and all(n == 1 for n in v.shape[: max(cut, default=0)])
+        )
+    return True
+
+
+def kernel_line(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value, Line]) -> Line:
+    """The line that runs a kernel. Large arrays that it keeps between its walks are outputs as well."""
+    kept = [v for v in kernel.schedule.arrays if v not in kernel.outs and len(kernel.axes(v)) == len(kernel.sizes)]
+    kernel.outs += [v for v in kept if kernel.axes(v)]
+    ins = [renamed.get(v, v) for v in kernel.ins]
+    ins = [copies[x].out if x in copies else x for x in ins]
+    line = Line("kernel", ins, {"kernel": kernel}, [(v.shape, v.dtype) for v in kernel.outs])
+    for old, new in zip(kernel.outs, line.outs, strict=True):
+        new.name, new.label = old.name, old.label
+        renamed[old] = new
+    return line
+
+
+def _renamed(line: Line, renamed: dict[Value, Value]) -> Line:
+    if not any(x in renamed for x in line.operands):
+        return line
+    ins = [renamed.get(x, x) if isinstance(x, Value) else x for x in line.ins]
+    made = Line(line.op, ins, line.params, [(v.shape, v.dtype) for v in line.outs], line.note)
+    for old, new in zip(line.outs, made.outs, strict=True):
+        new.name, new.label = old.name, old.label
+        renamed[old] = new
+    return made

@@ -1,0 +1,294 @@
+"""Kernels: elementwise lines and reductions over one space, to be run as loops; and in which loops each line runs.
+
+The space of a kernel is the shape that all its values broadcast to. Axes that all values and reductions treat alike are
+merged, so that most kernels have one or two. A value has some of the axes in full and is 1 along the others.
+
+A `Nest` walks over some axes. Within it, a reduction over the last axis alone ends a *phase*: the walk over one row.
+What it makes, one number for each row, is there for the next phase over the same row. Any other reduction ends the
+nest: its result is there when the walk is over. So batch norm's forward pass is a nest that sums columns, one over the
+columns alone, and so on; layer norm's is one nest of several phases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from minigrad.compiler.program import REDUCTIONS, Line, Value
+
+Axes = tuple[int, ...]
+EXPENSIVE = frozenset(
+    {
+        "exp",
+        "log",
+        "tanh",
+        "power",
+        "sin",
+        "cos",
+        "tan",
+        "log1p",
+        "expm1",
+        "logaddexp",
+        "exp2",
+        "log2",
+        "log10",
+        "arctan",
+    }
+    | {"sinh", "cosh", "arcsin", "arccos", "arctan2", "hypot", "remainder", "fmod", "float_power", "erf", "cbrt"}
+)
+MAX_RECOMPUTED = 12  # operations that are cheaper to do again than a value is to keep
+
+
+def padded(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """The shape with leading 1s: how it lies in a space of so many axes."""
+    return (1,) * (ndim - len(shape)) + shape
+
+
+class Kernel:
+    """Lines of a program that run together.
+
+    Args:
+        lines: elementwise lines, reductions, and reshapes that only add or drop leading axes of size 1, in order.
+        outs: those of their values that are needed outside.
+    """
+
+    def __init__(self, lines: Iterable[Line], outs: Iterable[Value]) -> None:
+        self.lines, self.outs = list(lines), list(outs)
+        inner = {v for line in self.lines for v in line.outs}
+        self.ins = list(dict.fromkeys(v for line in self.lines for v in line.operands if v not in inner))
+        self.alias = {line.out: line.operands[0] for line in self.lines if line.op == "reshape"}
+        self._find_axes([*self.ins, *inner])
+        self.schedule = Schedule(self)
+
+    def real(self, v: Value) -> Value:
+        """The value itself of one that differs from it by axes of size 1 only."""
+        while v in self.alias:
+            v = self.alias[v]
+        return v
+
+    def _find_axes(self, values: list[Value]) -> None:
+        """The merged axes of the space: for each how many elements, and which axes of the space it is made of."""
+        ndim = max(v.ndim for v in values)
+        shapes = {v: padded(v.shape, ndim) for v in values}
+        space = [max(shape[k] for shape in shapes.values()) for k in range(ndim)]
+        reduced = [
+            {k + ndim - line.operands[0].ndim for k in line.params["axes"]}
+            for line in self.lines
+            if line.op in REDUCTIONS
+        ]
+        groups: list[list[int]] = []
+        for k, n in enumerate(space):
+            if n == 1:
+                continue
+            alike = (
+                groups
+                and all((shape[groups[-1][0]] == 1) == (shape[k] == 1) for shape in shapes.values())
+                and all((groups[-1][0] in axes) == (k in axes) for axes in reduced)
+            )
+            if alike:
+                groups[-1].append(k)
+            else:
+                groups.append([k])
+        self.sizes = tuple(math.prod(space[k] for k in group) for group in groups)
+        self.ndim = ndim
+        self._groups = groups
+        self._axes = {v: tuple(a for a, g in enumerate(groups) if shapes[v][g[0]] != 1) for v in values}
+
+    def axes(self, v: Value) -> Axes:
+        """The merged axes that a value has in full."""
+        return self._axes[v]
+
+    def reduced_axes(self, line: Line) -> Axes:
+        """The merged axes that a reduction takes away."""
+        shift = self.ndim - line.operands[0].ndim
+        gone = {k + shift for k in line.params["axes"]}
+        return tuple(a for a, g in enumerate(self._groups) if g[0] in gone and a in self.axes(line.operands[0]))
+
+    def shape(self, v: Value) -> tuple[int, ...]:
+        """The shape in which a value is handed to the kernel: its merged axes, or one element."""
+        return tuple(self.sizes[a] for a in self.axes(v)) or (1,)
+
+    def may_share(self, x: Value, out: Value) -> bool:
+        """Whether an output may be written into the memory of an operand: each element is read before, and then not."""
+        return self.schedule.may_share(x, out)
+
+
+class Nest:
+    """A walk over some axes: phases over the last, for each index of the others.
+
+    `inner[p]` are the lines that are computed in phase p for every element, `row[p]` those that are computed once for
+    each row before phase p (row[0]: before all), `reductions[p]` those whose operand runs through phase p.
+    """
+
+    def __init__(self, axes: Axes) -> None:
+        self.axes = axes
+        self.inner: list[list[Line]] = [[]]
+        self.row: list[list[Line]] = [[]]
+        self.reductions: list[list[Line]] = [[]]
+
+    def reach(self, phase: int) -> None:
+        """Make room for a phase."""
+        while len(self.inner) <= phase:
+            self.inner.append([])
+            self.row.append([])
+            self.reductions.append([])
+
+
+class Place:
+    """Where a value is computed: nest, phase, and how ("inner", "row", or "total": there when the nest has ended)."""
+
+    __slots__ = ("how", "nest", "phase")
+
+    def __init__(self, nest: int, phase: int, how: str) -> None:
+        self.nest, self.phase, self.how = nest, phase, how
+
+
+class Schedule:
+    """The nests of a kernel in order, and the place of every line."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.reads: dict[Value, set[tuple[float, float]]] = {}  # in which walks an operand is read; known once written
+        self.nests: list[Nest] = []
+        self.place: dict[Value, Place] = {}
+        for line in kernel.lines:
+            if line.op == "reshape":
+                continue
+            if line.op in REDUCTIONS and kernel.reduced_axes(line):
+                self._reduction(line)
+            else:  # a sum over axes of size 1 too
+                self._elementwise(line)
+        self._find_saved()
+
+    # Places
+
+    def _elementwise(self, line: Line) -> None:
+        axes = self.kernel.axes(line.out)
+        for number in self._candidates(line.operands):
+            nest = self.nests[number]
+            if nest.axes == axes:
+                phase = self._phase(line.operands, number, "inner")
+                if phase is not None:
+                    nest.reach(phase)
+                    nest.inner[phase].append(line)
+                    self.place[line.out] = Place(number, phase, "inner")
+                    return
+            elif axes and nest.axes[:-1] == axes:
+                phase = self._phase(line.operands, number, "row")
+                if phase is not None:
+                    nest.reach(phase)
+                    nest.row[phase].append(line)
+                    self.place[line.out] = Place(number, phase, "row")
+                    return
+        self.nests.append(Nest(axes))
+        self.nests[-1].inner[0].append(line)
+        self.place[line.out] = Place(len(self.nests) - 1, 0, "inner")
+
+    def _reduction(self, line: Line) -> None:
+        x = self.kernel.real(line.operands[0])
+        axes, gone = self.kernel.axes(x), self.kernel.reduced_axes(line)
+        number, phase, how = self._walk_over(x, axes)
+        nest = self.nests[number]
+        nest.reductions[phase].append(line)
+        ends_phase = how == "inner" and gone == axes[-1:] and len(axes) > 1
+        if ends_phase:
+            nest.reach(phase + 1)
+            self.place[line.out] = Place(number, phase + 1, "row")
+        else:
+            self.place[line.out] = Place(number, phase, "total")
+
+    def _walk_over(self, x: Value, axes: Axes) -> tuple[int, int, str]:
+        """A place where a reduction's operand comes by."""
+        home = self.place.get(x)
+        if home is not None and home.how != "total":
+            return home.nest, home.phase, home.how
+        for number in self._candidates([x]):
+            if self.nests[number].axes == axes:
+                return number, 0, "inner"
+        self.nests.append(Nest(axes))
+        return len(self.nests) - 1, 0, "inner"
+
+    def _candidates(self, operands: list[Value]) -> range:
+        """The nests that come after all that the operands need."""
+        need = 0
+        for x in operands:
+            home = self.place.get(self.kernel.real(x))
+            if home is not None:
+                need = max(need, home.nest + (home.how == "total"))
+        return range(need, len(self.nests))
+
+    def _phase(self, operands: list[Value], number: int, how: str) -> int | None:
+        """The first phase of a nest in which all operands are there, None if there is none."""
+        phase = 0
+        for x in operands:
+            home = self.place.get(self.kernel.real(x))
+            if home is not None and home.nest == number:
+                if how == "row" and home.how == "inner":
+                    return None
+                phase = max(phase, home.phase)
+        return phase
+
+    def may_share(self, x: Value, out: Value) -> bool:
+        """See Kernel.may_share: all walks that read x come before the one that writes out, or are the same."""
+        if (x.shape, x.dtype) != (out.shape, out.dtype) or x not in self.kernel.ins:
+            return False
+        home = self.place[out]
+        return home.how == "inner" and max(self.reads.get(x, set()), default=(-1, -1)) <= (home.nest, home.phase)
+
+    # What is kept
+
+    def _find_saved(self) -> None:
+        """Which values computed inside a walk are kept for another: in a row, or in an array."""
+        self.users: dict[Value, list[tuple[int, int]]] = {}
+        kernel = self.kernel
+        self.rows: set[Value] = set()
+        self.arrays: set[Value] = {kernel.real(v) for v in kernel.outs}
+        pending = [(line, self._where(line)) for line in kernel.lines if line.op != "reshape"]
+        seen: set[tuple[int, tuple[int, int]]] = set()
+        while pending:
+            line, walk = pending.pop()
+            for x in map(kernel.real, line.operands):
+                home = self.place.get(x)
+                if home is None or home.how == "total" or (home.nest, home.phase) == walk or (id(x), walk) in seen:
+                    continue
+                if home.how == "row" and home.nest == walk[0]:
+                    continue
+                seen.add((id(x), walk))
+                if x in self.arrays or (x in self.rows and home.nest == walk[0]):
+                    continue
+                same_axes = home.how == "inner" and kernel.axes(x) == self.nests[walk[0]].axes
+                if same_axes and self.is_cheap(x):
+                    pending.append((x.line, walk))
+                elif same_axes and home.nest == walk[0] and len(kernel.axes(x)) > 1:
+                    self.rows.add(x)
+                else:
+                    self.arrays.add(x)
+
+    def _where(self, line: Line) -> tuple[int, int]:
+        """The walk that computes a line, for a reduction the one that its operand runs through."""
+        if line.op in REDUCTIONS and self.kernel.reduced_axes(line):
+            for number, nest in enumerate(self.nests):
+                for phase, lines in enumerate(nest.reductions):
+                    if line in lines:
+                        return number, phase
+        home = self.place[line.out]
+        return home.nest, home.phase
+
+    def is_cheap(self, v: Value) -> bool:
+        """Whether a value may be computed again where it is needed: few operations, at most two arrays of its size."""
+        kernel, operations, leaves = self.kernel, 0, set[Value]()
+        pending = [v]
+        while pending:
+            x = kernel.real(pending.pop())
+            home = self.place.get(x)
+            if home is None or home.how != "inner" or (x in self.arrays and x is not v):
+                if kernel.axes(x) == kernel.axes(v):
+                    leaves.add(x)
+                continue
+            if x.line.op in EXPENSIVE:
+                return False
+            operations += 1
+            pending += x.line.operands
+            if operations > MAX_RECOMPUTED or len(leaves) > 2:
+                return False
+        return len(leaves) <= 2

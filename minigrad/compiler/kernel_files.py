@@ -1,0 +1,109 @@
+"""Kernels compiled by numba, from files that are kept: a second process loads machine code instead of compiling.
+
+A kernel's file is named by the hash of what decides about its code: its source, the helpers that it imports, and
+numba's version. Layers that differ in their sizes only share a kernel. Files lie in $MINIGRAD_CACHE, else in the user's
+cache folder, else, where neither can be written, in a temporary one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HEAD = '''"""A kernel of a compiled step."""
+
+import numpy as np
+from numba import njit
+{imports}
+f32, f64 = np.float32, np.float64
+
+
+@njit("{signature}", nogil=True, error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}}, cache=True)
+'''
+
+_lock = threading.Lock()  # numba compiles one at a time
+_loaded: dict[str, Callable[..., None]] = {}
+
+
+def is_available() -> bool:
+    """Whether numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def load(text: str, functions: Sequence[str], arrays: Sequence[Any]) -> Callable[..., None]:
+    """The compiled function.
+
+    Args:
+        text: its source, a function called `kernel` of arrays in C order.
+        functions: the names that it uses of `minigrad.compiler.vecmath`.
+        arrays: (shape, dtype) of its arguments.
+    """
+    imports = f"\nfrom minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
+    source = HEAD.format(imports=imports, signature=signature(arrays)) + text
+    name = f"minigrad_kernel_{_digest(source)}"
+    with _lock:
+        if name not in _loaded:
+            _loaded[name] = _imported(name, source)
+        return _loaded[name]
+
+
+def signature(arrays: Sequence[Any]) -> str:
+    """How numba writes the types of the arguments."""
+    return f"void({', '.join(_type(len(shape), np.dtype(dtype)) for shape, dtype in arrays)})"
+
+
+def _type(ndim: int, dtype: np.dtype[Any]) -> str:
+    name = "boolean" if dtype == np.bool_ else dtype.name
+    return f"{name}[{', '.join([':'] * (ndim - 1) + ['::1'])}]"
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha256((source + _surroundings()).encode()).hexdigest()[:16]
+
+
+@cache
+def _surroundings() -> str:
+    import numba
+
+    helpers = Path(__file__).with_name("vecmath.py").read_text(encoding="utf-8")
+    return f"{numba.__version__} {np.__version__} {sys.version} {helpers}"
+
+
+@cache
+def folder() -> Path:
+    """Where the files lie."""
+    given = os.environ.get("MINIGRAD_CACHE")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad"
+    for place in [Path(given)] if given else [home]:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f".{os.getpid()}").touch()
+            (place / f".{os.getpid()}").unlink()
+        except OSError:
+            continue
+        return place
+    return Path(tempfile.mkdtemp(prefix="minigrad-"))
+
+
+def _imported(name: str, source: str) -> Callable[..., None]:
+    path = folder() / f"{name}.py"
+    if not path.exists():
+        part = path.with_suffix(f".{os.getpid()}")  # several processes may write it at once
+        part.write_text(source, encoding="utf-8")
+        part.replace(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # numba looks the module up by its name
+    spec.loader.exec_module(module)
+    return module.kernel  # type: ignore[no-any-return]

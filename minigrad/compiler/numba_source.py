@@ -1,0 +1,98 @@
+"""The numba back end: the NumPy program with kernels in the place of elementwise lines and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from minigrad.compiler import kernel_files
+from minigrad.compiler.grouping import grouped
+from minigrad.compiler.kernel import Kernel
+from minigrad.compiler.kernel_source import KernelSource
+from minigrad.compiler.names import unique
+from minigrad.compiler.numpy_source import Source
+from minigrad.compiler.prepare import Preparing
+from minigrad.compiler.program import Line, Program, Value
+
+DECORATOR = '@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})'
+
+
+class NumbaSource(Source):
+    """The source of a program whose loops numba compiles. Products and the rest are NumPy's."""
+
+    def __init__(self, program: Program, title: str = "A compiled step.") -> None:
+        self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
+        self.by_text: dict[Any, str] = {}
+        super().__init__(grouped(Preparing(program).run()), title)
+
+    @property
+    def text(self) -> str:
+        """The whole module."""
+        if not self.kernels:
+            return super().text
+        functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
+        imports = ["from numba import njit"]
+        imports += [f"from minigrad.compiler.vecmath import {', '.join(functions)}"] * bool(functions)
+        kernels = [f"{DECORATOR}\n{source.text(name)}" for name, (source, _) in self.kernels.items()]
+        head, bind = super().text.split("\ndef bind(", 1)
+        head = head.replace("import numpy as np\n", "import numpy as np\n" + "\n".join(imports) + "\n", 1)
+        return "\n".join([head, "f32, f64 = np.float32, np.float64", "\n", *(f"{k}\n" for k in kernels)]) + (
+            f"\ndef bind({bind}"
+        )
+
+    def loads(self) -> list[Callable[[], Callable[..., None]]]:
+        """For each kernel what compiles it, or finds its file."""
+        return [
+            partial(kernel_files.load, source.text(), sorted(source.functions), arrays)
+            for source, arrays in self.kernels.values()
+        ]
+
+    def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
+        """The step, with kernels from their files."""
+        scope: dict[str, Any] = {name: load() for name, load in zip(self.kernels, self.loads(), strict=True)}
+        exec(compile(super().text, filename, "exec"), scope)
+        return scope["bind"](**self.bound())  # type: ignore[no-any-return]
+
+    def _kernel(self, line: Line) -> str:
+        kernel: Kernel = line.params["kernel"]
+        inner = dict(zip(kernel.ins, line.operands, strict=True))
+        outer = dict(zip(kernel.outs, line.outs, strict=True))
+        shared = {v: x for v in kernel.outs for x in kernel.ins if self._is_shared(outer[v], inner[x])}
+        source = KernelSource(kernel, shared)
+        given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
+        arrays = [(kernel.shape(v), v.dtype) for v, _ in given]
+        key = (source.text(), kernel_files.signature(arrays))
+        if key not in self.by_text:
+            self.by_text[key] = unique("kernel", self.taken)
+            self.kernels[self.by_text[key]] = source, arrays
+        return f"{self.by_text[key]}({', '.join(self._reshaped(v, kernel.shape(k)) for k, v in given)})"
+
+    def _is_shared(self, out: Value, x: Value) -> bool:
+        arrays = self.plan.arrays
+        if out not in arrays or x not in arrays:
+            return False
+        a, b = arrays[out], arrays[x]
+        return a.shape == b.shape and a.__array_interface__["data"] == b.__array_interface__["data"] and bool(a.size)
+
+    def _reshaped(self, v: Value, shape: tuple[int, ...]) -> str:
+        """An argument in the shape that the kernel takes, made once if it lies in the same memory in each call."""
+        name = self.names[v]
+        if v.shape == shape:
+            return self._in_order(v)
+        if not self.plan.is_static(v):
+            return f"{self._in_order(v)}.reshape({', '.join(map(str, shape))})"
+        view = f"{name}.reshape({', '.join(map(str, shape))})"
+        key = (v, shape)
+        if key not in self.by_text:
+            self.by_text[key] = unique(f"{name}_flat", self.taken)
+            self.prepared.append(f"    {self.by_text[key]} = {view}")
+        return self.by_text[key]
+
+    def _in_order(self, v: Value) -> str:
+        """In C order, as kernels take their arguments. What a NumPy function returns may have another."""
+        root = self.plan.root[v].line
+        unknown = root.op == "call" or (root.op == "input" and root.params["buffer"] in self.program.stores)
+        if not unknown or self.plan.is_static(v):
+            return self.names[v]
+        return f"{self._f('np.ascontiguousarray')}({self.names[v]})"
