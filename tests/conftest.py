@@ -35,3 +35,9 @@ def strict(request: pytest.FixtureRequest) -> Iterator[None]:
     marker = request.node.get_closest_marker("floating")
     with np.errstate(**{"all": "raise"} | (marker.kwargs if marker else {})):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_kernels_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps compiled with backend="auto" stay with NumPy: compiling kernels in the background takes seconds."""
+    monkeypatch.setattr("minigrad.compiler.driver.is_available", lambda: False)

@@ -83,7 +83,8 @@ class Grouping:
         if is_alias(line) and self._is_inner(line.operands[0]) and line.out not in self.stored_for_others:
             self.virtual.add(line.out)
             return
-        if is_alias(line) or not can_write(line):
+        constant = line.op == "full" and line.out in self.stored_for_others
+        if constant or is_alias(line) or not can_write(line):
             self._open(line, is_kernel=False)
             return
         if self._is_virtual(line):
