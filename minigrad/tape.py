@@ -7,10 +7,10 @@ derivatives come about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 
@@ -158,7 +158,24 @@ def released(line: Node) -> RuntimeError:
     )
 
 
-HOOKED: WeakSet[Node] = WeakSet()  # lines with hooks; the walk looks at them only if there are any
+HOOKED: weakref.WeakSet[Node] = weakref.WeakSet()  # lines with hooks; the walk looks at them only if there are any
+
+
+def add_hook(line: Node, hook: Callable[[Any], Any]) -> Callable[[], None]:
+    """Call hook with the complete cotangent of a line. Returns a function that removes the hook."""
+    hooks = line.hooks = getattr(line, "hooks", [])
+    hooks.append(hook)
+    HOOKED.add(line)
+    reference = weakref.ref(line)
+
+    def remove() -> None:
+        if hook in hooks:
+            hooks.remove(hook)
+        owner = reference()
+        if not hooks and owner is not None:
+            HOOKED.discard(owner)
+
+    return remove
 
 
 def hooked(hook: Any, v: Array) -> Array:

@@ -14,7 +14,7 @@ from minigrad.changes import note_change
 from minigrad.errors import ERRORS, complaint, describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
-from minigrad.tape import HOOKED, ancestors, pull
+from minigrad.tape import add_hook, ancestors, pull
 from minigrad.values import check_device, copied
 
 if TYPE_CHECKING:
@@ -199,11 +199,7 @@ class Tensor(Methods):
         line = self._line("register_hook")
         if not callable(hook):
             raise TypeError(f"register_hook({hook!r}): a hook is a function of the gradient")
-        hooks = getattr(line, "hooks", [])
-        line.hooks = hooks
-        hooks.append(hook)
-        HOOKED.add(line)
-        return lambda: hooks.remove(hook) if hook in hooks else None
+        return add_hook(line, hook)
 
     def detach(self) -> Tensor:
         """The same array without its history."""

@@ -9,6 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor
+from minigrad.tape import HOOKED
 
 
 def leaf(*values: float) -> Tensor:
@@ -194,6 +195,18 @@ def test_hooks_see_the_complete_gradient_once() -> None:
     remove()
     z.backward()
     assert len(seen) == 1
+
+
+def test_a_removed_hook_leaves_nothing_behind() -> None:
+    x = mg.Tensor([1.0], requires_grad=True)
+    first, second = x.register_hook(lambda v: None), x.register_hook(lambda v: v * 2)
+    first()
+    assert x.node in HOOKED
+    (x * 3).backward()
+    assert x.grad.tolist() == [6.0]
+    second()
+    second()
+    assert x.node not in HOOKED
 
 
 def test_a_hook_may_replace_the_gradient() -> None:
