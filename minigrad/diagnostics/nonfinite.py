@@ -52,6 +52,7 @@ class Anomalies(Observer):
     def __init__(self, raising: bool) -> None:
         self.raising = raising
         self.found: Anomaly | None = None
+        self.here: Place | None = None  # where in the user's code the last operation was called
         self._places: weakref.WeakKeyDictionary[Node, Place | None] = weakref.WeakKeyDictionary()
         self._consumers: weakref.WeakKeyDictionary[Node, list[weakref.ref[Node]]] = weakref.WeakKeyDictionary()
         self._lines: weakref.WeakKeyDictionary[Node, Trace] = weakref.WeakKeyDictionary()
@@ -62,9 +63,9 @@ class Anomalies(Observer):
 
     def computed(self, p: Primitive, values: tuple[Array, ...], out: Array, frame: FrameType) -> None:
         """Look at the result, and at which operands were not finite."""
+        here = self.here = place(frame.f_back)
         if self.found is not None:
             return
-        here = place(frame.f_back)
         self._last = (here, None)
         operands = tuple(values[0]) if p.sequence else values
         traces = [trace for value in operands if (trace := self._trace_of(value)) is not None] if self._values else []
@@ -77,7 +78,7 @@ class Anomalies(Observer):
         if not traces and came_in and worst != "NaN":
             return  # an infinity from outside is meant
         tensors = _given(p, frame)
-        if traces and worst == traces[0].anomaly.kind:
+        if traces and (worst != "NaN" or traces[0].anomaly.kind == "NaN"):
             trace = Trace(replace(traces[0].anomaly, chain=(*traces[0].anomaly.chain, self._step(p, tensors, here))))
         else:
             reason = forward_reason(p, operands, _worst(out))

@@ -1,0 +1,79 @@
+"""A finding: which layer, what is wrong with it, the evidence, and the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# For each cause those that explain it: where both are found, the first is told as a consequence of the second.
+EXPLAINED_BY: dict[str, tuple[str, ...]] = {
+    "learning rate too large": (
+        "symmetric", "inputs not scaled", "exploding recurrent", "weights too large", "weights too small",
+        "missing normalization", "log of zero", "discarded by where",
+    ),
+    "exploding recurrent": ("inputs not scaled",),
+    "saturated": ("symmetric", "inputs not scaled", "exploding recurrent", "learning rate too large"),
+    "weights too large": ("symmetric",),
+    "weights too small": ("symmetric",),
+    "dead ReLU": ("symmetric", "inputs not scaled", "learning rate too large", "weights too large"),
+    "missing normalization": ("symmetric", "weights too small", "weights too large", "inputs not scaled"),
+    "vanishing gradient": (
+        "symmetric", "saturated", "weights too small", "dead ReLU", "missing normalization", "inputs not scaled",
+        "learning rate too large",
+    ),
+    "exploding gradient": (
+        "exploding recurrent", "weights too large", "missing normalization", "inputs not scaled",
+        "learning rate too large",
+    ),
+    "frozen": ("symmetric", "dead ReLU", "saturated", "weights too small"),
+    "learning rate too small": ("symmetric", "saturated", "weights too small", "dead ReLU", "vanishing gradient"),
+    "overflow": (
+        "inputs not scaled", "exploding recurrent", "weights too large", "missing normalization",
+        "learning rate too large",
+    ),
+}  # fmt: skip
+for _cause in ("exp overflows", "NaN from outside", "not finite"):
+    EXPLAINED_BY[_cause] = EXPLAINED_BY["overflow"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong.
+
+    Attributes:
+        layer: its dotted name; "" for the model as a whole.
+        cause: in a few words, one of those in docs/diagnostics.md: "saturated", "dead ReLU", "log of zero", ...
+        sentence: what was measured, and what it should be.
+        remedy: the way out.
+        evidence: the numbers behind the sentence, by name.
+        follows_from: another cause that was found and explains this one, or "".
+    """
+
+    layer: str
+    cause: str
+    sentence: str
+    remedy: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    follows_from: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content in plain Python values."""
+        return dict(vars(self))
+
+
+def short(x: float) -> str:
+    """A number in two digits: 1.0, 0.10, 68, 3.6e+03."""
+    size = abs(x)
+    if 0.001 <= size < 9.95:
+        return f"{x:#.2g}"
+    return f"{x:.0f}" if size == 0 or 9.95 <= size < 1000 else f"{x:.1e}"
+
+
+def small(x: float) -> str:
+    """A number whose power of ten matters."""
+    return f"{x:.0e}" if x else "0"
+
+
+def percent(x: float) -> str:
+    """A share in percent; what is nearly nothing or nearly all gets a digit more."""
+    return f"{100 * x:.1f} %" if 0.0005 <= x < 0.005 or 0.995 < x < 0.9995 else f"{100 * x:.0f} %"

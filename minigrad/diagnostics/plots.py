@@ -1,0 +1,88 @@
+"""Histograms of what flows through the layers (matplotlib)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.diagnostics.layers import Layer
+from minigrad.diagnostics.statistics import Histogram
+
+if TYPE_CHECKING:
+    from minigrad.diagnostics.watching import Watch
+
+SHOWN = 8  # layers
+FIRST, LAST, TROUBLE = "#9aa5b1", "#0a6ebd", "#b03a00"
+
+
+def histograms(watch: Watch, path: Any = None) -> Any:
+    """For each layer its values, and below them the sizes of its gradients: at the first step and at the last."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Watch.plot() draws with matplotlib, which is not installed: pip install 'minigrad[plot]'. The numbers are "
+            "in .history and .report()"
+        ) from error
+    layers = [layer for layer in watch.layers.values() if layer.histogram.last is not None]
+    if not layers:
+        raise ValueError("Watch.plot(): nothing was observed; call the model inside `with diagnostics.watch(model)`")
+    shown = _chosen(layers)
+    report = watch.report()
+    troubled = {finding.layer: finding.cause for finding in reversed(report.findings)}
+    columns = len(shown)
+    figure = Figure(figsize=(max(2.0 * columns, 5.0), 4.2), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False)
+    verdict = ", ".join(report.causes) or "nothing wrong found"
+    figure.suptitle(f"{report.model}: {verdict}", fontsize=11, color=TROUBLE if report.causes else "black")
+    for k, layer in enumerate(shown):
+        cause = troubled.get(layer.name)
+        title = layer.name if layer.name.endswith(layer.kind) else f"{layer.name} {layer.kind}"
+        axes[0, k].set_title(title + (f"\n{cause}" if cause else "\n"), fontsize=9, color=TROUBLE if cause else "black")
+        _draw(axes[0, k], layer.histogram)
+        _draw(axes[1, k], layer.gradient_histogram)
+    axes[0, 0].set_ylabel("values", fontsize=9)
+    axes[1, 0].set_ylabel("log₁₀ |gradient|", fontsize=9)
+    _share_gradient_axis(axes[1], shown)
+    labels = ["first step", f"last of {watch.step} steps"] if watch.step > 1 else ["the only step"]
+    handles = axes[0, 0].patches[-len(labels) :] if len(labels) == 1 else axes[0, 0].patches[:2]
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def _chosen(layers: list[Layer]) -> list[Layer]:
+    """Activations, which tell most; other layers too if there are few. Evenly spread over a deep network."""
+    activations = [x for x in layers if x.function is not None or x.bounds is not None or x.is_rectifier]
+    wanted = layers if len(layers) <= 6 or len(activations) < 2 else activations
+    places = np.unique(np.linspace(0, len(wanted) - 1, min(SHOWN, len(wanted))).astype(int))
+    return [wanted[k] for k in places]
+
+
+def _draw(axes: Any, histogram: Histogram) -> None:
+    """The first step as a gray area, the last as a line."""
+    axes.set_yticks([])
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    if histogram.last is None:
+        axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, fontsize=8, color=FIRST)
+        return
+    once = histogram.first is histogram.last
+    if not once:
+        axes.stairs(histogram.first / histogram.first.sum(), histogram.edges, fill=True, color=FIRST, alpha=0.55)
+    axes.stairs(histogram.last / histogram.last.sum(), histogram.edges, fill=once, color=LAST, linewidth=1.3)
+
+
+def _share_gradient_axis(axes: Any, shown: list[Layer]) -> None:
+    """One range for the gradients of all layers, so that they can be compared."""
+    drawn = [layer.gradient_histogram for layer in shown]
+    counts = [h for one in drawn for h in (one.first, one.last) if h is not None]
+    if not counts:
+        return
+    edges = drawn[0].edges
+    filled = np.flatnonzero(np.sum(counts, axis=0))
+    for one in axes:
+        one.set_xlim(edges[filled[0]] - 0.5, edges[filled[-1] + 1] + 0.5)

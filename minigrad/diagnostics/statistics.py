@@ -1,0 +1,166 @@
+"""Streaming statistics of what flows through a layer: some numbers for each step, however large the arrays are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = Any
+BINS = 60
+EDGE = 0.01  # a unit this near to a bound counts as saturated
+LOG_RANGE = (-16.0, 4.0)  # of log10 |gradient|
+WINDOW = 256  # rows without a value other than 0, after which a unit counts as dead
+FEW = 32  # with less nothing can be said: each unit of ReLU is 0 for half of the rows
+ALIKE = 1e-7  # relative difference below which units count as equal
+
+
+@dataclass
+class Values:
+    """What a layer gave in one step, over all of its calls."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    zeros: int = 0
+    saturated: int = 0
+    not_finite: int = 0
+    alike: bool = True  # whether all units gave the same
+    rms_of_calls: list[float] = field(default_factory=list)
+
+    def add(self, x: Array, bounds: tuple[float, float] | None = None) -> None:
+        """One more call. `bounds` are those of the activation, if it has some."""
+        finite = np.isfinite(x)
+        if not finite.all():
+            self.not_finite += int(x.size - np.count_nonzero(finite))
+            self.alike = False
+            x = x[finite]
+        elif self.alike:
+            self.alike = units_alike(x)
+        with np.errstate(over="ignore"):
+            squares = _mean(np.square(x, dtype=np.float64))
+        self.rms_of_calls.append(math.sqrt(squares))
+        self.count += x.size
+        self.total += float(np.sum(x, dtype=np.float64))
+        self.squares += squares * x.size
+        self.zeros += int(x.size - np.count_nonzero(x))
+        if bounds is not None:
+            low, high = bounds
+            self.saturated += int(np.count_nonzero((x < low + EDGE) | (x > high - EDGE)))
+
+    @property
+    def mean(self) -> float:
+        """Over all elements."""
+        return self.total / self.count if self.count else math.nan
+
+    @property
+    def mean_square(self) -> float:
+        """Over all elements."""
+        return self.squares / self.count if self.count else math.nan
+
+    @property
+    def rms(self) -> float:
+        """The root of the mean square."""
+        return math.sqrt(self.mean_square)
+
+    @property
+    def std(self) -> float:
+        """Over all elements."""
+        if math.isinf(self.mean_square):
+            return math.inf
+        return math.sqrt(max(self.mean_square - self.mean * self.mean, 0.0)) if self.count else math.nan
+
+    def share(self, part: int) -> float:
+        """A number of elements as a share of all."""
+        return part / self.count if self.count else math.nan
+
+
+def _mean(x: Array) -> float:
+    return float(np.mean(x, dtype=np.float64)) if x.size else math.nan
+
+
+def units_alike(x: Array) -> bool:
+    """Whether all units (the last axis) have the same values."""
+    if x.ndim < 2 or x.shape[-1] < 2 or not x.size:
+        return False
+    largest = float(np.abs(x).max())
+    return bool(np.abs(x - x[..., :1]).max() <= ALIKE * largest)
+
+
+class Dead:
+    """The share of units that were 0 for WINDOW rows and more in succession; for all rows while there are less."""
+
+    def __init__(self) -> None:
+        self.share: float | None = None
+        self.rows = 0
+        self._first = True  # whether there were never WINDOW rows
+        self._alive: Array = None
+
+    def add(self, x: Array) -> None:
+        """The values of one call; units are on the last axis."""
+        if x.ndim < 1 or not x.size:
+            return
+        alive = np.any(x != 0, axis=tuple(range(x.ndim - 1)))
+        fits = self._alive is not None and self._alive.shape == alive.shape
+        self._alive = self._alive | alive if fits else alive
+        self.rows += x.size // x.shape[-1]
+
+    def close(self) -> None:
+        """The end of a step."""
+        if self.rows >= FEW and (self.share is None or self._first or self.rows >= WINDOW):
+            self.share, self._first = 1 - _mean(self._alive), self.rows < WINDOW
+            if not self._first:
+                self.rows, self._alive = 0, None
+
+
+class Histogram:
+    """Counts in fixed bins, chosen when the first values come: of the first step, and of the last."""
+
+    def __init__(self, bounds: tuple[float, float] | None = None) -> None:
+        self.edges: Array = None if bounds is None else np.linspace(*bounds, BINS + 1)
+        self.first: Array = None
+        self.last: Array = None
+        self._counts = np.zeros(BINS, dtype=np.int64)
+
+    def add(self, x: Array) -> None:
+        """The values of one call. What lies outside the bins is counted in the outermost."""
+        x = x[np.isfinite(x)]
+        if not x.size:
+            return
+        if self.edges is None:
+            middle, spread = _mean(x), float(np.std(x, dtype=np.float64)) or max(abs(_mean(x)), 1.0)
+            self.edges = np.linspace(middle - 4 * spread, middle + 4 * spread, BINS + 1)
+        inside = np.clip(x, self.edges[0], self.edges[-1])
+        self._counts += np.histogram(inside, self.edges)[0]
+
+    def close(self) -> None:
+        """The end of a step."""
+        if self._counts.any():
+            self.last = self._counts
+            self.first = self._counts if self.first is None else self.first
+            self._counts = np.zeros(BINS, dtype=np.int64)
+
+
+class Thinned:
+    """Rows of numbers, at most `limit` of them: when there are too many, every other one is dropped."""
+
+    def __init__(self, limit: int = 1024) -> None:
+        self.limit, self.stride, self.rows = limit, 1, list[tuple[int, dict[str, float]]]()
+
+    def add(self, step: int, row: dict[str, float]) -> None:
+        """The numbers of a step, if its turn has come."""
+        if step % self.stride == 0:
+            self.rows.append((step, row))
+            if len(self.rows) > self.limit:
+                self.stride *= 2
+                self.rows = [(k, r) for k, r in self.rows if k % self.stride == 0]
+
+    def curves(self) -> dict[str, list[float]]:
+        """A list for each number, with "step"."""
+        names = dict.fromkeys(name for _, row in self.rows for name in row)
+        nothing = math.nan
+        return {"step": [float(k) for k, _ in self.rows]} | {
+            name: [row.get(name, nothing) for _, row in self.rows] for name in names
+        }

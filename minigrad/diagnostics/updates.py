@@ -1,0 +1,91 @@
+"""Causes that show in how the parameters move."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minigrad.diagnostics.findings import Finding, short
+from minigrad.diagnostics.layers import Parameter, norm
+from minigrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from minigrad.diagnostics.watching import Watch
+
+USUAL = 1e-3  # an update is about a thousandth of the weights (Karpathy, CS231n notes, "Neural Networks Part 3")
+LARGE, SMALL = 0.2, 1e-5  # of most steps
+HUGE = 2.0  # of a single one
+RULE = "the rule of thumb is 1e-3 (CS231n)"
+
+
+def learning_rate(w: Watch) -> Iterator[Finding]:
+    """Updates far too large or too small for the weights that they change."""
+    moved = [p for p in w.parameters if p.is_weight and p.ratios]
+    if not moved:
+        return
+    typical = statistics.median(statistics.median(p.ratios) for p in moved)
+    most = statistics.median(p.largest_ratio for p in moved)
+    if typical > LARGE or most > HUGE:
+        first = statistics.median(p.first_ratio for p in moved)
+        times = 10 ** round(np.log10(max(first, LARGE) / USUAL))
+        how = f"{short(max(typical, 0.01))} of" if LARGE < typical < 1 else f"up to {short(most)} times"
+        told = f"by {how} their size" if most < 1e4 else "by far more than their size"
+        sentence = f"learning rate too large: a step changes the weights {told}; {RULE}"
+        remedy = f"divide the learning rate by about {times:g}, or warm it up"
+        evidence = {"update_to_weight": typical, "largest": most, "at_first": first}
+        yield Finding("", "learning rate too large", sentence, remedy, evidence)
+        return
+    largest = max(p.largest_ratio for p in moved)
+    slopes = [p.largest_gradient / size for p in moved if (size := _rms(p))]
+    if largest < SMALL and slopes and statistics.median(slopes) > 1e-4:
+        times = 10 ** round(np.log10(USUAL / max(largest, 1e-12)))
+        sentence = (
+            f"learning rate too small: a step changes the weights by at most {largest:.0e} of their size; {RULE}, and "
+            "the gradients are not small"
+        )
+        remedy = f"multiply the learning rate by about {times:g}"
+        yield Finding("", "learning rate too small", sentence, remedy, {"update_to_weight": largest})
+
+
+def _rms(p: Parameter) -> float:
+    return norm(p.tensor.data) / math.sqrt(max(p.tensor.size, 1))
+
+
+def frozen(w: Watch) -> Iterator[Finding]:
+    """Layers that stay as they are while others move."""
+    if not w.updates:
+        return
+    ran = {layer.module for layer in w.layers.values() if layer.module is not None}
+    for module in w.model.modules():
+        own = {id(getattr(module, name)) for name in module._parameters}
+        parameters = [p for p in w.parameters if id(p.tensor) in own]
+        if not parameters or any(p.updates for p in parameters):
+            continue
+        name = parameters[0].name.rpartition(".")[0]
+        why, remedy = _why_frozen(parameters, module in ran, module)
+        evidence = {"parameters": len(parameters), "why": why}
+        yield Finding(
+            name, "frozen", f"frozen: its parameters did not change in {w.updates} updates; {why}", remedy, evidence
+        )
+
+
+def _why_frozen(parameters: list[Parameter], ran: bool, module: Module) -> tuple[str, str]:
+    if not any(p.tensor.requires_grad for p in parameters):
+        return "requires_grad is False", "if this is not meant: layer.requires_grad_(True), and a new optimizer"
+    if not ran:
+        return f"this {type(module).__name__} was never called", "call it in forward, or remove it"
+    if not any(p.had_gradient for p in parameters):
+        return (
+            "no gradient reaches it",
+            "look for detach(), .data, .numpy() or no_grad() between it and the loss, or an output that nothing uses",
+        )
+    if not any(p.largest_gradient > 0 for p in parameters):
+        return "its gradient is exactly 0", "see the layers behind it: dead units, saturation, or weights of 0"
+    return (
+        "it has a gradient, so the optimizer does not know its parameters",
+        "give model.parameters() to the optimizer",
+    )
