@@ -36,6 +36,7 @@ def style() -> AbstractContextManager[None]:
         "grid.alpha": 0.25,
         "legend.frameon": False,
         "lines.linewidth": 2,
+        "savefig.dpi": 150,  # of what is rasterized
         "svg.hashsalt": "minigrad",  # ids that depend on the drawing alone
     })  # fmt: skip
 
