@@ -73,7 +73,7 @@ def picture(runs):
 experiment = Experiment(
     "identity", __doc__, measure, claims, picture, seeds=(5, 2),
     caption="Three units with different means and variances; batch norm makes them alike. After a hundred steps of "
-    "gradient descent on (y - x)², γ and β have become √(σ² + ε) and μ, and y is x again.",
+    "gradient descent on their difference, γ and β have become √(σ² + ε) and μ, and y is x again.",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def picture(runs):
 
 experiment = Experiment(
     "symmetry", __doc__, measure, claims, picture, seeds=(3, 1),
-    caption="Each square is a unit: its weights from the 8 by 8 pixels, orange positive, purple negative. After zeros "
+    caption="Each square is a unit: its weights from the 8 by 8 pixels, purple positive, orange negative. After zeros "
     "there is nothing, after equal values sixteen times the same, after random values sixteen features.",
 )  # fmt: skip
 
