@@ -78,8 +78,8 @@ def claims(runs):
         yield Claim(f"clipped by {way}: every loss is finite",
             [np.isfinite(r["loss"]).mean() for r in found], at_least=1,
             because="the parameters move by a bounded distance")  # fmt: skip
-        yield Claim(f"clipped by {way}: the loss falls below half of the variance of the sums",
-            reached(found), at_most=0.5, because="now it can learn")  # fmt: skip
+        yield Claim(f"clipped by {way}: the loss falls below three quarters of the variance of the sums",
+            reached(found), at_most=0.75, because="now it can learn")  # fmt: skip
     yield Claim("clipping by norm keeps the direction: the cosine to the gradient is 1",
         [r["cosine"].min() for r in norm], at_least=1 - 1e-6, because="all elements have one factor")  # fmt: skip
     yield Claim("and no gradient is longer than 1 afterwards", [r["clipped"].max() for r in norm], at_most=NORM + 1e-6)
