@@ -14,7 +14,7 @@ ORDER = {
     "Vanishing and exploding gradients": ("gradients", "clipping"),
     "Batch normalization": ("batch_norm", "learning_rates", "batch_size", "identity"),
     "Overfitting and its cures": ("overfitting",),
-    "Optimizers": ("optimizer_paths", "optimizer_curves"),
+    "Optimizers": ("condition_number", "optimizer_paths", "optimizer_curves", "learning_rate_schedules"),
 }
 
 
