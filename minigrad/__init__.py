@@ -252,6 +252,8 @@ if TYPE_CHECKING:
     from minigrad.compiler import compile
     from minigrad.diagnostics import detect_anomaly
     from minigrad.drawing import draw
+    from minigrad.drawing.chain_rule import to_latex
+    from minigrad.drawing.table import tape_table
     from minigrad.training import fit
 
 __version__ = "0.1.0"
@@ -279,7 +281,14 @@ _SUBMODULES = (
     "training",
     "verify",
 )
-_FUNCTIONS = {"compile": "compiler", "detect_anomaly": "diagnostics", "draw": "drawing", "fit": "training"}
+_FUNCTIONS = {
+    "compile": "compiler",
+    "detect_anomaly": "diagnostics",
+    "draw": "drawing",
+    "fit": "training",
+    "tape_table": "drawing.table",
+    "to_latex": "drawing.chain_rule",
+}
 
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
@@ -302,7 +311,8 @@ __all__ = [
     "remainder", "repeat", "reshape", "result_type", "roll", "round", "scatter", "scope", "searchsorted",
     "set_default_dtype", "sigmoid", "sign", "signbit", "sin", "sinh", "sliding_windows", "softplus", "sort",
     "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis",
-    "tan", "tanh", "tensordot", "tile", "trace", "tril", "triu", "trunc", "uint8", "uint16", "uint32", "uint64",
+    "tan", "tanh", "tape_table", "tensordot", "tile", "to_latex", "trace", "tril", "triu", "trunc", "uint8",
+    "uint16", "uint32", "uint64",
     "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad", "var", "vecdot",
     "vjp", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -108,7 +108,7 @@ def test_nodes_show_names_formulas_and_shapes():
     assert ["x", "(6, 3)"] in rows
     assert ["μ", "mean(x, axis=0)", "(3,)"] in rows
     assert ["σ²", "mean((x − μ)², axis=0)", "(3,)"] in rows
-    assert ["x̂", "(x − μ) / √(σ² + 1e-05)", "(6, 3)"] in rows
+    assert ["x̂", "(x − μ) / √(σ² + 10⁻⁵)", "(6, 3)"] in rows
     assert ["y", "γ · x̂ + β", "(6, 3)"] in rows
 
 

@@ -54,7 +54,7 @@ def draw(
         legend: explain the shapes in a corner of the picture.
 
     Returns:
-        A Digraph with `.source`; `.save("graph.svg")` writes SVG, PNG, PDF or DOT. Notebooks show it as it is.
+        A Digraph with `.source`; `.save("graph.svg")` writes SVG, PNG, PDF, DOT or Mermaid. Notebooks show it as it is.
 
     Raises:
         ValueError: no outputs are given, one was not computed from a Tensor with requires_grad=True, there is no scope

@@ -160,6 +160,7 @@ class Description:
             label=self.labels.get(line, ""),
             formula=formula,
             operation="" if line.is_leaf else line.primitive.name,
+            variable=shown[line],
             call=expression(line, shown),
             shape=each(line, line.shape),
             dtype=dtype_of(line),

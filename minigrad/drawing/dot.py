@@ -12,6 +12,7 @@ import graphviz  # type: ignore[import-untyped]
 
 from minigrad.drawing import style, told
 from minigrad.drawing.model import Cluster, Edge, Graph, Vertex
+from minigrad.drawing.printable import printable
 
 SPACE = '<font point-size="3"> <br/></font>'  # between a formula's descenders and the shape below
 WRAP = 60  # characters of a formula in a row
@@ -41,8 +42,8 @@ def write(graph: Graph, dot: Any, legend: bool = False) -> None:
     _stack(graph, dot)
     _align(graph, dot)
     if legend:
-        _legend(dot)
-    words = [*([LEGEND] if legend else []), *graph.notes]
+        _legend(dot, "grads" in graph.shown)
+    words = [*([SIZES if "grads" in graph.shown else STRANDS] if legend else []), *graph.notes]
     rows = [graphviz.escape(printable(row)) for text in words for row in textwrap.wrap(text, 100)]
     if rows:
         dot.attr(label="".join(f"{row}\\l" for row in rows))
@@ -130,7 +131,7 @@ def _style(vertex: Vertex) -> dict[str, str]:
 def _measured(vertex: Vertex) -> dict[str, str]:
     """The color of the gradient's size; a red border where it, or the value, is not finite."""
     norm = None if vertex.gradient is None else vertex.gradient.norm
-    fill = "#FFFFFF" if norm is None else style.magnitude(norm) if math.isfinite(norm) else "#F6D5DA"
+    fill = "#FFFFFF" if norm is None else style.magnitude(norm) if math.isfinite(norm) else style.FAINT
     ink = style.ink_on(fill)
     bad = not vertex.finite or (norm is not None and not math.isfinite(norm))
     border = {"color": style.BAD, "penwidth": "2.6"} if bad else {"color": style.GRAY}
@@ -216,19 +217,25 @@ def _is_leaf(vertex: Vertex) -> bool:
     return vertex.call == "leaf"
 
 
-LEGEND = "Gradients flow against the arrows. A strand leads to the named value of its color."
+STRANDS = "Gradients flow against the arrows. A strand leads to the named value of its color."
+SIZES = "Colors tell the size of gradients: of a node the whole one, of an edge the share that flows back along it."
 
 
-def _legend(dot: Any) -> None:
-    """Samples of the shapes, apart from the graph."""
-    samples = {
+def _legend(dot: Any, by_size: bool) -> None:
+    """Samples of the shapes, or of the colors of sizes, apart from the graph."""
+    samples: dict[str, dict[str, str]] = {
         "leaf": style.LEAF,
         "parameter": style.PARAMETER,
         "constant": style.CONSTANT,
         "operation": {},
         "named value": style.named(style.COLORS[0]),
         "output": style.OUTPUT,
+        "folded scope": style.MODULE,
     }
+    if by_size:
+        colors = {f"{told.number(norm)}": style.magnitude(norm) for norm in (1e7, 1e5, 1e3, 1, 1e-3, 1e-5, 1e-7)}
+        samples = {text: {"fillcolor": color, "fontcolor": style.ink_on(color)} for text, color in colors.items()}
+        samples["not finite"] = {"fillcolor": style.FAINT, "color": style.BAD, "penwidth": "2.6"}
     with dot.subgraph(name="cluster legend", graph_attr=CLUSTER | {"label": "legend"}) as inside:
         for k, (text, look) in enumerate(samples.items(), 1):
             inside.node(f"legend{k}", label=text, fontsize="10", **look)
@@ -239,8 +246,3 @@ def _legend(dot: Any) -> None:
 def escaped(text: str) -> str:
     """For labels, which are written in HTML: no character of a user's name is taken for markup."""
     return html.escape(printable(text))
-
-
-def printable(text: str) -> str:
-    """Without the control characters that XML, and so SVG, cannot contain."""
-    return "".join(" " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" if c < " " or c == "\x7f" else c for c in text)

@@ -45,6 +45,7 @@ class Vertex:
     label: str = ""  # how the name is written; leaves without a name are called by their place
     formula: str = ""  # how the value is computed: "(x − μ) / √(σ² + 1e-05)"
     operation: str = ""  # the name of the primitive
+    variable: str = ""  # what the line is called on the printed tape: its name, or "%7"
     call: str = ""  # as on the printed tape: "subtract(x, mu)"
     shape: str = ""  # "(6, 3)"; of several outputs all of them
     dtype: str = ""

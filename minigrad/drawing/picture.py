@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import webbrowser
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +17,11 @@ from minigrad.drawing.dot import write
 from minigrad.drawing.engine import EngineNotFound, layout
 from minigrad.drawing.explorer import page
 from minigrad.drawing.fold import Levels
+from minigrad.drawing.mermaid import mermaid
 from minigrad.drawing.model import Graph
 from minigrad.tape import Tape
 
-TEXT = ("dot", "gv")  # formats that need no layout
+TEXT = ("dot", "gv", "mmd", "mermaid", "html")  # formats that need no layout
 EXPLAINED = 3_000  # lines; on pages of longer tapes, local derivatives are left out unless they are asked for
 
 
@@ -33,40 +36,47 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
 
         Args:
             path: where to. Missing folders are made.
-            format: "svg", "png", "pdf", "dot", or "html" for a page to explore: it shows values, gradients and local
-                derivatives even if the picture does not. By default the path's suffix says it.
+            format: "svg", "png", "pdf", "dot", "mmd" (Mermaid), or "html" for a page to explore: it shows values,
+                gradients and local derivatives even if the picture does not. By default the path's suffix says it.
 
         Returns:
             The path written.
 
         Raises:
             ValueError: there is no such format.
+            OSError: the path cannot be written.
             EngineNotFound: nothing is there to draw with. The DOT text is written beside, as `.dot`.
         """
         path = Path(path)
         format = (format or path.suffix[1:]).lower()
-        if format not in {*graphviz.FORMATS, "html"}:
+        if format not in {*graphviz.FORMATS, *TEXT}:
             raise ValueError(
-                f"save({str(path)!r}): format {format!r} is unknown; write to a .svg, .png, .pdf, .html or .dot file"
+                f"save({str(path)!r}): format {format!r} is unknown; "
+                "write to a .svg, .png, .pdf, .html, .dot or .mmd file"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         if format in TEXT:
-            path.write_text(self.source, encoding="utf-8")
-            return path
-        if format == "html":
-            path.write_text(page(self.whole().to_dict()), encoding="utf-8")
-            return path
+            return _written(path, self._text(format).encode())
         try:
             drawn = layout(self.source, format)
         except EngineNotFound as error:
-            text = self.save(path.with_suffix(".dot"))
-            raise EngineNotFound(f"{error}\nThe graph itself is in {text}.") from None
-        path.write_bytes(drawn)
-        return path
+            beside = self.save(path.with_suffix(".dot"))
+            raise EngineNotFound(f"{error}\nThe graph itself is in {beside}.") from None
+        return _written(path, drawn)
+
+    def _text(self, format: str) -> str:
+        if format == "html":
+            return page(self.whole().to_dict())
+        return mermaid(self.graph) if format in ("mmd", "mermaid") else str(self.source)
 
     def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """The same as `save`."""
         return self.save(path, format)
+
+    def view(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the picture as SVG, to a temporary folder if no path is given, and show it in the browser."""
+        written = self.save(path or Path(tempfile.mkdtemp()) / "tape.svg")
+        webbrowser.open(written.resolve().as_uri())
+        return written
 
     def pipe(self, format: str | None = None, encoding: str | None = None) -> Any:
         """The picture as bytes, or as text in the given encoding."""
@@ -83,6 +93,16 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
     def _repr_image_svg_xml(self) -> str:
         text: str = self.pipe("svg", "utf-8")
         return text
+
+
+def _written(path: Path, content: bytes) -> Path:
+    """The path, when the content is there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise OSError(error.errno, f"save: the picture cannot be written: {error.strerror}", str(path)) from None
+    return path
 
 
 def pictured(

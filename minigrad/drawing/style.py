@@ -8,7 +8,7 @@ import math
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, GRAY, SOFT = "#222222", "#8A8A8A", "#666666"
 RIGHT, WRONG = "#009E73", "#D55E00"
-BAD = "#C8102E"  # what is not finite
+BAD, FAINT = "#C8102E", "#F6D5DA"  # what is not finite: lines and background
 
 LEAF = {"shape": "ellipse", "style": "filled", "color": INK, "fillcolor": "#FAF7C6", "margin": "0.04,0.02"}
 PARAMETER = {"shape": "box", "style": "filled", "color": INK, "fillcolor": "#FAF7C6"}

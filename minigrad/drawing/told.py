@@ -25,11 +25,10 @@ def values(s: Statistics) -> str:
     """Mean ± deviation and extremes, and how many elements are not finite."""
     if math.isnan(s.mean):
         return f"{s.bad:,} not finite"
-    told = (
-        f"{number(s.mean)} ± {number(s.std)}  [{number(s.low)}, {number(s.high)}]"
-        if s.low != s.high
-        else number(s.mean)
-    )
+    mean = 0.0 if abs(s.mean) < ROUNDING * s.std else s.mean
+    told = f"{number(mean)} ± {number(s.std)}  [{number(s.low)}, {number(s.high)}]"
+    if s.low == s.high:
+        told = number(s.low)
     return f"{told}, {s.bad:,} not finite" if s.bad else told
 
 

@@ -9,7 +9,17 @@ import unicodedata
 from minigrad.symbols.expression import Expression
 from minigrad.symbols.writing import ATOM, POWER, PRODUCT, Piece, Text, written
 
-SIGNS = {"=": "=", "≠": r"\ne", "<": "<", "≤": r"\le", ">": ">", "≥": r"\ge", "∧": r"\land", "∨": r"\lor"}
+SIGNS = {
+    "∞": r"\infty",
+    "=": "=",
+    "≠": r"\ne",
+    "<": "<",
+    "≤": r"\le",
+    ">": ">",
+    "≥": r"\ge",
+    "∧": r"\land",
+    "∨": r"\lor",
+}
 KNOWN = ("exp", "log", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "max", "min")
 PAIRS = {
     "||": (r"\left|", r"\right|"),
@@ -41,7 +51,7 @@ class Latex(Text):
             return Piece(r"\pi")
         if (fraction := self.fraction(value)) is not None:
             return Piece(rf"\tfrac{{{fraction.numerator}}}{{{fraction.denominator}}}")
-        return Piece(r"\infty" if value == math.inf else f"{value:.6g}")
+        return self.decimal(value)
 
     def raised(self, x: Expression, n: Expression) -> Piece:
         """A power."""

@@ -46,7 +46,7 @@ def _simplified(e: Expression) -> Expression:
             return x
         case ("power", (x, Number(1))):
             return x
-        case ("multiply", (Number(0), _) | (_, Number(0))):
+        case ("multiply", (Number(0), _) | (_, Number(0))) | ("sum" | "broadcast_to" | "negative", (Number(0),)):
             return zero
         case ("matmul", (Number(1), x)):  # a row of ones
             return Call("sum", (x,), ("axis=0",))

@@ -166,7 +166,17 @@ class Text:
             return Piece("π")
         if (fraction := self.fraction(value)) is not None:
             return Piece(FRACTIONS[fraction])
-        return Piece("∞" if value == math.inf else f"{value:.6g}")
+        return self.decimal(value)
+
+    def decimal(self, value: float) -> Piece:
+        """A decimal number, 10⁻⁵ for 1e-05."""
+        if value == math.inf:
+            return Piece(self.symbol("∞"))
+        mantissa, _, exponent = f"{value:.6g}".partition("e")
+        if not exponent:
+            return Piece(mantissa)
+        power = self.raised(Number(10), Number(int(exponent)))
+        return power if mantissa == "1" else Piece(f"{mantissa}{self.times}{power.text}", PRODUCT)
 
     def fraction(self, value: float) -> Fraction | None:
         """The common fraction that a number is, if it is one."""
