@@ -126,10 +126,8 @@ def test_latex_writes_the_chain_rule_out():
     y = (x * var + x).named("y")
     told = dict(rows(mg.to_latex(y)))
     assert told[r"\sigma^{2}"] == r"\operatorname{mean}(z_{2}, \mathrm{axis=0})"
-    assert told[
-        partial(r"\sigma^{2}")
-    ] == rf"\operatorname{{sum}}({partial('z_{4}')} \cdot x, \mathrm{{axis=0}})".replace("(", r"\left(", 1).replace(
-        ", \\mathrm{axis=0})", r", \mathrm{axis=0}\right)"
+    assert told[partial(r"\sigma^{2}")] == (
+        r"\operatorname{sum}\left(" + partial("z_{4}") + r" \cdot x, \mathrm{axis=0}\right)"
     )
     # x is used by the square (twice), the product and the sum
     assert told[partial("x")].count(r"\partial l") == 4
