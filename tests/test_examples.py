@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import importlib
+import re
 import runpy
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from minigrad.drawing import engine
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
+
+ROOT = EXAMPLES.parent
+GALLERY = runpy.run_path(str(EXAMPLES / "gallery.py"))["PICTURES"]
+
+
+def words(svg: str) -> list[str]:
+    """What a picture says, without numbers, which depend on the machine in the last digit."""
+    texts = [t.text or "" for t in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    return sorted(re.sub(r"−?\d+(\.\d+)?(e−?\d+)?", "#", text).strip() for text in texts)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_pictures_of_the_gallery_are_those_of_the_page(name: str) -> None:
+    if engine.find() is None:
+        pytest.skip("neither Graphviz nor graphviz-pure is installed")
+    picture = GALLERY[name](np.random.default_rng(0))
+    kept = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
+    assert words(kept) == words(picture.pipe("svg", "utf-8")), "run python examples/gallery.py"
+    assert f"images/{name}.svg" in (ROOT / "docs" / "drawing.md").read_text(encoding="utf-8")
 
 
 def test_digits_with_fit_and_by_hand() -> None:

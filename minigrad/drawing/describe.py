@@ -13,7 +13,7 @@ from minigrad.drawing.clusters import around, clusters
 from minigrad.drawing.constants import constant_arrays, constants_of
 from minigrad.drawing.fold import Group, Levels, folded
 from minigrad.drawing.formulas import Formulas
-from minigrad.drawing.labels import contents, dtype_of, key_of, keys, labels, operand_name
+from minigrad.drawing.labels import contents, dtype_of, folded_names, key_of, keys, labels, operand_name
 from minigrad.drawing.model import Edge, Graph, Phase, Verdict, Vertex
 from minigrad.drawing.strands import hues, strands
 from minigrad.node import Node
@@ -92,7 +92,16 @@ class Description:
         self.hues = {} if verdicts else hues(self.open, self.outputs, backward.gradient_of if backward else {})
         called = {key: name for key, (name, _) in self.arrays.items()}
         short = {line: name.partition(" = ")[0] for line, name in self.labels.items() if self.phase(line) == "backward"}
-        self.formulas = Formulas(self.open, self.labels | short, called, self.home, self.place, self.groups, self.phase)
+        self.formulas = Formulas(
+            self.open,
+            self.labels | short,
+            called,
+            self.home,
+            self.place,
+            folded_names(self.groups),
+            self.groups,
+            self.phase,
+        )
 
     def graph(self, direction: str) -> Graph:
         """The graph, without numbers."""

@@ -15,7 +15,7 @@ from minigrad.drawing.model import Cluster, Edge, Graph, Vertex
 from minigrad.drawing.printable import printable
 
 SPACE = '<font point-size="3"> <br/></font>'  # between a formula's descenders and the shape below
-WRAP = 60  # characters of a formula in a row
+WRAP = 72  # characters of a formula in a row
 GRAPH = {"fontname": "Arial", "fontsize": "11", "fontcolor": "#555555", "nodesep": "0.3", "ranksep": "0.4"}
 NODE = {
     "fontname": "Arial",
@@ -233,7 +233,7 @@ def _legend(dot: Any, by_size: bool) -> None:
         "folded scope": style.MODULE,
     }
     if by_size:
-        colors = {f"{told.number(norm)}": style.magnitude(norm) for norm in (1e7, 1e5, 1e3, 1, 1e-3, 1e-5, 1e-7)}
+        colors = {f"{told.number(norm)}": style.magnitude(norm) for norm in (1e9, 1e6, 1e3, 1, 1e-3, 1e-6, 1e-9)}
         samples = {text: {"fillcolor": color, "fontcolor": style.ink_on(color)} for text, color in colors.items()}
         samples["not finite"] = {"fillcolor": style.FAINT, "color": style.BAD, "penwidth": "2.6"}
     with dot.subgraph(name="cluster legend", graph_attr=CLUSTER | {"label": "legend"}) as inside:

@@ -18,6 +18,7 @@ from minigrad.wengert import kept
 WIDTH = 30  # characters; an operand that would make a formula longer is written as …
 WIDE, WIDEST = 44, 110  # of the backward pass, where names are as long as dl/dσ²; and of what has a name there
 SHARE_WIDTH = 44  # of what is written on an edge
+IMPLIED = ("shape=", "stops=", "keepdims=")  # static parameters that the shape below a formula tells
 INFIX = ("add", "subtract", "multiply", "divide", "matmul")
 ELLIPSIS = Name("…")
 
@@ -35,6 +36,7 @@ class Formulas:
         arrays: names of constant arrays, by id.
         home: where lines belong; formulas do not cross the border of a cluster.
         places: of lines, by which those are called that are too long to be written out on an edge.
+        folded: the names of the scopes that lines are folded into.
         joined: lines that are drawn together with the line that they use.
         phase: the pass that a line belongs to. The backward pass may write out what it takes from the forward pass.
     """
@@ -46,10 +48,11 @@ class Formulas:
         arrays: Mapping[int, str],
         home: Mapping[Node, Any],
         places: Mapping[Node, int],
+        folded: Mapping[Node, str],
         joined: Container[Node] = (),
         phase: Callable[[Node], Phase] = lambda line: "forward",
     ) -> None:
-        self.joined, self.phase = joined, phase
+        self.folded, self.joined, self.phase = folded, joined, phase
         self.labels, self.arrays, self.home, self.places = labels, arrays, home, places
         self.of: dict[Node, Expression] = {}
         self.text: dict[Node, str] = {}
@@ -95,14 +98,15 @@ class Formulas:
     def _whole(self, line: Node, operands: Sequence[Expression]) -> Expression:
         """What a line computes, without what the shape below it says."""
         whole = computed(line, operands)
-        implied = ("shape=", "stops=", *(() if self.phase(line) == "forward" else ("keepdims=",)))
         if not isinstance(whole, Call):
             return whole
-        return Call(whole.op, whole.operands, tuple(x for x in whole.details if not x.startswith(implied)))
+        return Call(whole.op, whole.operands, tuple(x for x in whole.details if not x.startswith(IMPLIED)))
 
     def _operand(self, line: Node, parent: Node) -> Expression:
         if parent in self.labels:
             return Name(self.labels[parent])
+        if parent in self.folded:
+            return Name(self.folded[parent])
         inside = self.home.get(parent) == self.home.get(line) or self.phase(parent) != self.phase(line)
         return self.of[parent] if inside and parent in self.of else ELLIPSIS
 

@@ -38,6 +38,16 @@ def labels(lines: Iterable[Node], place: Mapping[Node, int]) -> dict[Node, str]:
     return label
 
 
+def folded_names(groups: Mapping[Node, Group]) -> dict[Node, str]:
+    """What formulas call a value that comes out of a folded scope: "norm1"; "layers.2" where the name is a number."""
+    found = {}
+    for line, group in groups.items():
+        if group.cluster is not None and group.kind == "module":
+            parts = group.cluster.scope.split("/")
+            found[line] = ".".join(parts[-2:]) if parts[-1].isdigit() else parts[-1]
+    return found
+
+
 def dtype_of(line: Node) -> str:
     """The dtype of a line; of several outputs all of them, if they differ."""
     return ", ".join(dict.fromkeys(map(str, line.dtype))) if isinstance(line.dtype, tuple) else str(line.dtype)

@@ -52,6 +52,7 @@ def _inside(graph: Graph, key: str | None, number: dict[str, int], depth: int) -
             inner = list(_inside(graph, cluster.key, number, depth + 1))
             if inner:
                 yield f'{indent}subgraph s{number[cluster.key]}["{escaped(cluster.name)}"]'
+                yield f"{indent}    direction {graph.direction}"
                 yield from inner
                 yield f"{indent}end"
 

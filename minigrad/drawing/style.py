@@ -32,7 +32,7 @@ def named(color: str) -> dict[str, str]:
 
 # Norms of gradients: blue below, orange above (as ColorBrewer's RdBu and PuOr), red for what is not finite.
 VANISHING, EXPLODING = "#2166AC", "#B35806"
-NEUTRAL, EXTREME = 1.5, 7.0  # decades around 1 that have no color, and those where it is full
+NEUTRAL, EXTREME = 1.5, 10.0  # decades around 1 that have no color, and those where it is full
 
 
 def magnitude(norm: float, neutral: str = "#FFFFFF") -> str:

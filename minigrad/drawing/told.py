@@ -15,7 +15,7 @@ def number(x: float) -> str:
         return "NaN"
     if math.isinf(x):
         return "∞" if x > 0 else "−∞"
-    text = f"{x:.2g}"
+    text = f"{x + 0.0:.2g}"  # + 0.0 turns −0 into 0
     mantissa, e, exponent = text.partition("e")
     short = f"{mantissa}e{int(exponent)}" if e else text
     return short.replace("-", "−")

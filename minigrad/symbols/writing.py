@@ -39,6 +39,7 @@ CALLED = {
     "cumulative_prod": "cumprod",
 }
 FRACTIONS = {Fraction(1, 2): "½", Fraction(1, 4): "¼", Fraction(3, 4): "¾", Fraction(1, 3): "⅓", Fraction(2, 3): "⅔"}
+COMMON = {float(fraction): fraction for fraction in FRACTIONS}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -180,8 +181,7 @@ class Text:
 
     def fraction(self, value: float) -> Fraction | None:
         """The common fraction that a number is, if it is one."""
-        near = Fraction(value).limit_denominator(4) if math.isfinite(value) else Fraction()
-        return near if near in FRACTIONS and float(near) == value else None
+        return COMMON.get(value)
 
     def raised(self, x: Expression, n: Expression) -> Piece:
         """A power."""

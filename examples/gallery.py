@@ -1,0 +1,220 @@
+"""The pictures of docs/drawing.md: what mg.draw shows, on models that everybody knows.
+
+python examples/gallery.py                  # writes docs/images/*.svg
+python examples/gallery.py lstm --to /tmp --format png
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import functional, fused, nn
+from minigrad.verify import Derivation
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+
+
+def leaf(rng, name, *shape, label=None, scale=1.0):
+    """A Tensor of normal numbers that requires gradients."""
+    return mg.Tensor(scale * rng.normal(size=shape), requires_grad=True).named(name, label=label)
+
+
+def normalized(rng):
+    """Batch norm opened up, on a batch of 8 with 5 features."""
+    x, gamma, beta = leaf(rng, "x", 8, 5), leaf(rng, "gamma", 5, label="γ"), leaf(rng, "beta", 5, label="β")
+    return functional.batch_norm(x, gamma, beta), (x, gamma, beta)
+
+
+def batch_norm(rng):
+    """Three paths lead from x to the output, and three strands leave it: the terms of dl/dx."""
+    y, _ = normalized(rng)
+    return mg.draw(y, legend=True)
+
+
+def batch_norm_formulas(rng):
+    """What the rule of each operation hands back, for a gradient v that arrives."""
+    y, _ = normalized(rng)
+    return mg.draw(y, formulas=True)
+
+
+def batch_norm_gradients(rng):
+    """Values, the norm of the gradient at each node, and of each share of it."""
+    y, _ = normalized(rng)
+    return mg.draw(y, values=True, grads=rng.normal(size=(8, 5)))
+
+
+def batch_norm_backward(rng):
+    """The backward pass as a graph of its own: dl/dσ², dl/dμ and dl/dx as they are written in notes."""
+    y, _ = normalized(rng)
+    return mg.draw(y, backward=True)
+
+
+def batch_norm_checked(rng):
+    """A derivation with a term missing, and the verdict on each line."""
+
+    def batch_norm(x, gamma, beta, eps=1e-5):
+        mu = mg.name("mu", x.mean(axis=0), label="μ")
+        var = mg.name("var", ((x - mu) ** 2).mean(axis=0), label="σ²")
+        xhat = mg.name("xhat", (x - mu) / mg.sqrt(var + eps), label="x̂")
+        return mg.name("y", gamma * xhat + beta)
+
+    derivation = Derivation(batch_norm, x="N D", gamma="D", beta="D")
+
+    @derivation.line
+    def dxhat(dout, gamma):
+        return dout * gamma
+
+    @derivation.line
+    def dvar(dxhat, x, mu, var, eps):
+        return (dxhat * (x - mu)).sum(axis=0) * -0.5 * (var + eps) ** -1.5
+
+    @derivation.line
+    def dmu(dxhat, var, eps):
+        return (dxhat * -1 / np.sqrt(var + eps)).sum(axis=0)
+
+    @derivation.line
+    def dx(dxhat, dvar, dmu, x, mu, var, eps):
+        return dxhat / np.sqrt(var + eps) + dvar * 2 * (x - mu) / len(x)
+
+    return derivation.check().draw()
+
+
+def two_layers(rng):
+    """A network of two layers and its gradient: every saved value is a dotted link to where it is used."""
+    x, w1, w2 = leaf(rng, "x", 16, 8), leaf(rng, "W1", 8, 12, label="W₁"), leaf(rng, "W2", 12, 3, label="W₂")
+    h = mg.tanh(x @ w1).named("h")
+    y = (h @ w2).named("y")
+    return mg.draw((y * y).mean().named("loss", label="l"), backward=True)
+
+
+def lstm(rng):
+    """One step of long short-term memory: the cell runs straight through, multiplied by the forget gate alone."""
+    x, h, c = leaf(rng, "x", 4, 3), leaf(rng, "h0", 4, 5, label="h₀"), leaf(rng, "c0", 4, 5, label="c₀")
+    w, u, b = leaf(rng, "W", 3, 20), leaf(rng, "U", 5, 20), leaf(rng, "b", 20)
+    return mg.draw(*functional.lstm_cell(x, h, c, w, u, b), collapse="elementwise")
+
+
+def attention(rng):
+    """Scaled dot-product attention, opened up."""
+    q, k, v = (leaf(rng, name, 6, 4) for name in "qkv")
+    return mg.draw(functional.scaled_dot_product_attention(q, k, v))
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut (He et al. 2016)."""
+
+    def __init__(self, c_in, c_out, stride, rng):
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False, rng=rng)
+        self.norm1 = nn.BatchNorm(c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False, rng=rng)
+        self.norm2 = nn.BatchNorm(c_out)
+        same = stride == 1 and c_in == c_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False, rng=rng)
+
+    def forward(self, x):
+        """Images of shape (N, H, W, C)."""
+        h = functional.relu(self.norm1(self.conv1(x)))
+        return functional.relu(self.norm2(self.conv2(h)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A small residual network for images."""
+
+    def __init__(self, rng):
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False, rng=rng), nn.BatchNorm(16), nn.ReLU())
+        self.stage1 = nn.Sequential(Residual(16, 16, 1, rng), Residual(16, 16, 1, rng))
+        self.stage2 = nn.Sequential(Residual(16, 32, 2, rng), Residual(32, 32, 1, rng))
+        self.stage3 = nn.Sequential(Residual(32, 64, 2, rng), Residual(64, 64, 1, rng))
+        self.head = nn.Linear(64, 10, rng=rng)
+
+    def forward(self, x):
+        """Images of shape (N, H, W, 3); logits of shape (N, 10)."""
+        return self.head(self.stage3(self.stage2(self.stage1(self.stem(x)))).mean(axis=(1, 2)))
+
+
+def resnet_loss(rng):
+    """The loss of a batch of two images."""
+    logits = ResNet(rng)(rng.normal(size=(2, 16, 16, 3)))
+    return fused.softmax_cross_entropy(logits, np.array([3, 7])).named("loss")
+
+
+def resnet(rng):
+    """At depth 1: each stage is one node, with the norm of the gradient that leaves it."""
+    return mg.draw(resnet_loss(rng), depth=1, grads=True)
+
+
+def resnet_unfolded(rng):
+    """One residual block unfolded by name, the rest folded."""
+    return mg.draw(resnet_loss(rng), depth=1, unfold=["stage2.0"])
+
+
+class Transformer(nn.Module):
+    """A small encoder of text."""
+
+    def __init__(self, rng, layers=3):
+        self.embedding = nn.Embedding(50, 32, rng=rng)
+        self.layers = nn.ModuleList([nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0) for _ in range(layers)])
+        self.norm, self.head = nn.LayerNorm(32), nn.Linear(32, 50, rng=rng)
+
+    def forward(self, ids):
+        """Numbers of words of shape (N, T); logits of shape (N, T, 50)."""
+        x = self.embedding(ids)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(self.norm(x))
+
+
+def transformer(rng):
+    """At depth 2, the first layer unfolded one level further."""
+    mg.manual_seed(0)
+    ids = rng.integers(0, 50, (2, 7))
+    loss = fused.softmax_cross_entropy(Transformer(rng)(ids), ids).named("loss")
+    return mg.draw(loss, depth=2, unfold=["layers.0"])
+
+
+def vanishing(rng):
+    """Eight layers of tanh, initialized too small: the gradient fades on its way up."""
+    x = rng.normal(size=(32, 16))
+    for k in range(8):
+        with mg.scope(f"layer{k + 1}"):
+            w = leaf(rng, "W", 16, 16, scale=0.06)
+            w.node.scope = f"layer{k + 1}"
+            x = mg.tanh(x @ w)
+    return mg.draw((x * x).sum().named("loss"), depth=1, grads=True, legend=True)
+
+
+def not_finite(rng):
+    """A distance of 0: the square root has no finite slope there, and red leads from it to every leaf."""
+    a, b = leaf(rng, "a", 3, 2), leaf(rng, "b", 3, 2)
+    with mg.no_grad():
+        b[0] = a[0]
+    d = mg.sqrt(((a - b) ** 2).sum(axis=1)).named("d")
+    return mg.draw((mg.exp(-d) * 2.0).sum().named("loss"), values=True, grads=True, formulas=True)
+
+
+PICTURES = {
+    "batch-norm": batch_norm,
+    "batch-norm-formulas": batch_norm_formulas,
+    "batch-norm-gradients": batch_norm_gradients,
+    "batch-norm-backward": batch_norm_backward,
+    "batch-norm-checked": batch_norm_checked,
+    "two-layers": two_layers,
+    "lstm": lstm,
+    "attention": attention,
+    "resnet": resnet,
+    "resnet-unfolded": resnet_unfolded,
+    "transformer": transformer,
+    "vanishing": vanishing,
+    "not-finite": not_finite,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default")
+    parser.add_argument("--to", type=Path, default=IMAGES, metavar="FOLDER")
+    parser.add_argument("--format", default="svg")
+    given = parser.parse_args()
+    for name in given.names or PICTURES:
+        print(PICTURES[name](np.random.default_rng(0)).save(given.to / f"{name}.{given.format}"))
