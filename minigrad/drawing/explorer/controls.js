@@ -7,7 +7,7 @@ const KEYS = {
   ArrowUp: () => setStep(state.step - 1),
   Home: () => setStep(0),
   End: () => setStep(last),
-  b: () => setStep(graph.tape.length + 1),
+  b: () => setStep(turn + 1),
   " ": () => play(),
   f: () => view.fit(),
   "+": () => view.zoom(1.25),
@@ -125,16 +125,17 @@ function listenToPointers() {
 function listenToPrinting() {
   let camera = null;
   addEventListener("beforeprint", () => {
-    camera = { ...view.camera };
+    camera = view.camera;
     const { w, h } = graph.root;
-    const scale = Math.min(1, 700 / w, 980 / h);
-    Object.assign(view.camera, { x: 0, y: 0, scale });
+    const scale = Math.min(1, 680 / w, 900 / h);
+    view.camera = { x: 8, y: 8, scale };
     view.look();
-    view.canvas.style.setProperty("--printed", `${h * scale}px`);
+    view.canvas.style.setProperty("--printed", `${h * scale + 48}px`);
     if (graph.tape.length <= 2000) tapeList.fill(true);
   });
   addEventListener("afterprint", () => {
-    Object.assign(view.camera, camera);
+    view.camera = camera;
+    camera = null;
     view.look();
     tapeList.fill();
   });
@@ -146,6 +147,8 @@ function start() {
   document.title = `${byId("title").textContent} – minigrad`;
   byId("notes").append(...graph.notes.map((note) => element("li", "", bdi(note))));
   byId("step").max = last;
+  byId("forward").style.flexGrow = turn;
+  byId("backward").style.flexGrow = last - turn;
   listenToKeys();
   listenToButtons();
   listenToPointers();
@@ -153,9 +156,8 @@ function start() {
   foldAtFirst(graph);
   noteFolding();
   view.draw();
-  toggleColor(Boolean(view.scale));
-  view.fit(0.6);
-  new ResizeObserver(() => view.fit(0.6)).observe(view.canvas);
+  toggleColor(Boolean(view.scale) && !graph.shown.includes("verdicts"));
+  new ResizeObserver(() => matchMedia("print").matches || view.fit(0.6)).observe(view.canvas);
 }
 
 /** Says what was folded without being asked for. */

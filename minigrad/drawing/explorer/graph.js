@@ -4,9 +4,9 @@
 // A group with more children than a reader can take in is divided into parts of about equal length, again and again.
 
 const CROWD = 60; // children of a group, before it is divided
-const PAGE = 45; // vertices that are shown at first
+const PAGE = 60; // vertices that are shown at first
 const LIMIT = 600; // vertices that can be shown at once
-const BLANK = { label: "", name: "", formula: "", operation: "", call: "", shape: "", dtype: "", place: 0, scope: "", group: null };
+const BLANK = { label: "", name: "", formula: "", operation: "", call: "", shape: "", dtype: "", place: 0, scope: "", phase: "forward", group: null };
 
 /** What is drawn as one thing: a vertex, or a group of them. */
 function readGraph(data) {
@@ -32,9 +32,10 @@ function readGraph(data) {
   settle(root);
   divide(root);
   count(root);
-  const outputs = vertices.filter((vertex) => vertex.kind === "output");
+  const outputs = vertices.filter((vertex) => vertex.kind === "output" && vertex.phase === "forward");
   const { dtype, shown = [], notes = [] } = data;
-  return { vertices, edges, tape, outputs, root, groups: groupsIn(root), byKey, dtype, shown, notes };
+  const isRecorded = shown.includes("backward"); // the backward pass is on the tape itself
+  return { vertices, edges, tape, outputs, root, groups: groupsIn(root), byKey, dtype, shown, notes, isRecorded };
 }
 
 function newGroup(key, title, parent) {

@@ -139,9 +139,10 @@ function isSource({ item }) {
 /** The longest path to each child; what needs nothing, or only that, stands right above what uses it. */
 function ranks(children, legs, first) {
   const rank = new Map(children.map((item) => [item, first]));
-  const within = legs.filter((leg) => leg.from && leg.to).sort((a, b) => a.from.position - b.from.position);
-  for (const { from, to } of within) rank.set(to, Math.max(rank.get(to), rank.get(from) + 1));
   const isFree = (item) => isSource({ item });
+  const turn = (item) => (isFree(item) ? -1 : item.position);
+  const within = legs.filter((leg) => leg.from && leg.to).sort((a, b) => turn(a.from) - turn(b.from));
+  for (const { from, to } of within) rank.set(to, Math.max(rank.get(to), rank.get(from) + 1));
   const held = new Set(legs.filter((leg) => leg.to && !(leg.from && isFree(leg.from))).map((leg) => leg.to));
   const uses = Map.groupBy(within, (leg) => leg.from);
   for (const sources of [false, true]) {

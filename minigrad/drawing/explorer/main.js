@@ -1,7 +1,8 @@
 // Everything together: the state of the page, its buttons and keys.
 
 const graph = readGraph(JSON.parse(byId("data").textContent));
-const last = 2 * graph.tape.length;
+const last = graph.tape.length * (graph.isRecorded ? 1 : 2);
+const turn = graph.isRecorded ? graph.tape.filter((vertex) => vertex.phase === "forward").length : graph.tape.length;
 
 const state = { step: 0, timer: null, derivatives: false, found: [], at: -1 };
 const view = new View(graph, { choose, tell, tellEdge });
@@ -44,7 +45,7 @@ function refresh() {
   byId("rule").replaceChildren(...explain(step, graph).filter((part) => part !== null));
   if (vertex && shownFor(vertex) !== vertex) byId("rule").append(insideNote(vertex));
   byId("step").value = state.step;
-  const told = phase === "whole" ? "whole graph" : `${phase}, line ${vertex.place} of ${graph.tape.length}`;
+  const told = vertex ? `${vertex.phase === "backward" ? "recorded" : phase}, line ${vertex.place} of ${graph.tape.length}` : "whole graph";
   byId("where").textContent = told;
   byId("step").setAttribute("aria-valuetext", vertex ? `${told}: ${nameOf(vertex)}` : told);
   document.body.dataset.phase = phase;

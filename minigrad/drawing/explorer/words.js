@@ -6,24 +6,23 @@ function explain({ phase, vertex }, graph) {
   return phase === "forward" ? forwards(vertex) : backwards(vertex, graph);
 }
 
-function overview({ tape, shown }) {
-  const hasGradients = tape.some((vertex) => vertex.gradient);
+function overview({ tape, isRecorded }) {
+  const isBare = !isRecorded && !tape.some((vertex) => vertex.gradient);
   const leaves = tape.filter((vertex) => !vertex.inputs.length).length;
   return [
     element("h3", "", "The whole graph"),
     element("p", "", `${tape.length.toLocaleString("en")} lines, ${leaves.toLocaleString("en")} of them leaves. `,
       "Press → or play to walk along the tape."),
-    hasGradients ? null : element("p", "missing",
-      "There are no gradients in this picture: the steps backwards show the rules only. ",
-      shown.includes("grads") ? "" : "draw(..., grads=True) puts them in."),
+    isRecorded ? element("p", "", "The backward pass was recorded: its lines follow those of the forward pass.") : null,
+    isBare ? element("p", "missing", "No gradients are known here: the steps backwards show the rules only.") : null,
   ];
 }
 
 function forwards(vertex) {
-  const title = element("h3", "", element("span", "phase", "forward"), ` line ${vertex.place}`);
+  const phase = vertex.phase === "forward" ? "forward" : "recorded backward pass,";
   const constants = vertex.inputs.filter((edge) => edge.kind === "constant").map((edge) => edge.source);
   return [
-    title,
+    element("h3", "", element("span", "phase", phase), ` line ${vertex.place}`),
     vertex.inputs.length
       ? element("p", "equation", bdi(nameOf(vertex)), " = ", bdi(vertex.formula || vertex.call))
       : element("p", "", bdi(nameOf(vertex), "gradient"), vertex.kind === "parameter" ? " is a parameter." : " is a leaf: no operation made it."),
@@ -60,7 +59,8 @@ function share(edge, vertex, graph) {
 }
 
 function gradientOf(vertex, { outputs }) {
-  return element("span", "gradient", "d", outputs.length === 1 ? bdi(nameOf(outputs[0])) : "l", "/d", bdi(nameOf(vertex)));
+  const output = outputs.length === 1 && outputs[0].label;
+  return element("span", "gradient", "d", output ? bdi(output) : "l", "/d", bdi(nameOf(vertex)));
 }
 
 function statistics(title, numbers) {
