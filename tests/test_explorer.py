@@ -241,7 +241,7 @@ def test_steps_backwards_are_the_chain_rule(show: Any) -> None:
     assert handed(4, "x")[1:] == (norm(np.broadcast_to(dmu / 6, (6, 3))), "the last of 3 shares")
     loss.backward()
     press(page, "End")
-    assert page.inner_text(".adjoint").startswith("dl/dx complete: the sum of its 3 shares")
+    assert page.inner_text(".adjoint").startswith("dl/dx is complete: the sum of its 3 shares")
     assert f"norm {np.linalg.norm(leaves['x'].grad.numpy()):.3g}" in page.inner_text(".statistics")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("graph", "layout", "view", "steps", "words", "controls", "main")
+SCRIPTS = ("graph", "layers", "layout", "view", "marks", "steps", "words", "cards", "controls", "main")
 USUAL = {"phase": "forward", "lines": 1, "count": 1, "finite": True, "bad": 0}  # what the script takes for granted
 
 

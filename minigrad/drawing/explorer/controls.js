@@ -19,14 +19,27 @@ const KEYS = {
   d: () => toggleDerivatives(),
   "/": () => byId("search").select(),
   "?": () => byId("guide").showModal(),
-  Escape: () => endSearch(),
+  Escape: () => {
+    tell(null);
+    endSearch();
+  },
 };
 
 const MOVES = { ArrowRight: [-80, 0], ArrowLeft: [80, 0], ArrowDown: [0, -80], ArrowUp: [0, 80] };
 
 const BUTTONS = {
-  fold: "o", unfold: "u", fit: "f", derivatives: "d", color: "c", help: "?",
-  first: "Home", previous: "ArrowLeft", play: " ", next: "ArrowRight", turn: "b", last: "End",
+  fold: "o",
+  unfold: "u",
+  fit: "f",
+  derivatives: "d",
+  color: "c",
+  help: "?",
+  first: "Home",
+  previous: "ArrowLeft",
+  play: " ",
+  next: "ArrowRight",
+  turn: "b",
+  last: "End",
 };
 
 function listenToKeys() {
@@ -38,7 +51,8 @@ function listenToKeys() {
       if (key === "Escape") endSearch();
       return;
     }
-    const isNative = (target.id === "step" && /^(Arrow|Home|End)/.test(key)) || (target.tagName === "BUTTON" && key === " ");
+    const isNative =
+      (target.id === "step" && /^(Arrow|Home|End)/.test(key)) || (target.tagName === "BUTTON" && key === " ");
     if (isNative) return;
     const move = event.shiftKey && MOVES[key];
     const act = move ? () => view.move(...move) : KEYS[key];
@@ -112,13 +126,17 @@ function listenToPointers() {
   }
   // What was dragged was not meant to be clicked.
   canvas.addEventListener("click", (event) => dragged >= 4 && event.stopPropagation(), true);
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    const { x, y } = at(event);
-    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 30 : 1;
-    if (event.shiftKey) view.move(-(event.deltaX || event.deltaY) * lines, 0);
-    else view.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY * lines)) * 0.0022), x, y);
-  }, { passive: false });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      const { x, y } = at(event);
+      const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 30 : 1;
+      if (event.shiftKey) view.move(-(event.deltaX || event.deltaY) * lines, 0);
+      else view.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY * lines)) * 0.0022), x, y);
+    },
+    { passive: false },
+  );
 }
 
 /** On paper: the whole graph at the width of a page, and every line of the tape. */
@@ -167,8 +185,14 @@ function noteFolding() {
   if (!folded.length) return;
   const lines = folded.reduce((sum, group) => sum + group.lines, 0);
   const told = `${lines.toLocaleString("en")} lines are folded into ${folded.length} boxes`;
-  byId("notes").append(element("li", "", parts ? `${told}; runs without scopes were divided by their places on the tape.` : `${told}.`,
-    " Click one, or press u, to unfold."));
+  byId("notes").append(
+    element(
+      "li",
+      "",
+      parts ? `${told}; runs without scopes were divided by their places on the tape.` : `${told}.`,
+      " Click one, or press u, to unfold.",
+    ),
+  );
 }
 
 /** What the colors mean. */
@@ -177,7 +201,12 @@ function legend() {
   const bar = element("span", "bar");
   bar.style.background = `linear-gradient(to right, ${RAMP.join(", ")})`;
   const { low, high, isCut } = view.scale;
-  const parts = [element("span", "", "norm of the gradient"), element("span", "", `${isCut ? "≤ " : ""}${brief(10 ** low)}`), bar, element("span", "", brief(10 ** high))];
+  const parts = [
+    element("span", "wide", "norm of the gradient"),
+    element("span", "", `${isCut ? "≤ " : ""}${brief(10 ** low)}`),
+    bar,
+    element("span", "", brief(10 ** high)),
+  ];
   if (graph.vertices.some((vertex) => normOf(vertex) === 0)) parts.push(element("span", "sample zero", "0"));
   if (graph.vertices.some(isBad)) parts.push(element("span", "sample broken-sample", "not finite"));
   return parts;

@@ -6,13 +6,31 @@
 const CROWD = 60; // children of a group, before it is divided
 const PAGE = 60; // vertices that are shown at first
 const LIMIT = 600; // vertices that can be shown at once
-const BLANK = { label: "", name: "", formula: "", operation: "", call: "", shape: "", dtype: "", place: 0, scope: "", phase: "forward", group: null };
+const BLANK = {
+  label: "",
+  name: "",
+  formula: "",
+  operation: "",
+  call: "",
+  shape: "",
+  dtype: "",
+  place: 0,
+  scope: "",
+  phase: "forward",
+  group: null,
+};
 
 /** What is drawn as one thing: a vertex, or a group of them. */
 function readGraph(data) {
   const vertices = data.vertices.map((vertex, order) => ({ ...BLANK, ...vertex, order, inputs: [], uses: [] }));
   const byKey = new Map(vertices.map((vertex) => [vertex.key, vertex]));
-  const edges = (data.edges ?? []).map((edge) => ({ formula: "", strands: [], ...edge, source: byKey.get(edge.source), target: byKey.get(edge.target) }));
+  const edges = (data.edges ?? []).map((edge) => ({
+    formula: "",
+    strands: [],
+    ...edge,
+    source: byKey.get(edge.source),
+    target: byKey.get(edge.target),
+  }));
   for (const edge of edges) {
     edge.target.inputs.push(edge);
     edge.source.uses.push(edge);
@@ -20,7 +38,8 @@ function readGraph(data) {
   const tape = vertices.filter((vertex) => vertex.place);
   const root = newGroup("", "", null);
   const groups = new Map([[null, root]]);
-  for (const cluster of data.clusters ?? []) groups.set(cluster.key, groupOf(cluster, groups.get(cluster.parent ?? null)));
+  for (const cluster of data.clusters ?? [])
+    groups.set(cluster.key, groupOf(cluster, groups.get(cluster.parent ?? null)));
   for (const vertex of vertices) {
     vertex.group = groups.get(vertex.cluster ?? null);
     vertex.position = positionOf(vertex);
@@ -50,9 +69,13 @@ function groupOf(cluster, parent) {
 
 /** The call of a vertex with its operands as they are labeled: mean(μ) in the place of mean(mu). */
 function relabeled({ call, inputs }) {
-  return inputs.reduce((text, { source: { name, label } }) => (
-    name && label && name !== label && /^\w+$/.test(name) ? text.replace(new RegExp(`(?<![\\w.])${name}(?![\\w=])`, "g"), () => label) : text
-  ), call);
+  return inputs.reduce(
+    (text, { source: { name, label } }) =>
+      name && label && name !== label && /^\w+$/.test(name)
+        ? text.replace(new RegExp(`(?<![\\w.])${name}(?![\\w=])`, "g"), () => label)
+        : text,
+    call,
+  );
 }
 
 /** Leaves and constants stand just before their first use. */

@@ -14,7 +14,7 @@ function choose(item) {
   const hadFocus = document.activeElement?.dataset.key === item.key;
   item.open = !item.open;
   redraw(item);
-  if (hadFocus) (view.boxes.get(item.open ? `open ${item.key}` : item.key)?.querySelector("[data-key]") ?? view.boxes.get(item.key))?.focus();
+  if (hadFocus) document.querySelector(`[data-key="${CSS.escape(item.key)}"]`).focus();
 }
 
 function redraw(fixed = null) {
@@ -45,7 +45,9 @@ function refresh() {
   byId("rule").replaceChildren(...explain(step, graph).filter((part) => part !== null));
   if (vertex && shownFor(vertex) !== vertex) byId("rule").append(insideNote(vertex));
   byId("step").value = state.step;
-  const told = vertex ? `${vertex.phase === "backward" ? "recorded" : phase}, line ${vertex.place} of ${graph.tape.length}` : "whole graph";
+  const told = vertex
+    ? `${vertex.phase === "backward" ? "recorded" : phase}, line ${vertex.place} of ${graph.tape.length}`
+    : "whole graph";
   byId("where").textContent = told;
   byId("step").setAttribute("aria-valuetext", vertex ? `${told}: ${nameOf(vertex)}` : told);
   document.body.dataset.phase = phase;
@@ -61,77 +63,6 @@ function insideNote(vertex) {
     view.see(vertex);
   });
   return element("p", "inside", "This line is inside ", bdi(group.title), ", which is folded. ", button);
-}
-
-/** Classes and colors of boxes and arrows. */
-function mark({ phase, vertex }) {
-  const current = vertex && shownFor(vertex);
-  const found = new Set(state.found.map(shownFor));
-  for (const item of view.drawn.items) {
-    const box = view.boxes.get(item.key);
-    const place = item.first ?? item.place;
-    const end = item.last ?? item.place;
-    const isAhead = phase === "forward" && place > vertex.place;
-    const hasCome = phase === "whole" || (phase === "backward" && end >= vertex.place);
-    box.classList.toggle("current", item === current);
-    box.classList.toggle("ahead", isAhead && item !== current);
-    box.classList.toggle("found", found.has(item));
-    box.classList.toggle("past", state.found.length > 0 && !found.has(item));
-    const norm = normOf(item);
-    box.classList.remove("painted", "zero");
-    if (view.byGradient && hasCome && norm !== null && view.scale) paint(box, view.scale, norm, isBad(item));
-    if (isBad(item)) box.classList.add("bad");
-    if (item === current) box.setAttribute("aria-current", "step");
-    else box.removeAttribute("aria-current");
-  }
-  markEdges(phase, vertex);
-}
-
-function markEdges(phase, vertex) {
-  const labels = [];
-  for (const edge of view.drawn.edges) {
-    const { classList, style } = edge.element;
-    const active = vertex ? edge.parts.filter((part) => part.target === vertex) : [];
-    const isFlow = active.length > 0 && (phase === "forward" || active.some(isShare));
-    const end = Math.max(...edge.parts.map((part) => part.target.place));
-    classList.toggle("flow", isFlow);
-    classList.toggle("ahead", phase === "forward" && end > vertex.place);
-    const norm = edge.parts.reduce((most, part) => Math.max(most, Number(part.share ?? -1)), -1);
-    const isPainted = view.byGradient && norm > 0 && view.scale && (phase === "whole" || (phase === "backward" && end >= vertex.place));
-    classList.toggle("painted", isPainted);
-    if (isPainted) paint(edge.element, view.scale, norm, edge.parts.some((part) => part.born));
-    if (isFlow) edge.element.parentNode.append(edge.element);
-    if ((isFlow && phase === "backward") || (state.derivatives && edge.parts.some((part) => part.formula))) {
-      labels.push(label(edge, isFlow && phase === "backward" ? active : edge.parts, isFlow));
-    }
-  }
-  byId("labels").replaceChildren(...labels);
-  separate(labels);
-}
-
-function label(edge, parts, isFlow) {
-  const shown = parts.slice(0, 2).flatMap((part) => [
-    part.formula ? bdi(part.formula) : null,
-    isFlow && part.share != null ? element("span", "norm", brief(part.share)) : null,
-  ]);
-  const made = element("div", isFlow ? "label flow" : "label", ...shown);
-  const at = edge.line.getPointAtLength(edge.line.getTotalLength() * (isFlow ? 0.45 : 0.55));
-  Object.assign(made, { at });
-  return made;
-}
-
-/** Labels do not hide each other: what would is moved down. */
-function separate(labels) {
-  const placed = [];
-  for (const label of [...labels].sort((a, b) => a.at.y - b.at.y)) {
-    const { offsetWidth: w, offsetHeight: h } = label;
-    let y = label.at.y - h / 2;
-    for (const other of placed) {
-      if (Math.abs(other.x - label.at.x) < (other.w + w) / 2 && Math.abs(other.y - y) < h) y = other.y + h + 1;
-    }
-    placed.push({ x: label.at.x, y, w });
-    label.style.transform = `translate(${label.at.x - w / 2}px, ${y}px)`;
-  }
 }
 
 // Playing
@@ -155,8 +86,10 @@ function play(isOn = state.timer === null) {
 
 function search(text) {
   const wanted = text.trim().toLowerCase();
-  const fits = (vertex) => [nameOf(vertex), vertex.name, vertex.operation, vertex.call, vertex.scope, vertex.kind]
-    .some((part) => part?.toLowerCase().includes(wanted));
+  const fits = (vertex) =>
+    [nameOf(vertex), vertex.name, vertex.operation, vertex.call, vertex.scope, vertex.kind].some((part) =>
+      part?.toLowerCase().includes(wanted),
+    );
   state.found = wanted ? graph.vertices.filter(fits) : [];
   state.at = -1;
   byId("found").textContent = wanted ? (state.found.length ? `${state.found.length} found` : "nothing found") : "";
@@ -204,42 +137,12 @@ function foldLevel() {
   return view.fit(FAR);
 }
 
-// What is told
-
 let silence = null;
 
 function say(text) {
   byId("found").textContent = text;
   clearTimeout(silence);
   silence = setTimeout(() => (byId("found").textContent = ""), 4000);
-}
-
-/** The card of a vertex or group beside its box. */
-function tell(item, box = null) {
-  const tip = byId("tip");
-  tip.hidden = !item;
-  if (!item) return;
-  tip.replaceChildren(...(item.isGroup ? groupCard(item) : vertexCard(item)).filter((part) => part !== null));
-  show(tip, box.getBoundingClientRect());
-}
-
-function tellEdge(edge, event) {
-  const tip = byId("tip");
-  tip.hidden = false;
-  const parts = edge.parts.slice(0, 6).map((part) => element("p", "",
-    bdi(nameOf(part.source)), " → ", bdi(nameOf(part.target)),
-    part.formula ? element("span", "", ": gets back ", bdi(part.formula, "derivative")) : null,
-    part.share == null ? null : ` with norm ${brief(part.share)}`));
-  const more = edge.parts.length - parts.length;
-  tip.replaceChildren(...parts, more > 0 ? element("p", "", `and ${more} more`) : "");
-  show(tip, new DOMRect(event.clientX, event.clientY, 0, 12));
-}
-
-function show(tip, { left, right, top, bottom }) {
-  const { offsetWidth: w, offsetHeight: h } = tip;
-  const isBelow = bottom + 8 + h < innerHeight;
-  tip.style.left = `${Math.max(8, Math.min(innerWidth - w - 8, (left + right - w) / 2))}px`;
-  tip.style.top = `${isBelow ? bottom + 8 : Math.max(8, top - h - 8)}px`;
 }
 
 start();

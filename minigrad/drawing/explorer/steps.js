@@ -74,9 +74,15 @@ class TapeList {
     const norm = normOf(vertex);
     const isKnown = !this.current || (this.isBackward && vertex.place >= this.current.place);
     if (norm !== null && isKnown) paint(swatch, this.scale, norm, isBad(vertex));
-    const row = element("div", "row",
-      element("span", "place", String(vertex.place)), swatch, bdi(nameOf(vertex), "name"),
-      bdi(vertex.inputs.length ? vertex.call : [vertex.kind, vertex.scope].filter(Boolean).join(" of "), "call"), element("span", "shape", vertex.shape));
+    const row = element(
+      "div",
+      "row",
+      element("span", "place", String(vertex.place)),
+      swatch,
+      bdi(nameOf(vertex), "name"),
+      bdi(vertex.inputs.length ? vertex.call : [vertex.kind, vertex.scope].filter(Boolean).join(" of "), "call"),
+      element("span", "shape", vertex.shape),
+    );
     row.id = `row-${vertex.key}`;
     row.setAttribute("role", "option");
     row.setAttribute("aria-selected", String(isCurrent));
@@ -86,16 +92,4 @@ class TapeList {
     row.addEventListener("click", () => this.choose(vertex));
     return row;
   }
-}
-
-/** The color of a gradient: of the ramp, red where it is not finite, none where it is zero. */
-function paint(box, scale, norm, bad) {
-  const isBroken = bad || !Number.isFinite(norm);
-  const isColored = isBroken || norm > 0;
-  const [r, g, b] = isBroken ? [200, 30, 45] : norm > 0 ? rampAt(scale, norm) : [0, 0, 0];
-  box.classList.toggle("painted", isColored);
-  box.classList.toggle("zero", !isColored);
-  if (!isColored) return;
-  box.style.setProperty("--paint", `rgb(${r} ${g} ${b})`);
-  box.style.setProperty("--on-paint", 0.299 * r + 0.587 * g + 0.114 * b > 135 ? "#10131a" : "#ffffff");
 }

@@ -1,7 +1,6 @@
 // The picture: boxes of HTML, arrows of SVG, a camera. User's text goes in as textContent only.
 
 const SVG = "http://www.w3.org/2000/svg";
-const RAMP = ["#3b3f8f", "#2b758e", "#21a585", "#7ccf4f", "#f4e61e"]; // after viridis (Smith & van der Walt 2015)
 const HUES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]; // Okabe & Ito (2008)
 const FAR = 0.45; // below this scale only names are shown
 
@@ -24,37 +23,16 @@ function brief(number) {
   if (number == null) return "?";
   if (!Number.isFinite(Number(number))) return String(number).replace("-", "−");
   const size = Math.abs(number);
-  const text = size && (size < 1e-3 || size >= 1e5) ? Number(number).toExponential(1) : String(Number(Number(number).toPrecision(3)));
+  const text =
+    size && (size < 1e-3 || size >= 1e5)
+      ? Number(number).toExponential(1)
+      : String(Number(Number(number).toPrecision(3)));
   return text.replaceAll("-", "−").replace("e+", "e");
 }
 
 /** How a vertex is called in text: as its user did, else by its place on the tape. */
 function nameOf(vertex) {
   return vertex.label || vertex.name || (vertex.place ? `%${vertex.place}` : "constant");
-}
-
-/**
- * log₁₀ of the smallest and largest gradient, at least two decades. A few that are smaller than the others by six decades
- * are rounding errors of zero, as before a batch norm: they get the color of the smallest, and leave the rest of the ramp.
- */
-function scaleOf(vertices) {
-  const logs = vertices.map(normOf).filter((norm) => norm > 0 && norm < Infinity).map(Math.log10).sort((a, b) => a - b);
-  if (!logs.length) return null;
-  const few = logs.slice(0, Math.ceil(logs.length / 4));
-  const cut = few.findLastIndex((log, k) => logs[k + 1] - log > 6) + 1;
-  const [low, high] = [logs[cut], logs.at(-1)];
-  const widen = Math.max(0, 2 - (high - low)) / 2;
-  return { low: low - widen, high: high + widen, isCut: cut > 0 };
-}
-
-function rampAt(scale, norm) {
-  const t = Math.min(1, Math.max(0, (Math.log10(norm) - scale.low) / (scale.high - scale.low))) * (RAMP.length - 1);
-  const k = Math.min(RAMP.length - 2, Math.floor(t));
-  const mix = (i) => {
-    const [a, b] = [RAMP[k], RAMP[k + 1]].map((color) => parseInt(color.slice(i, i + 2), 16));
-    return Math.round(a + (b - a) * (t - k));
-  };
-  return [mix(1), mix(3), mix(5)];
 }
 
 class View {
@@ -107,7 +85,8 @@ class View {
     const made = [];
     for (const [key, item] of wanted) {
       if (this.boxes.has(key)) continue;
-      const box = item.isGroup && item.open ? this.openBox(item) : item.isGroup ? this.foldedBox(item) : this.vertexBox(item);
+      const box =
+        item.isGroup && item.open ? this.openBox(item) : item.isGroup ? this.foldedBox(item) : this.vertexBox(item);
       this.boxes.set(key, box);
       (item.isGroup && item.open ? byId("boxes") : byId("nodes")).append(box);
       made.push([item, box]);
@@ -124,11 +103,14 @@ class View {
     const { label, formula, shape, dtype, kind } = vertex;
     const name = label || vertex.name;
     const common = this.graph.dtype;
-    const box = element("div", `node ${kind}`,
+    const box = element(
+      "div",
+      `node ${kind}`,
       vertex.inputs.length ? element("span", "place", String(vertex.place)) : null,
       name ? bdi(name, "name") : null,
       formula ? bdi(formula, "formula") : null,
-      element("span", "shape", shape + (dtype && dtype !== common ? ` ${dtype}` : "")));
+      element("span", "shape", shape + (dtype && dtype !== common ? ` ${dtype}` : "")),
+    );
     if (vertex.hue !== undefined) {
       box.classList.add("hued");
       box.style.setProperty("--hue", colorOf(vertex.hue));
@@ -143,7 +125,12 @@ class View {
   foldedBox(group) {
     const parameters = group.parameters ? `, ${group.parameters.toLocaleString("en")} parameters` : "";
     const told = `${group.lines.toLocaleString("en")} line${group.lines === 1 ? "" : "s"}${parameters}`;
-    const box = element("div", "node folded", element("span", "name", "⊞ ", bdi(group.title)), element("span", "shape", told));
+    const box = element(
+      "div",
+      "node folded",
+      element("span", "name", "⊞ ", bdi(group.title)),
+      element("span", "shape", told),
+    );
     box.setAttribute("aria-expanded", "false");
     return this.listen(box, group, `scope ${group.title}, folded, ${told}`);
   }
@@ -187,7 +174,10 @@ class View {
 
   edge(edge) {
     const made = document.createElementNS(SVG, "g");
-    made.setAttribute("class", edge.parts.every((part) => part.kind === "operand") ? "edge" : `edge ${edge.parts[0].kind}`);
+    made.setAttribute(
+      "class",
+      edge.parts.every((part) => part.kind === "operand") ? "edge" : `edge ${edge.parts[0].kind}`,
+    );
     const line = pathOf(edge.points);
     const hues = strandsOf(edge, this.graph);
     const add = (className, d, style = {}) => {
@@ -267,7 +257,9 @@ function pathOf(points) {
     if (!k) return `M${n(x)} ${n(y)}`;
     const [x0, y0] = points[k - 1];
     const middle = n((y0 + y) / 2);
-    return Math.abs(x - x0) < 0.5 ? `${path}L${n(x)} ${n(y)}` : `${path}C${n(x0)} ${middle} ${n(x)} ${middle} ${n(x)} ${n(y)}`;
+    return Math.abs(x - x0) < 0.5
+      ? `${path}L${n(x)} ${n(y)}`
+      : `${path}C${n(x0)} ${middle} ${n(x)} ${middle} ${n(x)} ${n(y)}`;
   }, "");
 }
 

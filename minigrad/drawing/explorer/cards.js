@@ -1,0 +1,78 @@
+// Cards beside what the mouse or the focus is on.
+
+/** The card of a vertex or group beside its box. */
+function tell(item, box = null) {
+  const tip = byId("tip");
+  tip.hidden = !item;
+  if (!item) return;
+  tip.replaceChildren(...(item.isGroup ? groupCard(item) : vertexCard(item)).filter((part) => part !== null));
+  box.setAttribute("aria-describedby", "tip");
+  show(tip, box.getBoundingClientRect());
+}
+
+function tellEdge(edge, event) {
+  const tip = byId("tip");
+  tip.hidden = false;
+  const parts = edge.parts
+    .slice(0, 6)
+    .map((part) =>
+      element(
+        "p",
+        "",
+        bdi(nameOf(part.source)),
+        " → ",
+        bdi(nameOf(part.target)),
+        part.formula ? element("span", "", ": gets back ", bdi(part.formula, "derivative")) : null,
+        part.share == null ? null : ` with norm ${brief(part.share)}`,
+      ),
+    );
+  const more = edge.parts.length - parts.length;
+  tip.replaceChildren(...parts, more > 0 ? paragraph(`and ${more} more`) : "");
+  show(tip, new DOMRect(event.clientX, event.clientY, 0, 12));
+}
+
+function show(tip, { left, right, top, bottom }) {
+  const { offsetWidth: w, offsetHeight: h } = tip;
+  const isBelow = bottom + 8 + h < innerHeight;
+  tip.style.left = `${Math.max(8, Math.min(innerWidth - w - 8, (left + right - w) / 2))}px`;
+  tip.style.top = `${isBelow ? bottom + 8 : Math.max(8, top - h - 8)}px`;
+}
+
+/** The card of a vertex. */
+function vertexCard(vertex) {
+  const { kind, place, shape, dtype, scope } = vertex;
+  const shares = sharesOf(vertex).map((edge) => {
+    const norm = edge.share == null ? "" : ` (norm ${brief(edge.share)})`;
+    return paragraph("to ", bdi(nameOf(edge.source)), ": ", bdi(edge.formula || "a share", "derivative"), norm);
+  });
+  return [
+    element("h3", "", bdi(nameOf(vertex)), element("small", "", ` ${kind}${place ? `, line ${place}` : ""}`)),
+    vertex.inputs.length ? equation(vertex) : null,
+    vertex.inputs.length ? element("p", "call", bdi(vertex.call)) : null,
+    paragraph(`shape ${shape}, ${dtype}`, ...(scope ? [", in ", bdi(scope)] : [])),
+    statistics("value", vertex.values),
+    statistics("gradient", vertex.gradient),
+    shares.length ? paragraph("It hands back, of its gradient v,") : null,
+    ...shares,
+    ...warnings(vertex),
+  ];
+}
+
+/** The card of a group. */
+function groupCard(group) {
+  const { cluster } = group;
+  const shapes = cluster?.shapes ?? [];
+  return [
+    element(
+      "h3",
+      "",
+      bdi(cluster?.scope ?? group.title),
+      element("small", "", group.open ? " click to fold" : " click to unfold"),
+    ),
+    paragraph(`${group.lines.toLocaleString("en")} lines, ${group.parameters.toLocaleString("en")} parameters`),
+    ...shapes.slice(0, 8).map(([name, shape]) => paragraph(bdi(name), ` ${shape}`)),
+    shapes.length > 8 ? paragraph(`and ${shapes.length - 8} more`) : null,
+    group.norm === null ? null : paragraph(`largest gradient: norm ${brief(group.norm)}`),
+    group.bad ? element("p", "broken", group.born || "Not everything in it is finite.") : null,
+  ];
+}

@@ -1,0 +1,123 @@
+// What step and search leave on the picture: highlights, the colors of gradients, labels on arrows.
+
+const RAMP = ["#3b3f8f", "#2b758e", "#21a585", "#7ccf4f", "#f4e61e"]; // after viridis (Smith & van der Walt 2015)
+
+/** Classes and colors of boxes and arrows. */
+function mark({ phase, vertex }) {
+  const current = vertex && shownFor(vertex);
+  const found = new Set(state.found.map(shownFor));
+  for (const item of view.drawn.items) {
+    const box = view.boxes.get(item.key);
+    const place = item.first ?? item.place;
+    const end = item.last ?? item.place;
+    const isAhead = phase === "forward" && place > vertex.place;
+    const hasCome = phase === "whole" || (phase === "backward" && end >= vertex.place);
+    box.classList.toggle("current", item === current);
+    box.classList.toggle("ahead", isAhead && item !== current);
+    box.classList.toggle("found", found.has(item));
+    box.classList.toggle("past", state.found.length > 0 && !found.has(item));
+    const norm = normOf(item);
+    box.classList.remove("painted", "zero");
+    if (view.byGradient && hasCome && norm !== null && view.scale) paint(box, view.scale, norm, isBad(item));
+    if (isBad(item)) box.classList.add("bad");
+    if (item === current) box.setAttribute("aria-current", "step");
+    else box.removeAttribute("aria-current");
+  }
+  markEdges(phase, vertex);
+}
+
+function markEdges(phase, vertex) {
+  const labels = [];
+  for (const edge of view.drawn.edges) {
+    const { classList } = edge.element;
+    const active = vertex ? edge.parts.filter((part) => part.target === vertex) : [];
+    const isFlow = active.length > 0 && (phase === "forward" || active.some(isShare));
+    const end = Math.max(...edge.parts.map((part) => part.target.place));
+    classList.toggle("flow", isFlow);
+    classList.toggle("ahead", phase === "forward" && end > vertex.place);
+    const norm = edge.parts.reduce((most, part) => Math.max(most, Number(part.share ?? -1)), -1);
+    const isPainted =
+      view.byGradient && norm > 0 && view.scale && (phase === "whole" || (phase === "backward" && end >= vertex.place));
+    classList.toggle("painted", isPainted);
+    if (isPainted)
+      paint(
+        edge.element,
+        view.scale,
+        norm,
+        edge.parts.some((part) => part.born),
+      );
+    if (isFlow) edge.element.parentNode.append(edge.element);
+    if ((isFlow && phase === "backward") || (state.derivatives && edge.parts.some((part) => part.formula))) {
+      labels.push(label(edge, isFlow && phase === "backward" ? active : edge.parts, isFlow));
+    }
+  }
+  byId("labels").replaceChildren(...labels);
+  separate(labels);
+}
+
+function label(edge, parts, isFlow) {
+  const shown = parts
+    .slice(0, 2)
+    .flatMap((part) => [
+      part.formula ? bdi(part.formula) : null,
+      isFlow && part.share != null ? element("span", "norm", brief(part.share)) : null,
+    ]);
+  const made = element("div", isFlow ? "label flow" : "label", ...shown);
+  const at = edge.line.getPointAtLength(edge.line.getTotalLength() * (isFlow ? 0.45 : 0.55));
+  Object.assign(made, { at });
+  return made;
+}
+
+/** Labels do not hide each other: what would is moved down. */
+function separate(labels) {
+  const placed = [];
+  for (const label of [...labels].sort((a, b) => a.at.y - b.at.y)) {
+    const { offsetWidth: w, offsetHeight: h } = label;
+    let y = label.at.y - h / 2;
+    for (const other of placed) {
+      if (Math.abs(other.x - label.at.x) < (other.w + w) / 2 && Math.abs(other.y - y) < h) y = other.y + h + 1;
+    }
+    placed.push({ x: label.at.x, y, w });
+    label.style.transform = `translate(${label.at.x - w / 2}px, ${y}px)`;
+  }
+}
+
+/**
+ * log₁₀ of the smallest and largest gradient, at least two decades. A few that are smaller than the others by six
+ * decades are rounding errors of zero, as before a batch norm: the ramp is left to the others.
+ */
+function scaleOf(vertices) {
+  const logs = vertices
+    .map(normOf)
+    .filter((norm) => norm > 0 && norm < Infinity)
+    .map(Math.log10)
+    .sort((a, b) => a - b);
+  if (!logs.length) return null;
+  const few = logs.slice(0, Math.ceil(logs.length / 4));
+  const cut = few.findLastIndex((log, k) => logs[k + 1] - log > 6) + 1;
+  const [low, high] = [logs[cut], logs.at(-1)];
+  const widen = Math.max(0, 2 - (high - low)) / 2;
+  return { low: low - widen, high: high + widen, isCut: cut > 0 };
+}
+
+function rampAt(scale, norm) {
+  const t = Math.min(1, Math.max(0, (Math.log10(norm) - scale.low) / (scale.high - scale.low))) * (RAMP.length - 1);
+  const k = Math.min(RAMP.length - 2, Math.floor(t));
+  const mix = (i) => {
+    const [a, b] = [RAMP[k], RAMP[k + 1]].map((color) => parseInt(color.slice(i, i + 2), 16));
+    return Math.round(a + (b - a) * (t - k));
+  };
+  return [mix(1), mix(3), mix(5)];
+}
+
+/** The color of a gradient: of the ramp, red where it is not finite, none where it is zero. */
+function paint(box, scale, norm, bad) {
+  const isBroken = bad || !Number.isFinite(norm);
+  const isColored = isBroken || norm > 0;
+  const [r, g, b] = isBroken ? [200, 30, 45] : norm > 0 ? rampAt(scale, norm) : [0, 0, 0];
+  box.classList.toggle("painted", isColored);
+  box.classList.toggle("zero", !isColored);
+  if (!isColored) return;
+  box.style.setProperty("--paint", `rgb(${r} ${g} ${b})`);
+  box.style.setProperty("--on-paint", 0.299 * r + 0.587 * g + 0.114 * b > 135 ? "#10131a" : "#ffffff");
+}
