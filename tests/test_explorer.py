@@ -75,8 +75,10 @@ def chain(lines: int) -> Any:
     return mg.name("l", y.sum())
 
 
-def written(path: Path, *outputs: Any, **asked: Any) -> Path:
-    return draw(*outputs, **asked).save(path / "graph.html")
+def written(path: Path, what: Any, **asked: Any) -> Path:
+    """The page of an output, drawn as asked, or of a picture."""
+    picture = draw(what, **asked) if isinstance(what, mg.Tensor) else what
+    return picture.save(path / "graph.html")  # type: ignore[no-any-return]
 
 
 # Without a browser
@@ -136,11 +138,11 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens the page of some outputs. Whatever it does, it must not fail, ask for another file or open a dialog."""
+    """Opens the page of an output or a picture. It must not fail, ask for another file or open a dialog."""
     contexts, wrong = [], []
 
-    def opened(*outputs: Any, asked: Any = None, width: int = 1280, height: int = 800, **options: Any) -> Any:
-        url = written(tmp_path, *outputs, **(asked or {})).as_uri()
+    def opened(what: Any, asked: Any = None, width: int = 1280, height: int = 800, **options: Any) -> Any:
+        url = written(tmp_path, what, **(asked or {})).as_uri()
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: wrong.append(f"console: {message.text}"))
@@ -524,3 +526,38 @@ def test_light_and_dark_small_and_printed(show: Any) -> None:
     printed = page.pdf(format="A4")
     assert printed.startswith(b"%PDF")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 3
+
+
+def test_a_recorded_backward_pass_is_walked_forwards(show: Any) -> None:
+    loss, _ = batch_norm()
+    page = show(loss, asked={"backward": True})
+    assert page.inner_text("#title") == "l"
+    press(page, "b")
+    assert page.inner_text("#where").startswith("recorded, line 16 of ")
+    assert current(page)[0] == ["n16"]
+    press(page, "End")
+    last = int(page.get_attribute("#step", "max") or 0)
+    assert page.inner_text("#where") == f"recorded, line {last} of {last}"
+    press(page, "o")
+    assert {"g:forward", "g:backward", "c1"} == boxes(page).keys()
+
+
+def test_verdicts_are_on_the_boxes(show: Any) -> None:
+    def squares(x: Any, w: Any) -> Any:
+        h = mg.name("h", x * w)
+        return h * h
+
+    derivation = mg.verify.Derivation(squares, x="N", w="N")
+
+    @derivation.line
+    def dh(dout: Any, h: Any) -> Any:
+        return dout * h
+
+    @derivation.line
+    def dx(dh: Any, w: Any) -> Any:
+        return dh * w
+
+    page = show(derivation.check().draw())
+    assert "dl/dh wrong" in page.inner_text(".node.wrong .verdict")
+    assert page.inner_text(".node.right .verdict") == "dl/dx right"
+    assert page.locator(".node.painted").count() == 0  # verdicts first; gradients on request

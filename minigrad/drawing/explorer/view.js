@@ -220,11 +220,12 @@ class View {
   /** Show everything; no smaller than `least`, then the beginning. */
   fit(least = 0) {
     const { w, h } = this.graph.root;
-    const { clientWidth, clientHeight } = this.canvas;
+    const { clientWidth } = this.canvas;
+    const height = this.canvas.clientHeight - byId("legend").offsetHeight;
     const margin = 24;
-    const whole = Math.min((clientWidth - 2 * margin) / w, (clientHeight - 2 * margin) / h, 1.4);
+    const whole = Math.min((clientWidth - 2 * margin) / w, (height - 2 * margin) / h, 1.4);
     const scale = Math.max(whole, Math.min(least, 1));
-    const y = whole < scale ? margin : (clientHeight - h * scale) / 2;
+    const y = whole < scale ? margin : (height - h * scale) / 2;
     this.camera = { x: (clientWidth - w * scale) / 2, y, scale };
     this.look();
   }
