@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import nn
 from minigrad.nn import init
 
 SHAPES = {(120, 180): (120, 180), (5, 4, 30, 40): (600, 800)}  # kernel: fan_in, fan_out
@@ -308,3 +309,11 @@ def test_fans_of_groups_count_connections(inputs, units, groups):
 def test_structure_refuses(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_an_initializer_may_be_a_function_of_the_shape_alone():
+    layer = nn.Linear(2, 3, init=lambda shape: np.full(shape, 0.5), dtype="float32")
+    assert layer.weight.dtype == np.float32
+    assert (layer.weight.numpy() == 0.5).all()
+    drawn = nn.Linear(2, 3, init=lambda shape, rng: rng.standard_normal(shape), rng=1)
+    np.testing.assert_array_equal(drawn.weight.numpy(), np.random.default_rng(1).standard_normal((2, 3)))

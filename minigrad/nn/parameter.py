@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ def initialized(init: Initializer, shape: tuple[int, ...], rng: Any = None, dtyp
     """A parameter of this shape.
 
     Args:
-        init: a name in `nn.init`, or a function (shape, *, rng, dtype) that returns an array.
+        init: a name in `nn.init`, or a function (shape, *, rng, dtype) that returns an array. It may leave out rng
+            and dtype; the array is cast then.
         shape: of the parameter.
         rng: a Generator or a seed; the global generator if not given.
         dtype: that of new Tensors if not given.
@@ -37,7 +39,20 @@ def initialized(init: Initializer, shape: tuple[int, ...], rng: Any = None, dtyp
 
 def drawn(init: Initializer, shape: tuple[int, ...], rng: Any = None, dtype: Any = None) -> Any:
     """The array that a parameter of this shape starts with; arguments and errors are those of `initialized`."""
-    value = initializers.get(init)(shape, rng=generator(rng), dtype=np.dtype(dtype or get_default_dtype()))
+    function = initializers.get(init)
+    dtype = np.dtype(dtype or get_default_dtype())
+    value = function(shape, **_accepted(function, rng=generator(rng), dtype=dtype))
     if np.shape(value) != shape:
         raise ValueError(f"the initializer returned an array of shape {np.shape(value)} where {shape} was asked for")
-    return value
+    return value.astype(dtype, copy=False) if hasattr(value, "astype") else np.asarray(value, dtype)
+
+
+def _accepted(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Those of the options that a function takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # written in C, and silent about its parameters
+        return options
+    if any(p.kind == p.VAR_KEYWORD for p in parameters):
+        return options
+    return {name: value for name, value in options.items() if name in {p.name for p in parameters}}
