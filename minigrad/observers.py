@@ -7,6 +7,7 @@ observes, these three are replaced in every primitive by ones that do the same a
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import FrameType
@@ -53,23 +54,28 @@ _undo: dict[Primitive, Callable[[], None]] = {}
 _count = 0
 
 
+_lock = threading.Lock()
+
+
 def _install() -> None:
     global _count
-    _count += 1
-    if _count == 1:
-        for p in list(primitive.FUNCTIONS):
-            _replace(p)
-        primitive.on_new.append(_replace)
+    with _lock:
+        _count += 1
+        if _count == 1:
+            for p in list(primitive.FUNCTIONS):
+                _replace(p)
+            primitive.on_new.append(_replace)
 
 
 def _uninstall() -> None:
     global _count
-    _count -= 1
-    if _count == 0:
-        primitive.on_new.remove(_replace)
-        for undo in _undo.values():
-            undo()
-        _undo.clear()
+    with _lock:
+        _count -= 1
+        if _count == 0:
+            primitive.on_new.remove(_replace)
+            for undo in _undo.values():
+                undo()
+            _undo.clear()
 
 
 def _replace(p: Primitive) -> None:

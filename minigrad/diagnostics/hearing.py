@@ -12,7 +12,7 @@ from minigrad.diagnostics.anomaly import Anomaly
 from minigrad.diagnostics.layers import Layer, Parameter
 from minigrad.diagnostics.nonfinite import Anomalies
 from minigrad.node import Node
-from minigrad.primitive import Primitive
+from minigrad.primitive import Primitive, value_of
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ def output_hook(watch: Watch, layer: Layer) -> Callable[[Tensor], None]:
 
 
 def is_float(x: Any) -> bool:
-    """Whether this is an array or Tensor of floating-point numbers."""
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
+    """Whether this is an array or Tensor of floating-point numbers; arrays that only listen have none."""
+    value = value_of(x)
+    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
 
 
 def base(x: Array) -> Array:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from minigrad.diagnostics import signals, updates
@@ -35,7 +36,7 @@ COLUMNS = {  # of the table: the number of a layer, and how it is written
 }
 HEADS = {"gradient": "gradient rms", "update": "update/weight"}
 SHOWN = 14  # layers in the table, findings below it
-WIDTH = 112
+WIDTH = 118
 PREDICTED = "at the first step: n·Var(w), times what the activation before keeps (½ of it behind ReLU: He et al. 2015)"
 
 
@@ -121,13 +122,17 @@ class Report(Base):
     def _sentences(self) -> list[str]:
         """Each finding, and after those with the same remedy what to do; then, in short, what follows from them."""
         lines = []
-        own = [f for f in self.findings if not f.follows_from]
-        for k, finding in enumerate(own[:SHOWN]):
-            lines += _wrapped(f"✗ {_told(finding)}", "    ")
-            if finding is own[:SHOWN][-1] or own[k + 1].remedy != finding.remedy:
-                lines += _wrapped(f"  → {finding.remedy}", "    ")
-        lines += _more(own, "finding")
+        for told, remedy in self._own():
+            lines += _wrapped(f"✗ {told}", "    ")
+            lines += _wrapped(f"  → {remedy}", "    ") if remedy else []
+        lines += _more([f for f in self.findings if not f.follows_from], "finding")
         return lines + [line for text in self._consequences() for line in _wrapped(f"  {text}", "    ")]
+
+    def _own(self) -> list[tuple[str, str]]:
+        """What is told of each finding that no other explains, and the remedy of the last of those that share it."""
+        own = [f for f in self.findings if not f.follows_from][:SHOWN]
+        shared = [f.remedy == after.remedy for f, after in pairwise(own)] + [False]
+        return [(_told(f), "" if is_shared else f.remedy) for f, is_shared in zip(own, shared, strict=False)]
 
     def _consequences(self) -> list[str]:
         """A line for each cause that another explains."""
@@ -170,11 +175,9 @@ class Report(Base):
         parts = [f'<b style="color:{color}">{escape(self._verdict())}</b>']
         if self.layers:
             parts.append(_html_table(self._cells()))
-        parts += [
-            f'<p style="margin:.4em 0"><span style="color:#a33b00">✗</span> {escape(_told(finding))}<br>'
-            f'<span style="opacity:.75">→ {escape(finding.remedy)}</span></p>'
-            for finding in [f for f in self.findings if not f.follows_from][:SHOWN]
-        ]
+        for told, remedy in self._own():
+            way_out = f'<br><span style="opacity:.75">→ {escape(remedy)}</span>' if remedy else ""
+            parts.append(f'<p style="margin:.4em 0"><span style="color:#a33b00">✗</span> {escape(told)}{way_out}</p>')
         parts += [f'<p style="margin:.4em 0;opacity:.75">{escape(text)}</p>' for text in self._consequences()]
         if self.predictions:
             parts.append(f"<p>{escape(PREDICTED)}</p>")

@@ -110,7 +110,7 @@ def saturated(w: Watch) -> Iterator[Finding]:
         share = at_first if layer.is_last else max(at_first, now)  # at the end, certainty is a success
         if not share > SATURATED:
             continue
-        low, high = (short(bound) for bound in layer.bounds)
+        low, high = (f"{bound:g}" for bound in layer.bounds)
         sentence = f"saturated {layer.kind.lower()}, {percent(share)} of units within 0.01 of {low} or {high}"
         evidence = {"saturated": share, "at_first": at_first}
         remedy = 'draw the weights with init="glorot_normal", or normalize before the activation (BatchNorm, LayerNorm)'

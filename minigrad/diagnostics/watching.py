@@ -188,8 +188,9 @@ class Watch:
         return None if kept is None else kept[1]
 
     def _note_input(self, layer: Layer, inputs: tuple[Any, ...]) -> None:
-        value = next((np.asarray(value_of(x)) for x in inputs if hasattr(x, "dtype")), None)
-        if value is None or value.dtype.kind not in "fiub":
+        given = (value_of(x) for x in inputs)
+        value = next((x for x in given if isinstance(x, np.ndarray) and x.dtype.kind in "fiub"), None)
+        if value is None:
             return
         layer.feeder = self._source(value) or layer.feeder
         if not layer.outputs.rms_of_calls and not layer.steps and id(base(value)) in self._inputs:
