@@ -2,8 +2,8 @@
 
 The same network, 64-64-64-10 with ReLU, from the same initial weights, with each optimizer of `mg.optim`, at a learning
 rate that suits it, at a third of it and at three times as much. The batch decides what gradient descent is called: the
-whole set is GD, one image SGD, 32 images mini-batch SGD. An epoch costs the gradients of all images in each of them, but
-GD takes one step with these.
+whole set is GD, one image SGD, 32 images mini-batch SGD. In each an epoch costs the gradients of all images, but GD
+takes one step with these.
 
 What carries over to other tasks is the grouping, not the order within it: all with momentum or a rate for each weight
 are about alike when their learning rate is right, and what differs is how easily it is found.
