@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from minigrad.drawing.gradients import Gradients, born_values, gradients, seeds
+from minigrad.diagnostics.reasons import is_finite
+from minigrad.drawing.backward import seeds
+from minigrad.drawing.gradients import Birth, Gradients, born_values, gradients
 from minigrad.drawing.model import Graph
-from minigrad.drawing.values import is_finite, recovered, statistics
+from minigrad.drawing.values import recovered, statistics
 from minigrad.node import Node
 
 if TYPE_CHECKING:
@@ -62,29 +64,29 @@ def _write_gradients(d: Description, graph: Graph, found: Gradients) -> None:
 
 
 def _write_births(
-    d: Description, graph: Graph, found: Gradients, values: Mapping[Node, str], arrays: Mapping[Node, Any]
+    d: Description, graph: Graph, found: Gradients, values: Mapping[Node, Birth], arrays: Mapping[Node, Any]
 ) -> None:
     """Mark where what is not finite came from: the vertex of a value, the edge of a share."""
     vertices = {vertex.key: vertex for vertex in graph.vertices}
     edges = {operand: edge for edge, operand in zip(graph.edges, d.operands, strict=False) if operand is not None}
     told: list[str] = []
-    for line, kind in values.items():
+    for line, (kind, reason) in values.items():
         vertex = vertices[d.key[line]]
         inside = line in d.groups and line is not d.groups[line].lines[-1]
-        vertex.born = f"{kind} in {line.primitive.name}" if inside and line.primitive else kind
-        told.append(f"{kind} is born in the value of {d.called(line)}, whose operands are finite.")
-    for (line, k), kind in found.born.items():
+        vertex.born = f"{kind} in {line.primitive.name}" if inside else kind
+        told.append(f"{kind} is born in the value of {d.called(line)}: {reason.sentence}. Way out: {reason.remedy}.")
+    for (line, k), (kind, reason) in found.born.items():
         edge = edges.get((line, k))
         if edge is not None:
             edge.born = kind
         else:
             vertices[d.key[line]].born = f"{kind} in {line.primitive.name}"
-        rule = d.formulas.shares(line)[k] if line in d.formulas.of else ""
+        rule = f"{d.formulas.shares(line)[k]}, for a finite v; " if line in d.formulas.of else ""
         told.append(
-            f"{kind} is born on the way back through {d.called(line)}"
-            + (f": {rule}, for a finite v." if rule else ", from a finite gradient.")
+            f"{kind} is born on the way back through {d.called(line)}: {rule}{reason.sentence}. "
+            f"Way out: {reason.remedy}."
         )
     graph.notes += told[:TOLD] + ([f"{len(told) - TOLD} more are born elsewhere."] if len(told) > TOLD else [])
     for vertex in graph.vertices:
         value = arrays.get(d.last[vertex.key]) if vertex.key in d.last else None
-        vertex.finite = value is None or is_finite([value])
+        vertex.finite = value is None or is_finite(value)

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minigrad.drawing.gradients import seeds
+import numpy as np
+
 from minigrad.node import Node, leaf, mode, next_serial
+from minigrad.primitive import value_of
 from minigrad.specialize import attach
 from minigrad.tape import Tape, recorded, released
+
+
+def seeds(outputs: Sequence[Node], given: Any) -> tuple[dict[Node, Any], list[str]]:
+    """The gradients that the walk starts from: as given, 1 for a number, else ±1 at random, the same in every run."""
+    if given is True:
+        rng = np.random.default_rng(0)
+        due = {line: rng.choice([-1.0, 1.0] if line.shape else [1.0], line.shape) for line in outputs}
+        due = {line: np.asarray(v, line.dtype) for line, v in due.items()}
+        random = any(line.shape != () for line in outputs)
+        return due, ["The gradient of the output is ±1 at random; grads=v starts from v."] if random else []
+    several = [given] if len(outputs) == 1 else given
+    if not isinstance(several, (tuple, list)) or len(several) != len(outputs):
+        raise ValueError(f"draw: grads for {len(outputs)} outputs must be a list of as many arrays, in their order")
+    due = {}
+    for line, one in zip(outputs, several, strict=True):
+        v = np.asarray(value_of(one), line.dtype)
+        if v.shape != line.shape:
+            raise ValueError(f"draw: grads of shape {v.shape} for an output of shape {line.shape}; they must be equal")
+        due[line] = v
+    return due, []
 
 
 @dataclass

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from minigrad.drawing.annotate import annotate
 from minigrad.drawing.backward import Backward, differentiated, phases
 from minigrad.drawing.clusters import around, clusters
 from minigrad.drawing.constants import constant_arrays, constants_of
@@ -61,6 +60,8 @@ def describe(
     made = Description(tape, levels or Levels(limit=None), verdicts or {}, shown, gradient)
     graph = made.graph(direction)
     if values or grads is not False:
+        from minigrad.drawing.annotate import annotate
+
         annotate(made, graph, known or {}, values, grads)
     return graph
 

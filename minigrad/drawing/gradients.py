@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad.changes import check_unchanged
+from minigrad.diagnostics.reasons import Reason, backward_reason, forward_reason, is_finite, what
 from minigrad.drawing.model import Statistics
-from minigrad.drawing.values import is_finite, norm, statistics
+from minigrad.drawing.values import norm, statistics
 from minigrad.node import Node
-from minigrad.primitive import value_of
+from minigrad.wengert import kept
 
 Array = Any
 Operand = tuple[Node, int]  # a line, and which of its operands
+
+
+class Birth(NamedTuple):
+    """What is not finite where it first appears: "NaN", "∞" or "−∞", and why."""
+
+    kind: str
+    reason: Reason
 
 
 @dataclass
@@ -25,7 +33,7 @@ class Gradients:
     adjoints: dict[Node, Statistics] = field(default_factory=dict)
     shares: dict[Operand, float] = field(default_factory=dict)  # norms
     joint: dict[tuple[str, str], float] = field(default_factory=dict)  # of all that flows between two vertices
-    born: dict[Operand, str] = field(default_factory=dict)  # shares that are not finite though all they come from is
+    born: dict[Operand, Birth] = field(default_factory=dict)  # shares that are not finite though all they come from is
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,8 +94,9 @@ def gradients(lines: Sequence[Node], due: dict[Node, Array], key: Callable[[Node
                 if key(parent) != key(line):
                     at = arriving.setdefault(parent, {})
                     at[key(line)] = at[key(line)] + share if key(line) in at else share
-                if not is_finite([share]) and is_finite([v, *(line.saved or ())]):
-                    found.born[line, k] = kind_of(share)
+                if not is_finite(share) and is_finite((v, line.saved)):
+                    reason, _ = backward_reason(line, v, share, line.saved or ())
+                    found.born[line, k] = Birth(kind_of(share), reason)
     return found
 
 
@@ -120,38 +129,20 @@ def _of_leaves(lines: Sequence[Node], found: Gradients, note: str) -> Gradients:
 
 
 def kind_of(x: Array) -> str:
-    """NaN, or infinity."""
-    return "NaN" if np.any(np.isnan(x)) else "∞"
+    """NaN, ∞ or −∞."""
+    return what(x).replace("inf", "∞").replace("-", "−")
 
 
-def born_values(lines: Sequence[Node], values: Mapping[Node, Array]) -> dict[Node, str]:
+def born_values(lines: Sequence[Node], values: Mapping[Node, Array]) -> dict[Node, Birth]:
     """Lines whose value is not finite though all that it is computed from is."""
     found = {}
     for line in lines:
         value = values.get(line)
-        if value is None or is_finite([value]):
+        if line.is_leaf or value is None or is_finite(value) or line.primitive.kind == "select":
             continue
-        operands = [values.get(parent) for parent in line.parents if parent is not None]
-        if all(x is not None and is_finite([x]) for x in operands):
-            found[line] = kind_of(np.concatenate([np.ravel(x) for x in value]) if isinstance(value, tuple) else value)
+        pairs = zip(line.parents, kept(line), strict=True)
+        operands = tuple(values.get(parent) if parent is not None else x for parent, x in pairs)
+        if all(x is not None for x in operands) and is_finite(operands):
+            out = next(x for x in value if not is_finite(x)) if isinstance(value, tuple) else value
+            found[line] = Birth(kind_of(out), forward_reason(line.primitive, operands, out))
     return found
-
-
-def seeds(outputs: Sequence[Node], given: Any) -> tuple[dict[Node, Array], list[str]]:
-    """The gradients that the walk starts from: as given, 1 for a number, else ±1 at random, the same in every run."""
-    if given is True:
-        rng = np.random.default_rng(0)
-        due = {line: rng.choice([-1.0, 1.0] if line.shape else [1.0], line.shape) for line in outputs}
-        due = {line: np.asarray(v, line.dtype) for line, v in due.items()}
-        random = any(line.shape != () for line in outputs)
-        return due, ["The gradient of the output is ±1 at random; grads=v starts from v."] if random else []
-    several = [given] if len(outputs) == 1 else given
-    if not isinstance(several, (tuple, list)) or len(several) != len(outputs):
-        raise ValueError(f"draw: grads for {len(outputs)} outputs must be a list of as many arrays, in their order")
-    due = {}
-    for line, one in zip(outputs, several, strict=True):
-        v = np.asarray(value_of(one), line.dtype)
-        if v.shape != line.shape:
-            raise ValueError(f"draw: grads of shape {v.shape} for an output of shape {line.shape}; they must be equal")
-        due[line] = v
-    return due, []

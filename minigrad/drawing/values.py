@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,12 +105,3 @@ def norm(x: Array) -> float:
         if largest == 0 or not np.isfinite(largest):
             return largest
         return largest * float(np.sqrt(np.sum((x / largest) ** 2)))
-
-
-def is_finite(values: Iterable[Any]) -> bool:
-    """Whether all arrays of floating-point numbers among these are finite."""
-    return all(
-        is_finite(x) if isinstance(x, (tuple, list)) else bool(np.all(np.isfinite(x)))
-        for x in values
-        if isinstance(x, (tuple, list)) or getattr(getattr(x, "dtype", None), "kind", "") == "f"
-    )
