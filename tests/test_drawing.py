@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+import graphviz
 import numpy as np
 import pytest
 
@@ -342,3 +343,64 @@ def test_importing_minigrad_does_not_import_graphviz():
     program = "import sys, minigrad, minigrad.drawing; print('graphviz' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
+
+
+def test_an_unwritable_path_is_told(tmp_path):
+    picture = draw(small_batch_norm())
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "graph.dot", tmp_path / "file" / "new" / "graph.mmd"):
+        with pytest.raises(OSError, match="save: the picture cannot be written") as error:
+            picture.save(path)
+        assert error.value.filename == str(path)
+    (tmp_path / "folder.dot").mkdir()
+    with pytest.raises(IsADirectoryError, match="cannot be written"):
+        picture.save(tmp_path / "folder.dot")
+
+
+def test_mermaid_is_written_by_suffix(tmp_path):
+    path = draw(small_batch_norm()).save(tmp_path / "graph.mmd")
+    assert path.read_text(encoding="utf-8").startswith("flowchart TB")
+
+
+def test_a_picture_is_a_digraph():
+    picture = draw(small_batch_norm())
+    assert isinstance(picture, graphviz.Digraph)
+    picture.node("note", "added by hand")
+    assert "added by hand" in picture.source
+    assert picture.copy().source == picture.source
+
+
+def test_view_opens_the_picture_that_it_wrote(tmp_path, monkeypatch):
+    needs_an_engine()
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    path = draw(small_batch_norm()).view(tmp_path / "graph.svg")
+    assert opened == [path.resolve().as_uri()]
+
+
+def test_leaves_and_parameters_are_told_apart():
+    x, w = leaf("x", 2, 3), leaf("w", 3, 2)
+    w.node.scope = "dense"
+    with mg.scope("dense"):
+        y = x @ w
+    kinds = {v.label: v.kind for v in draw(y * np.ones(2)).graph.vertices if v.label}
+    assert kinds == {"x": "input", "w": "parameter", "c1": "constant"}
+    assert "shape=ellipse" in nodes(draw(y).source)["n1"]
+    assert "shape=box" in nodes(draw(y).source)["n2"]
+
+
+def test_the_legend_explains_shapes_or_sizes():
+    assert "folded scope" in draw(small_batch_norm(), legend=True).source
+    source = draw(small_batch_norm(), legend=True, grads=True).source
+    assert "not finite" in source
+    assert "Colors tell the size" in source.replace("\\l", " ")
+
+
+@both_engines
+@pytest.mark.parametrize("odd", ODD_NAMES)
+def test_odd_names_survive_in_folded_scopes_and_the_backward_pass(odd, program):
+    x = leaf("x", 2, label=odd)
+    with mg.scope(odd.replace("/", "")):
+        y = mg.exp(x * x)
+    for options in ({"depth": 1}, {"backward": True, "values": True}):
+        ET.fromstring(layout(draw(y.sum(), **options).source, "svg", found(program)))
