@@ -29,6 +29,8 @@ NODE = {
     "height": "0.3",
 }
 EDGE = {"color": style.GRAY, "penwidth": "1.6", "arrowsize": "0.7", "fontname": "Arial", "fontsize": "10"}
+DASHED = {"style": "dashed", "penwidth": "1"}
+QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"'})
 CLUSTER = {"style": "rounded,filled", "fillcolor": "#F7F7F7", "color": "#BBBBBB", "labeljust": "l"}
 
 
@@ -70,7 +72,7 @@ def _clusters(graph: Graph, dot: Any) -> None:
             )
     for key, members in inside.items():
         for vertex in members:
-            drawn[key].node(vertex.key, **_attributes(vertex, graph))
+            drawn[key].body.append(statement(vertex.key, _attributes(vertex, graph)))
     for cluster in sorted(graph.clusters, key=lambda cluster: -cluster.depth):
         if cluster.key in needed:
             drawn[cluster.parent].subgraph(drawn[cluster.key])
@@ -78,7 +80,7 @@ def _clusters(graph: Graph, dot: Any) -> None:
 
 def _attributes(vertex: Vertex, graph: Graph) -> dict[str, str]:
     tooltip = f"{vertex.name or vertex.label or vertex.key} = {vertex.call}   {vertex.shape} {vertex.dtype}"
-    hover = {} if vertex.kind in ("constant", "module") else {"tooltip": graphviz.escape(printable(tooltip))}
+    hover = {} if vertex.kind in ("constant", "module") else {"tooltip": printable(tooltip)}
     look = _style(vertex)
     if "grads" in graph.shown:
         look = look | _measured(vertex)
@@ -143,10 +145,10 @@ def _edges(graph: Graph, dot: Any) -> None:
     vertices = {vertex.key: vertex for vertex in graph.vertices}
     for edge in graph.edges:
         if edge.kind == "constant":
-            dot.edge(edge.source, edge.target, style="dashed", penwidth="1")
+            dot.body.append(arrow(edge.source, edge.target, DASHED))
             continue
         if edge.kind == "saved":
-            dot.edge(edge.source, edge.target, constraint="false", **style.SAVED)
+            dot.body.append(arrow(edge.source, edge.target, style.SAVED))
             continue
         targets = [vertices[key] for key in edge.strands]
         color = {"color": ":".join(style.hue(target.hue) or style.GRAY for target in targets)} if targets else {}
@@ -155,9 +157,9 @@ def _edges(graph: Graph, dot: Any) -> None:
         text = _edge_label(edge, targets, vertices, graph)
         label = {"label": f"<{text}>"} if text else {}
         if vertices[edge.target].phase == "backward":  # upwards, so that gradients stand beside their values
-            dot.edge(edge.target, edge.source, dir="back", **color, **label)
+            dot.body.append(arrow(edge.target, edge.source, {"dir": "back", **color, **label}))
         else:
-            dot.edge(edge.source, edge.target, **color, **label)
+            dot.body.append(arrow(edge.source, edge.target, color | label))
 
 
 def _share_color(edge: Edge, vertices: Mapping[str, Vertex]) -> dict[str, str]:
@@ -202,7 +204,7 @@ def _stack(graph: Graph, dot: Any) -> None:
         for entering in sources if leaves else ():
             if entering.cluster != home:
                 for key in leaves:
-                    dot.edge(entering.key, key, style="invis")
+                    dot.body.append(arrow(entering.key, key, {"style": "invis"}))
 
 
 def _align(graph: Graph, dot: Any) -> None:
@@ -241,6 +243,20 @@ def _legend(dot: Any, by_size: bool) -> None:
             inside.node(f"legend{k}", label=text, fontsize="10", **look)
         for k in range(1, len(samples)):
             inside.edge(f"legend{k}", f"legend{k + 1}", style="invis")
+
+
+def statement(head: str, attributes: Mapping[str, str]) -> str:
+    """A line of DOT. Labels are HTML, everything else is quoted: no text of a user's is taken for markup."""
+    told = [
+        f"{name}={value}" if name == "label" else f'{name}="{value.translate(QUOTED)}"'
+        for name, value in attributes.items()
+    ]
+    return f"\t{head} [{' '.join(told)}]\n" if told else f"\t{head}\n"
+
+
+def arrow(source: str, target: str, attributes: Mapping[str, str]) -> str:
+    """An edge."""
+    return statement(f"{source} -> {target}", attributes)
 
 
 def escaped(text: str) -> str:

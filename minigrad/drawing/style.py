@@ -15,7 +15,7 @@ PARAMETER = {"shape": "box", "style": "filled", "color": INK, "fillcolor": "#FAF
 CONSTANT = {"style": "dashed"}
 OUTPUT = {"color": INK, "peripheries": "2", "penwidth": "1.4", "fillcolor": "#EEEEEE"}
 MODULE = {"shape": "box3d", "style": "filled", "color": SOFT, "fillcolor": "#EDF1F5", "margin": "0.18,0.1"}
-SAVED = {"style": "dotted", "color": "#56B4E9", "penwidth": "1.2"}
+SAVED = {"constraint": "false", "style": "dotted", "color": "#56B4E9", "penwidth": "1.2"}
 
 
 def hue(k: int | None) -> str | None:
