@@ -150,6 +150,7 @@ def test_a_released_graph_shows_the_gradients_of_its_leaves():
     assert vertex(graph, "x").gradient.norm == pytest.approx(np.linalg.norm(2 * np.exp([1.0, 2.0])))
     assert [v.label for v in graph.vertices if v.gradient is not None] == ["x"]
     assert "backward(retain_graph=True)" in graph.notes[0]
+    assert draw(loss).graph.notes == graph.notes[:1]
 
 
 def test_a_leaf_changed_since_is_told():

@@ -32,7 +32,7 @@ def annotate(d: Description, graph: Graph, known: Mapping[Node, Any], values: bo
     if grads is not False:
         due, notes = seeds(d.tape.outputs, grads)
         found = gradients(d.lines, due, d.key.__getitem__)
-        graph.notes += found.notes or notes
+        graph.notes += notes if found.shares else found.notes
         _write_gradients(d, graph, found)
     finite = all(not s.bad for s in found.adjoints.values()) and not found.born
     if values or not finite:

@@ -19,6 +19,11 @@ from minigrad.node import Node
 from minigrad.tape import Tape
 from minigrad.wengert import each, expression, names
 
+RELEASED = (
+    "Saved values were released by backward(), so constants are not shown, and of gradients those of leaves only. "
+    "Draw before it, or call backward(retain_graph=True)."
+)
+
 
 def describe(
     tape: Tape,
@@ -114,6 +119,8 @@ class Description:
         for group in self.groups.values():
             if group.kind == "module" and group.cluster is not None:
                 group.cluster.vertex = self.key[group.lines[-1]]
+        if any(line.saved is None and line.primitive.saved for line in self.lines if not line.is_leaf):
+            self.notes.append(RELEASED)
         return Graph(
             vertices=[*vertices, *self.constants()],
             edges=[*edges, *self.constant_edges()],
@@ -209,8 +216,8 @@ class Description:
             kind="module",
             name=name,
             label=name,
-            shape=each(last, last.shape),
-            dtype=dtype_of(last),
+            shape=each(last, last.shape) if operations else "",
+            dtype=dtype_of(last) if operations else "",
             place=self.place[last],
             scope=cluster.scope if cluster else "",
             cluster=key_of(outer),

@@ -45,7 +45,8 @@ def write(graph: Graph, dot: Any, legend: bool = False) -> None:
     _align(graph, dot)
     if legend:
         _legend(dot, "grads" in graph.shown)
-    words = [*([SIZES if "grads" in graph.shown else STRANDS] if legend else []), *graph.notes]
+    explained = [SIZES if "grads" in graph.shown else STRANDS, *([SAVED] if "backward" in graph.shown else [])]
+    words = [*(explained if legend else []), *graph.notes]
     rows = [graphviz.escape(printable(row)) for text in words for row in textwrap.wrap(text, 100)]
     if rows:
         dot.attr(label="".join(f"{row}\\l" for row in rows))
@@ -97,7 +98,8 @@ def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
     if vertex.formula:
         rows += [escaped(row) for row in textwrap.wrap(vertex.formula, WRAP)]
     rows += [f'<font point-size="10">{escaped(row)}</font>' for row in vertex.details]
-    rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(_kind(vertex, graph))}</font>')
+    if vertex.shape:
+        rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(_kind(vertex, graph))}</font>')
     if vertex.values is not None:
         rows.append(f'<font point-size="10">{escaped(told.values(vertex.values))}</font>')
     if vertex.gradient is not None:
@@ -220,6 +222,7 @@ def _is_leaf(vertex: Vertex) -> bool:
 
 
 STRANDS = "Gradients flow against the arrows. A strand leads to the named value of its color."
+SAVED = "Dotted lines lead from values of the forward pass to where the backward pass uses them."
 SIZES = "Colors tell the size of gradients: of a node the whole one, of an edge the share that flows back along it."
 
 

@@ -16,6 +16,7 @@ from minigrad.symbols.expression import Call, mapped, number, size
 from minigrad.wengert import kept
 
 WIDTH = 30  # characters; an operand that would make a formula longer is written as …
+CHAIN = 60  # of a chain of elementwise operations
 WIDE, WIDEST = 44, 110  # of the backward pass, where names are as long as dl/dσ²; and of what has a name there
 SHARE_WIDTH = 44  # of what is written on an edge
 IMPLIED = ("shape=", "stops=", "keepdims=")  # static parameters that the shape below a formula tells
@@ -77,7 +78,7 @@ class Formulas:
         if line in self.joined and only_unit_axes(line):
             return operands[0], text(operands[0])
         if self.phase(line) == "forward":
-            return self._fitted(line, operands, free, WIDTH)
+            return self._fitted(line, operands, free, CHAIN if line in self.joined else WIDTH)
         whole, told = self._fitted(line, operands, free, WIDEST)
         return whole, told if line in self.labels else self._fitted(line, operands, free, WIDE)[1]
 

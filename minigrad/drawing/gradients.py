@@ -66,12 +66,12 @@ def gradients(lines: Sequence[Node], due: dict[Node, Array], key: Callable[[Node
     """
     found = Gradients()
     if any(line.saved is None for line in lines if line.primitive is not None):
-        return _of_leaves(lines, found, "Values were released by backward(): only the gradients of leaves are known. "
-                          "Draw before it, or call backward(retain_graph=True).")  # fmt: skip
+        return _of_leaves(lines, found)
     try:
         check_unchanged(lines)
     except RuntimeError as error:
-        return _of_leaves(lines, found, f"Only the gradients of leaves are known: {error}")
+        found.notes.append(f"Only the gradients of leaves are known: {error}")
+        return _of_leaves(lines, found)
     arriving: dict[Node, dict[str, Array]] = {}  # at each line, by the vertex from which it comes
     with np.errstate(all="ignore"):
         for line in reversed(lines):
@@ -118,13 +118,12 @@ def _sum(a: Any, b: Any) -> Any:
     return [x if y is None else y if x is None else x + y for x, y in zip(a, b, strict=True)]
 
 
-def _of_leaves(lines: Sequence[Node], found: Gradients, note: str) -> Gradients:
+def _of_leaves(lines: Sequence[Node], found: Gradients) -> Gradients:
     """What backward() left at the leaves."""
     for line in lines:
         owner = getattr(line, "owner", lambda: None)() if line.is_leaf else None
         if owner is not None and owner.grad is not None and (measured := statistics(owner.grad)) is not None:
             found.adjoints[line] = measured
-    found.notes.append(note)
     return found
 
 
