@@ -131,7 +131,10 @@ def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         if path is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("needs Chromium: the package chromium of the system, or `playwright install chromium`")
-        chromium = playwright.chromium.launch(executable_path=path)
+        try:
+            chromium = playwright.chromium.launch(executable_path=path)
+        except sync_api.Error as error:
+            pytest.skip(f"Chromium does not start here: {error.message.splitlines()[0]}")
         yield chromium
         chromium.close()
 

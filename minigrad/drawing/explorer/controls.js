@@ -182,7 +182,7 @@ function start() {
 function noteFolding() {
   const parts = graph.groups.filter((group) => group.isPart).length;
   const folded = graph.groups.filter((group) => !group.open && shownFor(group) === group);
-  if (!folded.length) return;
+  if (!folded.length || (!parts && graph.groups.some((group) => group.cluster?.folded))) return; // as it was asked for
   const lines = folded.reduce((sum, group) => sum + group.lines, 0);
   const told = `${lines.toLocaleString("en")} lines are folded into ${folded.length} boxes`;
   byId("notes").append(

@@ -1,6 +1,10 @@
 // The cells of one group: in which layer, in which order, and at which x.
 
 const NARROW = 6; // the room that a line takes where it passes a layer
+// How much links ask to be straight: from box to box, between a box and a passing line, along such a line, and from
+// what only enters aside. So what follows each other stays in one column, and lines pass beside it as straight as they can.
+const WEIGHTS = [9, 0.1, 1];
+const ASIDE = 0.0001;
 
 /** The cells of a group, in layers: its children, the ports at its border, and places where long legs pass. */
 function layersOf(group, legs) {
@@ -35,11 +39,14 @@ function layersOf(group, legs) {
 /** Two cells in neighboring layers know of each other. */
 function link(from, to, lane) {
   if (from.down.some((other) => other.to === to && other.lane === lane)) return;
-  // Long lines are straight before anything else, then what follows each other; what enters from aside bends nothing.
-  const weight = isSource(from) ? 0.01 : !from.item && !to.item ? 9 : from.item && to.item ? 3 : 1;
-  const made = { from, to, lane, weight };
+  const made = { from, to, lane, weight: isSource(from) ? ASIDE : WEIGHTS[isPassing(from) + isPassing(to)] };
   from.down.push(made);
   to.up.push(made);
+}
+
+/** Whether a line passes here on its way. */
+function isPassing({ item, port }) {
+  return Number(!item && !port);
 }
 
 function isSource({ item }) {
@@ -161,7 +168,7 @@ function pool(layer, linksOf) {
 
 /** The mean of what its strongest links ask for. */
 function wishOf(cell, links) {
-  if (!links.length) return { wish: cell.x, weight: 0.01 };
+  if (!links.length) return { wish: cell.x, weight: ASIDE };
   const weight = Math.max(...links.map((link) => link.weight));
   const wishes = links
     .filter((link) => link.weight === weight)
