@@ -138,7 +138,7 @@ function count(group) {
     group.last = Math.max(group.last, child.isGroup ? child.last : place);
     const norm = child.isGroup ? child.norm : normOf(child);
     if (isBad(child)) group.bad = true;
-    if (norm !== null && !(norm <= group.norm)) group.norm = norm;
+    if (norm !== null) group.norm = larger(group.norm, norm);
     group.born ||= child.born || "";
   }
   if (group.isPart) group.title = partTitle(group);
@@ -153,6 +153,11 @@ function partTitle(group) {
 
 function sizeOf(shape) {
   return (shape.match(/\d+/g) ?? []).reduce((product, n) => product * Number(n), 1);
+}
+
+/** The larger of two norms: of null and any, the other; of NaN and any, NaN. */
+function larger(a, b) {
+  return a === null || Number.isNaN(b) || b > a ? b : a;
 }
 
 /** The norm of the gradient of a vertex or group; null without one. */
@@ -185,7 +190,7 @@ function visible(root) {
   return { items, groups };
 }
 
-/** Edges between what is drawn, each with all the edges of the tape that it stands for. */
+/** Edges between what is drawn, each with all that it stands for: where the last ends, and the largest share. */
 function visibleEdges(edges) {
   const merged = new Map();
   for (const edge of edges) {
@@ -193,8 +198,12 @@ function visibleEdges(edges) {
     const target = shownFor(edge.target);
     if (source === target) continue;
     const key = `${source.key} ${target.key}`;
-    if (!merged.has(key)) merged.set(key, { key, source, target, parts: [] });
-    merged.get(key).parts.push(edge);
+    if (!merged.has(key)) merged.set(key, { key, source, target, parts: [], end: 0, norm: null, bad: false });
+    const made = merged.get(key);
+    made.parts.push(edge);
+    made.end = Math.max(made.end, edge.target.place);
+    made.bad ||= Boolean(edge.born);
+    if (edge.share != null) made.norm = larger(made.norm, Number(edge.share));
   }
   return [...merged.values()];
 }

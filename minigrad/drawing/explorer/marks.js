@@ -32,20 +32,11 @@ function markEdges(phase, vertex) {
     const { classList } = edge.element;
     const active = vertex ? edge.parts.filter((part) => part.target === vertex) : [];
     const isFlow = active.length > 0 && (phase === "forward" || active.some(isShare));
-    const end = Math.max(...edge.parts.map((part) => part.target.place));
     classList.toggle("flow", isFlow);
-    classList.toggle("ahead", phase === "forward" && end > vertex.place);
-    const norm = edge.parts.reduce((most, part) => Math.max(most, Number(part.share ?? -1)), -1);
-    const isPainted =
-      view.byGradient && norm > 0 && view.scale && (phase === "whole" || (phase === "backward" && end >= vertex.place));
-    classList.toggle("painted", isPainted);
-    if (isPainted)
-      paint(
-        edge.element,
-        view.scale,
-        norm,
-        edge.parts.some((part) => part.born),
-      );
+    classList.toggle("ahead", phase === "forward" && edge.end > vertex.place);
+    const hasCome = phase === "whole" || (phase === "backward" && edge.end >= vertex.place);
+    classList.remove("painted", "zero");
+    if (view.byGradient && hasCome && edge.norm !== null) paint(edge.element, view.scale, edge.norm, edge.bad);
     if (isFlow) edge.element.parentNode.append(edge.element);
     if ((isFlow && phase === "backward") || (state.derivatives && edge.parts.some((part) => part.formula))) {
       labels.push(label(edge, isFlow && phase === "backward" ? active : edge.parts, isFlow));

@@ -2,6 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const HUES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]; // Okabe & Ito (2008)
+const NOT_FINITE = { inf: "∞", "-inf": "−∞" }; // as JSON writes them here
 const FAR = 0.45; // below this scale only names are shown
 
 const byId = (id) => document.getElementById(id);
@@ -21,7 +22,7 @@ function bdi(text, className = "") {
 /** A number in few characters. */
 function brief(number) {
   if (number == null) return "?";
-  if (!Number.isFinite(Number(number))) return String(number).replace("-", "−");
+  if (!Number.isFinite(Number(number))) return NOT_FINITE[number] ?? "NaN";
   const size = Math.abs(number);
   const text =
     size && (size < 1e-3 || size >= 1e5)
