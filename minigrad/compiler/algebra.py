@@ -1,9 +1,9 @@
 """What the compiler knows about arithmetic: constants, neutral elements, signs, products, sums and views.
 
 Results may differ from the step's own in the last digits, as x · (1/s) differs from x / s. A product with 0 is kept,
-as it may be NaN, but two things count as 0 although x may not be finite: x - x, and the sum of deviations from a mean. By
-these the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the gradient 0
-that it has, instead of what rounding leaves.
+because it may be NaN. Two things count as 0 although x may not be finite: x - x, and the sum of deviations from a mean.
+By these the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the gradient
+0 that it has, instead of what rounding leaves.
 
 With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)) and x / s = x (1/s),
 the terms of a derivation that was composed line by line become the same as those of one made by hand.

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import functools
+import threading
+import warnings
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler.background import Kernels, check_backend
+from minigrad.compiler.derivative import connect
 from minigrad.compiler.kernel_files import is_available
+from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
 from minigrad.compiler.recording import Recording, Result, active, record
-from minigrad.compiler.state import SCALARS
+from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.state import MISSING, SCALARS, Spot
+from minigrad.node import mode
 from minigrad.specialize import attach
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
+
+Signature = tuple[Any, ...]
 
 
 class Version:
     """The program for one signature, ready to run."""
 
-    def __init__(self, recording: Recording, signature: Any, title: str, backend: str) -> None:
+    def __init__(self, recording: Recording, signature: Signature, title: str, backend: str) -> None:
+        began = perf_counter()
         self.recording, self.signature = recording, signature
         self.program, self.report = optimized(recording.program)
         self.source = Source(self.program, title)
@@ -33,21 +43,23 @@ class Version:
             if backend == "numba":
                 self.kernels.wait()
         self.arguments = [recording.arguments[k] for k in range(len(recording.arguments))]
-        self.written = {b.place for b in self.program.stores if b.kind == "argument"}
-
-    def fits(self) -> bool:
-        """Whether what decided about the course of the step still stands."""
-        return all(_stands(spot.get(), expected) for spot, expected in self.recording.guards)
+        self.written = {b.place for b in self.program.stores if b.place is not None}
+        self.fits = guard(recording.guards)
+        self.seconds = perf_counter() - began
 
     def call(self, leaves: list[Any]) -> Any:
         """Run the program on the arrays among the leaves of the arguments."""
         given = []
         for number, k in enumerate(self.arguments):
-            array = leaves[k].data if isinstance(leaves[k], Tensor) else leaves[k]
+            x = leaves[k]
+            array = x.data if isinstance(x, Tensor) else x
             given.append(array if number in self.written or array.flags.carray else np.array(array, order="C"))
         if self.kernels is not None:
             self._take_kernels(self.kernels)
-        outputs = self.run(*given)
+        if self.written:
+            self._check_apart(given)
+        with np.errstate(all="ignore"):
+            outputs = self.run(*given)
         made = self.recording
         for spot, value in made.exits:
             spot.set(value)
@@ -66,41 +78,83 @@ class Version:
             kernels.warn()
             self.kernels = None
 
+    def _check_apart(self, given: list[Any]) -> None:
+        for k in self.written:
+            for j, other in enumerate(given):
+                if j != k and np.may_share_memory(given[k], other):
+                    raise CompileError(
+                        f"mg.compile: the step writes into its argument {k}, which shares memory with argument {j}.\n"
+                        "Way out: pass a copy of one of them."
+                    )
+
 
 def _result(part: Result, outputs: list[Any]) -> Any:
     return attach(outputs[part.k], None) if part.is_tensor else outputs[part.k]
 
 
-def _stands(now: Any, expected: Any) -> bool:
-    if expected is np.ndarray:
-        return not isinstance(now, SCALARS)
-    return type(now) is type(expected) and now == expected
+def guard(watched: list[tuple[Spot, Any]]) -> Callable[[], bool]:
+    """A function that says whether the places hold what they held: one expression, as it runs before every call."""
+    scope: dict[str, Any] = {"same": same, "missing": MISSING}
+    tests = []
+    for k, (spot, value) in enumerate(watched):
+        scope[f"h{k}"], scope[f"v{k}"] = spot.holder, value
+        if spot.how == "cell":
+            now = f"h{k}.cell_contents"
+        elif spot.how == "slot":
+            now = f"getattr(h{k}, {spot.key!r}, missing)"
+        else:
+            now = f"h{k}.get({spot.key!r}, missing)" if isinstance(spot.holder, dict) else f"h{k}[{spot.key!r}]"
+        tests.append(f"((x := {now}) is v{k} or same(x, v{k}))")
+    test: Callable[[], bool] = eval(f"lambda: {' and '.join(tests) or 'True'}", scope)
+    return test
+
+
+def same(now: Any, before: Any) -> bool:
+    """Whether a number or word is what it was; np.ndarray stands for any array or object."""
+    if before is np.ndarray:
+        return now is not MISSING and not isinstance(now, SCALARS)
+    return type(now) is type(before) and bool(now == before)
 
 
 class Compiled:
-    """A step and its programs, one for each signature."""
+    """A step and its programs, one for each signature: shapes, dtypes and Python values of the arguments.
+
+    `source` is the program of the latest call as Python source, `explain()` says what was made of the step.
+    """
 
     def __init__(
         self, function: Callable[..., Any], state: Iterable[Any] = (), limit: int = 8, backend: str = "auto"
     ) -> None:
         check_backend(backend)
         self.function, self.state, self.limit, self.backend = function, list(state), limit, backend
-        self.versions: dict[Any, list[Version]] = {}
+        self.versions: dict[Signature, list[Version]] = {}
+        self.latest: Version | None = None
+        self.owned: dict[int, Any] = {}  # memory of the state
+        self.derivatives: dict[Any, Compiled] = {}
+        self.lock = threading.RLock()  # a program's memory serves one call at a time
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The results of the step."""
-        if active.get() is not None:
+        if active.get() is not None:  # inside another step that is being compiled, it is a part of that
             return self.function(*args, **kwargs)
         leaves, rebuild = flatten((args, kwargs))
-        signature = self._signature(leaves)
-        for version in self.versions.get(signature, ()):
-            if version.fits():
-                return version.call(leaves)
+        with self.lock:
+            for version in self.versions.get(self.signature(leaves), ()):
+                if version.fits():
+                    self.latest = version
+                    return connect(self, version, leaves, rebuild, version.call(leaves))
+            return self._compiled(leaves, rebuild)
+
+    def _compiled(self, leaves: list[Any], rebuild: Any) -> Any:
+        """Run the step itself, and make a program of what it does."""
         recording = record(self.function, leaves, rebuild, self.state)
-        title = f"{getattr(self.function, '__name__', 'step')}"
-        self.versions.setdefault(signature, []).append(Version(recording, signature, title, self.backend))
-        return recording.rebuild(recording.results)
+        self.owned |= recording.owned
+        version = Version(recording, self.signature(leaves), self.name, self.backend)
+        self._make_room(version)
+        self.versions.setdefault(version.signature, []).append(version)
+        self.latest = version
+        return connect(self, version, leaves, rebuild, recording.rebuild(recording.results))
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the kernels of all programs so far are compiled, which otherwise happens in the background.
@@ -115,15 +169,108 @@ class Compiled:
             if version.kernels is not None:
                 version.kernels.wait(timeout)
 
-    def _signature(self, leaves: list[Any]) -> Any:
-        key: list[Any] = []
+    @property
+    def name(self) -> str:
+        """What the step is called."""
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """A compiled function in a class is a method, with a compiled step for each object."""
+        if instance is None:
+            return self
+        made = Compiled(self.function.__get__(instance), self.state, self.limit, self.backend)
+        vars(instance)[self.name] = made
+        return made
+
+    def signature(self, leaves: list[Any]) -> Signature:
+        """What decides which program runs."""
+        key: list[Any] = [mode.get() is not None]
         for x in leaves:
-            data = x.data if isinstance(x, Tensor) else x
-            if isinstance(data, np.ndarray):
-                key.append((type(x), data.shape, data.dtype, getattr(x, "requires_grad", False)))
-            else:
+            array = x.data if isinstance(x, Tensor) else x
+            if not isinstance(array, np.ndarray):
                 key.append((type(x), x if isinstance(x, SCALARS) else id(x)))
+                continue
+            root = owner(array) if array.base is not None else array
+            shared = None
+            if id(root) in self.owned:
+                shared = (id(root), array.__array_interface__["data"][0], array.strides)
+            node = x.node if isinstance(x, Tensor) else None
+            key.append((type(x), array.shape, array.dtype, node is not None, shared))
         return tuple(key)
+
+    def derivative(self, key: Any, line: Any) -> Compiled:
+        """The compiled function that pulls through this one."""
+        if key not in self.derivatives:
+            self.derivatives[key] = Compiled(line.shares, self.state, self.limit, self.backend)
+        return self.derivatives[key]
+
+    def _make_room(self, new: Version) -> None:
+        """Forget the oldest program when there are too many, and say why there are."""
+        kept = [version for versions in self.versions.values() for version in versions]
+        if len(kept) < self.limit:
+            return
+        oldest = kept[0]
+        siblings = self.versions[oldest.signature]
+        siblings.remove(oldest)
+        if not siblings:
+            del self.versions[oldest.signature]
+        warnings.warn(
+            f"mg.compile: {self.name} was compiled for more than {self.limit} signatures, and the oldest program is "
+            f"forgotten. What changed last: {self.difference(kept[-1], new)}. Keep it the same (pad batches, "
+            "drop_last=True), pass numbers that change as arrays, or raise limit=.",
+            stacklevel=4,
+        )
+
+    def difference(self, old: Version, new: Version) -> str:
+        """What tells two signatures apart."""
+        if len(old.signature) != len(new.signature):
+            return f"the number of arguments, {len(old.signature) - 1} to {len(new.signature) - 1}"
+        for k, (a, b) in enumerate(zip(old.signature, new.signature, strict=True)):
+            if a != b:
+                return f"argument {k - 1}, {_told(a)} to {_told(b)}" if k else "whether operations are recorded"
+        for spot, value in old.recording.guards:
+            if not same(spot.get(), value):
+                return f"{spot.path}, {value!r} to {spot.get()!r}"
+        return "the state of the step"
+
+    # What the user looks at
+
+    @property
+    def source(self) -> str:
+        """The program of the latest call as Python source. It runs on its own: bind(**arrays) gives the step."""
+        return self._latest().source.text
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """What `bind` in the source is called with: the arrays of the step's state, and Generators."""
+        return self._latest().source.bound()
+
+    def explain(self) -> str:
+        """What was made of the step: for each signature the operations before and after each pass, and the memory."""
+        self._latest()
+        parts = []
+        for signature, versions in self.versions.items():
+            for version in versions:
+                told = ", ".join(_told(part) for part in signature[1:]) or "no arguments"
+                lines = [f"{self.name}({told})"]
+                width = max(len(name) for name, _ in version.report)
+                lines += [f"    {name:<{width}}  {count:5d} operations" for name, count in version.report]
+                calls = len(version.source.body) - 1
+                lines.append(f"    {calls} NumPy calls; {version.source.memory()}; compiled in {version.seconds:.2f} s")
+                parts.append("\n".join(lines))
+        return "\n\n".join(parts)
+
+    def _latest(self) -> Version:
+        if self.latest is None:
+            raise CompileError(f"mg.compile: {self.name} was not called yet, so there is no program.\nWay out: call it")
+        return self.latest
+
+
+def _told(part: Any) -> str:
+    """A part of a signature in words."""
+    if len(part) == 2:
+        return repr(part[1])
+    return f"{part[1]} {part[2]}"
 
 
 def compile(function: Any = None, *, state: Iterable[Any] = (), limit: int = 8, backend: str = "auto") -> Any:
@@ -131,7 +278,8 @@ def compile(function: Any = None, *, state: Iterable[Any] = (), limit: int = 8, 
 
     Works on any function of Tensors and arrays, also on a whole training step: forward and backward pass, clipping,
     optimizer, running statistics and dropout. The first call with new shapes and dtypes runs the function as it is and
-    records what it does to arrays; later ones run the recorded program.
+    records what it does to arrays; later ones run the recorded program. What the function does besides (print, append
+    to a list) happens in the first call only. Results are new arrays. docs/compile.md says more.
 
     Args:
         function: the step.
@@ -144,7 +292,8 @@ def compile(function: Any = None, *, state: Iterable[Any] = (), limit: int = 8, 
     Raises:
         ImportError: backend="numba", and numba is not installed.
         CompileError: the step does what cannot be recorded: it reads an array's elements in Python, changes a Python
-            number, has shapes that depend on values, or writes into an array that the compiler was not shown.
+            number, has shapes that depend on values, or writes into an array that the compiler was not shown. Nothing
+            is changed then.
 
     Example:
         >>> import minigrad as mg

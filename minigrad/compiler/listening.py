@@ -57,6 +57,8 @@ class Listening(NDArrayOperatorsMixin):
         self.memory.version += 1
         self._value, self._version = value, self.memory.version
 
+    __hash__ = object.__hash__
+
     # What it is
 
     shape = property(lambda self: self.array.shape)

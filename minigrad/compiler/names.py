@@ -27,18 +27,23 @@ def identifier(text: str) -> str:
     return f"_{word}" if word[0].isdigit() or keyword.iskeyword(word) else word
 
 
-SHORT = {"matmul": "product", "multiply": "scaled", "add": "total", "subtract": "difference", "divide": "ratio"}
-SHORT |= {"reshape": "shaped", "transpose": "turned", "slice": "part", "sum": "sum", "max": "top", "full": "constant"}
+SHORT = {"matmul": "product", "multiply": "scaled", "add": "sum", "subtract": "difference", "divide": "ratio"}
+SHORT |= {"reshape": "shaped", "transpose": "turned", "slice": "part", "sum": "total", "max": "top", "full": "constant"}
 
 
-def named(program: Program, reserved: set[str]) -> dict[Value, str]:
-    """A name of its own for each value: the user's; d<name> for what only says whose gradient it is; else the kind."""
-    taken: dict[str, int] = dict.fromkeys(reserved, 1)
+def named(program: Program, taken: dict[str, Any]) -> dict[Value, str]:
+    """A name of its own for each value: the user's where there is one, else what it is, with a number."""
     names: dict[Value, str] = {}
     for line in program.lines:
         for v in line.outs:
-            names[v] = unique(identifier(v.name) if v.name else SHORT.get(line.op, line.op), taken)
+            names[v] = unique(identifier(v.name), taken) if v.name else numbered(SHORT.get(line.op, line.op), taken)
     return names
+
+
+def numbered(word: str, taken: dict[str, Any]) -> str:
+    """The word with a number, also the first time."""
+    taken.setdefault(word, 0)
+    return unique(word, taken)
 
 
 def unique(word: str, taken: dict[str, Any]) -> str:

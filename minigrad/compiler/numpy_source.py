@@ -18,7 +18,7 @@ import numpy as np
 
 from minigrad.compiler.names import identifier, named, unique
 from minigrad.compiler.plan import ALIGNMENT, Plan, text_of_bytes
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Line, Place, Program, Value
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
 
 HEAD = '''"""{title}"""
 
@@ -41,6 +41,16 @@ def array(block, shape, dtype):
 '''
 
 
+OWN = ("where", "concatenate", "copyto", "empty", "asarray")
+RESERVED = ("np", "memory", "array", "bind", "step", *OWN)
+
+
+def used_buffers(program: Program) -> list[Buffer]:
+    """The buffers, other than arguments, that the program reads or writes."""
+    read = {line.params["buffer"] for line in program.lines if line.op == "input"}
+    return [b for b in program.buffers if b.kind != "argument" and (b in read or b in program.stores)]
+
+
 class Source:
     """The source of a program, and what it is bound to."""
 
@@ -48,13 +58,16 @@ class Source:
         self.program, self.plan, self.title = program, Plan(program, recycle), title
         self.functions: dict[str, str] = {}  # local names of NumPy's functions
         self.constants: dict[str, Any] = {}  # what has no short text
-        self.taken: dict[str, Any] = dict.fromkeys(("np", "memory", "array", "bind", "step"), 1)
-        self.names = named(program, set())
-        self.taken.update(dict.fromkeys(self.names.values(), 1))
-        self.buffers = {b: unique(identifier(b.name), self.taken) for b in program.buffers if b.kind != "argument"}
+        self.taken: dict[str, Any] = dict.fromkeys((*RESERVED, *UFUNCS), 0)
+        self.buffers = {b: unique(identifier(b.name), self.taken) for b in used_buffers(program)}
         self.rngs = [unique(f"rng{k}", self.taken) for k in range(len(program.generators))]
         arguments = [b for b in program.buffers if b.kind == "argument"]
-        self.arguments = {b: unique(f"given_{b.place}", self.taken) for b in arguments}
+        self.arguments = {b: unique(identifier(b.name), self.taken) for b in arguments}
+        self.names = named(program, self.taken)
+        for line in program.lines:
+            if line.op == "input":
+                buffer = line.params["buffer"]
+                self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
         self.ones: dict[Any, str] = {}
         self.prepared: list[str] = []
         self.body: list[str] = []
@@ -112,14 +125,10 @@ class Source:
         for v in line.outs:
             self._prepare(line, v)
         name = self.names[line.outs[0]]
-        if line.op == "input":
-            buffer = line.params["buffer"]
-            if buffer.kind == "argument":
-                self.body.append(f"{name} = {self.arguments[buffer]}")
-        elif line.op in VIEWS:
+        if line.op in VIEWS:
             if not self.plan.is_static(line.out):
                 self.body.append(f"{name} = {self._view(line)}")
-        elif line.op != "full":
+        elif line.op not in ("full", "input"):
             for v in line.outs:
                 if self.plan.kind[v] == "fresh":
                     self.body.append(f"{self.names[v]} = {self._f('np.empty')}({v.shape}, {self._dtype(v.dtype)})")
@@ -133,8 +142,8 @@ class Source:
             return
         name = self.names[v]
         if line.op == "input":
-            text = self.buffers[line.params["buffer"]]
-        elif line.op in VIEWS:
+            return
+        if line.op in VIEWS:
             text = self._view(line)
         elif line.op == "full":
             text = f"np.full({v.shape}, {literal(line.params['value'])}, {str(v.dtype)!r})"
@@ -191,7 +200,7 @@ class Source:
                 self.prepared.append(f"    {ones} = np.ones({shape}, {str(v.dtype)!r})")
             factors = (ones, x) if axes == (0,) else (x, ones)
             return f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"  # far quicker than np.add.reduce
-        function = self._f(f"np.{REDUCTIONS[line.op].__name__}.reduce", line.op)
+        function = self._f(f"np.{REDUCTIONS[line.op].__name__}.reduce", f"reduce_{line.op}")
         return f"{function}({x}, {axes[0] if len(axes) == 1 else axes}, None, {out}, True)"
 
     def _where(self, line: Line, ins: list[str], out: str) -> list[str]:
@@ -282,7 +291,9 @@ class Source:
         for known, full in self.functions.items():
             if full == path:
                 return known
-        name = unique(name or path.split(".", 1)[1].replace(".", "_"), self.taken)
+        word = name or path.split(".", 1)[1].replace(".", "_")
+        reserved = path == f"np.{word}" and (word in UFUNCS or word in OWN)
+        name = word if reserved else unique(word, self.taken)
         self.functions[name] = path
         return name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import check
-from minigrad.compiler.state import GRAD, MISSING, SCALARS, Spot, explore
+from minigrad.compiler.state import GRAD, MISSING, SCALARS, Spot, explore, watched
 from minigrad.compiler.trace import Trace
 from minigrad.naming import probe
 from minigrad.specialize import attach
+from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
@@ -45,6 +47,9 @@ class Recording:
         self.results: list[Any] = []  # of the first call
         self.static: list[Any] = []  # results that are no arrays; Result(k) stands for output k
         self.arguments: dict[int, int] = {}  # number of an argument -> leaf
+        self.live: list[int] = []  # the results through which gradients can flow,
+        self.captured: list[Tensor] = []  # and the leaves from outside on which these depend
+        self.owned: dict[int, Any] = {}  # the memories of the state, by the id of the array that owns the bytes
 
 
 class Result:
@@ -58,7 +63,22 @@ def record(function: Any, leaves: list[Any], rebuild: Any, state: Any) -> Record
     """Call function(*args, **kwargs), args and kwargs rebuilt from leaves, and record what it does."""
     objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray, *SCALARS))]
     session = _Session(function, [("", function), ("state", state), *(("", x) for x in objects)])
-    return session.run(leaves, rebuild)
+    return session.run(leaves, argument_names(function, leaves, rebuild), rebuild)
+
+
+def argument_names(function: Any, leaves: list[Any], rebuild: Any) -> list[str]:
+    """What the leaves of the arguments are called: by the parameter, with a number where it has several."""
+    args, kwargs = rebuild(list(range(len(leaves))))
+    try:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        given = {"argument": (args, kwargs)}
+    names = [""] * len(leaves)
+    for name, tree in given.items():
+        parts, _ = flatten(tree)
+        for j, k in enumerate(parts):
+            names[k] = name if len(parts) == 1 else f"{name}.{j}"
+    return names
 
 
 class _Session:
@@ -68,7 +88,9 @@ class _Session:
         self.function, self.roots = function, roots
         self.trace = Trace()
         self.made = Recording()
-        self.found = explore(roots)
+        reached: list[Any] = []
+        self.found = explore(roots, reached)
+        self.made.guards += watched(self.found, reached)
         self.holders = {id(spot.holder) for spot, _ in self.found}
         self.before = {spot.identity: value for spot, value in self.found}
         self.put: dict[Any, Any] = {}  # what was put in the place of it
@@ -78,7 +100,7 @@ class _Session:
         self.scratch: dict[int, bool] = {}  # of owners
         self.kept: dict[Buffer, Value] = {}  # arrays that the step makes and leaves somewhere
 
-    def run(self, leaves: list[Any], rebuild: Any) -> Recording:
+    def run(self, leaves: list[Any], names: list[str], rebuild: Any) -> Recording:
         """Trace one call."""
         trace, token = self.trace, active.set(self.trace)
         named = probe.set(self._named(probe.get()))
@@ -86,7 +108,8 @@ class _Session:
         try:
             for spot, value in self.found:
                 self._substitute(spot, value)
-            args, kwargs = rebuild(self._arguments(leaves))
+            self.made.owned = dict(trace.memories)
+            args, kwargs = rebuild(self._arguments(leaves, names))
             with self._watching_grads():
                 result = self.function(*args, **kwargs)
             self._check_draws(drawn)
@@ -114,7 +137,7 @@ class _Session:
         new = self._listening(value, spot.path)
         if isinstance(value, np.ndarray) and new is not value:
             key = id(owner(value))
-            self.scratch[key] = spot.scratch and self.scratch.get(key, True)
+            self.scratch[key] = spot.is_scratch and self.scratch.get(key, True)
         if new is not value:
             self._put(spot, value, new)
 
@@ -132,10 +155,9 @@ class _Session:
             return tuple(self._listening(x, f"{name}.{k}") for k, x in enumerate(value))
         return value
 
-    def _arguments(self, leaves: list[Any]) -> list[Any]:
+    def _arguments(self, leaves: list[Any], names: list[str]) -> list[Any]:
         given = []
-        for k, leaf in enumerate(leaves):
-            name = f"argument{k}"
+        for k, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
             if isinstance(leaf, Tensor):
                 if id(leaf) not in self.holders:
                     self._put(Spot(leaf, "data", "slot", name), leaf.data, self._argument(leaf.data, name, k))
@@ -147,7 +169,7 @@ class _Session:
         return given
 
     def _argument(self, array: Any, name: str, k: int) -> Any:
-        if id(owner(array)) in self.trace.memories or id(array) in self.trace.known:
+        if id(owner(array)) in self.made.owned:
             return self.trace.state(array, name)
         number = len(self.made.arguments)
         self.made.arguments[number] = k
@@ -211,6 +233,7 @@ class _Session:
             else:
                 made.static.append(part)
                 made.results.append(part)
+        self._find_live(parts, leaves)
         for spot, now in self._changes():
             self._leave(spot, self.before.get(spot.identity, MISSING), now)
         for number, k in made.arguments.items():
@@ -226,6 +249,23 @@ class _Session:
                 self.replaced = [(s, v) for s, v in self.replaced if s.holder is not leaf or s.key != GRAD]
                 made.exits.append((Spot(leaf, GRAD, "slot", "grad"), attach(array, None)))
         return outputs
+
+    def _find_live(self, parts: list[Any], leaves: list[Any]) -> None:
+        """Results whose history is there: no backward pass inside of the step has used it up."""
+        given = {id(x.node) for x in leaves if isinstance(x, Tensor) and x.node is not None}
+        captured: dict[int, Tensor] = {}
+        for k, part in enumerate(parts):
+            if not isinstance(part, Tensor) or part.node is None or not isinstance(part.data, Listening):
+                continue
+            lines, _ = ancestors([part.node])
+            if any(line.saved is None for line in lines):
+                continue
+            self.made.live.append(k)
+            for line in lines:
+                t = line.owner() if hasattr(line, "owner") else None
+                if t is not None and id(line) not in given:
+                    captured[id(t)] = t
+        self.made.captured = list(captured.values())
 
     def _changes(self) -> Iterator[tuple[Spot, Any]]:
         """The places that hold something else than what was put there."""
@@ -251,9 +291,10 @@ class _Session:
                 f"{spot.path} = np.zeros(()), and write {spot.path} += 1; or count outside of the step."
             )
         seen = spot.key != GRAD or self.grad_access.get(id(spot.holder)) != "set"
+        found = old if old is MISSING or isinstance(old, SCALARS) else np.ndarray
         if isinstance(now, SCALARS) or now is MISSING:
             if seen:
-                made.guards.append((spot, old if isinstance(old, SCALARS) else np.ndarray))
+                made.guards.append((spot, found))
             made.exits.append((spot, now))
             return
         parts, rebuild = flatten(now)
@@ -271,7 +312,7 @@ class _Session:
             made.exits.append((spot, old))
             return
         if seen:
-            made.guards.append((spot, old if isinstance(old, SCALARS) else np.ndarray))
+            made.guards.append((spot, found))
         made.exits.append((spot, rebuild([self._kept(x, spot.path) for x in parts])))
 
     def _kept(self, x: Any, name: str) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.listening import Listening
+from minigrad.nn.module import Module
 from minigrad.node import Node
 from minigrad.tensor import Tensor
 
@@ -44,11 +45,16 @@ GRAD = "_grad"
 class Spot:
     """A place that holds something: container[key], container.key for slots, or a cell's content."""
 
-    __slots__ = ("holder", "how", "key", "path", "scratch")
+    __slots__ = ("holder", "how", "key", "owner", "path")
 
-    def __init__(self, holder: Any, key: Any, how: str, path: str, scratch: bool = False) -> None:
+    def __init__(self, holder: Any, key: Any, how: str, path: str, owner: Any = None) -> None:
         self.holder, self.key, self.how, self.path = holder, key, how, path
-        self.scratch = scratch  # nobody reads it between two steps
+        self.owner = owner  # the object whose attribute this is
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether nobody reads it between two steps: its class says so."""
+        return self.key in getattr(type(self.owner), "scratch", ())
 
     @property
     def identity(self) -> tuple[int, Any]:
@@ -90,8 +96,11 @@ class Spot:
         return f"<{self.path}>"
 
 
-def explore(roots: list[tuple[str, Any]]) -> list[tuple[Spot, Any]]:
-    """All places that can be reached from some objects, and what stands there. Nearer ones come first."""
+def explore(roots: list[tuple[str, Any]], functions: list[Any] | None = None) -> list[tuple[Spot, Any]]:
+    """All places that can be reached from some objects, and what stands there. Nearer ones come first.
+
+    The user's functions on the way are appended to `functions`.
+    """
     found: list[tuple[Spot, Any]] = []
     seen: set[int] = set()
     pending = deque(roots)
@@ -100,6 +109,8 @@ def explore(roots: list[tuple[str, Any]]) -> list[tuple[Spot, Any]]:
         if id(thing) in seen or isinstance(thing, OPAQUE):
             continue
         seen.add(id(thing))
+        if functions is not None and isinstance(thing, FunctionType) and not _is_library(thing):
+            functions.append(thing)
         for spot in spots(thing, path):
             value = spot.get()
             found.append((spot, value))
@@ -119,21 +130,18 @@ def spots(thing: Any, path: str) -> Iterator[Spot]:
         return
     if (type(thing).__module__ or "").split(".")[0] in STANDARD:
         return
+    before = f"{path}." if path else ""
     if isinstance(thing, dict):
-        for key in list(thing):
-            yield Spot(thing, key, "item", f"{path}.{key}" if path else str(key))
+        yield from (Spot(thing, key, "item", f"{before}{key}") for key in list(thing))
     elif isinstance(thing, list):
-        for k, x in enumerate(thing):
-            if not isinstance(x, SCALARS):
-                yield Spot(thing, k, "item", f"{path}.{k}")
+        yield from (Spot(thing, k, "item", f"{before}{k}") for k, x in enumerate(thing) if not isinstance(x, SCALARS))
     attributes = getattr(thing, "__dict__", None)
     if isinstance(attributes, dict):
-        scratch = getattr(type(thing), "scratch", ())
-        for key in list(attributes):
-            yield Spot(attributes, key, "item", f"{path}.{key}" if path else str(key), key in scratch)
+        yield from (Spot(attributes, key, "item", f"{before}{key}", thing) for key in list(attributes))
+    if isinstance(thing, Module):  # in the class until train() or eval() is called
+        yield Spot(thing, "training", "slot", f"{path}.training", thing)
     for kind in type(thing).__mro__:
-        for name in _slots(kind):
-            yield Spot(thing, name, "slot", f"{path}.{name}")
+        yield from (Spot(thing, name, "slot", f"{before}{name}", thing) for name in _slots(kind))
 
 
 def _slots(kind: type) -> list[str]:
@@ -153,7 +161,7 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, functools.partial):
         return [thing.func, *thing.args, *thing.keywords.values()]
     if isinstance(thing, FunctionType):
-        return [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+        return [thing.__kwdefaults__] if thing.__kwdefaults__ else []
     methods = [type(thing).__dict__.get(name) for name in ("__call__", "forward")]
     return [f for f in methods if isinstance(f, FunctionType) and not _is_library(f)]
 
@@ -161,10 +169,41 @@ def _parts(thing: Any) -> list[Any]:
 def _of_function(function: FunctionType, path: str) -> Iterator[Spot]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         yield Spot(cell, "cell_contents", "cell", name)
+    if function.__defaults__:
+        yield Spot(function, "__defaults__", "slot", path)
     if not _is_library(function):
         for name in _global_names(function.__code__):
             if name in function.__globals__:
                 yield Spot(function.__globals__, name, "item", name)
+
+
+def watched(found: list[tuple[Spot, Any]], functions: list[Any]) -> list[tuple[Spot, Any]]:
+    """The Python numbers and words that decide about the course of a step: closures', globals', modules' and options'.
+
+    Of other objects those count whose attributes are named in the user's functions.
+    """
+    named: set[str] = set()
+    for f in functions:
+        named |= _attribute_names(f.__code__)
+    watch = []
+    for spot, value in found:
+        if not isinstance(value, SCALARS) or value is None or spot.key in ("lr", "initial_lr", "data", GRAD):
+            continue
+        if isinstance(spot.owner, Module):
+            decides = not str(spot.key).startswith("_") and (spot.key != "training" or spot.how == "slot")
+        elif spot.owner is None:
+            decides = spot.how == "cell" or "params" in spot.holder or "__name__" in spot.holder
+        else:
+            decides = spot.key in named
+        if decides:
+            watch.append((spot, value))
+    return watch
+
+
+@functools.lru_cache(maxsize=1024)
+def _attribute_names(code: CodeType) -> frozenset[str]:
+    inner = [_attribute_names(c) for c in code.co_consts if isinstance(c, CodeType)]
+    return frozenset(code.co_names).union(*inner)
 
 
 def _is_library(function: FunctionType) -> bool:

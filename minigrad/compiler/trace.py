@@ -39,6 +39,7 @@ class Trace:
         self.memories: dict[int, Memory] = {}  # of arrays that existed before, by the id of the owner
         self.known: dict[int, Listening] = {}  # by the id of the real array
         self.names: dict[int, str] = {}  # of owners
+        self.view_names: dict[Listening, str] = {}
         self.before: dict[int, tuple[Memory, Any]] = {}  # what written memories held at first
         self.constants: list[Any] = []  # keeps ids from being used again
         self.promoted: set[str] = set()
@@ -64,7 +65,9 @@ class Trace:
                 found = Listening(self, viewed(found.array, step), memory, found, step)
             found.array = array
             self.known[id(array)] = found
-            self.constants.append((array, name if steps else None))
+            self.constants.append(array)
+            if steps:
+                self.view_names[found] = name
         return found
 
     def argument(self, array: Any, name: str, number: int) -> Listening:
@@ -122,7 +125,9 @@ class Trace:
         if op == "call":
             return self._opaque_line(*given, x.array).out
         key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
-        return self.emit(op, x.parent.value, **{key: given})
+        value = self.emit(op, x.parent.value, **{key: given})
+        value.name = self.view_names.get(x)
+        return value
 
     def memory_after(self, x: Listening, value: Value) -> Value:
         """The value of all memory of x, when x gets a value."""

@@ -1,0 +1,546 @@
+"""mg.compile: what it refuses, when it compiles again, what it says, and derivatives."""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import nn, optim
+from minigrad.compiler import CompileError, passes, rules
+
+X = np.array([[1.0, 2.0], [3.0, 5.0]])
+
+
+@pytest.fixture(autouse=True)
+def _checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker runs after every pass."""
+    for name, change in passes.PASSES.items():
+        monkeypatch.setitem(passes.PASSES, name, lambda program, change=change: rules.check(change(program)))
+
+
+def count(compiled: Any) -> int:
+    return sum(map(len, compiled.versions.values()))
+
+
+# What is refused
+
+
+HIDDEN = ModuleType("hidden")  # what stands in a module is not looked for
+HIDDEN.array = np.zeros(2)  # type: ignore[attr-defined]
+RNG = np.random.default_rng(0)
+
+
+class Counter:
+    calls = 0
+    table: Any = None
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.array = np.zeros(2)
+
+
+def hidden_array() -> Any:
+    return HIDDEN.array
+
+
+def branch(x: Any) -> Any:
+    y = (x * x).sum()
+    if y > 1:
+        y = y * 2
+    return y
+
+
+def counting(x: Any, counter: Any = Counter()) -> Any:  # noqa: B008
+    counter.n += 1
+    return x * counter.n
+
+
+def writing_unseen(x: Any) -> Any:
+    return np.add(x[0], 1, out=hidden_array())
+
+
+def assigning_unseen(x: Any) -> Any:
+    hidden_array()[...] = x[0]
+
+
+def np_random(x: Any) -> Any:
+    return x + np.random.normal(size=2)  # noqa: NPY002
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "if": (branch, "read in Python"),
+    "float": (lambda x: x * float(x.sum()), "read in Python"),
+    "item": (lambda x: x * mg.asarray(x).sum().item(), "read in Python"),
+    "numpy": (lambda x: mg.asarray(x).numpy(), "read in Python"),
+    "print": (lambda x: str(mg.asarray(x)), "read in Python"),
+    "asarray": (lambda x: np.asarray(x) + 1, "read in Python"),
+    "index": (lambda x: [1, 2, 3][x[0, 0].astype(int)], "read in Python"),
+    "equality": (lambda x: np.array_equal(x, x), "read in Python"),
+    "mask": (lambda x: x[x > 2], "depends on the values"),
+    "nonzero": (lambda x: np.nonzero(x), "depends on values"),
+    "where": (lambda x: np.where(x > 2), "depends on values"),
+    "unique": (lambda x: np.unique(x), "depends on values"),
+    "out": (writing_unseen, "was not shown"),
+    "assignment": (assigning_unseen, "read in Python"),
+    "counter": (counting, "Python number .*n from 0 to 1"),
+    "np.random": (np_random, "not heard"),
+    "shuffle": (lambda x, rng=RNG: rng.shuffle(x), "writes into its argument"),
+    "strides": (lambda x: x.strides, r"array\.strides"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses(name: str) -> None:
+    function, says = REFUSED[name]
+    with pytest.raises(CompileError, match=says) as caught:
+        mg.compile(function)(X.copy())
+    assert "Way out: " in str(caught.value)
+
+
+def test_the_error_shows_the_users_line() -> None:
+    with pytest.raises(CompileError, match=r"test_compile\.py:\d+\n    if y > 1:"):
+        mg.compile(branch)(X)
+
+
+def test_a_refused_step_has_changed_nothing() -> None:
+    p, rng = np.ones(2), np.random.default_rng(0)
+    counter = Counter()
+
+    @mg.compile
+    def step(x: Any) -> Any:
+        p.__iadd__(x[0])
+        counter.array += rng.normal(size=2)
+        return float(p.sum())
+
+    with pytest.raises(CompileError):
+        step(X)
+    assert p.tolist() == [1, 1]
+    assert type(counter.array) is np.ndarray
+    assert counter.array.tolist() == [0, 0]
+    assert rng.normal() == np.random.default_rng(0).normal()
+
+
+def test_float64_from_float32_is_told() -> None:
+    scale = np.float64(0.5)
+    with pytest.warns(UserWarning, match=r"multiply of float32 and float64 gives float64.*test_compile\.py"):
+        mg.compile(lambda x: x * scale)(X.astype("f4"))
+
+
+def test_arrays_that_share_memory_with_a_written_argument() -> None:
+    def step(x: Any, y: Any) -> Any:
+        x += 1
+        return x + y
+
+    compiled = mg.compile(step)
+    compiled(X.copy(), X.copy())
+    with pytest.raises(CompileError, match="shares memory"):
+        compiled(X, X)
+
+
+# When another program is made
+
+
+def test_signatures() -> None:
+    step = mg.compile(lambda x, k=2: x * k)
+    for x, k in [(X, 2), (X + 1, 2), (X.astype("f4"), 2), (X[0], 2), (X, 3), (X, 3.0)]:
+        for _ in range(2):
+            got = step(x, k)
+            assert got.dtype == (x * k).dtype
+            np.testing.assert_array_equal(got, x * k)
+    assert count(step) == 5
+
+
+def test_training_and_evaluation() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3), nn.Dropout(0.5, rng=0))
+    step = mg.compile(lambda x: model(x))
+    step(X)
+    model.eval()
+    np.testing.assert_allclose(step(X).numpy(), model(X).numpy(), rtol=1e-12)
+    model.train()
+    step(X)
+    assert count(step) == 2
+
+
+GLOBAL = 2.0
+
+
+def test_python_values_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = 3.0
+    step = mg.compile(lambda x: x * GLOBAL + inside)
+    np.testing.assert_array_equal(step(X), X * 2 + 3)
+    monkeypatch.setitem(globals(), "GLOBAL", 4.0)
+    np.testing.assert_array_equal(step(X), X * 4 + 3)
+    inside = 5.0
+    np.testing.assert_array_equal(step(X), X * 4 + 5)
+    assert count(step) == 3
+
+
+def test_the_bound_names_what_changed() -> None:
+    step = mg.compile(lambda x: x + 1, limit=2)
+    step(np.ones(1))
+    step(np.ones(2))
+    with pytest.warns(UserWarning, match=r"more than 2 signatures.*argument 0, \(2,\) float64 to \(3,\) float64"):
+        step(np.ones(3))
+    assert count(step) == 2
+
+
+def test_memory_is_not_confused() -> None:
+    """An argument that is a view of the state is seen as such."""
+    p = np.arange(4.0)
+
+    def step(x: Any) -> Any:
+        p[...] = p * 2
+        return x + p[:2]
+
+    compiled = mg.compile(step)
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(np.ones(2)), 1 + p[:2])
+        got = compiled(p[:2])
+        np.testing.assert_array_equal(got, 2 * p[:2])
+
+
+def test_arguments_in_any_order() -> None:
+    step = mg.compile(lambda x, y: x @ y.T + x[::-1])
+    for x, y in [(X, X), (X.T, X), (X[::-1], X[:, ::-1])]:
+        np.testing.assert_allclose(step(x, y), x @ y.T + x[::-1])
+
+
+# Structures, state and randomness
+
+
+def test_nested_arguments_and_results() -> None:
+    @mg.compile
+    def step(batch: Any, *, scale: float) -> Any:
+        return {"sum": batch["x"] + batch["y"][0], "scale": scale, "none": None, "pair": (mg.asarray(batch["x"]), 1)}
+
+    for _ in range(2):
+        got = step({"x": X, "y": [X * 2]}, scale=2.0)
+        np.testing.assert_array_equal(got["sum"], X * 3)
+        assert (got["scale"], got["none"], got["pair"][1]) == (2.0, None, 1)
+        assert isinstance(got["pair"][0], mg.Tensor)
+
+
+def test_methods() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.w = np.ones(2)
+
+        @mg.compile
+        def step(self, x: Any) -> Any:
+            self.w = self.w + x[0]
+            return self.w * 1
+
+    one, two = Model(), Model()
+    for k in range(1, 4):
+        assert one.step(X).tolist() == [1 + k, 1 + 2 * k]
+    assert two.step(X).tolist() == [2, 3]
+    assert one.w.tolist() == [4, 7]
+
+
+def test_state_that_appears_in_the_first_call() -> None:
+    holder = Counter()
+
+    @mg.compile
+    def step(x: Any) -> Any:
+        previous = x if holder.table is None else holder.table
+        holder.table = previous * 0.5 + x
+        return holder.table
+
+    table = X
+    for _ in range(4):
+        table = table * 0.5 + X
+        np.testing.assert_allclose(step(X), table)
+        np.testing.assert_allclose(holder.table, table)
+
+
+def test_named_state() -> None:
+    HIDDEN.array[...] = 0
+    step = mg.compile(lambda x: np.add(hidden_array(), x[0], out=hidden_array()), state=[vars(HIDDEN)])
+    for _ in range(3):
+        step(X)
+    assert HIDDEN.array.tolist() == [3, 6]
+
+
+def test_draws_are_made_anew() -> None:
+    def build() -> Any:
+        rng = np.random.default_rng(5)
+        drop = nn.Dropout(0.5, rng=7)
+
+        def step(x: Any) -> Any:
+            noise = rng.normal(size=x.shape) + rng.integers(0, 5, x.shape)
+            return drop(x) + noise, rng.permutation(4)
+
+        return step
+
+    eager, compiled = build(), mg.compile(build())
+    for _ in range(3):
+        for a, b in zip(compiled(X), eager(X), strict=True):
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_the_global_generator() -> None:
+    step = mg.compile(lambda x: F.dropout(x, p=0.5))
+    mg.manual_seed(3)
+    got = [step(X) for _ in range(3)]
+    mg.manual_seed(3)
+    for a in got:
+        np.testing.assert_array_equal(a, F.dropout(X, p=0.5))
+
+
+def test_learning_rate_schedules() -> None:
+    def build() -> Any:
+        w = mg.Tensor([1.0, 2.0], requires_grad=True)
+        optimizer = optim.SGD([w], lr=0.1)
+        schedule = optim.ExponentialLR(optimizer, 0.5)
+
+        def step(x: Any) -> None:
+            optimizer.zero_grad()
+            ((w * x) ** 2).sum().backward()
+            optimizer.step()
+
+        return w, step, schedule
+
+    (w, step, ours), (v, eager, theirs) = build(), build()
+    compiled = mg.compile(step)
+    for _ in range(4):
+        compiled(X)
+        eager(X)
+        ours.step()
+        theirs.step()
+        np.testing.assert_allclose(w.numpy(), v.numpy(), rtol=1e-13)
+    assert count(compiled) == 1
+
+
+def test_gradients_accumulate_if_they_are_not_reset() -> None:
+    w = mg.Tensor([1.0, 2.0], requires_grad=True)
+    step = mg.compile(lambda x: ((w * x) ** 2).sum().backward())
+    for k in range(1, 4):
+        step(X)
+        np.testing.assert_allclose(w.grad.numpy(), k * 2 * w.numpy() * (X**2).sum(axis=0))  # type: ignore[union-attr]
+
+
+def test_gradients_of_arguments() -> None:
+    step = mg.compile(lambda x: (x**3).sum().backward())
+    for k in range(1, 4):
+        x = mg.Tensor(X * k, requires_grad=True)
+        step(x)
+        np.testing.assert_allclose(x.grad.numpy(), 3 * (X * k) ** 2)  # type: ignore[union-attr]
+        step(x)
+        np.testing.assert_allclose(x.grad.numpy(), 6 * (X * k) ** 2)  # type: ignore[union-attr]
+
+
+def test_clipping() -> None:
+    def build() -> Any:
+        mg.manual_seed(0)
+        model = nn.Linear(2, 2)
+        optimizer = optim.Adam(model.parameters())
+
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            norm = optim.clip_grad_norm_(model.parameters(), 0.1)
+            optimizer.step()
+            return norm
+
+        return model, step
+
+    (ours, step), (theirs, eager) = build(), build()
+    compiled = mg.compile(step)
+    for _ in range(5):
+        np.testing.assert_allclose(compiled(X), eager(X), rtol=1e-12)
+    np.testing.assert_allclose(ours.weight.numpy(), theirs.weight.numpy(), rtol=1e-12)
+
+
+# Derivatives
+
+
+def f(x: Any, y: Any) -> Any:
+    return (mg.sin(x) * y**2).sum()
+
+
+def test_a_compiled_gradient() -> None:
+    compiled, eager = mg.compile(mg.grad(f, argnums=(0, 1))), mg.grad(f, argnums=(0, 1))
+    for k in (1, 2, 3):
+        for a, b in zip(compiled(X * k, X), eager(X * k, X), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "transform", [mg.grad, mg.jacobian, mg.hessian, lambda g: mg.grad(lambda x, y: mg.grad(g)(x, y).sum())]
+)
+def test_derivatives_of_a_compiled_function(transform: Any) -> None:
+    compiled, eager = transform(mg.compile(f)), transform(f)
+    for k in (1, 2):
+        np.testing.assert_allclose(compiled(X * k, X), eager(X * k, X), rtol=1e-12, atol=1e-13)
+
+
+def test_forward_mode() -> None:
+    given = ((X, X), (X + 1, X - 1))
+    for a, b in zip(mg.jvp(mg.compile(f), *given), mg.jvp(f, *given), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_backward_through_a_compiled_model() -> None:
+    mg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    compiled = mg.compile(lambda x: model(x))
+    for k in range(3):
+        found = []
+        for function in (compiled, model):
+            x = mg.Tensor(X + k, requires_grad=True)
+            model.zero_grad()
+            (function(x) ** 2).mean().backward()
+            found.append([x.grad.numpy(), *(p.grad.numpy().copy() for p in model.parameters())])  # type: ignore[union-attr]
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_compiled_function_inside_another() -> None:
+    inner = mg.compile(lambda x: x * 2)
+    outer = mg.compile(lambda x: inner(x) + 1)
+    for _ in range(2):
+        np.testing.assert_array_equal(outer(X), X * 2 + 1)
+    assert count(inner) == 0
+
+
+# What it says
+
+
+def test_source_runs_on_its_own() -> None:
+    mg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm(4), nn.ReLU(), nn.Dropout(0.5, rng=3), nn.Linear(4, 2))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    y = np.array([0, 1])
+
+    @mg.compile
+    def step(x: Any, labels: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(X, y)
+    copies = {
+        name: a.copy() if isinstance(a, np.ndarray) else np.random.Generator(type(a.bit_generator)(0))
+        for name, a in step.arrays.items()
+    }
+    (rng,) = (name for name, a in copies.items() if not isinstance(a, np.ndarray))
+    copies[rng].bit_generator.state = step.arrays[rng].bit_generator.state
+    namespace: dict[str, Any] = {}
+    exec(step.source, namespace)
+    run = namespace["bind"](**copies)
+    for _ in range(3):
+        (loss,) = run(X, y)
+        np.testing.assert_array_equal(loss, step(X, y).numpy())
+    for name, a in step.arrays.items():
+        if isinstance(a, np.ndarray):
+            np.testing.assert_array_equal(a, copies[name])
+    assert "minigrad" not in step.source.split('"""', 2)[2]
+
+
+def test_names_and_comments_are_the_users() -> None:
+    gamma, beta = mg.Tensor(np.ones(2), requires_grad=True), mg.Tensor(np.zeros(2), requires_grad=True)
+
+    @mg.compile
+    def batch_norm(x: Any, d: Any) -> Any:
+        y = F.batch_norm(x, gamma, beta)
+        y.backward(d)
+        return y
+
+    batch_norm(X, X)
+    source = batch_norm.source
+    for text in ("def step(x, d):", "out=mu)", "out=var)", "# gradient of", "gamma"):
+        assert text in source, text
+
+
+def test_explain() -> None:
+    step = mg.compile(lambda x: (x * 1 + 0).sum())
+    with pytest.raises(CompileError, match="was not called yet"):
+        step.explain()
+    step(X)
+    text = step.explain()
+    assert "(2, 2) float64" in text
+    assert "algebra" in text
+    assert "NumPy calls" in text
+
+
+# What the passes find
+
+
+def sums(function: Any, *args: Any) -> list[Any]:
+    compiled = mg.compile(function)
+    compiled(*args)
+    return [line for line in compiled.latest.program.lines if line.op == "sum"]
+
+
+def derivative_of(batch_norm: Any) -> Any:
+    def step(x: Any, gamma: Any, beta: Any, d: Any) -> Any:
+        given = [mg.Tensor(t, requires_grad=True) for t in (x, gamma, beta)]
+        y = batch_norm(*given)
+        (y[0] if isinstance(y, tuple) else y).backward(d)
+        return [t.grad for t in given]
+
+    return step
+
+
+def test_the_passes_find_the_hand_derived_batch_norm() -> None:
+    """Composed of primitives, its gradient takes no more sums over the batch than the one that was made by hand."""
+    r = np.random.default_rng(0)
+    given = (r.normal(size=(8, 3)), r.normal(size=3), r.normal(size=3), r.normal(size=(8, 3)))
+    composed, by_hand = (derivative_of(function) for function in (F.batch_norm, mg.fused.batch_norm))
+    found = sums(composed, *given)
+    assert len(found) == len(sums(by_hand, *given)) == 4
+    compiled = mg.compile(composed)
+    compiled(*given)
+    whole = [line for line in compiled.latest.program.lines if line.outs[0].shape == (8, 3) and line.op != "input"]
+    assert len(whole) <= 8
+    for _ in range(2):
+        for a, b in zip(compiled(*given), composed(*given), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-13)
+
+
+def test_common_subexpressions_and_constants() -> None:
+    step = mg.compile(lambda x: mg.exp(x * 2 * 3) + mg.exp(x * 6) * (1 + 1))
+    step(X)
+    assert sum(line.op == "exp" for line in step.latest.program.lines) == 1
+    np.testing.assert_allclose(step(X), 3 * np.exp(6 * X), rtol=1e-13)
+
+
+# Single precision
+
+
+def test_single_precision_stays_as_close_as_eager_to_itself() -> None:
+    def build(shift: float) -> Any:
+        mg.manual_seed(0)
+        model = nn.Sequential(
+            nn.Linear(4, 8, dtype="f4"), nn.BatchNorm(8, dtype="f4"), nn.ReLU(), nn.Linear(8, 3, dtype="f4")
+        )
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x: Any, y: Any) -> Any:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x * np.float32(1 + shift)), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step
+
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(16, 4)).astype("f4"), r.integers(0, 3, 16)
+    eager, perturbed, compiled = build(0.0), build(1e-7), mg.compile(build(0.0))
+    apart, ours = 0.0, 0.0
+    for _ in range(50):
+        a, b, c = (float(step(x, y).numpy()) for step in (eager, perturbed, compiled))
+        apart, ours = max(apart, abs(a - b)), max(ours, abs(a - c))
+    assert ours <= 3 * apart + 1e-6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compiled(x, y).dtype == np.float32
