@@ -5,8 +5,8 @@ because it may be NaN. Two things count as 0 although x may not be finite: x - x
 By these the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the gradient
 0 that it has, instead of what rounding leaves.
 
-With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)) and x / s = x (1/s),
-the terms of a derivation that was composed line by line become the same as those of one made by hand.
+With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)), and x / s = x
+(1/s), the terms of a derivation that was composed line by line become the same as those of one made by hand.
 """
 
 from __future__ import annotations

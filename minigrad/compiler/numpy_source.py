@@ -45,10 +45,11 @@ OWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "memory", "array", "bind", "step", *OWN)
 
 
-def used_buffers(program: Program) -> list[Buffer]:
+def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
     """The buffers, other than arguments, that the program reads or writes."""
     read = {line.params["buffer"] for line in program.lines if line.op == "input"}
-    return [b for b in program.buffers if b.kind != "argument" and (b in read or b in program.stores)]
+    used = read | (program.stores.keys() - plan.moved.keys())
+    return [b for b in program.buffers if b.kind != "argument" and b in used]
 
 
 class Source:
@@ -59,7 +60,7 @@ class Source:
         self.functions: dict[str, str] = {}  # local names of NumPy's functions
         self.constants: dict[str, Any] = {}  # what has no short text
         self.taken: dict[str, Any] = dict.fromkeys((*RESERVED, *UFUNCS), 0)
-        self.buffers = {b: unique(identifier(b.name), self.taken) for b in used_buffers(program)}
+        self.buffers = {b: unique(identifier(b.name), self.taken) for b in used_buffers(program, self.plan)}
         self.rngs = [unique(f"rng{k}", self.taken) for k in range(len(program.generators))]
         arguments = [b for b in program.buffers if b.kind == "argument"]
         self.arguments = {b: unique(identifier(b.name), self.taken) for b in arguments}
@@ -69,6 +70,7 @@ class Source:
                 buffer = line.params["buffer"]
                 self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
         self.ones: dict[Any, str] = {}
+        self.joined: dict[Value, str] = {}
         self.prepared: list[str] = []
         self.body: list[str] = []
         self.made: set[Value] = set()  # fresh arrays that exist already
@@ -149,10 +151,23 @@ class Source:
             text = f"np.full({v.shape}, {literal(line.params['value'])}, {str(v.dtype)!r})"
         elif v in self.plan.block:
             text = f"array(block{self.plan.block[v]}, {v.shape}, {str(v.dtype)!r})"
+        elif v in self.plan.part:
+            out, start, end = self.plan.part[v]
+            text = f"{self._joined(out)}[{start}:{end}].reshape({_inside(v.shape)})"
+        elif self.plan.kind[v] == "joined":
+            text = self._joined(v)
         else:
-            text = self.buffers[next(b for b in self.buffers if b.array is self.plan.arrays[v])]
+            buffer = self.plan.home[v]
+            text = self.buffers[buffer] + ("" if buffer.shape == v.shape else f".reshape({_inside(v.shape)})")
         if text != name:
             self.prepared.append(f"    {name} = {text}")
+
+    def _joined(self, out: Value) -> str:
+        """The memory of a concatenation is given to bind: arrays that live on may lie in it."""
+        if out not in self.joined:
+            self.joined[out] = unique("joined", self.taken)
+            self.constants[self.joined[out]] = self.plan.arrays[out]
+        return self.joined[out]
 
     def _view(self, line: Line) -> str:
         x = self.names[line.operands[0]]
@@ -179,6 +194,9 @@ class Source:
         writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(op)
         if writer is not None:
             return writer(line, ins, out)
+        if op == "concatenate" and line.out in self.joined:
+            copyto, rows = self._f("np.copyto"), self.plan.left.get(line, ())
+            return [f"{copyto}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
         if op == "concatenate":
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {line.params['axis']}, {out})"]
         if op == "draw":

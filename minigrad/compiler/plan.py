@@ -4,6 +4,7 @@ A value lies in one of these:
 
     state       in a buffer of the user's: its content at the beginning, or what it holds at the end, computed there
     planned     in a block that belongs to the program and is used again when nobody reads the value any more
+    joined      in the memory of a concatenation: what is concatenated is computed where it will stand
     constant    in memory that is filled once, because the value is the same in each call
     fresh       in a new array, because the step returns it
     local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
@@ -37,13 +38,19 @@ class Plan:
         self.kind: dict[Value, str] = {}
         self.arrays: dict[Value, Any] = {}
         self.blocks: list[Any] = []
+        self.moved: dict[Buffer, Any] = {}  # kept buffers, and where they are placed
         self.block: dict[Value, int] = {}  # of roots that are planned
         self.root: dict[Value, Value] = {}  # the value that a view is a view of
+        self.home: dict[Value, Buffer] = {}  # of values that are computed in a buffer
+        self.part: dict[Value, tuple[Value, int, int]] = {}  # of values in a concatenation: which rows are theirs
+        self.left: dict[Line, list[tuple[Value, int, int]]] = {}  # operands of a concatenation that are copied into it
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
         self.born = {v: k for k, line in enumerate(program.lines) for v in line.outs}
         self._find_roots()
         self.last = self._last_reads()
         self._place_outside()
+        if recycle:
+            self._place_concatenations()
         self._place_stores()
         self._place_blocks()
 
@@ -82,6 +89,32 @@ class Plan:
                 returned.add(v)
                 self.kind[v] = "fresh"
 
+    def _place_concatenations(self) -> None:
+        """Compute what is concatenated where it will stand, in a block of its own. Kept arrays may lie there too."""
+        for line in self.program.lines:
+            out = line.outs[0]
+            if line.op != "concatenate" or out in self.kind or line.params["axis"]:
+                continue
+            self.kind[out], self.arrays[out] = "joined", self._in(aligned(max(out.nbytes, 1)), out)
+            start = 0
+            for x in line.operands:
+                end = start + x.shape[line.params["axis"]]
+                if x.dtype != out.dtype or not self._lies_in(x, out, start, end):
+                    self.left.setdefault(line, []).append((x, start, end))
+                start = end
+
+    def _lies_in(self, x: Value, out: Value, start: int, end: int) -> bool:
+        """Let x be computed in a part of another value's memory, if it has no place yet."""
+        x, part = unshaped(x), self.arrays[out][start:end]
+        if x in self.kind or x.line.op in SPECIAL:
+            return False
+        self.kind[x], self.arrays[x], self.part[x] = "joined", part.reshape(x.shape), (out, start, end)
+        for buffer, v in self.program.stores.items():
+            if buffer.kind == "kept" and buffer.holder is not None and unshaped(v) is x:
+                self.moved[buffer] = part.reshape(buffer.shape)
+                break  # another kept array with the same value must not share its memory
+        return True
+
     def _place_stores(self) -> None:
         """Compute stored values in their buffers where that is safe; then what they are computed from, likewise."""
         inputs = {line.params["buffer"]: line.out for line in self.program.lines if line.op == "input"}
@@ -89,11 +122,15 @@ class Plan:
             present = inputs.get(buffer)
             if v is present:
                 continue
-            free = buffer.kind != "argument" and v not in self.kind and v.line.op not in SPECIAL
-            if v.line.op == "kernel" and not (buffer.array is not None and buffer.array.flags.carray):
-                free = False  # kernels write in C order
-            if free and self._may_overwrite(present, v):
-                self._into(buffer, v, present)
+            if buffer in self.moved:
+                buffer.move(self.moved[buffer])
+                continue
+            computed = unshaped(v)
+            free = buffer.kind != "argument" and computed not in self.kind and computed.line.op not in SPECIAL
+            as_it_lies = computed is v and v.line.op != "kernel"  # kernels write in C order
+            fits = as_it_lies or (buffer.array is not None and buffer.array.flags.carray)
+            if free and fits and self._may_overwrite(present, computed):
+                self._into(buffer, computed, present)
             else:
                 self.copied.append((buffer, v))
 
@@ -106,7 +143,8 @@ class Plan:
 
     def _into(self, buffer: Buffer, v: Value, present: Value | None) -> None:
         while True:
-            self.kind[v], self.arrays[v] = "state", buffer.array
+            memory: Any = buffer.array
+            self.kind[v], self.arrays[v], self.home[v] = "state", memory.reshape(v.shape), buffer
             if v.line.op not in ELEMENTWISE or not self.recycle:
                 return
             fit = [x for x in v.line.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
@@ -135,7 +173,7 @@ class Plan:
                     self.kind[v] = "planned"
                     number = self._block_for(v, line, free)
                     self.block[v] = number
-                    self.arrays[v] = self._in_block(number, v)
+                    self.arrays[v] = self._in(self.blocks[number], v)
                     dying.setdefault(max(self.last[v], k), []).append(v)
             for v in dying.pop(k, []):
                 if self.recycle and self.block[v] not in free and not self._taken_over(v, line):
@@ -158,24 +196,32 @@ class Plan:
         self.blocks.append(aligned(max(v.nbytes, 1)))
         return len(self.blocks) - 1
 
-    def _in_block(self, number: int, v: Value) -> Any:
-        return self.blocks[number][: v.nbytes].view(v.dtype).reshape(v.shape)
+    def _in(self, block: Any, v: Value) -> Any:
+        return block[: v.nbytes].view(v.dtype).reshape(v.shape)
 
     def _place_view(self, v: Value) -> None:
         x = v.line.operands[0]
         kind = self.kind[x]
-        self.kind[v] = "local" if kind in ("local", "fresh") else kind
+        self.kind[v] = "local" if kind in ("local", "fresh") else "view"
         if x in self.arrays:
             self.arrays[v] = viewed(self.arrays[x], step_of(v.line))
 
     @property
     def nbytes(self) -> int:
         """The bytes of all blocks."""
-        return sum(block.nbytes for block in self.blocks)
+        joined = sum(self.arrays[v].nbytes for v, kind in self.kind.items() if kind == "joined" and v not in self.part)
+        return int(joined + sum(block.nbytes for block in self.blocks))
 
     def is_static(self, v: Value) -> bool:
         """Whether v lies in the same memory in each call."""
         return v in self.arrays
+
+
+def unshaped(v: Value) -> Value:
+    """What v is a reshape of, through all reshapes."""
+    while v.line.op == "reshape":
+        v = v.line.operands[0]
+    return v
 
 
 def step_of(line: Line) -> tuple[str, Any]:

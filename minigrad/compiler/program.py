@@ -155,15 +155,21 @@ class Buffer:
     kind is "argument" (another array at each call, in C order), "state" (the same array at each call), "scratch" (a
     state that nobody reads after the step: what it holds at the end does not matter), or "kept" (an array that the
     compiled step makes and that lives on after it, such as a parameter's gradient; it has no input).
-    `array` is the array itself, None for an argument; `place` is the number of an argument.
+    `array` is the array itself, None for an argument; `place` is the number of an argument. `holder` is the Tensor
+    through which the user sees a kept array: the plan may place it in other memory, and then tells the holder.
     """
 
-    __slots__ = ("array", "dtype", "kind", "name", "place", "shape")
+    __slots__ = ("array", "dtype", "holder", "kind", "name", "place", "shape")
 
-    def __init__(self, name: str, kind: str, array: Any, place: int | None = None) -> None:
-        self.name, self.kind, self.place = name, kind, place
+    def __init__(self, name: str, kind: str, array: Any, place: int | None = None, holder: Any = None) -> None:
+        self.name, self.kind, self.place, self.holder = name, kind, place, holder
         self.shape, self.dtype = array.shape, array.dtype
         self.array = None if kind == "argument" else array
+
+    def move(self, array: Any) -> None:
+        """Let a kept array be this one, which gets its content."""
+        array[...] = self.array
+        self.array = self.holder.data = array
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} {self.shape} {self.dtype}>"

@@ -320,10 +320,11 @@ class _Session:
         if not isinstance(data, Listening):
             return x
         array = np.copy(data.array)
-        buffer = Buffer(name, "kept", array)
+        holder = attach(array, None) if isinstance(x, Tensor) else None
+        buffer = Buffer(name, "kept", array, holder=holder)
         self.trace.buffers.append(buffer)
         self.kept[buffer] = data.value
-        return attach(array, None) if isinstance(x, Tensor) else array
+        return array if holder is None else holder
 
     def _stores(self) -> dict[Buffer, Value]:
         stores: dict[Buffer, Value] = dict(self.kept)
