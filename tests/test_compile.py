@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
+from textwrap import indent
 from types import ModuleType
 from typing import Any
 
@@ -544,3 +547,13 @@ def test_single_precision_stays_as_close_as_eager_to_itself() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert compiled(x, y).dtype == np.float32
+
+
+def test_the_page_shows_the_source() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "compile.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        if not block.startswith(">>>"):
+            exec(block, namespace)
+    assert indent(shown, "    ") in namespace["batch_norm"].source

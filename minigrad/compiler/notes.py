@@ -9,6 +9,7 @@ from typing import Any
 
 from minigrad import tape
 from minigrad.compiler.refusal import OWN
+from minigrad.modes import current_scope
 
 PULL, PUSH = tape.pull.__code__, tape.push.__code__
 RULES = str(Path(tape.__file__).parent / "optim")
@@ -26,7 +27,7 @@ def note() -> str:
         if not primitive and code.co_filename.startswith("<minigrad primitive"):
             made = frame.f_globals.get("primitive")
             if made is not None:
-                primitive, scope = made.name, tape_scope()
+                primitive, scope = made.name, current_scope()
         elif not rule and code.co_filename.startswith(RULES):
             rule = code.co_name
         elif not code.co_filename.startswith(OWN):
@@ -42,13 +43,30 @@ def note() -> str:
 
 
 def described(line: Any) -> str:
-    """A line of the tape: its name, or its primitive and scope."""
-    name = getattr(line, "label", None) or getattr(line, "name", None) or getattr(line.primitive, "name", "leaf")
-    return f"{line.scope}: {name}" if line.scope else str(name)
+    """A line of the tape: its name, or what it computes of what; and where it is."""
+    text = _name(line)
+    if text is None:
+        numbers = getattr(line, "numbers", ())
+        numbers = numbers if len(numbers) == len(line.parents) else (None,) * len(line.parents)
+        operands = [_operand(p, n) for p, n in zip(line.parents, numbers, strict=True)]
+        text = line.primitive.name + (f"({', '.join(operands)})" if len(operands) <= 3 else "")
+    return f"{line.scope}: {text}" if line.scope else text
 
 
-def tape_scope() -> str:
-    """The path of the modules that are running."""
-    from minigrad.modes import current_scope
+def _name(line: Any) -> str | None:
+    """What the user calls a line."""
+    name: str | None = getattr(line, "label", None) or getattr(line, "name", None)
+    return _leaf(line) if name is None and line.primitive is None else name
 
-    return current_scope()
+
+def _leaf(line: Any) -> str:
+    """What the array of a leaf is called where the step finds it."""
+    data = getattr(line.owner() if hasattr(line, "owner") else None, "data", None)
+    trace = getattr(data, "trace", None)
+    return "leaf" if trace is None else str(trace.name_of(data))
+
+
+def _operand(parent: Any, number: Any) -> str:
+    if parent is None:
+        return "constant" if number is None else f"{number:g}"
+    return _name(parent) or str(parent.primitive.name)

@@ -86,7 +86,8 @@ class Source:
         numbers = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
         inner = [f"    def step({', '.join(numbers)}):", *(f"        {line}" for line in self.body)]
         bind = [f"def bind({parameters}):", '    """The step, for these arrays."""', *own]
-        return "\n".join([self._head(), *bind, *self.prepared, "", *inner, "", "    return step", ""])
+        blocks = f"    # {self.memory()}, {text_of_bytes(self.plan.unplanned)} if every value had its own"
+        return "\n".join([self._head(), *bind, blocks, *self.prepared, "", *inner, "", "    return step", ""])
 
     def _head(self) -> str:
         roots = {f.split(".")[0] for f in self.functions.values()} - {"np"}

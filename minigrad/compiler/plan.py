@@ -212,6 +212,11 @@ class Plan:
         joined = sum(self.arrays[v].nbytes for v, kind in self.kind.items() if kind == "joined" and v not in self.part)
         return int(joined + sum(block.nbytes for block in self.blocks))
 
+    @property
+    def unplanned(self) -> int:
+        """The bytes that it would take if no memory were used again."""
+        return sum(v.nbytes for v, kind in self.kind.items() if kind in ("planned", "joined"))
+
     def is_static(self, v: Value) -> bool:
         """Whether v lies in the same memory in each call."""
         return v in self.arrays

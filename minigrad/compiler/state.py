@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.listening import Listening
+from minigrad.compiler.refusal import OWN
 from minigrad.nn.module import Module
 from minigrad.node import Node
 from minigrad.tensor import Tensor
@@ -63,7 +64,7 @@ class Spot:
 
     def get(self) -> Any:
         """What stands here, MISSING if nothing."""
-        if self.how == "item":
+        if self.how in ("item", "global"):
             try:
                 return self.holder[self.key]
             except (KeyError, IndexError):
@@ -77,7 +78,7 @@ class Spot:
 
     def set(self, value: Any) -> None:
         """Put something here."""
-        if self.how == "item":
+        if self.how in ("item", "global"):
             if value is MISSING:
                 self.holder.pop(self.key, None)
             else:
@@ -174,7 +175,7 @@ def _of_function(function: FunctionType, path: str) -> Iterator[Spot]:
     if not _is_library(function):
         for name in _global_names(function.__code__):
             if name in function.__globals__:
-                yield Spot(function.__globals__, name, "item", name)
+                yield Spot(function.__globals__, name, "global", name)
 
 
 def watched(found: list[tuple[Spot, Any]], functions: list[Any]) -> list[tuple[Spot, Any]]:
@@ -192,7 +193,7 @@ def watched(found: list[tuple[Spot, Any]], functions: list[Any]) -> list[tuple[S
         if isinstance(spot.owner, Module):
             decides = not str(spot.key).startswith("_") and (spot.key != "training" or spot.how == "slot")
         elif spot.owner is None:
-            decides = spot.how == "cell" or "params" in spot.holder or "__name__" in spot.holder
+            decides = spot.how in ("cell", "global") or "params" in spot.holder
         else:
             decides = spot.key in named
         if decides:
@@ -207,7 +208,8 @@ def _attribute_names(code: CodeType) -> frozenset[str]:
 
 
 def _is_library(function: FunctionType) -> bool:
-    return str(function.__globals__.get("__name__", "minigrad")).split(".")[0] in ("minigrad", "numpy", *STANDARD)
+    module = str(function.__globals__.get("__name__", "")).split(".")[0]
+    return module in STANDARD or function.__code__.co_filename.startswith(OWN)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -79,6 +79,11 @@ class Trace:
         self.constants.append(array)
         return found
 
+    def name_of(self, x: Listening) -> str:
+        """What an array from outside is called."""
+        buffer = x.memory.buffer
+        return self.view_names.get(x) or (buffer.name if buffer else self.names.get(id(x.memory.array), "leaf"))
+
     def input(self, memory: Memory) -> Value:
         """The first value of an array from outside."""
         if memory.buffer is None:
