@@ -201,9 +201,10 @@ def add(b: Builder, x: Operand, y: Operand) -> Value | None:
         if x is y:
             return b.op("multiply", x, 2.0)
         for one, other in ((x, y), (y, x)):
-            if is_op(one, "add") and other in one.line.ins:  # type: ignore[union-attr]
+            if is_op(one, "add") and isinstance(other, Value):
                 p, q = one.line.ins  # type: ignore[union-attr]
-                return b.op("add", p if q is other else q, b.op("multiply", other, 2.0))
+                if p is other or q is other:
+                    return b.op("add", p if q is other else q, b.op("multiply", other, 2.0))
     return None
 
 
