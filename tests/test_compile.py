@@ -159,6 +159,14 @@ def test_signatures() -> None:
     assert count(step) == 5
 
 
+def test_arguments_by_name_in_another_order() -> None:
+    step = mg.compile(lambda x, y: x - y)
+    np.testing.assert_array_equal(step(X, X * 2), -X)
+    np.testing.assert_array_equal(step(y=X, x=X * 2), X)
+    np.testing.assert_array_equal(step(x=X, y=X * 2), -X)
+    assert count(step) == 3
+
+
 def test_training_and_evaluation() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3), nn.Dropout(0.5, rng=0))
     step = mg.compile(lambda x: model(x))

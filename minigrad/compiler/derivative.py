@@ -30,7 +30,7 @@ def connect(compiled: Any, version: Any, leaves: list[Any], rebuild: Any, result
         return results
     outputs, rebuild_results = flatten(results)
     line = Node()
-    line.primitive = _Derivative(compiled, leaves, rebuild, moving, captured, live)
+    line.primitive = _Derivative(compiled, version, leaves, rebuild, moving, captured)
     line.parents, line.params = parents, ()
     line.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured),)
     line.scope, line.serial = mode.get() or "", next_serial()
@@ -51,10 +51,13 @@ class _Derivative:
     saved = ("arrays",)
     signature = inspect.Signature()
 
-    def __init__(self, compiled: Any, leaves: list[Any], rebuild: Any, moving: Any, captured: Any, live: Any) -> None:
-        self.compiled, self.rebuild, self.moving, self.captured, self.live = compiled, rebuild, moving, captured, live
+    def __init__(
+        self, compiled: Any, version: Any, leaves: list[Any], rebuild: Any, moving: list[int], captured: list[Tensor]
+    ) -> None:
+        self.compiled, self.rebuild, self.moving, self.captured = compiled, rebuild, moving, captured
+        self.live = live = version.recording.live
         self.leaves = [None if k in moving else x for k, x in enumerate(leaves)]
-        self.key = (compiled.signature(leaves), tuple(moving), tuple(map(id, captured)))
+        self.key = (version.signature, tuple(moving), tuple(map(id, captured)))
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(live)))
 

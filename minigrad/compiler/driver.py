@@ -26,6 +26,7 @@ from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
 Signature = tuple[Any, ...]
+FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
 
 
 class Version:
@@ -45,6 +46,7 @@ class Version:
         self.arguments = [recording.arguments[k] for k in range(len(recording.arguments))]
         self.written = {b.place for b in self.program.stores if b.place is not None}
         self.fits = guard(recording.guards)
+        self.leave = leaving(recording.exits)
         self.seconds = perf_counter() - began
 
     def call(self, leaves: list[Any]) -> Any:
@@ -60,15 +62,14 @@ class Version:
             self._check_apart(given)
         with np.errstate(all="ignore"):
             outputs = self.run(*given)
+        self.leave()
         made = self.recording
-        for spot, value in made.exits:
-            spot.set(value)
         for number, k, adds in made.grads:
             t = leaves[self.arguments[number]]
             present = t.grad if adds else None
             t.grad = attach(outputs[k] if present is None else present.data + outputs[k], None)
         results = [_result(part, outputs) if isinstance(part, Result) else part for part in made.static]
-        return made.rebuild(results)
+        return results[0] if made.is_single else made.rebuild(results)
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""
@@ -109,6 +110,19 @@ def guard(watched: list[tuple[Spot, Any]]) -> Callable[[], bool]:
     return test
 
 
+def leaving(exits: list[tuple[Spot, Any]]) -> Callable[[], None]:
+    """A function that puts at each place what a call leaves there."""
+    scope: dict[str, Any] = {}
+    lines = ["pass"]
+    for k, (spot, value) in enumerate(exits):
+        scope[f"h{k}"], scope[f"s{k}"], scope[f"v{k}"] = spot.holder, spot, value
+        is_slot = spot.how == "slot" and value is not MISSING
+        lines.append(f"h{k}.{spot.key} = v{k}" if is_slot else f"s{k}.set(v{k})")
+    exec("def leave():\n    " + "\n    ".join(lines), scope)
+    leave: Callable[[], None] = scope["leave"]
+    return leave
+
+
 def same(now: Any, before: Any) -> bool:
     """Whether a number or word is what it was; np.ndarray stands for any array or object."""
     if before is np.ndarray:
@@ -136,21 +150,27 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The results of the step."""
+        rebuild: Any
+        form: Any
         if active.get() is not None:  # inside another step that is being compiled, it is a part of that
             return self.function(*args, **kwargs)
-        leaves, rebuild = flatten((args, kwargs))
+        if not kwargs and all(type(x) in FLAT for x in args):
+            leaves, rebuild, form = list(args), _positional, len(args)
+        else:
+            (leaves, rebuild), form = flatten((args, kwargs)), form_of((args, kwargs))
         with self.lock:
-            for version in self.versions.get(self.signature(leaves), ()):
+            signature = self.signature(leaves, form)
+            for version in self.versions.get(signature, ()):
                 if version.fits():
                     self.latest = version
                     return connect(self, version, leaves, rebuild, version.call(leaves))
-            return self._compiled(leaves, rebuild)
+            return self._compiled(leaves, rebuild, form)
 
-    def _compiled(self, leaves: list[Any], rebuild: Any) -> Any:
+    def _compiled(self, leaves: list[Any], rebuild: Any, form: Any) -> Any:
         """Run the step itself, and make a program of what it does."""
         recording = record(self.function, leaves, rebuild, self.state)
         self.owned |= recording.owned
-        version = Version(recording, self.signature(leaves), self.name, self.backend)
+        version = Version(recording, self.signature(leaves, form), self.name, self.backend)
         self._make_room(version)
         self.versions.setdefault(version.signature, []).append(version)
         self.latest = version
@@ -182,9 +202,9 @@ class Compiled:
         vars(instance)[self.name] = made
         return made
 
-    def signature(self, leaves: list[Any]) -> Signature:
-        """What decides which program runs."""
-        key: list[Any] = [mode.get() is not None]
+    def signature(self, leaves: list[Any], form: Any) -> Signature:
+        """What decides which program runs: the arguments as a list, and the structure that they stand in."""
+        key: list[Any] = [(mode.get() is not None, form)]
         for x in leaves:
             array = x.data if isinstance(x, Tensor) else x
             if not isinstance(array, np.ndarray):
@@ -227,7 +247,9 @@ class Compiled:
             return f"the number of arguments, {len(old.signature) - 1} to {len(new.signature) - 1}"
         for k, (a, b) in enumerate(zip(old.signature, new.signature, strict=True)):
             if a != b:
-                return f"argument {k - 1}, {_told(a)} to {_told(b)}" if k else "whether operations are recorded"
+                if not k:
+                    return "whether operations are recorded" if a[1] == b[1] else "the structure of the arguments"
+                return f"argument {k - 1}, {_told(a)} to {_told(b)}"
         for spot, value in old.recording.guards:
             if not same(spot.get(), value):
                 return f"{spot.path}, {value!r} to {spot.get()!r}"
@@ -264,6 +286,19 @@ class Compiled:
         if self.latest is None:
             raise CompileError(f"mg.compile: {self.name} was not called yet, so there is no program.\nWay out: call it")
         return self.latest
+
+
+def form_of(tree: Any) -> Any:
+    """The structure of nested arguments, without their leaves."""
+    if isinstance(tree, dict):
+        return tuple((key, form_of(part)) for key, part in tree.items())
+    if isinstance(tree, (tuple, list)):
+        return type(tree), tuple(map(form_of, tree))
+    return None if tree is None else "*"
+
+
+def _positional(leaves: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return tuple(leaves), {}
 
 
 def _told(part: Any) -> str:

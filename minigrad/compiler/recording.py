@@ -44,6 +44,7 @@ class Recording:
         self.exits: list[tuple[Spot, Any]] = []
         self.grads: list[tuple[int, int, bool]] = []
         self.rebuild: Callable[[list[Any]], Any]
+        self.is_single = False  # whether the result is one array
         self.results: list[Any] = []  # of the first call
         self.static: list[Any] = []  # results that are no arrays; Result(k) stands for output k
         self.arguments: dict[int, int] = {}  # number of an argument -> leaf
@@ -223,6 +224,7 @@ class _Session:
         outputs: list[Value] = []
         made = self.made
         parts, made.rebuild = flatten(result)
+        made.is_single = isinstance(result, (Tensor, Listening))
         for part in parts:
             data = part.data if isinstance(part, Tensor) else part
             if isinstance(data, Listening):

@@ -54,8 +54,8 @@ def draw(
         legend: explain the shapes in a corner of the picture.
 
     Returns:
-        A Digraph with `.source`; `.save("graph.svg")` writes SVG, PNG, PDF, DOT or Mermaid, `.save("graph.html")` a page
-        in which scopes fold and a slider walks along the tape. Notebooks show it as it is.
+        A Digraph with `.source`; `.save("graph.svg")` writes SVG, PNG, PDF, DOT or Mermaid, `.save("graph.html")` a
+        page in which scopes fold and a slider walks along the tape. Notebooks show it as it is.
 
     Raises:
         ValueError: no outputs are given, one was not computed from a Tensor with requires_grad=True, there is no scope
