@@ -51,6 +51,18 @@ def exchange_with_snapshot(s: Any) -> Any:
 
 
 @case
+def view_by_an_opaque_call(s: Any) -> Any:
+    """Windows are a view of what they are windows of, whose memory must not be used again while they are read."""
+
+    def step(x: Any) -> Any:
+        windows = np.lib.stride_tricks.sliding_window_view(x * 2, 3)
+        first = np.sum(windows[:, 0] * 3)
+        return first, windows[:, 1] * s["p"][2:], np.sum(windows, axis=1)
+
+    return step
+
+
+@case
 def view_made_before_the_write(s: Any) -> Any:
     def step(x: Any) -> Any:
         v = s["p"][2:5]

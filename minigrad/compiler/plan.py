@@ -68,6 +68,11 @@ class Plan:
                     last[self.root[v]] = k
         for v in self.program.results():
             last[self.root[v]] = self.end
+        for line in reversed(self.program.lines):
+            if line.op == "call":  # what it returns may be a view of what it was given
+                until = max(last[self.root[v]] for v in line.outs)
+                for v in line.operands:
+                    last[self.root[v]] = max(last[self.root[v]], until)
         return last
 
     def _place_outside(self) -> None:
