@@ -41,7 +41,8 @@ class Workload:
         contenders: for each name a function from the problem to the step. Libraries are imported in it.
         reference: the contender whose time counts as 1.
         goals: what is hoped for.
-        calls: how many results in a row must agree before anything is timed.
+        calls: how many results in a row must agree before anything is timed. Two at least: what is compiled runs as it
+            stands the first time.
         tolerance: by how much they may differ, of the largest entry.
         unit: "s" for what is timed; for anything else the step returns the figure itself.
         fresh: whether each call is the first one of a new process.
@@ -52,7 +53,7 @@ class Workload:
     contenders: dict[str, Make]
     reference: str = "PyTorch"
     goals: tuple[Goal, ...] = ()
-    calls: int = 1
+    calls: int = 2
     tolerance: float = 1e-4
     unit: str = "s"
     fresh: bool = False
@@ -85,7 +86,7 @@ def arrays(result: Any) -> list[np.ndarray]:
         result = result.numpy()
     elif type(result).__module__.startswith(("mygrad", "micrograd")):
         result = result.data
-    return [np.array(result, dtype=np.float64)]
+    return [np.array(result)]
 
 
 class Disagreement(Exception):

@@ -6,6 +6,7 @@ The same Python runs on micrograd's Values, minigrad's Tensors and PyTorch's; on
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice, pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -43,10 +44,8 @@ def moons_problem(tiny: bool) -> Any:
     points = np.concatenate([upper, [1.0, 0.5] - upper]) + 0.1 * rng.standard_normal((count, 2))
     labels = np.repeat([1.0, -1.0], count // 2)
     total = sum((n + 1) * m for n, m in pairwise(sizes))
-    return SimpleNamespace(
-        leaves=rng.uniform(-1, 1, total).tolist(),
-        function=lambda parameters: moons_loss(parameters, sizes, points.tolist(), labels.tolist()),
-    )
+    loss = partial(moons_loss, sizes=sizes, points=points.tolist(), labels=labels.tolist())
+    return SimpleNamespace(leaves=rng.uniform(-1, 1, total).tolist(), function=loss)
 
 
 def moons_loss(parameters: list[Any], sizes: list[int], points: list[list[float]], labels: list[float]) -> Any:

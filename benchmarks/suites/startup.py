@@ -1,4 +1,7 @@
-"""What a user waits for: the import, and the first step of a training loop."""
+"""What a user waits for: the import, and the first step of a training loop.
+
+Compilers keep what they made in files, so a first step is that of a second process, except in the first round.
+"""
 
 from __future__ import annotations
 
