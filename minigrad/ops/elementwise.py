@@ -31,7 +31,7 @@ remainder = elementwise(np.remainder, lambda v: v, lambda v, x, y: -v * np.floor
 fmod = elementwise(np.fmod, lambda v: v, lambda v, x, y: -v * np.trunc(x / y))
 
 # Powers, exponentials, logarithms
-power = elementwise(np.power, lambda v, x, y: v * (y * np.power(x, y - (y != 0))), lambda v, x, out: v * out * _log(x))
+power = elementwise(np.power, lambda v, x, y: v * (y * x ** (y - (y != 0))), lambda v, x, out: v * out * _log(x))
 sqrt = elementwise(np.sqrt, lambda v, out: v / (2 * out))
 cbrt = elementwise(np.cbrt, lambda v, out: v / (3 * out * out))
 exp = elementwise(np.exp, lambda v, out: v * out)
