@@ -128,6 +128,12 @@ BROKEN = {
         ["1", "3", "5", "7"],
         "is 2.0, Glorot would be 0.14",
     ),
+    "saturated, narrow": (
+        lambda: train(mlp(nn.Sigmoid, normal(1.0), width=20), x=X[:, :20], y=Y),
+        "saturated",
+        ["1"],
+        "std of the weights is 1.0, Glorot would be 0.22",
+    ),
     "saturated tanh": (lambda: train(mlp(nn.Tanh, normal(2.0))), "saturated", ["1", "3", "5", "7"], "saturated tanh"),
     "zero weights": (lambda: train(mlp(nn.Sigmoid, "zeros")), "symmetric", None, "their weights began at 0"),
     "equal weights": (
@@ -246,7 +252,7 @@ def test_the_right_cause_is_named(name):
         ("inputs not scaled, sigmoid", "saturated"),
         ("learning rate too large for Adam", "dead ReLU"),
         ("exploding recurrent layer", "saturated"),
-        ("dead ReLU", "frozen"),
+        ("dead ReLU", "no gradient"),
     ],
 )
 def test_consequences_are_told_as_such(name, consequence):

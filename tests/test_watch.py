@@ -224,6 +224,33 @@ def test_a_failed_call_does_not_confuse_the_next():
     assert rows(w)["0"].is_first
 
 
+def test_a_part_that_raises_is_called_again():
+    model = network()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    with watch(model) as w:
+        with pytest.raises(ValueError, match="features"):
+            model[0](np.ones((2, 5)))
+        for _ in range(2):
+            model[0](X).sum().backward()
+            optimizer.step()
+    assert (w.step, w.updates, w.passes) == (2, 2, 3)
+
+
+def test_activations_of_one_layer_have_names_of_their_own():
+    class Gate(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(6, 4, rng=0)
+
+        def forward(self, x):
+            a = self.fc(x)
+            b = mg.tanh(a)
+            return b * mg.tanh(a) * mg.tanh(x[:, :4] * 2)
+
+    with watch(Gate()) as w:
+        w.model(X)
+    assert list(w.history) == ["fc", "fc → tanh", "fc → tanh 2", "tanh"]
+
+
 def test_it_may_be_entered_again():
     model = network()
     w = watch(model)

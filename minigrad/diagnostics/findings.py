@@ -15,7 +15,9 @@ EXPLAINED_BY: dict[str, tuple[str, ...]] = {
     "saturated": ("symmetric", "inputs not scaled", "exploding recurrent", "learning rate too large"),
     "weights too large": ("symmetric",),
     "weights too small": ("symmetric",),
-    "dead ReLU": ("symmetric", "inputs not scaled", "learning rate too large", "weights too large"),
+    "dead ReLU": (
+        "symmetric", "inputs not scaled", "learning rate too large", "weights too large", "weights too small",
+    ),
     "missing normalization": ("symmetric", "weights too small", "weights too large", "inputs not scaled"),
     "vanishing gradient": (
         "symmetric", "saturated", "weights too small", "dead ReLU", "missing normalization", "inputs not scaled",
@@ -25,7 +27,7 @@ EXPLAINED_BY: dict[str, tuple[str, ...]] = {
         "exploding recurrent", "weights too large", "missing normalization", "inputs not scaled",
         "learning rate too large",
     ),
-    "frozen": ("symmetric", "dead ReLU", "saturated", "weights too small"),
+    "no gradient": ("symmetric", "dead ReLU", "saturated", "weights too small"),
     "learning rate too small": ("symmetric", "saturated", "weights too small", "dead ReLU", "vanishing gradient"),
     "overflow": (
         "inputs not scaled", "exploding recurrent", "weights too large", "missing normalization",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minigrad.diagnostics.watching import Watch
 
 SATURATED = 0.3  # shares of units
+SATURATED_BY_WEIGHTS = 0.1  # where the initial weights were far too large
 DEAD = 0.6
 FAR = 3.0  # how many times as large or small as usual initial weights may be
 DRIFT = 20.0  # by which factor std may change over a deep network
@@ -108,7 +109,7 @@ def saturated(w: Watch) -> Iterator[Finding]:
             continue
         at_first, now = layer.at_first["saturated"], layer.now["saturated"]
         share = at_first if layer.is_last else max(at_first, now)  # at the end, certainty is a success
-        if not share > SATURATED:
+        if not share > (SATURATED_BY_WEIGHTS if _is_fed_by_large_weights(layer) else SATURATED):
             continue
         low, high = (f"{bound:g}" for bound in layer.bounds)
         sentence = f"saturated {layer.kind.lower()}, {percent(share)} of units within 0.01 of {low} or {high}"
@@ -127,6 +128,13 @@ def saturated(w: Watch) -> Iterator[Finding]:
             sentence += f"; at the first step it was {percent(at_first)}"
             remedy = "lower the learning rate, or normalize before the activation (BatchNorm, LayerNorm)"
         yield Finding(layer.name, "saturated", sentence, remedy, evidence)
+
+
+def _is_fed_by_large_weights(layer: Layer) -> bool:
+    feeder = layer.feeder
+    if feeder is None or feeder.weight is None:
+        return False
+    return feeder.weight.first_std > FAR * max(feeder.standard().values())
 
 
 def _is_normalized(w: Watch, layer: Layer) -> bool:

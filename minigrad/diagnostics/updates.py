@@ -12,6 +12,7 @@ import numpy as np
 from minigrad.diagnostics.findings import Finding, short
 from minigrad.diagnostics.layers import Parameter, norm
 from minigrad.nn.module import Module
+from minigrad.verify.report import counted
 
 if TYPE_CHECKING:
     from minigrad.diagnostics.watching import Watch
@@ -66,26 +67,23 @@ def frozen(w: Watch) -> Iterator[Finding]:
         if not parameters or any(p.updates for p in parameters):
             continue
         name = parameters[0].name.rpartition(".")[0]
-        why, remedy = _why_frozen(parameters, module in ran, module)
-        evidence = {"parameters": len(parameters), "why": why}
-        yield Finding(
-            name, "frozen", f"frozen: its parameters did not change in {w.updates} updates; {why}", remedy, evidence
-        )
+        cause, why, remedy = _why_frozen(parameters, module in ran, module)
+        sentence = f"{cause}: its parameters did not change in {counted(w.updates, 'update')}; {why}"
+        yield Finding(name, cause, sentence, remedy, {"parameters": len(parameters), "why": why})
 
 
-def _why_frozen(parameters: list[Parameter], ran: bool, module: Module) -> tuple[str, str]:
+def _why_frozen(parameters: list[Parameter], ran: bool, module: Module) -> tuple[str, str, str]:
+    """The cause, why it is so, and the way out."""
     if not any(p.tensor.requires_grad for p in parameters):
-        return "requires_grad is False", "if this is not meant: layer.requires_grad_(True), and a new optimizer"
+        remedy = "if this is not meant: layer.requires_grad_(True), and a new optimizer"
+        return "frozen", "requires_grad is False", remedy
     if not ran:
-        return f"this {type(module).__name__} was never called", "call it in forward, or remove it"
+        return "frozen", f"this {type(module).__name__} was never called", "call it in forward, or remove it"
     if not any(p.had_gradient for p in parameters):
-        return (
-            "no gradient reaches it",
-            "look for detach(), .data, .numpy() or no_grad() between it and the loss, or an output that nothing uses",
-        )
+        remedy = "look for detach(), .data, .numpy() or no_grad() on the way to the loss, or for an unused output"
+        return "frozen", "no gradient reaches it", remedy
     if not any(p.largest_gradient > 0 for p in parameters):
-        return "its gradient is exactly 0", "see the layers behind it: dead units, saturation, or weights of 0"
-    return (
-        "it has a gradient, so the optimizer does not know its parameters",
-        "give model.parameters() to the optimizer",
-    )
+        remedy = "see the layers behind it: dead units, saturation, or weights of 0"
+        return "no gradient", "their gradient is exactly 0", remedy
+    why = "it has a gradient, so the optimizer does not know its parameters"
+    return "frozen", why, "give model.parameters() to the optimizer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,6 +118,8 @@ class Watch:
     # What hooks do
 
     def _enter_module(self, module: Module, inputs: tuple[Any, ...]) -> None:
+        if module in self._stack:  # an earlier call of it raised
+            self._stack = self._stack[: self._stack.index(module)]
         if module is self.model or not self._stack:
             if self._fresh or any(p.changed() for p in self.parameters):
                 self._close_step()
@@ -156,9 +159,10 @@ class Watch:
         key = (module, p.name, here, feeder)
         if key not in self.layers:
             path = self._names[module]
-            k = 1 + sum(isinstance(other, tuple) and other[:2] == key[:2] for other in self.layers)
-            own = f"{feeder.name} → {p.name}" if feeder is not None else f"{path + '.' if path else ''}{p.name} {k}"
-            self._layer(key, own, p.name, None, p.function)
+            own = f"{feeder.name} → {p.name}" if feeder is not None else f"{path}.{p.name}" if path else p.name
+            taken = {layer.name for layer in self.layers.values()}
+            names = (f"{own} {k}" if k > 1 else own for k in itertools.count(1))
+            self._layer(key, next(name for name in names if name not in taken), p.name, None, p.function)
         layer = self.layers[key]
         self._note_input(layer, values)
         layer.observe(np.asarray(out))
