@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import FrameType
 from typing import Any
@@ -38,6 +39,9 @@ class Observer:
 
     def pulled(self, line: Node, v: Array, shares: dict[Node, Array], saved: tuple[Array, ...]) -> None:
         """The walk went through a line: its cotangent, and what its rules gave to its parents."""
+
+    def pushed(self, line: Node, tangents: Sequence[Array | None], moved: Array, saved: tuple[Array, ...]) -> None:
+        """Forward mode went through a line: the tangents of its parents, and that of its value."""
 
     def __enter__(self) -> Any:
         self._token = _active.set((*_active.get(), self))
@@ -94,25 +98,24 @@ def _replace(p: Primitive) -> None:
         nonlocal pull
         if pull is None:
             pull = made(p, p.pull_source)
-        observers = _active.get()
-        if not observers:
-            pull(n, v, due, saved)
-            return
         shares: dict[Node, Any] = {}
-        around = [observer.inside for observer in observers]
-        try:
-            for observer in observers:
-                observer.inside = n
+        with _inside(n):
             pull(n, v, shares, saved)
-        finally:
-            for observer, line in zip(observers, around, strict=True):
-                observer.inside = line
-        for observer in observers:
+        for observer in _active.get():
             observer.pulled(n, v, shares, saved)
         for parent, share in shares.items():
             due[parent] = due[parent] + share if parent in due else share
 
+    def pushing(n: Node, tangents: Sequence[Any], saved: tuple[Any, ...]) -> Any:
+        with _inside(n):
+            moved = type(p).push(p, n, tangents, saved)
+        if moved is not None:  # else the walk pulls the pull
+            for observer in _active.get():
+                observer.pushed(n, tangents, moved, saved)
+        return moved
+
     def undo() -> None:
+        p.__dict__.pop("push", None)
         rebind(p, function)
         names["Node"] = node
         if pull is None:
@@ -123,8 +126,21 @@ def _replace(p: Primitive) -> None:
     rebind(p, computing)
     names["Node"] = _line
     if p.pull_source:
-        p.__dict__["pull"] = pulling
+        p.__dict__ |= {"pull": pulling, "push": pushing}
     _undo[p] = undo
+
+
+@contextmanager
+def _inside(line: Node) -> Iterator[None]:
+    """The rules of a line are running."""
+    before = [(observer, observer.inside) for observer in _active.get()]
+    try:
+        for observer, _ in before:
+            observer.inside = line
+        yield
+    finally:
+        for observer, outer in before:
+            observer.inside = outer
 
 
 def _line() -> Node:

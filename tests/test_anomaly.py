@@ -144,6 +144,34 @@ def test_what_comes_in_from_outside():
     assert found(lambda: leaf(1.0).sum().backward(gradient=np.nan)).cause == "gradient from outside"
 
 
+def test_infinities_from_outside_that_do_harm():
+    anomaly = found(lambda: leaf(np.inf, 1.0) - np.inf)
+    assert anomaly.cause == "infinity from outside"
+    assert anomaly.reason.sentence == "operand x (x) had inf before it came to subtract"
+
+
+def test_several_outputs_of_which_some_are_used():
+    x = mg.Tensor(np.array([[1e200, -1e200, 3e200]]), requires_grad=True)
+    anomaly = found(lambda: (1e200 * nn.LayerNorm(3)(x)).sum().backward())
+    assert (anomaly.operation, anomaly.direction) == ("layer_norm", "backward")
+    assert "up to 1e+200" in anomaly.reason.sentence
+
+
+def test_a_long_chain_shows_its_ends_and_what_happens_on_it():
+    def long(x):
+        y = mg.log(x)
+        for _ in range(20):
+            y = y + 1
+        y.sum().backward()
+
+    anomaly = found(long, leaf(0.0, 1.0))
+    assert len(anomaly.chain) == 22
+    rows = str(anomaly).partition("it came this way:\n")[2].partition("\nway out")[0].splitlines()
+    assert [row.split()[0] for row in rows] == ["log(x)", "...", "add(add(…),", "add(add(…),", "sum(add(…))"]
+    assert rows[0].endswith("-inf arises here")
+    assert "18 more" in rows[1]
+
+
 def test_infinities_that_are_meant_are_left_alone():
     x = leaf(1.0, -1.0)
     with mg.detect_anomaly():
@@ -206,6 +234,18 @@ def test_several_outputs_and_checkpoints():
     assert (anomaly.operation, anomaly.direction, anomaly.kind) == ("slogdet", "forward", "-inf")
     inside = found(lambda: mg.checkpoint(lambda t: mg.log(t - 1))(leaf(0.5)).sum().backward())
     assert inside.place.expression == "mg.log(t - 1)"
+
+
+def test_forward_mode():
+    def push():
+        return mg.jvp(lambda x: 2 * mg.sqrt(x), (np.zeros(2),), (np.ones(2),))
+
+    anomaly = found(push)
+    assert (anomaly.operation, anomaly.direction, anomaly.cause) == ("sqrt", "forward mode", "infinite slope")
+    assert anomaly.place.expression == "mg.sqrt(x)"
+    assert "the tangent of sqrt" in str(anomaly)
+    discarded = found(lambda: mg.jvp(lambda x: mg.where(x.data > 0, mg.sqrt(x), 0.0), (np.zeros(2),), (np.ones(2),)))
+    assert discarded.operation == "sqrt"
 
 
 def test_users_own_primitives_are_heard():

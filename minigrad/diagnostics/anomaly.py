@@ -45,7 +45,7 @@ class Anomaly:
 
     Attributes:
         kind: "NaN", "inf" or "-inf".
-        direction: "forward", or "backward" if it arose in a gradient.
+        direction: "forward", "backward" if it arose in a gradient, "forward mode" if in a tangent (mg.jvp).
         operation: the name of the primitive.
         place: in the user's code, with .file, .line, .source and .expression; None if there is none.
         reason: with .cause, a few words such as "log of zero", .sentence and .remedy.
@@ -77,7 +77,7 @@ class Anomaly:
 
     def headline(self) -> str:
         """What and where, in one line."""
-        of = "the gradient of " if self.direction == "backward" else ""
+        of = {"backward": "the gradient of ", "forward mode": "the tangent of "}.get(self.direction, "")
         layer = f" (layer {self.scope})" if self.scope else ""
         return f"{self.kind} arises in {of}{self.operation}{layer}{f' at {self.place}' if self.place else ''}"
 
@@ -108,11 +108,19 @@ class Anomaly:
         }
 
 
-def _shortened(chain: tuple[Step, ...]) -> tuple[Step, ...]:
+def _shortened(chain: tuple[Step, ...]) -> list[Step]:
+    """A long chain without its middle, but for the operations at which something happens."""
     if len(chain) <= SHOWN:
-        return chain
-    left_out = Step(f"... {len(chain) - SHOWN + 1} more", None)
-    return (*chain[:2], left_out, *chain[-(SHOWN - 3) :])
+        return list(chain)
+    shown: list[Step] = []
+    left_out = 0
+    for k, step in enumerate(chain):
+        if k == 0 or k >= len(chain) - 3 or step.note:
+            shown += [Step(f"... {left_out} more", None)] * bool(left_out) + [step]
+            left_out = 0
+        else:
+            left_out += 1
+    return shown
 
 
 def _table(rows: list[list[str]]) -> list[str]:

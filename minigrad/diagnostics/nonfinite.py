@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ContextDecorator
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -87,9 +87,9 @@ class Anomalies(Observer):
                 reason = replace(
                     root, sentence=f"{reason.sentence}, and the {traces[0].anomaly.kind} is {root.sentence}"
                 )
-            elif came_in and any(what(value) == "NaN" for value in operands if not is_finite(value)):
+            elif came_in:
                 reason = from_outside(p, operands, [getattr(t, "node", None) for t in tensors])
-            before = traces[0].anomaly.chain if traces else self._before(tensors)
+            before = traces[0].anomaly.chain if traces else self._before(getattr(t, "node", None) for t in tensors)
             chain = (*before, self._step(p, tensors, here, f"{worst} arises here"))
             told = elements(_worst(out), p, operands)
             trace = Trace(Anomaly(worst, "forward", p.name, here, reason, told, chain, current_scope()))
@@ -127,9 +127,8 @@ class Anomalies(Observer):
         if bad is None:
             return
         bad, way = _worst(bad), self._way(line)
-        at = self._places.get(line)
-        given = tuple(x for x in v if x is not None) if isinstance(v, tuple) else v
-        if not is_finite(given):
+        v = [x for x in v if x is not None] if isinstance(v, tuple | list) else v
+        if not is_finite(v):
             reason = Reason(
                 "gradient from outside",
                 f"the gradient that arrives at {line.primitive.name} is not finite already",
@@ -151,10 +150,24 @@ class Anomalies(Observer):
         chain[-1] = replace(chain[-1], note=f"{worst} arises here")
         self._tell(
             Anomaly(
-                worst, "backward", line.primitive.name, at, reason, elements(bad), tuple(chain),
-                getattr(line, "scope", ""), where is not None,
+                worst, "backward", line.primitive.name, self._places.get(line), reason, elements(bad), tuple(chain),
+                line.scope, where is not None,
             )
         )  # fmt: skip
+
+    # Forward mode
+
+    def pushed(self, line: Node, tangents: Sequence[Array | None], moved: Array, saved: tuple[Array, ...]) -> None:
+        """Look at the tangent of a line's value."""
+        given = [v for v in tangents if v is not None]
+        if self.found is not None or is_finite(moved) or not is_finite(given):
+            return
+        reason, _ = backward_reason(line, given[0], moved, saved)
+        reason = replace(reason, sentence=reason.sentence.replace("gradient", "tangent"))
+        worst, here = what(moved), self._places.get(line)
+        chain = (*self._before(line.parents), replace(self._step_of(line), note=f"{worst} arises here"))
+        told = elements(moved)
+        self._tell(Anomaly(worst, "forward mode", line.primitive.name, here, reason, told, chain, line.scope))
 
     def remaining(self) -> Anomaly | None:
         """The first that was found, or else a value that is not finite and that nothing used."""
@@ -196,10 +209,10 @@ class Anomalies(Observer):
         text = f"{line.primitive.name}({', '.join(given)})" if line.primitive is not None else "leaf"
         return Step(f"{name} = {text}" if name else text, self._places.get(line), note)
 
-    def _before(self, tensors: Iterable[Any]) -> tuple[Step, ...]:
+    def _before(self, operands: Iterable[Node | None]) -> tuple[Step, ...]:
         """The last operations that led to the operands, oldest first."""
         lines: list[Node] = []
-        line = next((t.node for t in tensors if getattr(t, "node", None) is not None), None)
+        line = next((operand for operand in operands if operand is not None), None)
         while line is not None and line.primitive is not None and len(lines) < 3:
             if line.primitive.kind != "select":
                 lines.append(line)

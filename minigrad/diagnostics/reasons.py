@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +163,7 @@ def _indeterminate(name: str) -> Reason:
 def backward_reason(line: Node, v: Array, share: Array, saved: tuple[Array, ...]) -> tuple[Reason, float | None]:
     """Why a rule gives a share that is not finite from a cotangent that is, and that cotangent's value there."""
     p, index = line.primitive, first_bad(share)
-    upstream = at(v, np.shape(share), index) if not isinstance(v, tuple) else None
+    upstream = at(v, np.shape(share), index) if not isinstance(v, list) else None
     known: Reason | None = _known(BACKWARD, p.name, None)
     if upstream == 0:
         inner = known.discards if known else "has an infinite derivative"
@@ -177,20 +176,23 @@ def backward_reason(line: Node, v: Array, share: Array, saved: tuple[Array, ...]
     if held:
         told = f"{p.name} kept {what(held[0])} in the forward pass, and its derivative uses it"
         return known or Reason("infinite operand", told, "bound the value in the forward pass"), upstream
-    size = float(np.abs(value_of(v)).max()) if upstream is not None and np.size(v) else math.nan
+    parts = [value_of(part) for part in (v if isinstance(v, list) else [v])]
+    size = max((float(np.abs(part).max()) for part in parts if np.size(part)), default=0.0)
     told = f"the gradient that arrives is finite, up to {size:.3g}, and its product with the derivative is not"
     remedy = "clip the gradients (global_clipnorm=1.0 in the optimizer), or take smaller weights"
     return Reason("exploding gradient", told, remedy), upstream
 
 
 def from_outside(p: Primitive, values: tuple[Array, ...], lines: list[Node | None]) -> Reason:
-    """An operand that came with NaN in it."""
-    k = next(k for k, value in enumerate(values) if not is_finite(value) and what(value) == "NaN")
+    """An operand that came with NaN, or else an infinity, in it."""
+    bad = {k: what(value) for k, value in enumerate(values) if not is_finite(value)}
+    k = min(bad, key=lambda k: bad[k] != "NaN")
     line = lines[k]
     name = getattr(line, "name", None)
     operand = f"operand {k if p.sequence else p.operands[k]}{f' ({name})' if name else ''}"
     if line is not None and line.primitive is None:
         remedy = "an earlier update or a file put it there: watch from the first step on, or load the weights anew"
     else:
-        remedy = "look for NaN in the data: np.isnan(x).any(axis=0) says which features have some"
-    return Reason("NaN from outside", f"{operand} had NaN before it came to {p.name}", remedy)
+        remedy = f"look for {bad[k]} in the data: ~np.isfinite(x).all(axis=0) says which features have some"
+    kind = "NaN" if bad[k] == "NaN" else "infinity"
+    return Reason(f"{kind} from outside", f"{operand} had {bad[k]} before it came to {p.name}", remedy)
