@@ -2,9 +2,9 @@
 
 With noisy gradients of variance σ², a constant learning rate stops at a floor. On ½ c w² the error w has in the end the
 variance lr σ² / (c (2 - lr c)), since each step brings in lr² σ² and takes away the share 1 - (1 - lr c)². So the rate
-must go to 0 (Robbins & Monro 1951), but not too soon: after T steps the variance is about σ² / (c² T) at best. Schedules
-start fast and end low: steps, an exponential, half a cosine (Loshchilov & Hutter 2017), one cycle (Smith & Topin 2019).
-Warm-up (Goyal et al. 2017) comes up from near 0, for steps that would be too large at the start.
+must go to 0 (Robbins & Monro 1951), but not too soon: after T steps the variance is about σ² / (c² T) at best.
+Schedules start fast and end low: steps, an exponential, half a cosine (Loshchilov & Hutter 2017), one cycle (Smith &
+Topin 2019). Warm-up (Goyal et al. 2017) comes up from near 0, for steps that would be too large at the start.
 """
 
 import numpy as np
