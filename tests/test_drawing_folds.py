@@ -156,6 +156,7 @@ def test_without_scopes_blocks_follow_the_tape():
     assert len(graph.vertices) <= LIMIT
     assert is_acyclic(graph)
     assert sum(v.lines for v in graph.vertices) == len(mg.Tape(z.sum()))
+    assert [v.label for v in graph.vertices if v.kind == "input"] == []
     assert "too many for one page" in graph.notes[0]
     assert "too many for one page" in picture.source.replace("\\l", " ")
 

@@ -72,7 +72,7 @@ def _write_births(
     told: list[str] = []
     for line, (kind, reason) in values.items():
         vertex = vertices[d.key[line]]
-        inside = line in d.groups and line is not d.groups[line].lines[-1]
+        inside = line in d.groups and line is not d.groups[line].last
         vertex.born = f"{kind} in {line.primitive.name}" if inside else kind
         told.append(f"{kind} is born in the value of {d.called(line)}: {reason.sentence}. Way out: {reason.remedy}.")
     for (line, k), (kind, reason) in found.born.items():

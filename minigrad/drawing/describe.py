@@ -90,7 +90,9 @@ class Description:
         self.clusters, self.home = clusters(lines, phases(tape, backward), backward.origin if backward else ())
         self.groups, self.notes = folded(lines, self.clusters, self.home, tape.outputs, levels, self.phase)
         self.key = keys(lines, self.place, self.groups)
-        self.last = {key: line for line, key in self.key.items()}  # of the lines of a vertex
+        self.last = {
+            key: self.groups[line].last if line in self.groups else line for line, key in self.key.items()
+        }  # of the lines of a vertex
         self.operands: list[tuple[Node, int] | None] = []  # of each edge; None where several are one
         self.labels = labels(lines, self.place)
         self.arrays = constant_arrays(lines, self.groups)
@@ -118,7 +120,7 @@ class Description:
             cluster.vertex = ""
         for group in self.groups.values():
             if group.kind == "module" and group.cluster is not None:
-                group.cluster.vertex = self.key[group.lines[-1]]
+                group.cluster.vertex = self.key[group.last]
         if any(line.saved is None and line.primitive.saved for line in self.lines if not line.is_leaf):
             self.notes.append(RELEASED)
         return Graph(
@@ -160,7 +162,7 @@ class Description:
             group = self.groups.get(line)
             if group is None:
                 made.append(self.line_vertex(line, shown))
-            elif line is group.lines[-1]:
+            elif line is group.last:
                 made.append(self.chain_vertex(group, shown) if group.kind == "chain" else self.folded(group))
         return made
 
@@ -192,7 +194,7 @@ class Description:
 
     def chain_vertex(self, group: Group, shown: dict[Node, str]) -> Vertex:
         """The last line of a chain, and the operations in it."""
-        vertex = self.line_vertex(group.lines[-1], shown)
+        vertex = self.line_vertex(group.last, shown)
         vertex.lines = len(group.lines)
         if "…" in vertex.formula and sum(line.primitive.kind == "elementwise" for line in group.lines) > 1:
             vertex.details = contents(group.lines, vertex.lines, 0, [])
@@ -200,7 +202,7 @@ class Description:
 
     def folded(self, group: Group) -> Vertex:
         """A vertex for a scope or a block of the tape: how much is in it, and its parameters."""
-        last, cluster = group.lines[-1], group.cluster
+        last, cluster = group.last, group.cluster
         operations = [line for line in group.lines if not line.is_leaf]
         if cluster is None:
             first = self.place[group.lines[0]]

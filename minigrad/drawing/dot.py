@@ -29,6 +29,14 @@ NODE = {
     "height": "0.3",
 }
 EDGE = {"color": style.GRAY, "penwidth": "1.6", "arrowsize": "0.7", "fontname": "Arial", "fontsize": "10"}
+# Two invisible nodes, of which one stands left of the other, put the forward pass left of the backward pass.
+ANCHOR = '[style=invis label="" width=0 height=0]'
+SIDE_BY_SIDE = [
+    "\tnewrank=true\n",
+    f"\tsubgraph cluster_forward {{ left {ANCHOR} }}\n",
+    f"\tsubgraph cluster_backward {{ right {ANCHOR} }}\n",
+    "\t{ rank=same; left -> right [style=invis] }\n",
+]
 DASHED = {"style": "dashed", "penwidth": "1"}
 QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"'})
 CLUSTER = {"style": "rounded,filled", "fillcolor": "#F7F7F7", "color": "#BBBBBB", "labeljust": "l"}
@@ -39,6 +47,8 @@ def write(graph: Graph, dot: Any, legend: bool = False) -> None:
     dot.attr("graph", **GRAPH, rankdir=graph.direction)
     dot.attr("node", **NODE)
     dot.attr("edge", **EDGE)
+    if "backward" in graph.shown:
+        dot.body += SIDE_BY_SIDE
     _clusters(graph, dot)
     _edges(graph, dot)
     _stack(graph, dot)
@@ -96,7 +106,7 @@ def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
     if vertex.kind == "constant":
         rows.append("constant")
     if vertex.formula:
-        rows += [escaped(row) for row in textwrap.wrap(vertex.formula, WRAP)]
+        rows += [escaped(row) for part in vertex.formula.split("; ") for row in textwrap.wrap(part, WRAP)]
     rows += [f'<font point-size="10">{escaped(row)}</font>' for row in vertex.details]
     if vertex.shape:
         rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(_kind(vertex, graph))}</font>')
@@ -212,8 +222,6 @@ def _stack(graph: Graph, dot: Any) -> None:
 def _align(graph: Graph, dot: Any) -> None:
     """Gradients at the height of their values, where both are drawn by themselves."""
     pairs = [(v.gradient_of, v.key) for v in graph.vertices if v.gradient_of]
-    if pairs:
-        dot.attr(newrank="true")
     dot.body += [f"\t{{ rank=same; {value}; {gradient} }}\n" for value, gradient in pairs]
 
 

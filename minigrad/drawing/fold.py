@@ -34,6 +34,12 @@ class Group:
     kind: Literal["module", "chain", "block"]
     cluster: Cluster | None = None  # of a module the one that is folded
     lines: list[Node] = field(default_factory=list)
+    exit: Node | None = None
+
+    @property
+    def last(self) -> Node:
+        """The line whose value the vertex stands for: the last that is used outside, else the last."""
+        return self.exit or self.lines[-1]
 
 
 def folded(
@@ -56,7 +62,24 @@ def folded(
         groups |= _chains(lines, home, groups, frozenset(outputs))
     if levels.limit is not None and _drawn(lines, groups) > levels.limit:
         groups = _blocks(lines, groups, levels.limit, notes)
+    _find_exits(lines, groups, outputs, phase)
     return groups, notes
+
+
+def _find_exits(
+    lines: Sequence[Node], groups: dict[Node, Group], outputs: Iterable[Node], phase: Callable[[Node], Phase]
+) -> None:
+    """What comes out of each group: for its own pass, as the backward pass uses saved values from within."""
+    leaving = {
+        parent
+        for line in lines
+        for parent in line.parents
+        if parent in groups and groups.get(line) is not groups[parent] and phase(line) == phase(parent)
+    }
+    leaving |= {line for line in outputs if line in groups}
+    for line in lines:
+        if line in leaving and groups[line].kind != "chain":
+            groups[line].exit = line
 
 
 def _fold_scopes(
@@ -71,29 +94,30 @@ def _fold_scopes(
         while key is not None:
             open_keys.add(key)
             key = by_key[key].parent
-    depth = levels.depth
+    around = any(cluster.phase == "backward" for cluster in clusters)  # then all is within "forward" or "backward"
+    depth = None if levels.depth is None else levels.depth + around
     if depth is None and levels.limit is not None and len(lines) > levels.limit:
-        depth = _fitting(lines, clusters, home, levels.limit)
+        depth = _fitting(lines, clusters, home, levels.limit, 1 + around)
     for cluster in clusters:
         deep = depth is not None and cluster.depth >= depth
         cluster.folded = cluster.key in shut_keys or (deep and cluster.key not in open_keys)
     if depth is not None and levels.depth is None and any(c.folded for c in clusters):
         count = sum(c.folded and c.depth == depth for c in clusters)
         notes.append(
-            f"{len(lines):,} lines: {count:,} scopes at depth {depth} were folded; "
+            f"{len(lines):,} lines: {count:,} scopes at depth {depth - around} were folded; "
             "depth=, unfold= and limit= say otherwise"
         )
 
 
-def _fitting(lines: Sequence[Node], clusters: Sequence[Cluster], home: Home, limit: int) -> int | None:
-    """The largest depth of folding with at most so many vertices, 1 if there is none."""
+def _fitting(lines: Sequence[Node], clusters: Sequence[Cluster], home: Home, limit: int, least: int) -> int | None:
+    """The largest depth of folding with at most so many vertices, the least one if there is none."""
     deepest = max((cluster.depth for cluster in clusters), default=0)
     at = Counter(len(home[line]) for line in lines)
     runs = Counter(cluster.depth for cluster in clusters)
-    for depth in range(deepest, 0, -1):
+    for depth in range(deepest, least - 1, -1):
         if sum(count for where, count in at.items() if where < depth) + runs[depth] <= limit:
             return depth
-    return 1 if deepest else None
+    return least if deepest >= least else None
 
 
 def _named(wanted: Sequence[str], clusters: Sequence[Cluster]) -> list[Cluster]:
@@ -203,17 +227,15 @@ def _blocks(lines: Sequence[Node], groups: dict[Node, Group], limit: int, notes:
     last = {groups.get(line, line): k for k, line in enumerate(lines)}
     items = sorted(last, key=last.__getitem__)
     size = -(-len(items) // max(limit // 2, 1))
-    where: dict[Node | Group, Group] = {}
-    count = 0
-    for kind in (True, False):
-        for k, item in enumerate(item for item in items if (isinstance(item, Node) and item.is_leaf) == kind):
-            if k % size == 0:
-                block, count = Group("block"), count + 1
-            where[item] = block
-    for line in lines:
-        where[groups.get(line, line)].lines.append(line)
+    kinds = [[x for x in items if (isinstance(x, Node) and x.is_leaf) == leaf] for leaf in (True, False)]
+    parts = [kind[k : k + size] for kind in kinds for k in range(0, len(kind), size)]
+    where = {item: block for part in parts if len(part) > 1 for block in [Group("block")] for item in part}
+    found = {line: where.get(groups.get(line, line), groups.get(line)) for line in lines}
+    for line, group in found.items():
+        if group is not None and group.kind == "block":
+            group.lines.append(line)
     notes.append(
-        f"{len(items):,} vertices were too many for one page: {count:,} blocks of up to {size:,} follow the tape; "
+        f"{len(items):,} vertices were too many for one page: {len(parts):,} blocks of up to {size:,} follow the tape; "
         "scopes (mg.scope) would be folded in their place, limit= says otherwise"
     )
-    return {line: where[groups.get(line, line)] for line in lines}
+    return {line: group for line, group in found.items() if group is not None}

@@ -19,7 +19,7 @@ def keys(lines: Iterable[Node], place: Mapping[Node, int], groups: Mapping[Node,
     for line in lines:
         group = groups.get(line)
         kind = "n" if group is None or group.kind == "chain" else "m"
-        found[line] = f"{kind}{place[line if group is None else group.lines[-1]]}"
+        found[line] = f"{kind}{place[line if group is None else group.last]}"
     return found
 
 
