@@ -315,7 +315,8 @@ def test_scopes_fold_and_unfold(show: Any) -> None:
     assert folded.get_attribute("aria-expanded") == "false"
     assert "43 parameters" in folded.inner_text()
     inside = {f"n{k}" for k, line in enumerate(mg.Tape(loss), 1) if line.scope.startswith("encoder")}
-    assert inside
+    assert f"{len(inside) + 1} lines" in folded.inner_text()  # and x, which is used there only
+    assert "linear ×2, tanh" in folded.inner_text()
     assert not (inside | {"open g:encoder", "open g:encoder/0"}) & boxes(page).keys()
     folded.focus()
     press(page, "Enter")

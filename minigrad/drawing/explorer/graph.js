@@ -126,22 +126,45 @@ function divide(group) {
   for (const child of group.children) if (child.isGroup) divide(child);
 }
 
-/** What a folded group says of itself: its lines, parameters, first and last place, largest gradient. */
+/** What a folded group says of itself, summed up over its children. */
 function count(group) {
-  Object.assign(group, { lines: 0, parameters: 0, first: Infinity, last: 0, bad: false, norm: null, born: "" });
+  Object.assign(group, { operations: new Map(), lines: 0, parameters: 0, first: Infinity, last: 0 });
+  Object.assign(group, { norm: null, bad: false, born: "" });
   for (const child of group.children) {
     if (child.isGroup) count(child);
-    const place = child.inputs?.length ? child.place : 0;
-    group.lines += child.isGroup ? child.lines : 1;
-    group.parameters += child.isGroup ? child.parameters : child.kind === "parameter" ? sizeOf(child.shape) : 0;
-    group.first = Math.min(group.first, (child.isGroup ? child.first : place) || Infinity);
-    group.last = Math.max(group.last, child.isGroup ? child.last : place);
-    const norm = child.isGroup ? child.norm : normOf(child);
-    if (isBad(child)) group.bad = true;
-    if (norm !== null) group.norm = larger(group.norm, norm);
-    group.born ||= child.born || "";
+    const one = child.isGroup ? child : summaryOf(child);
+    group.lines += one.lines;
+    group.parameters += one.parameters;
+    group.first = Math.min(group.first, one.first);
+    group.last = Math.max(group.last, one.last);
+    group.bad ||= one.bad;
+    group.born ||= one.born;
+    if (one.norm !== null) group.norm = larger(group.norm, one.norm);
+    for (const [name, n] of one.operations) group.operations.set(name, (group.operations.get(name) ?? 0) + n);
   }
   if (group.isPart) group.title = partTitle(group);
+}
+
+function summaryOf(vertex) {
+  const { kind, place, inputs, operation, shape, born } = vertex;
+  const isMade = inputs.length > 0 && place > 0;
+  return {
+    operations: isMade && operation !== "select" ? [[operation, 1]] : [],
+    lines: place ? 1 : 0,
+    parameters: kind === "parameter" ? sizeOf(shape) : 0,
+    first: isMade ? place : Infinity,
+    last: isMade ? place : 0,
+    norm: normOf(vertex),
+    bad: isBad(vertex),
+    born: born ?? "",
+  };
+}
+
+/** The most frequent operations of a group: "convolve, add ×2". */
+function contentOf(group) {
+  const often = [...group.operations].sort((a, b) => b[1] - a[1]);
+  const told = often.slice(0, 3).map(([name, n]) => (n > 1 ? `${name} ×${n.toLocaleString("en")}` : name));
+  return [...told, ...(often.length > 3 ? ["…"] : [])].join(", ");
 }
 
 function partTitle(group) {

@@ -130,6 +130,7 @@ class View {
       "div",
       "node folded",
       element("span", "name", "⊞ ", bdi(group.title)),
+      bdi(contentOf(group), "formula"),
       element("span", "shape", told),
     );
     box.setAttribute("aria-expanded", "false");
