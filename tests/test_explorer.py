@@ -148,6 +148,7 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         url = written(tmp_path, what, **(asked or {})).as_uri()
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
         page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
         page.on("console", lambda message: wrong.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
@@ -516,6 +517,8 @@ def test_what_is_not_finite_is_red(show: Any) -> None:
     assert red == ["n1"]
     assert "not finite" in page.inner_text("#legend")
     assert "born" in page.inner_text("#notes")
+    press(page, "b", "ArrowRight", "ArrowRight")
+    assert page.inner_text(".share .broken").endswith("∞ is born")  # v / (2 √x) at x = 0
 
 
 def test_light_and_dark_small_and_printed(show: Any) -> None:

@@ -1,8 +1,8 @@
 // The cells of one group: in which layer, in which order, and at which x.
 
 const NARROW = 6; // the room that a line takes where it passes a layer
-// How much links ask to be straight: from box to box, between a box and a passing line, along such a line, and from
-// what only enters aside. So what follows each other stays in one column, and lines pass beside it as straight as they can.
+// How much links ask to be straight: from box to box, between a box and a passing line, along such a line, and from what
+// only enters aside. What follows each other stays in one column; lines pass beside it, as straight as they can.
 const WEIGHTS = [9, 0.1, 1];
 const ASIDE = 0.0001;
 

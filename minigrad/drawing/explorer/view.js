@@ -116,6 +116,7 @@ class View {
       box.classList.add("hued");
       box.style.setProperty("--hue", colorOf(vertex.hue));
     }
+    if (vertex.born) box.classList.add("born");
     if (vertex.verdict) {
       box.classList.add(vertex.verdict.ok ? "right" : "wrong");
       box.append(bdi(vertex.verdict.told, "verdict"));
