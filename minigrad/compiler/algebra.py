@@ -17,33 +17,11 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.builder import Builder, rule
-from minigrad.compiler.memory import is_identity, simplified
-from minigrad.compiler.program import ELEMENTWISE, REDUCTIONS, UFUNCS, Literal, Value
-from minigrad.compiler.rules import kind, result
+from minigrad.compiler.program import UFUNCS, Value
+from minigrad.compiler.rules import result
+from minigrad.compiler.terms import Operand, is_float, is_full, is_op, number, size
 
-Operand = Value | Literal
 PURE = frozenset(UFUNCS) | {"where", "cast"}
-
-
-def is_full(x: Any) -> bool:
-    """Whether x is one number everywhere."""
-    return isinstance(x, Value) and x.line.op == "full"
-
-
-def number(x: Any) -> Any:
-    """The number that x is everywhere, or None."""
-    return x.line.params["value"] if is_full(x) else None if isinstance(x, Value) else x
-
-
-def is_op(x: Any, *operations: str) -> bool:
-    """Whether x is the value of one of these operations."""
-    return isinstance(x, Value) and x.line.op in operations
-
-
-def is_float(*operands: Any) -> bool:
-    """Whether all values have one floating-point dtype."""
-    dtypes = {x.dtype for x in operands if isinstance(x, Value)}
-    return len(dtypes) == 1 and next(iter(dtypes)).kind == "f"
 
 
 def same_form(b: Builder, x: Operand, shape: tuple[int, ...], dtype: Any) -> Value | None:
@@ -54,12 +32,6 @@ def same_form(b: Builder, x: Operand, shape: tuple[int, ...], dtype: Any) -> Val
 
 
 # Constants
-
-
-@rule(*PURE)
-def fold(b: Builder, *ins: Operand, **params: Any) -> Value | None:
-    """A line of constants only is a constant. Entered first, so that `op` is known from the table of rules."""
-    return None
 
 
 def folded(b: Builder, op: str, ins: tuple[Operand, ...], params: dict[str, Any]) -> Value | None:
@@ -178,7 +150,7 @@ def broadcast(b: Builder, x: Value, *, shape: tuple[int, ...]) -> Value | None:
         return x
     if is_full(x):
         return b.op("full", shape=shape, dtype=x.dtype, value=number(x))
-    if is_op(x, "broadcast") or _drops_front(x):
+    if is_op(x, "broadcast") or (_drops_front(x) and x.line.operands[0].ndim <= len(shape)):
         return b.op("broadcast", x.line.operands[0], shape=shape)
     return None
 
@@ -263,11 +235,6 @@ def multiply(b: Builder, x: Operand, y: Operand) -> Value | None:
     return _small_first(b, x, y) or _small_first(b, y, x)
 
 
-def size(x: Operand) -> int:
-    """The number of elements; 0 for a literal."""
-    return x.size if isinstance(x, Value) else 0
-
-
 def _small_first(b: Builder, x: Operand, y: Operand) -> Value | None:
     """x y with x = p q, where q and y are smaller than p."""
     if not is_op(x, "multiply") or not is_float(*x.line.ins):  # type: ignore[union-attr]
@@ -334,229 +301,3 @@ def where(b: Builder, c: Operand, x: Operand, y: Operand) -> Value | None:
     if x is y or number(c) is not None:
         return same_form(b, x if x is y or number(c) else y, shape, dtype)
     return None
-
-
-# Sums
-
-
-@rule(*REDUCTIONS)
-def over_single(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
-    """A reduction over axes of size 1."""
-    return None
-
-
-@rule("sum")
-def summed(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
-    """Σ of a constant, over axes of size 1, of a sum, of a broadcast; Σ -x, Σ c x, and Σ (c x + d y)."""
-    shape, dtype = result("sum", (x,), {"axes": axes})
-    if x.dtype.kind != "f":
-        return None
-    if all(x.shape[k] == 1 for k in axes):
-        return x
-    count = math.prod(x.shape[k] for k in axes)
-    if is_full(x):
-        return b.op("full", shape=shape, dtype=dtype, value=number(x) * count)
-    if is_op(x, "sum"):
-        inner = x.line.operands[0]
-        return b.op("sum", inner, axes=tuple(sorted({*axes, *x.line.params["axes"]})))
-    if is_op(x, "negative"):
-        return b.op("negative", b.op("sum", x.line.operands[0], axes=axes))
-    if is_op(x, "broadcast") and is_invariant(x.line.operands[0], x.shape, axes):
-        return b.op("multiply", _at_rank(b, x.line.operands[0], shape), float(count))
-    if is_deviation(x, axes):
-        return b.op("full", shape=shape, dtype=dtype, value=0.0)
-    return _without_factors(b, x, axes) or _term_by_term(b, x, axes)
-
-
-def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
-    """Whether x, broadcast to the shape, is the same along the axes."""
-    if not isinstance(x, Value):
-        return True
-    lead = len(shape) - x.ndim
-    return all(k < lead or x.shape[k - lead] == 1 for k in axes)
-
-
-def _at_rank(b: Builder, x: Operand, shape: tuple[int, ...]) -> Value:
-    """An invariant factor in the shape that the sum has."""
-    assert isinstance(x, Value)
-    return b.op("broadcast", b.op("reshape", x, shape=(1,) * (len(shape) - x.ndim) + x.shape), shape=shape)
-
-
-def factors(x: Operand) -> list[Operand]:
-    """The factors of a product of one dtype, through nested products."""
-    if is_op(x, "multiply") and is_float(*x.line.ins):  # type: ignore[union-attr]
-        return [f for y in x.line.ins for f in factors(y)]  # type: ignore[union-attr]
-    return [x]
-
-
-def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]]:
-    """The factors of x that are the same along the axes, and the others."""
-    found = factors(x)
-    fixed = [f for f in found if is_invariant(f, x.shape, axes)]
-    return fixed, [f for f in found if not is_invariant(f, x.shape, axes)]
-
-
-def _without_factors(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ c x as c Σ x."""
-    fixed, moving = split(x, axes)
-    if not fixed or not moving:
-        return None
-    rest = product(b, moving)
-    if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
-        return None
-    return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
-
-
-def product(b: Builder, operands: list[Operand]) -> Value:
-    """The product of factors, in an order of its own so that equal products are found to be equal."""
-    first, *others = sorted(operands, key=lambda f: b.lines.index(f.line) if isinstance(f, Value) else -1)
-    for f in others:
-        first = b.op("multiply", first, f)
-    assert isinstance(first, Value)
-    return first
-
-
-def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ...]) -> Value:
-    if number(total) == 0:
-        return b.op("full", shape=shape, dtype=total.dtype, value=0.0)
-    literals = math.prod(f for f in fixed if not isinstance(f, Value))
-    values: list[Operand] = [f for f in fixed if isinstance(f, Value)]
-    if values:
-        total = b.op("multiply", total, product(b, values))
-    total = b.op("multiply", total, literals)
-    if len(total.shape) < len(shape):
-        total = b.op("reshape", total, shape=(1,) * (len(shape) - total.ndim) + total.shape)
-    return total if total.shape == shape else b.op("broadcast", total, shape=shape)
-
-
-def _term_by_term(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ (c x ± d y) as c Σ x ± d Σ y, where both terms have a factor to take out or are the same along the axes."""
-    if not is_op(x, "add", "subtract") or not is_float(*x.line.ins):
-        return None
-    terms = x.line.operands
-    if len(terms) < 2 or not all(_gains(t, x.shape, axes) for t in terms):
-        return None
-    sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
-    return b.op(x.line.op, *sums)
-
-
-def _gains(term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
-    while is_op(term, "negative"):
-        term = term.line.operands[0]
-    if is_invariant(term, shape, axes):
-        return True
-    if is_op(term, "add", "subtract"):
-        return all(_gains(t, shape, axes) for t in term.line.operands) and len(term.line.operands) == 2
-    fixed, moving = split(term, axes) if term.shape == shape else ([], [])
-    return any(isinstance(f, Value) for f in fixed) and bool(moving)
-
-
-def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
-    """Whether x is y - Σ y / n with the sum over these axes."""
-    if not is_op(x, "subtract") or not isinstance(x.line.ins[0], Value):
-        return False
-    y, mean = x.line.ins
-    while is_op(mean, "reshape", "broadcast"):
-        mean = mean.line.operands[0]  # type: ignore[union-attr]
-    if not is_op(mean, "multiply") or y.shape != x.shape:  # type: ignore[union-attr]
-        return False
-    parts = sorted(mean.line.ins, key=size)  # type: ignore[union-attr]
-    count = math.prod(x.shape[k] for k in axes)
-    total = parts[1]
-    return (
-        parts[0] == 1 / count and is_op(total, "sum") and total.line.ins[0] is y and total.line.params["axes"] == axes
-    )
-
-
-@rule("matmul")
-def matmul(b: Builder, x: Value, y: Value) -> Value | None:
-    """A product with a vector of one number is a sum."""
-    if not is_float(x, y) or x.ndim + y.ndim != 3:
-        return None
-    vector, matrix, axis = (x, y, 0) if x.ndim == 1 else (y, x, 1)
-    if not is_full(vector) or matrix.ndim != 2:
-        return None
-    total = b.op("sum", b.op("multiply", matrix, float(number(vector))), axes=(axis,))
-    return b.op("reshape", total, shape=(matrix.shape[1 - axis],))
-
-
-# Views
-
-
-@rule("reshape")
-def reshape(b: Builder, x: Value, *, shape: tuple[int, ...]) -> Value | None:
-    """A reshape of a reshape, a constant, or into the shape that is there."""
-    if x.shape == shape:
-        return x
-    if is_full(x):
-        return b.op("full", shape=shape, dtype=x.dtype, value=number(x))
-    if is_op(x, "reshape"):
-        return b.op("reshape", x.line.operands[0], shape=shape)
-    return None
-
-
-@rule("transpose")
-def transpose(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
-    """A transpose of a transpose, a constant, of axes of size 1, or none at all."""
-    if is_identity(x.shape, ("transpose", axes)):
-        return x
-    if is_full(x):
-        return b.op("full", shape=tuple(x.shape[k] for k in axes), dtype=x.dtype, value=number(x))
-    if is_op(x, "transpose"):
-        inner = x.line.params["axes"]
-        return b.op("transpose", x.line.operands[0], axes=tuple(inner[k] for k in axes))
-    if [k for k in axes if x.shape[k] != 1] == [k for k in range(x.ndim) if x.shape[k] != 1]:
-        return b.op("reshape", x, shape=tuple(x.shape[k] for k in axes))
-    return None
-
-
-@rule("slice")
-def sliced(b: Builder, x: Value, *, bounds: Any) -> Value | None:
-    """A slice of everything, of a constant, of what was just put there, or of one part of a concatenation."""
-    if is_identity(x.shape, ("slice", bounds)):
-        return x
-    shape, dtype = result("slice", (x,), {"bounds": bounds})
-    if is_full(x):
-        return b.op("full", shape=shape, dtype=dtype, value=number(x))
-    if is_op(x, "put") and x.line.params["steps"][0] == ("slice", bounds):
-        y = x.line.operands[1]
-        steps = x.line.params["steps"][1:]
-        if all(op == "reshape" for op, _ in steps):
-            return b.op("reshape", y, shape=shape)
-    if is_op(x, "concatenate"):
-        return _part(b, x, bounds)
-    return None
-
-
-def _part(b: Builder, x: Value, bounds: Any) -> Value | None:
-    axis, start = x.line.params["axis"], 0
-    low, high, step = bounds[axis]
-    if step != 1:
-        return None
-    for part in x.line.operands:
-        end = start + part.shape[axis]
-        if start <= low and high is not None and high <= end and low < high:
-            moved = (low - start, high - start, 1)
-            return b.op("slice", part, bounds=(*bounds[:axis], moved, *bounds[axis + 1 :]))
-        start = end
-    return None
-
-
-@rule("put")
-def put(b: Builder, x: Value, y: Value, *, steps: Any) -> Value | None:
-    """A put into a constant that is overwritten, and of what is there already."""
-    kept = tuple(simplified(x.shape, list(steps)))
-    if all(op == "reshape" for op, _ in kept):
-        return b.op("reshape", y, shape=x.shape)
-    if is_op(x, "put") and x.line.params["steps"] == kept:
-        return b.op("put", x.line.operands[0], y, steps=kept)
-    return None
-
-
-@rule("concatenate")
-def concatenate(b: Builder, *arrays: Value, axis: int) -> Value | None:
-    """A concatenation of one array."""
-    return arrays[0] if len(arrays) == 1 else None
-
-
-__all__ = ["ELEMENTWISE", "kind"]

@@ -86,7 +86,7 @@ class _Derivative:
                 given[k] = t
             args, kwargs = self.rebuild(given)
             outputs, _ = flatten(self.compiled.function(*args, **kwargs))
-            wanted = [t.node for t in (*variables, *self.captured)]
+            wanted: list[Any] = [t.node for t in (*variables, *self.captured)]
             own: dict[Node, Any] = {}
             for k, v in zip(self.live, cotangents, strict=True):
                 node = outputs[k].node
@@ -94,7 +94,7 @@ class _Derivative:
                     share = v if record or not isinstance(v, Tensor) else v.data
                     own[node] = own[node] + share if node in own else share
             lines, _ = ancestors(own)
-            found = pull(lines, own, stop=[node for node in wanted if node is not None], record=record) if own else {}
+            found = pull(lines, own, stop=wanted, record=record) if own else {}
         return [_or_zero(found.get(node), t) for node, t in zip(wanted, (*variables, *self.captured), strict=True)]
 
 

@@ -138,6 +138,35 @@ def _broadcast_to(trace: Trace, array: Any, shape: Any, subok: bool = False) -> 
     return Listening(trace, np.broadcast_to(array.array, shape), array.memory, array, ("broadcast", shape))
 
 
+@hears(np.reshape)
+def _reshape(trace: Trace, a: Any, shape: Any, order: str = "C", **options: Any) -> Any:
+    if order != "C" or options.get("copy") is not None:
+        return NotImplemented
+    return trace.view(a, [("reshape", a.array.reshape(shape).shape)] if a.shape != a.array.reshape(shape).shape else [])
+
+
+def _moving(function: Any) -> Any:
+    """A function that puts the axes into another order."""
+
+    def heard(trace: Trace, a: Any, *args: Any, **kwargs: Any) -> Any:
+        marked = np.empty(tuple(range(2, a.ndim + 2)), np.void)  # of which every axis has another size
+        order = tuple(n - 2 for n in function(marked, *args, **kwargs).shape)
+        return trace.view(a, [] if order == tuple(range(a.ndim)) else [("transpose", order)])
+
+    return heard
+
+
+FUNCTIONS |= {f: _moving(f) for f in (np.transpose, np.swapaxes, np.moveaxis, np.rollaxis)}
+
+
+def _reshaping(function: Any) -> Any:
+    """A function that inserts or drops axes of size 1."""
+    return lambda trace, a, *args, **kwargs: _reshape(trace, a, function(a.array, *args, **kwargs).shape)
+
+
+FUNCTIONS |= {f: _reshaping(f) for f in (np.expand_dims, np.squeeze)}
+
+
 def _reduction(ufunc: Any) -> Any:
     def heard(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
         given = {k: v for k, v in options.items() if v is not np._NoValue}

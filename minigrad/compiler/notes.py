@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrad import tape
+from minigrad.compiler.listening import Listening
 from minigrad.compiler.refusal import OWN
 from minigrad.modes import current_scope
 
@@ -62,8 +63,7 @@ def _name(line: Any) -> str | None:
 def _leaf(line: Any) -> str:
     """What the array of a leaf is called where the step finds it."""
     data = getattr(line.owner() if hasattr(line, "owner") else None, "data", None)
-    trace = getattr(data, "trace", None)
-    return "leaf" if trace is None else str(trace.name_of(data))
+    return str(data.trace.name_of(data)) if isinstance(data, Listening) else "leaf"
 
 
 def _operand(parent: Any, number: Any) -> str:

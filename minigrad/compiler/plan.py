@@ -69,10 +69,10 @@ class Plan:
         for v in self.program.results():
             last[self.root[v]] = self.end
         for line in reversed(self.program.lines):
-            if line.op == "call":  # what it returns may be a view of what it was given
-                until = max(last[self.root[v]] for v in line.outs)
-                for v in line.operands:
-                    last[self.root[v]] = max(last[self.root[v]], until)
+            if line.op == "call":  # its results may be views of its operands
+                end = max(last[self.root[v]] for v in line.outs)
+                for x in line.operands:
+                    last[self.root[x]] = max(last[self.root[x]], end)
         return last
 
     def _place_outside(self) -> None:

@@ -145,6 +145,11 @@ class Trace:
             refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
         if any(step[0] == "slice" for _, step in chain):
             steps = simplified(x.shape, [step for _, step in reversed(chain)])
+            whole = part = np.empty(x.shape, bool)
+            for step in steps:
+                part = viewed(part, step)
+            if part.size and not np.may_share_memory(part, whole):
+                refuse("a write goes into a reshape of a part that is no view in C order", "write into the part itself")
             return self.emit("put", x.value, value, steps=tuple(steps))
         for shape, step in chain:
             op, given = inverse(shape, step)
@@ -357,7 +362,11 @@ class Trace:
         for p in index if isinstance(index, tuple) else (index,):
             if isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b":
                 if isinstance(p, Listening):
-                    refuse("the shape of x[mask] depends on the values of the mask", "use mg.where(mask, x, 0)")
+                    refuse(
+                        "the shape of x[mask] depends on the values of the mask",
+                        "use mg.where(mask, x, 0); or, for a mask that never changes, indices made outside of the "
+                        "step, np.flatnonzero(mask)",
+                    )
                 found = np.nonzero(np.asarray(p))
                 template += [Place(len(arrays) + k) for k in range(len(found))]
                 arrays += [self.state(i, "constant").value for i in found]

@@ -43,10 +43,10 @@ def _last_written(v: Any, index: Any) -> Any:
     """v[index], 0 where a later element was written to the same place."""
     if is_basic(index) or _is_mask(index):
         return v[index]
-    writer = np.zeros(v.shape, dtype=np.intp)
-    order = np.arange(writer[index].size).reshape(writer[index].shape)
-    writer[index] = order
-    return np.where(writer[index] == order, v[index], 0)
+    chosen = v[index]
+    order = np.arange(chosen.size).reshape(chosen.shape)
+    writer = set_index(np.zeros_like(v, dtype=np.intp), order, index=index)
+    return np.where(writer[index] == order, chosen, 0)
 
 
 def read(x: Any, /, *, index: Any) -> Any:

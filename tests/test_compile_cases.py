@@ -1,0 +1,60 @@
+"""Every row of the table of cases in a compiled step: value and pull, on other operands than it was recorded with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import walks
+from cases import CASES, Case
+
+import minigrad as mg
+from minigrad import Tensor, tape
+from minigrad.compiler import CompileError, passes, rules
+
+MASKED = ("mask", "mask of rows", "mask of nothing", "mask, a number")  # the shape depends on the values of the mask
+
+
+@pytest.fixture(autouse=True)
+def _checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker runs after every pass."""
+    for name, change in passes.PASSES.items():
+        monkeypatch.setitem(passes.PASSES, name, lambda program, change=change: rules.check(change(program)))
+
+
+def step_of(case: Case) -> Any:
+    """The values of a case and the shares of its operands, for cotangents that weigh the elements differently."""
+
+    def step(*operands: Any) -> Any:
+        leaves = {k: Tensor(operands[k], requires_grad=True) for k in case.wrt}
+        values = walks.outputs(case.function(*(leaves.get(k, x) for k, x in enumerate(operands))))
+        values = [t for t in values if hasattr(t, "node")]
+        due: dict[Any, Any] = {}
+        for t in values:
+            if t.node is not None:
+                weights = np.arange(t.size, dtype=t.dtype).reshape(t.shape) + np.full_like(t.data, 0.5)
+                due[t.node] = due[t.node] + weights if t.node in due else weights
+        found = tape.pull(walks.lines_of(values), due)
+        return [t.data for t in values], [found[t.node] for t in leaves.values() if t.node in found]
+
+    return step
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "standin" not in case.skip], ids=str)
+def test_case(case: Case) -> None:
+    eager = step_of(case)
+    compiled = mg.compile(eager)
+    drawn = [np.asarray(x) if k in case.wrt else x for k, x in enumerate(case.operands())]
+    others = [x * x.dtype.type(1.001) if k in case.wrt else x for k, x in enumerate(drawn)]
+    if case.primitive in ("getitem", "scatter_add", "set_index") and case.label in MASKED:
+        with pytest.raises(CompileError, match="mask"):
+            compiled(*drawn)
+        return
+    with np.errstate(all="ignore"):
+        for operands in (drawn, others, drawn):
+            got, expected = (function(*operands) for function in (compiled, eager))
+            for ours, theirs in zip(got, expected, strict=True):
+                for a, b in zip(ours, theirs, strict=True):
+                    assert a.dtype == b.dtype
+                    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
