@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.compiler.kernel import EXPENSIVE, Kernel, padded
-from minigrad.compiler.kernel_source import can_write
+from minigrad.compiler.kernel_source import KernelSource, can_write
 from minigrad.compiler.program import REDUCTIONS, VIEWS, Line, Program, Value
 from minigrad.compiler.rules import make
 
@@ -241,6 +241,7 @@ def kernel_line(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value,
     """The line that runs a kernel. Large arrays that it keeps between its walks are outputs as well."""
     kept = [v for v in kernel.schedule.arrays if v not in kernel.outs and len(kernel.axes(v)) == len(kernel.sizes)]
     kernel.outs += [v for v in kept if kernel.axes(v)]
+    kernel.reads = KernelSource(kernel).reads
     ins = [renamed.get(v, v) for v in kernel.ins]
     ins = [copies[x].out if x in copies else x for x in ins]
     line = Line("kernel", ins, {"kernel": kernel}, [(v.shape, v.dtype) for v in kernel.outs])

@@ -59,6 +59,7 @@ class Kernel:
         self.alias = {line.out: line.operands[0] for line in self.lines if line.op == "reshape"}
         self._find_axes([*self.ins, *inner])
         self.schedule = Schedule(self)
+        self.reads: dict[Value, set[tuple[float, float]]] = {}  # in which walks an operand is read: nest and phase
 
     def real(self, v: Value) -> Value:
         """The value itself of one that differs from it by axes of size 1 only."""
@@ -110,7 +111,10 @@ class Kernel:
 
     def may_share(self, x: Value, out: Value) -> bool:
         """Whether an output may be written into the memory of an operand: each element is read before, and then not."""
-        return self.schedule.may_share(x, out)
+        if (x.shape, x.dtype) != (out.shape, out.dtype) or x not in self.ins:
+            return False
+        home = self.schedule.place[out]
+        return home.how == "inner" and max(self.reads.get(x, set()), default=(-1, -1)) <= (home.nest, home.phase)
 
 
 class Nest:
@@ -148,7 +152,6 @@ class Schedule:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.reads: dict[Value, set[tuple[float, float]]] = {}  # in which walks an operand is read; known once written
         self.nests: list[Nest] = []
         self.place: dict[Value, Place] = {}
         for line in kernel.lines:
@@ -227,13 +230,6 @@ class Schedule:
                     return None
                 phase = max(phase, home.phase)
         return phase
-
-    def may_share(self, x: Value, out: Value) -> bool:
-        """See Kernel.may_share: all walks that read x come before the one that writes out, or are the same."""
-        if (x.shape, x.dtype) != (out.shape, out.dtype) or x not in self.kernel.ins:
-            return False
-        home = self.place[out]
-        return home.how == "inner" and max(self.reads.get(x, set()), default=(-1, -1)) <= (home.nest, home.phase)
 
     # What is kept
 

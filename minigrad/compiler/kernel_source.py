@@ -90,6 +90,7 @@ class KernelSource:
         for line in kernel.lines:
             self.names.setdefault(line.out, f"v{len(self.names)}")
         self.functions: set[str] = set()
+        self.reads: dict[Value, set[tuple[float, float]]] = {}  # by operand: nest and phase
         self.allocated: dict[str, str] = {}
         self.body: list[str] = []
         for number, nest in enumerate(self.schedule.nests):
@@ -296,7 +297,7 @@ class NestSource:
         if not self.kernel.axes(x):
             return source.scalar(x) if x in source.arguments else source.names[x]
         if x in source.arguments:
-            self.schedule.reads.setdefault(x, set()).add((self.number, math.inf))
+            self.source.reads.setdefault(x, set()).add((self.number, math.inf))
         name = f"r{source.array(x)}"
         self.head.append(f"{name} = {source.array(x)}[{self._index(x)}]")
         self.row_names[x] = name
@@ -373,7 +374,7 @@ class WalkSource:
 
     def _loaded(self, x: Value) -> str:
         if x in self.source.arguments:
-            self.schedule.reads.setdefault(x, set()).add((self.nest.number, self.phase))
+            self.source.reads.setdefault(x, set()).add((self.nest.number, self.phase))
         return self._named(x, self.nest.element(x), prefix="e")
 
     def _named(self, x: Value, expression: str, prefix: str = "") -> str:

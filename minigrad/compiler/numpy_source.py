@@ -378,7 +378,7 @@ def _slices(bounds: Any, shape: Any) -> str:
             texts.append(f"{start}:{'' if stop is None else stop}" + (f":{step}" if step != 1 else ""))
     while len(texts) > 1 and texts[-1] == ":":
         texts.pop()
-    return ", ".join(texts)
+    return ", ".join(texts) or "..."
 
 
 def _index(template: tuple[Any, ...], arrays: list[str]) -> str:
