@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -386,16 +387,27 @@ specialize.bind(Tensor)
 
 def _store(found: dict[Node, Any]) -> None:
     """Add the cotangents of leaves to their gradients."""
-    for line, v in found.items():
+    while found:
+        line, v, holders = _popped(found)
         owner = line.owner() if hasattr(line, "owner") else None
         if owner is not None:
-            _accumulate(owner, v)
+            _accumulate(owner, v, holders == ALONE and type(v) is np.ndarray and v.base is None)
 
 
-def _accumulate(owner: Tensor, v: Any) -> None:
+def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
+    """One of the items, taken out, and how many references there are to its value."""
+    line, v = found.popitem()
+    return line, v, sys.getrefcount(v)
+
+
+ALONE = _popped({None: np.empty(0)})[2]  # the count of a value that nobody else knows
+
+
+def _accumulate(owner: Tensor, v: Any, is_free: bool = False) -> None:
     """Add v to the gradient of a Tensor, in its dtype.
 
-    The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
+    The sum, or a copy of v, is stored, for v may be another leaf's gradient too, or the caller's own array. If nobody
+    else has it (is_free), it is stored itself.
     """
     if v.dtype.kind == "c":
         raise TypeError(
@@ -403,12 +415,13 @@ def _accumulate(owner: Tensor, v: Any) -> None:
             "Gradients are defined for real numbers; compute real and imaginary parts separately"
         )
     present = owner.grad
+    total: Any
     if isinstance(v, Tensor):
         total = v.astype(owner.dtype) if v.dtype != owner.dtype else v
         total = total if present is None else present + total
         owner._grad = specialize.attach(np.copy(total.data), total.node)
     else:
-        total = v if present is None else present.data + v
-        copied = np.empty_like(total, shape=owner.shape, dtype=owner.dtype)
-        np.copyto(copied, total, casting="same_kind")
-        owner._grad = specialize.attach(copied, None)
+        total = present.data + v if present is not None else v if is_free else np.copy(v)
+        if total.shape != owner.shape or total.dtype != owner.dtype:
+            total = np.broadcast_to(total, owner.shape).astype(owner.dtype)
+        owner._grad = specialize.attach(total, None)

@@ -68,6 +68,32 @@ def test_a_second_backward_does_not_change_a_gradient_that_was_taken_away() -> N
     assert x.grad.tolist() == [4.0, 8.0]
 
 
+def test_gradients_that_nobody_else_has_are_not_copied() -> None:
+    made: list[Any] = []  # what the rule returns
+
+    def times_two(v: Any) -> Any:
+        made.append(id(share := v * 2.0))
+        return share
+
+    double = mg.custom(lambda x: x * 2.0, times_two)
+    w, held = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    kept: list[Any] = []
+    held.register_hook(lambda v: kept.append(v.data))
+    (double(w) + double(held)).sum().backward()
+    assert id(w.grad.data) in made
+    assert id(held.grad.data) not in made
+    assert not np.shares_memory(held.grad.data, kept[0])
+
+
+def test_a_share_that_the_rule_remembers_is_copied() -> None:
+    remembered = np.full(2, 5.0)
+    fixed = mg.custom(lambda x: x * 1.0, lambda v: remembered)
+    x = leaf(1.0, 2.0)
+    fixed(x).sum().backward()
+    assert x.grad.tolist() == [5.0, 5.0]
+    assert not np.shares_memory(x.grad.data, remembered)
+
+
 @pytest.mark.parametrize("view", [np.transpose, np.ravel, lambda t: t[:], lambda t: t.reshape(2, 2), lambda t: +t])
 def test_gradients_of_views_are_aliases_of_nothing(view: Any) -> None:
     x, u = Tensor(np.eye(2), requires_grad=True), np.arange(4.0)
