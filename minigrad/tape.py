@@ -31,8 +31,8 @@ def ancestors(outputs: Iterable[Node], since: int = 0) -> tuple[list[Node], bool
     seen = {line for line in outputs if line.serial >= since}
     older = False
     pending = list(seen)
-    while pending:
-        for parent in pending.pop().parents:
+    for line in pending:  # which grows meanwhile
+        for parent in line.parents:
             if parent is not None and parent not in seen:
                 if parent.serial < since:
                     older = True
@@ -60,7 +60,9 @@ def pull(
     check_unchanged(lines)
     found: dict[Node, Array] = {}
     stop, keep = frozenset(stop), frozenset(keep)
-    special = stop | keep | {line for line in HOOKED if line in due or line.serial >= lines[0].serial}
+    special = stop | keep
+    if len(HOOKED):
+        special |= {line for line in HOOKED if line in due or line.serial >= lines[0].serial}
     for line in reversed(lines):
         v = due.pop(line, None)
         if v is None:

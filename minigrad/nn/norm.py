@@ -72,12 +72,13 @@ class BatchNorm(Module):
         self._keep(self.running_mean, mu)
         # σ² as it went into istd; where it is far below eps the difference is rounding, which may be negative.
         var = np.maximum(1 / (istd * istd) - self.eps, 0)
-        self._keep(self.running_var, var * (count / (count - 1)))
+        self._keep(self.running_var, var, count / (count - 1))
         return y
 
-    def _keep(self, running: Any, batch: Any) -> None:
-        """running = (1 - momentum) running + momentum batch, in its own memory."""
-        np.copyto(running, (1 - self.momentum) * running + self.momentum * batch, casting="same_kind")
+    def _keep(self, running: Any, batch: Any, correction: float = 1.0) -> None:
+        """running = (1 - momentum) running + momentum · correction · batch, in its own memory."""
+        np.multiply(running, 1 - self.momentum, out=running)
+        np.add(running, (self.momentum * correction) * batch, out=running)
 
     def extra_repr(self) -> str:
         """The arguments."""
