@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.diagnostics.findings import percent
 from minigrad.diagnostics.layers import Layer
 from minigrad.diagnostics.statistics import Histogram
 
@@ -71,9 +72,21 @@ def _draw(axes: Any, histogram: Histogram) -> None:
         axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, fontsize=8, color=FIRST)
         return
     once = histogram.first is histogram.last
+    shares = [counts / counts.sum() for counts in (histogram.first, histogram.last)]
     if not once:
-        axes.stairs(histogram.first / histogram.first.sum(), histogram.edges, fill=True, color=FIRST, alpha=0.55)
-    axes.stairs(histogram.last / histogram.last.sum(), histogram.edges, fill=once, color=LAST, linewidth=1.3)
+        axes.stairs(shares[0], histogram.edges, fill=True, color=FIRST, alpha=0.55)
+    axes.stairs(shares[1], histogram.edges, fill=once, color=LAST, linewidth=1.3)
+    place = int(np.argmax(shares[1]))
+    others = max(float(np.delete(share, place).max()) for share in shares)
+    if 0 < 4 * others < shares[1][place]:  # one bin, such as a rectifier's zeros, would hide the others
+        axes.set_ylim(0, 1.6 * others)
+        axes.annotate(
+            f" {percent(shares[1][place])}",
+            (histogram.edges[place + 1], 1.5 * others),
+            fontsize=8,
+            color=LAST,
+            va="top",
+        )
 
 
 def _share_gradient_axis(axes: Any, shown: list[Layer]) -> None:

@@ -131,7 +131,9 @@ class Histogram:
             return
         if self.edges is None:
             middle, spread = _mean(x), float(np.std(x, dtype=np.float64)) or max(abs(_mean(x)), 1.0)
-            self.edges = np.linspace(middle - 4 * spread, middle + 4 * spread, BINS + 1)
+            # A rectifier's values begin at 0, and have a longer tail.
+            low, high = (0.0, 6 * spread) if x.min() >= 0 else (middle - 4 * spread, 4 * spread)
+            self.edges = np.linspace(low, middle + high, BINS + 1)
         inside = np.clip(x, self.edges[0], self.edges[-1])
         self._counts += np.histogram(inside, self.edges)[0]
 
