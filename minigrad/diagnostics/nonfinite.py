@@ -28,6 +28,7 @@ from minigrad.observers import Observer
 from minigrad.primitive import Primitive, value_of
 
 Array = Any
+KEPT = 200  # values that are not finite and are followed at one time
 
 
 @dataclass
@@ -193,8 +194,10 @@ class Anomalies(Observer):
         """A value is known by its array. One that dies unused stays in the books: it may have been the loss."""
         for value in out if isinstance(out, tuple) else (out,):
             if not is_finite(value):
-                if len(self._values) > 200:
+                if len(self._values) >= KEPT:
                     self._values = {k: kept for k, kept in self._values.items() if not kept[1].used}
+                if len(self._values) >= KEPT:
+                    return
                 known = weakref.ref(value) if isinstance(value, np.ndarray) else value
                 self._values[id(value)] = (known, trace)
 
