@@ -13,6 +13,7 @@ from minigrad import functional as F
 from minigrad import io, nn, optim
 from minigrad.callbacks import Checkpoint, EachStep, EarlyStopping
 from minigrad.data import DataLoader
+from minigrad.nn.constraints import MaxNorm
 from minigrad.training import History, NonFiniteLoss, Training, _Bar, evaluate, fit
 
 RNG = np.random.default_rng(0)
@@ -175,6 +176,22 @@ def test_a_schedule_of_steps_is_stepped_after_each_step() -> None:
     fit(model, loader, F.cross_entropy, optimizer, 3, callbacks=[EachStep(cycle)], progress=False)
     assert cycle.steps == 3 * len(loader)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 25 / 1e4)
+
+
+def test_a_constraint_is_a_callback_applied_after_each_step() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    loader = DataLoader(x, x @ np.full((3, 2), 9.0), batch_size=10)
+
+    class Watch:
+        def on_step_end(self, training: Training) -> None:
+            norms.append(np.linalg.norm(training.model.weight.numpy(), axis=0))
+
+    for constraints, least, most in (([], 1.0, 30.0), ([MaxNorm(0.1)], 0.1 - 1e-12, 0.1 + 1e-12)):
+        model, norms = nn.Linear(3, 2, rng=0), list[Any]()
+        optimizer = optim.SGD(model.parameters(), lr=0.2)
+        fit(model, loader, F.mse_loss, optimizer, 2, callbacks=[*constraints, Watch()], progress=False)
+        assert len(norms) == 8
+        assert least <= np.min(norms) <= np.max(norms) <= most
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:

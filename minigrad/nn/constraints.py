@@ -1,4 +1,4 @@
-"""Constraints on parameters, applied after a step: optimizer.step(); MaxNorm(3.0)(model)."""
+"""Constraints on parameters, applied after a step: optimizer.step(); MaxNorm(3.0)(model), or callbacks of mg.fit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ Array = Any
 
 class Constraint:
     """Projects parameters onto a set. A subclass defines project(w); the result is written in place.
+
+    Among the callbacks of `mg.fit` it is applied after each step.
 
     Args:
         only: which parameters of a module, as in regularizers.L1L2.
@@ -39,6 +41,10 @@ class Constraint:
         for p in select(of, self.only, type(self).__name__):
             np.copyto(p.data, self.project(p.data))
             note_change(p.data)
+
+    def on_step_end(self, training: Any) -> None:
+        """Project the model that is trained: a constraint is a callback of fit."""
+        self(training.model)
 
 
 class NonNegative(Constraint):
