@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.compiler.kernel import EXPENSIVE, Kernel, padded
 from minigrad.compiler.kernel_source import KernelSource, can_write
+from minigrad.compiler.passes import without_dead_code
 from minigrad.compiler.program import REDUCTIONS, VIEWS, Line, Program, Value
 from minigrad.compiler.rules import make
 
@@ -32,6 +33,13 @@ def is_alias(line: Line) -> bool:
 def space_of(line: Line) -> tuple[int, ...]:
     """The shape over which a line runs."""
     return line.operands[0].shape if line.op in REDUCTIONS else line.out.shape
+
+
+def root_of(x: Value) -> Value:
+    """What a value is a view of."""
+    while x.line.op in VIEWS:
+        x = x.line.operands[0]
+    return x
 
 
 def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
@@ -69,6 +77,7 @@ class Grouping:
         for line in program.lines:
             self._place(line)
         self._sink()
+        self._delay()
 
     def _needed_in_memory(self) -> set[Value]:
         needed = set(self.program.results())
@@ -83,6 +92,10 @@ class Grouping:
         if is_alias(line) and self._is_inner(line.operands[0]) and line.out not in self.stored_for_others:
             self.virtual.add(line.out)
             return
+        if is_alias(line) and (item := self.home.get(line.operands[0])) is not None and item.is_kernel:
+            item.own.append(line)  # the kernel writes it in the shape that is needed outside
+            self.home[line.out] = item
+            return
         constant = line.op == "full" and line.out in self.stored_for_others
         if constant or is_alias(line) or not can_write(line):
             self._open(line, is_kernel=False)
@@ -92,15 +105,18 @@ class Grouping:
             return
         item = self._kernel_for(line)
         if item is None:
-            self._open(line, is_kernel=True)
+            place = 1 + max(self._places_of(self.leaves(line)).values(), default=-1)
+            self._open(line, is_kernel=True, place=place if line.out.size == 1 else None)
         else:
             item.add(line)
             self.home[line.out] = item
 
-    def _open(self, line: Line, is_kernel: bool) -> None:
-        self.items.append(Item(line, is_kernel))
+    def _open(self, line: Line, is_kernel: bool, place: int | None = None) -> None:
+        """A new item at the end. Single numbers come as early as they can: then they may still move to their users."""
+        item = Item(line, is_kernel)
+        self.items.insert(len(self.items) if place is None else place, item)
         for v in line.outs:
-            self.home[v] = self.items[-1]
+            self.home[v] = item
 
     def _is_inner(self, v: Value) -> bool:
         return v in self.virtual or can_write(v.line)
@@ -136,17 +152,21 @@ class Grouping:
                 found.add(x)
         return found
 
+    def _places_of(self, values: set[Value]) -> dict[Item, int]:
+        """The items that make some values, and their numbers."""
+        homes = {self.home[x] for x in values}
+        return {item: k for k, item in enumerate(self.items) if item in homes}
+
     def _kernel_for(self, line: Line) -> Item | None:
-        place = {id(item): k for k, item in enumerate(self.items)}
-        homes = [self.home[x] for x in self.leaves(line)]
-        first = max((place[id(home)] + (not home.is_kernel) for home in homes), default=0)
+        homes = self._places_of(self.leaves(line))
+        first = max((k + (not home.is_kernel) for home, k in homes.items()), default=0)
         kernels = [
             item
             for item in self.items[first:]
             if item.is_kernel and fits(item.space, space_of(line)) and len(item.own) < MAX_LINES
         ]
         for item in kernels:
-            if any(home is item for home in homes):
+            if item in homes:
                 return item
         for item in kernels:
             if item.space == space_of(line):
@@ -184,6 +204,24 @@ class Grouping:
                 self.home[v] = user
             self.items = [other for other in self.items if other is not item]
 
+    def _delay(self) -> None:
+        """Kernels that only change the user's arrays come last, and last of all what overwrites what another reads.
+
+        Whatever needs the old content has then been there, and the new one can be computed in its place.
+        """
+        read = {x for item in self.items for x in self._read_by(item) if self.home.get(x) is not item}
+        last = [item for item in self.items if item.is_kernel and not any(line.out in read for line in item.own)]
+        old = {b: line.out for line in self.program.lines if line.op == "input" for b in [line.params["buffer"]]}
+        overwritten = {self.home.get(v): old[b] for b, v in self.program.stores.items() if b in old}
+        roots = {item: {root_of(x) for x in self._read_by(item)} for item in last}
+
+        def order(item: Item) -> int:
+            if item not in roots:
+                return 0
+            return 1 + any(overwritten.get(item) in roots[other] for other in last if other is not item)
+
+        self.items.sort(key=order)
+
     def _read_by(self, item: Item) -> set[Value]:
         if not item.is_kernel:
             return set(item.own[0].operands)
@@ -193,7 +231,8 @@ class Grouping:
 def grouped(program: Program) -> Program:
     """The program with kernels in the place of elementwise lines and reductions."""
     grouping = Grouping(program)
-    read_outside = set(program.results())
+    results = set(program.results())
+    read_outside = set(results)
     for item in grouping.items:
         read_outside |= {x for x in grouping._read_by(item) if grouping.home.get(x) is not item}
     renamed: dict[Value, Value] = {}
@@ -201,17 +240,36 @@ def grouped(program: Program) -> Program:
     lines = []
     for item in grouping.items:
         if item.is_kernel:
-            made = [line.out for line in item.own if line.out in read_outside]
-            kernel = Kernel(grouping.lines_of(item), made)
+            wanted = [line.out for line in item.own if line.out in read_outside]
+            kernel, views = kernel_of(grouping.lines_of(item), wanted, results)
             for v in kernel.ins:
                 x = renamed.get(v, v)
                 if not in_order(x) and x not in copies:
                     copies[x] = make("copy", x)
                     lines.append(copies[x])
             lines.append(kernel_line(kernel, renamed, copies))
+            for v, source in views.items():
+                lines.append(make("reshape", renamed[source], shape=v.shape))
+                renamed[v] = lines[-1].out
         else:
             lines.append(_renamed(item.own[0], renamed))
-    return program.replaced(lambda v: renamed.get(v, v), lines)
+    return without_dead_code(program.replaced(lambda v: renamed.get(v, v), lines))
+
+
+def kernel_of(lines: list[Line], wanted: list[Value], results: set[Value]) -> tuple[Kernel, dict[Value, Value]]:
+    """A kernel that makes the values wanted, and which of those are views of another: they differ by axes of size 1.
+
+    What is stored or returned is made in its own shape, so that it can be computed where it belongs.
+    """
+    inner = {line.out for line in lines}
+    alike: dict[Value, list[Value]] = {}
+    for v in wanted:
+        real = v
+        while real.line.op == "reshape" and real.line.operands[0] in inner:
+            real = real.line.operands[0]
+        alike.setdefault(real, []).append(v)
+    outs = {v: min(same, key=lambda v: v not in results) for same in alike.values() for v in same}
+    return Kernel(lines, dict.fromkeys(outs.values())), {v: made for v, made in outs.items() if made is not v}
 
 
 def in_order(v: Value) -> bool:
@@ -239,16 +297,24 @@ def in_order(v: Value) -> bool:
 
 def kernel_line(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value, Line]) -> Line:
     """The line that runs a kernel. Large arrays that it keeps between its walks are outputs as well."""
-    kept = [v for v in kernel.schedule.arrays if v not in kernel.outs and len(kernel.axes(v)) == len(kernel.sizes)]
+    made = {kernel.real(v) for v in kernel.outs}
+    kept = [v for v in kernel.schedule.arrays if v not in made and len(kernel.axes(v)) == len(kernel.sizes)]
     kernel.outs += [v for v in kept if kernel.axes(v)]
     kernel.reads = KernelSource(kernel).reads
     ins = [renamed.get(v, v) for v in kernel.ins]
-    ins = [copies[x].out if x in copies else x for x in ins]
+    ins = [unshaped(copies[x].out if x in copies else x) for x in ins]
     line = Line("kernel", ins, {"kernel": kernel}, [(v.shape, v.dtype) for v in kernel.outs])
     for old, new in zip(kernel.outs, line.outs, strict=True):
         new.name, new.label = old.name, old.label
         renamed[old] = new
     return line
+
+
+def unshaped(x: Value) -> Value:
+    """What a value is a reshape of: a kernel takes its arguments in a shape of its own."""
+    while x.line.op == "reshape":
+        x = x.line.operands[0]
+    return x
 
 
 def _renamed(line: Line, renamed: dict[Value, Value]) -> Line:

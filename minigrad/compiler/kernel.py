@@ -111,9 +111,9 @@ class Kernel:
 
     def may_share(self, x: Value, out: Value) -> bool:
         """Whether an output may be written into the memory of an operand: each element is read before, and then not."""
-        if (x.shape, x.dtype) != (out.shape, out.dtype) or x not in self.ins:
+        if (self.axes(x), x.dtype) != (self.axes(out), out.dtype) or x not in self.ins:
             return False
-        home = self.schedule.place[out]
+        home = self.schedule.place[self.real(out)]
         return home.how == "inner" and max(self.reads.get(x, set()), default=(-1, -1)) <= (home.nest, home.phase)
 
 
@@ -154,14 +154,38 @@ class Schedule:
         self.kernel = kernel
         self.nests: list[Nest] = []
         self.place: dict[Value, Place] = {}
-        for line in kernel.lines:
-            if line.op == "reshape":
-                continue
+        for line in self._by_stages():
             if line.op in REDUCTIONS and kernel.reduced_axes(line):
                 self._reduction(line)
             else:  # a sum over axes of size 1 too
                 self._elementwise(line)
         self._find_saved()
+
+    def _by_stages(self) -> list[Line]:
+        """The lines, those first that wait for fewer nests; among equals small values that need no walk come first.
+
+        So all that can be summed in one walk over everything is.
+        """
+        kernel = self.kernel
+        known: dict[Value, tuple[int, bool]] = {}  # after how many nests a value is there, and whether in a large walk
+        keys: dict[Line, tuple[int, bool]] = {}
+        for line in kernel.lines:
+            if line.op == "reshape":
+                continue
+            needs = [known[x] for x in map(kernel.real, line.operands) if x in known]
+            stage = max((n for n, _ in needs), default=0)
+            in_large = (stage, True) in needs or len(kernel.axes(line.out)) == len(kernel.sizes)
+            ends = self._ends_a_nest(line)
+            known[line.out] = (stage + 1, False) if ends else (stage, in_large)
+            keys[line] = (stage, in_large or ends)
+        return sorted(keys, key=keys.__getitem__)
+
+    def _ends_a_nest(self, line: Line) -> bool:
+        """Whether a value is there only when the walk over its operand is over."""
+        if line.op not in REDUCTIONS or not (gone := self.kernel.reduced_axes(line)):
+            return False
+        axes = self.kernel.axes(line.operands[0])
+        return gone != axes[-1:] or len(axes) == 1
 
     # Places
 

@@ -85,7 +85,8 @@ class KernelSource:
         self.arguments: dict[Value, str] = {v: f"a{k}" for k, v in enumerate(kernel.ins)}
         self.targets: dict[Value, str] = {}
         for v in kernel.outs:
-            self.targets[v] = self.arguments[shared[v]] if v in shared else f"o{len(self.targets)}"
+            name = self.arguments[shared[v]] if v in shared else f"o{len(self.targets)}"
+            self.targets[kernel.real(v)] = name
         self.names: dict[Value, str] = {}
         for line in kernel.lines:
             self.names.setdefault(line.out, f"v{len(self.names)}")

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from minigrad.compiler.kernel_source import can_write
-from minigrad.compiler.program import ELEMENTWISE, REDUCTIONS, VIEWS, Line, Program, Value
+from minigrad.compiler.memory import is_identity
+from minigrad.compiler.program import ELEMENTWISE, REDUCTIONS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.rules import make
+
+FEW = 4096  # elements that are cheaper to compute twice than to wait for
 
 
 class Preparing:
@@ -17,18 +22,27 @@ class Preparing:
         self.program = program
         self.lines: list[Line] = []
         self.new: dict[Value, Value] = {}
-        self.copies: dict[Value, Value] = {}
+        self.shaped: dict[tuple[Value, tuple[int, ...]], Value] = {}
+        self.counts: list[Buffer] = []
 
     def run(self) -> Program:
         """The program rewritten."""
-        for line in self.program.lines:
-            if line.op == "matmul" and self._is_sum(line):
+        for line in views_at_once(self.program.lines):
+            if line.op == "slice" and self._is_of_few(line):
+                self.new[line.out] = self._sliced_before(line)
+            elif line.op == "gather" and self._picks_one_of_each_row(line):
+                self.new[line.out] = self._picked(line)
+            elif line.op == "matmul" and self._is_sum(line):
                 self.new[line.out] = self._summed(line)
+            elif line.op == "reshape":
+                self.new[line.out] = self._shaped(self._operand(line.operands[0]), line.out.shape, named=line.out)
             elif line.op in ELEMENTWISE | set(REDUCTIONS) and can_write(line):
                 self.new[line.out] = self._kept(line)
             else:
                 self._as_it_is(line)
-        return self.program.replaced(lambda v: self.new.get(v, v), self.lines)
+        program = self.program.replaced(lambda v: self.new.get(v, v), views_at_once(self.lines))
+        program.buffers = [*program.buffers, *self.counts]
+        return program
 
     def _operand(self, x: Any) -> Any:
         return self.new.get(x, x) if isinstance(x, Value) else x
@@ -50,6 +64,61 @@ class Preparing:
         for old, new in zip(line.outs, made.outs, strict=True):
             new.name, new.label = old.name, old.label
             self.new[old] = new
+
+    # Parts of small values
+
+    def _is_of_few(self, line: Line) -> bool:
+        x = line.operands[0]
+        return x.line.op in ELEMENTWISE and can_write(x.line) and x.size <= FEW
+
+    def _sliced_before(self, line: Line) -> Value:
+        """f(x)[k:l] as f(x[k:l]): a kernel may then compute it from the user's array."""
+        made, bounds = line.operands[0].line, line.params["bounds"]
+        ins = [self._part(self._operand(x), made.out.shape, bounds) for x in made.ins]
+        params = {"shape": line.out.shape} if made.op == "broadcast" else made.params
+        return self._add(made.op, *ins, named=line.out, **params)
+
+    def _part(self, x: Any, shape: tuple[int, ...], bounds: Any) -> Any:
+        if not isinstance(x, Value):
+            return x
+        own = bounds[len(shape) - x.ndim :]
+        own = tuple((0, 1, 1) if n == 1 and m != 1 else b for n, m, b in zip(x.shape, shape[-x.ndim :], own))
+        return x if is_identity(x.shape, ("slice", own)) else self._add("slice", x, bounds=own)
+
+    # x[0 ... n-1, labels]
+
+    def _picks_one_of_each_row(self, line: Line) -> bool:
+        x, *arrays = line.operands
+        return (
+            line.params["index"] == (Place(0), Place(1))
+            and x.ndim == 2
+            and x.dtype.kind == "f"
+            and len(arrays) == 2
+            and arrays[1].shape == x.shape[:1]
+            and arrays[1].dtype.kind in "iu"
+            and is_counting(arrays[0], x.shape[0])
+        )
+
+    def _picked(self, line: Line) -> Value:
+        """Σ of what stands where a column's number is the label. NaN for labels that are no column's number."""
+        x, _, labels = map(self._operand, line.operands)
+        rows, columns = x.shape
+        label = self._shaped(labels, (rows, 1))
+        chosen = self._add("where", self._add("equal", label, self._numbers(columns, labels.dtype)), x, 0.0)
+        total = self._add("sum", chosen, axes=(1,))
+        inside = self._add("logical_and", self._add("greater_equal", label, 0), self._add("less", label, columns))
+        return self._shaped(self._add("where", inside, total, math.nan), (rows,), named=line.out)
+
+    def _numbers(self, count: int, dtype: Any) -> Value:
+        """0, 1, ... as an array."""
+        array = np.arange(count, dtype=dtype)
+        for line in self.lines:
+            if is_counting(line.outs[0], count) and line.outs[0].dtype == dtype:
+                return line.out
+        self.counts.append(Buffer("numbers", "state", array))
+        line = make("input", buffer=self.counts[-1])
+        self.lines.insert(0, line)
+        return line.out
 
     # Products with ones
 
@@ -122,9 +191,36 @@ class Preparing:
         return self._shaped(x, wanted)
 
     def _shaped(self, x: Value, shape: tuple[int, ...], named: Value | None = None) -> Value:
+        """x in another shape, of which there is only one."""
         while x.line.op == "reshape" and x.shape != shape:
             x = x.line.operands[0]
-        return x if x.shape == shape else self._add("reshape", x, shape=shape, named=named)
+        if x.shape == shape:
+            return x
+        if (x, shape) not in self.shaped:
+            self.shaped[x, shape] = self._add("reshape", x, shape=shape, named=named)
+        return self.shaped[x, shape]
+
+
+def views_at_once(lines: list[Line]) -> list[Line]:
+    """The lines in an order in which views come directly after what they are views of."""
+    views: dict[Value, list[Line]] = {}
+    for line in lines:
+        if line.op in VIEWS:
+            views.setdefault(line.operands[0], []).append(line)
+    ordered: list[Line] = []
+    pending = [line for line in reversed(lines) if line.op not in VIEWS]
+    while pending:
+        ordered.append(pending.pop())
+        pending += [view for v in ordered[-1].outs for view in reversed(views.get(v, []))]
+    return ordered
+
+
+def is_counting(x: Value, n: int) -> bool:
+    """Whether x is a constant 0, 1, ..., n - 1, which NumPy's index arrays often are."""
+    if x.line.op != "input" or x.shape != (n,) or x.dtype.kind not in "iu":
+        return False
+    buffer = x.line.params["buffer"]
+    return buffer.name in ("constant", "numbers") and bool((buffer.array == np.arange(n)).all())
 
 
 def is_ones(x: Value) -> bool:

@@ -201,8 +201,8 @@ def check(program: Program) -> Program:
 def _check_line(line: Line, where: str) -> None:
     if line.op == "kernel":
         kernel = line.params["kernel"]
-        pairs = [*zip(line.operands, kernel.ins, strict=True), *zip(line.outs, kernel.outs, strict=True)]
-        same = all((x.shape, x.dtype) == (v.shape, v.dtype) for x, v in pairs)
+        same = all((x.size, x.dtype) == (v.size, v.dtype) for x, v in zip(line.operands, kernel.ins, strict=True))
+        same = same and all(x.shape == v.shape for x, v in zip(line.outs, kernel.outs, strict=True))
         _hold(same, f"{where}: its kernel is of other arrays")
         return
     if line.op in OPAQUE:
