@@ -296,6 +296,30 @@ def test_a_model_that_is_not_called_inside():
         w.plot()
 
 
+def test_a_compiled_step_goes_on_unseen():
+    plain, watched = network(), network()
+    results = []
+    for model in (plain, watched):
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        @mg.compile(backend="numpy")
+        def compiled(x, y, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        w = watch(model)
+        if model is watched:
+            with w, mg.detect_anomaly():
+                results.append([float(compiled(X, Y)) for _ in range(3)])
+            assert "a compiled step calls no modules" in text(w)
+        else:
+            results.append([float(compiled(X, Y)) for _ in range(3)])
+    assert results[0] == results[1]
+
+
 def test_what_is_not_a_module():
     with pytest.raises(TypeError, match="the class ReLU"):
         watch(nn.ReLU)

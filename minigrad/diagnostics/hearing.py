@@ -57,6 +57,8 @@ def parameter_hook(watch: Watch, p: Parameter) -> Callable[[Tensor], None]:
     """A hook that notes the size of a parameter's gradient."""
 
     def note(v: Tensor) -> None:
+        if not is_float(v):
+            return
         watch.note_backward()
         with np.errstate(all="ignore"):
             p.gradients.append(float(np.sqrt(np.mean(np.square(v.data, dtype=np.float64)))))
@@ -68,7 +70,7 @@ def output_hook(watch: Watch, layer: Layer) -> Callable[[Tensor], None]:
     """A hook that notes the gradient of what a layer gave."""
 
     def note(v: Tensor) -> None:
-        if watch.is_open:
+        if watch.is_open and is_float(v):
             watch.note_backward()
             layer.observe_gradient(v)
 

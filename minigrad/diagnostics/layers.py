@@ -70,6 +70,8 @@ class Parameter:
     def changed(self) -> bool:
         """Whether it is another than at the end of the last step."""
         now = self.tensor.data
+        if not isinstance(now, np.ndarray):  # an array that listens, while a step is compiled
+            return False
         return now.shape != self._before.shape or not np.array_equal(now, self._before, equal_nan=True)
 
     def close(self) -> float | None:
@@ -210,8 +212,9 @@ class Layer:
         self.histogram.close()
         self.gradient_histogram.close()
         if row:
-            self.steps += 1
-            self.at_first = self.at_first or row
             self.now |= {name: x for name, x in row.items() if math.isfinite(x)}
             self.history.add(step, row)
+        if out.rms_of_calls:
+            self.steps += 1
+            self.at_first = self.at_first or row
         self.inputs, self.outputs, self.gradients = Values(), Values(), Values()

@@ -206,8 +206,10 @@ def _notes(watch: Watch, layers: list[Layer]) -> list[str]:
     if not watch.passes:
         return ["the model was not called inside the block; call it there: `with watch(model) as w: model(x)`"]
     if not layers:
-        inside = "it has no layers, and calls no activation" if len(list(watch.model.modules())) == 1 else "none ran"
-        return [f"no layer to watch: {inside}. Make layers attributes of the Module, so that it knows them"]
+        return [
+            "no layer was seen to work on arrays. Make layers attributes of the Module, so that it knows them; and "
+            "watch a step before mg.compile compiles it: a compiled step calls no modules"
+        ]
     notes = []
     if not watch.parameters:
         notes.append(

@@ -143,7 +143,7 @@ class Watch:
             if isinstance(tensor, Tensor) and tensor.node is not None:
                 self._line_hooks.append(tensor.register_hook(output_hook(self, layer)))
         if not self._stack:
-            last = self._source(np.asarray(value_of(tensor))) if tensor is not None else None
+            last = self._source(value_of(tensor)) if tensor is not None else None
             if last is not None:
                 last.is_last = True
             self._sources = {}
