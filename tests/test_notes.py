@@ -18,9 +18,11 @@ from minigrad.notes import Claim, Experiment, collection, subplots
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn: pip install 'minigrad[data]'")
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'minigrad[plot]'")
 
+DOCS = Path(__file__).parents[1] / "docs"
 NAMES = [path.stem for path in sorted(collection.folder().glob("*.py"))]
 
 
+@pytest.mark.floating(under="ignore")  # squares of small gradients in single precision
 @pytest.mark.parametrize("name", NAMES)
 def test_every_claim_of_the_notes(name: str, tmp_path: Path) -> None:
     (experiment,) = collection.experiments([name])
@@ -33,6 +35,18 @@ def test_every_claim_of_the_notes(name: str, tmp_path: Path) -> None:
 
 def test_all_experiments_have_a_place_in_the_notes() -> None:
     assert set(NAMES) <= {name for chapter in collection.ORDER.values() for name in chapter}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_pages_show_every_experiment(name: str) -> None:
+    (experiment,) = collection.experiments([name])
+    gallery, notes = (
+        " ".join((DOCS / page).read_text(encoding="utf-8").split()) for page in ("gallery.md", "notes.md")
+    )
+    assert f"### {experiment.title} ![{experiment.title}](images/notes/{name}.svg) {experiment.caption}" in gallery
+    assert f"(images/notes/{name}.svg)" in notes
+    assert f"(../examples/notes/{name}.py)" in notes
+    assert (DOCS / "images" / "notes" / f"{name}.svg").exists()
 
 
 SMALL = '''"""Coins.
