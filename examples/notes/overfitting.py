@@ -7,7 +7,7 @@ L2 (Tikhonov) and L1 penalties (Tibshirani 1996) and max-norm (Srebro & Shraibma
 (Srivastava et al. 2014) lets no unit rely on another, here with 20 % of the pixels and half of the units dropped; early
 stopping (Prechelt 1998) takes the parameters of the epoch that was best on digits set aside.
 
-None of them makes the test accuracy worse. How much it gains is a matter of the task, and a point or two here.
+The test accuracy does not fall with any of them. How much it gains depends on the task: a point or two here.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ CURES = {  # options of train; biases are left alone
     NONE: {},
     "L2, λ = 0.003": {"penalty": L2(0.003, only="*weight")},
     "L1, λ = 0.002": {"penalty": L1(0.002, only="*weight")},
-    "max-norm 1": {"constraint": MaxNorm(1.0, only="*weight")},
+    "max-norm 1.5": {"constraint": MaxNorm(1.5, only="*weight")},
     "dropout": {"dropout": True},
     "dropout and L2": {"dropout": True, "penalty": L2(0.003, only="*weight")},
 }
@@ -78,21 +78,21 @@ def ends(run):
 
 def claims(runs):
     """Each cure narrows the gap; none costs accuracy."""
-    found = [ends(run) for run in runs]
+    found, cures = [ends(run) for run in runs], [*CURES, STOPPED][1:]
     yield Claim("without a cure the training loss falls below 0.05",
         [run[NONE][-1, 0] for run in runs], at_most=0.05,
         because="19 210 weights for 400 images")  # fmt: skip
     yield Claim("while the test loss rises: its end over its least value",
         [run[NONE][-1, 2] / run[NONE][:, 2].min() for run in runs], at_least=1.05,
         because="the outputs grow more certain, also where they are wrong")  # fmt: skip
-    for cure in [*CURES, STOPPED][1:]:
+    for cure in cures:
         yield Claim(f"{cure}: the gap between test and training loss is narrower; ratio",
             [f[cure][0] / f[NONE][0] for f in found], at_most=0.9)  # fmt: skip
     yield Claim("no cure costs more than 3 points of test accuracy on any split",
-        [[f[cure][1] - f[NONE][1] for cure in f] for f in found], at_least=-0.03,
+        [[f[cure][1] - f[NONE][1] for cure in cures] for f in found], at_least=-0.03,
         because="the standard deviation of an accuracy of 0.8 on 1197 digits is 0.012")  # fmt: skip
-    yield Claim("in the mean over the splits none costs a point",
-        np.mean([[f[cure][1] - f[NONE][1] for cure in f] for f in found], axis=0), at_least=-0.01,
+    yield Claim("in the mean over the splits the test accuracy does not fall with any",
+        np.mean([[f[cure][1] - f[NONE][1] for cure in cures] for f in found], axis=0), at_least=0,
         because="what is held down are the weights that fit the noise")  # fmt: skip
     yield Claim("and dropout with L2 gains a point or more",
         np.mean([f["dropout and L2"][1] - f[NONE][1] for f in found]), at_least=0.01,
