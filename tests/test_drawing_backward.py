@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import fused, nn
 from minigrad.drawing import draw, engine
 from minigrad.drawing.engine import layout
 
@@ -64,6 +65,19 @@ def test_gradients_stand_beside_their_values_in_their_colors():
     assert f"{{ rank=same; {named['h'].key}; {named['dl/dh'].key} }}" in picture.source
 
 
+def recurrent():
+    cell, head, x, h = nn.GRUCell(3, 4, rng=0), nn.Linear(4, 2, rng=0), np.ones((5, 4, 3)), None
+    cell._take_name("cell")
+    head._take_name("head")
+    for t in range(4):
+        h = cell(x[:, t]) if h is None else cell(x[:, t], h)
+    return fused.softmax_cross_entropy(head(h), np.zeros(5, int)).named("loss")
+
+
+def place_of(picture, key):
+    return next(v.phase for v in picture.graph.vertices if v.key == key)
+
+
 def batch_norm_of(x):
     mu = x.mean(axis=0).named("mu")
     var = ((x - mu) ** 2).mean(axis=0).named("var")
@@ -71,15 +85,14 @@ def batch_norm_of(x):
 
 
 @pytest.mark.parametrize("program", ["dot", engine.PURE])
-@pytest.mark.parametrize(
-    "make", [lambda: network()[-1], lambda: batch_norm_of(leaf("x", 8, 5)), lambda: leaf("x", 3) ** 3]
-)
+@pytest.mark.parametrize("make", [lambda: network()[-1], recurrent, lambda: batch_norm_of(leaf("x", 8, 5))])
 def test_the_forward_pass_stands_on_the_left(make, program):
     path = shutil.which("dot") if program == "dot" else engine.pure()
     if path is None:
         pytest.skip(f"{program} is not installed")
-    made = make()
-    picture = draw(made[-1] if isinstance(made, tuple) else made, backward=True)
+    picture = draw(make(), backward=True, depth=1)
+    upwards = [e for e in picture.graph.edges if e.kind == "operand" and place_of(picture, e.target) == "backward"]
+    assert picture.source.count('dir="back"') == len(upwards)
     rows = [line.split() for line in layout(picture.source, "plain", path).decode().splitlines()]
     place = {row[1]: (float(row[2]), float(row[3])) for row in rows if row[0] == "node"}
     side = {"forward": [], "backward": []}

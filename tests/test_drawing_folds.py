@@ -104,6 +104,21 @@ def test_the_data_stay_outside_of_the_scope_that_they_enter():
     assert [e.target for e in graph.edges if e.source == constant.key] == [modules(graph)["stem"].key]
 
 
+def test_constants_that_do_not_enter_first_are_part_of_a_folded_scope():
+    with mg.scope("dense"):
+        y = mg.tanh((np.ones((5, 3)) @ leaf("w", 3, 4)) * np.ones((5, 4)))
+    graph = draw(y.sum(), depth=1).graph
+    assert [v.shape for v in graph.vertices if v.kind == "constant"] == ["(5, 3)"]
+
+
+def test_a_folded_scope_shows_what_comes_out_of_it():
+    x = leaf("x", 5, 3)
+    with mg.scope("norm"):
+        y = fused.layer_norm(x, leaf("gamma", 3), leaf("beta", 3))[0]
+    graph = draw((y * y).sum(), depth=1, backward=True).graph
+    assert next(v.shape for v in graph.vertices if v.kind == "module") == "(5, 3)"
+
+
 def test_every_run_of_a_scope_is_drawn_by_itself():
     cell, x = Block(4, np.random.default_rng(0)), leaf("x", 2, 4)
     cell._take_name("cell")
@@ -165,6 +180,12 @@ def test_many_leaves_are_folded_too():
     parts = [leaf(f"x{k}", 2) for k in range(500)]
     graph = draw(sum(parts[1:], parts[0]), limit=20).graph
     assert len(graph.vertices) <= 25
+    assert is_acyclic(graph)
+
+
+def test_blocks_of_folded_scopes_have_no_cycles():
+    graph = draw(loss(blocks=20), depth=2, limit=8).graph
+    assert len(graph.vertices) <= 10
     assert is_acyclic(graph)
 
 

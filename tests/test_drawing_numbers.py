@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.drawing import draw, style
+from minigrad.drawing import draw, style, told
 from minigrad.drawing.model import Graph
+from minigrad.drawing.values import statistics
 
 
 def leaf(name, value):
@@ -22,8 +23,8 @@ def vertex(graph, label):
 
 def shares(graph, source):
     """What flows back to a vertex, by the formula or label of where it comes from."""
-    told = {v.key: v.label or v.formula for v in graph.vertices}
-    return {told[e.target]: e.share for e in graph.edges if e.source == vertex(graph, source).key}
+    names = {v.key: v.label or v.formula for v in graph.vertices}
+    return {names[e.target]: e.share for e in graph.edges if e.source == vertex(graph, source).key}
 
 
 def layer(x, w, name):
@@ -108,6 +109,30 @@ def test_what_flows_between_folded_scopes_is_added_up_before_it_is_measured():
     assert vertex(graph, "b").gradient.norm == pytest.approx(2**0.5)
 
 
+def test_what_leaves_a_scope_in_two_values_adds_up_as_a_norm():
+    x = leaf("x", [[1.0, 2.0]])
+    with mg.scope("a"):
+        h, g = mg.tanh(x), mg.exp(x)
+    with mg.scope("b"):
+        y = h * 3.0 + g * 4.0
+    graph = draw(y.sum(), depth=1, grads=True).graph
+    assert next(e.share for e in graph.edges if e.source != "n1" and e.count == 2) == pytest.approx(5 * 2**0.5)
+
+
+def test_a_mean_that_is_rounding_is_written_as_0():
+    s = statistics(np.array([1.0, -1.0, 1e-16]))
+    assert told.values(s).startswith("0 ± 0.82")
+    assert told.number(-0.0) == "0"
+    assert told.number(-1.5e-7) == "−1.5e−7"
+    assert told.values(statistics(np.array([2.0, 2.0]))) == "2"
+    assert told.values(statistics(np.array([1.0, np.nan]))).endswith(", 1 not finite")
+
+
+def test_values_of_leaves_that_no_rule_kept():
+    x = leaf("x", [1.0, 2.0])
+    assert vertex(draw((x + 1.0).sum(), values=True).graph, "x").values.mean == 1.5
+
+
 def test_an_infinite_gradient_is_traced_to_the_share_where_it_was_born():
     x, w = leaf("x", [0.0, 4.0]), leaf("w", [1.0, 1.0])
     picture = draw((mg.sqrt(x * w) * 3.0).sum(), grads=True)
@@ -166,8 +191,7 @@ def test_formulas_are_the_rules_in_the_users_names():
     x, w = leaf("x", [[1.0, 2.0]]), leaf("w", [3.0, 4.0])
     y = mg.tanh(x * w).named("y")
     graph = draw((y * 2.0).sum(), formulas=True).graph
-    told = {(e.source, e.target): e.formula for e in graph.edges}
-    assert told == {
+    assert {(e.source, e.target): e.formula for e in graph.edges} == {
         ("n1", "n3"): "v · w",
         ("n2", "n3"): "sum(v · x, axis=0)",
         ("n3", "n4"): "v · (1 − y²)",
@@ -194,6 +218,8 @@ def test_colors_of_norms(norm, color):
 
 def test_smaller_norms_are_bluer_and_larger_ones_more_orange():
     red, blue = (lambda norm: int(style.magnitude(norm)[1:3], 16)), (lambda norm: int(style.magnitude(norm)[5:7], 16))
+    assert blue(1e-6) > red(1e-6)
+    assert red(1e6) > blue(1e6)
     assert red(1e-6) < red(1e-3) < 255
     assert blue(1e6) < blue(1e3) < 255
 
@@ -202,7 +228,7 @@ def test_the_graph_is_plain_data():
     x = leaf("x", [0.0, 1.0])
     graph = draw(layer(mg.sqrt(x)[None], leaf("w", [[1.0], [2.0]]), "dense"), grads=True, values=True).graph
     assert isinstance(graph, Graph)
-    told = json.loads(json.dumps(graph.to_dict(), allow_nan=False))
-    assert [v["key"] for v in told["vertices"]] == [v.key for v in graph.vertices]
-    assert told["vertices"][0]["gradient"]["norm"] == "inf"
-    assert told["shown"] == ["grads", "values"]
+    plain = json.loads(json.dumps(graph.to_dict(), allow_nan=False))
+    assert [v["key"] for v in plain["vertices"]] == [v.key for v in graph.vertices]
+    assert plain["vertices"][0]["gradient"]["norm"] == "inf"
+    assert plain["shown"] == ["grads", "values"]

@@ -90,9 +90,8 @@ class Description:
         self.clusters, self.home = clusters(lines, phases(tape, backward), backward.origin if backward else ())
         self.groups, self.notes = folded(lines, self.clusters, self.home, tape.outputs, levels, self.phase)
         self.key = keys(lines, self.place, self.groups)
-        self.last = {
-            key: self.groups[line].last if line in self.groups else line for line, key in self.key.items()
-        }  # of the lines of a vertex
+        drawn = {key: self.groups.get(line, line) for line, key in self.key.items()}
+        self.last = {key: x if isinstance(x, Node) else x.last for key, x in drawn.items()}  # whose value is shown
         self.operands: list[tuple[Node, int] | None] = []  # of each edge; None where several are one
         self.labels = labels(lines, self.place)
         self.arrays = constant_arrays(lines, self.groups)
@@ -116,8 +115,6 @@ class Description:
         kinds = Counter(line.dtype for line in self.lines if not isinstance(line.dtype, tuple))
         edges = self.edges()
         vertices = self.vertices()
-        for cluster in self.clusters:
-            cluster.vertex = ""
         for group in self.groups.values():
             if group.kind == "module" and group.cluster is not None:
                 group.cluster.vertex = self.key[group.last]
@@ -206,7 +203,7 @@ class Description:
         operations = [line for line in group.lines if not line.is_leaf]
         if cluster is None:
             first = self.place[group.lines[0]]
-            name = f"lines {first:,} … {self.place[last]:,}" if operations else "leaves"
+            name = f"lines {first:,} … {self.place[group.lines[-1]]:,}" if operations else "leaves"
             outer: tuple[Any, ...] = around(self.home[line] for line in group.lines)
             held = sum(math.prod(line.shape) for line in group.lines if line.is_leaf)
             shapes: list[tuple[str, str]] = []
