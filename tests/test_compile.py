@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from pathlib import Path
@@ -276,6 +277,18 @@ def test_named_state() -> None:
     for _ in range(3):
         step(X)
     assert HIDDEN.array.tolist() == [3, 6]
+
+
+def test_partial_functions() -> None:
+    def step(p: Any, rng: Any, x: Any, *, q: Any) -> Any:
+        p += x[0]
+        return p * q + rng.normal(size=2)
+
+    ours, theirs = (functools.partial(step, np.zeros(2), np.random.default_rng(1), q=np.ones(2)) for _ in range(2))
+    compiled = mg.compile(ours)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(X), theirs(X))
+    assert ours.args[0].tolist() == [3, 6]
 
 
 def test_draws_are_made_anew() -> None:

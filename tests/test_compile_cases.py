@@ -1,4 +1,7 @@
-"""Every row of the table of cases in a compiled step: value and pull, on other operands than it was recorded with."""
+"""The table of cases in compiled steps: value and pull, on other operands than they were recorded with.
+
+Every fifth row runs each time, all of them with -m "slow or not slow".
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,13 @@ def step_of(case: Case) -> Any:
     return step
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "standin" not in case.skip], ids=str)
+LISTENING = [case for case in CASES if "standin" not in case.skip]
+ROWS = [
+    pytest.param(case, marks=() if k % 5 == 0 else pytest.mark.slow, id=str(case)) for k, case in enumerate(LISTENING)
+]
+
+
+@pytest.mark.parametrize("case", ROWS)
 def test_case(case: Case) -> None:
     eager = step_of(case)
     compiled = mg.compile(eager)

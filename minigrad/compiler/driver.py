@@ -140,7 +140,7 @@ class Compiled:
         self, function: Callable[..., Any], state: Iterable[Any] = (), limit: int = 8, backend: str = "auto"
     ) -> None:
         check_backend(backend)
-        self.function, self.state, self.limit, self.backend = function, list(state), limit, backend
+        self.function, self.state, self.limit, self.backend = opened(function), list(state), limit, backend
         self.versions: dict[Signature, list[Version]] = {}
         self.latest: Version | None = None
         self.owned: dict[int, Any] = {}  # memory of the state
@@ -286,6 +286,18 @@ class Compiled:
         if self.latest is None:
             raise CompileError(f"mg.compile: {self.name} was not called yet, so there is no program.\nWay out: call it")
         return self.latest
+
+
+def opened(function: Any) -> Any:
+    """A partial as a function with a closure, whose arrays and Generators can be replaced by listening ones."""
+    if not isinstance(function, functools.partial):
+        return function
+    inner, fixed, options = opened(function.func), function.args, dict(function.keywords)
+
+    def step(*args: Any, **kwargs: Any) -> Any:
+        return inner(*fixed, *args, **{**options, **kwargs})
+
+    return step
 
 
 def form_of(tree: Any) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.listening import Listening
+from minigrad.compiler.opaque import bare
 from minigrad.compiler.program import Value
 from minigrad.compiler.refusal import refuse
-from minigrad.compiler.trace import FUNCTIONS, Trace, bare
+from minigrad.compiler.trace import FUNCTIONS, Trace
 from minigrad.ops.indexing import read
 from minigrad.ops.random import normal_like, uniform_like
 

@@ -6,18 +6,19 @@ to its end, a copy of each that is written is kept, so that a refusal leaves eve
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import notes
+from minigrad.compiler import access, notes
+from minigrad.compiler.access import indexed
 from minigrad.compiler.listening import Listening, Memory, Step
-from minigrad.compiler.memory import basic, derived, inverse, owner, simplified, viewed, where_in
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, Buffer, Line, Literal, Place, Value
-from minigrad.compiler.refusal import place, reading, refuse
+from minigrad.compiler.memory import inverse, owner, simplified, viewed, where_in
+from minigrad.compiler.opaque import bare, is_foreign, opaque, opaque_line
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, Buffer, Line, Literal, Value
+from minigrad.compiler.refusal import place, refuse
 from minigrad.compiler.rules import make
 
 OPERATIONS = {ufunc: op for op, ufunc in UFUNCS.items()} | {np.matmul: "matmul"}
@@ -128,7 +129,7 @@ class Trace:
         assert x.step is not None
         op, given = x.step
         if op == "call":
-            return self._opaque_line(*given, x.array).out
+            return opaque_line(self, *given, x.array).out
         key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
         value = self.emit(op, x.parent.value, **{key: given})
         value.name = self.view_names.get(x)
@@ -212,6 +213,9 @@ class Trace:
 
     # What is heard
 
+    opaque = opaque
+    getitem, setitem, cast, draw = access.getitem, access.setitem, access.cast, access.draw
+
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """A ufunc or one of its methods."""
         if not self.open:
@@ -277,7 +281,7 @@ class Trace:
         if ufunc not in ACCUMULATING:
             refuse(f"np.{ufunc.__name__}.at", "use np.add.at, or NumPy functions that do not write")
         target = self.writable(x, f"np.{ufunc.__name__}.at")
-        template, arrays = self.index(index)
+        template, arrays = indexed(self, index)
         added = self.operand(given[0])
         if ufunc is np.subtract:
             added = self.emit("negative", added)
@@ -305,190 +309,9 @@ class Trace:
         np.copyto(target, result, casting="same_kind", where=mask)
         return out
 
-    def opaque(self, function: Any, args: Any, kwargs: Any) -> Any:
-        """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
-        result = function(*bare(args), **bare(kwargs))
-        operands = list(arrays_in((args, kwargs)))
-        results = result if isinstance(result, (tuple, list)) else (result,)
-        if not results or not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
-            for x in operands:
-                if isinstance(x, Listening):
-                    return reading(x)
-        heard: list[Any] = [self._as_view(r, operands, function, args, kwargs) for r in results]
-        if any(h is None for h in heard):
-            line = self._opaque_line(function, args, kwargs, *results)
-            heard = [self.fresh(r, v) if h is None else h for h, r, v in zip(heard, results, line.outs, strict=True)]
-        if isinstance(result, (tuple, list)):
-            return type(result)(*heard) if hasattr(result, "_fields") else type(result)(heard)
-        return heard[0]
-
-    def _as_view(self, result: Any, operands: list[Any], function: Any, args: Any, kwargs: Any) -> Listening | None:
-        for x in operands:
-            if not isinstance(x, Listening) or not isinstance(result, np.ndarray):
-                continue
-            if result is x.array:
-                return x
-            if result.base is not None and owner(result) is owner(x.array):
-                steps = derived(result, x.array)
-                if steps is not None:
-                    return self.view(x, steps)
-                return Listening(self, result, x.memory, x, ("call", (function, args, kwargs)))
-        return None
-
-    def _opaque_line(self, function: Any, args: Any, kwargs: Any, *results: Any) -> Line:
-        ins: list[Value | Literal] = []
-
-        def template(x: Any) -> Any:
-            if isinstance(x, (Listening, np.ndarray)):
-                ins.append(self.operand(x))
-                return Place(len(ins) - 1)
-            if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-                return type(x)(map(template, x))
-            return x
-
-        params = {
-            "function": function,
-            "args": tuple(map(template, args)),
-            "kwargs": {k: template(v) for k, v in kwargs.items()},
-        }
-        return self.add(Line("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
-
-    # Indexing, casts and draws
-
-    def index(self, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
-        """An index with arrays in it as programs write it, and the arrays."""
-        template: list[Any] = []
-        arrays: list[Value] = []
-        for p in index if isinstance(index, tuple) else (index,):
-            if isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b":
-                if isinstance(p, Listening):
-                    refuse(
-                        "the shape of x[mask] depends on the values of the mask",
-                        "use mg.where(mask, x, 0); or, for a mask that never changes, indices made outside of the "
-                        "step, np.flatnonzero(mask)",
-                    )
-                found = np.nonzero(np.asarray(p))
-                template += [Place(len(arrays) + k) for k in range(len(found))]
-                arrays += [self.state(i, "constant").value for i in found]
-            elif isinstance(p, slice):
-                template.append((p.start, p.stop, p.step))
-            elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
-                template.append(int(p) if isinstance(p, np.integer) else p)
-            else:
-                template.append(Place(len(arrays)))
-                arrays.append(self.operand(p))  # type: ignore[arg-type]
-        return tuple(template), arrays
-
-    def getitem(self, x: Listening, index: Any) -> Any:
-        """x[index]."""
-        if not self.open:
-            return x.array[bare(index)]
-        parts = index if isinstance(index, tuple) else (index,)
-        if is_basic(parts):
-            found = self.view(x, basic(x.shape, parts))
-            return found if isinstance(x.array[index], np.ndarray) else self.fresh(np.copy(found.array), found.value)
-        template, arrays = self.index(index)
-        return self.fresh(x.array[bare(index)], self.emit("gather", x.value, *arrays, index=template))
-
-    def setitem(self, x: Listening, index: Any, new: Any) -> None:
-        """x[index] = new."""
-        if not self.open:
-            x.array[bare(index)] = bare(new)
-            return
-        self.writable(x, "x[...] = value")
-        parts = index if isinstance(index, tuple) else (index,)
-        if is_basic(parts):
-            target = self.view(x, basic(x.shape, parts))
-            if same_part(target, new):
-                return  # x[i] += y has written into x[i] already, and now assigns it
-            value = self.fitted(new, target.shape, target.dtype)
-            target.array[...] = bare(new)
-            target.write(value)
-            return
-        if isinstance(index, Listening) and index.dtype.kind == "b":
-            if math.prod(np.shape(new)) != 1:
-                refuse("x[mask] = several values", "write x = mg.where(mask, values, x) with values of x's shape")
-            mask = self.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
-            value = self.emit("where", mask, self.fitted(new, (), x.dtype), x.value)
-        else:
-            template, arrays = self.index(index)
-            given = self.operand(new)
-            if isinstance(given, Value) and given.dtype != x.dtype:
-                given = self.emit("cast", given, dtype=x.dtype)
-            value = self.emit("scatter", x.value, given, *arrays, index=template, how="set")
-        x.array[bare(index)] = bare(new)
-        x.write(value)
-
-    def cast(self, x: Listening, dtype: Any, casting: Any, copy: bool) -> Any:
-        """x.astype(dtype)."""
-        if not self.open:
-            return x.array.astype(dtype, casting=casting, copy=copy)
-        if x.dtype == dtype:
-            return np.copy(x) if copy else x
-        return self.fresh(x.array.astype(dtype, casting=casting), self.emit("cast", x.value, dtype=dtype))
-
-    def draw(self, generator: Any, method: str, args: Any, kwargs: Any) -> Any:
-        """A draw from a generator: made anew in each call of the step."""
-        if not self.open:
-            return getattr(generator, method)(*args, **kwargs)
-        if any(isinstance(x, Listening) for x in arrays_in((args, kwargs))):
-            refuse(f"rng.{method} with an array that is computed in the step", "scale what it draws: mu + sigma * draw")
-        if generator not in self.generators:
-            self.states.append(generator.bit_generator.state)
-            self.generators.append(generator)
-        drawn = getattr(generator, method)(*args, **kwargs)
-        params = {"generator": self.generators.index(generator), "method": method, "args": args, "kwargs": kwargs}
-        if drawn is None or not hasattr(np.asarray(drawn), "dtype"):
-            refuse(f"rng.{method}", "use a draw that returns an array, such as rng.permutation")
-        return self.fresh(drawn, self.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out)
-
     def undo(self) -> None:
         """Put back what was written, and the generators."""
         for memory, array in self.before.values():
             np.copyto(memory.array, array)
         for generator, state in zip(self.generators, self.states, strict=True):
             generator.bit_generator.state = state
-
-
-def is_basic(parts: tuple[Any, ...]) -> bool:
-    """Whether an index is made of ints, slices, None and Ellipsis."""
-    return all(
-        p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
-        for p in parts
-    )
-
-
-def same_part(x: Listening, y: Any) -> bool:
-    """Whether two arrays are the same part of the same memory."""
-    if not isinstance(y, Listening) or y.memory is not x.memory:
-        return False
-    a, b = x.array.__array_interface__, y.array.__array_interface__
-    return all(a[key] == b[key] for key in ("data", "shape", "strides", "typestr"))
-
-
-def is_foreign(x: Any) -> bool:
-    """Whether another class than arrays answers for x, such as a Tensor."""
-    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (Listening, np.ndarray, np.generic))
-
-
-def bare(x: Any) -> Any:
-    """The real arrays, inside containers too."""
-    if isinstance(x, Listening):
-        return x.array
-    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-        return type(x)(map(bare, x))
-    if isinstance(x, dict):
-        return {k: bare(v) for k, v in x.items()}
-    return x
-
-
-def arrays_in(x: Any) -> Any:
-    """The arrays in containers."""
-    if isinstance(x, (Listening, np.ndarray)):
-        yield x
-    elif isinstance(x, dict):
-        for part in x.values():
-            yield from arrays_in(part)
-    elif isinstance(x, (tuple, list)):
-        for part in x:
-            yield from arrays_in(part)

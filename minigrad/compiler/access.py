@@ -1,0 +1,122 @@
+"""How a trace hears elements being read and written, casts, and draws."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.listening import Listening
+from minigrad.compiler.memory import basic
+from minigrad.compiler.opaque import arrays_in, bare
+from minigrad.compiler.program import Line, Place, Value
+from minigrad.compiler.refusal import refuse
+
+
+def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
+    """An index with arrays in it as programs write it, and the arrays."""
+    template: list[Any] = []
+    arrays: list[Value] = []
+    for p in index if isinstance(index, tuple) else (index,):
+        if isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b":
+            if isinstance(p, Listening):
+                refuse(
+                    "the shape of x[mask] depends on the values of the mask",
+                    "use mg.where(mask, x, 0); or, for a mask that never changes, indices made outside of the "
+                    "step, np.flatnonzero(mask)",
+                )
+            found = np.nonzero(np.asarray(p))
+            template += [Place(len(arrays) + k) for k in range(len(found))]
+            arrays += [trace.state(i, "constant").value for i in found]
+        elif isinstance(p, slice):
+            template.append((p.start, p.stop, p.step))
+        elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
+            template.append(int(p) if isinstance(p, np.integer) else p)
+        else:
+            template.append(Place(len(arrays)))
+            arrays.append(trace.operand(p))
+    return tuple(template), arrays
+
+
+def getitem(trace: Any, x: Listening, index: Any) -> Any:
+    """x[index]."""
+    if not trace.open:
+        return x.array[bare(index)]
+    parts = index if isinstance(index, tuple) else (index,)
+    if is_basic(parts):
+        found = trace.view(x, basic(x.shape, parts))
+        return found if isinstance(x.array[index], np.ndarray) else trace.fresh(np.copy(found.array), found.value)
+    template, arrays = indexed(trace, index)
+    return trace.fresh(x.array[bare(index)], trace.emit("gather", x.value, *arrays, index=template))
+
+
+def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
+    """x[index] = new."""
+    if not trace.open:
+        x.array[bare(index)] = bare(new)
+        return
+    trace.writable(x, "x[...] = value")
+    parts = index if isinstance(index, tuple) else (index,)
+    if is_basic(parts):
+        target = trace.view(x, basic(x.shape, parts))
+        if same_part(target, new):
+            return  # x[i] += y has written into x[i] already, and now assigns it
+        value = trace.fitted(new, target.shape, target.dtype)
+        target.array[...] = bare(new)
+        target.write(value)
+        return
+    if isinstance(index, Listening) and index.dtype.kind == "b":
+        if math.prod(np.shape(new)) != 1:
+            refuse("x[mask] = several values", "write x = mg.where(mask, values, x) with values of x's shape")
+        mask = trace.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
+        value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.value)
+    else:
+        template, arrays = indexed(trace, index)
+        given = trace.operand(new)
+        if isinstance(given, Value) and given.dtype != x.dtype:
+            given = trace.emit("cast", given, dtype=x.dtype)
+        value = trace.emit("scatter", x.value, given, *arrays, index=template, how="set")
+    x.array[bare(index)] = bare(new)
+    x.write(value)
+
+
+def cast(trace: Any, x: Listening, dtype: Any, casting: Any, copy: bool) -> Any:
+    """x.astype(dtype)."""
+    if not trace.open:
+        return x.array.astype(dtype, casting=casting, copy=copy)
+    if x.dtype == dtype:
+        return np.copy(x) if copy else x
+    return trace.fresh(x.array.astype(dtype, casting=casting), trace.emit("cast", x.value, dtype=dtype))
+
+
+def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any:
+    """A draw from a generator: made anew in each call of the step."""
+    if not trace.open:
+        return getattr(generator, method)(*args, **kwargs)
+    if any(isinstance(x, Listening) for x in arrays_in((args, kwargs))):
+        refuse(f"rng.{method} with an array that is computed in the step", "scale what it draws: mu + sigma * draw")
+    if generator not in trace.generators:
+        trace.states.append(generator.bit_generator.state)
+        trace.generators.append(generator)
+    drawn = getattr(generator, method)(*args, **kwargs)
+    params = {"generator": trace.generators.index(generator), "method": method, "args": args, "kwargs": kwargs}
+    if drawn is None or not hasattr(np.asarray(drawn), "dtype"):
+        refuse(f"rng.{method}", "use a draw that returns an array, such as rng.permutation")
+    return trace.fresh(drawn, trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out)
+
+
+def is_basic(parts: tuple[Any, ...]) -> bool:
+    """Whether an index is made of ints, slices, None and Ellipsis."""
+    return all(
+        p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
+        for p in parts
+    )
+
+
+def same_part(x: Listening, y: Any) -> bool:
+    """Whether two arrays are the same part of the same memory."""
+    if not isinstance(y, Listening) or y.memory is not x.memory:
+        return False
+    a, b = x.array.__array_interface__, y.array.__array_interface__
+    return all(a[key] == b[key] for key in ("data", "shape", "strides", "typestr"))
