@@ -193,6 +193,48 @@ def test_python_values_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count(step) == 3
 
 
+def test_replaced_parameters_and_arrays_are_noticed() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    holder = Counter()
+    step = mg.compile(lambda x: model(x) + holder.array)
+
+    def check() -> None:
+        for _ in range(2):
+            np.testing.assert_allclose(step(X).numpy(), model(X).numpy() + holder.array, rtol=1e-13)
+
+    check()
+    holder.array = np.array([5.0, 6.0])
+    check()
+    model[0].weight = mg.Tensor(np.eye(2), requires_grad=True)
+    check()
+    model[0].bias.data = np.array([1.0, 2.0])
+    check()
+    setattr(model, "1", nn.ReLU())
+    check()
+    model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+    check()
+    assert count(step) == 5
+
+
+def test_frozen_parameters_are_noticed() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    @mg.compile
+    def step(x: Any) -> None:
+        optimizer.zero_grad()
+        (model(x) ** 2).sum().backward()
+        optimizer.step()
+
+    step(X)
+    model[0].requires_grad_(False)
+    first, second = (p.numpy().copy() for p in (model[0].weight, model[1].weight))
+    for _ in range(2):
+        step(X)
+    np.testing.assert_array_equal(model[0].weight.numpy(), first)
+    assert not np.allclose(model[1].weight.numpy(), second)
+
+
 def test_the_bound_names_what_changed() -> None:
     step = mg.compile(lambda x: x + 1, limit=2)
     step(np.ones(1))

@@ -45,7 +45,7 @@ class Version:
                 self.kernels.wait()
         self.arguments = [recording.arguments[k] for k in range(len(recording.arguments))]
         self.written = {b.place for b in self.program.stores if b.place is not None}
-        self.fits = guard(recording.guards)
+        self.fits = guard(recording.guards, recording.held)
         self.leave = leaving(recording.exits)
         self.seconds = perf_counter() - began
 
@@ -93,21 +93,27 @@ def _result(part: Result, outputs: list[Any]) -> Any:
     return attach(outputs[part.k], None) if part.is_tensor else outputs[part.k]
 
 
-def guard(watched: list[tuple[Spot, Any]]) -> Callable[[], bool]:
-    """A function that says whether the places hold what they held: one expression, as it runs before every call."""
-    scope: dict[str, Any] = {"same": same, "missing": MISSING}
+def guard(watched: list[tuple[Spot, Any]], held: list[tuple[Spot, Any]]) -> Callable[[], bool]:
+    """A function that says whether places hold what they held, numbers by value and objects by identity.
+
+    It runs before every call, so it is written as one expression.
+    """
+    scope: dict[str, Any] = {"same": same}
     tests = []
-    for k, (spot, value) in enumerate(watched):
-        scope[f"h{k}"], scope[f"v{k}"] = spot.holder, value
-        if spot.how == "cell":
+    for k, (spot, value) in enumerate([*watched, *held]):
+        scope[f"h{k}"], scope[f"v{k}"], scope[f"s{k}"] = spot.holder, value, spot
+        if value is MISSING or (spot.how == "slot" and not spot.key.isidentifier()):
+            now = f"s{k}.get()"
+        elif spot.how == "cell":
             now = f"h{k}.cell_contents"
-        elif spot.how == "slot":
-            now = f"getattr(h{k}, {spot.key!r}, missing)"
         else:
-            now = f"h{k}.get({spot.key!r}, missing)" if isinstance(spot.holder, dict) else f"h{k}[{spot.key!r}]"
-        tests.append(f"((x := {now}) is v{k} or same(x, v{k}))")
-    test: Callable[[], bool] = eval(f"lambda: {' and '.join(tests) or 'True'}", scope)
-    return test
+            now = f"h{k}.{spot.key}" if spot.how == "slot" else f"h{k}[{spot.key!r}]"
+        tests.append(f"((x := {now}) is v{k} or same(x, v{k}))" if k < len(watched) else f"{now} is v{k}")
+    test = f"        return {' and '.join(tests) or 'True'}"
+    gone = "(KeyError, IndexError, AttributeError, ValueError)"
+    exec(f"def fits():\n    try:\n{test}\n    except {gone}:\n        return False\n", scope)
+    fits: Callable[[], bool] = scope["fits"]
+    return fits
 
 
 def leaving(exits: list[tuple[Spot, Any]]) -> Callable[[], None]:
@@ -253,6 +259,9 @@ class Compiled:
         for spot, value in old.recording.guards:
             if not same(spot.get(), value):
                 return f"{spot.path}, {value!r} to {spot.get()!r}"
+        for spot, value in old.recording.held:
+            if spot.get() is not value:
+                return f"{spot.path}, another object in the place of the one that was there"
         return "the state of the step"
 
     # What the user looks at

@@ -19,9 +19,10 @@ from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import check
-from minigrad.compiler.state import GRAD, MISSING, SCALARS, Spot, explore, watched
+from minigrad.compiler.state import GRAD, MISSING, NODE, SCALARS, Spot, explore, watched
 from minigrad.compiler.trace import Trace
 from minigrad.naming import probe
+from minigrad.nn.module import Module
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -34,6 +35,7 @@ class Recording:
     """What the first call of a step with a signature has shown.
 
     `guards` are places whose content decided about the course of the step: another program is needed where it differs.
+    `held` are places where the program's own arrays and Tensors stand: another one there needs another program too.
     `exits` are places and what stands there after each call. `grads` says for each argument that receives a gradient
     which output it is, and whether it is added to the one that is there.
     """
@@ -41,6 +43,7 @@ class Recording:
     def __init__(self) -> None:
         self.program: Program
         self.guards: list[tuple[Spot, Any]] = []
+        self.held: list[tuple[Spot, Any]] = []
         self.exits: list[tuple[Spot, Any]] = []
         self.grads: list[tuple[int, int, bool]] = []
         self.rebuild: Callable[[list[Any]], Any]
@@ -108,7 +111,10 @@ class _Session:
         drawn = unheard_draws()
         try:
             for spot, value in self.found:
-                self._substitute(spot, value)
+                if spot.key == NODE:
+                    self.replaced.append((spot, value))
+                else:
+                    self._substitute(spot, value)
             self.made.owned = dict(trace.memories)
             args, kwargs = rebuild(self._arguments(leaves, names))
             with self._watching_grads():
@@ -116,6 +122,7 @@ class _Session:
             self._check_draws(drawn)
             outputs = self._outputs(result, leaves)
             stores = self._stores()
+            self._hold()
         except BaseException:
             self._restore()
             trace.undo()
@@ -273,7 +280,8 @@ class _Session:
         """The places that hold something else than what was put there."""
         for spot, now in explore(self.roots):
             old = self.before.get(spot.identity, MISSING)
-            if old is MISSING and (id(spot.holder) not in self.holders or isinstance(spot.holder, list)):
+            is_new = id(spot.holder) not in self.holders or isinstance(spot.holder, list)
+            if spot.key == NODE or (old is MISSING and is_new):
                 continue
             if now is not self.put.get(spot.identity, old):
                 yield spot, now
@@ -341,6 +349,22 @@ class _Session:
                 assert memory.value is not None
                 stores[memory.buffer] = memory.value
         return stores
+
+    def _hold(self) -> None:
+        """The places where what the program uses was found first."""
+        used = {key for key, memory in self.trace.memories.items() if memory.buffer is not None}
+        left = {spot.identity for spot, _ in self.made.exits}
+        seen: set[int] = set()
+        for spot, value in self.found:
+            if id(value) in seen or spot.identity in left or spot.key == GRAD:
+                continue
+            array = self.before.get((id(value), "data")) if isinstance(value, Tensor) else value
+            is_used = isinstance(array, np.ndarray) and id(owner(array)) in used
+            if is_used or isinstance(value, Module) or any(value is rng for rng in self.trace.generators):
+                seen.add(id(value))
+                self.made.held.append((spot, value))
+                if isinstance(value, Tensor):
+                    self.made.held.append((Spot(value, NODE, "slot", spot.path), self.before[id(value), NODE]))
 
     def _restore(self) -> None:
         for spot, value in self.replaced:

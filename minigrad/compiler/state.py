@@ -40,7 +40,7 @@ OPAQUE = (
 )
 CONTAINERS = {"builtins", "collections", "types", "functools", "__main__"}
 STANDARD = sys.stdlib_module_names - CONTAINERS
-GRAD = "_grad"
+GRAD, NODE = "_grad", "node"
 
 
 class Spot:
@@ -125,6 +125,7 @@ def spots(thing: Any, path: str) -> Iterator[Spot]:
     if isinstance(thing, Tensor):
         yield Spot(thing, "data", "slot", path)
         yield Spot(thing, GRAD, "slot", f"{path}.grad")
+        yield Spot(thing, NODE, "slot", path)
         return
     if isinstance(thing, FunctionType):
         yield from _of_function(thing, path)
