@@ -21,7 +21,7 @@ SCOPE = {
 }
 
 
-def load(text: str, functions: Sequence[str], arrays: Sequence[Any]) -> Callable[..., None]:
+def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False) -> Callable[..., None]:
     """In the place of `kernel_files.load`. Holds the arguments to what numba would hold them to."""
     assert set(functions) <= set(SCOPE)
     assert kernel_files.signature(arrays).startswith("void(")
@@ -29,11 +29,12 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any]) -> Callable
     exec(text, scope)
     kernel = scope["kernel"]
 
-    def run(*given: Any) -> None:
+    def run(*every: Any) -> None:
+        numbers, given = every[: 4 * in_parts], every[4 * in_parts :]
         expected = [(len(shape), np.dtype(dtype)) for shape, dtype in arrays]
         assert [(x.ndim, x.dtype) for x in given] == expected, text
         assert all(x.flags.carray for x in given)
         with np.errstate(all="ignore"):
-            kernel(*given)
+            kernel(*numbers, *given)
 
     return run

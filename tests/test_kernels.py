@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from random_programs import Drawing, evaluate
 
-from minigrad.compiler import kernel_files
+from minigrad.compiler import kernel_files, numba_source, pool
 from minigrad.compiler.numba_source import NumbaSource
 from minigrad.compiler.program import Buffer, Program
 
@@ -58,6 +58,16 @@ def given(program: Program) -> list[Buffer]:
 @pytest.mark.usefixtures("_by_python")
 def test_random_programs() -> None:
     for seed in SAMPLE:
+        assert not (complaint := difference(Drawing(seed).program())), f"seed {seed}, {complaint}"
+
+
+@pytest.mark.usefixtures("_by_python")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """Kernels cut along their first axis, also where there are fewer rows than parts."""
+    monkeypatch.setattr(numba_source, "is_worth_threads", lambda kernel: bool(kernel.sizes))
+    monkeypatch.setattr(pool, "_shared", pool.Pool(workers))
+    for seed in range(500, 560):
         assert not (complaint := difference(Drawing(seed).program())), f"seed {seed}, {complaint}"
 
 

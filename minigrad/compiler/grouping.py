@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.compiler.kernel import EXPENSIVE, Kernel, padded
-from minigrad.compiler.kernel_source import KernelSource, can_write
+from minigrad.compiler.kernel_expressions import can_write
+from minigrad.compiler.kernel_source import KernelSource
 from minigrad.compiler.passes import without_dead_code
 from minigrad.compiler.program import REDUCTIONS, VIEWS, Line, Program, Value
 from minigrad.compiler.rules import make

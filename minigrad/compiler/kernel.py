@@ -17,25 +17,11 @@ from collections.abc import Iterable
 from minigrad.compiler.program import REDUCTIONS, Line, Value
 
 Axes = tuple[int, ...]
-EXPENSIVE = frozenset(
-    {
-        "exp",
-        "log",
-        "tanh",
-        "power",
-        "sin",
-        "cos",
-        "tan",
-        "log1p",
-        "expm1",
-        "logaddexp",
-        "exp2",
-        "log2",
-        "log10",
-        "arctan",
-    }
-    | {"sinh", "cosh", "arcsin", "arccos", "arctan2", "hypot", "remainder", "fmod", "float_power", "erf", "cbrt"}
-)
+EXPENSIVE = frozenset({
+    "exp", "log", "tanh", "erf", "power", "float_power", "logaddexp", "log1p", "expm1",
+    "exp2", "log2", "log10", "sin", "cos", "tan", "arctan", "arctan2", "sinh",
+    "cosh", "arcsin", "arccos", "hypot", "remainder", "fmod", "cbrt",
+})  # fmt: skip
 MAX_RECOMPUTED = 12  # operations that are cheaper to do again than a value is to keep
 
 

@@ -40,16 +40,17 @@ def is_available() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def load(text: str, functions: Sequence[str], arrays: Sequence[Any]) -> Callable[..., None]:
+def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False) -> Callable[..., None]:
     """The compiled function.
 
     Args:
         text: its source, a function called `kernel` of arrays in C order.
         functions: the names that it uses of `minigrad.compiler.vecmath`.
         arrays: (shape, dtype) of its arguments.
+        in_parts: whether part, first, end and stage stand before them.
     """
     imports = f"\nfrom minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
-    source = HEAD.format(imports=imports, signature=signature(arrays)) + text
+    source = HEAD.format(imports=imports, signature=signature(arrays, in_parts)) + text
     name = f"minigrad_kernel_{_digest(source)}"
     with _lock:
         if name not in _loaded:
@@ -57,9 +58,9 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any]) -> Callable
         return _loaded[name]
 
 
-def signature(arrays: Sequence[Any]) -> str:
+def signature(arrays: Sequence[Any], in_parts: bool = False) -> str:
     """How numba writes the types of the arguments."""
-    return f"void({', '.join(_type(len(shape), np.dtype(dtype)) for shape, dtype in arrays)})"
+    return f"void({'int64, ' * 4 * in_parts}{', '.join(_type(len(shape), np.dtype(dtype)) for shape, dtype in arrays)})"
 
 
 def _type(ndim: int, dtype: np.dtype[Any]) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from minigrad.compiler import kernel_files
 from minigrad.compiler.grouping import grouped
-from minigrad.compiler.kernel import Kernel
+from minigrad.compiler.kernel import EXPENSIVE, Kernel
 from minigrad.compiler.kernel_source import KernelSource
 from minigrad.compiler.names import unique
 from minigrad.compiler.numpy_source import Source
+from minigrad.compiler.pool import InParts, cores
 from minigrad.compiler.prepare import Preparing
 from minigrad.compiler.program import Line, Program, Value
 
+MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see pool.py
 DECORATOR = '@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})'
 
 
@@ -34,7 +37,8 @@ class NumbaSource(Source):
         functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
         imports = ["from numba import njit"]
         imports += [f"from minigrad.compiler.vecmath import {', '.join(functions)}"] * bool(functions)
-        kernels = [f"{DECORATOR}\n{source.text(name)}" for name, (source, _) in self.kernels.items()]
+        imports += ["from minigrad.compiler.pool import InParts"] * any(s.in_parts for s, _ in self.kernels.values())
+        kernels = [_function(name, source) for name, (source, _) in self.kernels.items()]
         head, bind = super().text.split("\ndef bind(", 1)
         head = head.replace("import numpy as np\n", "import numpy as np\n" + "\n".join(imports) + "\n", 1)
         return "\n".join([head, "f32, f64 = np.float32, np.float64", "\n", *(f"{k}\n" for k in kernels)]) + (
@@ -44,13 +48,18 @@ class NumbaSource(Source):
     def loads(self) -> list[Callable[[], Callable[..., None]]]:
         """For each kernel what compiles it, or finds its file."""
         return [
-            partial(kernel_files.load, source.text(), sorted(source.functions), arrays)
+            partial(
+                kernel_files.load, source.text(), sorted(source.functions), arrays + source.rooms(), source.in_parts
+            )
             for source, arrays in self.kernels.values()
         ]
 
     def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
         """The step, with kernels from their files."""
         scope: dict[str, Any] = {name: load() for name, load in zip(self.kernels, self.loads(), strict=True)}
+        for name, (source, _) in self.kernels.items():
+            if source.in_parts:
+                scope[name] = InParts(scope[name], **source.plan())
         exec(compile(super().text, filename, "exec"), scope)
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 
@@ -58,11 +67,16 @@ class NumbaSource(Source):
         kernel: Kernel = line.params["kernel"]
         inner = dict(zip(kernel.ins, line.operands, strict=True))
         outer = dict(zip(kernel.outs, line.outs, strict=True))
-        shared = {v: x for v in kernel.outs for x in kernel.ins if self._is_shared(outer[v], inner[x])}
-        source = KernelSource(kernel, shared)
+        shared = {
+            v: x
+            for v in kernel.outs
+            for x in kernel.ins
+            if kernel.shape(v) == kernel.shape(x) and self._is_shared(outer[v], inner[x])
+        }
+        source = KernelSource(kernel, shared, in_parts=is_worth_threads(kernel))
         given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
         arrays = [(kernel.shape(v), v.dtype) for v, _ in given]
-        key = (source.text(), kernel_files.signature(arrays))
+        key = (source.text(), kernel_files.signature(arrays), repr(source.in_parts and source.plan()))
         if key not in self.by_text:
             self.by_text[key] = unique("kernel", self.taken)
             self.kernels[self.by_text[key]] = source, arrays
@@ -73,7 +87,7 @@ class NumbaSource(Source):
         if out not in arrays or x not in arrays:
             return False
         a, b = arrays[out], arrays[x]
-        return a.shape == b.shape and a.__array_interface__["data"] == b.__array_interface__["data"] and bool(a.size)
+        return a.size == b.size and a.__array_interface__["data"] == b.__array_interface__["data"] and bool(a.size)
 
     def _reshaped(self, v: Value, shape: tuple[int, ...]) -> str:
         """An argument in the shape that the kernel takes, made once if it lies in the same memory in each call."""
@@ -96,3 +110,18 @@ class NumbaSource(Source):
         if not unknown or self.plan.is_static(v):
             return self.names[v]
         return f"{self._f('np.ascontiguousarray')}({self.names[v]})"
+
+
+def is_worth_threads(kernel: Kernel) -> bool:
+    """Whether a kernel is large enough to be cut into parts, one for each core."""
+    expensive = any(line.op in EXPENSIVE for line in kernel.lines)
+    enough = math.prod(kernel.sizes) >= (MANY_EXPENSIVE if expensive else MANY)
+    return enough and cores() > 1 and kernel.sizes[0] >= 2 * cores()
+
+
+def _function(name: str, source: KernelSource) -> str:
+    text = f"{DECORATOR}\n{source.text(name)}"
+    if source.in_parts:
+        given = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
+        text += f"\n\n{name} = InParts({name}, {given})\n"
+    return text

@@ -11,9 +11,13 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.program import REDUCTIONS
 
 Kernel = Callable[..., Any]
 
@@ -94,6 +98,49 @@ class Pool:
                 with contextlib.suppress(OSError):  # a container may forbid it: slower, and still right
                     os.sched_setaffinity(thread.native_id, others)
         self._core = core
+
+
+class InParts:
+    """A kernel written for parts, as a function of its own arrays.
+
+    Args:
+        kernel: a function of part, first row, end, stage, and arrays.
+        rows: the size of the first axis.
+        stages: which of the stages are cut along it. They follow one another; between them everybody waits.
+        rooms: shapes and dtypes of arrays that it needs besides: temporary ones, then those for `sums`.
+        sums: stage, operation, the number of the array in which each part leaves its share, and of the array that the
+            result goes to (None: the first part's place).
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        rows: int,
+        stages: Sequence[bool],
+        rooms: Sequence[tuple[tuple[int, ...], str]],
+        sums: Sequence[tuple[int, str, int, int | None]],
+    ) -> None:
+        self.kernel, self.rows, self.stages, self.sums = kernel, rows, stages, sums
+        count = len(rooms) - len(sums)
+        self.temporaries, self.shares = rooms[:count], rooms[count:]
+
+    def __call__(self, *given: Any) -> None:
+        """Run all stages. The order in which parts are added up is the same in each call."""
+        threads = pool()
+        arrays = [*given, *(np.empty(shape, dtype) for shape, dtype in self.temporaries)]
+        arrays += [np.zeros((threads.parts, *shape[1:]), dtype) for shape, dtype in self.shares]
+        for number, is_cut in enumerate(self.stages):
+            if is_cut:
+                threads.run(self.kernel, self.rows, number, *arrays)
+            else:
+                self.kernel(0, 0, self.rows, number, *arrays)
+            for stage, op, share, target in self.sums:
+                if stage == number:
+                    shares = arrays[share] if is_cut else arrays[share][:1]
+                    total = REDUCTIONS[op].reduce(shares, axis=0, dtype=shares.dtype)
+                    arrays[share][0] = total
+                    if target is not None:
+                        arrays[target][...] = total
 
 
 def _raised(kernel: Kernel, task: tuple[int, int, int], arguments: tuple[Any, ...]) -> BaseException | None:

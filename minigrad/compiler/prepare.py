@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.kernel_source import can_write
+from minigrad.compiler.kernel_expressions import can_write
 from minigrad.compiler.memory import is_identity
 from minigrad.compiler.program import ELEMENTWISE, REDUCTIONS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.rules import make
@@ -81,8 +81,9 @@ class Preparing:
     def _part(self, x: Any, shape: tuple[int, ...], bounds: Any) -> Any:
         if not isinstance(x, Value):
             return x
-        own = bounds[len(shape) - x.ndim :]
-        own = tuple((0, 1, 1) if n == 1 and m != 1 else b for n, m, b in zip(x.shape, shape[-x.ndim :], own))
+        lead = len(shape) - x.ndim
+        aligned = zip(x.shape, shape[lead:], bounds[lead:], strict=True)
+        own = tuple((0, 1, 1) if n == 1 and m != 1 else b for n, m, b in aligned)
         return x if is_identity(x.shape, ("slice", own)) else self._add("slice", x, bounds=own)
 
     # x[0 ... n-1, labels]

@@ -1,0 +1,151 @@
+"""What a line of a kernel computes, as an expression of one element."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.program import REDUCTIONS, Line, Literal
+from minigrad.compiler.rules import kind, loop
+
+# Of scalars in a loop; what they make is cast to the dtype that NumPy says.
+ARITHMETIC = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
+EXPRESSIONS = {
+    **ARITHMETIC,
+    "square": "{0} * {0}",
+    "positive": "{}",
+    "reciprocal": "1 / {}",
+    "absolute": "abs({})",
+    "fabs": "abs({})",
+    "power": "{} ** {}",
+    "float_power": "{} ** {}",
+    "greater": "{} > {}",
+    "greater_equal": "{} >= {}",
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "equal": "{} == {}",
+    "not_equal": "{} != {}",
+    "logical_not": "not {}",
+    "logical_and": "{} and {}",
+    "logical_or": "{} or {}",
+    "isnan": "{0} != {0}",
+    **{
+        name: f"np.{name}({{}})"
+        for name in (
+            *("sqrt", "sign", "rint", "floor", "ceil", "trunc", "isfinite", "isinf", "sin", "cos", "tan", "arctan"),
+            *("sinh", "cosh", "arcsin", "arccos", "expm1", "log1p", "exp2", "log2", "log10"),
+        )
+    },
+    **{name: f"np.{name}({{}}, {{}})" for name in ("copysign", "arctan2", "hypot", "logaddexp")},
+}
+BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
+VECTORIZED = frozenset({"exp", "log", "tanh", "maximum", "minimum"})  # in vecmath
+STARTS = {"sum": "0", "prod": "1", "all": "True", "any": "False"}
+STEPS = {"sum": "{0} + {1}", "prod": "{0} * {1}", "all": "{0} and {1}", "any": "{0} or {1}"}
+NUMBERS = {
+    np.dtype(name) for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+}
+FLOATS = {np.dtype("float32"): "32", np.dtype("float64"): "64"}
+
+
+def can_write(line: Line) -> bool:
+    """Whether a line can be part of a kernel."""
+    if line.op in ("input", "kernel"):
+        return False
+    dtypes = [v.dtype for v in (*line.operands, *line.outs)]
+    if not all(d in FLOATS or d in NUMBERS for d in dtypes):
+        return False
+    if line.op in ("where", "cast", "broadcast", "full") or line.op in REDUCTIONS:
+        return True
+    if line.op in BOOLEANS:
+        return all(d == np.bool_ for d in dtypes)
+    if line.op in VECTORIZED:
+        return line.op in ("maximum", "minimum") or line.out.dtype in FLOATS
+    return line.op in EXPRESSIONS and all(
+        d in FLOATS or d in NUMBERS for d in loop(line.op, tuple(map(kind, line.ins)))
+    )
+
+
+class Expressions:
+    """Writes expressions, and remembers which functions of vecmath they use."""
+
+    def __init__(self) -> None:
+        self.functions: set[str] = set()
+
+    def expression(self, line: Line, operands: list[str]) -> str:
+        """What a line computes, from the names of its operands."""
+        op, out = line.op, line.out.dtype
+        if op == "cast" or op in REDUCTIONS:
+            return self.cast(operands[0], kind(line.ins[0]), out)
+        if op == "broadcast":
+            return operands[0]
+        if op == "full":
+            return self.cast(literal(line.params["value"]), type(line.params["value"]), out)
+        if op == "where":
+            x, y = (self.cast(name, kind(v), out) for name, v in zip(operands[1:], line.ins[1:], strict=True))
+            return f"({x} if {operands[0]} else {y})"
+        dtypes = loop(op, tuple(map(kind, line.ins)))
+        if op.startswith("logical_"):
+            dtypes = (np.dtype(bool),) * len(dtypes)
+        ready = [self.cast(name, kind(v), d) for name, v, d in zip(operands, line.ins, dtypes, strict=False)]
+        if op in VECTORIZED:
+            return self._vectorized(op, ready, dtypes[0])
+        made = (BOOLEANS.get(op) or EXPRESSIONS[op]).format(*ready)
+        plain = out == np.bool_ or ((op in ARITHMETIC or op in ("square", "positive")) and out in FLOATS)
+        return made if plain else f"{self.dtype(out)}({made})"
+
+    def _vectorized(self, op: str, operands: list[str], dtype: Any) -> str:
+        if op in ("maximum", "minimum"):
+            if dtype not in FLOATS:
+                return f"{self.dtype(dtype)}({op[:3]}({', '.join(operands)}))"
+            name = op
+        else:
+            name = op + FLOATS[dtype]
+        self.functions.add(name)
+        return f"{name}({', '.join(operands)})"
+
+    def cast(self, name: str, given: Any, wanted: Any) -> str:
+        """A number as another dtype."""
+        wanted = np.dtype(wanted)
+        if given == wanted:
+            return name
+        if wanted == np.bool_:
+            return name if given is bool else f"({name} != 0)"
+        return f"{self.dtype(wanted)}({name})"
+
+    def dtype(self, dtype: Any) -> str:
+        """The name of a dtype in the source."""
+        return {"float32": "f32", "float64": "f64"}.get(np.dtype(dtype).name, f"np.{np.dtype(dtype).name}")
+
+    def start(self, line: Line) -> str:
+        """What a reduction begins with."""
+        dtype = line.out.dtype
+        if line.op in STARTS:
+            return STARTS[line.op] if dtype == np.bool_ else f"{self.dtype(dtype)}({STARTS[line.op]})"
+        sign = "-" if line.op == "max" else ""
+        if dtype in FLOATS:
+            return f"{self.dtype(dtype)}({sign}np.inf)"
+        if dtype == np.bool_:
+            return str(line.op == "min")
+        limits = np.iinfo(dtype)
+        return f"{self.dtype(dtype)}({limits.min if line.op == 'max' else limits.max})"
+
+    def step(self, line: Line, total: str, x: str) -> str:
+        """One more element."""
+        dtype = line.out.dtype
+        x = self.cast(x, line.operands[0].dtype, dtype)
+        if line.op in STEPS:
+            made = STEPS[line.op].format(total, x)
+            return made if dtype in FLOATS or dtype == np.bool_ else f"{self.dtype(dtype)}({made})"
+        if dtype == np.bool_:
+            return f"{total} {'or' if line.op == 'max' else 'and'} {x}"
+        return self._vectorized({"max": "maximum", "min": "minimum"}[line.op], [total, x], dtype)
+
+
+def literal(x: Literal) -> str:
+    """A Python number as it stands in the source."""
+    if isinstance(x, float) and not math.isfinite(x):
+        return "np.nan" if math.isnan(x) else "np.inf" if x > 0 else "-np.inf"
+    return repr(x)
