@@ -100,8 +100,13 @@ def jax_step(p: Any, backward: bool) -> Step:
     return Step(step, tuple(map(jnp.asarray, (p.v, p.x, p.kernel))))
 
 
-def rows(title: str, shape: tuple[int, ...], kernel: tuple[int, ...], padding: int, goals: Any) -> list[Workload]:
-    """Forward, and with both gradients; the goals are for the latter."""
+def rows(
+    title: str, shape: tuple[int, ...], kernel: tuple[int, ...], padding: int, **limits: tuple[float, float]
+) -> list[Workload]:
+    """Forward, and with both gradients; for the latter floor and stretch to each peer, eager and compiled."""
+    peers = {"torch": "PyTorch", "jax": "jax.jit"}
+    ours = ("minigrad", "minigrad compiled, numba")
+    goals = tuple(Goal(mine, peers[peer], *limit) for peer, limit in limits.items() for mine in ours)
     made = []
     for backward in (False, True):
         contenders: dict[str, Make] = {
@@ -117,22 +122,8 @@ def rows(title: str, shape: tuple[int, ...], kernel: tuple[int, ...], padding: i
 
 
 WORKLOADS = [
-    *rows(
-        "3×3, 64→64, 28×28, batch 32",
-        (32, 28, 28, 64),
-        (3, 3, 64, 64),
-        1,
-        (Goal("minigrad", "PyTorch", 2.2, 1.0), Goal("minigrad", "jax.jit", 1.2, 0.5)),
-    ),
-    *rows(
-        "5×5, 3→6, 32×32, batch 32",
-        (32, 32, 32, 3),
-        (5, 5, 3, 6),
-        0,
-        (Goal("minigrad", "PyTorch", 2.5, 1.5), Goal("minigrad", "jax.jit", 0.8, 0.5)),
-    ),
-    *rows("5×5, 3→6, 32×32, batch 1", (1, 32, 32, 3), (5, 5, 3, 6), 0, ()),
-    *rows(
-        "window 4, 1→20, length 200, batch 32", (32, 200, 1), (4, 1, 20), 0, (Goal("minigrad", "PyTorch", 0.8, 0.2),)
-    ),
+    *rows("3×3, 64→64, 28×28, batch 32", (32, 28, 28, 64), (3, 3, 64, 64), padding=1, torch=(2.2, 1.0), jax=(1.2, 0.5)),
+    *rows("5×5, 3→6, 32×32, batch 32", (32, 32, 32, 3), (5, 5, 3, 6), padding=0, torch=(2.5, 1.5), jax=(0.8, 0.5)),
+    *rows("5×5, 3→6, 32×32, batch 1", (1, 32, 32, 3), (5, 5, 3, 6), padding=0),
+    *rows("window 4, 1→20, length 200, batch 32", (32, 200, 1), (4, 1, 20), padding=0, torch=(0.8, 0.2)),
 ]
