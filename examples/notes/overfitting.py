@@ -66,7 +66,7 @@ def measure(rng, quick):
     data, seed = digits(rng), int(rng.integers(2**32))
     x, y = np.concatenate([data.x, data.x_test]), np.concatenate([data.y, data.y_test])
     x = x + NOISE * rng.standard_normal(x.shape, dtype=np.float32)
-    return {cure: train(x, y, seed, 40 if quick else EPOCHS, **options) for cure, options in CURES.items()}
+    return {cure: train(x, y, seed, 30 if quick else EPOCHS, **options) for cure, options in CURES.items()}
 
 
 def ends(run):
