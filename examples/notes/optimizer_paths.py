@@ -28,8 +28,8 @@ OPTIMIZERS = {  # a function of parameters and learning rate; the rates in the v
     "Adagrad": (optim.Adagrad, 0.3, 0.5),
     "RMSprop": (lambda w, lr: optim.RMSprop(w, lr=lr, alpha=0.9), 0.03, 0.01),
     "Adadelta": (lambda w, lr: optim.Adadelta(w, lr=lr, eps=1e-4), 1.0, 1.0),
-    "Adam": (lambda w, lr: optim.Adam(w, lr=lr, betas=(0.9, 0.99)), 0.1, 0.1),
-    "NAdam": (lambda w, lr: optim.NAdam(w, lr=lr, betas=(0.9, 0.99)), 0.1, 0.05),
+    "Adam": (optim.Adam, 0.1, 0.1),
+    "NAdam": (optim.NAdam, 0.1, 0.05),
     "Lion": (optim.Lion, 0.025, 0.01),
     "L-BFGS": (lambda w, lr: optim.LBFGS(w, lr=lr, max_iter=1, line_search_fn="strong_wolfe"), 1.0, 1.0),
 }
