@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import walks
+from cases import CASES
 
 import minigrad as mg
 from minigrad.drawing import draw, style, told
+from minigrad.drawing.backward import seeds
 from minigrad.drawing.model import Graph
 from minigrad.drawing.values import statistics
+from minigrad.tape import pull
 
 
 def leaf(name, value):
@@ -232,3 +236,26 @@ def test_the_graph_is_plain_data():
     assert [v["key"] for v in plain["vertices"]] == [v.key for v in graph.vertices]
     assert plain["vertices"][0]["gradient"]["norm"] == "inf"
     assert plain["shown"] == ["grads", "values"]
+
+
+ROWS = {case.primitive: case for case in reversed(CASES) if not any(k in str(case) for k in ("(0,", ", 0"))}
+
+
+@pytest.mark.parametrize("case", ROWS.values(), ids=str)
+@pytest.mark.floating(all="ignore")
+def test_every_primitive_is_drawn_with_its_values_gradients_and_formulas(case):
+    arguments, _ = walks.given(case, case.operands())
+    value = case.function(*arguments)
+    outputs = [t for t in (value if isinstance(value, (tuple, list)) else [value]) if t.requires_grad]
+    tape = mg.Tape(*outputs)
+    graph = draw(tape, values=True, grads=True, formulas=True).graph
+    drawn = {v.place: v for v in graph.vertices if v.place}
+    place = {line: k for k, line in enumerate(tape, 1)}
+    for t in outputs:
+        if (found := drawn[place[t.node]].values) is not None:
+            assert found.norm == pytest.approx(np.linalg.norm(np.ravel(t.numpy())))
+    gradients = pull(tape.lines, seeds(tape.outputs, True)[0])
+    for line in tape.leaves:
+        if line in gradients:
+            assert drawn[place[line]].gradient.norm == pytest.approx(np.linalg.norm(np.ravel(gradients[line])))
+    assert draw(tape, backward=True, values=True).source

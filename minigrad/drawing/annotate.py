@@ -47,7 +47,7 @@ def _write_values(d: Description, graph: Graph, arrays: Mapping[Node, Any]) -> N
     for vertex in graph.vertices:
         line = d.last.get(vertex.key)
         vertex.values = statistics(constants[vertex.key] if line is None else arrays.get(line))
-    unknown = [v.label or v.formula for v in graph.vertices if v.values is None and d.last.get(v.key) not in arrays]
+    unknown = [v.label or v.formula for v in graph.vertices if v.key in d.last and d.last[v.key] not in arrays]
     if unknown:
         some = ", ".join(unknown[:TOLD]) + (f" and {len(unknown) - TOLD:,} more" if len(unknown) > TOLD else "")
         graph.notes.append(f"No values of {some}: no rule needs them, and what they are computed from is gone.")

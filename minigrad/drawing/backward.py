@@ -31,7 +31,7 @@ def seeds(outputs: Sequence[Node], given: Any) -> tuple[dict[Node, Any], list[st
         v = np.asarray(value_of(one), line.dtype)
         if v.shape != line.shape:
             raise ValueError(f"draw: grads of shape {v.shape} for an output of shape {line.shape}; they must be equal")
-        due[line] = v
+        due[line] = due[line] + v if line in due else v
     return due, []
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from minigrad.drawing.model import Statistics
 from minigrad.node import Node
 from minigrad.primitive import value_of
+from minigrad.specialize import named
 from minigrad.wengert import kept
 
 Array = Any
@@ -34,8 +35,9 @@ def recovered(lines: Sequence[Node], known: Mapping[Node, Array]) -> dict[Node, 
             continue
         operands = zip(line.parents, _kept(line), strict=True)
         found |= {parent: value for parent, value in operands if parent is not None and value is not None}
-        if "out" in line.primitive.saved and line.saved is not None:
-            found[line] = line.saved[line.primitive.saved.index("out")]
+        own = dict(zip(line.primitive.saved, line.saved or (), strict=False)).get("out")
+        if own is not None:
+            found[line] = own
     for line in lines:
         if line not in found and (value := _computed(line, found)) is not None:
             found[line] = value
@@ -53,11 +55,9 @@ def _computed(line: Node, found: Mapping[Node, Array]) -> Array | None:
         return None
     if p.kind == "select":
         return _selected(line, found)
-    operands = [
-        found.get(parent) if parent is not None else x for parent, x in zip(line.parents, kept(line), strict=True)
-    ]
-    optional = [q.default is None for q in p.signature.parameters.values()]
-    if any(x is None and (p.sequence or not optional[k]) for k, x in enumerate(operands)):
+    pairs = zip(line.parents, kept(line), strict=True)
+    operands = [found.get(parent) if parent is not None else x for parent, x in pairs]
+    if any(x is None and not _is_none(line, k) for k, x in enumerate(operands)):
         return None
     static = dict(zip(p.static, line.params, strict=True))
     try:
@@ -67,6 +67,15 @@ def _computed(line: Node, found: Mapping[Node, Array]) -> Array | None:
         return None
     shape = tuple(x.shape for x in value) if p.outputs else value.shape
     return value if shape == line.shape else None
+
+
+def _is_none(line: Node, k: int) -> bool:
+    """Whether an operand without value was None, as a rule that runs would have kept anything else."""
+    p = line.primitive
+    if line.parents[k] is not None or p.sequence:
+        return False
+    running = [names for names, parent in zip(p.names, line.parents, strict=False) if parent is not None]
+    return any(p.operands[k] in names for names in (*running, named(p.joint)))
 
 
 def _selected(line: Node, found: Mapping[Node, Array]) -> Array | None:
