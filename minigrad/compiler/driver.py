@@ -17,8 +17,9 @@ from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
-from minigrad.compiler.recording import Recording, Result, active, record
+from minigrad.compiler.recording import Recording, Result, active
 from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.session import record
 from minigrad.compiler.state import MISSING, SCALARS, Spot
 from minigrad.node import mode
 from minigrad.specialize import attach
