@@ -20,7 +20,7 @@ from minigrad.compiler.passes import optimized
 from minigrad.compiler.recording import Recording, Result, active
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.session import record
-from minigrad.compiler.state import MISSING, SCALARS, Spot
+from minigrad.compiler.state import GRAD, MISSING, SCALARS, Spot
 from minigrad.node import mode
 from minigrad.specialize import attach
 from minigrad.tensor import Tensor
@@ -103,7 +103,7 @@ def guard(watched: list[tuple[Spot, Any]], held: list[tuple[Spot, Any]]) -> Call
     tests = []
     for k, (spot, value) in enumerate([*watched, *held]):
         scope[f"h{k}"], scope[f"v{k}"], scope[f"s{k}"] = spot.holder, value, spot
-        if value is MISSING or (spot.how == "slot" and not spot.key.isidentifier()):
+        if value is MISSING or spot.key == GRAD:  # what may not be there
             now = f"s{k}.get()"
         elif spot.how == "cell":
             now = f"h{k}.cell_contents"

@@ -70,7 +70,7 @@ class Spot:
             except (KeyError, IndexError):
                 return MISSING
         if self.how == "slot":
-            return getattr(self.holder, self.key, MISSING)
+            return getattr(self.holder, self.key, None if self.key == GRAD else MISSING)
         try:
             return self.holder.cell_contents
         except ValueError:
