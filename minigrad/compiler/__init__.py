@@ -10,7 +10,7 @@ What a step does, and hearing it:
 Programs into better programs, and into source:
 
 - passes, and how they rewrite: builder; the rules: algebra, sums, views; terms: questions that they ask
-- plan: where values lie; names; numpy_source: the program as Python
+- plan: where values lie; numpy_source: the program as Python; names, texts: pieces of source
 - prepare: a program as kernels want it; grouping: which lines run together; kernel: in which loops each of them runs
 - kernel_source (kernel_expressions, kernel_walks): a kernel as a function of loops; vecmath: exp, log, tanh, erf for
   them; pool: threads; kernel_files: compiled kernels that are kept

@@ -19,27 +19,7 @@ import numpy as np
 from minigrad.compiler.names import identifier, named, unique
 from minigrad.compiler.plan import ALIGNMENT, Plan, text_of_bytes
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
-
-HEAD = '''"""{title}"""
-
-import numpy as np
-{imports}
-
-def memory(size):
-    """Bytes that begin at a cache line."""
-    raw = np.empty(size + {alignment}, np.uint8)
-    start = -raw.__array_interface__["data"][0] % {alignment}
-    return raw[start : start + size]
-
-
-def array(block, shape, dtype):
-    """The first bytes of a block as an array. A block is used again when its value is no longer needed."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=int)) * dtype.itemsize
-    return block[:size].view(dtype).reshape(shape)
-
-'''
-
+from minigrad.compiler.texts import HEAD, comment, imports, index_text, inside, literal, slices, title_of, tuple_text
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "memory", "array", "bind", "step", *OWN)
@@ -91,7 +71,7 @@ class Source:
 
     def _head(self) -> str:
         roots = {f.split(".")[0] for f in self.functions.values()} - {"np"}
-        return HEAD.format(title=title_of(self.title), imports=_imports(roots), alignment=ALIGNMENT)
+        return HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
 
     def bound(self) -> dict[str, Any]:
         """The arguments of bind."""
@@ -136,7 +116,7 @@ class Source:
                 if self.plan.kind[v] == "fresh":
                     self.body.append(f"{self.names[v]} = {self._f('np.empty')}({v.shape}, {self._dtype(v.dtype)})")
             for k, text in enumerate(self._computed(line)):
-                note = f"  # {_comment(line)}" if k == 0 and line.note else ""
+                note = f"  # {comment(line)}" if k == 0 and line.note else ""
                 self.body.append(f"{text}{note}" if len(text) + len(note) < 150 else text + note[: 150 - len(text)])
 
     def _prepare(self, line: Line, v: Value) -> None:
@@ -154,12 +134,12 @@ class Source:
             text = f"array(block{self.plan.block[v]}, {v.shape}, {str(v.dtype)!r})"
         elif v in self.plan.part:
             out, start, end = self.plan.part[v]
-            text = f"{self._joined(out)}[{start}:{end}].reshape({_inside(v.shape)})"
+            text = f"{self._joined(out)}[{start}:{end}].reshape({inside(v.shape)})"
         elif self.plan.kind[v] == "joined":
             text = self._joined(v)
         else:
             buffer = self.plan.home[v]
-            text = self.buffers[buffer] + ("" if buffer.shape == v.shape else f".reshape({_inside(v.shape)})")
+            text = self.buffers[buffer] + ("" if buffer.shape == v.shape else f".reshape({inside(v.shape)})")
         if text != name:
             self.prepared.append(f"    {name} = {text}")
 
@@ -173,11 +153,11 @@ class Source:
     def _view(self, line: Line) -> str:
         x = self.names[line.operands[0]]
         if line.op == "reshape":
-            return f"{x}.reshape({_inside(line.params['shape'])})"
+            return f"{x}.reshape({inside(line.params['shape'])})"
         if line.op == "transpose":
             axes = line.params["axes"]
-            return f"{x}.T" if axes == tuple(range(len(axes)))[::-1] else f"{x}.transpose({_inside(axes)})"
-        return f"{x}[{_slices(line.params['bounds'], line.operands[0].shape)}]"
+            return f"{x}.T" if axes == tuple(range(len(axes)))[::-1] else f"{x}.transpose({inside(axes)})"
+        return f"{x}[{slices(line.params['bounds'], line.operands[0].shape)}]"
 
     def _computed(self, line: Line) -> list[str]:
         out = self.names[line.outs[0]]
@@ -228,7 +208,7 @@ class Source:
     def _put(self, line: Line, ins: list[str], out: str) -> list[str]:
         target = out
         for op, given in line.params["steps"]:
-            target += f".{op}({_inside(given)})" if op != "slice" else f"[{_slices(given, None)}]"
+            target += f".{op}({inside(given)})" if op != "slice" else f"[{slices(given, None)}]"
         copyto = self._f("np.copyto")
         first = [] if self._shares(line) else [f"{copyto}({out}, {ins[0]})"]
         return [*first, f"{copyto}({target}, {ins[1]})"]
@@ -240,16 +220,16 @@ class Source:
         return x in arrays and out in arrays and _data(arrays[x]) == _data(arrays[out])
 
     def _gather(self, line: Line, ins: list[str], out: str) -> list[str]:
-        return [f"{self._f('np.copyto')}({out}, {ins[0]}[{_index(line.params['index'], ins[1:])}])"]
+        return [f"{self._f('np.copyto')}({out}, {ins[0]}[{index_text(line.params['index'], ins[1:])}])"]
 
     def _scatter(self, line: Line, ins: list[str], out: str) -> list[str]:
         first = [] if self._shares(line) else [f"{self._f('np.copyto')}({out}, {ins[0]})"]
-        index = _index(line.params["index"], ins[2:])
+        index = index_text(line.params["index"], ins[2:])
         if line.params["how"] == "set":
             return [*first, f"{out}[{index}] = {ins[1]}"]
         return [
             *first,
-            f"{self._f('np.add.at', 'add_at')}({out}, ({_tupled(line.params['index'], ins[2:])},), {ins[1]})",
+            f"{self._f('np.add.at', 'add_at')}({out}, ({tuple_text(line.params['index'], ins[2:])},), {ins[1]})",
         ]
 
     def _draw(self, line: Line, out: str) -> list[str]:
@@ -342,65 +322,6 @@ class Source:
     def memory(self) -> str:
         """How much memory the program has, in words."""
         return f"{text_of_bytes(self.plan.nbytes)} in {len(self.plan.blocks)} blocks"
-
-
-def title_of(title: str) -> str:
-    """A title that can stand in a docstring."""
-    return title.replace("\\", "\\\\").replace('"""', "'''")
-
-
-def _imports(roots: set[str]) -> str:
-    return "".join(f"import {root}\n" for root in sorted(roots))
-
-
-def _comment(line: Line) -> str:
-    return line.note.replace("\n", " ")
-
-
-def literal(x: Any) -> str:
-    """A Python number as it stands in source."""
-    if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))):  # noqa: PLR0124
-        return f'float("{x}")'
-    return repr(x)
-
-
-def _inside(items: tuple[int, ...]) -> str:
-    return ", ".join(map(str, items)) if len(items) > 1 else f"{items[0]}" if items else "()"
-
-
-def _slices(bounds: Any, shape: Any) -> str:
-    texts = []
-    for k, (start, stop, step) in enumerate(bounds):
-        whole = shape is not None and (start, stop, step) == (0, shape[k], 1)
-        if whole:
-            texts.append(":")
-        else:
-            texts.append(f"{start}:{'' if stop is None else stop}" + (f":{step}" if step != 1 else ""))
-    while len(texts) > 1 and texts[-1] == ":":
-        texts.pop()
-    return ", ".join(texts) or "..."
-
-
-def _index(template: tuple[Any, ...], arrays: list[str]) -> str:
-    parts = []
-    for p in template:
-        if isinstance(p, Place):
-            parts.append(arrays[p.k])
-        elif isinstance(p, tuple):
-            parts.append(":".join("" if b is None else str(b) for b in (p if p[2] is not None else p[:2])))
-        else:
-            parts.append("..." if p is Ellipsis else str(p))
-    return ", ".join(parts)
-
-
-def _tupled(template: tuple[Any, ...], arrays: list[str]) -> str:
-    parts = []
-    for p in template:
-        if isinstance(p, tuple):
-            parts.append(f"slice({p[0]}, {p[1]}, {p[2]})")
-        else:
-            parts.append(arrays[p.k] if isinstance(p, Place) else "..." if p is Ellipsis else str(p))
-    return ", ".join(parts)
 
 
 def _data(array: Any) -> int:
