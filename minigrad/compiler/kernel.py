@@ -193,6 +193,12 @@ class Schedule:
                     nest.row[phase].append(line)
                     self.place[line.out] = Place(number, phase, "row")
                     return
+        everything = tuple(range(len(self.kernel.sizes)))
+        if axes and axes == everything[:-1]:  # for the rows of a walk that will follow
+            self.nests.append(Nest(everything))
+            self.nests[-1].row[0].append(line)
+            self.place[line.out] = Place(len(self.nests) - 1, 0, "row")
+            return
         self.nests.append(Nest(axes))
         self.nests[-1].inner[0].append(line)
         self.place[line.out] = Place(len(self.nests) - 1, 0, "inner")

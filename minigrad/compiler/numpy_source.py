@@ -11,6 +11,7 @@ run it; print it, save it, change it:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +20,11 @@ import numpy as np
 from minigrad.compiler.names import identifier, named, unique
 from minigrad.compiler.plan import ALIGNMENT, Plan, text_of_bytes
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
+from minigrad.compiler.recycling import FROM, Recycled
 from minigrad.compiler.texts import HEAD, comment, imports, index_text, inside, literal, slices, title_of, tuple_text
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
-RESERVED = ("np", "memory", "array", "bind", "step", *OWN)
+RESERVED = ("np", "sys", "memory", "array", "Recycled", "bind", "step", *OWN)
 
 
 def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
@@ -51,6 +53,7 @@ class Source:
                 self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
         self.ones: dict[Any, str] = {}
         self.joined: dict[Value, str] = {}
+        self.recycled = False
         self.prepared: list[str] = []
         self.body: list[str] = []
         self.made: set[Value] = set()  # fresh arrays that exist already
@@ -71,7 +74,10 @@ class Source:
 
     def _head(self) -> str:
         roots = {f.split(".")[0] for f in self.functions.values()} - {"np"}
-        return HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
+        if not self.recycled:
+            return HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
+        head = HEAD.format(title=title_of(self.title), imports=imports({"sys", *roots}), alignment=ALIGNMENT)
+        return f"{head}\n{inspect.getsource(Recycled).replace(': Any', '').replace(' -> Any', '')}\n"
 
     def bound(self) -> dict[str, Any]:
         """The arguments of bind."""
@@ -113,11 +119,20 @@ class Source:
                 self.body.append(f"{name} = {self._view(line)}")
         elif line.op not in ("full", "input"):
             for v in line.outs:
-                if self.plan.kind[v] == "fresh":
+                if self.plan.kind[v] == "fresh" and v.nbytes >= FROM:
+                    self.body.append(f"{self.names[v]} = {self._recycled(v)}()")
+                elif self.plan.kind[v] == "fresh":
                     self.body.append(f"{self.names[v]} = {self._f('np.empty')}({v.shape}, {self._dtype(v.dtype)})")
             for k, text in enumerate(self._computed(line)):
                 note = f"  # {comment(line)}" if k == 0 and line.note else ""
                 self.body.append(f"{text}{note}" if len(text) + len(note) < 150 else text + note[: 150 - len(text)])
+
+    def _recycled(self, v: Value) -> str:
+        """The name of what hands out memory for a large result."""
+        name = unique(f"{self.names[v]}_memory", self.taken)
+        self.prepared.append(f"    {name} = Recycled({v.shape}, {str(v.dtype)!r})")
+        self.recycled = True
+        return name
 
     def _prepare(self, line: Line, v: Value) -> None:
         """The name of a value that lies in the same memory in each call."""

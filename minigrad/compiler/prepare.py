@@ -9,6 +9,7 @@ import numpy as np
 
 from minigrad.compiler.kernel_expressions import can_write
 from minigrad.compiler.memory import is_identity
+from minigrad.compiler.passes import without_dead_code
 from minigrad.compiler.program import ELEMENTWISE, REDUCTIONS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.rules import make
 
@@ -34,6 +35,8 @@ class Preparing:
                 self.new[line.out] = self._picked(line)
             elif line.op == "matmul" and self._is_sum(line):
                 self.new[line.out] = self._summed(line)
+            elif line.op == "matmul" and self._is_with_vector(line):
+                self.new[line.out] = self._multiplied(line)
             elif line.op == "reshape":
                 self.new[line.out] = self._shaped(self._operand(line.operands[0]), line.out.shape, named=line.out)
             elif line.op in ELEMENTWISE | set(REDUCTIONS) and can_write(line):
@@ -42,7 +45,7 @@ class Preparing:
                 self._as_it_is(line)
         program = self.program.replaced(lambda v: self.new.get(v, v), views_at_once(self.lines))
         program.buffers = [*program.buffers, *self.counts]
-        return program
+        return without_dead_code(program)
 
     def _operand(self, x: Any) -> Any:
         return self.new.get(x, x) if isinstance(x, Value) else x
@@ -141,6 +144,19 @@ class Preparing:
         if wide is None:
             return self._add("sum", x, axes=(axis,))
         return self._add("sum", wide, axes=(full_axes(wide.shape)[full_axes(x.shape).index(axis)],))
+
+    def _is_with_vector(self, line: Line) -> bool:
+        x, y = line.operands
+        return x.dtype == y.dtype and x.dtype.kind == "f" and sorted((x.ndim, y.ndim)) == [1, 2]
+
+    def _multiplied(self, line: Line) -> Value:
+        """A matrix times a vector as a sum of products: reads the matrix once, and may not need it in memory at all."""
+        x, y = map(self._operand, line.operands)
+        if x.ndim == 1:
+            total = self._sum(self._add("multiply", self._shaped(x, (x.size, 1)), y), 0)
+        else:
+            total = self._sum(self._add("multiply", x, y), 1)
+        return self._shaped(total, line.out.shape, named=line.out)
 
     # Axes of size 1
 
