@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import interpreted
@@ -9,9 +10,15 @@ import numpy as np
 import pytest
 from random_programs import Drawing, evaluate
 
+import minigrad as mg
+from minigrad import functional
 from minigrad.compiler import kernel_files, numba_source, pool
+from minigrad.compiler.grouping import Grouping
+from minigrad.compiler.kernel import Kernel, Schedule
+from minigrad.compiler.kernel_expressions import Expressions
 from minigrad.compiler.numba_source import NumbaSource
-from minigrad.compiler.program import Buffer, Program
+from minigrad.compiler.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.rules import check, make
 
 SAMPLE = range(150)
 
@@ -69,6 +76,132 @@ def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int)
     monkeypatch.setattr(pool, "_shared", pool.Pool(workers))
     for seed in range(500, 560):
         assert not (complaint := difference(Drawing(seed).program())), f"seed {seed}, {complaint}"
+
+
+def run_once(lines: list[Line], out: Value, *arrays: Any) -> Any:
+    """The value of lines by kernels."""
+    buffers = [line.params["buffer"] for line in lines if line.op == "input"]
+    program = check(Program(lines, buffers, {}, [out], []))
+    return NumbaSource(program).compiled()(*arrays)[0]
+
+
+def argument(array: Any, number: int = 0) -> Line:
+    """The line of an argument."""
+    return make("input", buffer=Buffer(f"x{number}", "argument", array, number))
+
+
+ENDS = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1.0, -1.0]
+
+
+@pytest.mark.usefixtures("_by_python")
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("op", ["max", "min", "sum"])
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
+def test_reductions_of_infinities_and_nan(op: str, axes: tuple[int, ...], dtype: str) -> None:
+    for columns in ([np.inf, -np.inf], [-np.inf, -np.inf], [np.nan, 1.0], [np.inf, np.nan], [-1.0, -2.0]):
+        array = np.array([columns, columns[::-1]], dtype)
+        x = argument(array)
+        line = make(op, x.out, axes=axes)
+        function = {"max": np.max, "min": np.min, "sum": np.sum}[op]
+        with np.errstate(all="ignore"):
+            expected = function(array, axis=axes, keepdims=True)
+        np.testing.assert_array_equal(run_once([x, line], line.out, array), expected)
+
+
+@pytest.mark.usefixtures("_by_python")
+@pytest.mark.parametrize("op", ["add", "multiply", "divide", "maximum", "greater", "where"])
+def test_ends_of_floating_point_numbers(op: str) -> None:
+    array = np.array(ENDS, "f4")
+    x, y = argument(array.reshape(-1, 1)), argument(array, 1)
+    positive = make("greater", x.out, 0.0)
+    line = make(op, positive.out, x.out, y.out) if op == "where" else make(op, x.out, y.out)
+    with np.errstate(all="ignore"):
+        column = array.reshape(-1, 1)
+        expected = np.where(column > 0, column, array) if op == "where" else getattr(np, op)(column, array)
+    np.testing.assert_array_equal(run_once([x, y, positive, line], line.out, column, array), expected)
+
+
+@pytest.mark.usefixtures("_by_python")
+@pytest.mark.parametrize("dtype", ["i1", "i4", "u1", "i8"])
+@pytest.mark.parametrize("op", ["add", "multiply", "subtract", "negative"])
+def test_integers_wrap_around(op: str, dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    array = np.array([limits.min, limits.max, limits.max - 1, 2], dtype)
+    x = argument(array)
+    line = make(op, x.out) if op == "negative" else make(op, x.out, x.out)
+    with np.errstate(all="ignore"):
+        expected = getattr(np, op)(*([array] * len(line.ins)))
+    found = run_once([x, line], line.out, array)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.usefixtures("_by_python")
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
+def test_empty_arrays_and_single_numbers(shape: tuple[int, ...]) -> None:
+    array = np.ones(shape, "f4")
+    x = argument(array)
+    y = make("multiply", x.out, 3.0)
+    lines, out = [x, y], y
+    if shape:
+        out = make("sum", y.out, axes=tuple(range(len(shape))))
+        lines.append(out)
+    expected = np.sum(array * 3, keepdims=True) if shape else array * 3
+    np.testing.assert_array_equal(run_once(lines, out.out, array), expected)
+
+
+@pytest.mark.usefixtures("_by_python")
+def test_chosen_entries() -> None:
+    """x[0 ... n-1, labels] inside a kernel; labels that are no column's number give NaN."""
+    array, labels = np.arange(12.0).reshape(4, 3), np.array([2, 0, 1, 2])
+    x, at = argument(array), argument(labels, 1)
+    rows = make("input", buffer=Buffer("constant", "state", np.arange(4)))
+    line = make("gather", x.out, rows.out, at.out, index=(Place(0), Place(1)))
+    np.testing.assert_array_equal(run_once([x, at, rows, line], line.out, array, labels), array[np.arange(4), labels])
+    found = run_once([x, at, rows, line], line.out, array, np.array([3, -1, 0, 1]))
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 6.0, 10.0])
+
+
+FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "an operand that is read later is overwritten": lambda m: m.setattr(Kernel, "may_share", lambda self, x, out: True),
+    "a maximum begins with 0": lambda m: m.setattr(Expressions, "start", _from_zero),
+    "a phase comes too early": lambda m: m.setattr(Schedule, "_phase", lambda self, operands, number, how: 0),
+    "kernels do not wait": lambda m: m.setattr(Grouping, "_places_of", lambda self, values: {}),
+}
+
+
+def _from_zero(self: Expressions, line: Line) -> str:
+    return f"{self.dtype(line.out.dtype)}(0)" if line.op == "max" else "0"
+
+
+@pytest.mark.usefixtures("_by_python")
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FAULTS[name](monkeypatch)
+    for seed in SAMPLE:
+        try:
+            if difference(Drawing(seed).program(), calls=1):
+                return
+        except (KeyError, NameError, AssertionError):
+            return
+    pytest.fail("no random program noticed")
+
+
+def test_some_programs_by_numba() -> None:
+    """Machine code, where Python and numba might mean different things by the same text."""
+    for seed in range(700, 706):
+        assert not (complaint := difference(Drawing(seed).program(), calls=1)), f"seed {seed}, {complaint}"
+
+
+def test_gelu_by_numba() -> None:
+    """erf is one operation, in float32 throughout."""
+    step = mg.compile(lambda x: functional.gelu(x), backend="numba")
+    x = np.linspace(-5, 5, 1001, dtype="f4")
+    first, second = step(x), step(x)
+    assert second.dtype == np.float32
+    np.testing.assert_allclose(second, first, rtol=2e-6, atol=1e-6)
+    assert "erf32(" in step.source
+    assert step.source.count("@njit") == 1
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from minigrad.compiler.refusal import refuse
 from minigrad.compiler.trace import FUNCTIONS, Trace
 from minigrad.ops.indexing import read
 from minigrad.ops.random import normal_like, uniform_like
+from minigrad.ops.special import erf_values
 
 Heard = Callable[..., Any]
 
@@ -223,6 +224,12 @@ def _read(trace: Trace, x: Any, index: Any) -> Any:
 
 
 FUNCTIONS |= {np.isneginf: lambda trace, x: np.equal(x, -math.inf), np.isposinf: lambda trace, x: np.equal(x, math.inf)}
+
+
+@hears(erf_values)
+def _erf(trace: Trace, x: Any) -> Any:
+    x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
+    return trace.fresh(erf_values(x.array), trace.emit("erf", x.value))
 
 
 @hears(np.take)

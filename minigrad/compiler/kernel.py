@@ -57,7 +57,7 @@ class Kernel:
         """The merged axes of the space: for each how many elements, and which axes of the space it is made of."""
         ndim = max(v.ndim for v in values)
         shapes = {v: padded(v.shape, ndim) for v in values}
-        space = [max(shape[k] for shape in shapes.values()) for k in range(ndim)]
+        space = [max((shape[k] for shape in shapes.values()), key=lambda n: (n != 1, n)) for k in range(ndim)]
         reduced = [
             {k + ndim - line.operands[0].ndim for k in line.params["axes"]}
             for line in self.lines

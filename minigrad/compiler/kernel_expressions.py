@@ -41,7 +41,7 @@ EXPRESSIONS = {
     **{name: f"np.{name}({{}}, {{}})" for name in ("copysign", "arctan2", "hypot", "logaddexp")},
 }
 BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
-VECTORIZED = frozenset({"exp", "log", "tanh", "maximum", "minimum"})  # in vecmath
+VECTORIZED = frozenset({"exp", "log", "tanh", "erf", "maximum", "minimum"})  # in vecmath
 STARTS = {"sum": "0", "prod": "1", "all": "True", "any": "False"}
 STEPS = {"sum": "{0} + {1}", "prod": "{0} * {1}", "all": "{0} and {1}", "any": "{0} or {1}"}
 NUMBERS = {
@@ -86,6 +86,8 @@ class Expressions:
         if op == "where":
             x, y = (self.cast(name, kind(v), out) for name, v in zip(operands[1:], line.ins[1:], strict=True))
             return f"({x} if {operands[0]} else {y})"
+        if op == "erf":
+            return self._vectorized(op, operands, out)
         dtypes = loop(op, tuple(map(kind, line.ins)))
         if op.startswith("logical_"):
             dtypes = (np.dtype(bool),) * len(dtypes)

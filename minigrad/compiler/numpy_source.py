@@ -22,6 +22,7 @@ from minigrad.compiler.plan import ALIGNMENT, Plan, text_of_bytes
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.recycling import FROM, Recycled
 from minigrad.compiler.texts import HEAD, comment, imports, index_text, inside, literal, slices, title_of, tuple_text
+from minigrad.ops.special import erf_values
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "sys", "memory", "array", "Recycled", "bind", "step", *OWN)
@@ -183,6 +184,8 @@ class Source:
         if op in ("cast", "broadcast", "copy"):
             unsafe = ", 'unsafe'" if op == "cast" else ""
             return [f"{self._f('np.copyto')}({out}, {ins[0]}{unsafe})"]
+        if op == "erf":
+            return [f"{self._f('np.copyto')}({out}, {self._function(erf_values)}({ins[0]}))"]
         if op == "matmul":
             return [f"{self._f('np.matmul')}({ins[0]}, {ins[1]}, out={out})"]
         if op in REDUCTIONS:

@@ -20,6 +20,7 @@ Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy whe
     input        ()          buffer                   the content of a buffer at the beginning
     full         ()          shape, dtype, value      one literal, everywhere
     add, exp ... (x, ...)                             a ufunc with one output, by NumPy's name; elementwise
+    erf          (x,)                                 minigrad's error function; elementwise
     where        (c, x, y)                            c is bool; elementwise
     cast         (x,)        dtype                    astype; elementwise
     broadcast    (x,)        shape                    x repeated to the shape
@@ -65,7 +66,7 @@ REDUCTIONS: dict[str, np.ufunc] = {
 UFUNCS: dict[str, np.ufunc] = {
     f.__name__: f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
 }
-ELEMENTWISE = frozenset(UFUNCS) | {"where", "cast", "broadcast"}
+ELEMENTWISE = frozenset(UFUNCS) | {"erf", "where", "cast", "broadcast"}
 
 
 class Value:

@@ -141,6 +141,7 @@ def _scatter(x: Value, y: Any, *arrays: Value, index: Any, how: str) -> Result:
 RESULTS: dict[str, Callable[..., Result]] = {
     "input": lambda *, buffer: (buffer.shape, buffer.dtype),
     "full": lambda *, shape, dtype, value: (shape, dtype),
+    "erf": lambda x: (x.shape, x.dtype),
     "where": _where,
     "cast": lambda x, *, dtype: (_shape(x), dtype),
     "broadcast": _broadcast,

@@ -12,6 +12,7 @@ has others. Needs numba.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -233,3 +234,9 @@ def erf32(x: Any) -> Any:
     y = c * p / q
     y = f32(1.0) if x > f32(3.92) else y  # from there on it is ±1 to the last digit
     return f32(-1.0) if x < f32(-3.92) else y
+
+
+@inline
+def erf64(x: Any) -> Any:
+    """erf of a float64, by the C library."""
+    return math.erf(x)

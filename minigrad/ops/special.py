@@ -40,7 +40,12 @@ _LARGE = (
 
 
 def erf_values(x: Any, /) -> Any:
-    """The error function 2/√π ∫₀ˣ exp(-t²) dt, to the last digits of float64 (Cody 1969)."""
+    """The error function 2/√π ∫₀ˣ exp(-t²) dt, to the last digits of float64 (Cody 1969).
+
+    An array with a method `takes_whole` hears of it as one operation, and not of those that it is made of.
+    """
+    if hasattr(x, "takes_whole"):
+        return x.takes_whole(erf_values)
     size = np.absolute(x)
     inner = np.minimum(size, 0.46875)
     middle = np.clip(size, 0.46875, 4.0)
