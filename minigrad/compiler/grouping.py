@@ -304,7 +304,9 @@ def kernel_line(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value,
     kernel.reads = KernelSource(kernel).reads
     ins = [renamed.get(v, v) for v in kernel.ins]
     ins = [unshaped(copies[x].out if x in copies else x) for x in ins]
-    line = Line("kernel", ins, {"kernel": kernel}, [(v.shape, v.dtype) for v in kernel.outs])
+    notes = list(dict.fromkeys(inner.note for inner in kernel.lines if inner.note))
+    note = ", ".join(notes if len(notes) <= 4 else [*notes[:2], "...", notes[-1]])
+    line = Line("kernel", ins, {"kernel": kernel}, [(v.shape, v.dtype) for v in kernel.outs], note)
     for old, new in zip(kernel.outs, line.outs, strict=True):
         new.name, new.label = old.name, old.label
         renamed[old] = new

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from minigrad.compiler.program import Program, Value
+from minigrad.compiler.program import Line, Program, Value
 
 GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda_ mu nu xi omicron pi rho sigma_ sigma tau"
 GREEK += " upsilon phi chi psi omega"
@@ -35,9 +35,17 @@ def named(program: Program, taken: dict[str, Any]) -> dict[Value, str]:
     """A name of its own for each value: the user's where there is one, else what it is, with a number."""
     names: dict[Value, str] = {}
     for line in program.lines:
-        for v in line.outs:
-            names[v] = unique(identifier(v.name), taken) if v.name else numbered(SHORT.get(line.op, line.op), taken)
+        for v, op in zip(line.outs, _operations(line), strict=True):
+            names[v] = unique(identifier(v.name), taken) if v.name else numbered(SHORT.get(op, op), taken)
     return names
+
+
+def _operations(line: Line) -> list[str]:
+    """The operation that makes each value; for a kernel's the one inside."""
+    if line.op != "kernel":
+        return [line.op] * len(line.outs)
+    kernel = line.params["kernel"]
+    return [kernel.real(v).line.op for v in kernel.outs]
 
 
 def numbered(word: str, taken: dict[str, Any]) -> str:
