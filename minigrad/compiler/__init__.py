@@ -16,7 +16,7 @@ Programs into better programs, and into source:
   them; pool: threads; kernel_files: compiled kernels that are kept
 - numba_source: the program with kernels; background: made while the NumPy program runs
 
-What the user calls: driver, and derivative for derivatives of compiled functions.
+What the user calls: driver; guards: whether a program still fits; derivative: derivatives of compiled functions.
 """
 
 from minigrad.compiler.driver import Compiled, compile

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.compiler.background import Kernels, check_backend
 from minigrad.compiler.derivative import connect
+from minigrad.compiler.guards import guard, leaving, same
 from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
@@ -20,7 +21,7 @@ from minigrad.compiler.passes import optimized
 from minigrad.compiler.recording import Recording, Result, active
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.session import record
-from minigrad.compiler.state import GRAD, MISSING, SCALARS, Spot
+from minigrad.compiler.state import SCALARS
 from minigrad.node import mode
 from minigrad.specialize import attach
 from minigrad.tensor import Tensor
@@ -92,49 +93,6 @@ class Version:
 
 def _result(part: Result, outputs: list[Any]) -> Any:
     return attach(outputs[part.k], None) if part.is_tensor else outputs[part.k]
-
-
-def guard(watched: list[tuple[Spot, Any]], held: list[tuple[Spot, Any]]) -> Callable[[], bool]:
-    """A function that says whether places hold what they held, numbers by value and objects by identity.
-
-    It runs before every call, so it is written as one expression.
-    """
-    scope: dict[str, Any] = {"same": same}
-    tests = []
-    for k, (spot, value) in enumerate([*watched, *held]):
-        scope[f"h{k}"], scope[f"v{k}"], scope[f"s{k}"] = spot.holder, value, spot
-        if value is MISSING or spot.key == GRAD:  # what may not be there
-            now = f"s{k}.get()"
-        elif spot.how == "cell":
-            now = f"h{k}.cell_contents"
-        else:
-            now = f"h{k}.{spot.key}" if spot.how == "slot" else f"h{k}[{spot.key!r}]"
-        tests.append(f"((x := {now}) is v{k} or same(x, v{k}))" if k < len(watched) else f"{now} is v{k}")
-    test = f"        return {' and '.join(tests) or 'True'}"
-    gone = "(KeyError, IndexError, AttributeError, ValueError)"
-    exec(f"def fits():\n    try:\n{test}\n    except {gone}:\n        return False\n", scope)
-    fits: Callable[[], bool] = scope["fits"]
-    return fits
-
-
-def leaving(exits: list[tuple[Spot, Any]]) -> Callable[[], None]:
-    """A function that puts at each place what a call leaves there."""
-    scope: dict[str, Any] = {}
-    lines = ["pass"]
-    for k, (spot, value) in enumerate(exits):
-        scope[f"h{k}"], scope[f"s{k}"], scope[f"v{k}"] = spot.holder, spot, value
-        is_slot = spot.how == "slot" and value is not MISSING
-        lines.append(f"h{k}.{spot.key} = v{k}" if is_slot else f"s{k}.set(v{k})")
-    exec("def leave():\n    " + "\n    ".join(lines), scope)
-    leave: Callable[[], None] = scope["leave"]
-    return leave
-
-
-def same(now: Any, before: Any) -> bool:
-    """Whether a number or word is what it was; np.ndarray stands for any array or object."""
-    if before is np.ndarray:
-        return now is not MISSING and not isinstance(now, SCALARS)
-    return type(now) is type(before) and bool(now == before)
 
 
 class Compiled:
