@@ -391,6 +391,25 @@ def test_gradients_accumulate_if_they_are_not_reset() -> None:
         np.testing.assert_allclose(w.grad.numpy(), k * 2 * w.numpy() * (X**2).sum(axis=0))  # type: ignore[union-attr]
 
 
+def test_side_effects_happen_once_and_leave_arrays() -> None:
+    seen: list[Any] = []
+
+    @mg.compile
+    def step(x: Any) -> Any:
+        y = mg.asarray(x) * 2
+        seen.append(y)
+        seen.append(y.data)
+        return y
+
+    for _ in range(3):
+        step(X)
+    assert len(seen) == 2
+    np.testing.assert_array_equal(seen[0].numpy(), X * 2)
+    np.testing.assert_array_equal((seen[0] + 1).numpy(), X * 2 + 1)
+    np.testing.assert_array_equal(np.tanh(seen[1].T)[0], np.tanh(2 * X.T)[0])
+    assert float(seen[1][0, 0].sum()) == 2.0
+
+
 def test_gradients_that_come_and_go() -> None:
     """Read before they are set, but always absent at the beginning: one program."""
     w = mg.Tensor([1.0, 2.0], requires_grad=True)
