@@ -7,15 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minigrad.check import imported
+from minigrad.notes.chapters import ORDER
 from minigrad.notes.experiment import Experiment, Outcome
-
-ORDER = {
-    "Initialization": ("symmetry", "activations", "fans", "initializers"),
-    "Vanishing and exploding gradients": ("gradients", "clipping"),
-    "Batch normalization": ("batch_norm", "learning_rates", "batch_size", "identity"),
-    "Overfitting and its cures": ("overfitting",),
-    "Optimizers": ("condition_number", "optimizer_paths", "optimizer_curves", "learning_rate_schedules"),
-}
 
 
 def folder() -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from minigrad.notes.collection import ORDER
+from minigrad.notes.chapters import ORDER
 from minigrad.notes.experiment import Claim, Outcome
 from minigrad.verify.page import document
 from minigrad.verify.report import counted
