@@ -57,7 +57,6 @@ half of the time.
 """
 
 from minigrad.notes import Claim, Experiment, subplots
-from minigrad.notes.chapters import ORDER
 
 def picture(runs):
     figure, axis = subplots(title="Heads")
