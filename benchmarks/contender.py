@@ -15,6 +15,8 @@ from benchmarks.workload import Step, arrays
 WARM_UP = 0.03  # seconds of running before a batch is timed
 MOST, FEWEST = 200, 3  # calls in a batch; fewer only if they take five times the batch's time
 
+LONGEST = 300  # seconds for an answer; some compile for a minute
+
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -50,10 +52,13 @@ class Contender:
         """The answer to a question.
 
         Raises:
-            Failed: the contender raised an exception, or its process died.
+            Failed: the contender raised an exception, its process died, or it takes too long.
         """
         try:
             self.pipe.send((what, *arguments))
+            if not self.pipe.poll(LONGEST):
+                self.process.kill()
+                raise Failed(f"no answer in {LONGEST} s")
             good, answer = self.pipe.recv()
         except (EOFError, ConnectionError) as error:
             raise Failed("its process died") from error

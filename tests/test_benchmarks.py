@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-from benchmarks import peers, quiet, ratios, report, runner
+from benchmarks import contender, peers, quiet, ratios, report, runner
 from benchmarks.contender import batch, results
 from benchmarks.suites import SUITES
 from benchmarks.workload import Disagreement, Step, check_agreement
@@ -208,6 +208,20 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         return runner.run_suite("planted", runner.Effort(rounds=2, seconds=0.001, patience=0.0))
+
+
+def test_a_contender_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    (tmp_path / "endless.py").write_text(
+        "import time\nfrom benchmarks.workload import Workload\n"
+        "WORKLOADS = [Workload('', lambda tiny: None, {'NumPy': lambda p: time.sleep(60)})]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(contender, "LONGEST", 0.1)
+    with contender.Contender("endless", 0, "NumPy") as slow:
+        with pytest.raises(contender.Failed, match=r"no answer in 0\.1 s"):
+            slow.ask("results", 1)
+        slow.process.join(5)
+        assert not slow.process.is_alive()
 
 
 def test_contenders_are_measured_in_rounds(measured):
