@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.attention import attention
 from minigrad.losses.checks import check_reduction, check_targets
-from minigrad.ops.product import matrix_product, right_share
+from minigrad.ops.product import column_sums, matrix_product, ones_for, right_share
 from minigrad.ops.shape import reshape
 from minigrad.primitive import primitive
 from minigrad.sequences import gru, gru_cell, lstm, lstm_cell, rnn
@@ -58,7 +58,7 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
     if x.ndim < 2 or gamma.shape != channels or beta.shape != channels:
         raise ValueError("channels are last: x (N, ..., C) goes with gamma (C,) and beta (C,)")
     rows = _rows(x)
-    count, ones = _counted(rows)
+    count, ones = rows.shape[0], ones_for(rows)
     mu = ones @ rows / count
     centered = rows - mu
     var = ones @ (centered * centered) / count
@@ -80,7 +80,7 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
     """
     dy, dmu, distd = v
     rows = _rows(x)
-    count, ones = _counted(rows)
+    count, ones = rows.shape[0], ones_for(rows)
     centered = rows - mu
     slope, level, dgamma, dbeta = 0.0, 0.0, None, None
     if dy is not None:
@@ -102,16 +102,6 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
 def _rows(x: Any) -> Any:
     """x as a matrix of one row for each sample."""
     return x if x.ndim == 2 else np.reshape(x, (-1, x.shape[-1]))
-
-
-def _counted(rows: Any) -> tuple[int, Array]:
-    """How many rows there are, and a 1 for each: ones @ rows sums columns two to five times as fast as np.sum."""
-    return rows.shape[0], np.ones_like(rows, shape=rows.shape[:1])
-
-
-def _column_sums(rows: Any) -> Array:
-    _, ones = _counted(rows)
-    return ones @ rows
 
 
 batch_norm = primitive(_batch_norm, joint=_batch_norm_shares, outputs=("y", "mu", "istd"))
@@ -172,7 +162,7 @@ def _layer_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
     if dy is not None:
         dy = np.reshape(dy, (-1, gamma.size))
         product = dy * centered
-        dgamma, dbeta = np.reshape(s @ product, gamma.shape), np.reshape(_column_sums(dy), gamma.shape)
+        dgamma, dbeta = np.reshape(s @ product, gamma.shape), np.reshape(column_sums(dy), gamma.shape)
         slope, level = product @ scale, s * (dy @ scale)
     if distd is not None:
         slope = slope + np.reshape(distd, (-1,))
@@ -271,5 +261,5 @@ linear = primitive(
     _linear,
     lambda v, weight: matrix_product(v, weight.mT),
     lambda v, x, weight_shape: right_share(v, x, weight_shape),
-    lambda v: _column_sums(_rows(v)),
+    lambda v: column_sums(_rows(v)),
 )

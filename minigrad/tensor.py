@@ -386,12 +386,17 @@ specialize.bind(Tensor)
 
 
 def _store(found: dict[Node, Any]) -> None:
-    """Add the cotangents of leaves to their gradients."""
+    """Add the cotangents of leaves to their gradients. An array that nobody else has becomes the gradient itself."""
     while found:
         line, v, holders = _popped(found)
         owner = line.owner() if hasattr(line, "owner") else None
-        if owner is not None:
-            _accumulate(owner, v, holders == ALONE and type(v) is np.ndarray and v.base is None)
+        if owner is None:
+            continue
+        is_free = holders == ALONE and type(v) is np.ndarray and v.base is None
+        if is_free and owner.grad is None and v.dtype == line.dtype and v.shape == line.shape:
+            owner._grad = specialize.attach(v, None)
+        else:
+            _accumulate(owner, v)
 
 
 def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
@@ -403,11 +408,10 @@ def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
 ALONE = _popped({None: np.empty(0)})[2]  # the count of a value that nobody else knows
 
 
-def _accumulate(owner: Tensor, v: Any, is_free: bool = False) -> None:
+def _accumulate(owner: Tensor, v: Any) -> None:
     """Add v to the gradient of a Tensor, in its dtype.
 
-    The sum, or a copy of v, is stored, for v may be another leaf's gradient too, or the caller's own array. If nobody
-    else has it (is_free), it is stored itself.
+    The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
     """
     if v.dtype.kind == "c":
         raise TypeError(
@@ -421,7 +425,7 @@ def _accumulate(owner: Tensor, v: Any, is_free: bool = False) -> None:
         total = total if present is None else present + total
         owner._grad = specialize.attach(np.copy(total.data), total.node)
     else:
-        total = present.data + v if present is not None else v if is_free else np.copy(v)
+        total = np.copy(v) if present is None else present.data + v
         if total.shape != owner.shape or total.dtype != owner.dtype:
             total = np.broadcast_to(total, owner.shape).astype(owner.dtype)
         owner._grad = specialize.attach(total, None)

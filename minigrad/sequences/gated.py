@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops.product import column_sums
 from minigrad.ops.shape import concat, stack, unstack
 from minigrad.primitive import primitive
 from minigrad.recurrent import check_step, gate_parts
-from minigrad.sequences.shared import bias_array, buffer, column_sums, from_input, input_shares, rows_of, states_before
+from minigrad.sequences.shared import bias_array, buffer, from_input, input_shares, rows_of, states_before
 
 Array = Any
 
