@@ -204,6 +204,22 @@ def test_gelu_by_numba() -> None:
     assert step.source.count("@njit") == 1
 
 
+def test_large_results_that_somebody_holds_stay_as_they_are() -> None:
+    """Memory is handed out again only when neither the array nor a view of it is held."""
+    step = mg.compile(lambda x: x * 2, backend="numpy")
+    x = np.ones((300, 300))
+    step(x)
+    held, view = step(x), step(x)[3:]
+    for k in range(3):
+        other = step(x * k)
+        assert other[0, 0] == 2 * k
+    assert (held == 2).all()
+    assert (view == 2).all()
+    before = other.__array_interface__["data"]
+    del other
+    assert step(x).__array_interface__["data"] == before
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("hundred", range(100))
