@@ -17,6 +17,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.compiler import CompileError, passes, rules
+from minigrad.compiler.numba_source import NumbaSource
 
 X = np.array([[1.0, 2.0], [3.0, 5.0]])
 
@@ -684,9 +685,14 @@ def test_single_precision_stays_as_close_as_eager_to_itself() -> None:
 
 def test_the_page_shows_the_source() -> None:
     page = (Path(__file__).parents[1] / "docs" / "compile.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    shown, kernel = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
     namespace: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         if not block.startswith(">>>"):
             exec(block, namespace)
     assert indent(shown, "    ") in namespace["batch_norm"].source
+    ((version,),) = namespace["batch_norm"].versions.values()
+    written = iter(NumbaSource(version.program).text.splitlines())
+    for line in kernel.splitlines():
+        text = line.split("  #")[0].rstrip()
+        assert any(text == other for other in written), line

@@ -18,7 +18,9 @@ from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
+from minigrad.compiler.program import Program
 from minigrad.compiler.recording import Recording, Result, active
+from minigrad.compiler.recycling import FROM
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.session import record
 from minigrad.compiler.state import SCALARS
@@ -38,6 +40,7 @@ class Version:
         began = perf_counter()
         self.recording, self.signature = recording, signature
         self.program, self.report = optimized(recording.program)
+        self.results_left = results_left(self.program, [left for _, left in recording.exits])
         self.source = Source(self.program, title)
         self.run = self.source.compiled()
         self.kernels: Kernels | None = None
@@ -65,6 +68,8 @@ class Version:
         with np.errstate(all="ignore"):
             outputs = self.run(*given)
         self.leave()
+        for t, k in self.results_left:
+            t.data = outputs[k]
         made = self.recording
         for number, k, adds in made.grads:
             t = leaves[self.arguments[number]]
@@ -89,6 +94,21 @@ class Version:
                         f"mg.compile: the step writes into its argument {k}, which shares memory with argument {j}.\n"
                         "Way out: pass a copy of one of them."
                     )
+
+
+def results_left(program: Program, left: list[Any]) -> list[tuple[Tensor, int]]:
+    """Tensors that a step leaves in a `.grad` and returns as well, each with the number of the result.
+
+    Large ones share the result's memory, as they do in eager mode. Their stores, which would be copies, are taken out.
+    """
+    tensors = {id(t.data): t for t in flatten(left)[0] if isinstance(t, Tensor)}
+    found = []
+    for buffer, v in list(program.stores.items()):
+        if buffer.kind == "kept" and v in program.outputs and v.nbytes >= FROM and id(buffer.array) in tensors:
+            found.append((tensors[id(buffer.array)], program.outputs.index(v)))
+            del program.stores[buffer]
+            program.buffers.remove(buffer)
+    return found
 
 
 def _result(part: Result, outputs: list[Any]) -> Any:

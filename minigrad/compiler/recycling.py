@@ -34,11 +34,13 @@ class Recycled:
         # Without a global lock, counts that other threads change at the same time tell nothing.
         counts = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
         self.references: Any = sys.getrefcount if counts else lambda array: 0
-        self.array = np.empty(shape, dtype)
-        self.alone = self.references(self.array) or -1
+        self.arrays = [np.empty(shape, dtype)]
+        self.alone = self.references(self.arrays[0]) or -1
 
     def __call__(self) -> Any:
-        """An array with arbitrary content."""
-        if self.references(self.array) != self.alone:
-            self.array = np.empty(self.shape, self.dtype)
-        return self.array
+        """An array with arbitrary content. Two are kept: a step may leave one in a `.grad` until it has the next."""
+        for k in range(len(self.arrays)):
+            if self.references(self.arrays[k]) == self.alone:
+                return self.arrays[k]
+        self.arrays = [np.empty(self.shape, self.dtype), *self.arrays[:1]]
+        return self.arrays[0]
