@@ -20,6 +20,7 @@ import numpy as np
 from minigrad.compiler.program import REDUCTIONS
 
 Kernel = Callable[..., Any]
+APART = 64  # elements between the shares of two parts: cores that write to one cache line would wait for each other
 
 
 class Pool:
@@ -128,7 +129,7 @@ class InParts:
         """Run all stages. The order in which parts are added up is the same in each call."""
         threads = pool()
         arrays = [*given, *(np.empty(shape, dtype) for shape, dtype in self.temporaries)]
-        arrays += [np.zeros((threads.parts, *shape[1:]), dtype) for shape, dtype in self.shares]
+        arrays += [np.zeros((threads.parts, *shape[1:-1], shape[-1] + APART), dtype) for shape, dtype in self.shares]
         for number, is_cut in enumerate(self.stages):
             if is_cut:
                 threads.run(self.kernel, self.rows, number, *arrays)
@@ -136,9 +137,9 @@ class InParts:
                 self.kernel(0, 0, self.rows, number, *arrays)
             for stage, op, share, target in self.sums:
                 if stage == number:
-                    shares = arrays[share] if is_cut else arrays[share][:1]
+                    shares = arrays[share][: threads.parts if is_cut else 1, ..., :-APART]
                     total = REDUCTIONS[op].reduce(shares, axis=0, dtype=shares.dtype)
-                    arrays[share][0] = total
+                    shares[0] = total
                     if target is not None:
                         arrays[target][...] = total
 
