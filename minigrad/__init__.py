@@ -249,6 +249,7 @@ if TYPE_CHECKING:
         training,
         verify,
     )
+    from minigrad.allocator import tune_malloc
     from minigrad.compiler import compile
     from minigrad.diagnostics import detect_anomaly
     from minigrad.drawing import draw
@@ -288,6 +289,7 @@ _FUNCTIONS = {
     "fit": "training",
     "tape_table": "drawing.table",
     "to_latex": "drawing.chain_rule",
+    "tune_malloc": "allocator",
 }
 
 __all__ = [
@@ -311,10 +313,9 @@ __all__ = [
     "remainder", "repeat", "reshape", "result_type", "roll", "round", "scatter", "scope", "searchsorted",
     "set_default_dtype", "sigmoid", "sign", "signbit", "sin", "sinh", "sliding_windows", "softplus", "sort",
     "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis",
-    "tan", "tanh", "tape_table", "tensordot", "tile", "to_latex", "trace", "tril", "triu", "trunc", "uint8",
-    "uint16", "uint32", "uint64",
-    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad", "var", "vecdot",
-    "vjp", "where", "zeros", "zeros_like",
+    "tan", "tanh", "tape_table", "tensordot", "tile", "to_latex", "trace", "tril", "triu", "trunc", "tune_malloc",
+    "uint8", "uint16", "uint32", "uint64", "unique_all", "unique_counts", "unique_inverse", "unique_values",
+    "unstack", "value_and_grad", "var", "vecdot", "vjp", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 

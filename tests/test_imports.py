@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
-    {"node", "errors", "version", "collector"},
+    {"node", "errors", "version", "collector", "allocator"},
     {"specialize"},
     {"primitive"},
     {"ops"},
