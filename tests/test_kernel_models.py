@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import interpreted
+import numpy as np
 import pytest
 import test_compile_hazards as hazards
 import test_compile_models as models
@@ -54,3 +55,18 @@ def test_optimizer(name: str) -> None:
 @pytest.mark.parametrize("name", hazards.CASES)
 def test_hazard(name: str) -> None:
     hazards.test_as_eager(name)
+
+
+@pytest.mark.parametrize("wrong", [[3, 3, 3, 3], [3, 2, 1, 0]])
+def test_rows_that_count_now_may_not_later(wrong: list[int]) -> None:
+    """An array of the user's that holds 0, 1, 2, 3 in the first call is no constant, whatever it is called."""
+    numbers, y = np.arange(4), np.array([0, 1, 2, 0])
+    x = mg.Tensor(np.random.default_rng(0).normal(size=(4, 3)))
+
+    def step(x: Any) -> Any:
+        return (x[numbers, y] * 2).sum()
+
+    compiled = mg.compile(step)
+    assert float(compiled(x)) == pytest.approx(float(step(x)))
+    numbers[:] = wrong
+    assert float(compiled(x)) == pytest.approx(float(step(x)))

@@ -155,7 +155,7 @@ def test_chosen_entries() -> None:
     """x[0 ... n-1, labels] inside a kernel; labels that are no column's number give NaN."""
     array, labels = np.arange(12.0).reshape(4, 3), np.array([2, 0, 1, 2])
     x, at = argument(array), argument(labels, 1)
-    rows = make("input", buffer=Buffer("constant", "state", np.arange(4)))
+    rows = make("input", buffer=Buffer("rows", "state", np.arange(4), is_constant=True))
     line = make("gather", x.out, rows.out, at.out, index=(Place(0), Place(1)))
     np.testing.assert_array_equal(run_once([x, at, rows, line], line.out, array, labels), array[np.arange(4), labels])
     found = run_once([x, at, rows, line], line.out, array, np.array([3, -1, 0, 1]))

@@ -119,7 +119,7 @@ class Preparing:
         for line in self.lines:
             if is_counting(line.outs[0], count) and line.outs[0].dtype == dtype:
                 return line.out
-        self.counts.append(Buffer("numbers", "state", array))
+        self.counts.append(Buffer("numbers", "state", array, is_constant=True))
         line = make("input", buffer=self.counts[-1])
         self.lines.insert(0, line)
         return line.out
@@ -237,7 +237,7 @@ def is_counting(x: Value, n: int) -> bool:
     if x.line.op != "input" or x.shape != (n,) or x.dtype.kind not in "iu":
         return False
     buffer = x.line.params["buffer"]
-    return buffer.name in ("constant", "numbers") and bool((buffer.array == np.arange(n)).all())
+    return buffer.is_constant and bool((buffer.array == np.arange(n)).all())
 
 
 def is_ones(x: Value) -> bool:

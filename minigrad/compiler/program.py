@@ -158,12 +158,21 @@ class Buffer:
     compiled step makes and that lives on after it, such as a parameter's gradient; it has no input).
     `array` is the array itself, None for an argument; `place` is the number of an argument. `holder` is the Tensor
     through which the user sees a kept array: the plan may place it in other memory, and then tells the holder.
+    `is_constant` says of a state that it is out of the user's reach, so its content is the same in each call.
     """
 
-    __slots__ = ("array", "dtype", "holder", "kind", "name", "place", "shape")
+    __slots__ = ("array", "dtype", "holder", "is_constant", "kind", "name", "place", "shape")
 
-    def __init__(self, name: str, kind: str, array: Any, place: int | None = None, holder: Any = None) -> None:
-        self.name, self.kind, self.place, self.holder = name, kind, place, holder
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        array: Any,
+        place: int | None = None,
+        holder: Any = None,
+        is_constant: bool = False,
+    ) -> None:
+        self.name, self.kind, self.place, self.holder, self.is_constant = name, kind, place, holder, is_constant
         self.shape, self.dtype = array.shape, array.dtype
         self.array = None if kind == "argument" else array
 

@@ -88,7 +88,8 @@ class Trace:
     def input(self, memory: Memory) -> Value:
         """The first value of an array from outside."""
         if memory.buffer is None:
-            memory.buffer = Buffer(self.names.get(id(memory.array), "constant"), "state", memory.array)
+            name = self.names.get(id(memory.array))
+            memory.buffer = Buffer(name or "constant", "state", memory.array, is_constant=name is None)
             self.buffers.append(memory.buffer)
         line = make("input", buffer=memory.buffer)
         line.out.name = memory.buffer.name
