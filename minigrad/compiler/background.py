@@ -26,8 +26,8 @@ def check_backend(backend: str) -> None:
 class Kernels:
     """The numba program of a version: compiled at once (`wait`) or in a thread of its own.
 
-    `source` and `run` are there when `is_ready`. Both programs write into the same arrays of the user, so they may take
-    turns from step to step.
+    `run` and `source` are there when the program is ready. Both programs write into the same arrays of the user, so
+    they may take turns from step to step.
     """
 
     def __init__(self, program: Program, title: str) -> None:
@@ -37,11 +37,6 @@ class Kernels:
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._make, name="minigrad compiler", daemon=True)
         self.thread.start()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the program can run."""
-        return self.run is not None
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the program is ready.

@@ -19,7 +19,7 @@ from minigrad.compiler.program import REDUCTIONS, VIEWS, Line, Program, Value
 from minigrad.compiler.rules import make
 
 MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
-MAX_LINES, MAX_ARGUMENTS = 120, 40
+MAX_LINES = 120
 
 
 def is_alias(line: Line) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.program import REDUCTIONS, Line, Literal
+from minigrad.compiler.program import REDUCTIONS, Line
 from minigrad.compiler.rules import kind, loop
+from minigrad.compiler.texts import literal
 
 # Of scalars in a loop; what they make is cast to the dtype that NumPy says.
 ARITHMETIC = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
@@ -144,10 +144,3 @@ class Expressions:
         if dtype == np.bool_:
             return f"{total} {'or' if line.op == 'max' else 'and'} {x}"
         return self._vectorized({"max": "maximum", "min": "minimum"}[line.op], [total, x], dtype)
-
-
-def literal(x: Literal) -> str:
-    """A Python number as it stands in the source."""
-    if isinstance(x, float) and not math.isfinite(x):
-        return "np.nan" if math.isnan(x) else "np.inf" if x > 0 else "-np.inf"
-    return repr(x)

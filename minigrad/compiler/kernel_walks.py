@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from minigrad.compiler.kernel import Axes, Nest, Place
-from minigrad.compiler.kernel_expressions import literal
 from minigrad.compiler.program import Line, Value
+from minigrad.compiler.texts import literal
 
 if TYPE_CHECKING:
     from minigrad.compiler.kernel_source import KernelSource

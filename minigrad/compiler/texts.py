@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from minigrad.compiler.program import Line, Place
@@ -44,8 +45,8 @@ def comment(line: Line) -> str:
 
 def literal(x: Any) -> str:
     """A Python number as it stands in source."""
-    if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))):  # noqa: PLR0124
-        return f'float("{x}")'
+    if isinstance(x, float) and not math.isfinite(x):
+        return "np.nan" if math.isnan(x) else "np.inf" if x > 0 else "-np.inf"
     return repr(x)
 
 
