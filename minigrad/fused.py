@@ -76,26 +76,24 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
     """The shares of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
 
     With dy, dμ, ds those cotangents, dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
-        dx = γ s dy - (x - μ) (γ s² dγ + s³ ds)/N - (γ s dβ - dμ)/N
+        dx = γ s (dy - (x - μ) s dγ/N - dβ/N) + dμ/N - (x - μ) s³ ds/N
     """
     dy, dmu, distd = v
     rows = _rows(x)
     count, ones = rows.shape[0], ones_for(rows)
     centered = rows - mu
-    slope, level, dgamma, dbeta = 0.0, 0.0, None, None
+    dx, dgamma, dbeta = None, None, None
     if dy is not None:
         dy = _rows(dy)
         dbeta = ones @ dy
         dgamma = ones @ (dy * centered) * istd
-        scale = gamma * istd
-        slope, level = scale * istd * dgamma, scale * dbeta
+        dx = (dy - (centered * (istd * dgamma / count) + dbeta / count)) * (gamma * istd)
     if distd is not None:
-        slope = slope + istd * istd * istd * distd
+        through = centered * (istd * istd * istd * distd / -count)
+        dx = through if dx is None else dx + through
     if dmu is not None:
-        level = level - dmu
-    dx = centered * (slope / -count) - level / count
-    if dy is not None:
-        dx = dx + scale * dy
+        dx = dmu / count if dx is None else dx + dmu / count
+        dx = np.broadcast_to(dx, rows.shape)
     return (dx if x.ndim == 2 else np.reshape(dx, x.shape)), dgamma, dbeta
 
 
@@ -184,16 +182,24 @@ layer_norm = primitive(_layer_norm, joint=_layer_norm_shares, outputs=("y", "mu"
 
 def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean") -> tuple[Array, Array]:
     """The loss, and softmax(logits), which is nearly its gradient."""
-    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    axis, scores, at = 1, logits, (np.arange(labels.shape[0]), labels)
+    if type(logits) is np.ndarray and logits.shape[1] < FEW_CLASSES:
+        axis, scores, at = 0, np.ascontiguousarray(logits.T), at[::-1]
+    shifted = scores - np.maximum.reduce(scores, axis=axis, keepdims=True)
     p = np.exp(shifted)
-    total = np.add.reduce(p, axis=-1, keepdims=True)
+    total = np.add.reduce(p, axis=axis, keepdims=True)
     p = np.divide(p, total, out=p)
-    chosen = shifted[np.arange(labels.shape[0]), labels]
-    loss = np.log(total[:, 0]) - chosen
+    loss = np.log(total[0] if axis == 0 else total[:, 0]) - shifted[at]
+    p = p.T if axis == 0 else p
     if reduction == "none":
         return loss, p
     loss = np.add.reduce(loss, axis=0)
     return (loss / labels.shape[0] if reduction == "mean" else loss), p
+
+
+# NumPy's inner loops run along one axis: with fewer classes than this, along the rows they are the longer ones, and worth
+# a transposed copy.
+FEW_CLASSES = 64
 
 
 def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, reduction: str) -> tuple[Array, None]:
@@ -201,7 +207,10 @@ def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, reduction: str) -
     dloss, dp = v
     share = None
     if dloss is not None:
-        is_label = labels[:, None] == np.arange(p.shape[-1])
+        classes = np.arange(p.shape[-1])
+        # In the layout of p, for which a transposed mask is no detour.
+        is_transposed = type(p) is np.ndarray and p.flags.fnc
+        is_label = (classes[:, None] == labels).T if is_transposed else labels[:, None] == classes
         factor = dloss[:, None] if reduction == "none" else dloss / labels.shape[0] if reduction == "mean" else dloss
         share = (p - is_label) * factor
     if dp is not None:
