@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.node import mode
 
-# The path of scopes, remembered apart from the mode so that enable_grad inside no_grad finds it again.
+# While operations are recorded, the mode is the path of scopes; while they are not, the path is here.
 _path: ContextVar[str] = ContextVar("minigrad_scope", default="")
 
 
@@ -16,30 +16,31 @@ class _Mode(ContextDecorator):
     """A context manager, also a decorator, that may be entered several times, one inside another."""
 
     def __init__(self) -> None:
-        self._tokens: list[Token[str | None]] = []
+        self._tokens: list[list[Token[Any]]] = []
 
-    def _new(self) -> str | None:
+    def _enter(self) -> list[Token[Any]]:
         raise NotImplementedError
 
     def __enter__(self) -> None:
-        self._tokens.append(mode.set(self._new()))
+        self._tokens.append(self._enter())
 
     def __exit__(self, *exception: Any) -> None:
-        mode.reset(self._tokens.pop())
+        for token in reversed(self._tokens.pop()):
+            token.var.reset(token)
 
 
 class no_grad(_Mode):
     """Nothing is recorded inside: `with no_grad():` or `@no_grad()`. Leaves may be written in place."""
 
-    def _new(self) -> None:
-        return None
+    def _enter(self) -> list[Token[Any]]:
+        return [_path.set(current_scope()), mode.set(None)]
 
 
 class enable_grad(_Mode):
     """Operations are recorded inside, also within no_grad."""
 
-    def _new(self) -> str:
-        return _path.get()
+    def _enter(self) -> list[Token[Any]]:
+        return [mode.set(current_scope())]
 
 
 class scope(_Mode):
@@ -53,39 +54,28 @@ class scope(_Mode):
         if not isinstance(name, str) or not name:
             raise ValueError(f"scope: {name!r} is not a name; give a non-empty string")
         self.name = name
-        self._paths: list[Token[str]] = []
 
-    def __enter__(self) -> None:
-        outer = _path.get()
-        self._paths.append(_path.set(f"{outer}/{self.name}" if outer else self.name))
-        super().__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
-        _path.reset(self._paths.pop())
-
-    def _new(self) -> str | None:
-        return None if mode.get() is None else _path.get()
+    def _enter(self) -> list[Token[Any]]:
+        return [open_scope(self.name)]
 
 
 def current_scope() -> str:
     """The path of the scopes that are open, "" outside of all."""
-    return _path.get()
+    path = mode.get()
+    return _path.get() if path is None else path
 
 
-def open_scope(name: str) -> tuple[Token[str], Token[str | None] | None]:
-    """What entering scope(name) does, at a third of the cost: modules do it at every call. close_scope undoes it."""
-    outer = _path.get()
-    path = f"{outer}/{name}" if outer else name
-    return _path.set(path), None if mode.get() is None else mode.set(path)
+def open_scope(name: str) -> Token[Any]:
+    """Enter a scope without the cost of a context manager: modules do it at every call.
 
-
-def close_scope(tokens: tuple[Token[str], Token[str | None] | None]) -> None:
-    """Leave the scope that open_scope opened."""
-    path, recording = tokens
-    _path.reset(path)
-    if recording is not None:
-        mode.reset(recording)
+    Returns:
+        A token. `token.var.reset(token)` leaves the scope.
+    """
+    path = mode.get()
+    if path is None:
+        path = _path.get()
+        return _path.set(f"{path}/{name}" if path else name)
+    return mode.set(f"{path}/{name}" if path else name)
 
 
 def is_grad_enabled() -> bool:

@@ -208,5 +208,5 @@ class _recording(enable_grad):
         super().__init__()
         self.wanted = wanted
 
-    def _new(self) -> str | None:  # type: ignore[override]
-        return super()._new() if self.wanted else mode.get()
+    def _enter(self) -> list[Any]:
+        return super()._enter() if self.wanted else []

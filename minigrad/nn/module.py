@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minigrad.changes import note_change
-from minigrad.modes import close_scope, current_scope, open_scope
+from minigrad.modes import current_scope, is_grad_enabled, open_scope
 from minigrad.nn import hooks
 from minigrad.tensor import Tensor
 
@@ -54,13 +54,13 @@ class Module:
         run = self._hooked if self._hooks else self.forward
         if not self._name:
             return run(*inputs, **options)
-        tokens = open_scope(self._name)
+        scope = open_scope(self._name)
         try:
-            if self._parameters and tokens[1] is not None:
+            if self._parameters and is_grad_enabled():
                 self._place_parameters(current_scope())
             return run(*inputs, **options)
         finally:
-            close_scope(tokens)
+            scope.var.reset(scope)
 
     def _hooked(self, *inputs: Any, **options: Any) -> Any:
         return hooks.call(self, self._hooks, inputs, options)
@@ -68,7 +68,7 @@ class Module:
     def _place_parameters(self, path: str) -> None:
         """Parameters are listed under the scope in which they are used."""
         for name in self._parameters:
-            line = getattr(self, name).node
+            line = self.__dict__[name].node
             if line is not None:
                 line.scope = path
 
