@@ -16,6 +16,7 @@ from numpy.lib.array_utils import byte_bounds
 from minigrad.node import Node, next_serial
 
 _changes: dict[tuple[int, int], tuple[weakref.ref[Any], int]] = {}  # (first byte, end): whose memory, when
+_known: dict[int, tuple[weakref.ref[Any], tuple[int, int], weakref.ref[Any]]] = {}  # id: the array, its bytes, whose
 _latest = 0
 
 
@@ -24,13 +25,26 @@ def note_change(array: Any) -> None:
     global _latest
     if not isinstance(array, np.ndarray):
         return
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
+    known = _known.get(id(array))
+    if known is None or known[0]() is not array:
+        known = _known[id(array)] = weakref.ref(array), byte_bounds(array), weakref.ref(_owner(array))
+        _forget_the_dead()
     _latest = next_serial()
-    for key in [key for key, (reference, _) in _changes.items() if reference() is None]:
-        del _changes[key]
-    _changes[byte_bounds(array)] = (weakref.ref(owner), _latest)
+    _changes[known[1]] = known[2], _latest
+
+
+def _owner(array: Any) -> Any:
+    """The array whose memory this is."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _forget_the_dead() -> None:
+    registers: tuple[dict[Any, Any], ...] = (_changes, _known)
+    for register in registers:
+        for key in [key for key, (reference, *_) in register.items() if reference() is None]:
+            del register[key]
 
 
 def check_unchanged(lines: Sequence[Node]) -> None:

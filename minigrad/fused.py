@@ -82,7 +82,8 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
     rows = _rows(x)
     count, ones = rows.shape[0], ones_for(rows)
     centered = rows - mu
-    dx, dgamma, dbeta = None, None, None
+    dx: Any = None
+    dgamma, dbeta = None, None
     if dy is not None:
         dy = _rows(dy)
         dbeta = ones @ dy
@@ -197,8 +198,8 @@ def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mea
     return (loss / labels.shape[0] if reduction == "mean" else loss), p
 
 
-# NumPy's inner loops run along one axis: with fewer classes than this, along the rows they are the longer ones, and worth
-# a transposed copy.
+# NumPy's inner loops run along one axis. With fewer classes than this, along the rows they are the longer ones, which is
+# worth a transposed copy.
 FEW_CLASSES = 64
 
 

@@ -54,22 +54,24 @@ class Flat:
 
     def gather(self) -> list[tuple[int, int]]:
         """Copy the gradients into the flat one. Returns the runs of parameters, first and end, to be updated alike."""
-        gradients: list[Any] = [None if (g := p.grad) is None else g.data.reshape(-1) for p in self.parameters]
-        if all(g is not None for g in gradients):
-            np.concatenate(gradients, out=self.gradient)
+        gradients: list[Any] = [p.grad for p in self.parameters]
+        missing = [g is None for g in gradients]
+        if True not in missing:
+            np.concatenate([g.data.reshape(-1) for g in gradients], out=self.gradient)
+            if not self.breaks:
+                return [(0, len(gradients))]
         else:
-            missing = [g is None for g in gradients]
             self.breaks |= {k for k in range(1, len(missing)) if missing[k] != missing[k - 1]}
             for g, start, stop in zip(gradients, self.stops, self.stops[1:], strict=False):
                 if g is not None:
-                    np.copyto(self.gradient[start:stop], g)
-        return self._runs(gradients)
+                    np.copyto(self.gradient[start:stop], g.data.reshape(-1))
+        return self._runs(missing)
 
-    def _runs(self, gradients: Sequence[Any]) -> list[tuple[int, int]]:
+    def _runs(self, missing: Sequence[bool]) -> list[tuple[int, int]]:
         """Neighbors that have gradients and took equally many steps."""
         runs: list[tuple[int, int]] = []
-        for k, g in enumerate(gradients):
-            if g is None:
+        for k in range(len(missing)):
+            if missing[k]:
                 continue
             if runs and runs[-1][1] == k and k not in self.breaks:
                 runs[-1] = (runs[-1][0], k + 1)
@@ -79,7 +81,7 @@ class Flat:
 
     def part(self, array: Array, first: int, end: int) -> Array:
         """The elements of parameters first ... end - 1 in one of the flat arrays."""
-        return array[self.stops[first] : self.stops[end]]
+        return array if end - first == len(self.sizes) else array[self.stops[first] : self.stops[end]]
 
     def update(self, rule: Callable[..., Array], runs: Sequence[tuple[int, int]], options: dict[str, Any]) -> None:
         """Move the parameters of these runs by one step of the rule."""
