@@ -198,8 +198,8 @@ def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mea
     return (loss / labels.shape[0] if reduction == "mean" else loss), p
 
 
-# NumPy's inner loops run along one axis. With fewer classes than this, along the rows they are the longer ones, which is
-# worth a transposed copy.
+# NumPy's inner loops run along one axis. With fewer classes than this the rows make the longer one, which is worth a
+# transposed copy.
 FEW_CLASSES = 64
 
 

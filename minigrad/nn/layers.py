@@ -42,8 +42,9 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         """The modules applied to x in their order."""
-        for module in self.children():
-            x = module(x)
+        for module in self.__dict__.values():
+            if isinstance(module, Module):
+                x = module(x)
         return x
 
     def __len__(self) -> int:
