@@ -55,13 +55,13 @@ def layer_norm_case(shape, axes, used):
     )
 
 
-def loss_case(reduction, shape=(6,)):
-    labels = rng.integers(0, 4, shape)
+def loss_case(reduction, shape=(6,), classes=4):
+    labels = rng.integers(0, classes, shape)
     weight = rng.standard_normal(shape) if reduction == "none" else 1.7
     return (
         lambda x: np.sin(fused.softmax_cross_entropy(x, labels, reduction=reduction) * weight).sum(),
         lambda x: np.sin(F.cross_entropy(x, labels, reduction=reduction) * weight).sum(),
-        (rng.standard_normal((*shape, 4)),),
+        (rng.standard_normal((*shape, classes)),),
     )
 
 
@@ -106,6 +106,8 @@ CASES = {
     "cross-entropy of sequences, mean": loss_case("mean", (2, 3)),
     "cross-entropy of sequences, none": loss_case("none", (2, 3)),
     "cross-entropy of one row": loss_case("none", ()),
+    "cross-entropy of many classes, mean": loss_case("mean", classes=fused.FEW_CLASSES + 1),
+    "cross-entropy of many classes, none": loss_case("none", classes=fused.FEW_CLASSES + 1),
     "softmax alone": probability_case(with_loss=False),
     "softmax and cross-entropy": probability_case(with_loss=True),
     "linear": linear_case((5, 4)),
