@@ -9,6 +9,8 @@ kernel whose results all go to one later kernel moves there.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+
 import numpy as np
 
 from minigrad.compiler.kernel import EXPENSIVE, Kernel, padded
@@ -53,16 +55,22 @@ def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 
 class Item:
-    """A kernel in the making, or one line of another kind."""
+    """A kernel in the making, or one line of another kind; `place` is its number among the items."""
 
     def __init__(self, line: Line, is_kernel: bool) -> None:
         self.own, self.is_kernel = [line], is_kernel
         self.space = space_of(line) if is_kernel else ()
+        self.place = 0
 
     def add(self, line: Line) -> None:
         """One more line of the kernel."""
         self.own.append(line)
         self.space = np.broadcast_shapes(self.space, space_of(line))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a line may join."""
+        return self.is_kernel and len(self.own) < MAX_LINES
 
 
 class Grouping:
@@ -75,6 +83,7 @@ class Grouping:
         self.virtual: set[Value] = set()
         self.items: list[Item] = []
         self.home: dict[Value, Item] = {}
+        self.by_space: dict[tuple[int, ...], list[Item]] = {}  # kernels in order, but for some that are full
         for line in program.lines:
             self._place(line)
         self._sink()
@@ -106,18 +115,33 @@ class Grouping:
             return
         item = self._kernel_for(line)
         if item is None:
-            place = 1 + max(self._places_of(self.leaves(line)).values(), default=-1)
+            last = self._last_home(line)
+            place = last.place + 1 if last is not None else 0
             self._open(line, is_kernel=True, place=place if line.out.size == 1 else None)
         else:
-            item.add(line)
-            self.home[line.out] = item
+            self._join(item, line)
 
     def _open(self, line: Line, is_kernel: bool, place: int | None = None) -> None:
         """A new item at the end. Single numbers come as early as they can: then they may still move to their users."""
         item = Item(line, is_kernel)
-        self.items.insert(len(self.items) if place is None else place, item)
+        item.place = len(self.items) if place is None else place
+        self.items.insert(item.place, item)
+        for later in self.items[item.place + 1 :]:
+            later.place += 1
         for v in line.outs:
             self.home[v] = item
+        if is_kernel:
+            insort(self.by_space.setdefault(item.space, []), item, key=_place)
+
+    def _join(self, item: Item, line: Line) -> None:
+        """One more line for a kernel, whose space may become another by that."""
+        before = item.space
+        item.add(line)
+        self.home[line.out] = item
+        if item.space != before:
+            kernels = self.by_space[before]
+            del kernels[bisect_left(kernels, item.place, key=_place)]
+            insort(self.by_space.setdefault(item.space, []), item, key=_place)
 
     def _is_inner(self, v: Value) -> bool:
         return v in self.virtual or can_write(v.line)
@@ -153,26 +177,19 @@ class Grouping:
                 found.add(x)
         return found
 
-    def _places_of(self, values: set[Value]) -> dict[Item, int]:
-        """The items that make some values, and their numbers."""
-        homes = {self.home[x] for x in values}
-        return {item: k for k, item in enumerate(self.items) if item in homes}
+    def _last_home(self, line: Line) -> Item | None:
+        """The last of the items that make what a line needs."""
+        return max((self.home[x] for x in self.leaves(line)), key=_place, default=None)
 
     def _kernel_for(self, line: Line) -> Item | None:
-        homes = self._places_of(self.leaves(line))
-        first = max((k + (not home.is_kernel) for home, k in homes.items()), default=0)
-        kernels = [
-            item
-            for item in self.items[first:]
-            if item.is_kernel and fits(item.space, space_of(line)) and len(item.own) < MAX_LINES
-        ]
-        for item in kernels:
-            if item in homes:
-                return item
-        for item in kernels:
-            if item.space == space_of(line):
-                return item
-        return None
+        last, space = self._last_home(line), space_of(line)
+        if last is not None and last.has_room and fits(last.space, space):
+            return last
+        kernels = self.by_space.get(space, [])
+        first = bisect_left(kernels, last.place if last is not None else 0, key=_place)
+        while first < len(kernels) and not kernels[first].has_room:
+            del kernels[first]  # it has none any more
+        return kernels[first] if first < len(kernels) else None
 
     def lines_of(self, item: Item) -> list[Line]:
         """The lines of a kernel with the recipes that they use, in order."""
@@ -187,46 +204,66 @@ class Grouping:
     def _sink(self) -> None:
         """Move a kernel whose results all go to one later kernel into that."""
         results = set(self.program.results())
-        for item in reversed(list(self.items)):
-            if not item.is_kernel:
-                continue
+        reads = {item: self.read_by(item) for item in self.items}
+        readers: dict[Value, set[Item]] = {}
+        for item, values in reads.items():
+            for x in values:
+                readers.setdefault(x, set()).add(item)
+        gone: set[Item] = set()
+        for item in reversed(self.items):
             made = {v for line in item.own for v in line.outs}
-            if made & results:
+            if not item.is_kernel or made & results:
                 continue
-            users = [other for other in self.items if other is not item and made & self._read_by(other)]
-            if len(users) != 1 or not users[0].is_kernel or not fits(users[0].space, item.space):
+            users = set[Item]().union(*(readers.get(v, ()) for v in made)) - {item}
+            if len(users) != 1:
                 continue
             (user,) = users
-            if len(user.own) + len(item.own) > MAX_LINES:
+            fitting = user.is_kernel and fits(user.space, item.space)
+            if not fitting or len(user.own) + len(item.own) > MAX_LINES:
                 continue
             user.own = sorted([*item.own, *user.own], key=self.number.__getitem__)
             user.space = np.broadcast_shapes(user.space, item.space)
             for v in made:
                 self.home[v] = user
-            self.items = [other for other in self.items if other is not item]
+            for x in reads[item]:
+                readers[x].discard(item)
+                readers[x].add(user)
+            reads[user] |= reads[item]
+            gone.add(item)
+        self.items = [item for item in self.items if item not in gone]
 
     def _delay(self) -> None:
         """Kernels that only change the user's arrays come last, and last of all what overwrites what another reads.
 
         Whatever needs the old content has then been there, and the new one can be computed in its place.
         """
-        read = {x for item in self.items for x in self._read_by(item) if self.home.get(x) is not item}
+        read = {x for item in self.items for x in self.read_by(item) if self.home.get(x) is not item}
         last = [item for item in self.items if item.is_kernel and not any(line.out in read for line in item.own)]
         old = {b: line.out for line in self.program.lines if line.op == "input" for b in [line.params["buffer"]]}
         overwritten = {self.home.get(v): old[b] for b, v in self.program.stores.items() if b in old}
-        roots = {item: {root_of(x) for x in self._read_by(item)} for item in last}
+        readers: dict[Value, set[Item]] = {}
+        for item in last:
+            for x in self.read_by(item):
+                readers.setdefault(root_of(x), set()).add(item)
+        delayed = set(last)
 
         def order(item: Item) -> int:
-            if item not in roots:
+            if item not in delayed:
                 return 0
-            return 1 + any(overwritten.get(item) in roots[other] for other in last if other is not item)
+            x = overwritten.get(item)
+            return 1 + bool(x is not None and readers.get(x, set()) - {item})
 
         self.items.sort(key=order)
 
-    def _read_by(self, item: Item) -> set[Value]:
+    def read_by(self, item: Item) -> set[Value]:
+        """The values that an item reads, its own among them."""
         if not item.is_kernel:
             return set(item.own[0].operands)
         return {x for line in self.lines_of(item) for x in line.operands}
+
+
+def _place(item: Item) -> int:
+    return item.place
 
 
 def grouped(program: Program) -> Program:
@@ -235,7 +272,7 @@ def grouped(program: Program) -> Program:
     results = set(program.results())
     read_outside = set(results)
     for item in grouping.items:
-        read_outside |= {x for x in grouping._read_by(item) if grouping.home.get(x) is not item}
+        read_outside |= {x for x in grouping.read_by(item) if grouping.home.get(x) is not item}
     renamed: dict[Value, Value] = {}
     copies: dict[Value, Line] = {}
     lines = []
