@@ -36,6 +36,7 @@ class Builder:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
+        self.number: dict[Line, int] = {}  # of lines, in order
         self.known: dict[Any, Line] = {}
         self.note = ""
 
@@ -57,6 +58,7 @@ class Builder:
         found = self.known.get(key) if key is not None else None
         if found is None:
             found = Line(op, ins, params, results, self.note)
+            self.number[found] = len(self.lines)
             self.lines.append(found)
             if key is not None:
                 self.known[key] = found

@@ -102,13 +102,14 @@ def results_left(program: Program, left: list[Any]) -> list[tuple[Tensor, int]]:
     Large ones share the result's memory, as they do in eager mode. Their stores, which would be copies, are taken out.
     """
     tensors = {id(t.data): t for t in flatten(left)[0] if isinstance(t, Tensor)}
-    found = []
-    for buffer, v in list(program.stores.items()):
-        if buffer.kind == "kept" and v in program.outputs and v.nbytes >= FROM and id(buffer.array) in tensors:
-            found.append((tensors[id(buffer.array)], program.outputs.index(v)))
-            del program.stores[buffer]
-            program.buffers.remove(buffer)
-    return found
+    first = {v: k for k, v in reversed(list(enumerate(program.outputs)))}
+    found = {}
+    for buffer, v in program.stores.items():
+        if buffer.kind == "kept" and v in first and v.nbytes >= FROM and id(buffer.array) in tensors:
+            found[buffer] = tensors[id(buffer.array)], first[v]
+    program.stores = {b: v for b, v in program.stores.items() if b not in found}
+    program.buffers = [b for b in program.buffers if b not in found]
+    return list(found.values())
 
 
 def _result(part: Result, outputs: list[Any]) -> Any:

@@ -100,7 +100,7 @@ class NumbaSource(Source):
         key = (v, shape)
         if key not in self.by_text:
             self.by_text[key] = unique(f"{name}_flat", self.taken)
-            self.prepared.append(f"    {self.by_text[key]} = {view}")
+            self.prepared[self.by_text[key]] = view
         return self.by_text[key]
 
     def _in_order(self, v: Value) -> str:

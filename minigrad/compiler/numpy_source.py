@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from minigrad.ops.special import erf_values
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "sys", "memory", "array", "Recycled", "bind", "step", *OWN)
+MANY_NAMES = 1000  # CPython hands names to an inner function in a time that grows with the square of their number
 
 
 def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
@@ -55,7 +57,7 @@ class Source:
         self.ones: dict[Any, str] = {}
         self.joined: dict[Value, str] = {}
         self.recycled = False
-        self.prepared: list[str] = []
+        self.prepared: dict[str, str] = {}  # what bind makes once, by name
         self.body: list[str] = []
         self.made: set[Value] = set()  # fresh arrays that exist already
         self._write()
@@ -67,11 +69,20 @@ class Source:
         """The whole module."""
         parameters = ", ".join([*self.buffers.values(), *self.rngs, *self.constants])
         own = [f"    {name} = {function}" for name, function in self.functions.items()]
-        numbers = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
-        inner = [f"    def step({', '.join(numbers)}):", *(f"        {line}" for line in self.body)]
+        prepared = [f"    {name} = {text}" for name, text in self.prepared.items()]
+        inner = [self._signature(), *(f"        {line}" for line in self.body)]
         bind = [f"def bind({parameters}):", '    """The step, for these arrays."""', *own]
         blocks = f"    # {self.memory()}, {text_of_bytes(self.plan.unplanned)} if every value had its own"
-        return "\n".join([self._head(), *bind, blocks, *self.prepared, "", *inner, "", "    return step", ""])
+        return "\n".join([self._head(), *bind, blocks, *prepared, "", *inner, "", "    return step", ""])
+
+    def _signature(self) -> str:
+        """The step's first line. Its parameters are the arguments; in a long program the others have their values."""
+        parameters = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
+        if len(self.prepared) > MANY_NAMES:
+            around = (*self.buffers.values(), *self.rngs, *self.constants, *self.functions, *self.prepared)
+            parameters += [f"{name}={name}" for name in around]
+        text = f"    def step({', '.join(parameters)}):"
+        return text if len(self.prepared) <= MANY_NAMES else fill(text, 118, subsequent_indent=" " * 8)
 
     def _head(self) -> str:
         roots = {f.split(".")[0] for f in self.functions.values()} - {"np"}
@@ -96,16 +107,18 @@ class Source:
     def _write(self) -> None:
         plan = self.plan
         for k, block in enumerate(plan.blocks):
-            self.prepared.append(f"    block{k} = memory({block.nbytes})")
+            self.prepared[f"block{k}"] = f"memory({block.nbytes})"
         for line in self.program.lines:
             self._write_line(line)
-        returned = [self._returned(v, k) for k, v in enumerate(self.program.outputs)]  # before buffers change
+        first = {v: k for k, v in reversed(list(enumerate(self.program.outputs)))}
+        returned = [
+            self._returned(v, first[v] == k) for k, v in enumerate(self.program.outputs)
+        ]  # before buffers change
         self._write_stores()
         self.body.append(f"return [{', '.join(returned)}]")
 
-    def _returned(self, v: Value, k: int) -> str:
-        first = self.program.outputs.index(v) == k
-        if self.plan.kind[v] == "fresh" and first:
+    def _returned(self, v: Value, is_first: bool) -> str:
+        if self.plan.kind[v] == "fresh" and is_first:
             return self.names[v]
         name = unique(f"{self.names[v]}_copy", self.taken)
         self.body.append(f"{name} = {self.names[v]}.copy()")
@@ -131,7 +144,7 @@ class Source:
     def _recycled(self, v: Value) -> str:
         """The name of what hands out memory for a large result."""
         name = unique(f"{self.names[v]}_memory", self.taken)
-        self.prepared.append(f"    {name} = Recycled({v.shape}, {str(v.dtype)!r})")
+        self.prepared[name] = f"Recycled({v.shape}, {str(v.dtype)!r})"
         self.recycled = True
         return name
 
@@ -157,7 +170,7 @@ class Source:
             buffer = self.plan.home[v]
             text = self.buffers[buffer] + ("" if buffer.shape == v.shape else f".reshape({inside(v.shape)})")
         if text != name:
-            self.prepared.append(f"    {name} = {text}")
+            self.prepared[name] = text
 
     def _joined(self, out: Value) -> str:
         """The memory of a concatenation is given to bind: arrays that live on may lie in it."""
@@ -215,7 +228,7 @@ class Source:
             ones = self.ones.get((shape, v.dtype))
             if ones is None:
                 ones = self.ones[shape, v.dtype] = unique("ones", self.taken)
-                self.prepared.append(f"    {ones} = np.ones({shape}, {str(v.dtype)!r})")
+                self.prepared[ones] = f"np.ones({shape}, {str(v.dtype)!r})"
             factors = (ones, x) if axes == (0,) else (x, ones)
             return f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"  # far quicker than np.add.reduce
         function = self._f(f"np.{REDUCTIONS[line.op].__name__}.reduce", f"reduce_{line.op}")

@@ -16,6 +16,8 @@ not even the end of the step: all stores happen at once, so an old content that 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class Plan:
         self.left: dict[Line, list[tuple[Value, int, int]]] = {}  # operands of a concatenation that are copied into it
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
         self.born = {v: k for k, line in enumerate(program.lines) for v in line.outs}
+        self.together: dict[Line, Counter[Value]] = {}
         self._find_roots()
         self.last = self._last_reads()
         self._place_outside()
@@ -96,6 +99,9 @@ class Plan:
 
     def _place_concatenations(self) -> None:
         """Compute what is concatenated where it will stand, in a block of its own. Kept arrays may lie there too."""
+        kept = [(b, v) for b, v in self.program.stores.items() if b.kind == "kept" and b.holder is not None]
+        # Another kept array with the same value must not share its memory: the first counts.
+        self.kept = {unshaped(v): buffer for buffer, v in reversed(kept)}
         for line in self.program.lines:
             out = line.outs[0]
             if line.op != "concatenate" or out in self.kind or line.params["axis"]:
@@ -114,10 +120,8 @@ class Plan:
         if x in self.kind or x.line.op in SPECIAL:
             return False
         self.kind[x], self.arrays[x], self.part[x] = "joined", part.reshape(x.shape), (out, start, end)
-        for buffer, v in self.program.stores.items():
-            if buffer.kind == "kept" and buffer.holder is not None and unshaped(v) is x:
-                self.moved[buffer] = part.reshape(buffer.shape)
-                break  # another kept array with the same value must not share its memory
+        if x in self.kept:
+            self.moved[self.kept[x]] = part.reshape(self.kept[x].shape)
         return True
 
     def _place_stores(self) -> None:
@@ -144,7 +148,7 @@ class Plan:
         if present is None:
             return True
         when = self.last[present]
-        return when < self.born[v] or (when == self.born[v] and in_step(v, present))
+        return when < self.born[v] or (when == self.born[v] and self._in_step(v, present))
 
     def _into(self, buffer: Buffer, v: Value, present: Value | None) -> None:
         while True:
@@ -168,7 +172,7 @@ class Plan:
 
     def _place_blocks(self) -> None:
         """First fit from the blocks that are free, in the order of the lines."""
-        free: list[int] = []
+        free: list[tuple[int, int]] = []  # bytes and numbers, in order
         dying: dict[int, list[Value]] = {}
         for k, line in enumerate(self.program.lines):
             for v in line.outs:
@@ -180,26 +184,42 @@ class Plan:
                     self.block[v] = number
                     self.arrays[v] = self._in(self.blocks[number], v)
                     dying.setdefault(max(self.last[v], k), []).append(v)
-            for v in dying.pop(k, []):
-                if self.recycle and self.block[v] not in free and not self._taken_over(v, line):
-                    free.append(self.block[v])
+            if k in dying and self.recycle:
+                made = Counter(self.block.get(out) for out in line.outs)
+                for v in dying.pop(k):
+                    if made[self.block[v]] == (v in line.outs):  # no other value of the line has taken it over
+                        insort(free, (self.blocks[self.block[v]].nbytes, self.block[v]))
 
-    def _taken_over(self, v: Value, line: Line) -> bool:
-        return any(self.block.get(out) == self.block[v] for out in line.outs if out is not v)
-
-    def _block_for(self, v: Value, line: Line, free: list[int]) -> int:
+    def _block_for(self, v: Value, line: Line, free: list[tuple[int, int]]) -> int:
         if self.recycle and line.op in IN_PLACE:
+            taken = {self.block.get(out) for out in line.outs}
             for x in line.operands:
                 fits = x in self.block and self.last[x] == self.born[v] and x.nbytes == v.nbytes
-                if fits and in_step(v, x) and not self._taken_over(x, line):
+                if fits and self.block[x] not in taken and self._in_step(v, x):
                     return self.block[x]
-        fitting = [n for n in free if v.nbytes <= self.blocks[n].nbytes <= 4 * v.nbytes + 4096]
-        if fitting:
-            best = min(fitting, key=lambda n: (self.blocks[n].nbytes, n))
-            free.remove(best)
-            return best
+        first = bisect_left(free, (v.nbytes, 0))
+        if first < len(free) and free[first][0] <= 4 * v.nbytes + 4096:
+            return free.pop(first)[1]
         self.blocks.append(aligned(max(v.nbytes, 1)))
         return len(self.blocks) - 1
+
+    def _in_step(self, v: Value, x: Value) -> bool:
+        """Whether v's line reads x element by element as it writes v, so that both may share memory."""
+        line = v.line
+        if line.op not in IN_PLACE or self._in_memory(line)[self.root[x]] > (x in line.ins):
+            return False
+        if line.op == "kernel":
+            kernel: Kernel = line.params["kernel"]
+            return kernel.may_share(kernel.ins[line.ins.index(x)], kernel.outs[line.outs.index(v)])
+        if line.op not in ELEMENTWISE:
+            return [k for k, y in enumerate(line.ins) if y is x] == [0]
+        return (x.shape, x.dtype.itemsize) == (v.shape, v.dtype.itemsize)
+
+    def _in_memory(self, line: Line) -> Counter[Value]:
+        """How many operands of a line are views of the same value, or that value."""
+        if line not in self.together:
+            self.together[line] = Counter(self.root[y] for y in set(line.operands))
+        return self.together[line]
 
     def _in(self, block: Any, v: Value) -> Any:
         return block[: v.nbytes].view(v.dtype).reshape(v.shape)
@@ -237,28 +257,6 @@ def unshaped(v: Value) -> Value:
 def step_of(line: Line) -> tuple[str, Any]:
     """A view's line as a step."""
     return line.op, line.params[{"reshape": "shape", "transpose": "axes", "slice": "bounds"}[line.op]]
-
-
-def in_step(v: Value, x: Value) -> bool:
-    """Whether v's line reads x element by element as it writes v, so that both may share memory."""
-    line = v.line
-    if line.op not in IN_PLACE or any(y is not x and _same_memory(y, x) for y in line.operands):
-        return False
-    if line.op == "kernel":
-        kernel: Kernel = line.params["kernel"]
-        return kernel.may_share(kernel.ins[line.ins.index(x)], kernel.outs[line.outs.index(v)])
-    if line.op not in ELEMENTWISE:
-        return [k for k, y in enumerate(line.ins) if y is x] == [0]
-    return (x.shape, x.dtype.itemsize) == (v.shape, v.dtype.itemsize)
-
-
-def _same_memory(y: Value, x: Value) -> bool:
-    def root(v: Value) -> Value:
-        while v.line.op in VIEWS:
-            v = v.line.operands[0]
-        return v
-
-    return root(y) is root(x)
 
 
 def aligned(size: int) -> Any:

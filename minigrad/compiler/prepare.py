@@ -24,7 +24,7 @@ class Preparing:
         self.lines: list[Line] = []
         self.new: dict[Value, Value] = {}
         self.shaped: dict[tuple[Value, tuple[int, ...]], Value] = {}
-        self.counts: list[Buffer] = []
+        self.counts: dict[Any, Line] = {}  # constants 0, 1, ... by how many, and their dtype
 
     def run(self) -> Program:
         """The program rewritten."""
@@ -44,7 +44,7 @@ class Preparing:
             else:
                 self._as_it_is(line)
         program = self.program.replaced(lambda v: self.new.get(v, v), views_at_once(self.lines))
-        program.buffers = [*program.buffers, *self.counts]
+        program.buffers = [*program.buffers, *(line.params["buffer"] for line in self.counts.values())]
         return without_dead_code(program)
 
     def _operand(self, x: Any) -> Any:
@@ -115,14 +115,11 @@ class Preparing:
 
     def _numbers(self, count: int, dtype: Any) -> Value:
         """0, 1, ... as an array."""
-        array = np.arange(count, dtype=dtype)
-        for line in self.lines:
-            if is_counting(line.outs[0], count) and line.outs[0].dtype == dtype:
-                return line.out
-        self.counts.append(Buffer("numbers", "state", array, is_constant=True))
-        line = make("input", buffer=self.counts[-1])
-        self.lines.insert(0, line)
-        return line.out
+        if (count, dtype) not in self.counts:
+            buffer = Buffer("numbers", "state", np.arange(count, dtype=dtype), is_constant=True)
+            self.counts[count, dtype] = make("input", buffer=buffer)
+            self.lines.insert(0, self.counts[count, dtype])
+        return self.counts[count, dtype].out
 
     # Products with ones
 

@@ -22,7 +22,8 @@ def make(op: str, *ins: Value | Literal, **params: Any) -> Line:
 def result(op: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
     """The shape and dtype of a line's value. Raises ValueError or TypeError where NumPy would."""
     if op in UFUNCS:
-        return np.broadcast_shapes(*map(_shape, ins)), loop(op, tuple(map(kind, ins)))[-1]
+        shapes = {_shape(x) for x in ins}
+        return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes), loop(op, tuple(map(kind, ins)))[-1]
     if op in REDUCTIONS:
         return reduced(ins[0].shape, params["axes"]), _reduced_dtype(op, ins[0].dtype)
     return RESULTS[op](*ins, **params)
@@ -164,38 +165,38 @@ class Malformed(AssertionError):
 
 def check(program: Program) -> Program:
     """Hold a program to the rules of program.py, and return it. Raises Malformed, naming the line."""
+    buffers = set(program.buffers)
     defined: set[Value] = set()
     read: set[Buffer] = set()
-    drawn: dict[int, int] = {}
     for number, line in enumerate(program.lines, 1):
         where = f"line {number}, {line.op}"
         for x in line.ins:
             if isinstance(x, Value):
-                _hold(x in defined, f"{where}: an operand is not computed before it: {x}")
+                _hold(x in defined, where, "an operand is not computed before it:", x)
             else:
-                _hold(type(x) in (bool, int, float, complex), f"{where}: {x!r} is neither value nor literal")
+                _hold(type(x) in (bool, int, float, complex), where, "neither value nor literal:", x)
         for out in line.outs:
-            _hold(out.line is line, f"{where}: its value says that it comes from {out.line}")
-            _hold(out not in defined, f"{where}: its value is computed twice")
-            _hold(all(type(n) is int for n in out.shape), f"{where}: shape {out.shape} is not made of ints")
+            _hold(out.line is line, where, "its value says that it comes from", out.line)
+            _hold(out not in defined, where, "its value is computed twice:", out)
+            _hold(all(type(n) is int for n in out.shape), where, "not made of ints: shape", out.shape)
         _check_line(line, where)
         if line.op == "input":
             buffer = line.params["buffer"]
-            _hold(buffer in program.buffers, f"{where}: {buffer} is not among the buffers")
-            _hold(buffer not in read, f"{where}: {buffer} is read by two inputs")
-            _hold(buffer.kind != "kept", f"{where}: {buffer} has no content at the beginning")
+            _hold(buffer in buffers, where, "not among the buffers:", buffer)
+            _hold(buffer not in read, where, "read by two inputs:", buffer)
+            _hold(buffer.kind != "kept", where, "without content at the beginning:", buffer)
             read.add(buffer)
         if line.op == "draw":
             k = line.params["generator"]
-            _hold(0 <= k < len(program.generators), f"{where}: there is no generator {k}")
-            drawn[k] = number
+            _hold(0 <= k < len(program.generators), where, "there is no generator", k)
         defined.update(line.outs)
     for buffer, v in program.stores.items():
-        _hold(buffer in program.buffers, f"store: {buffer} is not among the buffers")
-        _hold(v in defined, f"store to {buffer}: {v} is not computed")
-        _hold((v.shape, v.dtype) == (buffer.shape, buffer.dtype), f"store to {buffer}: {v.shape} {v.dtype}")
+        where = f"store to {buffer.name}"
+        _hold(buffer in buffers, where, "not among the buffers:", buffer)
+        _hold(v in defined, where, "not computed:", v)
+        _hold((v.shape, v.dtype) == (buffer.shape, buffer.dtype), where, "of another form:", v)
     for v in program.outputs:
-        _hold(v in defined, f"output: {v} is not computed")
+        _hold(v in defined, "output", "not computed:", v)
     return program
 
 
@@ -204,10 +205,10 @@ def _check_line(line: Line, where: str) -> None:
         kernel = line.params["kernel"]
         same = all((x.size, x.dtype) == (v.size, v.dtype) for x, v in zip(line.operands, kernel.ins, strict=True))
         same = same and all(x.shape == v.shape for x, v in zip(line.outs, kernel.outs, strict=True))
-        _hold(same, f"{where}: its kernel is of other arrays")
+        _hold(same, where, "its kernel is of other arrays:", kernel.ins)
         return
     if line.op in OPAQUE:
-        _hold(line.op != "draw" or len(line.outs) == 1, f"{where}: a draw makes one value")
+        _hold(line.op != "draw" or len(line.outs) == 1, where, "a draw makes one value, not", line.outs)
         return
     try:
         shape, dtype = result(line.op, line.ins, line.params)
@@ -216,11 +217,11 @@ def _check_line(line: Line, where: str) -> None:
     except (TypeError, ValueError, IndexError) as error:
         raise Malformed(f"{where}: {error}") from error
     out = line.out
-    _hold((out.shape, out.dtype) == (shape, np.dtype(dtype)), f"{where}: makes {out}, NumPy {shape} {dtype}")
+    _hold((out.shape, out.dtype) == (shape, np.dtype(dtype)), where, "NumPy makes another value:", (out, shape, dtype))
     if line.op in VIEWS:
-        _hold(len(line.operands) == 1, f"{where}: a view is of one value")
+        _hold(len(line.operands) == 1, where, "a view is of one value, not", line.ins)
 
 
-def _hold(condition: bool, complaint: str) -> None:
+def _hold(condition: bool, where: str, complaint: str, about: Any) -> None:
     if not condition:
-        raise Malformed(complaint)
+        raise Malformed(f"{where}: {complaint} {about}")

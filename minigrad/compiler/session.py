@@ -48,7 +48,7 @@ class _Session:
         self.holders = {id(spot.holder) for spot, _ in self.found}
         self.before = {spot.identity: value for spot, value in self.found}
         self.put: dict[Any, Any] = {}  # what was put in the place of it
-        self.replaced: list[tuple[Spot, Any]] = []
+        self.replaced: dict[Any, tuple[Spot, Any]] = {}  # places that listen, and what stood there
         self.once: list[tuple[Spot, Any]] = []  # what this call leaves, but not every call
         self.generators: dict[int, ListeningGenerator] = {}
         self.grad_access: dict[int, str] = {}  # the first thing that was done with .grad of a Tensor
@@ -63,7 +63,7 @@ class _Session:
         try:
             for spot, value in self.found:
                 if spot.key == NODE:
-                    self.replaced.append((spot, value))
+                    self.replaced[spot.identity] = spot, value
                 else:
                     self._substitute(spot, value)
             self.made.owned = dict(trace.memories)
@@ -102,7 +102,7 @@ class _Session:
 
     def _put(self, spot: Spot, value: Any, new: Any) -> None:
         self.put[spot.identity] = new
-        self.replaced.append((spot, value))
+        self.replaced[spot.identity] = spot, value
         spot.set(new)
 
     def _listening(self, value: Any, name: str) -> Any:
@@ -203,11 +203,11 @@ class _Session:
                 adds = self.grad_access.get(id(leaf)) != "set"
                 made.grads.append((number, len(outputs), adds))
                 outputs.append(grad.data.value)
-                old = next((v for s, v in self.replaced if s.holder is leaf and s.key == GRAD), None)
+                spot = Spot(leaf, GRAD, "slot", "grad")
+                _, old = self.replaced.pop(spot.identity, (spot, None))
                 array = np.copy(grad.data.array)
                 array = array if old is None or not adds else old.data + array
-                self.replaced = [(s, v) for s, v in self.replaced if s.holder is not leaf or s.key != GRAD]
-                self.once.append((Spot(leaf, GRAD, "slot", "grad"), attach(array, None)))
+                self.once.append((spot, attach(array, None)))
         return outputs
 
     def _find_live(self, parts: list[Any], leaves: list[Any]) -> None:
@@ -240,7 +240,7 @@ class _Session:
 
     def _leave(self, spot: Spot, old: Any, now: Any) -> None:
         """Decide what a later call leaves at a place, and whether what it finds there matters."""
-        self.replaced = [(s, v) for s, v in self.replaced if s.identity != spot.identity]
+        self.replaced.pop(spot.identity, None)
         made = self.made
         if isinstance(now, (int, float, complex)) and not isinstance(now, bool):
             if type(old) is type(now) and old == now:
@@ -318,7 +318,7 @@ class _Session:
                     self.made.held.append((Spot(value, NODE, "slot", spot.path), self.before[id(value), NODE]))
 
     def _restore(self) -> None:
-        for spot, value in self.replaced:
+        for spot, value in self.replaced.values():
             spot.set(value)
 
 

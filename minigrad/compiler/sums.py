@@ -74,7 +74,7 @@ def _without_factors(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | Non
 
 def product(b: Builder, operands: list[Operand]) -> Value:
     """The product of factors, in an order of its own so that equal products are found to be equal."""
-    first, *others = sorted(operands, key=lambda f: b.lines.index(f.line) if isinstance(f, Value) else -1)
+    first, *others = sorted(operands, key=lambda f: b.number[f.line] if isinstance(f, Value) else -1)
     for f in others:
         first = b.op("multiply", first, f)
     assert isinstance(first, Value)
