@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.ops.spatial import convolution
+from minigrad.ops.spatial import columns
 from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.spatial.convolution import convolve, convolve_input, convolve_kernel
 from minigrad.ops.spatial.slide import sliding_windows
@@ -42,6 +42,9 @@ CASES: list[Any] = [
     ((5, 1), (3, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 9, 2),
     ((1, 5), (1, 3), (1, 2), ((0, 0), (4, 4)), (1, 1), 1, 2, 2),
     ((4, 3), (4, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 2, 2),
+    ((9,), (2,), (1,), ((0, 1),), (1,), 1, 2, 7),
+    ((5, 4), (1, 2), (1, 1), ((1, 0), (0, 1)), (1, 2), 2, 2, 5),
+    ((7, 12), (2, 5), (1, 2), ((1, 0), (1, 2)), (1, 1), 1, 2, 3),
     ((4, 4, 5), (2, 3, 2), (1, 1, 1), ((0, 1), (1, 1), (0, 0)), (1, 1, 1), 1, 2, 3),
     ((4, 4, 5), (2, 2, 2), (2, 1, 2), ((1, 1), (0, 1), (1, 0)), (1, 2, 1), 2, 2, 1),
     ((3, 4, 4), (2, 2, 2), (1, 1, 1), ((0, 1), (0, 1), (1, 0)), (1, 1, 1), 3, 1, 2),
@@ -97,7 +100,7 @@ def check_pairing(function: Callable[..., Any], a: Any, b: Any, static: dict[str
 @pytest.fixture(params=[1, 600, 2 << 20])
 def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one row, of a few rows or samples, and one block for all."""
-    monkeypatch.setattr(convolution, "CACHE", request.param)
+    monkeypatch.setattr(columns, "CACHE", request.param)
 
 
 @pytest.mark.usefixtures("cache")

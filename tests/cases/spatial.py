@@ -15,8 +15,10 @@ Rows = list[Case]
 # (spatial, window, stride, padding, dilation, groups, in / groups, out / groups)
 CONVOLUTIONS: dict[str, Any] = {
     "1-D": ((5,), (2,), (1,), ((0, 0),), (1,), 1, 1, 2),
+    "1-D, few inputs for many outputs": ((5,), (2,), (1,), ((0, 1),), (1,), 1, 1, 3),
     "1-D, uneven and dilated": ((6,), (3,), (2,), ((2, 0),), (2,), 1, 2, 1),
     "2-D": ((3, 4), (2, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 4, 2),
+    "2-D, two places together": ((3, 6), (2, 3), (1, 2), ((0, 0), (1, 2)), (1, 1), 1, 2, 1),
     "2-D, uneven, strided, dilated": ((4, 3), (2, 2), (2, 1), ((1, 0), (0, 1)), (1, 2), 1, 2, 1),
     "2-D, groups": ((3, 3), (2, 2), (1, 2), ((0, 1), (1, 1)), (1, 1), 2, 2, 1),
     "2-D, depthwise": ((3, 3), (2, 2), (1, 1), ((1, 0), (0, 1)), (1, 1), 2, 1, 2),

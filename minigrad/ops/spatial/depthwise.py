@@ -1,0 +1,65 @@
+"""Convolutions whose groups have one channel: there is no product to make, only multiply-adds of whole arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minigrad.ops.spatial.columns import blocks, flat
+from minigrad.ops.spatial.windows import Index, Pairs, Sizes, output_size, taps, zeros
+
+
+def is_depthwise(w_shape: Sizes, groups: int) -> bool:
+    """Whether every group has one input channel."""
+    return groups > 1 and w_shape[-2] == 1
+
+
+def depthwise(x: Any, w: Any, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
+    """Convolve, as in `convolution`."""
+    window, size = w.shape[:-2], x.shape[1:-1]
+    x = _repeated(x, w.shape[-1])
+    places = output_size(size, window, stride, padding, dilation)
+    y = zeros(x, (x.shape[0], *places, w.shape[-1]), np.result_type(x, w))
+    for samples, tap, o, i in _met(y, size, window, stride, padding, dilation):
+        part = y[(samples, *o)]
+        np.add(part, np.multiply(x[(samples, *i)], w[tap]), out=part)
+    return y
+
+
+def depthwise_input(y: Any, w: Any, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int) -> Any:
+    """Its transpose in x."""
+    window = w.shape[:-2]
+    x = zeros(y, (y.shape[0], *size, w.shape[-1]), np.result_type(y, w))
+    for samples, tap, o, i in _met(y, size, window, stride, padding, dilation):
+        part = x[(samples, *i)]
+        np.add(part, np.multiply(y[(samples, *o)], w[tap]), out=part)
+    each = x.shape[-1] // groups
+    return x if each == 1 else np.add.reduce(np.reshape(x, (*x.shape[:-1], groups, each)), axis=-1)
+
+
+def depthwise_kernel(x: Any, y: Any, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
+    """Its transpose in w."""
+    out = y.shape[-1]
+    x = _repeated(x, out)
+    w = zeros(x, (*window, 1, out), np.result_type(x, y))
+    for samples, tap, o, i in _met(y, x.shape[1:-1], window, stride, padding, dilation):
+        product = flat(np.multiply(x[(samples, *i)], y[(samples, *o)]))
+        ones = np.ones_like(product, shape=(1, product.shape[0]))  # faster than a sum over the long axis
+        np.add(w[tap], np.matmul(ones, product), out=w[tap])
+    return w
+
+
+def _repeated(x: Any, channels: int) -> Any:
+    return x if x.shape[-1] == channels else np.repeat(x, channels // x.shape[-1], axis=-1)
+
+
+def _met(
+    y: Any, size: Sizes, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
+) -> Iterator[tuple[slice, tuple[int, ...], Index, Index]]:
+    met = list(taps(size, y.shape[1:-1], window, stride, padding, dilation))
+    for samples, _ in blocks(y.shape[0], 1, 4 * math.prod(y.shape[1:]) * y.dtype.itemsize):
+        for tap, o, i in met:
+            yield samples, tap, o, i
