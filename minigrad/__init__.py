@@ -200,14 +200,8 @@ from minigrad.ops.shape import (
     triu,
     unstack,
 )
-from minigrad.ops.spatial.conv import (
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-)
+from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
+from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.spatial.pool import (
     adaptive_avg_pool,
     adaptive_max_pool,

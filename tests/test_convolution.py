@@ -15,7 +15,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.ops.spatial import columns
-from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
+from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.spatial.convolution import convolve, convolve_input, convolve_kernel
 from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.ops.spatial.windows import output_size, pad

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn, initialized
-from minigrad.ops.spatial import conv
+from minigrad.ops.spatial import conv, conv_transpose
 from minigrad.ops.spatial.arguments import LAYOUT, Call, Numbers, Padding, channels_first
 from minigrad.rng import generator
 from minigrad.tensor import Tensor
@@ -227,7 +227,7 @@ class ConvTranspose1d(_ConvolutionTransposed):
     def forward(self, x: Any) -> Any:
         """(N, L, in_channels) to (N, L', out_channels)."""
         self._check(x)
-        return conv.conv_transpose1d(
+        return conv_transpose.conv_transpose1d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip
@@ -265,7 +265,7 @@ class ConvTranspose2d(_ConvolutionTransposed):
     def forward(self, x: Any) -> Any:
         """(N, H, W, in_channels) to (N, H', W', out_channels)."""
         self._check(x)
-        return conv.conv_transpose2d(
+        return conv_transpose.conv_transpose2d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip
@@ -294,7 +294,7 @@ class ConvTranspose3d(_ConvolutionTransposed):
     def forward(self, x: Any) -> Any:
         """(N, D, H, W, in_channels) to (N, D', H', W', out_channels)."""
         self._check(x)
-        return conv.conv_transpose3d(
+        return conv_transpose.conv_transpose3d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip

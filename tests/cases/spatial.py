@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, Draw, distinct, each, row, signed
-from minigrad.ops.spatial import conv, convolution, pool, pooling, slide, windows
+from minigrad.ops.spatial import conv, conv_transpose, convolution, pool, pooling, slide, windows
 
 Rows = list[Case]
 
@@ -210,7 +210,7 @@ CASES += [
         reference=lambda x, w: np.zeros((0, 3, 3, 3))),
     row("convolve", "conv2d", lambda x, w, b: conv.conv2d(x, w, b, padding="same", stride=(2, 1)), signed(*X), signed(3, 3, 2, 2), signed(2),
         reference=lambda x, w, b: b + trilinear(x, w, np.zeros((1, 2, 5, 2)), 1, ((2, 1), SAME, (1, 1)), "y")),
-    row("convolve_input", "conv_transpose2d", lambda x, w, b: conv.conv_transpose2d(x, w, b, stride=2, output_padding=1),
+    row("convolve_input", "conv_transpose2d", lambda x, w, b: conv_transpose.conv_transpose2d(x, w, b, stride=2, output_padding=1),
         signed(1, 2, 2, 2), signed(2, 2, 3, 2), signed(3),
         reference=lambda x, w, b: b + trilinear(np.zeros((1, 5, 5, 3)), w, x, 1, ((2, 2), ((0, 0), (0, 0)), (1, 1)), "x")),
     row("max_pool", "max_pool2d, ties", lambda x: pool.max_pool2d(x, 2), each(np.ones((1, 2, 2, 1))),

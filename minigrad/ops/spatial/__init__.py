@@ -1,1 +1,4 @@
-"""Convolution, pooling and sliding windows, channels last. The primitives; conv and pool hold what a user calls."""
+"""Convolution, pooling and sliding windows, channels last: the primitives, and what a user calls.
+
+The latter is in conv, conv_transpose, pool, slide and resize.
+"""

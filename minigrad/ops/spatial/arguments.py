@@ -9,6 +9,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from minigrad.ops.spatial.windows import Pairs, Sizes, extent, output_size
 
 Numbers = int | Sequence[int]
@@ -74,6 +76,19 @@ class Call:
                 f"of x, {padded} with padding; minigrad is channels last {LAYOUT[len(size)]}. "
                 'Make the window smaller, or pad more (padding="same")'
             )
+
+    def kernel(self, x_shape: Sizes, w_shape: Sizes, rank: int, groups: int, layout: str) -> int:
+        """The number of groups; refuses an x or a kernel with other axes than a convolution's."""
+        self.spatial(x_shape, rank)
+        if len(w_shape) != rank + 2 or 0 in w_shape[:-2]:
+            raise self.error(f"w must have {rank + 2} axes {layout} and a window of at least one tap")
+        return self.numbers("groups", groups, 1)[0]
+
+    def bias(self, bias: Any, out: int) -> None:
+        """Refuses a bias that does not have one number for each of the `out` channels."""
+        shape = np.shape(bias)
+        if bias is not None and shape != (out,):
+            raise self.error(f"bias must have the shape ({out},), one number for each output channel, not {shape}")
 
 
 def same_padding(size: Sizes, window: Sizes, stride: Sizes, dilation: Sizes) -> Pairs:
