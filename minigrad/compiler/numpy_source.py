@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.names import identifier, named, unique
-from minigrad.compiler.plan import ALIGNMENT, Plan, text_of_bytes
+from minigrad.compiler.plan import ALIGNMENT, Plan
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.recycling import FROM, Recycled
 from minigrad.compiler.texts import HEAD, comment, imports, index_text, inside, literal, slices, title_of, tuple_text
 from minigrad.ops.special import erf_values
+from minigrad.units import text_of_bytes
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "sys", "memory", "array", "Recycled", "bind", "step", *OWN)

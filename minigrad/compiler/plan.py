@@ -15,7 +15,6 @@ not even the end of the step: all stores happen at once, so an old content that 
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
 from collections import Counter
 from typing import Any
@@ -264,9 +263,3 @@ def aligned(size: int) -> Any:
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start : start + size]
-
-
-def text_of_bytes(n: float) -> str:
-    """1.2 MB."""
-    power = min(int(math.log(max(n, 1), 1000)), 3)
-    return f"{n / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"

@@ -17,6 +17,7 @@ from minigrad.node import Node, next_serial
 from minigrad.tape import Tape
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
+from minigrad.units import text_of_bytes
 from minigrad.values import get_default_dtype
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Summary:
         lines = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}".rstrip() for w, x, y, z in table]
         rule = "─" * (a + b + c + d + 6)
         frozen = self.parameters - self.trainable
-        note = f"{self.trainable:,} trainable, {frozen:,} frozen; {_size(self.bytes)} of parameters"
+        note = f"{self.trainable:,} trainable, {frozen:,} frozen; {text_of_bytes(self.bytes)} of parameters"
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], note])
 
     __repr__ = __str__
@@ -222,11 +223,3 @@ def _shown(shape: Any) -> str:
 
 def _number(n: int) -> str:
     return f"{n:,}" if n else ""
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.4g} {unit}"
-        count /= 1024
-    return f"{count:.4g} GiB"
