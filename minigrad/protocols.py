@@ -41,12 +41,8 @@ _UFUNCS |= {
     np.deg2rad: lambda x: x * (np.pi / 180),
     np.rad2deg: lambda x: x * (180 / np.pi),
     np.float_power: elementwise.power,
-    np.fmax: elementwise.maximum,
-    np.fmin: elementwise.minimum,
     np.logaddexp2: lambda x, y: elementwise.logaddexp(x * np.log(2.0), y * np.log(2.0)) / np.log(2.0),
 }
-# Where both operands are NaN-free these agree; NaN handling differs, so they are refused rather than approximated.
-del _UFUNCS[np.fmax], _UFUNCS[np.fmin]
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
@@ -71,7 +67,8 @@ def function(asked: Any, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
         if "argument" not in str(error) or hasattr(error, "minigrad_call"):
             raise
         what = call(_name(asked), tuple(inputs), given)
-        raise TypeError(f"{what}: {error}. On Tensors it takes {', '.join(signature(ours).parameters)}.") from error
+        reason = str(error).removeprefix(f"{ours.__qualname__}() ")
+        raise TypeError(f"{what}: {reason}. On Tensors it takes {', '.join(signature(ours).parameters)}.") from error
 
 
 def ufunc(asked: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -138,6 +135,8 @@ for _ours, *_theirs in (
     (reduction.min, "min", "amin"),
     (reduction.all, "all"),
     (reduction.any, "any"),
+    (reduction.cumulative_sum, "cumulative_sum"),
+    (reduction.cumulative_prod, "cumulative_prod"),
     (shape.reshape, "reshape"),
     (shape.permute_dims, "transpose", "permute_dims"),
     (shape.matrix_transpose, "matrix_transpose"),
@@ -146,7 +145,9 @@ for _ours, *_theirs in (
     (shape.expand_dims, "expand_dims"),
     (shape.squeeze, "squeeze"),
     (shape.broadcast_to, "broadcast_to"),
+    (shape.unstack, "unstack"),
     (shape.tile, "tile"),
+    (shape.astype, "astype"),
     (elementwise.clip, "clip"),
     (einsum.einsum, "einsum"),
     (product.outer, "outer"),
@@ -160,32 +161,44 @@ for _ours, *_theirs in (
 ):
     implements(*_theirs)(_ours)
 
+# Functions whose parameters have other names, or another order
+FUNCTIONS |= {
+    np.flip: lambda m, axis=None: shape.flip(m, axis=axis),
+    np.roll: lambda a, shift, axis=None: shape.roll(a, shift, axis=axis),
+    np.stack: lambda arrays, axis=0: shape.stack(arrays, axis=axis),
+    np.concatenate: lambda arrays, axis=0: shape.concat(arrays, axis=axis),
+    np.split: lambda ary, indices_or_sections, axis=0: shape.split(ary, indices_or_sections, axis=axis),
+    np.repeat: lambda a, repeats, axis=None: shape.repeat(a, repeats, axis=axis),
+    np.broadcast_arrays: lambda *arrays: tuple(shape.broadcast_arrays(*arrays)),
+    np.tril: lambda m, k=0: shape.tril(m, k=k),
+    np.triu: lambda m, k=0: shape.triu(m, k=k),
+    np.pad: lambda array, pad_width, mode="constant", **options: shape.pad(array, pad_width, mode, **options),
+    np.copy: lambda a, order="K": shape.copy(a),
+    np.argmax: lambda a, axis=None, keepdims=False: reduction.argmax(a, axis=axis, keepdims=keepdims),
+    np.argmin: lambda a, axis=None, keepdims=False: reduction.argmin(a, axis=axis, keepdims=keepdims),
+    np.count_nonzero: lambda a, axis=None, keepdims=False: reduction.count_nonzero(a, axis=axis, keepdims=keepdims),
+    np.searchsorted: lambda a, v, side="left", sorter=None: searching.searchsorted(a, v, side=side, sorter=sorter),
+    np.take: lambda a, indices, axis=None: indexing.take(a, indices, axis=axis),
+    np.take_along_axis: lambda arr, indices, axis=-1: indexing.take_along_axis(arr, indices, axis=axis),
+    np.tensordot: lambda a, b, axes=2: product.tensordot(a, b, axes=axes),
+    np.diagonal: lambda a, offset=0, axis1=0, axis2=1: product.diagonal(a, offset=offset, axis1=axis1, axis2=axis2),
+    np.trace: lambda a, offset=0, axis1=0, axis2=1: reduction.sum(np.diagonal(a, offset, axis1, axis2), axis=-1),
+    np.isneginf: lambda x: elementwise.equal(x, -np.inf),
+    np.isposinf: lambda x: elementwise.equal(x, np.inf),
+    # What only asks about a Tensor is answered without recording
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.can_cast: lambda from_, to, casting="safe": np.can_cast(from_.dtype, to, casting),
+    np.array_equal: lambda a1, a2, equal_nan=False: np.array_equal(value_of(a1), value_of(a2), equal_nan),
+}
+
 
 @implements("where")
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None and y is None:
         return searching.nonzero(condition)
     return elementwise.where(condition, x, y)
-
-
-@implements("flip")
-def _flip(m: Any, axis: Any = None) -> Any:
-    return shape.flip(m, axis=axis)
-
-
-@implements("roll")
-def _roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    return shape.roll(a, shift, axis=axis)
-
-
-@implements("concatenate", "concat")
-def _concatenate(arrays: Any, axis: Any = 0, **options: Any) -> Any:
-    return shape.concat(arrays, axis=axis, **options)
-
-
-@implements("stack")
-def _stack(arrays: Any, axis: int = 0, **options: Any) -> Any:
-    return shape.stack(arrays, axis=axis, **options)
 
 
 @implements("array_split")
@@ -197,36 +210,11 @@ def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     return shape.split(ary, indices_or_sections, axis=axis)
 
 
-@implements("split")
-def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    return shape.split(ary, indices_or_sections, axis=axis)
-
-
-@implements("unstack")
-def _unstack(x: Any, axis: int = 0) -> Any:
-    return shape.unstack(x, axis=axis)
-
-
-@implements("repeat")
-def _repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
-    return shape.repeat(a, repeats, axis=axis)
-
-
-@implements("pad")
-def _pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
-    return shape.pad(array, pad_width, mode, **options)
-
-
 @implements("diff")
 def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     edge = tuple(1 if k == axis % a.ndim else size for k, size in enumerate(a.shape))
     ends = [x if x is None or np.ndim(x) else shape.broadcast_to(x, edge) for x in (prepend, append)]
     return shape.diff(a, axis=axis, n=n, prepend=ends[0], append=ends[1])
-
-
-@implements("round", "around")
-def _round(a: Any, decimals: int = 0) -> Any:
-    return elementwise.round(a, decimals=decimals)
 
 
 @implements("meshgrid")
@@ -236,115 +224,11 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
     return shape.meshgrid(*xi, indexing=indexing)
 
 
-@implements("broadcast_arrays")
-def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
-    return tuple(shape.broadcast_arrays(*args))
-
-
-@implements("tril")
-def _tril(m: Any, k: int = 0) -> Any:
-    return shape.tril(m, k=k)
-
-
-@implements("triu")
-def _triu(m: Any, k: int = 0) -> Any:
-    return shape.triu(m, k=k)
-
-
 @implements("ravel")
 def _ravel(a: Any, order: str = "C") -> Any:
     if order != "C":
         raise TypeError(f"np.ravel(order={order!r}) is not supported for Tensors; permute the axes first")
     return shape.reshape(a, (-1,))
-
-
-@implements("copy")
-def _copy(a: Any, **options: Any) -> Any:
-    return shape.copy(a)
-
-
-@implements("astype")
-def _astype(x: Any, dtype: Any, /, **options: Any) -> Any:
-    return shape.astype(x, dtype)
-
-
-@implements("var")
-def _var(a: Any, axis: Any = None, ddof: float = 0, correction: float | None = None, keepdims: bool = False) -> Any:
-    return reduction.var(a, axis, correction=ddof if correction is None else correction, keepdims=keepdims)
-
-
-@implements("std")
-def _std(a: Any, axis: Any = None, ddof: float = 0, correction: float | None = None, keepdims: bool = False) -> Any:
-    return reduction.std(a, axis, correction=ddof if correction is None else correction, keepdims=keepdims)
-
-
-@implements("cumsum")
-def _cumsum(a: Any, axis: Any = None, dtype: Any = None) -> Any:
-    x = shape.reshape(a, (-1,)) if axis is None else a
-    return reduction.cumulative_sum(x, axis=0 if axis is None else axis, dtype=dtype)
-
-
-@implements("cumprod")
-def _cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Any:
-    x = shape.reshape(a, (-1,)) if axis is None else a
-    return reduction.cumulative_prod(x, axis=0 if axis is None else axis, dtype=dtype)
-
-
-@implements("cumulative_sum")
-def _cumulative_sum(x: Any, /, **options: Any) -> Any:
-    return reduction.cumulative_sum(x, **options)
-
-
-@implements("cumulative_prod")
-def _cumulative_prod(x: Any, /, **options: Any) -> Any:
-    return reduction.cumulative_prod(x, **options)
-
-
-@implements("argmax")
-def _argmax(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return reduction.argmax(a, axis=axis, keepdims=keepdims)
-
-
-@implements("argmin")
-def _argmin(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return reduction.argmin(a, axis=axis, keepdims=keepdims)
-
-
-@implements("count_nonzero")
-def _count_nonzero(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return reduction.count_nonzero(a, axis=axis, keepdims=keepdims)
-
-
-@implements("sort")
-def _sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, stable: Any = None) -> Any:
-    return searching.sort(shape.reshape(a, (-1,)) if axis is None else a, axis=-1 if axis is None else axis)
-
-
-@implements("argsort")
-def _argsort(a: Any, axis: int = -1, kind: Any = None, order: Any = None, stable: Any = None) -> Any:
-    return searching.argsort(a, axis=axis)
-
-
-@implements("searchsorted")
-def _searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    return searching.searchsorted(a, v, side=side, sorter=sorter)
-
-
-@implements("take")
-def _take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Any:
-    return indexing.take(a, indices, axis=axis)
-
-
-@implements("take_along_axis")
-def _take_along_axis(arr: Any, indices: Any, axis: int = -1) -> Any:
-    return indexing.take_along_axis(arr, indices, axis=axis)
-
-
-@implements("lib.stride_tricks.sliding_window_view")
-def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options: Any) -> Any:
-    if options.pop("subok", False) or options.pop("writeable", False):
-        raise TypeError("np.lib.stride_tricks.sliding_window_view(subok=, writeable=) is not supported for Tensors")
-    return sliding_windows(x, window_shape, axes=tuple(range(x.ndim)) if axis is None else axis)
 
 
 @implements("dot")
@@ -354,75 +238,63 @@ def _dot(a: Any, b: Any) -> Any:
     return product.tensordot(a, b, axes=((-1,), (-1 if np.ndim(b) == 1 else -2,)))
 
 
-@implements("tensordot")
-def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    return product.tensordot(a, b, axes=axes)
+@implements("lib.stride_tricks.sliding_window_view")
+def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options: Any) -> Any:
+    if options.pop("subok", False) or options.pop("writeable", False):
+        raise TypeError("np.lib.stride_tricks.sliding_window_view(subok=, writeable=) is not supported for Tensors")
+    return sliding_windows(x, window_shape, axes=tuple(range(x.ndim)) if axis is None else axis)
 
 
-@implements("diagonal")
-def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    return product.diagonal(a, offset=offset, axis1=axis1, axis2=axis2)
+@implements("round", "around")
+def _round(a: Any, decimals: int = 0) -> Any:
+    return elementwise.round(a, decimals=decimals)
 
 
-@implements("trace")
-def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    return reduction.sum(product.diagonal(a, offset=offset, axis1=axis1, axis2=axis2), axis=-1)
+# Pairs that are answered alike
 
 
-# What only asks about a Tensor is answered without recording
+def _variance(ours: Any) -> Any:
+    def answer(
+        a: Any, axis: Any = None, ddof: float = 0, correction: float | None = None, keepdims: bool = False
+    ) -> Any:
+        return ours(a, axis, correction=ddof if correction is None else correction, keepdims=keepdims)
+
+    return answer
 
 
-@implements("shape")
-def _shape(a: Any) -> Any:
-    return a.shape
+def _running(ours: Any) -> Any:
+    def answer(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
+        return ours(np.ravel(a), axis=0, dtype=dtype) if axis is None else ours(a, axis=axis, dtype=dtype)
+
+    return answer
 
 
-@implements("ndim")
-def _ndim(a: Any) -> Any:
-    return a.ndim
+def _sorting(ours: Any) -> Any:
+    """Ours is stable, so it is an answer for any kind."""
+
+    def answer(a: Any, axis: int | None = -1, kind: Any = None, *, stable: Any = None) -> Any:
+        return ours(np.ravel(a), axis=0) if axis is None else ours(a, axis=axis)
+
+    return answer
 
 
-@implements("size")
-def _size(a: Any, axis: Any = None) -> Any:
-    return a.size if axis is None else a.shape[axis]
-
-
-@implements("can_cast")
-def _can_cast(from_: Any, to: Any, casting: Any = "safe") -> Any:
-    return np.can_cast(from_.dtype, to, casting)
+def _close(ours: Any) -> Any:
+    return lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: ours(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 def _like(make: Any) -> Any:
-    def like(x: Any, *arguments: Any, **options: Any) -> Any:
-        return attach(make(value_of(x), *arguments, **options), None)
-
-    return like
+    return lambda x, *arguments, **options: attach(make(value_of(x), *arguments, **options), None)
 
 
+FUNCTIONS |= {
+    np.var: _variance(reduction.var),
+    np.std: _variance(reduction.std),
+    np.cumsum: _running(reduction.cumulative_sum),
+    np.cumprod: _running(reduction.cumulative_prod),
+    np.sort: _sorting(searching.sort),
+    np.argsort: _sorting(searching.argsort),
+    np.isclose: _close(elementwise.isclose),
+    np.allclose: _close(elementwise.allclose),
+}
 for _make in (np.zeros_like, np.ones_like, np.empty_like, np.full_like, random.uniform_like, random.normal_like):
     FUNCTIONS[_make] = _like(_make)
-
-
-@implements("isclose")
-def _isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
-    return elementwise.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
-
-
-@implements("allclose")
-def _allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
-    return elementwise.allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
-
-
-@implements("array_equal")
-def _array_equal(a1: Any, a2: Any, **options: Any) -> Any:
-    return np.array_equal(getattr(a1, "data", a1), getattr(a2, "data", a2), **options)
-
-
-@implements("isneginf")
-def _isneginf(x: Any) -> Any:
-    return elementwise.equal(x, -np.inf)
-
-
-@implements("isposinf")
-def _isposinf(x: Any) -> Any:
-    return elementwise.equal(x, np.inf)

@@ -17,7 +17,7 @@ np.sum(x); np.sum(x, 0); np.sum(x, axis=(0, 1), keepdims=True); np.sum(x, axis=1
 np.mean(x); np.mean(x, axis=-1, keepdims=True); np.max(x, 0); np.amax(x); np.min(x, axis=1); np.amin(x, 0)
 np.var(x); np.var(x, 0, ddof=1); np.var(x, axis=1, correction=1); np.std(x, axis=1, keepdims=True); np.std(x, ddof=1)
 np.all(b, axis=0); np.any(b); np.argmax(x); np.argmax(x, axis=1); np.argmin(x, 0, keepdims=True)
-np.count_nonzero(k); np.count_nonzero(x, axis=0); np.cumsum(x); np.cumsum(x, axis=0); np.cumprod(x, axis=1); np.cumprod(x)
+np.count_nonzero(k); np.count_nonzero(x, axis=0); np.cumsum(x); np.cumsum(x, axis=0); np.cumsum(x, 1, "float32"); np.cumprod(x, axis=1); np.cumprod(x)
 np.cumulative_sum(x, axis=0); np.cumulative_sum(y, include_initial=True); np.cumulative_prod(x, axis=1)
 np.reshape(x, (2, 6)); np.reshape(x, -1); np.ravel(x); np.transpose(x); np.transpose(x, (1, 0)); np.permute_dims(x, (1, 0))
 np.matrix_transpose(x); np.swapaxes(x, 0, 1); np.moveaxis(x, 0, -1); np.expand_dims(x, 1); np.squeeze(x[None])
@@ -26,9 +26,9 @@ np.concatenate([x, x]); np.concatenate((x, x), axis=1); np.concatenate([x, y], a
 np.stack([y, y]); np.stack([y, y], axis=1); np.unstack(x); np.unstack(x, axis=1); np.split(x, 2, axis=1); np.split(y, [1, 3])
 np.array_split(x, 2, axis=1); np.array_split(y, 3); np.array_split(x, 2); np.repeat(x, 2); np.repeat(x, [1, 0, 2], axis=0)
 np.pad(x, 1); np.pad(x, ((0, 1), (2, 0)), "edge"); np.pad(x, 1, constant_values=2.0); np.diff(x); np.diff(x, 2, axis=1); np.diff(y, prepend=0.0)
-np.tril(x); np.triu(x, 1); np.copy(x); np.astype(x, "float32"); np.astype(x, int); np.clip(x, -0.5, 0.5); np.clip(x, None, 0.5)
-np.clip(x, min=-0.5, max=0.5); np.where(b, x, 0.0); np.where(b, x, y); np.where(b); np.nonzero(b); np.sort(x); np.sort(x, axis=0); np.sort(x, axis=None)
-np.argsort(x); np.argsort(x, axis=0, stable=True); np.searchsorted(np.sort(y), x); np.searchsorted(np.sort(y), 0.5, side="right")
+np.pad(array=x, pad_width=1); np.tril(x); np.triu(x, 1); np.copy(x); np.astype(x, "float32"); np.astype(x, int); np.clip(x, -0.5, 0.5); np.clip(x, None, 0.5)
+np.clip(x, min=-0.5, max=0.5); np.where(b, x, 0.0); np.where(b, x, y); np.where(b); np.nonzero(b); np.sort(x); np.sort(x, axis=0); np.sort(x, axis=None); np.sort(x, kind="stable")
+np.argsort(x); np.argsort(x, axis=0, stable=True); np.argsort(x, axis=None); np.searchsorted(np.sort(y), x); np.searchsorted(np.sort(y), 0.5, side="right")
 np.take(x, k); np.take(x, k, axis=1); np.take_along_axis(x, np.argsort(x, axis=1), axis=1); np.diff(x, axis=0, append=1.0); np.unique_counts(k)
 np.unique_inverse(k); np.unique_all(k); np.dot(x, y); np.dot(y, 2.0); np.dot(s, x); np.tensordot(s, x, 1); np.tensordot(x, x, ((0, 1), (0, 1)))
 np.einsum("ij,j->i", x, y); np.einsum("ij->ji", x); np.outer(y, y); np.diagonal(x); np.diagonal(x, 1); np.trace(x); np.trace(x, -1)
@@ -153,3 +153,10 @@ def test_methods_are_the_functions() -> None:
     same(x.flatten(), VALUES["x"].ravel())
     same(x.clip(-0.5, 0.5), VALUES["x"].clip(-0.5, 0.5))
     same(mg.exp(x), np.exp(VALUES["x"]))
+
+
+@pytest.mark.parametrize(("call", "option"), [("take(x, k, mode='clip')", "mode"), ("sum(x, where=x > 0)", "where")])
+def test_what_is_not_answered_is_said(call: str, option: str) -> None:
+    """An argument that would change the result is never dropped; the error repeats the call and says what is taken."""
+    with pytest.raises(TypeError, match=rf"^np\.\w+\(.*: got an .*'{option}'\. On Tensors it takes \w, .*axis"):
+        evaluate(f"np.{call}", x=Tensor(VALUES["x"]), k=VALUES["k"])
