@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.ops import elementwise as e
 from minigrad.ops import product, reduction, shape
+from minigrad.writing import augmented
 
 if TYPE_CHECKING:
     from minigrad.tensor import Tensor
@@ -55,8 +56,8 @@ def install(cls: Any) -> None:
     for name, function in _BINARY.items():
         setattr(cls, f"__{name}__", function)
         setattr(cls, f"__r{name}__", _reflected(function))
-        setattr(cls, f"__i{name}__", _in_place(_SYMBOLS[name], function))
-    cls.__pow__, cls.__rpow__, cls.__ipow__ = power, _reflected(e.power), _in_place("**", power)
+        setattr(cls, f"__i{name}__", augmented(_SYMBOLS[name], function))
+    cls.__pow__, cls.__rpow__, cls.__ipow__ = power, _reflected(e.power), augmented("**", power)
     for name, function in _COMPARISONS.items():
         setattr(cls, f"__{name}__", function)
     cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, e.bitwise_invert
@@ -69,10 +70,6 @@ def install(cls: Any) -> None:
 
 def _reflected(function: Any) -> Any:
     return lambda x, y: function(y, x)
-
-
-def _in_place(symbol: str, function: Any) -> Any:
-    return lambda x, y: x._in_place(symbol, function, y)
 
 
 def _matrix_transpose(x: Any) -> Any:

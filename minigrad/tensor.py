@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import operator
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import methods, protocols, specialize
-from minigrad.changes import note_change
-from minigrad.errors import ERRORS, complaint, describe
+from minigrad import leaves, methods, protocols, specialize, writing
+from minigrad.errors import describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
 from minigrad.tape import add_hook, ancestors, pull
@@ -148,11 +146,11 @@ class Tensor(Methods):
             token = mode.set(mode.get() or "")
             try:
                 found = pull(lines, {line: start}, record=True)
-                _store(found)
+                leaves.store(found)
             finally:
                 mode.reset(token)
         else:
-            _store(pull(lines, {line: start.data}, retain=retain_graph))
+            leaves.store(pull(lines, {line: start.data}, retain=retain_graph))
 
     def _line(self, what: str) -> Node:
         if self.node is None:
@@ -187,7 +185,7 @@ class Tensor(Methods):
             def keep(v: Tensor) -> None:
                 owner = reference()
                 if owner is not None:
-                    _accumulate(owner, v)
+                    leaves.accumulate(owner, v)
 
             self.register_hook(keep)
         return self
@@ -307,46 +305,7 @@ class Tensor(Methods):
         return indexing.getitem(self, index=indexing.plain_index(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        index = indexing.plain_index(index)
-        if self._writes_in_place("t[index] = value"):
-            given = value.data if isinstance(value, Tensor) else value
-            try:
-                self.data[index] = given
-            except ERRORS as error:
-                raise complaint(error, "t[index] = value", (self, given), {"index": index}) from error
-            note_change(self.data)
-        else:
-            self._rebind(indexing.set_index(self, value, index=index))
-
-    def _writes_in_place(self, what: str) -> bool:
-        """Whether a write goes into this array (a leaf, under no_grad) or makes a new one. Else it is an error."""
-        if self.node is None or self.node.primitive is not None:
-            return False
-        if mode.get() is not None:
-            raise RuntimeError(
-                f"{what} on a leaf Tensor (shape {self.shape}) that requires grad, while operations are recorded: the "
-                "gradient could no longer be computed. To update a parameter write `with mg.no_grad(): w -= lr * "
-                "w.grad`; to compute with a changed value write w = w - ..."
-            )
-        return True
-
-    def _rebind(self, result: Tensor) -> Tensor:
-        self.data, self.node = result.data, result.node
-        return self
-
-    def _in_place(self, symbol: str, function: Any, other: Any) -> Tensor:
-        in_place = self._writes_in_place(f"t {symbol}= value")
-        value = function(self, other)
-        if value.shape != self.shape:
-            raise ValueError(
-                f"t {symbol}= value would change the shape of t from {self.shape} to {value.shape}; write "
-                f"t = t {symbol} value for a new Tensor"
-            )
-        if not in_place:
-            return self._rebind(value)
-        np.copyto(self.data, value.data, casting="same_kind")
-        note_change(self.data)
-        return self
+        writing.set_items(self, index, value)
 
     # NumPy's protocols
 
@@ -383,49 +342,3 @@ def _rebuilt(data: Any, requires_grad: bool, name: str | None, label: str | None
 
 methods.install(Tensor)
 specialize.bind(Tensor)
-
-
-def _store(found: dict[Node, Any]) -> None:
-    """Add the cotangents of leaves to their gradients. An array that nobody else has becomes the gradient itself."""
-    while found:
-        line, v, holders = _popped(found)
-        owner = line.owner() if hasattr(line, "owner") else None
-        if owner is None:
-            continue
-        is_free = holders == ALONE and type(v) is np.ndarray and v.base is None
-        if is_free and owner.grad is None and v.dtype == line.dtype and v.shape == line.shape:
-            owner._grad = specialize.attach(v, None)
-        else:
-            _accumulate(owner, v)
-
-
-def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
-    """One of the items, taken out, and how many references there are to its value."""
-    line, v = found.popitem()
-    return line, v, sys.getrefcount(v)
-
-
-ALONE = _popped({None: np.empty(0)})[2]  # the count of a value that nobody else knows
-
-
-def _accumulate(owner: Tensor, v: Any) -> None:
-    """Add v to the gradient of a Tensor, in its dtype.
-
-    The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
-    """
-    if v.dtype.kind == "c":
-        raise TypeError(
-            f"the gradient of a Tensor of shape {owner.shape} is {v.dtype}: a complex number was computed from it. "
-            "Gradients are defined for real numbers; compute real and imaginary parts separately"
-        )
-    present = owner.grad
-    total: Any
-    if isinstance(v, Tensor):
-        total = v.astype(owner.dtype) if v.dtype != owner.dtype else v
-        total = total if present is None else present + total
-        owner._grad = specialize.attach(np.copy(total.data), total.node)
-    else:
-        total = np.copy(v) if present is None else present.data + v
-        if total.shape != owner.shape or total.dtype != owner.dtype:
-            total = np.broadcast_to(total, owner.shape).astype(owner.dtype)
-        owner._grad = specialize.attach(total, None)

@@ -19,7 +19,7 @@ LAYERS = [
     {"primitive"},
     {"ops"},
     {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
-    {"protocols", "protocols_linalg", "methods"},
+    {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
