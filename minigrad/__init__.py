@@ -14,235 +14,56 @@ from numpy import e, inf, nan, newaxis, pi
 from minigrad.checkpoint import checkpoint
 from minigrad.collector import be_patient as _be_patient
 from minigrad.creation import (
-    arange,
-    asarray,
-    empty,
-    empty_like,
-    eye,
-    from_dlpack,
-    full,
-    full_like,
-    linspace,
-    meshgrid,
-    ones,
-    ones_like,
-    zeros,
+    arange, asarray, empty, empty_like, eye, from_dlpack, full, full_like, linspace, meshgrid, ones, ones_like, zeros,
     zeros_like,
-)
+)  # fmt: skip
 from minigrad.custom import custom
 from minigrad.dtypes import (
-    bool,
-    can_cast,
-    finfo,
-    float32,
-    float64,
-    iinfo,
-    int8,
-    int16,
-    int32,
-    int64,
-    isdtype,
-    result_type,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
+    bool, can_cast, finfo, float32, float64, iinfo, int8, int16, int32, int64, isdtype, result_type, uint8, uint16,
+    uint32, uint64,
+)  # fmt: skip
 from minigrad.info import __array_namespace_info__
-from minigrad.modes import (
-    enable_grad,
-    is_grad_enabled,
-    no_grad,
-    scope,
-)
+from minigrad.modes import enable_grad, is_grad_enabled, no_grad, scope
 from minigrad.naming import name
 from minigrad.ops.einsum import einsum
 from minigrad.ops.elementwise import (
-    abs,
-    add,
-    allclose,
-    arccos,
-    arccosh,
-    arcsin,
-    arcsinh,
-    arctan,
-    arctan2,
-    arctanh,
-    bitwise_and,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
-    cbrt,
-    ceil,
-    clip,
-    copysign,
-    cos,
-    cosh,
-    divide,
-    equal,
-    erf,
-    exp,
-    exp2,
-    expm1,
-    floor,
-    floor_divide,
-    fmod,
-    greater,
-    greater_equal,
-    hypot,
-    isclose,
-    isfinite,
-    isinf,
-    isnan,
-    less,
-    less_equal,
-    log,
-    log1p,
-    log2,
-    log10,
-    logaddexp,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    nextafter,
-    not_equal,
-    positive,
-    power,
-    reciprocal,
-    relu,
-    remainder,
-    round,
-    sigmoid,
-    sign,
-    signbit,
-    sin,
-    sinh,
-    softplus,
-    sqrt,
-    square,
-    subtract,
-    tan,
-    tanh,
-    trunc,
-    where,
-)
-from minigrad.ops.indexing import (
-    gather,
-    scatter,
-    take,
-    take_along_axis,
-)
-from minigrad.ops.product import (
-    diagonal,
-    matmul,
-    outer,
-    tensordot,
-    trace,
-    vecdot,
-)
+    abs, add, allclose, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, bitwise_and, bitwise_invert,
+    bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor, cbrt, ceil, clip, copysign, cos, cosh, divide,
+    equal, erf, exp, exp2, expm1, floor, floor_divide, fmod, greater, greater_equal, hypot, isclose, isfinite, isinf,
+    isnan, less, less_equal, log, log1p, log2, log10, logaddexp, logical_and, logical_not, logical_or, logical_xor,
+    maximum, minimum, multiply, negative, nextafter, not_equal, positive, power, reciprocal, relu, remainder, round,
+    sigmoid, sign, signbit, sin, sinh, softplus, sqrt, square, subtract, tan, tanh, trunc, where,
+)  # fmt: skip
+from minigrad.ops.indexing import gather, scatter, take, take_along_axis
+from minigrad.ops.product import diagonal, matmul, outer, tensordot, trace, vecdot
 from minigrad.ops.reduction import (
-    all,
-    any,
-    argmax,
-    argmin,
-    count_nonzero,
-    cumulative_prod,
-    cumulative_sum,
-    logsumexp,
-    max,
-    mean,
-    min,
-    prod,
-    std,
-    sum,
+    all, any, argmax, argmin, count_nonzero, cumulative_prod, cumulative_sum, logsumexp, max, mean, min, prod, std, sum,
     var,
-)
+)  # fmt: skip
 from minigrad.ops.searching import (
-    argsort,
-    isin,
-    nonzero,
-    searchsorted,
-    sort,
-    unique_all,
-    unique_counts,
-    unique_inverse,
-    unique_values,
-)
+    argsort, isin, nonzero, searchsorted, sort, unique_all, unique_counts, unique_inverse, unique_values,
+)  # fmt: skip
 from minigrad.ops.shape import (
-    astype,
-    broadcast_arrays,
-    broadcast_to,
-    concat,
-    copy,
-    diff,
-    expand_dims,
-    flip,
-    matrix_transpose,
-    moveaxis,
-    pad,
-    permute_dims,
-    repeat,
-    reshape,
-    roll,
-    split,
-    squeeze,
-    stack,
-    swapaxes,
-    tile,
-    tril,
-    triu,
-    unstack,
-)
+    astype, broadcast_arrays, broadcast_to, concat, copy, diff, expand_dims, flip, matrix_transpose, moveaxis, pad,
+    permute_dims, repeat, reshape, roll, split, squeeze, stack, swapaxes, tile, tril, triu, unstack,
+)  # fmt: skip
 from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
 from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.spatial.pool import (
-    adaptive_avg_pool,
-    adaptive_max_pool,
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-)
+    adaptive_avg_pool, adaptive_max_pool, avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d,
+)  # fmt: skip
 from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.rng import manual_seed
 from minigrad.tape import Tape
 from minigrad.tensor import Tensor
-from minigrad.transforms import (
-    grad,
-    hessian,
-    hvp,
-    jacobian,
-    jvp,
-    value_and_grad,
-    vjp,
-)
+from minigrad.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from minigrad.values import get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
     from minigrad import (  # noqa: F401
-        callbacks,
-        data,
-        diagnostics,
-        drawing,
-        functional,
-        fused,
-        io,
-        linalg,
-        nn,
-        optim,
-        preprocessing,
-        training,
+        callbacks, data, diagnostics, drawing, functional, fused, io, linalg, nn, optim, preprocessing, training,
         verify,
-    )
+    )  # fmt: skip
     from minigrad.allocator import tune_malloc
     from minigrad.compiler import compile
     from minigrad.diagnostics import detect_anomaly
@@ -262,20 +83,9 @@ pow = power
 
 # Imported when they are first used
 _SUBMODULES = (
-    "callbacks",
-    "data",
-    "diagnostics",
-    "drawing",
-    "functional",
-    "fused",
-    "io",
-    "linalg",
-    "nn",
-    "optim",
-    "preprocessing",
-    "training",
-    "verify",
-)
+    "callbacks", "data", "diagnostics", "drawing", "functional", "fused", "io", "linalg", "nn", "optim",
+    "preprocessing", "training", "verify",
+)  # fmt: skip
 _FUNCTIONS = {
     "compile": "compiler",
     "detect_anomaly": "diagnostics",
