@@ -1,7 +1,7 @@
 """The pictures of docs/drawing.md: what mg.draw shows, on models that everybody knows.
 
 python examples/gallery.py                  # writes docs/images/*.svg
-python examples/gallery.py lstm --to /tmp --format png
+python examples/gallery.py lstm --out /tmp --format png
 """
 
 import argparse
@@ -213,8 +213,8 @@ PICTURES = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default")
-    parser.add_argument("--to", type=Path, default=IMAGES, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR")
     parser.add_argument("--format", default="svg")
     given = parser.parse_args()
     for name in given.names or PICTURES:
-        print(PICTURES[name](np.random.default_rng(0)).save(given.to / f"{name}.{given.format}"))
+        print(PICTURES[name](np.random.default_rng(0)).save(given.out / f"{name}.{given.format}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,8 @@ def run(
     """Check the derivations in files, or in all files of folders.
 
     Args:
-        paths: Python files and folders. In a folder, folders called "wrong" are left out.
+        paths: Python files and folders. In a folder, files that do not speak of a Derivation are not imported, and
+            folders called "wrong" are left out.
         name: the derivation to check, by the name of its variable or of its forward function; all if not given.
         as_json: print one JSON list instead of text.
         html: a file to write one page to, with the lines, their formulas, verdicts and graphs.
@@ -30,7 +32,8 @@ def run(
         Whether every line of every derivation is right.
 
     Raises:
-        ValueError: a path does not exist, or there is no derivation of this name.
+        ValueError: a path does not exist or is no Python file, a file cannot be imported, or there is no derivation of
+            this name.
     """
     from minigrad.verify.page import page
 
@@ -70,7 +73,11 @@ def _derivations(paths: Sequence[str], name: str | None) -> list[tuple[Path, Der
 
     found: list[tuple[Path, Derivation]] = []
     for file in _files(paths):
-        for variable, value in vars(imported(file)).items():
+        try:
+            module = imported(file)
+        except Exception as error:
+            raise ValueError(f"{file}{_line(error, file)}: {type(error).__name__}: {error}") from error
+        for variable, value in vars(module).items():
             if isinstance(value, Derivation) and name in (None, variable, value.name):
                 found.append((file, value))
     if not found:
@@ -87,12 +94,21 @@ def _files(paths: Sequence[str]) -> list[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            files += [p for p in sorted(path.rglob("*.py")) if "wrong" not in p.relative_to(path).parts[:-1]]
-        elif path.is_file():
-            files.append(path)
-        else:
+            inside = [p for p in sorted(path.rglob("*.py")) if "wrong" not in p.relative_to(path).parts[:-1]]
+            files += [p for p in inside if b"Derivation" in p.read_bytes()]
+        elif not path.is_file():
             raise ValueError(f"{given}: there is no such file or folder")
+        elif path.suffix != ".py":
+            raise ValueError(f"{given}: not a Python file; derivations are checked in files that end in .py")
+        else:
+            files.append(path)
     return files
+
+
+def _line(error: Exception, file: Path) -> str:
+    """Where in the file the error arose; that of a syntax error says it itself."""
+    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {places[-1]}" if places else ""
 
 
 def imported(file: Path) -> ModuleType:

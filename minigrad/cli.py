@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from minigrad.version import installed
 
+SHOWN = "(default: %(default)s)"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -23,83 +25,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # σ² on a terminal that has no σ
     parser = _parser()
     given = parser.parse_args(arguments)
-    if given.command == "demo":
-        return _demo(parser, given)
-    if given.command == "check":
-        return _check(parser, given)
-    if given.command == "notes":
-        return _notes(parser, given)
-    parser.print_help()
-    return 0
+    if given.command is None:
+        parser.print_help()
+        return 0
+    command: argparse.ArgumentParser = given.parser
+    try:
+        return 0 if given.run(given) else 1
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        command.error(f'{error}: pip install "minigrad[all]"')
+    except (ValueError, TypeError, ArithmeticError, OSError) as error:
+        command.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="minigrad", description="See and prove your gradients.")
     parser.add_argument("--version", action="version", version=f"minigrad {installed()}")
-    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
     demo = commands.add_parser(
         "demo",
         help="train a batch-norm network on digits, check its gradients, draw them",
         description="Train a batch-norm network on handwritten digits, check every gradient of batch norm, draw them.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.add_argument("--out", default="minigrad-demo", metavar="DIR", help="the folder for pictures and the report")
-    demo.add_argument("--epochs", type=int, default=15, metavar="N", help="how often to go through the digits")
-    demo.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn at random")
+    demo.set_defaults(run=_demo, parser=demo)
+    demo.add_argument(
+        "--out", default="minigrad-demo", metavar="DIR", help=f"the folder for pictures and the report {SHOWN}"
+    )
+    demo.add_argument("--epochs", type=int, default=15, metavar="N", help=f"how often to go through the digits {SHOWN}")
+    demo.add_argument("--seed", type=int, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+
     check = commands.add_parser(
         "check",
         help="check the derivations in Python files, line by line",
-        description="Check every minigrad.verify.Derivation in the files. The exit status is 1 if a line is wrong.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Check every minigrad.verify.Derivation in a file, or in the files of a folder; there, folders "
+        "called wrong are left out. The exit status is 1 if a line is wrong.",
     )
-    check.add_argument("path", help="a Python file, or a folder of them")
-    check.add_argument("name", nargs="?", help="the derivation to check, by its variable or forward function")
+    check.set_defaults(run=_check, parser=check)
+    check.add_argument("path", help="a Python file, or a folder")
+    check.add_argument("name", nargs="?", help="only this derivation, by its variable or forward function")
     check.add_argument("--json", action="store_true", help="print JSON")
-    check.add_argument("--html", metavar="OUT", help="write one page with lines, formulas, verdicts and graphs")
-    check.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn at random")
+    check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
+    check.add_argument("--seed", type=int, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+
     notes = commands.add_parser(
         "notes",
         help="run the experiments of the course notes, and write their gallery",
         description="Run the experiments of the course notes, hold their claims against the measured numbers, and "
         "write one page with the pictures. The exit status is 1 if a claim fails.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    notes.add_argument("--only", action="append", default=[], metavar="NAME", help="this experiment; may be repeated")
+    notes.set_defaults(run=_notes, parser=notes)
+    notes.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this experiment, such as batch_norm; may be repeated. A name that does not exist lists them all",
+    )
     notes.add_argument("--quick", action="store_true", help="fewer seeds and steps: under a minute")
-    notes.add_argument("--output", default="minigrad-notes", metavar="DIR", help="the folder for page and pictures")
+    notes.add_argument(
+        "--out", default="minigrad-notes", metavar="DIR", help=f"the folder for page and pictures {SHOWN}"
+    )
     return parser
 
 
-def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
-    from minigrad import check
-
-    try:
-        return 0 if check.run([given.path], given.name, given.json, given.html, given.seed) else 1
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, TypeError, ArithmeticError, OSError) as error:
-        parser.error(str(error))
-
-
-def _demo(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+def _demo(given: argparse.Namespace) -> bool:
     from minigrad import demo
 
-    try:
-        return 0 if demo.run(given.out, given.epochs, given.seed) else 1
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    return demo.run(given.out, given.epochs, given.seed)
 
 
-def _notes(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+def _check(given: argparse.Namespace) -> bool:
+    from minigrad import check
+
+    return check.run([given.path], given.name, given.json, given.html, given.seed)
+
+
+def _notes(given: argparse.Namespace) -> bool:
     from minigrad.notes import collection
 
-    try:
-        return 0 if collection.run(given.only, given.quick, given.output) else 1
-    except KeyboardInterrupt:
-        return 130
-    except ImportError as error:
-        parser.error(f"{error}: pip install 'minigrad[plot,data]'")
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    return collection.run(given.only, given.quick, given.out)

@@ -102,6 +102,33 @@ def test_errors_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "no derivation" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "", "a.txt: not a Python file"),
+        ("a.py", "import math\nmath.sqrt('4')\n", "a.py, line 2: TypeError: must be real number"),
+        ("a.py", "import numpy\nimport nothing_of_this_name\n", "a.py, line 2: ModuleNotFoundError: No module named"),
+        ("a.py", "x = = 1\n", "a.py: SyntaxError: invalid syntax (a.py, line 1)"),
+    ],
+)
+def test_a_file_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["check", str(tmp_path / name)])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("usage: minigrad check")
+
+
+def test_in_a_folder_only_derivations_are_imported(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
+    (tmp_path / "right.py").write_text(RIGHT.read_text(encoding="utf-8"), encoding="utf-8")
+    assert cli.main(["check", str(tmp_path)]) == 0
+
+
 def test_a_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "lib_beside.py").write_text("factor = 3.0\n", encoding="utf-8")
     (tmp_path / "uses.py").write_text(

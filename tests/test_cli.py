@@ -168,6 +168,16 @@ def test_without_a_command_the_help_is_shown(capsys):
     assert "demo" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["demo", "check", "notes"])
+def test_the_help_of_a_command(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: minigrad {command}")
+    assert not re.search(r"None|False|\[\]\)", said)
+
+
 def test_as_a_module():
     done = subprocess.run([sys.executable, "-m", "minigrad", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("minigrad ")

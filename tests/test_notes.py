@@ -91,7 +91,7 @@ def coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_command_writes_one_page(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coins(0.52)
-    assert cli.main(["notes", "--quick", "--output", str(tmp_path / "out")]) == 0
+    assert cli.main(["notes", "--quick", "--out", str(tmp_path / "out")]) == 0
     assert "coins: 1 claim holds (2 seeds, quick form" in capsys.readouterr().out
     html = (tmp_path / "out" / "notes.html").read_text(encoding="utf-8")
     assert "1 claim, all hold" in html
@@ -104,7 +104,7 @@ def test_the_command_writes_one_page(coins: Any, tmp_path: Path, capsys: pytest.
 def test_a_claim_that_fails(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Planted: a bound that the numbers do not keep."""
     coins(0.485)
-    assert cli.main(["notes", "--only", "coins", "--output", str(tmp_path)]) == 1
+    assert cli.main(["notes", "--only", "coins", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "✗ as many heads as tails" in said
     assert "claims fail in coins" in said
@@ -114,7 +114,7 @@ def test_a_claim_that_fails(coins: Any, tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(("bound", "status"), [(0.52, 0), (0.485, 1)])
 def test_the_file_alone(coins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: float, status: int) -> None:
     path = coins(bound)
-    monkeypatch.setattr(sys, "argv", [str(path), "--quick", "--output", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", [str(path), "--quick", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(path), run_name="__main__")
     assert stopped.value.code == status
@@ -135,8 +135,8 @@ def test_without_matplotlib(
     coins(0.52)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SystemExit):
-        cli.main(["notes", "--output", str(tmp_path)])
-    assert "pip install 'minigrad[plot,data]'" in capsys.readouterr().err
+        cli.main(["notes", "--out", str(tmp_path)])
+    assert 'pip install "minigrad[all]"' in capsys.readouterr().err
 
 
 def test_where_there_are_no_experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def run(out: str | Path, epochs: int, seed: int) -> bool:
         OSError: the folder cannot be made or written to.
     """
     if epochs < 1 or seed < 0:
-        raise ValueError(f"demo: epochs={epochs}, seed={seed}; at least 1 epoch is needed, and a seed is not negative")
+        raise ValueError(f"epochs={epochs}, seed={seed}: at least 1 epoch is needed, and a seed is not negative")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     report, began = Report(), time.perf_counter()

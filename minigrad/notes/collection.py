@@ -39,18 +39,18 @@ def experiments(names: Sequence[str] = ()) -> list[Experiment]:
     found = {path.stem: path for path in files}
     for name in names:
         if name not in found:
-            near = difflib.get_close_matches(name, found, n=1, cutoff=0.0)[0]
-            raise ValueError(f"no experiment is called {name!r}; did you mean {near!r}? There are {', '.join(found)}")
+            near = "".join(f"; did you mean {n!r}?" for n in difflib.get_close_matches(name, found, n=1)) or "."
+            raise ValueError(f"no experiment is called {name!r}{near} There are {', '.join(found)}")
     return [imported(path).experiment for name, path in found.items() if not names or name in names]
 
 
-def run(names: Sequence[str], quick: bool, output: str | Path) -> bool:
+def run(names: Sequence[str], quick: bool, out: str | Path) -> bool:
     """`minigrad notes`: run experiments, print the claims, and write the pictures and the page that shows them.
 
     Args:
         names: of the experiments; all if empty.
         quick: their quick form.
-        output: the folder of the page, `notes.html`, and the pictures. It is made if missing.
+        out: the folder of the page, `notes.html`, and the pictures. It is made if missing.
 
     Returns:
         Whether all claims hold.
@@ -66,7 +66,7 @@ def run(names: Sequence[str], quick: bool, output: str | Path) -> bool:
 
     from minigrad.notes import gallery
 
-    wanted, folder = experiments(names), Path(output)
+    wanted, folder = experiments(names), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     console, outcomes, pictures = Console(highlight=False, soft_wrap=True), list[Outcome](), dict[str, Path]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("seeds"))

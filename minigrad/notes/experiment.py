@@ -160,12 +160,12 @@ class Experiment:
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """The file as a program: prints claims beside numbers, writes the picture, exits with 1 if a claim fails."""
         parser = argparse.ArgumentParser(description=self.title)
-        parser.add_argument("--quick", action="store_true", help="fewer seeds and steps; no picture without --output")
-        parser.add_argument("--output", metavar="DIR", help="the folder of the picture (default: docs/images/notes)")
+        parser.add_argument("--quick", action="store_true", help="fewer seeds and steps; no picture without --out")
+        parser.add_argument("--out", metavar="DIR", help="the folder of the picture (default: docs/images/notes)")
         given = parser.parse_args(arguments)
         outcome = self.run(given.quick)
         print(outcome)
-        if given.output or not given.quick:
-            folder = given.output or (PICTURES if PICTURES.is_dir() else ".")
+        if given.out or not given.quick:
+            folder = given.out or (PICTURES if PICTURES.is_dir() else ".")
             print(f"written: {outcome.save(folder)}")
         sys.exit(not outcome.ok)
