@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", default="minigrad-demo", metavar="DIR", help=f"the folder for pictures and the report {SHOWN}"
     )
     demo.add_argument("--epochs", type=int, default=15, metavar="N", help=f"how often to go through the digits {SHOWN}")
-    demo.add_argument("--seed", type=int, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+    demo.add_argument("--seed", type=seed, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
 
     check = commands.add_parser(
         "check",
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", nargs="?", help="only this derivation, by its variable or forward function")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
-    check.add_argument("--seed", type=int, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+    check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
 
     notes = commands.add_parser(
         "notes",
@@ -88,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         "--out", default="minigrad-notes", metavar="DIR", help=f"the folder for page and pictures {SHOWN}"
     )
     return parser
+
+
+def seed(text: str) -> int:
+    """A seed as it is written on the command line."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number}: a seed is not negative")
+    return number
 
 
 def _demo(given: argparse.Namespace) -> bool:

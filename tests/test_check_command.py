@@ -95,6 +95,9 @@ def test_errors_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         cli.main(["check", str(tmp_path / "nowhere.py")])
     assert "there is no such file or folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["check", str(RIGHT), "--seed", "-1"])
+    assert "argument --seed: -1: a seed is not negative" in capsys.readouterr().err
     empty = tmp_path / "empty.py"
     empty.write_text("x = 1\n", encoding="utf-8")
     with pytest.raises(SystemExit):
