@@ -36,7 +36,7 @@ Array = Any
 # Batch normalization
 
 
-def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple[Array, Array, Array, Array]:
     """Batch normalization in training (Ioffe & Szegedy 2015): γ (x - μ) / √(σ² + ε) + β over all axes but the last.
 
     Args:
@@ -46,13 +46,13 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
         eps: added to the variance, which is the biased one (1/N).
 
     Returns:
-        y of x's shape, the mean μ (C,), and 1/√(σ² + ε) (C,), all differentiable.
+        y of x's shape, the mean μ (C,), the variance σ² (C,), and 1/√(σ² + ε) (C,), all differentiable.
 
     Example:
-        >>> y, mu, istd = batch_norm(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([5.0]))
-        >>> y.round(3), mu
+        >>> y, mu, var, _ = batch_norm(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([5.0]))
+        >>> y.round(3), mu, var
         (array([[3.],
-               [7.]]), array([2.]))
+               [7.]]), array([2.]), array([1.]))
     """
     channels = x.shape[-1:]
     if x.ndim < 2 or gamma.shape != channels or beta.shape != channels:
@@ -69,16 +69,16 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
         y = np.add(y, beta, out=y)
     else:
         y = centered * scale + beta
-    return (y if x.ndim == 2 else np.reshape(y, x.shape)), mu, istd
+    return (y if x.ndim == 2 else np.reshape(y, x.shape)), mu, var, istd
 
 
 def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
-    """The shares of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
+    """The shares of x, γ and β, from the cotangents of y, μ, σ² and s = 1/√(σ² + ε).
 
-    With dy, dμ, ds those cotangents, dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
-        dx = γ s (dy - (x - μ) s dγ/N - dβ/N) + dμ/N - (x - μ) s³ ds/N
+    With dy, dμ, dσ², ds those cotangents, dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
+        dx = γ s (dy - (x - μ) s dγ/N - dβ/N) + dμ/N + 2 (x - μ) (dσ² - s³ ds/2)/N
     """
-    dy, dmu, distd = v
+    dy, dmu, dvar, distd = v
     rows = _rows(x)
     count, ones = rows.shape[0], ones_for(rows)
     centered = rows - mu
@@ -90,7 +90,10 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
         dgamma = ones @ (dy * centered) * istd
         dx = (dy - (centered * (istd * dgamma / count) + dbeta / count)) * (gamma * istd)
     if distd is not None:
-        through = centered * (istd * istd * istd * distd / -count)
+        through = istd * istd * istd * distd / -2
+        dvar = through if dvar is None else dvar + through
+    if dvar is not None:
+        through = centered * (dvar * (2 / count))
         dx = through if dx is None else dx + through
     if dmu is not None:
         dx = dmu / count if dx is None else dx + dmu / count
@@ -103,7 +106,7 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else np.reshape(x, (-1, x.shape[-1]))
 
 
-batch_norm = primitive(_batch_norm, joint=_batch_norm_shares, outputs=("y", "mu", "istd"))
+batch_norm = primitive(_batch_norm, joint=_batch_norm_shares, outputs=("y", "mu", "var", "istd"))
 
 
 # Layer normalization

@@ -12,11 +12,11 @@ rng = np.random.default_rng(11)
 
 
 def composed_batch_norm(x, gamma, beta, eps=1e-5):
-    """All three outputs from primitives."""
+    """All four outputs from primitives."""
     axes = tuple(range(x.ndim - 1))
     mu = mean(x, axis=axes)
     var = mean(np.square(x - mu), axis=axes)
-    return F.batch_norm(x, gamma, beta, eps=eps), mu, 1 / np.sqrt(var + eps)
+    return F.batch_norm(x, gamma, beta, eps=eps), mu, var, 1 / np.sqrt(var + eps)
 
 
 def composed_layer_norm(x, gamma, beta, eps=1e-5):
@@ -35,7 +35,8 @@ def weighted(outputs, weights):
 def batch_norm_case(shape, used):
     channels = shape[-1:]
     operands = (rng.standard_normal(shape) + 1, rng.standard_normal(channels), rng.standard_normal(channels))
-    weights = [rng.standard_normal(s) if u else None for s, u in zip((shape, channels, channels), used, strict=True)]
+    shapes = (shape, channels, channels, channels)
+    weights = [rng.standard_normal(s) if u else None for s, u in zip(shapes, used, strict=True)]
     return (
         lambda *a: weighted(fused.batch_norm(*a, eps=0.1), weights),
         lambda *a: weighted(composed_batch_norm(*a, eps=0.1), weights),
@@ -89,11 +90,12 @@ def linear_case(shape):
 
 
 CASES = {
-    "batch_norm": batch_norm_case((5, 3), (1, 0, 0)),
-    "batch_norm of images": batch_norm_case((2, 3, 2, 3), (1, 0, 0)),
-    "batch_norm, mu alone": batch_norm_case((5, 3), (0, 1, 0)),
-    "batch_norm, istd alone": batch_norm_case((5, 3), (0, 0, 1)),
-    "batch_norm, all outputs": batch_norm_case((5, 3), (1, 1, 1)),
+    "batch_norm": batch_norm_case((5, 3), (1, 0, 0, 0)),
+    "batch_norm of images": batch_norm_case((2, 3, 2, 3), (1, 0, 0, 0)),
+    "batch_norm, mu alone": batch_norm_case((5, 3), (0, 1, 0, 0)),
+    "batch_norm, var alone": batch_norm_case((5, 3), (0, 0, 1, 0)),
+    "batch_norm, istd alone": batch_norm_case((5, 3), (0, 0, 0, 1)),
+    "batch_norm, all outputs": batch_norm_case((5, 3), (1, 1, 1, 1)),
     "layer_norm": layer_norm_case((5, 3), 1, (1, 0, 0)),
     "layer_norm of sequences": layer_norm_case((2, 3, 4), 1, (1, 0, 0)),
     "layer_norm of images": layer_norm_case((2, 3, 2, 3), 3, (1, 0, 0)),
@@ -202,7 +204,7 @@ def test_mixed_precision_is_not_rounded():
     x, w, b = rng.standard_normal((5, 4)).astype(np.float32), np.ones((4, 3), np.float32), np.full(3, 1e-12)
     assert fused.linear(x, w, b).dtype == np.float64
     for norm in (fused.batch_norm, fused.layer_norm):
-        y, _, _ = norm(x, np.ones(4), np.full(4, 1e-12))
+        y, *_ = norm(x, np.ones(4), np.full(4, 1e-12))
         assert y.dtype == np.float64
 
 

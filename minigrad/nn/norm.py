@@ -67,12 +67,9 @@ class BatchNorm(Module):
                 f"x of shape {shape} is a batch of {count}, without a variance to normalize with. Train with at least "
                 "two (drop_last=True in the DataLoader), or call eval() first."
             )
-        y, mu, istd = fused.batch_norm(x, self.gamma, self.beta, eps=self.eps)
-        mu, istd = mu.data, istd.data
-        self._keep(self.running_mean, mu)
-        # σ² as it went into istd; where it is far below eps the difference is rounding, which may be negative.
-        var = np.maximum(1 / (istd * istd) - self.eps, 0)
-        self._keep(self.running_var, var, count / (count - 1))
+        y, mu, var, _ = fused.batch_norm(x, self.gamma, self.beta, eps=self.eps)
+        self._keep(self.running_mean, mu.data)
+        self._keep(self.running_var, var.data, count / (count - 1))
         return y
 
     def _keep(self, running: Any, batch: Any, correction: float = 1.0) -> None:

@@ -12,10 +12,10 @@ from minigrad.sequences.gated import _gru_primitive
 from minigrad.sequences.memory import _lstm_primitive
 
 
-def batch_norm(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
+def batch_norm(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any, Any]:
     axes = tuple(range(x.ndim - 1))
     istd = 1 / np.sqrt(x.var(axes) + 0.1)
-    return gamma * (x - x.mean(axes)) * istd + beta, x.mean(axes), istd
+    return gamma * (x - x.mean(axes)) * istd + beta, x.mean(axes), x.var(axes), istd
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
