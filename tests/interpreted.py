@@ -34,7 +34,14 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: b
         expected = [(len(shape), np.dtype(dtype)) for shape, dtype in arrays]
         assert [(x.ndim, x.dtype) for x in given] == expected, text
         assert all(x.flags.carray for x in given)
+        overlapping = [
+            x for k, x in enumerate(given) if any(np.may_share_memory(x, y) for j, y in enumerate(given) if j != k)
+        ]
+        before = [x.copy() for x in overlapping]
         with np.errstate(all="ignore"):
             kernel(*numbers, *given)
+        pairs = zip(overlapping, before, strict=True)
+        unchanged = all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in pairs)
+        assert unchanged, f"written, and given twice:\n{text}"
 
     return run

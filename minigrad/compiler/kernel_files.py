@@ -20,15 +20,19 @@ from typing import Any
 
 import numpy as np
 
+OPTIONS = 'nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, pipeline_class=Apart'
+HELPERS = ("apart.py", "vecmath.py")
 HEAD = '''"""A kernel of a compiled step."""
 
 import numpy as np
 from numba import njit
+
+from minigrad.compiler.apart import Apart
 {imports}
 f32, f64 = np.float32, np.float64
 
 
-@njit("{signature}", nogil=True, error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}}, cache=True)
+@njit("{signature}", {options}, cache=True)
 '''
 
 _lock = threading.Lock()  # numba compiles one at a time
@@ -49,8 +53,8 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: b
         arrays: (shape, dtype) of its arguments.
         in_parts: whether part, first, end and stage stand before them.
     """
-    imports = f"\nfrom minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
-    source = HEAD.format(imports=imports, signature=signature(arrays, in_parts)) + text
+    imports = f"from minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
+    source = HEAD.format(imports=imports, options=OPTIONS, signature=signature(arrays, in_parts)) + text
     name = f"minigrad_kernel_{_digest(source)}"
     with _lock:
         if name not in _loaded:
@@ -76,7 +80,7 @@ def _digest(source: str) -> str:
 def _surroundings() -> str:
     import numba
 
-    helpers = Path(__file__).with_name("vecmath.py").read_text(encoding="utf-8")
+    helpers = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HELPERS)
     return f"{numba.__version__} {np.__version__} {sys.version} {helpers}"
 
 

@@ -18,7 +18,6 @@ from minigrad.compiler.prepare import Preparing
 from minigrad.compiler.program import Line, Program, Value
 
 MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see pool.py
-DECORATOR = '@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})'
 
 
 class NumbaSource(Source):
@@ -35,7 +34,7 @@ class NumbaSource(Source):
         if not self.kernels:
             return super().text
         functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
-        imports = ["from numba import njit"]
+        imports = ["from numba import njit", "from minigrad.compiler.apart import Apart"]
         imports += [f"from minigrad.compiler.vecmath import {', '.join(functions)}"] * bool(functions)
         imports += ["from minigrad.compiler.pool import InParts"] * any(s.in_parts for s, _ in self.kernels.values())
         kernels = [_function(name, source) for name, (source, _) in self.kernels.items()]
@@ -120,7 +119,7 @@ def is_worth_threads(kernel: Kernel) -> bool:
 
 
 def _function(name: str, source: KernelSource) -> str:
-    text = f"{DECORATOR}\n{source.text(name)}"
+    text = f"@njit({kernel_files.OPTIONS})\n{source.text(name)}"
     if source.in_parts:
         given = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
         text += f"\n\n{name} = InParts({name}, {given})\n"

@@ -209,7 +209,8 @@ class Plan:
             return False
         if line.op == "kernel":
             kernel: Kernel = line.params["kernel"]
-            return kernel.may_share(kernel.ins[line.ins.index(x)], kernel.outs[line.outs.index(v)])
+            (operand, *again) = [inner for inner, y in zip(kernel.ins, line.ins, strict=True) if y is x]
+            return not again and kernel.may_share(operand, kernel.outs[line.outs.index(v)])
         if line.op not in ELEMENTWISE:
             return [k for k, y in enumerate(line.ins) if y is x] == [0]
         return (x.shape, x.dtype.itemsize) == (v.shape, v.dtype.itemsize)
