@@ -12,6 +12,7 @@ import test_compile_hazards as hazards
 import test_compile_models as models
 
 import minigrad as mg
+from minigrad import nn, optim
 from minigrad.compiler import driver, kernel_files, rules
 from minigrad.compiler.grouping import grouped
 from minigrad.compiler.prepare import Preparing
@@ -70,3 +71,47 @@ def test_rows_that_count_now_may_not_later(wrong: list[int]) -> None:
     assert float(compiled(x)) == pytest.approx(float(step(x)))
     numbers[:] = wrong
     assert float(compiled(x)) == pytest.approx(float(step(x)))
+
+
+def test_an_index_that_the_step_makes_is_constant() -> None:
+    """x[np.arange(n), labels] is a sum in a kernel; the rows of an array that somebody holds may change."""
+
+    @functools.cache
+    def held() -> Any:
+        return np.arange(4)
+
+    x, labels = np.random.default_rng(0).normal(size=(4, 3)), np.array([2, 0, 1, 2])
+    made = mg.compile(lambda x, labels: x[np.arange(4), labels] * 2, backend="numba")
+    kept = mg.compile(lambda x, labels: x[held(), labels] * 2, backend="numba")
+    for step in (made, kept):
+        for _ in range(2):
+            np.testing.assert_array_equal(step(x, labels), x[np.arange(4), labels] * 2)
+    assert "gather" not in made.source
+    assert "gather" in kept.source
+    held()[:] = [3, 2, 1, 0]
+    np.testing.assert_array_equal(kept(x, labels), x[held(), labels] * 2)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_gradient_that_is_always_0_is_nobody_elses_memory(backend: str) -> None:
+    """A bias before batch norm: the optimizer's zeros are written once, the parameter's `.grad` in each call."""
+    mg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3), nn.Linear(3, 1))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    bias = model[0].bias
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled, x = mg.compile(step, backend=backend), np.random.default_rng(0).normal(size=(5, 2))
+    compiled(x)
+    before = bias.numpy().copy()
+    for _ in range(3):
+        compiled(x)
+        assert not bias.grad.numpy().any()
+        bias.grad.data[...] = 7.0
+    np.testing.assert_array_equal(bias.numpy(), before)

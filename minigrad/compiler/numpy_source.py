@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.names import identifier, named, unique
-from minigrad.compiler.plan import ALIGNMENT, Plan
+from minigrad.compiler.plan import ALIGNMENT, Plan, unshaped
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.recycling import FROM, Recycled
 from minigrad.compiler.texts import HEAD, comment, imports, index_text, inside, literal, slices, title_of, tuple_text
@@ -178,6 +178,8 @@ class Source:
         if out not in self.joined:
             self.joined[out] = unique("joined", self.taken)
             self.constants[self.joined[out]] = self.plan.arrays[out]
+            for start, end, value in self.plan.filled.get(out, ()):
+                self.prepared.append(f"    {self.joined[out]}[{start}:{end}] = {literal(value)}")
         return self.joined[out]
 
     def _view(self, line: Line) -> str:
@@ -356,6 +358,9 @@ class Source:
                 texts[v] = name
         for buffer, v in copied:
             target = self.arguments[buffer] if buffer.kind == "argument" else self.buffers[buffer]
+            if unshaped(v).line.op == "full":
+                self.body.append(f"{target}.fill({literal(unshaped(v).line.params['value'])})  # {buffer.name}")
+                continue
             self.body.append(f"{self._f('np.copyto')}({target}, {texts.get(v, self.names[v])})  # {buffer.name}")
 
     def memory(self) -> str:

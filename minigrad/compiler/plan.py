@@ -45,6 +45,7 @@ class Plan:
         self.home: dict[Value, Buffer] = {}  # of values that are computed in a buffer
         self.part: dict[Value, tuple[Value, int, int]] = {}  # of values in a concatenation: which rows are theirs
         self.left: dict[Line, list[tuple[Value, int, int]]] = {}  # operands of a concatenation that are copied into it
+        self.filled: dict[Value, list[tuple[int, int, Any]]] = {}  # constant rows of a concatenation, written once
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
         self.born = {v: k for k, line in enumerate(program.lines) for v in line.outs}
         self.together: dict[Line, Counter[Value]] = {}
@@ -108,8 +109,10 @@ class Plan:
             self.kind[out], self.arrays[out] = "joined", self._in(aligned(max(out.nbytes, 1)), out)
             start = 0
             for x in line.operands:
-                end = start + x.shape[line.params["axis"]]
-                if x.dtype != out.dtype or not self._lies_in(x, out, start, end):
+                end, constant = start + x.shape[line.params["axis"]], unshaped(x).line
+                if constant.op == "full" and x.dtype == out.dtype:
+                    self.filled.setdefault(out, []).append((start, end, constant.params["value"]))
+                elif x.dtype != out.dtype or not self._lies_in(x, out, start, end):
                     self.left.setdefault(line, []).append((x, start, end))
                 start = end
 

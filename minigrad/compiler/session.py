@@ -85,6 +85,7 @@ class _Session:
         self._restore()
         for spot, value in (*self.made.exits, *self.once):
             spot.set(value)
+        trace.find_constants()
         self.made.program = check(
             Program([*trace.inputs, *trace.lines], trace.buffers, stores, outputs, trace.generators)
         )

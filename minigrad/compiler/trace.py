@@ -6,6 +6,7 @@ to its end, a copy of each that is written is kept, so that a refusal leaves eve
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -88,14 +89,29 @@ class Trace:
     def input(self, memory: Memory) -> Value:
         """The first value of an array from outside."""
         if memory.buffer is None:
-            name = self.names.get(id(memory.array))
-            memory.buffer = Buffer(name or "constant", "state", memory.array, is_constant=name is None)
+            memory.buffer = Buffer(self.names.get(id(memory.array), "constant"), "state", memory.array)
             self.buffers.append(memory.buffer)
         line = make("input", buffer=memory.buffer)
         line.out.name = memory.buffer.name
         self.inputs.append(line)
         memory.value = line.out
         return line.out
+
+    def find_constants(self) -> None:
+        """When the step is over: arrays that it made without being heard, and that nobody but the trace still holds.
+
+        An index such as np.arange(n) is made anew in each call, with the same content.
+        """
+        if not hasattr(sys, "getrefcount"):
+            return
+        probe = self.state(np.empty(1), "constant").memory
+        self.input(probe)
+        alone = sys.getrefcount(probe.array)
+        self.buffers.remove(probe.buffer)
+        self.inputs.pop()
+        for memory in self.memories.values():
+            if memory.buffer is not None and memory.buffer.kind == "state":
+                memory.buffer.is_constant = sys.getrefcount(memory.array) <= alone
 
     # Values
 
