@@ -33,6 +33,22 @@ def test_a_leaf_used_many_times_gets_the_sum() -> None:
     assert x.grad.item() == 4 * 8 + 3 * 4 - 1
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2"])
+@pytest.mark.parametrize(
+    ("shape", "of"),
+    [((40, 30, 8), (8,)), ((300, 5, 6), (5, 6)), ((9000,), ()), ((9000, 1), (1,)), ((9000, 2), (9000, 1))],
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_was_broadcast_gets_the_sum(shape: Any, of: Any, dtype: str, order: Any) -> None:
+    """Small whole numbers, whose sums are exact."""
+    v = np.asarray(np.random.default_rng(0).integers(-1, 2, shape), dtype, order)
+    small = Tensor(np.zeros(of, dtype), requires_grad=True)
+    (small + np.zeros(shape, dtype)).backward(v)
+    axes = tuple(k for k in range(len(shape)) if k < len(shape) - len(of) or of[k - len(shape)] != shape[k])
+    assert small.grad.dtype == dtype
+    np.testing.assert_array_equal(small.grad.numpy(), v.astype(int).sum(axis=axes).reshape(of))
+
+
 def test_backward_from_a_leaf() -> None:
     x = leaf(2.0)
     x.backward()
