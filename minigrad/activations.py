@@ -35,7 +35,7 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Any:
         array([-0.1587,  0.    ,  0.8413])
     """
     if approximate == "none":
-        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+        return 0.5 * x * (1 + erf(x * (1 / math.sqrt(2))))
     if approximate == "tanh":
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
     raise ValueError(f"gelu(approximate={approximate!r}): must be 'none' or 'tanh'")

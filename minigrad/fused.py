@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.attention import attention
+from minigrad.fused_activations import gelu, softmax
 from minigrad.losses.checks import check_reduction, check_targets
+from minigrad.ops.blocks import row_blocks
 from minigrad.ops.product import column_sums, matrix_product, ones_for, right_share
 from minigrad.ops.shape import reshape
 from minigrad.primitive import primitive
@@ -20,6 +22,7 @@ from minigrad.sequences import gru, gru_cell, lstm, lstm_cell, rnn
 __all__ = [
     "attention",
     "batch_norm",
+    "gelu",
     "gru",
     "gru_cell",
     "layer_norm",
@@ -27,6 +30,7 @@ __all__ = [
     "lstm",
     "lstm_cell",
     "rnn",
+    "softmax",
     "softmax_cross_entropy",
 ]
 
@@ -135,17 +139,17 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
             "gamma and beta have the shape of x's trailing axes: x (..., D) goes with gamma (D,), beta (D,)"
         )
     rows, scale, shift = np.reshape(x, (-1, gamma.size)), np.reshape(gamma, (-1,)), np.reshape(beta, (-1,))
-    ones, count = np.ones_like(scale), gamma.size
+    y, mu, istd = _layer_norm_rows(rows, scale, shift, eps)
+    return np.reshape(y, x.shape), np.reshape(mu, x.shape[:kept]), np.reshape(istd, x.shape[:kept])
+
+
+@row_blocks(1)
+def _layer_norm_rows(rows: Any, scale: Any, shift: Any, eps: float) -> tuple[Array, Array, Array]:
+    ones, count = np.ones_like(scale), scale.size
     mu = rows @ ones / count
     centered = rows - mu[:, None]
     istd = 1 / np.sqrt((centered * centered) @ ones / count + eps)
-    if centered.dtype == gamma.dtype == beta.dtype:
-        y = np.multiply(centered, istd[:, None], out=centered)
-        y = np.multiply(y, scale, out=y)
-        y = np.add(y, shift, out=y)
-    else:
-        y = centered * istd[:, None] * scale + shift
-    return np.reshape(y, x.shape), np.reshape(mu, x.shape[:kept]), np.reshape(istd, x.shape[:kept])
+    return centered * istd[:, None] * scale + shift, mu, istd
 
 
 def _layer_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
@@ -155,27 +159,34 @@ def _layer_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
         dx = s γ dy - s mean(γ dy) - c s³ mean(γ dy c) - c s³ ds/D + dμ/D,    dγ = Σ s dy c,    dβ = Σ dy
     Every mean is a product with γ, and every sum over rows one with s or with ones.
     """
-    dy, dmu, distd = v
-    scale, s = np.reshape(gamma, (-1,)), np.reshape(istd, (-1,))
-    centered = np.reshape(x, (-1, gamma.size)) - np.reshape(mu, (-1, 1))
+    shapes = (-1, gamma.size), (-1,), (-1,)
+    rows, m, s = (np.reshape(a, shape) for a, shape in zip((x, mu, istd), shapes, strict=True))
+    cotangents = (a if a is None else np.reshape(a, shape) for a, shape in zip(v, shapes, strict=True))
+    dx, *shares = _layer_norm_row_shares(rows, m, s, *cotangents, np.reshape(gamma, (-1,)))
+    dgamma, dbeta = (a if a is None else np.reshape(a, gamma.shape) for a in shares)
+    return np.reshape(dx, x.shape), dgamma, dbeta
+
+
+@row_blocks(6, added=2)
+def _layer_norm_row_shares(x: Any, mu: Any, s: Any, dy: Any, dmu: Any, ds: Any, scale: Any) -> tuple[Any, Any, Any]:
+    centered = x - mu[:, None]
     slope: Any = 0.0
     level: Any = 0.0
     dgamma, dbeta = None, None
     if dy is not None:
-        dy = np.reshape(dy, (-1, gamma.size))
         product = dy * centered
-        dgamma, dbeta = np.reshape(s @ product, gamma.shape), np.reshape(column_sums(dy), gamma.shape)
+        dgamma, dbeta = s @ product, column_sums(dy)
         slope, level = product @ scale, s * (dy @ scale)
-    if distd is not None:
-        slope = slope + np.reshape(distd, (-1,))
+    if ds is not None:
+        slope = slope + ds
     if dmu is not None:
-        level = level - np.reshape(dmu, (-1,))
-    dx = centered * np.reshape(s * s * s * slope / -gamma.size, (-1, 1))
+        level = level - dmu
+    dx = centered * (s * s * s * slope / -scale.size)[:, None]
     if dy is not None or dmu is not None:
-        dx = dx - np.reshape(level / gamma.size, (-1, 1))
+        dx = dx - (level / scale.size)[:, None]
     if dy is not None:
         dx = dx + dy * scale * s[:, None]
-    return np.reshape(dx, x.shape), dgamma, dbeta
+    return dx, dgamma, dbeta
 
 
 layer_norm = primitive(_layer_norm, joint=_layer_norm_shares, outputs=("y", "mu", "istd"))

@@ -6,6 +6,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import fused
+from minigrad.ops import blocks
 from minigrad.ops.reduction import mean
 
 rng = np.random.default_rng(11)
@@ -89,7 +90,20 @@ def linear_case(shape):
     )
 
 
+def elementwise_case(fused_function, function, **options):
+    weight = rng.standard_normal((5, 4))
+    return (
+        lambda x: np.sin(fused_function(x, **options) * weight).sum(),
+        lambda x: np.sin(function(x, **options) * weight).sum(),
+        (2 * rng.standard_normal((5, 4)),),
+    )
+
+
 CASES = {
+    "gelu": elementwise_case(fused.gelu, F.gelu),
+    "gelu, tanh": elementwise_case(fused.gelu, F.gelu, approximate="tanh"),
+    "softmax": elementwise_case(fused.softmax, F.softmax),
+    "softmax, first axis": elementwise_case(fused.softmax, F.softmax, axis=0),
     "batch_norm": batch_norm_case((5, 3), (1, 0, 0, 0)),
     "batch_norm of images": batch_norm_case((2, 3, 2, 3), (1, 0, 0, 0)),
     "batch_norm, mu alone": batch_norm_case((5, 3), (0, 1, 0, 0)),
@@ -110,8 +124,8 @@ CASES = {
     "cross-entropy of one row": loss_case("none", ()),
     "cross-entropy of many classes, mean": loss_case("mean", classes=fused.FEW_CLASSES + 1),
     "cross-entropy of many classes, none": loss_case("none", classes=fused.FEW_CLASSES + 1),
-    "softmax alone": probability_case(with_loss=False),
-    "softmax and cross-entropy": probability_case(with_loss=True),
+    "probabilities alone": probability_case(with_loss=False),
+    "probabilities and cross-entropy": probability_case(with_loss=True),
     "linear": linear_case((5, 4)),
     "linear, stacked": linear_case((2, 5, 4)),
 }
@@ -181,14 +195,28 @@ def test_third_order_mixed(case):
     assert_same([curvature(f)], [curvature(reference)], 1e-9)
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "layer_norm", "linear", "cross-entropy, mean"])
+def test_by_blocks(case, monkeypatch):
+    """Blocks of a few numbers give what the whole gives."""
+    f, reference, operands = case
+    which = every(operands)
+    monkeypatch.setattr(blocks, "BLOCK", 8)
+    np.testing.assert_allclose(f(*operands), reference(*operands), rtol=1e-12)
+    assert_same(mg.grad(f, which)(*operands), mg.grad(reference, which)(*operands))
+
+
+SINGLE = ["batch_norm", "layer_norm", "linear", "cross-entropy, mean", "gelu", "gelu, tanh", "softmax"]
+
+
+@pytest.mark.parametrize("name", SINGLE)
 def test_single_precision_stays(name):
     _, _, operands = CASES[name]
     tensors = [mg.Tensor(x.astype(np.float32), requires_grad=True) for x in operands]
     if name in ("batch_norm", "layer_norm"):
         out = getattr(fused, name)(*tensors)[0]
-    elif name == "linear":
-        out = fused.linear(*tensors)
+    elif name.startswith("gelu"):
+        out = fused.gelu(*tensors, approximate="tanh" if "tanh" in name else "none")
+    elif name in ("linear", "softmax"):
+        out = getattr(fused, name)(*tensors)
     else:
         out = fused.softmax_cross_entropy(tensors[0], np.zeros(6, int))
     assert out.dtype == np.float32
@@ -233,6 +261,14 @@ def test_what_is_kept():
     assert line.saved[0] is x.data
 
 
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_keeps_its_operand_only(approximate):
+    x = mg.Tensor(rng.standard_normal((5, 3)), requires_grad=True)
+    line = fused.gelu(x, approximate=approximate).node
+    assert line.saved[0] is x.data
+    assert len(line.saved) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -245,6 +281,7 @@ def test_what_is_kept():
         (lambda: fused.layer_norm(np.zeros((4, 3)), np.ones(3), np.zeros(4)), "trailing axes"),
         (lambda: fused.linear(np.zeros((4, 3)), np.ones((2, 5)), np.zeros(5)), r"linear\(\(4, 3\)"),
         (lambda: fused.linear(np.zeros((4, 3)), np.ones((3, 5)), np.zeros(4)), r"bias \(out,\)"),
+        (lambda: fused.gelu(np.zeros(2), approximate="fast"), r"gelu\(approximate='fast'\): must be 'none' or 'tanh'"),
         (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.zeros((2, 1), int)), r"labels\[:, 0\]"),
         (lambda: fused.softmax_cross_entropy(np.zeros((2, 3)), np.array([0, 3])), "label 3 for 3 classes"),
         (lambda: fused.softmax_cross_entropy(np.zeros((2, 2, 3)), np.zeros(4, int)), r"\(2, 2, 3\) float64, \(4,\)"),
@@ -254,3 +291,8 @@ def test_what_is_kept():
 def test_bad_input(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_softmax_names_an_axis_that_is_not_there():
+    with pytest.raises(IndexError, match=r"softmax\(\(2, 3\) float64, axis=2\)"):
+        fused.softmax(np.zeros((2, 3)), axis=2)

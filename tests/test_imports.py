@@ -34,6 +34,7 @@ LAYERS = [
         "sequences",
         "functional",
         "fused",
+        "fused_activations",
     },
     {"nn", "optim", "data", "preprocessing", "io"},
     {"training"},

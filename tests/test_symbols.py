@@ -70,6 +70,8 @@ GOLDEN = {
     ("inv", "x"): "−outᵀ @ v @ outᵀ",
     ("solve", "x"): "−solve(xᵀ, v) @ outᵀ",
     ("det", "x"): "v[..., None, None] · cofactors(x)",
+    ("gelu", "x"): "v · (½ · (1 + erf(x / √2)) + x · exp(−½ · x²) / √(2 · π))",
+    ("softmax", "x"): "out · (v − sum(v · out, axis=-1))",
     ("batch_norm", "beta"): "sum(v_y, axis=0)",
 }  # fmt: skip
 

@@ -21,11 +21,11 @@ def problem(tiny: bool) -> Any:
 
 def minigrad_step(p: Any, name: str, backward: bool) -> Step:
     import minigrad as mg
-    from minigrad import functional, fused
+    from minigrad import fused
 
     functions = {
-        "gelu": lambda x, gamma, beta: functional.gelu(x, approximate="tanh"),
-        "softmax": lambda x, gamma, beta: functional.softmax(x, axis=-1),
+        "gelu": lambda x, gamma, beta: fused.gelu(x, approximate="tanh"),
+        "softmax": lambda x, gamma, beta: fused.softmax(x, axis=-1),
         "layer norm": lambda x, gamma, beta: fused.layer_norm(x, gamma, beta)[0],
     }
     function = functions[name]

@@ -179,7 +179,7 @@ class Source:
             self.joined[out] = unique("joined", self.taken)
             self.constants[self.joined[out]] = self.plan.arrays[out]
             for start, end, value in self.plan.filled.get(out, ()):
-                self.prepared.append(f"    {self.joined[out]}[{start}:{end}] = {literal(value)}")
+                self.prepared[f"{self.joined[out]}[{start}:{end}]"] = literal(value)
         return self.joined[out]
 
     def _view(self, line: Line) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from minigrad import functional
+from minigrad import functional, fused
 from minigrad.nn.init import constant
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import initialized
@@ -198,7 +198,7 @@ class GELU(Module):
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
-        return functional.gelu(x, approximate=self.approximate)
+        return fused.gelu(x, approximate=self.approximate)
 
     def extra_repr(self) -> str:
         """Which formula."""
@@ -213,7 +213,7 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Any:
         """Probabilities along the axis."""
-        return functional.softmax(x, axis=self.axis)
+        return fused.softmax(x, axis=self.axis)
 
     def extra_repr(self) -> str:
         """The axis."""

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from minigrad import functional
+from minigrad import functional, fused
 from minigrad.modes import no_grad
 from minigrad.nn.attention import MultiheadAttention, check_probability
 from minigrad.nn.containers import ModuleList
@@ -16,7 +16,7 @@ from minigrad.nn.norm import LayerNorm
 from minigrad.nn.parameter import Initializer, drawn
 from minigrad.rng import generator
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": functional.relu, "gelu": functional.gelu}
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": functional.relu, "gelu": fused.gelu}
 
 
 class TransformerEncoderLayer(Module):

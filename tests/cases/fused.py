@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,18 @@ def gru_outputs(x: Any, h: Any, w: Any, u: Any, b: Any = 0.0, d: Any = 0.0) -> l
     return steps(step, x, h)
 
 
+def gelu(x: Any) -> Any:
+    return np.reshape([0.5 * a * math.erfc(-a / math.sqrt(2)) for a in np.ravel(x).tolist()], np.shape(x))
+
+
+def gelu_tanh(x: Any) -> Any:
+    return x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def softmax(x: Any, axis: int) -> Any:
+    return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
+
+
 STATE = signed(3, 2)
 RNN = signed(2, 3, 4), STATE, signed(4, 2), signed(2, 2)
 LSTM = signed(2, 3, 2), STATE, STATE, signed(2, 8), signed(2, 8)
@@ -111,6 +125,15 @@ CASES: list[Case] = [
     ),
     row("layer_norm", "y alone", lambda *a: fused.layer_norm(*a, eps=0.1)[0], signed(5, 3), signed(3), signed(3),
         reference=lambda *a: layer_norm(*a)[0]),
+    *(
+        row(primitive, f"{shape}", partial(fused.gelu, approximate=form), signed(*shape), reference=reference)
+        for primitive, form, reference in [("gelu", "none", gelu), ("gelu_tanh", "tanh", gelu_tanh)]
+        for shape in [(3, 4), (), (2, 1, 3), (0, 3)]
+    ),
+    *(
+        row("softmax", f"{shape}, axis {axis}", partial(fused.softmax, axis=axis), signed(*shape), reference=partial(softmax, axis=axis))
+        for shape, axis in [((3, 4), -1), ((3, 4), 0), ((2, 3, 2), 1), ((2, 1, 3), 2), ((4,), 0), ((0, 3), -1)]
+    ),
     row("softmax_cross_entropy", "mean", loss("mean"), signed(5, 3), labels(3, 5), wrt=(0,),
         reference=lambda x, y: cross_entropy(x, y).mean(), **INTEGERS),
     row("softmax_cross_entropy", "sum", loss("sum"), signed(5, 3), labels(3, 5), wrt=(0,),
