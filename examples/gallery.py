@@ -1,4 +1,4 @@
-"""The pictures of docs/drawing.md: what mg.draw shows, on models that everybody knows.
+"""The pictures of README.md and docs/drawing.md: what mg.draw shows, on models that everybody knows.
 
 python examples/gallery.py                  # writes docs/images/*.svg
 python examples/gallery.py lstm --out /tmp --format png
@@ -13,12 +13,25 @@ import minigrad as mg
 from minigrad import functional, fused, nn
 from minigrad.verify import Derivation
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+ROOT = Path(__file__).parent.parent
+IMAGES = ROOT / "docs" / "images"
+
+
+def program(page):
+    """What the first program of a page defines, by name."""
+    names = {}
+    exec((ROOT / page).read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0], names)
+    return names
 
 
 def leaf(rng, name, *shape, label=None, scale=1.0):
     """A Tensor of normal numbers that requires gradients."""
     return mg.Tensor(scale * rng.normal(size=shape), requires_grad=True).named(name, label=label)
+
+
+def readme(rng):
+    """The graph of the twelve lines in the README."""
+    return mg.draw(program("README.md")["y"])
 
 
 def normalized(rng):
@@ -195,6 +208,7 @@ def not_finite(rng):
 
 
 PICTURES = {
+    "readme": readme,
     "batch-norm": batch_norm,
     "batch-norm-formulas": batch_norm_formulas,
     "batch-norm-gradients": batch_norm_gradients,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import re
 import runpy
+import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,19 @@ def test_pictures_of_the_gallery_are_those_of_the_page(name: str) -> None:
     picture = GALLERY[name](np.random.default_rng(0))
     kept = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
     assert words(kept) == words(picture.pipe("svg", "utf-8")), "run python examples/gallery.py"
-    assert f"images/{name}.svg" in (ROOT / "docs" / "drawing.md").read_text(encoding="utf-8")
+    pages = [(ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/drawing.md")]
+    assert any(f"images/{name}.svg" in page for page in pages)
+
+
+def test_the_picture_of_the_explorer(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason='needs Playwright: pip install "minigrad[browser]"')
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        pytest.skip("needs a Chromium of the system")
+    program = [sys.executable, str(EXAMPLES / "explorer.py"), "--out", str(tmp_path)]
+    done = subprocess.run(program, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [str(tmp_path / "explorer.png"), "backward,", "line", "11", "of", "15"]
+    taken, kept = ((folder / "explorer.png").read_bytes() for folder in (tmp_path, ROOT / "docs" / "images"))
+    assert taken[:24] == kept[:24]  # a PNG of this width and height
 
 
 def test_digits_with_fit_and_by_hand() -> None:
