@@ -66,12 +66,9 @@ class NumbaSource(Source):
         kernel: Kernel = line.params["kernel"]
         inner = dict(zip(kernel.ins, line.operands, strict=True))
         outer = dict(zip(kernel.outs, line.outs, strict=True))
-        shared = {
-            v: x
-            for v in kernel.outs
-            for x in kernel.ins
-            if kernel.shape(v) == kernel.shape(x) and self._is_shared(outer[v], inner[x])
-        }
+        lies = {(self._address(inner[x]), kernel.shape(x)): x for x in kernel.ins}
+        places = {v: (self._address(outer[v]), kernel.shape(v)) for v in kernel.outs}
+        shared = {v: lies[place] for v, place in places.items() if place in lies and place[0] is not None}
         source = KernelSource(kernel, shared, in_parts=is_worth_threads(kernel))
         given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
         arrays = [(kernel.shape(v), v.dtype) for v, _ in given]
@@ -81,12 +78,10 @@ class NumbaSource(Source):
             self.kernels[self.by_text[key]] = source, arrays
         return f"{self.by_text[key]}({', '.join(self._reshaped(v, kernel.shape(k)) for k, v in given)})"
 
-    def _is_shared(self, out: Value, x: Value) -> bool:
-        arrays = self.plan.arrays
-        if out not in arrays or x not in arrays:
-            return False
-        a, b = arrays[out], arrays[x]
-        return a.size == b.size and a.__array_interface__["data"] == b.__array_interface__["data"] and bool(a.size)
+    def _address(self, v: Value) -> int | None:
+        """Where a value lies, if it is there in each call."""
+        array = self.plan.arrays.get(v)
+        return None if array is None or not array.size else int(array.__array_interface__["data"][0])
 
     def _reshaped(self, v: Value, shape: tuple[int, ...]) -> str:
         """An argument in the shape that the kernel takes, made once if it lies in the same memory in each call."""

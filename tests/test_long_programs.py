@@ -1,0 +1,94 @@
+"""Compiling takes a time that grows with the length of a program, not with its square. Steps are counted, not time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.compiler.numba_source import NumbaSource
+
+SIZES = (60, 240)
+
+
+def counted(function: Callable[[], Any]) -> int:
+    """How many instructions of Python a call runs. What C does inside of one counts as one."""
+    count = 0
+
+    def watch(frame: Any, event: str, _: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def neurons(size: int) -> Callable[[], Any]:
+    """A sum over neurons of single numbers, with the gradients of all weights."""
+    weights = [mg.Tensor(0.1 + k / size, requires_grad=True) for k in range(size)]
+
+    def step() -> Any:
+        for w in weights:
+            w.grad = None
+        x, loss = 0.5, 0.0
+        for w, u in zip(weights[::2], weights[1::2], strict=True):
+            loss = loss + (w * x + u).relu() * w
+        loss.backward()
+        return loss, [w.grad for w in weights]
+
+    return step
+
+
+def layers(size: int) -> Callable[[], Any]:
+    """A deep network, with a step of momentum for each of its matrices."""
+    rng = np.random.default_rng(0)
+    weights = [mg.Tensor(rng.normal(size=(3, 3)), requires_grad=True) for _ in range(size // 4)]
+    optimizer = [np.zeros((3, 3)) for _ in weights]
+    x = rng.normal(size=(5, 3))
+
+    def step() -> Any:
+        h: Any = x
+        for w in weights:
+            w.grad = None
+            h = mg.tanh(h @ w)
+        loss = (h * h).mean()
+        loss.backward()
+        with mg.no_grad():
+            for w, momentum in zip(weights, optimizer, strict=True):
+                momentum *= 0.9
+                momentum += w.grad.data
+                w -= 0.1 * momentum
+        return loss
+
+    return step
+
+
+def is_linear(works: dict[int, Callable[[], Any]]) -> bool:
+    """Whether the instructions of a call for each size grow as the sizes do."""
+    short, long = works
+    return counted(works[long]) < 1.15 * long / short * counted(works[short])
+
+
+@pytest.mark.parametrize("problem", [neurons, layers])
+def test_the_first_call_grows_with_the_length(problem: Callable[[int], Callable[[], Any]]) -> None:
+    assert is_linear({size: mg.compile(problem(size), backend="numpy") for size in SIZES})
+
+
+@pytest.mark.parametrize("problem", [neurons, layers])
+def test_so_do_kernels(problem: Callable[[int], Callable[[], Any]]) -> None:
+    steps = {size: mg.compile(problem(size), backend="numpy") for size in SIZES}
+    for step in steps.values():
+        step()
+    assert is_linear({size: partial(NumbaSource, step.latest.program) for size, step in steps.items()})
