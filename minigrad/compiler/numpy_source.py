@@ -22,7 +22,8 @@ from minigrad.compiler.names import identifier, named, unique
 from minigrad.compiler.plan import ALIGNMENT, Plan, unshaped
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.recycling import FROM, Recycled
-from minigrad.compiler.texts import HEAD, comment, imports, index_text, inside, literal, slices, title_of, tuple_text
+from minigrad.compiler.single_numbers import expression, is_of_numbers, number_text
+from minigrad.compiler.texts import HEAD, imports, index_text, inside, literal, slices, title_of, tuple_text
 from minigrad.ops.special import erf_values
 from minigrad.units import text_of_bytes
 
@@ -57,6 +58,7 @@ class Source:
                 self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
         self.ones: dict[Any, str] = {}
         self.joined: dict[Value, str] = {}
+        self.numbers: dict[Value, str] = {}  # values that are there as Python numbers
         self.recycled = False
         self.prepared: dict[str, str] = {}  # what bind makes once, by name
         self.body: list[str] = []
@@ -132,6 +134,8 @@ class Source:
         if line.op in VIEWS:
             if not self.plan.is_static(line.out):
                 self.body.append(f"{name} = {self._view(line)}")
+        elif is_of_numbers(line):
+            self._write_number(line)
         elif line.op not in ("full", "input"):
             for v in line.outs:
                 if self.plan.kind[v] == "fresh" and v.nbytes >= FROM:
@@ -139,8 +143,32 @@ class Source:
                 elif self.plan.kind[v] == "fresh":
                     self.body.append(f"{self.names[v]} = {self._f('np.empty')}({v.shape}, {self._dtype(v.dtype)})")
             for k, text in enumerate(self._computed(line)):
-                note = f"  # {comment(line)}" if k == 0 and line.note else ""
-                self.body.append(f"{text}{note}" if len(text) + len(note) < 150 else text + note[: 150 - len(text)])
+                self._append(text, line.note if k == 0 else "")
+
+    def _append(self, text: str, note: str) -> None:
+        words = note.replace("\n", " ")
+        comment = f"  # {words}" if words else ""
+        self.body.append(f"{text}{comment}" if len(text) + len(comment) < 150 else text + comment[: 150 - len(text)])
+
+    def _write_number(self, line: Line) -> None:
+        v, name = line.out, self.names[line.out]
+        text = expression(line, [self._number(x, line) for x in line.ins], self._f)
+        if self.plan.kind[v] == "number":
+            self.numbers[v] = name
+            self._append(f"{name} = {text}", line.note)
+        elif self.plan.kind[v] == "fresh":
+            self._append(f"{name} = {self._f('np.asarray')}({text})", line.note)
+        else:
+            self._append(f"{name}[()] = {text}", line.note)
+
+    def _number(self, x: Any, line: Line) -> str:
+        """An operand of a line of single numbers: read from its array when it is first needed."""
+        if not isinstance(x, Value) or x.line.op == "full":
+            return number_text(x.line.params["value"] if isinstance(x, Value) else x, line)
+        if x not in self.numbers:
+            self.numbers[x] = unique(f"{self.names[x]}_number", self.taken)
+            self.body.append(f"{self.numbers[x]} = {self.names[x]}.item()")
+        return self.numbers[x]
 
     def _recycled(self, v: Value) -> str:
         """The name of what hands out memory for a large result."""

@@ -7,6 +7,7 @@ A value lies in one of these:
     joined      in the memory of a concatenation: what is concatenated is computed where it will stand
     constant    in memory that is filled once, because the value is the same in each call
     fresh       in a new array, because the step returns it
+    number      nowhere: a single number that only lines of such read (single_numbers.py)
     local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
 
 A view lies where its operand lies. A value may be computed in a buffer when nobody reads the old content afterwards,
@@ -24,6 +25,7 @@ import numpy as np
 from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.memory import viewed
 from minigrad.compiler.program import ELEMENTWISE, VIEWS, Buffer, Line, Program, Value
+from minigrad.compiler.single_numbers import without_memory
 
 ALIGNMENT = 64
 SPECIAL = frozenset({"input", "full", "call", *VIEWS})
@@ -80,6 +82,7 @@ class Plan:
 
     def _place_outside(self) -> None:
         returned = set()
+        self.kind = dict.fromkeys(without_memory(self.program), "number")
         for line in self.program.lines:
             for v in line.outs:
                 if line.op == "input":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.compiler.program import Line, Place
+from minigrad.compiler.program import Place
 
 HEAD = '''"""{title}"""
 
@@ -36,11 +36,6 @@ def title_of(title: str) -> str:
 def imports(roots: set[str]) -> str:
     """The modules that the functions come from."""
     return "".join(f"import {root}\n" for root in sorted(roots))
-
-
-def comment(line: Line) -> str:
-    """What a line is for, on one line."""
-    return line.note.replace("\n", " ")
 
 
 def literal(x: Any) -> str:
