@@ -80,7 +80,7 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
     """The shares of x, γ and β, from the cotangents of y, μ, σ² and s = 1/√(σ² + ε).
 
     With dy, dμ, dσ², ds those cotangents, dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
-        dx = γ s (dy - (x - μ) s dγ/N - dβ/N) + dμ/N + 2 (x - μ) (dσ² - s³ ds/2)/N
+        dx = γ s dy - ((x - μ) γ s² dγ/N + γ s dβ/N) + dμ/N + 2 (x - μ) (dσ² - s³ ds/2)/N
     """
     dy, dmu, dvar, distd = v
     rows = _rows(x)
@@ -92,7 +92,8 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
         dy = _rows(dy)
         dbeta = ones @ dy
         dgamma = ones @ (dy * centered) * istd
-        dx = (dy - (centered * (istd * dgamma / count) + dbeta / count)) * (gamma * istd)
+        scale = gamma * istd
+        dx = dy * scale - (centered * (scale * istd * dgamma / count) + scale * dbeta / count)
     if distd is not None:
         through = istd * istd * istd * distd / -2
         dvar = through if dvar is None else dvar + through
@@ -100,8 +101,7 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
         through = centered * (dvar * (2 / count))
         dx = through if dx is None else dx + through
     if dmu is not None:
-        dx = dmu / count if dx is None else dx + dmu / count
-        dx = np.broadcast_to(dx, rows.shape)
+        dx = np.broadcast_to(dmu / count, rows.shape) if dx is None else dx + dmu / count
     return (dx if x.ndim == 2 else np.reshape(dx, x.shape)), dgamma, dbeta
 
 

@@ -61,6 +61,7 @@ class Source:
         self.numbers: dict[Value, str] = {}  # values that are there as Python numbers
         self.recycled = False
         self.prepared: dict[str, str] = {}  # what bind makes once, by name
+        self.filled: list[str] = []  # and the parts of it that it fills once
         self.body: list[str] = []
         self.made: set[Value] = set()  # fresh arrays that exist already
         self._write()
@@ -72,7 +73,7 @@ class Source:
         """The whole module."""
         parameters = ", ".join([*self.buffers.values(), *self.rngs, *self.constants])
         own = [f"    {name} = {function}" for name, function in self.functions.items()]
-        prepared = [f"    {name} = {text}" for name, text in self.prepared.items()]
+        prepared = [f"    {line}" for line in (*(f"{n} = {text}" for n, text in self.prepared.items()), *self.filled)]
         inner = [self._signature(), *(f"        {line}" for line in self.body)]
         bind = [f"def bind({parameters}):", '    """The step, for these arrays."""', *own]
         blocks = f"    # {self.memory()}, {text_of_bytes(self.plan.unplanned)} if every value had its own"
@@ -207,7 +208,7 @@ class Source:
             self.joined[out] = unique("joined", self.taken)
             self.constants[self.joined[out]] = self.plan.arrays[out]
             for start, end, value in self.plan.filled.get(out, ()):
-                self.prepared[f"{self.joined[out]}[{start}:{end}]"] = literal(value)
+                self.filled.append(f"{self.joined[out]}[{start}:{end}] = {literal(value)}")
         return self.joined[out]
 
     def _view(self, line: Line) -> str:
