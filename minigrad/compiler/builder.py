@@ -64,6 +64,10 @@ class Builder:
                 self.known[key] = found
         return found
 
+    def has(self, op: str, *ins: Value | Literal, **params: Any) -> bool:
+        """Whether a line is there already."""
+        return self._key(op, ins, params) in self.known
+
     def _key(self, op: str, ins: Any, params: Any) -> Any:
         if op in ("draw", "input"):
             return None

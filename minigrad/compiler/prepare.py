@@ -28,7 +28,7 @@ class Preparing:
 
     def run(self) -> Program:
         """The program rewritten."""
-        for line in views_at_once(self.program.lines):
+        for line in views_at_once(sorted(self.program.lines, key=lambda line: line.op != "input")):
             if line.op == "slice" and self._is_of_few(line):
                 self.new[line.out] = self._sliced_before(line)
             elif line.op == "gather" and self._picks_one_of_each_row(line):

@@ -95,23 +95,23 @@ def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ..
 
 
 def _term_by_term(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ (c x ± d y) as c Σ x ± d Σ y, where both terms have a factor to take out or are the same along the axes."""
+    """Σ (c x ± d y) as c Σ x ± d Σ y, if of each term a factor comes out, or the sum is known without a walk."""
     if not is_op(x, "add", "subtract") or not is_float(*x.line.ins):
         return None
     terms = x.line.operands
-    if len(terms) < 2 or not all(_gains(t, x.shape, axes) for t in terms):
+    if len(terms) < 2 or not all(_gains(b, t, x.shape, axes) for t in terms):
         return None
     sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
     return b.op(x.line.op, *sums)
 
 
-def _gains(term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+def _gains(b: Builder, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
     while is_op(term, "negative"):
         term = term.line.operands[0]
-    if is_invariant(term, shape, axes):
+    if is_invariant(term, shape, axes) or (term.shape == shape and b.has("sum", term, axes=axes)):
         return True
     if is_op(term, "add", "subtract"):
-        return all(_gains(t, shape, axes) for t in term.line.operands) and len(term.line.operands) == 2
+        return all(_gains(b, t, shape, axes) for t in term.line.operands) and len(term.line.operands) == 2
     fixed, moving = split(term, axes) if term.shape == shape else ([], [])
     return any(isinstance(f, Value) for f in fixed) and bool(moving)
 
