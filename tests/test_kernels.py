@@ -12,7 +12,7 @@ from random_programs import Drawing, evaluate
 
 import minigrad as mg
 from minigrad import functional
-from minigrad.compiler import kernel_files, numba_source, pool
+from minigrad.compiler import kernel_files, kernel_source, kernel_walks, numba_source, pool
 from minigrad.compiler.grouping import Grouping
 from minigrad.compiler.kernel import Kernel, Schedule
 from minigrad.compiler.kernel_expressions import Expressions
@@ -76,6 +76,38 @@ def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int)
     monkeypatch.setattr(pool, "_shared", pool.Pool(workers))
     for seed in range(500, 560):
         assert not (complaint := difference(Drawing(seed).program())), f"seed {seed}, {complaint}"
+
+
+@pytest.mark.usefixtures("_by_python")
+@pytest.mark.parametrize(
+    ("where", "limit"), [(kernel_walks, "FEWEST_ROWS"), (kernel_source, "MANY_ROWS")], ids=["at once", "short"]
+)
+def test_random_programs_with_rows_side_by_side(monkeypatch: pytest.MonkeyPatch, where: Any, limit: str) -> None:
+    """Several rows at once, and short rows whose columns are written out, where there are few rows as well."""
+    plain = [NumbaSource(Drawing(seed).program()).text for seed in SAMPLE]
+    monkeypatch.setattr(where, limit, 1)
+    for seed in SAMPLE:
+        assert not (complaint := difference(Drawing(seed).program(), calls=1)), f"seed {seed}, {complaint}"
+    changed = sum(NumbaSource(Drawing(seed).program()).text != text for seed, text in zip(SAMPLE, plain, strict=True))
+    assert changed > 20
+
+
+@pytest.mark.parametrize("rows", [33])
+@pytest.mark.parametrize("columns", [2, 8, 10])
+def test_rows_side_by_side_by_numba(rows: int, columns: int) -> None:
+    """Softmax, its sums along both axes, and a batch norm, of few columns and of more."""
+    x = np.random.default_rng(0).normal(size=(rows, columns)).astype("f4")
+
+    def function(x: Any) -> Any:
+        p = np.exp(x - x.max(axis=1, keepdims=True))
+        p = p / p.sum(axis=1, keepdims=True)
+        y = (x - x.mean(axis=0)) * (x * x).mean(axis=0)
+        return p, p.sum(axis=0), (p * x).sum(axis=1), y, (p * x).sum()
+
+    step = mg.compile(function, backend="numba")
+    step(x)
+    for found, expected in zip(step(x), function(x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
 
 
 def run_once(lines: list[Line], out: Value, *arrays: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from minigrad.compiler.kernel import Kernel, Nest
 from minigrad.compiler.kernel_expressions import Expressions
 from minigrad.compiler.kernel_walks import NestSource
 from minigrad.compiler.program import Line, Value
+
+NARROW, MANY_ROWS = 8, 32  # LLVM loads up to 8 interleaved columns at once
 
 
 class KernelSource(Expressions):
@@ -27,6 +30,7 @@ class KernelSource(Expressions):
         super().__init__()
         # Single numbers are read anew at each stage, so none may have been overwritten at one before.
         self.in_parts = in_parts and all(kernel.axes(v) for v in shared or ())
+        self.is_narrow = not in_parts and is_narrow(kernel)
         self.stages: list[bool] = []  # whether a nest runs over the first axis
         self.partial: list[tuple[int, str, Value]] = []  # sums by part: stage, operation, what they are of
         self.kernel, self.schedule = kernel, kernel.schedule
@@ -117,10 +121,19 @@ class KernelSource(Expressions):
         arrays = {**self.arguments, **self.targets, **{v: name for name, v in self._temporaries().items()}}
         return list(dict.fromkeys(name for v, name in arrays.items() if self.kernel.axes(v)[:1] == (0,)))
 
+    def shape(self, v: Value) -> tuple[int, ...]:
+        """The shape in which a value is handed to the function: the kernel's, in a narrow one flat."""
+        shape = self.kernel.shape(v)
+        return (math.prod(shape),) if self.is_narrow else shape
+
     def _size(self, axis: int) -> str:
+        if self.is_narrow and axis == 1:
+            return str(self.kernel.sizes[1])
         for v, name in (*self.arguments.items(), *self.targets.items()):
             axes = self.kernel.axes(v)
             if axis in axes:
+                if self.is_narrow and len(axes) == 2:
+                    return f"{name}.size // {self.kernel.sizes[1]}"
                 return f"{name}.shape[{axes.index(axis)}]"
         return "end - first" if self.in_parts and axis == 0 else str(self.kernel.sizes[axis])
 
@@ -139,6 +152,14 @@ class KernelSource(Expressions):
         name = f"t{self.names[v]}"
         axes = self.kernel.axes(v)
         if name not in self.allocated:
-            sizes = ", ".join(f"n{a}" for a in axes)
+            sizes = (" * " if self.is_narrow else ", ").join(f"n{a}" for a in axes)
             self.allocated[name] = f"np.empty(({sizes},), np.{v.dtype.name})"
         return name
+
+
+def is_narrow(kernel: Kernel) -> bool:
+    """Whether rows are so short, and so many, that one instruction works on one column of several rows.
+
+    Loops over a column are written out then, and arrays are flat: how far apart its elements are stands in the text.
+    """
+    return len(kernel.sizes) == 2 and kernel.sizes[1] <= NARROW and kernel.sizes[0] >= MANY_ROWS

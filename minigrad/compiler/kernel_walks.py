@@ -5,12 +5,28 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from minigrad.compiler.kernel import Axes, Nest, Place
+from minigrad.compiler.kernel import EXPENSIVE, Nest, Place
 from minigrad.compiler.program import Line, Value
 from minigrad.compiler.texts import literal
 
 if TYPE_CHECKING:
     from minigrad.compiler.kernel_source import KernelSource
+
+FEWEST_ROWS, MOST_LINES = 8, 16  # of a nest that works on several rows at once, which makes its text longer
+COMPARED = 8  # pairs of rows of one array that LLVM compares before a loop; of more, it does not vectorize
+
+
+class Row:
+    """A row of a nest: how its index is written, and the names of what is there for it.
+
+    Several are worked on at once, so names end in the row's number.
+    """
+
+    def __init__(self, index: str, suffix: str = "") -> None:
+        self.index, self.suffix = index, suffix
+        self.names: dict[Value, str] = {}  # of numbers that are there for the row
+        self.pointers: dict[str, str] = {}  # to the row in arrays
+        self.head: list[str] = []  # before the first phase
 
 
 class NestSource:
@@ -20,61 +36,109 @@ class NestSource:
         self.source, self.number, self.nest = source, number, nest
         self.kernel, self.schedule = source.kernel, source.schedule
         self.outer, self.last = nest.axes[:-1], nest.axes[-1:]
-        self.row_names: dict[Value, str] = {}  # of numbers that are there for a row
-        self.pointers: dict[str, str] = {}  # rows of arrays
-        self.head: list[str] = []  # before a row's first phase
+        self.columns = [str(k) for k in range(source.kernel.sizes[1])] if source.is_narrow and self.outer else ["j"]
+        self.totals: dict[Line, str] = {}  # variables and arrays of what is there when the nest has ended
         self.before: list[str] = []  # before the nest
         self.after: list[str] = []
-        phases = [self._phase(p) for p in range(len(nest.inner))]
-        if not any(phases):  # all that it computes is computed again where it is needed
-            return
-        indent = "    " * len(self.outer)
-        loops = [f"{'    ' * k}for i{a} in range(n{a}):" for k, a in enumerate(self.outer)]
-        rows = [f"{row} = {array}" for array, row in self.pointers.items()]
-        inside = [f"{indent}{line}" for line in (*rows, *self.head, *(text for part in phases for text in part))]
-        source.body += [*self.before, *loops, *inside, *self.after]
+        text = self._loops()
+        if text:  # else all that it computes is computed again where it is needed
+            source.body += [*self.before, *text, *self.after]
         source.accumulating.clear()
+
+    def _loops(self) -> list[str]:
+        loops = [f"{'    ' * k}for i{a} in range(n{a}):" for k, a in enumerate(self.outer)]
+        indent, count = "    " * len(self.outer), self._at_once()
+        if count == 1:
+            text = self._rows([Row("".join(f"i{a}" for a in self.outer[-1:]))])
+            return [*loops, *(indent + line for line in text)] if text else []
+        *loops, _ = loops
+        a, above = self.outer[-1], "    " * len(loops)
+        together = self._rows([Row(f"{count} * k + {r}", f"_{r}") for r in range(count)])
+        rest = self._rows([Row(f"i{a}")])
+        if not together:
+            return []
+        loops += [f"{above}for k in range(n{a} // {count}):", *(indent + line for line in together)]
+        return [
+            *loops,
+            f"{above}for i{a} in range(n{a} // {count} * {count}, n{a}):",
+            *(indent + line for line in rest),
+        ]
+
+    def _at_once(self) -> int:
+        """How many rows are worked on at the same time: several, if they share columns and do little else."""
+        nest, kernel, schedule = self.nest, self.kernel, self.schedule
+        if not self.outer or self.columns != ["j"] or kernel.sizes[self.outer[-1]] < FEWEST_ROWS:
+            return 1
+        lines = [line for part in (*nest.inner, *nest.reductions) for line in part]
+        values = {kernel.real(x) for line in lines for x in (*line.operands, line.out)}
+        shared = [v for v in values if self.last[0] in kernel.axes(v) and self.outer[-1] not in kernel.axes(v)]
+        simple = len(lines) <= MOST_LINES and not any(
+            line.op in EXPENSIVE or line.out in schedule.rows for line in lines
+        )
+        if not shared or not simple:
+            return 1
+        written = [line.out for part in nest.inner for line in part if line.out in schedule.arrays]
+        in_place = sum(self.source.array(v).startswith("a") for v in written)
+        for count in (4, 2):
+            pairs = count * (count - 1) // 2
+            if pairs * (len(written) + 2 * in_place) <= COMPARED:
+                return count
+        return 1
+
+    def _rows(self, rows: list[Row]) -> list[str]:
+        """What happens in some rows at the same time, in all phases."""
+        phases = [text for p in range(len(self.nest.inner)) for text in self._phase(p, rows)]
+        heads = [text for row in rows for text in (*(f"{p} = {a}" for a, p in row.pointers.items()), *row.head)]
+        return [*heads, *phases] if phases else []
 
     # A phase: what is computed once for the row, the walk over the row, what follows from it
 
-    def _phase(self, phase: int) -> list[str]:
+    def _phase(self, phase: int, rows: list[Row]) -> list[str]:
         nest, text = self.nest, list[str]()
-        for line in nest.row[phase]:
-            self._row_line(line, text)
-        for line in nest.reductions[phase]:
-            if self._home(line).how == "row":
-                self._reduce_rows(line, text)
-        walk = WalkSource(self, phase)
-        body = walk.body()
-        if body and self.last:
-            text += [*walk.starts, f"for j in range(n{self.last[0]}):", *(f"    {line}" for line in body), *walk.ends]
-        else:
-            text += [*walk.starts, *body, *walk.ends]
-        return text
+        for row in rows:
+            for line in nest.row[phase]:
+                self._row_line(line, row, text)
+            for line in nest.reductions[phase]:
+                if self._home(line).how == "row":
+                    self.accumulate(line, self.number_for(line.operands[0], row), row, text)
+        shared: dict[Value, str] = {}  # what is the same in all rows is loaded once
+        starts, body, ends = list[str](), list[str](), list[str]()
+        for row in rows:
+            for column in self.columns:
+                walk = WalkSource(self, phase, row, column, shared)
+                body += walk.body()
+                starts += walk.starts if column == self.columns[0] else []
+                ends += walk.ends if column == self.columns[-1] else []
+                if column != "j":
+                    shared = {}
+        if body and self.last and self.columns == ["j"]:
+            body = [f"for j in range(n{self.last[0]}):", *(f"    {line}" for line in body)]
+        return [*text, *starts, *body, *ends]
 
     def _home(self, reduction: Line) -> Place:
         x = self.kernel.real(reduction.operands[0])
         return self.schedule.place.get(x) or Place(self.number, 0, "inner")
 
-    def _row_line(self, line: Line, text: list[str]) -> None:
-        name = self.source.names[line.out]
-        self.row_names[line.out] = name
-        text.append(f"{name} = {self.source.expression(line, [self.number_for(x) for x in line.ins])}")
+    def _row_line(self, line: Line, row: Row, text: list[str]) -> None:
+        name = row.names[line.out] = self.source.names[line.out] + row.suffix
+        text.append(f"{name} = {self.source.expression(line, [self.number_for(x, row) for x in line.ins])}")
         if line.out in self.schedule.arrays:
-            text.append(f"{self.source.array(line.out)}[{self._index(line.out)}] = {name}")
+            text.append(f"{self.source.array(line.out)}[{self.index(line.out, row)}] = {name}")
 
-    def _reduce_rows(self, line: Line, text: list[str]) -> None:
-        self._accumulate(line, self.number_for(line.operands[0]), text)
-
-    def _accumulate(self, line: Line, x: str, text: list[str]) -> None:
+    def accumulate(self, line: Line, x: str, row: Row, text: list[str]) -> None:
         """Add a number for this row to a result that is there when the nest has ended."""
         total = self.total(line)
         if self.kernel.axes(line.out):
-            total = f"{total}[{self._index(line.out)}]"
+            total = f"{total}[{self.index(line.out, row)}]"
         text.append(f"{total} = {self.source.step(line, total, x)}")
 
     def total(self, line: Line) -> str:
         """The variable or array of a result that is there when the nest has ended, with its start."""
+        if line not in self.totals:
+            self.totals[line] = self._started(line)
+        return self.totals[line]
+
+    def _started(self, line: Line) -> str:
         source, axes = self.source, self.kernel.axes(line.out)
         own = source.summed_by_part(line, self.number)
         if not axes:
@@ -93,41 +157,47 @@ class NestSource:
 
     # Where operands are
 
-    def number_for(self, x: Any) -> str:
+    def number_for(self, x: Any, row: Row) -> str:
         """An operand that is one number for the row."""
         if not isinstance(x, Value):
             return literal(x)
         x = self.kernel.real(x)
-        if x in self.row_names:
-            return self.row_names[x]
+        if x in row.names:
+            return row.names[x]
         source = self.source
         if not self.kernel.axes(x):
             return source.scalar(x) if x in source.arguments else source.names[x]
         if x in source.arguments:
             self.source.reads.setdefault(x, set()).add((self.number, math.inf))
-        name = f"r{source.array(x)}"
-        self.head.append(f"{name} = {source.array(x)}[{self._index(x)}]")
-        self.row_names[x] = name
+        name = row.names[x] = f"r{source.array(x)}{row.suffix}"
+        row.head.append(f"{name} = {source.array(x)}[{self.index(x, row)}]")
         return name
 
-    def element(self, x: Value) -> str:
+    def element(self, x: Value, row: Row, column: str) -> str:
         """An element of an array within the walk over a row."""
-        array, lead = self.source.array(x), self._index(x, without_last=True)
+        array, axes = self.source.array(x), self.kernel.axes(x)
+        if column != "j" and len(axes) == 2:  # flat; an unsigned index is known to count from the beginning
+            return f"{array}[np.uint64({row.index} * {len(self.columns)} + {column})]"
+        lead = self.index(x, row, without_last=True)
         if not lead:
-            return f"{array}[j]"
-        row = self.pointers.setdefault(f"{array}[{lead}]", f"p{len(self.pointers)}_{self.number}")
-        return f"{row}[j]"
+            return f"{array}[{column}]"
+        pointer = row.pointers.setdefault(f"{array}[{lead}]", f"p{len(row.pointers)}_{self.number}{row.suffix}")
+        return f"{pointer}[j]"
 
-    def _index(self, x: Value, without_last: bool = False) -> str:
-        axes: Axes = self.kernel.axes(x)
-        return ", ".join(f"i{a}" for a in axes if not (without_last and (a,) == self.last)) if self.nest.axes else "0"
+    def index(self, x: Value, row: Row, without_last: bool = False) -> str:
+        """The place of x in a row."""
+        if not self.nest.axes:
+            return "0"
+        axes = [a for a in self.kernel.axes(x) if not (without_last and (a,) == self.last)]
+        return ", ".join(row.index if (a,) == self.outer[-1:] else f"i{a}" for a in axes)
 
 
 class WalkSource:
-    """What happens to every element in one phase."""
+    """What happens to every element of a row in one phase, or to that of one column."""
 
-    def __init__(self, nest: NestSource, phase: int) -> None:
+    def __init__(self, nest: NestSource, phase: int, row: Row, column: str, shared: dict[Value, str]) -> None:
         self.nest, self.phase, self.source, self.kernel = nest, phase, nest.source, nest.kernel
+        self.row, self.column, self.shared = row, column, shared
         self.schedule = nest.schedule
         self.known: dict[Value, str] = {}
         self.lines: list[str] = []
@@ -146,72 +216,81 @@ class WalkSource:
                 self._reduce(line)
         for line in inner:
             if line.out in schedule.rows:
-                self.lines.append(f"{self._row(line.out)}[j] = {self.known[line.out]}")
+                self.lines.append(f"{self._kept(line.out)} = {self.known[line.out]}")
             if line.out in schedule.arrays and self.kernel.axes(line.out):
-                self.lines.append(f"{self.nest.element(line.out)} = {self.known[line.out]}")
+                self.lines.append(f"{self._element(line.out)} = {self.known[line.out]}")
             elif line.out in source.targets:
                 self.lines.append(f"{source.targets[line.out]}[0] = {self.known[line.out]}")
         return self.lines
 
-    def _row(self, v: Value) -> str:
-        name = f"row{self.source.names[v]}"
+    def _kept(self, v: Value) -> str:
+        """Where an element is kept for a later phase: in a row of them, or in a variable of its column."""
+        name = f"row{self.source.names[v]}{self.row.suffix}"
+        if self.column != "j":
+            return f"{name}_{self.column}"
         self.source.allocated.setdefault(name, f"np.empty(n{self.nest.last[0]}, np.{v.dtype.name})")
-        return name
+        return f"{name}[j]"
+
+    def _element(self, x: Value) -> str:
+        return self.nest.element(x, self.row, self.column)
 
     def value(self, x: Any) -> str:
         """The name of an operand's element: computed, loaded, or computed again."""
         if not isinstance(x, Value):
             return literal(x)
         x = self.kernel.real(x)
-        if x in self.known:
-            return self.known[x]
+        if x in self.known or x in self.shared:
+            return self.known.get(x) or self.shared[x]
         axes = self.kernel.axes(x)
         home = self.schedule.place.get(x)
         here = home is not None and home.how == "inner" and (home.nest, home.phase) == (self.nest.number, self.phase)
         if not here and (axes != self.nest.nest.axes or not axes):
             if axes[-1:] != self.nest.last or not axes:
-                return self.nest.number_for(x)
+                return self.nest.number_for(x, self.row)
             return self._loaded(x)
         kept = home is None or home.how == "total" or x in self.schedule.arrays
         if not here and kept:
             return self._loaded(x)
         if not here and x in self.schedule.rows and home is not None and home.nest == self.nest.number:
-            return self._named(x, f"{self._row(x)}[j]")
+            return self._named(x, self._kept(x))
         return self._named(x, self.source.expression(x.line, [self.value(y) for y in x.line.ins]))
 
     def _loaded(self, x: Value) -> str:
         if x in self.source.arguments:
             self.source.reads.setdefault(x, set()).add((self.nest.number, self.phase))
-        return self._named(x, self.nest.element(x), prefix="e")
+        return self._named(x, self._element(x), prefix="e")
 
     def _named(self, x: Value, expression: str, prefix: str = "") -> str:
         name = f"e{self.source.arguments[x]}" if x in self.source.arguments else prefix + self.source.names[x]
+        if self.nest.outer and set(self.kernel.axes(x)).isdisjoint(self.nest.outer):
+            self.shared[x] = name
+        else:
+            name = self.known[x] = name + self.row.suffix
         self.lines.append(f"{name} = {expression}")
-        self.known[x] = name
         return name
 
     def _reduce(self, line: Line) -> None:
         x = self.value(line.operands[0])
         axes, out = self.nest.nest.axes, self.kernel.axes(line.out)
         home = self.schedule.place[line.out]
-        name = self.source.names[line.out]
+        name = self.source.names[line.out] + self.row.suffix
         if home.how == "row" or len(axes) == 1:
             self.starts.append(f"{name} = {self.source.start(line)}")
             self.lines.append(f"{name} = {self.source.step(line, name, x)}")
             if home.how == "row":
-                self.nest.row_names[line.out] = name
+                self.row.names[line.out] = name
                 if line.out in self.schedule.arrays:
-                    self.ends.append(f"{self.source.array(line.out)}[{self.nest._index(line.out)}] = {name}")
+                    self.ends.append(f"{self.source.array(line.out)}[{self.nest.index(line.out, self.row)}] = {name}")
             elif (own := self.source.summed_by_part(line, self.nest.number)) is not None:
                 self.ends.append(f"{own} = {name}")
             elif line.out in self.source.targets:
                 self.ends.append(f"{self.source.targets[line.out]}[0] = {name}")
         elif out[-1:] == self.nest.last:
             self.nest.total(line)
-            element = self.nest.element(line.out)
+            element = self._element(line.out)
             self.lines.append(f"{element} = {self.source.step(line, element, x)}")
         else:
             part = f"part{name}"
             self.starts.append(f"{part} = {self.source.start(line)}")
             self.lines.append(f"{part} = {self.source.step(line, part, x)}")
-            self.nest._accumulate(line, part, self.ends)
+            self.nest.accumulate(line, part, self.row, self.ends)

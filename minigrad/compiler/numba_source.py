@@ -71,12 +71,12 @@ class NumbaSource(Source):
         shared = {v: lies[place] for v, place in places.items() if place in lies and place[0] is not None}
         source = KernelSource(kernel, shared, in_parts=is_worth_threads(kernel))
         given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
-        arrays = [(kernel.shape(v), v.dtype) for v, _ in given]
+        arrays = [(source.shape(v), v.dtype) for v, _ in given]
         key = (source.text(), kernel_files.signature(arrays), repr(source.in_parts and source.plan()))
         if key not in self.by_text:
             self.by_text[key] = unique("kernel", self.taken)
             self.kernels[self.by_text[key]] = source, arrays
-        return f"{self.by_text[key]}({', '.join(self._reshaped(v, kernel.shape(k)) for k, v in given)})"
+        return f"{self.by_text[key]}({', '.join(self._reshaped(v, source.shape(k)) for k, v in given)})"
 
     def _address(self, v: Value) -> int | None:
         """Where a value lies, if it is there in each call."""
