@@ -102,15 +102,19 @@ class NestSource:
                 if self._home(line).how == "row":
                     self.accumulate(line, self.number_for(line.operands[0], row), row, text)
         shared: dict[Value, str] = {}  # what is the same in all rows is loaded once
+        sums: dict[str, str] | None = (
+            {} if len(rows) > 1 else None
+        )  # and what they add to is stored once: variable, place
         starts, body, ends = list[str](), list[str](), list[str]()
         for row in rows:
             for column in self.columns:
-                walk = WalkSource(self, phase, row, column, shared)
+                walk = WalkSource(self, phase, row, column, shared, sums)
                 body += walk.body()
                 starts += walk.starts if column == self.columns[0] else []
                 ends += walk.ends if column == self.columns[-1] else []
                 if column != "j":
                     shared = {}
+        body += [f"{place} = {name}" for name, place in (sums or {}).items()]
         if body and self.last and self.columns == ["j"]:
             body = [f"for j in range(n{self.last[0]}):", *(f"    {line}" for line in body)]
         return [*text, *starts, *body, *ends]
@@ -195,9 +199,17 @@ class NestSource:
 class WalkSource:
     """What happens to every element of a row in one phase, or to that of one column."""
 
-    def __init__(self, nest: NestSource, phase: int, row: Row, column: str, shared: dict[Value, str]) -> None:
+    def __init__(
+        self,
+        nest: NestSource,
+        phase: int,
+        row: Row,
+        column: str,
+        shared: dict[Value, str],
+        sums: dict[str, str] | None,
+    ) -> None:
         self.nest, self.phase, self.source, self.kernel = nest, phase, nest.source, nest.kernel
-        self.row, self.column, self.shared = row, column, shared
+        self.row, self.column, self.shared, self.sums = row, column, shared, sums
         self.schedule = nest.schedule
         self.known: dict[Value, str] = {}
         self.lines: list[str] = []
@@ -288,6 +300,11 @@ class WalkSource:
         elif out[-1:] == self.nest.last:
             self.nest.total(line)
             element = self._element(line.out)
+            if self.sums is not None:
+                place, element = element, f"s{self.source.names[line.out]}"
+                if element not in self.sums:
+                    self.sums[element] = place
+                    self.lines.append(f"{element} = {place}")
             self.lines.append(f"{element} = {self.source.step(line, element, x)}")
         else:
             part = f"part{name}"
