@@ -7,6 +7,7 @@ same way, so derivatives of any order are programs.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from minigrad.modes import enable_grad, no_grad
@@ -18,7 +19,7 @@ from minigrad.traced import variable
 from minigrad.trees import flatten
 
 
-def connect(compiled: Any, version: Any, leaves: list[Any], rebuild: Any, results: Any) -> Any:
+def connect(compiled: Any, version: Any, leaves: Sequence[Any], rebuild: Any, results: Any) -> Any:
     """The results, as results of one line of the tape if gradients can flow through them."""
     live = version.recording.live
     if not live or mode.get() is None:
@@ -52,7 +53,13 @@ class _Derivative:
     signature = inspect.Signature()
 
     def __init__(
-        self, compiled: Any, version: Any, leaves: list[Any], rebuild: Any, moving: list[int], captured: list[Tensor]
+        self,
+        compiled: Any,
+        version: Any,
+        leaves: Sequence[Any],
+        rebuild: Any,
+        moving: list[int],
+        captured: list[Tensor],
     ) -> None:
         self.compiled, self.rebuild, self.moving, self.captured = compiled, rebuild, moving, captured
         self.live = live = version.recording.live

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad.compiler.background import Kernels, check_backend
 from minigrad.compiler.derivative import connect
-from minigrad.compiler.guards import guard, leaving, same
+from minigrad.compiler.guards import door, guard, leaving, same
 from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
@@ -36,7 +36,9 @@ FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments witho
 class Version:
     """The program for one signature, ready to run."""
 
-    def __init__(self, recording: Recording, signature: Signature, title: str, backend: str) -> None:
+    def __init__(
+        self, recording: Recording, signature: Signature, title: str, backend: str, owned: dict[int, Any]
+    ) -> None:
         began = perf_counter()
         self.recording, self.signature = recording, signature
         self.program, self.report = optimized(recording.program)
@@ -50,11 +52,12 @@ class Version:
                 self.kernels.wait()
         self.arguments = [recording.arguments[k] for k in range(len(recording.arguments))]
         self.written = {b.place for b in self.program.stores if b.place is not None}
+        self.takes = door(signature, owned)
         self.fits = guard(recording.guards, recording.held)
         self.leave = leaving(recording.exits)
         self.seconds = perf_counter() - began
 
-    def call(self, leaves: list[Any]) -> Any:
+    def call(self, leaves: Sequence[Any]) -> Any:
         """Run the program on the arrays among the leaves of the arguments."""
         given = []
         for number, k in enumerate(self.arguments):
@@ -65,8 +68,11 @@ class Version:
             self._take_kernels(self.kernels)
         if self.written:
             self._check_apart(given)
-        with np.errstate(all="ignore"):
+        if self.source.is_silent:
             outputs = self.run(*given)
+        else:
+            with np.errstate(all="ignore"):
+                outputs = self.run(*given)
         self.leave()
         for t, k in self.results_left:
             t.data = outputs[k]
@@ -140,7 +146,12 @@ class Compiled:
         form: Any
         if active.get() is not None:  # inside another step that is being compiled, it is a part of that
             return self.function(*args, **kwargs)
-        if not kwargs and all(type(x) in FLAT for x in args):
+        latest = self.latest
+        if not kwargs and latest is not None and latest.takes(args):
+            with self.lock:
+                if latest.fits():
+                    return connect(self, latest, args, _positional, latest.call(args))
+        if not kwargs and FLAT.issuperset(map(type, args)):
             leaves, rebuild, form = list(args), _positional, len(args)
         else:
             (leaves, rebuild), form = flatten((args, kwargs)), form_of((args, kwargs))
@@ -156,7 +167,7 @@ class Compiled:
         """Run the step itself, and make a program of what it does."""
         recording = record(self.function, leaves, rebuild, self.state)
         self.owned |= recording.owned
-        version = Version(recording, self.signature(leaves, form), self.name, self.backend)
+        version = Version(recording, self.signature(leaves, form), self.name, self.backend, self.owned)
         self._make_room(version)
         self.versions.setdefault(version.signature, []).append(version)
         self.latest = version

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.state import GRAD, MISSING, SCALARS, Spot
+from minigrad.node import mode
+from minigrad.tensor import Tensor
 
 
 def guard(watched: list[tuple[Spot, Any]], held: list[tuple[Spot, Any]]) -> Callable[[], bool]:
@@ -31,6 +33,28 @@ def guard(watched: list[tuple[Spot, Any]], held: list[tuple[Spot, Any]]) -> Call
     exec(f"def fits():\n    try:\n{test}\n    except {gone}:\n        return False\n", scope)
     fits: Callable[[], bool] = scope["fits"]
     return fits
+
+
+def door(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..., bool]:
+    """A function of the positional arguments that says whether they have a signature, quicker than by making theirs.
+
+    It may say no where the signatures agree: to views, and wherever the arguments are more than arrays and Tensors.
+    """
+    (records, form), *leaves = signature
+    scope: dict[str, Any] = {"mode": mode, "owned": owned, "ndarray": np.ndarray, "Tensor": Tensor}
+    tests = [f"mode.get() is {'not ' if records else ''}None", f"len(x) == {len(leaves)}"]
+    for k, leaf in enumerate(leaves):
+        if form != len(leaves) or len(leaf) < 5 or leaf[4] is not None:
+            return lambda x: False
+        kind, scope[f"s{k}"], scope[f"d{k}"], has_node, _ = leaf
+        tests.append(f"type(t := x[{k}]) is {kind.__name__}")
+        if kind is Tensor:
+            tests.append(f"t.node is {'not ' if has_node else ''}None and (t := t.data) is not None")
+        tests.append(f"type(t) is ndarray and t.shape == s{k} and t.dtype == d{k}")
+        tests.append("t.base is None and id(t) not in owned")
+    exec(f"def takes(x):\n    return {' and '.join(tests)}\n", scope)
+    takes: Callable[..., bool] = scope["takes"]
+    return takes
 
 
 def leaving(exits: list[tuple[Spot, Any]]) -> Callable[[], None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cached_property
 from textwrap import fill
 from typing import Any
 
@@ -27,6 +28,7 @@ from minigrad.compiler.texts import HEAD, imports, index_text, inside, literal, 
 from minigrad.ops.special import erf_values
 from minigrad.units import text_of_bytes
 
+SILENT = frozenset({"np.dot", "np.empty", "np.float32", "np.float64"})
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "sys", "memory", "array", "Recycled", "bind", "step", *OWN)
 MANY_NAMES = 1000  # CPython hands names to an inner function in a time that grows with the square of their number
@@ -94,6 +96,11 @@ class Source:
             return HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
         head = HEAD.format(title=title_of(self.title), imports=imports({"sys", *roots}), alignment=ALIGNMENT)
         return f"{head}\n{inspect.getsource(Recycled).replace(': Any', '').replace(' -> Any', '')}\n"
+
+    @cached_property
+    def is_silent(self) -> bool:
+        """Whether nothing that the step calls gives floating-point warnings."""
+        return set(self.functions.values()) <= SILENT and not any(map(callable, self.constants.values()))
 
     def bound(self) -> dict[str, Any]:
         """The arguments of bind."""
@@ -240,8 +247,8 @@ class Source:
         if writer is not None:
             return writer(line, ins, out)
         if op == "concatenate" and line.out in self.joined:
-            copyto, rows = self._f("np.copyto"), self.plan.left.get(line, ())
-            return [f"{copyto}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
+            rows = self.plan.left.get(line, ())
+            return [f"{self._f('np.copyto')}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
         if op == "concatenate":
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {line.params['axis']}, {out})"]
         if op == "draw":
