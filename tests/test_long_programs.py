@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.compiler.grouping import MAX_ARRAYS
 from minigrad.compiler.numba_source import NumbaSource
 
 SIZES = (60, 240)
@@ -92,3 +93,32 @@ def test_so_do_kernels(problem: Callable[[int], Callable[[], Any]]) -> None:
     for step in steps.values():
         step()
     assert is_linear({size: partial(NumbaSource, step.latest.program) for size, step in steps.items()})
+
+
+def test_kernels_of_long_programs_stay_small() -> None:
+    """numba takes long over a function with many arguments. Single numbers are not worth any."""
+    step = mg.compile(layers(240), backend="numpy")
+    step()
+    arguments = [len(arrays) for _, arrays in NumbaSource(step.latest.program).kernels.values()]
+    assert 10 < max(arguments) < 1.2 * MAX_ARRAYS
+    step = mg.compile(neurons(240), backend="numpy")
+    step()
+    assert not NumbaSource(step.latest.program).kernels
+
+
+def test_a_step_of_many_names_runs() -> None:
+    """Its source hands them over as parameters, and is complete as it stands."""
+    weights = [np.full((2,), float(k)) for k in range(600)]
+
+    def step(x: Any) -> Any:
+        for w in weights:
+            x = np.tanh(x * w)
+        return x
+
+    compiled = mg.compile(step, backend="numpy")
+    expected = compiled(np.full(2, 0.5))
+    np.testing.assert_array_equal(compiled(np.full(2, 0.5)), expected)
+    assert "tanh_9=tanh_9" in compiled.source.split("def step(x, ")[1]
+    scope: dict[str, Any] = {}
+    exec(compiled.source, scope)
+    np.testing.assert_array_equal(scope["bind"](**compiled.arrays)(np.full(2, 0.5))[0], expected)

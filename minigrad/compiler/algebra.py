@@ -272,9 +272,9 @@ def reciprocal(b: Builder, x: Value) -> Value | None:
 
 
 @rule("square")
-def square(b: Builder, x: Value) -> Value:
-    """x²."""
-    return b.op("multiply", x, x)
+def square(b: Builder, x: Value) -> Value | None:
+    """x²; of a bool NumPy makes an integer."""
+    return b.op("multiply", x, x) if x.dtype.kind != "b" else None
 
 
 @rule("power")

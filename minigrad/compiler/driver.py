@@ -277,8 +277,10 @@ class Compiled:
                 lines = [f"{self.name}({told})"]
                 width = max(len(name) for name, _ in version.report)
                 lines += [f"    {name:<{width}}  {count:5d} operations" for name, count in version.report]
-                calls = len(version.source.body) - 1
-                lines.append(f"    {calls} NumPy calls; {version.source.memory()}; compiled in {version.seconds:.2f} s")
+                source = version.source
+                work = f"{len(source.body) - 1 - source.single} NumPy calls"
+                work += f", {source.single} lines of single numbers" * bool(source.single)
+                lines.append(f"    {work}; {source.memory()}; compiled in {version.seconds:.2f} s")
                 parts.append("\n".join(lines))
         return "\n\n".join(parts)
 

@@ -4,7 +4,8 @@ A cheap elementwise value whose recipe reads at most one stored array of its own
 and its recipe is repeated wherever it is used, also in another kernel, unless something else than a kernel needs its
 memory. The other lines are taken in order. A line joins, among the kernels that come after all that it depends on, the
 first that computes one of its operands, else the first with exactly its space, else it opens a kernel. In the end a
-kernel whose results all go to one later kernel moves there.
+kernel whose results all go to one later kernel moves there, and one of single numbers alone is given up again: Python
+computes those sooner than it hands the arrays to a kernel (single_numbers.py).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from minigrad.compiler.kernel_source import KernelSource
 from minigrad.compiler.passes import without_dead_code
 from minigrad.compiler.program import REDUCTIONS, VIEWS, Line, Program, Value
 from minigrad.compiler.rules import make
+from minigrad.compiler.single_numbers import is_of_numbers
 
 MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
 MAX_LINES = 120
+MAX_ARRAYS = 64  # numba compiles a function in a time that grows with the square of the number of its arguments
 
 
 def is_alias(line: Line) -> bool:
@@ -61,6 +64,7 @@ class Item:
         self.own, self.is_kernel = [line], is_kernel
         self.space = space_of(line) if is_kernel else ()
         self.place = 0
+        self.arrays: set[Value] = set()  # that it reads or leaves in memory
 
     def add(self, line: Line) -> None:
         """One more line of the kernel."""
@@ -70,7 +74,7 @@ class Item:
     @property
     def has_room(self) -> bool:
         """Whether a line may join."""
-        return self.is_kernel and len(self.own) < MAX_LINES
+        return self.is_kernel and len(self.own) < MAX_LINES and len(self.arrays) < MAX_ARRAYS
 
 
 class Grouping:
@@ -131,12 +135,19 @@ class Grouping:
         for v in line.outs:
             self.home[v] = item
         if is_kernel:
+            item.arrays = self._arrays(line, item)
             insort(self.by_space.setdefault(item.space, []), item, key=_place)
+
+    def _arrays(self, line: Line, item: Item) -> set[Value]:
+        """The arguments that an item has on account of a line, as far as they are known yet."""
+        read = {x for x in self.leaves(line) if self.home[x] is not item}
+        return read | self.stored_for_others.intersection(line.outs)
 
     def _join(self, item: Item, line: Line) -> None:
         """One more line for a kernel, whose space may become another by that."""
         before = item.space
         item.add(line)
+        item.arrays |= self._arrays(line, item)
         self.home[line.out] = item
         if item.space != before:
             kernels = self.by_space[before]
@@ -219,8 +230,10 @@ class Grouping:
                 continue
             (user,) = users
             fitting = user.is_kernel and fits(user.space, item.space)
-            if not fitting or len(user.own) + len(item.own) > MAX_LINES:
+            arrays = (item.arrays | user.arrays) - made
+            if not fitting or len(user.own) + len(item.own) > MAX_LINES or len(arrays) > MAX_ARRAYS:
                 continue
+            user.arrays = arrays
             user.own = sorted([*item.own, *user.own], key=self.number.__getitem__)
             user.space = np.broadcast_shapes(user.space, item.space)
             for v in made:
@@ -276,8 +289,12 @@ def grouped(program: Program) -> Program:
     renamed: dict[Value, Value] = {}
     copies: dict[Value, Line] = {}
     lines = []
+    alone: set[Line] = set()
     for item in grouping.items:
-        if item.is_kernel:
+        if item.is_kernel and all(line.op == "full" or is_of_numbers(line) for line in grouping.lines_of(item)):
+            lines += [_renamed(line, renamed) for line in grouping.lines_of(item) if line not in alone]
+            alone.update(grouping.lines_of(item))
+        elif item.is_kernel:
             wanted = [line.out for line in item.own if line.out in read_outside]
             kernel, views = kernel_of(grouping.lines_of(item), wanted, results)
             for v in kernel.ins:

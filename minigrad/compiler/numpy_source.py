@@ -61,6 +61,7 @@ class Source:
         self.ones: dict[Any, str] = {}
         self.joined: dict[Value, str] = {}
         self.numbers: dict[Value, str] = {}  # values that are there as Python numbers
+        self.single = 0  # lines that read or compute such
         self.recycled = False
         self.prepared: dict[str, str] = {}  # what bind makes once, by name
         self.filled: list[str] = []  # and the parts of it that it fills once
@@ -160,6 +161,7 @@ class Source:
 
     def _write_number(self, line: Line) -> None:
         v, name = line.out, self.names[line.out]
+        self.single += 1
         text = expression(line, [self._number(x, line) for x in line.ins], self._f)
         if self.plan.kind[v] == "number":
             self.numbers[v] = name
@@ -176,6 +178,7 @@ class Source:
         if x not in self.numbers:
             self.numbers[x] = unique(f"{self.names[x]}_number", self.taken)
             self.body.append(f"{self.numbers[x]} = {self.names[x]}.item()")
+            self.single += 1
         return self.numbers[x]
 
     def _recycled(self, v: Value) -> str:
