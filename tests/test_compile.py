@@ -38,6 +38,9 @@ def count(compiled: Any) -> int:
 
 HIDDEN = ModuleType("hidden")  # what stands in a module is not looked for
 HIDDEN.array = np.zeros(2)  # type: ignore[attr-defined]
+HIDDEN.rng = np.random.default_rng(0)  # type: ignore[attr-defined]
+HIDDEN.weight = mg.Tensor([1.0, 2.0], requires_grad=True)  # type: ignore[attr-defined]
+HIDDEN.optimizer = optim.Adam([HIDDEN.weight], lr=0.1)  # type: ignore[attr-defined]
 RNG = np.random.default_rng(0)
 
 
@@ -74,6 +77,11 @@ def assigning_unseen(x: Any) -> Any:
     hidden_array()[...] = x[0]
 
 
+def stepping_unseen(x: Any, weight: Any = HIDDEN.weight) -> None:
+    (weight * x).sum().backward()
+    vars(HIDDEN)["optimizer"].step()
+
+
 def np_random(x: Any) -> Any:
     return x + np.random.normal(size=2)  # noqa: NPY002
 
@@ -84,6 +92,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "item": (lambda x: x * mg.asarray(x).sum().item(), "read in Python"),
     "numpy": (lambda x: mg.asarray(x).numpy(), "read in Python"),
     "print": (lambda x: str(mg.asarray(x)), "read in Python"),
+    "format": (lambda x: f"{x.sum():.3f}", "read in Python"),
+    "while": (lambda x: [1 for _ in range(3) if x.sum() > 2], "read in Python"),
     "asarray": (lambda x: np.asarray(x) + 1, "read in Python"),
     "index": (lambda x: [1, 2, 3][x[0, 0].astype(int)], "read in Python"),
     "equality": (lambda x: np.array_equal(x, x), "read in Python"),
@@ -91,8 +101,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "nonzero": (lambda x: np.nonzero(x), "depends on values"),
     "where": (lambda x: np.where(x > 2), "depends on values"),
     "unique": (lambda x: np.unique(x), "depends on values"),
+    "bincount": (lambda x: np.bincount(x.astype(int).reshape(-1)), "depends on values"),
+    "repeat": (lambda x: np.repeat(x, x[0].astype(int), axis=0), "depends on values"),
     "out": (writing_unseen, "was not shown"),
-    "assignment": (assigning_unseen, "read in Python"),
+    "assignment": (assigning_unseen, "was not shown"),
+    "copyto": (lambda x: np.copyto(hidden_array(), x[0]), "was not shown"),
+    "add.at": (lambda x: np.add.at(hidden_array(), [0, 1], x[0]), r"np\.add\.at .* was not shown"),
+    "maximum.at": (lambda x: np.maximum.at(x, [0], x[1]), r"np\.maximum\.at"),
+    "an optimizer": (stepping_unseen, "was not shown"),
     "counter": (counting, "Python number .*n from 0 to 1"),
     "np.random": (np_random, "not heard"),
     "shuffle": (lambda x, rng=RNG: rng.shuffle(x), "writes into its argument"),
@@ -106,6 +122,52 @@ def test_refuses(name: str) -> None:
     with pytest.raises(CompileError, match=says) as caught:
         mg.compile(function)(X.copy())
     assert "Way out: " in str(caught.value)
+    if name not in ("counter", "np.random"):  # these show only when the step is over
+        assert re.search(r"test_compile\.py:\d+\n    \S", str(caught.value))
+
+
+def test_lbfgs_is_refused_and_its_closure_is_not() -> None:
+    """It looks at the loss to decide where to go. What it calls can be compiled."""
+
+    def problem() -> tuple[Any, Any, Any]:
+        w = mg.Tensor([-1.5, 2.0], requires_grad=True)
+        optimizer = optim.LBFGS([w], max_iter=8, line_search_fn="strong_wolfe")
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+            loss.backward()
+            return loss
+
+        return w, optimizer, closure
+
+    w, optimizer, closure = problem()
+    with pytest.raises(CompileError, match=r"test_compile\.py:\d+\n    mg\.compile\(optimizer\.step") as caught:
+        mg.compile(optimizer.step)(closure)
+    assert "Way out: L-BFGS looks at the loss" in str(caught.value)
+    assert "optimizer.step(mg.compile(closure))" in str(caught.value)
+    assert optimizer.evaluations == 0
+    assert w.numpy().tolist() == [-1.5, 2.0]
+    compiled, (eager, other, same) = mg.compile(closure), problem()
+    for _ in range(3):
+        np.testing.assert_allclose(optimizer.step(compiled).item(), other.step(same).item(), rtol=1e-9)
+    np.testing.assert_allclose(w.numpy(), eager.numpy(), rtol=1e-9)
+    assert count(compiled) == 1
+
+
+def test_a_generator_out_of_reach_is_told() -> None:
+    rng = HIDDEN.rng
+
+    def step(x: Any) -> Any:
+        return x + vars(HIDDEN)["rng"].normal(size=2)
+
+    with pytest.warns(UserWarning, match=r"every call repeats the numbers of the first.*\n?.*state=\["):
+        mg.compile(step)(X)
+    compiled = mg.compile(step, state=[vars(HIDDEN)])
+    before = rng.bit_generator.state
+    found = [compiled(X) for _ in range(3)]
+    rng.bit_generator.state = before
+    np.testing.assert_array_equal(found, [step(X) for _ in range(3)])
 
 
 def test_the_error_shows_the_users_line() -> None:

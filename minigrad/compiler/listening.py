@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.compiler.program import Value
-from minigrad.compiler.refusal import AbsentError, reading, refuse
+from minigrad.compiler.refusal import AbsentError, filling, reading, refuse
 
 Step = tuple[str, Any]
 
@@ -135,7 +135,12 @@ class Listening(NDArrayOperatorsMixin):
         return reading(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.array(self._no_value(), dtype=dtype, copy=copy)
+        if self.trace.open:
+            filling(self)
+        return np.array(self.array, dtype=dtype, copy=copy)
+
+    def __format__(self, form: str) -> str:
+        return format(self._no_value(), form) if form else str(self)
 
     def __float__(self) -> float:
         return float(self._no_value())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,14 +70,17 @@ class _Session:
                     self._substitute(spot, value)
             self.made.owned = dict(trace.memories)
             args, kwargs = rebuild(self._arguments(leaves, names))
+            others = strange_generators(self.generators)
             with self._watching_grads():
                 result = self.function(*args, **kwargs)
             self._check_draws(drawn)
+            warn_of_draws(others)
             outputs = self._outputs(result, leaves)
             stores = self._stores()
             self._hold()
         except BaseException:
             self._restore()
+            self._restore_numbers()
             trace.undo()
             raise
         finally:
@@ -321,6 +326,29 @@ class _Session:
     def _restore(self) -> None:
         for spot, value in self.replaced.values():
             spot.set(value)
+
+    def _restore_numbers(self) -> None:
+        """Put back what a step that is refused has counted."""
+        for spot, value in self.found:
+            if isinstance(value, (int, float)) and spot.get() is not value:
+                spot.set(value)
+
+
+def strange_generators(known: Container[int]) -> list[tuple[Any, str]]:
+    """The Generators of the process that a step does not reach, and their states."""
+    others = (x for x in gc.get_objects() if type(x) is np.random.Generator and id(x) not in known)
+    return [(x, str(x.bit_generator.state)) for x in others if x is not rng._global()]
+
+
+def warn_of_draws(generators: list[tuple[Any, str]]) -> None:
+    """Say that one has drawn, which was not heard."""
+    if any(str(x.bit_generator.state) != before for x, before in generators):
+        warnings.warn(
+            "mg.compile: a Generator that the step does not reach has drawn while the step was recorded. If the step "
+            "uses it, every call repeats the numbers of the first.\nWay out: pass it as an argument, or name the "
+            "object that holds it: mg.compile(step, state=[...]).",
+            stacklevel=6,
+        )
 
 
 def unheard_draws() -> dict[str, Any]:

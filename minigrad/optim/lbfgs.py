@@ -55,6 +55,11 @@ class LBFGS(Optimizer):
         [1.0, 1.0]
     """
 
+    instead_of_compiling = (
+        "L-BFGS looks at the loss to decide where to go; compile what it calls, and step outside: "
+        "optimizer.step(mg.compile(closure))"
+    )
+
     def __init__(
         self,
         params: Iterable[Any],
