@@ -14,7 +14,7 @@ import test_compile_models as models
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.compiler import driver, kernel_files, rules
-from minigrad.compiler.grouping import grouped
+from minigrad.compiler.kernel_lines import grouped
 from minigrad.compiler.prepare import Preparing
 
 

@@ -116,7 +116,7 @@ def _concatenate(trace: Trace, arrays: Any, axis: Any = 0, out: Any = None, dtyp
     if out is not None or dtype is not None:
         made = _concatenate(trace, arrays, axis)
         made = made if dtype is None else made.astype(dtype)
-        return made if out is None else trace._written(out, made, True)
+        return made if out is None else trace.written(out, made, True)
     members = [x if isinstance(x, (Listening, np.ndarray)) else np.asarray(x) for x in arrays]
     if axis is None:
         members, axis = [np.reshape(x, -1) for x in members], 0

@@ -13,19 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import access, notes
-from minigrad.compiler.access import indexed
+from minigrad.compiler import access, notes, ufuncs
 from minigrad.compiler.listening import Listening, Memory, Step
 from minigrad.compiler.memory import inverse, owner, simplified, viewed, where_in
-from minigrad.compiler.opaque import bare, is_foreign, opaque, opaque_line
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, Buffer, Line, Literal, Value
+from minigrad.compiler.opaque import bare, opaque, opaque_line
+from minigrad.compiler.program import Buffer, Line, Literal, Value
 from minigrad.compiler.refusal import place, refuse
 from minigrad.compiler.rules import make
 
-OPERATIONS = {ufunc: op for op, ufunc in UFUNCS.items()} | {np.matmul: "matmul"}
-REDUCTION_OF = {ufunc: op for op, ufunc in REDUCTIONS.items()}
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are heard; filled by functions.py
-ACCUMULATING = {np.add: "add", np.subtract: "add"}
 
 
 class Trace:
@@ -230,81 +226,8 @@ class Trace:
 
     # What is heard
 
-    opaque = opaque
+    opaque, ufunc = opaque, ufuncs.heard
     getitem, setitem, cast, draw = access.getitem, access.setitem, access.cast, access.draw
-
-    def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
-        """A ufunc or one of its methods."""
-        if not self.open:
-            return getattr(ufunc, method)(*bare(inputs), **bare(options))
-        if any(is_foreign(x) for x in (*inputs, *options.get("out", ()))):
-            return NotImplemented
-        if method == "at":
-            return self._at(ufunc, *inputs)
-        out = options.pop("out", (None,))
-        if len(out) > 1:
-            refuse(f"np.{ufunc.__name__} with several out=", "use its results")
-        mask = options.pop("where", True)
-        value = self._ufunc_value(ufunc, method, inputs, dict(options)) if mask is True or out[0] is not None else None
-        if value is None:
-            given = {**options, **({} if mask is True else {"where": mask})}
-            result = self.opaque(getattr(ufunc, method), inputs, given)
-            return result if out[0] is None else self._written(out[0], result, mask)
-        if out[0] is None:
-            return self.fresh(getattr(ufunc, method)(*bare(inputs), **options), value)
-        target = self.writable(out[0], f"np.{ufunc.__name__}(out=...)")
-        value = self.fitted(self.fresh(target.array, value), target.shape, target.dtype)
-        if mask is not True:
-            value = self.emit("where", self.operand(mask), value, target.value)
-        masked = {} if mask is True else {"where": bare(mask)}
-        getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.array)
-        target.write(value)
-        return target
-
-    def _ufunc_value(self, ufunc: Any, method: str, inputs: Any, options: dict[str, Any]) -> Value | None:
-        """The value of a ufunc that programs have an operation for, else None."""
-        dtype = options.pop("dtype", None)
-        for harmless in ("casting", "order", "subok"):
-            options.pop(harmless, None)
-        if method == "__call__" and not options:
-            if ufunc not in OPERATIONS:
-                return None
-            ins = [self.operand(x) for x in inputs]
-            if dtype is not None:
-                ins = [self.emit("cast", x, dtype=np.dtype(dtype)) if isinstance(x, Value) else x for x in ins]
-            return self.emit(OPERATIONS[ufunc], *ins)
-        if method == "reduce" and ufunc in REDUCTION_OF:
-            axis, keepdims = options.pop("axis", 0), options.pop("keepdims", False)
-            if options or len(inputs) > 1:
-                return None
-            return self._reduction(ufunc, inputs[0], axis, dtype, keepdims)
-        return None
-
-    def _reduction(self, ufunc: Any, x: Any, axis: Any, dtype: Any, keepdims: bool) -> Value | None:
-        v = self.operand(x)
-        assert isinstance(v, Value)
-        given = range(v.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        axes = tuple(sorted(k % v.ndim for k in given))
-        if dtype is not None and v.dtype != dtype:
-            v = self.emit("cast", v, dtype=np.dtype(dtype))
-        if not axes:
-            return None
-        reduced = self.emit(REDUCTION_OF[ufunc], v, axes=axes)
-        if keepdims:
-            return reduced
-        return self.emit("reshape", reduced, shape=tuple(n for k, n in enumerate(v.shape) if k not in axes))
-
-    def _at(self, ufunc: Any, x: Any, index: Any, *given: Any) -> None:
-        if ufunc not in ACCUMULATING:
-            refuse(f"np.{ufunc.__name__}.at", "use np.add.at, or NumPy functions that do not write")
-        target = self.writable(x, f"np.{ufunc.__name__}.at")
-        template, arrays = indexed(self, index)
-        added = self.operand(given[0])
-        if ufunc is np.subtract:
-            added = self.emit("negative", added)
-        value = self.emit("scatter", target.value, added, *arrays, index=template, how="add")
-        ufunc.at(target.array, bare(index), bare(given[0]))
-        target.write(value)
 
     def function(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """A NumPy function that is no ufunc."""
@@ -318,10 +241,11 @@ class Trace:
             if result is not NotImplemented:
                 return result
         if kwargs.get("out") is not None:
-            return self._written(kwargs.pop("out"), function(*args, **kwargs), True)
+            return self.written(kwargs.pop("out"), function(*args, **kwargs), True)
         return self.opaque(function, args, kwargs)
 
-    def _written(self, out: Any, result: Any, mask: Any) -> Any:
+    def written(self, out: Any, result: Any, mask: Any) -> Any:
+        """out, after the result was written into it."""
         target: Any = self.writable(out, "out=")
         np.copyto(target, result, casting="same_kind", where=mask)
         return out

@@ -1,0 +1,96 @@
+"""How a trace hears ufuncs and their methods: as operations where programs have one, else as opaque lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.compiler.access import indexed
+from minigrad.compiler.opaque import bare, is_foreign
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, Value
+from minigrad.compiler.refusal import refuse
+
+if TYPE_CHECKING:
+    from minigrad.compiler.trace import Trace
+
+OPERATIONS = {ufunc: op for op, ufunc in UFUNCS.items()} | {np.matmul: "matmul"}
+REDUCTION_OF = {ufunc: op for op, ufunc in REDUCTIONS.items()}
+ACCUMULATING = {np.add: "add", np.subtract: "add"}
+
+
+def heard(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
+    """A ufunc or one of its methods."""
+    if not trace.open:
+        return getattr(ufunc, method)(*bare(inputs), **bare(options))
+    if any(is_foreign(x) for x in (*inputs, *options.get("out", ()))):
+        return NotImplemented
+    if method == "at":
+        return _at(trace, ufunc, *inputs)
+    out = options.pop("out", (None,))
+    if len(out) > 1:
+        refuse(f"np.{ufunc.__name__} with several out=", "use its results")
+    mask = options.pop("where", True)
+    value = _value(trace, ufunc, method, inputs, dict(options)) if mask is True or out[0] is not None else None
+    if value is None:
+        given = {**options, **({} if mask is True else {"where": mask})}
+        result = trace.opaque(getattr(ufunc, method), inputs, given)
+        return result if out[0] is None else trace.written(out[0], result, mask)
+    if out[0] is None:
+        return trace.fresh(getattr(ufunc, method)(*bare(inputs), **options), value)
+    target = trace.writable(out[0], f"np.{ufunc.__name__}(out=...)")
+    value = trace.fitted(trace.fresh(target.array, value), target.shape, target.dtype)
+    if mask is not True:
+        value = trace.emit("where", trace.operand(mask), value, target.value)
+    masked = {} if mask is True else {"where": bare(mask)}
+    getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.array)
+    target.write(value)
+    return target
+
+
+def _value(trace: Trace, ufunc: Any, method: str, inputs: Any, options: dict[str, Any]) -> Value | None:
+    """The value of a ufunc that programs have an operation for, else None."""
+    dtype = options.pop("dtype", None)
+    for harmless in ("casting", "order", "subok"):
+        options.pop(harmless, None)
+    if method == "__call__" and not options:
+        if ufunc not in OPERATIONS:
+            return None
+        ins = [trace.operand(x) for x in inputs]
+        if dtype is not None:
+            ins = [trace.emit("cast", x, dtype=np.dtype(dtype)) if isinstance(x, Value) else x for x in ins]
+        return trace.emit(OPERATIONS[ufunc], *ins)
+    if method == "reduce" and ufunc in REDUCTION_OF:
+        axis, keepdims = options.pop("axis", 0), options.pop("keepdims", False)
+        if options or len(inputs) > 1:
+            return None
+        return _reduction(trace, ufunc, inputs[0], axis, dtype, keepdims)
+    return None
+
+
+def _reduction(trace: Trace, ufunc: Any, x: Any, axis: Any, dtype: Any, keepdims: bool) -> Value | None:
+    v = trace.operand(x)
+    assert isinstance(v, Value)
+    given = range(v.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(sorted(k % v.ndim for k in given))
+    if dtype is not None and v.dtype != dtype:
+        v = trace.emit("cast", v, dtype=np.dtype(dtype))
+    if not axes:
+        return None
+    reduced = trace.emit(REDUCTION_OF[ufunc], v, axes=axes)
+    if keepdims:
+        return reduced
+    return trace.emit("reshape", reduced, shape=tuple(n for k, n in enumerate(v.shape) if k not in axes))
+
+
+def _at(trace: Trace, ufunc: Any, x: Any, index: Any, *given: Any) -> None:
+    if ufunc not in ACCUMULATING:
+        refuse(f"np.{ufunc.__name__}.at", "use np.add.at, or NumPy functions that do not write")
+    target = trace.writable(x, f"np.{ufunc.__name__}.at")
+    template, arrays = indexed(trace, index)
+    added = trace.operand(given[0])
+    if ufunc is np.subtract:
+        added = trace.emit("negative", added)
+    value = trace.emit("scatter", target.value, added, *arrays, index=template, how="add")
+    ufunc.at(target.array, bare(index), bare(given[0]))
+    target.write(value)
