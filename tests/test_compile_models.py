@@ -24,9 +24,11 @@ def _checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 Step = Callable[..., Any]
+Build = Callable[[], tuple[nn.Module, Step]]
+Batches = list[tuple[Any, ...]]
 
 
-def assert_same(make: Callable[[], tuple[nn.Module, Step]], batches: list[tuple[Any, ...]], steps: int = STEPS) -> Any:
+def assert_same(make: Build, batches: Batches, steps: int = STEPS) -> Any:
     """Run a step eagerly and compiled, from the same beginning on the same batches."""
     (ours, step), (theirs, eager) = make(), make()
     compiled = mg.compile(step)
@@ -149,20 +151,24 @@ class Ids(Pair):
         return self.layer((np.abs(x) * 3).astype(int))
 
 
-def batches(*shape: int) -> list[tuple[Any, ...]]:
+def batches(*shape: int) -> Batches:
     r = np.random.default_rng(3)
     return [(np.clip(r.normal(size=shape), -2, 2),) for _ in range(4)]
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_layer(name: str) -> None:
+def of_layer(name: str) -> tuple[Build, Batches]:
     make, shape = LAYERS[name]
 
     def build() -> tuple[nn.Module, Step]:
         mg.manual_seed(4)
         return trained(make(), square)
 
-    compiled = assert_same(build, batches(*shape))
+    return build, batches(*shape)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name: str) -> None:
+    compiled = assert_same(*of_layer(name))
     assert sum(map(len, compiled.versions.values())) == 1
 
 
@@ -179,7 +185,7 @@ def classes(r: Any, *shape: int) -> Any:
 LOSSES: dict[str, tuple[Callable[..., Any], Callable[[Any], Any]]] = {
     "cross_entropy": (F.cross_entropy, lambda r: classes(r, 4)),
     "cross_entropy, smoothed and weighted": (
-        lambda z, t: F.cross_entropy(z, t, label_smoothing=0.1, weight=np.array([1.0, 2.0, 3.0])),
+        lambda z, t: F.cross_entropy(z, t, label_smoothing=0.1, weight=np.array([1.0, 2.0, 3.0]).astype(z.dtype)),
         lambda r: classes(r, 4),
     ),
     "cross_entropy, ignoring": (lambda z, t: F.cross_entropy(z, t, ignore_index=1), lambda r: classes(r, 4)),
@@ -202,8 +208,7 @@ LOSSES: dict[str, tuple[Callable[..., Any], Callable[[Any], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss(name: str) -> None:
+def of_loss(name: str) -> tuple[Build, Batches]:
     loss, targets = LOSSES[name]
     r = np.random.default_rng(5)
     given = [(r.normal(size=(4, 2)), targets(r)) for _ in range(4)]
@@ -212,7 +217,12 @@ def test_loss(name: str) -> None:
         mg.manual_seed(4)
         return trained(nn.Linear(2, 3), lambda model, x, t: loss(model(x), t))
 
-    assert_same(build, given)
+    return build, given
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss(name: str) -> None:
+    assert_same(*of_loss(name))
 
 
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
@@ -233,8 +243,7 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizer(name: str) -> None:
+def of_optimizer(name: str) -> tuple[Build, Batches]:
     def build() -> tuple[nn.Module, Step]:
         mg.manual_seed(4)
         model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -249,7 +258,12 @@ def test_optimizer(name: str) -> None:
 
         return model, step
 
-    assert_same(build, batches(5, 3))
+    return build, batches(5, 3)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer(name: str) -> None:
+    assert_same(*of_optimizer(name))
 
 
 def test_every_optimizer_is_in_the_table() -> None:
