@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.product import column_sums
-from minigrad.ops.shape import concat, stack, unstack
+from minigrad.ops.shape import concat, unstack
 from minigrad.primitive import primitive
 from minigrad.recurrent import check_step, gate_parts
-from minigrad.sequences.shared import bias_array, buffer, from_input, input_shares, rows_of, states_before
+from minigrad.sequences.shared import Steps, bias_array, buffer, from_input, input_shares, rows_of, state_share
 
 Array = Any
 
@@ -49,10 +49,10 @@ def _gru_shares(
     What arrives at the gates and at b_n, in higher derivatives, is added to [dr dz dn] and to the last part of db.
     """
     dy, dgates, dinner = (None if share is None else unstack(share) for share in v)
-    states = states_before(h, y)
-    steps = list(zip(unstack(gates), unstack(inner), unstack(states), strict=True))
+    steps = list(zip(unstack(gates), unstack(inner), (h, *unstack(y)[:-1]), strict=True))
+    back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
     dh: Any = 0.0
-    shares, state_shares = [], []
+    shares, state_shares = Steps(len(steps)), Steps(len(steps))
     for k in reversed(range(len(steps))):
         gate, b_n, before = steps[k]
         r, z, n = gate_parts(gate, 3)
@@ -63,12 +63,12 @@ def _gru_shares(
         dr = dr + da_n * b_n
         db_n = da_n * r if dinner is None else da_n * r + dinner[k]
         da_r, da_z = dr * (r * (1 - r)), dz * (z * (1 - z))
-        shares.append(concat([da_r, da_z, da_n], axis=-1))
-        state_shares.append(concat([da_r, da_z, db_n], axis=-1))
-        dh = state_shares[-1] @ weight_hh.mT + dh * z
-    dx, dweight_ih, dbias_ih = input_shares(stack(shares[::-1], axis=0), x, weight_ih, wanted)
-    db = rows_of(stack(state_shares[::-1], axis=0))
-    return dx, dh, dweight_ih, rows_of(states).mT @ db, dbias_ih, column_sums(db)
+        shares[k] = concat([da_r, da_z, da_n], axis=-1)
+        db = state_shares[k] = concat([da_r, da_z, db_n], axis=-1)
+        dh = db @ back + dh * z
+    dx, dweight_ih, dbias_ih = input_shares(shares.together(), x, weight_ih, wanted)
+    all_db = state_shares.together()
+    return dx, dh, dweight_ih, state_share(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
 
 
 _gru_primitive = primitive(_gru, joint=_gru_shares, outputs=("y", "gates", "inner"))

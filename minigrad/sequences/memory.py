@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.shape import concat, stack, unstack
+from minigrad.ops.shape import concat, unstack
 from minigrad.primitive import primitive
 from minigrad.recurrent import check_step, gate_parts
-from minigrad.sequences.shared import bias_array, buffer, from_input, input_shares, rows_of, states_before
+from minigrad.sequences.shared import Steps, bias_array, buffer, from_input, input_shares, state_share
 
 Array = Any
 
@@ -44,33 +44,36 @@ def _lstm(x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, /) 
 def _lstm_shares(
     v: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, y: Any, cells: Any, gates: Any, wanted: Any
 ) -> tuple[Any, ...]:
-    """From the last step to the first, with [i f g o] the gates and t = tanh(c'):
+    """From the last step to the first, with s = [i f g o] the gates, between l = [0 0 -1 0] and 1, and t = tanh(c'):
 
-        dc' += dh' o (1 - t²)    di = dc' g    df = dc' c    dg = dc' i    do = dh' t
-        da = [di i (1 - i), df f (1 - f), dg (1 - g²), do o (1 - o)]    dh = da Wʰᵀ    dc = dc' f
+        dc' += dh' o (1 - t²)    ds = [dc' g, dc' c, dc' i, dh' t]    da = ds (s - l) (1 - s)
+        dh = da Wʰᵀ    dc = dc' f
 
-    What arrives at the gates themselves, in higher derivatives, is added to [di df dg do].
+    What arrives at the gates themselves, in higher derivatives, is added to ds.
     """
     dy, dcells, dgates = (None if share is None else unstack(share) for share in v)
-    steps = list(zip(unstack(gates), unstack(np.tanh(cells)), unstack(states_before(c, cells)), strict=True))
+    cell_of = unstack(cells)
+    steps = list(zip(unstack(gates), cell_of, (c, *cell_of[:-1]), strict=True))
+    zeros, ones = np.zeros_like(gates, shape=c.shape[-1:]), np.ones_like(gates, shape=c.shape[-1:])
+    lowest = concat([zeros, zeros, -ones, zeros], axis=0)
+    back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
     dh: Any = 0.0
     dc: Any = 0.0
-    shares = []
+    shares = Steps(len(steps))
     for k in reversed(range(len(steps))):
-        gate, t, before = steps[k]
-        i, f, g, o = gate_parts(gate, 4)
+        s, after, before = steps[k]
+        i, f, g, o = gate_parts(s, 4)
+        t = np.tanh(after)
         dh = dh if dy is None else dy[k] + dh
         dc = dc + dh * o * (1 - t * t)
         dc = dc if dcells is None else dc + dcells[k]
-        d = dc * g, dc * before, dc * i, dh * t
-        if dgates is not None:
-            d = tuple(a + b for a, b in zip(d, gate_parts(dgates[k], 4), strict=True))
-        di, df, dg, do = d
-        shares.append(concat([di * (i * (1 - i)), df * (f * (1 - f)), dg * (1 - g * g), do * (o * (1 - o))], axis=-1))
-        dh, dc = shares[-1] @ weight_hh.mT, dc * f
-    da = stack(shares[::-1], axis=0)
-    dx, dweight_ih, dbias = input_shares(da, x, weight_ih, wanted)
-    return dx, dh, dc, dweight_ih, rows_of(states_before(h, y)).mT @ rows_of(da), dbias
+        ds = concat([dc * g, dc * before, dc * i, dh * t], axis=-1)
+        ds = ds if dgates is None else ds + dgates[k]
+        da = shares[k] = ds * ((s - lowest) * (1 - s))
+        dh, dc = da @ back, dc * f
+    all_da = shares.together()
+    dx, dweight_ih, dbias = input_shares(all_da, x, weight_ih, wanted)
+    return dx, dh, dc, dweight_ih, state_share(all_da, h, y), dbias
 
 
 _lstm_primitive = primitive(_lstm, joint=_lstm_shares, outputs=("y", "cells", "gates"))

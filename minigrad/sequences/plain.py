@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.shape import stack, unstack
+from minigrad.ops.shape import unstack
 from minigrad.primitive import primitive
 from minigrad.recurrent import check_step
-from minigrad.sequences.shared import bias_array, buffer, from_input, input_shares, rows_of, states_before
+from minigrad.sequences.shared import Steps, bias_array, buffer, from_input, input_shares, state_share
 
 Array = Any
 
@@ -29,14 +29,15 @@ def _rnn_shares(
 ) -> tuple[Any, ...]:
     """From the last step to the first: da = dh' f'(a), and dh = da Wᵀ goes to the step before."""
     slopes = unstack(1 - out * out if nonlinearity == "tanh" else out > 0)
+    dy, back = unstack(v), np.copy(weight_hh.mT, order="C")
     dh: Any = 0.0
-    shares = []
-    for dy, slope in zip(reversed(unstack(v)), reversed(slopes), strict=True):
-        shares.append((dy + dh) * slope)
-        dh = shares[-1] @ weight_hh.mT
-    da = stack(shares[::-1], axis=0)
-    dx, dweight_ih, dbias = input_shares(da, x, weight_ih, wanted)
-    return dx, dh, dweight_ih, rows_of(states_before(h, out)).mT @ rows_of(da), dbias
+    shares = Steps(len(dy))
+    for k in reversed(range(len(dy))):
+        da = shares[k] = (dy[k] + dh) * slopes[k]
+        dh = da @ back
+    all_da = shares.together()
+    dx, dweight_ih, dbias = input_shares(all_da, x, weight_ih, wanted)
+    return dx, dh, dweight_ih, state_share(all_da, h, out), dbias
 
 
 _rnn_primitive = primitive(_rnn, joint=_rnn_shares)

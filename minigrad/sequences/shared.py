@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.product import column_sums
-from minigrad.ops.shape import concat
+from minigrad.ops.shape import stack
 
 Array = Any
 
@@ -30,9 +30,30 @@ def rows_of(x: Any) -> Any:
     return np.reshape(x, (-1, x.shape[-1]))
 
 
-def states_before(first: Any, states: Any) -> Any:
-    """The state that each step began with."""
-    return concat([first[None], states[:-1]], axis=0)
+class Steps:
+    """An array of which a loop makes one step after another, in any order.
+
+    Plain arrays are written where they belong as they come: kept apart they would take as much fresh memory again.
+    Others are stacked at the end, because a rule writes nowhere.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.parts: Any = [None] * length
+
+    def __setitem__(self, k: int, part: Any) -> None:
+        if type(part) is np.ndarray and type(self.parts) is list:
+            self.parts = np.empty_like(part, shape=(len(self.parts), *part.shape), order="C")
+        self.parts[k] = part
+
+    def together(self) -> Any:
+        """All steps, as the first axis."""
+        return stack(self.parts, axis=0) if type(self.parts) is list else self.parts
+
+
+def state_share(da: Any, first: Any, states: Any) -> Any:
+    """Of weight_hh: the sum of hᵀ da over all steps, the first of which begins with `first`."""
+    share = first.mT @ da[0]
+    return share if states.shape[0] == 1 else share + rows_of(states[:-1]).mT @ rows_of(da[1:])
 
 
 def input_shares(da: Any, x: Any, weight_ih: Any, wanted: Any) -> tuple[Any, Any, Any]:
