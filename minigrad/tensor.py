@@ -140,7 +140,7 @@ class Tensor(Methods):
             ValueError: this is not a single number and no gradient is given, or one of another shape.
         """
         line = self._line("backward")
-        start = self._cotangent(gradient)
+        start = self._cotangent(gradient, recorded=create_graph)
         lines, _ = ancestors([line])
         if create_graph:
             token = mode.set(mode.get() or "")
@@ -160,7 +160,7 @@ class Tensor(Methods):
             )
         return self.node
 
-    def _cotangent(self, gradient: Any) -> Tensor:
+    def _cotangent(self, gradient: Any, recorded: bool) -> Tensor:
         if gradient is None:
             if self.data.size != 1:
                 raise ValueError(
@@ -168,14 +168,17 @@ class Tensor(Methods):
                     "single number reduce it first, for example loss.mean().backward()"
                 )
             return specialize.attach(np.ones_like(self.data), None)  # type: ignore[no-any-return]
-        given = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+        if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not recorded:
+            given = specialize.attach(gradient, None)  # no line will keep it, and leaves copy what is not theirs
+        else:
+            given = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
         if given.dtype.kind == "c":
             raise TypeError(f"backward: gradient of dtype {given.dtype}; gradients are real numbers")
         if given is not gradient and given.dtype != self.dtype:
             given = given.astype(self.dtype)
         if given.shape != self.shape:
             raise ValueError(f"backward: gradient of shape {given.shape} for a Tensor of shape {self.shape}")
-        return given
+        return given  # type: ignore[no-any-return]
 
     def retain_grad(self) -> Tensor:
         """Keep the gradient of this intermediate result in `.grad` too. Returns the Tensor itself."""

@@ -49,6 +49,17 @@ def test_what_was_broadcast_gets_the_sum(shape: Any, of: Any, dtype: str, order:
     np.testing.assert_array_equal(small.grad.numpy(), v.astype(int).sum(axis=axes).reshape(of))
 
 
+@pytest.mark.parametrize("function", [lambda x: x, lambda x: x + 1, lambda x: x.reshape(4, 2).T, lambda x: x[::-1]])
+def test_the_array_given_to_backward_stays_the_callers(function: Any) -> None:
+    x = Tensor(np.zeros((2, 4)), requires_grad=True)
+    v = np.ones(function(x).shape)
+    for _ in range(2):
+        function(x).backward(v)
+    assert not np.may_share_memory(x.grad.data, v)
+    np.testing.assert_array_equal(v, np.ones(v.shape))
+    np.testing.assert_array_equal(x.grad.numpy(), np.full((2, 4), 2.0))
+
+
 def test_backward_from_a_leaf() -> None:
     x = leaf(2.0)
     x.backward()

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.spatial.windows import Index, Sizes, empty, window_view, zeros
+from minigrad.ops.spatial.windows import Index, Pairs, Sizes, crop, empty, frame, window_view, zeros
 
 CACHE = 1 << 19  # bytes in work at a time
 FEW = 5  # entries of a window that are worth a product of their own
@@ -34,28 +34,35 @@ def shifts_of(w_shape: Sizes, stride: Sizes) -> int:
 
 
 def columns(
-    x: Any, w_shape: Sizes, places: Sizes, stride: Sizes, dilation: Sizes, groups: int
+    x: Any, w_shape: Sizes, places: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
 ) -> Iterator[tuple[slice, slice, list[Any]]]:
     """Block by block: (samples, rows of the first axis, a matrix (samples, groups, places, K) for each shift).
 
-    The matrices share one buffer, which the next block overwrites.
+    The matrices share one buffer, which the next block overwrites; so do padded samples.
     """
-    window, channels, shifts = w_shape[:-2], w_shape[-2], shifts_of(w_shape, stride)
+    window, shifts = w_shape[:-2], shifts_of(w_shape, stride)
     first = 0 if shifts == 1 else 1  # the columns hold the windows over the axes from this one on
-    view = _window_rows(x, window[first:], stride[first:], dilation[first:], groups)
+    entries = math.prod(window[first:]) * w_shape[-2]
     ready = groups == 1 and math.prod(window[first:]) == math.prod(stride) == 1  # x is its own columns
     reach = (shifts - 1) * dilation[0]
-    buffer = None
-    entries = groups * math.prod(view.shape[3:]) + w_shape[-1] * math.prod(places[1:])  # of columns and of products
-    for samples, rows in blocks(x.shape[0], places[0], entries * x.dtype.itemsize):
-        columns = view[samples, :, rows.start : rows.stop + reach]
+    row = (groups * entries + w_shape[-1]) * math.prod(places[1:])  # of columns and of products
+    x, buffer = crop(x, padding), None
+    plan = list(blocks(x.shape[0], places[0], row * x.dtype.itemsize))
+    is_padded = any(max(pair) > 0 for pair in padding)
+    padded, inside = frame(x, padding, plan[0][0].stop if plan else 0) if is_padded else (x, None)
+    view = _window_rows(padded, window[first:], stride[first:], dilation[first:], groups)
+    for samples, rows in plan:
+        some = samples if inside is None else slice(0, samples.stop - samples.start)
+        if inside is not None and rows.start == 0:
+            np.copyto(inside[some], x[samples])
+        columns = view[some, :, rows.start : rows.stop + reach]
         if not ready:
             if buffer is None or buffer.shape != columns.shape:
                 buffer = empty(x, columns.shape)
             _copy(buffer, columns, taps_from=2 + len(places))
             columns = buffer
         count = rows.stop - rows.start
-        shape = (columns.shape[0], groups, count * math.prod(places[1:]), math.prod(window[first:]) * channels)
+        shape = (columns.shape[0], groups, count * math.prod(places[1:]), entries)
         starts = range(0, reach + 1, dilation[0])
         yield samples, rows, [np.reshape(columns[:, :, start : start + count], shape) for start in starts]
 

@@ -55,10 +55,9 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
         return depthwise(x, w, stride, padding, dilation)
     window, dtype = w.shape[:-2], np.result_type(x, w)
     places = output_size(x.shape[1:-1], window, stride, padding, dilation)
-    x = pad(x, padding)
     out = empty(x, (x.shape[0], *places, w.shape[-1]), dtype)
     if math.prod(window) == groups == 1:
-        np.matmul(flat(x[every(stride)]), np.reshape(w, w.shape[-2:]), out=flat(out))
+        np.matmul(flat(pad(x, padding)[every(stride)]), np.reshape(w, w.shape[-2:]), out=flat(out))
         return out
     y, together = out, neighbors(w.shape, places[-1], stride[-1], dilation[-1], groups)
     if together > 1:
@@ -66,7 +65,7 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
         y = np.reshape(out, (*out.shape[:-2], out.shape[-2] // together, w.shape[-1]))
     kernel = kernel_matrices(w, shifts_of(w.shape, stride), groups)
     spare = None
-    for samples, rows, matrices in columns(x, w.shape, y.shape[1:-1], stride, dilation, groups):
+    for samples, rows, matrices in columns(x, w.shape, y.shape[1:-1], stride, padding, dilation, groups):
         part = by_group(y[samples, rows], groups)
         np.matmul(matrices[0], kernel[0], out=part)
         for i, matrix in enumerate(matrices[1:], 1):
@@ -115,13 +114,12 @@ def _convolve_kernel(
     w_shape = (*window, x.shape[-1] // groups, y.shape[-1])
     if is_depthwise(w_shape, groups):
         return depthwise_kernel(x, y, window, stride, padding, dilation)
-    x = pad(x, padding)
     if math.prod(window) == groups == 1:
-        return np.reshape(np.matmul(flat(x[every(stride)]).T, flat(y)), w_shape)
+        return np.reshape(np.matmul(flat(pad(x, padding)[every(stride)]).T, flat(y)), w_shape)
     shifts = shifts_of(w_shape, stride)
     w = zeros(x, w_shape, np.result_type(x, y))
     kernel = kernel_matrices(w, shifts, groups)  # a view: what is added to it is added to w
-    for samples, rows, matrices in columns(x, w_shape, y.shape[1:-1], stride, dilation, groups):
+    for samples, rows, matrices in columns(x, w_shape, y.shape[1:-1], stride, padding, dilation, groups):
         part = by_group(y[samples, rows], groups)
         for i, matrix in enumerate(matrices):
             products = np.matmul(np.swapaxes(matrix, -1, -2), part)

@@ -83,18 +83,27 @@ def zeros(like: Any, shape: Sizes, dtype: Any = None) -> Any:
 
 def pad(x: Any, padding: Pairs) -> Any:
     """Zeros around the spatial axes of x (N, *spatial, C); a negative width crops. Without padding, x itself."""
-    if any(min(pair) < 0 for pair in padding):
-        sides = zip(x.shape[1:-1], padding, strict=True)
-        x = x[(slice(None), *(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in sides))]
+    x = crop(x, padding)
     if all(max(pair) <= 0 for pair in padding):
         return x
-    inner = tuple(
-        slice(max(0, before), max(0, before) + n) for n, (before, _) in zip(x.shape[1:-1], padding, strict=True)
-    )
-    size = tuple(n + max(0, before) + max(0, after) for n, (before, after) in zip(x.shape[1:-1], padding, strict=True))
-    padded = zeros(x, (x.shape[0], *size, x.shape[-1]))
-    np.copyto(padded[(slice(None), *inner)], x)
+    padded, inside = frame(x, padding, x.shape[0])
+    np.copyto(inside, x)
     return padded
+
+
+def crop(x: Any, padding: Pairs) -> Any:
+    """What the negative widths leave of x, a view."""
+    if all(min(pair) >= 0 for pair in padding):
+        return x
+    sides = zip(x.shape[1:-1], padding, strict=True)
+    return x[(slice(None), *(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in sides))]
+
+
+def frame(x: Any, padding: Pairs, samples: int) -> tuple[Any, Any]:
+    """Zeros for some samples of x, cropped, with the positive widths around it; and the part that x goes into."""
+    widths = [(n, max(0, before), max(0, after)) for n, (before, after) in zip(x.shape[1:-1], padding, strict=True)]
+    padded = zeros(x, (samples, *(before + n + after for n, before, after in widths), x.shape[-1]))
+    return padded, padded[(slice(None), *(slice(before, before + n) for n, before, _ in widths))]
 
 
 def window_view(x: Any, window: Sizes, stride: Sizes, dilation: Sizes, axes: Sizes) -> Any:
