@@ -49,9 +49,11 @@ def _forget_the_dead() -> None:
 
 def check_unchanged(lines: Sequence[Node]) -> None:
     """Refuse lines that kept memory which was written after they were recorded."""
-    first = next((line for line in lines if line.parents), None)
-    if first is None or first.serial > _latest:
-        return
+    for line in lines:
+        if line.parents:
+            if line.serial > _latest:
+                return
+            break
     for line in lines:
         for value in _arrays(line.saved or ()):
             start, end = byte_bounds(value)

@@ -33,7 +33,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from minigrad import specialize
+from minigrad import specialize, templates
 from minigrad.node import Node
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class Primitive:
                 f"{self.name}{self.signature} has {len(self.operands)} operands: give one rule for each, or one joint "
                 f"rule. {len(rules)} rules were given{' and a joint one' if joint else ''}."
             )
-        self.names = tuple(specialize.named(rule) for rule in rules)
-        self.saved = specialize.saved(self)
+        self.names = tuple(templates.named(rule) for rule in rules)
+        self.saved = templates.saved(self)
         self._check_names()
         self.record, self.record_source, self.pull_source = specialize.write(self)
 
@@ -142,7 +142,7 @@ class Primitive:
             )
         known = {*self.operands, *self.static, *(self.outputs or ("out",)), "i", "wanted"}
         known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
-        for names in (*self.names, specialize.named(self.joint)):
+        for names in (*self.names, templates.named(self.joint)):
             for name in names:
                 if name not in known:
                     raise TypeError(

@@ -28,18 +28,19 @@ def ancestors(outputs: Iterable[Node], since: int = 0) -> tuple[list[Node], bool
 
     Lines older than that are left out: what was recorded before an input existed cannot depend on it.
     """
-    seen = {line for line in outputs if line.serial >= since}
+    pending: list[Any] = list({line for line in outputs if line.serial >= since})
+    seen = {None, *pending}  # None stands for a constant
     older = False
-    pending = list(seen)
     for line in pending:  # which grows meanwhile
         for parent in line.parents:
-            if parent is not None and parent not in seen:
+            if parent not in seen:
                 if parent.serial < since:
                     older = True
                 else:
                     seen.add(parent)
                     pending.append(parent)
-    return sorted(seen, key=attrgetter("serial")), older
+    pending.sort(key=attrgetter("serial"))  # which is quick: they were found from young to old, nearly
+    return pending, older
 
 
 def pull(

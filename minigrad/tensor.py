@@ -109,6 +109,8 @@ class Tensor(Methods):
                     f"requires_grad=True needs real floating-point numbers, and this is {describe(self.data)}; "
                     "convert it: mg.Tensor(data, requires_grad=True, dtype=float)"
                 )
+            if isinstance(self.data, np.generic):  # from an operation that gave a number
+                self.data = np.asarray(self.data)  # a leaf can be written in place
             self.node = leaf(self.data)
             self.node.owner = weakref.ref(self)
 
@@ -167,7 +169,9 @@ class Tensor(Methods):
                     f"backward on a Tensor of shape {self.shape} needs a gradient of that shape; for the gradient of a "
                     "single number reduce it first, for example loss.mean().backward()"
                 )
-            return specialize.attach(np.ones_like(self.data), None)  # type: ignore[no-any-return]
+            # A NumPy scalar stays one: its operators cost a tenth of those of an array without axes.
+            one = type(self.data)(1) if isinstance(self.data, np.generic) else np.ones_like(self.data)
+            return specialize.attach(one, None)  # type: ignore[no-any-return]
         if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not recorded:
             given = specialize.attach(gradient, None)  # no line will keep it, and leaves copy what is not theirs
         else:

@@ -278,6 +278,17 @@ def test_replaced_parameters_and_arrays_are_noticed() -> None:
     assert count(step) == 5
 
 
+def test_a_parameter_that_is_a_single_number_is_no_constant() -> None:
+    """Also where it is not looked for."""
+    hidden, x = ModuleType("hidden"), mg.asarray(X)
+    hidden.scale = mg.Tensor(2.0, requires_grad=True)  # type: ignore[attr-defined]
+    step = mg.compile(lambda x: (x * hidden.scale).sum(), backend="numpy")
+    for expected in (22.0, 33.0, 44.0):
+        assert step(x).item() == expected
+        with mg.no_grad():
+            hidden.scale += 1.0
+
+
 def test_frozen_parameters_are_noticed() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     optimizer = optim.SGD(model.parameters(), lr=0.1)

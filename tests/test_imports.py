@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
-    {"node", "errors", "version", "collector", "allocator", "units"},
+    {"node", "errors", "templates", "version", "collector", "allocator", "units"},
     {"specialize"},
     {"primitive"},
     {"ops"},

@@ -52,6 +52,37 @@ def test_dtypes(data: Any, dtype: str) -> None:
     assert Tensor(data).dtype == dtype
 
 
+SINGLE = {
+    "relu": mg.relu, "+": lambda x: x + 3, "reflected -": lambda x: 3 - x, "*": lambda x: x * x, "/": lambda x: 2 / x,
+    "**": lambda x: x**3, "square": lambda x: x**2, "negative": lambda x: -x, "twice": lambda x: x * 2.0 + x,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_single_number_gives_what_an_array_of_it_gives(name: str, dtype: str) -> None:
+    """A leaf, and the result of an operation, whose value is a NumPy scalar."""
+    for number in (-1.5, 0.0, -0.0, 2.5, np.inf, -np.inf, np.nan):
+        values, gradients = [], []
+        for shape, start in (((1,), lambda x: x), ((), lambda x: x), ((), lambda x: x * 1)):
+            x = Tensor(np.full(shape, number, dtype), requires_grad=True)
+            with np.errstate(all="ignore"):
+                y = SINGLE[name](start(x))
+                y.backward(np.ones(shape))
+            assert y.dtype == x.grad.dtype == dtype
+            assert y.shape == x.grad.shape == shape
+            values.append(y.item())
+            gradients.append(x.grad.item())
+        np.testing.assert_array_equal(values, values[:1] * 3)
+        np.testing.assert_array_equal(gradients, gradients[:1] * 3)
+
+
+def test_the_square_of_a_boolean_is_a_number() -> None:
+    """As NumPy's."""
+    assert Tensor(True).dtype == bool
+    assert mg.square(Tensor(True)).dtype == mg.square(Tensor([True])).dtype == np.square(True).dtype
+
+
 def test_the_default_dtype_is_for_numbers_and_lists() -> None:
     mg.set_default_dtype("float32")
     try:

@@ -102,6 +102,15 @@ def test_an_update_may_not_change_the_shape() -> None:
         w -= np.ones((3, 2))
 
 
+def test_a_number_from_an_operation_becomes_a_leaf_that_can_be_written() -> None:
+    w = (leaf(1.0, 2.0).sum() * 2.0).detach()
+    w.requires_grad = True
+    with mg.no_grad():
+        w -= 1.0
+    (w * w).backward()
+    assert (w.item(), w.grad.item()) == (5.0, 10.0)
+
+
 # Use after a change in place
 
 
@@ -155,6 +164,19 @@ def test_a_change_before_use_is_no_error() -> None:
     changed(w)
     (w * w).sum().backward()
     assert w.grad.item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [(lambda w: w * w, 4.0), (lambda w: w**2, 4.0), (lambda w: w**3, 12.0), (lambda w: 1 / w, -0.25)],
+)
+def test_single_numbers_are_kept_as_they_were(function: Any, slope: float) -> None:
+    """What is kept of an array without axes is its number and not its memory, so a change does no harm."""
+    w = Tensor(2.0, requires_grad=True)
+    y = function(w)
+    changed(w)
+    y.backward()
+    assert w.grad.item() == slope
 
 
 def test_a_change_that_no_rule_sees_is_no_error() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.drawing.model import Statistics
 from minigrad.node import Node
 from minigrad.primitive import value_of
-from minigrad.specialize import named
+from minigrad.templates import named
 from minigrad.wengert import kept
 
 Array = Any

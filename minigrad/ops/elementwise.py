@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.documentation import document
-from minigrad.ops.special import erf_values, sigmoid_values, softplus_values
+from minigrad.ops.special import erf_values, relu_values, sigmoid_values, softplus_values
 from minigrad.primitive import elementwise, tensor_function
 
 # Arithmetic
@@ -78,7 +78,7 @@ clip_between = elementwise(
 copysign = elementwise(np.copysign, lambda v, x, out: v * (np.sign(x) * np.sign(out)), None)
 
 # Activations
-relu = elementwise(lambda x, /: np.maximum(x, 0), lambda v, out: v * (out > 0), name="relu")
+relu = elementwise(relu_values, lambda v, out: v * (out > 0), name="relu")
 sigmoid = elementwise(sigmoid_values, lambda v, out: v * (out * (1 - out)), name="sigmoid")
 softplus = elementwise(softplus_values, lambda v, x: v * sigmoid(x), name="softplus")
 erf = elementwise(erf_values, lambda v, x: v * ((2 / math.sqrt(math.pi)) * np.exp(-x * x)), name="erf")

@@ -99,6 +99,16 @@ def _horner(coefficients: tuple[float, ...], x: Any) -> Any:
     return value
 
 
+ZERO = np.float64(0)
+
+
+def relu_values(x: Any, /) -> Any:
+    """max(x, 0). Python compares single numbers at a twentieth of what it costs NumPy."""
+    if type(x) is np.float64:
+        return ZERO if x <= 0 else x
+    return np.maximum(x, 0)
+
+
 @elementwise_blocks
 def sigmoid_values(x: Any, /) -> Any:
     """1 / (1 + exp(-x)), as ½ (1 + tanh(x/2)): neither branch overflows."""

@@ -12,11 +12,12 @@ import numpy as np
 
 from minigrad.node import Node
 from minigrad.primitive import REGISTRY, Primitive
-from minigrad.specialize import named, unbroadcast
+from minigrad.specialize import unbroadcast
 from minigrad.symbols.array import Index, Symbol, evaluated, expression_of, like, listening
 from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
 from minigrad.symbols.latex import latex
 from minigrad.symbols.writing import text
+from minigrad.templates import named
 from minigrad.wengert import brief, kept, names, static
 
 # What a primitive is shown on: sizes and static parameters of no importance, tried until its rule runs on them.
