@@ -43,11 +43,14 @@ def test_demo(tmp_path, capsys):
         assert all(float(number) < 1e-7 for number in re.findall(r"[\d.]+e[-+]\d+", row))
     written = {path.name for path in out.iterdir()}
     assert written == {
-        "batch-norm.svg", "batch-norm.png", "network.svg", "network.png", "curves.png", "report.txt"
+        "batch-norm.svg", "batch-norm.png", "batch-norm.html", "network.svg", "network.png", "network.html",
+        "curves.png", "report.txt",
     }  # fmt: skip
     assert all((out / name).read_bytes().startswith(PNG) for name in written if name.endswith("png"))
     texts = [t.text for t in ET.parse(out / "batch-norm.svg").iter("{http://www.w3.org/2000/svg}text")]
     assert {"x", "μ", "σ²", "x̂", "γ", "β", "y"} <= set(texts)
+    pages = [(out / name).read_text(encoding="utf-8") for name in written if name.endswith("html")]
+    assert not any("No values of" in page for page in pages)  # the leaves were still there
     report = (out / "report.txt").read_text(encoding="utf-8")
     assert f"test accuracy {accuracy}%" in report
     assert "\x1b" not in report
@@ -79,7 +82,9 @@ def test_demo_without_an_engine(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(engine, "find", lambda: None)
     assert demo(tmp_path) == 0
     assert 'pip install "minigrad[dot]"' in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"batch-norm.dot", "network.dot", "report.txt"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "batch-norm.dot", "batch-norm.html", "network.dot", "network.html", "report.txt"
+    }  # fmt: skip
 
 
 def test_a_network_that_learns_too_little_fails(tmp_path, monkeypatch, capsys):
