@@ -274,9 +274,11 @@ class _Bar:
 
     def __init__(self, training: Training, epochs: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
-        columns = [TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[measured]}")]
-        self._progress = Progress(*columns, TimeRemainingColumn())
+        measured = TextColumn("{task.fields[measured]}", table_column=Column())  # in a narrow terminal on several lines
+        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(16), measured, TimeRemainingColumn())
+        self._progress = Progress(*columns)
         self._task = self._progress.add_task("", total=epochs, completed=training.epoch, measured="")
         self._steps = len(training.loader) if hasattr(training.loader, "__len__") else 0
 
@@ -291,7 +293,7 @@ class _Bar:
 
     def on_epoch_end(self, training: Training) -> None:
         """Show the measures of the epoch."""
-        measured = "  ".join(f"{name} {values[-1]:.4g}" for name, values in training.history.epochs.items())
+        measured = "  ".join(f"{name}={values[-1]:.4g}" for name, values in training.history.epochs.items())
         self._progress.update(self._task, completed=training.epoch, measured=measured)
 
     def __exit__(self, *exception: Any) -> None:

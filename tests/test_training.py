@@ -241,7 +241,7 @@ def test_the_bar_moves_within_an_epoch() -> None:
         training.epoch = 1
         bar.on_epoch_end(training)
         assert task.completed == 1
-        assert task.fields["measured"] == "loss 0.5"
+        assert task.fields["measured"] == "loss=0.5"
 
 
 def test_history_as_a_table() -> None:
@@ -276,3 +276,17 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_left(tmp_path: Path) -> 
     np.savez(tmp_path / "other.npz", a=np.ones(1))
     with pytest.raises(ValueError, match="not written by"):
         io.load(tmp_path / "other.npz")
+
+
+def test_the_bar_loses_nothing_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    model, loader, optimizer = parts()
+    metrics = dict.fromkeys(("accuracy", "another_accuracy"), accuracy)
+    history = fit(model, loader, F.cross_entropy, optimizer, 2, validation=loader, metrics=metrics)
+    said = capsys.readouterr().out
+    assert "epoch 2/2" in said
+    assert "…" not in said
+    for name, values in history.epochs.items():
+        assert f"{name}={values[-1]:.4g}" in said
