@@ -40,15 +40,18 @@ def test_pictures_of_the_gallery_are_those_of_the_page(name: str) -> None:
     assert any(f"images/{name}.svg" in page for page in pages)
 
 
-def test_the_picture_of_the_explorer(tmp_path: Path) -> None:
+def test_the_pictures_of_pages(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'minigrad[plot]'")
     pytest.importorskip("playwright", reason='needs Playwright: pip install "minigrad[browser]"')
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
         pytest.skip("needs a Chromium of the system")
-    program = [sys.executable, str(EXAMPLES / "explorer.py"), "--out", str(tmp_path)]
+    program = [sys.executable, str(EXAMPLES / "pages.py"), "--out", str(tmp_path)]
     done = subprocess.run(program, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert done.stdout.split() == [str(tmp_path / "explorer.png"), "backward,", "line", "11", "of", "15"]
-    taken, kept = ((folder / "explorer.png").read_bytes() for folder in (tmp_path, ROOT / "docs" / "images"))
-    assert taken[:24] == kept[:24]  # a PNG of this width and height
+    said = [line.partition(".png: ")[2] for line in done.stdout.splitlines()]
+    assert said == ["backward, line 11 of 15", "4 findings"]
+    for name in ("explorer.png", "diagnostics.png"):
+        taken, kept = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "docs" / "images"))
+        assert taken[:24] == kept[:24]  # a PNG of this width and height
 
 
 def test_digits_with_fit_and_by_hand() -> None:

@@ -1,8 +1,8 @@
-"""The picture of docs/explorer.md: the page of a graph, opened in a browser and stepped back to x̂.
+"""The pictures of docs/explorer.md and docs/diagnostics.md, from the programs on these pages.
 
-pip install "minigrad[browser]"           # and a Chromium: the system's, or `playwright install chromium`
-python examples/explorer.py               # writes docs/images/explorer.png
-python examples/explorer.py --out /tmp
+pip install -e ".[browser,plot]"          # and a Chromium: the system's, or `playwright install chromium`
+python examples/pages.py                  # writes docs/images/explorer.png and diagnostics.png
+python examples/pages.py explorer --out /tmp
 """
 
 import argparse
@@ -34,8 +34,8 @@ def photograph(page, keys, path, width=1180, height=760):
         return step
 
 
-def write(path):
-    """Photograph the program of the page, from the last line of its tape back to the one called xhat."""
+def explorer(path):
+    """The page of a graph, stepped from the last line of the tape back to the one called xhat."""
     made = program("docs/explorer.md")  # held, so that the values of leaves are known
     names = [getattr(line, "name", None) for line in mg.Tape(made["loss"])]
     back = names[::-1].index("xhat")
@@ -44,8 +44,20 @@ def write(path):
         return photograph(page, ["b", *["ArrowRight"] * back, "f"], path)
 
 
+def diagnostics(path):
+    """What watch plots of saturated layers."""
+    watched = program("docs/diagnostics.md")["w"]
+    watched.plot(path)
+    return f"{len(watched.report().findings)} findings"
+
+
+PICTURES = {"explorer": explorer, "diagnostics": diagnostics}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; both by default")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR")
-    target = parser.parse_args().out / "explorer.png"
-    print(target, write(target))
+    given = parser.parse_args()
+    for name in given.names or PICTURES:
+        target = given.out / f"{name}.png"
+        print(f"{target}: {PICTURES[name](target)}")
