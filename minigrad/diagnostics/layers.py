@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import nn
-from minigrad.diagnostics.statistics import LOG_RANGE, Dead, Histogram, Thinned, Values, units_alike
+from minigrad.diagnostics.statistics import LOG_RANGE, Dead, Histogram, Thinned, Values
 from minigrad.nn.cells import _Cell as Cell
 from minigrad.nn.init import compute_fans
 from minigrad.nn.recurrent import _Recurrent as Recurrent
@@ -52,7 +52,6 @@ class Parameter:
         self.shape = tensor.shape
         self.first_mean_square = float(np.mean(np.square(tensor.data, dtype=np.float64)))
         self.first_std = float(np.std(tensor.data, dtype=np.float64))
-        self.first_alike = units_alike(tensor.data)
         self.gradients: list[float] = []  # root mean squares, of the backward passes of this step
         self.updates = 0  # steps in which it changed
         self.ratios: list[float] = []  # update-to-weight, of the last steps
