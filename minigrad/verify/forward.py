@@ -146,27 +146,7 @@ class Forward:
         moving = [k for k in self.inputs if getattr(arguments[k], "dtype", None) is not None
                   and arguments[k].dtype.kind == "f"]  # fmt: skip
         run = Run(dict(arguments), {}, moving, [], [])
-
-        def watch(name: str, value: Any, label: str | None) -> Any:
-            full = "_".join([*current_scope().split("/"), name]).lstrip("_")
-            if full in run.values:
-                raise ValueError(
-                    f"{self.name}: the name {full!r} is used twice. One name, one value: choose another, or put the "
-                    f'repetitions into scopes (with mg.scope("layer1"): ...), which become part of the name'
-                )
-            tensor = value if isinstance(value, Tensor) else Tensor(value)
-            fresh = variable(tensor) if record else tensor
-            if full in shifts:
-                fresh = fresh + shifts[full]
-            tensor.data, tensor.node = fresh.data, fresh.node
-            run.named.append(full)
-            run.values[full], run.tensors[full] = tensor.data, tensor.detach()
-            run.tensors[full].node = tensor.node
-            if label:
-                run.labels[full] = label
-            return tensor
-
-        token = probe.set(watch)
+        token = probe.set(self._probe(run, shifts, record))
         try:
             with enable_grad() if record else no_grad():
                 tensors = {}
@@ -191,6 +171,30 @@ class Forward:
             run.values.setdefault(k, t.data)
             run.tensors.setdefault(k, t)
         return run
+
+    def _probe(self, run: Run, shifts: Mapping[str, Array], record: bool) -> Callable[[str, Any, str | None], Tensor]:
+        """What mg.name does in a run: a named value becomes a variable, moved by its shift, and is entered."""
+
+        def enter(name: str, value: Any, label: str | None) -> Tensor:
+            full = "_".join([*current_scope().split("/"), name]).lstrip("_")
+            if full in run.values:
+                raise ValueError(
+                    f"{self.name}: the name {full!r} is used twice. One name, one value: choose another, or put the "
+                    f'repetitions into scopes (with mg.scope("layer1"): ...), which become part of the name'
+                )
+            tensor = value if isinstance(value, Tensor) else Tensor(value)
+            fresh = variable(tensor) if record else tensor
+            if full in shifts:
+                fresh = fresh + shifts[full]
+            tensor.data, tensor.node = fresh.data, fresh.node
+            run.named.append(full)
+            run.values[full], run.tensors[full] = tensor.data, tensor.detach()
+            run.tensors[full].node = tensor.node
+            if label:
+                run.labels[full] = label
+            return tensor
+
+        return enter
 
 
 def away(rng: np.random.Generator, shape: Sequence[int]) -> Array:

@@ -18,6 +18,7 @@ from minigrad.verify.draws import draw
 
 if TYPE_CHECKING:
     from minigrad.verify.derivation import Derivation
+    from minigrad.verify.forward import Forward
 
 Array = Any
 
@@ -25,43 +26,12 @@ Array = Any
 def fused(derivation: Derivation) -> Callable[..., Any]:
     """A function of the derivation's inputs, recorded as one line, with the derivation's lines as its joint rule."""
     forward = derivation.forward
-    if not derivation.proven:
-        report = derivation.check()
-        if not report.ok:
-            raise ValueError(f"{derivation.name} is not proven, so it cannot be fused:\n{report}")
-        if report.missing:
-            raise ValueError(
-                f"{derivation.name} has no line for {', '.join(report.missing)}, whose gradient would be lost; add "
-                f"d{report.missing[0]}"
-            )
+    _refuse_unproven(derivation)
     run = draw(forward, {}, np.random.default_rng(0)).truth.run
-    lines = derivation.lines
-    open_ends = {k for line in lines.values() for k in line.gradients if k in run.named} - set(lines)
-    if open_ends:
-        name = min(open_ends)
-        raise ValueError(
-            f"{derivation.name} uses d{name} and has no line for it, so the backward pass could not compute it; add "
-            f"@derivation.line def d{name}(...)"
-        )
+    _refuse_open_ends(derivation, run.named)
     results = [*run.outputs, *run.named]
-
-    def values(*inputs: Array, **constants: Any) -> tuple[Array, ...]:
-        found: dict[str, Array] = {}
-
-        def remember(name: str, value: Any, label: str | None) -> Any:
-            found[name] = value.data if isinstance(value, Tensor) else value
-            return value
-
-        token = probe.set(remember)
-        try:
-            with no_grad():
-                out, _ = flatten(forward.function(*map(_tensor, inputs), **constants))
-        finally:
-            probe.reset(token)
-        return (*(t.data for t in out), *(found[name] for name in run.named))
-
     made = Primitive(
-        values,
+        _values(forward, run.named),
         joint=_joint(derivation, results, len(run.outputs)),
         signature=_signature(forward.inputs, forward.constants),
         outputs=[_own(name) for name in results],
@@ -78,6 +48,52 @@ def fused(derivation: Derivation) -> Callable[..., Any]:
     function.__doc__ = forward.function.__doc__
     function.primitive = made  # type: ignore[attr-defined]
     return function
+
+
+def _refuse_unproven(derivation: Derivation) -> None:
+    if derivation.proven:
+        return
+    report = derivation.check()
+    if not report.ok:
+        raise ValueError(f"{derivation.name} is not proven, so it cannot be fused:\n{report}")
+    if report.missing:
+        raise ValueError(
+            f"{derivation.name} has no line for {', '.join(report.missing)}, whose gradient would be lost; add "
+            f"d{report.missing[0]}"
+        )
+
+
+def _refuse_open_ends(derivation: Derivation, named: Sequence[str]) -> None:
+    """A gradient that a line uses must have a line of its own, or the backward pass could not compute it."""
+    lines = derivation.lines
+    open_ends = {k for line in lines.values() for k in line.gradients if k in named} - set(lines)
+    if open_ends:
+        name = min(open_ends)
+        raise ValueError(
+            f"{derivation.name} uses d{name} and has no line for it, so the backward pass could not compute it; add "
+            f"@derivation.line def d{name}(...)"
+        )
+
+
+def _values(forward: Forward, named: Sequence[str]) -> Callable[..., tuple[Array, ...]]:
+    """The forward function on arrays. It returns its outputs, then the named values, which the lines use."""
+
+    def values(*inputs: Array, **constants: Any) -> tuple[Array, ...]:
+        found: dict[str, Array] = {}
+
+        def remember(name: str, value: Any, label: str | None) -> Any:
+            found[name] = value.data if isinstance(value, Tensor) else value
+            return value
+
+        token = probe.set(remember)
+        try:
+            with no_grad():
+                out, _ = flatten(forward.function(*map(_tensor, inputs), **constants))
+        finally:
+            probe.reset(token)
+        return (*(t.data for t in out), *(found[name] for name in named))
+
+    return values
 
 
 def _tensor(x: Any) -> Any:
