@@ -108,7 +108,7 @@ class Optimizer:
         for p in members:
             if not isinstance(p, Tensor) or not p.is_leaf:
                 what = "the result of an operation" if isinstance(p, Tensor) else type(p).__name__
-                raise TypeError(f"{self._call()}: {describe(p)} is {what}; parameters are leaf Tensors")
+                raise TypeError(f"{self._call()}: {describe(p)} is {what}; give leaf Tensors: model.parameters()")
             if p.dtype.kind != "f":
                 raise TypeError(f"{self._call()}: a parameter of dtype {p.dtype}; it must be a floating-point one")
             if id(p) in seen:
