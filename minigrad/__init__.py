@@ -96,6 +96,22 @@ _FUNCTIONS = {
     "tune_malloc": "allocator",
 }
 
+# What users of PyTorch look for here
+_ELSEWHERE = {
+    "batch_norm": "functional.batch_norm",
+    "cat": "concat",
+    "clamp": "clip",
+    "cross_entropy": "functional.cross_entropy",
+    "from_numpy": "asarray",
+    "gelu": "functional.gelu",
+    "log_softmax": "functional.log_softmax",
+    "permute": "permute_dims",
+    "softmax": "functional.softmax",
+    "transpose": "swapaxes",
+    "unsqueeze": "expand_dims",
+    "view": "reshape",
+}
+
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
     "add", "all", "allclose", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
@@ -128,7 +144,8 @@ def __getattr__(name: str) -> Any:
         return _import_module(f"minigrad.{name}")
     if name in _FUNCTIONS:
         return getattr(_import_module(f"minigrad.{_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    way_out = f". It is mg.{_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+    raise AttributeError(f"module 'minigrad' has no attribute {name!r}{way_out}")
 
 
 def __dir__() -> list[str]:

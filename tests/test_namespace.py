@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import operator
 import subprocess
 import sys
 from types import ModuleType
@@ -294,3 +295,10 @@ def test_heavy_parts_are_imported_when_used() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert isinstance(mg.nn, ModuleType)
+
+
+def test_names_that_are_elsewhere() -> None:
+    for name, there in mg._ELSEWHERE.items():
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}'\. It is mg\.{there}$"):
+            getattr(mg, name)
+        assert callable(operator.attrgetter(there)(mg))
