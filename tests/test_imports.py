@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,12 @@ def test_imports_point_backwards(path: Path) -> None:
     for name in imports(path):
         if name in LEVEL:
             assert LEVEL[name] <= LEVEL[part(path)], f"{path.name} imports {name}, which stands after it"
+
+
+def test_the_map_names_every_part() -> None:
+    page = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    files = page.partition("## Files")[2].partition("\n## ")[0]
+    assert not {part(path) for path in FILES} - set(re.findall(r"\w+", files))
 
 
 def test_rules_do_not_know_tensors() -> None:
