@@ -76,9 +76,10 @@ def test_the_page_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str
     page = Page(out.read_text(encoding="utf-8"))
     assert page.open == []
     assert page.outside == []
-    text = " ".join(page.text)
+    text = " ".join(" ".join(page.text).split())
     assert "dl/dσ² = Σ dl/dx̂ · x · (−½)(σ² + ε)^(−3/2)" in text
-    assert "one edit makes it right: `x` should be `x - mu`" in text
+    assert "one edit makes it right: x should be x - mu at [1]" in text
+    assert "<code>x - mu</code>" in out.read_text(encoding="utf-8")
     assert "dl/dσ² wrong: `x` should be" in text.replace("\xa0", " ")
     assert "dl/dμ right" in text.replace("\xa0", " ")
 

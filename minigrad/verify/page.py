@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Sequence
 from html import escape
@@ -20,7 +21,8 @@ th, td { text-align: left; padding: .4rem .8rem; vertical-align: top; }
 tr { border-bottom: 1px solid var(--line); } th { font-weight: 600; }
 pre, code { font: 14px/1.45 ui-monospace, monospace; } pre { margin: 0; overflow-x: auto; }
 .right { color: var(--right); } .wrong { color: var(--wrong); } .verdict { font-weight: 700; }
-.why { width: 20rem; }
+.lines { table-layout: fixed; } .of { width: 6rem; } .why { width: 18rem; } .lines pre { white-space: pre-wrap; }
+code { background: var(--soft); padding: 0 .3em; border-radius: 3px; }
 .note { opacity: .75; font-size: .9rem; }
 .graph { overflow-x: auto; background: white; padding: 1rem; margin-top: 1rem; }
 .graph svg { max-width: 100%; height: auto; }
@@ -50,10 +52,10 @@ def _section(report: DerivationReport) -> str:
     told = inspect.getdoc(forward) or ""
     rows = "".join(_row(report, line) for line in report.lines.values())
     return (
-        f"<h2>{escape(report.derivation.name)}</h2><p>{escape(told)}</p>"
+        f"<h2>{escape(report.derivation.name)}</h2><p>{_prose(told)}</p>"
         f'<p class="verdict {_class(report.ok)}">{escape(str(report).partition(chr(10))[0])}</p>'
         f"<details><summary>the forward function</summary><pre>{escape(_source(forward))}</pre></details>"
-        '<table><tr><th>gradient of</th><th>line</th><th class="why">verdict</th></tr>'
+        '<table class="lines"><tr><th class="of">gradient of</th><th>line</th><th class="why">verdict</th></tr>'
         f"{rows}</table>{_graph(report)}"
     )
 
@@ -62,11 +64,16 @@ def _row(report: DerivationReport, line: LineReport) -> str:
     label = report.labels.get(line.target, line.target)
     formula = inspect.getdoc(line.function)
     shown = f"<div>{escape(formula)}</div>" if formula else ""
-    told = "".join(f'<div class="note">{escape(sentence)}</div>' for sentence in line.sentences())
+    told = "".join(f'<div class="note">{_prose(sentence)}</div>' for sentence in line.sentences())
     return (
         f"<tr><td><b>{escape(label)}</b></td><td>{shown}<pre>{escape(_source(line.function))}</pre></td>"
         f'<td><span class="verdict {_class(line.ok)}">{escape(line.verdict)}</span>{told}</td></tr>'
     )
+
+
+def _prose(text: str) -> str:
+    """Sentences as HTML, with what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _class(ok: bool) -> str:
