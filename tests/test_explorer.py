@@ -196,6 +196,14 @@ def boxes(page: Any) -> dict[str, dict[str, float]]:
     )
 
 
+def test_at_first_the_whole_of_a_small_graph_is_in_sight(show: Any) -> None:
+    loss, _ = batch_norm()
+    page = show(loss, width=1180, height=760)
+    page.wait_for_function("document.querySelector('.node').getBoundingClientRect().width > 0")
+    top = page.locator("#legend").bounding_box()["y"]
+    assert all(box["bottom"] < top for box in boxes(page).values())
+
+
 def test_a_step_forwards_is_a_line(show: Any) -> None:
     loss, _ = batch_norm()
     page = show(loss)

@@ -175,7 +175,7 @@ function start() {
   noteFolding();
   view.draw();
   toggleColor(Boolean(view.scale) && !graph.shown.includes("verdicts"));
-  new ResizeObserver(() => matchMedia("print").matches || view.fit(0.6)).observe(view.canvas);
+  new ResizeObserver(() => matchMedia("print").matches || view.fit(FAR)).observe(view.canvas);
 }
 
 /** Says what was folded without being asked for. */
