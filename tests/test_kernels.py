@@ -12,13 +12,14 @@ from random_programs import Drawing, evaluate
 
 import minigrad as mg
 from minigrad import functional
-from minigrad.compiler import kernel_files, kernel_source, kernel_walks, numba_source, pool
+from minigrad.compiler import kernel_files, kernel_nests, kernel_source, numba_source, pool
 from minigrad.compiler.grouping import Grouping
-from minigrad.compiler.kernel import Kernel, Schedule
+from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.kernel_expressions import Expressions
 from minigrad.compiler.numba_source import NumbaSource
 from minigrad.compiler.program import Buffer, Line, Place, Program, Value
 from minigrad.compiler.rules import check, make
+from minigrad.compiler.schedule import Schedule
 
 SAMPLE = range(150)
 
@@ -80,7 +81,7 @@ def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int)
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize(
-    ("where", "limit"), [(kernel_walks, "FEWEST_ROWS"), (kernel_source, "MANY_ROWS")], ids=["at once", "short"]
+    ("where", "limit"), [(kernel_nests, "FEWEST_ROWS"), (kernel_source, "MANY_ROWS")], ids=["at once", "short"]
 )
 def test_random_programs_with_rows_side_by_side(monkeypatch: pytest.MonkeyPatch, where: Any, limit: str) -> None:
     """Several rows at once, and short rows whose columns are written out, where there are few rows as well."""

@@ -11,9 +11,11 @@ Programs into better programs, and into source:
 
 - passes, and how they rewrite: builder; the rules: algebra, sums, views; terms: questions that they ask
 - plan: where values lie; numpy_source: the program as Python; names, texts: pieces of source
-- prepare: a program as kernels want it; grouping: which lines run together; kernel: in which loops each of them runs
-- kernel_source (kernel_expressions, kernel_walks): a kernel as a function of loops; vecmath: exp, log, tanh, erf for
-  them; apart: an option of numba's; pool: threads; kernel_files: compiled kernels that are kept
+- prepare: a program as kernels want it; grouping: which lines run together; kernel: what they are then, and schedule:
+  in which loops each of them runs; kernel_lines: the program with kernels
+- kernel_source: a kernel as a function of loops, from its nests (kernel_nests), walks over rows (kernel_walks) and
+  expressions (kernel_expressions); vecmath: exp, log, tanh, erf for them; apart: an option of numba's; pool: threads;
+  kernel_files: compiled kernels that are kept
 - numba_source: the program with kernels; background: made while the NumPy program runs
 
 What the user calls: driver; guards: whether a program still fits; derivative: derivatives of compiled functions.

@@ -14,8 +14,8 @@ from bisect import bisect_left, insort
 
 import numpy as np
 
-from minigrad.compiler.kernel import EXPENSIVE, padded
-from minigrad.compiler.kernel_expressions import can_write
+from minigrad.compiler.kernel import padded
+from minigrad.compiler.kernel_expressions import EXPENSIVE, can_write
 from minigrad.compiler.program import REDUCTIONS, VIEWS, Line, Program, Value
 
 MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30

@@ -10,6 +10,11 @@ from minigrad.compiler.program import REDUCTIONS, Line
 from minigrad.compiler.rules import kind, loop
 from minigrad.compiler.texts import literal
 
+EXPENSIVE = frozenset({
+    "exp", "log", "tanh", "erf", "power", "float_power", "logaddexp", "log1p", "expm1",
+    "exp2", "log2", "log10", "sin", "cos", "tan", "arctan", "arctan2", "sinh",
+    "cosh", "arcsin", "arccos", "hypot", "remainder", "fmod", "cbrt",
+})  # fmt: skip
 # Of scalars in a loop; what they make is cast to the dtype that NumPy says.
 ARITHMETIC = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
 EXPRESSIONS = {

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from minigrad.compiler.kernel import Kernel, Nest
+from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.kernel_expressions import Expressions
-from minigrad.compiler.kernel_walks import NestSource
+from minigrad.compiler.kernel_nests import NestSource
 from minigrad.compiler.program import Line, Value
+from minigrad.compiler.schedule import Nest
 
 NARROW, MANY_ROWS = 8, 32  # LLVM loads up to 8 interleaved columns at once
 

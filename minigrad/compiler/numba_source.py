@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from minigrad.compiler import kernel_files
-from minigrad.compiler.kernel import EXPENSIVE, Kernel
+from minigrad.compiler.kernel import Kernel
+from minigrad.compiler.kernel_expressions import EXPENSIVE
 from minigrad.compiler.kernel_lines import grouped
 from minigrad.compiler.kernel_source import KernelSource
 from minigrad.compiler.names import unique
