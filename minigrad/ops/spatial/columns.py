@@ -50,11 +50,14 @@ def columns(
     plan = list(blocks(x.shape[0], places[0], row * x.dtype.itemsize))
     is_padded = any(max(pair) > 0 for pair in padding)
     padded, inside = frame(x, padding, plan[0][0].stop if plan else 0) if is_padded else (x, None)
-    view = _window_rows(padded, window[first:], stride[first:], dilation[first:], groups)
+    view = None
     for samples, rows in plan:
         some = samples if inside is None else slice(0, samples.stop - samples.start)
         if inside is not None and rows.start == 0:
             np.copyto(inside[some], x[samples])
+            view = None
+        if view is None:  # not before the samples are there: an array that listens takes views as they are now
+            view = _window_rows(padded, window[first:], stride[first:], dilation[first:], groups)
         columns = view[some, :, rows.start : rows.stop + reach]
         if not ready:
             if buffer is None or buffer.shape != columns.shape:
