@@ -7,6 +7,7 @@ tolerance, and never decides about a comparison or an integer.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ DECIDING = {"greater", "less_equal", "equal", "logical_and", "logical_not", "isn
 
 
 class Drawing:
-    """A program in the making."""
+    """A program in the making. With `merges`, reshapes make one axis of all but the last, and undo it."""
 
-    def __init__(self, seed: int, lines: int = 14) -> None:
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, seed: int, lines: int = 14, merges: bool = False) -> None:
+        self.rng, self.merges = np.random.default_rng(seed), merges
         self.lines: list[Line] = []
         self.rough: set[Value] = set()
         self.bound: dict[Value, float] = {}
@@ -117,7 +118,7 @@ class Drawing:
         bounds = [self.bound[x] if isinstance(x, Value) else 2.0 for x in line.ins]
         size = {"multiply": np.prod, "square": lambda b: b[0] ** 2, "add": sum, "subtract": sum, "exp": lambda b: 1e3}
         grown = float(size.get(line.op, max)(bounds))
-        if grown > 2.0**20 or (line.out.shape and max(line.out.shape) > 5):
+        if grown > 2.0**20 or (line.out.shape and max(line.out.shape) > (125 if self.merges else 5)):
             raise ValueError
         self.bound[line.out] = grown
         return line
@@ -144,6 +145,8 @@ class Drawing:
 
     def _reshape(self) -> Line:
         x = self._value()
+        if self.merges and x.shape in (pair := (self.space, (math.prod(self.space[:-1]), self.space[-1]))):
+            return make("reshape", x, shape=pair[x.shape == pair[0]])
         if self.rng.random() < 0.2:
             bounds = tuple((int(n > 2), n, 1) for n in x.shape)
             return make("slice", x, bounds=bounds)

@@ -70,6 +70,12 @@ def test_random_programs() -> None:
 
 
 @pytest.mark.usefixtures("_by_python")
+def test_random_programs_that_merge_axes() -> None:
+    for seed in SAMPLE:
+        assert not (complaint := difference(Drawing(seed, 20, merges=True).program())), f"seed {seed}, {complaint}"
+
+
+@pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     """Kernels cut along their first axis, also where there are fewer rows than parts."""
@@ -193,6 +199,28 @@ def test_chosen_entries() -> None:
     np.testing.assert_array_equal(run_once([x, at, rows, line], line.out, array, labels), array[np.arange(4), labels])
     found = run_once([x, at, rows, line], line.out, array, np.array([3, -1, 0, 1]))
     np.testing.assert_array_equal(found, [np.nan, np.nan, 6.0, 10.0])
+
+
+@pytest.mark.usefixtures("_by_python")
+def test_a_reshape_between_does_not_cut_a_kernel() -> None:
+    """The output of a layer, the residual added to it in its own shape, and a norm of the sum: one walk over memory."""
+    rng = np.random.default_rng(0)
+    h, residual, gamma = rng.normal(size=(6, 5)), rng.normal(size=(2, 3, 5)), rng.normal(size=5)
+    lines = [x, y, c] = [argument(h), argument(residual, 1), argument(gamma, 2)]
+    lines.append(make("exp", x.out))
+    lines.append(make("reshape", lines[-1].out, shape=(2, 3, 5)))
+    lines.append(make("add", lines[-1].out, y.out))
+    lines.append(total := make("multiply", lines[-1].out, c.out))
+    lines.append(make("reshape", total.out, shape=(6, 5)))
+    lines.append(make("sum", lines[-1].out, axes=(1,)))
+    lines.append(make("divide", lines[-2].out, lines[-1].out))
+    program = Program(lines, [line.params["buffer"] for line in lines[:3]], {}, [total.out, lines[-1].out], [])
+    source = NumbaSource(check(program))
+    assert len(source.kernels) == 1
+    first, second = source.compiled()(h, residual, gamma)
+    expected = (np.exp(h).reshape(2, 3, 5) + residual) * gamma
+    np.testing.assert_allclose(first, expected)
+    np.testing.assert_allclose(second, expected.reshape(6, 5) / expected.reshape(6, 5).sum(1, keepdims=True))
 
 
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

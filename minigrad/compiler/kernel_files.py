@@ -45,7 +45,7 @@ def is_available() -> bool:
 
 
 def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False) -> Callable[..., None]:
-    """The compiled function.
+    """The compiled function, as numba's dispatcher calls it: nobody looks at the types of the arguments any more.
 
     Args:
         text: its source, a function called `kernel` of arrays in C order.
@@ -111,4 +111,5 @@ def _imported(name: str, source: str) -> Callable[..., None]:
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # numba looks the module up by its name
     spec.loader.exec_module(module)
-    return module.kernel  # type: ignore[no-any-return]
+    (made,) = module.kernel.overloads.values()
+    return made.entry_point  # type: ignore[no-any-return]

@@ -172,13 +172,38 @@ class Preparing:
         sources = [
             s for s in map(self._source_of, ins) if s is not None and squeezed(s.shape) == squeezed(line.out.shape)
         ]
-        if not sources or line.op == "broadcast":
+        if line.op == "broadcast":
             return self._again(line, ins)
+        if not sources:
+            return self._before_reshape(line, ins) or self._again(line, ins)
         shape = sources[0].shape
         moved = [self._moved(x, line.out.shape, shape) for x in ins]
         if any(x is None for x in moved):
             return self._again(line, ins)
         return self._shaped(self._add(line.op, *moved, named=line.out, **line.params), line.out.shape)
+
+    def _before_reshape(self, line: Line, ins: list[Any]) -> Value | None:
+        """f(x.reshape(...), y) as f(x, y.reshape(...)).reshape(...): in a kernel x is there in its own shape only."""
+        shape = line.out.shape
+        shapes = [x.line.operands[0].shape for x in ins if is_reshaped(x, shape) and is_made(x.line.operands[0])]
+        if not shapes:
+            return None
+        moved = [self._reshaped(x, shape, shapes[0]) for x in ins]
+        if any(x is None for x in moved):
+            return None
+        return self._shaped(self._add(line.op, *moved, named=line.out, **line.params), shape)
+
+    def _reshaped(self, x: Any, given: tuple[int, ...], wanted: tuple[int, ...]) -> Any:
+        """An operand of a line of shape `given` as that of a line of shape `wanted`; None if it would cost a copy."""
+        if not isinstance(x, Value) or x.ndim == 0:
+            return x
+        if x.shape != given:
+            return x if x.shape == given[-1:] == wanted[-1:] else None
+        root = x
+        while root.line.op == "reshape":
+            root = root.line.operands[0]
+        in_memory = not is_made(root) and root.line.op not in VIEWS
+        return self._shaped(root, wanted) if in_memory or root.shape == wanted else None
 
     def _again(self, line: Line, ins: list[Any]) -> Value:
         if all(x is y for x, y in zip(ins, line.ins, strict=True)):
@@ -227,6 +252,16 @@ def views_at_once(lines: list[Line]) -> list[Line]:
         ordered.append(pending.pop())
         pending += [view for v in ordered[-1].outs for view in reversed(views.get(v, []))]
     return ordered
+
+
+def is_reshaped(x: Any, shape: tuple[int, ...]) -> bool:
+    """Whether x has this shape by a reshape."""
+    return isinstance(x, Value) and x.line.op == "reshape" and x.shape == shape
+
+
+def is_made(x: Value) -> bool:
+    """Whether a kernel computes x."""
+    return x.line.op in ELEMENTWISE | set(REDUCTIONS) and can_write(x.line)
 
 
 def is_counting(x: Value, n: int) -> bool:
