@@ -225,6 +225,8 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices of x along an axis, taken by halves: a share of each slice alone would have the size of the whole."""
     k = axis_of(axis, len(np.shape(x)))
+    if type(x) is np.ndarray:
+        return tuple(np.moveaxis(x, k, 0))
     before, size = (slice(None),) * k, np.shape(x)[k]
     if size < 4:
         return tuple(getitem(x, index=(*before, i)) for i in range(size))

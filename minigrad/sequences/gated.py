@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.product import column_sums
-from minigrad.ops.shape import concat, unstack
+from minigrad.ops.shape import unstack
 from minigrad.primitive import primitive
 from minigrad.recurrent import check_step, gate_parts
 from minigrad.sequences.shared import Steps, bias_array, buffer, from_input, input_shares, rows_of, state_share
@@ -63,8 +63,8 @@ def _gru_shares(
         dr = dr + da_n * b_n
         db_n = da_n * r if dinner is None else da_n * r + dinner[k]
         da_r, da_z = dr * (r * (1 - r)), dz * (z * (1 - z))
-        shares[k] = concat([da_r, da_z, da_n], axis=-1)
-        db = state_shares[k] = concat([da_r, da_z, db_n], axis=-1)
+        shares[k] = np.concatenate([da_r, da_z, da_n], axis=-1)
+        db = state_shares[k] = np.concatenate([da_r, da_z, db_n], axis=-1)
         dh = db @ back + dh * z
     dx, dweight_ih, dbias_ih = input_shares(shares.together(), x, weight_ih, wanted)
     all_db = state_shares.together()

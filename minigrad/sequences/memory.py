@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.shape import concat, unstack
+from minigrad.ops.shape import unstack
 from minigrad.primitive import primitive
 from minigrad.recurrent import check_step, gate_parts
 from minigrad.sequences.shared import Steps, bias_array, buffer, from_input, input_shares, state_share
@@ -55,7 +55,7 @@ def _lstm_shares(
     cell_of = unstack(cells)
     steps = list(zip(unstack(gates), cell_of, (c, *cell_of[:-1]), strict=True))
     zeros, ones = np.zeros_like(gates, shape=c.shape[-1:]), np.ones_like(gates, shape=c.shape[-1:])
-    lowest = concat([zeros, zeros, -ones, zeros], axis=0)
+    lowest = np.concatenate([zeros, zeros, -ones, zeros], axis=0)
     back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
     dh: Any = 0.0
     dc: Any = 0.0
@@ -67,7 +67,7 @@ def _lstm_shares(
         dh = dh if dy is None else dy[k] + dh
         dc = dc + dh * o * (1 - t * t)
         dc = dc if dcells is None else dc + dcells[k]
-        ds = concat([dc * g, dc * before, dc * i, dh * t], axis=-1)
+        ds = np.concatenate([dc * g, dc * before, dc * i, dh * t], axis=-1)
         ds = ds if dgates is None else ds + dgates[k]
         da = shares[k] = ds * ((s - lowest) * (1 - s))
         dh, dc = da @ back, dc * f
