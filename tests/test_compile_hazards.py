@@ -63,6 +63,19 @@ def view_by_an_opaque_call(s: Any) -> Any:
 
 
 @case
+def windows_made_before_the_write(s: Any) -> Any:
+    """as_strided keeps the array that it was given behind an object of its own."""
+
+    def step(x: Any) -> Any:
+        windows = np.lib.stride_tricks.sliding_window_view(s["p"], 3)
+        before = windows * 1
+        s["p"] += x
+        return before, windows[:, 1] * 2
+
+    return step
+
+
+@case
 def view_made_before_the_write(s: Any) -> Any:
     def step(x: Any) -> Any:
         v = s["p"][2:5]

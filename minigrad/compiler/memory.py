@@ -14,9 +14,15 @@ Step = tuple[str, Any]
 
 
 def owner(array: Any) -> Any:
-    """The array that owns the bytes (or has them from outside of NumPy)."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    """The array that owns the bytes (or has them from outside of NumPy).
+
+    NumPy's as_strided, and so sliding_window_view, puts an object of its own between a view and its array.
+    """
+    base = array.base
+    while isinstance(base, np.ndarray) or isinstance(getattr(base, "base", None), np.ndarray):
+        if isinstance(base, np.ndarray):
+            array = base
+        base = base.base
     return array
 
 
