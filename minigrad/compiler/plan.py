@@ -32,6 +32,13 @@ SPECIAL = frozenset({"input", "full", "call", *VIEWS})
 IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy", "kernel"}  # may write over an operand
 
 
+def writes_in_c_order(line: Line) -> bool:
+    """Whether a line's result must lie in C order: a reshape of another memory would be a copy."""
+    if line.op == "put":
+        return any(op == "reshape" for op, _ in line.params["steps"])
+    return line.op in ("kernel", "convolution")
+
+
 class Plan:
     """The memory of a program: for each value that does not lie somewhere else in each call, a real array."""
 
@@ -141,7 +148,7 @@ class Plan:
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.line.op not in SPECIAL
-            as_it_lies = computed is v and v.line.op != "kernel"  # kernels write in C order
+            as_it_lies = computed is v and not writes_in_c_order(v.line)
             fits = as_it_lies or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
@@ -162,6 +169,8 @@ class Plan:
             if v.line.op not in ELEMENTWISE or not self.recycle:
                 return
             fit = [x for x in v.line.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
+            if not memory.flags.carray:
+                fit = [x for x in fit if not writes_in_c_order(x.line)]
             if not fit or any(self.root[x] is present for x in v.line.operands):
                 return
             v = fit[0]
