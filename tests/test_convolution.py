@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.compiler import functions
 from minigrad.ops.spatial import columns
 from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
 from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
@@ -306,3 +307,26 @@ def test_a_leaf_changed_under_its_windows_is_noticed() -> None:
         t -= 1.0
     with pytest.raises(RuntimeError, match="square"):
         loss.backward()
+
+
+@pytest.mark.parametrize("case", [*CASES, ((16, 16), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 5, 16)])
+@pytest.mark.parametrize("least", [0, 1 << 40])
+def test_compiled_as_one_operation_or_in_pieces(case: Any, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are several blocks, and the gradient of the kernel is stored in an array that is not in C order."""
+    monkeypatch.setattr(functions, "MANY_PRODUCTS", least)
+    monkeypatch.setattr(columns, "CACHE", 2000)
+    x, w, static = operands(case)
+    y = convolve(x, w, **static)
+    ordered = {"gradient": np.asfortranarray(np.zeros_like(w))}
+
+    def step(x: Any, w: Any, y: Any) -> Any:
+        np.copyto(ordered["gradient"], convolve_kernel(x, y, window=w.shape[:-2], **static))
+        return convolve(x, w, **static), convolve_input(y, w, size=x.shape[1:-1], **static)
+
+    compiled = mg.compile(step, backend="numpy", state=[ordered])
+    for k in range(3):
+        found = compiled(x + k, w, y)
+        gradient = ordered["gradient"].copy()
+        for a, b in zip((*found, gradient), (*step(x + k, w, y), ordered["gradient"]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11)
+    assert ("convolution_kernel" in compiled.source) == (least == 0)

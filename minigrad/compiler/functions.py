@@ -15,6 +15,7 @@ from minigrad.compiler.refusal import refuse
 from minigrad.compiler.trace import FUNCTIONS, Trace
 from minigrad.ops.indexing import read
 from minigrad.ops.random import normal_like, uniform_like
+from minigrad.ops.spatial.convolution import convolution, convolution_input, convolution_kernel
 from minigrad.ops.special import erf_values
 
 Heard = Callable[..., Any]
@@ -230,6 +231,25 @@ FUNCTIONS |= {np.isneginf: lambda trace, x: np.equal(x, -math.inf), np.isposinf:
 def _erf(trace: Trace, x: Any) -> Any:
     x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
     return trace.fresh(erf_values(x.array), trace.emit("erf", x.value))
+
+
+MANY_PRODUCTS = 1 << 23  # a convolution of as many is one operation; where there are fewer, calls and copies count more
+
+
+def _convolution(function: Any) -> Heard:
+    def heard(trace: Trace, x: Any, y: Any, **settings: Any) -> Any:
+        array = function(bare(x), bare(y), **settings)
+        y_like, w = {convolution: (array, y), convolution_input: (x, y), convolution_kernel: (y, array)}[function]
+        if math.prod(y_like.shape) * math.prod(w.shape[:-1]) < MANY_PRODUCTS:
+            return function(x, y, **settings)
+        ins = trace.operand(x), trace.operand(y)
+        given = tuple(settings.items())
+        return trace.fresh(array, trace.emit("convolution", *ins, function=function, settings=given, shape=array.shape))
+
+    return heard
+
+
+FUNCTIONS |= {f: _convolution(f) for f in (convolution, convolution_input, convolution_kernel)}
 
 
 @hears(np.take)

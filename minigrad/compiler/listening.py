@@ -96,9 +96,9 @@ class Listening(NDArrayOperatorsMixin):
     def __setitem__(self, index: Any, new: Any) -> None:
         self.trace.setitem(self, index, new)
 
-    def takes_whole(self, function: Any) -> Any:
+    def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
         """The value of one of minigrad's own functions on arrays, as one operation."""
-        return self.trace.function(function, (), (self,), {})
+        return self.trace.function(function, (), operands, settings)
 
     # Methods are NumPy's functions
 

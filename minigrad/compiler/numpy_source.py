@@ -244,6 +244,9 @@ class Source:
         if op == "matmul":
             function = "np.dot" if self._is_plain_product(line) else "np.matmul"
             return [f"{self._f(function)}({ins[0]}, {ins[1]}, out={out})"]
+        if op == "convolution":
+            settings = ", ".join(f"{name}={value!r}" for name, value in line.params["settings"])
+            return [f"{self._function(line.params['function'])}({', '.join(ins)}, {settings}, out={out})"]
         if op in REDUCTIONS:
             return [self._reduction(line, ins[0], out)]
         writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(op)

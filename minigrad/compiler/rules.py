@@ -147,6 +147,7 @@ RESULTS: dict[str, Callable[..., Result]] = {
     "cast": lambda x, *, dtype: (_shape(x), dtype),
     "broadcast": _broadcast,
     "matmul": _matmul,
+    "convolution": lambda x, y, *, function, settings, shape: (shape, np.result_type(x.dtype, y.dtype)),
     "reshape": lambda x, *, shape: (step_shape(x.shape, ("reshape", shape)), x.dtype),
     "transpose": lambda x, *, axes: (step_shape(x.shape, ("transpose", axes)), x.dtype),
     "slice": lambda x, *, bounds: (step_shape(x.shape, ("slice", bounds)), x.dtype),

@@ -59,7 +59,7 @@ def erf_values(x: Any, /) -> Any:
     An array with a method `takes_whole` hears of it as one operation, and not of those that it is made of.
     """
     if hasattr(x, "takes_whole"):
-        return x.takes_whole(erf_values)
+        return x.takes_whole(erf_values, x)
     if getattr(x, "dtype", None) == np.float32:
         return _erf_single(x)
     size = np.absolute(x)

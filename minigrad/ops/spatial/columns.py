@@ -47,7 +47,8 @@ def columns(
     reach = (shifts - 1) * dilation[0]
     row = (groups * entries + w_shape[-1]) * math.prod(places[1:])  # of columns and of products
     x, buffer = crop(x, padding), None
-    plan = list(blocks(x.shape[0], places[0], row * x.dtype.itemsize))
+    cache = CACHE if not hasattr(x, "takes_whole") else 4 * CACHE  # a program grows with the number of blocks
+    plan = list(blocks(x.shape[0], places[0], row * x.dtype.itemsize, cache))
     is_padded = any(max(pair) > 0 for pair in padding)
     padded, inside = frame(x, padding, plan[0][0].stop if plan else 0) if is_padded else (x, None)
     view = None
@@ -90,9 +91,9 @@ def _copy(buffer: Any, columns: Any, taps_from: int) -> None:
         np.copyto(buffer, columns)
 
 
-def blocks(samples: int, rows: int, row_bytes: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of samples and rows that keep about CACHE bytes in work: whole samples if one fits, else rows of one."""
-    fit = max(1, CACHE // max(1, row_bytes))
+def blocks(samples: int, rows: int, row_bytes: int, cache: int | None = None) -> Iterator[tuple[slice, slice]]:
+    """Slices of samples and rows with about `cache` bytes (CACHE): whole samples if one fits, else rows of one."""
+    fit = max(1, (cache or CACHE) // max(1, row_bytes))
     if fit >= rows:
         together = fit // max(1, rows)
         for n in range(0, samples, together):

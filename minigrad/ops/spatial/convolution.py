@@ -42,7 +42,8 @@ from minigrad.ops.spatial.columns import (
     side_by_side,
 )
 from minigrad.ops.spatial.depthwise import depthwise, depthwise_input, depthwise_kernel, is_depthwise
-from minigrad.ops.spatial.windows import Pairs, Sizes, empty, extent, output_size, pad, taps, zeros
+from minigrad.ops.spatial.windows import Pairs, Sizes, empty, extent, output_size, pad, taps
+from minigrad.ops.whole import whole
 from minigrad.primitive import Function, linear
 
 
@@ -51,11 +52,42 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
 
     Static: stride and dilation, one number for each spatial axis; padding, a pair (before, after) for each.
     """
-    if is_depthwise(w.shape, groups):
-        return depthwise(x, w, stride, padding, dilation)
+    return whole(convolution, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def _convolve_input(
+    y: Any, w: Any, /, *, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
+) -> Any:
+    """The transpose of convolve in x, whose spatial size is given: the transposed convolution.
+
+    (N, *places, out), (*window, in / groups, out) -> (N, *size, in)
+    """
+    return whole(convolution_input, y, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def _convolve_kernel(
+    x: Any, y: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
+) -> Any:
+    """The transpose of convolve in w, whose window is given.
+
+    (N, *spatial, in), (N, *places, out) -> (*window, in / groups, out)
+    """
+    return whole(
+        convolution_kernel, x, y, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+# What they compute, into `out` if it is given: an array in C order.
+
+
+def convolution(x: Any, w: Any, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int, out: Any = None) -> Any:
+    """The values of convolve."""
     window, dtype = w.shape[:-2], np.result_type(x, w)
     places = output_size(x.shape[1:-1], window, stride, padding, dilation)
-    out = empty(x, (x.shape[0], *places, w.shape[-1]), dtype)
+    if out is None:
+        out = empty(x, (x.shape[0], *places, w.shape[-1]), dtype)
+    if is_depthwise(w.shape, groups):
+        return depthwise(x, w, out, stride, padding, dilation)
     if math.prod(window) == groups == 1:
         np.matmul(flat(pad(x, padding)[every(stride)]), np.reshape(w, w.shape[-2:]), out=flat(out))
         return out
@@ -75,24 +107,26 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
     return out
 
 
-def _convolve_input(
-    y: Any, w: Any, /, *, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
+def convolution_input(
+    y: Any, w: Any, *, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int, out: Any = None
 ) -> Any:
-    """The transpose of convolve in x, whose spatial size is given: the transposed convolution.
-
-    (N, *places, out), (*window, in / groups, out) -> (N, *size, in)
-    """
+    """The values of convolve_input."""
+    window, places, channels = w.shape[:-2], y.shape[1:-1], w.shape[-2]
+    if out is None:
+        out = empty(y, (y.shape[0], *size, groups * channels), np.result_type(y, w))
     if is_depthwise(w.shape, groups):
-        return depthwise_input(y, w, size, stride, padding, dilation, groups)
+        return depthwise_input(y, w, out, stride, padding, dilation)
     if math.prod(stride) == 1 and math.prod(w.shape[:-1]) > w.shape[-1] // groups:
         padding = tuple(
             (e - 1 - before, n - o + before)
-            for n, o, e, (before, _) in zip(size, y.shape[1:-1], extent(w.shape[:-2], dilation), padding, strict=True)
+            for n, o, e, (before, _) in zip(size, places, extent(window, dilation), padding, strict=True)
         )
-        return _convolve(y, flipped(w, groups), stride=stride, padding=padding, dilation=dilation, groups=groups)
-    window, places, channels = w.shape[:-2], y.shape[1:-1], w.shape[-2]
+        return convolution(
+            y, flipped(w, groups), stride=stride, padding=padding, dilation=dilation, groups=groups, out=out
+        )
     kernel = np.swapaxes(kernel_matrices(w, 1, groups)[0], -1, -2)
-    x = zeros(y, (y.shape[0], *size, groups, channels), np.result_type(y, w))
+    np.copyto(out, 0)
+    x = np.reshape(out, (y.shape[0], *size, groups, channels))
     met = list(taps(size, places, window, stride, padding, dilation))
     for samples, _ in blocks(y.shape[0], 1, math.prod((*places, *window, groups, channels)) * y.dtype.itemsize):
         shares: Any = np.matmul(by_group(y[samples], groups), kernel)
@@ -101,30 +135,30 @@ def _convolve_input(
         for tap, o, i in met:
             part = x[(samples, *i)]
             np.add(part, shares[(slice(None), *o, *tap)], out=part)
-    return np.reshape(x, (y.shape[0], *size, groups * channels))
+    return out
 
 
-def _convolve_kernel(
-    x: Any, y: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
+def convolution_kernel(
+    x: Any, y: Any, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int, out: Any = None
 ) -> Any:
-    """The transpose of convolve in w, whose window is given.
-
-    (N, *spatial, in), (N, *places, out) -> (*window, in / groups, out)
-    """
+    """The values of convolve_kernel."""
     w_shape = (*window, x.shape[-1] // groups, y.shape[-1])
+    if out is None:
+        out = empty(x, w_shape, np.result_type(x, y))
     if is_depthwise(w_shape, groups):
-        return depthwise_kernel(x, y, window, stride, padding, dilation)
+        return depthwise_kernel(x, y, out, stride, padding, dilation)
     if math.prod(window) == groups == 1:
-        return np.reshape(np.matmul(flat(pad(x, padding)[every(stride)]).T, flat(y)), w_shape)
+        np.matmul(flat(pad(x, padding)[every(stride)]).T, flat(y), out=np.reshape(out, w_shape[-2:]))
+        return out
     shifts = shifts_of(w_shape, stride)
-    w = zeros(x, w_shape, np.result_type(x, y))
-    kernel = kernel_matrices(w, shifts, groups)  # a view: what is added to it is added to w
+    np.copyto(out, 0)
+    kernel = kernel_matrices(out, shifts, groups)  # a view: what is added to it is added to out
     for samples, rows, matrices in columns(x, w_shape, y.shape[1:-1], stride, padding, dilation, groups):
         part = by_group(y[samples, rows], groups)
         for i, matrix in enumerate(matrices):
             products = np.matmul(np.swapaxes(matrix, -1, -2), part)
             np.add(kernel[i], np.add.reduce(products, axis=0), out=kernel[i])
-    return w
+    return out
 
 
 # The rules: each of the three maps is linear in both operands, and its rules are the two others.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops.spatial.columns import blocks, flat
-from minigrad.ops.spatial.windows import Index, Pairs, Sizes, output_size, taps, zeros
+from minigrad.ops.spatial.windows import Index, Pairs, Sizes, empty, taps
 
 
 def is_depthwise(w_shape: Sizes, groups: int) -> bool:
@@ -17,35 +17,33 @@ def is_depthwise(w_shape: Sizes, groups: int) -> bool:
     return groups > 1 and w_shape[-2] == 1
 
 
-def depthwise(x: Any, w: Any, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
-    """Convolve, as in `convolution`."""
+def depthwise(x: Any, w: Any, y: Any, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
+    """Convolve, as in `convolution`, into y."""
     window, size = w.shape[:-2], x.shape[1:-1]
     x = _repeated(x, w.shape[-1])
-    places = output_size(size, window, stride, padding, dilation)
-    y = zeros(x, (x.shape[0], *places, w.shape[-1]), np.result_type(x, w))
+    np.copyto(y, 0)
     for samples, tap, o, i in _met(y, size, window, stride, padding, dilation):
         part = y[(samples, *o)]
         np.add(part, np.multiply(x[(samples, *i)], w[tap]), out=part)
     return y
 
 
-def depthwise_input(y: Any, w: Any, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int) -> Any:
-    """Its transpose in x."""
-    window = w.shape[:-2]
-    x = zeros(y, (y.shape[0], *size, w.shape[-1]), np.result_type(y, w))
+def depthwise_input(y: Any, w: Any, x: Any, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
+    """Its transpose in x, into x."""
+    window, size, each = w.shape[:-2], x.shape[1:-1], w.shape[-1] // x.shape[-1]
+    total = x if each == 1 else empty(x, (*x.shape[:-1], w.shape[-1]))
+    np.copyto(total, 0)
     for samples, tap, o, i in _met(y, size, window, stride, padding, dilation):
-        part = x[(samples, *i)]
+        part = total[(samples, *i)]
         np.add(part, np.multiply(y[(samples, *o)], w[tap]), out=part)
-    each = x.shape[-1] // groups
-    return x if each == 1 else np.add.reduce(np.reshape(x, (*x.shape[:-1], groups, each)), axis=-1)
+    return x if each == 1 else np.add.reduce(np.reshape(total, (*x.shape, each)), axis=-1, out=x)
 
 
-def depthwise_kernel(x: Any, y: Any, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
-    """Its transpose in w."""
-    out = y.shape[-1]
-    x = _repeated(x, out)
-    w = zeros(x, (*window, 1, out), np.result_type(x, y))
-    for samples, tap, o, i in _met(y, x.shape[1:-1], window, stride, padding, dilation):
+def depthwise_kernel(x: Any, y: Any, w: Any, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
+    """Its transpose in w, into w."""
+    x = _repeated(x, y.shape[-1])
+    np.copyto(w, 0)
+    for samples, tap, o, i in _met(y, x.shape[1:-1], w.shape[:-2], stride, padding, dilation):
         product = flat(np.multiply(x[(samples, *i)], y[(samples, *o)]))
         ones = np.ones_like(product, shape=(1, product.shape[0]))  # faster than a sum over the long axis
         np.add(w[tap], np.matmul(ones, product), out=w[tap])
