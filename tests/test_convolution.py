@@ -15,7 +15,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler import functions
-from minigrad.ops.spatial import columns
+from minigrad.ops.spatial import columns, convolution
 from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
 from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.spatial.convolution import convolve, convolve_input, convolve_kernel
@@ -330,3 +330,67 @@ def test_compiled_as_one_operation_or_in_pieces(case: Any, least: int, monkeypat
         for a, b in zip((*found, gradient), (*step(x + k, w, y), ordered["gradient"]), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11)
     assert ("convolution_kernel" in compiled.source) == (least == 0)
+
+
+FILTERED: list[Any] = [  # (N, size, padding, in, out)
+    (3, (6, 8), ((1, 1), (1, 1)), 3, 5),
+    (1, (8, 6), ((0, 0), (2, 2)), 4, 2),
+    (2, (4, 10), ((2, 0), (1, 1)), 2, 3),
+]
+
+
+@pytest.mark.parametrize("case", FILTERED)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_minimal_filtering(case: Any, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a compiled step; in float32 it is about as exact as by the definition. Two tiles at a time."""
+    pytest.importorskip("numba")
+    from minigrad.compiler import winograd
+
+    n, size, padding, inputs, outputs = case
+    monkeypatch.setattr(functions, "MANY_PRODUCTS", 0)
+    monkeypatch.setattr(winograd, "CHANNELS", 2)
+    monkeypatch.setattr(winograd, "CACHE", 16 * 2 * size[1] * max(inputs, outputs) * 8)
+    static: dict[str, Any] = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}
+    x, w = rng().standard_normal((n, *size, inputs)), rng().standard_normal((3, 3, inputs, outputs))
+    y = rng().standard_normal(convolve(x, w, **static).shape)
+
+    def step(x: Any, w: Any, y: Any) -> Any:
+        share = convolve_input(y, w, size=x.shape[1:-1], **static)
+        return convolve(x, w, **static), share, convolve_kernel(x, y, window=(3, 3), **static)
+
+    given = [v.astype(dtype) for v in (x, w, y)]
+    used, faster = [], winograd.faster
+    monkeypatch.setattr(winograd, "faster", lambda function: used.append(function) or faster(function))
+    compiled = mg.compile(step, backend="numba")
+    compiled(*given)
+    assert set(used) == {convolution.convolution, convolution.convolution_input, convolution.convolution_kernel}
+    bound = 1e-13 if dtype == "f8" else 1e-6
+    for found, exact in zip(compiled(*given), step(*(v.astype("f8") for v in given)), strict=True):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, exact, rtol=0, atol=bound * np.abs(exact).max())
+
+
+def test_where_minimal_filtering_is_used() -> None:
+    pytest.importorskip("numba")
+    from minigrad.compiler.winograd import suits
+
+    static: dict[str, Any] = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+
+    def used(x: Any = (2, 8, 8, 32), w: Any = (3, 3, 32, 64), dtype: str = "f4", **other: Any) -> set[bool]:
+        settings = static | other
+        x, w = np.zeros(x, dtype), np.zeros(w, "f4")
+        y = convolve(x, w, **settings)
+        return {
+            suits(function, *operands, out, settings)
+            for function, operands, out in (
+                (convolution.convolution, (x, w), y),
+                (convolution.convolution_input, (y, w), x),
+                (convolution.convolution_kernel, (x, y), w),
+            )
+        }
+
+    assert used() == {True}
+    assert used(w=(3, 3, 32, 16)) == used(w=(5, 5, 32, 32)) == used(stride=(2, 2)) == used(dilation=(2, 2)) == {False}
+    assert used(x=(2, 8, 7, 32)) == used(padding=((1, 2), (1, 1))) == used(padding=((3, 3), (3, 3))) == {False}
+    assert used(x=(2, 8, 8, 64), groups=2) == {False}
+    assert False in used(dtype="f8")

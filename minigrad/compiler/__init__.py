@@ -16,6 +16,7 @@ Programs into better programs, and into source:
 - kernel_source: a kernel as a function of loops, from its nests (kernel_nests), walks over rows (kernel_walks) and
   expressions (kernel_expressions); vecmath: exp, log, tanh, erf for them; apart: an option of numba's; pool: threads;
   kernel_files: compiled kernels that are kept
+- winograd: convolutions of many channels with fewer products
 - numba_source: the program with kernels; background: made while the NumPy program runs
 
 What the user calls: driver; guards: whether a program still fits; derivative: derivatives of compiled functions.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from minigrad.compiler import kernel_files
+from minigrad.compiler import kernel_files, winograd
 from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.kernel_expressions import EXPENSIVE
 from minigrad.compiler.kernel_lines import grouped
@@ -27,6 +27,7 @@ class NumbaSource(Source):
     def __init__(self, program: Program, title: str = "A compiled step.") -> None:
         self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
         self.by_text: dict[Any, str] = {}
+        self.transforms: set[Any] = set()  # dtypes for which `winograd` is used
         super().__init__(grouped(Preparing(program).run()), title)
 
     @property
@@ -45,18 +46,19 @@ class NumbaSource(Source):
             f"\ndef bind({bind}"
         )
 
-    def loads(self) -> list[Callable[[], Callable[..., None]]]:
-        """For each kernel what compiles it, or finds its file."""
-        return [
+    def loads(self) -> list[Callable[[], Any]]:
+        """For each kernel what compiles it, or finds its file; then for those of convolutions."""
+        kernels = [
             partial(
                 kernel_files.load, source.text(), sorted(source.functions), arrays + source.rooms(), source.in_parts
             )
             for source, arrays in self.kernels.values()
         ]
+        return [*kernels, *(partial(winograd.prepare, dtype) for dtype in self.transforms)]
 
     def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
         """The step, with kernels from their files."""
-        scope: dict[str, Any] = {name: load() for name, load in zip(self.kernels, self.loads(), strict=True)}
+        scope: dict[str, Any] = {name: load() for name, load in zip(self.kernels, self.loads(), strict=False)}
         for name, (source, _) in self.kernels.items():
             if source.in_parts:
                 scope[name] = InParts(scope[name], **source.plan())
@@ -78,6 +80,13 @@ class NumbaSource(Source):
             self.by_text[key] = unique("kernel", self.taken)
             self.kernels[self.by_text[key]] = source, arrays
         return f"{self.by_text[key]}({', '.join(self._reshaped(v, source.shape(k)) for k, v in given)})"
+
+    def _convolution(self, line: Line) -> Callable[..., Any]:
+        function, settings, (x, y) = line.params["function"], dict(line.params["settings"]), line.operands
+        if not winograd.suits(function, x, y, line.out, settings):
+            return super()._convolution(line)
+        self.transforms.add(line.out.dtype)
+        return winograd.faster(function)
 
     def _address(self, v: Value) -> int | None:
         """Where a value lies, if it is there in each call."""

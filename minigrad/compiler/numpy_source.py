@@ -246,7 +246,7 @@ class Source:
             return [f"{self._f(function)}({ins[0]}, {ins[1]}, out={out})"]
         if op == "convolution":
             settings = ", ".join(f"{name}={value!r}" for name, value in line.params["settings"])
-            return [f"{self._function(line.params['function'])}({', '.join(ins)}, {settings}, out={out})"]
+            return [f"{self._function(self._convolution(line))}({', '.join(ins)}, {settings}, out={out})"]
         if op in REDUCTIONS:
             return [self._reduction(line, ins[0], out)]
         writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(op)
@@ -330,6 +330,9 @@ class Source:
         if len(line.outs) == 1 and line.out.ndim == 0:
             call = f"{self._f('np.asarray')}({call})"
         return f"{made} = {call}"
+
+    def _convolution(self, line: Line) -> Callable[..., Any]:
+        return line.params["function"]  # type: ignore[no-any-return]
 
     def _kernel(self, line: Line) -> str:
         raise NotImplementedError  # numba_source.py writes these
