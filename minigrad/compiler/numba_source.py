@@ -12,7 +12,6 @@ from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.kernel_expressions import EXPENSIVE
 from minigrad.compiler.kernel_lines import grouped
 from minigrad.compiler.kernel_source import KernelSource
-from minigrad.compiler.names import unique
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.pool import InParts, cores
 from minigrad.compiler.prepare import Preparing
@@ -65,6 +64,16 @@ class NumbaSource(Source):
         exec(compile(super().text, filename, "exec"), scope)
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 
+    def _computed(self, line: Line) -> list[str]:
+        if line.op == "kernel":
+            return [self._kernel(line)]
+        if line.op == "convolution":
+            function, settings, (x, y) = line.params["function"], dict(line.params["settings"]), line.operands
+            if winograd.suits(function, x, y, line.out, settings):
+                self.transforms.add(line.out.dtype)
+                return [self.calls.convolution(line, winograd.faster(function))]
+        return super()._computed(line)
+
     def _kernel(self, line: Line) -> str:
         kernel: Kernel = line.params["kernel"]
         inner = dict(zip(kernel.ins, line.operands, strict=True))
@@ -77,16 +86,9 @@ class NumbaSource(Source):
         arrays = [(source.shape(v), v.dtype) for v, _ in given]
         key = (source.text(), kernel_files.signature(arrays), repr(source.in_parts and source.plan()))
         if key not in self.by_text:
-            self.by_text[key] = unique("kernel", self.taken)
+            self.by_text[key] = self.scope.fresh("kernel")
             self.kernels[self.by_text[key]] = source, arrays
         return f"{self.by_text[key]}({', '.join(self._reshaped(v, source.shape(k)) for k, v in given)})"
-
-    def _convolution(self, line: Line) -> Callable[..., Any]:
-        function, settings, (x, y) = line.params["function"], dict(line.params["settings"]), line.operands
-        if not winograd.suits(function, x, y, line.out, settings):
-            return super()._convolution(line)
-        self.transforms.add(line.out.dtype)
-        return winograd.faster(function)
 
     def _address(self, v: Value) -> int | None:
         """Where a value lies, if it is there in each call."""
@@ -103,8 +105,8 @@ class NumbaSource(Source):
         view = f"{name}.reshape({', '.join(map(str, shape))})"
         key = (v, shape)
         if key not in self.by_text:
-            self.by_text[key] = unique(f"{name}_flat", self.taken)
-            self.prepared[self.by_text[key]] = view
+            self.by_text[key] = self.scope.fresh(f"{name}_flat")
+            self.scope.prepared[self.by_text[key]] = view
         return self.by_text[key]
 
     def _in_order(self, v: Value) -> str:
