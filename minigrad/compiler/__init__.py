@@ -4,13 +4,16 @@ What a step does, and hearing it:
 
 - program: lines in single assignment; rules: what NumPy says about them, and the checker
 - listening: the array that hears; generator: the Generator that does; memory: which part of which memory an array is
-- trace: what they hear becomes lines; access: of elements; functions: NumPy's; opaque: all others; notes: comments
-- state: what a step reaches; session: one call on listening arrays; recording: what it has shown; refusal
+- trace: what they hear becomes lines; access: of elements; ufuncs, functions: of NumPy's; opaque: of all others; notes:
+  comments
+- state: what a step reaches; substitution: what stands for it meanwhile; session: one call on listening arrays;
+  recording: what it has shown; refusal, unheard: what cannot be recorded
 
 Programs into better programs, and into source:
 
-- passes, and how they rewrite: builder; the rules: algebra, sums, views; terms: questions that they ask
-- plan: where values lie; numpy_source: the program as Python; names, texts: pieces of source
+- passes, and how they rewrite: builder; the rules: elementwise, algebra, sums, views; terms: questions that they ask
+- plan: where values lie; numpy_source: the program as Python; numpy_calls: its lines as NumPy's calls; single_numbers:
+  as Python's own; scope, names, texts: pieces of source
 - prepare: a program as kernels want it; grouping: which lines run together; kernel: what they are then, and schedule:
   in which loops each of them runs; kernel_lines: the program with kernels
 - kernel_source: a kernel as a function of loops, from its nests (kernel_nests), walks over rows (kernel_walks) and
@@ -19,7 +22,8 @@ Programs into better programs, and into source:
 - winograd: convolutions of many channels with fewer products
 - numba_source: the program with kernels; background: made while the NumPy program runs
 
-What the user calls: driver; guards: whether a program still fits; derivative: derivatives of compiled functions.
+What the user calls: driver; version: the program for one signature; guards: whether it still fits; derivative:
+derivatives of compiled functions.
 """
 
 from minigrad.compiler.driver import Compiled, compile

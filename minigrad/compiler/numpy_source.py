@@ -56,6 +56,7 @@ class Source:
                 self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
         self.joined: dict[Value, str] = {}
         self.numbers: dict[Value, str] = {}  # values that are there as Python numbers
+        self.read_as_numbers = {x for line in program.lines if is_of_numbers(line) for x in line.operands}
         self.single = 0  # lines that read or compute such
         self.recycled = False
         self.filled: list[str] = []  # parts of what bind makes that are filled once
@@ -159,16 +160,20 @@ class Source:
         self.body.append(f"{text}{comment}" if len(text) + len(comment) < 150 else text + comment[: 150 - len(text)])
 
     def _write_number(self, line: Line) -> None:
-        v, name = line.out, self.names[line.out]
+        v, name, note = line.out, self.names[line.out], line.note
         self.single += 1
         text = expression(line, [self._number(x, line) for x in line.ins], self.scope.function)
         if self.plan.kind[v] == "number":
             self.numbers[v] = name
-            self._append(f"{name} = {text}", line.note)
-        elif self.plan.kind[v] == "fresh":
-            self._append(f"{name} = {self._f('np.asarray')}({text})", line.note)
-        else:
-            self._append(f"{name}[()] = {text}", line.note)
+            self._append(f"{name} = {text}", note)
+            return
+        if v in self.read_as_numbers:
+            self.numbers[v] = self.scope.fresh(f"{name}_number")
+            self._append(f"{self.numbers[v]} = {text}", note)
+            text, note = self.numbers[v], ""
+            self.single += 1
+        made = f"{name} = {self._f('np.asarray')}({text})" if self.plan.kind[v] == "fresh" else f"{name}[()] = {text}"
+        self._append(made, note)
 
     def _number(self, x: Any, line: Line) -> str:
         """An operand of a line of single numbers: read from its array when it is first needed."""

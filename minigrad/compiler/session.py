@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import gc
-import sys
-import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from minigrad import rng
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace hears)
-from minigrad.compiler.generator import ListeningGenerator
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording, Result, active, argument_names
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import check
-from minigrad.compiler.state import GRAD, MISSING, NODE, SCALARS, Spot, explore, watched
+from minigrad.compiler.state import GRAD, MISSING, NODE, SCALARS, Spot, watched
+from minigrad.compiler.substitution import Substitution
 from minigrad.compiler.trace import Trace
+from minigrad.compiler.unheard import Unheard
 from minigrad.naming import probe
 from minigrad.nn.module import Module
 from minigrad.specialize import attach
@@ -38,56 +35,40 @@ def record(function: Any, leaves: list[Any], rebuild: Any, state: Any) -> Record
 
 
 class _Session:
-    """The places of the state, with listening arrays put there and taken away again."""
+    """A trace, what listens to it, and what the step has shown when it is over."""
 
     def __init__(self, function: Any, roots: list[tuple[str, Any]]) -> None:
-        self.function, self.roots = function, roots
-        self.trace = Trace()
-        self.made = Recording()
-        reached: list[Any] = []
-        self.found = explore(roots, reached)
-        self.made.guards += watched(self.found, reached)
-        self.holders = {id(spot.holder) for spot, _ in self.found}
-        self.before = {spot.identity: value for spot, value in self.found}
-        self.put: dict[Any, Any] = {}  # what was put in the place of it
-        self.replaced: dict[Any, tuple[Spot, Any]] = {}  # places that listen, and what stood there
+        self.function, self.trace, self.made = function, Trace(), Recording()
+        self.places = places = Substitution(self.trace, roots)
+        self.made.guards += watched(places.found, places.functions)
         self.once: list[tuple[Spot, Any]] = []  # what this call leaves, but not every call
-        self.generators: dict[int, ListeningGenerator] = {}
         self.grad_access: dict[int, str] = {}  # the first thing that was done with .grad of a Tensor
-        self.scratch: dict[int, bool] = {}  # of owners
         self.kept: dict[Buffer, Value] = {}  # arrays that the step makes and leaves somewhere
 
     def run(self, leaves: list[Any], names: list[str], rebuild: Any) -> Recording:
         """Trace one call."""
-        trace, token = self.trace, active.set(self.trace)
+        trace, places, token = self.trace, self.places, active.set(self.trace)
         named = probe.set(self._named(probe.get()))
-        drawn = unheard_draws()
         try:
-            for spot, value in self.found:
-                if spot.key == NODE:
-                    self.replaced[spot.identity] = spot, value
-                else:
-                    self._substitute(spot, value)
-            self.made.owned = dict(trace.memories)
-            args, kwargs = rebuild(self._arguments(leaves, names))
-            others = strange_generators(self.generators)
+            places.begin()
+            args, kwargs = rebuild(places.arguments(leaves, names))
+            self.made.owned, self.made.arguments = places.owned, places.numbers
+            unheard = Unheard(places.generators)
             with self._watching_grads():
                 result = self.function(*args, **kwargs)
-            self._check_draws(drawn)
-            warn_of_draws(others)
+            unheard.check(trace.generators)
             outputs = self._outputs(result, leaves)
             stores = self._stores()
             self._hold()
         except BaseException:
-            self._restore()
-            self._restore_numbers()
+            places.undo()
             trace.undo()
             raise
         finally:
             active.reset(token)
             probe.reset(named)
             trace.open = False
-        self._restore()
+        places.end()
         for spot, value in (*self.made.exits, *self.once):
             spot.set(value)
         trace.find_constants()
@@ -95,50 +76,6 @@ class _Session:
             Program([*trace.inputs, *trace.lines], trace.buffers, stores, outputs, trace.generators)
         )
         return self.made
-
-    # Before
-
-    def _substitute(self, spot: Spot, value: Any) -> None:
-        new = self._listening(value, spot.path)
-        if isinstance(value, np.ndarray) and new is not value:
-            key = id(owner(value))
-            self.scratch[key] = spot.is_scratch and self.scratch.get(key, True)
-        if new is not value:
-            self._put(spot, value, new)
-
-    def _put(self, spot: Spot, value: Any, new: Any) -> None:
-        self.put[spot.identity] = new
-        self.replaced[spot.identity] = spot, value
-        spot.set(new)
-
-    def _listening(self, value: Any, name: str) -> Any:
-        if type(value) is np.ndarray and value.dtype.kind in "biufc":
-            return self.trace.state(value, name)
-        if isinstance(value, np.random.Generator) and not isinstance(value, ListeningGenerator):
-            return self.generators.setdefault(id(value), ListeningGenerator(self.trace, value))
-        if type(value) is tuple and any(isinstance(x, (np.ndarray, np.random.Generator)) for x in value):
-            return tuple(self._listening(x, f"{name}.{k}") for k, x in enumerate(value))
-        return value
-
-    def _arguments(self, leaves: list[Any], names: list[str]) -> list[Any]:
-        given = []
-        for k, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
-            if isinstance(leaf, Tensor):
-                if id(leaf) not in self.holders:
-                    self._put(Spot(leaf, "data", "slot", name), leaf.data, self._argument(leaf.data, name, k))
-                    if leaf.grad is not None:
-                        self._put(Spot(leaf, GRAD, "slot", name), leaf.grad, None)
-                given.append(leaf)
-            else:
-                given.append(self._argument(leaf, name, k) if isinstance(leaf, np.ndarray) else leaf)
-        return given
-
-    def _argument(self, array: Any, name: str, k: int) -> Any:
-        if id(owner(array)) in self.made.owned:
-            return self.trace.state(array, name)
-        number = len(self.made.arguments)
-        self.made.arguments[number] = k
-        return self.trace.argument(array, name, number)
 
     # During
 
@@ -172,16 +109,6 @@ class _Session:
         finally:
             Tensor.grad = plain  # type: ignore[method-assign]
 
-    def _check_draws(self, before: Any) -> None:
-        after = unheard_draws()
-        for name, state in before.items():
-            if after[name] != state and (name != "global" or rng._global() not in self.trace.generators):
-                raise CompileError(
-                    "mg.compile: the step draws from np.random or from minigrad's global generator in a way that is "
-                    "not heard, and every call would repeat the numbers of the first.\nWay out: draw with a "
-                    "Generator that the step can reach, rng = np.random.default_rng(seed); rng.normal(size=...)."
-                )
-
     # After
 
     def _outputs(self, result: Any, leaves: list[Any]) -> list[Value]:
@@ -200,8 +127,8 @@ class _Session:
                 made.static.append(part)
                 made.results.append(part)
         self._find_live(parts, leaves)
-        for spot, now in self._changes():
-            self._leave(spot, self.before.get(spot.identity, MISSING), now)
+        for spot, now in self.places.changes():
+            self._leave(spot, self.places.before.get(spot.identity, MISSING), now)
         for number, k in made.arguments.items():
             leaf = leaves[k]
             grad = leaf.grad if isinstance(leaf, Tensor) else None
@@ -210,7 +137,7 @@ class _Session:
                 made.grads.append((number, len(outputs), adds))
                 outputs.append(grad.data.value)
                 spot = Spot(leaf, GRAD, "slot", "grad")
-                _, old = self.replaced.pop(spot.identity, (spot, None))
+                old = self.places.keep(spot)
                 array = np.copy(grad.data.array)
                 array = array if old is None or not adds else old.data + array
                 self.once.append((spot, attach(array, None)))
@@ -233,20 +160,9 @@ class _Session:
                     captured[id(t)] = t
         self.made.captured = list(captured.values())
 
-    def _changes(self) -> Iterator[tuple[Spot, Any]]:
-        """The places that hold something else than what was put there."""
-        for spot, now in explore(self.roots):
-            old = self.before.get(spot.identity, MISSING)
-            is_new = id(spot.holder) not in self.holders or isinstance(spot.holder, list)
-            if spot.key == NODE or (old is MISSING and is_new):
-                continue
-            if now is not self.put.get(spot.identity, old):
-                yield spot, now
-        # A place whose object is no longer reached, such as the .grad of what it was before, needs nothing.
-
     def _leave(self, spot: Spot, old: Any, now: Any) -> None:
         """Decide what a later call leaves at a place, and whether what it finds there matters."""
-        self.replaced.pop(spot.identity, None)
+        self.places.keep(spot)
         made = self.made
         if isinstance(now, (int, float, complex)) and not isinstance(now, bool):
             if type(old) is type(now) and old == now:
@@ -296,7 +212,7 @@ class _Session:
     def _stores(self) -> dict[Buffer, Value]:
         stores: dict[Buffer, Value] = dict(self.kept)
         for memory in self.trace.memories.values():
-            scratch = self.scratch.get(id(memory.array), False)
+            scratch = self.places.scratch.get(id(memory.array), False)
             if memory.buffer is None and memory.version and not scratch:
                 memory.buffer = Buffer(self.trace.names[id(memory.array)], "state", memory.array)
                 self.trace.buffers.append(memory.buffer)
@@ -312,50 +228,16 @@ class _Session:
         used = {key for key, memory in self.trace.memories.items() if memory.buffer is not None}
         left = {spot.identity for spot, _ in self.made.exits}
         seen: set[int] = set()
-        for spot, value in self.found:
+        for spot, value in self.places.found:
             if id(value) in seen or spot.identity in left or spot.key == GRAD:
                 continue
-            array = self.before.get((id(value), "data")) if isinstance(value, Tensor) else value
+            array = self.places.before.get((id(value), "data")) if isinstance(value, Tensor) else value
             is_used = isinstance(array, np.ndarray) and id(owner(array)) in used
             if is_used or isinstance(value, Module) or any(value is rng for rng in self.trace.generators):
                 seen.add(id(value))
                 self.made.held.append((spot, value))
                 if isinstance(value, Tensor):
-                    self.made.held.append((Spot(value, NODE, "slot", spot.path), self.before[id(value), NODE]))
-
-    def _restore(self) -> None:
-        for spot, value in self.replaced.values():
-            spot.set(value)
-
-    def _restore_numbers(self) -> None:
-        """Put back what a step that is refused has counted."""
-        for spot, value in self.found:
-            if isinstance(value, (int, float)) and spot.get() is not value:
-                spot.set(value)
-
-
-def strange_generators(known: Container[int]) -> list[tuple[Any, str]]:
-    """The Generators of the process that a step does not reach, and their states."""
-    others = (x for x in gc.get_objects() if type(x) is np.random.Generator and id(x) not in known)
-    return [(x, str(x.bit_generator.state)) for x in others if x is not rng._global()]
-
-
-def warn_of_draws(generators: list[tuple[Any, str]]) -> None:
-    """Say that one has drawn, which was not heard."""
-    if any(str(x.bit_generator.state) != before for x, before in generators):
-        warnings.warn(
-            "mg.compile: a Generator that the step does not reach has drawn while the step was recorded. If the step "
-            "uses it, every call repeats the numbers of the first.\nWay out: pass it as an argument, or name the "
-            "object that holds it: mg.compile(step, state=[...]).",
-            stacklevel=6,
-        )
-
-
-def unheard_draws() -> dict[str, Any]:
-    """How far the generators have come that nobody hands to a step."""
-    module = sys.modules.get("numpy.random")
-    states = {} if module is None else {"legacy": str(module.get_state())}
-    return states | {"global": rng._global().bit_generator.state["state"]}
+                    self.made.held.append((Spot(value, NODE, "slot", spot.path), self.places.before[id(value), NODE]))
 
 
 def _data(x: Any) -> Any:
