@@ -38,6 +38,8 @@ ENGINE: dict[str, Any] = {
     "plain": frozenset({float, int, bool}),
     "ndarray": np.ndarray,
     "numeric": frozenset({float, int, bool, np.ndarray, np.float64, np.float32}),  # what hears of nothing
+    "float64": np.float64,
+    "double": np.dtype(np.float64),
     "constant": constant,
     "complaint": complaint,
     "errors": ERRORS,

@@ -39,7 +39,8 @@ def ancestors(outputs: Iterable[Node], since: int = 0) -> tuple[list[Node], bool
                 else:
                     seen.add(parent)
                     pending.append(parent)
-    pending.sort(key=attrgetter("serial"))  # which is quick: they were found from young to old, nearly
+    pending.reverse()  # They were found from young to old, nearly, and sorting what is nearly in order is quick.
+    pending.sort(key=attrgetter("serial"))
     return pending, older
 
 

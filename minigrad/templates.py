@@ -161,11 +161,18 @@ def _line(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
         f"        if {no_tensor}: return out",
         "        n = None",
         "    else:",
-        *(f"        {part}" for part in line),
-        "        n.shape = out.shape; n.dtype = out.dtype",
+        *(f"        {part}" for part in [*line, *_form(p)]),
         "    t = new(Tensor); t.data = out; t.node = n",
         "    return t",
     ]
+
+
+def _form(p: Primitive) -> list[str]:
+    """Shape and dtype of the value. To ask a NumPy scalar for them costs three times as much as to look at its type."""
+    asked = "n.shape = out.shape; n.dtype = out.dtype"
+    if p.kind != "elementwise":
+        return [asked]
+    return ["if type(out) is float64: n.shape = (); n.dtype = double", f"else: {asked}"]
 
 
 def _saved(p: Primitive, tracked: list[str]) -> str:

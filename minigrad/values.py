@@ -28,10 +28,10 @@ def copied(data: Any, dtype: Any) -> Any:
     """A copy that a listening array hears: np.copy and astype are calls like any other."""
     data = value_of(data)
     if not hasattr(data, "__array_function__"):
-        plain = np.asarray(data)
-        if dtype is None and plain.dtype == np.float64 and not isinstance(data, np.generic):
+        value = np.array(data)
+        if dtype is None and value.dtype.char == "d" and not isinstance(data, np.generic):
             dtype = _default_dtype
-        data = plain
+        return numbers(value if dtype is None or value.dtype == dtype else value.astype(dtype))
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("Tensor(masked array): the mask would be lost; fill it first (data.filled(0))")
     value = np.copy(data) if dtype is None or data.dtype == np.dtype(dtype) else data.astype(dtype)
