@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import minigrad as mg
 from minigrad.compiler.program import Buffer, Line, Place, Program, Value
 from minigrad.compiler.rules import Malformed, check, make
 
@@ -153,3 +154,33 @@ BAD += [reshaped_wrongly, two_inputs, no_generator, unknown, put_of_another_dtyp
 def test_the_checker_refuses(broken: Any) -> None:
     with pytest.raises(Malformed):
         check(broken())
+
+
+PARTS = {
+    "side by side": [np.s_[:, :2], np.s_[:, 2:5], np.s_[:, 5:]],
+    "in another order": [np.s_[2:], np.s_[:1], np.s_[1:2]],
+    "with a gap": [np.s_[:, :2], np.s_[:, 3:5]],
+    "corners": [np.s_[:2, :3], np.s_[2:, 3:], np.s_[:2, 3:]],
+    "overlapping": [np.s_[:, :3], np.s_[:, 2:]],
+    "every other": [np.s_[::2], np.s_[1::2]],
+    "backward": [np.s_[::-1], np.s_[:, 1:3]],
+    "rows": [0, 2],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_gradients_of_slices_come_together(name: str) -> None:
+    x = mg.Tensor(np.random.default_rng(0).normal(size=(4, 6)))
+
+    def function(x: Any) -> Any:
+        return sum((x[part] ** (k + 2)).sum() for k, part in enumerate(PARTS[name]))
+
+    step = mg.compile(mg.grad(function), backend="numpy")
+    for _ in range(2):
+        np.testing.assert_allclose(step(x).numpy(), mg.grad(function)(x).numpy(), rtol=1e-12)
+    steps = step.source.split("def step")[1]
+    if name in ("side by side", "in another order"):
+        assert "put" not in steps
+        assert "sum_" not in steps
+    elif name in ("with a gap", "corners", "rows"):
+        assert "sum_" not in steps

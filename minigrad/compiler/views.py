@@ -81,6 +81,60 @@ def put(b: Builder, x: Value, y: Value, *, steps: Any) -> Value | None:
     return None
 
 
+@rule("add")
+def added_parts(b: Builder, x: Any, y: Any) -> Value | None:
+    """Zeros with p in one place + zeros with q in another: zeros with both, or p and q side by side if nothing is left.
+
+    So do the gradients of slices of an array, such as the gates of an LSTM, come together.
+    """
+    mine, others = placed(x), placed(y)
+    if not mine or not others or (x.shape, x.dtype) != (y.shape, y.dtype):
+        return None
+    if not all(are_apart(p[0][1], q[0][1]) for p, _ in mine for q, _ in others):
+        return None
+    whole = _side_by_side(b, x.shape, [*mine, *others])
+    if whole is not None:
+        return whole
+    for steps, part in others:
+        x = b.op("put", x, part, steps=steps)
+    return x  # type: ignore[no-any-return]
+
+
+def placed(x: Any) -> list[tuple[Any, Value]]:
+    """The parts, each with its steps, that were put into zeros to make x; none if x is something else."""
+    found = []
+    while is_op(x, "put"):
+        steps = x.line.params["steps"]
+        if steps[0][0] != "slice" or any(step != 1 or stop is None for _, stop, step in steps[0][1]):
+            return []
+        found.append((steps, x.line.operands[1]))
+        x = x.line.operands[0]
+    return found[::-1] if is_full(x) and number(x) == 0 else []
+
+
+def are_apart(a: Any, b: Any) -> bool:
+    """Whether two slices have no element in common."""
+    return any(p[1] <= q[0] or q[1] <= p[0] for p, q in zip(a, b, strict=True))
+
+
+def _side_by_side(b: Builder, shape: tuple[int, ...], parts: list[tuple[Any, Value]]) -> Value | None:
+    """Parts that fill the shape along one axis, as a concatenation."""
+    parts = sorted(parts, key=lambda part: part[0][0][1])
+    cut = [k for k, n in enumerate(shape) if parts[0][0][0][1][k] != (0, n, 1)]
+    if len(cut) != 1 or any(op != "reshape" for steps, _ in parts for op, _ in steps[1:]):
+        return None
+    (axis,), end, given = cut, 0, []
+    for steps, part in parts:
+        bounds = list(steps[0][1])
+        given.append(b.op("reshape", part, shape=tuple(stop - start for start, stop, _ in bounds)))
+        start, after, _ = bounds[axis]
+        bounds[axis] = (0, shape[axis], 1)
+        if start != end or bounds != [(0, n, 1) for n in shape]:
+            return None
+        end = after
+    return b.op("concatenate", *given, axis=axis) if end == shape[axis] else None
+
+
 @rule("concatenate")
 def concatenate(b: Builder, *arrays: Value, axis: int) -> Value | None:
     """A concatenation of one array."""
