@@ -21,11 +21,10 @@ def store(found: dict[Node, Any]) -> None:
         owner = line.owner() if hasattr(line, "owner") else None
         if owner is None:
             continue
-        if isinstance(v, np.generic):
-            v, holders = np.asarray(v), ALONE
-        is_free = holders == ALONE and type(v) is np.ndarray and v.base is None
+        is_number = isinstance(v, np.generic)
+        is_free = is_number or (holders == ALONE and type(v) is np.ndarray and v.base is None)
         if is_free and owner.grad is None and v.dtype == line.dtype and v.shape == line.shape:
-            owner._grad = specialize.attach(v, None)
+            owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)
         else:
             accumulate(owner, v)
 

@@ -40,8 +40,11 @@ def ancestors(outputs: Iterable[Node], since: int = 0) -> tuple[list[Node], bool
                     seen.add(parent)
                     pending.append(parent)
     pending.reverse()  # They were found from young to old, nearly, and sorting what is nearly in order is quick.
-    pending.sort(key=attrgetter("serial"))
+    pending.sort(key=by_age)
     return pending, older
+
+
+by_age = attrgetter("serial")
 
 
 def pull(
