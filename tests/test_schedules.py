@@ -284,3 +284,10 @@ def test_sequences_must_be_in_order():
         optim.SequentialLR(optimizer, parts, [5, 5])
     with pytest.raises(ValueError, match="another optimizer"):
         optim.SequentialLR(sgd(), parts, [5, 6])
+
+
+def test_repr_tells_rates_steps_and_options() -> None:
+    optimizer = sgd(0.5)
+    schedule = optim.StepLR(optimizer, 1, gamma=0.5)
+    schedule.step()
+    assert repr(schedule) == "StepLR(lr=[0.25] after 1 steps, step_size=1, gamma=0.5)"

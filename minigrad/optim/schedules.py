@@ -69,6 +69,11 @@ class Schedule:
         self.steps = state["steps"]
         self.set_options()
 
+    def __repr__(self) -> str:
+        options = {name: x for name, x in vars(self).items() if name not in ("optimizer", "steps") and name[0] != "_"}
+        text = "".join(f", {name}={x!r}" for name, x in options.items())
+        return f"{type(self).__name__}(lr={self.get_last_lr()} after {self.steps} steps{text})"
+
     def _require(self, holds: bool, what: str) -> None:
         if not holds:
             raise ValueError(f"optim.{type(self).__name__}: {what}")
