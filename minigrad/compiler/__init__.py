@@ -12,8 +12,8 @@ What a step does, and hearing it:
 Programs into better programs, and into source:
 
 - passes, and how they rewrite: builder; the rules: elementwise, algebra, sums, views; terms: questions that they ask
-- plan: where values lie; numpy_source: the program as Python; numpy_calls: its lines as NumPy's calls; single_numbers:
-  as Python's own; scope, names, texts: pieces of source
+- plan: where values lie; recycling: memory of large results; numpy_source: the program as Python; numpy_calls: its
+  lines as NumPy's calls; single_numbers: as Python's own; scope, names, texts: pieces of source
 - prepare: a program as kernels want it; grouping: which lines run together; kernel: what they are then, and schedule:
   in which loops each of them runs; kernel_lines: the program with kernels
 - kernel_source: a kernel as a function of loops, from its nests (kernel_nests), walks over rows (kernel_walks) and
