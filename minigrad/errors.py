@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def constant(value: Any, name: str) -> Any:
     """An operand that is not a Tensor: a number, an array, or whatever answers NumPy's protocols."""
     if type(value) is np.ndarray and value.dtype.char in NUMERIC:
         return value
-    if isinstance(value, np.ma.MaskedArray | np.matrix):
+    if is_masked(value) or isinstance(value, np.matrix):
         raise TypeError(
             f"{name}: an operand is a {type(value).__name__}, whose arithmetic is not that of arrays. Convert it "
             "first, for example masked.filled(0) or np.asarray(matrix)."
@@ -93,3 +94,9 @@ def constant(value: Any, name: str) -> Any:
     raise TypeError(
         f"{name}: an operand is {describe(value)} ({type(value).__name__}); it must be a number, an array or a Tensor."
     )
+
+
+def is_masked(value: Any) -> bool:
+    """Whether this is an array with a mask. Where there is one numpy.ma was imported; it is not imported to ask."""
+    ma = sys.modules.get("numpy.ma")
+    return ma is not None and isinstance(value, ma.MaskedArray)

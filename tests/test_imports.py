@@ -98,6 +98,12 @@ def test_importing_minigrad_is_light() -> None:
     assert len(loaded) < 150
 
 
+def test_a_first_tensor_imports_no_masked_arrays() -> None:
+    code = "import sys, minigrad; minigrad.Tensor([1.0]) * 2.0; print('numpy.ma' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_every_name_is_there_from_the_start() -> None:
     code = "import minigrad; print([n for n in dir(minigrad) if not hasattr(minigrad, n)])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

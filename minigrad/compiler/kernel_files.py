@@ -22,7 +22,7 @@ import numpy as np
 
 OPTIONS = 'nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, pipeline_class=Apart'
 HELPERS = ("apart.py", "vecmath.py")
-HEAD = '''"""A kernel of a compiled step."""
+HEAD = '''"""A kernel of a compiled step, compiled for {signature}."""
 
 import numpy as np
 from numba import njit
@@ -32,7 +32,7 @@ from minigrad.compiler.apart import Apart
 f32, f64 = np.float32, np.float64
 
 
-@njit("{signature}", {options}, cache=True)
+@njit({options})
 '''
 
 _lock = threading.Lock()  # numba compiles one at a time
@@ -58,7 +58,7 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: b
     name = f"minigrad_kernel_{_digest(source)}"
     with _lock:
         if name not in _loaded:
-            _loaded[name] = _imported(name, source)
+            _loaded[name] = _imported(name, source, signature(arrays, in_parts))
         return _loaded[name]
 
 
@@ -100,7 +100,7 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="minigrad-"))
 
 
-def _imported(name: str, source: str) -> Callable[..., None]:
+def _imported(name: str, source: str, types: str) -> Callable[..., None]:
     path = folder() / f"{name}.py"
     if not path.exists():
         part = path.with_suffix(f".{os.getpid()}")  # several processes may write it at once
@@ -111,5 +111,26 @@ def _imported(name: str, source: str) -> Callable[..., None]:
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # numba looks the module up by its name
     spec.loader.exec_module(module)
-    (made,) = module.kernel.overloads.values()
-    return made.entry_point  # type: ignore[no-any-return]
+    module.kernel._cache = _files(module.kernel.py_func)
+    return module.kernel.compile(types)  # type: ignore[no-any-return]
+
+
+def _files(function: Callable[..., None]) -> Any:
+    """numba's cache for a function.
+
+    numba's own, before it looks for a file, imports all that the compiler knows of Python and NumPy. That takes longer
+    than to load the machine code of a whole step, and only compiling needs it.
+    """
+    from numba.core.caching import FunctionCache
+    from numba.core.runtime import rtsys
+
+    class Files(FunctionCache):  # type: ignore[misc]
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)
+                if found is not None:
+                    return found
+            return super().load_overload(sig, target_context)
+
+    return Files(function)
