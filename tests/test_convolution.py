@@ -394,3 +394,18 @@ def test_where_minimal_filtering_is_used() -> None:
     assert used(x=(2, 8, 7, 32)) == used(padding=((1, 2), (1, 1))) == used(padding=((3, 3), (3, 3))) == {False}
     assert used(x=(2, 8, 8, 64), groups=2) == {False}
     assert False in used(dtype="f8")
+
+
+def test_windows_of_plain_arrays_are_those_of_numpy() -> None:
+    from minigrad.ops.spatial.windows import window_view
+
+    whole = np.arange(2 * 5 * 6 * 3, dtype=np.float32).reshape(2, 5, 6, 3)
+    single = whole[:, ::3][:, :1]  # in C order, with a stride of its own along the axis of size 1
+    for x in (whole, whole[:1], whole[1:], np.ascontiguousarray(single), single, whole.swapaxes(1, 2)):
+        for window, axes in (((1, 4), (1, 2)), ((3,), (2,)), ((2,), (-1,))):
+            found = window_view(x, window, (1,) * len(axes), (1,) * len(axes), axes)
+            np.testing.assert_array_equal(found, np.lib.stride_tricks.sliding_window_view(x, window, axes))
+            assert not found.flags.writeable
+            assert np.shares_memory(found, x)
+    with pytest.raises(ValueError, match="window"):
+        window_view(whole, (6,), (1,), (1,), (1,))
