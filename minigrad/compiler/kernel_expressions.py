@@ -46,6 +46,7 @@ EXPRESSIONS = {
     **{name: f"np.{name}({{}}, {{}})" for name in ("copysign", "arctan2", "hypot", "logaddexp")},
 }
 BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
+LOGICAL = {"add": "{} or {}", "multiply": "{} and {}"}  # of bools, where Python's True + True is 2
 VECTORIZED = frozenset({"exp", "log", "tanh", "erf", "maximum", "minimum"})  # in vecmath
 STARTS = {"sum": "0", "prod": "1", "all": "True", "any": "False"}
 STEPS = {"sum": "{0} + {1}", "prod": "{0} * {1}", "all": "{0} and {1}", "any": "{0} or {1}"}
@@ -99,7 +100,7 @@ class Expressions:
         ready = [self.cast(name, kind(v), d) for name, v, d in zip(operands, line.ins, dtypes, strict=False)]
         if op in VECTORIZED:
             return self._vectorized(op, ready, dtypes[0])
-        made = (BOOLEANS.get(op) or EXPRESSIONS[op]).format(*ready)
+        made = (BOOLEANS.get(op) or (out == np.bool_ and LOGICAL.get(op)) or EXPRESSIONS[op]).format(*ready)
         plain = out == np.bool_ or ((op in ARITHMETIC or op in ("square", "positive")) and out in FLOATS)
         return made if plain else f"{self.dtype(out)}({made})"
 

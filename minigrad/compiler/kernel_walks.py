@@ -115,7 +115,7 @@ class WalkSource:
         elif out[-1:] == self.nest.last:
             self.nest.total(line)
             element = self._element(line.out)
-            if self.sums is not None:
+            if self.sums is not None and self.nest.outer[-1] not in out:  # else every row adds to its own
                 place, element = element, f"s{self.source.names[line.out]}"
                 if element not in self.sums:
                     self.sums[element] = place
