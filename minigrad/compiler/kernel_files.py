@@ -54,11 +54,12 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: b
         in_parts: whether part, first, end and stage stand before them.
     """
     imports = f"from minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
-    source = HEAD.format(imports=imports, options=OPTIONS, signature=signature(arrays, in_parts)) + text
+    types = signature(arrays, in_parts)
+    source = HEAD.format(imports=imports, options=OPTIONS, signature=types) + text
     name = f"minigrad_kernel_{_digest(source)}"
     with _lock:
         if name not in _loaded:
-            _loaded[name] = _imported(name, source, signature(arrays, in_parts))
+            _loaded[name] = _imported(name, source, types)
         return _loaded[name]
 
 
@@ -111,12 +112,13 @@ def _imported(name: str, source: str, types: str) -> Callable[..., None]:
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # numba looks the module up by its name
     spec.loader.exec_module(module)
-    module.kernel._cache = _files(module.kernel.py_func)
+    module.kernel._cache = _files()(module.kernel.py_func)
     return module.kernel.compile(types)  # type: ignore[no-any-return]
 
 
-def _files(function: Callable[..., None]) -> Any:
-    """numba's cache for a function.
+@cache
+def _files() -> Any:
+    """The class of numba's caches, one for each function.
 
     numba's own, before it looks for a file, imports all that the compiler knows of Python and NumPy. That takes longer
     than to load the machine code of a whole step, and only compiling needs it.
@@ -133,4 +135,4 @@ def _files(function: Callable[..., None]) -> Any:
                     return found
             return super().load_overload(sig, target_context)
 
-    return Files(function)
+    return Files

@@ -104,9 +104,8 @@ class NestSource:
                 if self._home(line).how == "row":
                     self.accumulate(line, self.number_for(line.operands[0], row), row, text)
         shared: dict[Value, str] = {}  # what is the same in all rows is loaded once
-        sums: dict[str, str] | None = (
-            {} if len(rows) > 1 else None
-        )  # and what they add to is stored once: variable, place
+        # What they add to is stored once: the place of each variable. A single row adds to the place itself.
+        sums: dict[str, str] | None = {} if len(rows) > 1 else None
         starts, body, ends = list[str](), list[str](), list[str]()
         for row in rows:
             for column in self.columns:
