@@ -23,6 +23,8 @@ _latest = 0
 def note_change(array: Any) -> None:
     """Remember that this array was just written in place."""
     global _latest
+    if hasattr(type(array), "minigrad_tracer"):
+        array = array.array
     if not isinstance(array, np.ndarray):
         return
     known = _known.get(id(array))

@@ -21,7 +21,7 @@ def store(found: dict[Node, Any]) -> None:
         owner = line.owner() if hasattr(line, "owner") else None
         if owner is None:
             continue
-        is_number = isinstance(v, np.generic)
+        is_number = issubclass(type(v), np.generic)
         is_free = is_number or (holders == ALONE and type(v) is np.ndarray and v.base is None)
         if is_free and owner.grad is None and v.dtype == line.dtype and v.shape == line.shape:
             owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)

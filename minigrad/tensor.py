@@ -109,7 +109,7 @@ class Tensor(Methods):
                     f"requires_grad=True needs real floating-point numbers, and this is {describe(self.data)}; "
                     "convert it: mg.Tensor(data, requires_grad=True, dtype=float)"
                 )
-            if isinstance(self.data, np.generic):  # from an operation that gave a number
+            if issubclass(type(self.data), np.generic):  # from an operation that gave a number
                 self.data = np.asarray(self.data)  # a leaf can be written in place
             self.node = leaf(self.data)
             self.node.owner = weakref.ref(self)
@@ -119,7 +119,8 @@ class Tensor(Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() accumulated here, or None. Results keep theirs after retain_grad()."""
-        return getattr(self, "_grad", None)
+        value = getattr(self, "_grad", None)
+        return value if value is None or type(value) is Tensor else value.read(self)
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -170,7 +171,7 @@ class Tensor(Methods):
                     "single number reduce it first, for example loss.mean().backward()"
                 )
             # A NumPy scalar stays one: its operators cost a tenth of those of an array without axes.
-            one = type(self.data)(1) if isinstance(self.data, np.generic) else np.ones_like(self.data)
+            one = type(self.data)(1) if issubclass(type(self.data), np.generic) else np.ones_like(self.data)
             return specialize.attach(one, None)  # type: ignore[no-any-return]
         if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not recorded:
             given = specialize.attach(gradient, None)  # no line will keep it, and leaves copy what is not theirs

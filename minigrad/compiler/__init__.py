@@ -27,6 +27,6 @@ derivatives of compiled functions.
 """
 
 from minigrad.compiler.driver import Compiled, compile
-from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.refusal import CompileError, CompileWarning
 
-__all__ = ["CompileError", "Compiled", "compile"]
+__all__ = ["CompileError", "CompileWarning", "Compiled", "compile"]

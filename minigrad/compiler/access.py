@@ -28,7 +28,7 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
                 )
             found = np.nonzero(np.asarray(p))
             template += [Place(len(arrays) + k) for k in range(len(found))]
-            arrays += [trace.state(i, "constant").value for i in found]
+            arrays += [trace.constant(i).value for i in found]
         elif isinstance(p, slice):
             template.append((p.start, p.stop, p.step))
         elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
@@ -96,11 +96,10 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         return getattr(generator, method)(*args, **kwargs)
     if any(isinstance(x, Listening) for x in arrays_in((args, kwargs))):
         refuse(f"rng.{method} with an array that is computed in the step", "scale what it draws: mu + sigma * draw")
-    if generator not in trace.generators:
-        trace.states.append(generator.bit_generator.state)
+    if not any(generator is g for g in trace.generators):
         trace.generators.append(generator)
     drawn = getattr(generator, method)(*args, **kwargs)
-    params = {"generator": trace.generators.index(generator), "method": method, "args": args, "kwargs": kwargs}
+    params = {"generator": next(k for k, g in enumerate(trace.generators) if g is generator), "method": method, "args": args, "kwargs": kwargs}
     if drawn is None or not hasattr(np.asarray(drawn), "dtype"):
         refuse(f"rng.{method}", "use a draw that returns an array, such as rng.permutation")
     return trace.fresh(drawn, trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out)

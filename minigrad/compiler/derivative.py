@@ -1,43 +1,146 @@
-"""Derivatives of compiled functions: their result is one line of the tape, whose pull is a compiled function itself.
+"""Derivatives of compiled functions: the result is one node of the tape, whose vjp is a compiled function itself.
 
-The pull runs the function once more and pulls through it, all of it compiled. Its own derivative comes about in the
-same way, so derivatives of any order are programs.
+The vjp runs the function once more and pulls through it, all of it compiled. Its own derivative comes about in the same
+way, so derivatives of any order are programs. The second run repeats the first: generators, arrays that the function
+writes and places that it changes are put back to what they were (`Replay`), and to what they are now afterwards.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from minigrad.compiler.signature import flatten as flatten_arguments
+from minigrad.compiler.signature import rebuilt
+from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import Node, mode, next_serial
+from minigrad.reach import MISSING
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
 from minigrad.tensor import Tensor
 from minigrad.traced import variable
 from minigrad.trees import flatten
 
+SMALL = 1 << 12  # bytes of an array that are compared in full; of a larger one a sample
 
-def connect(compiled: Any, version: Any, leaves: Sequence[Any], rebuild: Any, results: Any) -> Any:
-    """The results, as results of one line of the tape if gradients can flow through them."""
-    live = version.recording.live
-    if not live or mode.get() is None:
+
+def fingerprint(array: Any) -> bytes:
+    """What tells whether an array was written: its bytes if it is small, else those of 256 elements spread over it."""
+    if array.nbytes <= SMALL:
+        return array.tobytes()  # type: ignore[no-any-return]
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel(order="K")
+    return flat[np.linspace(0, flat.size - 1, 256).astype(np.intp)].tobytes()  # type: ignore[no-any-return]
+
+
+class Replay:
+    """The state before one call of a program, so that the call can be repeated later.
+
+    Args:
+        version: the program.
+        inputs: what it fetches.
+    """
+
+    def __init__(self, version: Specialization, inputs: Inputs) -> None:
+        self.version = version
+        self.active = mode.get() is not None
+        if not self.active:
+            return
+        recording, program = version.recording, version.program
+        written = [b.array for b in program.stores if b.kind == "state"]
+        self.arrays = [(a, a.copy()) for a in written]
+        ids = {id(a) for a in written}
+        moved = {id(t.data) for t in version.captured}
+        read = [op.params["buffer"] for op in program.lines if op.op == "input"]
+        self.prints = [
+            (b, fingerprint(b.array))
+            for b in read
+            if b.kind == "state" and not b.is_constant and id(b.array) not in ids | moved
+        ]
+        self.generators = [(g, g.bit_generator.state) for g in program.generators if hasattr(g, "bit_generator")]
+        refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
+        refs += [x.ref for x in (*recording.arrays, *recording.numbers) if x.ref is not None]
+        self.places = [(ref, _value(ref)) for ref in {ref.identity: ref for ref in refs}.values()]
+        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
+
+    def check(self) -> None:
+        """Whether the call can be repeated.
+
+        Raises:
+            RuntimeError: what the function reads has changed since.
+        """
+        for buffer, before in self.prints:
+            if fingerprint(buffer.array) != before:
+                raise RuntimeError(
+                    f"backward through a compiled function computes {self.version.title} once more, and the array "
+                    f"{buffer.name} of shape {buffer.shape} was changed since the forward call, so the gradient would "
+                    "be wrong. Call backward() before the change, or pass the array as an argument."
+                )
+        if not self.version.fits():
+            path, _, before, now = next(self.version.guard.differences(), ("the state", None, None, None))
+            raise RuntimeError(
+                f"backward through a compiled function computes {self.version.title} once more, and {path} was changed "
+                f"since the forward call, from {before!r:.60} to {now!r:.60}. Call backward() before the change."
+            )
+
+    @contextmanager
+    def repeated(self) -> Iterator[None]:
+        """The state of the first call, inside; the present one afterwards."""
+        arrays = [(a, a.copy()) for a, _ in self.arrays]
+        generators = [(g, g.bit_generator.state) for g, _ in self.generators]
+        places = [(ref, _value(ref)) for ref, _ in self.places]
+        lists = [(holder, list(holder)) for holder, _ in self.lists]
+        try:
+            _put(self.arrays, self.generators, self.places, self.lists)
+            self.check()
+            yield
+        finally:
+            _put(arrays, generators, places, lists)
+
+
+def _value(ref: Any) -> Any:
+    return ref.holder.grad if ref.key == "_grad" else ref.get()
+
+
+def _put(arrays: Any, generators: Any, places: Any, lists: Any) -> None:
+    for array, content in arrays:
+        np.copyto(array, content)
+    for generator, state in generators:
+        generator.bit_generator.state = state
+    for ref, value in places:
+        ref.set(None if value is MISSING and ref.key == "_grad" else value)
+    for holder, items in lists:
+        holder.clear()
+        holder.extend(items)
+
+
+def connect(
+    compiled: Any, version: Specialization, leaves: Sequence[Any], tree: Any, results: Any, replay: Replay
+) -> Any:
+    """The results, as results of one node of the tape if gradients can flow through them."""
+    if not replay.active:
         return results
-    moving = [k for k, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
-    captured = [t for t in version.recording.captured if t.node is not None]
+    if leaves is tree[0]:
+        leaves, _, _ = flatten_arguments(tree)
+    moving = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
+    captured = [t for t in version.captured if t.node is not None]
     parents = tuple(t.node for t in (*(leaves[k] for k in moving), *captured))
     if not parents:
         return results
     outputs, rebuild_results = flatten(results)
-    line = Node()
-    line.primitive = _Derivative(compiled, version, leaves, rebuild, moving, captured)
-    line.parents, line.params = parents, ()
-    line.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured),)
-    line.scope, line.serial = mode.get() or "", next_serial()
+    node = Node()
+    node.primitive = _Derivative(compiled, version, leaves, tree, moving, captured, replay)
+    node.parents, node.params = parents, ()
+    node.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured),)
+    node.scope, node.serial = mode.get() or "", next_serial()
+    live = version.live
     values = [outputs[k].data for k in live]
-    line.shape, line.dtype = tuple(x.shape for x in values), tuple(x.dtype for x in values)
-    for k, t in zip(live, selected(line, tuple(values)), strict=True):
+    node.shape, node.dtype = tuple(np.shape(x) for x in values), tuple(x.dtype for x in values)
+    for k, t in zip(live, selected(node, tuple(values)), strict=True):
         outputs[k] = t
     return rebuild_results(outputs)
 
@@ -55,54 +158,68 @@ class _Derivative:
     def __init__(
         self,
         compiled: Any,
-        version: Any,
+        version: Specialization,
         leaves: Sequence[Any],
-        rebuild: Any,
+        tree: Any,
         moving: list[int],
         captured: list[Tensor],
+        replay: Replay,
     ) -> None:
-        self.compiled, self.rebuild, self.moving, self.captured = compiled, rebuild, moving, captured
-        self.live = live = version.recording.live
+        self.compiled, self.tree, self.moving, self.captured = compiled, tree, moving, captured
+        self.live, self.replay = version.live, replay
         self.leaves = [None if k in moving else x for k, x in enumerate(leaves)]
         self.key = (version.signature, tuple(moving), tuple(map(id, captured)))
         self.name = f"compiled[{compiled.name}]"
-        self.outputs = tuple(f"out{k}" for k in range(len(live)))
+        self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
 
     def pull(self, n: Node, v: Any, due: dict[Node, Any], saved: tuple[Any, ...]) -> None:
-        """The shares of the parents, from a compiled function of the arguments and the cotangents."""
+        """The contributions to the parents, from a compiled function of the arguments and the cotangents."""
         record = any(isinstance(x, Tensor) for x in v)
         key = (*self.key, tuple(x is None for x in v))
-        with enable_grad() if record else no_grad():
-            shares = self.compiled.derivative(key, self)(list(saved[0][: len(self.moving)]), self.leaves, list(v))
+        for t, array in zip(self.captured, saved[0][len(self.moving) :], strict=True):
+            if t.data is not (array.data if isinstance(array, Tensor) else array):
+                raise RuntimeError(
+                    f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "
+                    "since the forward call, so the gradient would be wrong. Call backward() before the change."
+                )
+        function = self.compiled.derivative(key, self.function)
+        with enable_grad() if record else no_grad(), self.replay.repeated():
+            shares = function(list(saved[0][: len(self.moving)]), self.leaves, list(v))
         for parent, share in zip(n.parents, shares, strict=True):
             given = share if record or not isinstance(share, Tensor) else share.data
             assert parent is not None
             due[parent] = due[parent] + given if parent in due else given
 
     def push(self, n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
-        """Forward mode pulls the pull."""
+        """Forward mode pulls the vjp."""
         return None
 
-    def shares(self, inputs: list[Any], leaves: list[Any], cotangents: list[Any]) -> list[Any]:
-        """Run the function on variables and pull the cotangents through it."""
-        record = mode.get() is not None
-        with enable_grad():
-            variables = [variable(x) for x in inputs]
-            given = list(leaves)
-            for k, t in zip(self.moving, variables, strict=True):
-                given[k] = t
-            args, kwargs = self.rebuild(given)
-            outputs, _ = flatten(self.compiled.function(*args, **kwargs))
-            wanted: list[Any] = [t.node for t in (*variables, *self.captured)]
-            own: dict[Node, Any] = {}
-            for k, v in zip(self.live, cotangents, strict=True):
-                node = outputs[k].node
-                if v is not None and node is not None:
-                    share = v if record or not isinstance(v, Tensor) else v.data
-                    own[node] = own[node] + share if node in own else share
-            lines, _ = ancestors(own)
-            found = pull(lines, own, stop=wanted, record=record) if own else {}
-        return [_or_zero(found.get(node), t) for node, t in zip(wanted, (*variables, *self.captured), strict=True)]
+    def function(self) -> Callable[..., Any]:
+        """Run the function on variables and pull cotangents through it: what is compiled."""
+        step, tree, moving, captured, live = self.compiled.function, self.tree, self.moving, self.captured, self.live
+
+        def vjp(inputs: list[Any], leaves: list[Any], cotangents: list[Any]) -> list[Any]:
+            record = mode.get() is not None
+            with enable_grad():
+                variables = [variable(x) for x in inputs]
+                given = list(leaves)
+                for k, t in zip(moving, variables, strict=True):
+                    given[k] = t
+                args, kwargs = rebuilt(tree, given)
+                outputs, _ = flatten(step(*args, **kwargs))
+                targets: list[Any] = [t.node for t in (*variables, *captured)]
+                own: dict[Node, Any] = {}
+                for k, v in zip(live, cotangents, strict=True):
+                    node = outputs[k].node
+                    if v is not None and node is not None:
+                        share = v if record or not isinstance(v, Tensor) else v.data
+                        own[node] = own[node] + share if node in own else share
+                nodes, _ = ancestors(own)
+                found = pull(nodes, own, stop=targets, record=record) if own else {}
+            return [_or_zero(found.get(node), t) for node, t in zip(targets, (*variables, *captured), strict=True)]
+
+        vjp.__name__ = f"vjp of {self.compiled.name}"
+        return vjp
 
 
 def _or_zero(share: Any, t: Tensor) -> Any:

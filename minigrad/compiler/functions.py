@@ -221,7 +221,7 @@ def _dot(trace: Trace, a: Any, b: Any, out: Any = None) -> Any:
 
 @hears(read)
 def _read(trace: Trace, x: Any, index: Any) -> Any:
-    return trace.getitem(x if isinstance(x, Listening) else trace.state(x, "constant"), index)
+    return trace.getitem(x if isinstance(x, Listening) else trace.constant(x), index)
 
 
 FUNCTIONS |= {np.isneginf: lambda trace, x: np.equal(x, -math.inf), np.isposinf: lambda trace, x: np.equal(x, math.inf)}
@@ -276,7 +276,7 @@ def _writer(trace: Trace, *args: Any, **kwargs: Any) -> Any:
 
 @hears(np.array_equal, np.array_equiv, np.allclose)
 def _truth(trace: Trace, *args: Any, **kwargs: Any) -> Any:
-    return bool(next(x for x in args if isinstance(x, Listening)))
+    refuse("arrays are compared in Python (np.allclose, np.array_equal)", "return them and compare outside; mg.where")
 
 
 @hears(uniform_like)

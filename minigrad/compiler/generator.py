@@ -1,4 +1,4 @@
-"""A Generator that listens: it draws from the real one, and the trace records the draw."""
+"""A tracer Generator: it draws from the real one, and the trace records the draw."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.refusal import refuse
+from minigrad.compiler.opaque import bare
+from minigrad.compiler.refusal import stop
 
 
-class ListeningGenerator(np.random.Generator):
+class TracerGenerator(np.random.Generator):
     """Stands for one of the user's Generators inside a traced step."""
+
+    minigrad_tracer = True
 
     def __init__(self, trace: Any, real: np.random.Generator) -> None:
         super().__init__(real.bit_generator)
@@ -18,19 +21,23 @@ class ListeningGenerator(np.random.Generator):
 
 
 def _draw(name: str) -> Any:
-    def draw(self: ListeningGenerator, *args: Any, **kwargs: Any) -> Any:
+    def draw(self: TracerGenerator, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
-            refuse(f"rng.{name}(out=...)", "use the array that it returns")
+            if self.trace.open:
+                stop(self, f"rng.{name}(out=...)", "use the array that it returns")
+            return getattr(self.real, name)(*bare(args), **bare(kwargs))
         return self.trace.draw(self.real, name, args, kwargs)
 
     return draw
 
 
-def _shuffle(self: ListeningGenerator, x: Any, axis: int = 0) -> None:
-    refuse("rng.shuffle writes into its argument", "x = x[rng.permutation(len(x))]")
+def _shuffle(self: TracerGenerator, x: Any, axis: int = 0) -> None:
+    if self.trace.open:
+        stop(self, "rng.shuffle writes into its argument", "x = x[rng.permutation(len(x))]")
+    self.real.shuffle(bare(x), axis)
 
 
 for _name in dir(np.random.Generator):
     if not _name.startswith("_") and _name not in ("bit_generator", "spawn", "shuffle"):
-        setattr(ListeningGenerator, _name, _draw(_name))
-setattr(ListeningGenerator, "shuffle", _shuffle)  # noqa: B010  (its type is overloaded)
+        setattr(TracerGenerator, _name, _draw(_name))
+setattr(TracerGenerator, "shuffle", _shuffle)  # noqa: B010  (its type is overloaded)

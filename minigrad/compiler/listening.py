@@ -10,13 +10,14 @@ Nothing that a program holds is ever out of date:
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.compiler.program import Value
-from minigrad.compiler.refusal import AbsentError, filling, reading, refuse
+from minigrad.compiler.refusal import filling, reading, stop
 
 Step = tuple[str, Any]
 
@@ -34,7 +35,8 @@ class Memory:
 class Listening(NDArrayOperatorsMixin):
     """An array inside a traced step."""
 
-    __slots__ = ("__weakref__", "_value", "_version", "array", "memory", "parent", "step", "trace")
+    __slots__ = ("__weakref__", "_value", "_version", "array", "is_scalar", "memory", "parent", "step", "trace")
+    minigrad_tracer = True
 
     def __init__(
         self, trace: Any, array: Any, memory: Memory, parent: Listening | None = None, step: Step | None = None
@@ -42,6 +44,18 @@ class Listening(NDArrayOperatorsMixin):
         self.trace, self.array, self.memory, self.parent, self.step = trace, array, memory, parent, step
         self._value: Value | None = None
         self._version = -1
+        self.is_scalar = False  # whether it stands for a NumPy scalar
+        trace.tracers.append(weakref.ref(self))
+
+    @property
+    def __class__(self) -> Any:
+        """That of the array: isinstance(x, np.ndarray) is answered as in an eager step."""
+        return self.array.dtype.type if self.is_scalar else np.ndarray
+
+    @property
+    def real_array(self) -> Any:
+        """What an eager step would have in its place."""
+        return self.array[()] if self.is_scalar else self.array
 
     @property
     def value(self) -> Value:
@@ -75,9 +89,9 @@ class Listening(NDArrayOperatorsMixin):
         return len(self.array)
 
     def __repr__(self) -> str:
-        if not self.trace.open:
-            return repr(self.array)
-        return f"<array of a step that is being compiled, {self.shape} {self.dtype}>"
+        if self.trace.open:
+            reading(self)
+        return repr(self.array)
 
     def __iter__(self) -> Any:
         return (self[k] for k in range(len(self)))
@@ -126,13 +140,14 @@ class Listening(NDArrayOperatorsMixin):
     def view(self, *given: Any) -> Any:
         """The same array; another dtype for the same bytes is refused."""
         if given:
-            refuse(f".view{given} looks at the bytes of an array", "use .astype(dtype)")
+            stop(self, f".view{given} looks at the bytes of an array", "use .astype(dtype)")
+            return self.array.view(*given)
         return self[...]
 
     def _no_value(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.trace.open:
-            return self.array
-        return reading(self)
+        if self.trace.open:
+            reading(self)
+        return self.real_array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.trace.open:
@@ -140,7 +155,19 @@ class Listening(NDArrayOperatorsMixin):
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __format__(self, form: str) -> str:
-        return format(self._no_value(), form) if form else str(self)
+        return format(self._no_value(), form)
+
+    def __str__(self) -> str:
+        return str(self._no_value())
+
+    def __reduce__(self) -> Any:
+        return self._no_value().__reduce__()
+
+    def __copy__(self) -> Any:
+        return np.copy(self)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return np.copy(self)
 
     def __float__(self) -> float:
         return float(self._no_value())
@@ -158,22 +185,25 @@ class Listening(NDArrayOperatorsMixin):
         return int(self._no_value().__index__())
 
     def item(self, *args: Any) -> Any:
-        """Refused while the step is compiled."""
+        """Its elements: the trace stops recording."""
         return self._no_value().item(*args)
 
     def tolist(self) -> Any:
-        """Refused while the step is compiled."""
+        """Its elements: the trace stops recording."""
         return self._no_value().tolist()
 
     def tobytes(self) -> Any:
-        """Refused while the step is compiled."""
+        """Its elements: the trace stops recording."""
         return self._no_value().tobytes()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or not hasattr(np.ndarray, name):
-            raise AttributeError(f"an array has no attribute {name!r}")
-        way_out = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
-        return refuse(f"array.{name}", way_out, AbsentError)
+        kind = self.__class__
+        if not hasattr(kind, name):
+            raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+        if self.trace.open:
+            hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
+            stop(self, f"array.{name}", hint)
+        return getattr(self.real_array, name)
 
 
 def _method(name: str) -> Any:

@@ -20,7 +20,8 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     if not results or not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
         for x in operands:
             if isinstance(x, Listening):
-                return reading(x)
+                reading(x)
+                return result
     heard: list[Any] = [_as_view(trace, r, operands, function, args, kwargs) for r in results]
     if any(h is None for h in heard):
         line = opaque_line(trace, function, args, kwargs, *results)

@@ -17,8 +17,8 @@ class CompileError(RuntimeError):
     """A step does what cannot be recorded. The message says where, and what to write instead."""
 
 
-class AbsentError(CompileError, AttributeError):
-    """An attribute of arrays that cannot be recorded."""
+class CompileWarning(RuntimeWarning):
+    """A compiled function runs eagerly. The message says why, where, and what to write instead."""
 
 
 def user_frame(frame: FrameType | None = None) -> FrameType | None:
@@ -39,14 +39,28 @@ def place() -> str:
     return f"{name}:{number}" + (f"\n    {text}\n" if text else "")
 
 
-def refuse(what: str, way_out: str, kind: type[CompileError] = CompileError) -> NoReturn:
-    """Raise an error with the user's line."""
-    raise kind(f"mg.compile: {what}, at {place()}\nWay out: {way_out}.")
+def refuse(what: str, hint: str) -> NoReturn:
+    """Say with the user's line what cannot be recorded. The trace catches it and records no more.
+
+    Raises:
+        CompileError: always.
+    """
+    raise CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}.")
 
 
-def reading(x: Any) -> NoReturn:
-    """Somebody asks for the elements of an array that has none yet."""
-    refuse(
+def stop(x: Any, what: str, hint: str) -> None:
+    """Let the trace of a tracer array record nothing from here on.
+
+    Raises:
+        CompileError: the trace is strict.
+    """
+    x.trace.stop(CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}."))
+
+
+def reading(x: Any) -> None:
+    """The elements of a tracer array are read in Python: what the step does may depend on them."""
+    stop(
+        x,
         f"the elements of an array of shape {x.shape} are read in Python (if, float, int, print, .item, .numpy, "
         "np.asarray), and they differ from call to call",
         _instead()
@@ -59,17 +73,22 @@ def _instead() -> str | None:
     """What an object of minigrad that looks at values by its nature says about itself: `instead_of_compiling`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(OWN):
-        way_out: str | None = getattr(frame.f_locals.get("self"), "instead_of_compiling", None)
-        if way_out is not None:
-            return way_out
+        hint: str | None = getattr(frame.f_locals.get("self"), "instead_of_compiling", None)
+        if hint is not None:
+            return hint
         frame = frame.f_back
     return None
 
 
-def filling(x: Any) -> NoReturn:
-    """Somebody wants the elements as an array: np.asarray, or an assignment to a part of an array that is unknown."""
-    refuse(
+def filling(x: Any) -> None:
+    """The elements are wanted as an array: np.asarray, or an assignment to a part of an array that is unknown."""
+    stop(
+        x,
         f"an array of shape {x.shape} is read in Python by np.asarray, or assigned to a part of an array that the "
         "compiler was not shown",
         "use the array as it is; of the other, name the object that holds it: mg.compile(step, state=[...])",
     )
+
+
+class CheckFailed(Exception):
+    """A check of a program failed before anything was written: the step is called eagerly instead."""

@@ -1,256 +1,342 @@
-"""One call of a step on listening arrays."""
+"""One real call of a step on tracer arrays, and what it showed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import gc
+import inspect
+import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace hears)
+from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
+from minigrad.compiler.capture import ArrayInput, NumberInput, StateCapture
+from minigrad.compiler.context import active
+from minigrad.compiler.effects import Recipe
+from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening
-from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Buffer, Program, Value
-from minigrad.compiler.recording import Recording, Result, active, argument_names
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import check
-from minigrad.compiler.state import GRAD, MISSING, NODE, SCALARS, Spot, watched
-from minigrad.compiler.substitution import Substitution
 from minigrad.compiler.trace import Trace
-from minigrad.compiler.unheard import Unheard
+from minigrad.compiler.untracked import UntrackedRandomness
 from minigrad.naming import probe
-from minigrad.nn.module import Module
-from minigrad.specialize import attach
-from minigrad.tape import ancestors
+from minigrad.reach import Reach, Row, StateRef
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
 
-def record(function: Any, leaves: list[Any], rebuild: Any, state: Any) -> Recording:
-    """Call function(*args, **kwargs), args and kwargs rebuilt from leaves, and record what it does."""
-    objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray, *SCALARS))]
-    session = _Session(function, [("", function), ("state", state), *(("", x) for x in objects)])
-    return session.run(leaves, argument_names(function, leaves, rebuild), rebuild)
+class _Lock:
+    """One recording at a time in a process: recordings put tracers into objects that others may reach too."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
 
 
-class _Session:
-    """A trace, what listens to it, and what the step has shown when it is over."""
+_recordings = _Lock()
 
-    def __init__(self, function: Any, roots: list[tuple[str, Any]]) -> None:
-        self.function, self.trace, self.made = function, Trace(), Recording()
-        self.places = places = Substitution(self.trace, roots)
-        self.made.guards += watched(places.found, places.functions)
-        self.once: list[tuple[Spot, Any]] = []  # what this call leaves, but not every call
-        self.grad_access: dict[int, str] = {}  # the first thing that was done with .grad of a Tensor
-        self.kept: dict[Buffer, Value] = {}  # arrays that the step makes and leaves somewhere
 
-    def run(self, leaves: list[Any], names: list[str], rebuild: Any) -> Recording:
-        """Trace one call."""
-        trace, places, token = self.trace, self.places, active.set(self.trace)
-        named = probe.set(self._named(probe.get()))
+class Recording:
+    """What one call of a step showed.
+
+    Attributes:
+        result: what the call returned, on real arrays.
+        refusal: why there is no program, None if there is one.
+        again: whether another recording may succeed where this one did not.
+        program, recipe: what later calls do.
+        rows: what guards compare. `exempt` and `grown` are the places and containers that they leave out.
+        numbers, arrays: inputs that are fetched at each call. `predicates`: decisions on the numbers.
+        arguments: number of an argument of the program -> leaf.
+        changing: identities of numbers, and of arrays, that the step itself gives another value each time.
+    """
+
+    result: Any
+    program: Program
+    recipe: Recipe
+    refusal: CompileError | None = None
+    again = False
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.exempt: frozenset[tuple[int, Any]] = frozenset()
+        self.grown: frozenset[int] = frozenset()
+        self.numbers: list[NumberInput] = []
+        self.arrays: list[ArrayInput] = []
+        self.used_arrays: set[int] = set()
+        self.same_places: list[tuple[StateRef, int]] = []
+        self.predicates: list[Predicate] = []
+        self.pinned: set[Any] = set()
+        self.arguments: dict[int, int] = {}
+        self.number_arguments: list[int] = []
+        self.owned: dict[int, Any] = {}
+        self.grads_read: list[tuple[Tensor, Any]] = []
+        self.changing_numbers: set[Any] = set()
+        self.changing_arrays: set[Any] = set()
+        self.generator_leaves: list[tuple[int, int]] = []
+        self.parameters: list[Any] = []
+        self.scratch: set[int] = set()  # ids of arrays that nobody reads between two steps
+        self.keep: Any = None
+
+
+class TraceSession:
+    """A trace of one call.
+
+    Args:
+        function: the step.
+        roots: what it can reach, besides itself: pairs of a path and an object.
+        varying: identities of Python numbers that are inputs.
+        fetched: identities of places whose arrays are inputs.
+        strict: raise where something cannot be recorded, and put back what has changed.
+    """
+
+    def __init__(
+        self, function: Any, roots: list[tuple[str, Any]], varying: set[Any], fetched: set[Any], strict: bool = False
+    ) -> None:
+        self.function, self.roots, self.strict = function, roots, strict
+        self.varying, self.fetched = varying, fetched
+        self.made = Recording()
+
+    def run(self, leaves: list[Any], rebuild: Any) -> Recording:
+        """Call the function on the arguments and record what it does.
+
+        Raises:
+            CompileError: the session is strict, and something cannot be recorded; nothing has changed then.
+        """
+        with _recordings.lock:
+            return self._run(leaves, rebuild)
+
+    def _run(self, leaves: list[Any], rebuild: Any) -> Recording:
+        made = self.made
+        objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
+        names = argument_names(self.function, leaves, rebuild)
+        reach = Reach([("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))])
+        if reach.unreadable:
+            path, x = reach.unreadable[0]
+            made.refusal = CompileError(
+                f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed.\n"
+                "Hint: use it outside of the step and pass arrays as arguments."
+            )
+            if self.strict:
+                raise made.refusal
+            args, kwargs = rebuild(leaves)
+            made.result = self.function(*args, **kwargs)
+            return made
+        trace = Trace(self.strict)
+        capture = StateCapture(trace, reach, self.varying, self.fetched)
+        self._traced_call(trace, capture, leaves, names, rebuild)
+        capture.forget()
+        self._find_leaks(trace)
+        return made
+
+    def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
+        made, reach = self.made, capture.reach
+        others = [(row.path, row.holder) for row in reach.rows if row.kind == "state"]
+        untracked = UntrackedRandomness(reach.generators, others)
+        before = _Before(capture, leaves) if self.strict else None
+        token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
-            places.begin()
-            args, kwargs = rebuild(places.arguments(leaves, names))
-            self.made.owned, self.made.arguments = places.owned, places.numbers
-            unheard = Unheard(places.generators)
-            with self._watching_grads():
-                result = self.function(*args, **kwargs)
-            unheard.check(trace.generators)
-            outputs = self._outputs(result, leaves)
-            stores = self._stores()
-            self._hold()
-        except BaseException:
-            places.undo()
-            trace.undo()
+            capture.begin()
+            args, kwargs = rebuild(capture.argument_values(leaves, names))
+            result = self.function(*args, **kwargs)
+            capture.look()
+            if trace.refusal is None:
+                try:
+                    untracked.check(trace.generators)
+                    self._finish(trace, capture, leaves, result)
+                except CompileError as error:
+                    trace.stop(error)
+        except BaseException as error:
+            trace.recording = False
+            capture.look()
+            capture.settle()
+            if before is not None and isinstance(error, CompileError):
+                before.put_back()
             raise
         finally:
             active.reset(token)
             probe.reset(named)
-            trace.open = False
-        places.end()
-        for spot, value in (*self.made.exits, *self.once):
-            spot.set(value)
-        trace.find_constants()
-        self.made.program = check(
-            Program([*trace.inputs, *trace.lines], trace.buffers, stores, outputs, trace.generators)
-        )
-        return self.made
-
-    # During
-
-    def _named(self, outer: Any) -> Any:
-        """mg.name reaches the values of the program."""
-
-        def watch(name: str, value: Any, label: str | None) -> Any:
-            data = value.data if isinstance(value, Tensor) else value
-            if isinstance(data, Listening):
-                data.value.name, data.value.label = name, label
-            return value if outer is None else outer(name, value, label)
-
-        return watch
-
-    @contextmanager
-    def _watching_grads(self) -> Iterator[None]:
-        """Whether .grad of a Tensor is first read or first set: if set, what was there before does not matter."""
-        plain: Any = Tensor.grad
-
-        def get(t: Tensor) -> Any:
-            self.grad_access.setdefault(id(t), "read")
-            return plain.fget(t)
-
-        def set_(t: Tensor, value: Any) -> None:
-            self.grad_access.setdefault(id(t), "set")
-            plain.fset(t, value)
-
-        Tensor.grad = property(get, set_, doc=plain.__doc__)  # type: ignore[assignment, method-assign]
-        try:
-            yield
-        finally:
-            Tensor.grad = plain  # type: ignore[method-assign]
-
-    # After
-
-    def _outputs(self, result: Any, leaves: list[Any]) -> list[Value]:
-        outputs: list[Value] = []
-        made = self.made
-        parts, made.rebuild = flatten(result)
-        made.is_single = isinstance(result, (Tensor, Listening))
-        for part in parts:
-            data = part.data if isinstance(part, Tensor) else part
-            if isinstance(data, Listening):
-                made.static.append(Result(len(outputs), isinstance(part, Tensor)))
-                outputs.append(data.value)
-                array = np.copy(data.array)
-                made.results.append(attach(array, None) if isinstance(part, Tensor) else array)
-            else:
-                made.static.append(part)
-                made.results.append(part)
-        self._find_live(parts, leaves)
-        for spot, now in self.places.changes():
-            self._leave(spot, self.places.before.get(spot.identity, MISSING), now)
-        for number, k in made.arguments.items():
-            leaf = leaves[k]
-            grad = leaf.grad if isinstance(leaf, Tensor) else None
-            if grad is not None and isinstance(grad.data, Listening):
-                adds = self.grad_access.get(id(leaf)) != "set"
-                made.grads.append((number, len(outputs), adds))
-                outputs.append(grad.data.value)
-                spot = Spot(leaf, GRAD, "slot", "grad")
-                old = self.places.keep(spot)
-                array = np.copy(grad.data.array)
-                array = array if old is None or not adds else old.data + array
-                self.once.append((spot, attach(array, None)))
-        return outputs
-
-    def _find_live(self, parts: list[Any], leaves: list[Any]) -> None:
-        """Results whose history is there: no backward pass inside of the step has used it up."""
-        given = {id(x.node) for x in leaves if isinstance(x, Tensor) and x.node is not None}
-        captured: dict[int, Tensor] = {}
-        for k, part in enumerate(parts):
-            if not isinstance(part, Tensor) or part.node is None or not isinstance(part.data, Listening):
-                continue
-            lines, _ = ancestors([part.node])
-            if any(line.saved is None for line in lines):
-                continue
-            self.made.live.append(k)
-            for line in lines:
-                t = line.owner() if hasattr(line, "owner") else None
-                if t is not None and id(line) not in given:
-                    captured[id(t)] = t
-        self.made.captured = list(captured.values())
-
-    def _leave(self, spot: Spot, old: Any, now: Any) -> None:
-        """Decide what a later call leaves at a place, and whether what it finds there matters."""
-        self.places.keep(spot)
-        made = self.made
-        if isinstance(now, (int, float, complex)) and not isinstance(now, bool):
-            if type(old) is type(now) and old == now:
-                return
-            spot.set(old)
-            raise CompileError(
-                f"mg.compile: the step changes the Python number {spot.path} from {old} to {now}. A compiled step "
-                "does not run its Python code again, so it would stay there.\nWay out: make it an array, "
-                f"{spot.path} = np.zeros(()), and write {spot.path} += 1; or count outside of the step."
+            trace.recording = False
+        (made.result,) = capture.settle(result)
+        made.refusal = trace.refusal  # type: ignore[assignment]
+        if trace.is_foreign and made.refusal is None:
+            made.refusal = CompileError(
+                "mg.compile: another thread used an array of the step while it was recorded.\nHint: let threads "
+                "work on arrays of their own until the step is compiled."
             )
-        seen = spot.key != GRAD or self.grad_access.get(id(spot.holder)) != "set"
-        found = old if old is MISSING or isinstance(old, SCALARS) else np.ndarray
-        if isinstance(now, SCALARS) or now is MISSING:
-            if seen:
-                made.guards.append((spot, found))
-            made.exits.append((spot, now))
-            return
-        parts, rebuild = flatten(now)
-        if not any(isinstance(_data(x), Listening) for x in parts):
-            return
-        present, _ = flatten(None if old is MISSING else old)
-        if len(parts) == len(present) and all(_alike(x, y) for x, y in zip(parts, present, strict=True)):
-            values = [_data(x).value for x in parts]
-            arrays = [np.copy(_data(x).array) for x in parts]
-            for x, v, array in zip(present, values, arrays, strict=True):
-                target = self.trace.state(_bare(_data(x)), spot.path)
-                self.trace.writable(target, spot.path)
-                target.write(v)
-                np.copyto(target.array, array)
-            made.exits.append((spot, old))
-            return
-        if seen:
-            made.guards.append((spot, found))
-        made.exits.append((spot, rebuild([self._kept(x, spot.path) for x in parts])))
+            made.again = True
 
-    def _kept(self, x: Any, name: str) -> Any:
-        data = _data(x)
-        if not isinstance(data, Listening):
-            return x
-        array = np.copy(data.array)
-        holder = attach(array, None) if isinstance(x, Tensor) else None
-        buffer = Buffer(name, "kept", array, holder=holder)
-        self.trace.buffers.append(buffer)
-        self.kept[buffer] = data.value
-        return array if holder is None else holder
+    def _finish(self, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
+        """The program, and what calls of it do besides."""
+        made, reach = self.made, capture.reach
+        recipe = made.recipe = Recipe(trace, capture, leaves, result)
+        stores = {**recipe.kept, **_stores(trace, capture)}
+        base = len(capture.arguments) + len(capture.arrays)
+        for buffer in trace.buffers:
+            if buffer.place is not None and buffer.place < 0:
+                made.number_arguments.append(~buffer.place)
+                buffer.place = base + len(made.number_arguments) - 1
+        check_overlaps(trace)
+        program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
+        made.program = check(program)
+        made.rows, made.numbers, made.arrays = reach.rows, capture.numbers, capture.arrays
+        made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
+        made.pinned = {capture.numbers[k].identity for k in trace.pinned}
+        read = {line.params["buffer"].place for line in trace.inputs}
+        made.used_arrays = {j for j, x in enumerate(capture.arrays) if x.number in read}
+        made.grads_read = [
+            (ref.holder, value) for ref, value in capture.replaced if ref.key == "_grad" and ref.identity[0] in
+            capture.grads_read and id(ref.holder) in reach.seen
+        ]
+        made.generator_leaves = [
+            (g, capture.argument_generators[id(x)])
+            for g, x in enumerate(trace.generators)
+            if id(x) in capture.argument_generators
+        ]
+        self._find_exempt(capture)
+        made.parameters = _roots_of_parameters(trace, capture, stores)
+        made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
+        made.keep = reach.seen, capture.owned
 
-    def _stores(self) -> dict[Buffer, Value]:
-        stores: dict[Buffer, Value] = dict(self.kept)
-        for memory in self.trace.memories.values():
-            scratch = self.places.scratch.get(id(memory.array), False)
-            if memory.buffer is None and memory.version and not scratch:
-                memory.buffer = Buffer(self.trace.names[id(memory.array)], "state", memory.array)
-                self.trace.buffers.append(memory.buffer)
-            if memory.buffer is not None and scratch:
-                memory.buffer.kind = "scratch"
-            if memory.buffer is not None and memory.version and not scratch:
-                assert memory.value is not None
-                stores[memory.buffer] = memory.value
-        return stores
-
-    def _hold(self) -> None:
-        """The places where what the program uses was found first."""
-        used = {key for key, memory in self.trace.memories.items() if memory.buffer is not None}
-        left = {spot.identity for spot, _ in self.made.exits}
-        seen: set[int] = set()
-        for spot, value in self.places.found:
-            if id(value) in seen or spot.identity in left or spot.key == GRAD:
+    def _find_exempt(self, capture: StateCapture) -> None:
+        """Places that guards leave out: inputs, and what the step gives another value at each call."""
+        made = self.made
+        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None and not x.items}
+        exempt |= {x.ref.identity for x in capture.arrays}
+        for x in capture.arrays:
+            if type(x.value) is Tensor:
+                exempt |= {(id(x.value), "data"), (id(x.value), "node")}
+        made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after)
+        for ref, before, now in capture.changes_after:
+            if ref.key in ("_grad", "node"):
                 continue
-            array = self.places.before.get((id(value), "data")) if isinstance(value, Tensor) else value
-            is_used = isinstance(array, np.ndarray) and id(owner(array)) in used
-            if is_used or isinstance(value, Module) or any(value is rng for rng in self.trace.generators):
-                seen.add(id(value))
-                self.made.held.append((spot, value))
-                if isinstance(value, Tensor):
-                    self.made.held.append((Spot(value, NODE, "slot", spot.path), self.places.before[id(value), NODE]))
+            if type(now) is not type(before) and not hasattr(type(now), "minigrad_tracer"):
+                continue
+            if type(before) in (int, float):
+                made.changing_numbers.add((ref.identity, (), None))
+            elif type(before) is np.ndarray or type(before) is Tensor:
+                made.changing_arrays.add(ref.identity)
+        made.exempt = frozenset(exempt)
+
+    def _find_leaks(self, trace: Trace) -> None:
+        """A tracer that is still alive is held by something that nobody knows of."""
+        for register in (trace.known, trace.view_names, trace.contents):
+            register.clear()  # type: ignore[attr-defined]
+        alive = [x for r in trace.tracers if (x := r()) is not None]
+        if alive:
+            del alive
+            gc.collect()
+            alive = [x for r in trace.tracers if (x := r()) is not None]
+        if alive and self.made.refusal is None:
+            self.made.refusal = CompileError(
+                f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
+                "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
+            )
 
 
-def _data(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
+class Same:
+    """A container that knows its members by identity."""
+
+    def __init__(self, members: list[Any]) -> None:
+        self.ids = set(map(id, members))
+
+    def __contains__(self, x: Any) -> bool:
+        return id(x) in self.ids
 
 
-def _bare(x: Any) -> Any:
-    return x.array if isinstance(x, Listening) else x
+class _Before:
+    """Everything that a strict session puts back: contents of arrays, places, containers and generators."""
+
+    def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
+        self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
+        self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.key == "_grad"]
+        self.contents = capture.contents
+        arrays = [x for _, x in self.places] + [x.data if type(x) is Tensor else x for x in leaves]
+        self.arrays = [(x, x.copy()) for x in arrays if type(x) is np.ndarray and x.flags.writeable]
+        generators = [x for _, x in self.places] + leaves
+        self.generators = [(x, x.bit_generator.state) for x in generators if isinstance(x, np.random.Generator)]
+
+    def put_back(self) -> None:
+        """Everything as it was."""
+        for ref, value in self.places:
+            if ref.get() is not value and ref.key != "_grad":
+                ref.set(value)
+        for tensor, grad in self.grads:
+            tensor._grad = grad
+        for holder, before, _ in self.contents:
+            if isinstance(holder, dict):
+                for key in [key for key in holder if key not in before]:
+                    dict.pop(holder, key)
+            elif list(holder) != before if not isinstance(holder, list) else len(holder) != len(before):
+                holder.clear()
+                holder.update(before) if isinstance(holder, set) else holder.extend(before)
+        for array, copy in self.arrays:
+            np.copyto(array, copy)
+        for generator, state in self.generators:
+            generator.bit_generator.state = state
 
 
-def _alike(new: Any, old: Any) -> bool:
-    """Whether the new value can be written into the array that was there."""
-    new, old = _data(new), _bare(_data(old))
-    return (
-        isinstance(new, Listening) and isinstance(old, np.ndarray) and (new.shape, new.dtype) == (old.shape, old.dtype)
-    )
+def _named(outer: Any) -> Callable[..., Any]:
+    """mg.name reaches the values of the program."""
+
+    def watch(name: str, value: Any, label: str | None) -> Any:
+        data = value.data if type(value) is Tensor else value
+        if type(data) is Listening and data.trace.open:
+            data.value.name, data.value.label = name, label
+        return value if outer is None else outer(name, value, label)
+
+    return watch
+
+
+def _stores(trace: Trace, capture: StateCapture) -> dict[Buffer, Value]:
+    stores: dict[Buffer, Value] = {}
+    for memory in trace.memories.values():
+        scratch = capture.scratch.get(id(memory.array), False)
+        if memory.buffer is None and memory.version and not scratch:
+            memory.buffer = Buffer(trace.names[id(memory.array)], "state", memory.array)
+            trace.buffers.append(memory.buffer)
+        if memory.buffer is not None and scratch:
+            memory.buffer.kind = "scratch"
+        if memory.buffer is not None and memory.version and not scratch:
+            assert memory.value is not None
+            stores[memory.buffer] = memory.value
+    return stores
+
+
+def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffer, Value]) -> list[Any]:
+    """The written arrays that hold Tensors' data: a tape that has kept them must be told."""
+    from minigrad.compiler.memory import owner
+
+    tensors = {
+        id(owner(value)) for ref, value in capture.reach.refs if ref.key == "data" and type(value) is np.ndarray
+    }
+    return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
+
+
+def check_overlaps(trace: Trace) -> None:
+    """Replaced by the check of memories that overlap."""
+
+
+def _a(x: Any) -> str:
+    return x if isinstance(x, str) else f"a {type(x).__name__}"
+
+
+def argument_names(function: Any, leaves: list[Any], rebuild: Any) -> list[str]:
+    """What the leaves of the arguments are called: by the parameter, with a number where it has several."""
+    args, kwargs = rebuild(list(range(len(leaves))))
+    try:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        given = {"argument": (args, kwargs)}
+    names = [""] * len(leaves)
+    for name, tree in given.items():
+        parts, _ = flatten(tree)
+        for j, k in enumerate(parts):
+            names[k] = name if len(parts) == 1 else f"{name}.{j}"
+    return names

@@ -1,46 +1,115 @@
 """The trace: what listening arrays do is carried out on their real arrays and written down as lines of a program.
 
-The first call of a compiled step is step 1: the arrays of the user are changed for real. Until the step has been heard
-to its end, a copy of each that is written is kept, so that a refusal leaves everything as it was.
+A traced call is a real call: the arrays of the user are changed for real. Where something cannot be recorded, the trace
+stops recording and the tracer arrays go on as the real arrays that they stand for, so the call is right in any case.
 """
 
 from __future__ import annotations
 
-import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler import access, notes, ufuncs
+from minigrad.compiler.context import active
+from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening, Memory, Step
 from minigrad.compiler.memory import inverse, owner, simplified, viewed, where_in
-from minigrad.compiler.opaque import bare, opaque, opaque_line
+from minigrad.compiler.numbers import TracedNumber
+from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.program import Buffer, Line, Literal, Value
-from minigrad.compiler.refusal import place, refuse
+from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.rules import make
 
-FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are heard; filled by functions.py
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
+
+
+def _recorded(handler: Callable[..., Any]) -> Any:
+    """A handler that records what it does if the trace is open, and does it on real arrays in any case."""
+    without = WITHOUT[handler.__name__]
+
+    def record(trace: Trace, *args: Any, **kwargs: Any) -> Any:
+        if not trace.open:
+            return without(*args, **kwargs)
+        try:
+            return handler(trace, *args, **kwargs)
+        except CompileError as error:
+            trace.stop(error)
+        except Exception as error:
+            result = without(*args, **kwargs)  # raises what the user would see
+            trace.stop(CompileError(f"mg.compile: {type(error).__name__}: {error}, at {place()}"))
+            return result
+        return without(*args, **kwargs)
+
+    return record
+
+
+WITHOUT: dict[str, Callable[..., Any]] = {
+    "heard": lambda ufunc, method, inputs, options: getattr(ufunc, method)(*bare(inputs), **bare(options)),
+    "_function": lambda function, args, kwargs: function(*bare(args), **bare(kwargs)),
+    "getitem": lambda x, index: x.array[bare(index)],
+    "setitem": lambda x, index, new: x.array.__setitem__(bare(index), bare(new)),
+    "cast": lambda x, dtype, casting, copy: x.array.astype(dtype, casting=casting, copy=copy),
+    "draw": lambda generator, method, args, kwargs: getattr(generator, method)(*bare(args), **bare(kwargs)),
+}
 
 
 class Trace:
-    """Lines, the buffers that they came from, and the memory of every array that took part."""
+    """Ops, the buffers that they came from, and the memory of every array that took part.
 
-    def __init__(self) -> None:
-        self.open = True
+    Args:
+        strict: raise where something cannot be recorded, instead of going on without recording.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.recording = True
+        self.refusal: Exception | None = None  # the first thing that could not be recorded
+        self.is_foreign = False  # whether another thread has used a tracer array meanwhile
+        self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
+        self.pinned: set[int] = set()  # inputs that are constants after all
+        self.tracers: list[weakref.ref[Any]] = []
         self.inputs: list[Line] = []
         self.lines: list[Line] = []
         self.buffers: list[Buffer] = []
         self.generators: list[Any] = []
-        self.states: list[Any] = []
         self.memories: dict[int, Memory] = {}  # of arrays that existed before, by the id of the owner
         self.known: dict[int, Listening] = {}  # by the id of the real array
         self.names: dict[int, str] = {}  # of owners
         self.view_names: dict[Listening, str] = {}
-        self.before: dict[int, tuple[Memory, Any]] = {}  # what written memories held at first
         self.constants: list[Any] = []  # keeps ids from being used again
+        self.contents: dict[int, tuple[Listening, bytes]] = {}  # of constants, by the id of the array
         self.promoted: set[str] = set()
+
+    @property
+    def open(self) -> bool:
+        """Whether what happens now, in this thread, belongs to the program."""
+        if not self.recording:
+            return False
+        if active.get() is self:
+            return True
+        self.is_foreign = True
+        return False
+
+    def stop(self, error: Exception) -> None:
+        """Record nothing from here on, because of this.
+
+        Raises:
+            CompileError: the trace is strict.
+        """
+        if self.refusal is None:
+            self.refusal = error
+        self.recording = False
+        if self.strict:
+            raise self.refusal
+
+    def pin(self, number: TracedNumber) -> None:
+        """A number that changes from call to call is used in a way that makes it a constant."""
+        if number.key is not None:
+            self.pinned.add(number.key)
 
     # Arrays from outside
 
@@ -87,27 +156,8 @@ class Trace:
         if memory.buffer is None:
             memory.buffer = Buffer(self.names.get(id(memory.array), "constant"), "state", memory.array)
             self.buffers.append(memory.buffer)
-        line = make("input", buffer=memory.buffer)
-        line.out.name = memory.buffer.name
-        self.inputs.append(line)
-        memory.value = line.out
-        return line.out
-
-    def find_constants(self) -> None:
-        """When the step is over: arrays that it made without being heard, and that nobody but the trace still holds.
-
-        An index such as np.arange(n) is made anew in each call, with the same content.
-        """
-        if not hasattr(sys, "getrefcount"):
-            return
-        probe = self.state(np.empty(1), "constant").memory
-        self.input(probe)
-        alone = sys.getrefcount(probe.array)
-        self.buffers.remove(probe.buffer)
-        self.inputs.pop()
-        for memory in self.memories.values():
-            if memory.buffer is not None and memory.buffer.kind == "state":
-                memory.buffer.is_constant = sys.getrefcount(memory.array) <= alone
+        memory.value = self.input_of(memory.buffer)
+        return memory.value
 
     # Values
 
@@ -178,16 +228,43 @@ class Trace:
             return x.value
         if type(x) in (bool, int, float, complex):
             return x  # type: ignore[no-any-return]
+        if type(x) is TracedNumber:
+            return x.value  # type: ignore[no-any-return]
         if isinstance(x, np.generic):
             return self.emit("full", shape=(), dtype=x.dtype, value=x.item())
-        if not isinstance(x, np.ndarray):
-            x = np.asarray(x)
-        return self.state(x, "constant").value
+        return self.constant(x if isinstance(x, np.ndarray) else np.asarray(x)).value
+
+    def constant(self, array: Any) -> Listening:
+        """The tracer array for an array that the step did not get from any place: it is known by its content.
+
+        An index such as np.arange(n) is another array in each call, with the same content.
+        """
+        if id(array) in self.known or id(owner(array)) in self.memories:
+            return self.state(array, "constant")
+        found = self.contents.get(id(array))
+        content = array.tobytes()
+        if found is None or found[1] != content:
+            copy = np.array(array, order="C")
+            buffer = Buffer("constant", "state", copy, is_constant=True)
+            self.buffers.append(buffer)
+            found = self.contents[id(array)] = Listening(self, copy, Memory(copy, None, buffer)), content
+            self.constants.append(array)
+        return found[0]
+
+    def input_of(self, buffer: Buffer) -> Value:
+        """The first value of a buffer."""
+        line = make("input", buffer=buffer)
+        line.out.name = buffer.name
+        self.inputs.append(line)
+        return line.out
 
     def fresh(self, array: Any, value: Value) -> Listening:
         """A listening array with memory of its own."""
+        is_scalar = isinstance(array, np.generic)
         array = np.asarray(array)
-        return Listening(self, array, Memory(array, value))
+        made = Listening(self, array, Memory(array, value))
+        made.is_scalar = is_scalar
+        return made
 
     def view(self, x: Listening, steps: list[Step]) -> Listening:
         """A view of x; where the real array must be copied for it, one with memory of its own."""
@@ -219,22 +296,61 @@ class Trace:
                 "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
                 "mg.compile(step, state=[...])",
             )
-        memory = x.memory
-        if id(memory.array) in self.memories and id(memory) not in self.before:
-            self.before[id(memory)] = (memory, np.copy(memory.array))
+        if x.memory.buffer is not None and x.memory.buffer.is_constant:
+            refuse(
+                f"{what} writes into an array of shape {x.shape} that no place holds",
+                "make it inside the step with np.zeros_like(x, shape=...)",
+            )
         return x
 
     # What is heard
 
-    opaque, ufunc = opaque, ufuncs.heard
-    getitem, setitem, cast, draw = access.getitem, access.setitem, access.cast, access.draw
+    opaque = opaque
+    getitem, setitem = _recorded(access.getitem), _recorded(access.setitem)
+    cast, draw = _recorded(access.cast), _recorded(access.draw)
+
+    def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
+        """A ufunc or one of its methods."""
+        if self.open:
+            inputs = self.weakened(inputs)
+        return self._ufunc(ufunc, method, inputs, options)
+
+    _ufunc = _recorded(ufuncs.heard)
+
+    def weakened(self, operands: Any) -> Any:
+        """The operands with arrays in the place of traced numbers, in the dtype that a Python number would take."""
+        if not any(type(x) is TracedNumber for x in operands):
+            return operands
+        others = [x.dtype for x in operands if type(x) is not TracedNumber and hasattr(x, "dtype")]
+        return tuple(self._array_of(x, others) if type(x) is TracedNumber else x for x in operands)
+
+    def _array_of(self, number: TracedNumber, dtypes: list[Any]) -> Listening:
+        dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
+        value = number.value
+        value = value if value.dtype == dtype else self.emit("cast", value, dtype=dtype)
+        return self.fresh(np.asarray(number.real, dtype), value)
+
+    def _without_numbers(self, x: Any, dtypes: list[Any]) -> Any:
+        """Arguments of a function: floats become arrays, integers (axes, sizes) constants."""
+        if type(x) is TracedNumber:
+            return x.pinned() if type(x.real) is int else self._array_of(x, dtypes)
+        if type(x) in (tuple, list):
+            return type(x)(self._without_numbers(part, dtypes) for part in x)
+        if type(x) is dict:
+            return {k: self._without_numbers(part, dtypes) for k, part in x.items()}
+        return x
 
     def function(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """A NumPy function that is no ufunc."""
-        if not self.open:
-            return function(*bare(args), **bare(kwargs))
-        if not all(issubclass(kind, (Listening, np.ndarray, np.generic)) for kind in types):
+        if not all(issubclass(kind, (Listening, np.ndarray, np.generic, TracedNumber)) for kind in types):
             return NotImplemented
+        if any(type(x) is TracedNumber for x in (*args, *kwargs.values())) and self.open:
+            dtypes = [x.dtype for x in arrays_in(args)]
+            args, kwargs = self._without_numbers(args, dtypes), self._without_numbers(kwargs, dtypes)
+        return self._function(function, args, kwargs)
+
+    @_recorded
+    def _function(self, function: Any, args: Any, kwargs: Any) -> Any:
         heard = FUNCTIONS.get(function)
         if heard is not None:
             result = heard(self, *args, **kwargs)
@@ -249,10 +365,3 @@ class Trace:
         target: Any = self.writable(out, "out=")
         np.copyto(target, result, casting="same_kind", where=mask)
         return out
-
-    def undo(self) -> None:
-        """Put back what was written, and the generators."""
-        for memory, array in self.before.values():
-            np.copyto(memory.array, array)
-        for generator, state in zip(self.generators, self.states, strict=True):
-            generator.bit_generator.state = state

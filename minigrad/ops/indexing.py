@@ -55,7 +55,7 @@ def read(x: Any, /, *, index: Any) -> Any:
         return x[index]
     except RuntimeError:
         for part in index if isinstance(index, tuple) else (index,):
-            if hasattr(type(part), "__array_function__") and not isinstance(part, np.ndarray):
+            if hasattr(type(part), "__array_function__") and not issubclass(type(part), np.ndarray):
                 return part.__array_function__(read, (type(part),), (x,), {"index": index})
         raise
 

@@ -18,7 +18,7 @@ def normal_like(x: Any, rng: np.random.Generator) -> Any:
 
 
 def _draw(public: Any, draw: Any, x: Any, rng: np.random.Generator) -> Any:
-    if not isinstance(x, (np.ndarray, np.generic)) and hasattr(type(x), "__array_function__"):
+    if not issubclass(type(x), (np.ndarray, np.generic)) and hasattr(type(x), "__array_function__"):
         return x.__array_function__(public, (type(x),), (x, rng), {})
     return draw(x, rng)
 

@@ -1,0 +1,420 @@
+"""Capture: the state that a step can read, with tracer arrays put in its places, and the real things put back."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable
+from types import FunctionType, MappingProxyType, MethodType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.compiler.generator import TracerGenerator
+from minigrad.compiler.gradients import GradProbe
+from minigrad.compiler.listening import Listening
+from minigrad.compiler.memory import owner
+from minigrad.compiler.numbers import TracedNumber
+from minigrad.compiler.program import Buffer
+from minigrad.compiler.refusal import place
+from minigrad.compiler.trace import Trace
+from minigrad.node import Node
+from minigrad.reach import MISSING, Reach, StateRef, is_leaf
+from minigrad.tape import ancestors
+from minigrad.tensor import Tensor
+
+NUMERIC = "biufc"
+
+
+class NumberInput(NamedTuple):
+    """A Python number that is fetched at each call: from a place (and an item of a tuple there), or an argument."""
+
+    ref: StateRef | None
+    items: tuple[int, ...]
+    leaf: int | None
+    kind: type
+
+    @property
+    def identity(self) -> Any:
+        """What tells it from other inputs."""
+        return (self.ref.identity if self.ref is not None else None, self.items, self.leaf)
+
+    def fetch(self, leaves: Any) -> Any:
+        """The number now."""
+        if self.ref is None:
+            return leaves[self.leaf]
+        x = self.ref.get()
+        for k in self.items:
+            x = x[k]
+        return x
+
+
+class ArrayInput(NamedTuple):
+    """An array that is fetched from a place at each call; of a Tensor there, its data, of a gradient place that too."""
+
+    ref: StateRef
+    value: Any  # what stood there when the step was recorded
+    number: int  # of the argument of the program
+
+
+class StateCapture:
+    """What is reached from a step, and what stands for it while a trace records.
+
+    Args:
+        trace: the trace.
+        reach: what the step can read.
+        varying: identities of number inputs, which change from call to call.
+        fetched: identities of places whose array or Tensor is another one from call to call.
+    """
+
+    def __init__(self, trace: Trace, reach: Reach, varying: set[Any], fetched: set[Any]) -> None:
+        self.trace, self.reach, self.varying, self.fetched = trace, reach, varying, fetched
+        self.put: dict[tuple[int, Any], Any] = {}  # what was put into a place
+        self.replaced: list[tuple[StateRef, Any]] = []  # places with something else in them, and what stood there
+        self.numbers: list[NumberInput] = []
+        self.arrays: list[ArrayInput] = []
+        self.generators: dict[int, TracerGenerator] = {}  # by the id of the real one
+        self.arguments: dict[int, int] = {}  # number of an argument of the program -> leaf
+        self.argument_generators: dict[int, int] = {}  # id of a Generator -> leaf
+        self.grads_read: set[int] = set()  # ids of Tensors
+        self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
+        self.owned: dict[int, Any] = {}
+        self.contents = [(x, _copied(x), path) for x, path in self._containers()]
+
+    def _containers(self) -> list[tuple[Any, str]]:
+        seen: dict[int, tuple[Any, str]] = {}
+        for ref, _ in self.reach.refs:
+            if ref.kind in ("item", "index"):
+                seen.setdefault(id(ref.holder), (ref.holder, ref.path.rsplit(".", 1)[0]))
+        for row in self.reach.rows:
+            if row.kind in ("dict", "list", "set"):
+                seen.setdefault(id(row.holder), (row.holder, row.path))
+        return list(seen.values())
+
+    # Before the step
+
+    def begin(self) -> None:
+        """Put tracers into all places."""
+        by_value: dict[int, StateRef] = {}
+        for ref, value in self.reach.refs:
+            if ref.identity in self.fetched:
+                by_value.setdefault(id(value), ref)
+        grads = []
+        for ref, value in self.reach.refs:
+            if ref.key == "_grad":
+                grads.append((ref, value))
+                continue
+            if id(value) in by_value and by_value[id(value)] is ref:
+                self._fetch(ref, value)
+            new = self._traced(value, ref)
+            if new is not value:
+                if type(value) is np.ndarray:
+                    key = id(owner(value))
+                    is_scratch = ref.key in getattr(type(ref.owner), "scratch", ())
+                    self.scratch[key] = is_scratch and self.scratch.get(key, True)
+                self._put(ref, value, new)
+        for ref, value in grads:
+            present = ref.holder.grad
+            if type(present) is Tensor:
+                self._fetch(ref, present)
+                if not isinstance(present.data, Listening):
+                    data = StateRef(present, "data", "slot", ref.path)
+                    self._put(data, present.data, self._traced(present.data, data))
+            self._put(ref, present, GradProbe(present, self.grads_read))
+        self.owned = {key: m.array for key, m in self.trace.memories.items() if m.buffer is None}
+
+    def _fetch(self, ref: StateRef, value: Any) -> None:
+        """Let the array at a place be an input that is fetched at each call."""
+        array = value.data if type(value) is Tensor else value
+        if type(array) is np.ndarray and array.base is None and id(array) not in self.trace.known:
+            number = len(self.arguments) + len(self.arrays)
+            self.arrays.append(ArrayInput(ref, value, number))
+            self.trace.argument(array, ref.path, number)
+
+    def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
+        """The leaves of the arguments as the step gets them."""
+        given = []
+        reached = self.reach.seen
+        for k, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
+            new = leaf
+            if type(leaf) is Tensor:
+                if id(leaf) not in reached:
+                    ref = StateRef(leaf, "data", "slot", name)
+                    if ref.identity not in self.put:
+                        self._put(ref, leaf.data, self._argument(leaf.data, name, k))
+                        grad = StateRef(leaf, "_grad", "slot", f"{name}.grad")
+                        self._put(grad, leaf.grad, GradProbe(None, self.grads_read))
+            elif type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC:
+                new = self._argument(leaf, name, k)
+            elif isinstance(leaf, np.random.Generator) and id(leaf) not in self.generators:
+                new = self._generator(leaf)
+                self.argument_generators[id(leaf)] = k
+            elif isinstance(leaf, np.random.Generator):
+                new = self.generators[id(leaf)]
+            elif type(leaf) in (int, float) and (None, (), k) in self.varying:
+                new = self._number(leaf, None, (), k)
+            given.append(new)
+        return given
+
+    def _argument(self, array: Any, name: str, k: int) -> Any:
+        if type(array) is not np.ndarray:  # the data of a Tensor may be a NumPy scalar
+            array = np.asarray(array)
+        if id(array) in self.trace.known or id(owner(array)) in self.owned:
+            return self.trace.state(array, name)
+        number = len(self.arguments) + len(self.arrays)
+        self.arguments[number] = k
+        return self.trace.argument(array, name, number)
+
+    def _put(self, ref: StateRef, value: Any, new: Any) -> None:
+        self.put[ref.identity] = new
+        self.replaced.append((ref, value))
+        ref.set(new)
+
+    def _traced(self, value: Any, ref: StateRef, items: tuple[int, ...] = ()) -> Any:
+        kind = type(value)
+        if kind is np.ndarray:
+            return self.trace.state(value, ref.path) if value.dtype.kind in NUMERIC else value
+        if isinstance(value, np.random.Generator) and not hasattr(kind, "minigrad_tracer"):
+            return self._generator(value)
+        if kind in (int, float) and (ref.identity, items, None) in self.varying:
+            return self._number(value, ref, items, None)
+        if isinstance(value, tuple):
+            parts = [self._traced(x, ref, (*items, k)) for k, x in enumerate(value)]
+            if any(a is not b for a, b in zip(parts, value, strict=True)):
+                return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+        elif kind is MappingProxyType:
+            inner = {k: self._traced(x, ref) for k, x in value.items()}
+            if any(a is not b for a, b in zip(inner.values(), value.values(), strict=True)):
+                return MappingProxyType(inner)
+        elif kind is FunctionType and value.__name__ == "print" and value is print:
+            return value
+        return value
+
+    def _generator(self, value: Any) -> TracerGenerator:
+        return self.generators.setdefault(id(value), TracerGenerator(self.trace, value))
+
+    def _number(self, value: Any, ref: StateRef | None, items: tuple[int, ...], leaf: int | None) -> TracedNumber:
+        k = len(self.numbers)
+        self.numbers.append(NumberInput(ref, items, leaf, type(value)))
+        trace = self.trace
+        path = ref.path if ref is not None else f"argument_{leaf}"
+
+        def make() -> Any:
+            buffer = Buffer(path, "argument", np.asarray(value, type(value)), place=~k)
+            trace.buffers.append(buffer)
+            return trace.input_of(buffer)
+
+        return TracedNumber(trace, value, lambda inputs: inputs[k], make, k)
+
+    # After the step
+
+    def changes(self) -> list[tuple[StateRef, Any, Any]]:
+        """Places that hold something else than what was put there: the place, what stood there, what does now."""
+        found, known = [], set()
+        for ref, before in self.reach.refs:
+            known.add(ref.identity)
+            now = ref.get()
+            if ref.key == "node" and type(ref.holder) is Tensor:
+                if now is not before:
+                    found.append((ref, before, now))
+                continue
+            if now is not self.put.get(ref.identity, before) and not (ref.key == "_grad" and _is_untouched(self, ref)):
+                if ref.kind == "partial" and len(now) == 3 and all(a is b for a, b in zip(now, before, strict=True)):
+                    continue
+                found.append((ref, before, now))
+        for holder, before, path in self.contents:
+            if isinstance(holder, dict):
+                for key in [key for key in holder if key not in before and (id(holder), key) not in known]:
+                    inner = f"{path}.{key}" if path else str(key)
+                    found.append((StateRef(holder, key, "item", inner), MISSING, holder[key]))
+        return found
+
+    def resized(self) -> list[tuple[Any, list[Any], str]]:
+        """Lists and deques with another length or order than before, with what they held, and sets that changed."""
+        found = []
+        for holder, before, path in self.contents:
+            if isinstance(holder, (list, deque)):
+                now = [self.original(x) for x in holder]
+                if len(now) != len(before) or (isinstance(holder, deque) and not _are_same(now, before)):
+                    found.append((holder, before, path))
+            elif isinstance(holder, set) and holder != before:
+                found.append((holder, list(before), path))
+        return found
+
+    def original(self, x: Any) -> Any:
+        """The user's object that a tracer stands for, if it stands for one."""
+        if type(x) is Listening and self.trace.known.get(id(x.array)) is x:
+            return x.array
+        if type(x) is TracerGenerator:
+            return x.real
+        return x
+
+    def restore(self) -> None:
+        """Put the user's objects back where tracers still stand."""
+        for ref, value in self.replaced:
+            now = ref.get()
+            if ref.kind == "partial" or now is self.put[ref.identity]:
+                ref.set(value)
+
+    def settle(self, *roots: Any) -> list[Any]:
+        """Real arrays in the place of tracers in all that the step has made or changed. Returns the roots so changed."""
+        self.restore()
+        replacer = _Settler(self)
+        for ref, _, now in self.changes_after:
+            new = replacer.real(now)
+            if new is not now:
+                ref.set(new)
+        for holder, _, _ in self.resized_after:
+            replacer.inside(holder)
+        return [replacer.real(x) for x in roots]
+
+    def look(self) -> None:
+        """Remember what has changed, before tracers are taken away."""
+        self.changes_after, self.resized_after = self.changes(), self.resized()
+
+    def forget(self) -> None:
+        """Let go of all tracers."""
+        self.put.clear()
+        self.generators.clear()
+        del self.changes_after, self.resized_after
+
+    changes_after: list[tuple[StateRef, Any, Any]]
+    resized_after: list[tuple[Any, list[Any], str]]
+
+
+def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
+    """Whether a gradient is what it was: its probe was read, and put the gradient back."""
+    probe = capture.put.get(ref.identity)
+    return isinstance(probe, GradProbe) and ref.get() is probe.before
+
+
+def _are_same(x: list[Any], y: list[Any]) -> bool:
+    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
+
+
+def _copied(x: Any) -> Any:
+    return dict(x) if isinstance(x, dict) else set(x) if isinstance(x, set) else list(x)
+
+
+class _Settler:
+    """Puts real arrays into the place of tracers, inside of everything that is reached."""
+
+    def __init__(self, capture: StateCapture) -> None:
+        self.capture = capture
+        self.before = capture.reach.seen
+        self.seen: dict[int, Any] = {}
+        self.done: dict[int, tuple[Any, Any]] = {}
+
+    def real(self, x: Any) -> Any:
+        """x itself, or what stands in its place."""
+        kind = type(x)
+        if kind is Listening:
+            return x.real_array
+        if kind is TracedNumber:
+            return x.real
+        if kind is TracerGenerator:
+            return x.real
+        if kind is GradProbe:
+            return x.before
+        if is_leaf(x) or isinstance(x, (type, np.ndarray)):
+            return x
+        if isinstance(x, (tuple, frozenset)):
+            parts = [self.real(part) for part in x]
+            if _are_same(parts, list(x)):
+                return x
+            return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+        self.inside(x)
+        return x
+
+    def inside(self, x: Any) -> None:
+        """Go through an object and all that it holds, without recursion between objects."""
+        todo = [x]
+        while todo:
+            x = todo.pop()
+            if id(x) in self.seen or (id(x) in self.before and x is not None and not isinstance(x, (list, deque, set))):
+                continue
+            self.seen[id(x)] = x
+            for get, set_ in _parts(x):
+                now = get
+                new = self._shallow(now, todo)
+                if new is not now:
+                    set_(new)
+
+    def _shallow(self, x: Any, todo: list[Any]) -> Any:
+        kind = type(x)
+        if kind in (Listening, TracedNumber, TracerGenerator, GradProbe):
+            return self.real(x)
+        if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
+            parts = [self._shallow(part, todo) for part in x]
+            if _are_same(parts, list(x)):
+                return x
+            return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+        if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):
+            todo.append(x)
+        return x
+
+
+def _parts(x: Any) -> Any:
+    """What an object holds, each with a function that puts something else there."""
+    if type(x) is Tensor:
+        for key in ("data", "_grad"):
+            ref = StateRef(x, key, "slot", "")
+            if ref.get() is not MISSING:
+                yield ref.get(), ref.set
+        if x.node is not None:
+            yield x.node, lambda _: None
+        return
+    if type(x) is Node:
+        for node in ancestors([x])[0]:
+            for key in ("saved", "params"):
+                value = getattr(node, key, None)
+                if value:
+                    yield value, functools.partial(setattr, node, key)
+            if node.primitive is not None and hasattr(node.primitive, "leaves"):
+                yield node.primitive, lambda _: None
+        return
+    if isinstance(x, MethodType):
+        yield x.__self__, lambda _: None
+        yield x.__func__, lambda _: None
+        return
+    if isinstance(x, FunctionType):
+        for cell in x.__closure__ or ():
+            ref = StateRef(cell, "", "cell", "")
+            if ref.get() is not MISSING:
+                yield ref.get(), ref.set
+        yield x.__defaults__, functools.partial(setattr, x, "__defaults__")
+        return
+    if isinstance(x, functools.partial):
+        ref = StateRef(x, "", "partial", "")
+        yield ref.get(), ref.set
+        return
+    if isinstance(x, dict):
+        for key, value in list(x.items()):
+            yield value, functools.partial(dict.__setitem__, x, key)
+    elif isinstance(x, (list, deque)):
+        for k, value in enumerate(list(x)):
+            yield value, functools.partial(StateRef(x, k, "index", "").set)
+    elif isinstance(x, set):
+        for value in list(x):
+            yield value, functools.partial(_swap, x, value)
+    own = getattr(x, "__dict__", None)
+    if type(own) is dict:
+        yield own, lambda _: None
+    for kind in type(x).__mro__:
+        for name in kind.__dict__.get("__slots__", ()) if kind.__module__ != "builtins" else ():
+            ref = StateRef(x, name, "slot", "")
+            if isinstance(name, str) and ref.get() is not MISSING:
+                yield ref.get(), ref.set
+
+
+def _swap(holder: set[Any], old: Any, new: Any) -> None:
+    holder.discard(old)
+    holder.add(new)
+
+
+def location() -> str:
+    """The user's line that is being run."""
+    return place()
+
+
+Setter = Callable[[Any], None]

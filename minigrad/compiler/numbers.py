@@ -1,0 +1,229 @@
+"""Traced numbers: Python numbers that change from call to call, as inputs of a program.
+
+A rate that a schedule changes, betas of a one-cycle schedule, a float argument. Such a number stands in the place of the
+Python number while a step is recorded. Arithmetic is recorded twice: as ops of the program, for what becomes part of an
+array, and as a Python expression of the inputs, for what stays a number (a counter that the step writes back). A
+decision that depends on it (`if step > 10`) becomes a predicate, which later calls must decide alike. Whatever else
+asks for its value (`range(n)`, `math.cos(x)`, a dictionary's key) makes it a constant of the program.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.guards import Predicate
+
+Expression = Callable[[Any], Any]
+EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays
+
+
+class TracedNumber:
+    """A Python int or float of a step that is being recorded.
+
+    Args:
+        trace: the trace.
+        real: the number itself.
+        expression: the number as a function of the inputs.
+        op: makes the value of the program when it is first needed.
+        key: which input it is, None for what is computed.
+    """
+
+    __slots__ = ("_value", "expression", "key", "make", "real", "trace")
+    minigrad_tracer = True
+
+    def __init__(
+        self, trace: Any, real: Any, expression: Expression, make: Callable[[], Any], key: int | None = None
+    ) -> None:
+        self.trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
+        self._value: Any = None
+
+    @property
+    def __class__(self) -> type:
+        """That of the number: isinstance(x, float) is answered as in an eager step."""
+        return type(self.real)
+
+    @property
+    def value(self) -> Any:
+        """The value of the program, of dtype float64 or int64 and without axes."""
+        if self._value is None:
+            self._value = self.make()
+        return self._value
+
+    shape = property(lambda self: ())
+    ndim = property(lambda self: 0)
+    size = property(lambda self: 1)
+    dtype = property(lambda self: np.dtype(type(self.real)))
+
+    # What decides, and what needs the number itself
+
+    def decide(self, holds: Callable[[Any], Any]) -> Any:
+        """holds(number), which every call of the program must answer alike."""
+        outcome = holds(self.real)
+        if self.trace.open:
+            expression = self.expression
+            self.trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
+        return outcome
+
+    def pinned(self) -> Any:
+        """The number itself, which from here on is a constant of the program."""
+        if self.trace.open:
+            self.trace.pin(self)
+            real, expression = self.real, self.expression
+            self.trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
+        return self.real
+
+    def __bool__(self) -> bool:
+        return bool(self.decide(bool))
+
+    def __float__(self) -> float:
+        return float(self.pinned())
+
+    def __int__(self) -> int:
+        return int(self.pinned())
+
+    def __complex__(self) -> complex:
+        return complex(self.pinned())
+
+    def __index__(self) -> int:
+        return operator.index(self.pinned())
+
+    def __hash__(self) -> int:
+        return hash(self.pinned())
+
+    def __repr__(self) -> str:
+        return repr(self.pinned())
+
+    def __str__(self) -> str:
+        return str(self.pinned())
+
+    def __format__(self, form: str) -> str:
+        return format(self.pinned(), form)
+
+    def __reduce__(self) -> Any:
+        return type(self.real), (self.pinned(),)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array"):
+            raise AttributeError(name)
+        return getattr(self.pinned(), name)
+
+    # Arithmetic
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return self.trace.ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self.trace.function(function, types, args, kwargs)
+
+    def __neg__(self) -> Any:
+        return _computed(self.trace, operator.neg, "negative", self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return _computed(self.trace, abs, "absolute", self)
+
+
+def _is_same(now: Any, before: Any) -> bool:
+    return type(now) is type(before) and bool(now == before) and str(now) == str(before)
+
+
+def _is_plain(x: Any) -> bool:
+    return type(x) in (int, float, bool, TracedNumber)
+
+
+def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any) -> Any:
+    """function(*operands), recorded as an expression, and as an op if an array needs it."""
+    reals = [x.real if type(x) is TracedNumber else x for x in operands]
+    real = function(*reals)
+    if not trace.open:
+        return real
+    parts = [x.expression if type(x) is TracedNumber else _constant(x) for x in operands]
+
+    def make() -> Any:
+        ins = [x.value if type(x) is TracedNumber else x for x in operands]
+        return trace.emit(op, *ins)
+
+    return TracedNumber(trace, real, lambda inputs: function(*(part(inputs) for part in parts)), make)
+
+
+def _constant(x: Any) -> Expression:
+    return lambda inputs: x
+
+
+def _binary(name: str, op: str) -> None:
+    function = getattr(operator, name)
+    array_function = getattr(np, op)
+
+    def forward(self: Any, other: Any) -> Any:
+        if not _is_plain(other):
+            return _with_array(array_function, self, other)
+        _check(self.trace, name, self, other)
+        return _computed(self.trace, function, op, self, other)
+
+    def backward(self: Any, other: Any) -> Any:
+        if not _is_plain(other):
+            return _with_array(array_function, other, self)
+        _check(self.trace, name, other, self)
+        return _computed(self.trace, function, op, other, self)
+
+    setattr(TracedNumber, f"__{name}__", forward)
+    setattr(TracedNumber, f"__r{name}__", backward)
+
+
+def _with_array(function: Any, x: Any, y: Any) -> Any:
+    """An operation with an array; Tensors and others answer for themselves."""
+    other = y if type(x) is TracedNumber else x
+    if isinstance(other, (np.ndarray, np.generic)) or type(other) is complex:
+        return function(x, y)
+    return NotImplemented
+
+
+def _check(trace: Any, name: str, x: Any, y: Any) -> None:
+    """What Python refuses or computes in another way than NumPy must be decided as it was."""
+    if name in ("truediv", "floordiv", "mod") and type(y) is TracedNumber:
+        y.decide(bool)
+    if name in ("floordiv", "mod"):
+        for z in (x, y):
+            if type(z) is TracedNumber:
+                z.pinned()
+    if name == "pow":
+        if type(y) is TracedNumber:
+            y.decide(lambda v: (type(v), v >= 0))
+        if type(x) is TracedNumber:
+            x.decide(lambda v: (v > 0, v == 0))
+
+
+for _name, _op in (
+    *(("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide")),
+    *(("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "power")),
+):
+    _binary(_name, _op)
+
+
+def _comparison(name: str) -> None:
+    function = getattr(operator, name)
+
+    def compare(self: Any, other: Any) -> Any:
+        if not _is_plain(other):
+            other_is_array = isinstance(other, np.ndarray)
+            numpy_name = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
+            numpy_name |= {"eq": "equal", "ne": "not_equal"}
+            return getattr(np, numpy_name[name])(self, other) if other_is_array else NotImplemented
+        trace = self.trace
+        outcome = function(self.real, other.real if type(other) is TracedNumber else other)
+        if trace.open:
+            mine, theirs = self.expression, other.expression if type(other) is TracedNumber else _constant(other)
+            trace.predicates.append(Predicate(lambda inputs: function(mine(inputs), theirs(inputs)), outcome, ""))
+        return outcome
+
+    setattr(TracedNumber, f"__{name}__", compare)
+
+
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _comparison(_name)

@@ -1,0 +1,190 @@
+"""A specialization of a compiled step: the program for one state of its guards, and how a call of it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from minigrad.changes import note_change
+from minigrad.compiler.background import Kernels
+from minigrad.compiler.effects import compiled
+from minigrad.compiler.guards import Guard, fast_guard
+from minigrad.compiler.kernel_files import is_available
+from minigrad.compiler.numpy_source import Source
+from minigrad.compiler.passes import optimized
+from minigrad.compiler.refusal import CheckFailed
+from minigrad.compiler.session import Recording
+from minigrad.compiler.signature import Signature
+from minigrad.reach import StateRef, alike
+from minigrad.tensor import Tensor
+
+Inputs = tuple[list[Any], list[Any]]  # what is fetched: arrays (or the Tensors around them), and numbers
+NOTHING: Inputs = ([], [])
+
+
+class Specialization:
+    """A recorded program, ready to run when a second recording has confirmed it.
+
+    Args:
+        recording: of one call.
+        signature: of its arguments.
+        title: what the step is called.
+        owned: arrays of the state of all specializations.
+        sets: the varying numbers and fetched places that it was recorded with.
+    """
+
+    def __init__(
+        self, recording: Recording, signature: Signature, title: str, owned: dict[int, Any], sets: Any
+    ) -> None:
+        self.recording, self.signature, self.title, self.sets = recording, signature, title, sets
+        self.guard = Guard(recording.rows, recording.exempt, recording.grown)
+        self.fits = self.guard.fits
+        self.takes = fast_guard(signature, owned)
+        self.keep: list[Any] = []
+        self.ready = False
+        self.calls = 0
+        self.audited = 0  # calls that audits have covered
+        self.left = 0  # calls until the next audit
+        self.seconds = 0.0
+        self.kernels: Kernels | None = None
+        recipe = recording.recipe
+        self.is_simple = not (recording.numbers or recording.arrays or recording.grads_read)
+        self.grads_read = recording.grads_read
+        self.tuples = _tuples(recording)
+        self.live, self.captured = recipe.live, recipe.captured
+
+    def prepare(self, backend: str, verify: bool = False) -> None:
+        """Make the program."""
+        began = perf_counter()
+        recording = self.recording
+        self.program, self.report = optimized(recording.program)
+        self.source = Source(self.program, self.title)
+        self.run: Callable[..., Any] = self.source.compiled()
+        if backend == "numba" or (backend == "auto" and is_available()):
+            self.kernels = Kernels(self.program, self.title)
+            if backend == "numba":
+                self.kernels.wait()
+        arguments = recording.arguments
+        fetched = {x.number: j for j, x in enumerate(recording.arrays)}
+        self.places = [
+            (k, arguments[k]) if k in arguments else (k, ~fetched[k]) for k in range(len(arguments) + len(fetched))
+        ]
+        self.written = {b.place for b in self.program.stores if b.place is not None}
+        self.finish = compiled(recording.recipe)
+        self.generators = [(self.program.generators[g], leaf) for g, leaf in recording.generator_leaves]
+        self.ready = True
+        self.seconds = perf_counter() - began
+
+    # Whether it is the one
+
+    def matches(self, leaves: Sequence[Any]) -> Inputs | None:
+        """What a call fetches, if the state is the one that was recorded, else None."""
+        if not self.fits():
+            return None
+        if self.is_simple:
+            return NOTHING
+        recording = self.recording
+        for tensor, before in self.grads_read:
+            if (tensor.grad is None) is not (before is None):
+                return None
+        for ref, template, free in self.tuples:
+            if not _fits_tuple(ref.get(), template, free):
+                return None
+        numbers = []
+        for x in recording.numbers:
+            number = x.fetch(leaves)
+            if type(number) is not x.kind:
+                return None
+            numbers.append(number)
+        try:
+            if any(p.holds(numbers) != p.outcome for p in recording.predicates):
+                return None
+        except (ArithmeticError, ValueError, TypeError):
+            return None
+        arrays = self._fetched()
+        return None if arrays is None else (arrays, numbers)
+
+    def _fetched(self) -> list[Any] | None:
+        found: list[Any] = []
+        for j, x in enumerate(self.recording.arrays):
+            now = x.ref.holder.grad if x.ref.key == "_grad" else x.ref.get()
+            if type(now) is not type(x.value):
+                return None
+            if j in self.recording.used_arrays:
+                array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
+                if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
+                    return None
+                if array.base is not None or id(array) in self.recording.owned:
+                    return None
+                if type(now) is Tensor and (now.node is None) is not (x.value.node is None):
+                    return None
+            found.append(now)
+        return found
+
+    # A call
+
+    def call(self, leaves: Sequence[Any], inputs: Inputs) -> Any:
+        """Run the program, and leave and return what the step would.
+
+        Raises:
+            CheckFailed: the eager step would raise, or two arrays overlap; nothing has changed.
+        """
+        fetched, numbers = inputs
+        given = []
+        for number, k in self.places:
+            x = leaves[k] if k >= 0 else fetched[~k]
+            array = x.data if type(x) is Tensor else x
+            if type(array) is not np.ndarray:
+                array = np.asarray(array)
+            given.append(array if number in self.written or array.flags.carray else np.array(array, order="C"))
+        if self.kernels is not None:
+            self._take_kernels(self.kernels)
+        if self.written:
+            self._check_apart(given)
+        for slot, leaf in self.generators:
+            slot.current = leaves[leaf]
+        given += [np.array(numbers[k]) for k in self.recording.number_arguments]
+        if self.source.is_silent:
+            outputs = self.run(*given)
+        else:
+            with np.errstate(all="ignore"):
+                outputs = self.run(*given)
+        for array in self.recording.parameters:
+            note_change(array)
+        return self.finish(outputs, leaves, fetched, numbers)
+
+    def _take_kernels(self, kernels: Kernels) -> None:
+        """Go on with the numba program as soon as it is there."""
+        if kernels.run is not None:
+            self.run, self.source, self.kernels = kernels.run, kernels.source, None
+        elif not kernels.thread.is_alive():
+            kernels.warn()
+            self.kernels = None
+
+    def _check_apart(self, given: list[Any]) -> None:
+        """An argument that the step writes into must not overlap another."""
+        owned = self.recording.owned.values()
+        for k in self.written:
+            if not given[k].flags.writeable:
+                raise CheckFailed("an argument that is written is read-only")
+            others = [x for j, x in enumerate(given) if j != k]
+            if any(np.may_share_memory(given[k], x) for x in (*others, *owned)):
+                raise CheckFailed("an argument that is written shares memory with another array")
+
+
+def _tuples(recording: Recording) -> list[tuple[StateRef, Any, set[int]]]:
+    """Places with a tuple of which some numbers are inputs."""
+    found: dict[Any, tuple[StateRef, Any, set[int]]] = {}
+    for x in recording.numbers:
+        if x.ref is not None and x.items:
+            found.setdefault(x.ref.identity, (x.ref, x.ref.get(), set()))[2].add(x.items[0])
+    return list(found.values())
+
+
+def _fits_tuple(now: Any, template: Any, free: set[int]) -> bool:
+    if type(now) is not type(template) or len(now) != len(template):
+        return False
+    return all(k in free or alike(a, b) for k, (a, b) in enumerate(zip(now, template, strict=True)))
