@@ -93,6 +93,16 @@ class StateRef:
         """What tells it from other places."""
         return id(self.holder), self.key
 
+    @property
+    def is_grad(self) -> bool:
+        """Whether this is the gradient of a Tensor."""
+        return self.kind == "slot" and self.key == "_grad"
+
+    @property
+    def is_node(self) -> bool:
+        """Whether this is the node of a Tensor."""
+        return self.kind == "slot" and self.key == "node"
+
     def get(self) -> Any:
         """What stands here, MISSING if nothing."""
         try:
@@ -185,6 +195,7 @@ class Reach:
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.everything = everything
+        self._fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
         self._unread: dict[str, list[Any]] = {}  # attributes that nothing has named yet
         self._todo: deque[tuple[str, Any]] = deque(roots)
         self._walk()
@@ -212,10 +223,9 @@ class Reach:
         if type(x) not in SIMPLE:
             self._todo.append((path, x))
 
-    def _row(self, kind: str, holder: Any, held: Any, path: str) -> Row:
-        row = Row(kind, holder, held, path)
-        self.rows.append(row)
-        return row
+    def _row(self, kind: str, holder: Any, held: Any, path: str) -> None:
+        if id(holder) not in self._fixed:
+            self.rows.append(Row(kind, holder, held, path))
 
     # Objects by kind
 
@@ -275,10 +285,8 @@ class Reach:
                 continue
             self.seen[id(scope), name] = scope  # type: ignore[index]
             value = scope.get(name, MISSING)
-            if value is MISSING and name in BUILTINS:
-                self._row("items", scope, {name: MISSING}, name)
-                continue
-            self._row("items", scope, {name: value}, name)
+            if value is not MISSING or name in BUILTINS:  # a global may come to hide a builtin
+                self._row("items", scope, {name: value}, name)
             self._ref(scope, name, "item", name, value)
 
     def _module(self, path: str, x: ModuleType) -> None:
@@ -399,6 +407,7 @@ class Reach:
             self.seen[id(own)] = own
             if self.everything or kind.__module__.split(".")[0] == "minigrad":
                 self._row("dict", own, (list(own), list(own.values())), path)
+                self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
                     self._ref(own, name, "item", f"{before}{name}", value, x)
             else:

@@ -31,6 +31,7 @@ _UNBOUND: list[dict[str, Any]] = []  # the globals of record functions that do n
 
 # The globals that all written functions share.
 ENGINE: dict[str, Any] = {
+    "__name__": __name__,
     "Tensor": Unbound,
     "Node": Node,
     "mode": mode.get,

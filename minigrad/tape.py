@@ -165,6 +165,7 @@ def released(line: Node) -> RuntimeError:
     )
 
 
+hook_changes = [0]  # how often a hook was added or removed: compiled steps look whether any was
 HOOKED: weakref.WeakSet[Node] = weakref.WeakSet()  # lines with hooks; the walk looks at them only if there are any
 
 
@@ -173,9 +174,11 @@ def add_hook(line: Node, hook: Callable[[Any], Any]) -> Callable[[], None]:
     hooks = line.hooks = getattr(line, "hooks", [])
     hooks.append(hook)
     HOOKED.add(line)
+    hook_changes[0] += 1
     reference = weakref.ref(line)
 
     def remove() -> None:
+        hook_changes[0] += 1
         if hook in hooks:
             hooks.remove(hook)
         owner = reference()

@@ -40,4 +40,4 @@ def strict(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_kernels_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps compiled with backend="auto" stay with NumPy: compiling kernels in the background takes seconds."""
-    monkeypatch.setattr("minigrad.compiler.version.is_available", lambda: False)
+    monkeypatch.setattr("minigrad.compiler.specialization.is_available", lambda: False)

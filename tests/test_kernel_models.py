@@ -28,10 +28,9 @@ def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def assert_same(make: Any, batches: Any, steps: int) -> Any:
     compiled = SAME(make, batches, steps)
-    for versions in compiled.versions.values():
-        for version in versions:
-            prepared = rules.check(Preparing(version.program).run())
-            rules.check(grouped(prepared))
+    for version in compiled.versions:
+        prepared = rules.check(Preparing(version.program).run())
+        rules.check(grouped(prepared))
     return compiled
 
 

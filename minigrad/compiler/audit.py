@@ -48,7 +48,7 @@ class Audit:
         self.generators = [
             (g, g.bit_generator.state)
             for g in (*recording.program.generators, *leaves)
-            if isinstance(g, np.random.Generator)
+            if isinstance(g, np.random.Generator)  # those of slots are among the leaves
         ]
         self.places = [(at, _value(at)) for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
@@ -169,8 +169,8 @@ class Audit:
 
 
 def _value(ref: StateRef) -> Any:
-    value = ref.holder.grad if ref.key == "_grad" else ref.get()
-    return None if value is MISSING and ref.key == "_grad" else value
+    value = ref.holder.grad if ref.is_grad else ref.get()
+    return None if value is MISSING and ref.is_grad else value
 
 
 def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -101,7 +101,7 @@ class StateCapture:
                 by_value.setdefault(id(value), ref)
         grads = []
         for ref, value in self.reach.refs:
-            if ref.key == "_grad":
+            if ref.is_grad:
                 grads.append((ref, value))
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
@@ -110,7 +110,7 @@ class StateCapture:
             if new is not value:
                 if type(value) is np.ndarray:
                     key = id(owner(value))
-                    is_scratch = ref.key in getattr(type(ref.owner), "scratch", ())
+                    is_scratch = ref.owner is not None and ref.key in getattr(type(ref.owner), "scratch", ())
                     self.scratch[key] = is_scratch and self.scratch.get(key, True)
                 self._put(ref, value, new)
         for ref, value in grads:
@@ -214,11 +214,11 @@ class StateCapture:
         for ref, before in self.reach.refs:
             known.add(ref.identity)
             now = ref.get()
-            if ref.key == "node" and type(ref.holder) is Tensor:
+            if ref.is_node:
                 if now is not before:
                     found.append((ref, before, now))
                 continue
-            if now is not self.put.get(ref.identity, before) and not (ref.key == "_grad" and _is_untouched(self, ref)):
+            if now is not self.put.get(ref.identity, before) and not (ref.is_grad and _is_untouched(self, ref)):
                 if ref.kind == "partial" and len(now) == 3 and all(a is b for a, b in zip(now, before, strict=True)):
                     continue
                 found.append((ref, before, now))

@@ -103,7 +103,7 @@ class Replay:
 
 
 def _value(ref: Any) -> Any:
-    return ref.holder.grad if ref.key == "_grad" else ref.get()
+    return ref.holder.grad if ref.is_grad else ref.get()
 
 
 def _put(arrays: Any, generators: Any, places: Any, lists: Any) -> None:
@@ -112,7 +112,7 @@ def _put(arrays: Any, generators: Any, places: Any, lists: Any) -> None:
     for generator, state in generators:
         generator.bit_generator.state = state
     for ref, value in places:
-        ref.set(None if value is MISSING and ref.key == "_grad" else value)
+        ref.set(None if value is MISSING and ref.is_grad else value)
     for holder, items in lists:
         holder.clear()
         holder.extend(items)

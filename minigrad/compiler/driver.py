@@ -185,6 +185,7 @@ class Compiled:
                 )
                 return result
             version.prepare(self.backend, self.verify)
+            version.ready = True
         else:
             if version is not None:
                 self.versions.remove(version)
@@ -193,8 +194,6 @@ class Compiled:
             self._make_room()
             self.versions.append(version)
         self.latest = version
-        if not version.live:
-            return result
         return result
 
     def _key_again(self, leaves: Any, key: Signature, keep: list[Any]) -> Signature:
@@ -352,9 +351,7 @@ class Compiled:
         for version in self.versions:
             arguments = ", ".join(shown(part) for part in version.signature[1:]) or "no arguments"
             lines = [f"{self.name}({arguments})"]
-            if not version.ready:
-                parts.append(f"{lines[0]}\n    recorded once; the next call confirms it")
-                continue
+            version.prepare(self.backend, self.verify)
             width = max(len(name) for name, _ in version.report)
             lines += [f"    {name:<{width}}  {count:5d} operations" for name, count in version.report]
             source = version.source
@@ -367,10 +364,9 @@ class Compiled:
     def _latest(self) -> Specialization:
         if self.why is not None:
             raise CompileError(self.why)
-        if self.latest is None or not self.latest.ready:
-            raise CompileError(
-                f"mg.compile: {self.name} has no program yet: the first two calls record it.\nHint: call it twice."
-            )
+        if self.latest is None:
+            raise CompileError(f"mg.compile: {self.name} was not called yet, so there is no program.\nHint: call it.")
+        self.latest.prepare(self.backend, self.verify)
         return self.latest
 
 

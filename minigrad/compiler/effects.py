@@ -133,11 +133,12 @@ class Recipe:
         if kind is np.ndarray:
             return self._add("array", x.copy())
         if isinstance(x, (tuple, list, deque, set, frozenset)):
-            return self._add("items", x, [self._entry(part, f"{path}[{k}]") for k, part in enumerate(x)])
+            members = [self._entry(part, f"{path}[{k}]") for k, part in enumerate(x)]
+            return self._add("items", kind, members, getattr(x, "maxlen", None))
         if isinstance(x, dict):
             keys = [self._entry(key, path) for key in x]
             values = [self._entry(part, f"{path}[{key!r}]") for key, part in x.items()]
-            return self._add("dict", x, list(zip(keys, values, strict=True)))
+            return self._add("dict", kind, list(zip(keys, values, strict=True)), getattr(x, "default_factory", None))
         return self._instance(x, path)
 
     def _entry_of_object(self, x: Any) -> int:
@@ -229,9 +230,9 @@ class Recipe:
     # Writes
 
     def _write(self, ref: StateRef, before: Any, now: Any) -> None:
-        if ref.key == "_grad":
+        if ref.is_grad:
             self._write_gradient(ref, now)
-        elif ref.key == "node" and type(ref.holder) is Tensor:
+        elif ref.is_node:
             raise CompileError(
                 f"mg.compile: the step changes whether {ref.path} requires grad.\nHint: do it outside of the step."
             )
@@ -297,7 +298,7 @@ class Recipe:
             elif how == "array":
                 yield how, (rest[0].shape, rest[0].dtype.str, rest[0].tobytes())
             elif how in ("items", "dict"):
-                yield how, (type(rest[0]), repr(rest[1]))
+                yield how, (rest[0], repr(rest[1:]))
             elif how == "number":
                 yield how, rest[1]
             elif how == "instance":
@@ -366,7 +367,7 @@ def _slot_names(kind: type) -> list[str]:
 
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
-    scope: dict[str, Any] = {"attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
+    scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
     scope |= {"instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING, "add_grad": _add_grad}
     lines = []
     for k, entry in enumerate(recipe.entries):
@@ -388,8 +389,8 @@ def _constant(k: int, x: Any, scope: dict[str, Any]) -> str:
 
 
 def _items_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    x, members = rest
-    kind, inside = type(x), ", ".join(f"t{m}" for m in members)
+    kind, members, maxlen = rest
+    inside = ", ".join(f"t{m}" for m in members)
     if kind is list:
         return f"[{inside}]"
     if kind is tuple:
@@ -397,17 +398,17 @@ def _items_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
     scope[f"k{k}"] = kind
     if hasattr(kind, "_fields"):
         return f"k{k}({inside})"
-    return f"k{k}([{inside}]" + (f", {x.maxlen})" if isinstance(x, deque) else ")")
+    return f"k{k}([{inside}]" + (f", {maxlen})" if issubclass(kind, deque) else ")")
 
 
 def _dict_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    x, pairs = rest
+    kind, pairs, default = rest
     inside = ", ".join(f"t{a}: t{b}" for a, b in pairs)
-    if type(x) is dict:
+    if kind is dict:
         return f"{{{inside}}}"
-    scope[f"k{k}"] = type(x)
-    if hasattr(x, "default_factory"):
-        scope[f"d{k}"] = x.default_factory
+    scope[f"k{k}"] = kind
+    if hasattr(kind, "default_factory"):
+        scope[f"d{k}"] = default
         return f"k{k}(d{k}, {{{inside}}})"
     return f"k{k}({{{inside}}})"
 
@@ -463,7 +464,6 @@ def _view_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     how, at, *rest = write
-    scope["Tensor"] = Tensor
     if how == "set":
         ref, entry = at, "MISSING" if rest[0] is MISSING else f"t{rest[0]}"
         if type(ref.holder) is Tensor and entry != "MISSING":

@@ -37,6 +37,23 @@ def _shuffle(self: TracerGenerator, x: Any, axis: int = 0) -> None:
     self.real.shuffle(bare(x), axis)
 
 
+class GeneratorSlot:
+    """A Generator that is an argument: another one may stand here in each call of a program."""
+
+    __slots__ = ("current",)
+
+    def __init__(self, current: np.random.Generator) -> None:
+        self.current = current
+
+    @property
+    def bit_generator(self) -> Any:
+        """That of the present Generator."""
+        return self.current.bit_generator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.current, name)
+
+
 for _name in dir(np.random.Generator):
     if not _name.startswith("_") and _name not in ("bit_generator", "spawn", "shuffle"):
         setattr(TracerGenerator, _name, _draw(_name))

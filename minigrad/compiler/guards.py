@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad.node import mode
 from minigrad.reach import MISSING, Row, StateRef, alike, is_leaf, pickled
+from minigrad.tape import hook_changes
 from minigrad.tensor import Tensor
 from minigrad.values import get_default_dtype
 
@@ -46,7 +47,13 @@ class Guard:
         scope: dict[str, Any] = {"is_": is_, "MISSING": MISSING, "same": self._same, "dtype": get_default_dtype}
         scope["dtype0"] = self.dtype
         tests = ["dtype() is dtype0"]
+        hooks = [k for k, row in enumerate(self.rows) if row.kind == "hooks"]
+        scope |= {"changes": hook_changes, "changes0": hook_changes[0], "hooks": hooks}
+        if hooks:
+            tests.append("(changes[0] == changes0 or all(map(same, hooks)))")
         for k, row in enumerate(self.rows):
+            if row.kind == "hooks":
+                continue
             scope[f"h{k}"], scope[f"v{k}"] = row.holder, row.held
             test = _WRITERS[row.kind](k, row, scope)
             if test:
@@ -179,13 +186,6 @@ def _cell(k: int, row: Row, scope: dict[str, Any]) -> str:
     return f"h{k}.cell_contents is v{k}" if row.held is not MISSING else ""
 
 
-def _hooks(k: int, row: Row, scope: dict[str, Any]) -> str:
-    if row.held:
-        return f"h{k}.hooks == v{k}"
-    scope["getattr"] = getattr
-    return f"not getattr(h{k}, 'hooks', None)"
-
-
 _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "dict": _dict,
     "dict but": _dict_but,
@@ -197,7 +197,6 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "function": _function,
     "class": _class,
     "cell": _cell,
-    "hooks": _hooks,
     "weak": lambda k, row, scope: f"h{k}() is v{k}",
     "state": lambda k, row, scope: "False",
 }

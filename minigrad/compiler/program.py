@@ -158,8 +158,8 @@ class Buffer:
     kind is "argument" (another array at each call, in C order), "state" (the same array at each call), "scratch" (a
     state that nobody reads after the step: what it holds at the end does not matter), or "kept" (an array that the
     compiled step makes and that lives on after it, such as a parameter's gradient; it has no input).
-    `array` is the array itself, None for an argument; `place` is the number of an argument. `holder` is the Tensor
-    through which the user sees a kept array: the plan may place it in other memory, and then tells the holder.
+    `array` is the array itself, None for an argument; `place` is the number of an argument. `holder` is what shows a kept
+    array to the user: the plan of a program may place it in other memory, where the holder looks while that one runs.
     `is_constant` says of a state that it is out of the user's reach, so its content is the same in each call.
     """
 
@@ -177,11 +177,6 @@ class Buffer:
         self.name, self.kind, self.place, self.holder, self.is_constant = name, kind, place, holder, is_constant
         self.shape, self.dtype = array.shape, array.dtype
         self.array = None if kind == "argument" else array
-
-    def move(self, array: Any) -> None:
-        """Let a kept array be this one, which gets its content."""
-        array[...] = self.array
-        self.array = self.holder.data = array
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} {self.shape} {self.dtype}>"

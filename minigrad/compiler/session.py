@@ -15,6 +15,7 @@ from minigrad.compiler import functions  # noqa: F401  (fills the table of what 
 from minigrad.compiler.capture import ArrayInput, NumberInput, StateCapture
 from minigrad.compiler.context import active
 from minigrad.compiler.effects import Recipe
+from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.program import Buffer, Program, Value
@@ -191,7 +192,7 @@ class TraceSession:
         read = {line.params["buffer"].place for line in trace.inputs}
         made.used_arrays = {j for j, x in enumerate(capture.arrays) if x.number in read}
         made.grads_read = [
-            (ref.holder, value) for ref, value in capture.replaced if ref.key == "_grad" and ref.identity[0] in
+            (ref.holder, value) for ref, value in capture.replaced if ref.is_grad and ref.identity[0] in
             capture.grads_read and id(ref.holder) in reach.seen
         ]
         made.generator_leaves = [
@@ -199,6 +200,8 @@ class TraceSession:
             for g, x in enumerate(trace.generators)
             if id(x) in capture.argument_generators
         ]
+        for g, _ in made.generator_leaves:
+            program.generators[g] = GeneratorSlot(program.generators[g])
         self._find_exempt(capture)
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
@@ -214,7 +217,7 @@ class TraceSession:
                 exempt |= {(id(x.value), "data"), (id(x.value), "node")}
         made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after)
         for ref, before, now in capture.changes_after:
-            if ref.key in ("_grad", "node"):
+            if ref.is_grad or ref.is_node:
                 continue
             if type(now) is not type(before) and not hasattr(type(now), "minigrad_tracer"):
                 continue
@@ -255,7 +258,7 @@ class _Before:
 
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
         self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
-        self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.key == "_grad"]
+        self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
         self.contents = capture.contents
         arrays = [x for _, x in self.places] + [x.data if type(x) is Tensor else x for x in leaves]
         self.arrays = [(x, x.copy()) for x in arrays if type(x) is np.ndarray and x.flags.writeable]
@@ -265,7 +268,7 @@ class _Before:
     def put_back(self) -> None:
         """Everything as it was."""
         for ref, value in self.places:
-            if ref.get() is not value and ref.key != "_grad":
+            if ref.get() is not value and not ref.is_grad:
                 ref.set(value)
         for tensor, grad in self.grads:
             tensor._grad = grad
@@ -314,7 +317,7 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
     from minigrad.compiler.memory import owner
 
     tensors = {
-        id(owner(value)) for ref, value in capture.reach.refs if ref.key == "data" and type(value) is np.ndarray
+        id(owner(value)) for ref, value in capture.reach.refs if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
 

@@ -79,7 +79,7 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             root = owner(array) if array.base is not None else array
             if id(root) in owned:
                 shared = (id(root), array.__array_interface__["data"][0], array.strides)
-            elif shared is None and id(array) in first:
+            elif shared is None and array is not x and id(array) in first:
                 shared = ("data of", first[id(array)])
             first.setdefault(id(array), k)
             keys.append(("array", type(x), array.shape, array.dtype, x.node is not None if type(x) is Tensor else 0, shared))

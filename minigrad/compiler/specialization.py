@@ -44,7 +44,8 @@ class Specialization:
         self.fits = self.guard.fits
         self.takes = fast_guard(signature, owned)
         self.keep: list[Any] = []
-        self.ready = False
+        self.prepared = False
+        self.ready = False  # whether a second recording has confirmed the first
         self.calls = 0
         self.audited = 0  # calls that audits have covered
         self.left = 0  # calls until the next audit
@@ -57,12 +58,15 @@ class Specialization:
         self.live, self.captured = recipe.live, recipe.captured
 
     def prepare(self, backend: str, verify: bool = False) -> None:
-        """Make the program."""
+        """Make the program, if it is not there yet."""
+        if self.prepared:
+            return
         began = perf_counter()
         recording = self.recording
         self.program, self.report = optimized(recording.program)
         self.source = Source(self.program, self.title)
         self.run: Callable[..., Any] = self.source.compiled()
+        self._adopt(self.source)
         if backend == "numba" or (backend == "auto" and is_available()):
             self.kernels = Kernels(self.program, self.title)
             if backend == "numba":
@@ -75,7 +79,7 @@ class Specialization:
         self.written = {b.place for b in self.program.stores if b.place is not None}
         self.finish = compiled(recording.recipe)
         self.generators = [(self.program.generators[g], leaf) for g, leaf in recording.generator_leaves]
-        self.ready = True
+        self.prepared = True
         self.seconds = perf_counter() - began
 
     # Whether it is the one
@@ -110,7 +114,7 @@ class Specialization:
     def _fetched(self) -> list[Any] | None:
         found: list[Any] = []
         for j, x in enumerate(self.recording.arrays):
-            now = x.ref.holder.grad if x.ref.key == "_grad" else x.ref.get()
+            now = x.ref.holder.grad if x.ref.is_grad else x.ref.get()
             if type(now) is not type(x.value):
                 return None
             if j in self.recording.used_arrays:
@@ -160,9 +164,19 @@ class Specialization:
         """Go on with the numba program as soon as it is there."""
         if kernels.run is not None:
             self.run, self.source, self.kernels = kernels.run, kernels.source, None
+            self._adopt(self.source)
         elif not kernels.thread.is_alive():
             kernels.warn()
             self.kernels = None
+
+    def _adopt(self, source: Any) -> None:
+        """Let gradients that nobody has read yet be seen where this program computes them."""
+        for buffer in self.program.stores:
+            if buffer.kind == "kept":
+                array = source.plan.moved.get(buffer, buffer.array)
+                if buffer.holder.data is not array:
+                    np.copyto(array, buffer.holder.data)
+                    buffer.holder.data = array
 
     def _check_apart(self, given: list[Any]) -> None:
         """An argument that the step writes into must not overlap another."""

@@ -24,6 +24,7 @@ class Flat:
     """
 
     scratch = ("gradient", "work")  # nobody reads these between two steps
+    fixed = ("parameters", "sizes", "stops", "views", "state")  # containers that are replaced, never changed
 
     def __init__(self, parameters: Sequence[Tensor], state: Mapping[str, float], lr: float) -> None:
         self.parameters = list(parameters)

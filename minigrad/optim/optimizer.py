@@ -21,6 +21,8 @@ NOT_NEGATIVE |= {"tolerance_grad", "tolerance_change"}
 class Group(dict[str, Any]):
     """The options of a group of parameters. Setting "lr" reaches the arrays that the rule reads."""
 
+    fixed = ("flats", "place")  # containers that are never changed
+
     def __init__(self, options: Mapping[str, Any], state: Mapping[str, float]) -> None:
         super().__init__(options)
         by_dtype: dict[Any, list[Tensor]] = {}
