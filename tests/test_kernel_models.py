@@ -17,6 +17,8 @@ from minigrad.compiler import driver, kernel_files, rules
 from minigrad.compiler.kernel_lines import grouped
 from minigrad.compiler.prepare import Preparing
 
+pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+
 
 @pytest.fixture(autouse=True)
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from minigrad.compiler.program import Buffer, Line, Place, Program, Value
 from minigrad.compiler.rules import check, make
 from minigrad.compiler.schedule import Schedule
 
+pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+
 SAMPLE = range(150)
 
 
