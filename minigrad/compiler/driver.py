@@ -15,7 +15,7 @@ from minigrad.compiler.derivative import connect
 from minigrad.compiler.guards import same
 from minigrad.compiler.memory import owner
 from minigrad.compiler.recording import active
-from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.refusal import CheckFailed, CompileError
 from minigrad.compiler.session import record
 from minigrad.compiler.state import SCALARS
 from minigrad.compiler.version import Signature, Version
@@ -54,7 +54,10 @@ class Compiled:
         if not kwargs and latest is not None and latest.takes(args):
             with self.lock:
                 if latest.fits():
-                    return connect(self, latest, args, _positional, latest.call(args))
+                    try:
+                        return connect(self, latest, args, _positional, latest.call(args))
+                    except CheckFailed:  # nothing is changed yet: the step itself says what is wrong
+                        return self.function(*args)
         if not kwargs and FLAT.issuperset(map(type, args)):
             leaves, rebuild, form = list(args), _positional, len(args)
         else:
@@ -64,7 +67,10 @@ class Compiled:
             for version in self.versions.get(signature, ()):
                 if version.fits():
                     self.latest = version
-                    return connect(self, version, leaves, rebuild, version.call(leaves))
+                    try:
+                        return connect(self, version, leaves, rebuild, version.call(leaves))
+                    except CheckFailed:
+                        return self.function(*args, **kwargs)
             return self._compiled(leaves, rebuild, form)
 
     def _compiled(self, leaves: list[Any], rebuild: Any, form: Any) -> Any:

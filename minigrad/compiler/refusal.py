@@ -21,6 +21,10 @@ class AbsentError(CompileError, AttributeError):
     """An attribute of arrays that cannot be recorded."""
 
 
+class CheckFailed(Exception):  # noqa: N818  (it is no error of the user's: the step is then run eagerly)
+    """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
+
+
 def user_frame(frame: FrameType | None = None) -> FrameType | None:
     """The innermost frame that belongs to neither minigrad nor NumPy."""
     frame = frame or sys._getframe(1)

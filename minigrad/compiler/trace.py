@@ -124,7 +124,12 @@ class Trace:
 
     def _check_promotion(self, line: Line) -> None:
         kinds = {v.dtype for v in line.operands}
-        if np.dtype("f4") in kinds and line.outs[0].dtype == np.float64 and line.op not in ("cast", "call"):
+        if (
+            line.outs
+            and np.dtype("f4") in kinds
+            and line.outs[0].dtype == np.float64
+            and line.op not in ("cast", "call")
+        ):
             where = place()
             if where not in self.promoted:
                 self.promoted.add(where)
@@ -228,6 +233,7 @@ class Trace:
 
     opaque, ufunc = opaque, ufuncs.heard
     getitem, setitem, cast, draw = access.getitem, access.setitem, access.cast, access.draw
+    check, check_index = access.check, access.check_index
 
     def function(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """A NumPy function that is no ufunc."""
