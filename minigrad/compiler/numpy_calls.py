@@ -8,7 +8,6 @@ import numpy as np
 
 from minigrad.compiler.plan import Plan
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line, Value
-from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.scope import Scope
 from minigrad.compiler.texts import index_text, inside, literal, slices, tuple_text
 from minigrad.ops.special import erf_values
@@ -22,6 +21,7 @@ class Calls:
         self.names, self._f = scope.names, scope.function
         self.ones: dict[Any, str] = {}
         self.dtypes: dict[Any, str] = {}
+        self.can_fail = False  # whether CheckFailed is raised
 
     def texts(self, line: Line) -> list[str]:
         """The statements that compute a line."""
@@ -60,27 +60,28 @@ class Calls:
 
     def _check(self, line: Line) -> str:
         (x,), low, high = line.operands, line.params["low"], line.params["high"]
-        name, text = self.names[x], f"{literal(low)} ... {literal(high)}"
-        if x.ndim == 0:
+        name = self.names[x]
+        if x.size == 1 and x.dtype.kind == "b":
+            wrong = f"{'not ' * bool(low)}{name}.item()"
+        elif x.size == 1:
             wrong = f"not {literal(low)} <= {name}.item() <= {literal(high)}"
         elif x.dtype.kind == "b":
-            wrong = f"not {self._least_or_largest('logical_and', name)}"
-            text = "true"
-        elif x.dtype.kind in "iu" and high <= np.iinfo(x.dtype).max and low <= 0:
-            # A negative number is a large one without a sign, so one walk is enough where there is none.
-            plain = name if x.dtype.kind == "u" else f"{name}.view({self._f(f'np.u{x.dtype}')})"
-            wrong = f"{self._least_or_largest('maximum', plain)} > {high}"
-            if low and x.dtype.kind == "i":
-                wrong += f" and ({self._outside(name, low, high)})"
+            wrong = f"not {self._over_all('logical_and', name)}"
+        elif x.dtype.kind in "iu" and x.dtype.isnative and low <= 0 and high <= np.iinfo(x.dtype).max:
+            signed = x.dtype.kind == "i"  # a negative integer is a large one without a sign: one walk is enough
+            plain = f"{name}.view({self._f(f'np.u{x.dtype}')})" if signed else name
+            wrong = f"{self._over_all('maximum', plain)} > {high}"
+            wrong += f" and ({self._outside(name, low, high)})" if low and signed else ""
         else:
             wrong = self._outside(name, low, high)
-        return f"if {wrong}: raise {self.failed()}({f'not all of {name} is {text}'!r})"
+        self.can_fail = True
+        return f"if {wrong}: raise CheckFailed({f'a check of {name} failed'!r})"
 
     def _outside(self, name: str, low: Any, high: Any) -> str:
-        least, largest = (self._least_or_largest(ufunc, name) for ufunc in ("minimum", "maximum"))
+        least, largest = (self._over_all(ufunc, name) for ufunc in ("minimum", "maximum"))
         return f"{least} < {literal(low)} or {largest} > {literal(high)}"
 
-    def _least_or_largest(self, ufunc: str, name: str) -> str:
+    def _over_all(self, ufunc: str, name: str) -> str:
         return f"{self._f(f'np.{ufunc}.reduce', f'reduce_{ufunc}')}({name}, None)"
 
     def _recorded(self, v: Value) -> str:
@@ -91,12 +92,8 @@ class Calls:
             dtype = self.dtypes[v.dtype] = self.scope.fresh("dtype")
             self.scope.prepared[dtype] = f"np.dtype({v.dtype.str!r})"
         other = f"{name}.shape != {v.shape} or {name}.dtype != {dtype}"
-        return f"if {other}: raise {self.failed()}({f'{name} has another shape or dtype than before'!r})"
-
-    def failed(self) -> str:
-        """The local name of CheckFailed."""
-        self.scope.constants["CheckFailed"] = CheckFailed
-        return "CheckFailed"
+        self.can_fail = True
+        return f"if {other}: raise CheckFailed({f'{name} has another shape or dtype than before'!r})"
 
     # Operations
 

@@ -107,16 +107,16 @@ class Source:
 
     def _head(self) -> str:
         roots = {f.split(".")[0] for f in self.scope.functions.values()} - {"np"}
-        if not self.recycled:
-            return HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
-        head = HEAD.format(title=title_of(self.title), imports=imports({"sys", *roots}), alignment=ALIGNMENT)
-        return f"{head}\n{inspect.getsource(Recycled).replace(': Any', '').replace(' -> Any', '')}\n"
+        roots |= {"sys"} if self.recycled else set()
+        head = HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
+        classes = [Recycled] * self.recycled + [CheckFailed] * self.calls.can_fail
+        texts = [inspect.getsource(kind).replace(": Any", "").replace(" -> Any", "") for kind in classes]
+        return head + "".join(f"\n{text}\n" for text in texts)
 
     @cached_property
     def is_silent(self) -> bool:
         """Whether nothing that the step calls gives floating-point warnings."""
-        foreign = [x for x in self.scope.constants.values() if callable(x) and x is not CheckFailed]
-        return set(self.scope.functions.values()) <= SILENT and not foreign
+        return set(self.scope.functions.values()) <= SILENT and not any(map(callable, self.scope.constants.values()))
 
     def bound(self) -> dict[str, Any]:
         """The arguments of bind."""
@@ -127,6 +127,7 @@ class Source:
         """The step."""
         scope: dict[str, Any] = {}
         exec(compile(self.text, filename, "exec"), scope)
+        scope["CheckFailed"] = CheckFailed  # the source has a class of its own, to run without minigrad
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 
     # Writing
@@ -139,7 +140,7 @@ class Source:
         inside = [f"    {line}" for line in self.body[self.guarded.start : self.guarded.stop]]
         saved = [f"{rng}_state = {rng}.bit_generator.state" for rng in self.rngs]
         restored = [f"    {rng}.bit_generator.state = {rng}_state" for rng in self.rngs]
-        raised = f"    raise {self.calls.failed()}(str(error)) from error"
+        raised = "    raise CheckFailed(str(error)) from error"
         return [*before, *saved, "try:", *inside, "except Exception as error:", *restored, raised, *after]
 
     def _write(self) -> None:
@@ -149,7 +150,6 @@ class Source:
         guarded = first_guarded(self.program)
         for k, line in enumerate(self.program.lines):
             if k == guarded:
-                self.calls.failed()
                 self.guarded = range(len(self.body), len(self.body))
             self._write_line(line)
             if k == plan.barrier and guarded >= 0:

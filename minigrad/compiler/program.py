@@ -4,7 +4,8 @@ A `Line` computes values from values: an operation, its operands (`ins`), static
 that it makes (`outs`, nearly always one; a `check` makes none). An operand is a `Value` or a literal: a Python bool,
 int, float or complex, which stays weak in promotion as it is in NumPy. Values have NumPy's own shapes and result
 dtypes. Nothing in a program is ever written: values are mathematical, so lines may be merged, moved and removed as
-their operands allow. Three kinds of lines alone have an order or an identity: `input`, `draw` and `call` of a function with an effect.
+their operands allow. Three kinds of lines alone have an order or an identity: `input`, `draw` and `call` of a function
+with an effect.
 
 A `check` is what eager code refuses by looking at values. A program whose check fails raises CheckFailed, and has then
 changed nothing that can be seen from outside: no buffer, and no Generator (numpy_source.py restores those). The same

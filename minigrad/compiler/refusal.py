@@ -21,7 +21,7 @@ class AbsentError(CompileError, AttributeError):
     """An attribute of arrays that cannot be recorded."""
 
 
-class CheckFailed(Exception):  # noqa: N818  (it is no error of the user's: the step is then run eagerly)
+class CheckFailed(Exception):
     """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
 
 
