@@ -10,9 +10,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad import nn, optim
+from minigrad import fused, nn, optim
 from minigrad.compiler import kernel_files
-from minigrad.compiler.checks import barrier, checks_first, range_of
+from minigrad.compiler.checks import barrier, checks_first, errors_raise, range_of
 from minigrad.compiler.driver import Compiled
 from minigrad.compiler.passes import optimized, without_dead_code
 from minigrad.compiler.plan import Plan
@@ -39,6 +39,18 @@ def set_at(x: Any, k: Any) -> Any:
     return y
 
 
+def add_at(x: Any, k: Any) -> Any:
+    y = np.copy(x)
+    np.add.at(y, k, 1.0)
+    return y
+
+
+def clipped(x: Any) -> Any:
+    w = mg.Tensor(np.ones(2), requires_grad=True)
+    (w * x).sum().backward()
+    return optim.clip_grad_norm_([w], max_norm=0.5, error_if_nonfinite=True)
+
+
 def ctc(p: Any, y: Any, n: Any, m: Any) -> Any:
     return F.ctc_loss(p, y, n, m)
 
@@ -60,6 +72,10 @@ CASES: dict[str, tuple[Callable[..., Any], Arrays, Arrays]] = {
     "cross_entropy, one label": (F.cross_entropy, (X[0], np.array(2)), (X[0], np.array(-1))),
     "cross_entropy, ignored": (lambda x, y: F.cross_entropy(x, y, ignore_index=-1), (X, i(0, -1)), (X, i(0, -2))),
     "cross_entropy, all ignored": (lambda x, y: F.cross_entropy(x, y, ignore_index=-1), (X, i(0, -1)), (X, i(-1, -1))),
+    "fused cross_entropy": (fused.softmax_cross_entropy, (X, IDS), (X, i(0, 3))),
+    "fused cross_entropy, negative": (fused.softmax_cross_entropy, (X, IDS), (X, i(0, -1))),
+    "add.at": (add_at, (X, i(0, -2)), (X, i(0, -3))),
+    "clipped": (clipped, (ones,), (ones * np.inf,)),
     "nll_loss": (F.nll_loss, (X, IDS), (X, i(3, 0))),
     "multi_margin_loss": (F.multi_margin_loss, (X, IDS), (X, i(-1, 0))),
     "embedding": (lambda k: F.embedding(k, W) * 2, (IDS,), (i(0, 9),)),
@@ -401,3 +417,36 @@ def test_nan_and_symbols_pass() -> None:
 def test_a_scalar_label_is_checked_in_eager_mode() -> None:
     with pytest.raises(ValueError, match="label -1 for 3 classes"):
         F.cross_entropy(X[0], np.int64(-1))
+
+
+@pytest.mark.floating(all="warn")
+def test_whether_floating_point_errors_raise() -> None:
+    assert not errors_raise()
+    for kind in ("divide", "over", "under", "invalid"):
+        with np.errstate(**{kind: "raise"}):
+            assert errors_raise()
+            with np.errstate(all="ignore"):
+                assert not errors_raise()
+            assert errors_raise()
+        assert not errors_raise()
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.nan_to_num(x, copy=False),
+        lambda x: np.median(x, overwrite_input=True),
+        lambda x: np.real_if_close(x * 1j),
+    ],
+)
+def test_functions_whose_effect_or_dtype_depends_on_values_are_refused(f: Callable[..., Any]) -> None:
+    x = np.array([3.0, np.nan, 1.0, 2.0])
+    with pytest.raises(mg.compiler.CompileError):
+        mg.compile(f, backend="numpy")(x)
+    np.testing.assert_array_equal(x, [3.0, np.nan, 1.0, 2.0])
+
+
+def test_the_real_part_is_no_view_in_the_dtype_of_the_whole() -> None:
+    f = mg.compile(lambda x: np.real(x) * 2, backend="numpy")
+    for x in (np.array([1 + 2j, 3j]), np.array([5 - 1j, 2.0])):
+        same(outcome(f, (x,)), np.real(x) * 2)
