@@ -56,6 +56,7 @@ from minigrad.normalization import (
     layer_norm,
     rms_norm,
 )
+from minigrad.ops.checking import require_range
 from minigrad.ops.elementwise import relu, sigmoid, softplus, tanh
 from minigrad.ops.indexing import getitem, integers
 from minigrad.ops.product import matmul
@@ -197,11 +198,13 @@ def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> A
     rows = weight.shape[0]
     if padding_idx is not None and not 0 <= padding_idx < rows:
         raise ValueError(f"embedding(padding_idx={padding_idx}): the table has rows 0 ... {rows - 1}")
-    indices = integers(indices, "embedding")
-    # Only a plain array can be looked at: an array that listens has no values yet.
-    if type(indices) is np.ndarray and indices.size and ((indices < 0) | (indices >= rows)).any():
+
+    def error(indices: Any) -> ValueError:
         wrong = indices[(indices < 0) | (indices >= rows)].flat[0]
-        raise ValueError(f"embedding: index {wrong} for a table of {rows} rows; indices are 0 ... {rows - 1}")
+        return ValueError(f"embedding: index {wrong} for a table of {rows} rows; indices are 0 ... {rows - 1}")
+
+    indices = integers(indices, "embedding")
+    require_range(indices, 0, rows - 1, error)
     found = getitem(weight, index=indices)
     if padding_idx is None:
         return found

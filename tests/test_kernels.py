@@ -18,6 +18,7 @@ from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.kernel_expressions import Expressions
 from minigrad.compiler.numba_source import NumbaSource
 from minigrad.compiler.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import check, make
 from minigrad.compiler.schedule import Schedule
 
@@ -194,14 +195,20 @@ def test_empty_arrays_and_single_numbers(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.usefixtures("_by_python")
 def test_chosen_entries() -> None:
-    """x[0 ... n-1, labels] inside a kernel; labels that are no column's number give NaN."""
+    """x[0 ... n-1, labels] inside a kernel; without a check labels that are no column's number give NaN."""
     array, labels = np.arange(12.0).reshape(4, 3), np.array([2, 0, 1, 2])
     x, at = argument(array), argument(labels, 1)
     rows = make("input", buffer=Buffer("rows", "state", np.arange(4), is_constant=True))
     line = make("gather", x.out, rows.out, at.out, index=(Place(0), Place(1)))
     np.testing.assert_array_equal(run_once([x, at, rows, line], line.out, array, labels), array[np.arange(4), labels])
-    found = run_once([x, at, rows, line], line.out, array, np.array([3, -1, 0, 1]))
-    np.testing.assert_array_equal(found, [np.nan, np.nan, 6.0, 10.0])
+    found = run_once([x, at, rows, line], line.out, array, np.array([3, -1, 0, -4]))
+    np.testing.assert_array_equal(found, [np.nan, 5.0, 6.0, np.nan])
+    check = Line("check", (at.out,), {"low": -3, "high": 2}, ())
+    negative = np.array([-3, -1, 2, 1])
+    found = run_once([x, at, rows, check, line], line.out, array, negative)
+    np.testing.assert_array_equal(found, array[np.arange(4), negative])
+    with pytest.raises(CheckFailed):
+        run_once([x, at, rows, check, line], line.out, array, np.array([3, 0, 0, 0]))
 
 
 @pytest.mark.usefixtures("_by_python")

@@ -11,7 +11,8 @@ What a step does, and hearing it:
 
 Programs into better programs, and into source:
 
-- passes, and how they rewrite: builder; the rules: elementwise, algebra, sums, views; terms: questions that they ask
+- passes, and how they rewrite: builder; the rules: elementwise, algebra, sums, views; terms: questions that they ask;
+  checks: which checks of values are needed, and when
 - plan: where values lie; recycling: memory of large results; numpy_source: the program as Python; numpy_calls: its
   lines as NumPy's calls; single_numbers: as Python's own; scope, names, texts: pieces of source
 - prepare: a program as kernels want it; grouping: which lines run together; kernel: what they are then, and schedule:

@@ -39,6 +39,29 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
     return tuple(template), arrays
 
 
+def check(trace: Any, x: Listening, low: Any, high: Any) -> Any:
+    """Later calls check that the elements of x lie in [low, high]. The values of this call."""
+    if trace.open:
+        add_check(trace, x.value, low, high)
+    return x.array
+
+
+def add_check(trace: Any, value: Value, low: Any, high: Any) -> None:
+    """Write a check down. A range in which nothing lies has failed already, in the user's hands."""
+    if low <= high and value.size:
+        trace.add(Line("check", (value,), {"low": low, "high": high}, ()))
+
+
+def check_index(trace: Any, shape: tuple[int, ...], template: tuple[Any, ...], arrays: list[Value]) -> None:
+    """Later calls check that the arrays of an index name elements that are there, counted from the end if negative."""
+    rest = len(shape) - sum(p is not None and p is not Ellipsis for p in template)
+    axis = 0
+    for p in template:
+        if isinstance(p, Place):
+            add_check(trace, arrays[p.k], -shape[axis], shape[axis] - 1)
+        axis += rest if p is Ellipsis else p is not None
+
+
 def getitem(trace: Any, x: Listening, index: Any) -> Any:
     """x[index]."""
     if not trace.open:
@@ -48,7 +71,9 @@ def getitem(trace: Any, x: Listening, index: Any) -> Any:
         found = trace.view(x, basic(x.shape, parts))
         return found if isinstance(x.array[index], np.ndarray) else trace.fresh(np.copy(found.array), found.value)
     template, arrays = indexed(trace, index)
-    return trace.fresh(x.array[bare(index)], trace.emit("gather", x.value, *arrays, index=template))
+    found = x.array[bare(index)]
+    trace.check_index(x.shape, template, arrays)
+    return trace.fresh(found, trace.emit("gather", x.value, *arrays, index=template))
 
 
 def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
@@ -63,8 +88,8 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         if same_part(target, new):
             return  # x[i] += y has written into x[i] already, and now assigns it
         value = trace.fitted(new, target.shape, target.dtype)
-        target.array[...] = bare(new)
         target.write(value)
+        target.array[...] = bare(new)
         return
     if isinstance(index, Listening) and index.dtype.kind == "b":
         if math.prod(np.shape(new)) != 1:
@@ -76,9 +101,10 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         given = trace.operand(new)
         if isinstance(given, Value) and given.dtype != x.dtype:
             given = trace.emit("cast", given, dtype=x.dtype)
+        trace.check_index(x.shape, template, arrays)
         value = trace.emit("scatter", x.value, given, *arrays, index=template, how="set")
-    x.array[bare(index)] = bare(new)
     x.write(value)
+    x.array[bare(index)] = bare(new)
 
 
 def cast(trace: Any, x: Listening, dtype: Any, casting: Any, copy: bool) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
+from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.context import active
 from minigrad.compiler.derivative import Replay, connect
@@ -83,7 +84,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The results of the step."""
-        if self.eager or active.get() is not None:  # inside another step that is recorded, it is a part of that
+        # Inside another step that is recorded, it is a part of that. No program raises floating-point errors.
+        if self.eager or active.get() is not None or errors_raise():
             return self.function(*args, **kwargs)
         latest = self.latest
         if not kwargs and latest is not None and latest.takes(args):
@@ -105,8 +107,6 @@ class Compiled:
             key = signature(leaves, form, self.owned, self.varying, keep)
         except UnsupportedArgument as error:
             return self._refused(CompileError(f"mg.compile: {self.name}: {error}"), args, kwargs)
-        if key[0][2]:
-            return self.function(*args, **kwargs)  # np.errstate(invalid="raise"): a program gives no such errors
         for version in self.versions:
             if version.signature == key and (inputs := version.matches(leaves)) is not None:
                 if version.ready:
@@ -127,13 +127,14 @@ class Compiled:
         version.left -= 1
         version.calls += 1
         self.streak = ("", 0)
+        replay = Replay(version, inputs) if version.live else None
         try:
-            if not version.live:
-                return version.call(leaves, inputs)
-            replay = Replay(version, inputs)
-            return connect(self, version, leaves, (args, kwargs), version.call(leaves, inputs), replay)
-        except CheckFailed:
+            results = version.call(leaves, inputs)
+        except CheckFailed:  # nothing has changed yet: the step itself says what is wrong
+            results = CheckFailed
+        if results is CheckFailed:
             return self.function(*args, **kwargs)
+        return results if replay is None else connect(self, version, leaves, (args, kwargs), results, replay)
 
     def _audit(self, version: Specialization, leaves: list[Any], inputs: Inputs, args: Any, kwargs: Any) -> Any:
         """Run program and step from the same state, and compare."""

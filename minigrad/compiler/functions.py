@@ -51,6 +51,11 @@ SHAPED_BY_DATA: tuple[Any, ...] = (
 SHAPED_BY_DATA += (np.unique, np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.union1d)
 
 
+@hears(np.real_if_close)
+def _typed_by_data(trace: Trace, *args: Any, **kwargs: Any) -> Any:
+    refuse("the dtype of a result depends on values", "use np.real")
+
+
 @hears(*SHAPED_BY_DATA, np.intersect1d, np.setdiff1d, np.setxor1d)
 def _shaped_by_data(trace: Trace, *args: Any, **kwargs: Any) -> Any:
     refuse("the shape of a result depends on values", "use mg.where and masks of a fixed shape, or do it outside")
@@ -98,8 +103,8 @@ def _copyto(trace: Trace, dst: Any, src: Any, casting: Any = "same_kind", where:
     value = trace.fitted(src, target.shape, target.dtype)
     if where is not True:
         value = trace.emit("where", trace.operand(where), value, target.value)
-    np.copyto(target.array, bare(src), casting=casting, where=bare(where))
     target.write(value)
+    np.copyto(target.array, bare(src), casting=casting, where=bare(where))
 
 
 @hears(np.where)

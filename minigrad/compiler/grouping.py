@@ -25,9 +25,9 @@ MAX_ARRAYS = 64  # numba compiles a function in a time that grows with the squar
 
 def is_alias(line: Line) -> bool:
     """Whether a reshape only adds or drops leading axes of size 1."""
-    x, out = line.operands[0] if line.operands else None, line.outs[0]
-    if line.op != "reshape" or x is None:
+    if line.op != "reshape":
         return False
+    x, out = line.operands[0], line.out
     ndim = max(x.ndim, out.ndim)
     return padded(x.shape, ndim) == padded(out.shape, ndim)
 

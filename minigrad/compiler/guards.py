@@ -270,7 +270,7 @@ def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..
 
     It may say no where the signatures agree: to views, and wherever the arguments are more than arrays and Tensors.
     """
-    (records, form, _), *leaves = signature
+    (records, form), *leaves = signature
     scope: dict[str, Any] = {"mode": mode, "owned": owned, "ndarray": np.ndarray, "Tensor": Tensor}
     tests = [f"mode.get() is {'not ' if records else ''}None", f"len(x) == {len(leaves)}"]
     kinds = [leaf for leaf in leaves if leaf[0] == "array" and leaf[4] is not None and leaf[5] is None]

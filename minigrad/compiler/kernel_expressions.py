@@ -58,7 +58,7 @@ FLOATS = {np.dtype("float32"): "32", np.dtype("float64"): "64"}
 
 def can_write(line: Line) -> bool:
     """Whether a line can be part of a kernel."""
-    if line.op in ("input", "kernel"):
+    if line.op in ("input", "kernel", "check"):
         return False
     dtypes = [v.dtype for v in (*line.operands, *line.outs)]
     if not all(d in FLOATS or d in NUMBERS for d in dtypes):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from minigrad.compiler import kernel_files, winograd
+from minigrad.compiler.checks import by_kernels
 from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.kernel_expressions import EXPENSIVE
 from minigrad.compiler.kernel_lines import grouped
@@ -16,6 +17,7 @@ from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.pool import InParts, cores
 from minigrad.compiler.prepare import Preparing
 from minigrad.compiler.program import Line, Program, Value
+from minigrad.compiler.refusal import CheckFailed
 
 MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see pool.py
 
@@ -27,7 +29,7 @@ class NumbaSource(Source):
         self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
         self.by_text: dict[Any, str] = {}
         self.transforms: set[Any] = set()  # dtypes for which `winograd` is used
-        super().__init__(grouped(Preparing(program).run()), title)
+        super().__init__(grouped(by_kernels(Preparing(program).run())), title)
 
     @property
     def text(self) -> str:
@@ -62,6 +64,7 @@ class NumbaSource(Source):
             if source.in_parts:
                 scope[name] = InParts(scope[name], **source.plan())
         exec(compile(super().text, filename, "exec"), scope)
+        scope["CheckFailed"] = CheckFailed
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 
     def _computed(self, line: Line) -> list[str]:

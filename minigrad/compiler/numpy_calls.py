@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.plan import Plan
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line, Value
 from minigrad.compiler.scope import Scope
-from minigrad.compiler.texts import index_text, inside, slices, tuple_text
+from minigrad.compiler.texts import index_text, inside, literal, slices, tuple_text
 from minigrad.ops.special import erf_values
 
 
@@ -20,9 +20,13 @@ class Calls:
         self.scope, self.plan, self.rngs = scope, plan, rngs
         self.names, self._f = scope.names, scope.function
         self.ones: dict[Any, str] = {}
+        self.dtypes: dict[Any, str] = {}
+        self.can_fail = False  # whether CheckFailed is raised
 
     def texts(self, line: Line) -> list[str]:
         """The statements that compute a line."""
+        if line.op == "check":
+            return [self._check(line)]
         out = self.names[line.outs[0]]
         ins = [self.scope.operand(x) for x in line.ins]
         op = line.op
@@ -50,7 +54,48 @@ class Calls:
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {line.params['axis']}, {out})"]
         if op == "draw":
             return self._draw(line, out)
-        return [self._call(line, ins)]
+        return [self._call(line, ins), *(self._recorded(v) for v in line.outs)]
+
+    # Checks
+
+    def _check(self, line: Line) -> str:
+        (x,), low, high = line.operands, line.params["low"], line.params["high"]
+        name = self.names[x]
+        if x.size == 1 and x.dtype.kind == "b":
+            wrong = f"{'not ' * bool(low)}{name}.item()"
+        elif x.size == 1:
+            wrong = f"not {literal(low)} <= {name}.item() <= {literal(high)}"
+        elif x.dtype.kind == "b":
+            wrong = f"not {self._over_all('logical_and', name)}"
+        elif x.dtype.kind in "iu" and x.dtype.isnative and low <= 0 and high <= np.iinfo(x.dtype).max:
+            signed = x.dtype.kind == "i"  # a negative integer is a large one without a sign: one walk is enough
+            plain = f"{name}.view({self._f(f'np.u{x.dtype}')})" if signed else name
+            wrong = f"{self._over_all('maximum', plain)} > {high}"
+            wrong += f" and ({self._outside(name, low, high)})" if low and signed else ""
+        else:
+            wrong = self._outside(name, low, high)
+        self.can_fail = True
+        return f"if {wrong}: raise CheckFailed({f'a check of {name} failed'!r})"
+
+    def _outside(self, name: str, low: Any, high: Any) -> str:
+        least, largest = (self._over_all(ufunc, name) for ufunc in ("minimum", "maximum"))
+        return f"{least} < {literal(low)} or {largest} > {literal(high)}"
+
+    def _over_all(self, ufunc: str, name: str) -> str:
+        return f"{self._f(f'np.{ufunc}.reduce', f'reduce_{ufunc}')}({name}, None)"
+
+    def _recorded(self, v: Value) -> str:
+        """A function outside of the program returns what it returned when it was recorded."""
+        name = self.names[v]
+        dtype = self.dtypes.get(v.dtype)
+        if dtype is None:
+            dtype = self.dtypes[v.dtype] = self.scope.fresh("dtype")
+            self.scope.prepared[dtype] = f"np.dtype({v.dtype.str!r})"
+        other = f"{name}.shape != {v.shape} or {name}.dtype != {dtype}"
+        self.can_fail = True
+        return f"if {other}: raise CheckFailed({f'{name} has another shape or dtype than before'!r})"
+
+    # Operations
 
     def convolution(self, line: Line, function: Any) -> str:
         """A convolution, which this function computes."""

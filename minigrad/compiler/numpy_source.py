@@ -17,18 +17,29 @@ from functools import cached_property
 from textwrap import fill
 from typing import Any
 
+from minigrad.compiler.checks import barrier
 from minigrad.compiler.names import identifier, named
 from minigrad.compiler.numpy_calls import Calls
 from minigrad.compiler.plan import ALIGNMENT, Plan, unshaped
 from minigrad.compiler.program import VIEWS, Buffer, Line, Program, Value
 from minigrad.compiler.recycling import FROM, Recycled
+from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.scope import Scope
 from minigrad.compiler.single_numbers import expression, is_of_numbers, number_text
 from minigrad.compiler.texts import HEAD, imports, inside, literal, slices, title_of
 from minigrad.units import text_of_bytes
 
 SILENT = frozenset({"np.asarray", "np.dot", "np.empty", "np.float32", "np.float64"})
+SILENT |= {"np.maximum.reduce", "np.minimum.reduce", "np.logical_and.reduce"}  # of checks
+SILENT |= {"np.uint8", "np.uint16", "np.uint32", "np.uint64"}
 MANY_NAMES = 1000  # CPython hands names to an inner function in a time that grows with the square of their number
+
+
+def first_guarded(program: Program) -> int:
+    """The first line that calls a function which may raise, or draws before something that may fail; -1 if none."""
+    last = barrier(program)
+    of_these = [k for k, line in enumerate(program.lines) if line.op == "call" or (line.op == "draw" and k < last)]
+    return min(of_these, default=-1)
 
 
 def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
@@ -61,6 +72,7 @@ class Source:
         self.recycled = False
         self.filled: list[str] = []  # parts of what bind makes that are filled once
         self.body: list[str] = []
+        self.guarded = range(0)  # of the body: what may raise, or draws before something that may
         self.calls = Calls(scope, self.plan, self.rngs)
         self._write()
 
@@ -73,7 +85,7 @@ class Source:
         own = [f"    {name} = {function}" for name, function in self.scope.functions.items()]
         prepared = [f"    {name} = {text}" for name, text in self.scope.prepared.items()]
         prepared += [f"    {line}" for line in self.filled]
-        inner = [self._signature(), *(f"        {line}" for line in self.body)]
+        inner = [self._signature(), *(f"        {line}" for line in self._guarded_body())]
         bind = [f"def bind({parameters}):", '    """The step, for these arrays."""', *own]
         blocks = f"    # {self.memory()}, {text_of_bytes(self.plan.unplanned)} if every value had its own"
         return "\n".join([self._head(), *bind, blocks, *prepared, "", *inner, "", "    return step", ""])
@@ -95,10 +107,11 @@ class Source:
 
     def _head(self) -> str:
         roots = {f.split(".")[0] for f in self.scope.functions.values()} - {"np"}
-        if not self.recycled:
-            return HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
-        head = HEAD.format(title=title_of(self.title), imports=imports({"sys", *roots}), alignment=ALIGNMENT)
-        return f"{head}\n{inspect.getsource(Recycled).replace(': Any', '').replace(' -> Any', '')}\n"
+        roots |= {"sys"} if self.recycled else set()
+        head = HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
+        classes = [Recycled] * self.recycled + [CheckFailed] * self.calls.can_fail
+        texts = [inspect.getsource(kind).replace(": Any", "").replace(" -> Any", "") for kind in classes]
+        return head + "".join(f"\n{text}\n" for text in texts)
 
     @cached_property
     def is_silent(self) -> bool:
@@ -114,16 +127,33 @@ class Source:
         """The step."""
         scope: dict[str, Any] = {}
         exec(compile(self.text, filename, "exec"), scope)
+        scope["CheckFailed"] = CheckFailed  # the source has a class of its own, to run without minigrad
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 
     # Writing
+
+    def _guarded_body(self) -> list[str]:
+        """The body. Where a function of others' may raise, or a check may fail after a draw, that is made good."""
+        if not self.guarded:
+            return self.body
+        before, after = self.body[: self.guarded.start], self.body[self.guarded.stop :]
+        inside = [f"    {line}" for line in self.body[self.guarded.start : self.guarded.stop]]
+        saved = [f"{rng}_state = {rng}.bit_generator.state" for rng in self.rngs]
+        restored = [f"    {rng}.bit_generator.state = {rng}_state" for rng in self.rngs]
+        raised = "    raise CheckFailed(str(error)) from error"
+        return [*before, *saved, "try:", *inside, "except Exception as error:", *restored, raised, *after]
 
     def _write(self) -> None:
         plan = self.plan
         for k, block in enumerate(plan.blocks):
             self.scope.prepared[f"block{k}"] = f"memory({block.nbytes})"
-        for line in self.program.lines:
+        guarded = first_guarded(self.program)
+        for k, line in enumerate(self.program.lines):
+            if k == guarded:
+                self.guarded = range(len(self.body), len(self.body))
             self._write_line(line)
+            if k == plan.barrier and guarded >= 0:
+                self.guarded = range(self.guarded.start, len(self.body))
         first = {v: k for k, v in reversed(list(enumerate(self.program.outputs)))}
         returned = [self._returned(v, first[v] == k) for k, v in enumerate(self.program.outputs)]
         self._write_stores()  # buffers change after what is returned was copied
@@ -137,6 +167,9 @@ class Source:
         return name
 
     def _write_line(self, line: Line) -> None:
+        if line.op == "check":
+            self._append(self._computed(line)[0], line.note)
+            return
         for v in line.outs:
             self._prepare(line, v)
         name = self.names[line.outs[0]]

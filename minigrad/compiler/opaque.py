@@ -9,13 +9,13 @@ import numpy as np
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import derived, owner
 from minigrad.compiler.program import Line, Literal, Place, Value
-from minigrad.compiler.refusal import reading
+from minigrad.compiler.refusal import reading, refuse
 
 
 def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
-    result = function(*bare(args), **bare(kwargs))
     operands = list(arrays_in((args, kwargs)))
+    result = _unwriting(function, bare(args), bare(kwargs), [bare(x) for x in operands])
     results = result if isinstance(result, (tuple, list)) else (result,)
     if not results or not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
         for x in operands:
@@ -31,6 +31,17 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     return heard[0]
 
 
+def _unwriting(function: Any, args: Any, kwargs: Any, arrays: list[Any]) -> Any:
+    """What a function returns; refused if it wrote into its operands, which a line that calls it must not."""
+    before = [np.copy(x) for x in arrays]
+    result = function(*args, **kwargs)
+    for x, old in zip(arrays, before, strict=True):
+        if x.dtype != object and x.tobytes() != old.tobytes():
+            np.copyto(x, old)
+            refuse(f"{getattr(function, '__name__', function)} writes into an operand", "let it return a new array")
+    return result
+
+
 def _as_view(trace: Any, result: Any, operands: list[Any], function: Any, args: Any, kwargs: Any) -> Listening | None:
     for x in operands:
         if not isinstance(x, Listening) or not isinstance(result, np.ndarray):
@@ -38,7 +49,7 @@ def _as_view(trace: Any, result: Any, operands: list[Any], function: Any, args: 
         if result is x.array:
             return x
         if result.base is not None and owner(result) is owner(x.array):
-            steps = derived(result, x.array)
+            steps = derived(result, x.array) if result.dtype == x.dtype else None
             if steps is not None:
                 view: Listening = trace.view(x, steps)
                 return view

@@ -9,6 +9,7 @@ import numpy as np
 
 from minigrad.compiler import algebra, sums, views  # noqa: F401  (they fill the table of rules)
 from minigrad.compiler.builder import rebuilt
+from minigrad.compiler.checks import checks_first
 from minigrad.compiler.memory import viewed
 from minigrad.compiler.plan import step_of
 from minigrad.compiler.program import VIEWS, Line, Program, Value
@@ -18,11 +19,11 @@ Pass = Callable[[Program], Program]
 
 
 def without_dead_code(program: Program) -> Program:
-    """Without lines that nothing needs. Draws stay, or a Generator would fall behind."""
+    """Without lines that nothing needs. Draws stay, or a Generator would fall behind; and checks."""
     stores = {b: v for b, v in program.stores.items() if v.line.op != "input" or v.line.params["buffer"] is not b}
     needed = {v.line for v in (*program.outputs, *stores.values())}
     for line in reversed(program.lines):
-        if line in needed or line.op == "draw":
+        if line in needed or line.op in ("draw", "check"):
             needed.add(line)
             needed.update(v.line for v in line.operands)
     lines = [line for line in program.lines if line in needed]
@@ -115,6 +116,7 @@ def _for_blas(layout: Any) -> bool:
 PASSES: dict[str, Pass] = {
     "dead code": without_dead_code,
     "algebra": simplified,
+    "checks": lambda program: without_dead_code(checks_first(program)),
     "contiguity": contiguous,
 }
 

@@ -11,7 +11,8 @@ A value lies in one of these:
     local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
 
 A view lies where its operand lies. A value may be computed in a buffer when nobody reads the old content afterwards,
-not even the end of the step: all stores happen at once, so an old content that is stored elsewhere is read last.
+not even the end of the step: all stores happen at once, so an old content that is stored elsewhere is read last. No
+value is computed in a buffer while a check may still fail, or a call raise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.checks import barrier
 from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.memory import viewed
 from minigrad.compiler.program import ELEMENTWISE, VIEWS, Buffer, Line, Program, Value
@@ -44,7 +46,7 @@ class Plan:
 
     def __init__(self, program: Program, recycle: bool = True) -> None:
         self.program, self.recycle = program, recycle
-        self.end = len(program.lines)
+        self.end, self.barrier = len(program.lines), barrier(program)
         self.kind: dict[Value, str] = {}
         self.arrays: dict[Value, Any] = {}
         self.blocks: list[Any] = []
@@ -113,9 +115,9 @@ class Plan:
         # Another kept array with the same value must not share its memory: the first counts.
         self.kept = {unshaped(v): buffer for buffer, v in reversed(kept)}
         for line in self.program.lines:
-            out = line.outs[0]
-            if line.op != "concatenate" or out in self.kind or line.params["axis"]:
+            if line.op != "concatenate" or line.out in self.kind or line.params["axis"]:
                 continue
+            out = line.out
             self.kind[out], self.arrays[out] = "joined", self._in(aligned(max(out.nbytes, 1)), out)
             start = 0
             for x in line.operands:
@@ -132,7 +134,7 @@ class Plan:
         if x in self.kind or x.line.op in SPECIAL:
             return False
         self.kind[x], self.arrays[x], self.part[x] = "joined", part.reshape(x.shape), (out, start, end)
-        if x in self.kept:
+        if x in self.kept and self.born[x] > self.barrier:
             self.moved[self.kept[x]] = part.reshape(self.kept[x].shape)
         return True
 
@@ -155,7 +157,9 @@ class Plan:
                 self.copied.append((buffer, v))
 
     def _may_overwrite(self, present: Value | None, v: Value) -> bool:
-        """Whether v may be computed in memory whose present content is read by no later line."""
+        """Whether v may be computed in memory whose present content is read by no later line, when all is checked."""
+        if self.born[v] <= self.barrier:
+            return False
         if present is None:
             return True
         when = self.last[present]

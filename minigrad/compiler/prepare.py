@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.checks import EVERYTHING, checked_ranges, content, range_of
 from minigrad.compiler.kernel_expressions import can_write
 from minigrad.compiler.memory import is_identity
 from minigrad.compiler.passes import without_dead_code
@@ -24,6 +25,7 @@ class Preparing:
         self.lines: list[Line] = []
         self.new: dict[Value, Value] = {}
         self.shaped: dict[tuple[Value, tuple[int, ...]], Value] = {}
+        self.checked = checked_ranges(program)
         self.counts: dict[Any, Line] = {}  # constants 0, 1, ... by how many, and their dtype
 
     def run(self) -> Program:
@@ -104,14 +106,29 @@ class Preparing:
         )
 
     def _picked(self, line: Line) -> Value:
-        """Σ of what stands where a column's number is the label. NaN for labels that are no column's number."""
+        """Σ of what stands where a column's number is the label; a negative one counts from the end.
+
+        NaN for labels that are no column's number, unless they are checked.
+        """
         x, _, labels = map(self._operand, line.operands)
         rows, columns = x.shape
         label = self._shaped(labels, (rows, 1))
-        chosen = self._add("where", self._add("equal", label, self._numbers(columns, labels.dtype)), x, 0.0)
+        low, high = self._range(line.operands[2])
+        if labels.dtype != np.intp and (low < 0 or columns > np.iinfo(labels.dtype).max):
+            label = self._add("cast", label, dtype=np.dtype(np.intp))
+        if low < 0:
+            label = self._add("where", self._add("less", label, 0), self._add("add", label, columns), label)
+        chosen = self._add("where", self._add("equal", label, self._numbers(columns, label.dtype)), x, 0.0)
         total = self._add("sum", chosen, axes=(1,))
-        inside = self._add("logical_and", self._add("greater_equal", label, 0), self._add("less", label, columns))
-        return self._shaped(self._add("where", inside, total, math.nan), (rows,), named=line.out)
+        if low < -columns or high >= columns:
+            inside = self._add("logical_and", self._add("greater_equal", label, 0), self._add("less", label, columns))
+            total = self._add("where", inside, total, math.nan)
+        return self._shaped(total, (rows,), named=line.out)
+
+    def _range(self, v: Value) -> tuple[float, float]:
+        """Where the elements of v lie, by what they are and by what is checked."""
+        (a, b), (c, d) = range_of(v), self.checked.get(content(v), EVERYTHING)
+        return max(a, c), min(b, d)
 
     def _numbers(self, count: int, dtype: Any) -> Value:
         """0, 1, ... as an array."""

@@ -1,10 +1,16 @@
 """The program: what a traced step did, as lines in single assignment.
 
 A `Line` computes values from values: an operation, its operands (`ins`), static parameters (`params`), and the values
-that it makes (`outs`, nearly always one). An operand is a `Value` or a literal: a Python bool, int, float or complex,
-which stays weak in promotion as it is in NumPy. Values have NumPy's own shapes and result dtypes. Nothing in a program
-is ever written: values are mathematical, so lines may be merged, moved and removed as their operands allow. Three kinds
-of lines alone have an order or an identity: `input`, `draw` and `call` of a function with an effect.
+that it makes (`outs`, nearly always one; a `check` makes none). An operand is a `Value` or a literal: a Python bool,
+int, float or complex, which stays weak in promotion as it is in NumPy. Values have NumPy's own shapes and result
+dtypes. Nothing in a program is ever written: values are mathematical, so lines may be merged, moved and removed as
+their operands allow. Three kinds of lines alone have an order or an identity: `input`, `draw` and `call` of a function
+with an effect.
+
+A `check` is what eager code refuses by looking at values. A program whose check fails raises CheckFailed, and has then
+changed nothing that can be seen from outside: no buffer, and no Generator (numpy_source.py restores those). The same
+holds where a `call` raises, or returns other shapes or dtypes than the recorded ones. So a check needs no order, and
+runs as early as its operands allow (checks.py). It is never removed, except where it always holds.
 
 Memory appears at the edges only. A `Buffer` is an array that exists outside: an argument, or an array of the user's
 (a parameter, running statistics, an optimizer's state). Its content at the beginning is the value of its `input` line.
@@ -42,6 +48,8 @@ Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy whe
     draw         ()          generator, method, args  a draw from program.generators[generator]: method(*args, **kwargs)
     copy         (x,)                                 x in C order, in memory of its own
     call         (x, ...)    function, args, kwargs   an opaque NumPy function; Place(k) stands for the k-th operand
+    check        (x,)        low, high                no value: no element of x is < low or > high. Of a bool array with
+                                                      low and high True: all are true. NaN passes
 
 `check` (in rules.py) holds a program to all of this, and to what NumPy says about shapes and dtypes.
 """
@@ -228,7 +236,8 @@ class Program:
             ins = ", ".join(names[x] if isinstance(x, Value) else repr(x) for x in line.ins)
             params = "".join(f", {k}={_short(v)}" for k, v in line.params.items())
             made = ", ".join(f"{names[v]} {v.shape} {v.dtype}" for v in line.outs)
-            text.append(f"{made} = {line.op}({ins}{params})" + (f"  # {line.note}" if line.note else ""))
+            made = f"{made} = " if made else ""
+            text.append(f"{made}{line.op}({ins}{params})" + (f"  # {line.note}" if line.note else ""))
         text += [f"store {b.name} {names[v]}" for b, v in self.stores.items()]
         return "\n".join([*text, f"return {', '.join(names[v] for v in self.outputs)}"])
 

@@ -21,6 +21,10 @@ class CompileWarning(RuntimeWarning):
     """A compiled function runs eagerly. The message says why, where, and what to write instead."""
 
 
+class CheckFailed(Exception):
+    """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
+
+
 def user_frame(frame: FrameType | None = None) -> FrameType | None:
     """The innermost frame that belongs to neither minigrad nor NumPy."""
     frame = frame or sys._getframe(1)
@@ -88,7 +92,3 @@ def filling(x: Any) -> None:
         "compiler was not shown",
         "use the array as it is; of the other, name the object that holds it: mg.compile(step, state=[...])",
     )
-
-
-class CheckFailed(Exception):
-    """A check of a program failed before anything was written: the step is called eagerly instead."""

@@ -208,6 +208,11 @@ def _check_line(line: Line, where: str) -> None:
         same = same and all(x.shape == v.shape for x, v in zip(line.outs, kernel.outs, strict=True))
         _hold(same, where, "its kernel is of other arrays:", kernel.ins)
         return
+    if line.op == "check":
+        _hold(not line.outs and len(line.operands) == 1, where, "it checks one value and makes none:", line.ins)
+        _hold(line.operands[0].size > 0, where, "there is nothing to check in", line.operands[0])
+        _hold(line.params["low"] <= line.params["high"], where, "no value lies in the range of", line.params)
+        return
     if line.op in OPAQUE:
         _hold(line.op != "draw" or len(line.outs) == 1, where, "a draw makes one value, not", line.outs)
         return

@@ -11,7 +11,7 @@ from minigrad.compiler.program import UFUNCS, Place, Value
 from minigrad.compiler.texts import literal
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
-RESERVED = ("np", "sys", "memory", "array", "Recycled", "bind", "step", *OWN)
+RESERVED = ("np", "sys", "memory", "array", "Recycled", "CheckFailed", "bind", "step", *OWN)
 
 
 class Scope:

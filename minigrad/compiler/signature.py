@@ -92,7 +92,7 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             keys.append(("generator", type(x), same))
         else:
             keys.append(("value", value_key(x, keep)))
-    return ((mode.get() is not None, form, np.geterr()["invalid"] == "raise"), *keys)
+    return ((mode.get() is not None, form), *keys)
 
 
 def _other_array(array: Any) -> tuple[Any, ...]:

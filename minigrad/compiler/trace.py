@@ -174,7 +174,12 @@ class Trace:
 
     def _check_promotion(self, line: Line) -> None:
         kinds = {v.dtype for v in line.operands}
-        if np.dtype("f4") in kinds and line.outs[0].dtype == np.float64 and line.op not in ("cast", "call"):
+        if (
+            line.outs
+            and np.dtype("f4") in kinds
+            and line.outs[0].dtype == np.float64
+            and line.op not in ("cast", "call")
+        ):
             where = place()
             if where not in self.promoted:
                 self.promoted.add(where)
@@ -308,6 +313,7 @@ class Trace:
     opaque = opaque
     getitem, setitem = _recorded(access.getitem), _recorded(access.setitem)
     cast, draw = _recorded(access.cast), _recorded(access.draw)
+    check, check_index = access.check, access.check_index
 
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """A ufunc or one of its methods."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.compiler.access import indexed
+from minigrad.compiler.access import add_check, indexed
 from minigrad.compiler.opaque import bare, is_foreign
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, Value
 from minigrad.compiler.refusal import refuse
@@ -43,8 +43,8 @@ def heard(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> A
     if mask is not True:
         value = trace.emit("where", trace.operand(mask), value, target.value)
     masked = {} if mask is True else {"where": bare(mask)}
-    getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.array)
     target.write(value)
+    getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.array)
     return target
 
 
@@ -59,7 +59,11 @@ def _value(trace: Trace, ufunc: Any, method: str, inputs: Any, options: dict[str
         ins = [trace.operand(x) for x in inputs]
         if dtype is not None:
             ins = [trace.emit("cast", x, dtype=np.dtype(dtype)) if isinstance(x, Value) else x for x in ins]
-        return trace.emit(OPERATIONS[ufunc], *ins)
+        made = trace.emit(OPERATIONS[ufunc], *ins)
+        exponent = ins[-1]
+        if ufunc is np.power and made.dtype.kind == "i" and isinstance(exponent, Value) and exponent.dtype.kind == "i":
+            add_check(trace, exponent, 0, np.iinfo(exponent.dtype).max)  # NumPy refuses negative ones
+        return made
     if method == "reduce" and ufunc in REDUCTION_OF:
         axis, keepdims = options.pop("axis", 0), options.pop("keepdims", False)
         if options or len(inputs) > 1:
@@ -91,6 +95,7 @@ def _at(trace: Trace, ufunc: Any, x: Any, index: Any, *given: Any) -> None:
     added = trace.operand(given[0])
     if ufunc is np.subtract:
         added = trace.emit("negative", added)
+    trace.check_index(target.shape, template, arrays)
     value = trace.emit("scatter", target.value, added, *arrays, index=template, how="add")
-    ufunc.at(target.array, bare(index), bare(given[0]))
     target.write(value)
+    ufunc.at(target.array, bare(index), bare(given[0]))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import call
+from minigrad.ops.checking import require, require_range
 from minigrad.ops.indexing import integers
 from minigrad.ops.reduction import mean, sum
 from minigrad.primitive import value_of
@@ -34,20 +35,22 @@ def check_equal_shapes(what: str, *operands: Any) -> None:
 
 
 def check_range(x: Any, low: float, high: float, what: str, way_out: str) -> None:
-    """Refuse values outside [low, high]. Only a plain array can be looked at: one that listens has no values yet."""
-    x = value_of(x)
-    if type(x) is np.ndarray and x.size:
-        least, largest = np.minimum.reduce(x, axis=None), np.maximum.reduce(x, axis=None)
-        if least < low or largest > high:
-            raise ValueError(f"{what} lies in [{low:g}, {high:g}], here in [{least:.4g}, {largest:.4g}]; {way_out}")
+    """Refuse values outside [low, high]."""
+
+    def error(x: Any) -> ValueError:
+        return ValueError(f"{what} lies in [{low:g}, {high:g}], here in [{x.min():.4g}, {x.max():.4g}]; {way_out}")
+
+    require_range(value_of(x), low, high, error)
 
 
 def check_signs(target: Any, what: str) -> None:
     """Refuse targets other than -1 and 1."""
-    target = value_of(target)
-    if type(target) is np.ndarray and not np.all(np.absolute(target) == 1):
+
+    def error(target: Any) -> ValueError:
         wrong = target[np.absolute(target) != 1].flat[0]
-        raise ValueError(f"{what}: targets are -1 or 1, here one is {wrong}; from 0 and 1 take 2 * target - 1")
+        return ValueError(f"{what}: targets are -1 or 1, here one is {wrong}; from 0 and 1 take 2 * target - 1")
+
+    require(lambda target: np.absolute(target) == 1, error, value_of(target))
 
 
 def check_targets(logits: Any, labels: Any, what: str, ignore_index: int | None = None) -> Any:
@@ -69,11 +72,13 @@ def check_targets(logits: Any, labels: Any, what: str, ignore_index: int | None 
 
 def check_labels(labels: Any, classes: int, what: str) -> Any:
     """Class ids as an array; those that are no integers or out of range are refused."""
-    labels = integers(labels, what)
-    # Only a plain array can be looked at: an array that listens has no values yet.
-    if type(labels) is np.ndarray and labels.size and np.maximum.reduce(labels.astype(np.uint64), axis=None) >= classes:
+
+    def error(labels: Any) -> ValueError:
         wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
-        raise ValueError(f"{what}: label {wrong} for {classes} classes; labels are 0 ... {classes - 1}")
+        return ValueError(f"{what}: label {wrong} for {classes} classes; labels are 0 ... {classes - 1}")
+
+    labels = integers(labels, what)
+    require_range(labels, 0, classes - 1, error)
     return labels
 
 

@@ -17,6 +17,7 @@ from minigrad.losses.checks import (
     check_targets,
     reduced,
 )
+from minigrad.ops.checking import require
 from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.reduction import logsumexp, mean, sum
@@ -110,10 +111,14 @@ def _chosen(
         loss = np.where(kept, loss, 0)
     if reduction != "mean" or (weight is None and kept is None):
         return reduced(loss, reduction, what)
-    if type(kept) is np.ndarray and not kept.any():
-        raise ValueError(
-            f"{call(what, (logp, labels), {'ignore_index': ignore})}: all labels are ignored, so there is nothing to "
-            "take the mean of; leave out such batches or take reduction='sum'"
+    if kept is not None:
+        require(
+            np.any,
+            lambda _: ValueError(
+                f"{call(what, (logp, labels), {'ignore_index': ignore})}: all labels are ignored, so there is nothing "
+                "to take the mean of; leave out such batches or take reduction='sum'"
+            ),
+            kept,
         )
     counted = np.ones_like(loss) if weight is None else getitem(weight, index=ids)
     return sum(loss) / sum(counted if kept is None else np.where(kept, counted, 0))

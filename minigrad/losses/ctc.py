@@ -8,6 +8,7 @@ import numpy as np
 
 from minigrad.errors import call
 from minigrad.losses.checks import check_reduction, reduced
+from minigrad.ops.checking import require, require_range
 from minigrad.ops.indexing import integers, take_along_axis
 from minigrad.ops.reduction import logsumexp
 
@@ -90,15 +91,19 @@ def _checked(logp: Any, labels: Any, input_lengths: Any, label_lengths: Any, bla
     _check_within(inputs, 1, steps, f"{what}: an input length")
     _check_within(counts, 0, labels.shape[1], f"{what}: a label length")
     counted = np.arange(labels.shape[1]) < counts[:, None]
-    if type(labels) is np.ndarray and np.any(counted & (labels == blank)):
-        raise ValueError(f"{what}: a label is the blank, {blank}; blanks belong to the alignment, not to the labels")
+    require(
+        lambda labels, counted: ~(counted & (labels == blank)),
+        lambda *_: ValueError(f"{what}: a label is the blank, {blank}; blanks belong to the alignment, not to labels"),
+        labels,
+        counted,
+    )
     labels = np.where(counted, labels, blank)
     _check_within(labels, 0, classes - 1, f"{what}: a label")
     return labels, inputs, counts
 
 
 def _check_within(x: Any, low: int, high: int, what: str) -> None:
-    # Only a plain array can be looked at: an array that listens has no values yet.
-    if type(x) is np.ndarray and np.any((x < low) | (x > high)):
-        wrong = x[(x < low) | (x > high)].flat[0]
-        raise ValueError(f"{what} is {wrong}; it must lie in {low} ... {high}")
+    def error(x: Any) -> ValueError:
+        return ValueError(f"{what} is {x[(x < low) | (x > high)].flat[0]}; it must lie in {low} ... {high}")
+
+    require_range(x, low, high, error)

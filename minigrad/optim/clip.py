@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops.checking import require
 from minigrad.tensor import Tensor
 
 Array = Any
@@ -80,10 +81,14 @@ def clip_grad_norm_(
         return np.zeros(())
     flat = np.concatenate([np.reshape(p.grad.data, (-1,)) for p in members])
     total = np.linalg.norm(flat, norm_type) if flat.size else np.zeros_like(flat, shape=())
-    if error_if_nonfinite and not np.isfinite(total):
-        raise RuntimeError(
-            f"{call}: the norm of the gradients is {total}, not finite; no gradient was changed. "
-            "error_if_nonfinite=False lets it pass"
+    if error_if_nonfinite:
+        require(
+            np.isfinite,
+            lambda total: RuntimeError(
+                f"{call}: the norm of the gradients is {total}, not finite; no gradient was changed. "
+                "error_if_nonfinite=False lets it pass"
+            ),
+            total,
         )
     factor = np.minimum(max_norm / (total + 1e-6), 1)
     for p in members:
