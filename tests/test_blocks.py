@@ -14,7 +14,7 @@ from minigrad.ops import blocks
 from minigrad.ops.blocks import elementwise_blocks, row_blocks
 from minigrad.ops.special import erf_values
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 rng = np.random.default_rng(2)
 

@@ -18,7 +18,7 @@ from minigrad import nn, optim
 from minigrad.compiler import CompileError, passes, rules
 from minigrad.compiler.numba_source import NumbaSource
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 X = np.array([[1.0, 2.0], [3.0, 5.0]])
 

@@ -21,6 +21,8 @@ from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import Malformed, check, make
 from minigrad.ops.checking import require, require_range
 
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
+
 Arrays = tuple[Any, ...]
 needs_numba = pytest.mark.skipif(not kernel_files.is_available(), reason="needs numba")
 BACKENDS = ["numpy", pytest.param("numba", marks=needs_numba)]

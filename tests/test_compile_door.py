@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad.compiler import driver
 from minigrad.compiler.guards import door
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 OWNED = np.zeros(3)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {

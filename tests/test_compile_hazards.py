@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 CASES: dict[str, Callable[[Any], Any]] = {}
 

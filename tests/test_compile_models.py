@@ -13,7 +13,7 @@ from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.compiler import passes, rules
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 STEPS = 100
 

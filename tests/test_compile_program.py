@@ -11,7 +11,7 @@ import minigrad as mg
 from minigrad.compiler.program import Buffer, Line, Place, Program, Value
 from minigrad.compiler.rules import Malformed, check, make
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad.compiler import passes, rules
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 UNARY = [np.tanh, np.negative, np.square, np.sin, np.abs, lambda x: x * 2.0, lambda x: 1 - x, lambda x: x / 4]
 BINARY = [np.add, np.subtract, np.multiply, np.maximum, lambda x, y: x / (2 + y * y), lambda x, y: x - (-y)]

@@ -24,7 +24,7 @@ from minigrad.ops.spatial.windows import output_size, pad
 from minigrad.transforms import grad, hessian, jacobian, jvp
 from minigrad.verify.gradients import check_gradients
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 CONV, TRANSPOSE = (conv1d, conv2d, conv3d), (conv_transpose1d, conv_transpose2d, conv_transpose3d)
 

@@ -17,7 +17,7 @@ from minigrad.compiler import driver, kernel_files, rules
 from minigrad.compiler.kernel_lines import grouped
 from minigrad.compiler.prepare import Preparing
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_an_index_that_the_step_makes_is_constant() -> None:
     made = mg.compile(lambda x, labels: x[np.arange(4), labels] * 2, backend="numba")
     kept = mg.compile(lambda x, labels: x[held(), labels] * 2, backend="numba")
     for step in (made, kept):
-        for _ in range(2):
+        for _ in range(4):
             np.testing.assert_array_equal(step(x, labels), x[np.arange(4), labels] * 2)
     assert "gather" not in made.source
     assert "gather" in kept.source
@@ -109,7 +109,8 @@ def test_a_gradient_that_is_always_0_is_nobody_elses_memory(backend: str) -> Non
         return loss
 
     compiled, x = mg.compile(step, backend=backend), np.random.default_rng(0).normal(size=(5, 2))
-    compiled(x)
+    for _ in range(3):  # two recordings and an audit, which are eager calls
+        compiled(x)
     before = bias.numpy().copy()
     for _ in range(3):
         compiled(x)

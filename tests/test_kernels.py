@@ -22,7 +22,7 @@ from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import check, make
 from minigrad.compiler.schedule import Schedule
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 SAMPLE = range(150)
 

@@ -14,7 +14,7 @@ import minigrad as mg
 from minigrad.compiler.grouping import MAX_ARRAYS
 from minigrad.compiler.numba_source import NumbaSource
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 SIZES = (60, 240)
 

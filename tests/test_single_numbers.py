@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad.compiler.program import UFUNCS
 from minigrad.compiler.single_numbers import is_of_numbers
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 VALUES = [-2.5, -1.0, -0.0, 0.0, 0.5, 3.0, 1e200, np.inf, -np.inf, np.nan]
 INTEGERS = {"bitwise_count", "gcd", "lcm", "left_shift", "right_shift", "ldexp"}

@@ -18,7 +18,7 @@ import test_compile_models as models
 import minigrad as mg
 from minigrad.compiler import kernel_files
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 TABLES = {"layer": models.LAYERS, "loss": models.LOSSES, "optimizer": models.OPTIMIZERS}
 CASES = [(kind, name) for kind, table in TABLES.items() for name in table]

@@ -17,7 +17,7 @@ from minigrad.diagnostics.prediction import predictions
 from minigrad.diagnostics.statistics import Dead, Histogram, Thinned, Values
 from minigrad.tape import HOOKED
 
-pytestmark = pytest.mark.floating(all="ignore")  # programs ignore floating-point errors; where they raise, steps run eagerly
+pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 rng = np.random.default_rng(3)
 X, Y = rng.normal(size=(64, 6)), rng.integers(0, 3, 64)

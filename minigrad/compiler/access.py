@@ -69,7 +69,7 @@ def getitem(trace: Any, x: Listening, index: Any) -> Any:
     parts = index if isinstance(index, tuple) else (index,)
     if is_basic(parts):
         found = trace.view(x, basic(x.shape, parts))
-        return found if isinstance(x.array[index], np.ndarray) else trace.fresh(np.copy(found.array), found.value)
+        return found if isinstance(x.array[index], np.ndarray) else trace.fresh(x.array[index], found.value)
     template, arrays = indexed(trace, index)
     found = x.array[bare(index)]
     trace.check_index(x.shape, template, arrays)

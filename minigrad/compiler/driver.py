@@ -185,6 +185,7 @@ class Compiled:
                     "an argument, an array that the step can reach, or a draw from a Generator that it can reach"
                 )
                 return result
+            version.recording.keep_alive(recording)
             version.prepare(self.backend, self.verify)
             version.ready = True
         else:

@@ -83,7 +83,18 @@ class Recording:
         self.generator_leaves: list[tuple[int, int]] = []
         self.parameters: list[Any] = []
         self.scratch: set[int] = set()  # ids of arrays that nobody reads between two steps
+        self.origins: list[tuple[Buffer, Any]] = []
         self.keep: Any = None
+
+    def keep_alive(self, other: Recording) -> None:
+        """Constants that are one array in both recordings, still alive: somebody holds it, so its content may change.
+
+        (The cache of a functools.cache holds arrays that no walk can find.) Programs read such an array at each call.
+        """
+        for (buffer, mine), (_, theirs) in zip(self.origins, other.origins, strict=False):
+            array = mine()
+            if array is not None and array is theirs() and array.flags.c_contiguous:
+                buffer.array, buffer.is_constant = array, False
 
 
 class TraceSession:
@@ -229,8 +240,9 @@ class TraceSession:
 
     def _find_leaks(self, trace: Trace) -> None:
         """A tracer that is still alive is held by something that nobody knows of."""
-        for register in (trace.known, trace.view_names, trace.contents):
+        for register in (trace.known, trace.view_names, trace.contents, trace.constants):
             register.clear()  # type: ignore[attr-defined]
+        self.made.origins = trace.origins
         alive = [x for r in trace.tracers if (x := r()) is not None]
         if alive:
             del alive

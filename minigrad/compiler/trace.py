@@ -81,6 +81,7 @@ class Trace:
         self.names: dict[int, str] = {}  # of owners
         self.view_names: dict[Listening, str] = {}
         self.constants: list[Any] = []  # keeps ids from being used again
+        self.origins: list[tuple[Buffer, weakref.ref[Any]]] = []  # constants, and the arrays that had their content
         self.contents: dict[int, tuple[Listening, bytes]] = {}  # of constants, by the id of the array
         self.promoted: set[str] = set()
 
@@ -251,6 +252,7 @@ class Trace:
         if found is None or found[1] != content:
             copy = np.array(array, order="C")
             buffer = Buffer("constant", "state", copy, is_constant=True)
+            self.origins.append((buffer, weakref.ref(array)))
             self.buffers.append(buffer)
             found = self.contents[id(array)] = Listening(self, copy, Memory(copy, None, buffer)), content
             self.constants.append(array)

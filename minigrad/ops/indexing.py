@@ -50,14 +50,12 @@ def _last_written(v: Any, index: Any) -> Any:
 
 
 def read(x: Any, /, *, index: Any) -> Any:
-    """x[index]. NumPy does not ask an index for its answer; a listening array that is one hears of it all the same."""
-    try:
-        return x[index]
-    except RuntimeError:
-        for part in index if isinstance(index, tuple) else (index,):
-            if hasattr(type(part), "__array_function__") and not issubclass(type(part), np.ndarray):
+    """x[index]. NumPy does not ask an index for its answer, but an index may be an array that is traced."""
+    if type(x) is np.ndarray:
+        for part in index if type(index) is tuple else (index,):
+            if hasattr(type(part), "minigrad_tracer"):
                 return part.__array_function__(read, (type(part),), (x,), {"index": index})
-        raise
+    return x[index]
 
 
 getitem = linear(
