@@ -119,10 +119,27 @@ PASSES: dict[str, Pass] = {
 }
 
 
-def optimized(program: Program) -> tuple[Program, list[tuple[str, int]]]:
-    """The program after all passes, and how many operations there were after each."""
+def optimized(program: Program, verify: bool = False) -> tuple[Program, list[tuple[str, int]]]:
+    """The program after all passes, and how many operations there were after each.
+
+    Args:
+        program: the program as it was recorded.
+        verify: prove in exact arithmetic that each pass keeps what the program computes; see proof.py.
+
+    Raises:
+        ProofError: a pass changes it (with verify=True, or within `proof.proven()`).
+    """
+    from minigrad.compiler.proof import started  # it imports exact arithmetic, which nothing else here needs
+
+    proof = started(program, verify)
     report = [("recorded", len(program))]
     for name, change in PASSES.items():
         program = change(program)
         report.append((name, len(program)))
+        if proof is not None:
+            proof.step(name, program)
+    if proof is not None:
+        from minigrad.compiler.prepare import Preparing
+
+        proof.step("the form for kernels", Preparing(program).run())
     return program, report
