@@ -255,7 +255,10 @@ def _close(x: Any, y: Any) -> bool:
 def _first_difference(
     v: Value, w: Value, before: Program, after: Program, old: dict[Value, Array], new: dict[Value, Array]
 ) -> str:
-    """The first op of the rewritten program, on the way to a wrong result, that computes what the other never does."""
+    """The first op on the way to a wrong result that computes what the other program never does, in words.
+
+    Of the rewritten program, or else of the original one. A value that has a name in both programs is compared by it.
+    """
     there = {_content(x) for x in old.values()}
     on_the_way = _needed(w)
     wrong = [
@@ -270,6 +273,10 @@ def _first_difference(
     ]
     for line in [*sure[:1], *wrong[:1]]:
         return f"the first op that differs is {_described(line)}"
+    here, on_the_way = {_content(x) for x in new.values()}, _needed(v)
+    for line in before.lines:
+        if line in on_the_way and any(_content(old[u]) not in here for u in line.outs):
+            return f"the first op that is missing is {_described(line)}"
     return f"it is {_described(w.line)}, and was {_described(v.line)}"
 
 

@@ -73,7 +73,8 @@ def _extreme(argument: Any) -> Any:
             return x
         rest = [k for k in range(x.ndim) if k not in axes]
         lead = tuple(x.shape[k] for k in rest)
-        rows = x.each(lambda a: np.transpose(a, (*rest, *axes)).reshape(*lead, -1))
+        count = math.prod(x.shape[k] for k in axes)
+        rows = x.each(lambda a: np.transpose(a, (*rest, *axes)).reshape(*lead, count))
         place = position(argument, rows, -1)
         top = rows.each(lambda a: np.take_along_axis(a, place, -1))
         shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
