@@ -5,7 +5,7 @@ decides comparisons and so the region in which a proof holds. Derivative rules, 
 compiled programs all run on it unchanged.
 
 - field: residues modulo a prime; numbers: which number a float stands for
-- array: the array and NumPy's protocols; ufuncs, reductions, functions: what they compute
+- array: the array and NumPy's protocols; ufuncs, powers, reductions, functions, ordering: what they compute
 - draws: random inputs
 
 Example:
@@ -18,7 +18,7 @@ Example:
     False
 """
 
-from minigrad.exact import functions  # noqa: F401  (fills the tables)
+from minigrad.exact import functions, ordering, powers  # noqa: F401  (fills the tables)
 from minigrad.exact.array import Exact, Inexact, NotASquare, Redraw, Tie, opaque_roots, same
 from minigrad.exact.draws import draw, rational
 from minigrad.exact.numbers import Constants, constants
