@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -41,3 +41,17 @@ def strict(request: pytest.FixtureRequest) -> Iterator[None]:
 def no_kernels_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps compiled with backend="auto" stay with NumPy: compiling kernels in the background takes seconds."""
     monkeypatch.setattr("minigrad.compiler.specialization.is_available", lambda: False)
+
+
+PROVABLE = 300_000  # elements (see minigrad.compiler.evaluate.work) of programs whose passes are proven in the tests
+
+
+@pytest.fixture(autouse=True)
+def passes_are_proven(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Every pass keeps what a program computes, in exact arithmetic, for every program that a test compiles."""
+    from minigrad.compiler import proof
+
+    with proof.proven(limit=PROVABLE) as watch:
+        yield
+    if watch.skipped:
+        record_property("programs too large to be proven", watch.skipped)

@@ -39,6 +39,7 @@ LAYERS = [
         "fused_activations",
     },
     {"nn", "optim", "data", "preprocessing", "io"},
+    {"exact"},
     {"training"},
     {"callbacks"},
     {"verify", "drawing", "compiler", "diagnostics"},

@@ -13,6 +13,8 @@ Programs into better programs, and into source:
 
 - passes, and how they rewrite: builder; the rules: elementwise, algebra, sums, views; terms: questions that they ask;
   checks: which checks of values are needed, and when
+- proof: that a pass keeps what a program computes, in exact arithmetic; evaluate: what programs compute; samples:
+  their random inputs; difference: which op is wrong
 - plan: where values lie; recycling: memory of large results; numpy_source: the program as Python; numpy_calls: its
   lines as NumPy's calls; single_numbers: as Python's own; scope, names, texts: pieces of source
 - prepare: a program as kernels want it; grouping: which lines run together; kernel: what they are then, and schedule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from minigrad.compiler.program import VIEWS, Line, Program, Value
 from minigrad.compiler.rules import make
 
 Pass = Callable[[Program], Program]
+always: ContextVar[Any] = ContextVar("always", default=None)  # a `proof.Watch` where every program is proven
 
 
 def without_dead_code(program: Program) -> Program:
@@ -121,10 +123,29 @@ PASSES: dict[str, Pass] = {
 }
 
 
-def optimized(program: Program) -> tuple[Program, list[tuple[str, int]]]:
-    """The program after all passes, and how many operations there were after each."""
+def optimized(program: Program, verify: bool = False) -> tuple[Program, list[tuple[str, int]]]:
+    """The program after all passes, and how many operations there were after each.
+
+    Args:
+        program: the program as it was recorded.
+        verify: prove in exact arithmetic that each pass keeps what the program computes; see proof.py.
+
+    Raises:
+        ProofError: a pass changes it (with verify=True, or within `proof.proven()`).
+    """
+    proof = None
+    if verify or always.get() is not None:
+        from minigrad.compiler.proof import started  # exact arithmetic, which takes a while to import
+
+        proof = started(program, verify)
     report = [("recorded", len(program))]
     for name, change in PASSES.items():
         program = change(program)
         report.append((name, len(program)))
+        if proof is not None:
+            proof.step(name, program)
+    if proof is not None:
+        from minigrad.compiler.prepare import Preparing
+
+        proof.step("the form for kernels", Preparing(program).run())
     return program, report

@@ -63,7 +63,7 @@ class Specialization:
             return
         began = perf_counter()
         recording = self.recording
-        self.program, self.report = optimized(recording.program)
+        self.program, self.report = optimized(recording.program, verify=verify)
         self.source = Source(self.program, self.title)
         self.run: Callable[..., Any] = self.source.compiled()
         self._adopt(self.source)

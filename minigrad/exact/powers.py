@@ -1,0 +1,80 @@
+"""Roots and powers of exact arrays."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from minigrad.exact import field
+from minigrad.exact.array import UFUNCS, UNKNOWN, Exact, NotASquare, finished, residue_q, roots_are_opaque
+from minigrad.exact.field import P, Q, Residues
+from minigrad.exact.numbers import simple
+from minigrad.exact.ufuncs import enter, key_of, shadow
+
+LARGEST = 64  # numerator and denominator of exponents that are powers and roots
+
+
+@enter("sqrt")
+def _sqrt(x: Any) -> Exact:
+    x = Exact.of(x)
+    with np.errstate(all="ignore"):
+        real = np.sqrt(x.real)
+    p = field.square_root(x.p)
+    is_root = p * p % P == x.p
+    if not is_root.all():
+        if not roots_are_opaque():
+            raise NotASquare("the root of a number that is no square modulo P")
+        p = np.where(is_root, p, field.scrambled(key_of("sqrt"), x.p))
+    return finished(real, p, None, x)
+
+
+UFUNCS["hypot"] = lambda x, y: UFUNCS["sqrt"](Exact.of(x) * x + Exact.of(y) * y)
+
+
+@enter("power", "float_power")
+def _power(x: Any, y: Any) -> Exact:
+    """x^y: products and roots for a small rational y, an opaque function of both for another."""
+    x, y = Exact.of(x), Exact.of(y)
+    real = shadow("power", x, y)
+    exponents, places = np.unique(np.where(np.isfinite(y.real), y.real, 0.5), return_inverse=True)
+    p = np.asarray(field.scrambled(key_of("power"), x.p, y.p))
+    q = None if x.q is None else np.full(p.shape, UNKNOWN)
+    if exponents.size > LARGEST:
+        return finished(real, p, q, x, y)
+    for k, exponent in enumerate(exponents):
+        e = _exponent(float(exponent))
+        if e is None:
+            continue
+        applies = np.broadcast_to((places.reshape(y.shape) == k) & (y.p == _residue(e)), p.shape)
+        if applies.all() or applies.any():
+            base = Exact(np.broadcast_to(x.real, p.shape)[applies], np.broadcast_to(x.p, p.shape)[applies])
+            p = p.copy()
+            p[applies] = _rational_power(base, e)
+            if x.q is not None and q is not None and e.denominator == 1:
+                exact_q = residue_q(lambda a, n=e.numerator: field.power(a, n, Q), np.broadcast_to(x.q, p.shape))
+                q = np.where(applies, exact_q, q)
+    return finished(real, p, q, x, y)
+
+
+def _exponent(y: float) -> Fraction | None:
+    e = Fraction(0) if y == 0 else simple(y, 1e-12)
+    return e if e is not None and abs(e.numerator) <= LARGEST and e.denominator <= LARGEST else None
+
+
+def _residue(e: Fraction) -> int:
+    return int(e.numerator * pow(e.denominator, -1, P) % P)
+
+
+def _rational_power(x: Exact, e: Fraction) -> Residues:
+    degree = e.denominator
+    while degree % 2 == 0:
+        x, degree = _sqrt(x), degree // 2
+    p = x.p if degree == 1 else field.odd_root(x.p, degree)
+    return field.power(p, e.numerator, P)
+
+
+@enter("ldexp")
+def _ldexp(x: Any, n: Any) -> Any:
+    return Exact.of(x) * _power(2.0, n)
