@@ -511,6 +511,20 @@ def alike(now: Any, before: Any) -> bool:
     return is_leaf(now) and bool(bits(now) == bits(before))
 
 
+def same_objects(x: Any, y: Any) -> bool:
+    """Whether two sequences hold the same objects."""
+    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
+
+
+def refill(holder: Any, items: Any) -> None:
+    """Let a list, deque or set hold these items instead of what it holds."""
+    holder.clear()
+    if isinstance(holder, set):
+        holder.update(items)
+    else:
+        holder.extend(items)
+
+
 def pickled(x: Any) -> Any:
     """The state of an object without attributes (an iterator, a counter) as pickle would keep it, or MISSING."""
     try:

@@ -6,7 +6,7 @@ and the only one that notices what no recording can see. The eager call is the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import MISSING, StateRef, alike, is_leaf
+from minigrad.reach import MISSING, StateRef, alike, is_leaf, refill
 from minigrad.tensor import Tensor
 
 TOLERANCE = {np.dtype(np.float64): 1e-7, np.dtype(np.complex128): 1e-7, np.dtype(np.float16): 2e-2}
@@ -34,10 +34,14 @@ class Audit:
     Args:
         version: the specialization that the call has.
         leaves: its arguments.
+        inputs: what it fetches.
+        connect: makes the results of a program those of a call, with their place on the tape.
     """
 
-    def __init__(self, version: Specialization, leaves: list[Any], inputs: Inputs) -> None:
-        self.version, self.leaves, self.inputs = version, leaves, inputs
+    def __init__(
+        self, version: Specialization, leaves: list[Any], inputs: Inputs, connect: Callable[[Any], Any]
+    ) -> None:
+        self.version, self.leaves, self.inputs, self.connect = version, leaves, inputs, connect
         recording = version.recording
         arrays = [*recording.owned.values(), *(b.array for b in version.program.buffers if b.kind == "state")]
         arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
@@ -64,8 +68,7 @@ class Audit:
         for ref, value in self.places:
             ref.set(value)
         for holder, items in self.lists:
-            holder.clear()
-            holder.extend(items)
+            refill(holder, items)
         for tensor, grad in self.grads:
             tensor._grad = grad
 
@@ -85,7 +88,7 @@ class Audit:
     def compiled(self) -> list[tuple[str, Any]] | None:
         """What the program returns and leaves, which is put back; None if a check of it fails."""
         try:
-            return self.seen(self.version.call(self.leaves, self.inputs))
+            return self.seen(self.connect(self.version.call(self.leaves, self.inputs)))
         except CheckFailed:
             return None
         finally:
@@ -152,9 +155,7 @@ class Audit:
         for ref, value in places:
             ref.set(value)
         for holder, items in lists:
-            holder[:] = items if isinstance(holder, list) else holder.clear() or ()
-            if not isinstance(holder, list):
-                holder.extend(items)
+            refill(holder, items)
         for t, grad in grads:
             t._grad = grad
         if len(spreads) != len(eager):

@@ -19,7 +19,7 @@ from minigrad.compiler.program import Buffer
 from minigrad.compiler.refusal import place
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node
-from minigrad.reach import MISSING, Reach, StateRef, is_leaf
+from minigrad.reach import MISSING, Reach, StateRef, is_leaf, same_objects
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
 
@@ -55,6 +55,18 @@ class ArrayInput(NamedTuple):
     ref: StateRef
     value: Any  # what stood there when the step was recorded
     number: int  # of the argument of the program
+    leaf: int | None = None  # the argument whose gradient it is, another Tensor in each call
+
+    @property
+    def identity(self) -> Any:
+        """What tells it from other inputs."""
+        return self.ref.identity if self.leaf is None else ("the gradient of an argument", self.leaf)
+
+    def fetch(self, leaves: Any) -> Any:
+        """The array, or the Tensor around it, now."""
+        if self.leaf is not None:
+            return leaves[self.leaf].grad
+        return self.ref.holder.grad if self.ref.is_grad else self.ref.get()
 
 
 class StateCapture:
@@ -79,6 +91,8 @@ class StateCapture:
         self.grads_read: set[int] = set()  # ids of Tensors
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
+        self.roots: dict[int, Any] = {}  # memory of what is fetched
+        self.leaf_grads: list[tuple[int, StateRef, Any]] = []  # of Tensors among the arguments that nothing reaches
         self.contents = [(x, _copied(x), path) for x, path in self._containers()]
 
     def _containers(self) -> list[tuple[Any, str]]:
@@ -113,23 +127,32 @@ class StateCapture:
                     is_scratch = ref.owner is not None and ref.key in getattr(type(ref.owner), "scratch", ())
                     self.scratch[key] = is_scratch and self.scratch.get(key, True)
                 self._put(ref, value, new)
-        for ref, value in grads:
-            present = ref.holder.grad
-            if type(present) is Tensor:
-                self._fetch(ref, present)
-                if not isinstance(present.data, Listening):
-                    data = StateRef(present, "data", "slot", ref.path)
-                    self._put(data, present.data, self._traced(present.data, data))
-            self._put(ref, present, GradProbe(present, self.grads_read))
+        for ref, _ in grads:
+            self._put_probe(ref)
         self.owned = {key: m.array for key, m in self.trace.memories.items() if m.buffer is None}
 
-    def _fetch(self, ref: StateRef, value: Any) -> None:
-        """Let the array at a place be an input that is fetched at each call."""
+    def _put_probe(self, ref: StateRef, leaf: int | None = None) -> None:
+        """Put a probe in the place of a gradient, and let a gradient that is there be fetched at each call."""
+        present = ref.holder.grad
+        if type(present) is Tensor:
+            self._fetch(ref, present, leaf)
+            if not isinstance(present.data, Listening):
+                data = StateRef(present, "data", "slot", ref.path)
+                self._put(data, present.data, self._traced(present.data, data))
+        self._put(ref, present, GradProbe(present, self.grads_read))
+
+    def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None) -> None:
+        """Let the array at a place be an input that is fetched at each call, if its memory is nobody else's."""
         array = value.data if type(value) is Tensor else value
-        if type(array) is np.ndarray and array.base is None and id(array) not in self.trace.known:
-            number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number))
-            self.trace.argument(array, ref.path, number)
+        if type(array) is not np.ndarray or id(array) in self.trace.known:
+            return
+        root = owner(array)
+        if root is not array and (not ref.is_grad or id(root) in self.trace.memories or id(root) in self.roots):
+            return  # gradients are fetched when all other places have been looked at
+        self.roots[id(root)] = root
+        number = len(self.arguments) + len(self.arrays)
+        self.arrays.append(ArrayInput(ref, value, number, leaf))
+        self.trace.argument(array, ref.path, number)
 
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
         """The leaves of the arguments as the step gets them."""
@@ -143,7 +166,8 @@ class StateCapture:
                     if ref.identity not in self.put:
                         self._put(ref, leaf.data, self._argument(leaf.data, name, k))
                         grad = StateRef(leaf, "_grad", "slot", f"{name}.grad")
-                        self._put(grad, leaf.grad, GradProbe(None, self.grads_read))
+                        self.leaf_grads.append((k, grad, leaf.grad))
+                        self._put_probe(grad, k)
             elif type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC:
                 new = self._argument(leaf, name, k)
             elif isinstance(leaf, np.random.Generator) and id(leaf) not in self.generators:
@@ -222,6 +246,9 @@ class StateCapture:
                 if ref.kind == "partial" and len(now) == 3 and all(a is b for a, b in zip(now, before, strict=True)):
                     continue
                 found.append((ref, before, now))
+        for _, ref, before in self.leaf_grads:
+            if ref.get() is not self.put[ref.identity] and not _is_untouched(self, ref):
+                found.append((ref, before, ref.get()))
         for holder, before, path in self.contents:
             if isinstance(holder, dict):
                 for key in [key for key in holder if key not in before and (id(holder), key) not in known]:
@@ -235,7 +262,7 @@ class StateCapture:
         for holder, before, path in self.contents:
             if isinstance(holder, (list, deque)):
                 now = [self.original(x) for x in holder]
-                if len(now) != len(before) or (isinstance(holder, deque) and not _are_same(now, before)):
+                if len(now) != len(before) or (isinstance(holder, deque) and not same_objects(now, before)):
                     found.append((holder, before, path))
             elif isinstance(holder, set) and holder != before:
                 found.append((holder, list(before), path))
@@ -288,10 +315,6 @@ def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
     return isinstance(probe, GradProbe) and ref.get() is probe.before
 
 
-def _are_same(x: list[Any], y: list[Any]) -> bool:
-    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
-
-
 def _copied(x: Any) -> Any:
     return dict(x) if isinstance(x, dict) else set(x) if isinstance(x, set) else list(x)
 
@@ -320,7 +343,7 @@ class _Settler:
             return x
         if isinstance(x, (tuple, frozenset)):
             parts = [self.real(part) for part in x]
-            if _are_same(parts, list(x)):
+            if same_objects(parts, list(x)):
                 return x
             return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
         self.inside(x)
@@ -346,7 +369,7 @@ class _Settler:
             return self.real(x)
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]
-            if _are_same(parts, list(x)):
+            if same_objects(parts, list(x)):
                 return x
             return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
         if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):

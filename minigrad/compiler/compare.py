@@ -17,7 +17,7 @@ class _Canonical:
 
     def __init__(self, recording: Recording) -> None:
         self.recording, self.program = recording, recording.program
-        self.places = {x.number: x.ref.identity for x in recording.arrays}
+        self.places = {x.number: x.identity for x in recording.arrays}
         self.numbers: dict[Value, Any] = {}
 
     def buffer(self, b: Buffer) -> Any:

@@ -138,7 +138,12 @@ class Compiled:
 
     def _audit(self, version: Specialization, leaves: list[Any], inputs: Inputs, args: Any, kwargs: Any) -> Any:
         """Run program and step from the same state, and compare."""
-        audit = Audit(version, leaves, inputs)
+
+        def connected(results: Any) -> Any:
+            return results if replay is None else connect(self, version, leaves, (args, kwargs), results, replay)
+
+        replay = Replay(version, inputs) if version.live else None
+        audit = Audit(version, leaves, inputs, connected)
         compiled = audit.compiled()
         result = self.function(*args, **kwargs)
         if compiled is None:  # a check failed, and the step has not raised: it is right, and not this program's case

@@ -24,7 +24,7 @@ from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node, next_serial
-from minigrad.reach import MISSING, StateRef, bits, is_leaf
+from minigrad.reach import MISSING, StateRef, bits, is_leaf, refill
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -65,8 +65,7 @@ class Recipe:
             self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
-        self._argument_gradients(leaves)
-        del self._hold, self._made, self._bases, self._leaving, self._fetched, self._leaf, self._live_ids
+        del self._hold, self._made, self._bases, self._leaving, self._elsewhere, self._fetched, self._leaf, self._live_ids
         del self.trace, self.capture
 
     # Results with a history
@@ -181,12 +180,24 @@ class Recipe:
     # Arrays
 
     def _count_leaving(self, result: Any) -> None:
-        """How many arrays leave in each memory: two in one memory are views of one array."""
+        """How many arrays leave in each memory: two in one memory are views of one array.
+
+        Also which Tensors and arrays leave in another way than as the gradient of one Tensor.
+        """
         self._leaving: dict[int, set[int]] = {}
-        roots = [result, *(now for _, _, now in self.capture.changes_after)]
+        self._elsewhere: set[int] = set()
+        changes = self.capture.changes_after
+        roots = [result, *(now for ref, _, now in changes if not ref.is_grad)]
         roots += [list(holder) for holder, _, _ in self.capture.resized_after]
-        for x in _arrays(roots, self._existed):
-            self._leaving.setdefault(id(x.memory), set()).add(id(x))
+        as_gradients: set[int] = set()
+        for group in (roots, *([now] for ref, _, now in changes if ref.is_grad)):
+            found = list(_arrays(group, self._existed))
+            ids = {id(x) for x in found}
+            self._elsewhere |= ids if group is roots else ids & as_gradients
+            as_gradients |= ids
+            for x in found:
+                if type(x) is Listening:
+                    self._leaving.setdefault(id(x.memory), set()).add(id(x))
 
     def _array(self, x: Listening) -> int:
         memory, known = x.memory, self.trace.known.get(id(x.array)) is x
@@ -240,11 +251,16 @@ class Recipe:
             self.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
 
     def _write_gradient(self, ref: StateRef, now: Any) -> None:
+        if id(ref.holder) in self._leaf and not self._is_reached(ref.holder):
+            entry = self._add("object", None) if now is None else self._entry(now, ref.path)
+            self.writes.append(("argument gradient", self._leaf[id(ref.holder)], entry))
+            return
         if now is None or now is MISSING:
             self.writes.append(("set", ref, self._add("object", None)))
             return
-        if id(ref.holder) in self._leaf:
-            return  # _argument_gradients
+        if id(now) in self._elsewhere or id(now.data) in self._elsewhere:
+            self.writes.append(("set", ref, self._entry(now, ref.path)))
+            return
         if isinstance(now, GradProbe) or self._existed(now) or type(now.data) is not Listening or now.node is not None:
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
@@ -257,14 +273,6 @@ class Recipe:
         self.kept[buffer] = now.data.value
         self.writes.append(("gradient", ref, deferred))
 
-    def _argument_gradients(self, leaves: list[Any]) -> None:
-        for k, leaf in enumerate(leaves):
-            if type(leaf) is Tensor and (id(leaf), "_grad") in self.capture.put and not self._is_reached(leaf):
-                grad = leaf.grad
-                if grad is not None and type(grad.data) is Listening:
-                    adds = id(leaf) in self.capture.grads_read
-                    self.writes.append(("argument gradient", k, self._output(grad.data.value, grad.data), adds))
-
     def _is_reached(self, leaf: Tensor) -> bool:
         return id(leaf) in self.capture.reach.seen
 
@@ -272,8 +280,9 @@ class Recipe:
         """A list or deque that lost items at its front and got others at its end."""
         now = list(holder)
         originals = [self.capture.original(x) for x in now]
-        if isinstance(holder, set):
-            raise CompileError(f"mg.compile: the step changes the set {path}.\nHint: do it outside of the step.")
+        if isinstance(holder, set):  # a guard says that it held the same before
+            self.writes.append(("refill", holder, path, [self._entry(x, path) for x in now]))
+            return
         for k in range(len(before) + 1):
             rest = len(before) - k
             if rest <= len(now) and all(a is b for a, b in zip(before[k:], originals, strict=False)):
@@ -331,8 +340,8 @@ def _chain(x: Listening) -> list[Any] | None:
     return steps[::-1] if all(s is not None and s[0] in ("slice", "reshape", "transpose") for s in steps) else None
 
 
-def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening]:
-    """The tracer arrays in new objects."""
+def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening | Tensor]:
+    """The tracer arrays and Tensors in new objects."""
     todo, seen = list(roots), set()
     while todo:
         x = todo.pop()
@@ -341,6 +350,7 @@ def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listen
         elif not is_leaf(x) and id(x) not in seen and not isinstance(x, (type, np.ndarray)):
             seen.add(id(x))
             if type(x) is Tensor:
+                yield x
                 todo.append(x.data)
             elif not existed(x):
                 todo += _contents(x)
@@ -368,7 +378,7 @@ def _slot_names(kind: type) -> list[str]:
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
     scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
-    scope |= {"instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING, "add_grad": _add_grad}
+    scope |= {"instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
         text = _TEXTS[entry[0]](k, entry[1:], scope)
@@ -475,7 +485,7 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
         scope[f"h{j}"], scope[f"w{j}"] = at.holder, rest[0]
         return f"h{j}._grad = w{j}"
     if how == "argument gradient":
-        return f"add_grad(x[{at}], t{rest[0]}, {rest[1]})"
+        return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
     entries = f"[{', '.join(f't{m}' for m in rest[-1])}]"
     return f"refill(h{j}, {entries})" if how == "refill" else f"extend(h{j}, {rest[1]}, {entries})"
@@ -487,14 +497,6 @@ def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
     holder.extend(added)
 
 
-def _refill(holder: Any, added: list[Any]) -> None:
-    holder.clear()
-    holder.extend(added)
-
-
-def _add_grad(t: Tensor, value: Any, adds: bool) -> None:
-    present = t.grad if adds else None
-    t.grad = attach(value if present is None else present.data + value, None)
 
 
 def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:

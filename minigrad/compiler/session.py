@@ -24,7 +24,7 @@ from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UntrackedRandomness
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef
+from minigrad.reach import Reach, Row, StateRef, refill, same_objects
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
@@ -78,6 +78,7 @@ class Recording:
         self.number_arguments: list[int] = []
         self.owned: dict[int, Any] = {}
         self.grads_read: list[tuple[Tensor, Any]] = []
+        self.leaf_grads_read: list[tuple[int, bool]] = []  # which arguments, and whether they had no gradient
         self.changing_numbers: set[Any] = set()
         self.changing_arrays: set[Any] = set()
         self.generator_leaves: list[tuple[int, int]] = []
@@ -206,6 +207,9 @@ class TraceSession:
             (ref.holder, value) for ref, value in capture.replaced if ref.is_grad and ref.identity[0] in
             capture.grads_read and id(ref.holder) in reach.seen
         ]
+        made.leaf_grads_read = [
+            (k, value is None) for k, ref, value in capture.leaf_grads if id(ref.holder) in capture.grads_read
+        ]
         made.generator_leaves = [
             (g, capture.argument_generators[id(x)])
             for g, x in enumerate(trace.generators)
@@ -226,7 +230,7 @@ class TraceSession:
         for x in capture.arrays:
             if type(x.value) is Tensor:
                 exempt |= {(id(x.value), "data"), (id(x.value), "node")}
-        made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after)
+        made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after if not isinstance(holder, set))
         for ref, before, now in capture.changes_after:
             if ref.is_grad or ref.is_node:
                 continue
@@ -271,6 +275,7 @@ class _Before:
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
         self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
         self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
+        self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
         self.contents = capture.contents
         arrays = [x for _, x in self.places] + [x.data if type(x) is Tensor else x for x in leaves]
         self.arrays = [(x, x.copy()) for x in arrays if type(x) is np.ndarray and x.flags.writeable]
@@ -288,9 +293,8 @@ class _Before:
             if isinstance(holder, dict):
                 for key in [key for key in holder if key not in before]:
                     dict.pop(holder, key)
-            elif list(holder) != before if not isinstance(holder, list) else len(holder) != len(before):
-                holder.clear()
-                holder.update(before) if isinstance(holder, set) else holder.extend(before)
+            elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
+                refill(holder, before)
         for array, copy in self.arrays:
             np.copyto(array, copy)
         for generator, state in self.generators:

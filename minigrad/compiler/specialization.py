@@ -13,6 +13,7 @@ from minigrad.compiler.background import Kernels
 from minigrad.compiler.effects import compiled
 from minigrad.compiler.guards import Guard, fast_guard
 from minigrad.compiler.kernel_files import is_available
+from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
 from minigrad.compiler.refusal import CheckFailed
@@ -52,7 +53,9 @@ class Specialization:
         self.seconds = 0.0
         self.kernels: Kernels | None = None
         recipe = recording.recipe
-        self.is_simple = not (recording.numbers or recording.arrays or recording.grads_read)
+        self.is_simple = not (
+            recording.numbers or recording.arrays or recording.grads_read or recording.leaf_grads_read
+        )
         self.grads_read = recording.grads_read
         self.tuples = _tuples(recording)
         self.live, self.captured = recipe.live, recipe.captured
@@ -71,6 +74,7 @@ class Specialization:
             self.kernels = Kernels(self.program, self.title)
             if backend == "numba":
                 self.kernels.wait()
+                self._take_kernels(self.kernels)
         arguments = recording.arguments
         fetched = {x.number: j for j, x in enumerate(recording.arrays)}
         self.places = [
@@ -94,6 +98,9 @@ class Specialization:
         for tensor, before in self.grads_read:
             if (tensor.grad is None) is not (before is None):
                 return None
+        for k, is_none in recording.leaf_grads_read:
+            if (leaves[k].grad is None) is not is_none:
+                return None
         for ref, template, free in self.tuples:
             if not _fits_tuple(ref.get(), template, free):
                 return None
@@ -108,20 +115,22 @@ class Specialization:
                 return None
         except (ArithmeticError, ValueError, TypeError):
             return None
-        arrays = self._fetched()
+        arrays = self._fetched(leaves)
         return None if arrays is None else (arrays, numbers)
 
-    def _fetched(self) -> list[Any] | None:
+    def _fetched(self, leaves: Sequence[Any]) -> list[Any] | None:
         found: list[Any] = []
         for j, x in enumerate(self.recording.arrays):
-            now = x.ref.holder.grad if x.ref.is_grad else x.ref.get()
+            now = x.fetch(leaves)
             if type(now) is not type(x.value):
                 return None
             if j in self.recording.used_arrays:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
                     return None
-                if array.base is not None or id(array) in self.recording.owned:
+                if array.base is not None and not x.ref.is_grad:
+                    return None
+                if id(array if array.base is None else owner(array)) in self.recording.owned:
                     return None
                 if type(now) is Tensor and (now.node is None) is not (x.value.node is None):
                     return None
