@@ -249,6 +249,8 @@ class Reach:
         for key, inner in (("data", path), ("_grad", f"{path}.grad"), ("node", path)):
             ref = StateRef(x, key, "slot", inner)
             value = ref.get()
+            if key == "_grad" and value is not MISSING:
+                value = x.grad  # what stands for a gradient that nobody has read yet is no part of the state
             self.refs.append((ref, value))
             if key == "_grad":
                 self._go(inner, value)

@@ -92,6 +92,7 @@ class StateCapture:
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
         self.roots: dict[int, Any] = {}  # memory of what is fetched
+        self.own_grads: set[int] = set()  # ids of gradients that nothing else holds
         self.leaf_grads: list[tuple[int, StateRef, Any]] = []  # of Tensors among the arguments that nothing reaches
         self.contents = [(x, _copied(x), path) for x, path in self._containers()]
 
@@ -113,10 +114,10 @@ class StateCapture:
         for ref, value in self.reach.refs:
             if ref.identity in self.fetched:
                 by_value.setdefault(id(value), ref)
-        grads = []
+        grads = [ref for ref, _ in self.reach.refs if ref.is_grad]
+        own = self.own_grads = self._gradients_of_one_place(grads)
         for ref, value in self.reach.refs:
-            if ref.is_grad:
-                grads.append((ref, value))
+            if ref.is_grad or (ref.key == "data" and id(ref.holder) in own):
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
                 self._fetch(ref, value)
@@ -127,9 +128,22 @@ class StateCapture:
                     is_scratch = ref.owner is not None and ref.key in getattr(type(ref.owner), "scratch", ())
                     self.scratch[key] = is_scratch and self.scratch.get(key, True)
                 self._put(ref, value, new)
-        for ref, _ in grads:
+        for ref in grads:
             self._put_probe(ref)
         self.owned = {key: m.array for key, m in self.trace.memories.items() if m.buffer is None}
+
+    def _gradients_of_one_place(self, grads: list[StateRef]) -> set[int]:
+        """The ids of gradients that nothing else holds, neither as Tensors nor as arrays: each call has others."""
+        held: dict[int, int] = {}
+        todo = [x for ref, x in self.reach.refs if not (ref.key == "data" and type(ref.holder) is Tensor)]
+        while todo:
+            x = todo.pop()
+            if type(x) in (Tensor, np.ndarray):
+                held[id(x)] = held.get(id(x), 0) + 1
+            elif isinstance(x, (tuple, frozenset)) and not is_leaf(x):
+                todo += x
+        present = [ref.holder.grad for ref in grads]
+        return {id(x) for x in present if type(x) is Tensor and held.get(id(x)) == 1 and id(x.data) not in held}
 
     def _put_probe(self, ref: StateRef, leaf: int | None = None) -> None:
         """Put a probe in the place of a gradient, and let a gradient that is there be fetched at each call."""

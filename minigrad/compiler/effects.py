@@ -294,6 +294,16 @@ class Recipe:
         else:
             self.writes.append(("extend", holder, path, 0 if automatic else k, added))
 
+    # What is fetched
+
+    def fetched(self) -> set[int]:
+        """Which fetched arrays leave as they are."""
+        return {entry[1] for entry in self.entries if entry[0] in ("fetched", "fetched array")}
+
+    def rename_fetched(self, new: dict[int, int]) -> None:
+        """Other numbers for the fetched arrays."""
+        self.entries = [(e[0], new[e[1]]) if e[0] in ("fetched", "fetched array") else e for e in self.entries]
+
     # Comparison
 
     def canonical(self, number: Callable[[Value], Any]) -> Iterator[tuple[str, Any]]:

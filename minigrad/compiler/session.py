@@ -190,6 +190,7 @@ class TraceSession:
         made, reach = self.made, capture.reach
         recipe = made.recipe = Recipe(trace, capture, leaves, result)
         stores = {**recipe.kept, **_stores(trace, capture)}
+        _drop_unused(trace, capture, recipe, stores)
         base = len(capture.arguments) + len(capture.arrays)
         for buffer in trace.buffers:
             if buffer.place is not None and buffer.place < 0:
@@ -230,6 +231,7 @@ class TraceSession:
         for x in capture.arrays:
             if type(x.value) is Tensor:
                 exempt |= {(id(x.value), "data"), (id(x.value), "node")}
+        exempt |= {(key, name) for key in capture.own_grads for name in ("data", "node")}
         made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after if not isinstance(holder, set))
         for ref, before, now in capture.changes_after:
             if ref.is_grad or ref.is_node:
@@ -326,6 +328,23 @@ def _stores(trace: Trace, capture: StateCapture) -> dict[Buffer, Value]:
             assert memory.value is not None
             stores[memory.buffer] = memory.value
     return stores
+
+
+def _drop_unused(trace: Trace, capture: StateCapture, recipe: Recipe, stores: dict[Buffer, Value]) -> None:
+    """Leave out arrays whose content makes no difference, such as gradients that are set before they are read."""
+    used = {op.params["buffer"].place for op in trace.inputs} | {b.place for b in stores}
+    named = recipe.fetched()
+    kept = [j for j, x in enumerate(capture.arrays) if x.number in used or j in named]
+    recipe.rename_fetched({j: k for k, j in enumerate(kept)})
+    gone = {x.number for x in capture.arrays} - {capture.arrays[j].number for j in kept}
+    trace.buffers = [b for b in trace.buffers if b.kind != "argument" or b.place not in gone]
+    numbers = sorted({*capture.arguments, *(capture.arrays[j].number for j in kept)})
+    new = {number: k for k, number in enumerate(numbers)}
+    for b in trace.buffers:
+        if b.kind == "argument" and b.place in new:
+            b.place = new[b.place]
+    capture.arguments = {new[number]: leaf for number, leaf in capture.arguments.items()}
+    capture.arrays = [capture.arrays[j]._replace(number=new[capture.arrays[j].number]) for j in kept]
 
 
 def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffer, Value]) -> list[Any]:
