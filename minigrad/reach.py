@@ -29,6 +29,7 @@ from collections import deque
 from types import (
     BuiltinFunctionType,
     CellType,
+    ClassMethodDescriptorType,
     CodeType,
     EllipsisType,
     FunctionType,
@@ -60,6 +61,7 @@ LEAVES = (
 IDENTITIES = (
     *(np.ndarray, np.ufunc, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
     *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
+    ClassMethodDescriptorType,
 )
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
 CONTAINERS = frozenset({"builtins", "collections", "types", "functools", "__main__", "dataclasses"})
@@ -194,9 +196,11 @@ class Reach:
         self.unreadable: list[tuple[str, Any]] = []
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
+        self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
         self.everything = everything
         self._fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
         self._unread: dict[str, list[Any]] = {}  # attributes that nothing has named yet
+        self._sliced_later: list[tuple[frozenset[str], Any]] = []  # the same for objects of the library, with readers
         self._todo: deque[tuple[str, Any]] = deque(roots)
         self._walk()
 
@@ -205,11 +209,13 @@ class Reach:
             while self._todo:
                 path, x = self._todo.popleft()
                 self._visit(path, x)
-            if not (self.everything and self._unread):
+            self._read_library()
+            if self.everything:
+                for later in [f for waiting in self._unread.values() for f in waiting]:
+                    later()
+                self._unread.clear()
+            if not self._todo:
                 break
-            for later in [f for waiting in self._unread.values() for f in waiting]:
-                later()
-            self._unread.clear()
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
 
@@ -262,6 +268,7 @@ class Reach:
 
     def _function(self, path: str, x: FunctionType) -> None:
         library = is_library(x)
+        self.words |= {x.__name__} if library else words(x.__code__)
         if library and not x.__closure__ and not x.__defaults__:
             return
         code = x.__code__
@@ -319,6 +326,15 @@ class Reach:
             self.names.add(name)
             for visit in self._unread.pop(name, ()):
                 visit()
+
+    def _read_library(self) -> None:
+        """Visit the attributes of the library's sliced objects that some method which may be called reads."""
+        waiting, self._sliced_later = self._sliced_later, []
+        for readers, visit in waiting:
+            if self.everything or readers & self.words:
+                visit()
+            else:
+                self._sliced_later.append((readers, visit))
 
     def _class(self, path: str, x: type) -> None:
         root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
@@ -407,7 +423,11 @@ class Reach:
         before = f"{path}." if path else ""
         if type(own) is dict and id(own) not in self.seen:
             self.seen[id(own)] = own
-            if self.everything or kind.__module__.split(".")[0] == "minigrad":
+            if not self.everything and getattr(kind, "sliced", False) and kind.__module__.split(".")[0] == "minigrad":
+                for name in own:
+                    visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
+                    self._sliced_later.append((_readers(kind, name), visit))
+            elif self.everything or kind.__module__.split(".")[0] == "minigrad":
                 self._row("dict", own, (list(own), list(own.values())), path)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
@@ -574,6 +594,18 @@ def _method_names(kind: type) -> frozenset[str]:
         if isinstance(value, FunctionType):
             found |= frozenset(value.__code__.co_names)
     return found - COMPUTED
+
+
+@functools.lru_cache(maxsize=1024)
+def _readers(kind: type, attribute: str) -> frozenset[str]:
+    """The names in a user's code that may read an attribute: its own, and those of methods that read it in the end."""
+    methods = {n: f.__code__ for base in kind.__mro__[::-1] for n, f in vars(base).items() if isinstance(f, FunctionType)}
+    readers = {attribute}
+    while True:
+        more = {name for name, code in methods.items() if readers & set(code.co_names)} - readers
+        if not more:
+            return frozenset(readers)
+        readers |= more
 
 
 @functools.lru_cache(maxsize=4096)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -140,5 +141,7 @@ def shown(part: Any) -> str:
         return f"{part[2]} {part[3]}"
     if part[0] == "value":
         inner = part[1]
+        if isinstance(inner, tuple) and len(inner) == 2 and inner[0] == "float":
+            return repr(struct.unpack("d", inner[1])[0])
         return repr(inner[1]) if isinstance(inner, tuple) and len(inner) == 2 else str(inner)
     return part[1].__name__ if part[0] in ("number", "generator") else str(part[0])
