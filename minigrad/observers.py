@@ -54,6 +54,7 @@ class Observer:
 
 
 _active: ContextVar[tuple[Observer, ...]] = ContextVar("minigrad_observers", default=())
+observed = _active.get  # the observers of this thread: an empty tuple if there are none
 _undo: dict[Primitive, Callable[[], None]] = {}
 _count = 0
 

@@ -468,7 +468,9 @@ class Reach:
 
 SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
-HARMLESS = frozenset({"lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object", "ContextVar"})
+HARMLESS = frozenset(
+    {"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object", "ContextVar"}
+)
 _VISITORS: dict[Any, Any] = {
     Tensor: Reach._tensor,
     FunctionType: Reach._function,
@@ -599,7 +601,9 @@ def _method_names(kind: type) -> frozenset[str]:
 @functools.lru_cache(maxsize=1024)
 def _readers(kind: type, attribute: str) -> frozenset[str]:
     """The names in a user's code that may read an attribute: its own, and those of methods that read it in the end."""
-    methods = {n: f.__code__ for base in kind.__mro__[::-1] for n, f in vars(base).items() if isinstance(f, FunctionType)}
+    methods = {
+        n: f.__code__ for base in kind.__mro__[::-1] for n, f in vars(base).items() if isinstance(f, FunctionType)
+    }
     readers = {attribute}
     while True:
         more = {name for name, code in methods.items() if readers & set(code.co_names)} - readers

@@ -405,7 +405,9 @@ def test_the_bound() -> None:
         for _ in range(3):
             assert step(np.ones(size)).tolist() == [2] * size
     assert count(step) == 2
-    with pytest.warns(CompileWarning, match=r"recorded 8 times in a row because of argument 0, .*from \(10,\) float64 to \(11,\)") as caught:
+    with pytest.warns(
+        CompileWarning, match=r"recorded 8 times in a row because of argument 0, .*from \(10,\) float64 to \(11,\)"
+    ) as caught:
         for size in range(2, 12):
             assert step(np.ones(size)).tolist() == [2] * size
     assert len(caught) == 1

@@ -148,6 +148,8 @@ def program_ran(step: Compiled, args: Arrays) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_a_compiled_function_refuses_what_eager_refuses(name: str, backend: str) -> None:
     f, good, bad = CASES[name]
+    if bad is not good:  # arrays of this module may be some that the function can read
+        good, bad = (tuple(map(np.copy, args)) for args in (good, bad))
     step = mg.compile(f, backend=backend)
     for args in (good, good, good, bad, good, bad):
         same(outcome(step, args), outcome(f, args))
@@ -323,7 +325,8 @@ def checks_of(program: Program) -> list[tuple[Any, Any]]:
         (F.cross_entropy, (X, IDS), [(0, 2)]),
         (lambda k: F.embedding(k, W), (IDS,), [(0, 3)]),
         (lambda x, k: mg.asarray(x)[k] + mg.asarray(x)[k[::-1]], (ones, IDS), [(-2, 1), (-2, 1)]),
-        (lambda x, k, j: mg.asarray(x)[k, j], (X, IDS, IDS), [(-2, 1), (-3, 2)]),
+        (lambda x, k, j: mg.asarray(x)[k, j], (X, IDS, IDS + 1), [(-2, 1), (-3, 2)]),
+        (lambda x, k, j: mg.asarray(x)[k, j], (X, IDS, IDS), [(-2, 1)]),
         (lambda x, k, j: mg.asarray(x)[k % 2, np.clip(j, 0, 2)], (X, IDS, IDS), []),
         (lambda x: mg.sort(mg.asarray(x), axis=1, descending=True), (X,), []),
         (lambda x: mg.asarray(x)[np.argmax(x)], (ones,), []),

@@ -266,7 +266,9 @@ def test_a_fault_in_the_form_for_kernels_is_found(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("fault", FAULTS)
 def test_verify_proves_without_the_block(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = []
-    monkeypatch.setattr("minigrad.compiler.specialization.optimized", lambda p, verify: programs.append(p) or optimized(p))
+    monkeypatch.setattr(
+        "minigrad.compiler.specialization.optimized", lambda p, verify: programs.append(p) or optimized(p)
+    )
     run()
     token = proof.always.set(None)
     try:

@@ -27,6 +27,7 @@ from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
 from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
+from minigrad.observers import observed
 from minigrad.reach import StateRef, register_opaque
 from minigrad.tensor import Tensor
 
@@ -84,8 +85,9 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The results of the step."""
-        # Inside another step that is recorded, it is a part of that. No program raises floating-point errors.
-        if self.eager or active.get() is not None or errors_raise():
+        # Inside another step that is recorded, it is a part of that. No program raises floating-point errors, and
+        # observers (watch, detect_anomaly) are to see every operation.
+        if self.eager or active.get() is not None or errors_raise() or observed():
             return self.function(*args, **kwargs)
         latest = self.latest
         if not kwargs and latest is not None and latest.takes(args):
@@ -164,7 +166,14 @@ class Compiled:
     # Recordings
 
     def _record(
-        self, leaves: Any, rebuild: Any, key: Signature, keep: Any, version: Specialization | None, args: Any, kwargs: Any
+        self,
+        leaves: Any,
+        rebuild: Any,
+        key: Signature,
+        keep: Any,
+        version: Specialization | None,
+        args: Any,
+        kwargs: Any,
     ) -> Any:
         """Run the step itself, and make a program of what it does, or confirm the one that is there."""
         sets = frozenset(self.varying), frozenset(self.fetched)

@@ -65,7 +65,16 @@ class Recipe:
             self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
-        del self._hold, self._made, self._bases, self._leaving, self._elsewhere, self._fetched, self._leaf, self._live_ids
+        del (
+            self._hold,
+            self._made,
+            self._bases,
+            self._leaving,
+            self._elsewhere,
+            self._fetched,
+            self._leaf,
+            self._live_ids,
+        )
         del self.trace, self.capture
 
     # Results with a history
@@ -387,7 +396,13 @@ def _slot_names(kind: type) -> list[str]:
 
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
-    scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
+    scope: dict[str, Any] = {
+        "Tensor": Tensor,
+        "attach": attach,
+        "viewed": viewed,
+        "released": _released,
+        "leaf_tensor": _leaf_tensor,
+    }
     scope |= {"instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
@@ -460,7 +475,9 @@ _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
     "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
     "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
-    "fetched array": lambda k, rest, scope: f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)",
+    "fetched array": lambda k, rest, scope: (
+        f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)"
+    ),
     "output": _output_text,
     "view": lambda k, rest, scope: _view_text(k, rest, scope),
     "tensor": lambda k, rest, scope: f"attach(t{rest[0]}, None)",
@@ -505,8 +522,6 @@ def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
     for _ in range(dropped):
         del holder[0]
     holder.extend(added)
-
-
 
 
 def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:

@@ -129,7 +129,9 @@ class TraceSession:
         made = self.made
         objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
         names = argument_names(self.function, leaves, rebuild)
-        reach = Reach([("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))])
+        reach = Reach(
+            [("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))]
+        )
         if reach.unreadable:
             path, x = reach.unreadable[0]
             made.refusal = CompileError(
@@ -205,8 +207,9 @@ class TraceSession:
         read = {line.params["buffer"].place for line in trace.inputs}
         made.used_arrays = {j for j, x in enumerate(capture.arrays) if x.number in read}
         made.grads_read = [
-            (ref.holder, value) for ref, value in capture.replaced if ref.is_grad and ref.identity[0] in
-            capture.grads_read and id(ref.holder) in reach.seen
+            (ref.holder, value)
+            for ref, value in capture.replaced
+            if ref.is_grad and ref.identity[0] in capture.grads_read and id(ref.holder) in reach.seen
         ]
         made.leaf_grads_read = [
             (k, value is None) for k, ref, value in capture.leaf_grads if id(ref.holder) in capture.grads_read
@@ -352,7 +355,9 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
     from minigrad.compiler.memory import owner
 
     tensors = {
-        id(owner(value)) for ref, value in capture.reach.refs if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
+        id(owner(value))
+        for ref, value in capture.reach.refs
+        if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
 

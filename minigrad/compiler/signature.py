@@ -83,7 +83,9 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             elif shared is None and array is not x and id(array) in first:
                 shared = ("data of", first[id(array)])
             first.setdefault(id(array), k)
-            keys.append(("array", type(x), array.shape, array.dtype, x.node is not None if type(x) is Tensor else 0, shared))
+            keys.append(
+                ("array", type(x), array.shape, array.dtype, x.node is not None if type(x) is Tensor else 0, shared)
+            )
         elif type(x) in (int, float) and (None, (), k) in varying:
             keys.append(("number", type(x)))
         elif isinstance(x, np.floating) or type(x) is Tensor:
