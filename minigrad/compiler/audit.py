@@ -182,6 +182,8 @@ def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
     if type(x) is Tensor:
         yield path, x.node is None
         yield path, np.array(x.data)
+        if x.grad is not None:
+            yield from _parts(f"{path}.grad", x.grad, depth + 1)
     elif isinstance(x, (np.ndarray, np.generic)):
         yield path, np.array(x)
     elif is_leaf(x):

@@ -140,6 +140,7 @@ def connect(
     values = [outputs[k].data for k in live]
     node.shape, node.dtype = tuple(np.shape(x) for x in values), tuple(x.dtype for x in values)
     for k, t in zip(live, selected(node, tuple(values)), strict=True):
+        t._grad = outputs[k].grad
         outputs[k] = t
     return rebuild_results(outputs)
 

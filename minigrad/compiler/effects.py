@@ -173,6 +173,12 @@ class Recipe:
         return self._add("instance", kind, attributes)
 
     def _tensor(self, x: Tensor, path: str) -> int:
+        made = self._tensor_alone(x, path)
+        if x.grad is not None:
+            self.writes.append(("own gradient", made, self._entry(x.grad, f"{path}.grad")))
+        return made
+
+    def _tensor_alone(self, x: Tensor, path: str) -> int:
         data = self._entry(x.data, path)
         node = x.node
         if node is None or id(x) in self._live_ids:
@@ -339,7 +345,7 @@ class Recipe:
             elif how == "set":
                 yield how, (at.path, repr(rest))
             else:
-                yield how, repr([x for x in rest if not isinstance(x, str)])
+                yield how, (at if type(at) is int else None, repr([x for x in rest if not isinstance(x, str)]))
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -370,7 +376,7 @@ def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listen
             seen.add(id(x))
             if type(x) is Tensor:
                 yield x
-                todo.append(x.data)
+                todo += [x.data] if x.grad is None or existed(x) else [x.data, x.grad]
             elif not existed(x):
                 todo += _contents(x)
 
@@ -511,6 +517,8 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     if how == "gradient":
         scope[f"h{j}"], scope[f"w{j}"] = at.holder, rest[0]
         return f"h{j}._grad = w{j}"
+    if how == "own gradient":
+        return f"t{at}._grad = t{rest[0]}"
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
