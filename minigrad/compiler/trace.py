@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler import access, notes, ufuncs
+from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening, Memory, Step
-from minigrad.compiler.memory import inverse, owner, simplified, viewed, where_in
+from minigrad.compiler.memory import inverse, owner, simplified, viewed, viewed_through
 from minigrad.compiler.opaque import bare, opaque, opaque_line
-from minigrad.compiler.program import Buffer, Line, Literal, Value
+from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.refusal import place, refuse
 from minigrad.compiler.rules import make
 
@@ -34,7 +35,8 @@ class Trace:
         self.buffers: list[Buffer] = []
         self.generators: list[Any] = []
         self.states: list[Any] = []
-        self.memories: dict[int, Memory] = {}  # of arrays that existed before, by the id of the owner
+        self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number
+        self.by_owner: dict[int, list[Memory]] = {}  # those of them that are no arguments, by the owner of the bytes
         self.known: dict[int, Listening] = {}  # by the id of the real array
         self.names: dict[int, str] = {}  # of owners
         self.view_names: dict[Listening, str] = {}
@@ -48,19 +50,14 @@ class Trace:
         """The listening array for one of the user's arrays; always the same for the same array."""
         found = self.known.get(id(array))
         if found is None:
-            root = owner(array)
-            steps = where_in(array, root)
-            if steps is None:
-                root, steps = array, []
-            memory = self.memories.get(id(root))
-            if memory is None:
-                memory = self.memories[id(root)] = Memory(root, None)
-                self.constants.append(root)
+            memory, steps = self._located(array)
+            root = memory.array
             if not steps or id(root) not in self.names:
                 self.names[id(root)] = name
             found = Listening(self, root, memory)
             for step in steps:
-                found = Listening(self, viewed(found.array, step), memory, found, step)
+                part = array if step[0] == "elements" else viewed(found.array, step)
+                found = Listening(self, part, memory, found, step)
             found.array = array
             self.known[id(array)] = found
             self.constants.append(array)
@@ -68,11 +65,37 @@ class Trace:
                 self.view_names[found] = name
         return found
 
+    def _located(self, array: Any) -> tuple[Memory, list[Step]]:
+        """The memory that an array lies in, and the steps to it from the array that the memory is known by.
+
+        That is the owner of the bytes, or the first array that was met among those of another dtype.
+        """
+        root = owner(array)
+        alike = [memory for memory in self.by_owner.get(id(root), ()) if memory.array is not root]
+        for known in (root, *(memory.array for memory in alike)):
+            steps = where_in(array, known)
+            if steps is None and (found := elements_in(array, known)) is not None:
+                steps = [*found[0], ("elements", found[1])]
+            if steps is not None:
+                return self._memory(known), steps
+        return self._memory(array), []
+
+    def _memory(self, root: Any) -> Memory:
+        memory = self.memories.get(id(root))
+        if memory is None:
+            memory = self.memories[id(root)] = Memory(root, None, is_outside=True)
+            self.by_owner.setdefault(id(owner(root)), []).append(memory)
+            self.constants.append(root)
+        return memory
+
     def argument(self, array: Any, name: str, number: int) -> Listening:
-        """The listening array for an argument, which is another array in each call."""
-        memory = Memory(array, None, Buffer(name, "argument", array, number))
+        """The listening array for an argument, which is another array in each call.
+
+        Each argument has a memory of its own, also where two are one array: `check_overlaps` looks at that.
+        """
+        memory = Memory(array, None, Buffer(name, "argument", array, number), is_outside=True)
         self.buffers.append(memory.buffer)
-        self.memories[id(array)] = memory
+        self.memories[-1 - number] = memory
         found = self.known[id(array)] = Listening(self, array, memory)
         self.constants.append(array)
         return found
@@ -143,6 +166,11 @@ class Trace:
         op, given = x.step
         if op == "call":
             return opaque_line(self, *given, x.array).out
+        if op == "elements":
+            index = self.state(given, "constant").value
+            value = self.emit("gather", x.parent.value, index, index=(Place(0),))
+            value.name = self.view_names.get(x)
+            return value
         key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
         value = self.emit(op, x.parent.value, **{key: given})
         value.name = self.view_names.get(x)
@@ -150,25 +178,39 @@ class Trace:
 
     def memory_after(self, x: Listening, value: Value) -> Value:
         """The value of all memory of x, when x gets a value."""
-        chain = []
         while x.parent is not None:
-            assert x.step is not None
-            chain.append((x.parent.shape, x.step))
-            x = x.parent
-        if any(step[0] in ("call", "broadcast") for _, step in chain):
-            refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
-        if any(step[0] == "slice" for _, step in chain):
-            steps = simplified(x.shape, [step for _, step in reversed(chain)])
-            whole = part = np.empty(x.shape, bool)
-            for step in steps:
-                part = viewed(part, step)
-            if part.size and not np.may_share_memory(part, whole):
-                refuse("a write goes into a reshape of a part that is no view in C order", "write into the part itself")
-            return self.emit("put", x.value, value, steps=tuple(steps))
-        for shape, step in chain:
-            op, given = inverse(shape, step)
-            value = self.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
+            x, value = self._parent_after(x, value)
         return value
+
+    def _parent_after(self, x: Listening, value: Value) -> tuple[Listening, Value]:
+        """An array that x is a view of, and its value when x gets one."""
+        assert x.parent is not None
+        assert x.step is not None
+        op, given = x.step
+        if op in ("call", "broadcast"):
+            refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
+        if op == "elements":
+            if len(np.unique(given)) < given.size:
+                refuse(
+                    f"a write goes into an array of shape {x.shape} of which several elements are the same memory",
+                    "write into a copy, or into the array that it is a view of",
+                )
+            index = self.state(given, "constant").value
+            return x.parent, self.emit("scatter", x.parent.value, value, index, index=(Place(0),), how="set")
+        top, chain = x, []
+        while top.parent is not None and top.step is not None and top.step[0] in ("reshape", "transpose", "slice"):
+            chain.append(top.step)
+            top = top.parent
+        steps = simplified(top.shape, chain[::-1])
+        if any(step[0] == "slice" for step in steps):
+            whole = np.empty(top.shape, bool)
+            part = viewed_through(whole, steps)
+            if not part.size or np.may_share_memory(part, whole):  # as one, where it can be done in C order
+                return top, self.emit("put", top.value, value, steps=tuple(steps))
+        if op == "slice":
+            return x.parent, self.emit("put", x.parent.value, value, steps=(x.step,))
+        op, given = inverse(x.parent.shape, x.step)
+        return x.parent, self.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
 
     def operand(self, x: Any) -> Value | Literal:
         """The value of an operand, or the literal."""
@@ -220,7 +262,7 @@ class Trace:
                 "mg.compile(step, state=[...])",
             )
         memory = x.memory
-        if id(memory.array) in self.memories and id(memory) not in self.before:
+        if memory.is_outside and id(memory) not in self.before:
             self.before[id(memory)] = (memory, np.copy(memory.array))
         return x
 
@@ -252,7 +294,7 @@ class Trace:
 
     def undo(self) -> None:
         """Put back what was written, and the generators."""
-        for memory, array in self.before.values():
+        for memory, array in reversed(self.before.values()):  # two memories may overlap
             np.copyto(memory.array, array)
         for generator, state in zip(self.generators, self.states, strict=True):
             generator.bit_generator.state = state
