@@ -243,15 +243,12 @@ class Source:
         targets = {b for b, _ in copied}
         texts = {}
         for buffer, v in copied:
-            root = self.plan.root[v]
-            source = root.line.params["buffer"] if root.line.op == "input" else None
-            if source in targets and source is not buffer:
+            changing = [source for source in self.plan.buffers_under(v) if source in targets]
+            if changing:
                 name = self.scope.fresh(f"old_{self.names[v]}")
-                self.body.append(f"{name} = {self.names[v]}.copy()  # {source.name} is about to change")
-                texts[v] = name
-            elif source is buffer:
-                name = self.scope.fresh(f"old_{self.names[v]}")
-                self.body.append(f"{name} = {self.names[v]}.copy()")
+                others = ", ".join(source.name for source in changing if source is not buffer)
+                note = f"  # {others} is about to change" if others else ""
+                self.body.append(f"{name} = {self.names[v]}.copy(){note}")
                 texts[v] = name
         for buffer, v in copied:
             target = self.arguments[buffer] if buffer.kind == "argument" else self.buffers[buffer]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening
@@ -13,7 +14,9 @@ from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import reading, refuse
 
 
-READ_ONLY = (np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays)  # views that NumPy protects
+READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
+    {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays, sliding_window_view}
+)
 
 
 def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:

@@ -34,6 +34,12 @@ def check_overlaps(trace: Trace) -> None:
         if (memory.buffer is not None or memory.version) and memory.array.size:
             low, high = byte_bounds(memory.array)
             spans.append((low, high, len(spans), memory))
+        if memory.version and overlaps_itself(memory.array):
+            refuse(
+                f"the step writes into an array of shape {memory.array.shape} of which several elements are the same "
+                "memory",
+                "give the step a copy of it",
+            )
     spans.sort(key=lambda span: span[:3])
     open_spans: list[tuple[int, Memory]] = []  # those that reach beyond the beginning of the present one
     for low, high, _, memory in spans:
@@ -56,6 +62,27 @@ def share(a: Any, b: Any) -> bool:
         return bool(np.shares_memory(a, b, max_work=WORK))
     except np.exceptions.TooHardError:
         return True
+
+
+def overlaps_itself(array: Any) -> bool:
+    """Whether two elements of an array are the same memory, as in broadcast arrays and sliding windows.
+
+    Example:
+        >>> overlaps_itself(np.ones((2, 3))[:, ::2]), overlaps_itself(np.broadcast_to(np.ones(3), (2, 3)))
+        (False, True)
+    """
+    reach = array.itemsize  # the bytes that the axes so far take
+    for stride, n in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < reach:
+            return not stride or bool((np.diff(np.sort(_offsets(array), axis=None)) < array.itemsize).any())
+        reach += (n - 1) * stride
+    return False
+
+
+def _offsets(array: Any) -> Any:
+    """Where each element begins, in bytes."""
+    steps = [np.arange(n) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    return sum(np.ix_(*steps)) if steps else np.zeros(1)
 
 
 def _matters(a: Memory, b: Memory) -> bool:

@@ -57,6 +57,7 @@ class Plan:
         self.filled: dict[Value, list[tuple[int, int, Any]]] = {}  # constant rows of a concatenation, written once
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
         self.born = {v: k for k, line in enumerate(program.lines) for v in line.outs}
+        self.users = program.users()
         self.together: dict[Line, Counter[Value]] = {}
         self._find_roots()
         self.last = self._last_reads()
@@ -148,7 +149,7 @@ class Plan:
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.line.op not in SPECIAL
-            as_it_lies = computed is v and not writes_in_c_order(v.line)
+            as_it_lies = computed is v and not writes_in_c_order(v.line) and not self._is_read_in_c_order(v)
             fits = as_it_lies or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
@@ -170,10 +171,17 @@ class Plan:
                 return
             fit = [x for x in v.line.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
             if not memory.flags.carray:
-                fit = [x for x in fit if not writes_in_c_order(x.line)]
+                fit = [x for x in fit if not writes_in_c_order(x.line) and not self._is_read_in_c_order(x)]
             if not fit or any(self.root[x] is present for x in v.line.operands):
                 return
             v = fit[0]
+
+    def _is_read_in_c_order(self, v: Value) -> bool:
+        """Whether a reshape or a kernel reads v, or a view of it: of another layout, that would be a copy made once."""
+        return any(
+            line.op in ("reshape", "kernel") or (line.op in VIEWS and self._is_read_in_c_order(line.out))
+            for line in self.users[v]
+        )
 
     def _ends_in(self, x: Value, v: Value) -> bool:
         """Whether an operand of v has v's form and is read for the last time there."""
@@ -245,6 +253,22 @@ class Plan:
         self.kind[v] = "local" if kind in ("local", "fresh") else "view"
         if x in self.arrays:
             self.arrays[v] = viewed(self.arrays[x], step_of(v.line))
+
+    def buffers_under(self, v: Value) -> list[Buffer]:
+        """The buffers in whose memory a value may lie: as a view, or as what a call returns, which may be one."""
+        found: dict[Buffer, None] = {}
+        seen: set[Value] = set()
+        pending = [self.root[v]]
+        while pending:
+            root = pending.pop()
+            if root in seen:
+                continue
+            seen.add(root)
+            if root.line.op == "input":
+                found[root.line.params["buffer"]] = None
+            elif root.line.op == "call":
+                pending += [self.root[x] for x in root.line.operands]
+        return list(found)
 
     @property
     def nbytes(self) -> int:
