@@ -25,7 +25,7 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     try:
         result = function(*stand_ins.of(args), **stand_ins.of(kwargs))
     except ValueError as error:
-        if "read-only" in str(error):
+        if "read-only" in str(error) or "output array" in str(error):
             refuse(
                 f"{getattr(function, '__name__', function)} writes into one of its arguments",
                 "write x[...] = values, or give an array as out=",

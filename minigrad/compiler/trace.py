@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -188,7 +188,7 @@ class Trace:
         assert x.step is not None
         op, given = x.step
         if op in ("call", "broadcast"):
-            refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
+            self._refuse_write()
         if op == "elements":
             if len(np.unique(given)) < given.size:
                 refuse(
@@ -211,6 +211,9 @@ class Trace:
             return x.parent, self.emit("put", x.parent.value, value, steps=(x.step,))
         op, given = inverse(x.parent.shape, x.step)
         return x.parent, self.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
+
+    def _refuse_write(self) -> NoReturn:
+        refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
 
     def operand(self, x: Any) -> Value | Literal:
         """The value of an operand, or the literal."""
@@ -261,6 +264,8 @@ class Trace:
                 "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
                 "mg.compile(step, state=[...])",
             )
+        if x.step is not None and x.step[0] == "call":
+            self._refuse_write()
         memory = x.memory
         if memory.is_outside and id(memory) not in self.before:
             self.before[id(memory)] = (memory, np.copy(memory.array))
