@@ -11,6 +11,7 @@ import numpy as np
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace hears)
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import owner
+from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording, Result, active, argument_names
 from minigrad.compiler.refusal import CompileError
@@ -60,6 +61,7 @@ class _Session:
             outputs = self._outputs(result, leaves)
             stores = self._stores()
             self._hold()
+            check_overlaps(trace)
         except BaseException:
             places.undo()
             trace.undo()
