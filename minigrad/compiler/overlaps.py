@@ -71,6 +71,8 @@ def overlaps_itself(array: Any) -> bool:
         >>> overlaps_itself(np.ones((2, 3))[:, ::2]), overlaps_itself(np.broadcast_to(np.ones(3), (2, 3)))
         (False, True)
     """
+    if not array.size:
+        return False
     reach = array.itemsize  # the bytes that the axes so far take
     for stride, n in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
         if stride < reach:
