@@ -109,6 +109,7 @@ NEW: dict[str, Any] = {
     "copy": lambda x: x.copy(),
     "np.copy": np.copy,
     "computed": lambda x: x * 1,
+    "turned": lambda x: x[::-1] + 1,
     "zeros_like": np.zeros_like,
     "full_like": lambda x: np.full_like(x, 3),
     "twice": lambda x: np.concatenate([x.reshape(-1), x.reshape(-1)]),
@@ -224,7 +225,7 @@ def programs(draw: Any) -> Program:
             arrays.append(array)
             made.views.append((source, ops))
     arrays.append(made.argument.make())
-    for _ in range(draw(st.integers(1, 8))):
+    for _ in range(draw(st.integers(1, 10))):
         made.statements.append(draw_statement(draw, arrays))
     return made
 
@@ -256,7 +257,7 @@ def draw_view(draw: Any, x: Any) -> Any:
 
 def draw_statement(draw: Any, arrays: list[Any]) -> Any:
     k = draw(st.integers(0, len(arrays) - 1))
-    kind = draw(st.sampled_from(["view", "new", "result", "result", "write", "write", "write", "write"]))
+    kind = draw(st.sampled_from(["view", "new", "new", "result", "result", "write", "write", "write", "write"]))
     if kind == "view":
         op = draw_view(draw, arrays[k])
         arrays.append(applied(arrays[k], op))
@@ -275,14 +276,17 @@ def draw_statement(draw: Any, arrays: list[Any]) -> Any:
 def draw_write(draw: Any, arrays: list[Any], k: int) -> Any:
     x = arrays[k]
     readable = [j for j, y in enumerate(arrays) if y.size and y.dtype == x.dtype]
-    other = st.tuples(st.sampled_from(["array", "computed"]), st.sampled_from(readable))
+    alike = [j for j in readable if arrays[j].shape == x.shape]
+    other = st.tuples(st.sampled_from(["array", "computed"]), st.one_of(map(st.sampled_from, (alike, readable))))
     operand = st.one_of(other, other, other, st.sampled_from([1, 2, -3]))
-    kind = draw(st.sampled_from(sorted(STATEMENTS)))
+    kind = draw(st.sampled_from(["replace", *sorted(STATEMENTS)]))
     places = st.lists(st.integers(0, x.shape[-1] - 1), min_size=1, max_size=4)
     parts = [p for p in PARTS if x[p].size or not isinstance(p, slice)]
     match kind:
         case "double" | "reversed" | "cumsum":
             return kind, k
+        case "replace":  # by what was computed before: until then, the old content is read
+            return "assign", k, ("index", ...), ("array", alike[-1])
         case "moved":
             return (kind, k) if len(x) > 1 else ("double", k)
         case "assign" | "add_to":
