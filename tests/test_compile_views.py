@@ -50,15 +50,15 @@ class Program:
 
 def applied(x: Any, op: Any) -> Any:
     """A view, or what a user believes to be one: reshape and ravel copy where the layout demands it."""
-    kind, *given = op
+    kind, *options = op
     if kind == "index":
-        return x[given[0]]
+        return x[options[0]]
     if kind == "transpose":
-        return x.transpose(given[0])
+        return x.transpose(options[0])
     if kind == "reshape":
-        return x.reshape(given[0])
+        return x.reshape(options[0])
     if kind == "windows":
-        return np.lib.stride_tricks.sliding_window_view(x, given[0], axis=-1)
+        return np.lib.stride_tricks.sliding_window_view(x, options[0], axis=-1)
     return {"ravel": np.ravel, "flip": np.flip, "diagonal": np.diagonal, "split": lambda y: np.array_split(y, 2)[1]}[
         kind
     ](x)
@@ -78,15 +78,15 @@ class Step:
 
     def __call__(self, x: Any) -> Any:
         arrays, results = [*self.arrays, x], []
-        for kind, *given in self.program.statements:
+        for kind, *names in self.program.statements:
             if kind == "view":
-                arrays.append(applied(arrays[given[0]], given[1]))
+                arrays.append(applied(arrays[names[0]], names[1]))
             elif kind == "new":
-                arrays.append(NEW[given[1]](arrays[given[0]]))
+                arrays.append(NEW[names[1]](arrays[names[0]]))
             elif kind == "result":
-                results.append(RESULTS[given[1]](arrays[given[0]]))
+                results.append(RESULTS[names[1]](arrays[names[0]]))
             else:
-                STATEMENTS[kind](arrays[given[0]], *(self.operand(arrays, arrays[given[0]], y) for y in given[1:]))
+                STATEMENTS[kind](arrays[names[0]], *(self.operand(arrays, arrays[names[0]], y) for y in names[1:]))
         return results
 
     def operand(self, arrays: list[Any], beside: Any, y: Any) -> Any:

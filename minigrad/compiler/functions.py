@@ -84,7 +84,9 @@ def _full_like(trace: Trace, a: Any, fill_value: Any, *given: Any, device: Any =
 
 @hears(np.copy)
 def _copy(trace: Trace, a: Any, order: Any = "K", subok: bool = False) -> Any:
-    return trace.fresh(np.copy(bare(a), order=order), trace.operand(a))
+    value = trace.operand(a)
+    assert isinstance(value, Value)
+    return trace.fresh(np.copy(bare(a), order=order), value)
 
 
 @hears(np.copyto)

@@ -7,6 +7,7 @@ answer is checked by making the view and comparing these three.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -159,13 +160,13 @@ def _blocks(view: Any, flat: Any) -> Iterator[list[Step]]:
         yield []
         return
     sizes = [s for s, _ in axes] + [1]
-    if len(axes) == 1 or any(a % b for a, b in zip(sizes, sizes[1:], strict=False)):
+    if len(axes) == 1 or any(a % b for a, b in pairwise(sizes)):
         yield []
         return
-    shape = (axes[0][1], *(a // b for a, b in zip(sizes, sizes[1:], strict=False)))
+    shape = (axes[0][1], *(a // b for a, b in pairwise(sizes)))
     count = sizes[0] * shape[0]
     for first in dict.fromkeys((start, start - start % sizes[0], flat.size - count)):
-        if 0 <= first and first + count <= flat.size:
+        if first >= 0 and first + count <= flat.size:
             yield [("slice", ((first, first + count, 1),)), ("reshape", shape)]
 
 

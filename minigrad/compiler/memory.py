@@ -19,7 +19,7 @@ def owner(array: Any) -> Any:
     NumPy's as_strided, and so sliding_window_view, puts an object of its own between a view and its array; so does
     np.asarray(memoryview(array)).
     """
-    base = array.base
+    base: Any = array.base
     while base is not None:
         base = base.obj if isinstance(base, memoryview) else base
         if isinstance(base, np.ndarray):

@@ -13,7 +13,6 @@ from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import reading, refuse
 
-
 READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
     {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays, sliding_window_view}
 )
@@ -112,7 +111,7 @@ def _hold_apart(results: list[Any]) -> None:
     arrays = [r for r in results if isinstance(r, np.ndarray)]
     for k, x in enumerate(arrays):
         if any(np.may_share_memory(x, y) for y in arrays[:k]):
-            refuse("a NumPy function returns several views of one new array", "copy what it returns outside of the step")
+            refuse("a NumPy function returns several views of one new array", "call it outside of the step")
 
 
 def opaque_line(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) -> Line:

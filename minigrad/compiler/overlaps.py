@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from minigrad.compiler.listening import Memory
     from minigrad.compiler.trace import Trace
 
-WORK = 10_000  # for the question whether two arrays share an element; where that is not enough, they are taken to
+WORK: Any = 10_000  # for the question whether two arrays share an element; where that is not enough, they are taken to
 
 
 def check_overlaps(trace: Trace) -> None:
@@ -29,7 +29,7 @@ def check_overlaps(trace: Trace) -> None:
     Raises:
         CompileError: two memories overlap, and one of them is written; or a constant is a part of an argument.
     """
-    spans = []
+    spans: list[tuple[int, int, int, Memory]] = []
     for memory in trace.memories.values():
         if (memory.buffer is not None or memory.version) and memory.array.size:
             low, high = byte_bounds(memory.array)

@@ -254,22 +254,6 @@ class Plan:
         if x in self.arrays:
             self.arrays[v] = viewed(self.arrays[x], step_of(v.line))
 
-    def buffers_under(self, v: Value) -> list[Buffer]:
-        """The buffers in whose memory a value may lie: as a view, or as what a call returns, which may be one."""
-        found: dict[Buffer, None] = {}
-        seen: set[Value] = set()
-        pending = [self.root[v]]
-        while pending:
-            root = pending.pop()
-            if root in seen:
-                continue
-            seen.add(root)
-            if root.line.op == "input":
-                found[root.line.params["buffer"]] = None
-            elif root.line.op == "call":
-                pending += [self.root[x] for x in root.line.operands]
-        return list(found)
-
     @property
     def nbytes(self) -> int:
         """The bytes of all blocks."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import access, notes, ufuncs
+from minigrad.compiler import access, notes, ufuncs, writes
 from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening, Memory, Step
-from minigrad.compiler.memory import inverse, owner, simplified, viewed, viewed_through
+from minigrad.compiler.memory import owner, viewed
 from minigrad.compiler.opaque import bare, opaque, opaque_line
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.refusal import place, refuse
@@ -176,44 +176,7 @@ class Trace:
         value.name = self.view_names.get(x)
         return value
 
-    def memory_after(self, x: Listening, value: Value) -> Value:
-        """The value of all memory of x, when x gets a value."""
-        while x.parent is not None:
-            x, value = self._parent_after(x, value)
-        return value
-
-    def _parent_after(self, x: Listening, value: Value) -> tuple[Listening, Value]:
-        """An array that x is a view of, and its value when x gets one."""
-        assert x.parent is not None
-        assert x.step is not None
-        op, given = x.step
-        if op in ("call", "broadcast"):
-            self._refuse_write()
-        if op == "elements":
-            if len(np.unique(given)) < given.size:
-                refuse(
-                    f"a write goes into an array of shape {x.shape} of which several elements are the same memory",
-                    "write into a copy, or into the array that it is a view of",
-                )
-            index = self.state(given, "constant").value
-            return x.parent, self.emit("scatter", x.parent.value, value, index, index=(Place(0),), how="set")
-        top, chain = x, []
-        while top.parent is not None and top.step is not None and top.step[0] in ("reshape", "transpose", "slice"):
-            chain.append(top.step)
-            top = top.parent
-        steps = simplified(top.shape, chain[::-1])
-        if any(step[0] == "slice" for step in steps):
-            whole = np.empty(top.shape, bool)
-            part = viewed_through(whole, steps)
-            if not part.size or np.may_share_memory(part, whole):  # as one, where it can be done in C order
-                return top, self.emit("put", top.value, value, steps=tuple(steps))
-        if op == "slice":
-            return x.parent, self.emit("put", x.parent.value, value, steps=(x.step,))
-        op, given = inverse(x.parent.shape, x.step)
-        return x.parent, self.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
-
-    def _refuse_write(self) -> NoReturn:
-        refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
+    memory_after = writes.memory_after
 
     def operand(self, x: Any) -> Value | Literal:
         """The value of an operand, or the literal."""
@@ -265,7 +228,7 @@ class Trace:
                 "mg.compile(step, state=[...])",
             )
         if x.step is not None and x.step[0] == "call":
-            self._refuse_write()
+            writes.refuse_write()
         memory = x.memory
         if memory.is_outside and id(memory) not in self.before:
             self.before[id(memory)] = (memory, np.copy(memory.array))
