@@ -3,7 +3,8 @@
 What a step does, and hearing it:
 
 - program: lines in single assignment; rules: what NumPy says about them, and the checker
-- listening: the array that hears; generator: the Generator that does; memory: which part of which memory an array is
+- listening: the array that hears; generator: the Generator that does; memory: views as steps
+- layout: where in a memory an array lies; writes: what a memory holds after one; overlaps: memories that are one
 - trace: what they hear becomes lines; access: of elements; ufuncs, functions: of NumPy's; opaque: of all others; notes:
   comments
 - state: what a step reaches; substitution: what stands for it meanwhile; session: one call on listening arrays;

@@ -121,7 +121,8 @@ class StateCapture:
                     data = StateRef(present, "data", "slot", ref.path)
                     self._put(data, present.data, self._traced(present.data, data))
             self._put(ref, present, GradProbe(present, self.grads_read))
-        self.owned = {key: m.array for key, m in self.trace.memories.items() if m.buffer is None}
+        roots = [owner(m.array) for m in self.trace.memories.values() if m.buffer is None]
+        self.owned = {id(root): root for root in roots}
 
     def _fetch(self, ref: StateRef, value: Any) -> None:
         """Let the array at a place be an input that is fetched at each call."""

@@ -213,7 +213,7 @@ class Recipe:
 
     def _outside(self, memory: Memory) -> Entry | None:
         """The array from outside that has a memory."""
-        if self.trace.memories.get(id(memory.array)) is not memory:
+        if not memory.is_outside:
             return None
         place = memory.buffer.place if memory.buffer is not None and memory.buffer.kind == "argument" else None
         if place is None:

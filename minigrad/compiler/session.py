@@ -18,6 +18,7 @@ from minigrad.compiler.effects import Recipe
 from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening
+from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import check
@@ -332,10 +333,6 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
         id(owner(value)) for ref, value in capture.reach.refs if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
-
-
-def check_overlaps(trace: Trace) -> None:
-    """Replaced by the check of memories that overlap."""
 
 
 def _a(x: Any) -> str:
