@@ -199,6 +199,7 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "cell": _cell,
     "weak": lambda k, row, scope: f"h{k}() is v{k}",
     "state": lambda k, row, scope: "False",
+    "content": lambda k, row, scope: f"h{k}.tobytes() == v{k}",
 }
 
 
@@ -254,6 +255,9 @@ def _other_differences(row: Row) -> Iterator[Difference]:
     elif kind == "set":
         if not (type(holder) is set and alike(frozenset(holder), held)) and holder != held:
             yield path, None, held, holder
+    elif kind == "content":
+        if holder.tobytes() != held:
+            yield f"the elements of {path}", None, np.frombuffer(held, holder.dtype), holder.ravel()
     elif kind == "state" and not _same_state(pickled(holder), held):
         yield f"{path} (a {type(holder).__name__})", None, held, pickled(holder)
 

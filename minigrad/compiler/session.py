@@ -198,7 +198,8 @@ class TraceSession:
         check_overlaps(trace)
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
         made.program = check(program)
-        made.rows, made.numbers, made.arrays = reach.rows, capture.numbers, capture.arrays
+        made.rows = [*reach.rows, *trace.contents_read]
+        made.numbers, made.arrays = capture.numbers, capture.arrays
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
         read = {line.params["buffer"].place for line in trace.inputs}

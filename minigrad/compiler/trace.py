@@ -24,7 +24,9 @@ from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.rules import make
+from minigrad.reach import Row
 
+PINNED = 1 << 16  # bytes of an array whose elements are compared before each call
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
 
@@ -71,6 +73,7 @@ class Trace:
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
+        self.contents_read: list[Row] = []  # arrays whose elements decide
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
         self.inputs: list[Line] = []
@@ -113,6 +116,18 @@ class Trace:
         """A number that changes from call to call is used in a way that makes it a constant."""
         if number.key is not None:
             self.pinned.add(number.key)
+
+    def pin_array(self, x: Listening) -> bool:
+        """Let the elements of an array of the state decide about the program: guards compare them before each call.
+
+        False for an array that the step computes, was given or has written: it differs from call to call.
+        """
+        memory = x.memory
+        is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
+        if not is_state or memory.version or x.array.nbytes > PINNED:
+            return False
+        self.contents_read.append(Row("content", x.array, x.array.tobytes(), self.name_of(x)))
+        return True
 
     # Arrays from outside
 
