@@ -1,0 +1,8 @@
+"""Scenarios as users write them, compiled against eager. scenario.py says how one is written."""
+
+from importlib import import_module
+
+GROUPS = ["accumulation"]
+
+for _name in GROUPS:
+    import_module(f"scenarios.{_name}")
