@@ -76,7 +76,8 @@ def scenario(function: Any = None, **options: Any) -> Any:
 class See:
     """Notes what a scenario observes."""
 
-    def __init__(self, outcome: Outcome, hold: bool) -> None:
+    def __init__(self, outcome: Outcome, hold: bool, eager: bool) -> None:
+        self.eager, self.latest = eager, dict[str, Any]()
         self.outcome, self.hold, self._ids = outcome, hold, Identities()
         self.kept: list[tuple[str, Any]] = []
 
@@ -92,9 +93,16 @@ class See:
 
     def note(self, label: str, things: tuple[Any, ...], local: dict[str, Any]) -> None:
         self.outcome.observations.append((label, observe(things, self.ids)))
-        self.outcome.leftovers += [f"{label}: {path}" for path in tracers({**local, "result": things})]
+        self.latest = {**local, "result": things}
+        if len(self.outcome.observations) < 4:  # recordings are made in the first calls
+            self.look_for_tracers(label)
         if self.hold:
             self.kept.append((label, things))
+
+    def look_for_tracers(self, label: str) -> None:
+        """Note tracer arrays that can be reached from the variables of the scenario."""
+        if not self.eager:
+            self.outcome.leftovers += [f"{label}: {path}" for path in tracers(self.latest)]
 
     def attempt(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Call a function and note what it returns or raises."""
@@ -119,6 +127,7 @@ class See:
 
     def finish(self) -> None:
         """Look once more at all that was kept, and at what is global."""
+        self.look_for_tracers("at the end")
         for label, things in self.kept:
             self.outcome.observations.append((f"at the end, {label}", observe(things, self.ids)))
         numbers = repr(np.random.get_state()[2:]), np.random.get_state()[1]  # noqa: NPY002
@@ -134,7 +143,7 @@ def observe(things: Any, ids: Identities) -> list[Any]:
 def execute(one: Scenario, backend: str | None, hold: bool = True) -> Outcome:
     """Run a scenario, eagerly if there is no backend."""
     outcome = Outcome()
-    see = See(outcome, hold)
+    see = See(outcome, hold, backend is None)
 
     def C(function: Any = None, **options: Any) -> Any:
         if function is None:
@@ -177,25 +186,31 @@ def is_about_compiling(warning: Any) -> bool:
 
 
 def compare(one: Scenario, ours: Outcome, eager: Outcome) -> str:
-    """How a compiled run differs from the eager one; empty if it does not."""
+    """How a compiled run differs from the eager one in what it computes and leaves behind; empty if it does not."""
     if eager.error:
         return f"the scenario is wrong, it fails in eager mode: {eager.error}"
     if ours.error:
         return f"crashed: {ours.error}"
     if ours.leftovers:
         return f"a tracer array is left in {ours.leftovers[0]}"
-    for identity in (False, True):
-        for (label, found), (where, expected) in zip(ours.observations, eager.observations, strict=False):
-            if label != where:
-                return f"{label} comes in the place of {where}"
-            if text := difference(found, expected, identity=identity):
-                return f"{label}: {text}"
-    if len(ours.observations) != len(eager.observations):
-        return f"{len(ours.observations)} observations instead of {len(eager.observations)}"
+    if text := compare_observations(ours, eager, identity=False):
+        return text
     allowed = one.functions or max(1, len(ours.compiled))
     if len(ours.warnings) > allowed:
         return f"{len(ours.warnings)} warnings for {allowed} compiled functions: {ours.warnings}"
     for text in ours.warnings:
         if not PLACE.search(text):
             return f"a warning names no place: {text}"
+    return ""
+
+
+def compare_observations(ours: Outcome, eager: Outcome, identity: bool) -> str:
+    """The first observation that differs. With identity, also which arrays are the same objects as before."""
+    for (label, found), (where, expected) in zip(ours.observations, eager.observations, strict=False):
+        if label != where:
+            return f"{label} comes in the place of {where}"
+        if text := difference(found, expected, identity=identity):
+            return f"{label}: {text}"
+    if len(ours.observations) != len(eager.observations):
+        return f"{len(ours.observations)} observations instead of {len(eager.observations)}"
     return ""
