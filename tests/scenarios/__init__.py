@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-GROUPS = ["accumulation", "config", "models", "optimizers", "results"]
+GROUPS = ["accumulation", "arguments", "arrays", "config", "models", "optimizers", "results"]
 
 for _name in GROUPS:
     import_module(f"scenarios.{_name}")

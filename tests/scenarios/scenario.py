@@ -7,7 +7,7 @@
         for k in range(6):
             see(step(np.full(2, k)), w)
 
-`C` is mg.compile, or the identity when the scenario runs eagerly. `see(...)` notes what its arguments are at this moment:
+`C` is mg.compile, or the identity when the scenario runs eagerly. `see(...)` notes what its arguments are at this time:
 types, elements, gradients, attributes, states of generators, and which arrays are the same objects as before. It also
 keeps its arguments, to look at them once more at the end: what a user kept must not change later, unless it does so in
 eager mode too. `see.attempt(f, ...)` notes the result or the exception.
