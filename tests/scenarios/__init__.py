@@ -2,7 +2,10 @@
 
 from importlib import import_module
 
-GROUPS = ["accumulation", "arguments", "arrays", "config", "models", "optimizers", "results"]
+GROUPS = [
+    "accumulation", "arguments", "arrays", "config", "derivatives", "environment", "failures", "models", "numerics",
+    "optimizers", "randomness", "results", "schemes", "values",
+]  # fmt: skip
 
 for _name in GROUPS:
     import_module(f"scenarios.{_name}")

@@ -285,20 +285,20 @@ def every_batch_has_another_size(C: Any, see: Any) -> None:
     call(C, see, lambda x: (x * len(x)).sum(axis=0), *[(a(k, k + 1, 2),) for k in range(12)])
 
 
-@scenario
+@scenario(eager=True)
 def matrix(C: Any, see: Any) -> None:
     call(
         C, see, lambda x: x * x, *[(x,) for x in (a(0, 2, 2), np.matrix([[1.0, 2], [3, 4]]), a(1, 2, 2)) for _ in "ab"]
     )
 
 
-@scenario
+@scenario(eager=True)
 def masked_array(C: Any, see: Any) -> None:
     masked = [np.ma.masked_array(a(k), [True, False, False]) for k in range(3)]
     call(C, see, lambda x: x * 2, *[(x,) for x in (a(0), a(1), *masked, a(2))])
 
 
-@scenario
+@scenario(eager=True)
 def subclass_of_arrays(C: Any, see: Any) -> None:
     class Own(np.ndarray):
         pass
@@ -306,7 +306,7 @@ def subclass_of_arrays(C: Any, see: Any) -> None:
     call(C, see, lambda x: x + 1, *[(x,) for x in (a(0), a(1).view(Own), a(2), a(3).view(Own))])
 
 
-@scenario
+@scenario(eager=True)
 def structured_and_object_arrays(C: Any, see: Any) -> None:
     objects = np.array([1, 2.5, 3], object)
     fields = np.zeros(2, [("a", "f8"), ("b", "i8")])

@@ -293,7 +293,7 @@ def step_with_a_compiled_closure(C: Any, see: Any) -> None:
         see(optimizer.step(closure), model)
 
 
-@scenario
+@scenario(eager=True)
 def lbfgs_inside(C: Any, see: Any) -> None:
     w = weight(3)
     optimizer = optim.LBFGS([w], lr=0.5, max_iter=2)

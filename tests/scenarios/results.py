@@ -416,13 +416,13 @@ def user_writes_into_the_result(C: Any, see: Any) -> None:
             s["y"] *= -1
 
 
-@scenario
+@scenario(eager=True)
 def set_grows(C: Any, see: Any) -> None:
     s: set[Any] = set()
     watch(C, see, s, lambda x: s.add(x.ndim) or x * len(s))
 
 
-@scenario
+@scenario(eager=True)
 def generator_object_and_pairs(C: Any, see: Any) -> None:
     ids, s = itertools.count(), {}
 
