@@ -55,12 +55,8 @@ class Outcome:
     error: str = ""  # of the scenario itself
     warnings: list[str] = field(default_factory=list)  # about compiling
     leftovers: list[str] = field(default_factory=list)  # tracer arrays
-    compiled: list[Any] = field(default_factory=list)
-
-    @property
-    def recordings(self) -> int:
-        """How many programs were made."""
-        return sum(len(versions) for c in self.compiled for versions in getattr(c, "versions", {}).values())
+    functions: int = 0  # that were compiled
+    recordings: int = 0  # programs that were made
 
 
 def scenario(function: Any = None, **options: Any) -> Any:
@@ -151,7 +147,7 @@ def observe(things: Any, ids: Identities) -> list[Any]:
 
 def execute(one: Scenario, backend: str | None, hold: bool = True) -> Outcome:
     """Run a scenario, eagerly if there is no backend."""
-    outcome = Outcome()
+    outcome, functions = Outcome(), list[Any]()
     see = See(outcome, hold, backend is None)
 
     def C(function: Any = None, **options: Any) -> Any:
@@ -160,7 +156,7 @@ def execute(one: Scenario, backend: str | None, hold: bool = True) -> Outcome:
         if backend is None:
             return function
         made = mg.compile(function, backend=backend, **options)
-        outcome.compiled.append(made)
+        functions.append(made)
         return made
 
     random.seed(0)
@@ -173,6 +169,8 @@ def execute(one: Scenario, backend: str | None, hold: bool = True) -> Outcome:
         except Exception as error:
             outcome.error = f"{type(error).__name__}: {error}"
         see.finish()
+    outcome.functions = len(functions)
+    outcome.recordings = sum(len(versions) for f in functions for versions in getattr(f, "versions", {}).values())
     outcome.warnings = [str(w.message) for w in caught if is_about_compiling(w)]
     return outcome
 
@@ -204,7 +202,7 @@ def compare(one: Scenario, ours: Outcome, eager: Outcome) -> str:
         return f"a tracer array is left in {ours.leftovers[0]}"
     if text := compare_observations(ours, eager, identity=False):
         return text
-    allowed = one.functions or max(1, len(ours.compiled))
+    allowed = one.functions or max(1, ours.functions)
     if len(ours.warnings) > allowed:
         return f"{len(ours.warnings)} warnings for {allowed} compiled functions: {ours.warnings}"
     for text in ours.warnings:
