@@ -170,7 +170,7 @@ def execute(one: Scenario, backend: str | None, hold: bool = True) -> Outcome:
             outcome.error = f"{type(error).__name__}: {error}"
         see.finish()
     outcome.functions = len(functions)
-    outcome.recordings = sum(len(versions) for f in functions for versions in getattr(f, "versions", {}).values())
+    outcome.recordings = sum(getattr(f, "recordings", 0) for f in functions)
     outcome.warnings = [str(w.message) for w in caught if is_about_compiling(w)]
     return outcome
 
