@@ -287,6 +287,8 @@ def draw_write(draw: Any, arrays: list[Any], k: int) -> Any:
             return kind, k
         case "replace":  # by what was computed before: until then, the old content is read
             return "assign", k, ("index", ...), ("array", alike[-1])
+        case "swap":  # both are written
+            return kind, k, ("array", draw(st.sampled_from([j for j in readable if arrays[j].flags.writeable])))
         case "moved":
             return (kind, k) if len(x) > 1 else ("double", k)
         case "assign" | "add_to":
