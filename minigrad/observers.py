@@ -58,6 +58,11 @@ _undo: dict[Primitive, Callable[[], None]] = {}
 _count = 0
 
 
+def is_active() -> bool:
+    """Whether somebody observes in this context."""
+    return _count > 0 and bool(_active.get())
+
+
 _lock = threading.Lock()
 
 

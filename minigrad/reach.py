@@ -69,6 +69,8 @@ COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple",
 IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule"})
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
+CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 MANY = 200_000  # objects; a step that reaches more is not guarded in a reasonable time
 
 
@@ -192,6 +194,7 @@ class Reach:
         self.functions: list[FunctionType] = []
         self.generators: list[Any] = []
         self.unreadable: list[tuple[str, Any]] = []
+        self.containers: list[tuple[Any, str]] = []  # whatever can get more items
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.everything = everything
@@ -250,8 +253,6 @@ class Reach:
             ref = StateRef(x, key, "slot", inner)
             value = ref.get()
             self.refs.append((ref, value))
-            if key == "_grad":
-                self._go(inner, value)
         if node is not None:
             hooks = getattr(node, "hooks", None)
             self._row("hooks", node, hooks and list(hooks), f"{path}.hooks")
@@ -290,10 +291,14 @@ class Reach:
             self._ref(scope, name, "item", name, value)
 
     def _module(self, path: str, x: ModuleType) -> None:
-        if x.__name__.split(".")[0] in STANDARD | LIBRARIES:
+        root = x.__name__.split(".")[0]
+        if root in LIBRARIES:
             return
         scope = vars(x)
-        for name in [n for n in scope if not n.startswith("__")]:
+        names = [n for n in scope if not n.startswith("__")]
+        if root in STANDARD:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
+            names = [n for n in names if not isinstance(scope[n], CODE)]
+        for name in names:
             self._if_named(name, functools.partial(self._attribute, scope, name, f"{path}.{name}", x))
 
     def _attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
@@ -324,7 +329,7 @@ class Reach:
             if root == "minigrad":  # what its methods call on a user's subclass
                 self._read_names(_method_names(x))
             return
-        if root in STANDARD:
+        if root in STANDARD or not x.__flags__ & HEAP_TYPE:  # written in C, and nobody can change it
             return
         for name, value in vars(x).items():
             if name not in UNREAD:
@@ -362,6 +367,7 @@ class Reach:
 
     def _dict(self, path: str, x: dict[Any, Any]) -> None:
         self._row("dict", x, (list(x), list(x.values())), path)
+        self.containers.append((x, path))
         before = f"{path}." if path else ""
         for key, value in list(x.items()):
             self._ref(x, key, "item", f"{before}{key if type(key) in SIMPLE else type(key).__name__}", value)
@@ -370,6 +376,7 @@ class Reach:
 
     def _sequence(self, path: str, x: Any) -> None:
         self._row("list", x, list(x), path)
+        self.containers.append((x, path))
         for k, value in enumerate(x):
             self._ref(x, k, "index", f"{path}.{k}", value)
         self._members(path, x)
@@ -379,8 +386,9 @@ class Reach:
             self._go(f"{path}.{k}", value)
 
     def _set(self, path: str, x: Any) -> None:
-        if type(x) is not frozenset:
+        if not isinstance(x, frozenset):
             self._row("set", x, frozenset(x), path)
+            self.containers.append((x, path))
         for value in x:
             self._go(path, value)
 
@@ -405,7 +413,8 @@ class Reach:
         before = f"{path}." if path else ""
         if type(own) is dict and id(own) not in self.seen:
             self.seen[id(own)] = own
-            if self.everything or kind.__module__.split(".")[0] == "minigrad":
+            self.containers.append((own, path))
+            if self.everything or kind.__module__.split(".")[0] in STANDARD | {"minigrad"}:
                 self._row("dict", own, (list(own), list(own.values())), path)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
@@ -473,9 +482,10 @@ def register_opaque(kind: type) -> None:
 
 def is_leaf(x: Any) -> bool:
     """Whether x is immutable through and through, and compared by value."""
-    if type(x) in SIMPLE:
-        return type(x) is not np.ndarray
-    return isinstance(x, LEAVES) or (type(x) in (tuple, frozenset) and all(map(is_leaf, x)))
+    kind = type(x)  # and not isinstance: tracers pass for what they stand for
+    if kind in SIMPLE:
+        return kind is not np.ndarray
+    return issubclass(kind, LEAVES) or (kind in (tuple, frozenset) and all(map(is_leaf, x)))
 
 
 def bits(x: Any) -> Any:

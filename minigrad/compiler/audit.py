@@ -71,7 +71,7 @@ class Audit:
 
     def seen(self, result: Any) -> list[tuple[str, Any]]:
         """Everything that a call returned and left."""
-        found = list(_parts("the result", result))
+        found = list(_parts("the result", result, has_history=bool(self.version.live)))
         for ref, _ in self.places:
             found += _parts(ref.path, _value(ref))
         for holder, _ in self.lists:
@@ -175,11 +175,14 @@ def _value(ref: StateRef) -> Any:
     return None if value is MISSING and ref.is_grad else value
 
 
-def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The arrays, numbers and types in something that a call returned or left."""
+def _parts(path: str, x: Any, depth: int = 0, has_history: bool = False) -> Iterator[tuple[str, Any]]:
+    """The arrays, numbers and types in something that a call returned or left.
+
+    With has_history the tape is not looked at: `connect` makes it after the program has run.
+    """
     yield path, type(x)
     if type(x) is Tensor:
-        yield path, x.node is None
+        yield path, has_history or x.node is None
         yield path, np.array(x.data)
     elif isinstance(x, (np.ndarray, np.generic)):
         yield path, np.array(x)
@@ -187,10 +190,10 @@ def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
         yield path, x
     elif isinstance(x, dict):
         for key, part in x.items():
-            yield from _parts(f"{path}[{key!r}]", part, depth + 1)
+            yield from _parts(f"{path}[{key!r}]", part, depth + 1, has_history)
     elif isinstance(x, (tuple, list)):
         for k, part in enumerate(x):
-            yield from _parts(f"{path}[{k}]", part, depth + 1)
+            yield from _parts(f"{path}[{k}]", part, depth + 1, has_history)
     elif depth < 4 and type(getattr(x, "__dict__", None)) is dict and type(x).__module__.split(".")[0] != "minigrad":
         for key, part in vars(x).items():
             yield from _parts(f"{path}.{key}", part, depth + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable
 from types import FunctionType, MappingProxyType, MethodType
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer
-from minigrad.compiler.refusal import place
+from minigrad.compiler.refusal import CompileError, place
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node
 from minigrad.reach import MISSING, Reach, StateRef, is_leaf
@@ -79,17 +78,7 @@ class StateCapture:
         self.grads_read: set[int] = set()  # ids of Tensors
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
-        self.contents = [(x, _copied(x), path) for x, path in self._containers()]
-
-    def _containers(self) -> list[tuple[Any, str]]:
-        seen: dict[int, tuple[Any, str]] = {}
-        for ref, _ in self.reach.refs:
-            if ref.kind in ("item", "index"):
-                seen.setdefault(id(ref.holder), (ref.holder, ref.path.rsplit(".", 1)[0]))
-        for row in self.reach.rows:
-            if row.kind in ("dict", "list", "set"):
-                seen.setdefault(id(row.holder), (row.holder, row.path))
-        return list(seen.values())
+        self.contents = [(x, _copied(x), path) for x, path in reach.containers]
 
     # Before the step
 
@@ -99,10 +88,11 @@ class StateCapture:
         for ref, value in self.reach.refs:
             if ref.identity in self.fetched:
                 by_value.setdefault(id(value), ref)
-        grads = []
+        for ref, _ in self.reach.refs:
+            if ref.is_grad:
+                self._begin_grad(ref)
         for ref, value in self.reach.refs:
             if ref.is_grad:
-                grads.append((ref, value))
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
                 self._fetch(ref, value)
@@ -113,24 +103,34 @@ class StateCapture:
                     is_scratch = ref.owner is not None and ref.key in getattr(type(ref.owner), "scratch", ())
                     self.scratch[key] = is_scratch and self.scratch.get(key, True)
                 self._put(ref, value, new)
-        for ref, value in grads:
-            present = ref.holder.grad
-            if type(present) is Tensor:
-                self._fetch(ref, present)
-                if not isinstance(present.data, Listening):
-                    data = StateRef(present, "data", "slot", ref.path)
-                    self._put(data, present.data, self._traced(present.data, data))
-            self._put(ref, present, GradProbe(present, self.grads_read))
         roots = [owner(m.array) for m in self.trace.memories.values() if m.buffer is None]
         self.owned = {id(root): root for root in roots}
+
+    def _begin_grad(self, ref: StateRef) -> None:
+        """A gradient that was there is an input, fetched from its place."""
+        present = ref.holder.grad
+        if type(present) is Tensor and type(present.data) is not Listening:
+            self._fetch(ref, present)
+            data = StateRef(present, "data", "slot", ref.path)
+            self._put(data, present.data, self._traced(present.data, data))
+        self._put(ref, present, GradProbe(present, self.grads_read))
 
     def _fetch(self, ref: StateRef, value: Any) -> None:
         """Let the array at a place be an input that is fetched at each call."""
         array = value.data if type(value) is Tensor else value
-        if type(array) is np.ndarray and array.base is None and id(array) not in self.trace.known:
+        if type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
             number = len(self.arguments) + len(self.arrays)
             self.arrays.append(ArrayInput(ref, value, number))
             self.trace.argument(array, ref.path, number)
+
+    def _is_alone(self, array: Any) -> bool:
+        """Whether no other array of the state lies in the same memory."""
+        if array.base is None:
+            return True
+        root = owner(array)
+        return not any(
+            type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs
+        ) and array.dtype.kind in NUMERIC
 
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
         """The leaves of the arguments as the step gets them."""
@@ -147,6 +147,9 @@ class StateCapture:
                         self._put(grad, leaf.grad, GradProbe(None, self.grads_read))
             elif type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC:
                 new = self._argument(leaf, name, k)
+            elif isinstance(leaf, np.floating):
+                new = self._argument(np.asarray(leaf), name, k)
+                new.is_scalar = True
             elif isinstance(leaf, np.random.Generator) and id(leaf) not in self.generators:
                 new = self._generator(leaf)
                 self.argument_generators[id(leaf)] = k
@@ -173,6 +176,8 @@ class StateCapture:
 
     def _traced(self, value: Any, ref: StateRef, items: tuple[int, ...] = ()) -> Any:
         kind = type(value)
+        if value is MISSING:
+            return self._builtin(ref)
         if kind is np.ndarray:
             return self.trace.state(value, ref.path) if value.dtype.kind in NUMERIC else value
         if isinstance(value, np.random.Generator) and not hasattr(kind, "minigrad_tracer"):
@@ -187,9 +192,13 @@ class StateCapture:
             inner = {k: self._traced(x, ref) for k, x in value.items()}
             if any(a is not b for a, b in zip(inner.values(), value.values(), strict=True)):
                 return MappingProxyType(inner)
-        elif kind is FunctionType and value.__name__ == "print" and value is print:
-            return value
         return value
+
+    def _builtin(self, ref: StateRef) -> Any:
+        """What a global name hides while a step is recorded: `type` sees through tracers, `print` cannot be recorded."""
+        if ref.kind != "item" or "__builtins__" not in ref.holder:
+            return MISSING
+        return _type if ref.key == "type" else functools.partial(_print, self.trace) if ref.key == "print" else MISSING
 
     def _generator(self, value: Any) -> TracerGenerator:
         return self.generators.setdefault(id(value), TracerGenerator(self.trace, value))
@@ -209,6 +218,22 @@ class StateCapture:
 
     # After the step
 
+    def drop_unread_gradients(self) -> None:
+        """Gradients that nobody has read are no inputs."""
+        unread = {
+            x.number for x in self.arrays if x.ref.is_grad and id(x.ref.holder) not in self.grads_read
+        }
+        if not unread:
+            return
+        buffers = self.trace.buffers
+        buffers[:] = [b for b in buffers if b.kind != "argument" or b.place not in unread]
+        kept = sorted(b.place for b in buffers if b.kind == "argument" and b.place >= 0)  # type: ignore
+        number = {old: new for new, old in enumerate(kept)}
+        for b in buffers:
+            b.place = number.get(b.place, b.place)  # type: ignore[arg-type]
+        self.arguments = {number[old]: leaf for old, leaf in self.arguments.items()}
+        self.arrays = [ArrayInput(x.ref, x.value, number[x.number]) for x in self.arrays if x.number not in unread]
+
     def changes(self) -> list[tuple[StateRef, Any, Any]]:
         """Places that hold something else than what was put there: the place, what stood there, what does now."""
         found, known = [], set()
@@ -223,6 +248,11 @@ class StateCapture:
                 if ref.kind == "partial" and len(now) == 3 and all(a is b for a, b in zip(now, before, strict=True)):
                     continue
                 found.append((ref, before, now))
+        for ref, before in self.replaced:
+            if ref.identity not in known and ref.is_grad and not _is_untouched(self, ref):
+                now = ref.get()  # of an argument
+                if now is not self.put[ref.identity]:
+                    found.append((ref, before, now))
         for holder, before, path in self.contents:
             if isinstance(holder, dict):
                 for key in [key for key in holder if key not in before and (id(holder), key) not in known]:
@@ -295,6 +325,41 @@ def _are_same(x: list[Any], y: list[Any]) -> bool:
 
 def _copied(x: Any) -> Any:
     return dict(x) if isinstance(x, dict) else set(x) if isinstance(x, set) else list(x)
+
+
+class _TypeOfType(type):
+    """Makes a class that answers as `type` does, but for tracers with the class that they stand for."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if len(args) == 1 and not options:
+            return args[0].__class__ if hasattr(type(args[0]), "minigrad_tracer") else type(args[0])
+        return type(*args, **options)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, type)
+
+    def __subclasscheck__(cls, x: Any) -> bool:
+        return issubclass(x, type)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is type or other is cls
+
+    def __hash__(cls) -> int:
+        return hash(type)
+
+
+_type = _TypeOfType("type", (), {})
+
+
+def _print(trace: Trace, *values: Any, **options: Any) -> None:
+    if trace.open:
+        trace.stop(
+            CompileError(
+                f"mg.compile: the step prints, and a program would not, at {place()}\nHint: return what is to be "
+                "printed, and print it outside."
+            )
+        )
+    print(*values, **options)
 
 
 class _Settler:
@@ -411,11 +476,3 @@ def _parts(x: Any) -> Any:
 def _swap(holder: set[Any], old: Any, new: Any) -> None:
     holder.discard(old)
     holder.add(new)
-
-
-def location() -> str:
-    """The user's line that is being run."""
-    return place()
-
-
-Setter = Callable[[Any], None]

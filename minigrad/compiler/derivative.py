@@ -135,7 +135,9 @@ def connect(
     node = Node()
     node.primitive = _Derivative(compiled, version, leaves, tree, moving, captured, replay)
     node.parents, node.params = parents, ()
-    node.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured),)
+    others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in moving]
+    arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk sees whether they were written meanwhile
+    node.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured) + arrays,)
     node.scope, node.serial = mode.get() or "", next_serial()
     live = version.live
     values = [outputs[k].data for k in live]
@@ -176,7 +178,7 @@ class _Derivative:
         """The contributions to the parents, from a compiled function of the arguments and the cotangents."""
         record = any(isinstance(x, Tensor) for x in v)
         key = (*self.key, tuple(x is None for x in v))
-        for t, array in zip(self.captured, saved[0][len(self.moving) :], strict=True):
+        for t, array in zip(self.captured, saved[0][len(self.moving) :], strict=False):
             if t.data is not (array.data if isinstance(array, Tensor) else array):
                 raise RuntimeError(
                     f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "

@@ -259,7 +259,10 @@ class Recipe:
 
     def _argument_gradients(self, leaves: list[Any]) -> None:
         for k, leaf in enumerate(leaves):
-            if type(leaf) is Tensor and (id(leaf), "_grad") in self.capture.put and not self._is_reached(leaf):
+            is_first = self._leaf[id(leaf)] == k
+            if is_first and type(leaf) is Tensor and (id(leaf), "_grad") in self.capture.put:
+                if self._is_reached(leaf):
+                    continue
                 grad = leaf.grad
                 if grad is not None and type(grad.data) is Listening:
                     adds = id(leaf) in self.capture.grads_read
@@ -273,7 +276,10 @@ class Recipe:
         now = list(holder)
         originals = [self.capture.original(x) for x in now]
         if isinstance(holder, set):
-            raise CompileError(f"mg.compile: the step changes the set {path}.\nHint: do it outside of the step.")
+            if not all(map(is_leaf, [*now, *before])):
+                raise CompileError(f"mg.compile: the step changes the set {path}.\nHint: do it outside of the step.")
+            self.writes.append(("set of", holder, path, frozenset(now)))
+            return
         for k in range(len(before) + 1):
             rest = len(before) - k
             if rest <= len(now) and all(a is b for a, b in zip(before[k:], originals, strict=False)):
@@ -311,7 +317,7 @@ class Recipe:
             elif how == "set":
                 yield how, (at.path, repr(rest))
             else:
-                yield how, repr([x for x in rest if not isinstance(x, str)])
+                yield how, repr([sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str])
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -477,6 +483,9 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     if how == "argument gradient":
         return f"add_grad(x[{at}], t{rest[0]}, {rest[1]})"
     scope[f"h{j}"] = at
+    if how == "set of":
+        scope[f"w{j}"] = rest[1]
+        return f"h{j}.clear(); h{j}.update(w{j})"
     entries = f"[{', '.join(f't{m}' for m in rest[-1])}]"
     return f"refill(h{j}, {entries})" if how == "refill" else f"extend(h{j}, {rest[1]}, {entries})"
 

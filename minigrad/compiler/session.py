@@ -188,6 +188,7 @@ class TraceSession:
     def _finish(self, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
         """The program, and what calls of it do besides."""
         made, reach = self.made, capture.reach
+        capture.drop_unread_gradients()
         recipe = made.recipe = Recipe(trace, capture, leaves, result)
         stores = {**recipe.kept, **_stores(trace, capture)}
         base = len(capture.arguments) + len(capture.arrays)
@@ -228,7 +229,7 @@ class TraceSession:
         for x in capture.arrays:
             if type(x.value) is Tensor:
                 exempt |= {(id(x.value), "data"), (id(x.value), "node")}
-        made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after)
+        made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after if not isinstance(holder, set))
         for ref, before, now in capture.changes_after:
             if ref.is_grad or ref.is_node:
                 continue

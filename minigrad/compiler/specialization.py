@@ -13,6 +13,7 @@ from minigrad.compiler.background import Kernels
 from minigrad.compiler.effects import compiled
 from minigrad.compiler.guards import Guard, fast_guard
 from minigrad.compiler.kernel_files import is_available
+from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
 from minigrad.compiler.refusal import CheckFailed
@@ -121,7 +122,8 @@ class Specialization:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
                     return None
-                if array.base is not None or id(array) in self.recording.owned:
+                root = array if array.base is None else owner(array)
+                if id(root) in self.recording.owned:
                     return None
                 if type(now) is Tensor and (now.node is None) is not (x.value.node is None):
                     return None
