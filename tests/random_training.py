@@ -224,7 +224,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.steps} steps of {self.loops} training loops compared: {len(self.different)} loops differ in silence,"
+            f"{self.steps} steps of {self.loops} training loops compared: {len(self.different)} differ in silence,"
             f" {len(self.crashed)} crash, {len(self.fell_back)} run eagerly and say so"
         ]
         reasons = Counter(text.partition("\n")[0][:110] for text in self.fell_back)
