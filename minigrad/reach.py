@@ -19,6 +19,7 @@ import decimal
 import enum
 import fractions
 import functools
+import os
 import pathlib
 import re
 import struct
@@ -70,6 +71,8 @@ IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers"
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
+LOGS = frozenset({"logging", "warnings"})
+LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 MANY = 200_000  # objects; a step that reaches more is not guarded in a reasonable time
 
@@ -161,7 +164,7 @@ class Row:
     `kind` says how `holder` is looked at and what `held` is: "dict" (all items, in order), "items" (some keys of a
     dictionary, MISSING among the values), "list" (all, in order), "set", "slots" (names and values), "function" (code,
     defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "weak" (what a weak reference
-    refers to), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
+    refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
     """
 
     __slots__ = ("held", "holder", "kind", "path")
@@ -298,6 +301,9 @@ class Reach:
         names = [n for n in scope if not n.startswith("__")]
         if root in STANDARD:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
             names = [n for n in names if not isinstance(scope[n], CODE)]
+        if x.__name__ in LOGS:
+            for name in LOGGED:
+                self._if_named(name, functools.partial(self.unreadable.append, (f"{path}.{name}", "a log")))
         for name in names:
             self._if_named(name, functools.partial(self._attribute, scope, name, f"{path}.{name}", x))
 
@@ -318,6 +324,8 @@ class Reach:
     def _read_names(self, names: frozenset[str]) -> None:
         if COMPUTED & names:
             self.everything = True
+        if "getenv" in names:
+            self._go("os.environ", os.environ)
         for name in names - self.names:
             self.names.add(name)
             for visit in self._unread.pop(name, ()):
@@ -430,6 +438,8 @@ class Reach:
                 self._ref(x, name, "slot", f"{before}{name}", value, x)
         if kind.__module__ != "builtins":
             self._go(type(x).__name__, kind)
+            if kind.__flags__ & HEAP_TYPE and kind.__module__.split(".")[0] not in STANDARD | LIBRARIES:
+                self._row("type", x, kind, path)
 
     def _sliced(self, own: dict[str, Any], before: str, x: Any) -> None:
         """The attributes of a user's object that some code names, and those of its class that others would hide."""
@@ -440,6 +450,9 @@ class Reach:
 
     def _object(self, path: str, x: Any) -> None:
         kind = type(x)
+        if kind.__module__ in LOGS:
+            self.unreadable.append((path, "a log"))
+            return
         stateful = kind.__module__.split(".")[0] in STANDARD or kind.__module__ == "builtins"
         if getattr(x, "__dict__", None) or any(_slots(base) for base in kind.__mro__):
             self._members(path, x)

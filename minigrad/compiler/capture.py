@@ -54,6 +54,13 @@ class ArrayInput(NamedTuple):
     ref: StateRef
     value: Any  # what stood there when the step was recorded
     number: int  # of the argument of the program
+    leaf: int | None = None  # the argument whose gradient it is
+
+    def fetch(self, leaves: Any) -> Any:
+        """What stands there now."""
+        if self.leaf is not None:
+            return leaves[self.leaf].grad
+        return self.ref.holder.grad if self.ref.is_grad else self.ref.get()
 
 
 class StateCapture:
@@ -78,6 +85,7 @@ class StateCapture:
         self.grads_read: set[int] = set()  # ids of Tensors
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
+        self.rebuilt: dict[int, tuple[Any, Any, Any]] = {}  # containers among the arguments, by the id of their copies
         self.contents = [(x, _copied(x), path) for x, path in reach.containers]
 
     # Before the step
@@ -106,21 +114,21 @@ class StateCapture:
         roots = [owner(m.array) for m in self.trace.memories.values() if m.buffer is None]
         self.owned = {id(root): root for root in roots}
 
-    def _begin_grad(self, ref: StateRef) -> None:
+    def _begin_grad(self, ref: StateRef, leaf: int | None = None) -> None:
         """A gradient that was there is an input, fetched from its place."""
         present = ref.holder.grad
         if type(present) is Tensor and type(present.data) is not Listening:
-            self._fetch(ref, present)
+            self._fetch(ref, present, leaf)
             data = StateRef(present, "data", "slot", ref.path)
             self._put(data, present.data, self._traced(present.data, data))
         self._put(ref, present, GradProbe(present, self.grads_read))
 
-    def _fetch(self, ref: StateRef, value: Any) -> None:
+    def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None) -> None:
         """Let the array at a place be an input that is fetched at each call."""
         array = value.data if type(value) is Tensor else value
         if type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
             number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number))
+            self.arrays.append(ArrayInput(ref, value, number, leaf))
             self.trace.argument(array, ref.path, number)
 
     def _is_alone(self, array: Any) -> bool:
@@ -131,6 +139,28 @@ class StateCapture:
         return not any(
             type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs
         ) and array.dtype.kind in NUMERIC
+
+    def watch_containers(self, pairs: list[tuple[Any, Any]]) -> None:
+        """Dictionaries and lists among the arguments, and copies of them with tracers, which the step gets."""
+        self.rebuilt = {id(made): (made, given, _copied(made)) for given, made in pairs}
+
+    def _put_back_containers(self, replacer: _Settler) -> None:
+        """What the step has changed in its copies is changed in the user's containers."""
+        for made, given, before in self.rebuilt.values():
+            now = _copied(made)
+            is_same = list(now) == list(before) if isinstance(now, dict) else len(now) == len(before)
+            pairs = zip(now.values(), before.values(), strict=False) if isinstance(now, dict) else zip(now, before)
+            if is_same and all(a is b for a, b in pairs):
+                continue
+            self.trace.stop(
+                CompileError(
+                    f"mg.compile: the step changes a {type(given).__name__} among its arguments.\nHint: return what is "
+                    "new, and put it there outside of the step."
+                )
+            )
+            replacer.inside(made)
+            given.clear()
+            given.update(made) if isinstance(made, dict) else given.extend(made)
 
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
         """The leaves of the arguments as the step gets them."""
@@ -143,8 +173,7 @@ class StateCapture:
                     ref = StateRef(leaf, "data", "slot", name)
                     if ref.identity not in self.put:
                         self._put(ref, leaf.data, self._argument(leaf.data, name, k))
-                        grad = StateRef(leaf, "_grad", "slot", f"{name}.grad")
-                        self._put(grad, leaf.grad, GradProbe(None, self.grads_read))
+                        self._begin_grad(StateRef(leaf, "_grad", "slot", f"{name}.grad"), k)
             elif type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC:
                 new = self._argument(leaf, name, k)
             elif isinstance(leaf, np.floating):
@@ -232,7 +261,7 @@ class StateCapture:
         for b in buffers:
             b.place = number.get(b.place, b.place)  # type: ignore[arg-type]
         self.arguments = {number[old]: leaf for old, leaf in self.arguments.items()}
-        self.arrays = [ArrayInput(x.ref, x.value, number[x.number]) for x in self.arrays if x.number not in unread]
+        self.arrays = [x._replace(number=number[x.number]) for x in self.arrays if x.number not in unread]
 
     def changes(self) -> list[tuple[StateRef, Any, Any]]:
         """Places that hold something else than what was put there: the place, what stood there, what does now."""
@@ -291,6 +320,7 @@ class StateCapture:
         """Real arrays in the place of tracers in all that the step has made or changed. Returns the roots so changed."""
         self.restore()
         replacer = _Settler(self)
+        self._put_back_containers(replacer)
         for ref, _, now in self.changes_after:
             new = replacer.real(now)
             if new is not now:
@@ -306,6 +336,7 @@ class StateCapture:
     def forget(self) -> None:
         """Let go of all tracers."""
         self.put.clear()
+        self.rebuilt.clear()
         self.generators.clear()
         del self.changes_after, self.resized_after
 
@@ -382,6 +413,8 @@ class _Settler:
             return x.real
         if kind is GradProbe:
             return x.before
+        if id(x) in self.capture.rebuilt:
+            return self.capture.rebuilt[id(x)][1]
         if is_leaf(x) or isinstance(x, (type, np.ndarray)):
             return x
         if isinstance(x, (tuple, frozenset)):
@@ -408,7 +441,7 @@ class _Settler:
 
     def _shallow(self, x: Any, todo: list[Any]) -> Any:
         kind = type(x)
-        if kind in (Listening, TracedNumber, TracerGenerator, GradProbe):
+        if kind in (Listening, TracedNumber, TracerGenerator, GradProbe) or id(x) in self.capture.rebuilt:
             return self.real(x)
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]

@@ -17,7 +17,9 @@ class _Canonical:
 
     def __init__(self, recording: Recording) -> None:
         self.recording, self.program = recording, recording.program
-        self.places: dict[int, Any] = {x.number: x.ref.identity for x in recording.arrays} | recording.arguments
+        self.places: dict[int, Any] = {
+            x.number: x.ref.identity if x.leaf is None else ("gradient of", x.leaf) for x in recording.arrays
+        } | recording.arguments
         first = len(self.places)
         self.places |= {first + k: recording.numbers[n].identity for k, n in enumerate(recording.number_arguments)}
         self.numbers: dict[Value, Any] = {}

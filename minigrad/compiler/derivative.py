@@ -169,7 +169,10 @@ class _Derivative:
     ) -> None:
         self.compiled, self.tree, self.moving, self.captured = compiled, tree, moving, captured
         self.live, self.replay = version.live, replay
-        self.leaves = [None if k in moving else x for k, x in enumerate(leaves)]
+        # A Tensor without a node that is written is given another array: what counts is the one that it has now.
+        self.leaves = [
+            None if k in moving else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
+        ]
         self.key = (version.signature, tuple(moving), tuple(map(id, captured)))
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))

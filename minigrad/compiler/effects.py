@@ -65,7 +65,6 @@ class Recipe:
             self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
-        self._argument_gradients(leaves)
         del self._hold, self._made, self._bases, self._leaving, self._fetched, self._leaf, self._live_ids
         del self.trace, self.capture
 
@@ -112,6 +111,10 @@ class Recipe:
 
     def _new_entry(self, x: Any, path: str) -> int:
         kind = type(x)
+        if id(x) in self.capture.rebuilt:
+            raise CompileError(
+                f"mg.compile: an argument, a {kind.__name__}, is left in {path}.\nHint: leave a copy, or what is in it."
+            )
         if kind is Listening:
             return self._array(x)
         if kind is TracedNumber:
@@ -240,11 +243,13 @@ class Recipe:
             self.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
 
     def _write_gradient(self, ref: StateRef, now: Any) -> None:
+        if id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
+            now = None if now is MISSING else now
+            self.writes.append(("argument gradient", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
+            return
         if now is None or now is MISSING:
             self.writes.append(("set", ref, self._add("object", None)))
             return
-        if id(ref.holder) in self._leaf:
-            return  # _argument_gradients
         if isinstance(now, GradProbe) or self._existed(now) or type(now.data) is not Listening or now.node is not None:
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
@@ -256,20 +261,6 @@ class Recipe:
         self.trace.buffers.append(buffer)
         self.kept[buffer] = now.data.value
         self.writes.append(("gradient", ref, deferred))
-
-    def _argument_gradients(self, leaves: list[Any]) -> None:
-        for k, leaf in enumerate(leaves):
-            is_first = self._leaf[id(leaf)] == k
-            if is_first and type(leaf) is Tensor and (id(leaf), "_grad") in self.capture.put:
-                if self._is_reached(leaf):
-                    continue
-                grad = leaf.grad
-                if grad is not None and type(grad.data) is Listening:
-                    adds = id(leaf) in self.capture.grads_read
-                    self.writes.append(("argument gradient", k, self._output(grad.data.value, grad.data), adds))
-
-    def _is_reached(self, leaf: Tensor) -> bool:
-        return id(leaf) in self.capture.reach.seen
 
     def _resize(self, holder: Any, before: list[Any], path: str) -> None:
         """A list or deque that lost items at its front and got others at its end."""
@@ -374,7 +365,7 @@ def _slot_names(kind: type) -> list[str]:
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
     scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
-    scope |= {"instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING, "add_grad": _add_grad}
+    scope |= {"instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
         text = _TEXTS[entry[0]](k, entry[1:], scope)
@@ -481,7 +472,7 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
         scope[f"h{j}"], scope[f"w{j}"] = at.holder, rest[0]
         return f"h{j}._grad = w{j}"
     if how == "argument gradient":
-        return f"add_grad(x[{at}], t{rest[0]}, {rest[1]})"
+        return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
     if how == "set of":
         scope[f"w{j}"] = rest[1]
@@ -499,11 +490,6 @@ def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
 def _refill(holder: Any, added: list[Any]) -> None:
     holder.clear()
     holder.extend(added)
-
-
-def _add_grad(t: Tensor, value: Any, adds: bool) -> None:
-    present = t.grad if adds else None
-    t.grad = attach(value if present is None else present.data + value, None)
 
 
 def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:

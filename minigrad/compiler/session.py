@@ -78,7 +78,7 @@ class Recording:
         self.arguments: dict[int, int] = {}
         self.number_arguments: list[int] = []
         self.owned: dict[int, Any] = {}
-        self.grads_read: list[tuple[Tensor, Any]] = []
+        self.grads_read: list[tuple[Tensor, int | None, bool]] = []  # which argument it is; whether there was none
         self.changing_numbers: set[Any] = set()
         self.changing_arrays: set[Any] = set()
         self.generator_leaves: list[tuple[int, int]] = []
@@ -156,7 +156,9 @@ class TraceSession:
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             capture.begin()
-            args, kwargs = rebuild(capture.argument_values(leaves, names))
+            pairs: list[tuple[Any, Any]] = []
+            args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
+            capture.watch_containers(pairs[:-1])  # without the dictionary of keywords itself
             result = self.function(*args, **kwargs)
             capture.look()
             if trace.refusal is None:
@@ -205,9 +207,11 @@ class TraceSession:
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
         read = {line.params["buffer"].place for line in trace.inputs}
         made.used_arrays = {j for j, x in enumerate(capture.arrays) if x.number in read}
+        number = {id(leaf): k for k, leaf in reversed(list(enumerate(leaves)))}
         made.grads_read = [
-            (ref.holder, value) for ref, value in capture.replaced if ref.is_grad and ref.identity[0] in
-            capture.grads_read and id(ref.holder) in reach.seen
+            (ref.holder, None if id(ref.holder) in reach.seen else number[id(ref.holder)], value is None)
+            for ref, value in capture.replaced
+            if ref.is_grad and id(ref.holder) in capture.grads_read
         ]
         made.generator_leaves = [
             (g, capture.argument_generators[id(x)])

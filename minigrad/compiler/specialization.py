@@ -92,8 +92,8 @@ class Specialization:
         if self.is_simple:
             return NOTHING
         recording = self.recording
-        for tensor, before in self.grads_read:
-            if (tensor.grad is None) is not (before is None):
+        for tensor, leaf, is_none in self.grads_read:
+            if ((tensor if leaf is None else leaves[leaf]).grad is None) is not is_none:
                 return None
         for ref, template, free in self.tuples:
             if not _fits_tuple(ref.get(), template, free):
@@ -109,13 +109,13 @@ class Specialization:
                 return None
         except (ArithmeticError, ValueError, TypeError):
             return None
-        arrays = self._fetched()
+        arrays = self._fetched(leaves)
         return None if arrays is None else (arrays, numbers)
 
-    def _fetched(self) -> list[Any] | None:
+    def _fetched(self, leaves: Sequence[Any]) -> list[Any] | None:
         found: list[Any] = []
         for j, x in enumerate(self.recording.arrays):
-            now = x.ref.holder.grad if x.ref.is_grad else x.ref.get()
+            now = x.fetch(leaves)
             if type(now) is not type(x.value):
                 return None
             if j in self.recording.used_arrays:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler import access, notes, ufuncs, writes
+from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.context import active
 from minigrad.compiler.guards import Predicate
 from minigrad.compiler.layout import elements_in, where_in
@@ -346,6 +347,13 @@ class Trace:
         """A ufunc or one of its methods."""
         if self.open:
             inputs = self.weakened(inputs)
+            if errors_raise():
+                self.stop(
+                    CompileError(
+                        f"mg.compile: floating-point errors raise at {place()}, and a program ignores them.\nHint: put "
+                        "np.errstate around the call of the compiled function, which runs eagerly then."
+                    )
+                )
         return self._ufunc(ufunc, method, inputs, options)
 
     _ufunc = _recorded(ufuncs.heard)
