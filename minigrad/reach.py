@@ -28,6 +28,7 @@ import uuid
 import weakref
 from collections import deque
 from types import (
+    ClassMethodDescriptorType,
     BuiltinFunctionType,
     CellType,
     CodeType,
@@ -61,6 +62,7 @@ LEAVES = (
 IDENTITIES = (
     *(np.ndarray, np.ufunc, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
     *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
+    ClassMethodDescriptorType,
 )
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
 CONTAINERS = frozenset({"builtins", "collections", "types", "functools", "__main__", "dataclasses"})
