@@ -112,9 +112,16 @@ class Source:
 
     def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
         """The step."""
+        self.settle()
         scope: dict[str, Any] = {}
         exec(compile(self.text, filename, "exec"), scope)
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
+
+    def settle(self) -> None:
+        """Move kept arrays to where this program makes them. Not before it runs: until then another one makes them."""
+        for buffer, array in self.plan.moved.items():
+            if buffer.array is not array:
+                buffer.move(array)
 
     # Writing
 

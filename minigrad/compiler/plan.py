@@ -144,7 +144,6 @@ class Plan:
             if v is present:
                 continue
             if buffer in self.moved:
-                buffer.move(self.moved[buffer])
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.line.op not in SPECIAL
