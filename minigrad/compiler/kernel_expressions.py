@@ -49,6 +49,8 @@ EXPRESSIONS = {
 BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
 LOGICAL = {"add": "{} or {}", "multiply": "{} and {}"}  # of bools, where Python's True + True is 2
 VECTORIZED = frozenset({"exp", "log", "tanh", "erf", "maximum", "minimum"})  # in vecmath
+with np.errstate(all="ignore"):  # newer NumPy takes the root: of -0.0 and -inf that is something else
+    HALF_IS_ROOT = bool(np.isnan(np.power(np.array([-np.inf]), 0.5))[0])
 UNSIGNED = {"sign": "{0} != 0"}  # where -1 would be their largest number
 # What NumPy makes of an integer here depends on the processor, or is an error that depends on its value.
 FLOATS_ONLY = frozenset({"power", "reciprocal", "erf"})
@@ -71,7 +73,9 @@ def can_write(line: Line) -> bool:
         return False
     if line.op == "cast":
         return line.out.dtype in FLOATS or kind(line.ins[0]) not in {*FLOATS, float}
-    if line.op in ("where", "broadcast", "full") or line.op in REDUCTIONS:
+    if line.op == "where":
+        return all(_is_of(x, line.out.dtype) for x in line.ins[1:])
+    if line.op in ("broadcast", "full") or line.op in REDUCTIONS:
         return True
     if line.op not in WRITTEN or (line.op in FLOATS_ONLY and line.out.dtype not in FLOATS):
         return False
@@ -123,6 +127,8 @@ class Expressions:
         if op in VECTORIZED:
             return self._vectorized(op, ready, dtypes[0])
         table = FOR_BOOLS if out == np.bool_ else UNSIGNED if out.kind == "u" else {}
+        if op == "power" and line.ins[1] == 0.5 and HALF_IS_ROOT:
+            op = "sqrt"
         made = (table.get(op) or EXPRESSIONS[op]).format(*ready, t=self.dtype(out))
         plain = out == np.bool_ or ((op in ARITHMETIC or op in ("square", "positive")) and out in FLOATS)
         return made if plain else f"{self.dtype(out)}({made})"
@@ -143,7 +149,10 @@ class Expressions:
     def literal(self, x: Literal, dtype: Any) -> str:
         """A Python number as one of a dtype. Not as an integer where floats are wanted: numba's have 64 bits."""
         number = {"b": bool, "f": float}.get(np.dtype(dtype).kind, int)(x)  # type: ignore[arg-type]
-        return literal(number) if dtype in (np.bool_, np.float64) else f"{self.dtype(dtype)}({literal(number)})"
+        text = literal(number)
+        if dtype not in (np.bool_, np.float64):
+            return f"{self.dtype(dtype)}({text})"
+        return f"({text})" if text.startswith("-") else text  # -2.0 ** x is -(2.0 ** x)
 
     def cast(self, name: str, given: Any, wanted: Any) -> str:
         """A number as another dtype."""
