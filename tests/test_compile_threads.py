@@ -275,6 +275,7 @@ def test_masked_arrays_are_known_while_numpy_imports_them() -> None:
 def test_a_fork_waits_for_who_is_inside() -> None:
     """And comes before those who wait as well; the child finds the lock open."""
     door = gate.Gate()
+    door.watch()
     inside, order = threading.Event(), []
 
     def work(k: int) -> None:
@@ -303,6 +304,7 @@ def test_a_fork_that_waits_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that forks has what the other one waits for: the child then knows that it cannot compile."""
     monkeypatch.setattr(gate, "PATIENCE", 0.1)
     door, inside, leave = gate.Gate(), threading.Event(), threading.Event()
+    door.watch()
 
     def work() -> None:
         with door.held():

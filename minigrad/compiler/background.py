@@ -84,10 +84,7 @@ class Kernels:
             )
 
     def _start(self) -> None:
-        # numba imports it, and logging with it. Both register what is to happen around a fork, and a fork that has
-        # begun, and waits for the import, would do the second half of it only.
-        import concurrent.futures.thread  # noqa: F401
-
+        kernel_files.gate.watch()
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._make, name="minigrad compiler", daemon=True)
         with suppress(RuntimeError):  # no threads are left, or the process ends: NumPy goes on

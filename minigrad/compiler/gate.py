@@ -22,6 +22,7 @@ class Gate:
 
     Example:
         >>> gate = Gate()
+        >>> gate.watch()
         >>> with gate.held():
         ...     gate.is_broken
         False
@@ -30,9 +31,22 @@ class Gate:
     def __init__(self) -> None:
         self.is_broken = False
         self._forking = threading.local()  # which of the two locks the fork under way in this thread has
+        self._is_watching = False
         self._make()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
+
+    def watch(self) -> None:
+        """Let forks wait from now on. Called before the first thread begins that will hold the lock.
+
+        What is registered last is called first. Logging and concurrent.futures register locks of their own, which numba
+        needs while it is imported: ours must be taken before theirs, or each thread would wait for the other.
+        """
+        if self._is_watching or not hasattr(os, "register_at_fork"):
+            return
+        import concurrent.futures.thread  # noqa: F401
+        import logging  # noqa: F401
+
+        self._is_watching = True
+        os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
 
     def _make(self) -> None:
         self._turn, self._work = threading.RLock(), threading.RLock()
