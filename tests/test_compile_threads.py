@@ -27,7 +27,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.compiler import background, kernel_files
 
-faulthandler.dump_traceback_later({limit}, exit=True)
+# Only in children: one of a process that has such a timer would wait for the timer's thread, which it does not have.
 if hasattr(os, "register_at_fork"):  # a child says where it hangs
     os.register_at_fork(after_in_child=lambda: faulthandler.dump_traceback_later({limit} / 3, exit=True))
 x = np.linspace(-1, 1, 1000)

@@ -77,9 +77,10 @@ class Version:
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""
+        is_alive = kernels.thread.is_alive()  # asked first: it may end before the next line
         if kernels.run is not None:
             self.run, self.source, self.kernels = kernels.run, kernels.source, None
-        elif not kernels.thread.is_alive():
+        elif not is_alive:
             kernels.warn()
             self.kernels = None
 
