@@ -31,11 +31,11 @@ def ends(dtype: Any) -> Any:
     if dtype.kind == "b":
         return np.array([False, True])
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
+        limits: Any = np.iinfo(dtype)
         numbers = {0, 1, 2, 3, 7, limits.bits - 1, limits.bits, limits.max // 2, limits.max - 1, limits.max, limits.min}
         return np.array(sorted(numbers | ({-1, -2, -3, -7, limits.min + 1} if dtype.kind == "i" else set())), dtype)
     limits = np.finfo(dtype)
-    numbers = [
+    floats = [
         0.0,
         1.0,
         0.5,
@@ -50,7 +50,7 @@ def ends(dtype: Any) -> Any:
         100.0,
         1e-4,
     ]
-    return np.array([sign * x for x in numbers for sign in (1, -1)] + [np.nan], dtype)
+    return np.array([sign * x for x in floats for sign in (1, -1)] + [np.nan], dtype)
 
 
 def few(dtype: Any) -> Any:
@@ -160,7 +160,7 @@ def wrong_of_pairs(dtype: str, other: str) -> list[str]:
     choose = ends if dtype == other else few
     x, y = (np.ascontiguousarray(a) for a in np.meshgrid(choose(dtype), choose(other), indexing="ij"))
     inputs = [argument(x, 0), argument(y, 1)]
-    return differences([c for c in of_pairs(*inputs, [x, y]) if c], inputs, [x, y])
+    return differences([c for c in of_pairs(inputs[0], inputs[1], [x, y]) if c], inputs, [x, y])
 
 
 def wrong_of_one(dtype: str, literals: list[Any] = LITERALS) -> list[str]:

@@ -24,8 +24,8 @@ EXPRESSIONS = {
     "reciprocal": "1 / {}",
     "absolute": "abs({})",
     "fabs": "abs({})",
-    "power": "{} ** {}",
-    "float_power": "{} ** {}",
+    "power": "({}) ** {}",  # -2.0 ** x is -(2.0 ** x)
+    "float_power": "({}) ** {}",
     "greater": "{} > {}",
     "greater_equal": "{} >= {}",
     "less": "{} < {}",
@@ -150,9 +150,7 @@ class Expressions:
         """A Python number as one of a dtype. Not as an integer where floats are wanted: numba's have 64 bits."""
         number = {"b": bool, "f": float}.get(np.dtype(dtype).kind, int)(x)  # type: ignore[arg-type]
         text = literal(number)
-        if dtype not in (np.bool_, np.float64):
-            return f"{self.dtype(dtype)}({text})"
-        return f"({text})" if text.startswith("-") else text  # -2.0 ** x is -(2.0 ** x)
+        return text if dtype in (np.bool_, np.float64) else f"{self.dtype(dtype)}({text})"
 
     def cast(self, name: str, given: Any, wanted: Any) -> str:
         """A number as another dtype."""
