@@ -96,8 +96,9 @@ class Audit:
         version = self.version
         recorded = version.recording.program
         unchecked = recorded.replaced(lambda v: v, [op for op in recorded.lines if op.op != "check"])
-        plain = Source(unchecked, version.title, recycle=False).compiled()
-        run, version.run = version.run, plain
+        plain = Source(unchecked, version.title, recycle=False)
+        run, version.run = version.run, plain.compiled()
+        version.adopt(plain)
         kernels, version.kernels = version.kernels, None
         rng = np.random.default_rng(0)
         runs = []
@@ -110,6 +111,7 @@ class Audit:
                 runs.append(self.compiled())
         finally:
             version.run, version.kernels = run, kernels
+            version.adopt(version.source)
         if any(r is None for r in runs):
             return []
         spreads = []

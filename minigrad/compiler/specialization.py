@@ -67,7 +67,7 @@ class Specialization:
         self.program, self.report = optimized(recording.program, verify=verify)
         self.source = Source(self.program, self.title)
         self.run: Callable[..., Any] = self.source.compiled()
-        self._adopt(self.source)
+        self.adopt(self.source)
         if backend == "numba" or (backend == "auto" and is_available()):
             self.kernels = Kernels(self.program, self.title)
             if backend == "numba":
@@ -164,14 +164,15 @@ class Specialization:
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""
+        is_alive = kernels.thread.is_alive()  # asked first: it may end before the next line
         if kernels.run is not None:
             self.run, self.source, self.kernels = kernels.run, kernels.source, None
-            self._adopt(self.source)
-        elif not kernels.thread.is_alive():
+            self.adopt(self.source)
+        elif not is_alive:
             kernels.warn()
             self.kernels = None
 
-    def _adopt(self, source: Any) -> None:
+    def adopt(self, source: Any) -> None:
         """Let gradients that nobody has read yet be seen where this program computes them."""
         for buffer in self.program.stores:
             if buffer.kind == "kept":
