@@ -71,7 +71,9 @@ def check_unchanged(lines: Sequence[Node]) -> None:
 def _arrays(saved: Sequence[Any]) -> list[Any]:
     found = []
     for value in saved:
-        if isinstance(value, np.ndarray):
+        if hasattr(type(value), "minigrad_tracer"):
+            found += [value.array] if hasattr(value, "array") else []
+        elif isinstance(value, np.ndarray):
             found.append(value)
         elif isinstance(value, (tuple, list)):
             found += _arrays(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -97,6 +96,12 @@ def constant(value: Any, name: str) -> Any:
 
 
 def is_masked(value: Any) -> bool:
-    """Whether this is an array with a mask. Where there is one numpy.ma was imported; it is not imported to ask."""
-    ma = sys.modules.get("numpy.ma")
-    return ma is not None and isinstance(value, ma.MaskedArray)
+    """Whether this is an array with a mask, by the names of its classes.
+
+    numpy.ma is not imported for the question; nor is it looked up among the modules, where another thread that is
+    importing it leaves it unfinished.
+    """
+    kind = type(value)
+    return kind is not np.ndarray and any(
+        c.__name__ == "MaskedArray" and c.__module__.startswith("numpy.ma") for c in kind.__mro__
+    )

@@ -54,9 +54,13 @@ class Observer:
 
 
 _active: ContextVar[tuple[Observer, ...]] = ContextVar("minigrad_observers", default=())
-observed = _active.get  # the observers of this thread: an empty tuple if there are none
 _undo: dict[Primitive, Callable[[], None]] = {}
 _count = 0
+
+
+def is_active() -> bool:
+    """Whether somebody observes in this context."""
+    return _count > 0 and bool(_active.get())
 
 
 _lock = threading.Lock()

@@ -19,6 +19,7 @@ import decimal
 import enum
 import fractions
 import functools
+import os
 import pathlib
 import re
 import struct
@@ -71,6 +72,10 @@ COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple",
 IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule"})
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
+CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
+LOGS = frozenset({"logging", "warnings"})
+LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 MANY = 200_000  # objects; a step that reaches more is not guarded in a reasonable time
 
 
@@ -160,8 +165,8 @@ class Row:
 
     `kind` says how `holder` is looked at and what `held` is: "dict" (all items, in order), "items" (some keys of a
     dictionary, MISSING among the values), "list" (all, in order), "set", "slots" (names and values), "function" (code,
-    defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "state" (the pickled state
-    of an object that has no other).
+    defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "weak" (what a weak reference
+    refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
     """
 
     __slots__ = ("held", "holder", "kind", "path")
@@ -194,6 +199,7 @@ class Reach:
         self.functions: list[FunctionType] = []
         self.generators: list[Any] = []
         self.unreadable: list[tuple[str, Any]] = []
+        self.containers: list[tuple[Any, str]] = []  # whatever can get more items
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
@@ -258,8 +264,6 @@ class Reach:
             if key == "_grad" and value is not MISSING:
                 value = x.grad  # what stands for a gradient that nobody has read yet is no part of the state
             self.refs.append((ref, value))
-            if key == "_grad":
-                self._go(inner, value)
         if node is not None:
             hooks = getattr(node, "hooks", None)
             self._row("hooks", node, hooks and list(hooks), f"{path}.hooks")
@@ -299,10 +303,17 @@ class Reach:
             self._ref(scope, name, "item", name, value)
 
     def _module(self, path: str, x: ModuleType) -> None:
-        if x.__name__.split(".")[0] in STANDARD | LIBRARIES:
+        root = x.__name__.split(".")[0]
+        if root in LIBRARIES:
             return
         scope = vars(x)
-        for name in [n for n in scope if not n.startswith("__")]:
+        names = [n for n in scope if not n.startswith("__")]
+        if root in STANDARD:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
+            names = [n for n in names if not isinstance(scope[n], CODE)]
+        if x.__name__ in LOGS:
+            for name in LOGGED:
+                self._if_named(name, functools.partial(self.unreadable.append, (f"{path}.{name}", "a log")))
+        for name in names:
             self._if_named(name, functools.partial(self._attribute, scope, name, f"{path}.{name}", x))
 
     def _attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
@@ -322,6 +333,8 @@ class Reach:
     def _read_names(self, names: frozenset[str]) -> None:
         if COMPUTED & names:
             self.everything = True
+        if "getenv" in names:
+            self._go("os.environ", os.environ)
         for name in names - self.names:
             self.names.add(name)
             for visit in self._unread.pop(name, ()):
@@ -342,7 +355,7 @@ class Reach:
             if root == "minigrad":  # what its methods call on a user's subclass
                 self._read_names(_method_names(x))
             return
-        if root in STANDARD:
+        if root in STANDARD or not x.__flags__ & HEAP_TYPE:  # written in C, and nobody can change it
             return
         for name, value in vars(x).items():
             if name not in UNREAD:
@@ -380,6 +393,7 @@ class Reach:
 
     def _dict(self, path: str, x: dict[Any, Any]) -> None:
         self._row("dict", x, (list(x), list(x.values())), path)
+        self.containers.append((x, path))
         before = f"{path}." if path else ""
         for key, value in list(x.items()):
             self._ref(x, key, "item", f"{before}{key if type(key) in SIMPLE else type(key).__name__}", value)
@@ -388,6 +402,7 @@ class Reach:
 
     def _sequence(self, path: str, x: Any) -> None:
         self._row("list", x, list(x), path)
+        self.containers.append((x, path))
         for k, value in enumerate(x):
             self._ref(x, k, "index", f"{path}.{k}", value)
         self._members(path, x)
@@ -397,8 +412,9 @@ class Reach:
             self._go(f"{path}.{k}", value)
 
     def _set(self, path: str, x: Any) -> None:
-        if type(x) is not frozenset:
+        if not isinstance(x, frozenset):
             self._row("set", x, frozenset(x), path)
+            self.containers.append((x, path))
         for value in x:
             self._go(path, value)
 
@@ -423,11 +439,13 @@ class Reach:
         before = f"{path}." if path else ""
         if type(own) is dict and id(own) not in self.seen:
             self.seen[id(own)] = own
-            if not self.everything and getattr(kind, "sliced", False) and kind.__module__.split(".")[0] == "minigrad":
+            self.containers.append((own, path))
+            root = kind.__module__.split(".")[0]
+            if not self.everything and root == "minigrad" and getattr(kind, "sliced", False):
                 for name in own:
                     visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
                     self._sliced_later.append((_readers(kind, name), visit))
-            elif self.everything or kind.__module__.split(".")[0] == "minigrad":
+            elif self.everything or root in STANDARD | {"minigrad"}:
                 self._row("dict", own, (list(own), list(own.values())), path)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
@@ -443,6 +461,8 @@ class Reach:
                 self._ref(x, name, "slot", f"{before}{name}", value, x)
         if kind.__module__ != "builtins":
             self._go(type(x).__name__, kind)
+            if kind.__flags__ & HEAP_TYPE and kind.__module__.split(".")[0] not in STANDARD | LIBRARIES:
+                self._row("type", x, kind, path)
 
     def _sliced(self, own: dict[str, Any], before: str, x: Any) -> None:
         """The attributes of a user's object that some code names, and those of its class that others would hide."""
@@ -453,6 +473,9 @@ class Reach:
 
     def _object(self, path: str, x: Any) -> None:
         kind = type(x)
+        if kind.__module__ in LOGS:
+            self.unreadable.append((path, "a log"))
+            return
         stateful = kind.__module__.split(".")[0] in STANDARD or kind.__module__ == "builtins"
         if getattr(x, "__dict__", None) or any(_slots(base) for base in kind.__mro__):
             self._members(path, x)
@@ -497,9 +520,10 @@ def register_opaque(kind: type) -> None:
 
 def is_leaf(x: Any) -> bool:
     """Whether x is immutable through and through, and compared by value."""
-    if type(x) in SIMPLE:
-        return type(x) is not np.ndarray
-    return isinstance(x, LEAVES) or (type(x) in (tuple, frozenset) and all(map(is_leaf, x)))
+    kind = type(x)  # and not isinstance: tracers pass for what they stand for
+    if kind in SIMPLE:
+        return kind is not np.ndarray
+    return issubclass(kind, LEAVES) or (kind in (tuple, frozenset) and all(map(is_leaf, x)))
 
 
 def bits(x: Any) -> Any:

@@ -24,7 +24,7 @@ SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.0, -1.0, 5e-324,
 def computed(name: str, bits: int, x: Any) -> Any:
     function = getattr(vecmath, f"{name}{bits}")
 
-    @njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})  # as kernels are
+    @njit(error_model="numpy", fastmath={"reassoc", "contract"})  # as kernels are
     def loop(x: Any, y: Any) -> None:
         for k in range(x.size):
             y[k] = function(x[k])

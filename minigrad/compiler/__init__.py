@@ -3,7 +3,8 @@
 What a step does, and hearing it:
 
 - program: lines in single assignment; rules: what NumPy says about them, and the checker
-- listening: the array that hears; generator: the Generator that does; memory: which part of which memory an array is
+- listening: the array that hears; generator: the Generator that does; memory: views as steps
+- layout: where in a memory an array lies; writes: what a memory holds after one; overlaps: memories that are one
 - trace: what they hear becomes lines; access: of elements; ufuncs, functions: of NumPy's; opaque: of all others; notes:
   comments
 - state: what a step reaches; substitution: what stands for it meanwhile; session: one call on listening arrays;
@@ -21,7 +22,7 @@ Programs into better programs, and into source:
   in which loops each of them runs; kernel_lines: the program with kernels
 - kernel_source: a kernel as a function of loops, from its nests (kernel_nests), walks over rows (kernel_walks) and
   expressions (kernel_expressions); vecmath: exp, log, tanh, erf for them; apart: an option of numba's; pool: threads;
-  kernel_files: compiled kernels that are kept
+  kernel_files: compiled kernels, and kernel_store: the files that keep them; gate: why a fork waits for them
 - winograd: convolutions of many channels with fewer products
 - numba_source: the program with kernels; background: made while the NumPy program runs
 

@@ -20,13 +20,13 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
     arrays: list[Value] = []
     for p in index if isinstance(index, tuple) else (index,):
         if isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b":
-            if isinstance(p, Listening):
+            if isinstance(p, Listening) and not trace.pin_array(p):
                 refuse(
                     "the shape of x[mask] depends on the values of the mask",
                     "use mg.where(mask, x, 0); or, for a mask that never changes, indices made outside of the "
                     "step, np.flatnonzero(mask)",
                 )
-            found = np.nonzero(np.asarray(p))
+            found = np.nonzero(np.asarray(bare(p)))
             template += [Place(len(arrays) + k) for k in range(len(found))]
             arrays += [trace.constant(i).value for i in found]
         elif isinstance(p, slice):

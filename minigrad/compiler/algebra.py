@@ -19,6 +19,8 @@ from minigrad.compiler.program import Value
 from minigrad.compiler.rules import result
 from minigrad.compiler.terms import Operand, is_float, is_op, number, size
 
+TINY = 1e-30  # products of constants are folded if neither they nor their reciprocals are smaller
+
 
 @rule("add")
 def add(b: Builder, x: Operand, y: Operand) -> Value | None:
@@ -103,8 +105,10 @@ def _small_first(b: Builder, x: Operand, y: Operand) -> Value | None:
         return None
     p, q = sorted(x.line.ins, key=size, reverse=True)  # type: ignore[union-attr]
     if size(y) < size(p) and size(q) < size(p) and p.shape == x.shape:  # type: ignore[union-attr]
-        small = b.op("multiply", q, y) if isinstance(q, Value) or isinstance(y, Value) else q * y
-        return b.op("multiply", p, small)
+        if isinstance(q, Value) or isinstance(y, Value):
+            return b.op("multiply", p, b.op("multiply", q, y))
+        if TINY <= abs(q * y) <= 1 / TINY:  # 1e300 * 1e300 and 1e-300 * 1e-300 may meet an x that bears them in turn
+            return b.op("multiply", p, q * y)
     return None
 
 

@@ -55,7 +55,9 @@ class Audit:
             if isinstance(g, np.random.Generator)  # those of slots are among the leaves
         ]
         self.places = [(at, _value(at)) for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
+        self.lists = [
+            (at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")
+        ]
         self.grads = [(x, x.grad) for x in leaves if type(x) is Tensor]
 
     def put_back(self) -> None:
@@ -74,11 +76,11 @@ class Audit:
 
     def seen(self, result: Any) -> list[tuple[str, Any]]:
         """Everything that a call returned and left."""
-        found = list(_parts("the result", result))
+        found = list(_parts("the result", result, has_history=bool(self.version.live)))
         for ref, _ in self.places:
             found += _parts(ref.path, _value(ref))
         for holder, _ in self.lists:
-            found += _parts("a list", list(holder))
+            found += _parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else list(holder))
         for tensor, _ in self.grads:
             found += _parts("a gradient", tensor.grad)
         found += [("the state", a.copy()) for a, _ in self.arrays if id(a) not in self.scratch]
@@ -99,8 +101,9 @@ class Audit:
         version = self.version
         recorded = version.recording.program
         unchecked = recorded.replaced(lambda v: v, [op for op in recorded.lines if op.op != "check"])
-        plain = Source(unchecked, version.title, recycle=False).compiled()
-        run, version.run = version.run, plain
+        plain = Source(unchecked, version.title, recycle=False)
+        run, version.run = version.run, plain.compiled()
+        version.adopt(plain)
         kernels, version.kernels = version.kernels, None
         rng = np.random.default_rng(0)
         runs = []
@@ -113,6 +116,7 @@ class Audit:
                 runs.append(self.compiled())
         finally:
             version.run, version.kernels = run, kernels
+            version.adopt(version.source)
         if any(r is None for r in runs):
             return []
         spreads = []
@@ -176,11 +180,14 @@ def _value(ref: StateRef) -> Any:
     return None if value is MISSING and ref.is_grad else value
 
 
-def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The arrays, numbers and types in something that a call returned or left."""
+def _parts(path: str, x: Any, depth: int = 0, has_history: bool = False) -> Iterator[tuple[str, Any]]:
+    """The arrays, numbers and types in something that a call returned or left.
+
+    With has_history the tape is not looked at: `connect` makes it after the program has run.
+    """
     yield path, type(x)
     if type(x) is Tensor:
-        yield path, x.node is None
+        yield path, has_history or x.node is None
         yield path, np.array(x.data)
         if x.grad is not None:
             yield from _parts(f"{path}.grad", x.grad, depth + 1)
@@ -190,10 +197,10 @@ def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
         yield path, x
     elif isinstance(x, dict):
         for key, part in x.items():
-            yield from _parts(f"{path}[{key!r}]", part, depth + 1)
+            yield from _parts(f"{path}[{key!r}]", part, depth + 1, has_history)
     elif isinstance(x, (tuple, list)):
         for k, part in enumerate(x):
-            yield from _parts(f"{path}[{k}]", part, depth + 1)
+            yield from _parts(f"{path}[{k}]", part, depth + 1, has_history)
     elif depth < 4 and type(getattr(x, "__dict__", None)) is dict and type(x).__module__.split(".")[0] != "minigrad":
         for key, part in vars(x).items():
             yield from _parts(f"{path}.{key}", part, depth + 1)

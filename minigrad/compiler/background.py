@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from minigrad.compiler import kernel_files
+from minigrad.compiler import kernel_files, kernel_store
 from minigrad.compiler.program import Program
 
 BACKENDS = ("auto", "numpy", "numba")
@@ -33,10 +35,23 @@ class Kernels:
     def __init__(self, program: Program, title: str) -> None:
         self.program, self.title = program, title
         self.source: Any = None
-        self.run: Callable[..., Any] | None = None
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._make, name="minigrad compiler", daemon=True)
-        self.thread.start()
+        self._run: Callable[..., Any] | None = None
+        self._start()
+
+    @property
+    def run(self) -> Callable[..., Any] | None:
+        """The step with kernels, as soon as it is ready. Called between two steps, in the user's thread."""
+        if self._run is not None:
+            kernel_store.warn()
+        return self._run
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The thread that compiles. A forked child has none of its parent's threads, and begins again."""
+        if self._process != os.getpid() and self._run is None and self.error is None:
+            self._start()
+        return self._thread
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the program is ready.
@@ -44,7 +59,12 @@ class Kernels:
         Raises:
             RuntimeError: it could not be made.
         """
-        self.thread.join(timeout)
+        thread = self.thread
+        if thread.ident is None:  # not started, because the process ends
+            self._make()
+        else:
+            thread.join(timeout)
+        kernel_store.warn()
         if self.error is not None:
             raise RuntimeError(f"the kernels of {self.title} could not be compiled: {self.error}") from self.error
 
@@ -59,10 +79,17 @@ class Kernels:
                 stacklevel=4,
             )
 
-    def _make(self) -> None:
-        from minigrad.compiler.numba_source import NumbaSource
+    def _start(self) -> None:
+        kernel_files.gate.watch()
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._make, name="minigrad compiler", daemon=True)
+        with suppress(RuntimeError):  # no threads are left, or the process ends: NumPy goes on
+            self._thread.start()
 
+    def _make(self) -> None:
         try:
+            with kernel_files.gate.held():
+                from minigrad.compiler.numba_source import NumbaSource
             source = NumbaSource(self.program, self.title)
             for load in source.loads():
                 if _ending.is_set():
@@ -72,7 +99,8 @@ class Kernels:
         except Exception as error:  # told by wait or warn, in the user's thread
             self.error = error
         else:
-            self.source, self.run = source, run
+            self.source = source
+            self._run = run  # last: it says that both are there
 
 
 def _stop() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable
 from types import FunctionType, MappingProxyType, MethodType
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer
-from minigrad.compiler.refusal import place
+from minigrad.compiler.refusal import CompileError, place
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node
 from minigrad.reach import MISSING, Reach, StateRef, is_leaf, same_objects
@@ -55,15 +54,10 @@ class ArrayInput(NamedTuple):
     ref: StateRef
     value: Any  # what stood there when the step was recorded
     number: int  # of the argument of the program
-    leaf: int | None = None  # the argument whose gradient it is, another Tensor in each call
-
-    @property
-    def identity(self) -> Any:
-        """What tells it from other inputs."""
-        return self.ref.identity if self.leaf is None else ("the gradient of an argument", self.leaf)
+    leaf: int | None = None  # the argument whose gradient it is
 
     def fetch(self, leaves: Any) -> Any:
-        """The array, or the Tensor around it, now."""
+        """What stands there now."""
         if self.leaf is not None:
             return leaves[self.leaf].grad
         return self.ref.holder.grad if self.ref.is_grad else self.ref.get()
@@ -91,20 +85,9 @@ class StateCapture:
         self.grads_read: set[int] = set()  # ids of Tensors
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
-        self.roots: dict[int, Any] = {}  # memory of what is fetched
-        self.own_grads: set[int] = set()  # ids of gradients that nothing else holds
-        self.leaf_grads: list[tuple[int, StateRef, Any]] = []  # of Tensors among the arguments that nothing reaches
-        self.contents = [(x, _copied(x), path) for x, path in self._containers()]
-
-    def _containers(self) -> list[tuple[Any, str]]:
-        seen: dict[int, tuple[Any, str]] = {}
-        for ref, _ in self.reach.refs:
-            if ref.kind in ("item", "index"):
-                seen.setdefault(id(ref.holder), (ref.holder, ref.path.rsplit(".", 1)[0]))
-        for row in self.reach.rows:
-            if row.kind in ("dict", "list", "set"):
-                seen.setdefault(id(row.holder), (row.holder, row.path))
-        return list(seen.values())
+        self.shared_grads: set[int] = set()
+        self.rebuilt: dict[int, tuple[Any, Any, Any]] = {}  # containers among the arguments, by the id of their copies
+        self.contents = [(x, _copied(x), path) for x, path in reach.containers]
 
     # Before the step
 
@@ -115,9 +98,11 @@ class StateCapture:
             if ref.identity in self.fetched:
                 by_value.setdefault(id(value), ref)
         grads = [ref for ref, _ in self.reach.refs if ref.is_grad]
-        own = self.own_grads = self._gradients_of_one_place(grads)
+        self.shared_grads = self._gradients_held_elsewhere(grads)
+        for ref in grads:
+            self._begin_grad(ref)
         for ref, value in self.reach.refs:
-            if ref.is_grad or (ref.key == "data" and id(ref.holder) in own):
+            if ref.is_grad:
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
                 self._fetch(ref, value)
@@ -128,14 +113,13 @@ class StateCapture:
                     is_scratch = ref.owner is not None and ref.key in getattr(type(ref.owner), "scratch", ())
                     self.scratch[key] = is_scratch and self.scratch.get(key, True)
                 self._put(ref, value, new)
-        for ref in grads:
-            self._put_probe(ref)
-        self.owned = {key: m.array for key, m in self.trace.memories.items() if m.buffer is None}
+        roots = [owner(m.array) for m in self.trace.memories.values() if m.buffer is None]
+        self.owned = {id(root): root for root in roots}
 
-    def _gradients_of_one_place(self, grads: list[StateRef]) -> set[int]:
-        """The ids of gradients that nothing else holds, neither as Tensors nor as arrays: each call has others."""
+    def _gradients_held_elsewhere(self, grads: list[StateRef]) -> set[int]:
+        """The ids of gradients that another place holds as well, as a Tensor or an array: the two may part later."""
         held: dict[int, int] = {}
-        todo = [x for ref, x in self.reach.refs if not (ref.key == "data" and type(ref.holder) is Tensor)]
+        todo = [x for _, x in self.reach.refs]
         while todo:
             x = todo.pop()
             if type(x) in (Tensor, np.ndarray):
@@ -143,30 +127,57 @@ class StateCapture:
             elif isinstance(x, (tuple, frozenset)) and not is_leaf(x):
                 todo += x
         present = [ref.holder.grad for ref in grads]
-        return {id(x) for x in present if type(x) is Tensor and held.get(id(x)) == 1 and id(x.data) not in held}
+        return {id(x) for x in present if type(x) is Tensor and (held.get(id(x), 0) > 1 or id(x.data) in held)}
 
-    def _put_probe(self, ref: StateRef, leaf: int | None = None) -> None:
-        """Put a probe in the place of a gradient, and let a gradient that is there be fetched at each call."""
+    def _begin_grad(self, ref: StateRef, leaf: int | None = None) -> None:
+        """A gradient that was there is an input, fetched from its place."""
         present = ref.holder.grad
-        if type(present) is Tensor:
-            self._fetch(ref, present, leaf)
-            if not isinstance(present.data, Listening):
-                data = StateRef(present, "data", "slot", ref.path)
-                self._put(data, present.data, self._traced(present.data, data))
+        if type(present) is Tensor and type(present.data) is not Listening:
+            if id(present) not in self.shared_grads:
+                self._fetch(ref, present, leaf)
+            data = StateRef(present, "data", "slot", ref.path)
+            self._put(data, present.data, self._traced(present.data, data))
         self._put(ref, present, GradProbe(present, self.grads_read))
 
     def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None) -> None:
-        """Let the array at a place be an input that is fetched at each call, if its memory is nobody else's."""
+        """Let the array at a place be an input that is fetched at each call."""
         array = value.data if type(value) is Tensor else value
-        if type(array) is not np.ndarray or id(array) in self.trace.known:
-            return
+        if type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
+            number = len(self.arguments) + len(self.arrays)
+            self.arrays.append(ArrayInput(ref, value, number, leaf))
+            self.trace.argument(array, ref.path, number)
+
+    def _is_alone(self, array: Any) -> bool:
+        """Whether no other array of the state lies in the same memory."""
+        if array.base is None:
+            return True
         root = owner(array)
-        if root is not array and (not ref.is_grad or id(root) in self.trace.memories or id(root) in self.roots):
-            return  # gradients are fetched when all other places have been looked at
-        self.roots[id(root)] = root
-        number = len(self.arguments) + len(self.arrays)
-        self.arrays.append(ArrayInput(ref, value, number, leaf))
-        self.trace.argument(array, ref.path, number)
+        return (
+            not any(type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs)
+            and array.dtype.kind in NUMERIC
+        )
+
+    def watch_containers(self, pairs: list[tuple[Any, Any]]) -> None:
+        """Dictionaries and lists among the arguments, and copies of them with tracers, which the step gets."""
+        self.rebuilt = {id(made): (made, given, _copied(made)) for given, made in pairs}
+
+    def _put_back_containers(self, replacer: _Settler) -> None:
+        """What the step has changed in its copies is changed in the user's containers."""
+        for made, given, before in self.rebuilt.values():
+            now = _copied(made)
+            is_same = list(now) == list(before) if isinstance(now, dict) else len(now) == len(before)
+            pairs = zip(now.values(), before.values(), strict=False) if isinstance(now, dict) else zip(now, before)
+            if is_same and all(a is b for a, b in pairs):
+                continue
+            self.trace.stop(
+                CompileError(
+                    f"mg.compile: the step changes a {type(given).__name__} among its arguments.\nHint: return what is "
+                    "new, and put it there outside of the step."
+                )
+            )
+            replacer.inside(made)
+            given.clear()
+            given.update(made) if isinstance(made, dict) else given.extend(made)
 
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
         """The leaves of the arguments as the step gets them."""
@@ -179,11 +190,12 @@ class StateCapture:
                     ref = StateRef(leaf, "data", "slot", name)
                     if ref.identity not in self.put:
                         self._put(ref, leaf.data, self._argument(leaf.data, name, k))
-                        grad = StateRef(leaf, "_grad", "slot", f"{name}.grad")
-                        self.leaf_grads.append((k, grad, leaf.grad))
-                        self._put_probe(grad, k)
+                        self._begin_grad(StateRef(leaf, "_grad", "slot", f"{name}.grad"), k)
             elif type(leaf) is np.ndarray and leaf.dtype.kind in NUMERIC:
                 new = self._argument(leaf, name, k)
+            elif isinstance(leaf, np.floating):
+                new = self._argument(np.asarray(leaf), name, k)
+                new.is_scalar = True
             elif isinstance(leaf, np.random.Generator) and id(leaf) not in self.generators:
                 new = self._generator(leaf)
                 self.argument_generators[id(leaf)] = k
@@ -210,6 +222,8 @@ class StateCapture:
 
     def _traced(self, value: Any, ref: StateRef, items: tuple[int, ...] = ()) -> Any:
         kind = type(value)
+        if value is MISSING:
+            return self._builtin(ref)
         if kind is np.ndarray:
             return self.trace.state(value, ref.path) if value.dtype.kind in NUMERIC else value
         if isinstance(value, np.random.Generator) and not hasattr(kind, "minigrad_tracer"):
@@ -224,9 +238,13 @@ class StateCapture:
             inner = {k: self._traced(x, ref) for k, x in value.items()}
             if any(a is not b for a, b in zip(inner.values(), value.values(), strict=True)):
                 return MappingProxyType(inner)
-        elif kind is FunctionType and value.__name__ == "print" and value is print:
-            return value
         return value
+
+    def _builtin(self, ref: StateRef) -> Any:
+        """What a global name hides while a step is recorded: `type` sees through tracers, `print` cannot be recorded."""
+        if ref.kind != "item" or "__builtins__" not in ref.holder:
+            return MISSING
+        return _type if ref.key == "type" else functools.partial(_print, self.trace) if ref.key == "print" else MISSING
 
     def _generator(self, value: Any) -> TracerGenerator:
         return self.generators.setdefault(id(value), TracerGenerator(self.trace, value))
@@ -246,6 +264,20 @@ class StateCapture:
 
     # After the step
 
+    def drop_unread_gradients(self) -> None:
+        """Gradients that nobody has read are no inputs."""
+        unread = {x.number for x in self.arrays if x.ref.is_grad and id(x.ref.holder) not in self.grads_read}
+        if not unread:
+            return
+        buffers = self.trace.buffers
+        buffers[:] = [b for b in buffers if b.kind != "argument" or b.place not in unread]
+        kept = sorted(b.place for b in buffers if b.kind == "argument" and b.place >= 0)  # type: ignore
+        number = {old: new for new, old in enumerate(kept)}
+        for b in buffers:
+            b.place = number.get(b.place, b.place)  # type: ignore[arg-type]
+        self.arguments = {number[old]: leaf for old, leaf in self.arguments.items()}
+        self.arrays = [x._replace(number=number[x.number]) for x in self.arrays if x.number not in unread]
+
     def changes(self) -> list[tuple[StateRef, Any, Any]]:
         """Places that hold something else than what was put there: the place, what stood there, what does now."""
         found, known = [], set()
@@ -260,9 +292,11 @@ class StateCapture:
                 if ref.kind == "partial" and len(now) == 3 and all(a is b for a, b in zip(now, before, strict=True)):
                     continue
                 found.append((ref, before, now))
-        for _, ref, before in self.leaf_grads:
-            if ref.get() is not self.put[ref.identity] and not _is_untouched(self, ref):
-                found.append((ref, before, ref.get()))
+        for ref, before in self.replaced:
+            if ref.identity not in known and ref.is_grad and not _is_untouched(self, ref):
+                now = ref.get()  # of an argument
+                if now is not self.put[ref.identity]:
+                    found.append((ref, before, now))
         for holder, before, path in self.contents:
             if isinstance(holder, dict):
                 for key in [key for key in holder if key not in before and (id(holder), key) not in known]:
@@ -301,6 +335,7 @@ class StateCapture:
         """Real arrays in the place of tracers in all that the step has made or changed. Returns the roots so changed."""
         self.restore()
         replacer = _Settler(self)
+        self._put_back_containers(replacer)
         for ref, _, now in self.changes_after:
             new = replacer.real(now)
             if new is not now:
@@ -316,6 +351,7 @@ class StateCapture:
     def forget(self) -> None:
         """Let go of all tracers."""
         self.put.clear()
+        self.rebuilt.clear()
         self.generators.clear()
         del self.changes_after, self.resized_after
 
@@ -331,6 +367,41 @@ def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
 
 def _copied(x: Any) -> Any:
     return dict(x) if isinstance(x, dict) else set(x) if isinstance(x, set) else list(x)
+
+
+class _TypeOfType(type):
+    """Makes a class that answers as `type` does, but for tracers with the class that they stand for."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if len(args) == 1 and not options:
+            return args[0].__class__ if hasattr(type(args[0]), "minigrad_tracer") else type(args[0])
+        return type(*args, **options)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, type)
+
+    def __subclasscheck__(cls, x: Any) -> bool:
+        return issubclass(x, type)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is type or other is cls
+
+    def __hash__(cls) -> int:
+        return hash(type)
+
+
+_type = _TypeOfType("type", (), {})
+
+
+def _print(trace: Trace, *values: Any, **options: Any) -> None:
+    if trace.open:
+        trace.stop(
+            CompileError(
+                f"mg.compile: the step prints, and a program would not, at {place()}\nHint: return what is to be "
+                "printed, and print it outside."
+            )
+        )
+    print(*values, **options)
 
 
 class _Settler:
@@ -353,6 +424,8 @@ class _Settler:
             return x.real
         if kind is GradProbe:
             return x.before
+        if id(x) in self.capture.rebuilt:
+            return self.capture.rebuilt[id(x)][1]
         if is_leaf(x) or isinstance(x, (type, np.ndarray)):
             return x
         if isinstance(x, (tuple, frozenset)):
@@ -379,7 +452,7 @@ class _Settler:
 
     def _shallow(self, x: Any, todo: list[Any]) -> Any:
         kind = type(x)
-        if kind in (Listening, TracedNumber, TracerGenerator, GradProbe):
+        if kind in (Listening, TracedNumber, TracerGenerator, GradProbe) or id(x) in self.capture.rebuilt:
             return self.real(x)
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]
@@ -447,11 +520,3 @@ def _parts(x: Any) -> Any:
 def _swap(holder: set[Any], old: Any, new: Any) -> None:
     holder.discard(old)
     holder.add(new)
-
-
-def location() -> str:
-    """The user's line that is being run."""
-    return place()
-
-
-Setter = Callable[[Any], None]

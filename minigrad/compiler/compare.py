@@ -17,13 +17,18 @@ class _Canonical:
 
     def __init__(self, recording: Recording) -> None:
         self.recording, self.program = recording, recording.program
-        self.places = {x.number: x.identity for x in recording.arrays}
+        self.places: dict[int, Any] = {
+            x.number: x.ref.identity if x.leaf is None else ("gradient of", x.leaf) for x in recording.arrays
+        } | recording.arguments
+        first = len(self.places)
+        self.places |= {first + k: recording.numbers[n].identity for k, n in enumerate(recording.number_arguments)}
         self.numbers: dict[Value, Any] = {}
 
     def buffer(self, b: Buffer) -> Any:
         """Which array a buffer is, told by where it comes from."""
         if b.kind == "argument":
-            return "argument", self.places.get(b.place, b.place), b.shape, b.dtype.str  # type: ignore[arg-type]
+            assert b.place is not None
+            return "argument", self.places[b.place], b.shape, b.dtype.str
         if b.is_constant:
             return "constant", b.shape, b.dtype.str, b.array.tobytes()
         return "memory", id(b.array)

@@ -65,7 +65,9 @@ class Replay:
         refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         refs += [x.ref for x in (*recording.arrays, *recording.numbers) if x.leaf is None]
         self.places = [(ref, _value(ref)) for ref in {ref.identity: ref for ref in refs}.values()]
-        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
+        self.lists = [
+            (at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")
+        ]
 
     def check(self) -> None:
         """Whether the call can be repeated.
@@ -134,7 +136,9 @@ def connect(
     node = Node()
     node.primitive = _Derivative(compiled, version, leaves, tree, moving, captured, replay)
     node.parents, node.params = parents, ()
-    node.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured),)
+    others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in moving]
+    arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk sees whether they were written meanwhile
+    node.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured) + arrays,)
     node.scope, node.serial = mode.get() or "", next_serial()
     live = version.live
     values = [outputs[k].data for k in live]
@@ -167,7 +171,10 @@ class _Derivative:
     ) -> None:
         self.compiled, self.tree, self.moving, self.captured = compiled, tree, moving, captured
         self.live, self.replay = version.live, replay
-        self.leaves = [None if k in moving else x for k, x in enumerate(leaves)]
+        # A Tensor without a node that is written is given another array: what counts is the one that it has now.
+        self.leaves = [
+            None if k in moving else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
+        ]
         self.key = (version.signature, tuple(moving), tuple(map(id, captured)))
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
@@ -176,7 +183,7 @@ class _Derivative:
         """The contributions to the parents, from a compiled function of the arguments and the cotangents."""
         record = any(isinstance(x, Tensor) for x in v)
         key = (*self.key, tuple(x is None for x in v))
-        for t, array in zip(self.captured, saved[0][len(self.moving) :], strict=True):
+        for t, array in zip(self.captured, saved[0][len(self.moving) :], strict=False):
             if t.data is not (array.data if isinstance(array, Tensor) else array):
                 raise RuntimeError(
                     f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import observers
 from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
@@ -27,7 +28,7 @@ from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
 from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
-from minigrad.observers import observed
+from minigrad.naming import probe
 from minigrad.reach import StateRef, register_opaque
 from minigrad.tensor import Tensor
 
@@ -85,9 +86,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The results of the step."""
-        # Inside another step that is recorded, it is a part of that. No program raises floating-point errors, and
-        # observers (watch, detect_anomaly) are to see every operation.
-        if self.eager or active.get() is not None or errors_raise() or observed():
+        if self.eager or active.get() is not None or _is_watched():
             return self.function(*args, **kwargs)
         latest = self.latest
         if not kwargs and latest is not None and latest.takes(args):
@@ -385,6 +384,14 @@ class Compiled:
 
 
 register_opaque(Compiled)
+
+
+def _is_watched() -> bool:
+    """Whether the eager step must run because somebody looks at how it runs: anomaly detection, a derivation's names.
+
+    No program raises floating-point errors either, as np.errstate may ask for.
+    """
+    return errors_raise() or probe.get() is not None or bool(observers.is_active())
 
 
 def _outside() -> int:

@@ -120,6 +120,10 @@ class Recipe:
 
     def _new_entry(self, x: Any, path: str) -> int:
         kind = type(x)
+        if id(x) in self.capture.rebuilt:
+            raise CompileError(
+                f"mg.compile: an argument, a {kind.__name__}, is left in {path}.\nHint: leave a copy, or what is in it."
+            )
         if kind is Listening:
             return self._array(x)
         if kind is TracedNumber:
@@ -239,7 +243,7 @@ class Recipe:
 
     def _outside(self, memory: Memory) -> Entry | None:
         """The array from outside that has a memory."""
-        if self.trace.memories.get(id(memory.array)) is not memory:
+        if not memory.is_outside:
             return None
         place = memory.buffer.place if memory.buffer is not None and memory.buffer.kind == "argument" else None
         if place is None:
@@ -266,9 +270,9 @@ class Recipe:
             self.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
 
     def _write_gradient(self, ref: StateRef, now: Any) -> None:
-        if id(ref.holder) in self._leaf and not self._is_reached(ref.holder):
-            entry = self._add("object", None) if now is None else self._entry(now, ref.path)
-            self.writes.append(("argument gradient", self._leaf[id(ref.holder)], entry))
+        if id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
+            now = None if now is MISSING else now
+            self.writes.append(("argument gradient", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
             return
         if now is None or now is MISSING:
             self.writes.append(("set", ref, self._add("object", None)))
@@ -288,15 +292,14 @@ class Recipe:
         self.kept[buffer] = now.data.value
         self.writes.append(("gradient", ref, deferred))
 
-    def _is_reached(self, leaf: Tensor) -> bool:
-        return id(leaf) in self.capture.reach.seen
-
     def _resize(self, holder: Any, before: list[Any], path: str) -> None:
         """A list or deque that lost items at its front and got others at its end."""
         now = list(holder)
         originals = [self.capture.original(x) for x in now]
-        if isinstance(holder, set):  # a guard says that it held the same before
-            self.writes.append(("refill", holder, path, [self._entry(x, path) for x in now]))
+        if isinstance(holder, set):
+            if not all(map(is_leaf, [*now, *before])):
+                raise CompileError(f"mg.compile: the step changes the set {path}.\nHint: do it outside of the step.")
+            self.writes.append(("set of", holder, path, frozenset(now)))
             return
         for k in range(len(before) + 1):
             rest = len(before) - k
@@ -308,16 +311,6 @@ class Recipe:
             self.writes.append(("refill", holder, path, added))
         else:
             self.writes.append(("extend", holder, path, 0 if automatic else k, added))
-
-    # What is fetched
-
-    def fetched(self) -> set[int]:
-        """Which fetched arrays leave as they are."""
-        return {entry[1] for entry in self.entries if entry[0] in ("fetched", "fetched array")}
-
-    def rename_fetched(self, new: dict[int, int]) -> None:
-        """Other numbers for the fetched arrays."""
-        self.entries = [(e[0], new[e[1]]) if e[0] in ("fetched", "fetched array") else e for e in self.entries]
 
     # Comparison
 
@@ -345,7 +338,8 @@ class Recipe:
             elif how == "set":
                 yield how, (at.path, repr(rest))
             else:
-                yield how, (at if type(at) is int else None, repr([x for x in rest if not isinstance(x, str)]))
+                kept = [sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]
+                yield how, (at if type(at) is int else None, repr(kept))
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -522,6 +516,9 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
+    if how == "set of":
+        scope[f"w{j}"] = rest[1]
+        return f"h{j}.clear(); h{j}.update(w{j})"
     entries = f"[{', '.join(f't{m}' for m in rest[-1])}]"
     return f"refill(h{j}, {entries})" if how == "refill" else f"extend(h{j}, {rest[1]}, {entries})"
 

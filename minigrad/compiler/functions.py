@@ -61,40 +61,37 @@ def _shaped_by_data(trace: Trace, *args: Any, **kwargs: Any) -> Any:
     refuse("the shape of a result depends on values", "use mg.where and masks of a fixed shape, or do it outside")
 
 
-def _full(trace: Trace, x: Any, value: Any, dtype: Any, shape: Any) -> Listening:
-    shape = np.shape(x) if shape is None else (shape,) if isinstance(shape, int) else tuple(map(int, shape))
-    dtype = np.dtype(x.dtype if dtype is None else dtype)
+def _full(
+    trace: Trace, x: Any, value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
+) -> Listening:
+    array = np.empty_like(bare(x), dtype=dtype, order=order, shape=shape)  # in NumPy's layout: it decides about views
     v = trace.operand(value)
-    array = np.full(shape, bare(value), dtype)
+    array[...] = bare(value)
     if isinstance(v, Value):
-        return trace.fresh(array, trace.fitted(value, shape, dtype))
-    return trace.fresh(array, trace.emit("full", shape=shape, dtype=dtype, value=v))
+        return trace.fresh(array, trace.fitted(value, array.shape, array.dtype))
+    return trace.fresh(array, trace.emit("full", shape=array.shape, dtype=array.dtype, value=v))
 
 
 @hears(np.zeros_like, np.empty_like)
-def _zeros_like(
-    trace: Trace, a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
-) -> Any:
-    return _full(trace, a, 0, dtype, shape)
+def _zeros_like(trace: Trace, a: Any, *given: Any, device: Any = None, **options: Any) -> Any:
+    return _full(trace, a, 0, *given, **options)
 
 
 @hears(np.ones_like)
-def _ones_like(
-    trace: Trace, a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
-) -> Any:
-    return _full(trace, a, 1, dtype, shape)
+def _ones_like(trace: Trace, a: Any, *given: Any, device: Any = None, **options: Any) -> Any:
+    return _full(trace, a, 1, *given, **options)
 
 
 @hears(np.full_like)
-def _full_like(
-    trace: Trace, a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
-) -> Any:
-    return _full(trace, a, fill_value, dtype, shape)
+def _full_like(trace: Trace, a: Any, fill_value: Any, *given: Any, device: Any = None, **options: Any) -> Any:
+    return _full(trace, a, fill_value, *given, **options)
 
 
 @hears(np.copy)
-def _copy(trace: Trace, a: Any, order: str = "K", subok: bool = False) -> Any:
-    return trace.fresh(np.copy(a.array), a.value)
+def _copy(trace: Trace, a: Any, order: Any = "K", subok: bool = False) -> Any:
+    value = trace.operand(a)
+    assert isinstance(value, Value)
+    return trace.fresh(np.copy(bare(a), order=order), value)
 
 
 @hears(np.copyto)
@@ -263,7 +260,8 @@ def _take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None,
         return NotImplemented
     if axis is None:
         a, axis = np.reshape(a, -1), 0
-    return a[(slice(None),) * (axis % a.ndim) + (indices,)]
+    found = a[(slice(None),) * (axis % a.ndim) + (indices,)]
+    return trace.fresh(np.take(a.array, bare(indices), axis=axis), found.value)
 
 
 @hears(np.repeat)

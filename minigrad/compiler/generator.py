@@ -19,6 +19,15 @@ class TracerGenerator(np.random.Generator):
         super().__init__(real.bit_generator)
         self.trace, self.real = trace, real
 
+    def spawn(self, n_children: int) -> list[np.random.Generator]:
+        """Generators of their own: they would be the same in each call of a program."""
+        if self.trace.open:
+            stop(self, "rng.spawn makes other generators", "make them outside of the step")
+        return self.real.spawn(n_children)
+
+    def __reduce__(self) -> Any:
+        return self.real.__reduce__()
+
 
 def _draw(name: str) -> Any:
     def draw(self: TracerGenerator, *args: Any, **kwargs: Any) -> Any:

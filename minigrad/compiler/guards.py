@@ -87,7 +87,9 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
             return row
         rest = {key: value for key, value in zip(keys, values, strict=True) if key not in free}
         if row.kind == "dict":
-            return Row("items" if id(holder) in grown else "dict but", holder, rest, row.path)
+            if id(holder) in grown:
+                return Row("items", holder, rest, row.path)
+            return Row("dict but", holder, (held[0], rest), row.path)
         return None if id(holder) in grown else Row("list but", holder, (len(held), rest), row.path)
     if row.kind in ("items", "class"):
         rest = {key: value for key, value in held.items() if (id(holder), key) not in exempt}
@@ -116,8 +118,8 @@ def _dict(k: int, row: Row, scope: dict[str, Any]) -> str:
 
 
 def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
-    scope[f"n{k}"] = len(row.holder)
-    return " and ".join([f"len(h{k}) == n{k}", *_identities(k, row.held.items(), scope, everything=True)])
+    keys, rest = row.held
+    return " and ".join([f"len(h{k}) == {len(keys)}", *_identities(k, rest.items(), scope, everything=True)])
 
 
 def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -198,7 +200,9 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "class": _class,
     "cell": _cell,
     "weak": lambda k, row, scope: f"h{k}() is v{k}",
+    "type": lambda k, row, scope: f"h{k}.__class__ is v{k}",
     "state": lambda k, row, scope: "False",
+    "content": lambda k, row, scope: f"h{k}.tobytes() == v{k}",
 }
 
 
@@ -206,9 +210,9 @@ def differences(row: Row) -> Iterator[Difference]:
     """What one row holds now that it did not hold then."""
     holder, held, path, kind = row.holder, row.held, row.path, row.kind
     if kind in ("dict", "dict but", "items", "class"):
-        items = dict(zip(*held, strict=True)) if kind == "dict" else held
+        items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
         now = vars(holder) if kind == "class" else holder
-        if kind == "dict" and [*now] != held[0]:
+        if kind in ("dict", "dict but") and [*now] != held[0]:
             yield f"{path} (keys)", None, held[0], [*now]
             return
         where = "class" if kind == "class" else "item"
@@ -254,6 +258,12 @@ def _other_differences(row: Row) -> Iterator[Difference]:
     elif kind == "set":
         if not (type(holder) is set and alike(frozenset(holder), held)) and holder != held:
             yield path, None, held, holder
+    elif kind == "type":
+        if type(holder) is not held:
+            yield f"the class of {path}", None, held, type(holder)
+    elif kind == "content":
+        if holder.tobytes() != held:
+            yield f"the elements of {path}", None, np.frombuffer(held, holder.dtype), holder.ravel()
     elif kind == "state" and not _same_state(pickled(holder), held):
         yield f"{path} (a {type(holder).__name__})", None, held, pickled(holder)
 

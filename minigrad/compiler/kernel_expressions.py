@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.program import REDUCTIONS, Line
+from minigrad.compiler.program import REDUCTIONS, Line, Literal, Value
 from minigrad.compiler.rules import kind, loop
 from minigrad.compiler.texts import literal
 
@@ -24,8 +24,8 @@ EXPRESSIONS = {
     "reciprocal": "1 / {}",
     "absolute": "abs({})",
     "fabs": "abs({})",
-    "power": "{} ** {}",
-    "float_power": "{} ** {}",
+    "power": "({}) ** {}",  # -2.0 ** x is -(2.0 ** x)
+    "float_power": "({}) ** {}",
     "greater": "{} > {}",
     "greater_equal": "{} >= {}",
     "less": "{} < {}",
@@ -36,10 +36,11 @@ EXPRESSIONS = {
     "logical_and": "{} and {}",
     "logical_or": "{} or {}",
     "isnan": "{0} != {0}",
+    "sign": "{t}(1) if {0} > 0 else {t}(-1) if {0} < 0 else {t}(0) if {0} == 0 else {0}",
     **{
         name: f"np.{name}({{}})"
         for name in (
-            *("sqrt", "sign", "rint", "floor", "ceil", "trunc", "isfinite", "isinf", "sin", "cos", "tan", "arctan"),
+            *("sqrt", "rint", "floor", "ceil", "trunc", "isfinite", "isinf", "sin", "cos", "tan", "arctan"),
             *("sinh", "cosh", "arcsin", "arccos", "expm1", "log1p", "exp2", "log2", "log10"),
         )
     },
@@ -48,6 +49,13 @@ EXPRESSIONS = {
 BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
 LOGICAL = {"add": "{} or {}", "multiply": "{} and {}"}  # of bools, where Python's True + True is 2
 VECTORIZED = frozenset({"exp", "log", "tanh", "erf", "maximum", "minimum"})  # in vecmath
+with np.errstate(all="ignore"):  # newer NumPy takes the root: of -0.0 and -inf that is something else
+    HALF_IS_ROOT = bool(np.isnan(np.power(np.array([-np.inf]), 0.5))[0])
+UNSIGNED = {"sign": "{0} != 0"}  # where -1 would be their largest number
+# What NumPy makes of an integer here depends on the processor, or is an error that depends on its value.
+FLOATS_ONLY = frozenset({"power", "reciprocal", "erf"})
+WRITTEN = VECTORIZED | EXPRESSIONS.keys() | BOOLEANS.keys()
+FOR_BOOLS = BOOLEANS | LOGICAL
 STARTS = {"sum": "0", "prod": "1", "all": "True", "any": "False"}
 STEPS = {"sum": "{0} + {1}", "prod": "{0} * {1}", "all": "{0} and {1}", "any": "{0} or {1}"}
 NUMBERS = {
@@ -63,15 +71,33 @@ def can_write(line: Line) -> bool:
     dtypes = [v.dtype for v in (*line.operands, *line.outs)]
     if not all(d in FLOATS or d in NUMBERS for d in dtypes):
         return False
-    if line.op in ("where", "cast", "broadcast", "full") or line.op in REDUCTIONS:
+    if line.op == "cast":
+        return line.out.dtype in FLOATS or kind(line.ins[0]) not in {*FLOATS, float}
+    if line.op == "where":
+        return all(_is_of(x, line.out.dtype) for x in line.ins[1:])
+    if line.op in ("broadcast", "full") or line.op in REDUCTIONS:
         return True
+    if line.op not in WRITTEN or (line.op in FLOATS_ONLY and line.out.dtype not in FLOATS):
+        return False
     if line.op in BOOLEANS:
         return all(d == np.bool_ for d in dtypes)
-    if line.op in VECTORIZED:
-        return line.op in ("maximum", "minimum") or line.out.dtype in FLOATS
-    return line.op in EXPRESSIONS and all(
-        d in FLOATS or d in NUMBERS for d in loop(line.op, tuple(map(kind, line.ins)))
-    )
+    read = _read(line)
+    return all(d in FLOATS or d in NUMBERS for d in read) and all(map(_is_of, line.ins, read))
+
+
+def _is_of(x: Value | Literal, dtype: Any) -> bool:
+    """Whether an operand is one of a dtype, or can be made so. A number in a comparison may be out of range."""
+    if isinstance(x, Value) or not isinstance(x, int):
+        return not isinstance(x, complex)
+    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-(2**1000), 2**1000)
+    return bool(least <= x <= most)
+
+
+def _read(line: Line) -> tuple[np.dtype[Any], ...]:
+    """The dtypes in which a ufunc reads its operands."""
+    if line.op == "erf":
+        return (line.out.dtype,)
+    return loop(line.op, tuple(map(kind, line.ins)))[:-1]
 
 
 class Expressions:
@@ -88,19 +114,22 @@ class Expressions:
         if op == "broadcast":
             return operands[0]
         if op == "full":
-            return self.cast(literal(line.params["value"]), type(line.params["value"]), out)
+            return self.literal(line.params["value"], out)
         if op == "where":
-            x, y = (self.cast(name, kind(v), out) for name, v in zip(operands[1:], line.ins[1:], strict=True))
+            x, y = (self._as(v, name, out) for name, v in zip(operands[1:], line.ins[1:], strict=True))
             return f"({x} if {operands[0]} else {y})"
         if op == "erf":
             return self._vectorized(op, operands, out)
         dtypes = loop(op, tuple(map(kind, line.ins)))
         if op.startswith("logical_"):
             dtypes = (np.dtype(bool),) * len(dtypes)
-        ready = [self.cast(name, kind(v), d) for name, v, d in zip(operands, line.ins, dtypes, strict=False)]
+        ready = [self._as(v, name, d) for name, v, d in zip(operands, line.ins, dtypes, strict=False)]
         if op in VECTORIZED:
             return self._vectorized(op, ready, dtypes[0])
-        made = (BOOLEANS.get(op) or (out == np.bool_ and LOGICAL.get(op)) or EXPRESSIONS[op]).format(*ready)
+        table = FOR_BOOLS if out == np.bool_ else UNSIGNED if out.kind == "u" else {}
+        if op == "power" and line.ins[1] == 0.5 and HALF_IS_ROOT:
+            op = "sqrt"
+        made = (table.get(op) or EXPRESSIONS[op]).format(*ready, t=self.dtype(out))
         plain = out == np.bool_ or ((op in ARITHMETIC or op in ("square", "positive")) and out in FLOATS)
         return made if plain else f"{self.dtype(out)}({made})"
 
@@ -113,6 +142,15 @@ class Expressions:
             name = op + FLOATS[dtype]
         self.functions.add(name)
         return f"{name}({', '.join(operands)})"
+
+    def _as(self, x: Value | Literal, name: str, wanted: Any) -> str:
+        return self.cast(name, x.dtype, wanted) if isinstance(x, Value) else self.literal(x, wanted)
+
+    def literal(self, x: Literal, dtype: Any) -> str:
+        """A Python number as one of a dtype. Not as an integer where floats are wanted: numba's have 64 bits."""
+        number = {"b": bool, "f": float}.get(np.dtype(dtype).kind, int)(x)  # type: ignore[arg-type]
+        text = literal(number)
+        return text if dtype in (np.bool_, np.float64) else f"{self.dtype(dtype)}({text})"
 
     def cast(self, name: str, given: Any, wanted: Any) -> str:
         """A number as another dtype."""

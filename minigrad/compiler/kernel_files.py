@@ -1,26 +1,28 @@
 """Kernels compiled by numba, from files that are kept: a second process loads machine code instead of compiling.
 
-A kernel's file is named by the hash of what decides about its code: its source, the helpers that it imports, and
-numba's version. Layers that differ in their sizes only share a kernel. Files lie in $MINIGRAD_CACHE, else in the user's
-cache folder, else, where neither can be written, in a temporary one.
+A kernel's file is named by the hash of what decides about its code: its source, the helpers that it imports, numba's
+version, and the processor. Layers that differ in their sizes only share a kernel. kernel_store has the files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
+import pickle
 import sys
-import tempfile
-import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-OPTIONS = 'nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, pipeline_class=Apart'
+from minigrad.compiler import kernel_store
+from minigrad.compiler.gate import Gate
+
+OPTIONS = 'nogil=True, error_model="numpy", fastmath={"reassoc", "contract"}, pipeline_class=Apart'
 HELPERS = ("apart.py", "vecmath.py")
 HEAD = '''"""A kernel of a compiled step, compiled for {signature}."""
 
@@ -35,7 +37,7 @@ f32, f64 = np.float32, np.float64
 @njit({options})
 '''
 
-_lock = threading.Lock()  # numba compiles one at a time
+gate = Gate()  # numba compiles one at a time
 _loaded: dict[str, Callable[..., None]] = {}
 
 
@@ -52,14 +54,19 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: b
         functions: the names that it uses of `minigrad.compiler.vecmath`.
         arrays: (shape, dtype) of its arguments.
         in_parts: whether part, first, end and stage stand before them.
+
+    Raises:
+        RuntimeError: this is a forked child, of a process that was compiling and could not be waited for.
     """
     imports = f"from minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
     types = signature(arrays, in_parts)
     source = HEAD.format(imports=imports, options=OPTIONS, signature=types) + text
-    name = f"minigrad_kernel_{_digest(source)}"
-    with _lock:
+    with gate.held():
+        name = f"minigrad_kernel_{_digest(source + _surroundings())}"
         if name not in _loaded:
-            _loaded[name] = _imported(name, source, types)
+            if gate.is_broken:
+                raise RuntimeError("this process was forked in the middle of compiling, and cannot compile")
+            _loaded[name] = _compiled(name, source, types)
         return _loaded[name]
 
 
@@ -73,66 +80,64 @@ def _type(ndim: int, dtype: np.dtype[Any]) -> str:
     return f"{name}[{', '.join([':'] * (ndim - 1) + ['::1'])}]"
 
 
-def _digest(source: str) -> str:
-    return hashlib.sha256((source + _surroundings()).encode()).hexdigest()[:16]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @cache
 def _surroundings() -> str:
+    import llvmlite
     import numba
 
     helpers = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HELPERS)
-    return f"{numba.__version__} {np.__version__} {sys.version} {helpers}"
+    return f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version} {helpers}"
 
 
-@cache
-def folder() -> Path:
-    """Where the files lie."""
-    given = os.environ.get("MINIGRAD_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad"
-    for place in [Path(given)] if given else [home]:
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f".{os.getpid()}").touch()
-            (place / f".{os.getpid()}").unlink()
-        except OSError:
-            continue
-        return place
-    return Path(tempfile.mkdtemp(prefix="minigrad-"))
-
-
-def _imported(name: str, source: str, types: str) -> Callable[..., None]:
-    path = folder() / f"{name}.py"
-    if not path.exists():
-        part = path.with_suffix(f".{os.getpid()}")  # several processes may write it at once
-        part.write_text(source, encoding="utf-8")
-        part.replace(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # numba looks the module up by its name
-    spec.loader.exec_module(module)
-    module.kernel._cache = _files()(module.kernel.py_func)
-    return module.kernel.compile(types)  # type: ignore[no-any-return]
+def _compiled(name: str, source: str, types: str) -> Callable[..., None]:
+    module = ModuleType(name)
+    sys.modules[name] = module  # numba looks the module up by its name, also when it reads machine code
+    try:
+        exec(compile(source, f"<{name}>", "exec"), module.__dict__)
+        module.kernel._cache = _files()(source)
+        return module.kernel.compile(types)  # type: ignore[no-any-return]
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 @cache
 def _files() -> Any:
-    """The class of numba's caches, one for each function.
+    """The class of what numba calls a function's cache.
 
-    numba's own, before it looks for a file, imports all that the compiler knows of Python and NumPy. That takes longer
-    than to load the machine code of a whole step, and only compiling needs it.
+    numba's own keeps an index besides, and reads both without a look at who wrote them. Before, it imports all that the
+    compiler knows of Python and NumPy. That takes longer than to load the machine code of a whole step, and only
+    compiling needs it.
     """
-    from numba.core.caching import FunctionCache
+    from numba.core.caching import NullCache
+    from numba.core.compiler import CompileResult
     from numba.core.runtime import rtsys
+    from numba.core.serialize import dumps
 
-    class Files(FunctionCache):  # type: ignore[misc]
+    class Files(NullCache):  # type: ignore[misc]
+        def __init__(self, source: str) -> None:
+            self.source = source
+
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             rtsys.initialize(target_context)
-            with self._guard_against_spurious_io_errors():
-                found = self._load_overload(sig, target_context)
-                if found is not None:
-                    return found
-            return super().load_overload(sig, target_context)
+            payload = kernel_store.read(*self._key(target_context.codegen()))
+            if payload is not None:
+                with suppress(Exception):  # written by this very version; but better compiled again than no step
+                    return CompileResult._rebuild(target_context, *pickle.loads(payload))
+            target_context.refresh()
+            return None
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            if not data.library.has_dynamic_globals:
+                kernel_store.write(*self._key(data.codegen), dumps(data._reduce()))
+
+        def _key(self, codegen: Any) -> tuple[str, str]:
+            """The name of a file, and all that decides about its content: the processor as well."""
+            made_from = f"{self.source}{_surroundings()} {codegen.magic_tuple()}"
+            return f"{_digest(made_from)}.kernel", made_from
 
     return Files

@@ -23,12 +23,15 @@ Step = tuple[str, Any]
 
 
 class Memory:
-    """What views share: the array that owns the bytes, its present value, and how many writes there were."""
+    """What views share: the array that owns the bytes, its present value, and how many writes there were.
 
-    __slots__ = ("array", "buffer", "value", "version")
+    `is_outside` says that the array existed before the step.
+    """
 
-    def __init__(self, array: Any, value: Value | None, buffer: Any = None) -> None:
-        self.array, self.value, self.buffer = array, value, buffer
+    __slots__ = ("array", "buffer", "is_outside", "value", "version")
+
+    def __init__(self, array: Any, value: Value | None, buffer: Any = None, is_outside: bool = False) -> None:
+        self.array, self.value, self.buffer, self.is_outside = array, value, buffer, is_outside
         self.version = 0
 
 
@@ -137,6 +140,10 @@ class Listening(NDArrayOperatorsMixin):
         """A copy with one axis."""
         return np.copy(np.reshape(self, -1))
 
+    def copy(self, order: Any = "C") -> Any:
+        """A copy in C order, as the method of an array makes it; np.copy keeps the layout."""
+        return np.copy(self, order=order)
+
     def fill(self, value: Any) -> None:
         """Write one value everywhere."""
         self[...] = value
@@ -202,7 +209,7 @@ class Listening(NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         kind = self.__class__
-        if not hasattr(kind, name):
+        if name.startswith("__") or not hasattr(kind, name):  # np.asarray looks for memory first, then for __array__
             raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
         if name in ("__array_struct__", "__array_interface__") and self.trace.open:
             filling(self)  # NumPy asks for these before it calls __array__
@@ -222,7 +229,7 @@ def _method(name: str) -> Any:
     return method
 
 
-METHODS = "all any argmax argmin argsort clip copy cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat "
+METHODS = "all any argmax argmin argsort clip cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat "
 METHODS += "round searchsorted squeeze std sum swapaxes take var"
 for _name in METHODS.split():
     setattr(Listening, _name, _method(_name))

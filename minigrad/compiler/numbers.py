@@ -103,11 +103,14 @@ class TracedNumber:
     def __format__(self, form: str) -> str:
         return format(self.pinned(), form)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self.pinned(), dtype=dtype)
+
     def __reduce__(self) -> Any:
         return type(self.real), (self.pinned(),)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__array"):
+        if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.pinned(), name)
 
@@ -188,10 +191,6 @@ def _check(trace: Any, name: str, x: Any, y: Any) -> None:
     """What Python refuses or computes in another way than NumPy must be decided as it was."""
     if name in ("truediv", "floordiv", "mod") and type(y) is TracedNumber:
         y.decide(bool)
-    if name in ("floordiv", "mod"):
-        for z in (x, y):
-            if type(z) is TracedNumber:
-                z.pinned()
     if name == "pow":
         if type(y) is TracedNumber:
             y.decide(lambda v: (type(v), v >= 0))

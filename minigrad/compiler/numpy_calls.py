@@ -137,7 +137,7 @@ class Calls:
         """Whether the value is computed in its first operand's memory."""
         x, out = line.operands[0], line.out
         arrays = self.plan.arrays
-        return x in arrays and out in arrays and _data(arrays[x]) == _data(arrays[out])
+        return x in arrays and out in arrays and _place(arrays[x]) == _place(arrays[out])
 
     def _gather(self, line: Line, ins: list[str], out: str) -> list[str]:
         return [f"{self._f('np.copyto')}({out}, {ins[0]}[{index_text(line.params['index'], ins[1:])}])"]
@@ -169,5 +169,5 @@ class Calls:
         return f"{made} = {call}"
 
 
-def _data(array: Any) -> int:
-    return int(array.__array_interface__["data"][0])
+def _place(array: Any) -> tuple[int, tuple[int, ...]]:
+    return int(array.__array_interface__["data"][0]), array.strides

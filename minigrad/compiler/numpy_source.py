@@ -49,6 +49,23 @@ def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
     return [b for b in program.buffers if b.kind != "argument" and b in used]
 
 
+def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
+    """The buffers in whose memory a value may lie: as a view, or as what a call returns, which may be one."""
+    found: dict[Buffer, None] = {}
+    seen: set[Value] = set()
+    pending = [plan.root[v]]
+    while pending:
+        root = pending.pop()
+        if root in seen:
+            continue
+        seen.add(root)
+        if root.line.op == "input":
+            found[root.line.params["buffer"]] = None
+        elif root.line.op == "call":
+            pending += [plan.root[x] for x in root.line.operands]
+    return list(found)
+
+
 class Source:
     """The source of a program, and what it is bound to."""
 
@@ -276,15 +293,12 @@ class Source:
         targets = {b for b, _ in copied}
         texts = {}
         for buffer, v in copied:
-            root = self.plan.root[v]
-            source = root.line.params["buffer"] if root.line.op == "input" else None
-            if source in targets and source is not buffer:
+            changing = [source for source in buffers_under(self.plan, v) if source in targets]
+            if changing:
                 name = self.scope.fresh(f"old_{self.names[v]}")
-                self.body.append(f"{name} = {self.names[v]}.copy()  # {source.name} is about to change")
-                texts[v] = name
-            elif source is buffer:
-                name = self.scope.fresh(f"old_{self.names[v]}")
-                self.body.append(f"{name} = {self.names[v]}.copy()")
+                others = ", ".join(source.name for source in changing if source is not buffer)
+                note = f"  # {others} is about to change" if others else ""
+                self.body.append(f"{name} = {self.names[v]}.copy(){note}")
                 texts[v] = name
         for buffer, v in copied:
             target = self.arguments[buffer] if buffer.kind == "argument" else self.buffers[buffer]

@@ -5,25 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
+from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening
-from minigrad.compiler.memory import derived, owner
+from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import reading, refuse
+
+READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
+    {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays, sliding_window_view}
+)
 
 
 def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
+    stand_ins = Protected()
+    try:
+        result = function(*stand_ins.of(args), **stand_ins.of(kwargs))
+    except ValueError as error:
+        if "read-only" in str(error) or "output array" in str(error):
+            refuse(
+                f"{getattr(function, '__name__', function)} writes into one of its arguments",
+                "write x[...] = values, or give an array as out=",
+            )
+        raise
     operands = list(arrays_in((args, kwargs)))
-    result = _unwriting(function, bare(args), bare(kwargs), [bare(x) for x in operands])
     results = result if isinstance(result, (tuple, list)) else (result,)
     if not results or not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
         for x in operands:
             if isinstance(x, Listening):
                 reading(x)
-                return result
-    heard: list[Any] = [_as_view(trace, r, operands, function, args, kwargs) for r in results]
+                return function(*bare(args), **bare(kwargs))
+    heard: list[Any] = [
+        _as_view(trace, r, operands, stand_ins, len(results), (function, args, kwargs)) for r in results
+    ]
     if any(h is None for h in heard):
+        _hold_apart([r for h, r in zip(heard, results, strict=True) if h is None])
         line = opaque_line(trace, function, args, kwargs, *results)
         heard = [trace.fresh(r, v) if h is None else h for h, r, v in zip(heard, results, line.outs, strict=True)]
     if isinstance(result, (tuple, list)):
@@ -31,30 +49,70 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     return heard[0]
 
 
-def _unwriting(function: Any, args: Any, kwargs: Any, arrays: list[Any]) -> Any:
-    """What a function returns; refused if it wrote into its operands, which a line that calls it must not."""
-    before = [np.copy(x) for x in arrays]
-    result = function(*args, **kwargs)
-    for x, old in zip(arrays, before, strict=True):
-        if x.dtype != object and x.tobytes() != old.tobytes():
-            np.copyto(x, old)
-            refuse(f"{getattr(function, '__name__', function)} writes into an operand", "let it return a new array")
-    return result
+class Protected:
+    """Arrays that cannot be written, in the place of listening ones: a write by NumPy would not be in the program."""
+
+    def __init__(self) -> None:
+        self.views: dict[int, Any] = {}  # by the id of the listening array
+
+    def of(self, x: Any) -> Any:
+        """Arguments of a function, in containers too."""
+        if isinstance(x, Listening):
+            if id(x) not in self.views:
+                view = self.views[id(x)] = x.array.view()
+                view.flags.writeable = False
+            return self.views[id(x)]
+        if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+            return type(x)(map(self.of, x))
+        if isinstance(x, dict):
+            return {k: self.of(v) for k, v in x.items()}
+        return x
 
 
-def _as_view(trace: Any, result: Any, operands: list[Any], function: Any, args: Any, kwargs: Any) -> Listening | None:
+def _as_view(
+    trace: Any, result: Any, operands: list[Any], stand_ins: Protected, count: int, call: tuple[Any, Any, Any]
+) -> Listening | None:
     for x in operands:
         if not isinstance(x, Listening) or not isinstance(result, np.ndarray):
             continue
-        if result is x.array:
+        if result is stand_ins.views.get(id(x)):
             return x
         if result.base is not None and owner(result) is owner(x.array):
-            steps = derived(result, x.array) if result.dtype == x.dtype else None
-            if steps is not None:
-                view: Listening = trace.view(x, steps)
-                return view
-            return Listening(trace, result, x.memory, x, ("call", (function, args, kwargs)))
+            found = _view_of(trace, x, result, operands, count, call)
+            if x.array.flags.writeable and call[0] not in READ_ONLY and found.step and found.step[0] != "call":
+                result.flags.writeable = True
+            found.array = result
+            return found
     return None
+
+
+def _view_of(
+    trace: Any, x: Listening, result: Any, operands: list[Any], count: int, call: tuple[Any, Any, Any]
+) -> Listening:
+    """A view that a function made of its operand x: by steps, as a call that is repeated, or element by element."""
+    view: Listening
+    steps = where_in(result, x.array)
+    if steps is not None:
+        view = trace.view(x, steps)
+        return view if view is not x else Listening(trace, result, x.memory, x, ("reshape", x.shape))
+    if count == 1 and len(operands) == 1:
+        return Listening(trace, result, x.memory, x, ("call", call))
+    found = elements_in(result, x.array)
+    if found is None:
+        refuse(
+            f"{getattr(call[0], '__name__', call[0])} returns a view of an argument that the compiler cannot describe",
+            "give it a copy: x.copy()",
+        )
+    view = trace.view(x, found[0])
+    return Listening(trace, result, x.memory, view, ("elements", found[1]))
+
+
+def _hold_apart(results: list[Any]) -> None:
+    """Results are values of their own: what is written into one must not be seen in another."""
+    arrays = [r for r in results if isinstance(r, np.ndarray)]
+    for k, x in enumerate(arrays):
+        if any(np.may_share_memory(x, y) for y in arrays[:k]):
+            refuse("a NumPy function returns several views of one new array", "call it outside of the step")
 
 
 def opaque_line(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) -> Line:
@@ -85,8 +143,10 @@ def is_foreign(x: Any) -> bool:
 
 def bare(x: Any) -> Any:
     """The real arrays, inside containers too."""
-    if isinstance(x, Listening):
+    if type(x) is Listening:
         return x.array
+    if hasattr(type(x), "minigrad_tracer"):  # a number or a generator
+        return x.real
     if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
         return type(x)(map(bare, x))
     if isinstance(x, dict):

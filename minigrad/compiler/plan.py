@@ -59,6 +59,7 @@ class Plan:
         self.filled: dict[Value, list[tuple[int, int, Any]]] = {}  # constant rows of a concatenation, written once
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
         self.born = {v: k for k, line in enumerate(program.lines) for v in line.outs}
+        self.users = program.users()
         self.together: dict[Line, Counter[Value]] = {}
         self._find_roots()
         self.last = self._last_reads()
@@ -149,7 +150,7 @@ class Plan:
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.line.op not in SPECIAL
-            as_it_lies = computed is v and not writes_in_c_order(v.line)
+            as_it_lies = computed is v and not writes_in_c_order(v.line) and not self._is_read_in_c_order(v)
             fits = as_it_lies or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
@@ -173,10 +174,17 @@ class Plan:
                 return
             fit = [x for x in v.line.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
             if not memory.flags.carray:
-                fit = [x for x in fit if not writes_in_c_order(x.line)]
+                fit = [x for x in fit if not writes_in_c_order(x.line) and not self._is_read_in_c_order(x)]
             if not fit or any(self.root[x] is present for x in v.line.operands):
                 return
             v = fit[0]
+
+    def _is_read_in_c_order(self, v: Value) -> bool:
+        """Whether a reshape or a kernel reads v, or a view of it: of another layout, that would be a copy made once."""
+        return any(
+            line.op in ("reshape", "kernel") or (line.op in VIEWS and self._is_read_in_c_order(line.out))
+            for line in self.users[v]
+        )
 
     def _ends_in(self, x: Value, v: Value) -> bool:
         """Whether an operand of v has v's form and is read for the last time there."""

@@ -12,7 +12,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,6 @@ class Pool:
         self._busy = threading.Lock()
         self._core: int | None = None
         self._tasks: SimpleQueue[Any] = SimpleQueue()
-        self._results: SimpleQueue[BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     @property
@@ -58,35 +57,43 @@ class Pool:
             BaseException: what a part raised, after all of them have ended.
         """
         bounds = [rows * k // self.parts for k in range(self.parts + 1)]
-        tasks = [(k, bounds[k], bounds[k + 1]) for k in range(self.parts)]
+        first, *others = [(k, bounds[k], bounds[k + 1]) for k in range(self.parts)]
         if not self._busy.acquire(blocking=False):
-            for task in tasks:
+            for task in (first, *others):
                 kernel(*task, *arguments)
             return
         try:
-            self._start()
-            for task in tasks[1:]:
-                self._tasks.put((kernel, task, arguments))
-            raised = _raised(kernel, tasks[0], arguments)
-            for _ in tasks[1:]:
-                raised = self._results.get() or raised
+            ended = _Ended()
+            if self._start():
+                for task in others:
+                    self._tasks.put((kernel, task, arguments, ended))
+            else:
+                for task in others:
+                    ended.add(_raised(kernel, task, arguments))
+            ended.add(_raised(kernel, first, arguments))
+            raised = ended.wait(self.parts)
         finally:
             self._busy.release()
         if raised is not None:
             raise raised
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Whether there are threads. A process that ends, or has as many as it may, gets none."""
         while len(self._threads) < self.workers:
             thread = threading.Thread(target=self._work, name="minigrad kernel", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                break
             self._threads.append(thread)
         self._keep_off_this_core()
+        return bool(self._threads)
 
     def _work(self) -> None:
         while True:
-            kernel, task, arguments = self._tasks.get()
-            self._results.put(_raised(kernel, task, arguments))
-            del kernel, task, arguments
+            kernel, task, arguments, ended = self._tasks.get()
+            ended.add(_raised(kernel, task, arguments))
+            del kernel, task, arguments, ended
 
     def _keep_off_this_core(self) -> None:
         """Linux wakes a thread on the core of the one that wakes it, where it would wait: exclude that core."""
@@ -99,6 +106,32 @@ class Pool:
                 with contextlib.suppress(OSError):  # a container may forbid it: slower, and still right
                     os.sched_setaffinity(thread.native_id, others)
         self._core = core
+
+
+class _Ended:
+    """The parts of one run that have ended, with what they raised.
+
+    A run that is interrupted (Ctrl+C) must wait for its parts as well: they write into arrays of the user.
+    """
+
+    def __init__(self) -> None:
+        self.raised: list[BaseException | None] = []
+        self.news: SimpleQueue[None] = SimpleQueue()
+
+    def add(self, raised: BaseException | None) -> None:
+        self.raised.append(raised)
+        self.news.put(None)
+
+    def wait(self, count: int) -> BaseException | None:
+        """Until so many have ended; what one of them raised, or else what came while waiting."""
+        interrupt = None
+        while len(self.raised) < count:
+            try:
+                with contextlib.suppress(Empty):
+                    self.news.get(timeout=1)  # an interrupt may have swallowed the news
+            except BaseException as error:
+                interrupt = error
+        return next((error for error in self.raised if error is not None), interrupt)
 
 
 class InParts:

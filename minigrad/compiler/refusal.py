@@ -63,6 +63,8 @@ def stop(x: Any, what: str, hint: str) -> None:
 
 def reading(x: Any) -> None:
     """The elements of a tracer array are read in Python: what the step does may depend on them."""
+    if x.trace.pin_array(x):
+        return
     stop(
         x,
         f"the elements of an array of shape {x.shape} are read in Python (if, float, int, print, .item, .numpy, "
@@ -86,6 +88,8 @@ def _instead() -> str | None:
 
 def filling(x: Any) -> None:
     """The elements are wanted as an array: np.asarray, or an assignment to a part of an array that is unknown."""
+    if x.trace.pin_array(x):
+        return
     stop(
         x,
         f"an array of shape {x.shape} is read in Python by np.asarray, or assigned to a part of an array that the "

@@ -18,6 +18,7 @@ from minigrad.compiler.effects import Recipe
 from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening
+from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import check
@@ -77,8 +78,7 @@ class Recording:
         self.arguments: dict[int, int] = {}
         self.number_arguments: list[int] = []
         self.owned: dict[int, Any] = {}
-        self.grads_read: list[tuple[Tensor, Any]] = []
-        self.leaf_grads_read: list[tuple[int, bool]] = []  # which arguments, and whether they had no gradient
+        self.grads_read: list[tuple[Tensor, int | None, bool]] = []  # which argument it is; whether there was none
         self.changing_numbers: set[Any] = set()
         self.changing_arrays: set[Any] = set()
         self.generator_leaves: list[tuple[int, int]] = []
@@ -158,7 +158,9 @@ class TraceSession:
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             capture.begin()
-            args, kwargs = rebuild(capture.argument_values(leaves, names))
+            pairs: list[tuple[Any, Any]] = []
+            args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
+            capture.watch_containers(pairs[:-1])  # without the dictionary of keywords itself
             result = self.function(*args, **kwargs)
             capture.look()
             if trace.refusal is None:
@@ -190,9 +192,9 @@ class TraceSession:
     def _finish(self, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
         """The program, and what calls of it do besides."""
         made, reach = self.made, capture.reach
+        capture.drop_unread_gradients()
         recipe = made.recipe = Recipe(trace, capture, leaves, result)
         stores = {**recipe.kept, **_stores(trace, capture)}
-        _drop_unused(trace, capture, recipe, stores)
         base = len(capture.arguments) + len(capture.arrays)
         for buffer in trace.buffers:
             if buffer.place is not None and buffer.place < 0:
@@ -201,18 +203,17 @@ class TraceSession:
         check_overlaps(trace)
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
         made.program = check(program)
-        made.rows, made.numbers, made.arrays = reach.rows, capture.numbers, capture.arrays
+        made.rows = [*reach.rows, *trace.contents_read]
+        made.numbers, made.arrays = capture.numbers, capture.arrays
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
         read = {line.params["buffer"].place for line in trace.inputs}
         made.used_arrays = {j for j, x in enumerate(capture.arrays) if x.number in read}
+        number = {id(leaf): k for k, leaf in reversed(list(enumerate(leaves)))}
         made.grads_read = [
-            (ref.holder, value)
+            (ref.holder, None if id(ref.holder) in reach.seen else number[id(ref.holder)], value is None)
             for ref, value in capture.replaced
-            if ref.is_grad and ref.identity[0] in capture.grads_read and id(ref.holder) in reach.seen
-        ]
-        made.leaf_grads_read = [
-            (k, value is None) for k, ref, value in capture.leaf_grads if id(ref.holder) in capture.grads_read
+            if ref.is_grad and id(ref.holder) in capture.grads_read
         ]
         made.generator_leaves = [
             (g, capture.argument_generators[id(x)])
@@ -234,7 +235,6 @@ class TraceSession:
         for x in capture.arrays:
             if type(x.value) is Tensor:
                 exempt |= {(id(x.value), "data"), (id(x.value), "node")}
-        exempt |= {(key, name) for key in capture.own_grads for name in ("data", "node")}
         made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after if not isinstance(holder, set))
         for ref, before, now in capture.changes_after:
             if ref.is_grad or ref.is_node:
@@ -333,23 +333,6 @@ def _stores(trace: Trace, capture: StateCapture) -> dict[Buffer, Value]:
     return stores
 
 
-def _drop_unused(trace: Trace, capture: StateCapture, recipe: Recipe, stores: dict[Buffer, Value]) -> None:
-    """Leave out arrays whose content makes no difference, such as gradients that are set before they are read."""
-    used = {op.params["buffer"].place for op in trace.inputs} | {b.place for b in stores}
-    named = recipe.fetched()
-    kept = [j for j, x in enumerate(capture.arrays) if x.number in used or j in named]
-    recipe.rename_fetched({j: k for k, j in enumerate(kept)})
-    gone = {x.number for x in capture.arrays} - {capture.arrays[j].number for j in kept}
-    trace.buffers = [b for b in trace.buffers if b.kind != "argument" or b.place not in gone]
-    numbers = sorted({*capture.arguments, *(capture.arrays[j].number for j in kept)})
-    new = {number: k for k, number in enumerate(numbers)}
-    for b in trace.buffers:
-        if b.kind == "argument" and b.place in new:
-            b.place = new[b.place]
-    capture.arguments = {new[number]: leaf for number, leaf in capture.arguments.items()}
-    capture.arrays = [capture.arrays[j]._replace(number=new[capture.arrays[j].number]) for j in kept]
-
-
 def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffer, Value]) -> list[Any]:
     """The written arrays that hold Tensors' data: a tape that has kept them must be told."""
     from minigrad.compiler.memory import owner
@@ -360,10 +343,6 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
         if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
-
-
-def check_overlaps(trace: Trace) -> None:
-    """Replaced by the check of memories that overlap."""
 
 
 def _a(x: Any) -> str:

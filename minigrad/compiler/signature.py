@@ -39,19 +39,24 @@ def _flatten(tree: Any, leaves: list[Any]) -> Any:
     return "*"
 
 
-def rebuilt(tree: Any, values: list[Any]) -> Any:
-    """The same structure with other leaves."""
-    return _rebuilt(tree, iter(values))
+def rebuilt(tree: Any, values: list[Any], pairs: list[tuple[Any, Any]] | None = None) -> Any:
+    """The same structure with other leaves. Dictionaries and lists are appended to `pairs`: the old one and the new."""
+    return _rebuilt(tree, iter(values), [] if pairs is None else pairs)
 
 
-def _rebuilt(tree: Any, values: Any) -> Any:
+def _rebuilt(tree: Any, values: Any, pairs: list[tuple[Any, Any]]) -> Any:
     kind = type(tree)
+    made: Any
     if kind is dict:
-        return {key: _rebuilt(part, values) for key, part in tree.items()}
-    if kind in (tuple, list) or (isinstance(tree, tuple) and hasattr(kind, "_fields")):
-        parts = [_rebuilt(part, values) for part in tree]
-        return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
-    return next(values)
+        made = {key: _rebuilt(part, values, pairs) for key, part in tree.items()}
+    elif kind in (tuple, list) or (isinstance(tree, tuple) and hasattr(kind, "_fields")):
+        parts = [_rebuilt(part, values, pairs) for part in tree]
+        made = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    else:
+        return next(values)
+    if kind in (dict, list):
+        pairs.append((tree, made))
+    return made
 
 
 def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[Any], keep: list[Any]) -> Signature:

@@ -53,9 +53,7 @@ class Specialization:
         self.seconds = 0.0
         self.kernels: Kernels | None = None
         recipe = recording.recipe
-        self.is_simple = not (
-            recording.numbers or recording.arrays or recording.grads_read or recording.leaf_grads_read
-        )
+        self.is_simple = not (recording.numbers or recording.arrays or recording.grads_read)
         self.grads_read = recording.grads_read
         self.tuples = _tuples(recording)
         self.live, self.captured = recipe.live, recipe.captured
@@ -69,7 +67,7 @@ class Specialization:
         self.program, self.report = optimized(recording.program, verify=verify)
         self.source = Source(self.program, self.title)
         self.run: Callable[..., Any] = self.source.compiled()
-        self._adopt(self.source)
+        self.adopt(self.source)
         if backend == "numba" or (backend == "auto" and is_available()):
             self.kernels = Kernels(self.program, self.title)
             if backend == "numba":
@@ -95,11 +93,8 @@ class Specialization:
         if self.is_simple:
             return NOTHING
         recording = self.recording
-        for tensor, before in self.grads_read:
-            if (tensor.grad is None) is not (before is None):
-                return None
-        for k, is_none in recording.leaf_grads_read:
-            if (leaves[k].grad is None) is not is_none:
+        for tensor, leaf, is_none in self.grads_read:
+            if ((tensor if leaf is None else leaves[leaf]).grad is None) is not is_none:
                 return None
         for ref, template, free in self.tuples:
             if not _fits_tuple(ref.get(), template, free):
@@ -128,9 +123,8 @@ class Specialization:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
                     return None
-                if array.base is not None and not x.ref.is_grad:
-                    return None
-                if id(array if array.base is None else owner(array)) in self.recording.owned:
+                root = array if array.base is None else owner(array)
+                if id(root) in self.recording.owned:
                     return None
                 if type(now) is Tensor and (now.node is None) is not (x.value.node is None):
                     return None
@@ -171,14 +165,15 @@ class Specialization:
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""
+        is_alive = kernels.thread.is_alive()  # asked first: it may end before the next line
         if kernels.run is not None:
             self.run, self.source, self.kernels = kernels.run, kernels.source, None
-            self._adopt(self.source)
-        elif not kernels.thread.is_alive():
+            self.adopt(self.source)
+        elif not is_alive:
             kernels.warn()
             self.kernels = None
 
-    def _adopt(self, source: Any) -> None:
+    def adopt(self, source: Any) -> None:
         """Let gradients that nobody has read yet be seen where this program computes them."""
         for buffer in self.program.stores:
             if buffer.kind == "kept":

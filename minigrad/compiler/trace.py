@@ -13,17 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import access, notes, ufuncs
+from minigrad.compiler import access, notes, ufuncs, writes
+from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.context import active
 from minigrad.compiler.guards import Predicate
+from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening, Memory, Step
-from minigrad.compiler.memory import inverse, owner, simplified, viewed, where_in
+from minigrad.compiler.memory import owner, viewed
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
-from minigrad.compiler.program import Buffer, Line, Literal, Value
+from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.rules import make
+from minigrad.reach import Row
 
+PINNED = 1 << 16  # bytes of an array whose elements are compared before each call
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
 
@@ -70,13 +74,15 @@ class Trace:
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
+        self.contents_read: list[Row] = []  # arrays whose elements decide
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
         self.inputs: list[Line] = []
         self.lines: list[Line] = []
         self.buffers: list[Buffer] = []
         self.generators: list[Any] = []
-        self.memories: dict[int, Memory] = {}  # of arrays that existed before, by the id of the owner
+        self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number
+        self.by_owner: dict[int, list[Memory]] = {}  # those of them that are no arguments, by the owner of the bytes
         self.known: dict[int, Listening] = {}  # by the id of the real array
         self.names: dict[int, str] = {}  # of owners
         self.view_names: dict[Listening, str] = {}
@@ -112,25 +118,32 @@ class Trace:
         if number.key is not None:
             self.pinned.add(number.key)
 
+    def pin_array(self, x: Listening) -> bool:
+        """Let the elements of an array of the state decide about the program: guards compare them before each call.
+
+        False for an array that the step computes, was given or has written: it differs from call to call.
+        """
+        memory = x.memory
+        is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
+        if not is_state or memory.version or x.array.nbytes > PINNED:
+            return False
+        self.contents_read.append(Row("content", x.array, x.array.tobytes(), self.name_of(x)))
+        return True
+
     # Arrays from outside
 
     def state(self, array: Any, name: str) -> Listening:
         """The listening array for one of the user's arrays; always the same for the same array."""
         found = self.known.get(id(array))
         if found is None:
-            root = owner(array)
-            steps = where_in(array, root)
-            if steps is None:
-                root, steps = array, []
-            memory = self.memories.get(id(root))
-            if memory is None:
-                memory = self.memories[id(root)] = Memory(root, None)
-                self.constants.append(root)
+            memory, steps = self._located(array)
+            root = memory.array
             if not steps or id(root) not in self.names:
                 self.names[id(root)] = name
             found = Listening(self, root, memory)
             for step in steps:
-                found = Listening(self, viewed(found.array, step), memory, found, step)
+                part = array if step[0] == "elements" else viewed(found.array, step)
+                found = Listening(self, part, memory, found, step)
             found.array = array
             self.known[id(array)] = found
             self.constants.append(array)
@@ -138,11 +151,37 @@ class Trace:
                 self.view_names[found] = name
         return found
 
+    def _located(self, array: Any) -> tuple[Memory, list[Step]]:
+        """The memory that an array lies in, and the steps to it from the array that the memory is known by.
+
+        That is the owner of the bytes, or the first array that was met among those of another dtype.
+        """
+        root = owner(array)
+        alike = [memory for memory in self.by_owner.get(id(root), ()) if memory.array is not root]
+        for known in (root, *(memory.array for memory in alike)):
+            steps = where_in(array, known)
+            if steps is None and (found := elements_in(array, known)) is not None:
+                steps = [*found[0], ("elements", found[1])]
+            if steps is not None:
+                return self._memory(known), steps
+        return self._memory(array), []
+
+    def _memory(self, root: Any) -> Memory:
+        memory = self.memories.get(id(root))
+        if memory is None:
+            memory = self.memories[id(root)] = Memory(root, None, is_outside=True)
+            self.by_owner.setdefault(id(owner(root)), []).append(memory)
+            self.constants.append(root)
+        return memory
+
     def argument(self, array: Any, name: str, number: int) -> Listening:
-        """The listening array for an argument, which is another array in each call."""
-        memory = Memory(array, None, Buffer(name, "argument", array, number))
+        """The listening array for an argument, which is another array in each call.
+
+        Each argument has a memory of its own, also where two are one array: `check_overlaps` looks at that.
+        """
+        memory = Memory(array, None, Buffer(name, "argument", array, number), is_outside=True)
         self.buffers.append(memory.buffer)
-        self.memories[id(array)] = memory
+        self.memories[-1 - number] = memory
         found = self.known[id(array)] = Listening(self, array, memory)
         self.constants.append(array)
         return found
@@ -199,32 +238,17 @@ class Trace:
         op, given = x.step
         if op == "call":
             return opaque_line(self, *given, x.array).out
+        if op == "elements":
+            index = self.constant(given).value
+            value = self.emit("gather", x.parent.value, index, index=(Place(0),))
+            value.name = self.view_names.get(x)
+            return value
         key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
         value = self.emit(op, x.parent.value, **{key: given})
         value.name = self.view_names.get(x)
         return value
 
-    def memory_after(self, x: Listening, value: Value) -> Value:
-        """The value of all memory of x, when x gets a value."""
-        chain = []
-        while x.parent is not None:
-            assert x.step is not None
-            chain.append((x.parent.shape, x.step))
-            x = x.parent
-        if any(step[0] in ("call", "broadcast") for _, step in chain):
-            refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")
-        if any(step[0] == "slice" for _, step in chain):
-            steps = simplified(x.shape, [step for _, step in reversed(chain)])
-            whole = part = np.empty(x.shape, bool)
-            for step in steps:
-                part = viewed(part, step)
-            if part.size and not np.may_share_memory(part, whole):
-                refuse("a write goes into a reshape of a part that is no view in C order", "write into the part itself")
-            return self.emit("put", x.value, value, steps=tuple(steps))
-        for shape, step in chain:
-            op, given = inverse(shape, step)
-            value = self.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
-        return value
+    memory_after = writes.memory_after
 
     def operand(self, x: Any) -> Value | Literal:
         """The value of an operand, or the literal."""
@@ -245,7 +269,7 @@ class Trace:
 
         An index such as np.arange(n) is another array in each call, with the same content.
         """
-        if id(array) in self.known or id(owner(array)) in self.memories:
+        if id(array) in self.known or id(owner(array)) in self.by_owner:
             return self.state(array, "constant")
         found = self.contents.get(id(array))
         content = array.tobytes()
@@ -303,6 +327,8 @@ class Trace:
                 "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
                 "mg.compile(step, state=[...])",
             )
+        if x.step is not None and x.step[0] == "call":
+            writes.refuse_write()
         if x.memory.buffer is not None and x.memory.buffer.is_constant:
             refuse(
                 f"{what} writes into an array of shape {x.shape} that no place holds",
@@ -321,6 +347,13 @@ class Trace:
         """A ufunc or one of its methods."""
         if self.open:
             inputs = self.weakened(inputs)
+            if errors_raise():
+                self.stop(
+                    CompileError(
+                        f"mg.compile: floating-point errors raise at {place()}, and a program ignores them.\nHint: put "
+                        "np.errstate around the call of the compiled function, which runs eagerly then."
+                    )
+                )
         return self._ufunc(ufunc, method, inputs, options)
 
     _ufunc = _recorded(ufuncs.heard)
@@ -334,6 +367,9 @@ class Trace:
 
     def _array_of(self, number: TracedNumber, dtypes: list[Any]) -> Listening:
         dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
+        if dtype.kind in "iu":  # NumPy refuses a Python number that does not fit
+            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+            number.decide(lambda n: low <= n <= high)
         value = number.value
         value = value if value.dtype == dtype else self.emit("cast", value, dtype=dtype)
         return self.fresh(np.asarray(number.real, dtype), value)
@@ -365,7 +401,8 @@ class Trace:
             if result is not NotImplemented:
                 return result
         if kwargs.get("out") is not None:
-            return self.written(kwargs.pop("out"), function(*args, **kwargs), True)
+            others = {name: x for name, x in kwargs.items() if name != "out"}
+            return self.written(kwargs["out"], function(*args, **others), True)
         return self.opaque(function, args, kwargs)
 
     def written(self, out: Any, result: Any, mask: Any) -> Any:

@@ -23,6 +23,7 @@ def heard(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> A
     """A ufunc or one of its methods."""
     if not trace.open:
         return getattr(ufunc, method)(*bare(inputs), **bare(options))
+    options = dict(options)  # which the trace needs as they are if this is refused
     if any(is_foreign(x) for x in (*inputs, *options.get("out", ()))):
         return NotImplemented
     if method == "at":

@@ -1,0 +1,55 @@
+"""What a memory holds after a write through a view of it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from minigrad.compiler.listening import Listening
+from minigrad.compiler.memory import inverse, simplified, viewed_through
+from minigrad.compiler.program import Place, Value
+from minigrad.compiler.refusal import refuse
+
+
+def memory_after(trace: Any, x: Listening, value: Value) -> Value:
+    """The value of all memory of x, when x gets a value."""
+    while x.parent is not None:
+        x, value = _parent_after(trace, x, value)
+    return value
+
+
+def _parent_after(trace: Any, x: Listening, value: Value) -> tuple[Listening, Value]:
+    """An array that x is a view of, and its value when x gets one."""
+    assert x.parent is not None
+    assert x.step is not None
+    op, given = x.step
+    if op in ("call", "broadcast"):
+        refuse_write()
+    if op == "elements":
+        if len(np.unique(given)) < given.size:
+            refuse(
+                f"a write goes into an array of shape {x.shape} of which several elements are the same memory",
+                "write into a copy, or into the array that it is a view of",
+            )
+        index = trace.constant(given).value
+        return x.parent, trace.emit("scatter", x.parent.value, value, index, index=(Place(0),), how="set")
+    top, chain = x, []
+    while top.parent is not None and top.step is not None and top.step[0] in ("reshape", "transpose", "slice"):
+        chain.append(top.step)
+        top = top.parent
+    steps = simplified(top.shape, chain[::-1])
+    if any(step[0] == "slice" for step in steps):
+        whole = np.empty(top.shape, bool)
+        part = viewed_through(whole, steps)
+        if not part.size or np.may_share_memory(part, whole):  # as one, where it can be done in C order
+            return top, trace.emit("put", top.value, value, steps=tuple(steps))
+    if op == "slice":
+        return x.parent, trace.emit("put", x.parent.value, value, steps=(x.step,))
+    op, given = inverse(x.parent.shape, x.step)
+    return x.parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
+
+
+def refuse_write() -> NoReturn:
+    """The target of a write is a view of which nobody knows what it shows."""
+    refuse("a write goes into a view that NumPy made in a way unknown to the compiler", "write into a copy")

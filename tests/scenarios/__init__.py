@@ -1,0 +1,11 @@
+"""Scenarios as users write them, compiled against eager. scenario.py says how one is written."""
+
+from importlib import import_module
+
+GROUPS = [
+    "accumulation", "arguments", "arrays", "config", "derivatives", "environment", "failures", "models", "numerics",
+    "optimizers", "randomness", "results", "schemes", "values",
+]  # fmt: skip
+
+for _name in GROUPS:
+    import_module(f"scenarios.{_name}")
