@@ -237,6 +237,32 @@ def test_a_generator_out_of_reach(given: bool) -> None:
     np.testing.assert_array_equal(found, [step(X) for _ in range(4)])
 
 
+def test_a_mask_that_the_step_can_reach_is_part_of_its_program() -> None:
+    """x[mask] has a shape that depends on the mask: another program is made when its elements change."""
+    mask = np.array([[True, False], [True, True]])
+
+    @mg.compile(fallback="raise")
+    def step(x: Any, values: Any) -> Any:
+        t = mg.Tensor(x, requires_grad=True)
+        y = t[mask] ** 2
+        y.sum().backward()
+        out = np.copy(x)
+        out[mask] = values
+        return y.detach(), t.grad, out
+
+    for k in range(1, 9):
+        if k == 5:
+            mask[...] = [[False, True], [False, False]]
+        values = np.arange(1.0, 1 + mask.sum())
+        y, grad, out = step(X * k, values)
+        np.testing.assert_array_equal(y.numpy(), (X * k)[mask] ** 2)
+        np.testing.assert_array_equal(grad.numpy(), 2 * k * X * mask)
+        expected = X * k
+        expected[mask] = values
+        np.testing.assert_array_equal(out, expected)
+    assert count(step) == 2
+
+
 def test_the_error_shows_the_users_line() -> None:
     with pytest.raises(CompileError, match=r"test_compile\.py:\d+\n    if y > 1:"):
         mg.compile(branch, fallback="raise")(X)

@@ -91,9 +91,10 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         target.write(value)
         target.array[...] = bare(new)
         return
-    if isinstance(index, Listening) and index.dtype.kind == "b":
-        if math.prod(np.shape(new)) != 1:
-            refuse("x[mask] = several values", "write x = mg.where(mask, values, x) with values of x's shape")
+    is_mask = isinstance(index, Listening) and index.dtype.kind == "b"
+    if is_mask and math.prod(np.shape(new)) != 1 and not trace.pin_array(index):
+        refuse("x[mask] = several values", "write x = mg.where(mask, values, x) with values of x's shape")
+    if is_mask and math.prod(np.shape(new)) == 1:
         mask = trace.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.value)
     else:
