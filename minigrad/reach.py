@@ -434,7 +434,7 @@ class Reach:
 
     def _members(self, path: str, x: Any) -> None:
         """Attributes and slots of an object, and its class."""
-        kind = type(x)
+        kind: type = type(x)
         own = getattr(x, "__dict__", None)
         before = f"{path}." if path else ""
         if type(own) is dict and id(own) not in self.seen:

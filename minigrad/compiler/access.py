@@ -31,7 +31,7 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
             arrays += [trace.constant(i).value for i in found]
         elif isinstance(p, slice):
             template.append((p.start, p.stop, p.step))
-        elif p is None or p is Ellipsis or (isinstance(p, (int, np.integer)) and type(p) is not Listening):
+        elif p is None or p is Ellipsis or (type(p) is not Listening and isinstance(p, (int, np.integer))):
             template.append(int(p) if isinstance(p, np.integer) else p)
         else:
             template.append(Place(len(arrays)))

@@ -63,7 +63,8 @@ class Replay:
         ]
         self.generators = [(g, g.bit_generator.state) for g in program.generators if hasattr(g, "bit_generator")]
         refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        refs += [x.ref for x in (*recording.arrays, *recording.numbers) if x.leaf is None]
+        refs += [x.ref for x in recording.arrays if x.leaf is None]
+        refs += [x.ref for x in recording.numbers if x.ref is not None]
         self.places = [(ref, _value(ref)) for ref in {ref.identity: ref for ref in refs}.values()]
         self.lists = [
             (at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")
