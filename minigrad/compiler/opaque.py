@@ -79,7 +79,7 @@ def _as_view(
             return x
         if result.base is not None and owner(result) is owner(x.array):
             found = _view_of(trace, x, result, operands, count, call)
-            if x.array.flags.writeable and call[0] not in READ_ONLY and found.step and found.step[0] != "call":
+            if x.array.flags.writeable and call[0] not in READ_ONLY and found.step:
                 result.flags.writeable = True
             found.array = result
             return found
