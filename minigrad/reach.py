@@ -169,10 +169,11 @@ class Row:
     refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
     """
 
-    __slots__ = ("held", "holder", "kind", "path")
+    __slots__ = ("held", "holder", "kind", "owner", "path")
 
-    def __init__(self, kind: str, holder: Any, held: Any, path: str) -> None:
+    def __init__(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
         self.kind, self.holder, self.held, self.path = kind, holder, held, path
+        self.owner = owner  # the object whose attributes a dictionary holds
 
     def __repr__(self) -> str:
         return f"<Row {self.kind} {self.path}>"
@@ -231,9 +232,9 @@ class Reach:
         if type(x) not in SIMPLE:
             self._todo.append((path, x))
 
-    def _row(self, kind: str, holder: Any, held: Any, path: str) -> None:
+    def _row(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
         if id(holder) not in self._fixed:
-            self.rows.append(Row(kind, holder, held, path))
+            self.rows.append(Row(kind, holder, held, path, owner))
 
     # Objects by kind
 
@@ -312,7 +313,7 @@ class Reach:
     def _attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
         """One attribute of an object whose others may not be read."""
         value = scope.get(name, MISSING)
-        self._row("items", scope, {name: value}, path)
+        self._row("items", scope, {name: value}, path, owner)
         if value is not MISSING:
             self._ref(scope, name, "item", path, value, owner)
 
@@ -425,7 +426,7 @@ class Reach:
             self.seen[id(own)] = own
             self.containers.append((own, path))
             if self.everything or kind.__module__.split(".")[0] in STANDARD | {"minigrad"}:
-                self._row("dict", own, (list(own), list(own.values())), path)
+                self._row("dict", own, (list(own), list(own.values())), path, x)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
                     self._ref(own, name, "item", f"{before}{name}", value, x)

@@ -80,6 +80,8 @@ class Specialization:
         self.written = {b.place for b in self.program.stores if b.place is not None}
         self.finish = compiled(recording.recipe)
         self.generators = [(self.program.generators[g], leaf) for g, leaf in recording.generator_leaves]
+        self.has_more = bool(self.written or self.generators or recording.number_arguments)
+        self.parameters = recording.parameters
         self.prepared = True
         self.seconds = perf_counter() - began
 
@@ -148,19 +150,24 @@ class Specialization:
             given.append(array if number in self.written or array.flags.carray else np.array(array, order="C"))
         if self.kernels is not None:
             self._take_kernels(self.kernels)
+        if self.has_more:
+            self._prepare_call(given, leaves, numbers)
+        if self.is_silent:
+            outputs = self.run(*given)
+        else:
+            with np.errstate(all="ignore"):
+                outputs = self.run(*given)
+        for array in self.parameters:
+            note_change(array)
+        return self.finish(outputs, leaves, fetched, numbers)
+
+    def _prepare_call(self, given: list[Any], leaves: Sequence[Any], numbers: list[Any]) -> None:
+        """Arguments that are written, Generators and numbers among the inputs."""
         if self.written:
             self._check_apart(given)
         for slot, leaf in self.generators:
             slot.current = leaves[leaf]
         given += [np.array(numbers[k]) for k in self.recording.number_arguments]
-        if self.source.is_silent:
-            outputs = self.run(*given)
-        else:
-            with np.errstate(all="ignore"):
-                outputs = self.run(*given)
-        for array in self.recording.parameters:
-            note_change(array)
-        return self.finish(outputs, leaves, fetched, numbers)
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""
@@ -174,6 +181,7 @@ class Specialization:
 
     def adopt(self, source: Any) -> None:
         """Let gradients that nobody has read yet be seen where this program computes them."""
+        self.is_silent = source.is_silent
         for buffer in self.program.stores:
             if buffer.kind == "kept":
                 array = source.plan.moved.get(buffer, buffer.array)
