@@ -50,6 +50,7 @@ class Specialization:
         self.calls = 0
         self.audited = 0  # calls that audits have covered
         self.left = 0  # calls until the next audit
+        self.spreads: list[Any] = []  # how far roundings move what a call returns and leaves, if an audit had to ask
         self.seconds = 0.0
         self.kernels: Kernels | None = None
         recipe = recording.recipe
@@ -160,6 +161,12 @@ class Specialization:
         for array in self.parameters:
             note_change(array)
         return self.finish(outputs, leaves, fetched, numbers)
+
+    def given(self, number: int, leaves: Sequence[Any], inputs: Inputs) -> Any:
+        """The array that is argument `number` of the program."""
+        k = dict(self.places)[number]
+        x = leaves[k] if k >= 0 else inputs[0][~k]
+        return x.data if type(x) is Tensor else x
 
     def _prepare_call(self, given: list[Any], leaves: Sequence[Any], numbers: list[Any]) -> None:
         """Arguments that are written, Generators and numbers among the inputs."""
