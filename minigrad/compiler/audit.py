@@ -52,7 +52,7 @@ class Audit:
         arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
         unique = {id(a): a for a in arrays if type(a) is np.ndarray}
         left_out = recording.scratch | {id(b.array) for b in version.program.buffers if b.is_constant}
-        written = [b.array if b.place is None else version.given(b.place, leaves, inputs) for b in version.program.stores]
+        written = [b.array if b.place is None else version.given(b.place, leaves, inputs) for b in version.program.stores if b.kind != "kept"]
         self.written = [(a, a.copy()) for a in written if id(a) not in recording.scratch]
         left_out |= {id(a) for a, _ in self.written}
         # What the program only reads, the step may write: a large array is looked at in places.
@@ -69,7 +69,8 @@ class Audit:
     def put_back(self) -> None:
         """The state as it was noted."""
         for array, copy in self.written:
-            np.copyto(array, copy)
+            if array.flags.writeable:
+                np.copyto(array, copy)
         for generator, state in self.generators:
             generator.bit_generator.state = state
         for ref, value in self.places:
