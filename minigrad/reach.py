@@ -28,9 +28,9 @@ import uuid
 import weakref
 from collections import deque
 from types import (
-    ClassMethodDescriptorType,
     BuiltinFunctionType,
     CellType,
+    ClassMethodDescriptorType,
     CodeType,
     EllipsisType,
     FunctionType,
@@ -205,12 +205,14 @@ class Reach:
         self.containers: list[tuple[Any, str]] = []  # whatever can get more items
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
+        self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
         self.everything = everything
         self._fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
         self._constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
         self._made: set[int] = set()  # classes of which some code can make objects
         self._makes_all = False
         self._unread: dict[str, list[Any]] = {}  # attributes that nothing has named yet
+        self._sliced_later: list[tuple[frozenset[str], Any]] = []  # the same for objects of the library, with readers
         self._todo: deque[tuple[str, Any]] = deque(roots)
         self._walk()
 
@@ -219,11 +221,13 @@ class Reach:
             while self._todo:
                 path, x = self._todo.popleft()
                 self._visit(path, x)
-            if not (self.everything and self._unread):
+            self._read_library()
+            if self.everything:
+                for later in [f for waiting in self._unread.values() for f in waiting]:
+                    later()
+                self._unread.clear()
+            if not self._todo:
                 break
-            for later in [f for waiting in self._unread.values() for f in waiting]:
-                later()
-            self._unread.clear()
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
 
@@ -266,6 +270,8 @@ class Reach:
         for key, inner in (("data", path), ("_grad", f"{path}.grad"), ("node", path)):
             ref = StateRef(x, key, "slot", inner)
             value = ref.get()
+            if key == "_grad" and value is not MISSING:
+                value = x.grad  # what stands for a gradient that nobody has read yet is no part of the state
             self.refs.append((ref, value))
         if node is not None:
             hooks = getattr(node, "hooks", None)
@@ -276,6 +282,7 @@ class Reach:
     def _function(self, path: str, x: FunctionType) -> None:
         root = str(x.__globals__.get("__name__", "")).split(".")[0]
         library = root in LIBRARIES or root in STANDARD
+        self.words |= {x.__name__} if library else words(x.__code__)
         if root in STANDARD:  # what it reads of the user's objects
             self._read_names(words(x.__code__))
         if library and not x.__closure__ and not x.__defaults__:
@@ -349,6 +356,15 @@ class Reach:
             self.names.add(name)
             for visit in self._unread.pop(name, ()):
                 visit()
+
+    def _read_library(self) -> None:
+        """Visit the attributes of the library's sliced objects that some method which may be called reads."""
+        waiting, self._sliced_later = self._sliced_later, []
+        for readers, visit in waiting:
+            if self.everything or readers & self.words:
+                visit()
+            else:
+                self._sliced_later.append((readers, visit))
 
     def _class(self, path: str, x: type, makes: bool) -> None:
         """A class, whose constructors count only if some code can make an object of it."""
@@ -452,13 +468,18 @@ class Reach:
 
     def _members(self, path: str, x: Any) -> None:
         """Attributes and slots of an object, and its class."""
-        kind = type(x)
+        kind: type = type(x)
         own = getattr(x, "__dict__", None)
         before = f"{path}." if path else ""
         if type(own) is dict and id(own) not in self.seen:
             self.seen[id(own)] = own
             self.containers.append((own, path))
-            if self.everything or kind.__module__.split(".")[0] in (STANDARD | {"minigrad"}) - BY_NAME:
+            root = kind.__module__.split(".")[0]
+            if not self.everything and root == "minigrad" and getattr(kind, "sliced", False):
+                for name in own:
+                    visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
+                    self._sliced_later.append((_readers(kind, name), visit))
+            elif self.everything or root in (STANDARD | {"minigrad"}) - BY_NAME:
                 self._row("dict", own, (list(own), list(own.values())), path, x)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
@@ -490,7 +511,7 @@ class Reach:
             self.unreadable.append((path, "a log"))
             return
         stateful = kind.__module__.split(".")[0] in STANDARD or kind.__module__ == "builtins"
-        if getattr(x, "__dict__", None) or any(_slots(base) for base in kind.__mro__):
+        if type(getattr(x, "__dict__", None)) is dict or any(_slots(base) for base in kind.__mro__):
             self._members(path, x)
         elif stateful and kind is not object:
             state = pickled(x)
@@ -504,7 +525,9 @@ class Reach:
 
 SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
-HARMLESS = frozenset({"lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object", "ContextVar"})
+HARMLESS = frozenset(
+    {"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object", "ContextVar"}
+)
 _VISITORS: dict[Any, Any] = {
     Tensor: Reach._tensor,
     FunctionType: Reach._function,
@@ -569,6 +592,20 @@ def alike(now: Any, before: Any) -> bool:
     return is_leaf(now) and bool(bits(now) == bits(before))
 
 
+def same_objects(x: Any, y: Any) -> bool:
+    """Whether two sequences hold the same objects."""
+    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
+
+
+def refill(holder: Any, items: Any) -> None:
+    """Let a list, deque or set hold these items instead of what it holds."""
+    holder.clear()
+    if isinstance(holder, set):
+        holder.update(items)
+    else:
+        holder.extend(items)
+
+
 def pickled(x: Any) -> Any:
     """The state of an object without attributes (an iterator, a counter) as pickle would keep it, or MISSING."""
     try:
@@ -616,6 +653,20 @@ def _method_names(kind: type) -> frozenset[str]:
         if isinstance(value, FunctionType):
             found |= frozenset(value.__code__.co_names)
     return found - COMPUTED
+
+
+@functools.lru_cache(maxsize=1024)
+def _readers(kind: type, attribute: str) -> frozenset[str]:
+    """The names in a user's code that may read an attribute: its own, and those of methods that read it in the end."""
+    methods = {
+        n: f.__code__ for base in kind.__mro__[::-1] for n, f in vars(base).items() if isinstance(f, FunctionType)
+    }
+    readers = {attribute}
+    while True:
+        more = {name for name, code in methods.items() if readers & set(code.co_names)} - readers
+        if not more:
+            return frozenset(readers)
+        readers |= more
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,6 +22,7 @@ LAYERS = [
     {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
+    {"reach"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
     {

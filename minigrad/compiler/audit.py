@@ -6,7 +6,7 @@ and the only one that notices what no recording can see. The eager call is the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from minigrad.compiler.program import VIEWS, Buffer, Line, Program, Value
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import make
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import MISSING, StateRef, alike, is_leaf
+from minigrad.reach import MISSING, StateRef, alike, is_leaf, refill
 from minigrad.tensor import Tensor
 
 EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
@@ -43,10 +43,14 @@ class Audit:
     Args:
         version: the specialization that the call has.
         leaves: its arguments.
+        inputs: what it fetches.
+        connect: makes the results of a program those of a call, with their place on the tape.
     """
 
-    def __init__(self, version: Specialization, leaves: list[Any], inputs: Inputs) -> None:
-        self.version, self.leaves, self.inputs = version, leaves, inputs
+    def __init__(
+        self, version: Specialization, leaves: list[Any], inputs: Inputs, connect: Callable[[Any], Any]
+    ) -> None:
+        self.version, self.leaves, self.inputs, self.connect = version, leaves, inputs, connect
         recording = version.recording
         arrays = [*recording.owned.values(), *(b.array for b in version.program.buffers if b.kind == "state")]
         arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
@@ -63,7 +67,9 @@ class Audit:
             if isinstance(g, np.random.Generator)  # those of slots are among the leaves
         ]
         self.places = [(at, _value(at)) for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
+        self.lists = [
+            (at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")
+        ]
         self.grads = [(x, x.grad) for x in leaves if type(x) is Tensor]
 
     def put_back(self) -> None:
@@ -86,7 +92,7 @@ class Audit:
         for ref, _ in self.places:
             found += _parts(ref.path, _value(ref))
         for holder, _ in self.lists:
-            found += _parts("a list", list(holder))
+            found += _parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else list(holder))
         for tensor, _ in self.grads:
             found += _parts("a gradient", tensor.grad)
         found += [("the state", a.copy()) for a, _ in self.written]
@@ -103,7 +109,7 @@ class Audit:
     def compiled(self) -> list[tuple[str, Any]] | None:
         """What the program returns and leaves, which is put back; None if a check of it fails."""
         try:
-            return self.seen(self.version.call(self.leaves, self.inputs))
+            return self.seen(self.connect(self.version.call(self.leaves, self.inputs)))
         except CheckFailed:
             return None
         finally:
@@ -160,7 +166,7 @@ class Audit:
             return False
         if self._within(compiled, eager, self.version.spreads):  # as an audit before has measured
             return True
-        after = Audit(self.version, self.leaves, self.inputs)
+        after = Audit(self.version, self.leaves, self.inputs, self.connect)
         self.put_back()
         spreads = self.spread()
         after.put_back()
@@ -201,12 +207,6 @@ class Glance:
         """Whether it still does."""
         now = self._look(array)
         return bool(now.shape == self.held.shape and now.tobytes() == self.held.tobytes())
-
-
-def refill(holder: Any, items: list[Any]) -> None:
-    """Let a list, deque or set hold these."""
-    holder.clear()
-    holder.update(items) if isinstance(holder, set) else holder.extend(items)
 
 
 def with_roundings(program: Program) -> tuple[Program, list[Any]]:
@@ -252,6 +252,8 @@ def _parts(path: str, x: Any, depth: int = 0, has_history: bool = False) -> Iter
     if type(x) is Tensor:
         yield path, has_history or x.node is None
         yield path, np.array(x.data)
+        if x.grad is not None:
+            yield from _parts(f"{path}.grad", x.grad, depth + 1)
     elif isinstance(x, (np.ndarray, np.generic)):
         yield path, np.array(x)
     elif is_leaf(x):

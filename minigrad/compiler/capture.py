@@ -18,7 +18,7 @@ from minigrad.compiler.program import Buffer
 from minigrad.compiler.refusal import CompileError, place
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node
-from minigrad.reach import MISSING, Reach, StateRef, is_leaf
+from minigrad.reach import MISSING, Reach, StateRef, is_leaf, same_objects
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
 
@@ -85,6 +85,7 @@ class StateCapture:
         self.grads_read: set[int] = set()  # ids of Tensors
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
+        self.shared_grads: set[int] = set()
         self.rebuilt: dict[int, tuple[Any, Any, Any]] = {}  # containers among the arguments, by the id of their copies
         self.contents = [(x, _copied(x), path) for x, path in reach.containers]
 
@@ -96,9 +97,10 @@ class StateCapture:
         for ref, value in self.reach.refs:
             if ref.identity in self.fetched:
                 by_value.setdefault(id(value), ref)
-        for ref, _ in self.reach.refs:
-            if ref.is_grad:
-                self._begin_grad(ref)
+        grads = [ref for ref, _ in self.reach.refs if ref.is_grad]
+        self.shared_grads = self._gradients_held_elsewhere(grads)
+        for ref in grads:
+            self._begin_grad(ref)
         for ref, value in self.reach.refs:
             if ref.is_grad:
                 continue
@@ -114,11 +116,25 @@ class StateCapture:
         roots = [owner(m.array) for m in self.trace.memories.values() if m.buffer is None]
         self.owned = {id(root): root for root in roots}
 
+    def _gradients_held_elsewhere(self, grads: list[StateRef]) -> set[int]:
+        """The ids of gradients that another place holds as well, as a Tensor or an array: the two may part later."""
+        held: dict[int, int] = {}
+        todo = [x for _, x in self.reach.refs]
+        while todo:
+            x = todo.pop()
+            if type(x) in (Tensor, np.ndarray):
+                held[id(x)] = held.get(id(x), 0) + 1
+            elif isinstance(x, (tuple, frozenset)) and not is_leaf(x):
+                todo += x
+        present = [ref.holder.grad for ref in grads]
+        return {id(x) for x in present if type(x) is Tensor and (held.get(id(x), 0) > 1 or id(x.data) in held)}
+
     def _begin_grad(self, ref: StateRef, leaf: int | None = None) -> None:
         """A gradient that was there is an input, fetched from its place."""
         present = ref.holder.grad
         if type(present) is Tensor and type(present.data) is not Listening:
-            self._fetch(ref, present, leaf)
+            if id(present) not in self.shared_grads:
+                self._fetch(ref, present, leaf)
             data = StateRef(present, "data", "slot", ref.path)
             self._put(data, present.data, self._traced(present.data, data))
         self._put(ref, present, GradProbe(present, self.grads_read))
@@ -136,9 +152,10 @@ class StateCapture:
         if array.base is None:
             return True
         root = owner(array)
-        return not any(
-            type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs
-        ) and array.dtype.kind in NUMERIC
+        return (
+            not any(type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs)
+            and array.dtype.kind in NUMERIC
+        )
 
     def watch_containers(self, pairs: list[tuple[Any, Any]]) -> None:
         """Dictionaries and lists among the arguments, and copies of them with tracers, which the step gets."""
@@ -249,9 +266,7 @@ class StateCapture:
 
     def drop_unread_gradients(self) -> None:
         """Gradients that nobody has read are no inputs."""
-        unread = {
-            x.number for x in self.arrays if x.ref.is_grad and id(x.ref.holder) not in self.grads_read
-        }
+        unread = {x.number for x in self.arrays if x.ref.is_grad and id(x.ref.holder) not in self.grads_read}
         if not unread:
             return
         buffers = self.trace.buffers
@@ -295,7 +310,7 @@ class StateCapture:
         for holder, before, path in self.contents:
             if isinstance(holder, (list, deque)):
                 now = [self.original(x) for x in holder]
-                if len(now) != len(before) or (isinstance(holder, deque) and not _are_same(now, before)):
+                if len(now) != len(before) or (isinstance(holder, deque) and not same_objects(now, before)):
                     found.append((holder, before, path))
             elif isinstance(holder, set) and holder != before:
                 found.append((holder, list(before), path))
@@ -348,10 +363,6 @@ def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
     """Whether a gradient is what it was: its probe was read, and put the gradient back."""
     probe = capture.put.get(ref.identity)
     return isinstance(probe, GradProbe) and ref.get() is probe.before
-
-
-def _are_same(x: list[Any], y: list[Any]) -> bool:
-    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
 
 
 def _copied(x: Any) -> Any:
@@ -419,7 +430,7 @@ class _Settler:
             return x
         if isinstance(x, (tuple, frozenset)):
             parts = [self.real(part) for part in x]
-            if _are_same(parts, list(x)):
+            if same_objects(parts, list(x)):
                 return x
             return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
         self.inside(x)
@@ -445,7 +456,7 @@ class _Settler:
             return self.real(x)
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]
-            if _are_same(parts, list(x)):
+            if same_objects(parts, list(x)):
                 return x
             return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
         if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):

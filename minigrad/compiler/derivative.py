@@ -19,7 +19,7 @@ from minigrad.compiler.signature import rebuilt
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import Node, mode, next_serial
-from minigrad.reach import MISSING
+from minigrad.reach import MISSING, refill
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
 from minigrad.tensor import Tensor
@@ -63,9 +63,12 @@ class Replay:
         ]
         self.generators = [(g, g.bit_generator.state) for g in program.generators if hasattr(g, "bit_generator")]
         refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        refs += [x.ref for x in (*recording.arrays, *recording.numbers) if x.ref is not None]
+        refs += [x.ref for x in recording.arrays if x.leaf is None]
+        refs += [x.ref for x in recording.numbers if x.ref is not None]
         self.places = [(ref, _value(ref)) for ref in {ref.identity: ref for ref in refs}.values()]
-        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
+        self.lists = [
+            (at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")
+        ]
 
     def check(self) -> None:
         """Whether the call can be repeated.
@@ -114,8 +117,7 @@ def _put(arrays: Any, generators: Any, places: Any, lists: Any) -> None:
     for ref, value in places:
         ref.set(None if value is MISSING and ref.is_grad else value)
     for holder, items in lists:
-        holder.clear()
-        holder.extend(items)
+        refill(holder, items)
 
 
 def connect(
@@ -143,6 +145,7 @@ def connect(
     values = [outputs[k].data for k in live]
     node.shape, node.dtype = tuple(np.shape(x) for x in values), tuple(x.dtype for x in values)
     for k, t in zip(live, selected(node, tuple(values)), strict=True):
+        t._grad = outputs[k].grad
         outputs[k] = t
     return rebuild_results(outputs)
 

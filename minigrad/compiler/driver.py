@@ -139,7 +139,12 @@ class Compiled:
 
     def _audit(self, version: Specialization, leaves: list[Any], inputs: Inputs, args: Any, kwargs: Any) -> Any:
         """Run program and step from the same state, and compare."""
-        audit = Audit(version, leaves, inputs)
+
+        def connected(results: Any) -> Any:
+            return results if replay is None else connect(self, version, leaves, (args, kwargs), results, replay)
+
+        replay = Replay(version, inputs) if version.live else None
+        audit = Audit(version, leaves, inputs, connected)
         compiled = audit.compiled()
         result = self.function(*args, **kwargs)
         if compiled is None:  # a check failed, and the step has not raised: it is right, and not this program's case
@@ -163,7 +168,14 @@ class Compiled:
     # Recordings
 
     def _record(
-        self, leaves: Any, rebuild: Any, key: Signature, keep: Any, version: Specialization | None, args: Any, kwargs: Any
+        self,
+        leaves: Any,
+        rebuild: Any,
+        key: Signature,
+        keep: Any,
+        version: Specialization | None,
+        args: Any,
+        kwargs: Any,
     ) -> Any:
         """Run the step itself, and make a program of what it does, or confirm the one that is there."""
         sets = frozenset(self.varying), frozenset(self.fetched)
@@ -227,21 +239,20 @@ class Compiled:
     def _generalize(self, key: Signature, leaves: list[Any], form: Any, keep: list[Any]) -> bool:
         """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
         reasons: list[Difference] = []
-        for version in reversed(self.versions):
+        like = [v for v in self.versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
+        for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike
             other = version.signature
-            if other[0] != key[0] or len(other) != len(key):
-                continue
             if other == key:
-                reasons = list(version.guard.differences()) or [("what it fetches", None, None, None)]
-                break
-            changed = [k for k, (a, b) in enumerate(zip(other[1:], key[1:], strict=True)) if a != b]
+                reasons = [*version.guard.differences(), *version.tuple_differences()]
+                reasons = reasons or [("what it fetches", None, None, None)]
+                continue
+            changed = _changed(other, key)
             if all(_is_number_key(other[k + 1]) and is_number(leaves[k]) for k in changed):
                 same_kind = all(other[k + 1][1][0] == _kind_name(leaves[k]) for k in changed)
                 for k in changed:
                     if same_kind and (None, (), k) not in self.pinned:
                         self.varying.add((None, (), k))
             reasons = [(f"argument {k}", None, shown(other[k + 1]), shown(key[k + 1])) for k in changed]
-            break
         for _, ref, before, now in reasons:
             if ref is not None:
                 self._let_vary(ref, before, now)
@@ -402,6 +413,11 @@ def _outside() -> int:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
         level, frame = level + 1, frame.f_back
     return level
+
+
+def _changed(one: Signature, other: Signature) -> list[int]:
+    """The arguments in which two signatures differ."""
+    return [k for k, (a, b) in enumerate(zip(one[1:], other[1:], strict=True)) if a != b]
 
 
 def _is_number_key(part: Any) -> bool:

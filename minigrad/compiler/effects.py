@@ -24,7 +24,7 @@ from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node, next_serial
-from minigrad.reach import MISSING, StateRef, bits, is_leaf
+from minigrad.reach import MISSING, StateRef, bits, is_leaf, refill
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -65,7 +65,16 @@ class Recipe:
             self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
-        del self._hold, self._made, self._bases, self._leaving, self._fetched, self._leaf, self._live_ids
+        del (
+            self._hold,
+            self._made,
+            self._bases,
+            self._leaving,
+            self._elsewhere,
+            self._fetched,
+            self._leaf,
+            self._live_ids,
+        )
         del self.trace, self.capture
 
     # Results with a history
@@ -168,6 +177,12 @@ class Recipe:
         return self._add("instance", kind, attributes)
 
     def _tensor(self, x: Tensor, path: str) -> int:
+        made = self._tensor_alone(x, path)
+        if x.grad is not None:
+            self.writes.append(("own gradient", made, self._entry(x.grad, f"{path}.grad")))
+        return made
+
+    def _tensor_alone(self, x: Tensor, path: str) -> int:
         data = self._entry(x.data, path)
         node = x.node
         if node is None or id(x) in self._live_ids:
@@ -184,12 +199,24 @@ class Recipe:
     # Arrays
 
     def _count_leaving(self, result: Any) -> None:
-        """How many arrays leave in each memory: two in one memory are views of one array."""
+        """How many arrays leave in each memory: two in one memory are views of one array.
+
+        Also which Tensors and arrays leave in another way than as the gradient of one Tensor.
+        """
         self._leaving: dict[int, set[int]] = {}
-        roots = [result, *(now for _, _, now in self.capture.changes_after)]
+        self._elsewhere: set[int] = set()
+        changes = self.capture.changes_after
+        roots = [result, *(now for ref, _, now in changes if not ref.is_grad)]
         roots += [list(holder) for holder, _, _ in self.capture.resized_after]
-        for x in _arrays(roots, self._existed):
-            self._leaving.setdefault(id(x.memory), set()).add(id(x))
+        as_gradients: set[int] = set()
+        for group in (roots, *([now] for ref, _, now in changes if ref.is_grad)):
+            found = list(_arrays(group, self._existed))
+            ids = {id(x) for x in found}
+            self._elsewhere |= ids if group is roots else ids & as_gradients
+            as_gradients |= ids
+            for x in found:
+                if type(x) is Listening:
+                    self._leaving.setdefault(id(x.memory), set()).add(id(x))
 
     def _array(self, x: Listening) -> int:
         memory, known = x.memory, self.trace.known.get(id(x.array)) is x
@@ -250,6 +277,9 @@ class Recipe:
         if now is None or now is MISSING:
             self.writes.append(("set", ref, self._add("object", None)))
             return
+        if id(now) in self._elsewhere or id(now.data) in self._elsewhere:
+            self.writes.append(("set", ref, self._entry(now, ref.path)))
+            return
         if isinstance(now, GradProbe) or self._existed(now) or type(now.data) is not Listening or now.node is not None:
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
@@ -308,7 +338,8 @@ class Recipe:
             elif how == "set":
                 yield how, (at.path, repr(rest))
             else:
-                yield how, repr([sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str])
+                kept = [sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]
+                yield how, (at if type(at) is int else None, repr(kept))
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -328,8 +359,8 @@ def _chain(x: Listening) -> list[Any] | None:
     return steps[::-1] if all(s is not None and s[0] in ("slice", "reshape", "transpose") for s in steps) else None
 
 
-def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening]:
-    """The tracer arrays in new objects."""
+def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening | Tensor]:
+    """The tracer arrays and Tensors in new objects."""
     todo, seen = list(roots), set()
     while todo:
         x = todo.pop()
@@ -338,7 +369,8 @@ def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listen
         elif not is_leaf(x) and id(x) not in seen and not isinstance(x, (type, np.ndarray)):
             seen.add(id(x))
             if type(x) is Tensor:
-                todo.append(x.data)
+                yield x
+                todo += [x.data] if x.grad is None or existed(x) else [x.data, x.grad]
             elif not existed(x):
                 todo += _contents(x)
 
@@ -364,8 +396,14 @@ def _slot_names(kind: type) -> list[str]:
 
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
-    scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
-    scope |= {"instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING}
+    scope: dict[str, Any] = {
+        "Tensor": Tensor,
+        "attach": attach,
+        "viewed": viewed,
+        "released": _released,
+        "leaf_tensor": _leaf_tensor,
+    }
+    scope |= {"instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
         text = _TEXTS[entry[0]](k, entry[1:], scope)
@@ -437,7 +475,9 @@ _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
     "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
     "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
-    "fetched array": lambda k, rest, scope: f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)",
+    "fetched array": lambda k, rest, scope: (
+        f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)"
+    ),
     "output": _output_text,
     "view": lambda k, rest, scope: _view_text(k, rest, scope),
     "tensor": lambda k, rest, scope: f"attach(t{rest[0]}, None)",
@@ -471,6 +511,8 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     if how == "gradient":
         scope[f"h{j}"], scope[f"w{j}"] = at.holder, rest[0]
         return f"h{j}._grad = w{j}"
+    if how == "own gradient":
+        return f"t{at}._grad = t{rest[0]}"
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
@@ -484,11 +526,6 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
 def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
     for _ in range(dropped):
         del holder[0]
-    holder.extend(added)
-
-
-def _refill(holder: Any, added: list[Any]) -> None:
-    holder.clear()
     holder.extend(added)
 
 

@@ -211,6 +211,8 @@ class Listening(NDArrayOperatorsMixin):
         kind = self.__class__
         if name.startswith("__") or not hasattr(kind, name):  # np.asarray looks for memory first, then for __array__
             raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+        if name in ("__array_struct__", "__array_interface__") and self.trace.open:
+            filling(self)  # NumPy asks for these before it calls __array__
         if self.trace.open:
             hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
             stop(self, f"array.{name}", hint)

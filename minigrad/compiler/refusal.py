@@ -1,4 +1,4 @@
-"""What a compiled step refuses: always with the user's line, and the way out."""
+"""What cannot be recorded: reported with the user's line and a hint."""
 
 from __future__ import annotations
 

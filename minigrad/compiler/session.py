@@ -25,7 +25,7 @@ from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UntrackedRandomness
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef
+from minigrad.reach import Reach, Row, StateRef, refill, same_objects
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
@@ -136,7 +136,9 @@ class TraceSession:
         made = self.made
         objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
         names = argument_names(self.function, leaves, rebuild)
-        reach = Reach([("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))])
+        reach = Reach(
+            [("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))]
+        )
         if reach.unreadable:
             path, x = reach.unreadable[0]
             made.refusal = CompileError(
@@ -235,7 +237,7 @@ class TraceSession:
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""
         made = self.made
-        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None and not x.items}
+        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
         exempt |= {x.ref.identity for x in capture.arrays}
         for x in capture.arrays:
             if type(x.value) is Tensor:
@@ -285,6 +287,7 @@ class _Before:
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
         self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
         self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
+        self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
         self.contents = capture.contents
         arrays = [x for _, x in self.places] + [x.data if type(x) is Tensor else x for x in leaves]
         self.arrays = [(x, x.copy()) for x in arrays if type(x) is np.ndarray and x.flags.writeable]
@@ -302,9 +305,8 @@ class _Before:
             if isinstance(holder, dict):
                 for key in [key for key in holder if key not in before]:
                     dict.pop(holder, key)
-            elif list(holder) != before if not isinstance(holder, list) else len(holder) != len(before):
-                holder.clear()
-                holder.update(before) if isinstance(holder, set) else holder.extend(before)
+            elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
+                refill(holder, before)
         for array, copy in self.arrays:
             np.copyto(array, copy)
         for generator, state in self.generators:
@@ -343,7 +345,9 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
     from minigrad.compiler.memory import owner
 
     tensors = {
-        id(owner(value)) for ref, value in capture.reach.refs if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
+        id(owner(value))
+        for ref, value in capture.reach.refs
+        if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
 

@@ -38,8 +38,8 @@ def _recorded(handler: Callable[..., Any]) -> Any:
     def record(trace: Trace, *args: Any, **kwargs: Any) -> Any:
         if not trace.open:
             return without(*args, **kwargs)
-        try:
-            return handler(trace, *args, **kwargs)
+        try:  # handlers take options out of dictionaries that the call without them needs
+            return handler(trace, *(dict(x) if type(x) is dict else x for x in args), **kwargs)
         except CompileError as error:
             trace.stop(error)
         except Exception as error:
