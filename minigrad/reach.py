@@ -511,7 +511,7 @@ class Reach:
             self.unreadable.append((path, "a log"))
             return
         stateful = kind.__module__.split(".")[0] in STANDARD or kind.__module__ == "builtins"
-        if getattr(x, "__dict__", None) or any(_slots(base) for base in kind.__mro__):
+        if type(getattr(x, "__dict__", None)) is dict or any(_slots(base) for base in kind.__mro__):
             self._members(path, x)
         elif stateful and kind is not object:
             state = pickled(x)

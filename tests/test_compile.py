@@ -591,6 +591,34 @@ def test_learning_rate_schedules() -> None:
     assert compiled.recordings == 3
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("make", [optim.Adam, optim.NAdam, optim.RAdam, optim.Adamax, optim.Lion, optim.AdamW])
+def test_betas_that_change_at_each_step_are_inputs(make: Any, dtype: str) -> None:
+    """As one-cycle schedules change them."""
+
+    def build() -> Any:
+        w = mg.Tensor(np.array([1.0, 2.0], dtype), requires_grad=True)
+        optimizer = make([w], lr=0.1)
+
+        def step(x: Any) -> None:
+            optimizer.zero_grad()
+            ((w * x) ** 2).sum().backward()
+            optimizer.step()
+
+        return w, step, optimizer
+
+    (w, step, ours), (v, eager, theirs) = build(), build()
+    compiled = mg.compile(step, audit=False, fallback="raise")
+    for k in range(12):
+        compiled(X.astype(dtype))
+        eager(X.astype(dtype))
+        for optimizer in (ours, theirs):
+            optimizer.param_groups[0]["betas"] = (0.9 - 0.01 * k, 0.999 - 0.0001 * k)
+        np.testing.assert_allclose(w.numpy(), v.numpy(), rtol=1e-12 if dtype == "f8" else 1e-5)
+    assert w.dtype == dtype
+    assert compiled.recordings <= 5
+
+
 def test_gradients_accumulate_if_they_are_not_reset() -> None:
     w = mg.Tensor([1.0, 2.0], requires_grad=True)
     step = mg.compile(lambda x: ((w * x) ** 2).sum().backward())

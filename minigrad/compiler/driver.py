@@ -243,7 +243,8 @@ class Compiled:
         for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike
             other = version.signature
             if other == key:
-                reasons = list(version.guard.differences()) or [("what it fetches", None, None, None)]
+                reasons = [*version.guard.differences(), *version.tuple_differences()]
+                reasons = reasons or [("what it fetches", None, None, None)]
                 continue
             changed = _changed(other, key)
             if all(_is_number_key(other[k + 1]) and is_number(leaves[k]) for k in changed):

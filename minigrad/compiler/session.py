@@ -237,7 +237,7 @@ class TraceSession:
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""
         made = self.made
-        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None and not x.items}
+        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
         exempt |= {x.ref.identity for x in capture.arrays}
         for x in capture.arrays:
             if type(x.value) is Tensor:

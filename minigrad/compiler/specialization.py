@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.compiler.background import Kernels
 from minigrad.compiler.effects import compiled
-from minigrad.compiler.guards import Guard, fast_guard
+from minigrad.compiler.guards import Difference, Guard, fast_guard
 from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
@@ -115,6 +115,12 @@ class Specialization:
             return None
         arrays = self._fetched(leaves)
         return None if arrays is None else (arrays, numbers)
+
+    def tuple_differences(self) -> Iterator[Difference]:
+        """Tuples, some of whose numbers are inputs, that differ in what is no input."""
+        for ref, template, free in self.tuples:
+            if not _fits_tuple(ref.get(), template, free):
+                yield ref.path, ref, template, ref.get()
 
     def _fetched(self, leaves: Sequence[Any]) -> list[Any] | None:
         found: list[Any] = []
