@@ -65,13 +65,15 @@ IDENTITIES = (
     ClassMethodDescriptorType,
 )
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
-CONTAINERS = frozenset({"builtins", "collections", "types", "functools", "__main__", "dataclasses"})
-STANDARD = frozenset(sys.stdlib_module_names) - CONTAINERS
+STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code nobody changes
+BY_NAME = frozenset({"types", "functools", "dataclasses"})  # of whose objects only what code names is read
 COMPUTED = frozenset({"vars", "dir", "eval", "exec", "locals", "globals", "getattr", "hasattr", "attrgetter"})
 COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple", "deepcopy", "__slots__", "dumps"}
 IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule"})
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
+CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__", "__init_subclass__", "__set_name__", "__del__"})
+CONSTRUCTORS |= {"__repr__", "__str__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__sizeof__"}
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 LOGS = frozenset({"logging", "warnings"})
 LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
@@ -169,10 +171,11 @@ class Row:
     refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
     """
 
-    __slots__ = ("held", "holder", "kind", "path")
+    __slots__ = ("held", "holder", "kind", "owner", "path")
 
-    def __init__(self, kind: str, holder: Any, held: Any, path: str) -> None:
+    def __init__(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
         self.kind, self.holder, self.held, self.path = kind, holder, held, path
+        self.owner = owner  # the object whose attributes a dictionary holds
 
     def __repr__(self) -> str:
         return f"<Row {self.kind} {self.path}>"
@@ -205,6 +208,9 @@ class Reach:
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
         self.everything = everything
         self._fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
+        self._constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
+        self._made: set[int] = set()  # classes of which some code can make objects
+        self._makes_all = False
         self._unread: dict[str, list[Any]] = {}  # attributes that nothing has named yet
         self._sliced_later: list[tuple[frozenset[str], Any]] = []  # the same for objects of the library, with readers
         self._todo: deque[tuple[str, Any]] = deque(roots)
@@ -235,13 +241,16 @@ class Reach:
         if type(x) not in SIMPLE:
             self._todo.append((path, x))
 
-    def _row(self, kind: str, holder: Any, held: Any, path: str) -> None:
+    def _row(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
         if id(holder) not in self._fixed:
-            self.rows.append(Row(kind, holder, held, path))
+            self.rows.append(Row(kind, holder, held, path, owner))
 
     # Objects by kind
 
     def _visit(self, path: str, x: Any) -> None:
+        if isinstance(x, type):
+            self._class(path, x, makes=True)
+            return
         if id(x) in self.seen or len(self.seen) > MANY or is_leaf(x):
             return
         if isinstance(x, IDENTITIES) or hasattr(type(x), "minigrad_tracer"):
@@ -271,7 +280,10 @@ class Reach:
                 self._go(f"{path}.hook", hook)
 
     def _function(self, path: str, x: FunctionType) -> None:
-        library = is_library(x)
+        root = str(x.__globals__.get("__name__", "")).split(".")[0]
+        library = root in LIBRARIES or root in STANDARD
+        if root in STANDARD:  # what it reads of the user's objects
+            self._read_names(words(x.__code__))
         self.words |= {x.__name__} if library else words(x.__code__)
         if library and not x.__closure__ and not x.__defaults__:
             return
@@ -319,7 +331,7 @@ class Reach:
     def _attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
         """One attribute of an object whose others may not be read."""
         value = scope.get(name, MISSING)
-        self._row("items", scope, {name: value}, path)
+        self._row("items", scope, {name: value}, path, owner)
         if value is not MISSING:
             self._ref(scope, name, "item", path, value, owner)
 
@@ -333,6 +345,11 @@ class Reach:
     def _read_names(self, names: frozenset[str]) -> None:
         if COMPUTED & names:
             self.everything = True
+        if {"__class__", "type", "copy", "replace", "_replace"} & names and not self._makes_all:
+            self._makes_all = True  # of an object's class another one may be made
+            for visit in [f for waiting in self._constructors.values() for f in waiting]:
+                visit()
+            self._constructors.clear()
         if "getenv" in names:
             self._go("os.environ", os.environ)
         for name in names - self.names:
@@ -349,21 +366,38 @@ class Reach:
             else:
                 self._sliced_later.append((readers, visit))
 
-    def _class(self, path: str, x: type) -> None:
+    def _class(self, path: str, x: type, makes: bool) -> None:
+        """A class, whose constructors count only if some code can make an object of it."""
+        if makes or self._makes_all:
+            for visit in self._constructors.pop(id(x), ()):
+                visit()
+            if id(x) in self.seen and id(x) not in self._made:
+                for base in x.__mro__[1:]:
+                    self._class(path, base, makes=True)
+            self._made.add(id(x))
+        if id(x) in self.seen:
+            return
+        self.seen[id(x)] = x
         root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
         if root in LIBRARIES:
             if root == "minigrad":  # what its methods call on a user's subclass
                 self._read_names(_method_names(x))
             return
-        if root in STANDARD or not x.__flags__ & HEAP_TYPE:  # written in C, and nobody can change it
+        if root in STANDARD or not x.__flags__ & HEAP_TYPE:
+            self._read_names(_method_names(x))
             return
         for name, value in vars(x).items():
-            if name not in UNREAD:
-                self._if_named(name, functools.partial(self._class_attribute, x, name, value, f"{path}.{name}"))
+            if name in UNREAD:
+                continue
+            visit = functools.partial(self._class_attribute, x, name, value, f"{path}.{name}")
+            if name in CONSTRUCTORS and not (makes or self._makes_all):
+                self._constructors.setdefault(id(x), []).append(visit)
+            else:
+                self._if_named(name, visit)
         for base in x.__mro__[1:]:
-            self._go(path, base)
+            self._class(path, base, makes)
         if type(x) is not type:
-            self._go(path, type(x))
+            self._class(path, type(x), makes)
 
     def _class_attribute(self, kind: type, name: str, value: Any, path: str) -> None:
         self._row("class", kind, {name: value}, path)
@@ -445,8 +479,8 @@ class Reach:
                 for name in own:
                     visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
                     self._sliced_later.append((_readers(kind, name), visit))
-            elif self.everything or root in STANDARD | {"minigrad"}:
-                self._row("dict", own, (list(own), list(own.values())), path)
+            elif self.everything or root in (STANDARD | {"minigrad"}) - BY_NAME:
+                self._row("dict", own, (list(own), list(own.values())), path, x)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
                     self._ref(own, name, "item", f"{before}{name}", value, x)
@@ -460,7 +494,7 @@ class Reach:
             for name, value in held:
                 self._ref(x, name, "slot", f"{before}{name}", value, x)
         if kind.__module__ != "builtins":
-            self._go(type(x).__name__, kind)
+            self._class(kind.__name__, kind, makes=False)
             if kind.__flags__ & HEAP_TYPE and kind.__module__.split(".")[0] not in STANDARD | LIBRARIES:
                 self._row("type", x, kind, path)
 
@@ -500,7 +534,6 @@ _VISITORS: dict[Any, Any] = {
     MethodType: Reach._method,
     BuiltinFunctionType: Reach._builtin,
     ModuleType: Reach._module,
-    type: Reach._class,
     functools.partial: Reach._partial,
     (property, staticmethod, classmethod, functools.cached_property): Reach._descriptor,
     dict: Reach._dict,
@@ -645,8 +678,3 @@ def _slots(kind: type) -> tuple[str, ...]:
     private = f"_{kind.__name__.lstrip('_')}"
     mangled = (private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
     return tuple(n for n in mangled if n not in ("__dict__", "__weakref__"))
-
-
-def is_library(function: FunctionType) -> bool:
-    """Whether a function belongs to minigrad, NumPy or their kin, whose code is not the user's."""
-    return str(function.__globals__.get("__name__", "")).split(".")[0] in LIBRARIES

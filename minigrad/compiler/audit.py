@@ -12,20 +12,29 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.numpy_source import Source
+from minigrad.compiler.program import VIEWS, Buffer, Line, Program, Value
 from minigrad.compiler.refusal import CheckFailed
+from minigrad.compiler.rules import make
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.reach import MISSING, StateRef, alike, is_leaf, refill
 from minigrad.tensor import Tensor
 
+EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
+EXACT |= {"maximum", "minimum", "fmax", "fmin", "negative", "absolute", "sign", "floor", "ceil", "max", "min"}
 TOLERANCE = {np.dtype(np.float64): 1e-7, np.dtype(np.complex128): 1e-7, np.dtype(np.float16): 2e-2}
 SINGLE = 1e-3
-RELATIVE_COST = 10  # an audit takes as long as about so many calls of the program
-SHARE = 50  # and is due after so many times its cost
+SHARE = 50  # an audit is due after so many times its cost
 
 
-def gap(calls: int) -> int:
-    """How many calls there are until the next audit, after so many: denser at first, at most one in 500."""
-    return min(max(3 * calls, 4), SHARE * RELATIVE_COST)
+def gap(version: Specialization) -> int:
+    """How many calls there are until the next audit: denser at first, then so that audits take a fiftieth of the time.
+
+    Their cost is counted in operations and not by a clock, so that runs can be repeated: an eager call takes the time of
+    about five NumPy calls for each op that was recorded, and noting and comparing an array that of twenty-five.
+    """
+    arrays = len(version.recording.owned) + len(version.recording.recipe.writes)
+    cost = (5 * len(version.recording.program.lines) + 25 * arrays) / max(len(version.source.body), 1)
+    return int(min(9 * version.calls, SHARE * max(cost, 5)))
 
 
 class Audit:
@@ -39,16 +48,23 @@ class Audit:
     """
 
     def __init__(
-        self, version: Specialization, leaves: list[Any], inputs: Inputs, connect: Callable[[Any], Any]
+        self, version: Specialization, leaves: list[Any], inputs: Inputs, connect: Callable[[Any], Any] = lambda x: x
     ) -> None:
         self.version, self.leaves, self.inputs, self.connect = version, leaves, inputs, connect
         recording = version.recording
         arrays = [*recording.owned.values(), *(b.array for b in version.program.buffers if b.kind == "state")]
         arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
         unique = {id(a): a for a in arrays if type(a) is np.ndarray}
-        constant = {id(b.array) for b in version.program.buffers if b.is_constant}
-        self.arrays = [(a, a.copy()) for a in unique.values() if id(a) not in constant]
-        self.scratch = recording.scratch
+        left_out = recording.scratch | {id(b.array) for b in version.program.buffers if b.is_constant}
+        written = [
+            b.array if b.place is None else version.given(b.place, leaves, inputs)
+            for b in version.program.stores
+            if b.kind != "kept"
+        ]
+        self.written = [(a, a.copy()) for a in written if id(a) not in recording.scratch]
+        left_out |= {id(a) for a, _ in self.written}
+        # What the program only reads, the step may write: a large array is looked at in places.
+        self.others = [(a, Glance(a)) for key, a in unique.items() if key not in left_out]
         self.generators = [
             (g, g.bit_generator.state)
             for g in (*recording.program.generators, *leaves)
@@ -62,8 +78,8 @@ class Audit:
 
     def put_back(self) -> None:
         """The state as it was noted."""
-        for array, copy in self.arrays:
-            if array.flags.writeable and not np.array_equal(array, copy, equal_nan=array.dtype.kind in "fc"):
+        for array, copy in self.written:
+            if array.flags.writeable:
                 np.copyto(array, copy)
         for generator, state in self.generators:
             generator.bit_generator.state = state
@@ -83,9 +99,16 @@ class Audit:
             found += _parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else list(holder))
         for tensor, _ in self.grads:
             found += _parts("a gradient", tensor.grad)
-        found += [("the state", a.copy()) for a, _ in self.arrays if id(a) not in self.scratch]
+        found += [("the state", a.copy()) for a, _ in self.written]
         found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.generators]
         return found
+
+    def changed_besides(self) -> str | None:
+        """An array that the program does not write, and the step does."""
+        for array, before in self.others:
+            if not before.is_same(array):
+                return f"an array of shape {array.shape} is written eagerly, and not compiled"
+        return None
 
     def compiled(self) -> list[tuple[str, Any]] | None:
         """What the program returns and leaves, which is put back; None if a check of it fails."""
@@ -97,22 +120,23 @@ class Audit:
             self.put_back()
 
     def spread(self) -> list[Any]:
-        """How far the numbers move if each input moves by a rounding: of the program as it was recorded."""
+        """How far the numbers move if every op rounds in another way.
+
+        Monte Carlo arithmetic (Parker 1997): of the program as it was recorded, each result is multiplied by 1 + ε u.
+        """
         version = self.version
-        recorded = version.recording.program
-        unchecked = recorded.replaced(lambda v: v, [op for op in recorded.lines if op.op != "check"])
-        plain = Source(unchecked, version.title, recycle=False)
-        run, version.run = version.run, plain.compiled()
-        version.adopt(plain)
+        noisy, noise = with_roundings(version.recording.program)
+        source = Source(noisy, version.title, recycle=False)
+        run, version.run = version.run, source.compiled()
         kernels, version.kernels = version.kernels, None
+        version.adopt(source)
         rng = np.random.default_rng(0)
         runs = []
         try:
-            for scale in (0.0, 1.0, -1.0, 1.0):
-                for array, _ in self.arrays:
-                    if scale and array.dtype.kind == "f" and array.flags.writeable:
-                        eps = np.finfo(array.dtype).eps
-                        array *= (1 + scale * eps * rng.uniform(0, 2, array.shape)).astype(array.dtype)
+            for scale in (0.0, 1.0, 1.0, 1.0, 1.0):
+                for array in noise:
+                    eps = scale * np.finfo(array.dtype).eps
+                    array[...] = 1 + eps * rng.uniform(-1, 1, array.shape)
                 runs.append(self.compiled())
         finally:
             version.run, version.kernels = run, kernels
@@ -130,38 +154,32 @@ class Audit:
                 spreads.append(np.max([np.abs(x - values[0]) for x in values[1:]], axis=0))
         return spreads
 
-    def difference(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]]) -> tuple[int, str] | None:
+    def difference(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]]) -> str | None:
         """The first thing in which the two differ by more than rounding."""
         if len(compiled) != len(eager):
-            return -1, f"{len(eager)} arrays and values eagerly, {len(compiled)} compiled"
-        for k, ((path, x), (_, y)) in enumerate(zip(compiled, eager, strict=True)):
+            return f"{len(eager)} arrays and values eagerly, {len(compiled)} compiled"
+        for (path, x), (_, y) in zip(compiled, eager, strict=True):
             why = _differs(x, y)
             if why is not None:
-                return k, f"{path}: {why}"
+                return f"{path}: {why}"
         return None
 
     def is_rounding(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]]) -> bool:
         """Whether all differences are no larger than what roundings of the inputs do: the numbers are ill-conditioned."""
         if len(compiled) != len(eager):
             return False
-        after = [(a, a.copy()) for a, _ in self.arrays]
-        states = [(g, g.bit_generator.state) for g, _ in self.generators]
-        places = [(ref, _value(ref)) for ref, _ in self.places]
-        lists = [(holder, list(holder)) for holder, _ in self.lists]
-        grads = [(t, t.grad) for t, _ in self.grads]
+        if self._within(compiled, eager, self.version.spreads):  # as an audit before has measured
+            return True
+        after = Audit(self.version, self.leaves, self.inputs)
         self.put_back()
         spreads = self.spread()
-        for a, copy in after:
-            if a.flags.writeable:
-                np.copyto(a, copy)
-        for g, state in states:
-            g.bit_generator.state = state
-        for ref, value in places:
-            ref.set(value)
-        for holder, items in lists:
-            refill(holder, items)
-        for t, grad in grads:
-            t._grad = grad
+        after.put_back()
+        self.version.spreads = spreads
+        return self._within(compiled, eager, spreads)
+
+    @staticmethod
+    def _within(compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]], spreads: list[Any]) -> bool:
+        """Whether every difference is at most a hundred times what roundings do there."""
         if len(spreads) != len(eager):
             return False
         for (_, x), (_, y), spread in zip(compiled, eager, spreads, strict=True):
@@ -173,6 +191,61 @@ class Audit:
                 if not np.all(np.abs(x - y) <= 100 * spread + _tolerance(y.dtype) * (1 + np.abs(y))):
                     return False
         return True
+
+
+class Glance:
+    """What an array held: all of it if it is small, else 256 elements spread over it."""
+
+    SMALL = 1 << 16  # bytes
+
+    def __init__(self, array: Any) -> None:
+        self.held = self._look(array)
+
+    def _look(self, array: Any) -> Any:
+        if array.nbytes <= self.SMALL:
+            return array.copy()
+        flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel(order="K")
+        return flat[np.linspace(0, flat.size - 1, 256).astype(np.intp)]
+
+    def is_same(self, array: Any) -> bool:
+        """Whether it still does."""
+        now = self._look(array)
+        return bool(now.shape == self.held.shape and now.tobytes() == self.held.tobytes())
+
+
+def refill(holder: Any, items: list[Any]) -> None:
+    """Let a list, deque or set hold these."""
+    holder.clear()
+    holder.update(items) if isinstance(holder, set) else holder.extend(items)
+
+
+def with_roundings(program: Program) -> tuple[Program, list[Any]]:
+    """The program with a factor after each op that rounds, and the arrays of these factors. Checks are left out."""
+    inputs: list[Line] = []
+    lines: list[Line] = []
+    noise: list[Any] = []
+    now: dict[Value, Value] = {}
+    buffers = list(program.buffers)
+    for op in program.lines:
+        if op.op == "input":
+            inputs.append(op)
+            continue
+        if op.op == "check":
+            continue
+        ins = [now.get(x, x) if isinstance(x, Value) else x for x in op.ins]
+        made = Line(op.op, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
+        lines.append(made)
+        for old, new in zip(op.outs, made.outs, strict=True):
+            now[old] = new
+            if old.dtype.kind == "f" and op.op not in EXACT:
+                noise.append(np.ones(old.shape, old.dtype))
+                buffers.append(Buffer("rounding", "state", noise[-1]))
+                inputs.append(make("input", buffer=buffers[-1]))
+                lines.append(make("multiply", new, inputs[-1].out))
+                now[old] = lines[-1].out
+    stores = {b: now.get(v, v) for b, v in program.stores.items()}
+    outputs = [now.get(v, v) for v in program.outputs]
+    return Program([*inputs, *lines], buffers, stores, outputs, program.generators), noise
 
 
 def _value(ref: StateRef) -> Any:
@@ -224,8 +297,12 @@ def _differs(x: Any, y: Any) -> str | None:
         if np.array_equal(x, y):
             return None
     else:
+        if x.tobytes() == y.tobytes():
+            return None
         tolerance = _tolerance(x.dtype)
         with np.errstate(all="ignore"):
+            if x.size and np.max(np.abs(x - y)) <= tolerance * min(float(np.max(np.abs(y))), 1.0):
+                return None
             scale = np.max(np.abs(y), initial=0, where=np.isfinite(y))
             if np.allclose(x, y, rtol=tolerance, atol=tolerance * min(float(scale), 1.0), equal_nan=True):
                 return None

@@ -151,15 +151,18 @@ class Compiled:
             return result
         eager = audit.seen(result)
         found = audit.difference(compiled, eager)
-        if found is not None and not audit.is_rounding(compiled, eager):
+        if found is not None and audit.is_rounding(compiled, eager):
+            found = None
+        found = found or audit.changed_besides()
+        if found is not None:
             self._go_eager(
-                f"an audit found a difference in call {version.calls + 1} of a program: {found[1]}. The "
+                f"an audit found a difference in call {version.calls + 1} of a program: {found}. The "
                 f"{version.calls - version.audited} calls since the audit before were not covered"
             )
             return result
         version.calls += 1
         version.audited = version.calls
-        version.left = gap(version.calls)
+        version.left = gap(version)
         return result
 
     # Recordings
@@ -177,7 +180,12 @@ class Compiled:
         """Run the step itself, and make a program of what it does, or confirm the one that is there."""
         sets = frozenset(self.varying), frozenset(self.fetched)
         session = TraceSession(
-            self.function, [("state", self.state)], self.varying, self.fetched, self.fallback == "raise"
+            self.function,
+            [("state", self.state)],
+            self.varying,
+            self.fetched,
+            strict=self.fallback == "raise",
+            confirms=version is not None and version.sets == sets,
         )
         self.recordings += 1
         recording = session.run(leaves, rebuild)

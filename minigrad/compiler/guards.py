@@ -18,6 +18,7 @@ from minigrad.tape import hook_changes
 from minigrad.tensor import Tensor
 from minigrad.values import get_default_dtype
 
+MANY = 16  # items of a list that are tested one by one
 Difference = tuple[str, StateRef | None, Any, Any]  # path, the place if it is one, what it held, what it holds
 
 
@@ -88,12 +89,12 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
         rest = {key: value for key, value in zip(keys, values, strict=True) if key not in free}
         if row.kind == "dict":
             if id(holder) in grown:
-                return Row("items", holder, rest, row.path)
-            return Row("dict but", holder, (held[0], rest), row.path)
+                return Row("items", holder, rest, row.path, row.owner)
+            return Row("dict but", holder, (held[0], rest), row.path, row.owner)
         return None if id(holder) in grown else Row("list but", holder, (len(held), rest), row.path)
     if row.kind in ("items", "class"):
         rest = {key: value for key, value in held.items() if (id(holder), key) not in exempt}
-        return Row(row.kind, holder, rest, row.path) if rest else None
+        return Row(row.kind, holder, rest, row.path, row.owner) if rest else None
     if row.kind == "slots":
         pairs = tuple((n, value) for n, value in held if (id(holder), n) not in exempt)
         return Row(row.kind, holder, pairs, row.path) if pairs else None
@@ -107,57 +108,52 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
 
 def _dict(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, values = row.held
-    if not keys:
-        return f"not h{k}"
-    scope[f"s{k}"] = dict(zip(keys, values, strict=True))
-    scope[f"n{k}"] = keys
-    tests = [f"h{k} == s{k}"]
-    if not all(type(key) is str for key in keys):
+    tests = [f"len(h{k}) == {len(keys)}", *_identities(k, zip(keys, values, strict=True), scope)]
+    if row.owner is None and len(keys) > 1:  # whoever goes through a dictionary sees its order
+        scope[f"n{k}"] = keys
         tests.append(f"[*h{k}] == n{k}")
-    return " and ".join([*tests, *_identities(k, zip(keys, values, strict=True), scope)])
+    return " and ".join(tests)
 
 
 def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, rest = row.held
-    return " and ".join([f"len(h{k}) == {len(keys)}", *_identities(k, rest.items(), scope, everything=True)])
+    return " and ".join([f"len(h{k}) == {len(keys)}", *_identities(k, rest.items(), scope)])
 
 
 def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
-    tests = []
-    for j, (key, value) in enumerate(row.held.items()):
-        scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
-        tests.append(f"h{k}.get(n{k}_{j}, MISSING) is x{k}_{j}")
-    return " and ".join(tests)
+    return " and ".join(_identities(k, row.held.items(), scope))
 
 
-def _identities(k: int, items: Any, scope: dict[str, Any], everything: bool = False) -> list[str]:
-    """Tests that items are the same objects, where == is not enough."""
+def _identities(k: int, items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> list[str]:
+    """Tests that items are the same objects: 20 ns each, which is what == takes that would not tell 1 from True."""
     tests = []
     for j, (key, value) in enumerate(items):
-        if everything or not _is_exact(value):
-            scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
-            tests.append(f"h{k}[n{k}_{j}] is x{k}_{j}")
+        name = repr(key) if type(key) is str and key.isidentifier() else f"n{k}_{j}"
+        scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
+        now = f"h{k}.get({name}, MISSING)" if value is MISSING else f"h{k}[{name}]"
+        tests.append(f"{now} is x{k}_{j}")
     return tests
 
 
-def _is_exact(x: Any) -> bool:
-    """Whether what is equal to x is as good as x."""
-    if isinstance(x, tuple) and type(x) is tuple:
-        return all(map(_is_exact, x))
-    return type(x) in (str, bytes, type(None)) or type(x).__eq__ is object.__eq__
-
-
 def _list(k: int, row: Row, scope: dict[str, Any]) -> str:
-    if not row.held:
-        return f"not h{k}"
-    if isinstance(row.holder, list) and all(map(_is_exact, row.held)):
-        return f"h{k} == v{k}"
-    return f"len(h{k}) == {len(row.held)} and all(map(is_, h{k}, v{k}))"
+    return _list_of(k, len(row.held), enumerate(row.held), scope)
 
 
 def _list_but(k: int, row: Row, scope: dict[str, Any]) -> str:
     size, rest = row.held
-    return " and ".join([f"len(h{k}) == {size}", *_identities(k, rest.items(), scope, everything=True)])
+    return _list_of(k, size, rest.items(), scope)
+
+
+def _list_of(k: int, size: int, items: Iterable[tuple[int, Any]], scope: dict[str, Any]) -> str:
+    known = dict(items)
+    if len(known) > MANY and len(known) == size:
+        scope[f"v{k}"] = list(known.values())
+        return f"len(h{k}) == {size} and all(map(is_, h{k}, v{k}))"
+    tests = [f"len(h{k}) == {size}"]
+    for j, value in known.items():
+        scope[f"x{k}_{j}"] = value
+        tests.append(f"h{k}[{j}] is x{k}_{j}")
+    return " and ".join(tests)
 
 
 def _slots(k: int, row: Row, scope: dict[str, Any]) -> str:

@@ -107,12 +107,19 @@ class TraceSession:
         varying: identities of Python numbers that are inputs.
         fetched: identities of places whose arrays are inputs.
         strict: raise where something cannot be recorded, and put back what has changed.
+        confirms: another recording is there already, and this one is only compared with it.
     """
 
     def __init__(
-        self, function: Any, roots: list[tuple[str, Any]], varying: set[Any], fetched: set[Any], strict: bool = False
+        self,
+        function: Any,
+        roots: list[tuple[str, Any]],
+        varying: set[Any],
+        fetched: set[Any],
+        strict: bool = False,
+        confirms: bool = False,
     ) -> None:
-        self.function, self.roots, self.strict = function, roots, strict
+        self.function, self.roots, self.strict, self.confirms = function, roots, strict, confirms
         self.varying, self.fetched = varying, fetched
         self.made = Recording()
 
@@ -143,7 +150,7 @@ class TraceSession:
             args, kwargs = rebuild(leaves)
             made.result = self.function(*args, **kwargs)
             return made
-        trace = Trace(self.strict)
+        trace = Trace(self.strict, annotated=not self.confirms)
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         self._traced_call(trace, capture, leaves, names, rebuild)
         capture.forget()
@@ -202,7 +209,7 @@ class TraceSession:
                 buffer.place = base + len(made.number_arguments) - 1
         check_overlaps(trace)
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
-        made.program = check(program)
+        made.program = program if self.confirms else check(program)
         made.rows = [*reach.rows, *trace.contents_read]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned

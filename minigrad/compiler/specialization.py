@@ -50,6 +50,7 @@ class Specialization:
         self.calls = 0
         self.audited = 0  # calls that audits have covered
         self.left = 0  # calls until the next audit
+        self.spreads: list[Any] = []  # how far roundings move what a call returns and leaves, if an audit had to ask
         self.seconds = 0.0
         self.kernels: Kernels | None = None
         recipe = recording.recipe
@@ -81,6 +82,8 @@ class Specialization:
         self.written = {b.place for b in self.program.stores if b.place is not None}
         self.finish = compiled(recording.recipe)
         self.generators = [(self.program.generators[g], leaf) for g, leaf in recording.generator_leaves]
+        self.has_more = bool(self.written or self.generators or recording.number_arguments)
+        self.parameters = recording.parameters
         self.prepared = True
         self.seconds = perf_counter() - began
 
@@ -155,19 +158,30 @@ class Specialization:
             given.append(array if number in self.written or array.flags.carray else np.array(array, order="C"))
         if self.kernels is not None:
             self._take_kernels(self.kernels)
+        if self.has_more:
+            self._prepare_call(given, leaves, numbers)
+        if self.is_silent:
+            outputs = self.run(*given)
+        else:
+            with np.errstate(all="ignore"):
+                outputs = self.run(*given)
+        for array in self.parameters:
+            note_change(array)
+        return self.finish(outputs, leaves, fetched, numbers)
+
+    def given(self, number: int, leaves: Sequence[Any], inputs: Inputs) -> Any:
+        """The array that is argument `number` of the program."""
+        k = dict(self.places)[number]
+        x = leaves[k] if k >= 0 else inputs[0][~k]
+        return x.data if type(x) is Tensor else x
+
+    def _prepare_call(self, given: list[Any], leaves: Sequence[Any], numbers: list[Any]) -> None:
+        """Arguments that are written, Generators and numbers among the inputs."""
         if self.written:
             self._check_apart(given)
         for slot, leaf in self.generators:
             slot.current = leaves[leaf]
         given += [np.array(numbers[k]) for k in self.recording.number_arguments]
-        if self.source.is_silent:
-            outputs = self.run(*given)
-        else:
-            with np.errstate(all="ignore"):
-                outputs = self.run(*given)
-        for array in self.recording.parameters:
-            note_change(array)
-        return self.finish(outputs, leaves, fetched, numbers)
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""
@@ -181,6 +195,7 @@ class Specialization:
 
     def adopt(self, source: Any) -> None:
         """Let gradients that nobody has read yet be seen where this program computes them."""
+        self.is_silent = source.is_silent
         for buffer in self.program.stores:
             if buffer.kind == "kept":
                 array = source.plan.moved.get(buffer, buffer.array)

@@ -66,10 +66,11 @@ class Trace:
 
     Args:
         strict: raise where something cannot be recorded, instead of going on without recording.
+        annotated: whether each op gets a note of what it is for.
     """
 
-    def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
+    def __init__(self, strict: bool = False, annotated: bool = True) -> None:
+        self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
@@ -207,7 +208,8 @@ class Trace:
 
     def add(self, line: Line) -> Line:
         """Write a line down, with a note of what it is for."""
-        line.note = notes.note()
+        if self.annotated:
+            line.note = notes.note()
         self.lines.append(line)
         self._check_promotion(line)
         return line
