@@ -14,7 +14,7 @@ from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import reading, refuse
 
 READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
-    {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays, sliding_window_view}
+    {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, sliding_window_view}
 )
 
 
