@@ -20,6 +20,7 @@ import enum
 import fractions
 import functools
 import pathlib
+import random
 import re
 import struct
 import sys
@@ -61,6 +62,7 @@ IDENTITIES = (
     *(np.ndarray, np.ufunc, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
     *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
 )
+SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
 CONTAINERS = frozenset({"builtins", "collections", "types", "functools", "__main__", "dataclasses"})
 STANDARD = frozenset(sys.stdlib_module_names) - CONTAINERS
@@ -184,6 +186,9 @@ class Reach:
         functions: the user's functions on the way.
         generators: random generators that no place holds directly, so that none can be put there instead.
         unreadable: pairs of a path and an object whose state cannot be seen, such as a running generator.
+        arrays: paths and arrays, by id; those inside of Tensors are not among them.
+        tensors: paths and Tensors, by id.
+        sources: paths and all sources of random numbers, by id.
     """
 
     def __init__(self, roots: list[tuple[str, Any]], everything: bool = False) -> None:
@@ -192,6 +197,9 @@ class Reach:
         self.functions: list[FunctionType] = []
         self.generators: list[Any] = []
         self.unreadable: list[tuple[str, Any]] = []
+        self.arrays: dict[int, tuple[str, Any]] = {}
+        self.tensors: dict[int, tuple[str, Tensor]] = {}
+        self.sources: dict[int, tuple[str, Any]] = {}
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.everything = everything
@@ -220,7 +228,9 @@ class Reach:
         self._go(path, value)
 
     def _go(self, path: str, x: Any) -> None:
-        if type(x) not in SIMPLE:
+        if type(x) is np.ndarray:
+            self.arrays.setdefault(id(x), (path, x))
+        elif type(x) not in SIMPLE:
             self._todo.append((path, x))
 
     def _row(self, kind: str, holder: Any, held: Any, path: str) -> None:
@@ -232,9 +242,13 @@ class Reach:
     def _visit(self, path: str, x: Any) -> None:
         if id(x) in self.seen or len(self.seen) > MANY or is_leaf(x):
             return
+        if isinstance(x, SOURCES):
+            self.sources.setdefault(id(x), (path, x))
         if isinstance(x, IDENTITIES) or hasattr(type(x), "minigrad_tracer"):
             if isinstance(x, (np.random.RandomState, np.random.BitGenerator)):
                 self.generators.append(x)
+            elif isinstance(x, np.ndarray):
+                self.arrays.setdefault(id(x), (path, x))
             return
         self.seen[id(x)] = x
         for kind, visit in _VISITORS.items():
@@ -245,6 +259,7 @@ class Reach:
 
     def _tensor(self, path: str, x: Tensor) -> None:
         node = x.node
+        self.tensors[id(x)] = path, x
         self._row("slots", x, (("data", x.data), ("node", node)), path)
         for key, inner in (("data", path), ("_grad", f"{path}.grad"), ("node", path)):
             ref = StateRef(x, key, "slot", inner)
@@ -349,6 +364,7 @@ class Reach:
         owner = x.__self__
         if isinstance(owner, (np.random.Generator, np.random.RandomState)):
             self.generators.append(owner)
+            self.sources.setdefault(id(owner), (path, owner))
         elif not isinstance(owner, ModuleType):
             self._go(path, owner)
 

@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler import driver
-from minigrad.compiler.guards import door
+from minigrad.guards import door
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

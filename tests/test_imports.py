@@ -23,7 +23,8 @@ LAYERS = [
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
     {"naming"},
-    {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
+    {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}
+    | {"tracing", "reach", "guards", "snapshot", "checkpoint"},
     {
         "linalg",
         "activations",
