@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable
-from contextvars import Context, copy_context
+from collections.abc import Callable, Iterator
+from contextvars import Context, ContextVar, copy_context
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,17 @@ from minigrad.traced import variable
 from minigrad.trees import flatten
 
 if TYPE_CHECKING:
-    from minigrad.snapshot import Snapshot, Surroundings
+    from minigrad.snapshot import Snapshot
+    from minigrad.surroundings import Loose, Surroundings
 
 KEPT = 8  # walks of a function, for different objects among its arguments
 WATCHED = 64  # elements of an output that must be the same again
 LIKE = {"float16": 5e-2, "float32": 1e-3}  # how closely, relative to the largest; else 1e-6
-PRESENT = (tracing.active, observers._active, naming.probe)  # context variables of those who watch the backward pass
+PRESENT: tuple[ContextVar[Any], ...] = (
+    tracing.active,
+    observers._active,
+    naming.probe,
+)  # context variables of those who watch the backward pass
 
 _surroundings: weakref.WeakKeyDictionary[Any, dict[Any, Surroundings]] = weakref.WeakKeyDictionary()
 
@@ -77,10 +82,10 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         # A compiled step is one program, which decides itself what it keeps.
         if mode.get() is None or tracing.active.get() is not None:
             return f(*args, **options)
-        leaves, rebuild = flatten((args, options), _has_no_variables)
+        leaves, rebuild = flatten((args, options), lambda tree: tree is not options and _has_no_variables(tree))
         moving = [k for k, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
         recompute = _Recompute(f, leaves, rebuild, moving, _snapshot(f, leaves, moving, own))
-        return recompute.first([leaves[k] for k in moving])
+        return recompute.first((args, options), [leaves[k] for k in moving])
 
     return checkpointed
 
@@ -95,19 +100,22 @@ def _has_no_variables(tree: Any) -> bool:
 def _snapshot(f: Any, leaves: list[Any], moving: list[int], own: dict[Any, Surroundings]) -> Snapshot:
     """The state of what f and its arguments reach. The walk is kept for the next call with the same objects."""
     from minigrad.reach import is_leaf  # here, because NumPy's random module is loaded with it
-    from minigrad.snapshot import Snapshot, Surroundings
+    from minigrad.snapshot import Snapshot
+    from minigrad.surroundings import Surroundings
 
     rest = [(f"argument {k}", x) for k, x in enumerate(leaves) if k not in moving and not is_leaf(x)]
     given = [(path, x) for path, x in rest if isinstance(x, (np.ndarray, Tensor))]
     roots = [("", f), *((path, x) for path, x in rest if not isinstance(x, (np.ndarray, Tensor)))]
     kept = own if len(roots) > 1 else _kept_for(f, own)
     key = (getattr(f, "__func__", None), getattr(f, "__code__", None), *(id(x) for _, x in roots[1:]))
-    found = kept.get(key)
-    if found is None:
-        found, now = (surroundings := Surroundings(roots)), (surroundings.loose, [], [])
+    before = kept.get(key)
+    now: Loose
+    if before is not None:
+        found, now = before.current(roots)
     else:
-        found, now = found.current(roots)
-    if kept.get(key) is not found:
+        found = Surroundings(roots)
+        now = found.loose, [], []
+    if before is not found:
         owner = getattr(f, "__self__", f)
         target = own if kept is not own and not isinstance(owner, FunctionType) and found.holds(owner) else kept
         while len(target) >= KEPT:
@@ -127,6 +135,37 @@ def _kept_for(f: Any, own: dict[Any, Surroundings]) -> dict[Any, Surroundings]:
         return _surroundings.setdefault(owner, {})
     except TypeError:  # no weak references
         return own
+
+
+def _copies(tree: Any, copy: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """The caller's lists and dicts of which f is given copies, with variables in them: both, and what they hold."""
+    if tree is copy or not isinstance(tree, (list, tuple, dict)):
+        return
+    if not isinstance(tree, tuple):
+        yield tree, copy, copy.copy()
+    pairs = [(tree[key], copy[key]) for key in tree] if isinstance(tree, dict) else zip(tree, copy, strict=True)
+    for x, y in pairs:
+        yield from _copies(x, y)
+
+
+def _write_back(copies: list[tuple[Any, Any, Any]], originals: dict[int, Any]) -> None:
+    """Let the caller's lists and dicts show what f did to its copies of them."""
+    own = originals | {id(copy): tree for tree, copy, _ in copies}
+    for tree, copy, before in copies:
+        if _same_objects(copy, before):
+            continue
+        if isinstance(tree, dict):
+            now = {key: own.get(id(x), x) for key, x in copy.items()}
+            tree.clear()
+            tree.update(now)
+        else:
+            tree[:] = [own.get(id(x), x) for x in copy]
+
+
+def _same_objects(x: Any, y: Any) -> bool:
+    if isinstance(x, dict):
+        return list(x) == list(y) and all(x[key] is y[key] for key in x)
+    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
 
 
 def _outside(variables: list[Tensor], outputs: list[Tensor]) -> tuple[Node, ...]:
@@ -168,9 +207,9 @@ class _Recompute:
         self.context: Context = copy_context()
         self.seen: list[Any] = []
 
-    def first(self, inputs: list[Tensor]) -> Any:
+    def first(self, given: Any, inputs: list[Tensor]) -> Any:
         """The forward call, as one line of the tape if gradients can flow through it."""
-        variables, outputs, rebuild_value = self.run(list(inputs))
+        variables, outputs, rebuild_value = self.run(list(inputs), given)
         used = _outside(variables, outputs)
         parents = tuple(t.node for t in inputs) + used
         if not parents:
@@ -186,7 +225,7 @@ class _Recompute:
         line.shape, line.dtype = tuple(t.shape for t in outputs), tuple(t.dtype for t in outputs)
         return rebuild_value(list(selected(line, tuple(t.data for t in outputs))))
 
-    def run(self, inputs: list[Any]) -> tuple[list[Tensor], list[Tensor], Any]:
+    def run(self, inputs: list[Any], given: Any = None) -> tuple[list[Tensor], list[Tensor], Any]:
         """Call the function on fresh variables. The first variable is a mark: it is older than all that follows."""
         leaves = list(self.leaves)
         with enable_grad():
@@ -194,7 +233,9 @@ class _Recompute:
             for k, t in zip(self.moving, variables[1:], strict=True):
                 leaves[k] = t
             args, options = self.rebuild(leaves)
+            copies = [] if given is None else list(_copies(given, (args, options)))
             outputs, rebuild_value = flatten(self.f(*args, **options))
+        _write_back(copies, {id(t): x for t, x in zip(variables[1:], inputs, strict=True)})
         outputs = [t if isinstance(t, Tensor) else attach(t, None) for t in outputs]
         return variables, outputs, rebuild_value
 

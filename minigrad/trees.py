@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def flatten(
-    tree: Any, is_leaf: Callable[[Any], bool] | None = None
-) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """The leaves of a nested structure, and the function that puts others in their places.
 
     Args:

@@ -24,7 +24,7 @@ LAYERS = [
     {"tensor", "values"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}
-    | {"tracing", "reach", "guards", "snapshot", "checkpoint"},
+    | {"tracing", "reach", "guards", "snapshot", "surroundings", "restore", "checkpoint"},
     {
         "linalg",
         "activations",
