@@ -84,7 +84,7 @@ STEPS: dict[str, Any] = {
     "dropout": lambda s, x: s.dropout(x),
     "norm": lambda s, x: s.norm(x),
     "linear": lambda s, x: s.linear(x),
-    "exp": lambda s, x: mg.exp(-x * x),
+    "squash": lambda s, x: x / (1.0 + x * x),
 }
 
 

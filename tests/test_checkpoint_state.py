@@ -652,9 +652,10 @@ def everything(wrap: Any) -> list[Any]:
         x = mg.Tensor(X, requires_grad=True)
         y = wrap(f)(x)
         layer.eval()
+        between, w.grad = rng.normal(size=1), mg.Tensor([7.0])
         (y * y).sum().backward()
         layer.train()
-        found += [y.numpy(), x.grad.numpy(), w.grad.numpy(), np.array([*seen, *total]), rng.normal(size=1)]
+        found += [y.numpy(), x.grad.numpy(), w.grad.numpy(), np.array([*seen, *total]), between, rng.normal(size=1)]
     return found + state(layer)
 
 
