@@ -236,3 +236,49 @@ def _shown(x: Any, depth: int = 0) -> Any:
         inner = [part for whole in parts for part in (whole if isinstance(whole, tuple) else (whole,))]
         return tuple(_shown(part, depth + 1) for part in inner)
     return x if isinstance(x, (int, float, str, bytes, bool, type(None))) else id(x)
+
+
+# Known parts
+
+
+class State:
+    """What some arrays, generators, places and lists hold when this is made, to be put back later.
+
+    For those who know what a call changes, such as a compiled step; snapshot.py is for those who do not.
+
+    Args:
+        arrays: their elements are copied.
+        generators: NumPy's Generators.
+        refs: places; the gradient of a Tensor is one.
+        lists: lists and deques whose length changes.
+    """
+
+    def __init__(
+        self, arrays: Iterable[Any], generators: Iterable[Any], refs: Iterable[StateRef], lists: Iterable[Any]
+    ) -> None:
+        self.arrays = [(a, a.copy()) for a in arrays]
+        self.generators = [(g, g.bit_generator.state) for g in generators]
+        self.places = [(ref, value_at(ref)) for ref in refs]
+        self.lists = [(holder, list(holder)) for holder in lists]
+
+    def now(self) -> State:
+        """The present state of the same things."""
+        return State(*([x for x, _ in part] for part in (self.arrays, self.generators, self.places, self.lists)))
+
+    def put(self) -> None:
+        """Let everything hold again what it held."""
+        for array, copy in self.arrays:
+            if array.flags.writeable:
+                np.copyto(array, copy)
+        for generator, state in self.generators:
+            generator.bit_generator.state = state
+        for ref, value in self.places:
+            ref.set(value)
+        for holder, items in self.lists:
+            holder.clear()
+            holder.extend(items)
+
+
+def value_at(ref: StateRef) -> Any:
+    """What stands at a place; a Tensor without a gradient has None."""
+    return ref.holder.grad if ref.is_grad else ref.get()

@@ -14,7 +14,8 @@ import numpy as np
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import MISSING, StateRef, alike, is_leaf
+from minigrad.reach import StateRef, alike, is_leaf
+from minigrad.restore import State, value_at
 from minigrad.tensor import Tensor
 
 TOLERANCE = {np.dtype(np.float64): 1e-7, np.dtype(np.complex128): 1e-7, np.dtype(np.float16): 2e-2}
@@ -43,43 +44,29 @@ class Audit:
         arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
         unique = {id(a): a for a in arrays if type(a) is np.ndarray}
         constant = {id(b.array) for b in version.program.buffers if b.is_constant}
-        self.arrays = [(a, a.copy()) for a in unique.values() if id(a) not in constant]
-        self.scratch = recording.scratch
-        self.generators = [
-            (g, g.bit_generator.state)
+        generators = [
+            g
             for g in (*recording.program.generators, *leaves)
             if isinstance(g, np.random.Generator)  # those of slots are among the leaves
         ]
-        self.places = [(at, _value(at)) for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
-        self.grads = [(x, x.grad) for x in leaves if type(x) is Tensor]
-
-    def put_back(self) -> None:
-        """The state as it was noted."""
-        for array, copy in self.arrays:
-            if array.flags.writeable and not np.array_equal(array, copy, equal_nan=array.dtype.kind in "fc"):
-                np.copyto(array, copy)
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
-        for ref, value in self.places:
-            ref.set(value)
-        for holder, items in self.lists:
-            holder.clear()
-            holder.extend(items)
-        for tensor, grad in self.grads:
-            tensor._grad = grad
+        self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
+        self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
+        self.grads = [StateRef(x, "_grad", "slot", "a gradient") for x in leaves if type(x) is Tensor]
+        arrays = [a for a in unique.values() if id(a) not in constant]
+        self.before = State(arrays, generators, [*self.places, *self.grads], self.lists)
+        self.scratch = recording.scratch
 
     def seen(self, result: Any) -> list[tuple[str, Any]]:
         """Everything that a call returned and left."""
         found = list(_parts("the result", result))
-        for ref, _ in self.places:
-            found += _parts(ref.path, _value(ref))
-        for holder, _ in self.lists:
+        for ref in self.places:
+            found += _parts(ref.path, value_at(ref))
+        for holder in self.lists:
             found += _parts("a list", list(holder))
-        for tensor, _ in self.grads:
-            found += _parts("a gradient", tensor.grad)
-        found += [("the state", a.copy()) for a, _ in self.arrays if id(a) not in self.scratch]
-        found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.generators]
+        for ref in self.grads:
+            found += _parts(ref.path, value_at(ref))
+        found += [("the state", a.copy()) for a, _ in self.before.arrays if id(a) not in self.scratch]
+        found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
         return found
 
     def compiled(self) -> list[tuple[str, Any]] | None:
@@ -89,7 +76,7 @@ class Audit:
         except CheckFailed:
             return None
         finally:
-            self.put_back()
+            self.before.put()
 
     def spread(self) -> list[Any]:
         """How far the numbers move if each input moves by a rounding: of the program as it was recorded."""
@@ -103,7 +90,7 @@ class Audit:
         runs = []
         try:
             for scale in (0.0, 1.0, -1.0, 1.0):
-                for array, _ in self.arrays:
+                for array, _ in self.before.arrays:
                     if scale and array.dtype.kind == "f" and array.flags.writeable:
                         eps = np.finfo(array.dtype).eps
                         array *= (1 + scale * eps * rng.uniform(0, 2, array.shape)).astype(array.dtype)
@@ -137,26 +124,10 @@ class Audit:
         """Whether all differences are no larger than what roundings of the inputs do: the numbers are ill-conditioned."""
         if len(compiled) != len(eager):
             return False
-        after = [(a, a.copy()) for a, _ in self.arrays]
-        states = [(g, g.bit_generator.state) for g, _ in self.generators]
-        places = [(ref, _value(ref)) for ref, _ in self.places]
-        lists = [(holder, list(holder)) for holder, _ in self.lists]
-        grads = [(t, t.grad) for t, _ in self.grads]
-        self.put_back()
+        after = self.before.now()
+        self.before.put()
         spreads = self.spread()
-        for a, copy in after:
-            if a.flags.writeable:
-                np.copyto(a, copy)
-        for g, state in states:
-            g.bit_generator.state = state
-        for ref, value in places:
-            ref.set(value)
-        for holder, items in lists:
-            holder[:] = items if isinstance(holder, list) else holder.clear() or ()
-            if not isinstance(holder, list):
-                holder.extend(items)
-        for t, grad in grads:
-            t._grad = grad
+        after.put()
         if len(spreads) != len(eager):
             return False
         for (_, x), (_, y), spread in zip(compiled, eager, spreads, strict=True):
@@ -168,11 +139,6 @@ class Audit:
                 if not np.all(np.abs(x - y) <= 100 * spread + _tolerance(y.dtype) * (1 + np.abs(y))):
                     return False
         return True
-
-
-def _value(ref: StateRef) -> Any:
-    value = ref.holder.grad if ref.is_grad else ref.get()
-    return None if value is MISSING and ref.is_grad else value
 
 
 def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
