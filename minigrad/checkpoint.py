@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minigrad.snapshot import Snapshot
     from minigrad.surroundings import Loose, Surroundings
 
-KEPT = 8  # walks of a function, for different objects among its arguments
+KEPT = 8  # walks of one function, for different objects among its arguments
 WATCHED = 64  # elements of an output that must be the same again
 LIKE = {"float16": 5e-2, "float32": 1e-3}  # how closely, relative to the largest; else 1e-6
 PRESENT: tuple[ContextVar[Any], ...] = (
@@ -75,7 +75,6 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         >>> bool(mg.all(x.grad == y))
         True
     """
-    own: dict[Any, Surroundings] = {}
 
     @functools.wraps(f)
     def checkpointed(*args: Any, **options: Any) -> Any:
@@ -84,7 +83,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             return f(*args, **options)
         leaves, rebuild = flatten((args, options), lambda tree: tree is not options and _has_no_variables(tree))
         moving = [k for k, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
-        recompute = _Recompute(f, leaves, rebuild, moving, _snapshot(f, leaves, moving, own))
+        recompute = _Recompute(f, leaves, rebuild, moving, _snapshot(f, leaves, moving, checkpointed))
         return recompute.first((args, options), [leaves[k] for k in moving])
 
     return checkpointed
@@ -97,18 +96,19 @@ def _has_no_variables(tree: Any) -> bool:
     return not any(isinstance(x, Tensor) and x.node is not None for x in flatten(tree)[0])
 
 
-def _snapshot(f: Any, leaves: list[Any], moving: list[int], own: dict[Any, Surroundings]) -> Snapshot:
+def _snapshot(f: Any, leaves: list[Any], moving: list[int], wrapper: Any) -> Snapshot:
     """The state of what f and its arguments reach. The walk is kept for the next call with the same objects."""
     from minigrad.reach import is_leaf  # here, because NumPy's random module is loaded with it
     from minigrad.snapshot import Snapshot
     from minigrad.surroundings import Surroundings
 
     rest = [(f"argument {k}", x) for k, x in enumerate(leaves) if k not in moving and not is_leaf(x)]
-    given = [(path, x) for path, x in rest if isinstance(x, (np.ndarray, Tensor))]
+    arrays = [(path, x) for path, x in rest if isinstance(x, (np.ndarray, Tensor))]
     roots = [("", f), *((path, x) for path, x in rest if not isinstance(x, (np.ndarray, Tensor)))]
-    kept = own if len(roots) > 1 else _kept_for(f, own)
     key = (getattr(f, "__func__", None), getattr(f, "__code__", None), *(id(x) for _, x in roots[1:]))
-    before = kept.get(key)
+    owner = f.__self__ if isinstance(f, MethodType) else f
+    keeper = owner if len(roots) == 1 and _is_keeper(owner) else wrapper
+    before = _surroundings.get(wrapper, {}).get(key) or _surroundings.get(keeper, {}).get(key)
     now: Loose
     if before is not None:
         found, now = before.current(roots)
@@ -116,25 +116,21 @@ def _snapshot(f: Any, leaves: list[Any], moving: list[int], own: dict[Any, Surro
         found = Surroundings(roots)
         now = found.loose, [], []
     if before is not found:
-        owner = getattr(f, "__self__", f)
-        target = own if kept is not own and not isinstance(owner, FunctionType) and found.holds(owner) else kept
-        while len(target) >= KEPT:
-            target.pop(next(iter(target)))
-        target[key] = found
-    return Snapshot(found, now, f"checkpoint({getattr(f, '__name__', type(f).__name__)})", given)
+        # What is kept must not keep its keeper alive, unless that is a global function.
+        is_free = isinstance(keeper, FunctionType) or not found.holds(keeper)
+        kept = _surroundings.setdefault(keeper if is_free else wrapper, {})
+        while len(kept) >= KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = found
+    return Snapshot(found, now, f"checkpoint({getattr(f, '__name__', type(f).__name__)})", arrays)
 
 
-def _kept_for(f: Any, own: dict[Any, Surroundings]) -> dict[Any, Surroundings]:
-    """Where walks from f are kept: with the object that f is or belongs to, if they do not keep that alive."""
-    owner = f.__self__ if isinstance(f, MethodType) else f
-    if isinstance(owner, FunctionType) and owner.__globals__.get(owner.__name__) is not owner:
-        return own
-    if type(owner).__eq__ is not object.__eq__ or own:
-        return own
-    try:
-        return _surroundings.setdefault(owner, {})
-    except TypeError:  # no weak references
-        return own
+def _is_keeper(x: Any) -> bool:
+    """Whether walks are kept for as long as x lives, and not only as long as one wrapper: modules, global functions."""
+    if isinstance(x, FunctionType):
+        return x.__globals__.get(x.__name__) is x
+    is_itself = (type(x).__eq__, type(x).__hash__) == (object.__eq__, object.__hash__)
+    return is_itself and hasattr(x, "__weakref__")
 
 
 def _copies(tree: Any, copy: Any) -> Iterator[tuple[Any, Any, Any]]:

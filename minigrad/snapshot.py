@@ -74,7 +74,8 @@ class Snapshot:
         written = [x for _, x, before in self.prints if restore.checksum(x) != before]
         if latest_change() != self.latest:
             written += [x for _, x, _ in self.parameters if changed_since(x, self.serial)]
-        self.surroundings.written |= {id(x): x for x in written}
+        if written:
+            self.surroundings.note_written(written)
         if all(before is getattr(t, "_grad", None) for t, before in self.grads):
             self.grads = self.grads if self.surroundings.reads_gradients else []
         self.sources = [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container, Iterable, Sequence
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Surroundings:
 
     def __init__(self, roots: Sequence[Root], loose: frozenset[Any] = frozenset(), written: Any = None) -> None:
         self.loose_keys = loose
-        self.written: dict[int, Any] = {} if written is None else written
+        self.written: WeakValueDictionary[int, Any] = WeakValueDictionary() if written is None else written
         reach = Reach(list(roots))
         gradients = _gradients(reach)
         rows = [row for row in reach.rows if id(row.holder) not in gradients]
@@ -46,21 +47,26 @@ class Surroundings:
         self.unreadable = reach.unreadable
         self.iterators = [*reach.unreadable, *((row.path, row.holder) for row in self.fixed if row.kind == "state")]
         self.reads_gradients = any("grad" in words(f.__code__) for f in reach.functions)
-        self._prepared: tuple[int, Arrays] | None = None
+        self._prepared: Arrays | None = None
         self.guard: Guard | None = None
         self.dtype = get_default_dtype()
         self.calls = 0
 
     def prepared(self) -> Arrays:
         """The arrays in stable places. Parameters have the same data for as long as the guard fits."""
-        if self._prepared is None or self._prepared[0] != len(self.written):
-            self._prepared = len(self.written), Arrays(self.arrays, self.tensors, self.written)
-        return self._prepared[1]
+        if self._prepared is None:
+            self._prepared = Arrays(self.arrays, self.tensors, self.written)
+        return self._prepared
+
+    def note_written(self, arrays: Iterable[Any]) -> None:
+        """Copy these arrays from the next call on."""
+        self.written.update({id(x): x for x in arrays})
+        self._prepared = None
 
     def holds(self, x: Any) -> bool:
         """Whether x is among what was reached, so that these surroundings keep it alive."""
         return any(
-            row.holder is x or any(v is x or getattr(v, "__self__", None) is x for v in restore.values(row))
+            row.holder is x or any(v is x or (type(v) is MethodType and v.__self__ is x) for v in restore.values(row))
             for row in (*self.stable, *self.loose, *self.fixed)
         )
 

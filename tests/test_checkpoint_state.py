@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import itertools
 import random
 import time
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, optim, restore, snapshot
+from minigrad import nn, optim, restore, snapshot, surroundings
 
 Make = Callable[[], Any]
 RNG = np.random.default_rng(11)
@@ -631,6 +634,42 @@ def test_around_a_compiled_function() -> None:
             found.append(x.grad.numpy())
         results.append([*found, *state(layer)])
     same(results[1], results[0])
+
+
+# What is kept from call to call
+
+
+def test_modules_and_activations_are_not_kept_alive() -> None:
+    layer = block()
+    mg.checkpoint(layer)(mg.Tensor(X, requires_grad=True)).sum().backward()
+    mg.checkpoint(layer.forward)(mg.Tensor(X, requires_grad=True)).sum().backward()
+    x = mg.Tensor(X, requires_grad=True)
+    h = mg.sin(x)
+    mg.checkpoint(functools.partial(lambda layer, h, t: layer(t) * h, layer, h))(x).sum().backward()
+    alive = weakref.ref(layer), weakref.ref(h.data)
+    del layer, x, h
+    gc.collect()
+    assert [a() for a in alive] == [None, None]
+
+
+def test_a_function_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it is checkpointed anew in each call, reads what another checkpoint does, or counts."""
+    layer, counted, walks = block(), [0], []
+
+    def f(x: Any) -> Any:
+        counted[0] += 1
+        return inner(x) * counted[0]
+
+    inner = mg.checkpoint(layer)
+    outer = mg.checkpoint(f)
+    walk = surroundings.Reach
+    monkeypatch.setattr(surroundings, "Reach", lambda roots: walks.append(roots) or walk(roots))
+    counts = []
+    for _ in range(8):
+        for function in (outer, mg.checkpoint(layer), mg.checkpoint(layer.forward)):
+            function(mg.Tensor(X, requires_grad=True)).sum().backward()
+        counts.append(len(walks))
+    assert counts[-1] == counts[2], counts
 
 
 # The tests notice faults
