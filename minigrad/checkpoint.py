@@ -23,7 +23,7 @@ from minigrad.trees import flatten
 
 if TYPE_CHECKING:
     from minigrad.snapshot import Snapshot
-    from minigrad.surroundings import Loose, Surroundings
+    from minigrad.surroundings import Surroundings
 
 KEPT = 8  # walks of one function, for different objects among its arguments
 WATCHED = 64  # elements of an output that must be the same again
@@ -76,6 +76,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         True
     """
 
+    walks = _Walks(f)
+
     @functools.wraps(f)
     def checkpointed(*args: Any, **options: Any) -> Any:
         # A compiled step is one program, which decides itself what it keeps.
@@ -83,7 +85,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             return f(*args, **options)
         leaves, rebuild = flatten((args, options), lambda tree: tree is not options and _has_no_variables(tree))
         moving = [k for k, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
-        recompute = _Recompute(f, leaves, rebuild, moving, _snapshot(f, leaves, moving, checkpointed))
+        recompute = _Recompute(f, leaves, rebuild, moving, walks.snapshot(leaves, moving))
         return recompute.first((args, options), [leaves[k] for k in moving])
 
     return checkpointed
@@ -96,41 +98,63 @@ def _has_no_variables(tree: Any) -> bool:
     return not any(isinstance(x, Tensor) and x.node is not None for x in flatten(tree)[0])
 
 
-def _snapshot(f: Any, leaves: list[Any], moving: list[int], wrapper: Any) -> Snapshot:
-    """The state of what f and its arguments reach. The walk is kept for the next call with the same objects."""
-    from minigrad.reach import is_leaf  # here, because NumPy's random module is loaded with it
+class _Walks:
+    """What f reaches, for each set of objects among its arguments. Walks are kept from call to call.
+
+    Those from a module or a global function are kept as long as it lives, for all wrappers; others as long as this.
+    """
+
+    def __init__(self, f: Any) -> None:
+        self.f, self.title = f, f"checkpoint({getattr(f, '__name__', type(f).__name__)})"
+        self.method = f.__func__ if isinstance(f, MethodType) else None
+        owner = f.__self__ if isinstance(f, MethodType) else f
+        self.keeper = owner if _is_keeper(owner) else self
+
+    def minigrad_reach(self) -> list[Any]:
+        """What another checkpoint around this one reaches through it: not what is kept here."""
+        return [self.f]
+
+    def snapshot(self, leaves: list[Any], moving: list[int]) -> Snapshot:
+        """The state of what f and its arguments reach."""
+        snapshot, surroundings, is_leaf = _loaded()
+        roots: list[tuple[str, Any]] = [("", self.f)]
+        arrays: list[tuple[str, Any]] = []
+        for k, x in enumerate(leaves):
+            if k not in moving and not is_leaf(x):
+                (arrays if isinstance(x, (np.ndarray, Tensor)) else roots).append((f"argument {k}", x))
+        key = (self.method, *(id(x) for _, x in roots[1:]))
+        keeper = self.keeper if len(roots) == 1 else self
+        before = _surroundings.get(keeper, {}).get(key)
+        if before is None and keeper is not self:
+            before = _surroundings.get(self, {}).get(key)
+        found, now = surroundings.first(roots) if before is None else before.current(roots)
+        if before is not found:
+            # What is kept must not keep its keeper alive, unless that is a global function.
+            is_free = isinstance(keeper, FunctionType) or not found.holds(keeper)
+            kept = _surroundings.setdefault(keeper if is_free else self, {})
+            while len(kept) >= KEPT:
+                kept.pop(next(iter(kept)))
+            kept[key] = found
+        return snapshot(found, now, self.title, arrays)
+
+
+@functools.cache
+def _loaded() -> tuple[type[Snapshot], type[Surroundings], Callable[[Any], bool]]:
+    """What is imported when it is first used, because NumPy's random module is loaded with it."""
+    from minigrad.reach import is_leaf, register_opaque
     from minigrad.snapshot import Snapshot
     from minigrad.surroundings import Surroundings
 
-    rest = [(f"argument {k}", x) for k, x in enumerate(leaves) if k not in moving and not is_leaf(x)]
-    arrays = [(path, x) for path, x in rest if isinstance(x, (np.ndarray, Tensor))]
-    roots = [("", f), *((path, x) for path, x in rest if not isinstance(x, (np.ndarray, Tensor)))]
-    key = (getattr(f, "__func__", None), getattr(f, "__code__", None), *(id(x) for _, x in roots[1:]))
-    owner = f.__self__ if isinstance(f, MethodType) else f
-    keeper = owner if len(roots) == 1 and _is_keeper(owner) else wrapper
-    before = _surroundings.get(wrapper, {}).get(key) or _surroundings.get(keeper, {}).get(key)
-    now: Loose
-    if before is not None:
-        found, now = before.current(roots)
-    else:
-        found = Surroundings(roots)
-        now = found.loose, [], []
-    if before is not found:
-        # What is kept must not keep its keeper alive, unless that is a global function.
-        is_free = isinstance(keeper, FunctionType) or not found.holds(keeper)
-        kept = _surroundings.setdefault(keeper if is_free else wrapper, {})
-        while len(kept) >= KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = found
-    return Snapshot(found, now, f"checkpoint({getattr(f, '__name__', type(f).__name__)})", arrays)
+    register_opaque(_Walks)
+    return Snapshot, Surroundings, is_leaf
 
 
 def _is_keeper(x: Any) -> bool:
     """Whether walks are kept for as long as x lives, and not only as long as one wrapper: modules, global functions."""
     if isinstance(x, FunctionType):
         return x.__globals__.get(x.__name__) is x
-    is_itself = (type(x).__eq__, type(x).__hash__) == (object.__eq__, object.__hash__)
-    return is_itself and hasattr(x, "__weakref__")
+    kind: Any = type(x)
+    return kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__ and hasattr(x, "__weakref__")
 
 
 def _copies(tree: Any, copy: Any) -> Iterator[tuple[Any, Any, Any]]:

@@ -8,7 +8,7 @@ written since, the call cannot be repeated, just as a backward pass over it coul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from minigrad import restore
@@ -132,13 +132,13 @@ class Repetition:
         self.settled = True
         self.rows: dict[int, Row] = {}
         self.arrays: dict[int, Any] = {}
-        self.stack = ExitStack()
+        # What the call writes in place is put back in the end, so it has not changed for anyone else.
+        self.changes: AbstractContextManager[None] = forgotten() if snapshot.surroundings.written else nullcontext()
 
     def __enter__(self) -> Repetition:
         snapshot = self.snapshot
         snapshot.check()
-        if snapshot.surroundings.written:
-            self.stack.enter_context(forgotten())
+        self.changes.__enter__()
         self.settled = False
         self.sources = [(x, restore.source_state(x)) for _, x, _ in snapshot.sources]
         self.grads = [(t, getattr(t, "_grad", None)) for t, _ in snapshot.grads]
@@ -195,7 +195,7 @@ class Repetition:
             if not restore.holds(x, before):
                 restore.put_contents(x, before)
                 changed.append(x)
-        self.stack.close()
+        self.changes.__exit__(None, None, None)
         if self.retained:
             for x in changed:  # the tape of the repeated call may need what stood there
                 note_change(x)

@@ -35,6 +35,7 @@ class Surroundings:
     def __init__(self, roots: Sequence[Root], loose: frozenset[Any] = frozenset(), written: Any = None) -> None:
         self.loose_keys = loose
         self.written: WeakValueDictionary[int, Any] = WeakValueDictionary() if written is None else written
+        self.given = [x for _, x in roots[1:]]  # kept alive, because it is known by its id
         reach = Reach(list(roots))
         gradients = _gradients(reach)
         rows = [row for row in reach.rows if id(row.holder) not in gradients]
@@ -75,6 +76,11 @@ class Surroundings:
         if self.guard is not None:
             return self.guard.fits()
         return self.dtype is get_default_dtype() and not any(map(restore.differs, self.stable))
+
+    @classmethod
+    def first(cls, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
+        """Surroundings that nothing is known of yet, and their loose rows, of which there are none."""
+        return cls(roots), ([], [], [])
 
     def current(self, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
         """These surroundings if they are as they were, else those from another walk; and their loose rows now."""
