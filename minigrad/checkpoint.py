@@ -130,7 +130,7 @@ class _Walks:
         found, now = surroundings.first(roots) if before is None else before.current(roots)
         if before is not found:
             # What is kept must not keep its keeper alive, unless that is a global function.
-            is_free = isinstance(keeper, FunctionType) or not found.holds(keeper)
+            is_free = keeper is self or isinstance(keeper, FunctionType) or not found.holds(keeper)
             kept = _surroundings.setdefault(keeper if is_free else self, {})
             while len(kept) >= KEPT:
                 kept.pop(next(iter(kept)))
