@@ -173,11 +173,11 @@ class Row:
     refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
     """
 
-    __slots__ = ("held", "holder", "kind", "owner", "path")
+    __slots__ = ("held", "holder", "is_own", "kind", "path")
 
-    def __init__(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
+    def __init__(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
         self.kind, self.holder, self.held, self.path = kind, holder, held, path
-        self.owner = owner  # the object whose attributes a dictionary holds
+        self.is_own = is_own  # whether a dictionary holds the attributes of an object
 
     def __repr__(self) -> str:
         return f"<Row {self.kind} {self.path}>"
@@ -251,9 +251,9 @@ class Reach:
         elif type(x) not in SIMPLE:
             self._todo.append((path, x))
 
-    def _row(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
+    def _row(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
         if id(holder) not in self._fixed:
-            self.rows.append(Row(kind, holder, held, path, owner))
+            self.rows.append(Row(kind, holder, held, path, is_own))
 
     # Objects by kind
 
@@ -346,7 +346,7 @@ class Reach:
     def _attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
         """One attribute of an object whose others may not be read."""
         value = scope.get(name, MISSING)
-        self._row("items", scope, {name: value}, path, owner)
+        self._row("items", scope, {name: value}, path)
         if value is not MISSING:
             self._ref(scope, name, "item", path, value, owner)
 
@@ -496,7 +496,7 @@ class Reach:
                     visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
                     self._sliced_later.append((_readers(kind, name), visit))
             elif self.everything or root in (STANDARD | {"minigrad"}) - BY_NAME:
-                self._row("dict", own, (list(own), list(own.values())), path, x)
+                self._row("dict", own, (list(own), list(own.values())), path, is_own=True)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
                     self._ref(own, name, "item", f"{before}{name}", value, x)
