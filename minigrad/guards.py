@@ -282,12 +282,13 @@ def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..
     kinds = [leaf for leaf in leaves if leaf[0] == "array" and leaf[4] is not None and leaf[5] is None]
     if form != len(leaves) or len(kinds) < len(leaves):
         return lambda x: False
-    for k, (_, kind, scope[f"s{k}"], scope[f"d{k}"], has_node, _) in enumerate(leaves):
+    for k, (_, kind, scope[f"s{k}"], scope[f"d{k}"], has_node, _, layout) in enumerate(leaves):
         tests.append(f"type(t := x[{k}]) is {kind.__name__}")
         if kind is Tensor:
             tests.append(f"t.node is {'not ' if has_node else ''}None and (t := t.data) is not None")
         tests.append(f"type(t) is ndarray and t.shape == s{k} and t.dtype == d{k}")
         tests.append("t.base is None and id(t) not in owned")
+        tests.append("t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous")
         tests += [f"x[{k}] is not x[{j}]" for j in range(k)]
     exec(f"def takes(x):\n    return {' and '.join(tests)}\n", scope)
     takes: Callable[..., bool] = scope["takes"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def getitem(trace: Any, x: Listening, index: Any) -> Any:
         return x.array[bare(index)]
     parts = index if isinstance(index, tuple) else (index,)
     if is_basic(parts):
-        found = trace.view(x, basic(x.shape, parts))
+        found = trace.view(x, basic(x.shape, parts), another=True)
         return found if isinstance(x.array[index], np.ndarray) else trace.fresh(x.array[index], found.value)
     template, arrays = indexed(trace, index)
     found = x.array[bare(index)]
@@ -91,10 +92,10 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         target.write(value)
         target.array[...] = bare(new)
         return
-    is_mask = isinstance(index, Listening) and index.dtype.kind == "b"
-    if is_mask and math.prod(np.shape(new)) != 1 and not trace.pin_array(index):
-        refuse("x[mask] = several values", "write x = mg.where(mask, values, x) with values of x's shape")
-    if is_mask and math.prod(np.shape(new)) == 1:
+    if isinstance(index, Listening) and index.dtype.kind == "b":
+        if math.prod(np.shape(new)) != 1:
+            trace.rewritten(operator.setitem, x, (index, new), {})
+            return
         mask = trace.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.value)
     else:

@@ -143,7 +143,7 @@ class Recipe:
         if kind is Tensor:
             return self._tensor(x, path)
         if kind is np.ndarray:
-            return self._add("array", x.copy())
+            return self._add("array", x.copy(), x.flags.writeable)
         if isinstance(x, (tuple, list, deque, set, frozenset)):
             members = [self._entry(part, f"{path}[{k}]") for k, part in enumerate(x)]
             return self._add("items", kind, members, getattr(x, "maxlen", None))
@@ -229,17 +229,27 @@ class Recipe:
                 base = self._bases[id(memory)] = self._add(*outside)
             if known:
                 return base
-            chain = _chain(x)
-            return self._output(x.value, x) if chain is None else self._add("view", base, chain)
-        if len(self._leaving.get(id(memory), ())) > 1 and (chain := _chain(x)):
+            return self._view(x, memory.array, base)
+        if len(self._leaving.get(id(memory), ())) > 1 and x.parent is not None:
             if id(memory) not in self._bases:
-                root = x
-                while root.parent is not None:
-                    root = root.parent
+                root = _root(x)
                 self._bases[id(memory)] = self._made[id(root)] = self._output(root.value, root)
                 self._hold.append(root)
-            return self._add("view", self._bases[id(memory)], chain)
+            return self._view(x, _root(x).array, self._bases[id(memory)])
         return self._output(x.value, x)
+
+    def _view(self, x: Listening, root: Any, base: int) -> int:
+        """A view of an array; where slices, reshapes and transposes do not make it, from its place in that memory."""
+        chain = _chain(x)
+        is_locked = root.flags.writeable and not x.array.flags.writeable
+        if chain is None:
+            if not root.flags.c_contiguous or not np.may_share_memory(x.array, root):
+                raise CompileError(
+                    f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\nHint: return a copy."
+                )
+            offset = _address(x.array) - _address(root)
+            chain = [("strided", (x.shape, x.dtype, offset, x.array.strides))]
+        return self._add("view", base, chain, is_locked)
 
     def _outside(self, memory: Memory) -> Entry | None:
         """The array from outside that has a memory."""
@@ -255,6 +265,8 @@ class Recipe:
     def _output(self, value: Value, x: Any) -> int:
         self.outputs.append(value)
         how = x if isinstance(x, str) else "scalar" if x.is_scalar else "array"
+        if how == "array" and not x.array.flags.writeable:
+            how = "locked"
         return self._add("output", len(self.outputs) - 1, how)
 
     # Writes
@@ -323,7 +335,7 @@ class Recipe:
             elif how == "output":
                 yield how, (number(self.outputs[rest[0]]), rest[1])
             elif how == "array":
-                yield how, (rest[0].shape, rest[0].dtype.str, rest[0].tobytes())
+                yield how, (rest[0].shape, rest[0].dtype.str, rest[0].tobytes(), rest[1])
             elif how in ("items", "dict"):
                 yield how, (rest[0], repr(rest[1:]))
             elif how == "number":
@@ -357,6 +369,17 @@ def _chain(x: Listening) -> list[Any] | None:
         steps.append(x.step)
         x = x.parent
     return steps[::-1] if all(s is not None and s[0] in ("slice", "reshape", "transpose") for s in steps) else None
+
+
+def _root(x: Listening) -> Listening:
+    """The array that a view is one of."""
+    while x.parent is not None:
+        x = x.parent
+    return x
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening | Tensor]:
@@ -402,6 +425,8 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
         "viewed": viewed,
         "released": _released,
         "leaf_tensor": _leaf_tensor,
+        "strided": _strided,
+        "locked": _locked,
     }
     scope |= {"instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
     lines = []
@@ -450,6 +475,8 @@ def _dict_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 def _output_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
     number, how = rest
+    if how == "locked":
+        return f"locked(o[{number}])"
     return f"o[{number}]" + {"array": "", "scalar": "[()]"}.get(how, ".item()")
 
 
@@ -471,7 +498,7 @@ def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "object": lambda k, rest, scope: _constant(k, rest[0], scope),
-    "array": lambda k, rest, scope: f"{_constant(k, rest[0], scope)}.copy()",
+    "array": lambda k, rest, scope: f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())",
     "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
     "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
     "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
@@ -491,12 +518,26 @@ _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
 
 
 def _view_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    base, steps = rest
+    base, steps, is_locked = rest
     text = f"t{base}"
     for j, step in enumerate(steps):
-        scope[f"s{k}_{j}"] = step
-        text = f"viewed({text}, s{k}_{j})"
-    return text
+        scope[f"s{k}_{j}"] = step[1] if step[0] == "strided" else step
+        text = f"{'strided' if step[0] == 'strided' else 'viewed'}({text}, s{k}_{j})"
+    return f"locked({text})" if is_locked else text
+
+
+def _strided(base: Any, form: tuple[Any, ...]) -> Any:
+    """A view that is known by its place in the memory of an array in C order."""
+    shape, dtype, offset, strides = form
+    view = np.ndarray(shape, dtype, base, offset, strides)
+    view.flags.writeable = base.flags.writeable
+    return view
+
+
+def _locked(array: Any) -> Any:
+    """The array, which nobody may write, as NumPy has it of some functions."""
+    array.flags.writeable = False
+    return array
 
 
 def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
-from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UntrackedRandomness
@@ -152,7 +152,20 @@ class TraceSession:
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
         capture = StateCapture(trace, reach, self.varying, self.fetched)
-        self._traced_call(trace, capture, leaves, names, rebuild)
+        try:
+            self._traced_call(trace, capture, leaves, names, rebuild)
+        except Exception as error:
+            if not is_artifact(error):
+                raise
+            made.refusal = CompileError(
+                f"mg.compile: {type(error).__name__}: {error}, at {place_of(error)}\nHint: use NumPy functions: no "
+                "tracer array can stand for an array here."
+            )
+            if self.strict:
+                raise made.refusal from None
+        if made.refusal is not None and not hasattr(made, "result"):
+            args, kwargs = rebuild(leaves)
+            made.result = self.function(*args, **kwargs)
         capture.forget()
         self._find_leaks(trace)
         return made
@@ -161,7 +174,7 @@ class TraceSession:
         made, reach = self.made, capture.reach
         others = [(row.path, row.holder) for row in reach.rows if row.kind == "state"]
         untracked = UntrackedRandomness(reach.generators, others)
-        before = _Before(capture, leaves) if self.strict else None
+        before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             capture.begin()
@@ -180,7 +193,7 @@ class TraceSession:
             trace.recording = False
             capture.look()
             capture.settle()
-            if before is not None and isinstance(error, CompileError):
+            if isinstance(error, CompileError) or is_artifact(error):
                 before.put_back()
             raise
         finally:
@@ -208,6 +221,7 @@ class TraceSession:
                 made.number_arguments.append(~buffer.place)
                 buffer.place = base + len(made.number_arguments) - 1
         check_overlaps(trace)
+        trace.check_contents()
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
         made.program = program if self.confirms else check(program)
         made.rows = [*reach.rows, *trace.contents_read]
@@ -313,12 +327,20 @@ class _Before:
             generator.bit_generator.state = state
 
 
+TRACERS = ("Listening", "TracedNumber", "TracerGenerator", "GradProbe")
+
+
+def is_artifact(error: BaseException) -> bool:
+    """Whether an exception is about a tracer, as of C code that takes nothing but an array: no eager step raises it."""
+    return isinstance(error, (TypeError, AttributeError)) and any(name in str(error) for name in TRACERS)
+
+
 def _named(outer: Any) -> Callable[..., Any]:
     """mg.name reaches the values of the program."""
 
     def watch(name: str, value: Any, label: str | None) -> Any:
         data = value.data if type(value) is Tensor else value
-        if type(data) is Listening and data.trace.open:
+        if type(data) is Listening and data._trace.open:
             data.value.name, data.value.label = name, label
         return value if outer is None else outer(name, value, label)
 

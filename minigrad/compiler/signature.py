@@ -88,9 +88,9 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             elif shared is None and array is not x and id(array) in first:
                 shared = ("data of", first[id(array)])
             first.setdefault(id(array), k)
-            keys.append(
-                ("array", type(x), array.shape, array.dtype, x.node is not None if type(x) is Tensor else 0, shared)
-            )
+            has_node = x.node is not None if type(x) is Tensor else 0
+            layout = None if array.flags.c_contiguous else array.strides  # it decides which reshapes are views
+            keys.append(("array", type(x), array.shape, array.dtype, has_node, shared, layout))
         elif type(x) in (int, float) and (None, (), k) in varying:
             keys.append(("number", type(x)))
         elif isinstance(x, np.floating) or type(x) is Tensor:

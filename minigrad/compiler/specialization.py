@@ -132,6 +132,8 @@ class Specialization:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
                     return None
+                if array.strides != like.strides and not (array.flags.c_contiguous and like.flags.c_contiguous):
+                    return None
                 root = array if array.base is None else owner(array)
                 if id(root) in self.recording.owned:
                     return None
