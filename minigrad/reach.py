@@ -21,6 +21,7 @@ import fractions
 import functools
 import os
 import pathlib
+import random
 import re
 import struct
 import sys
@@ -64,6 +65,7 @@ IDENTITIES = (
     *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
     ClassMethodDescriptorType,
 )
+SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
 STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code nobody changes
 BY_NAME = frozenset({"types", "functools", "dataclasses"})  # of whose objects only what code names is read
@@ -171,11 +173,11 @@ class Row:
     refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
     """
 
-    __slots__ = ("held", "holder", "kind", "owner", "path")
+    __slots__ = ("held", "holder", "is_own", "kind", "path")
 
-    def __init__(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
+    def __init__(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
         self.kind, self.holder, self.held, self.path = kind, holder, held, path
-        self.owner = owner  # the object whose attributes a dictionary holds
+        self.is_own = is_own  # whether a dictionary holds the attributes of an object
 
     def __repr__(self) -> str:
         return f"<Row {self.kind} {self.path}>"
@@ -194,6 +196,9 @@ class Reach:
         functions: the user's functions on the way.
         generators: random generators that no place holds directly, so that none can be put there instead.
         unreadable: pairs of a path and an object whose state cannot be seen, such as a running generator.
+        arrays: paths and arrays, by id; those inside of Tensors are not among them.
+        tensors: paths and Tensors, by id.
+        sources: paths and all sources of random numbers, by id.
     """
 
     def __init__(self, roots: list[tuple[str, Any]], everything: bool = False) -> None:
@@ -203,6 +208,9 @@ class Reach:
         self.generators: list[Any] = []
         self.unreadable: list[tuple[str, Any]] = []
         self.containers: list[tuple[Any, str]] = []  # whatever can get more items
+        self.arrays: dict[int, tuple[str, Any]] = {}
+        self.tensors: dict[int, tuple[str, Tensor]] = {}
+        self.sources: dict[int, tuple[str, Any]] = {}
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
@@ -238,12 +246,14 @@ class Reach:
         self._go(path, value)
 
     def _go(self, path: str, x: Any) -> None:
-        if type(x) not in SIMPLE:
+        if type(x) is np.ndarray:
+            self.arrays.setdefault(id(x), (path, x))
+        elif type(x) not in SIMPLE:
             self._todo.append((path, x))
 
-    def _row(self, kind: str, holder: Any, held: Any, path: str, owner: Any = None) -> None:
+    def _row(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
         if id(holder) not in self._fixed:
-            self.rows.append(Row(kind, holder, held, path, owner))
+            self.rows.append(Row(kind, holder, held, path, is_own))
 
     # Objects by kind
 
@@ -253,9 +263,13 @@ class Reach:
             return
         if id(x) in self.seen or len(self.seen) > MANY or is_leaf(x):
             return
+        if isinstance(x, SOURCES):
+            self.sources.setdefault(id(x), (path, x))
         if isinstance(x, IDENTITIES) or hasattr(type(x), "minigrad_tracer"):
             if isinstance(x, (np.random.RandomState, np.random.BitGenerator)):
                 self.generators.append(x)
+            elif isinstance(x, np.ndarray):
+                self.arrays.setdefault(id(x), (path, x))
             return
         self.seen[id(x)] = x
         for kind, visit in _VISITORS.items():
@@ -266,6 +280,7 @@ class Reach:
 
     def _tensor(self, path: str, x: Tensor) -> None:
         node = x.node
+        self.tensors[id(x)] = path, x
         self._row("slots", x, (("data", x.data), ("node", node)), path)
         for key, inner in (("data", path), ("_grad", f"{path}.grad"), ("node", path)):
             ref = StateRef(x, key, "slot", inner)
@@ -331,7 +346,7 @@ class Reach:
     def _attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
         """One attribute of an object whose others may not be read."""
         value = scope.get(name, MISSING)
-        self._row("items", scope, {name: value}, path, owner)
+        self._row("items", scope, {name: value}, path)
         if value is not MISSING:
             self._ref(scope, name, "item", path, value, owner)
 
@@ -414,6 +429,7 @@ class Reach:
         owner = x.__self__
         if isinstance(owner, (np.random.Generator, np.random.RandomState)):
             self.generators.append(owner)
+            self.sources.setdefault(id(owner), (path, owner))
         elif not isinstance(owner, ModuleType):
             self._go(path, owner)
 
@@ -480,7 +496,7 @@ class Reach:
                     visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
                     self._sliced_later.append((_readers(kind, name), visit))
             elif self.everything or root in (STANDARD | {"minigrad"}) - BY_NAME:
-                self._row("dict", own, (list(own), list(own.values())), path, x)
+                self._row("dict", own, (list(own), list(own.values())), path, is_own=True)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
                     self._ref(own, name, "item", f"{before}{name}", value, x)

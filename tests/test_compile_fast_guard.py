@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.driver import FLAT
-from minigrad.compiler.guards import fast_guard
+from minigrad.guards import fast_guard
 from minigrad.compiler.signature import flatten, signature
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly

@@ -24,7 +24,8 @@ LAYERS = [
     {"tensor", "values"},
     {"reach"},
     {"naming"},
-    {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
+    {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}
+    | {"tracing", "reach", "guards", "snapshot", "surroundings", "restore", "checkpoint"},
     {
         "linalg",
         "activations",

@@ -16,7 +16,8 @@ from minigrad.compiler.program import VIEWS, Buffer, Line, Program, Value
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import make
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import MISSING, StateRef, alike, is_leaf, refill
+from minigrad.reach import StateRef, alike, is_leaf
+from minigrad.restore import State, checksum, value_at
 from minigrad.tensor import Tensor
 
 EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
@@ -56,57 +57,39 @@ class Audit:
         arrays += [x.data if type(x) is Tensor else x for x in (*leaves, *inputs[0])]
         unique = {id(a): a for a in arrays if type(a) is np.ndarray}
         left_out = recording.scratch | {id(b.array) for b in version.program.buffers if b.is_constant}
-        written = [
-            b.array if b.place is None else version.given(b.place, leaves, inputs)
-            for b in version.program.stores
-            if b.kind != "kept"
-        ]
-        self.written = [(a, a.copy()) for a in written if id(a) not in recording.scratch]
-        left_out |= {id(a) for a, _ in self.written}
-        # What the program only reads, the step may write: a large array is looked at in places.
-        self.others = [(a, Glance(a)) for key, a in unique.items() if key not in left_out]
-        self.generators = [
-            (g, g.bit_generator.state)
+        stores = [b for b in version.program.stores if b.kind != "kept"]
+        written = [b.array if b.place is None else version.given(b.place, leaves, inputs) for b in stores]
+        written = [a for a in written if id(a) not in recording.scratch]
+        left_out |= set(map(id, written))
+        # What the program only reads, the step may write.
+        self.others = [(a, checksum(a)) for key, a in unique.items() if key not in left_out]
+        generators = [
+            g
             for g in (*recording.program.generators, *leaves)
             if isinstance(g, np.random.Generator)  # those of slots are among the leaves
         ]
-        self.places = [(at, _value(at)) for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        self.lists = [
-            (at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")
-        ]
-        self.grads = [(x, x.grad) for x in leaves if type(x) is Tensor]
-
-    def put_back(self) -> None:
-        """The state as it was noted."""
-        for array, copy in self.written:
-            if array.flags.writeable:
-                np.copyto(array, copy)
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
-        for ref, value in self.places:
-            ref.set(value)
-        for holder, items in self.lists:
-            refill(holder, items)
-        for tensor, grad in self.grads:
-            tensor._grad = grad
+        self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
+        self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
+        self.grads = [StateRef(x, "_grad", "slot", "a gradient") for x in leaves if type(x) is Tensor]
+        self.before = State(written, generators, [*self.places, *self.grads], self.lists)
 
     def seen(self, result: Any) -> list[tuple[str, Any]]:
         """Everything that a call returned and left."""
-        found = list(_parts("the result", result, has_history=bool(self.version.live)))
-        for ref, _ in self.places:
-            found += _parts(ref.path, _value(ref))
-        for holder, _ in self.lists:
+        found = list(_parts("the result", result))
+        for ref in self.places:
+            found += _parts(ref.path, value_at(ref))
+        for holder in self.lists:
             found += _parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else list(holder))
-        for tensor, _ in self.grads:
-            found += _parts("a gradient", tensor.grad)
-        found += [("the state", a.copy()) for a, _ in self.written]
-        found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.generators]
+        for ref in self.grads:
+            found += _parts(ref.path, value_at(ref))
+        found += [("the state", a.copy()) for a, _ in self.before.arrays]
+        found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
         return found
 
     def changed_besides(self) -> str | None:
         """An array that the program does not write, and the step does."""
         for array, before in self.others:
-            if not before.is_same(array):
+            if checksum(array) != before:
                 return f"an array of shape {array.shape} is written eagerly, and not compiled"
         return None
 
@@ -117,7 +100,7 @@ class Audit:
         except CheckFailed:
             return None
         finally:
-            self.put_back()
+            self.before.put()
 
     def spread(self) -> list[Any]:
         """How far the numbers move if every op rounds in another way.
@@ -170,10 +153,10 @@ class Audit:
             return False
         if self._within(compiled, eager, self.version.spreads):  # as an audit before has measured
             return True
-        after = Audit(self.version, self.leaves, self.inputs, self.connect)
-        self.put_back()
+        after = self.before.now()
+        self.before.put()
         spreads = self.spread()
-        after.put_back()
+        after.put()
         self.version.spreads = spreads
         return self._within(compiled, eager, spreads)
 
@@ -191,26 +174,6 @@ class Audit:
                 if not np.all(np.abs(x - y) <= 100 * spread + _tolerance(y.dtype) * (1 + np.abs(y))):
                     return False
         return True
-
-
-class Glance:
-    """What an array held: all of it if it is small, else 256 elements spread over it."""
-
-    SMALL = 1 << 16  # bytes
-
-    def __init__(self, array: Any) -> None:
-        self.held = self._look(array)
-
-    def _look(self, array: Any) -> Any:
-        if array.nbytes <= self.SMALL:
-            return array.copy()
-        flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel(order="K")
-        return flat[np.linspace(0, flat.size - 1, 256).astype(np.intp)]
-
-    def is_same(self, array: Any) -> bool:
-        """Whether it still does."""
-        now = self._look(array)
-        return bool(now.shape == self.held.shape and now.tobytes() == self.held.tobytes())
 
 
 def with_roundings(program: Program) -> tuple[Program, list[Any]]:
@@ -242,19 +205,11 @@ def with_roundings(program: Program) -> tuple[Program, list[Any]]:
     return Program([*inputs, *lines], buffers, stores, outputs, program.generators), noise
 
 
-def _value(ref: StateRef) -> Any:
-    value = ref.holder.grad if ref.is_grad else ref.get()
-    return None if value is MISSING and ref.is_grad else value
-
-
-def _parts(path: str, x: Any, depth: int = 0, has_history: bool = False) -> Iterator[tuple[str, Any]]:
-    """The arrays, numbers and types in something that a call returned or left.
-
-    With has_history the tape is not looked at: `connect` makes it after the program has run.
-    """
+def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The arrays, numbers and types in something that a call returned or left."""
     yield path, type(x)
     if type(x) is Tensor:
-        yield path, has_history or x.node is None
+        yield path, x.node is None
         yield path, np.array(x.data)
         if x.grad is not None:
             yield from _parts(f"{path}.grad", x.grad, depth + 1)
@@ -264,10 +219,10 @@ def _parts(path: str, x: Any, depth: int = 0, has_history: bool = False) -> Iter
         yield path, x
     elif isinstance(x, dict):
         for key, part in x.items():
-            yield from _parts(f"{path}[{key!r}]", part, depth + 1, has_history)
+            yield from _parts(f"{path}[{key!r}]", part, depth + 1)
     elif isinstance(x, (tuple, list)):
         for k, part in enumerate(x):
-            yield from _parts(f"{path}[{k}]", part, depth + 1, has_history)
+            yield from _parts(f"{path}[{k}]", part, depth + 1)
     elif depth < 4 and type(getattr(x, "__dict__", None)) is dict and type(x).__module__.split(".")[0] != "minigrad":
         for key, part in vars(x).items():
             yield from _parts(f"{path}.{key}", part, depth + 1)

@@ -21,16 +21,16 @@ from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
-from minigrad.compiler.context import active
 from minigrad.compiler.derivative import Replay, connect
-from minigrad.compiler.guards import Difference, is_number
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
 from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
+from minigrad.guards import Difference, is_number
 from minigrad.naming import probe
 from minigrad.reach import StateRef, register_opaque
 from minigrad.tensor import Tensor
+from minigrad.tracing import active
 
 FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
 IN_A_ROW = 8  # specializations because of one place, after which the step runs eagerly

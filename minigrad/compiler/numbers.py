@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.guards import Predicate
+from minigrad.guards import Predicate
 
 Expression = Callable[[Any], Any]
 EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays

@@ -13,10 +13,8 @@ import numpy as np
 
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.capture import ArrayInput, NumberInput, StateCapture
-from minigrad.compiler.context import active
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.generator import GeneratorSlot
-from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
@@ -24,9 +22,11 @@ from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UntrackedRandomness
+from minigrad.guards import Predicate
 from minigrad.naming import probe
 from minigrad.reach import Reach, Row, StateRef, refill, same_objects
 from minigrad.tensor import Tensor
+from minigrad.tracing import active
 from minigrad.trees import flatten
 
 

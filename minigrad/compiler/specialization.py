@@ -11,7 +11,6 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.compiler.background import Kernels
 from minigrad.compiler.effects import compiled
-from minigrad.compiler.guards import Difference, Guard, fast_guard
 from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
@@ -19,6 +18,7 @@ from minigrad.compiler.passes import optimized
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.session import Recording
 from minigrad.compiler.signature import Signature
+from minigrad.guards import Guard, fast_guard
 from minigrad.reach import StateRef, alike
 from minigrad.tensor import Tensor
 

@@ -15,8 +15,6 @@ import numpy as np
 
 from minigrad.compiler import access, notes, ufuncs, writes
 from minigrad.compiler.checks import errors_raise
-from minigrad.compiler.context import active
-from minigrad.compiler.guards import Predicate
 from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening, Memory, Step
 from minigrad.compiler.memory import owner, viewed
@@ -26,7 +24,9 @@ from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.rules import make
 from minigrad.compiler.signature import NUMERIC
+from minigrad.guards import Predicate
 from minigrad.reach import Row
+from minigrad.tracing import active
 
 PINNED = 1 << 16  # bytes of an array whose elements are compared before each call
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py

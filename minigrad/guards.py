@@ -89,12 +89,12 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
         rest = {key: value for key, value in zip(keys, values, strict=True) if key not in free}
         if row.kind == "dict":
             if id(holder) in grown:
-                return Row("items", holder, rest, row.path, row.owner)
-            return Row("dict but", holder, (held[0], rest), row.path, row.owner)
+                return Row("items", holder, rest, row.path, row.is_own)
+            return Row("dict but", holder, (held[0], rest), row.path, row.is_own)
         return None if id(holder) in grown else Row("list but", holder, (len(held), rest), row.path)
     if row.kind in ("items", "class"):
         rest = {key: value for key, value in held.items() if (id(holder), key) not in exempt}
-        return Row(row.kind, holder, rest, row.path, row.owner) if rest else None
+        return Row(row.kind, holder, rest, row.path, row.is_own) if rest else None
     if row.kind == "slots":
         pairs = tuple((n, value) for n, value in held if (id(holder), n) not in exempt)
         return Row(row.kind, holder, pairs, row.path) if pairs else None
@@ -109,7 +109,7 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
 def _dict(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, values = row.held
     tests = [f"len(h{k}) == {len(keys)}", *_identities(k, zip(keys, values, strict=True), scope)]
-    if row.owner is None and len(keys) > 1:  # whoever goes through a dictionary sees its order
+    if not row.is_own and len(keys) > 1:  # whoever goes through a dictionary sees its order
         scope[f"n{k}"] = keys
         tests.append(f"[*h{k}] == n{k}")
     return " and ".join(tests)
