@@ -297,7 +297,7 @@ class Reach:
     def _function(self, path: str, x: FunctionType) -> None:
         root = str(x.__globals__.get("__name__", "")).split(".")[0]
         library = root in LIBRARIES or root in STANDARD
-        self.words |= {x.__name__} if library else words(x.__code__)
+        self.words |= {x.__name__} if root in LIBRARIES else words(x.__code__)
         if root in STANDARD:  # what it reads of the user's objects
             self._read_names(words(x.__code__))
         if library and not x.__closure__ and not x.__defaults__:

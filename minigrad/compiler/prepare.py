@@ -126,7 +126,9 @@ class Preparing:
         added = self._operand(line.ins[1])
         if isinstance(added, Value):
             added = self._shaped(added, (rows, 1) if added.size == rows else (1, 1))
-        return self._add("where", self._add("equal", label, self._numbers(columns, label.dtype)), added, 0.0, named=line.out)
+        return self._add(
+            "where", self._add("equal", label, self._numbers(columns, label.dtype)), added, 0.0, named=line.out
+        )
 
     def _picked(self, line: Line) -> Value:
         """Σ of what stands where a column's number is the label; a negative one counts from the end.
