@@ -18,7 +18,7 @@ from minigrad.compiler.passes import optimized
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.session import Recording
 from minigrad.compiler.signature import Signature
-from minigrad.guards import Guard, fast_guard
+from minigrad.guards import Difference, Guard, fast_guard
 from minigrad.reach import StateRef, alike
 from minigrad.tensor import Tensor
 
