@@ -170,6 +170,8 @@ class Compiled:
         self.recordings += 1
         recording = session.run(leaves, rebuild)
         if recording.refusal is not None:
+            self.pinned |= recording.read
+            self.fetched -= recording.read
             if not (recording.again and self.discarded < IN_A_ROW):
                 self._go_eager(recording.refusal)
             self.discarded += 1
@@ -208,7 +210,7 @@ class Compiled:
         self.pinned |= recording.pinned
         self.varying -= recording.pinned
         numbers = recording.changing_numbers - self.varying - self.pinned
-        arrays = recording.changing_arrays - self.fetched
+        arrays = recording.changing_arrays - self.fetched - self.pinned
         self.varying |= numbers
         self.fetched |= arrays
         self._hold = getattr(self, "_hold", [])
@@ -219,7 +221,7 @@ class Compiled:
     def _generalize(self, key: Signature, leaves: list[Any], form: Any, keep: list[Any]) -> bool:
         """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
         reasons: list[Difference] = []
-        for version in reversed(self.versions):
+        for version in sorted(reversed(self.versions), key=lambda version: version.signature != key):
             other = version.signature
             if other[0] != key[0] or len(other) != len(key):
                 continue
@@ -255,6 +257,10 @@ class Compiled:
             for k, (a, b) in enumerate(zip(now, before, strict=True)):
                 if is_number(a) and type(a) is type(b) and a != b:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
+                elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
+                    self.fetched.add(ref.identity)
+        elif isinstance(now, np.floating) and type(now) is type(before):
+            self.fetched |= {ref.identity} - self.pinned
         elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
             self.fetched.add(ref.identity)
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
