@@ -25,7 +25,7 @@ from minigrad.compiler.derivative import Replay, connect
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
-from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
+from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.guards import Difference, is_number
 from minigrad.naming import probe
 from minigrad.reach import StateRef, register_opaque
@@ -190,6 +190,8 @@ class Compiled:
         self.recordings += 1
         recording = session.run(leaves, rebuild)
         if recording.refusal is not None:
+            self.pinned |= recording.read
+            self.fetched -= recording.read
             if not (recording.again and self.discarded < IN_A_ROW):
                 self._go_eager(recording.refusal)
             self.discarded += 1
@@ -228,7 +230,7 @@ class Compiled:
         self.pinned |= recording.pinned
         self.varying -= recording.pinned
         numbers = recording.changing_numbers - self.varying - self.pinned
-        arrays = recording.changing_arrays - self.fetched
+        arrays = recording.changing_arrays - self.fetched - self.pinned
         self.varying |= numbers
         self.fetched |= arrays
         self._hold = getattr(self, "_hold", [])
@@ -274,6 +276,10 @@ class Compiled:
             for k, (a, b) in enumerate(zip(now, before, strict=True)):
                 if is_number(a) and type(a) is type(b) and a != b:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
+                elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
+                    self.fetched.add(ref.identity)
+        elif isinstance(now, np.floating) and type(now) is type(before):
+            self.fetched |= {ref.identity} - self.pinned
         elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
             self.fetched.add(ref.identity)
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
