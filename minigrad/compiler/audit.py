@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.effects import put_in_order
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import MISSING, StateRef, alike, is_leaf
+from minigrad.reach import MISSING, StateRef, alike, base_of, elements, is_leaf, keys_of
 from minigrad.tensor import Tensor
 
 TOLERANCE = {np.dtype(np.float64): 1e-7, np.dtype(np.complex128): 1e-7, np.dtype(np.float16): 2e-2}
@@ -51,8 +52,28 @@ class Audit:
             if isinstance(g, np.random.Generator)  # those of slots are among the leaves
         ]
         self.places = [(at, _value(at)) for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
+        self.lists = [
+            (at, elements(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")
+        ]
+        self.dicts = self._dicts()
         self.grads = [(x, x.grad) for x in leaves if type(x) is Tensor]
+
+    def _dicts(self) -> list[tuple[Any, list[Any]]]:
+        """The order of the keys of dictionaries in which the step sets or removes something."""
+        writes = self.version.recording.recipe.writes
+        holders = [at.holder for how, at, *_ in writes if how == "set" and at.kind == "item"]
+        holders += [at for how, at, *_ in writes if how == "order"]
+        return [(holder, keys_of(holder)) for holder in {id(x): x for x in holders}.values()]
+
+    @staticmethod
+    def _put_back_containers(lists: list[tuple[Any, list[Any]]], dicts: list[tuple[Any, list[Any]]]) -> None:
+        for holder, items in lists:
+            base = base_of(holder)
+            base.clear(holder)
+            base.update(holder, items) if base is set else base.extend(holder, items)
+        for holder, keys in dicts:
+            if keys_of(holder) != keys:
+                put_in_order(holder, keys)
 
     def put_back(self) -> None:
         """The state as it was noted."""
@@ -63,9 +84,7 @@ class Audit:
             generator.bit_generator.state = state
         for ref, value in self.places:
             ref.set(value)
-        for holder, items in self.lists:
-            holder.clear()
-            holder.extend(items)
+        self._put_back_containers(self.lists, self.dicts)
         for tensor, grad in self.grads:
             tensor._grad = grad
 
@@ -75,7 +94,8 @@ class Audit:
         for ref, _ in self.places:
             found += _parts(ref.path, _value(ref))
         for holder, _ in self.lists:
-            found += _parts("a list", list(holder))
+            found += _parts("a list", elements(holder))
+        found += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.dicts]
         for tensor, _ in self.grads:
             found += _parts("a gradient", tensor.grad)
         found += [("the state", a.copy()) for a, _ in self.arrays if id(a) not in self.scratch]
@@ -142,7 +162,7 @@ class Audit:
         after = [(a, a.copy()) for a, _ in self.arrays]
         states = [(g, g.bit_generator.state) for g, _ in self.generators]
         places = [(ref, _value(ref)) for ref, _ in self.places]
-        lists = [(holder, list(holder)) for holder, _ in self.lists]
+        lists, dicts = [(holder, elements(holder)) for holder, _ in self.lists], self._dicts()
         grads = [(t, t.grad) for t, _ in self.grads]
         self.put_back()
         spreads = self.spread()
@@ -153,10 +173,7 @@ class Audit:
             g.bit_generator.state = state
         for ref, value in places:
             ref.set(value)
-        for holder, items in lists:
-            holder[:] = items if isinstance(holder, list) else holder.clear() or ()
-            if not isinstance(holder, list):
-                holder.extend(items)
+        self._put_back_containers(lists, dicts)
         for t, grad in grads:
             t._grad = grad
         if len(spreads) != len(eager):

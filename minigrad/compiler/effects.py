@@ -24,7 +24,14 @@ from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node, next_serial
-from minigrad.reach import MISSING, StateRef, bits, is_leaf
+from minigrad.reach import (
+    MISSING,
+    StateRef,
+    base_of,
+    bits,
+    is_leaf,
+    keys_of,
+)
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -65,6 +72,8 @@ class Recipe:
             self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
+        for holder, keys, path in capture.reordered_after:
+            self.writes.append(("order", holder, path, keys))
         del self._hold, self._made, self._bases, self._leaving, self._fetched, self._leaf, self._live_ids
         del self.trace, self.capture
 
@@ -308,7 +317,10 @@ class Recipe:
             elif how == "set":
                 yield how, (at.path, repr(rest))
             else:
-                yield how, repr([sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str])
+                yield (
+                    how,
+                    repr([sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]),
+                )
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -364,8 +376,14 @@ def _slot_names(kind: type) -> list[str]:
 
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
-    scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
-    scope |= {"instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING}
+    scope: dict[str, Any] = {
+        "Tensor": Tensor,
+        "attach": attach,
+        "viewed": viewed,
+        "released": _released,
+        "leaf_tensor": _leaf_tensor,
+    }
+    scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
         text = _TEXTS[entry[0]](k, entry[1:], scope)
@@ -437,7 +455,9 @@ _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
     "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
     "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
-    "fetched array": lambda k, rest, scope: f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)",
+    "fetched array": lambda k, rest, scope: (
+        f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)"
+    ),
     "output": _output_text,
     "view": lambda k, rest, scope: _view_text(k, rest, scope),
     "tensor": lambda k, rest, scope: f"attach(t{rest[0]}, None)",
@@ -474,6 +494,9 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
+    if how == "order":
+        scope[f"w{j}"] = rest[1]
+        return f"order(h{j}, w{j})"
     if how == "set of":
         scope[f"w{j}"] = rest[1]
         return f"h{j}.clear(); h{j}.update(w{j})"
@@ -485,6 +508,14 @@ def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
     for _ in range(dropped):
         del holder[0]
     holder.extend(added)
+
+
+def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
+    """Put the keys of a dictionary into an order."""
+    base = base_of(holder)
+    for key in keys:
+        if key in keys_of(holder):
+            base.__setitem__(holder, key, base.pop(holder, key))
 
 
 def _refill(holder: Any, added: list[Any]) -> None:

@@ -5,6 +5,7 @@ Foreign values never become source text: holders, keys and values are names in t
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from types import FunctionType
@@ -13,7 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.node import mode
-from minigrad.reach import MISSING, Row, StateRef, alike, is_leaf, pickled
+from minigrad.reach import (
+    MISSING,
+    Row,
+    StateRef,
+    alike,
+    base_of,
+    cache_state,
+    elements,
+    is_leaf,
+    keys_of,
+    pickled,
+    values_of,
+)
 from minigrad.tape import hook_changes
 from minigrad.tensor import Tensor
 from minigrad.values import get_default_dtype
@@ -45,7 +58,15 @@ class Guard:
 
     def _compiled(self) -> Callable[[], bool]:
         scope: dict[str, Any] = {"is_": is_, "MISSING": MISSING, "same": self._same, "dtype": get_default_dtype}
-        scope["dtype0"] = self.dtype
+        scope |= {
+            "dtype0": self.dtype,
+            "vars": vars,
+            "keys_of": keys_of,
+            "elements": elements,
+            "type": type,
+            "map": map,
+        }
+        scope |= {"equal": dict.__eq__, "item": lambda x, key: base_of(x).__getitem__(x, key), "cache": cache_state}
         tests = ["dtype() is dtype0"]
         hooks = [k for k, row in enumerate(self.rows) if row.kind == "hooks"]
         scope |= {"changes": hook_changes, "changes0": hook_changes[0], "hooks": hooks}
@@ -79,17 +100,17 @@ class Guard:
 def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]) -> Row | None:
     """A row without the places that may change."""
     holder, held = row.holder, row.held
-    if row.kind in ("dict", "list"):
-        keys = held[0] if row.kind == "dict" else range(len(held))
-        values = held[1] if row.kind == "dict" else held
+    if row.kind in ("dict", "attributes", "list"):
+        keys = range(len(held)) if row.kind == "list" else held[0]
+        values = held if row.kind == "list" else held[1]
         free = {key for key in keys if (id(holder), key) in exempt}
         if not free and id(holder) not in grown:
             return row
         rest = {key: value for key, value in zip(keys, values, strict=True) if key not in free}
-        if row.kind == "dict":
+        if row.kind != "list":
             if id(holder) in grown:
                 return Row("items", holder, rest, row.path)
-            return Row("dict but", holder, (held[0], rest), row.path)
+            return Row(f"{row.kind} but", holder, (held[0], rest), row.path)
         return None if id(holder) in grown else Row("list but", holder, (len(held), rest), row.path)
     if row.kind in ("items", "class"):
         rest = {key: value for key, value in held.items() if (id(holder), key) not in exempt}
@@ -97,8 +118,8 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
     if row.kind == "slots":
         pairs = tuple((n, value) for n, value in held if (id(holder), n) not in exempt)
         return Row(row.kind, holder, pairs, row.path) if pairs else None
-    if row.kind == "cell":
-        return None if (id(holder), "cell_contents") in exempt else row
+    if row.kind in ("cell", "variable"):
+        return None if (id(holder), "cell_contents" if row.kind == "cell" else "value") in exempt else row
     return None if id(holder) in grown else row
 
 
@@ -108,18 +129,30 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
 def _dict(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, values = row.held
     if not keys:
-        return f"not h{k}"
+        return f"not len(h{k})"
     scope[f"s{k}"] = dict(zip(keys, values, strict=True))
+    equal = f"h{k} == s{k}" if type(row.holder) in (dict, OrderedDict) else f"equal(h{k}, s{k})"
+    return " and ".join([equal, *_order(k, row, scope), *_identities(k, zip(keys, values, strict=True), scope)])
+
+
+def _order(k: int, row: Row, scope: dict[str, Any]) -> list[str]:
+    """Tests that the keys come in the order that they had, where that can be read, and are of the same types."""
+    keys = row.held[0]
+    if row.kind.startswith("attributes"):
+        return []
     scope[f"n{k}"] = keys
-    tests = [f"h{k} == s{k}"]
+    now = f"[*h{k}]" if type(row.holder).__iter__ in (dict.__iter__, OrderedDict.__iter__) else f"keys_of(h{k})"
+    tests = [f"{now} == n{k}"]
     if not all(type(key) is str for key in keys):
-        tests.append(f"[*h{k}] == n{k}")
-    return " and ".join([*tests, *_identities(k, zip(keys, values, strict=True), scope)])
+        scope[f"t{k}"] = [type(key) for key in keys]
+        tests.append(f"[*map(type, {now})] == t{k}")
+    return tests
 
 
 def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, rest = row.held
-    return " and ".join([f"len(h{k}) == {len(keys)}", *_identities(k, rest.items(), scope, everything=True)])
+    size = [f"len(h{k}) == {len(keys)}"] if row.kind.startswith("attributes") else _order(k, row, scope)
+    return " and ".join([*size, *_identities(k, rest.items(), scope, everything=True)])
 
 
 def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -133,10 +166,11 @@ def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
 def _identities(k: int, items: Any, scope: dict[str, Any], everything: bool = False) -> list[str]:
     """Tests that items are the same objects, where == is not enough."""
     tests = []
+    is_special = type(scope[f"h{k}"]) not in (dict, OrderedDict, list, deque)
     for j, (key, value) in enumerate(items):
         if everything or not _is_exact(value):
             scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
-            tests.append(f"h{k}[n{k}_{j}] is x{k}_{j}")
+            tests.append(f"item(h{k}, n{k}_{j}) is x{k}_{j}" if is_special else f"h{k}[n{k}_{j}] is x{k}_{j}")
     return tests
 
 
@@ -148,11 +182,28 @@ def _is_exact(x: Any) -> bool:
 
 
 def _list(k: int, row: Row, scope: dict[str, Any]) -> str:
+    if type(row.holder) not in (list, deque):
+        return f"len(e := elements(h{k})) == {len(row.held)} and all(map(is_, e, v{k}))"
     if not row.held:
         return f"not h{k}"
-    if isinstance(row.holder, list) and all(map(_is_exact, row.held)):
+    if type(row.holder) is list and all(map(_is_exact, row.held)):
         return f"h{k} == v{k}"
     return f"len(h{k}) == {len(row.held)} and all(map(is_, h{k}, v{k}))"
+
+
+def _set(k: int, row: Row, scope: dict[str, Any]) -> str:
+    return f"elements(h{k}) == v{k}" if all(map(_is_exact, row.held)) else "False"
+
+
+def _absent(k: int, row: Row, scope: dict[str, Any]) -> str:
+    if row.kind == "absent":
+        return f"v{k}.isdisjoint(h{k})" if row.holder else f"not h{k}"
+    return f"v{k}.isdisjoint(vars(h{k}))"
+
+
+def _methods(k: int, row: Row, scope: dict[str, Any]) -> str:
+    scope |= {f"x{k}_{name}": value for name, value in row.held.items()}
+    return " and ".join(f"h{k}.{name} is x{k}_{name}" for name in row.held)
 
 
 def _list_but(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -178,7 +229,6 @@ def _function(k: int, row: Row, scope: dict[str, Any]) -> str:
 
 
 def _class(k: int, row: Row, scope: dict[str, Any]) -> str:
-    scope["vars"] = vars
     ((name, value),) = row.held.items()
     scope[f"n{k}"], scope[f"x{k}"] = name, value
     return f"vars(h{k}).get(n{k}, MISSING) is x{k}"
@@ -191,16 +241,25 @@ def _cell(k: int, row: Row, scope: dict[str, Any]) -> str:
 _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "dict": _dict,
     "dict but": _dict_but,
+    "attributes": _dict,
+    "attributes but": _dict_but,
+    "absent": _absent,
+    "class absent": _absent,
+    "methods": _methods,
+    "bases": lambda k, row, scope: f"h{k}.__mro__ is v{k}",
+    "variable": lambda k, row, scope: f"h{k}.get(MISSING) is v{k}" if row.held is not MISSING else "False",
+    "cache": lambda k, row, scope: f"cache(h{k}) == v{k}",
+    "objects": lambda k, row, scope: "False",
     "items": _items,
     "list": _list,
     "list but": _list_but,
-    "set": lambda k, row, scope: f"h{k} == v{k}",
+    "set": _set,
     "slots": _slots,
     "function": _function,
     "class": _class,
     "cell": _cell,
     "weak": lambda k, row, scope: f"h{k}() is v{k}",
-    "type": lambda k, row, scope: f"h{k}.__class__ is v{k}",
+    "type": lambda k, row, scope: f"type(h{k}) is v{k}",
     "state": lambda k, row, scope: "False",
     "content": lambda k, row, scope: f"h{k}.tobytes() == v{k}",
 }
@@ -209,13 +268,19 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
 def differences(row: Row) -> Iterator[Difference]:
     """What one row holds now that it did not hold then."""
     holder, held, path, kind = row.holder, row.held, row.path, row.kind
-    if kind in ("dict", "dict but", "items", "class"):
-        items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
-        now = vars(holder) if kind == "class" else holder
-        if kind in ("dict", "dict but") and [*now] != held[0]:
-            yield f"{path} (keys)", None, held[0], [*now]
-            return
-        where = "class" if kind == "class" else "item"
+    if kind in ("dict", "dict but", "attributes", "attributes but", "items", "class", "methods"):
+        but = kind.endswith("but")
+        items = held if kind in ("items", "class", "methods") else held[1] if but else dict(zip(*held, strict=True))
+        now = vars(holder) if kind in ("class", "methods") else holder
+        if items is not held:
+            keys = keys_of(now)
+            if kind.startswith("attributes") and set(keys) == set(held[0]):
+                keys = held[0]
+            if len(keys) != len(held[0]) or not all(map(alike, keys, held[0])):
+                yield f"{path} (keys)", None, held[0], keys
+                return
+            now = dict(zip(keys_of(now), values_of(now), strict=True))
+        where = "class" if kind in ("class", "methods") else "item"
         for key, before in items.items():
             present = now.get(key, MISSING)
             if not alike(present, before):
@@ -223,12 +288,13 @@ def differences(row: Row) -> Iterator[Difference]:
                 yield inner, StateRef(holder, key, where, inner), before, present
     elif kind in ("list", "list but"):
         size, rest = (len(held), dict(enumerate(held))) if kind == "list" else held
-        if len(holder) != size:
-            yield f"len({path})", None, size, len(holder)
+        present_items = elements(holder)
+        if len(present_items) != size:
+            yield f"len({path})", None, size, len(present_items)
             return
         for key, before in rest.items():
-            if not alike(holder[key], before):
-                yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, holder[key]
+            if not alike(present_items[key], before):
+                yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, present_items[key]
     else:
         yield from _other_differences(row)
 
@@ -256,14 +322,34 @@ def _other_differences(row: Row) -> Iterator[Difference]:
         if holder() is not held:
             yield path, None, held, holder()
     elif kind == "set":
-        if not (type(holder) is set and alike(frozenset(holder), held)) and holder != held:
-            yield path, None, held, holder
+        now_members = elements(holder)
+        if len(now_members) != len(held) or not all(map(alike, now_members, held)):
+            yield path, None, held, now_members
+    elif kind in ("absent", "class absent"):
+        for name in sorted(held & (holder if kind == "absent" else vars(holder)).keys()):
+            found = (holder if kind == "absent" else vars(holder))[name]
+            inner = f"{path}.{name}"
+            yield inner, StateRef(holder, name, "item" if kind == "absent" else "class", inner), MISSING, found
+    elif kind == "bases":
+        if holder.__mro__ != held:
+            yield f"the bases of {path}", None, held, holder.__mro__
+    elif kind == "variable":
+        ref = StateRef(holder, "value", "variable", path)
+        if not alike(ref.get(), held):
+            yield path, ref, held, ref.get()
+    elif kind == "cache":
+        if cache_state(holder) != held:
+            yield f"the cache of {path}", None, held, cache_state(holder)
+    elif kind == "objects":
+        present = holder.ravel().tolist()
+        if len(present) != len(held) or not all(map(alike, present, held)):
+            yield f"the elements of {path}", None, held, present
     elif kind == "type":
         if type(holder) is not held:
             yield f"the class of {path}", None, held, type(holder)
     elif kind == "content":
         if holder.tobytes() != held:
-            yield f"the elements of {path}", None, np.frombuffer(held, holder.dtype), holder.ravel()
+            yield f"the elements of {path}", None, "others", holder.ravel()
     elif kind == "state" and not _same_state(pickled(holder), held):
         yield f"{path} (a {type(holder).__name__})", None, held, pickled(holder)
 

@@ -23,9 +23,9 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
-from minigrad.compiler.untracked import UntrackedRandomness
+from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef
+from minigrad.reach import Reach, Row, StateRef, cache_state
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
@@ -129,7 +129,9 @@ class TraceSession:
         made = self.made
         objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
         names = argument_names(self.function, leaves, rebuild)
-        reach = Reach([("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))])
+        reach = Reach(
+            [("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))]
+        )
         if reach.unreadable:
             path, x = reach.unreadable[0]
             made.refusal = CompileError(
@@ -145,12 +147,12 @@ class TraceSession:
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         self._traced_call(trace, capture, leaves, names, rebuild)
         capture.forget()
-        self._find_leaks(trace)
+        self._find_leaks(trace, reach)
         return made
 
     def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
         made, reach = self.made, capture.reach
-        others = [(row.path, row.holder) for row in reach.rows if row.kind == "state"]
+        others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
         before = _Before(capture, leaves) if self.strict else None
         token, named = active.set(trace), probe.set(_named(probe.get()))
@@ -245,19 +247,24 @@ class TraceSession:
                 made.changing_arrays.add(ref.identity)
         made.exempt = frozenset(exempt)
 
-    def _find_leaks(self, trace: Trace) -> None:
+    def _find_leaks(self, trace: Trace, reach: Reach) -> None:
         """A tracer that is still alive is held by something that nobody knows of."""
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
             register.clear()  # type: ignore[attr-defined]
         self.made.origins = trace.origins
-        alive = [x for r in trace.tracers if (x := r()) is not None]
+        tracers = [*trace.tracers, *trace.numbers]
+        alive = [x for r in tracers if (x := r()) is not None]
         if alive:
             del alive
             gc.collect()
-            alive = [x for r in trace.tracers if (x := r()) is not None]
+            alive = [x for r in tracers if (x := r()) is not None]
+        if alive:
+            for row in reach.rows:
+                if row.kind == "cache" and cache_state(row.holder) != row.held:
+                    row.holder.cache_clear()  # nobody can take a tracer out of it
         if alive and self.made.refusal is None:
             self.made.refusal = CompileError(
-                f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
+                f"mg.compile: an array or number of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
                 "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
             )
 
@@ -336,7 +343,9 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
     from minigrad.compiler.memory import owner
 
     tensors = {
-        id(owner(value)) for ref, value in capture.reach.refs if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
+        id(owner(value))
+        for ref, value in capture.reach.refs
+        if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
 

@@ -77,6 +77,7 @@ class Trace:
         self.contents_read: list[Row] = []  # arrays whose elements decide
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
+        self.numbers: list[weakref.ref[Any]] = []  # and traced numbers
         self.inputs: list[Line] = []
         self.lines: list[Line] = []
         self.buffers: list[Buffer] = []

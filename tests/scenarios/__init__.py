@@ -4,7 +4,7 @@ from importlib import import_module
 
 GROUPS = [
     "accumulation", "arguments", "arrays", "config", "derivatives", "environment", "failures", "models", "numerics",
-    "optimizers", "randomness", "results", "schemes", "values",
+    "optimizers", "randomness", "results", "schemes", "values", "attack_state",
 ]  # fmt: skip
 
 for _name in GROUPS:
