@@ -7,7 +7,8 @@ check costs a training loop nothing.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -78,3 +79,32 @@ def _arrays(saved: Sequence[Any]) -> list[Any]:
         elif isinstance(value, (tuple, list)):
             found += _arrays(value)
     return found
+
+
+def latest_change() -> int:
+    """The serial number of the latest change, 0 if there was none."""
+    return _latest
+
+
+def changed_since(array: Any, serial: int) -> bool:
+    """Whether memory of this array was written in place, and noted, after a serial number was given out."""
+    if _latest < serial:
+        return False
+    start, end = byte_bounds(array)
+    return any(
+        serial < when and low < end and start < high and owner() is not None
+        for (low, high), (owner, when) in _changes.items()
+    )
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """What is written inside is put back before the end, so that nothing has changed then."""
+    global _latest
+    changes, latest = dict(_changes), _latest
+    try:
+        yield
+    finally:
+        _changes.clear()
+        _changes.update(changes)
+        _latest = latest

@@ -21,6 +21,7 @@ import fractions
 import functools
 import os
 import pathlib
+import random
 import re
 import struct
 import sys
@@ -66,18 +67,21 @@ IDENTITIES = (
     *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
     ClassMethodDescriptorType,
 )
+SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
-CONTAINERS = frozenset({"builtins", "collections", "types", "functools", "__main__", "dataclasses"})
-STANDARD = frozenset(sys.stdlib_module_names) - CONTAINERS
+STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code nobody changes
+BY_NAME = frozenset({"types", "functools", "dataclasses"})  # of whose objects only what code names is read
 COMPUTED = frozenset({"vars", "dir", "eval", "exec", "locals", "globals", "getattr", "hasattr", "attrgetter"})
 COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple", "deepcopy", "__slots__", "dumps"}
 COMPUTED |= {"setattr", "delattr", "methodcaller"}
 EVALUATED = frozenset({"eval", "exec", "globals", "locals", "vars"})  # strings in such code may name globals
-GENERIC = frozenset({"copy", "pickle", "json", "dataclasses", "inspect"})  # modules that read objects as wholes
+GENERIC = frozenset({"copy", "pickle", "json", "inspect"})  # modules that read objects as wholes
 IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule", "_value_"})
 PATCHED = frozenset({"forward", "step", "zero_grad"})  # methods of minigrad's that are called without being named
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
+CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__", "__init_subclass__", "__set_name__", "__del__"})
+CONSTRUCTORS |= {"__repr__", "__str__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__sizeof__"}
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 LOGS = frozenset({"logging", "warnings"})
 LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
@@ -180,15 +184,16 @@ class Row:
     dictionary, MISSING among the values), "list" (all, in order), "set", "slots" (names and values), "function" (code,
     defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "weak" (what a weak reference
     refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of
-    an array), "objects" (the elements of an array of objects), "attributes" (a dictionary whose order means nothing),
-    "absent" and "class absent" (names that code reads and that are not there), "methods" (of a library's class), "bases" (of a class),
-    "variable" (of a context), "cache" (how often a functools.lru_cache has computed something).
+    an array), "objects" (the elements of an array of objects), "absent" and "class absent" (names that code reads and
+    that are not there), "methods" (of a library's class), "bases" (of a class), "variable" (of a context), "cache" (how
+    often a functools.lru_cache has computed something).
     """
 
-    __slots__ = ("held", "holder", "kind", "path")
+    __slots__ = ("held", "holder", "is_own", "kind", "path")
 
-    def __init__(self, kind: str, holder: Any, held: Any, path: str) -> None:
+    def __init__(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
         self.kind, self.holder, self.held, self.path = kind, holder, held, path
+        self.is_own = is_own  # whether a dictionary holds the attributes of an object
 
     def __repr__(self) -> str:
         return f"<Row {self.kind} {self.path}>"
@@ -207,6 +212,9 @@ class Reach:
         functions: the user's functions on the way.
         generators: random generators that no place holds directly, so that none can be put there instead.
         unreadable: pairs of a path and an object whose state cannot be seen, such as a running generator.
+        arrays: paths and arrays, by id; those inside of Tensors are not among them.
+        tensors: paths and Tensors, by id.
+        sources: paths and all sources of random numbers, by id.
     """
 
     def __init__(self, roots: list[tuple[str, Any]], everything: bool = False) -> None:
@@ -216,16 +224,24 @@ class Reach:
         self.generators: list[Any] = []
         self.unreadable: list[tuple[str, Any]] = []
         self.containers: list[tuple[Any, str]] = []  # whatever can get more items
+        self.arrays: dict[int, tuple[str, Any]] = {}
+        self.tensors: dict[int, tuple[str, Tensor]] = {}
+        self.sources: dict[int, tuple[str, Any]] = {}
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
+        self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
         self.everything = everything
         self._fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
+        self._constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
+        self._made: set[int] = set()  # classes of which some code can make objects
+        self._makes_all = False
         self.read: set[str] = set(IMPLICIT)  # names that may be read, where `names` may be written only
         self._unread: dict[str, list[Any]] = {}  # attributes that nothing has named yet
         self._unnamed: dict[str, list[Any]] = {}  # the same of modules, of which nothing is read without a name
         self._open: list[tuple[str, dict[str, Any]]] = []  # objects that may get attributes
         self._classes: list[tuple[str, type]] = []  # and classes
         self._library: dict[type, None] = {Tensor: None}  # classes of minigrad's, whose methods may be patched
+        self._sliced_later: list[tuple[frozenset[str], Any]] = []  # the same for objects of the library, with readers
         self._todo: deque[tuple[str, Any]] = deque(roots)
         self._walk()
 
@@ -234,11 +250,13 @@ class Reach:
             while self._todo:
                 path, x = self._todo.popleft()
                 self._visit(path, x)
-            if not (self.everything and self._unread):
+            self._read_library()
+            if self.everything:
+                for later in [f for waiting in self._unread.values() for f in waiting]:
+                    later()
+                self._unread.clear()
+            if not self._todo:
                 break
-            for later in [f for waiting in self._unread.values() for f in waiting]:
-                later()
-            self._unread.clear()
         self._absences()
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
@@ -247,7 +265,7 @@ class Reach:
         """Names that code may read, where they are not: an attribute that appears later can be read then."""
         for path, own in self._open:
             if self.everything:
-                self._row("attributes", own, (keys_of(own), values_of(own)), path)
+                self._row("dict", own, (list(own), list(own.values())), path, is_own=True)
             else:
                 self._row("absent", own, frozenset(self.read).difference(own), path)
         for path, kind in self._classes:
@@ -266,20 +284,30 @@ class Reach:
         self._go(path, value)
 
     def _go(self, path: str, x: Any) -> None:
-        if type(x) not in SIMPLE or (type(x) is np.ndarray and x.dtype.kind not in "biufc"):
+        if type(x) is np.ndarray:
+            self.arrays.setdefault(id(x), (path, x))
+            if x.dtype.kind not in "biufc":
+                self._todo.append((path, x))
+        elif type(x) not in SIMPLE:
             self._todo.append((path, x))
 
-    def _row(self, kind: str, holder: Any, held: Any, path: str) -> None:
+    def _row(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
         if id(holder) not in self._fixed:
-            self.rows.append(Row(kind, holder, held, path))
+            self.rows.append(Row(kind, holder, held, path, is_own))
 
     # Objects by kind
 
     def _visit(self, path: str, x: Any) -> None:
+        kind = type(x)  # and not isinstance, which asks the object
+        if issubclass(kind, type):
+            self._class(path, x, makes=True)
+            return
         if id(x) in self.seen or len(self.seen) > MANY or is_inert(x):
             return
-        kind = type(x)  # and not isinstance, which asks the object
+        if issubclass(kind, SOURCES):
+            self.sources.setdefault(id(x), (path, x))
         if issubclass(kind, np.ndarray) and not hasattr(kind, "minigrad_tracer"):
+            self.arrays.setdefault(id(x), (path, x))
             self._array(path, x)
             return
         if issubclass(kind, IDENTITIES) or hasattr(kind, "minigrad_tracer"):
@@ -295,6 +323,8 @@ class Reach:
 
     def _array(self, path: str, x: Any) -> None:
         """An array whose elements no tracer stands for: of objects, texts or records, or of a user's class."""
+        if type(x) is np.ndarray and x.dtype.kind in "biufc":
+            return
         self.seen[id(x)] = x
         if x.dtype.kind == "O":
             held = x.ravel().tolist()
@@ -310,10 +340,13 @@ class Reach:
 
     def _tensor(self, path: str, x: Tensor) -> None:
         node = x.node
+        self.tensors[id(x)] = path, x
         self._row("slots", x, (("data", x.data), ("node", node)), path)
         for key, inner in (("data", path), ("_grad", f"{path}.grad"), ("node", path)):
             ref = StateRef(x, key, "slot", inner)
             value = ref.get()
+            if key == "_grad" and value is not MISSING:
+                value = x.grad  # what stands for a gradient that nobody has read yet is no part of the state
             self.refs.append((ref, value))
         if node is not None:
             hooks = getattr(node, "hooks", None)
@@ -322,7 +355,11 @@ class Reach:
                 self._go(f"{path}.hook", hook)
 
     def _function(self, path: str, x: FunctionType) -> None:
-        library = is_library(x)
+        root = str(x.__globals__.get("__name__", "")).split(".")[0]
+        library = root in LIBRARIES or root in STANDARD
+        self.words |= {x.__name__} if library else words(x.__code__)
+        if root in STANDARD:  # what it reads of the user's objects
+            self._read_names(words(x.__code__))
         if library and not x.__closure__ and not x.__defaults__:
             return
         if not library:
@@ -427,10 +464,15 @@ class Reach:
         else:
             self._unread.setdefault(name, []).append(visit)
 
-    def _read_names(self, names: frozenset[str], read: frozenset[str]) -> None:
+    def _read_names(self, names: frozenset[str], read: frozenset[str] | None = None) -> None:
         if COMPUTED & names:
             self.everything = True
-        self.read |= read
+        self.read |= names if read is None else read
+        if {"__class__", "type", "copy", "replace", "_replace"} & names and not self._makes_all:
+            self._makes_all = True  # of an object's class another one may be made
+            for visit in [f for waiting in self._constructors.values() for f in waiting]:
+                visit()
+            self._constructors.clear()
         if "getenv" in names:
             self._go("os.environ", os.environ)
         for name in names - self.names:
@@ -438,24 +480,50 @@ class Reach:
             for visit in (*self._unread.pop(name, ()), *self._unnamed.pop(name, ())):
                 visit()
 
-    def _class(self, path: str, x: type) -> None:
+    def _read_library(self) -> None:
+        """Visit the attributes of the library's sliced objects that some method which may be called reads."""
+        waiting, self._sliced_later = self._sliced_later, []
+        for readers, visit in waiting:
+            if self.everything or readers & self.words:
+                visit()
+            else:
+                self._sliced_later.append((readers, visit))
+
+    def _class(self, path: str, x: type, makes: bool) -> None:
+        """A class, whose constructors count only if some code can make an object of it."""
+        if makes or self._makes_all:
+            for visit in self._constructors.pop(id(x), ()):
+                visit()
+            if id(x) in self.seen and id(x) not in self._made:
+                for base in x.__mro__[1:]:
+                    self._class(path, base, makes=True)
+            self._made.add(id(x))
+        if id(x) in self.seen:
+            return
+        self.seen[id(x)] = x
         root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
         if root in LIBRARIES:
             if root == "minigrad":  # what its methods call on a user's subclass
                 self._library[x] = None
-                self._read_names(_method_names(x), _method_names(x))
+                self._read_names(_method_names(x))
             return
-        if root in STANDARD or not x.__flags__ & HEAP_TYPE:  # written in C, and nobody can change it
+        if root in STANDARD or not x.__flags__ & HEAP_TYPE:
+            self._read_names(_method_names(x))
             return
         self._classes.append((path, x))
         self._row("bases", x, x.__mro__, path)
         for name, value in vars(x).items():
-            if name not in UNREAD:
-                self._if_named(name, functools.partial(self._class_attribute, x, name, value, f"{path}.{name}"))
+            if name in UNREAD:
+                continue
+            visit = functools.partial(self._class_attribute, x, name, value, f"{path}.{name}")
+            if name in CONSTRUCTORS and not (makes or self._makes_all):
+                self._constructors.setdefault(id(x), []).append(visit)
+            else:
+                self._if_named(name, visit)
         for base in x.__mro__[1:]:
-            self._go(path, base)
+            self._class(path, base, makes)
         if type(x) is not type:
-            self._go(path, type(x))
+            self._class(path, type(x), makes)
 
     def _class_attribute(self, kind: type, name: str, value: Any, path: str) -> None:
         self._row("class", kind, {name: value}, path)
@@ -474,6 +542,7 @@ class Reach:
             self.everything = True
         if isinstance(owner, (np.random.Generator, np.random.RandomState)):
             self.generators.append(owner)
+            self.sources.setdefault(id(owner), (path, owner))
         elif not isinstance(owner, ModuleType):
             self._go(path, owner)
 
@@ -526,8 +595,7 @@ class Reach:
         self._go(path, x())
 
     def _variable(self, path: str, x: Any) -> None:
-        ref = StateRef(x, "value", "variable", x.name)
-        value = ref.get()
+        value = StateRef(x, "value", "variable", x.name).get()
         self._row("variable", x, value, x.name)
         self._ref(x, "value", "variable", x.name, value)
 
@@ -538,14 +606,20 @@ class Reach:
 
     def _members(self, path: str, x: Any) -> None:
         """Attributes and slots of an object, and its class."""
-        kind = type(x)
+        kind: type = type(x)
         own = own_attributes(x)
         before = f"{path}." if path else ""
         if type(own) is dict and id(own) not in self.seen:
             self.seen[id(own)] = own
-            if self.everything or kind.__module__.split(".")[0] in STANDARD | LIBRARIES:
+            root = kind.__module__.split(".")[0]
+            if not self.everything and root == "minigrad" and getattr(kind, "sliced", False):
                 self.containers.append((own, path))
-                self._row("attributes", own, (list(own), list(own.values())), path)
+                for name in own:
+                    visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
+                    self._sliced_later.append((_readers(kind, name), visit))
+            elif self.everything or root in (STANDARD | LIBRARIES) - BY_NAME:
+                self.containers.append((own, path))
+                self._row("dict", own, (list(own), list(own.values())), path, is_own=True)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
                     self._ref(own, name, "item", f"{before}{name}", value, x)
@@ -559,7 +633,7 @@ class Reach:
             for name, value in held:
                 self._ref(x, name, "slot", f"{before}{name}", value, x)
         if kind.__module__ != "builtins":
-            self._go(type(x).__name__, kind)
+            self._class(kind.__name__, kind, makes=False)
             if kind.__flags__ & HEAP_TYPE and kind.__module__.split(".")[0] not in STANDARD | LIBRARIES:
                 self._row("type", x, kind, path)
 
@@ -582,7 +656,7 @@ class Reach:
             self.everything = True
         if kind.__name__ == "_lru_cache_wrapper":
             self._row("cache", x, cache_state(x), path)
-        if own_attributes(x) or any(slots_of(base) for base in kind.__mro__):
+        if type(own_attributes(x)) is dict or any(slots_of(base) for base in kind.__mro__):
             self._members(path, x)
         elif stateful and kind is not object:
             state = pickled(x)
@@ -596,14 +670,13 @@ class Reach:
 
 SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
-HARMLESS = frozenset({"lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object"})
+HARMLESS = frozenset({"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object"})
 _VISITORS: dict[Any, Any] = {
     Tensor: Reach._tensor,
     FunctionType: Reach._function,
     MethodType: Reach._method,
     BuiltinFunctionType: Reach._builtin,
     ModuleType: Reach._module,
-    type: Reach._class,
     functools.partial: Reach._partial,
     (property, staticmethod, classmethod, functools.cached_property): Reach._descriptor,
     dict: Reach._dict,
@@ -645,7 +718,7 @@ def is_inert(x: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_users(kind: type) -> bool:
-    return str(kind.__module__).split(".")[0] not in STANDARD | LIBRARIES | {"collections", "types", "functools"}
+    return str(kind.__module__).split(".")[0] not in STANDARD | LIBRARIES
 
 
 def own_attributes(x: Any) -> Any:
@@ -728,6 +801,30 @@ def alike(now: Any, before: Any) -> bool:
     return is_leaf(now) and bool(bits(now) == bits(before))
 
 
+def same_objects(x: Any, y: Any) -> bool:
+    """Whether two sequences hold the same objects."""
+    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
+
+
+def refill(holder: Any, items: Any) -> None:
+    """Let a list, deque or set hold these items instead of what it holds."""
+    base = base_of(holder)
+    base.clear(holder)
+    if base is set:
+        base.update(holder, items)
+    else:
+        base.extend(holder, items)
+
+
+def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
+    """Put the keys of a dictionary into an order."""
+    base = base_of(holder)
+    if keys_of(holder) != keys:
+        for key in keys:
+            if key in keys_of(holder):
+                base.__setitem__(holder, key, base.pop(holder, key))
+
+
 def pickled(x: Any) -> Any:
     """The state of an object without attributes (an iterator, a counter) as pickle would keep it, or MISSING."""
     try:
@@ -737,6 +834,11 @@ def pickled(x: Any) -> Any:
     if isinstance(state, str):
         return state
     return tuple(part for part in state[1:3] if part is not None)
+
+
+def words(code: CodeType) -> frozenset[str]:
+    """The names and strings in a function's code, and in the functions written inside it."""
+    return names_of(code).words
 
 
 @functools.lru_cache(maxsize=1024)
@@ -749,6 +851,20 @@ def _method_names(kind: type) -> frozenset[str]:
     return found - COMPUTED
 
 
+@functools.lru_cache(maxsize=1024)
+def _readers(kind: type, attribute: str) -> frozenset[str]:
+    """The names in a user's code that may read an attribute: its own, and those of methods that read it in the end."""
+    methods = {
+        n: f.__code__ for base in kind.__mro__[::-1] for n, f in vars(base).items() if isinstance(f, FunctionType)
+    }
+    readers = {attribute}
+    while True:
+        more = {name for name, code in methods.items() if readers & set(code.co_names)} - readers
+        if not more:
+            return frozenset(readers)
+        readers |= more
+
+
 @functools.lru_cache(maxsize=4096)
 def slots_of(kind: type) -> tuple[str, ...]:
     """The slots that a class adds, by the names under which they are found."""
@@ -759,8 +875,3 @@ def slots_of(kind: type) -> tuple[str, ...]:
     private = f"_{kind.__name__.lstrip('_')}"
     mangled = (private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
     return tuple(n for n in mangled if n not in ("__dict__", "__weakref__"))
-
-
-def is_library(function: FunctionType) -> bool:
-    """Whether a function belongs to minigrad, NumPy or their kin, whose code is not the user's."""
-    return str(function.__globals__.get("__name__", "")).split(".")[0] in LIBRARIES

@@ -28,22 +28,3 @@ def generator(rng: np.random.Generator | int | None = None) -> np.random.Generat
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
         return np.random.default_rng(rng)
     raise TypeError(f"rng={rng!r}: must be a numpy.random.Generator, a seed, or None for the global generator")
-
-
-class repeated_draws:
-    """Entered for the first time, it remembers where the global generator stands; later, it draws from there again."""
-
-    def __init__(self) -> None:
-        self._first: Any = None
-        self._now: Any = None
-
-    def __enter__(self) -> None:
-        bits = _global().bit_generator
-        if self._first is None:
-            self._first = bits.state
-        else:
-            self._now, bits.state = bits.state, self._first
-
-    def __exit__(self, *exception: Any) -> None:
-        if self._now is not None:
-            _global().bit_generator.state, self._now = self._now, None

@@ -135,8 +135,10 @@ def same(found: Any, expected: Any) -> None:
 def program_ran(step: Compiled, args: Arrays) -> bool:
     """Whether a call runs the program to its end, without calling the function."""
     assert step.latest is not None
+    inputs = step.latest.matches(args)
+    assert inputs is not None
     try:
-        step.latest.call(list(args))
+        step.latest.call(list(args), inputs)
     except CheckFailed:
         return False
     return True
@@ -146,6 +148,8 @@ def program_ran(step: Compiled, args: Arrays) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_a_compiled_function_refuses_what_eager_refuses(name: str, backend: str) -> None:
     f, good, bad = CASES[name]
+    if bad is not good:  # arrays of this module may be some that the function can read
+        good, bad = (tuple(map(np.copy, args)) for args in (good, bad))
     step = mg.compile(f, backend=backend)
     for args in (good, good, good, bad, good, bad):
         same(outcome(step, args), outcome(f, args))
@@ -252,12 +256,14 @@ def test_a_program_that_fails_has_changed_nothing(kind: str, backend: str) -> No
     problem = Problem(kind)
     step = mg.compile(problem.step, state=[problem.calls], backend=backend)
     x, good, bad = data(kind)
-    step(x, good)
-    step(x, good)
+    for _ in range(4):
+        step(x, good)
     assert step.latest is not None
     before = problem.state()
+    inputs = step.latest.matches([x, bad])
+    assert inputs is not None
     with pytest.raises(CheckFailed):
-        step.latest.call([x, bad])
+        step.latest.call([x, bad], inputs)
     same_state(problem.state(), before, 0.0)
     assert program_ran(step, (x, good))
     assert problem.calls.data == before["calls"] + 1
@@ -305,6 +311,7 @@ def program_of(f: Callable[..., Any], *args: Any) -> Program:
     step = mg.compile(f, backend="numpy")
     step(*args)
     assert step.latest is not None
+    step.latest.prepare("numpy")
     return step.latest.program
 
 
@@ -318,7 +325,8 @@ def checks_of(program: Program) -> list[tuple[Any, Any]]:
         (F.cross_entropy, (X, IDS), [(0, 2)]),
         (lambda k: F.embedding(k, W), (IDS,), [(0, 3)]),
         (lambda x, k: mg.asarray(x)[k] + mg.asarray(x)[k[::-1]], (ones, IDS), [(-2, 1), (-2, 1)]),
-        (lambda x, k, j: mg.asarray(x)[k, j], (X, IDS, IDS), [(-2, 1), (-3, 2)]),
+        (lambda x, k, j: mg.asarray(x)[k, j], (X, IDS, IDS + 1), [(-2, 1), (-3, 2)]),
+        (lambda x, k, j: mg.asarray(x)[k, j], (X, IDS, IDS), [(-2, 1)]),
         (lambda x, k, j: mg.asarray(x)[k % 2, np.clip(j, 0, 2)], (X, IDS, IDS), []),
         (lambda x: mg.sort(mg.asarray(x), axis=1, descending=True), (X,), []),
         (lambda x: mg.asarray(x)[np.argmax(x)], (ones,), []),
@@ -395,7 +403,8 @@ def test_ranges_hold_at_their_ends_on_both_back_ends(low: int, high: int, dtype:
 
         step = mg.compile(f, backend=backend)
         values = np.where(inside < 0, high, inside) if np.dtype(dtype).kind == "u" else inside
-        step(values.astype(dtype))
+        for _ in range(3):
+            step(values.astype(dtype))
         for k in range(values.size):
             for wrong in (low - 1, high + 1):
                 bad = values.copy()
@@ -444,8 +453,14 @@ def test_whether_floating_point_errors_raise() -> None:
 def test_functions_whose_effect_or_dtype_depends_on_values_are_refused(f: Callable[..., Any]) -> None:
     x = np.array([3.0, np.nan, 1.0, 2.0])
     with pytest.raises(mg.compiler.CompileError):
-        mg.compile(f, backend="numpy")(x)
+        mg.compile(f, backend="numpy", fallback="raise")(x)
     np.testing.assert_array_equal(x, [3.0, np.nan, 1.0, 2.0])
+    step, same_x = mg.compile(f, backend="numpy"), x.copy()
+    with pytest.warns(mg.compiler.CompileWarning) as caught:
+        got = [step(x) for _ in range(3)]
+    assert len(caught) == 1
+    np.testing.assert_array_equal(got, [f(same_x) for _ in range(3)])
+    np.testing.assert_array_equal(x, same_x)
 
 
 def test_the_real_part_is_no_view_in_the_dtype_of_the_whole() -> None:

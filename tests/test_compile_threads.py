@@ -133,6 +133,7 @@ def test_a_child_of_a_process_that_imports_numba(tmp_path: Path) -> None:
     program = """
 step = step_of(0)
 step(x)
+step(x)  # recorded twice: now kernels are compiled
 until(lambda: "numba" in sys.modules)
 child = os.fork()
 if child == 0:
@@ -234,7 +235,8 @@ print(wrong, after > 0)
 
 def test_a_process_may_end_while_it_compiles(tmp_path: Path) -> None:
     pytest.importorskip("numba")
-    assert run("for k in range(3): step_of(k)(x)\nprint('end')", tmp_path) == "end"
+    begin = "for k in range(3):\n    step = step_of(k)\n    step(x), step(x)\nprint('end')"
+    assert run(begin, tmp_path) == "end"
     program = """
 import atexit
 
@@ -245,7 +247,8 @@ def late():
         assert np.isclose(float(step(x)), right(7))
     print("late")
 
-step_of(1)(x)
+step = step_of(1)
+step(x), step(x)
 """
     assert run(program, tmp_path) == "late"
 

@@ -22,8 +22,10 @@ LAYERS = [
     {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
+    {"reach"},
     {"naming"},
-    {"creation", "info", "rng", "trees", "traced", "transforms", "checkpoint", "custom"},
+    {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}
+    | {"tracing", "reach", "guards", "snapshot", "surroundings", "restore", "checkpoint"},
     {
         "linalg",
         "activations",

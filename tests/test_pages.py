@@ -25,8 +25,13 @@ class Checker(doctest.OutputChecker):
         return super().check_output(normalized(want), normalized(got), optionflags)
 
 
+WITH_CODE = [p for p in PAGES if "```python" in p.read_text(encoding="utf-8")]
+WARNED = pytest.mark.floating(all="warn")  # an error here, as all warnings are; where they raise, steps run eagerly
+
+
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if "```python" in p.read_text(encoding="utf-8")], ids=lambda p: p.stem
+    "page",
+    [pytest.param(p, marks=WARNED if "mg.compile" in p.read_text(encoding="utf-8") else (), id=p.stem) for p in WITH_CODE],
 )
 def test_what_the_page_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

@@ -1,14 +1,15 @@
 """The compiler of whole steps: `mg.compile`. See docs/compile.md.
 
-What a step does, and hearing it:
+What a step does, recorded:
 
-- program: lines in single assignment; rules: what NumPy says about them, and the checker
-- listening: the array that hears; generator: the Generator that does; memory: views as steps
+- program: ops in single assignment; rules: what NumPy says about them, and the checker
+- listening: the tracer array; generator: the tracer Generator; numbers: traced Python numbers; gradients: what stands in
+  `.grad` while nobody has read it; memory: views as steps
 - layout: where in a memory an array lies; writes: what a memory holds after one; overlaps: memories that are one
-- trace: what they hear becomes lines; access: of elements; ufuncs, functions: of NumPy's; opaque: of all others; notes:
-  comments
-- state: what a step reaches; substitution: what stands for it meanwhile; session: one call on listening arrays;
-  recording: what it has shown; refusal, unheard: what cannot be recorded
+- trace: NumPy calls on tracers become ops; access: of elements; ufuncs, functions: of NumPy's; opaque: of all others; notes:
+  comments; context: which trace records in this thread
+- session: one real call on tracers; capture: the state that it can read, with tracers in its places; effects: what it
+  returned and left, as a recipe; untracked: draws that no tracer saw; refusal: what cannot be recorded
 
 Programs into better programs, and into source:
 
@@ -26,8 +27,11 @@ Programs into better programs, and into source:
 - winograd: convolutions of many channels with fewer products
 - numba_source: the program with kernels; background: made while the NumPy program runs
 
-What the user calls: driver; version: the program for one signature; guards: whether it still fits; derivative:
-derivatives of compiled functions.
+What the user calls:
+
+- driver: recordings, calls, audits or eager calls; signature: what of the arguments decides; guards: whether the state is
+  as it was; specialization: the program for one signature and state; compare: two recordings; audit: program and eager
+  step; derivative: derivatives of compiled functions
 """
 
 from minigrad.compiler.driver import Compiled, compile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
             arrays += [trace.constant(i).value for i in found]
         elif isinstance(p, slice):
             template.append((p.start, p.stop, p.step))
-        elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
+        elif p is None or p is Ellipsis or (type(p) is not Listening and isinstance(p, (int, np.integer))):
             template.append(int(p) if isinstance(p, np.integer) else p)
         else:
             template.append(Place(len(arrays)))
@@ -68,7 +69,7 @@ def getitem(trace: Any, x: Listening, index: Any) -> Any:
         return x.array[bare(index)]
     parts = index if isinstance(index, tuple) else (index,)
     if is_basic(parts):
-        found = trace.view(x, basic(x.shape, parts))
+        found = trace.view(x, basic(x.shape, parts), another=True)
         return found if isinstance(x.array[index], np.ndarray) else trace.fresh(x.array[index], found.value)
     template, arrays = indexed(trace, index)
     found = x.array[bare(index)]
@@ -93,7 +94,8 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         return
     if isinstance(index, Listening) and index.dtype.kind == "b":
         if math.prod(np.shape(new)) != 1:
-            refuse("x[mask] = several values", "write x = mg.where(mask, values, x) with values of x's shape")
+            trace.rewritten(operator.setitem, x, (index, new), {})
+            return
         mask = trace.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.value)
     else:
@@ -125,7 +127,12 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
     if not any(generator is g for g in trace.generators):
         trace.generators.append(generator)
     drawn = getattr(generator, method)(*args, **kwargs)
-    params = {"generator": next(k for k, g in enumerate(trace.generators) if g is generator), "method": method, "args": args, "kwargs": kwargs}
+    params = {
+        "generator": next(k for k, g in enumerate(trace.generators) if g is generator),
+        "method": method,
+        "args": args,
+        "kwargs": kwargs,
+    }
     if drawn is None or not hasattr(np.asarray(drawn), "dtype"):
         refuse(f"rng.{method}", "use a draw that returns an array, such as rng.permutation")
     return trace.fresh(drawn, trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out)
@@ -133,7 +140,7 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
 
 def is_basic(parts: tuple[Any, ...]) -> bool:
     """Whether an index is made of ints, slices, None and Ellipsis."""
-    return all(
+    return not any(type(p) is Listening for p in parts) and all(  # one of them may stand for a NumPy integer
         p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
         for p in parts
     )

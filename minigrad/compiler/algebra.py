@@ -1,8 +1,7 @@
 """What the compiler knows about arithmetic: neutral elements, signs, products and powers.
 
 Results may differ from the step's own in the last digits, as x · (1/s) differs from x / s. A product with 0 is kept,
-because it may be NaN. Two things count as 0 although x may not be finite: x - x, and the sum of deviations from a mean.
-By these the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the gradient
+because it may be NaN. So is x - x. One thing counts as 0 although x may not be finite: the sum of deviations from a mean. By it the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the gradient
 0 that it has, instead of what rounding leaves.
 
 With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)), and x / s = x
@@ -19,6 +18,7 @@ from minigrad.compiler.program import Value
 from minigrad.compiler.rules import result
 from minigrad.compiler.terms import Operand, is_float, is_op, number, size
 
+MODERATE = 4096.0  # factors that no number which is otherwise harmless overflows by
 TINY = 1e-30  # products of constants are folded if neither they nor their reciprocals are smaller
 
 
@@ -52,8 +52,6 @@ def subtract(b: Builder, x: Operand, y: Operand) -> Value | None:
         return same_form(b, x, shape, dtype)
     if not is_float(x, y):
         return None
-    if x is y:
-        return b.op("full", shape=shape, dtype=dtype, value=0.0)
     if number(x) == 0 and isinstance(y, Value) and y.shape == shape:
         return b.op("negative", y)
     if is_op(y, "negative"):
@@ -107,9 +105,19 @@ def _small_first(b: Builder, x: Operand, y: Operand) -> Value | None:
     if size(y) < size(p) and size(q) < size(p) and p.shape == x.shape:  # type: ignore[union-attr]
         if isinstance(q, Value) or isinstance(y, Value):
             return b.op("multiply", p, b.op("multiply", q, y))
-        if TINY <= abs(q * y) <= 1 / TINY:  # 1e300 * 1e300 and 1e-300 * 1e-300 may meet an x that bears them in turn
+        if TINY <= abs(q * y) <= 1 / TINY and _is_safe(q, y):
             return b.op("multiply", p, q * y)
     return None
+
+
+def _is_safe(p: float, q: float) -> bool:
+    """Whether x p overflows or underflows only where x (p q) does.
+
+    A loss in float32 that is multiplied by 65536, and gradients that are divided by it later, overflow where they do in
+    an eager step. 1e300 · 1e300 and 1e-300 · 1e-300 are kept apart too: an x may bear them in turn.
+    """
+    same_side = (abs(p) >= 1) is (abs(q) >= 1)
+    return same_side or all(1 / MODERATE <= abs(c) <= MODERATE for c in (p, q))
 
 
 @rule("divide")

@@ -27,6 +27,7 @@ from minigrad.reach import (
     is_leaf,
     keys_of,
     own_attributes,
+    same_objects,
     slots_of,
     values_of,
 )
@@ -96,6 +97,7 @@ class StateCapture:
         self.grads_read: set[int] = set()  # ids of Tensors
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
+        self.shared_grads: set[int] = set()
         self.rebuilt: dict[int, tuple[Any, Any, Any]] = {}  # containers among the arguments, by the id of their copies
         self.contents = [(x, _copied(x), path) for x, path in reach.containers]
 
@@ -107,9 +109,10 @@ class StateCapture:
         for ref, value in self.reach.refs:
             if ref.identity in self.fetched:
                 by_value.setdefault(id(value), ref)
-        for ref, _ in self.reach.refs:
-            if ref.is_grad:
-                self._begin_grad(ref)
+        grads = [ref for ref, _ in self.reach.refs if ref.is_grad]
+        self.shared_grads = self._gradients_held_elsewhere(grads)
+        for ref in grads:
+            self._begin_grad(ref)
         for ref, value in self.reach.refs:
             if ref.is_grad:
                 continue
@@ -125,11 +128,25 @@ class StateCapture:
         roots = [owner(m.array) for m in self.trace.memories.values() if m.buffer is None]
         self.owned = {id(root): root for root in roots}
 
+    def _gradients_held_elsewhere(self, grads: list[StateRef]) -> set[int]:
+        """The ids of gradients that another place holds as well, as a Tensor or an array: the two may part later."""
+        held: dict[int, int] = {}
+        todo = [x for _, x in self.reach.refs]
+        while todo:
+            x = todo.pop()
+            if type(x) in (Tensor, np.ndarray):
+                held[id(x)] = held.get(id(x), 0) + 1
+            elif isinstance(x, (tuple, frozenset)) and not is_leaf(x):
+                todo += x
+        present = [ref.holder.grad for ref in grads]
+        return {id(x) for x in present if type(x) is Tensor and (held.get(id(x), 0) > 1 or id(x.data) in held)}
+
     def _begin_grad(self, ref: StateRef, leaf: int | None = None) -> None:
         """A gradient that was there is an input, fetched from its place."""
         present = ref.holder.grad
         if type(present) is Tensor and type(present.data) is not Listening:
-            self._fetch(ref, present, leaf)
+            if id(present) not in self.shared_grads:
+                self._fetch(ref, present, leaf)
             data = StateRef(present, "data", "slot", ref.path)
             self._put(data, present.data, self._traced(present.data, data))
         self._put(ref, present, GradProbe(present, self.grads_read))
@@ -305,7 +322,7 @@ class StateCapture:
         for holder, before, path in self.contents:
             if isinstance(holder, dict):
                 now = keys_of(holder)
-                if now != [*(key for key in before if key in holder), *(key for key in now if key not in before)]:
+                if now != [*(key for key in before if key in now), *(key for key in now if key not in before)]:
                     found.append((holder, now, path))
         return found
 
@@ -315,7 +332,7 @@ class StateCapture:
         for holder, before, path in self.contents:
             if isinstance(holder, (list, deque)):
                 now = [self.original(x) for x in elements(holder)]
-                if len(now) != len(before) or (isinstance(holder, deque) and not _are_same(now, before)):
+                if len(now) != len(before) or (isinstance(holder, deque) and not same_objects(now, before)):
                     found.append((holder, before, path))
             elif isinstance(holder, set) and holder != before:
                 found.append((holder, list(before), path))
@@ -370,10 +387,6 @@ def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
     """Whether a gradient is what it was: its probe was read, and put the gradient back."""
     probe = capture.put.get(ref.identity)
     return isinstance(probe, GradProbe) and ref.get() is probe.before
-
-
-def _are_same(x: list[Any], y: list[Any]) -> bool:
-    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
 
 
 def _copied(x: Any) -> Any:
@@ -443,7 +456,7 @@ class _Settler:
             return x
         if isinstance(x, (tuple, frozenset)):
             parts = [self.real(part) for part in x]
-            if _are_same(parts, list(x)):
+            if same_objects(parts, list(x)):
                 return x
             return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
         self.inside(x)
@@ -469,7 +482,7 @@ class _Settler:
             return self.real(x)
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]
-            if _are_same(parts, list(x)):
+            if same_objects(parts, list(x)):
                 return x
             return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
         if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):

@@ -86,7 +86,9 @@ def difference(first: Recording, second: Recording) -> str | None:
     if len(a) != len(b):
         longer = max((a, b), key=len)
         extra = longer[min(len(a), len(b))]
-        return f"one call did {len(a)} things, the next {len(b)}; the first that only one did is {extra[0]} ({extra[2]})"
+        return (
+            f"one call did {len(a)} things, the next {len(b)}; the first that only one did is {extra[0]} ({extra[2]})"
+        )
     return None
 
 

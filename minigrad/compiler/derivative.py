@@ -19,22 +19,12 @@ from minigrad.compiler.signature import rebuilt
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import Node, mode, next_serial
-from minigrad.reach import MISSING
+from minigrad.restore import State, fingerprint
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
 from minigrad.tensor import Tensor
 from minigrad.traced import variable
 from minigrad.trees import flatten
-
-SMALL = 1 << 12  # bytes of an array that are compared in full; of a larger one a sample
-
-
-def fingerprint(array: Any) -> bytes:
-    """What tells whether an array was written: its bytes if it is small, else those of 256 elements spread over it."""
-    if array.nbytes <= SMALL:
-        return array.tobytes()  # type: ignore[no-any-return]
-    flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel(order="K")
-    return flat[np.linspace(0, flat.size - 1, 256).astype(np.intp)].tobytes()  # type: ignore[no-any-return]
 
 
 class Replay:
@@ -52,7 +42,6 @@ class Replay:
             return
         recording, program = version.recording, version.program
         written = [b.array for b in program.stores if b.kind == "state"]
-        self.arrays = [(a, a.copy()) for a in written]
         ids = {id(a) for a in written}
         moved = {id(t.data) for t in version.captured}
         read = [op.params["buffer"] for op in program.lines if op.op == "input"]
@@ -61,11 +50,12 @@ class Replay:
             for b in read
             if b.kind == "state" and not b.is_constant and id(b.array) not in ids | moved
         ]
-        self.generators = [(g, g.bit_generator.state) for g in program.generators if hasattr(g, "bit_generator")]
+        generators = [g for g in program.generators if hasattr(g, "bit_generator")]
         refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
-        refs += [x.ref for x in (*recording.arrays, *recording.numbers) if x.ref is not None]
-        self.places = [(ref, _value(ref)) for ref in {ref.identity: ref for ref in refs}.values()]
-        self.lists = [(at, list(at)) for how, at, *_ in recording.recipe.writes if how in ("extend", "refill")]
+        refs += [x.ref for x in recording.arrays if x.leaf is None]
+        refs += [x.ref for x in recording.numbers if x.ref is not None]
+        lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
+        self.before = State(written, generators, list({ref.identity: ref for ref in refs}.values()), lists)
 
     def check(self) -> None:
         """Whether the call can be repeated.
@@ -90,32 +80,13 @@ class Replay:
     @contextmanager
     def repeated(self) -> Iterator[None]:
         """The state of the first call, inside; the present one afterwards."""
-        arrays = [(a, a.copy()) for a, _ in self.arrays]
-        generators = [(g, g.bit_generator.state) for g, _ in self.generators]
-        places = [(ref, _value(ref)) for ref, _ in self.places]
-        lists = [(holder, list(holder)) for holder, _ in self.lists]
+        present = self.before.now()
         try:
-            _put(self.arrays, self.generators, self.places, self.lists)
+            self.before.put()
             self.check()
             yield
         finally:
-            _put(arrays, generators, places, lists)
-
-
-def _value(ref: Any) -> Any:
-    return ref.holder.grad if ref.is_grad else ref.get()
-
-
-def _put(arrays: Any, generators: Any, places: Any, lists: Any) -> None:
-    for array, content in arrays:
-        np.copyto(array, content)
-    for generator, state in generators:
-        generator.bit_generator.state = state
-    for ref, value in places:
-        ref.set(None if value is MISSING and ref.is_grad else value)
-    for holder, items in lists:
-        holder.clear()
-        holder.extend(items)
+            present.put()
 
 
 def connect(
@@ -143,6 +114,7 @@ def connect(
     values = [outputs[k].data for k in live]
     node.shape, node.dtype = tuple(np.shape(x) for x in values), tuple(x.dtype for x in values)
     for k, t in zip(live, selected(node, tuple(values)), strict=True):
+        t._grad = outputs[k].grad
         outputs[k] = t
     return rebuild_results(outputs)
 

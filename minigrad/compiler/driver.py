@@ -21,16 +21,16 @@ from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
-from minigrad.compiler.context import active
 from minigrad.compiler.derivative import Replay, connect
-from minigrad.compiler.guards import Difference, is_number
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
-from minigrad.compiler.specialization import Inputs, Specialization
+from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
+from minigrad.guards import Difference, is_number
 from minigrad.naming import probe
 from minigrad.reach import StateRef, register_opaque
 from minigrad.tensor import Tensor
+from minigrad.tracing import active
 
 FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
 IN_A_ROW = 8  # specializations because of one place, after which the step runs eagerly
@@ -167,22 +167,30 @@ class Compiled:
 
     def _audit(self, version: Specialization, leaves: list[Any], inputs: Inputs, args: Any, kwargs: Any) -> Any:
         """Run program and step from the same state, and compare."""
-        audit = Audit(version, leaves, inputs)
+
+        def connected(results: Any) -> Any:
+            return results if replay is None else connect(self, version, leaves, (args, kwargs), results, replay)
+
+        replay = Replay(version, inputs) if version.live else None
+        audit = Audit(version, leaves, inputs, connected)
         compiled = audit.compiled()
         result = self.function(*args, **kwargs)
         if compiled is None:  # a check failed, and the step has not raised: it is right, and not this program's case
             return result
         eager = audit.seen(result)
         found = audit.difference(compiled, eager)
-        if found is not None and not audit.is_rounding(compiled, eager):
+        if found is not None and audit.is_rounding(compiled, eager):
+            found = None
+        found = found or audit.changed_besides()
+        if found is not None:
             self._go_eager(
-                f"an audit found a difference in call {version.calls + 1} of a program: {found[1]}. The "
+                f"an audit found a difference in call {version.calls + 1} of a program: {found}. The "
                 f"{version.calls - version.audited} calls since the audit before were not covered"
             )
             return result
         version.calls += 1
         version.audited = version.calls
-        version.left = gap(version.calls)
+        version.left = gap(version)
         return result
 
     # Recordings
@@ -200,7 +208,12 @@ class Compiled:
         """Run the step itself, and make a program of what it does, or confirm the one that is there."""
         sets = frozenset(self.varying), frozenset(self.fetched)
         session = TraceSession(
-            self.function, [("state", self.state)], self.varying, self.fetched, self.fallback == "raise"
+            self.function,
+            [("state", self.state)],
+            self.varying,
+            self.fetched,
+            strict=self.fallback == "raise",
+            confirms=version is not None and version.sets == sets,
         )
         self.recordings += 1
         recording = session.run(leaves, rebuild)
@@ -253,21 +266,20 @@ class Compiled:
     def _generalize(self, key: Signature, leaves: list[Any], form: Any, keep: list[Any]) -> bool:
         """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
         reasons: list[Difference] = []
-        for version in reversed(self.versions):
+        like = [v for v in self.versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
+        for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike
             other = version.signature
-            if other[0] != key[0] or len(other) != len(key):
-                continue
             if other == key:
-                reasons = list(version.guard.differences()) or [("what it fetches", None, None, None)]
-                break
-            changed = [k for k, (a, b) in enumerate(zip(other[1:], key[1:], strict=True)) if a != b]
+                reasons = [*version.guard.differences(), *version.tuple_differences()]
+                reasons = reasons or [("what it fetches", None, None, None)]
+                continue
+            changed = _changed(other, key)
             if all(_is_number_key(other[k + 1]) and is_number(leaves[k]) for k in changed):
                 same_kind = all(other[k + 1][1][0] == _kind_name(leaves[k]) for k in changed)
                 for k in changed:
                     if same_kind and (None, (), k) not in self.pinned:
                         self.varying.add((None, (), k))
             reasons = [(f"argument {k}", None, shown(other[k + 1]), shown(key[k + 1])) for k in changed]
-            break
         for _, ref, before, now in reasons:
             if ref is not None:
                 self._let_vary(ref, before, now)
@@ -426,6 +438,11 @@ def _outside() -> int:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
         level, frame = level + 1, frame.f_back
     return level
+
+
+def _changed(one: Signature, other: Signature) -> list[int]:
+    """The arguments in which two signatures differ."""
+    return [k for k, (a, b) in enumerate(zip(one[1:], other[1:], strict=True)) if a != b]
 
 
 def _is_number_key(part: Any) -> bool:

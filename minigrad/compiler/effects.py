@@ -24,14 +24,7 @@ from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node, next_serial
-from minigrad.reach import (
-    MISSING,
-    StateRef,
-    base_of,
-    bits,
-    is_leaf,
-    keys_of,
-)
+from minigrad.reach import MISSING, StateRef, bits, is_leaf, put_in_order, refill
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -74,7 +67,16 @@ class Recipe:
             self._resize(holder, before, path)
         for holder, keys, path in capture.reordered_after:
             self.writes.append(("order", holder, path, keys))
-        del self._hold, self._made, self._bases, self._leaving, self._fetched, self._leaf, self._live_ids
+        del (
+            self._hold,
+            self._made,
+            self._bases,
+            self._leaving,
+            self._elsewhere,
+            self._fetched,
+            self._leaf,
+            self._live_ids,
+        )
         del self.trace, self.capture
 
     # Results with a history
@@ -143,7 +145,7 @@ class Recipe:
         if kind is Tensor:
             return self._tensor(x, path)
         if kind is np.ndarray:
-            return self._add("array", x.copy())
+            return self._add("array", x.copy(), x.flags.writeable)
         if isinstance(x, (tuple, list, deque, set, frozenset)):
             members = [self._entry(part, f"{path}[{k}]") for k, part in enumerate(x)]
             return self._add("items", kind, members, getattr(x, "maxlen", None))
@@ -177,6 +179,12 @@ class Recipe:
         return self._add("instance", kind, attributes)
 
     def _tensor(self, x: Tensor, path: str) -> int:
+        made = self._tensor_alone(x, path)
+        if x.grad is not None:
+            self.writes.append(("own gradient", made, self._entry(x.grad, f"{path}.grad")))
+        return made
+
+    def _tensor_alone(self, x: Tensor, path: str) -> int:
         data = self._entry(x.data, path)
         node = x.node
         if node is None or id(x) in self._live_ids:
@@ -193,12 +201,24 @@ class Recipe:
     # Arrays
 
     def _count_leaving(self, result: Any) -> None:
-        """How many arrays leave in each memory: two in one memory are views of one array."""
+        """How many arrays leave in each memory: two in one memory are views of one array.
+
+        Also which Tensors and arrays leave in another way than as the gradient of one Tensor.
+        """
         self._leaving: dict[int, set[int]] = {}
-        roots = [result, *(now for _, _, now in self.capture.changes_after)]
+        self._elsewhere: set[int] = set()
+        changes = self.capture.changes_after
+        roots = [result, *(now for ref, _, now in changes if not ref.is_grad)]
         roots += [list(holder) for holder, _, _ in self.capture.resized_after]
-        for x in _arrays(roots, self._existed):
-            self._leaving.setdefault(id(x.memory), set()).add(id(x))
+        as_gradients: set[int] = set()
+        for group in (roots, *([now] for ref, _, now in changes if ref.is_grad)):
+            found = list(_arrays(group, self._existed))
+            ids = {id(x) for x in found}
+            self._elsewhere |= ids if group is roots else ids & as_gradients
+            as_gradients |= ids
+            for x in found:
+                if type(x) is Listening:
+                    self._leaving.setdefault(id(x.memory), set()).add(id(x))
 
     def _array(self, x: Listening) -> int:
         memory, known = x.memory, self.trace.known.get(id(x.array)) is x
@@ -211,17 +231,27 @@ class Recipe:
                 base = self._bases[id(memory)] = self._add(*outside)
             if known:
                 return base
-            chain = _chain(x)
-            return self._output(x.value, x) if chain is None else self._add("view", base, chain)
-        if len(self._leaving.get(id(memory), ())) > 1 and (chain := _chain(x)):
+            return self._view(x, memory.array, base)
+        if len(self._leaving.get(id(memory), ())) > 1 and x.parent is not None:
             if id(memory) not in self._bases:
-                root = x
-                while root.parent is not None:
-                    root = root.parent
+                root = _root(x)
                 self._bases[id(memory)] = self._made[id(root)] = self._output(root.value, root)
                 self._hold.append(root)
-            return self._add("view", self._bases[id(memory)], chain)
+            return self._view(x, _root(x).array, self._bases[id(memory)])
         return self._output(x.value, x)
+
+    def _view(self, x: Listening, root: Any, base: int) -> int:
+        """A view of an array; where slices, reshapes and transposes do not make it, from its place in that memory."""
+        chain = _chain(x)
+        is_locked = root.flags.writeable and not x.array.flags.writeable
+        if chain is None:
+            if not root.flags.c_contiguous or not np.may_share_memory(x.array, root):
+                raise CompileError(
+                    f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\nHint: return a copy."
+                )
+            offset = _address(x.array) - _address(root)
+            chain = [("strided", (x.shape, x.dtype, offset, x.array.strides))]
+        return self._add("view", base, chain, is_locked)
 
     def _outside(self, memory: Memory) -> Entry | None:
         """The array from outside that has a memory."""
@@ -237,6 +267,8 @@ class Recipe:
     def _output(self, value: Value, x: Any) -> int:
         self.outputs.append(value)
         how = x if isinstance(x, str) else "scalar" if x.is_scalar else "array"
+        if how == "array" and not x.array.flags.writeable:
+            how = "locked"
         return self._add("output", len(self.outputs) - 1, how)
 
     # Writes
@@ -258,6 +290,9 @@ class Recipe:
             return
         if now is None or now is MISSING:
             self.writes.append(("set", ref, self._add("object", None)))
+            return
+        if id(now) in self._elsewhere or id(now.data) in self._elsewhere:
+            self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
         if isinstance(now, GradProbe) or self._existed(now) or type(now.data) is not Listening or now.node is not None:
             self.writes.append(("set", ref, self._entry(now, ref.path)))
@@ -302,7 +337,7 @@ class Recipe:
             elif how == "output":
                 yield how, (number(self.outputs[rest[0]]), rest[1])
             elif how == "array":
-                yield how, (rest[0].shape, rest[0].dtype.str, rest[0].tobytes())
+                yield how, (rest[0].shape, rest[0].dtype.str, rest[0].tobytes(), rest[1])
             elif how in ("items", "dict"):
                 yield how, (rest[0], repr(rest[1:]))
             elif how == "number":
@@ -317,10 +352,8 @@ class Recipe:
             elif how == "set":
                 yield how, (at.path, repr(rest))
             else:
-                yield (
-                    how,
-                    repr([sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]),
-                )
+                kept = [sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]
+                yield how, (at if type(at) is int else None, repr(kept))
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -340,8 +373,19 @@ def _chain(x: Listening) -> list[Any] | None:
     return steps[::-1] if all(s is not None and s[0] in ("slice", "reshape", "transpose") for s in steps) else None
 
 
-def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening]:
-    """The tracer arrays in new objects."""
+def _root(x: Listening) -> Listening:
+    """The array that a view is one of."""
+    while x.parent is not None:
+        x = x.parent
+    return x
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening | Tensor]:
+    """The tracer arrays and Tensors in new objects."""
     todo, seen = list(roots), set()
     while todo:
         x = todo.pop()
@@ -350,7 +394,8 @@ def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listen
         elif not is_leaf(x) and id(x) not in seen and not isinstance(x, (type, np.ndarray)):
             seen.add(id(x))
             if type(x) is Tensor:
-                todo.append(x.data)
+                yield x
+                todo += [x.data] if x.grad is None or existed(x) else [x.data, x.grad]
             elif not existed(x):
                 todo += _contents(x)
 
@@ -382,8 +427,10 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
         "viewed": viewed,
         "released": _released,
         "leaf_tensor": _leaf_tensor,
+        "strided": _strided,
+        "locked": _locked,
     }
-    scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING}
+    scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
         text = _TEXTS[entry[0]](k, entry[1:], scope)
@@ -430,6 +477,8 @@ def _dict_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 def _output_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
     number, how = rest
+    if how == "locked":
+        return f"locked(o[{number}])"
     return f"o[{number}]" + {"array": "", "scalar": "[()]"}.get(how, ".item()")
 
 
@@ -451,7 +500,9 @@ def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "object": lambda k, rest, scope: _constant(k, rest[0], scope),
-    "array": lambda k, rest, scope: f"{_constant(k, rest[0], scope)}.copy()",
+    "array": lambda k, rest, scope: (
+        f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())"
+    ),
     "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
     "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
     "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
@@ -471,12 +522,26 @@ _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
 
 
 def _view_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    base, steps = rest
+    base, steps, is_locked = rest
     text = f"t{base}"
     for j, step in enumerate(steps):
-        scope[f"s{k}_{j}"] = step
-        text = f"viewed({text}, s{k}_{j})"
-    return text
+        scope[f"s{k}_{j}"] = step[1] if step[0] == "strided" else step
+        text = f"{'strided' if step[0] == 'strided' else 'viewed'}({text}, s{k}_{j})"
+    return f"locked({text})" if is_locked else text
+
+
+def _strided(base: Any, form: tuple[Any, ...]) -> Any:
+    """A view that is known by its place in the memory of an array in C order."""
+    shape, dtype, offset, strides = form
+    view = np.ndarray(shape, dtype, base, offset, strides)
+    view.flags.writeable = base.flags.writeable
+    return view
+
+
+def _locked(array: Any) -> Any:
+    """The array, which nobody may write, as NumPy has it of some functions."""
+    array.flags.writeable = False
+    return array
 
 
 def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
@@ -491,6 +556,8 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     if how == "gradient":
         scope[f"h{j}"], scope[f"w{j}"] = at.holder, rest[0]
         return f"h{j}._grad = w{j}"
+    if how == "own gradient":
+        return f"t{at}._grad = t{rest[0]}"
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
@@ -507,19 +574,6 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
 def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
     for _ in range(dropped):
         del holder[0]
-    holder.extend(added)
-
-
-def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
-    """Put the keys of a dictionary into an order."""
-    base = base_of(holder)
-    for key in keys:
-        if key in keys_of(holder):
-            base.__setitem__(holder, key, base.pop(holder, key))
-
-
-def _refill(holder: Any, added: list[Any]) -> None:
-    holder.clear()
     holder.extend(added)
 
 

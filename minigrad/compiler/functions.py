@@ -198,7 +198,7 @@ FUNCTIONS |= {np.all: _extreme(np.logical_and), np.any: _extreme(np.logical_or)}
 
 @hears(np.mean)
 def _mean(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
-    if dtype is not None or out is not None or a.dtype.kind not in "fc" or "where" in options:
+    if dtype is not None or out is not None or a.dtype.kind not in "fc" or a.dtype == np.float16 or "where" in options:
         return NotImplemented
     total = np.add.reduce(a, axis=axis, **{k: v for k, v in options.items() if v is not np._NoValue})
     return total / (a.size // max(total.size, 1))
@@ -272,9 +272,19 @@ def _repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
 WRITERS = (np.put_along_axis, np.put, np.place, np.putmask, np.fill_diagonal)
 
 
-@hears(*WRITERS)
-def _writer(trace: Trace, *args: Any, **kwargs: Any) -> Any:
-    refuse("a NumPy function writes into its argument", "use mg.where, mg.scatter, or x[index] = values")
+def _writer(function: Any) -> Heard:
+    return lambda trace, a=None, *args, **kwargs: trace.rewritten(function, kwargs.pop("arr", a), args, kwargs)
+
+
+FUNCTIONS |= {f: _writer(f) for f in WRITERS}
+
+
+@hears(np.nan_to_num)
+def _nan_to_num(trace: Trace, x: Any, copy: bool = True, **values: Any) -> Any:
+    if copy:
+        return NotImplemented
+    np.copyto(x, np.nan_to_num(x, **values))
+    return x
 
 
 @hears(np.array_equal, np.array_equiv, np.allclose)

@@ -17,11 +17,11 @@ class TracerGenerator(np.random.Generator):
 
     def __init__(self, trace: Any, real: np.random.Generator) -> None:
         super().__init__(real.bit_generator)
-        self.trace, self.real = trace, real
+        self._trace, self.real = trace, real
 
     def spawn(self, n_children: int) -> list[np.random.Generator]:
         """Generators of their own: they would be the same in each call of a program."""
-        if self.trace.open:
+        if self._trace.open:
             stop(self, "rng.spawn makes other generators", "make them outside of the step")
         return self.real.spawn(n_children)
 
@@ -32,16 +32,16 @@ class TracerGenerator(np.random.Generator):
 def _draw(name: str) -> Any:
     def draw(self: TracerGenerator, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
-            if self.trace.open:
+            if self._trace.open:
                 stop(self, f"rng.{name}(out=...)", "use the array that it returns")
             return getattr(self.real, name)(*bare(args), **bare(kwargs))
-        return self.trace.draw(self.real, name, args, kwargs)
+        return self._trace.draw(self.real, name, args, kwargs)
 
     return draw
 
 
 def _shuffle(self: TracerGenerator, x: Any, axis: int = 0) -> None:
-    if self.trace.open:
+    if self._trace.open:
         stop(self, "rng.shuffle writes into its argument", "x = x[rng.permutation(len(x))]")
     self.real.shuffle(bare(x), axis)
 

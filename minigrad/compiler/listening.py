@@ -10,6 +10,7 @@ Nothing that a program holds is ever out of date:
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import Any
 
@@ -38,13 +39,13 @@ class Memory:
 class Listening(NDArrayOperatorsMixin):
     """An array inside a traced step."""
 
-    __slots__ = ("__weakref__", "_value", "_version", "array", "is_scalar", "memory", "parent", "step", "trace")
+    __slots__ = ("__weakref__", "_value", "_version", "array", "is_scalar", "memory", "parent", "step", "_trace")
     minigrad_tracer = True
 
     def __init__(
         self, trace: Any, array: Any, memory: Memory, parent: Listening | None = None, step: Step | None = None
     ) -> None:
-        self.trace, self.array, self.memory, self.parent, self.step = trace, array, memory, parent, step
+        self._trace, self.array, self.memory, self.parent, self.step = trace, array, memory, parent, step
         self._value: Value | None = None
         self._version = -1
         self.is_scalar = False  # whether it stands for a NumPy scalar
@@ -64,17 +65,20 @@ class Listening(NDArrayOperatorsMixin):
     def value(self) -> Value:
         """The present value in the program."""
         if self._version != self.memory.version or self._value is None:
-            self._value = self.trace.present(self)
+            self._value = self._trace.present(self)
             self._version = self.memory.version
         return self._value
 
     def write(self, value: Value) -> None:
         """This part of the memory has another value from here on."""
-        self.memory.value = self.trace.memory_after(self, value)
+        self.memory.value = self._trace.memory_after(self, value)
         self.memory.version += 1
         self._value, self._version = value, self.memory.version
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        if not self.is_scalar:
+            raise TypeError("unhashable type: 'numpy.ndarray'")
+        return hash(self._no_value())
 
     # What it is
 
@@ -86,13 +90,12 @@ class Listening(NDArrayOperatorsMixin):
     itemsize = property(lambda self: self.array.itemsize)
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
-    real = property(lambda self: np.real(self))
 
     def __len__(self) -> int:
         return len(self.array)
 
     def __repr__(self) -> str:
-        if self.trace.open:
+        if self._trace.open:
             reading(self)
         return repr(self.array)
 
@@ -102,30 +105,30 @@ class Listening(NDArrayOperatorsMixin):
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self.trace.ufunc(ufunc, method, inputs, options)
+        return self._trace.ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self.trace.function(function, types, args, kwargs)
+        return self._trace.function(function, types, args, kwargs)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.trace.getitem(self, index)
+        return self._trace.getitem(self, index)
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        self.trace.setitem(self, index, new)
+        self._trace.setitem(self, index, new)
 
     def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
         """The value of one of minigrad's own functions on arrays, as one operation."""
-        return self.trace.function(function, (), operands, settings)
+        return self._trace.function(function, (), operands, settings)
 
     def takes_check(self, low: Any, high: Any) -> Any:
         """The values of this call, for a check (ops/checking.py) that later calls make as well."""
-        return self.trace.check(self, low, high)
+        return self._trace.check(self, low, high)
 
     # Methods are NumPy's functions
 
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", copy: bool = True) -> Any:
         """A copy in another dtype."""
-        return self.trace.cast(self, np.dtype(dtype), casting, copy)
+        return self._trace.cast(self, np.dtype(dtype), casting, copy)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         """np.reshape."""
@@ -136,17 +139,31 @@ class Listening(NDArrayOperatorsMixin):
         """np.transpose."""
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
-    def flatten(self) -> Any:
+    def flatten(self, order: Any = "C") -> Any:
         """A copy with one axis."""
-        return np.copy(np.reshape(self, -1))
+        return np.copy(np.reshape(self, -1, order=order))
 
     def copy(self, order: Any = "C") -> Any:
         """A copy in C order, as the method of an array makes it; np.copy keeps the layout."""
         return np.copy(self, order=order)
 
+    def conjugate(self) -> Any:
+        """np.conjugate."""
+        return np.conjugate(self)
+
+    conj = conjugate
+
     def fill(self, value: Any) -> None:
         """Write one value everywhere."""
         self[...] = value
+
+    def resize(self, *shape: Any, refcheck: bool = True) -> None:
+        """Other memory for the same array: tracers of its views would stay in the old one.
+
+        Raises:
+            TypeError: always; the session then undoes the recording and runs the step eagerly.
+        """
+        raise TypeError(f"a Listening array of shape {self.shape} cannot be resized in place")
 
     def view(self, *given: Any) -> Any:
         """The same array; another dtype for the same bytes is refused."""
@@ -156,12 +173,12 @@ class Listening(NDArrayOperatorsMixin):
         return self[...]
 
     def _no_value(self, *args: Any, **kwargs: Any) -> Any:
-        if self.trace.open:
+        if self._trace.open:
             reading(self)
         return self.real_array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if self.trace.open:
+        if self._trace.open:
             filling(self)
         return np.array(self.array, dtype=dtype, copy=copy)
 
@@ -185,6 +202,27 @@ class Listening(NDArrayOperatorsMixin):
 
     def __int__(self) -> int:
         return int(self._no_value())
+
+    def __round__(self, *digits: Any) -> Any:
+        return round(self._no_value(), *digits)
+
+    def __trunc__(self) -> Any:
+        return self._no_value().__trunc__()
+
+    def __pow__(self, other: Any) -> Any:
+        if type(other) is int and other == 2:  # as arrays do: of bools np.power would make other integers
+            return np.square(self)
+        return np.power(self, other) if not _answers_itself(other) else NotImplemented
+
+    def __contains__(self, x: Any) -> bool:
+        if self._trace.open:
+            reading(self)
+        return bare(x) in self.array
+
+    def __buffer__(self, flags: int) -> memoryview:  # asked for from Python 3.12 on
+        if self._trace.open:
+            stop(self, f"the memory of an array of shape {self.shape} is used", "use NumPy functions")
+        return memoryview(self.array)
 
     def __complex__(self) -> complex:
         return complex(self._no_value())
@@ -211,10 +249,19 @@ class Listening(NDArrayOperatorsMixin):
         kind = self.__class__
         if name.startswith("__") or not hasattr(kind, name):  # np.asarray looks for memory first, then for __array__
             raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
-        if self.trace.open:
+        if self._trace.open:
             hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
             stop(self, f"array.{name}", hint)
         return getattr(self.real_array, name)
+
+
+def bare(x: Any) -> Any:
+    """The real array or number in the place of a tracer."""
+    return x.real_array if type(x) is Listening else x.real if hasattr(type(x), "minigrad_tracer") else x
+
+
+def _answers_itself(x: Any) -> bool:
+    return getattr(type(x), "__array_ufunc__", 0) is None
 
 
 def _method(name: str) -> Any:
@@ -227,7 +274,51 @@ def _method(name: str) -> Any:
     return method
 
 
+def _part(name: str) -> Any:
+    """The real or imaginary part, which of real numbers is the array itself."""
+
+    def assigned(self: Listening, new: Any) -> None:
+        if name == "real" and self.dtype.kind != "c":
+            self[...] = new
+        else:
+            _assigned(name)(self, new)
+
+    return property(lambda self: getattr(np, name)(self), assigned)
+
+
+def _assigned(name: str) -> Any:
+    """A function that sets an attribute of the array itself; the trace stops recording."""
+
+    def assign(self: Listening, new: Any) -> None:
+        if self._trace.open:
+            stop(self, f"array.{name} is assigned to", "use a NumPy function that returns a new array")
+        setattr(self.array, name, bare(new))
+
+    return assign
+
+
+for _name in ("shape", "dtype"):
+    setattr(Listening, _name, property(vars(Listening)[_name].fget, _assigned(_name)))
+for _name in ("strides", "flat"):
+    setattr(Listening, _name, property(functools.partial(Listening.__getattr__, name=_name), _assigned(_name)))
+for _name in ("real", "imag"):
+    setattr(Listening, _name, _part(_name))
+
+
+def _writer(name: str) -> Any:
+    function = getattr(np.ndarray, name)
+
+    def method(self: Listening, *args: Any, **kwargs: Any) -> None:
+        self._trace.rewrite(function, self, args, kwargs)
+
+    method.__name__, method.__doc__ = name, function.__doc__
+    return method
+
+
+for _name in ("partition", "put", "sort"):
+    setattr(Listening, _name, _writer(_name))
+
 METHODS = "all any argmax argmin argsort clip cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat "
-METHODS += "round searchsorted squeeze std sum swapaxes take var"
+METHODS += "round searchsorted squeeze std sum swapaxes take trace var"
 for _name in METHODS.split():
     setattr(Listening, _name, _method(_name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from minigrad import tape
@@ -16,22 +17,39 @@ PULL, PUSH = tape.pull.__code__, tape.push.__code__
 RULES = str(Path(tape.__file__).parent / "optim")
 
 
+_KINDS: dict[CodeType, str] = {}  # whose code it is: asked for every frame of every op
+
+
+def _kind(code: CodeType) -> str:
+    name = code.co_filename
+    if code is PULL or code is PUSH:
+        kind = "walk"
+    elif name.startswith("<minigrad primitive"):
+        kind = "primitive"
+    elif name.startswith(RULES):
+        kind = "rule"
+    else:
+        kind = "own" if name.startswith(OWN) else "user"
+    _KINDS[code] = kind
+    return kind
+
+
 def note() -> str:
     """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line."""
     frame: Any = sys._getframe(1)
     primitive = scope = rule = ""
     while frame is not None:
         code = frame.f_code
-        if code is PULL or code is PUSH:
-            line = frame.f_locals["line"]
-            return f"{'gradient' if code is PULL else 'tangent'} of {described(line)}"
-        if not primitive and code.co_filename.startswith("<minigrad primitive"):
-            made = frame.f_globals.get("primitive")
+        kind = _KINDS.get(code) or _kind(code)
+        if kind == "walk":
+            return f"{'gradient' if code is PULL else 'tangent'} of {described(frame.f_locals['line'])}"
+        if kind == "primitive":
+            made = None if primitive else frame.f_globals.get("primitive")
             if made is not None:
                 primitive, scope = made.name, current_scope()
-        elif not rule and code.co_filename.startswith(RULES):
-            rule = code.co_name
-        elif not code.co_filename.startswith(OWN):
+        elif kind == "rule":
+            rule = rule or code.co_name
+        elif kind == "user":
             break
         frame = frame.f_back
     if primitive:
@@ -63,7 +81,7 @@ def _name(line: Any) -> str | None:
 def _leaf(line: Any) -> str:
     """What the array of a leaf is called where the step finds it."""
     data = getattr(line.owner() if hasattr(line, "owner") else None, "data", None)
-    return str(data.trace.name_of(data)) if isinstance(data, Listening) else "leaf"
+    return str(data._trace.name_of(data)) if isinstance(data, Listening) else "leaf"
 
 
 def _operand(parent: Any, number: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.guards import Predicate
+from minigrad.guards import Predicate
 
 Expression = Callable[[Any], Any]
 EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays
@@ -33,13 +33,13 @@ class TracedNumber:
         key: which input it is, None for what is computed.
     """
 
-    __slots__ = ("__weakref__", "_value", "expression", "key", "make", "real", "trace")
+    __slots__ = ("__weakref__", "_trace", "_value", "expression", "key", "make", "real")
     minigrad_tracer = True
 
     def __init__(
         self, trace: Any, real: Any, expression: Expression, make: Callable[[], Any], key: int | None = None
     ) -> None:
-        self.trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
+        self._trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
         self._value: Any = None
         trace.numbers.append(weakref.ref(self))
 
@@ -65,17 +65,17 @@ class TracedNumber:
     def decide(self, holds: Callable[[Any], Any]) -> Any:
         """holds(number), which every call of the program must answer alike."""
         outcome = holds(self.real)
-        if self.trace.open:
+        if self._trace.open:
             expression = self.expression
-            self.trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
+            self._trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
         return outcome
 
     def pinned(self) -> Any:
         """The number itself, which from here on is a constant of the program."""
-        if self.trace.open:
-            self.trace.pin(self)
+        if self._trace.open:
+            self._trace.pin(self)
             real, expression = self.real, self.expression
-            self.trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
+            self._trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
         return self.real
 
     def __bool__(self) -> bool:
@@ -119,19 +119,19 @@ class TracedNumber:
     # Arithmetic
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self.trace.ufunc(ufunc, method, inputs, options)
+        return self._trace.ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self.trace.function(function, types, args, kwargs)
+        return self._trace.function(function, types, args, kwargs)
 
     def __neg__(self) -> Any:
-        return _computed(self.trace, operator.neg, "negative", self)
+        return _computed(self._trace, operator.neg, "negative", self)
 
     def __pos__(self) -> Any:
         return self
 
     def __abs__(self) -> Any:
-        return _computed(self.trace, abs, "absolute", self)
+        return _computed(self._trace, abs, "absolute", self)
 
 
 def _is_same(now: Any, before: Any) -> bool:
@@ -168,14 +168,14 @@ def _binary(name: str, op: str) -> None:
     def forward(self: Any, other: Any) -> Any:
         if not _is_plain(other):
             return _with_array(array_function, self, other)
-        _check(self.trace, name, self, other)
-        return _computed(self.trace, function, op, self, other)
+        _check(self._trace, name, self, other)
+        return _computed(self._trace, function, op, self, other)
 
     def backward(self: Any, other: Any) -> Any:
         if not _is_plain(other):
             return _with_array(array_function, other, self)
-        _check(self.trace, name, other, self)
-        return _computed(self.trace, function, op, other, self)
+        _check(self._trace, name, other, self)
+        return _computed(self._trace, function, op, other, self)
 
     setattr(TracedNumber, f"__{name}__", forward)
     setattr(TracedNumber, f"__r{name}__", backward)
@@ -216,7 +216,7 @@ def _comparison(name: str) -> None:
             numpy_name = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
             numpy_name |= {"eq": "equal", "ne": "not_equal"}
             return getattr(np, numpy_name[name])(self, other) if other_is_array else NotImplemented
-        trace = self.trace
+        trace = self._trace
         outcome = function(self.real, other.real if type(other) is TracedNumber else other)
         if trace.open:
             mine, theirs = self.expression, other.expression if type(other) is TracedNumber else _constant(other)
@@ -228,3 +228,21 @@ def _comparison(name: str) -> None:
 
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     _comparison(_name)
+
+
+def _of_the_number(name: str) -> None:
+    function = getattr(int, name, None) or getattr(float, name)
+
+    def pinned(self: Any, *others: Any) -> Any:
+        real = self.pinned()
+        return getattr(type(real), name)(real, *(x.pinned() if type(x) is TracedNumber else x for x in others))
+
+    pinned.__name__, pinned.__doc__ = name, function.__doc__
+    setattr(TracedNumber, name, pinned)
+
+
+for _name in "and or xor lshift rshift divmod".split():  # what is asked of counters, and has a value in the end
+    _of_the_number(f"__{_name}__")
+    _of_the_number(f"__r{_name}__")
+for _name in "invert round trunc floor ceil".split():
+    _of_the_number(f"__{_name}__")

@@ -14,7 +14,7 @@ from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import reading, refuse
 
 READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
-    {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays, sliding_window_view}
+    {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, sliding_window_view}
 )
 
 
@@ -79,7 +79,7 @@ def _as_view(
             return x
         if result.base is not None and owner(result) is owner(x.array):
             found = _view_of(trace, x, result, operands, count, call)
-            if x.array.flags.writeable and call[0] not in READ_ONLY and found.step and found.step[0] != "call":
+            if x.array.flags.writeable and call[0] not in READ_ONLY and found.step:
                 result.flags.writeable = True
             found.array = result
             return found

@@ -33,8 +33,10 @@ class Preparing:
         for line in views_at_once(sorted(self.program.lines, key=lambda line: line.op != "input")):
             if line.op == "slice" and self._is_of_few(line):
                 self.new[line.out] = self._sliced_before(line)
-            elif line.op == "gather" and self._picks_one_of_each_row(line):
+            elif line.op == "gather" and self._takes_one_of_each_row(line, line.operands[0], line.operands[1:]):
                 self.new[line.out] = self._picked(line)
+            elif line.op == "scatter" and self._fills_one_of_each_row(line):
+                self.new[line.out] = self._placed(line)
             elif line.op == "matmul" and self._is_sum(line):
                 self.new[line.out] = self._summed(line)
             elif line.op == "matmul" and self._is_with_vector(line):
@@ -93,16 +95,39 @@ class Preparing:
 
     # x[0 ... n-1, labels]
 
-    def _picks_one_of_each_row(self, line: Line) -> bool:
-        x, *arrays = line.operands
+    def _takes_one_of_each_row(self, line: Line, x: Value, arrays: list[Value]) -> bool:
+        """Whether an index is (0 ... n-1, labels), both with n elements along one axis or as a column."""
         return (
             line.params["index"] == (Place(0), Place(1))
             and x.ndim == 2
             and x.dtype.kind == "f"
             and len(arrays) == 2
-            and arrays[1].shape == x.shape[:1]
+            and arrays[0].shape == arrays[1].shape
+            and arrays[1].shape in (x.shape[:1], (x.shape[0], 1))
             and arrays[1].dtype.kind in "iu"
             and is_counting(arrays[0], x.shape[0])
+        )
+
+    def _fills_one_of_each_row(self, line: Line) -> bool:
+        """The gradient of taking one element of each row: something is added there to zeros. Labels are checked."""
+        x, *arrays = line.operands
+        added = line.ins[1]
+        arrays = arrays[isinstance(added, Value) :]
+        if line.params["how"] != "add" or not is_zero(x) or not self._takes_one_of_each_row(line, x, arrays):
+            return False
+        low, high = self._range(arrays[1])
+        fits = not isinstance(added, Value) or (added.dtype == x.dtype and added.size in (1, x.shape[0]))
+        return fits and low >= 0 and high < x.shape[1] <= np.iinfo(arrays[1].dtype).max
+
+    def _placed(self, line: Line) -> Value:
+        """What is added, in the column whose number is the label, and 0 elsewhere."""
+        rows, columns = line.out.shape
+        label = self._shaped(self._operand(line.operands[-1]), (rows, 1))
+        added = self._operand(line.ins[1])
+        if isinstance(added, Value):
+            added = self._shaped(added, (rows, 1) if added.size == rows else (1, 1))
+        return self._add(
+            "where", self._add("equal", label, self._numbers(columns, label.dtype)), added, 0.0, named=line.out
         )
 
     def _picked(self, line: Line) -> Value:
@@ -123,7 +148,7 @@ class Preparing:
         if low < -columns or high >= columns:
             inside = self._add("logical_and", self._add("greater_equal", label, 0), self._add("less", label, columns))
             total = self._add("where", inside, total, math.nan)
-        return self._shaped(total, (rows,), named=line.out)
+        return self._shaped(total, line.out.shape, named=line.out)
 
     def _range(self, v: Value) -> tuple[float, float]:
         """Where the elements of v lie, by what they are and by what is checked."""
@@ -283,10 +308,12 @@ def is_made(x: Value) -> bool:
 
 def is_counting(x: Value, n: int) -> bool:
     """Whether x is a constant 0, 1, ..., n - 1, which NumPy's index arrays often are."""
-    if x.line.op != "input" or x.shape != (n,) or x.dtype.kind not in "iu":
+    while x.line.op == "reshape":
+        x = x.line.operands[0]
+    if x.line.op != "input" or x.size != n or x.dtype.kind not in "iu":
         return False
     buffer = x.line.params["buffer"]
-    return buffer.is_constant and bool((buffer.array == np.arange(n)).all())
+    return buffer.is_constant and bool((buffer.array.reshape(-1) == np.arange(n)).all())
 
 
 def is_ones(x: Value) -> bool:
@@ -304,3 +331,10 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 def full_axes(shape: tuple[int, ...]) -> list[int]:
     """The axes of other sizes than 1."""
     return [k for k, n in enumerate(shape) if n != 1]
+
+
+def is_zero(x: Value) -> bool:
+    """Whether all elements of x are the constant 0."""
+    while x.line.op in ("reshape", "broadcast"):
+        x = x.line.operands[0]
+    return x.line.op == "full" and x.line.params["value"] == 0

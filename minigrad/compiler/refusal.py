@@ -1,4 +1,4 @@
-"""What a compiled step refuses: always with the user's line, and the way out."""
+"""What cannot be recorded: reported with the user's line and a hint."""
 
 from __future__ import annotations
 
@@ -36,9 +36,21 @@ def user_frame(frame: FrameType | None = None) -> FrameType | None:
 def place() -> str:
     """The user's line: file, number and text."""
     frame = user_frame(sys._getframe(1))
-    if frame is None:
-        return "in the compiled step"
-    name, number = frame.f_code.co_filename, frame.f_lineno
+    return "in the compiled step" if frame is None else _line(frame, frame.f_lineno)
+
+
+def place_of(error: BaseException) -> str:
+    """The user's line that an exception comes from."""
+    found, step = "in the compiled step", error.__traceback__
+    while step is not None:
+        if not step.tb_frame.f_code.co_filename.startswith(OWN):
+            found = _line(step.tb_frame, step.tb_lineno)
+        step = step.tb_next
+    return found
+
+
+def _line(frame: FrameType, number: int) -> str:
+    name = frame.f_code.co_filename
     text = linecache.getline(name, number, frame.f_globals).strip()
     return f"{name}:{number}" + (f"\n    {text}\n" if text else "")
 
@@ -58,12 +70,12 @@ def stop(x: Any, what: str, hint: str) -> None:
     Raises:
         CompileError: the trace is strict.
     """
-    x.trace.stop(CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}."))
+    x._trace.stop(CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}."))
 
 
 def reading(x: Any) -> None:
     """The elements of a tracer array are read in Python: what the step does may depend on them."""
-    if x.trace.pin_array(x):
+    if x._trace.pin_array(x):
         return
     stop(
         x,
@@ -88,7 +100,7 @@ def _instead() -> str | None:
 
 def filling(x: Any) -> None:
     """The elements are wanted as an array: np.asarray, or an assignment to a part of an array that is unknown."""
-    if x.trace.pin_array(x):
+    if x._trace.pin_array(x):
         return
     stop(
         x,

@@ -13,20 +13,20 @@ import numpy as np
 
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.capture import ArrayInput, NumberInput, StateCapture
-from minigrad.compiler.context import active
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.generator import GeneratorSlot
-from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
-from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
+from minigrad.guards import Predicate
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef, cache_state
+from minigrad.reach import Reach, Row, StateRef, base_of, cache_state, keys_of, refill, same_objects
 from minigrad.tensor import Tensor
+from minigrad.tracing import active
 from minigrad.trees import flatten
 
 
@@ -107,12 +107,19 @@ class TraceSession:
         varying: identities of Python numbers that are inputs.
         fetched: identities of places whose arrays are inputs.
         strict: raise where something cannot be recorded, and put back what has changed.
+        confirms: another recording is there already, and this one is only compared with it.
     """
 
     def __init__(
-        self, function: Any, roots: list[tuple[str, Any]], varying: set[Any], fetched: set[Any], strict: bool = False
+        self,
+        function: Any,
+        roots: list[tuple[str, Any]],
+        varying: set[Any],
+        fetched: set[Any],
+        strict: bool = False,
+        confirms: bool = False,
     ) -> None:
-        self.function, self.roots, self.strict = function, roots, strict
+        self.function, self.roots, self.strict, self.confirms = function, roots, strict, confirms
         self.varying, self.fetched = varying, fetched
         self.made = Recording()
 
@@ -143,9 +150,22 @@ class TraceSession:
             args, kwargs = rebuild(leaves)
             made.result = self.function(*args, **kwargs)
             return made
-        trace = Trace(self.strict)
+        trace = Trace(self.strict, annotated=not self.confirms)
         capture = StateCapture(trace, reach, self.varying, self.fetched)
-        self._traced_call(trace, capture, leaves, names, rebuild)
+        try:
+            self._traced_call(trace, capture, leaves, names, rebuild)
+        except Exception as error:
+            if not is_artifact(error):
+                raise
+            made.refusal = CompileError(
+                f"mg.compile: {type(error).__name__}: {error}, at {place_of(error)}\nHint: use NumPy functions: no "
+                "tracer array can stand for an array here."
+            )
+            if self.strict:
+                raise made.refusal from None
+        if made.refusal is not None and not hasattr(made, "result"):
+            args, kwargs = rebuild(leaves)
+            made.result = self.function(*args, **kwargs)
         capture.forget()
         self._find_leaks(trace, reach)
         return made
@@ -154,7 +174,7 @@ class TraceSession:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
-        before = _Before(capture, leaves) if self.strict else None
+        before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             capture.begin()
@@ -173,7 +193,7 @@ class TraceSession:
             trace.recording = False
             capture.look()
             capture.settle()
-            if before is not None and isinstance(error, CompileError):
+            if isinstance(error, CompileError) or is_artifact(error):
                 before.put_back()
             raise
         finally:
@@ -201,8 +221,9 @@ class TraceSession:
                 made.number_arguments.append(~buffer.place)
                 buffer.place = base + len(made.number_arguments) - 1
         check_overlaps(trace)
+        trace.check_contents()
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
-        made.program = check(program)
+        made.program = program if self.confirms else check(program)
         made.rows = [*reach.rows, *trace.contents_read]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
@@ -230,7 +251,7 @@ class TraceSession:
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""
         made = self.made
-        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None and not x.items}
+        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
         exempt |= {x.ref.identity for x in capture.arrays}
         for x in capture.arrays:
             if type(x.value) is Tensor:
@@ -264,7 +285,7 @@ class TraceSession:
                     row.holder.cache_clear()  # nobody can take a tracer out of it
         if alive and self.made.refusal is None:
             self.made.refusal = CompileError(
-                f"mg.compile: an array or number of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
+                f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
                 "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
             )
 
@@ -285,6 +306,7 @@ class _Before:
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
         self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
         self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
+        self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
         self.contents = capture.contents
         arrays = [x for _, x in self.places] + [x.data if type(x) is Tensor else x for x in leaves]
         self.arrays = [(x, x.copy()) for x in arrays if type(x) is np.ndarray and x.flags.writeable]
@@ -300,15 +322,22 @@ class _Before:
             tensor._grad = grad
         for holder, before, _ in self.contents:
             if isinstance(holder, dict):
-                for key in [key for key in holder if key not in before]:
-                    dict.pop(holder, key)
-            elif list(holder) != before if not isinstance(holder, list) else len(holder) != len(before):
-                holder.clear()
-                holder.update(before) if isinstance(holder, set) else holder.extend(before)
+                for key in [key for key in keys_of(holder) if key not in before]:
+                    base_of(holder).pop(holder, key)
+            elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
+                refill(holder, before)
         for array, copy in self.arrays:
             np.copyto(array, copy)
         for generator, state in self.generators:
             generator.bit_generator.state = state
+
+
+TRACERS = ("Listening", "TracedNumber", "TracerGenerator", "GradProbe")
+
+
+def is_artifact(error: BaseException) -> bool:
+    """Whether an exception is about a tracer, as of C code that takes nothing but an array: no eager step raises it."""
+    return isinstance(error, (TypeError, AttributeError)) and any(name in str(error) for name in TRACERS)
 
 
 def _named(outer: Any) -> Callable[..., Any]:
@@ -316,7 +345,7 @@ def _named(outer: Any) -> Callable[..., Any]:
 
     def watch(name: str, value: Any, label: str | None) -> Any:
         data = value.data if type(value) is Tensor else value
-        if type(data) is Listening and data.trace.open:
+        if type(data) is Listening and data._trace.open:
             data.value.name, data.value.label = name, label
         return value if outer is None else outer(name, value, label)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -87,7 +88,9 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             elif shared is None and array is not x and id(array) in first:
                 shared = ("data of", first[id(array)])
             first.setdefault(id(array), k)
-            keys.append(("array", type(x), array.shape, array.dtype, x.node is not None if type(x) is Tensor else 0, shared))
+            has_node = x.node is not None if type(x) is Tensor else 0
+            layout = None if array.flags.c_contiguous else array.strides  # it decides which reshapes are views
+            keys.append(("array", type(x), array.shape, array.dtype, has_node, shared, layout))
         elif type(x) in (int, float) and (None, (), k) in varying:
             keys.append(("number", type(x)))
         elif isinstance(x, np.floating) or type(x) is Tensor:
@@ -145,5 +148,7 @@ def shown(part: Any) -> str:
         return f"{part[2]} {part[3]}"
     if part[0] == "value":
         inner = part[1]
+        if isinstance(inner, tuple) and len(inner) == 2 and inner[0] == "float":
+            return repr(struct.unpack("d", inner[1])[0])
         return repr(inner[1]) if isinstance(inner, tuple) and len(inner) == 2 else str(inner)
     return part[1].__name__ if part[0] in ("number", "generator") else str(part[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.compiler.background import Kernels
 from minigrad.compiler.effects import compiled
-from minigrad.compiler.guards import Guard, fast_guard
 from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
@@ -19,6 +18,7 @@ from minigrad.compiler.passes import optimized
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.session import Recording
 from minigrad.compiler.signature import Signature
+from minigrad.guards import Guard, fast_guard
 from minigrad.reach import StateRef, alike
 from minigrad.tensor import Tensor
 
@@ -50,6 +50,7 @@ class Specialization:
         self.calls = 0
         self.audited = 0  # calls that audits have covered
         self.left = 0  # calls until the next audit
+        self.spreads: list[Any] = []  # how far roundings move what a call returns and leaves, if an audit had to ask
         self.seconds = 0.0
         self.kernels: Kernels | None = None
         recipe = recording.recipe
@@ -72,6 +73,7 @@ class Specialization:
             self.kernels = Kernels(self.program, self.title)
             if backend == "numba":
                 self.kernels.wait()
+                self._take_kernels(self.kernels)
         arguments = recording.arguments
         fetched = {x.number: j for j, x in enumerate(recording.arrays)}
         self.places = [
@@ -80,6 +82,8 @@ class Specialization:
         self.written = {b.place for b in self.program.stores if b.place is not None}
         self.finish = compiled(recording.recipe)
         self.generators = [(self.program.generators[g], leaf) for g, leaf in recording.generator_leaves]
+        self.has_more = bool(self.written or self.generators or recording.number_arguments)
+        self.parameters = recording.parameters
         self.prepared = True
         self.seconds = perf_counter() - began
 
@@ -112,6 +116,12 @@ class Specialization:
         arrays = self._fetched(leaves)
         return None if arrays is None else (arrays, numbers)
 
+    def tuple_differences(self) -> Iterator[Difference]:
+        """Tuples, some of whose numbers are inputs, that differ in what is no input."""
+        for ref, template, free in self.tuples:
+            if not _fits_tuple(ref.get(), template, free):
+                yield ref.path, ref, template, ref.get()
+
     def _fetched(self, leaves: Sequence[Any]) -> list[Any] | None:
         found: list[Any] = []
         for j, x in enumerate(self.recording.arrays):
@@ -121,6 +131,8 @@ class Specialization:
             if j in self.recording.used_arrays:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
+                    return None
+                if array.strides != like.strides and not (array.flags.c_contiguous and like.flags.c_contiguous):
                     return None
                 root = array if array.base is None else owner(array)
                 if id(root) in self.recording.owned:
@@ -148,19 +160,30 @@ class Specialization:
             given.append(array if number in self.written or array.flags.carray else np.array(array, order="C"))
         if self.kernels is not None:
             self._take_kernels(self.kernels)
+        if self.has_more:
+            self._prepare_call(given, leaves, numbers)
+        if self.is_silent:
+            outputs = self.run(*given)
+        else:
+            with np.errstate(all="ignore"):
+                outputs = self.run(*given)
+        for array in self.parameters:
+            note_change(array)
+        return self.finish(outputs, leaves, fetched, numbers)
+
+    def given(self, number: int, leaves: Sequence[Any], inputs: Inputs) -> Any:
+        """The array that is argument `number` of the program."""
+        k = dict(self.places)[number]
+        x = leaves[k] if k >= 0 else inputs[0][~k]
+        return x.data if type(x) is Tensor else x
+
+    def _prepare_call(self, given: list[Any], leaves: Sequence[Any], numbers: list[Any]) -> None:
+        """Arguments that are written, Generators and numbers among the inputs."""
         if self.written:
             self._check_apart(given)
         for slot, leaf in self.generators:
             slot.current = leaves[leaf]
         given += [np.array(numbers[k]) for k in self.recording.number_arguments]
-        if self.source.is_silent:
-            outputs = self.run(*given)
-        else:
-            with np.errstate(all="ignore"):
-                outputs = self.run(*given)
-        for array in self.recording.parameters:
-            note_change(array)
-        return self.finish(outputs, leaves, fetched, numbers)
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""
@@ -174,6 +197,7 @@ class Specialization:
 
     def adopt(self, source: Any) -> None:
         """Let gradients that nobody has read yet be seen where this program computes them."""
+        self.is_silent = source.is_silent
         for buffer in self.program.stores:
             if buffer.kind == "kept":
                 array = source.plan.moved.get(buffer, buffer.array)

@@ -15,8 +15,6 @@ import numpy as np
 
 from minigrad.compiler import access, notes, ufuncs, writes
 from minigrad.compiler.checks import errors_raise
-from minigrad.compiler.context import active
-from minigrad.compiler.guards import Predicate
 from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening, Memory, Step
 from minigrad.compiler.memory import owner, viewed
@@ -25,7 +23,10 @@ from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.rules import make
+from minigrad.compiler.signature import NUMERIC
+from minigrad.guards import Predicate
 from minigrad.reach import Row
+from minigrad.tracing import active
 
 PINNED = 1 << 16  # bytes of an array whose elements are compared before each call
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
@@ -38,8 +39,8 @@ def _recorded(handler: Callable[..., Any]) -> Any:
     def record(trace: Trace, *args: Any, **kwargs: Any) -> Any:
         if not trace.open:
             return without(*args, **kwargs)
-        try:
-            return handler(trace, *args, **kwargs)
+        try:  # handlers take options out of dictionaries that the call without them needs
+            return handler(trace, *(dict(x) if type(x) is dict else x for x in args), **kwargs)
         except CompileError as error:
             trace.stop(error)
         except Exception as error:
@@ -57,6 +58,7 @@ WITHOUT: dict[str, Callable[..., Any]] = {
     "getitem": lambda x, index: x.array[bare(index)],
     "setitem": lambda x, index, new: x.array.__setitem__(bare(index), bare(new)),
     "cast": lambda x, dtype, casting, copy: x.array.astype(dtype, casting=casting, copy=copy),
+    "rewritten": lambda function, x, args, kwargs: function(x.array, *bare(args), **bare(kwargs)),
     "draw": lambda generator, method, args, kwargs: getattr(generator, method)(*bare(args), **bare(kwargs)),
 }
 
@@ -66,15 +68,17 @@ class Trace:
 
     Args:
         strict: raise where something cannot be recorded, instead of going on without recording.
+        annotated: whether each op gets a note of what it is for.
     """
 
-    def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
+    def __init__(self, strict: bool = False, annotated: bool = True) -> None:
+        self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
         self.contents_read: list[Row] = []  # arrays whose elements decide
+        self.memories_read: list[Memory] = []  # theirs
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
         self.numbers: list[weakref.ref[Any]] = []  # and traced numbers
@@ -86,7 +90,7 @@ class Trace:
         self.by_owner: dict[int, list[Memory]] = {}  # those of them that are no arguments, by the owner of the bytes
         self.known: dict[int, Listening] = {}  # by the id of the real array
         self.names: dict[int, str] = {}  # of owners
-        self.view_names: dict[Listening, str] = {}
+        self.view_names: dict[int, str] = {}  # by the id of the listening array, which `known` keeps
         self.constants: list[Any] = []  # keeps ids from being used again
         self.origins: list[tuple[Buffer, weakref.ref[Any]]] = []  # constants, and the arrays that had their content
         self.contents: dict[int, tuple[Listening, bytes]] = {}  # of constants, by the id of the array
@@ -129,7 +133,21 @@ class Trace:
         if not is_state or memory.version or x.array.nbytes > PINNED:
             return False
         self.contents_read.append(Row("content", x.array, x.array.tobytes(), self.name_of(x)))
+        self.memories_read.append(memory)
         return True
+
+    def check_contents(self) -> None:
+        """No array whose elements were read in Python may have been written there: nobody has recorded that.
+
+        Raises:
+            CompileError: one was.
+        """
+        for row, memory in zip(self.contents_read, self.memories_read, strict=True):
+            if not memory.version and row.holder.tobytes() != row.held:
+                raise CompileError(
+                    f"mg.compile: {row.path} of shape {row.holder.shape} is written in Python, by way of np.asarray or "
+                    "np.nditer.\nHint: write x[...] = values."
+                )
 
     # Arrays from outside
 
@@ -149,7 +167,7 @@ class Trace:
             self.known[id(array)] = found
             self.constants.append(array)
             if steps:
-                self.view_names[found] = name
+                self.view_names[id(found)] = name
         return found
 
     def _located(self, array: Any) -> tuple[Memory, list[Step]]:
@@ -190,7 +208,7 @@ class Trace:
     def name_of(self, x: Listening) -> str:
         """What an array from outside is called."""
         buffer = x.memory.buffer
-        return self.view_names.get(x) or (buffer.name if buffer else self.names.get(id(x.memory.array), "leaf"))
+        return self.view_names.get(id(x)) or (buffer.name if buffer else self.names.get(id(x.memory.array), "leaf"))
 
     def input(self, memory: Memory) -> Value:
         """The first value of an array from outside."""
@@ -208,7 +226,8 @@ class Trace:
 
     def add(self, line: Line) -> Line:
         """Write a line down, with a note of what it is for."""
-        line.note = notes.note()
+        if self.annotated:
+            line.note = notes.note()
         self.lines.append(line)
         self._check_promotion(line)
         return line
@@ -242,11 +261,11 @@ class Trace:
         if op == "elements":
             index = self.constant(given).value
             value = self.emit("gather", x.parent.value, index, index=(Place(0),))
-            value.name = self.view_names.get(x)
+            value.name = self.view_names.get(id(x))
             return value
         key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
         value = self.emit(op, x.parent.value, **{key: given})
-        value.name = self.view_names.get(x)
+        value.name = self.view_names.get(id(x))
         return value
 
     memory_after = writes.memory_after
@@ -254,7 +273,7 @@ class Trace:
     def operand(self, x: Any) -> Value | Literal:
         """The value of an operand, or the literal."""
         if isinstance(x, Listening):
-            if x.trace is not self:
+            if x._trace is not self:
                 refuse("an array of another step that is being compiled takes part", "return it from that step")
             return x.value
         if type(x) in (bool, int, float, complex):
@@ -293,13 +312,20 @@ class Trace:
     def fresh(self, array: Any, value: Value) -> Listening:
         """A listening array with memory of its own."""
         is_scalar = isinstance(array, np.generic)
+        if isinstance(array, (str, bytes)) or np.asarray(array).dtype.kind not in NUMERIC:
+            refuse(f"an array of {np.asarray(array).dtype} is made", "compute with numbers inside of the step")
         array = np.asarray(array)
         made = Listening(self, array, Memory(array, value))
         made.is_scalar = is_scalar
         return made
 
-    def view(self, x: Listening, steps: list[Step]) -> Listening:
-        """A view of x; where the real array must be copied for it, one with memory of its own."""
+    def view(self, x: Listening, steps: list[Step], another: bool = False) -> Listening:
+        """A view of x; where the real array must be copied for it, one with memory of its own.
+
+        Without steps x itself, unless another array is asked for.
+        """
+        if another and not steps:
+            return Listening(self, x.array.view(), x.memory, x, ("reshape", x.shape))
         for step in steps:
             array = viewed(x.array, step)
             if array.size and not np.may_share_memory(array, x.array):
@@ -340,6 +366,7 @@ class Trace:
     # What is heard
 
     opaque = opaque
+    rewritten, rewrite = writes.rewritten, _recorded(writes.rewritten)
     getitem, setitem = _recorded(access.getitem), _recorded(access.setitem)
     cast, draw = _recorded(access.cast), _recorded(access.draw)
     check, check_index = access.check, access.check_index

@@ -10,6 +10,7 @@ from minigrad.compiler.access import add_check, indexed
 from minigrad.compiler.opaque import bare, is_foreign
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, Value
 from minigrad.compiler.refusal import refuse
+from minigrad.compiler.rules import result
 
 if TYPE_CHECKING:
     from minigrad.compiler.trace import Trace
@@ -80,7 +81,7 @@ def _reduction(trace: Trace, ufunc: Any, x: Any, axis: Any, dtype: Any, keepdims
     axes = tuple(sorted(k % v.ndim for k in given))
     if dtype is not None and v.dtype != dtype:
         v = trace.emit("cast", v, dtype=np.dtype(dtype))
-    if not axes:
+    if not axes or (dtype is not None and result(REDUCTION_OF[ufunc], (v,), {"axes": axes})[1] != dtype):
         return None
     reduced = trace.emit(REDUCTION_OF[ufunc], v, axes=axes)
     if keepdims:
@@ -90,7 +91,7 @@ def _reduction(trace: Trace, ufunc: Any, x: Any, axis: Any, dtype: Any, keepdims
 
 def _at(trace: Trace, ufunc: Any, x: Any, index: Any, *given: Any) -> None:
     if ufunc not in ACCUMULATING:
-        refuse(f"np.{ufunc.__name__}.at", "use np.add.at, or NumPy functions that do not write")
+        return trace.rewritten(ufunc.at, x, (index, *given), {})
     target = trace.writable(x, f"np.{ufunc.__name__}.at")
     template, arrays = indexed(trace, index)
     added = trace.operand(given[0])

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import rng
-from minigrad.compiler.guards import differences
 from minigrad.compiler.refusal import CompileError
-from minigrad.reach import Row, pickled
+from minigrad.guards import differences
+from minigrad.reach import Row, alike, is_leaf, pickled
 
 UNTRACED = frozenset({"state", "content", "objects"})  # kinds of rows
 
@@ -80,7 +80,9 @@ def _equal(x: Any, y: Any) -> bool:
     if isinstance(x, dict) and isinstance(y, dict):
         return x.keys() == y.keys() and all(_equal(x[k], y[k]) for k in x)
     if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
+        if len(x) > 16:  # that of the module random: plain numbers
+            return x is y or (is_leaf(x) and alike(x, y))
         return len(x) == len(y) and all(map(_equal, x, y))
     if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
         return bool(np.array_equal(x, y))
-    return bool(x == y)
+    return x is y or (is_leaf(x) and alike(x, y))

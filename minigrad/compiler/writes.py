@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NoReturn
 
 import numpy as np
@@ -48,6 +49,26 @@ def _parent_after(trace: Any, x: Listening, value: Value) -> tuple[Listening, Va
         return x.parent, trace.emit("put", x.parent.value, value, steps=(x.step,))
     op, given = inverse(x.parent.shape, x.step)
     return x.parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
+
+
+def rewritten(trace: Any, function: Any, x: Any, args: Any, kwargs: Any) -> None:
+    """function(x, ...), which writes into x: what is left there is a value that a function makes of all operands."""
+    target = trace.writable(x, getattr(function, "__name__", str(function)))
+    made = trace.opaque(_on_a_copy(function), (target, *args), kwargs)
+    target.write(made.value)
+    np.copyto(target.array, made.array)
+
+
+@functools.cache
+def _on_a_copy(function: Any) -> Any:
+    """The function on a copy of its first argument, which it returns."""
+
+    def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        copy = np.array(x)
+        function(copy, *args, **kwargs)
+        return copy
+
+    return call
 
 
 def refuse_write() -> NoReturn:

@@ -206,10 +206,7 @@ def _notes(watch: Watch, layers: list[Layer]) -> list[str]:
     if not watch.passes:
         return ["the model was not called inside the block; call it there: `with watch(model) as w: model(x)`"]
     if not layers:
-        return [
-            "no layer was seen to work on arrays. Make layers attributes of the Module, so that it knows them; and "
-            "watch a step before mg.compile compiles it: a compiled step calls no modules"
-        ]
+        return ["no layer was seen to work on arrays. Make layers attributes of the Module, so that it knows them"]
     notes = []
     if not watch.parameters:
         notes.append(

@@ -207,7 +207,10 @@ class Module:
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all inside it to training, or with False to evaluation. Returns the module."""
         for module in self.modules():
-            module.training = mode
+            if module.training != mode:
+                vars(module).pop("training", None)  # as it was made, after train() and eval()
+                if module.training != mode:
+                    module.training = mode
         return self
 
     def eval(self) -> Self:

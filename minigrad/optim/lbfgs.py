@@ -60,6 +60,8 @@ class LBFGS(Optimizer):
         "optimizer.step(mg.compile(closure))"
     )
 
+    sliced = True  # a compiled closure reads only what the methods that it calls read, not the history of steps
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -61,6 +61,7 @@ class Optimizer:
     """
 
     rule: Callable[..., Array]
+    fixed = ("defaults",)  # containers that are never changed
 
     def __init__(
         self,

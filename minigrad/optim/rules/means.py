@@ -16,8 +16,14 @@ def decayed(p: Array, g: Array, weight_decay: float, work: Array) -> Array:
 
 
 def weight_of_mean(beta: float, step: Array) -> Array:
-    """1 - βᵗ, without the cancellation that it suffers for β near 1 in single precision."""
-    return -np.expm1(step * (math.log(beta) if beta else -math.inf))
+    """1 - βᵗ, without the cancellation that it suffers for β near 1 in single precision.
+
+    np.log and not math.log, which would make a constant of a β that a schedule changes in a compiled step.
+    """
+    if step.dtype == np.float64:
+        return -np.expm1(step * (np.log(beta) if beta else -math.inf))
+    exact = -np.expm1(step.astype(np.float64) * (np.log(beta) if beta else -math.inf))
+    return exact.astype(step.dtype)
 
 
 def toward(mean: Array, x: Array, beta: float, work: Array) -> Array:

@@ -19,7 +19,6 @@ from minigrad.reach import (
     Row,
     StateRef,
     alike,
-    base_of,
     cache_state,
     elements,
     is_leaf,
@@ -31,6 +30,7 @@ from minigrad.tape import hook_changes
 from minigrad.tensor import Tensor
 from minigrad.values import get_default_dtype
 
+MANY = 16  # items of a list that are tested one by one
 Difference = tuple[str, StateRef | None, Any, Any]  # path, the place if it is one, what it held, what it holds
 
 
@@ -58,15 +58,8 @@ class Guard:
 
     def _compiled(self) -> Callable[[], bool]:
         scope: dict[str, Any] = {"is_": is_, "MISSING": MISSING, "same": self._same, "dtype": get_default_dtype}
-        scope |= {
-            "dtype0": self.dtype,
-            "vars": vars,
-            "keys_of": keys_of,
-            "elements": elements,
-            "type": type,
-            "map": map,
-        }
-        scope |= {"equal": dict.__eq__, "item": lambda x, key: base_of(x).__getitem__(x, key), "cache": cache_state}
+        scope |= {"dtype0": self.dtype, "vars": vars, "keys_of": keys_of, "elements": elements, "get": dict.get}
+        scope |= {"size": dict.__len__, "type": type, "map": map, "cache": cache_state}
         tests = ["dtype() is dtype0"]
         hooks = [k for k, row in enumerate(self.rows) if row.kind == "hooks"]
         scope |= {"changes": hook_changes, "changes0": hook_changes[0], "hooks": hooks}
@@ -100,21 +93,21 @@ class Guard:
 def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]) -> Row | None:
     """A row without the places that may change."""
     holder, held = row.holder, row.held
-    if row.kind in ("dict", "attributes", "list"):
-        keys = range(len(held)) if row.kind == "list" else held[0]
-        values = held if row.kind == "list" else held[1]
+    if row.kind in ("dict", "list"):
+        keys = held[0] if row.kind == "dict" else range(len(held))
+        values = held[1] if row.kind == "dict" else held
         free = {key for key in keys if (id(holder), key) in exempt}
         if not free and id(holder) not in grown:
             return row
         rest = {key: value for key, value in zip(keys, values, strict=True) if key not in free}
-        if row.kind != "list":
+        if row.kind == "dict":
             if id(holder) in grown:
-                return Row("items", holder, rest, row.path)
-            return Row(f"{row.kind} but", holder, (held[0], rest), row.path)
+                return Row("items", holder, rest, row.path, row.is_own)
+            return Row("dict but", holder, (held[0], rest), row.path, row.is_own)
         return None if id(holder) in grown else Row("list but", holder, (len(held), rest), row.path)
     if row.kind in ("items", "class"):
         rest = {key: value for key, value in held.items() if (id(holder), key) not in exempt}
-        return Row(row.kind, holder, rest, row.path) if rest else None
+        return Row(row.kind, holder, rest, row.path, row.is_own) if rest else None
     if row.kind == "slots":
         pairs = tuple((n, value) for n, value in held if (id(holder), n) not in exempt)
         return Row(row.kind, holder, pairs, row.path) if pairs else None
@@ -128,71 +121,70 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
 
 def _dict(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, values = row.held
-    if not keys:
-        return f"not len(h{k})"
-    scope[f"s{k}"] = dict(zip(keys, values, strict=True))
-    equal = f"h{k} == s{k}" if type(row.holder) in (dict, OrderedDict) else f"equal(h{k}, s{k})"
-    return " and ".join([equal, *_order(k, row, scope), *_identities(k, zip(keys, values, strict=True), scope)])
-
-
-def _order(k: int, row: Row, scope: dict[str, Any]) -> list[str]:
-    """Tests that the keys come in the order that they had, where that can be read, and are of the same types."""
-    keys = row.held[0]
-    if row.kind.startswith("attributes"):
-        return []
-    scope[f"n{k}"] = keys
-    now = f"[*h{k}]" if type(row.holder).__iter__ in (dict.__iter__, OrderedDict.__iter__) else f"keys_of(h{k})"
-    tests = [f"{now} == n{k}"]
-    if not all(type(key) is str for key in keys):
-        scope[f"t{k}"] = [type(key) for key in keys]
-        tests.append(f"[*map(type, {now})] == t{k}")
-    return tests
+    return _dict_of(k, row, keys, zip(keys, values, strict=True), scope)
 
 
 def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, rest = row.held
-    size = [f"len(h{k}) == {len(keys)}"] if row.kind.startswith("attributes") else _order(k, row, scope)
-    return " and ".join([*size, *_identities(k, rest.items(), scope, everything=True)])
+    return _dict_of(k, row, keys, rest.items(), scope)
 
 
-def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
-    tests = []
-    for j, (key, value) in enumerate(row.held.items()):
-        scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
-        tests.append(f"h{k}.get(n{k}_{j}, MISSING) is x{k}_{j}")
+def _dict_of(k: int, row: Row, keys: list[Any], items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> str:
+    is_plain = type(row.holder) in (dict, OrderedDict)
+    tests = [f"len(h{k}) == {len(keys)}" if is_plain else f"size(h{k}) == {len(keys)}", *_identities(k, items, scope)]
+    has_texts_only = all(type(key) is str for key in keys)
+    if not row.is_own and (len(keys) > 1 or not has_texts_only):  # whoever goes through a dictionary sees its order
+        scope[f"n{k}"], scope[f"t{k}"] = keys, [type(key) for key in keys]
+        now = f"[*h{k}]" if is_plain else f"keys_of(h{k})"
+        tests.append(f"{now} == n{k}")
+        tests += [f"[*map(type, {now})] == t{k}"] * (not has_texts_only)
     return " and ".join(tests)
 
 
-def _identities(k: int, items: Any, scope: dict[str, Any], everything: bool = False) -> list[str]:
-    """Tests that items are the same objects, where == is not enough."""
+def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
+    return " and ".join(_identities(k, row.held.items(), scope))
+
+
+def _identities(k: int, items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> list[str]:
+    """Tests that items are the same objects: 20 ns each, which is what == takes that would not tell 1 from True."""
     tests = []
-    is_special = type(scope[f"h{k}"]) not in (dict, OrderedDict, list, deque)
+    is_plain = type(scope[f"h{k}"]) in (dict, OrderedDict)
     for j, (key, value) in enumerate(items):
-        if everything or not _is_exact(value):
-            scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
-            tests.append(f"item(h{k}, n{k}_{j}) is x{k}_{j}" if is_special else f"h{k}[n{k}_{j}] is x{k}_{j}")
+        name = repr(key) if type(key) is str and key.isidentifier() else f"n{k}_{j}"
+        scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
+        now = f"h{k}.get({name}, MISSING)" if value is MISSING else f"h{k}[{name}]"
+        if not is_plain:
+            now = f"get(h{k}, {name}, MISSING)"
+        tests.append(f"{now} is x{k}_{j}")
     return tests
 
 
-def _is_exact(x: Any) -> bool:
-    """Whether what is equal to x is as good as x."""
-    if isinstance(x, tuple) and type(x) is tuple:
-        return all(map(_is_exact, x))
-    return type(x) in (str, bytes, type(None)) or type(x).__eq__ is object.__eq__
-
-
 def _list(k: int, row: Row, scope: dict[str, Any]) -> str:
-    if type(row.holder) not in (list, deque):
-        return f"len(e := elements(h{k})) == {len(row.held)} and all(map(is_, e, v{k}))"
-    if not row.held:
-        return f"not h{k}"
-    if type(row.holder) is list and all(map(_is_exact, row.held)):
-        return f"h{k} == v{k}"
-    return f"len(h{k}) == {len(row.held)} and all(map(is_, h{k}, v{k}))"
+    return _list_of(k, len(row.held), enumerate(row.held), scope)
+
+
+def _list_but(k: int, row: Row, scope: dict[str, Any]) -> str:
+    size, rest = row.held
+    return _list_of(k, size, rest.items(), scope)
+
+
+def _list_of(k: int, size: int, items: Iterable[tuple[int, Any]], scope: dict[str, Any]) -> str:
+    known = dict(items)
+    if type(scope[f"h{k}"]) not in (list, deque):
+        scope[f"v{k}"] = list(known.values())
+        return f"len(e := elements(h{k})) == {size} and all(map(is_, e, v{k}))" if len(known) == size else "False"
+    if len(known) > MANY and len(known) == size:
+        scope[f"v{k}"] = list(known.values())
+        return f"len(h{k}) == {size} and all(map(is_, h{k}, v{k}))"
+    tests = [f"len(h{k}) == {size}"]
+    for j, value in known.items():
+        scope[f"x{k}_{j}"] = value
+        tests.append(f"h{k}[{j}] is x{k}_{j}")
+    return " and ".join(tests)
 
 
 def _set(k: int, row: Row, scope: dict[str, Any]) -> str:
-    return f"elements(h{k}) == v{k}" if all(map(_is_exact, row.held)) else "False"
+    return f"elements(h{k}) == v{k}" if all(type(x) in (str, bytes) for x in row.held) else "False"
 
 
 def _absent(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -204,11 +196,6 @@ def _absent(k: int, row: Row, scope: dict[str, Any]) -> str:
 def _methods(k: int, row: Row, scope: dict[str, Any]) -> str:
     scope |= {f"x{k}_{name}": value for name, value in row.held.items()}
     return " and ".join(f"h{k}.{name} is x{k}_{name}" for name in row.held)
-
-
-def _list_but(k: int, row: Row, scope: dict[str, Any]) -> str:
-    size, rest = row.held
-    return " and ".join([f"len(h{k}) == {size}", *_identities(k, rest.items(), scope, everything=True)])
 
 
 def _slots(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -241,8 +228,10 @@ def _cell(k: int, row: Row, scope: dict[str, Any]) -> str:
 _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "dict": _dict,
     "dict but": _dict_but,
-    "attributes": _dict,
-    "attributes but": _dict_but,
+    "items": _items,
+    "list": _list,
+    "list but": _list_but,
+    "set": _set,
     "absent": _absent,
     "class absent": _absent,
     "methods": _methods,
@@ -250,10 +239,6 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "variable": lambda k, row, scope: f"h{k}.get(MISSING) is v{k}" if row.held is not MISSING else "False",
     "cache": lambda k, row, scope: f"cache(h{k}) == v{k}",
     "objects": lambda k, row, scope: "False",
-    "items": _items,
-    "list": _list,
-    "list but": _list_but,
-    "set": _set,
     "slots": _slots,
     "function": _function,
     "class": _class,
@@ -268,18 +253,15 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
 def differences(row: Row) -> Iterator[Difference]:
     """What one row holds now that it did not hold then."""
     holder, held, path, kind = row.holder, row.held, row.path, row.kind
-    if kind in ("dict", "dict but", "attributes", "attributes but", "items", "class", "methods"):
-        but = kind.endswith("but")
-        items = held if kind in ("items", "class", "methods") else held[1] if but else dict(zip(*held, strict=True))
+    if kind in ("dict", "dict but", "items", "class", "methods"):
+        items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
         now = vars(holder) if kind in ("class", "methods") else holder
-        if items is not held:
+        if kind in ("dict", "dict but"):
             keys = keys_of(now)
-            if kind.startswith("attributes") and set(keys) == set(held[0]):
-                keys = held[0]
-            if len(keys) != len(held[0]) or not all(map(alike, keys, held[0])):
+            if [*map(type, keys)] != [*map(type, held[0])] or keys != held[0]:
                 yield f"{path} (keys)", None, held[0], keys
                 return
-            now = dict(zip(keys_of(now), values_of(now), strict=True))
+            now = dict(zip(keys, values_of(now), strict=True))
         where = "class" if kind in ("class", "methods") else "item"
         for key, before in items.items():
             present = now.get(key, MISSING)
@@ -288,13 +270,13 @@ def differences(row: Row) -> Iterator[Difference]:
                 yield inner, StateRef(holder, key, where, inner), before, present
     elif kind in ("list", "list but"):
         size, rest = (len(held), dict(enumerate(held))) if kind == "list" else held
-        present_items = elements(holder)
-        if len(present_items) != size:
-            yield f"len({path})", None, size, len(present_items)
+        present = elements(holder)
+        if len(present) != size:
+            yield f"len({path})", None, size, len(present)
             return
         for key, before in rest.items():
-            if not alike(present_items[key], before):
-                yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, present_items[key]
+            if not alike(present[key], before):
+                yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, present[key]
     else:
         yield from _other_differences(row)
 
@@ -322,14 +304,14 @@ def _other_differences(row: Row) -> Iterator[Difference]:
         if holder() is not held:
             yield path, None, held, holder()
     elif kind == "set":
-        now_members = elements(holder)
-        if len(now_members) != len(held) or not all(map(alike, now_members, held)):
-            yield path, None, held, now_members
+        present = elements(holder)
+        if len(present) != len(held) or not all(map(alike, present, held)):
+            yield path, None, held, present
     elif kind in ("absent", "class absent"):
-        for name in sorted(held & (holder if kind == "absent" else vars(holder)).keys()):
-            found = (holder if kind == "absent" else vars(holder))[name]
-            inner = f"{path}.{name}"
-            yield inner, StateRef(holder, name, "item" if kind == "absent" else "class", inner), MISSING, found
+        own = holder if kind == "absent" else vars(holder)
+        for name in sorted(held & own.keys()):
+            ref = StateRef(holder, name, "item" if kind == "absent" else "class", f"{path}.{name}")
+            yield ref.path, ref, MISSING, own[name]
     elif kind == "bases":
         if holder.__mro__ != held:
             yield f"the bases of {path}", None, held, holder.__mro__
@@ -372,12 +354,15 @@ def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..
     kinds = [leaf for leaf in leaves if leaf[0] == "array" and leaf[4] is not None and leaf[5] is None]
     if form != len(leaves) or len(kinds) < len(leaves):
         return lambda x: False
-    for k, (_, kind, scope[f"s{k}"], scope[f"d{k}"], has_node, _) in enumerate(leaves):
+    for k, (_, kind, scope[f"s{k}"], scope[f"d{k}"], has_node, _, layout) in enumerate(leaves):
         tests.append(f"type(t := x[{k}]) is {kind.__name__}")
         if kind is Tensor:
             tests.append(f"t.node is {'not ' if has_node else ''}None and (t := t.data) is not None")
         tests.append(f"type(t) is ndarray and t.shape == s{k} and t.dtype == d{k}")
         tests.append("t.base is None and id(t) not in owned")
+        tests.append(
+            "t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous"
+        )
         tests += [f"x[{k}] is not x[{j}]" for j in range(k)]
     exec(f"def takes(x):\n    return {' and '.join(tests)}\n", scope)
     takes: Callable[..., bool] = scope["takes"]
