@@ -35,6 +35,11 @@ from minigrad.tracing import active
 FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
 IN_A_ROW = 8  # specializations because of one place, after which the step runs eagerly
 FALLBACKS = ("warn", "raise")
+OWN = frozenset({
+    *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
+    *("owned", "varying", "pinned", "fetched", "derivatives", "instances", "recordings", "discarded", "streak"),
+    *("reason", "held", "lock"),
+})  # fmt: skip
 
 
 class Compiled:
@@ -71,11 +76,33 @@ class Compiled:
         self.recordings = 0
         self.discarded = 0
         self.streak: tuple[str, int] = ("", 0)
+        self.reason: Difference = ("", None, None, None)
+        self.held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
         self._renew_lock()
         if hasattr(os, "register_at_fork"):
             renew = weakref.WeakMethod(self._renew_lock)
             os.register_at_fork(after_in_child=lambda: (f := renew()) and f())
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not the compiled function's own is the function's: counters on it, the parameters of a model."""
+        if name.startswith("__") or "function" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.function, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in OWN or name.startswith("__"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.function, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.function, name)
+
+    def __reduce__(self) -> Any:
+        """A copy begins without programs: they belong to the arrays of the original."""
+        options = (self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)
+        return type(self), (self.function, *options)
 
     def _renew_lock(self) -> None:
         self.lock = threading.RLock()  # a program's memory serves one call at a time
@@ -127,7 +154,8 @@ class Compiled:
             return self._audit(version, list(leaves), inputs, args, kwargs)
         version.left -= 1
         version.calls += 1
-        self.streak = ("", 0)
+        if self.streak[1]:
+            self.streak = ("", 0)
         replay = Replay(version, inputs) if version.live else None
         try:
             results = version.call(leaves, inputs)
@@ -233,9 +261,8 @@ class Compiled:
         arrays = recording.changing_arrays - self.fetched - self.pinned
         self.varying |= numbers
         self.fetched |= arrays
-        self._hold = getattr(self, "_hold", [])
         if numbers or arrays:
-            self._hold.append(recording.keep)
+            self.held.append(recording.keep)
         return bool(numbers or arrays)
 
     def _generalize(self, key: Signature, leaves: list[Any], form: Any, keep: list[Any]) -> bool:
@@ -266,8 +293,6 @@ class Compiled:
         self.reason = reasons[0]
         return count < IN_A_ROW
 
-    reason: Difference = ("", None, None, None)
-
     def _let_vary(self, ref: StateRef, before: Any, now: Any) -> None:
         """A place that held another number or array of the same kind is an input from here on."""
         if is_number(now) and type(now) is type(before):
@@ -284,7 +309,7 @@ class Compiled:
             self.fetched.add(ref.identity)
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
             self.fetched.add(ref.identity)
-        self._hold = [*getattr(self, "_hold", []), ref.holder]
+        self.held.append(ref.holder)
 
     def _too_many(self, key: Signature, leaves: list[Any]) -> str:
         path, _, before, now = self.reason

@@ -21,10 +21,10 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
-from minigrad.compiler.untracked import UntrackedRandomness
+from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.guards import Predicate
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef, refill, same_objects
+from minigrad.reach import Reach, Row, StateRef, base_of, cache_state, keys_of, refill, same_objects
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
 from minigrad.trees import flatten
@@ -168,12 +168,12 @@ class TraceSession:
             args, kwargs = rebuild(leaves)
             made.result = self.function(*args, **kwargs)
         capture.forget()
-        self._find_leaks(trace)
+        self._find_leaks(trace, reach)
         return made
 
     def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
         made, reach = self.made, capture.reach
-        others = [(row.path, row.holder) for row in reach.rows if row.kind == "state"]
+        others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
         before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
@@ -273,16 +273,21 @@ class TraceSession:
                 made.changing_arrays.add(ref.identity)
         made.exempt = frozenset(exempt)
 
-    def _find_leaks(self, trace: Trace) -> None:
+    def _find_leaks(self, trace: Trace, reach: Reach) -> None:
         """A tracer that is still alive is held by something that nobody knows of."""
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
             register.clear()  # type: ignore[attr-defined]
         self.made.origins = trace.origins
-        alive = [x for r in trace.tracers if (x := r()) is not None]
+        tracers = [*trace.tracers, *trace.numbers]
+        alive = [x for r in tracers if (x := r()) is not None]
         if alive:
             del alive
             gc.collect()
-            alive = [x for r in trace.tracers if (x := r()) is not None]
+            alive = [x for r in tracers if (x := r()) is not None]
+        if alive:
+            for row in reach.rows:
+                if row.kind == "cache" and cache_state(row.holder) != row.held:
+                    row.holder.cache_clear()  # nobody can take a tracer out of it
         if alive and self.made.refusal is None:
             self.made.refusal = CompileError(
                 f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
@@ -322,8 +327,8 @@ class _Before:
             tensor._grad = grad
         for holder, before, _ in self.contents:
             if isinstance(holder, dict):
-                for key in [key for key in holder if key not in before]:
-                    dict.pop(holder, key)
+                for key in [key for key in keys_of(holder) if key not in before]:
+                    base_of(holder).pop(holder, key)
             elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
                 refill(holder, before)
         for array, copy in self.arrays:

@@ -83,6 +83,7 @@ class Trace:
         self.scalars_read: set[Any] = set()  # those that must be constants, since the step asks for their value
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
+        self.numbers: list[weakref.ref[Any]] = []  # and traced numbers
         self.inputs: list[Line] = []
         self.lines: list[Line] = []
         self.buffers: list[Buffer] = []
