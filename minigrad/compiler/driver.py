@@ -72,16 +72,13 @@ class Compiled:
         self.pinned: set[Any] = set()  # numbers that cannot be
         self.fetched: set[Any] = set()  # places whose arrays are inputs
         self.derivatives: dict[Any, Compiled] = {}
-        self.instances: weakref.WeakKeyDictionary[Any, Compiled] = weakref.WeakKeyDictionary()
         self.recordings = 0
         self.discarded = 0
         self.streak: tuple[str, int] = ("", 0)
         self.reason: Difference = ("", None, None, None)
         self.held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
         self._renew_lock()
-        if hasattr(os, "register_at_fork"):
-            renew = weakref.WeakMethod(self._renew_lock)
-            os.register_at_fork(after_in_child=lambda: (f := renew()) and f())
+        _compiled.add(self)
         functools.update_wrapper(self, function, updated=())
 
     def __getattr__(self, name: str) -> Any:
@@ -365,14 +362,30 @@ class Compiled:
         """A compiled function in a class is a method, with a compiled step for each object."""
         if instance is None:
             return self
-        made = self.instances.get(instance)
-        if made is None:
-            made = self._like(self.function.__get__(weakref.proxy(instance) if False else instance))
-            try:
-                self.instances[instance] = made
-            except TypeError:
-                return self.function.__get__(instance)
+        method = self.function.__get__(instance)
+        own = getattr(instance, "__dict__", None)
+        if self.attribute is None:  # assigned to the class later
+            attributes = ((n, x) for base in type(instance).__mro__ for n, x in vars(base).items())
+            self.attribute = next((n for n, x in attributes if x is self), None)
+        name = self.attribute
+        if own is None or name is None:
+            if not self.is_homeless:
+                self.is_homeless = True
+                text = f"mg.compile: {self.name} runs eagerly, as a {type(instance).__name__} has no __dict__ to keep it in"
+                warnings.warn(CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=_outside())
+            return method
+        made = own[name] = self._like(method)  # as functools.cached_property does: found there from here on
         return made
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.attribute = name
+
+    attribute: str | None = None  # its name in a class
+    is_homeless = False
+
+    def __reduce__(self) -> Any:
+        options = (self.limit, self.backend, self.fallback, self.audit, self.verify)
+        return Compiled, (self.function, self.state, *options)
 
     def _like(self, function: Any) -> Compiled:
         return Compiled(function, self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)
@@ -424,6 +437,17 @@ class Compiled:
 
 
 register_opaque(Compiled)
+_compiled: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a forked child: what another thread has locked, nobody would unlock."""
+    for compiled in list(_compiled):
+        compiled._renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _is_watched() -> bool:

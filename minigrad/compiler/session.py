@@ -278,6 +278,8 @@ class TraceSession:
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
             register.clear()  # type: ignore[attr-defined]
         self.made.origins = trace.origins
+        if self.made.refusal is not None:  # frames of its traceback hold tracers
+            self.made.refusal.__traceback__ = self.made.refusal.__context__ = None
         tracers = [*trace.tracers, *trace.numbers]
         alive = [x for r in tracers if (x := r()) is not None]
         if alive:
