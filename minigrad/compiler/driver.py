@@ -37,8 +37,8 @@ IN_A_ROW = 8  # specializations because of one place, after which the step runs 
 FALLBACKS = ("warn", "raise")
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
-    *("owned", "varying", "pinned", "fetched", "derivatives", "instances", "recordings", "discarded", "streak"),
-    *("reason", "held", "lock"),
+    *("owned", "varying", "pinned", "fetched", "derivatives", "recordings", "discarded", "streak"),
+    *("reason", "held", "lock", "attribute", "is_homeless"),
 })  # fmt: skip
 
 
@@ -382,10 +382,6 @@ class Compiled:
 
     attribute: str | None = None  # its name in a class
     is_homeless = False
-
-    def __reduce__(self) -> Any:
-        options = (self.limit, self.backend, self.fallback, self.audit, self.verify)
-        return Compiled, (self.function, self.state, *options)
 
     def _like(self, function: Any) -> Compiled:
         return Compiled(function, self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)
