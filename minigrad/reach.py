@@ -304,6 +304,8 @@ class Reach:
         names = [n for n in scope if not n.startswith("__")]
         if root in STANDARD:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
             names = [n for n in names if not isinstance(scope[n], CODE)]
+        if x.__name__ == "sys":  # whoever names `modules` means those of a model
+            names.remove("modules")
         if x.__name__ in LOGS:
             for name in LOGGED:
                 self._if_named(name, functools.partial(self.unreadable.append, (f"{path}.{name}", "a log")))
