@@ -10,9 +10,11 @@ import numpy as np
 
 from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import basic
+from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare
 from minigrad.compiler.program import Line, Place, Value
-from minigrad.compiler.refusal import refuse
+from minigrad.compiler.refusal import CompileError, place, refuse
+from minigrad.compiler.signature import NUMERIC
 
 
 def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
@@ -126,16 +128,23 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         refuse(f"rng.{method} with an array that is computed in the step", "scale what it draws: mu + sigma * draw")
     if not any(generator is g for g in trace.generators):
         trace.generators.append(generator)
+    if method == "bytes":
+        refuse("rng.bytes draws what is no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
     drawn = getattr(generator, method)(*args, **kwargs)
+    args, kwargs = bare(args), bare(kwargs)
     params = {
         "generator": next(k for k, g in enumerate(trace.generators) if g is generator),
         "method": method,
         "args": args,
         "kwargs": kwargs,
     }
-    if drawn is None or not hasattr(np.asarray(drawn), "dtype"):
-        refuse(f"rng.{method}", "use a draw that returns an array, such as rng.permutation")
-    return trace.fresh(drawn, trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out)
+    if np.asarray(drawn).dtype.kind not in NUMERIC:
+        trace.stop(CompileError(f"mg.compile: rng.{method} draws no numbers, at {place()}\nHint: draw an index."))
+        return drawn  # refused any earlier, it would not have been drawn; any later, drawn twice
+    value = trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
+    if type(drawn) in (float, int):
+        return TracedNumber(trace, drawn, None, lambda: value)
+    return trace.fresh(drawn, value)
 
 
 def is_basic(parts: tuple[Any, ...]) -> bool:

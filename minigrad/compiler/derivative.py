@@ -163,6 +163,8 @@ class _Derivative:
         with enable_grad() if record else no_grad(), self.replay.repeated():
             shares = function(list(saved[0][: len(self.moving)]), self.leaves, list(v))
         for parent, share in zip(n.parents, shares, strict=True):
+            if share is None:
+                continue
             given = share if record or not isinstance(share, Tensor) else share.data
             assert parent is not None
             due[parent] = due[parent] + given if parent in due else given
@@ -193,13 +195,12 @@ class _Derivative:
                         own[node] = own[node] + share if node in own else share
                 nodes, _ = ancestors(own)
                 found = pull(nodes, own, stop=targets, record=record) if own else {}
-            return [_or_zero(found.get(node), t) for node, t in zip(targets, (*variables, *captured), strict=True)]
+            return [_share(found.get(node)) for node in targets]
 
         vjp.__name__ = f"vjp of {self.compiled.name}"
         return vjp
 
 
-def _or_zero(share: Any, t: Tensor) -> Any:
-    if share is None:
-        share = t.data * 0
-    return share if isinstance(share, Tensor) else attach(share, None)
+def _share(share: Any) -> Any:
+    """A contribution as a Tensor; None where no result depends on the parent, whose gradient stays None."""
+    return share if share is None or isinstance(share, Tensor) else attach(share, None)

@@ -217,6 +217,7 @@ class Compiled:
         if recording.refusal is not None:
             self.pinned |= recording.read
             self.fetched -= recording.read
+            self.varying -= recording.read
             if not (recording.again and self.discarded < IN_A_ROW):
                 self._go_eager(recording.refusal)
             self.discarded += 1

@@ -247,7 +247,9 @@ class Listening(NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         kind = self.__class__
-        if name.startswith("__") or not hasattr(kind, name):  # np.asarray looks for memory first, then for __array__
+        if not hasattr(kind, name):
+            return getattr(self.real_array, name)  # raises what an eager step would see
+        if name.startswith("__"):  # np.asarray looks for memory first, then for __array__
             raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
         if self._trace.open:
             hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.refusal import stop
 from minigrad.guards import Predicate
 
 Expression = Callable[[Any], Any]
@@ -28,7 +29,7 @@ class TracedNumber:
     Args:
         trace: the trace.
         real: the number itself.
-        expression: the number as a function of the inputs.
+        expression: the number as a function of the inputs; None if the program computes it, as a draw.
         op: makes the value of the program when it is first needed.
         key: which input it is, None for what is computed.
     """
@@ -37,7 +38,7 @@ class TracedNumber:
     minigrad_tracer = True
 
     def __init__(
-        self, trace: Any, real: Any, expression: Expression, make: Callable[[], Any], key: int | None = None
+        self, trace: Any, real: Any, expression: Expression | None, make: Callable[[], Any], key: int | None = None
     ) -> None:
         self._trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
         self._value: Any = None
@@ -66,7 +67,7 @@ class TracedNumber:
         """holds(number), which every call of the program must answer alike."""
         outcome = holds(self.real)
         if self._trace.open:
-            expression = self.expression
+            expression = self._known()
             self._trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
         return outcome
 
@@ -74,9 +75,20 @@ class TracedNumber:
         """The number itself, which from here on is a constant of the program."""
         if self._trace.open:
             self._trace.pin(self)
-            real, expression = self.real, self.expression
+            real, expression = self.real, self._known()
             self._trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
         return self.real
+
+    def _known(self) -> Expression:
+        """The expression. A draw has none: what depends on its value differs from call to call."""
+        if self.expression is None:
+            stop(
+                self,
+                "a number that is drawn is read in Python (if, int, range, an index)",
+                "use it in arithmetic with arrays only, or choose with mg.where",
+            )
+            return lambda inputs: self.real
+        return self.expression
 
     def __bool__(self) -> bool:
         return bool(self.decide(bool))
@@ -149,12 +161,14 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
     if not trace.open:
         return real
     parts = [x.expression if type(x) is TracedNumber else _constant(x) for x in operands]
+    known = all(part is not None for part in parts)
 
     def make() -> Any:
         ins = [x.value if type(x) is TracedNumber else x for x in operands]
         return trace.emit(op, *ins)
 
-    return TracedNumber(trace, real, lambda inputs: function(*(part(inputs) for part in parts)), make)
+    expression = (lambda inputs: function(*(part(inputs) for part in parts))) if known else None  # type: ignore[misc]
+    return TracedNumber(trace, real, expression, make)
 
 
 def _constant(x: Any) -> Expression:
@@ -219,7 +233,7 @@ def _comparison(name: str) -> None:
         trace = self._trace
         outcome = function(self.real, other.real if type(other) is TracedNumber else other)
         if trace.open:
-            mine, theirs = self.expression, other.expression if type(other) is TracedNumber else _constant(other)
+            mine, theirs = self._known(), other._known() if type(other) is TracedNumber else _constant(other)
             trace.predicates.append(Predicate(lambda inputs: function(mine(inputs), theirs(inputs)), outcome, ""))
         return outcome
 

@@ -156,8 +156,9 @@ class TraceSession:
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)
         except Exception as error:
-            if not is_artifact(error):
+            if not is_artifact(error, capture.numbers):
                 raise
+            made.read, made.again = {x.identity for x in capture.numbers}, bool(capture.numbers)
             made.refusal = CompileError(
                 f"mg.compile: {type(error).__name__}: {error}, at {place_of(error)}\nHint: use NumPy functions: no "
                 "tracer array can stand for an array here."
@@ -194,7 +195,7 @@ class TraceSession:
             trace.recording = False
             capture.look()
             capture.settle()
-            if isinstance(error, CompileError) or is_artifact(error):
+            if isinstance(error, CompileError) or is_artifact(error, capture.numbers):
                 before.put_back()
             raise
         finally:
@@ -342,8 +343,14 @@ class _Before:
 TRACERS = ("Listening", "TracedNumber", "TracerGenerator", "GradProbe")
 
 
-def is_artifact(error: BaseException) -> bool:
-    """Whether an exception is about a tracer, as of C code that takes nothing but an array: no eager step raises it."""
+def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
+    """Whether an exception may be about a tracer, as of C code that takes nothing but an array.
+
+    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what is
+    its own.
+    """
+    if numbers and isinstance(error, TypeError):
+        return True
     return isinstance(error, (TypeError, AttributeError)) and any(name in str(error) for name in TRACERS)
 
 

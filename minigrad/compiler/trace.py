@@ -399,7 +399,7 @@ class Trace:
 
     def _array_of(self, number: TracedNumber, dtypes: list[Any]) -> Listening:
         dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
-        if dtype.kind in "iu":  # NumPy refuses a Python number that does not fit
+        if dtype.kind in "iu" and dtype != np.int64:  # NumPy refuses a Python number that does not fit
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
             number.decide(lambda n: low <= n <= high)
         value = number.value

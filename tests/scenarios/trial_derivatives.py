@@ -173,7 +173,7 @@ def checkpointed_layers_in_a_step(C: Any, see: Any) -> None:
     @C
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        h = mg.checkpoint(lambda v: model[2](model[1](model[0](v))), mg.Tensor(x))
+        h = mg.checkpoint(lambda v: model[2](model[1](model[0](v))))(mg.Tensor(x))
         loss = F.cross_entropy(model[3](h), y)
         loss.backward()
         optimizer.step()
@@ -189,7 +189,7 @@ def compiled_function_checkpointed(C: Any, see: Any) -> None:
     f = C(lambda x: mg.tanh(x * w) * rng.random(3))
     for k in range(6):
         w.grad = None
-        mg.checkpoint(f, mg.Tensor(numbers(k, 3), requires_grad=True)).sum().backward()
+        mg.checkpoint(f)(mg.Tensor(numbers(k, 3), requires_grad=True)).sum().backward()
         see(w, rng)
 
 
