@@ -5,6 +5,7 @@ Foreign values never become source text: holders, keys and values are names in t
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from types import FunctionType
@@ -13,7 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.node import mode
-from minigrad.reach import MISSING, Row, StateRef, alike, is_leaf, pickled
+from minigrad.reach import (
+    MISSING,
+    Row,
+    StateRef,
+    alike,
+    cache_state,
+    elements,
+    is_leaf,
+    keys_of,
+    pickled,
+    values_of,
+)
 from minigrad.tape import hook_changes
 from minigrad.tensor import Tensor
 from minigrad.values import get_default_dtype
@@ -46,7 +58,8 @@ class Guard:
 
     def _compiled(self) -> Callable[[], bool]:
         scope: dict[str, Any] = {"is_": is_, "MISSING": MISSING, "same": self._same, "dtype": get_default_dtype}
-        scope["dtype0"] = self.dtype
+        scope |= {"dtype0": self.dtype, "vars": vars, "keys_of": keys_of, "elements": elements, "get": dict.get}
+        scope |= {"size": dict.__len__, "type": type, "map": map, "cache": cache_state}
         tests = ["dtype() is dtype0"]
         hooks = [k for k, row in enumerate(self.rows) if row.kind == "hooks"]
         scope |= {"changes": hook_changes, "changes0": hook_changes[0], "hooks": hooks}
@@ -98,8 +111,8 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
     if row.kind == "slots":
         pairs = tuple((n, value) for n, value in held if (id(holder), n) not in exempt)
         return Row(row.kind, holder, pairs, row.path) if pairs else None
-    if row.kind == "cell":
-        return None if (id(holder), "cell_contents") in exempt else row
+    if row.kind in ("cell", "variable"):
+        return None if (id(holder), "cell_contents" if row.kind == "cell" else "value") in exempt else row
     return None if id(holder) in grown else row
 
 
@@ -108,16 +121,24 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
 
 def _dict(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, values = row.held
-    tests = [f"len(h{k}) == {len(keys)}", *_identities(k, zip(keys, values, strict=True), scope)]
-    if not row.is_own and len(keys) > 1:  # whoever goes through a dictionary sees its order
-        scope[f"n{k}"] = keys
-        tests.append(f"[*h{k}] == n{k}")
-    return " and ".join(tests)
+    return _dict_of(k, row, keys, zip(keys, values, strict=True), scope)
 
 
 def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
     keys, rest = row.held
-    return " and ".join([f"len(h{k}) == {len(keys)}", *_identities(k, rest.items(), scope)])
+    return _dict_of(k, row, keys, rest.items(), scope)
+
+
+def _dict_of(k: int, row: Row, keys: list[Any], items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> str:
+    is_plain = type(row.holder) in (dict, OrderedDict)
+    tests = [f"len(h{k}) == {len(keys)}" if is_plain else f"size(h{k}) == {len(keys)}", *_identities(k, items, scope)]
+    has_texts_only = all(type(key) is str for key in keys)
+    if not row.is_own and (len(keys) > 1 or not has_texts_only):  # whoever goes through a dictionary sees its order
+        scope[f"n{k}"], scope[f"t{k}"] = keys, [type(key) for key in keys]
+        now = f"[*h{k}]" if is_plain else f"keys_of(h{k})"
+        tests.append(f"{now} == n{k}")
+        tests += [f"[*map(type, {now})] == t{k}"] * (not has_texts_only)
+    return " and ".join(tests)
 
 
 def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -127,10 +148,13 @@ def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
 def _identities(k: int, items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> list[str]:
     """Tests that items are the same objects: 20 ns each, which is what == takes that would not tell 1 from True."""
     tests = []
+    is_plain = type(scope[f"h{k}"]) in (dict, OrderedDict)
     for j, (key, value) in enumerate(items):
         name = repr(key) if type(key) is str and key.isidentifier() else f"n{k}_{j}"
         scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
         now = f"h{k}.get({name}, MISSING)" if value is MISSING else f"h{k}[{name}]"
+        if not is_plain:
+            now = f"get(h{k}, {name}, MISSING)"
         tests.append(f"{now} is x{k}_{j}")
     return tests
 
@@ -146,6 +170,9 @@ def _list_but(k: int, row: Row, scope: dict[str, Any]) -> str:
 
 def _list_of(k: int, size: int, items: Iterable[tuple[int, Any]], scope: dict[str, Any]) -> str:
     known = dict(items)
+    if type(scope[f"h{k}"]) not in (list, deque):
+        scope[f"v{k}"] = list(known.values())
+        return f"len(e := elements(h{k})) == {size} and all(map(is_, e, v{k}))" if len(known) == size else "False"
     if len(known) > MANY and len(known) == size:
         scope[f"v{k}"] = list(known.values())
         return f"len(h{k}) == {size} and all(map(is_, h{k}, v{k}))"
@@ -154,6 +181,21 @@ def _list_of(k: int, size: int, items: Iterable[tuple[int, Any]], scope: dict[st
         scope[f"x{k}_{j}"] = value
         tests.append(f"h{k}[{j}] is x{k}_{j}")
     return " and ".join(tests)
+
+
+def _set(k: int, row: Row, scope: dict[str, Any]) -> str:
+    return f"elements(h{k}) == v{k}" if all(type(x) in (str, bytes) for x in row.held) else "False"
+
+
+def _absent(k: int, row: Row, scope: dict[str, Any]) -> str:
+    if row.kind == "absent":
+        return f"v{k}.isdisjoint(h{k})" if row.holder else f"not h{k}"
+    return f"v{k}.isdisjoint(vars(h{k}))"
+
+
+def _methods(k: int, row: Row, scope: dict[str, Any]) -> str:
+    scope |= {f"x{k}_{name}": value for name, value in row.held.items()}
+    return " and ".join(f"h{k}.{name} is x{k}_{name}" for name in row.held)
 
 
 def _slots(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -174,7 +216,6 @@ def _function(k: int, row: Row, scope: dict[str, Any]) -> str:
 
 
 def _class(k: int, row: Row, scope: dict[str, Any]) -> str:
-    scope["vars"] = vars
     ((name, value),) = row.held.items()
     scope[f"n{k}"], scope[f"x{k}"] = name, value
     return f"vars(h{k}).get(n{k}, MISSING) is x{k}"
@@ -190,28 +231,39 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "items": _items,
     "list": _list,
     "list but": _list_but,
-    "set": lambda k, row, scope: f"h{k} == v{k}",
+    "set": _set,
+    "absent": _absent,
+    "class absent": _absent,
+    "methods": _methods,
+    "bases": lambda k, row, scope: f"h{k}.__mro__ is v{k}",
+    "variable": lambda k, row, scope: f"h{k}.get(MISSING) is v{k}" if row.held is not MISSING else "False",
+    "cache": lambda k, row, scope: f"cache(h{k}) == v{k}",
+    "objects": lambda k, row, scope: "False",
     "slots": _slots,
     "function": _function,
     "class": _class,
     "cell": _cell,
     "weak": lambda k, row, scope: f"h{k}() is v{k}",
-    "type": lambda k, row, scope: f"h{k}.__class__ is v{k}",
+    "type": lambda k, row, scope: f"type(h{k}) is v{k}",
     "state": lambda k, row, scope: "False",
     "content": lambda k, row, scope: f"h{k}.tobytes() == v{k}",
+    "layout": lambda k, row, scope: f"(h{k}.shape, h{k}.dtype, h{k}.flags.writeable) == v{k}",
 }
 
 
 def differences(row: Row) -> Iterator[Difference]:
     """What one row holds now that it did not hold then."""
     holder, held, path, kind = row.holder, row.held, row.path, row.kind
-    if kind in ("dict", "dict but", "items", "class"):
+    if kind in ("dict", "dict but", "items", "class", "methods"):
         items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
-        now = vars(holder) if kind == "class" else holder
-        if kind in ("dict", "dict but") and [*now] != held[0]:
-            yield f"{path} (keys)", None, held[0], [*now]
-            return
-        where = "class" if kind == "class" else "item"
+        now = vars(holder) if kind in ("class", "methods") else holder
+        if kind in ("dict", "dict but"):
+            keys = keys_of(now)
+            if [*map(type, keys)] != [*map(type, held[0])] or keys != held[0]:
+                yield f"{path} (keys)", None, held[0], keys
+                return
+            now = dict(zip(keys, values_of(now), strict=True))
+        where = "class" if kind in ("class", "methods") else "item"
         for key, before in items.items():
             present = now.get(key, MISSING)
             if not alike(present, before):
@@ -219,12 +271,13 @@ def differences(row: Row) -> Iterator[Difference]:
                 yield inner, StateRef(holder, key, where, inner), before, present
     elif kind in ("list", "list but"):
         size, rest = (len(held), dict(enumerate(held))) if kind == "list" else held
-        if len(holder) != size:
-            yield f"len({path})", None, size, len(holder)
+        present = elements(holder)
+        if len(present) != size:
+            yield f"len({path})", None, size, len(present)
             return
         for key, before in rest.items():
-            if not alike(holder[key], before):
-                yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, holder[key]
+            if not alike(present[key], before):
+                yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, present[key]
     else:
         yield from _other_differences(row)
 
@@ -252,14 +305,38 @@ def _other_differences(row: Row) -> Iterator[Difference]:
         if holder() is not held:
             yield path, None, held, holder()
     elif kind == "set":
-        if not (type(holder) is set and alike(frozenset(holder), held)) and holder != held:
-            yield path, None, held, holder
+        present = elements(holder)
+        if len(present) != len(held) or not all(map(alike, present, held)):
+            yield path, None, held, present
+    elif kind in ("absent", "class absent"):
+        own = holder if kind == "absent" else vars(holder)
+        for name in sorted(held & own.keys()):
+            ref = StateRef(holder, name, "item" if kind == "absent" else "class", f"{path}.{name}")
+            yield ref.path, ref, MISSING, own[name]
+    elif kind == "bases":
+        if holder.__mro__ != held:
+            yield f"the bases of {path}", None, held, holder.__mro__
+    elif kind == "variable":
+        ref = StateRef(holder, "value", "variable", path)
+        if not alike(ref.get(), held):
+            yield path, ref, held, ref.get()
+    elif kind == "cache":
+        if cache_state(holder) != held:
+            yield f"the cache of {path}", None, held, cache_state(holder)
+    elif kind == "objects":
+        present = holder.ravel().tolist()
+        if len(present) != len(held) or not all(map(alike, present, held)):
+            yield f"the elements of {path}", None, held, present
     elif kind == "type":
         if type(holder) is not held:
             yield f"the class of {path}", None, held, type(holder)
+    elif kind == "layout":
+        now = holder.shape, holder.dtype, holder.flags.writeable
+        if now != held:
+            yield f"{path} (shape, dtype, whether it can be written)", None, held, now
     elif kind == "content":
         if holder.tobytes() != held:
-            yield f"the elements of {path}", None, np.frombuffer(held, holder.dtype), holder.ravel()
+            yield f"the elements of {path}", None, "others", holder.ravel()
     elif kind == "state" and not _same_state(pickled(holder), held):
         yield f"{path} (a {type(holder).__name__})", None, held, pickled(holder)
 
@@ -288,7 +365,9 @@ def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..
             tests.append(f"t.node is {'not ' if has_node else ''}None and (t := t.data) is not None")
         tests.append(f"type(t) is ndarray and t.shape == s{k} and t.dtype == d{k}")
         tests.append("t.base is None and id(t) not in owned")
-        tests.append("t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous")
+        tests.append(
+            "t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous"
+        )
         tests += [f"x[{k}] is not x[{j}]" for j in range(k)]
     exec(f"def takes(x):\n    return {' and '.join(tests)}\n", scope)
     takes: Callable[..., bool] = scope["takes"]

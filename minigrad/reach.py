@@ -27,7 +27,8 @@ import struct
 import sys
 import uuid
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
+from contextvars import ContextVar
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -48,6 +49,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.bytecode import Names, identifiers, names_of
 from minigrad.node import Node
 from minigrad.tensor import Tensor
 
@@ -71,7 +73,11 @@ STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whos
 BY_NAME = frozenset({"types", "functools", "dataclasses"})  # of whose objects only what code names is read
 COMPUTED = frozenset({"vars", "dir", "eval", "exec", "locals", "globals", "getattr", "hasattr", "attrgetter"})
 COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple", "deepcopy", "__slots__", "dumps"}
-IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule"})
+COMPUTED |= {"setattr", "delattr", "methodcaller"}
+EVALUATED = frozenset({"eval", "exec", "globals", "locals", "vars"})  # strings in such code may name globals
+GENERIC = frozenset({"copy", "pickle", "json", "inspect"})  # modules that read objects as wholes
+IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule", "_value_"})
+PATCHED = frozenset({"forward", "step", "zero_grad"})  # methods of minigrad's that are called without being named
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
 CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__", "__init_subclass__", "__set_name__", "__del__"})
@@ -80,6 +86,7 @@ CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 LOGS = frozenset({"logging", "warnings"})
 LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+LARGE = 1 << 20  # bytes; larger arrays are not compared before each call
 MANY = 200_000  # objects; a step that reaches more is not guarded in a reasonable time
 
 
@@ -89,7 +96,8 @@ class StateRef:
     Args:
         holder: what has it. For attributes the instance's own dictionary.
         key: which one.
-        kind: "item" (of a dictionary), "index" (of a list or deque), "slot", "cell", "class" or "partial".
+        kind: "item" (of a dictionary), "index" (of a list or deque), "slot", "cell", "class", "partial" or "variable"
+            (a ContextVar).
         path: how a user would write it.
         owner: the object whose attribute it is, if it is one.
     """
@@ -119,16 +127,18 @@ class StateRef:
         try:
             if self.kind == "item":
                 return dict.__getitem__(self.holder, self.key)
+            if self.kind == "variable":
+                return self.holder.get()
             if self.kind == "slot":
                 return object.__getattribute__(self.holder, self.key)
             if self.kind == "index":
-                return self.holder[self.key]
+                return base_of(self.holder).__getitem__(self.holder, self.key)
             if self.kind == "cell":
                 return self.holder.cell_contents
             if self.kind == "class":
                 return vars(self.holder)[self.key]
             return self.holder.__reduce__()[2][:3]
-        except (KeyError, IndexError, AttributeError, ValueError):
+        except (LookupError, AttributeError, ValueError):
             return MISSING
 
     def set(self, value: Any) -> None:
@@ -136,9 +146,12 @@ class StateRef:
         holder, key = self.holder, self.key
         if self.kind == "item":
             if value is MISSING:
-                dict.pop(holder, key, None)
+                base_of(holder).pop(holder, key, None)
             else:
-                dict.__setitem__(holder, key, value)
+                base_of(holder).__setitem__(holder, key, value)
+        elif self.kind == "variable":
+            if value is not MISSING:
+                holder.set(value)
         elif self.kind == "slot":
             if value is not MISSING:
                 object.__setattr__(holder, key, value)
@@ -146,7 +159,7 @@ class StateRef:
                 object.__delattr__(holder, key)
         elif self.kind == "index":
             if value is not MISSING:
-                type(holder).__mro__[-2].__setitem__(holder, key, value)
+                base_of(holder).__setitem__(holder, key, value)
         elif self.kind == "cell":
             if value is not MISSING:
                 holder.cell_contents = value
@@ -170,7 +183,11 @@ class Row:
     `kind` says how `holder` is looked at and what `held` is: "dict" (all items, in order), "items" (some keys of a
     dictionary, MISSING among the values), "list" (all, in order), "set", "slots" (names and values), "function" (code,
     defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "weak" (what a weak reference
-    refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of an array).
+    refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of
+    an array), "layout" (shape, dtype and whether it can be written, of an array), "objects" (the elements of an array
+    of objects), "absent" and "class absent" (names that code reads and that are not there), "methods" (of a library's
+    class), "bases" (of a class), "variable" (of a context), "cache" (how often a functools.lru_cache has computed
+    something).
     """
 
     __slots__ = ("held", "holder", "is_own", "kind", "path")
@@ -219,7 +236,12 @@ class Reach:
         self._constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
         self._made: set[int] = set()  # classes of which some code can make objects
         self._makes_all = False
+        self.read: set[str] = set(IMPLICIT)  # names that may be read, where `names` may be written only
         self._unread: dict[str, list[Any]] = {}  # attributes that nothing has named yet
+        self._unnamed: dict[str, list[Any]] = {}  # the same of modules, of which nothing is read without a name
+        self._open: list[tuple[str, dict[str, Any]]] = []  # objects that may get attributes
+        self._classes: list[tuple[str, type]] = []  # and classes
+        self._library: dict[type, None] = {Tensor: None}  # classes of minigrad's, whose methods may be patched
         self._sliced_later: list[tuple[frozenset[str], Any]] = []  # the same for objects of the library, with readers
         self._todo: deque[tuple[str, Any]] = deque(roots)
         self._walk()
@@ -236,8 +258,25 @@ class Reach:
                 self._unread.clear()
             if not self._todo:
                 break
+        self._absences()
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
+
+    def _absences(self) -> None:
+        """Names that code may read, where they are not: an attribute that appears later can be read then."""
+        for path, own in self._open:
+            if self.everything:
+                self._row("dict", own, (list(own), list(own.values())), path, is_own=True)
+            else:
+                self._row("absent", own, frozenset(self.read).difference(own), path)
+        for path, kind in self._classes:
+            special = {n for base in kind.__mro__[1:] if base is not object for n in vars(base) if n.startswith("__")}
+            self._row("class absent", kind, frozenset(self.read | special - UNREAD).difference(vars(kind)), path)
+        for kind in self._library:
+            names = (self.read | PATCHED) & vars(kind).keys()
+            held = {n: vars(kind)[n] for n in sorted(names) if isinstance(vars(kind)[n], (FunctionType, property))}
+            if held:
+                self._row("methods", kind, held, kind.__name__)
 
     # Places and rows
 
@@ -248,6 +287,8 @@ class Reach:
     def _go(self, path: str, x: Any) -> None:
         if type(x) is np.ndarray:
             self.arrays.setdefault(id(x), (path, x))
+            if x.dtype.kind not in "biufc":
+                self._todo.append((path, x))
         elif type(x) not in SIMPLE:
             self._todo.append((path, x))
 
@@ -258,25 +299,45 @@ class Reach:
     # Objects by kind
 
     def _visit(self, path: str, x: Any) -> None:
-        if isinstance(x, type):
+        kind = type(x)  # and not isinstance, which asks the object
+        if issubclass(kind, type):
             self._class(path, x, makes=True)
             return
-        if id(x) in self.seen or len(self.seen) > MANY or is_leaf(x):
+        if id(x) in self.seen or len(self.seen) > MANY or is_inert(x):
             return
-        if isinstance(x, SOURCES):
+        if issubclass(kind, SOURCES):
             self.sources.setdefault(id(x), (path, x))
-        if isinstance(x, IDENTITIES) or hasattr(type(x), "minigrad_tracer"):
-            if isinstance(x, (np.random.RandomState, np.random.BitGenerator)):
+        if issubclass(kind, np.ndarray) and not hasattr(kind, "minigrad_tracer"):
+            self.arrays.setdefault(id(x), (path, x))
+            self._array(path, x)
+            return
+        if issubclass(kind, IDENTITIES) or hasattr(kind, "minigrad_tracer"):
+            if issubclass(kind, (np.random.RandomState, np.random.BitGenerator)):
                 self.generators.append(x)
-            elif isinstance(x, np.ndarray):
-                self.arrays.setdefault(id(x), (path, x))
             return
         self.seen[id(x)] = x
-        for kind, visit in _VISITORS.items():
-            if isinstance(x, kind):
+        for visited, visit in _VISITORS.items():
+            if issubclass(kind, visited):
                 visit(self, path, x)
                 return
         self._object(path, x)
+
+    def _array(self, path: str, x: Any) -> None:
+        """An array whose elements no tracer stands for: of objects, texts or records, or of a user's class."""
+        if type(x) is np.ndarray and x.dtype.kind in "biufc":
+            return
+        self.seen[id(x)] = x
+        if x.dtype.kind == "O":
+            held = x.ravel().tolist()
+            self._row("objects", x, held, path)
+            for k, value in enumerate(held):
+                self._go(f"{path}.{k}", value)
+        elif x.nbytes > LARGE:
+            self.unreadable.append((path, x))
+        else:
+            self._row("content", x, x.tobytes(), path)
+        if type(x) is not np.ndarray:
+            self._members(path, x)
 
     def _tensor(self, path: str, x: Tensor) -> None:
         node = x.node
@@ -302,6 +363,8 @@ class Reach:
             self._read_names(words(x.__code__))
         if library and not x.__closure__ and not x.__defaults__:
             return
+        if not library:
+            self._sliced(x.__dict__, path or x.__name__, x)
         code = x.__code__
         self._row("function", x, (code, x.__defaults__, x.__kwdefaults__), path or x.__name__)
         if x.__defaults__:
@@ -315,28 +378,73 @@ class Reach:
                 self._ref(cell, "cell_contents", "cell", name, value)
         if not library:
             self.functions.append(x)
-            self._read_names(words(code))
-            self._globals(x, code)
+            named = names_of(code)
+            self._read_names(named.words, named.read)
+            self._globals(x, named)
+            self._imports(x, named)
 
-    def _globals(self, function: FunctionType, code: CodeType) -> None:
+    def _globals(self, function: FunctionType, named: Names) -> None:
         scope = function.__globals__
-        for name in global_names(code):
+        names = named.scope
+        if EVALUATED & named.words:
+            names = names | identifiers(named.words) & scope.keys()
+        for name in sorted(names):
             if (id(scope), name) in self.seen:
                 continue
             self.seen[id(scope), name] = scope  # type: ignore[index]
             value = scope.get(name, MISSING)
-            if value is not MISSING or name in BUILTINS:  # a global may come to hide a builtin
-                self._row("items", scope, {name: value}, name)
+            self._row("items", scope, {name: value}, name)  # also if it is a builtin's, which a global may come to hide
             self._ref(scope, name, "item", name, value)
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+        for first, *attributes in sorted(named.chains):
+            cell = cells.get(first)
+            module = scope.get(first) if cell is None else StateRef(cell, "cell_contents", "cell", first).get()
+            self._library_attribute(module, attributes)
+
+    def _library_attribute(self, module: Any, names: list[str]) -> None:
+        """What a name in a library's module means, which somebody may patch."""
+        for name in names:
+            if type(module) is not ModuleType or (id(module), name) in self.seen:
+                return
+            scope = vars(module)
+            if module.__name__.split(".")[0] in LIBRARIES | STANDARD and name in scope:
+                self.seen[id(module), name] = module  # type: ignore[index]
+                self._row("items", scope, {name: scope[name]}, f"{module.__name__}.{name}")
+            module = scope.get(name)
+
+    def _imports(self, function: FunctionType, named: Names) -> None:
+        """Modules that a function imports when it runs."""
+        package = function.__globals__.get("__package__") or ""
+        modules = named.imports
+        if ("sys", "modules") in named.chains:
+            names = (named.words | {function.__globals__.get("__name__", "")}) & sys.modules.keys()
+            modules = modules | {(name, 0) for name in names}
+        for name, level in sorted(modules):
+            full = ".".join([*package.split(".")[: max(0, package.count(".") + 2 - level)], name]) if level else name
+            parts = full.split(".")
+            for k in range(1, len(parts) + 1):
+                module = ".".join(parts[:k])
+                if parts[0] not in LIBRARIES | STANDARD and (id(sys.modules), module) not in self.seen:
+                    self.seen[id(sys.modules), module] = sys.modules  # type: ignore[index]
+                    self._attribute(sys.modules, module, module, None)
 
     def _module(self, path: str, x: ModuleType) -> None:
         root = x.__name__.split(".")[0]
         if root in LIBRARIES:
             return
+        if x.__name__ in GENERIC:
+            self.everything = True
         scope = vars(x)
         names = [n for n in scope if not n.startswith("__")]
         if root in STANDARD:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
-            names = [n for n in names if not isinstance(scope[n], CODE)]
+            for name in names:
+                if not isinstance(scope[name], CODE) and scope[name] is not sys.modules:
+                    visit = functools.partial(self._attribute, scope, name, f"{path}.{name}", x)
+                    if name in self.names:
+                        visit()
+                    else:
+                        self._unnamed.setdefault(name, []).append(visit)
+            names = []
         if x.__name__ in LOGS:
             for name in LOGGED:
                 self._if_named(name, functools.partial(self.unreadable.append, (f"{path}.{name}", "a log")))
@@ -357,9 +465,10 @@ class Reach:
         else:
             self._unread.setdefault(name, []).append(visit)
 
-    def _read_names(self, names: frozenset[str]) -> None:
+    def _read_names(self, names: frozenset[str], read: frozenset[str] | None = None) -> None:
         if COMPUTED & names:
             self.everything = True
+        self.read |= names if read is None else read
         if {"__class__", "type", "copy", "replace", "_replace"} & names and not self._makes_all:
             self._makes_all = True  # of an object's class another one may be made
             for visit in [f for waiting in self._constructors.values() for f in waiting]:
@@ -369,7 +478,7 @@ class Reach:
             self._go("os.environ", os.environ)
         for name in names - self.names:
             self.names.add(name)
-            for visit in self._unread.pop(name, ()):
+            for visit in (*self._unread.pop(name, ()), *self._unnamed.pop(name, ())):
                 visit()
 
     def _read_library(self) -> None:
@@ -396,11 +505,14 @@ class Reach:
         root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
         if root in LIBRARIES:
             if root == "minigrad":  # what its methods call on a user's subclass
+                self._library[x] = None
                 self._read_names(_method_names(x))
             return
         if root in STANDARD or not x.__flags__ & HEAP_TYPE:
             self._read_names(_method_names(x))
             return
+        self._classes.append((path, x))
+        self._row("bases", x, x.__mro__, path)
         for name, value in vars(x).items():
             if name in UNREAD:
                 continue
@@ -427,6 +539,8 @@ class Reach:
 
     def _builtin(self, path: str, x: BuiltinFunctionType) -> None:
         owner = x.__self__
+        if x.__name__ in COMPUTED:
+            self.everything = True
         if isinstance(owner, (np.random.Generator, np.random.RandomState)):
             self.generators.append(owner)
             self.sources.setdefault(id(owner), (path, owner))
@@ -442,31 +556,35 @@ class Reach:
             self._go(path, getattr(x, name, None))
 
     def _dict(self, path: str, x: dict[Any, Any]) -> None:
-        self._row("dict", x, (list(x), list(x.values())), path)
+        self._row("dict", x, (keys_of(x), values_of(x)), path)
         self.containers.append((x, path))
         before = f"{path}." if path else ""
-        for key, value in list(x.items()):
+        for key, value in zip(keys_of(x), values_of(x), strict=True):
             self._ref(x, key, "item", f"{before}{key if type(key) in SIMPLE else type(key).__name__}", value)
             self._go(path, key)
         self._members(path, x)
 
     def _sequence(self, path: str, x: Any) -> None:
-        self._row("list", x, list(x), path)
+        self._row("list", x, elements(x), path)
         self.containers.append((x, path))
-        for k, value in enumerate(x):
+        for k, value in enumerate(elements(x)):
             self._ref(x, k, "index", f"{path}.{k}", value)
         self._members(path, x)
 
     def _tuple(self, path: str, x: Any) -> None:
-        for k, value in enumerate(x):
+        for k, value in enumerate(tuple.__iter__(x)):
             self._go(f"{path}.{k}", value)
+        if type(x) is not tuple:
+            self._members(path, x)
 
     def _set(self, path: str, x: Any) -> None:
         if not isinstance(x, frozenset):
-            self._row("set", x, frozenset(x), path)
+            self._row("set", x, elements(x), path)
             self.containers.append((x, path))
-        for value in x:
+        for value in elements(x):
             self._go(path, value)
+        if type(x) not in (set, frozenset):
+            self._members(path, x)
 
     def _proxy(self, path: str, x: Any) -> None:
         self._row("items", x, dict(x), path)
@@ -477,6 +595,11 @@ class Reach:
         self._row("weak", x, x(), path)
         self._go(path, x())
 
+    def _variable(self, path: str, x: Any) -> None:
+        value = StateRef(x, "value", "variable", x.name).get()
+        self._row("variable", x, value, x.name)
+        self._ref(x, "value", "variable", x.name, value)
+
     def _opaque(self, path: str, x: Any) -> None:
         """A compiled function is as good as what it compiles."""
         for part in x.minigrad_reach():
@@ -485,25 +608,26 @@ class Reach:
     def _members(self, path: str, x: Any) -> None:
         """Attributes and slots of an object, and its class."""
         kind: type = type(x)
-        own = getattr(x, "__dict__", None)
+        own = own_attributes(x)
         before = f"{path}." if path else ""
         if type(own) is dict and id(own) not in self.seen:
             self.seen[id(own)] = own
-            self.containers.append((own, path))
             root = kind.__module__.split(".")[0]
             if not self.everything and root == "minigrad" and getattr(kind, "sliced", False):
+                self.containers.append((own, path))
                 for name in own:
                     visit = functools.partial(self._attribute, own, name, f"{before}{name}", x)
                     self._sliced_later.append((_readers(kind, name), visit))
-            elif self.everything or root in (STANDARD | {"minigrad"}) - BY_NAME:
+            elif self.everything or root in (STANDARD | LIBRARIES) - BY_NAME:
+                self.containers.append((own, path))
                 self._row("dict", own, (list(own), list(own.values())), path, is_own=True)
                 self._fixed |= {id(own[name]) for name in getattr(kind, "fixed", ()) if name in own}
                 for name, value in list(own.items()):
                     self._ref(own, name, "item", f"{before}{name}", value, x)
             else:
-                self._sliced(own, before, x)
+                self._sliced(own, path, x)
         for base in kind.__mro__:
-            names = _slots(base)
+            names = slots_of(base)
             held = [(name, StateRef(x, name, "slot", "").get()) for name in names]
             if held:
                 self._row("slots", x, tuple(held), path)
@@ -514,10 +638,12 @@ class Reach:
             if kind.__flags__ & HEAP_TYPE and kind.__module__.split(".")[0] not in STANDARD | LIBRARIES:
                 self._row("type", x, kind, path)
 
-    def _sliced(self, own: dict[str, Any], before: str, x: Any) -> None:
-        """The attributes of a user's object that some code names, and those of its class that others would hide."""
-        shadowed = {n for base in type(x).__mro__ if base.__module__ != "builtins" for n in vars(base)} - UNREAD
-        for name in [*own, *(n for n in shadowed if n not in own and not n.startswith("__"))]:
+    def _sliced(self, own: dict[str, Any], path: str, x: Any) -> None:
+        """The attributes of a user's object that some code names."""
+        self.containers.append((own, path))
+        self._open.append((path, own))
+        before = f"{path}." if path else ""
+        for name in own:
             if isinstance(name, str):
                 self._if_named(name, functools.partial(self._attribute, own, name, f"{before}{name}", x))
 
@@ -527,7 +653,11 @@ class Reach:
             self.unreadable.append((path, "a log"))
             return
         stateful = kind.__module__.split(".")[0] in STANDARD or kind.__module__ == "builtins"
-        if type(getattr(x, "__dict__", None)) is dict or any(_slots(base) for base in kind.__mro__):
+        if kind.__name__ in COMPUTED:
+            self.everything = True
+        if kind.__name__ == "_lru_cache_wrapper":
+            self._row("cache", x, cache_state(x), path)
+        if type(own_attributes(x)) is dict or any(slots_of(base) for base in kind.__mro__):
             self._members(path, x)
         elif stateful and kind is not object:
             state = pickled(x)
@@ -541,9 +671,7 @@ class Reach:
 
 SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
-HARMLESS = frozenset(
-    {"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object", "ContextVar"}
-)
+HARMLESS = frozenset({"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object"})
 _VISITORS: dict[Any, Any] = {
     Tensor: Reach._tensor,
     FunctionType: Reach._function,
@@ -558,6 +686,8 @@ _VISITORS: dict[Any, Any] = {
     (set, frozenset): Reach._set,
     MappingProxyType: Reach._proxy,
     weakref.ref: Reach._weak,
+    weakref.ProxyTypes: lambda reach, path, x: reach._go(path, referent(x)),
+    ContextVar: Reach._variable,
     CellType: lambda reach, path, x: reach._ref(x, "cell_contents", "cell", path, StateRef(x, "", "cell", "").get()),
 }
 
@@ -572,7 +702,71 @@ def is_leaf(x: Any) -> bool:
     kind = type(x)  # and not isinstance: tracers pass for what they stand for
     if kind in SIMPLE:
         return kind is not np.ndarray
-    return issubclass(kind, LEAVES) or (kind in (tuple, frozenset) and all(map(is_leaf, x)))
+    if issubclass(kind, LEAVES):
+        return issubclass(kind, enum.Enum) or not (_is_users(kind) and own_attributes(x))
+    return kind in (tuple, frozenset) and all(map(is_leaf, x))
+
+
+def is_inert(x: Any) -> bool:
+    """Whether x is a leaf whose class has nothing of the user's that could change."""
+    kind = type(x)
+    if kind in SIMPLE:
+        return kind is not np.ndarray
+    if kind in (tuple, frozenset):
+        return all(map(is_inert, x))
+    return issubclass(kind, LEAVES) and not _is_users(kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_users(kind: type) -> bool:
+    return str(kind.__module__).split(".")[0] not in STANDARD | LIBRARIES
+
+
+def own_attributes(x: Any) -> Any:
+    """The dictionary of an object's own attributes, None if it has none; a user's __getattribute__ is not asked."""
+    kind = type(x)
+    get = object.__getattribute__ if isinstance(kind.__getattribute__, FunctionType) else getattr
+    try:
+        return get(x, "__dict__")
+    except AttributeError:
+        return None
+
+
+def base_of(x: Any) -> Any:
+    """The class of containers that x is one of, whose methods do what they say, whatever x's own class does."""
+    for kind in (OrderedDict, dict, list, deque, set, frozenset):
+        if isinstance(x, kind):
+            return kind
+    return type(x)
+
+
+def keys_of(x: Any) -> list[Any]:
+    """The keys of a dictionary, whatever its own class does."""
+    return list(base_of(x).keys(x))
+
+
+def values_of(x: Any) -> list[Any]:
+    """The values of a dictionary, whatever its own class does."""
+    return list(base_of(x).values(x))
+
+
+def elements(x: Any) -> list[Any]:
+    """The elements of a list, deque or set, whatever its own class does."""
+    return list(base_of(x).__iter__(x))
+
+
+def referent(proxy: Any) -> Any:
+    """What a weakref.proxy stands for, None if it is gone."""
+    try:
+        return proxy.__repr__.__self__
+    except ReferenceError:
+        return None
+
+
+def cache_state(x: Any) -> tuple[int, int]:
+    """What tells that a functools.lru_cache has computed something, or was cleared."""
+    info = x.cache_info()
+    return info.misses, info.currsize
 
 
 def bits(x: Any) -> Any:
@@ -615,11 +809,21 @@ def same_objects(x: Any, y: Any) -> bool:
 
 def refill(holder: Any, items: Any) -> None:
     """Let a list, deque or set hold these items instead of what it holds."""
-    holder.clear()
-    if isinstance(holder, set):
-        holder.update(items)
+    base = base_of(holder)
+    base.clear(holder)
+    if base is set:
+        base.update(holder, items)
     else:
-        holder.extend(items)
+        base.extend(holder, items)
+
+
+def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
+    """Put the keys of a dictionary into an order."""
+    base = base_of(holder)
+    if keys_of(holder) != keys:
+        for key in keys:
+            if key in keys_of(holder):
+                base.__setitem__(holder, key, base.pop(holder, key))
 
 
 def pickled(x: Any) -> Any:
@@ -633,32 +837,9 @@ def pickled(x: Any) -> Any:
     return tuple(part for part in state[1:3] if part is not None)
 
 
-@functools.lru_cache(maxsize=4096)
 def words(code: CodeType) -> frozenset[str]:
     """The names and strings in a function's code, and in the functions written inside it."""
-    found = set(code.co_names)
-
-    def collect(constants: tuple[Any, ...]) -> None:
-        for x in constants:
-            if isinstance(x, str):
-                found.add(x)
-            elif isinstance(x, (tuple, frozenset)):
-                collect(tuple(x))
-            elif isinstance(x, CodeType):
-                found.update(words(x))
-
-    collect(code.co_consts)
-    return frozenset(found)
-
-
-@functools.lru_cache(maxsize=4096)
-def global_names(code: CodeType) -> tuple[str, ...]:
-    """The names that may be globals of a function and of those written inside it."""
-    names = dict.fromkeys(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= dict.fromkeys(global_names(constant))
-    return tuple(names)
+    return names_of(code).words
 
 
 @functools.lru_cache(maxsize=1024)
@@ -686,7 +867,8 @@ def _readers(kind: type, attribute: str) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _slots(kind: type) -> tuple[str, ...]:
+def slots_of(kind: type) -> tuple[str, ...]:
+    """The slots that a class adds, by the names under which they are found."""
     if kind.__module__ == "builtins" or kind.__module__.startswith("numpy"):
         return ()
     given = kind.__dict__.get("__slots__", ())

@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 
 from minigrad.guards import differences
-from minigrad.reach import MISSING, Row, StateRef, pickled, refill
+from minigrad.reach import MISSING, Row, StateRef, elements, keys_of, pickled, put_in_order, refill
 
 SMALL = 1 << 12  # bytes of an array that are compared in full; of a larger one a sample
 SAMPLE = 256  # elements in a sample
 WHOLE = 1 << 24  # bytes up to which `checksum` reads an array in full
 COLUMNS = 1021  # of words that are added up; prime, so that elements that trade places rarely land in one column
-FIXED = frozenset({"weak", "state", "content"})  # kinds of rows that nothing can put back
+FIXED = frozenset(
+    {
+        *("weak", "state", "content", "objects", "absent", "class absent", "methods", "bases", "cache", "type"),
+    }
+)  # kinds of rows that nothing can put back
 
 # Rows
 
@@ -37,7 +41,7 @@ def present(row: Row) -> Row:
     elif kind == "list":
         now = list(holder)
     elif kind == "set":
-        now = frozenset(holder)
+        now = elements(holder)
     elif kind == "slots":
         now = tuple((name, StateRef(holder, name, "slot", "").get()) for name, _ in held)
     elif kind == "function":
@@ -47,10 +51,16 @@ def present(row: Row) -> Row:
     elif kind == "hooks":
         hooks = getattr(holder, "hooks", None)
         now = hooks and list(hooks)
+    elif kind == "variable":
+        now = StateRef(holder, "value", "variable", "").get()
     elif kind == "weak":
         now = holder()
-    else:
+    elif kind == "objects":
+        now = holder.ravel().tolist()
+    elif kind in ("state", "content"):
         now = pickled(holder) if kind == "state" else holder.tobytes()
+    else:
+        now = held
     return Row(kind, holder, now, row.path)
 
 
@@ -63,7 +73,7 @@ def values(row: Row) -> Iterable[Any]:
         return held.values()  # type: ignore[no-any-return]
     if kind == "slots":
         return [value for _, value in held]
-    return [held] if kind in ("cell", "weak") else (held or ()) if kind in ("list", "set", "hooks") else ()
+    return [held] if kind in ("cell", "weak", "variable") else (held or ()) if kind in ("list", "set", "hooks") else ()
 
 
 def differs(row: Row) -> bool:
@@ -79,8 +89,8 @@ def put(row: Row) -> None:
     elif kind == "slots":
         for name, value in held:
             StateRef(holder, name, "slot", "").set(value)
-    elif kind == "cell":
-        StateRef(holder, "cell_contents", "cell", "").set(held)
+    elif kind in ("cell", "variable"):
+        StateRef(holder, "cell_contents", kind, "").set(held)
     elif kind in ("items", "class"):
         for key, value in held.items():
             StateRef(holder, key, "class" if kind == "class" else "item", "").set(value)
@@ -250,20 +260,29 @@ class State:
         arrays: their elements are copied.
         generators: NumPy's Generators.
         refs: places; the gradient of a Tensor is one.
-        lists: lists and deques whose length changes.
+        lists: lists, deques and sets whose length changes.
+        dicts: dictionaries whose order changes, besides those in which there are places.
     """
 
     def __init__(
-        self, arrays: Iterable[Any], generators: Iterable[Any], refs: Iterable[StateRef], lists: Iterable[Any]
+        self,
+        arrays: Iterable[Any],
+        generators: Iterable[Any],
+        refs: Iterable[StateRef],
+        lists: Iterable[Any],
+        dicts: Iterable[Any] = (),
     ) -> None:
         self.arrays = [(a, a.copy()) for a in arrays]
         self.generators = [(g, g.bit_generator.state) for g in generators]
         self.places = [(ref, value_at(ref)) for ref in refs]
-        self.lists = [(holder, list(holder)) for holder in lists]
+        self.lists = [(holder, elements(holder)) for holder in lists]
+        holders = [ref.holder for ref, _ in self.places if ref.kind == "item"]
+        self.dicts = [(holder, keys_of(holder)) for holder in {id(x): x for x in [*holders, *dicts]}.values()]
 
     def now(self) -> State:
         """The present state of the same things."""
-        return State(*([x for x, _ in part] for part in (self.arrays, self.generators, self.places, self.lists)))
+        parts = self.arrays, self.generators, self.places, self.lists, self.dicts
+        return State(*([x for x, _ in part] for part in parts))
 
     def put(self) -> None:
         """Let everything hold again what it held."""
@@ -276,6 +295,8 @@ class State:
             ref.set(value)
         for holder, items in self.lists:
             refill(holder, items)
+        for holder, keys in self.dicts:
+            put_in_order(holder, keys)
 
 
 def value_at(ref: StateRef) -> Any:

@@ -174,7 +174,15 @@ def test_what_cannot_be_recorded_runs_eagerly(made: Any) -> None:
     np.testing.assert_array_equal(array, expected)
 
 
-@pytest.mark.parametrize("made", [written_by_nan_to_num, written_by_put, written_by_fill_diagonal])
+def written_by_maximum_at() -> Any:
+    a = np.array([-1.0, 0.0, 3.0])
+    return lambda x: np.maximum.at(a, [0, 2, 0], x[:1] * 2), a
+
+
+WRITTEN = (written_by_nan_to_num, written_by_put, written_by_fill_diagonal, written_by_maximum_at)
+
+
+@pytest.mark.parametrize("made", WRITTEN, ids=lambda f: f.__name__)
 def test_functions_that_write_into_their_first_argument(made: Any) -> None:
     (step, array), (eager, expected) = made(), made()
     compiled, x = mg.compile(step, backend="numpy", fallback="raise", audit=False), np.ones(array.shape[-1:])

@@ -16,7 +16,7 @@ from minigrad.compiler.program import VIEWS, Buffer, Line, Program, Value
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import make
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import StateRef, alike, is_leaf
+from minigrad.reach import StateRef, alike, elements, is_leaf, keys_of
 from minigrad.restore import State, checksum, value_at
 from minigrad.tensor import Tensor
 
@@ -71,7 +71,8 @@ class Audit:
         self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
         self.grads = [StateRef(x, "_grad", "slot", "a gradient") for x in leaves if type(x) is Tensor]
-        self.before = State(written, generators, [*self.places, *self.grads], self.lists)
+        dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
+        self.before = State(written, generators, [*self.places, *self.grads], self.lists, dicts)
 
     def seen(self, result: Any) -> list[tuple[str, Any]]:
         """Everything that a call returned and left."""
@@ -79,7 +80,8 @@ class Audit:
         for ref in self.places:
             found += _parts(ref.path, value_at(ref))
         for holder in self.lists:
-            found += _parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else list(holder))
+            found += _parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
+        found += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
         for ref in self.grads:
             found += _parts(ref.path, value_at(ref))
         found += [("the state", a.copy()) for a, _ in self.before.arrays]

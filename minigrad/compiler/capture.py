@@ -18,7 +18,20 @@ from minigrad.compiler.program import Buffer
 from minigrad.compiler.refusal import CompileError, place
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node
-from minigrad.reach import MISSING, Reach, StateRef, is_leaf, same_objects
+from minigrad.reach import (
+    MISSING,
+    Reach,
+    Row,
+    StateRef,
+    base_of,
+    elements,
+    is_leaf,
+    keys_of,
+    own_attributes,
+    same_objects,
+    slots_of,
+    values_of,
+)
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
 
@@ -55,11 +68,14 @@ class ArrayInput(NamedTuple):
     value: Any  # what stood there when the step was recorded
     number: int  # of the argument of the program
     leaf: int | None = None  # the argument whose gradient it is
+    items: tuple[int, ...] = ()  # which item of a tuple there
 
     def fetch(self, leaves: Any) -> Any:
         """What stands there now."""
         if self.leaf is not None:
             return leaves[self.leaf].grad
+        if self.items:
+            return self.ref.get()[self.items[0]]
         return self.ref.holder.grad if self.ref.is_grad else self.ref.get()
 
 
@@ -105,7 +121,11 @@ class StateCapture:
             if ref.is_grad:
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
-                self._fetch(ref, value)
+                if isinstance(value, np.floating):
+                    self._put(ref, value, self._scalar(ref, value))
+                    continue
+                for k, part in enumerate(value) if isinstance(value, tuple) else [((), value)]:
+                    self._fetch(ref, part, items=() if part is value else (k,))
             new = self._traced(value, ref)
             if new is not value:
                 if type(value) is np.ndarray:
@@ -139,12 +159,21 @@ class StateCapture:
             self._put(data, present.data, self._traced(present.data, data))
         self._put(ref, present, GradProbe(present, self.grads_read))
 
-    def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None) -> None:
+    def _scalar(self, ref: StateRef, value: Any) -> Any:
+        """A NumPy scalar that is fetched at each call."""
+        number = len(self.arguments) + len(self.arrays)
+        self.arrays.append(ArrayInput(ref, value, number))
+        made = self.trace.argument(np.asarray(value), ref.path, number)
+        made.is_scalar = True
+        self.trace.scalars[id(made.memory)] = ref.identity
+        return made
+
+    def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None, items: tuple[int, ...] = ()) -> None:
         """Let the array at a place be an input that is fetched at each call."""
         array = value.data if type(value) is Tensor else value
         if type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
             number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number, leaf))
+            self.arrays.append(ArrayInput(ref, value, number, leaf, items))
             self.trace.argument(array, ref.path, number)
 
     def _is_alone(self, array: Any) -> bool:
@@ -226,11 +255,11 @@ class StateCapture:
             return self._builtin(ref)
         if kind is np.ndarray:
             return self.trace.state(value, ref.path) if value.dtype.kind in NUMERIC else value
-        if isinstance(value, np.random.Generator) and not hasattr(kind, "minigrad_tracer"):
+        if issubclass(kind, np.random.Generator) and not hasattr(kind, "minigrad_tracer"):
             return self._generator(value)
         if kind in (int, float) and (ref.identity, items, None) in self.varying:
             return self._number(value, ref, items, None)
-        if isinstance(value, tuple):
+        if issubclass(kind, tuple):
             parts = [self._traced(x, ref, (*items, k)) for k, x in enumerate(value)]
             if any(a is not b for a, b in zip(parts, value, strict=True)):
                 return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
@@ -263,6 +292,17 @@ class StateCapture:
         return TracedNumber(trace, value, lambda inputs: inputs[k], make, k)
 
     # After the step
+
+    def layouts(self) -> list[Row]:
+        """Shapes and dtypes of the user's arrays, which can be assigned. Those of Tensors and optimizers nobody assigns."""
+        found = {}
+        for ref, value in self.reach.refs:
+            owner_of_place = type(ref.owner).__module__.partition(".")[0]
+            if type(value) is np.ndarray and type(ref.holder) is not Tensor and owner_of_place != "minigrad":
+                if ".flats." not in ref.path and value.dtype.kind in NUMERIC and ref.identity not in self.fetched:
+                    held = value.shape, value.dtype, value.flags.writeable
+                    found[id(value)] = Row("layout", value, held, ref.path)
+        return list(found.values())
 
     def drop_unread_gradients(self) -> None:
         """Gradients that nobody has read are no inputs."""
@@ -299,9 +339,19 @@ class StateCapture:
                     found.append((ref, before, now))
         for holder, before, path in self.contents:
             if isinstance(holder, dict):
-                for key in [key for key in holder if key not in before and (id(holder), key) not in known]:
-                    inner = f"{path}.{key}" if path else str(key)
-                    found.append((StateRef(holder, key, "item", inner), MISSING, holder[key]))
+                for key in [key for key in keys_of(holder) if key not in before and (id(holder), key) not in known]:
+                    ref = StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
+                    found.append((ref, MISSING, ref.get()))
+        return found
+
+    def reordered(self) -> list[tuple[Any, list[Any], str]]:
+        """Dictionaries whose keys are in another order than removing and adding keys would leave, with the order."""
+        found = []
+        for holder, before, path in self.contents:
+            if isinstance(holder, dict):
+                now = keys_of(holder)
+                if now != [*(key for key in before if key in now), *(key for key in now if key not in before)]:
+                    found.append((holder, now, path))
         return found
 
     def resized(self) -> list[tuple[Any, list[Any], str]]:
@@ -309,7 +359,7 @@ class StateCapture:
         found = []
         for holder, before, path in self.contents:
             if isinstance(holder, (list, deque)):
-                now = [self.original(x) for x in holder]
+                now = [self.original(x) for x in elements(holder)]
                 if len(now) != len(before) or (isinstance(holder, deque) and not same_objects(now, before)):
                     found.append((holder, before, path))
             elif isinstance(holder, set) and holder != before:
@@ -347,6 +397,7 @@ class StateCapture:
     def look(self) -> None:
         """Remember what has changed, before tracers are taken away."""
         self.changes_after, self.resized_after = self.changes(), self.resized()
+        self.reordered_after = self.reordered()
 
     def forget(self) -> None:
         """Let go of all tracers."""
@@ -357,6 +408,7 @@ class StateCapture:
 
     changes_after: list[tuple[StateRef, Any, Any]]
     resized_after: list[tuple[Any, list[Any], str]]
+    reordered_after: list[tuple[Any, list[Any], str]]
 
 
 def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
@@ -366,7 +418,9 @@ def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
 
 
 def _copied(x: Any) -> Any:
-    return dict(x) if isinstance(x, dict) else set(x) if isinstance(x, set) else list(x)
+    if isinstance(x, dict):
+        return dict(zip(keys_of(x), values_of(x), strict=True))
+    return set(elements(x)) if isinstance(x, set) else elements(x)
 
 
 class _TypeOfType(type):
@@ -499,21 +553,21 @@ def _parts(x: Any) -> Any:
         yield ref.get(), ref.set
         return
     if isinstance(x, dict):
-        for key, value in list(x.items()):
-            yield value, functools.partial(dict.__setitem__, x, key)
+        for key, value in zip(keys_of(x), values_of(x), strict=True):
+            yield value, functools.partial(base_of(x).__setitem__, x, key)
     elif isinstance(x, (list, deque)):
-        for k, value in enumerate(list(x)):
+        for k, value in enumerate(elements(x)):
             yield value, functools.partial(StateRef(x, k, "index", "").set)
     elif isinstance(x, set):
-        for value in list(x):
+        for value in elements(x):
             yield value, functools.partial(_swap, x, value)
-    own = getattr(x, "__dict__", None)
+    own = own_attributes(x)
     if type(own) is dict:
         yield own, lambda _: None
     for kind in type(x).__mro__:
-        for name in kind.__dict__.get("__slots__", ()) if kind.__module__ != "builtins" else ():
+        for name in slots_of(kind):
             ref = StateRef(x, name, "slot", "")
-            if isinstance(name, str) and ref.get() is not MISSING:
+            if ref.get() is not MISSING:
                 yield ref.get(), ref.set
 
 

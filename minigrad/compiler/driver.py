@@ -25,7 +25,7 @@ from minigrad.compiler.derivative import Replay, connect
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
-from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
+from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.guards import Difference, is_number
 from minigrad.naming import probe
 from minigrad.reach import StateRef, register_opaque
@@ -35,6 +35,11 @@ from minigrad.tracing import active
 FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
 IN_A_ROW = 8  # specializations because of one place, after which the step runs eagerly
 FALLBACKS = ("warn", "raise")
+OWN = frozenset({
+    *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
+    *("owned", "varying", "pinned", "fetched", "derivatives", "recordings", "discarded", "streak"),
+    *("reason", "held", "lock", "attribute", "is_homeless"),
+})  # fmt: skip
 
 
 class Compiled:
@@ -70,9 +75,31 @@ class Compiled:
         self.recordings = 0
         self.discarded = 0
         self.streak: tuple[str, int] = ("", 0)
+        self.reason: Difference = ("", None, None, None)
+        self.held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
         self._renew_lock()
         _compiled.add(self)
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not the compiled function's own is the function's: counters on it, the parameters of a model."""
+        if name.startswith("__") or "function" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.function, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in OWN or name.startswith("__"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.function, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.function, name)
+
+    def __reduce__(self) -> Any:
+        """A copy begins without programs: they belong to the arrays of the original."""
+        options = (self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)
+        return type(self), (self.function, *options)
 
     def _renew_lock(self) -> None:
         self.lock = threading.RLock()  # a program's memory serves one call at a time
@@ -124,7 +151,8 @@ class Compiled:
             return self._audit(version, list(leaves), inputs, args, kwargs)
         version.left -= 1
         version.calls += 1
-        self.streak = ("", 0)
+        if self.streak[1]:
+            self.streak = ("", 0)
         replay = Replay(version, inputs) if version.live else None
         try:
             results = version.call(leaves, inputs)
@@ -187,6 +215,8 @@ class Compiled:
         self.recordings += 1
         recording = session.run(leaves, rebuild)
         if recording.refusal is not None:
+            self.pinned |= recording.read
+            self.fetched -= recording.read
             if not (recording.again and self.discarded < IN_A_ROW):
                 self._go_eager(recording.refusal)
             self.discarded += 1
@@ -225,12 +255,11 @@ class Compiled:
         self.pinned |= recording.pinned
         self.varying -= recording.pinned
         numbers = recording.changing_numbers - self.varying - self.pinned
-        arrays = recording.changing_arrays - self.fetched
+        arrays = recording.changing_arrays - self.fetched - self.pinned
         self.varying |= numbers
         self.fetched |= arrays
-        self._hold = getattr(self, "_hold", [])
         if numbers or arrays:
-            self._hold.append(recording.keep)
+            self.held.append(recording.keep)
         return bool(numbers or arrays)
 
     def _generalize(self, key: Signature, leaves: list[Any], form: Any, keep: list[Any]) -> bool:
@@ -261,8 +290,6 @@ class Compiled:
         self.reason = reasons[0]
         return count < IN_A_ROW
 
-    reason: Difference = ("", None, None, None)
-
     def _let_vary(self, ref: StateRef, before: Any, now: Any) -> None:
         """A place that held another number or array of the same kind is an input from here on."""
         if is_number(now) and type(now) is type(before):
@@ -271,11 +298,15 @@ class Compiled:
             for k, (a, b) in enumerate(zip(now, before, strict=True)):
                 if is_number(a) and type(a) is type(b) and a != b:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
+                elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
+                    self.fetched.add(ref.identity)
+        elif isinstance(now, np.floating) and type(now) is type(before):
+            self.fetched |= {ref.identity} - self.pinned
         elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
             self.fetched.add(ref.identity)
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
             self.fetched.add(ref.identity)
-        self._hold = [*getattr(self, "_hold", []), ref.holder]
+        self.held.append(ref.holder)
 
     def _too_many(self, key: Signature, leaves: list[Any]) -> str:
         path, _, before, now = self.reason
@@ -351,10 +382,6 @@ class Compiled:
 
     attribute: str | None = None  # its name in a class
     is_homeless = False
-
-    def __reduce__(self) -> Any:
-        options = (self.limit, self.backend, self.fallback, self.audit, self.verify)
-        return Compiled, (self.function, self.state, *options)
 
     def _like(self, function: Any) -> Compiled:
         return Compiled(function, self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)

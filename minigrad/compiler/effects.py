@@ -24,7 +24,7 @@ from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node, next_serial
-from minigrad.reach import MISSING, StateRef, bits, is_leaf, refill
+from minigrad.reach import MISSING, StateRef, bits, is_leaf, put_in_order, refill
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -65,6 +65,8 @@ class Recipe:
             self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
+        for holder, keys, path in capture.reordered_after:
+            self.writes.append(("order", holder, path, keys))
         del (
             self._hold,
             self._made,
@@ -428,7 +430,7 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
         "strided": _strided,
         "locked": _locked,
     }
-    scope |= {"instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
+    scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
         text = _TEXTS[entry[0]](k, entry[1:], scope)
@@ -498,7 +500,9 @@ def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "object": lambda k, rest, scope: _constant(k, rest[0], scope),
-    "array": lambda k, rest, scope: f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())",
+    "array": lambda k, rest, scope: (
+        f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())"
+    ),
     "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
     "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
     "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
@@ -557,6 +561,9 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
     scope[f"h{j}"] = at
+    if how == "order":
+        scope[f"w{j}"] = rest[1]
+        return f"order(h{j}, w{j})"
     if how == "set of":
         scope[f"w{j}"] = rest[1]
         return f"h{j}.clear(); h{j}.update(w{j})"

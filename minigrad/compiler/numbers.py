@@ -10,6 +10,7 @@ asks for its value (`range(n)`, `math.cos(x)`, a dictionary's key) makes it a co
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ class TracedNumber:
         key: which input it is, None for what is computed.
     """
 
-    __slots__ = ("_trace", "_value", "expression", "key", "make", "real")
+    __slots__ = ("__weakref__", "_trace", "_value", "expression", "key", "make", "real")
     minigrad_tracer = True
 
     def __init__(
@@ -40,6 +41,7 @@ class TracedNumber:
     ) -> None:
         self._trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
         self._value: Any = None
+        trace.numbers.append(weakref.ref(self))
 
     @property
     def __class__(self) -> type:

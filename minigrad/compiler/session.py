@@ -21,10 +21,10 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
-from minigrad.compiler.untracked import UntrackedRandomness
+from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.guards import Predicate
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef, refill, same_objects
+from minigrad.reach import Reach, Row, StateRef, base_of, cache_state, keys_of, refill, same_objects
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
 from minigrad.trees import flatten
@@ -75,6 +75,7 @@ class Recording:
         self.same_places: list[tuple[StateRef, int]] = []
         self.predicates: list[Predicate] = []
         self.pinned: set[Any] = set()
+        self.read: set[Any] = set()  # places of NumPy scalars whose value the step asks for
         self.arguments: dict[int, int] = {}
         self.number_arguments: list[int] = []
         self.owned: dict[int, Any] = {}
@@ -167,12 +168,12 @@ class TraceSession:
             args, kwargs = rebuild(leaves)
             made.result = self.function(*args, **kwargs)
         capture.forget()
-        self._find_leaks(trace)
+        self._find_leaks(trace, reach)
         return made
 
     def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
         made, reach = self.made, capture.reach
-        others = [(row.path, row.holder) for row in reach.rows if row.kind == "state"]
+        others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
         before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
@@ -202,6 +203,8 @@ class TraceSession:
             trace.recording = False
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
+        if trace.scalars_read:
+            made.read, made.again = trace.scalars_read, True
         if trace.is_foreign and made.refusal is None:
             made.refusal = CompileError(
                 "mg.compile: another thread used an array of the step while it was recorded.\nHint: let threads "
@@ -224,7 +227,7 @@ class TraceSession:
         trace.check_contents()
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
         made.program = program if self.confirms else check(program)
-        made.rows = [*reach.rows, *trace.contents_read]
+        made.rows = [*reach.rows, *trace.contents_read, *capture.layouts()]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
@@ -262,22 +265,29 @@ class TraceSession:
                 continue
             if type(now) is not type(before) and not hasattr(type(now), "minigrad_tracer"):
                 continue
-            if type(before) in (int, float):
+            if isinstance(before, np.floating) or (isinstance(before, tuple) and _changes_arrays(before, now)):
+                made.changing_arrays.add(ref.identity)
+            elif type(before) in (int, float):
                 made.changing_numbers.add((ref.identity, (), None))
             elif type(before) is np.ndarray or type(before) is Tensor:
                 made.changing_arrays.add(ref.identity)
         made.exempt = frozenset(exempt)
 
-    def _find_leaks(self, trace: Trace) -> None:
+    def _find_leaks(self, trace: Trace, reach: Reach) -> None:
         """A tracer that is still alive is held by something that nobody knows of."""
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
             register.clear()  # type: ignore[attr-defined]
         self.made.origins = trace.origins
-        alive = [x for r in trace.tracers if (x := r()) is not None]
+        tracers = [*trace.tracers, *trace.numbers]
+        alive = [x for r in tracers if (x := r()) is not None]
         if alive:
             del alive
             gc.collect()
-            alive = [x for r in trace.tracers if (x := r()) is not None]
+            alive = [x for r in tracers if (x := r()) is not None]
+        if alive:
+            for row in reach.rows:
+                if row.kind == "cache" and cache_state(row.holder) != row.held:
+                    row.holder.cache_clear()  # nobody can take a tracer out of it
         if alive and self.made.refusal is None:
             self.made.refusal = CompileError(
                 f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
@@ -317,8 +327,8 @@ class _Before:
             tensor._grad = grad
         for holder, before, _ in self.contents:
             if isinstance(holder, dict):
-                for key in [key for key in holder if key not in before]:
-                    dict.pop(holder, key)
+                for key in [key for key in keys_of(holder) if key not in before]:
+                    base_of(holder).pop(holder, key)
             elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
                 refill(holder, before)
         for array, copy in self.arrays:
@@ -345,6 +355,13 @@ def _named(outer: Any) -> Callable[..., Any]:
         return value if outer is None else outer(name, value, label)
 
     return watch
+
+
+def _changes_arrays(before: tuple[Any, ...], now: Any) -> bool:
+    """Whether a tuple is another one because of the arrays and Tensors in it."""
+    pairs = list(zip(before, now, strict=False))
+    alike = len(before) == len(now) and all(isinstance(b, type(a)) for a, b in pairs)
+    return alike and any(a is not b and isinstance(a, (np.ndarray, Tensor)) for a, b in pairs)
 
 
 def _stores(trace: Trace, capture: StateCapture) -> dict[Buffer, Value]:

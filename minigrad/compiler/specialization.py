@@ -128,6 +128,9 @@ class Specialization:
             now = x.fetch(leaves)
             if type(now) is not type(x.value):
                 return None
+            if isinstance(now, np.floating):
+                found.append(now)
+                continue
             if j in self.recording.used_arrays:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
@@ -222,6 +225,9 @@ def _tuples(recording: Recording) -> list[tuple[StateRef, Any, set[int]]]:
     for x in recording.numbers:
         if x.ref is not None and x.items:
             found.setdefault(x.ref.identity, (x.ref, x.ref.get(), set()))[2].add(x.items[0])
+    for y in recording.arrays:
+        if y.items:
+            found.setdefault(y.ref.identity, (y.ref, y.ref.get(), set()))[2].add(y.items[0])
     return list(found.values())
 
 

@@ -10,7 +10,10 @@ import numpy as np
 
 from minigrad import rng
 from minigrad.compiler.refusal import CompileError
-from minigrad.reach import alike, is_leaf, pickled
+from minigrad.guards import differences
+from minigrad.reach import Row, alike, is_leaf, pickled
+
+UNTRACED = frozenset({"state", "content", "objects"})  # kinds of rows
 
 
 class UntrackedRandomness:
@@ -18,12 +21,12 @@ class UntrackedRandomness:
 
     Args:
         reached: generators that the step reaches through something that cannot be replaced (a bound `rng.normal`).
-        others: objects whose state shows only when it is pickled, as pairs of a path and the object.
+        others: rows of what no tracer stands for: objects whose state shows only when it is pickled, texts in arrays.
     """
 
-    def __init__(self, reached: Iterable[Any], others: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, reached: Iterable[Any], others: Iterable[Row]) -> None:
         self.generators = [(x, _state(x)) for x in reached]
-        self.others = [(path, x, pickled(x)) for path, x in others]
+        self.others = list(others)
         self.common = _common()
 
     def check(self, traced: Iterable[Any]) -> None:
@@ -49,10 +52,11 @@ class UntrackedRandomness:
                 "repeat the numbers of the first.\nHint: draw with a Generator that the step can reach, "
                 "rng = np.random.default_rng(seed); rng.normal(size=...)."
             )
-        for path, x, state in self.others:
-            if not _equal(pickled(x), state):
+        for row in self.others:
+            if next(differences(row), None) is not None:
                 raise CompileError(
-                    f"mg.compile: the step advances or changes {path}, a {type(x).__name__}, which a program cannot.\n"
+                    f"mg.compile: the step advances or changes {row.path}, a {type(row.holder).__name__}, which a "
+                    "program cannot.\n"
                     "Hint: do it outside of the step and pass the result as an argument."
                 )
 
