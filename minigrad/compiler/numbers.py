@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.refusal import refuse
 from minigrad.guards import Predicate
+from minigrad.reach import bits
 
-Expression = Callable[[Any], Any]
+Expression = Any  # a function of the inputs, with what it computes in its attribute `form`
 EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays
 
 
@@ -52,6 +54,8 @@ class TracedNumber:
     def value(self) -> Any:
         """The value of the program, of dtype float64 or int64 and without axes."""
         if self._value is None:
+            if type(self.real) is int and not self.decide(_fits_int64):
+                refuse("an integer of more than 64 bits meets an array", "use float(n), or reduce it in another step")
             self._value = self.make()
         return self._value
 
@@ -134,6 +138,10 @@ class TracedNumber:
         return _computed(self._trace, abs, "absolute", self)
 
 
+def _fits_int64(x: int) -> bool:
+    return -(2**63) <= x < 2**63
+
+
 def _is_same(now: Any, before: Any) -> bool:
     return type(now) is type(before) and bool(now == before) and str(now) == str(before)
 
@@ -150,15 +158,28 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
         return real
     parts = [x.expression if type(x) is TracedNumber else _constant(x) for x in operands]
 
+    def expression(inputs: Any) -> Any:
+        return function(*(part(inputs) for part in parts))
+
+    expression.form = (op, *(part.form for part in parts))  # type: ignore[attr-defined]
+
     def make() -> Any:
+        if all(type(x) is not float for x in reals):  # Python's integers have no last bit
+            return trace.computed(expression, real)
         ins = [x.value if type(x) is TracedNumber else x for x in operands]
         return trace.emit(op, *ins)
 
-    return TracedNumber(trace, real, lambda inputs: function(*(part(inputs) for part in parts)), make)
+    if op == "power":  # Python raises where NumPy has infinity
+        trace.predicates.append(Predicate(lambda inputs: expression(inputs) is not None, True, ""))
+    return TracedNumber(trace, real, expression, make)
 
 
 def _constant(x: Any) -> Expression:
-    return lambda inputs: x
+    def expression(inputs: Any) -> Any:
+        return x
+
+    expression.form = bits(x)  # type: ignore[attr-defined]
+    return expression
 
 
 def _binary(name: str, op: str) -> None:

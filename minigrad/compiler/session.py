@@ -77,6 +77,7 @@ class Recording:
         self.pinned: set[Any] = set()
         self.arguments: dict[int, int] = {}
         self.number_arguments: list[int] = []
+        self.expressions: list[Any] = []
         self.owned: dict[int, Any] = {}
         self.grads_read: list[tuple[Tensor, int | None, bool]] = []  # which argument it is; whether there was none
         self.changing_numbers: set[Any] = set()
@@ -167,14 +168,22 @@ class TraceSession:
             args, kwargs = rebuild(leaves)
             made.result = self.function(*args, **kwargs)
         capture.forget()
-        self._find_leaks(trace, reach)
+        if self._find_leaks(trace, reach):
+            if self.strict:
+                self.before.put_back()
+                raise made.refusal or AssertionError
+            if self.is_recorded:  # nothing else was refused: a second call leaves what one call leaves, without tracers
+                made.result = None
+                self.before.put_back()
+                args, kwargs = rebuild(leaves)
+                made.result = self.function(*args, **kwargs)
         return made
 
     def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
-        before = _Before(capture, leaves)
+        self.before = before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             capture.begin()
@@ -186,9 +195,16 @@ class TraceSession:
             if trace.refusal is None:
                 try:
                     untracked.check(trace.generators)
+                    self.is_recorded = True
                     self._finish(trace, capture, leaves, result)
                 except CompileError as error:
                     trace.stop(error)
+                except RecursionError:
+                    trace.stop(
+                        CompileError(
+                            "mg.compile: what the step returns or leaves contains itself.\nHint: return its parts."
+                        )
+                    )
         except BaseException as error:
             trace.recording = False
             capture.look()
@@ -226,6 +242,7 @@ class TraceSession:
         made.program = program if self.confirms else check(program)
         made.rows = [*reach.rows, *trace.contents_read]
         made.numbers, made.arrays = capture.numbers, capture.arrays
+        made.expressions = trace.expressions
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
         read = {line.params["buffer"].place for line in trace.inputs}
@@ -256,7 +273,8 @@ class TraceSession:
         for x in capture.arrays:
             if type(x.value) is Tensor:
                 exempt |= {(id(x.value), "data"), (id(x.value), "node")}
-        made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after if not isinstance(holder, set))
+        grown = [x for x, _, _ in capture.resized_after if not isinstance(x, set) and capture.reach.only_grows(x)]
+        made.grown = frozenset(map(id, grown))
         for ref, before, now in capture.changes_after:
             if ref.is_grad or ref.is_node:
                 continue
@@ -268,7 +286,10 @@ class TraceSession:
                 made.changing_arrays.add(ref.identity)
         made.exempt = frozenset(exempt)
 
-    def _find_leaks(self, trace: Trace, reach: Reach) -> None:
+    is_recorded = False  # whether the call was recorded, and left nothing behind that cannot be put back
+    before: _Before
+
+    def _find_leaks(self, trace: Trace, reach: Reach) -> bool:
         """A tracer that is still alive is held by something that nobody knows of."""
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
             register.clear()  # type: ignore[attr-defined]
@@ -288,6 +309,7 @@ class TraceSession:
                 f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
                 "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
             )
+        return bool(alive)
 
 
 class Same:
