@@ -118,7 +118,8 @@ class StateCapture:
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
                 self._fetch(ref, value)
-            new = self._traced(value, ref)
+            is_scalar = isinstance(value, np.floating) and ref.identity in self.fetched
+            new = self._scalar(ref, value) if is_scalar else self._traced(value, ref)
             if new is not value:
                 if type(value) is np.ndarray:
                     key = id(owner(value))
@@ -158,6 +159,14 @@ class StateCapture:
             number = len(self.arguments) + len(self.arrays)
             self.arrays.append(ArrayInput(ref, value, number, leaf))
             self.trace.argument(array, ref.path, number)
+
+    def _scalar(self, ref: StateRef, value: Any) -> Any:
+        """A NumPy scalar that is another one from call to call is an input."""
+        number = len(self.arguments) + len(self.arrays)
+        self.arrays.append(ArrayInput(ref, value, number))
+        new = self.trace.argument(np.asarray(value), ref.path, number)
+        new.is_scalar = True
+        return new
 
     def _is_alone(self, array: Any) -> bool:
         """Whether no other array of the state lies in the same memory."""

@@ -25,7 +25,7 @@ from minigrad.compiler.derivative import Replay, connect
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
-from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
+from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.guards import Difference, is_number
 from minigrad.naming import probe
 from minigrad.reach import StateRef, register_opaque
@@ -72,7 +72,7 @@ class Compiled:
         self.pinned: set[Any] = set()  # numbers that cannot be
         self.fetched: set[Any] = set()  # places whose arrays are inputs
         self.derivatives: dict[Any, Compiled] = {}
-        self.instances: weakref.WeakKeyDictionary[Any, Compiled] = weakref.WeakKeyDictionary()
+        self.instances: dict[int, tuple[Callable[[], Any], Compiled]] = {}  # of a method
         self.recordings = 0
         self.discarded = 0
         self.streak: tuple[str, int] = ("", 0)
@@ -223,7 +223,7 @@ class Compiled:
             self.discarded += 1
             return recording.result
         result = recording.result
-        self.owned |= recording.owned
+        self.owned |= recording.owned | recording.objects
         if self._learn(recording):
             return result
         if version is not None and version.sets == sets:
@@ -301,6 +301,8 @@ class Compiled:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
         elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
             self.fetched.add(ref.identity)
+        elif isinstance(now, np.floating) and type(now) is type(before):
+            self.fetched.add(ref.identity)
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
             self.fetched.add(ref.identity)
         self.held.append(ref.holder)
@@ -359,13 +361,16 @@ class Compiled:
         """A compiled function in a class is a method, with a compiled step for each object."""
         if instance is None:
             return self
-        made = self.instances.get(instance)
-        if made is None:
-            made = self._like(self.function.__get__(weakref.proxy(instance) if False else instance))
-            try:
-                self.instances[instance] = made
-            except TypeError:
-                return self.function.__get__(instance)
+        known = self.instances.get(id(instance))  # equal objects are different objects
+        if known is not None and known[0]() is instance:
+            return known[1]
+        made = self._like(self.function.__get__(instance))
+        forget = functools.partial(self.instances.pop, id(instance), None)
+        try:
+            alive: Callable[[], Any] = weakref.ref(instance, lambda _: forget())
+        except TypeError:
+            alive = functools.partial(_identity, instance)
+        self.instances[id(instance)] = alive, made
         return made
 
     def _like(self, function: Any) -> Compiled:
@@ -438,6 +443,10 @@ def _outside() -> int:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
         level, frame = level + 1, frame.f_back
     return level
+
+
+def _identity(x: Any) -> Any:
+    return x
 
 
 def _changed(one: Signature, other: Signature) -> list[int]:

@@ -61,8 +61,10 @@ class Recipe:
         self._find_live(result, leaves)
         self._count_leaving(result)
         self.result = self._entry(result, "the result")
+        resized = {id(holder) for holder, _, _ in capture.resized_after}
         for ref, before, now in capture.changes_after:
-            self._write(ref, before, now)
+            if not (ref.kind == "index" and id(ref.holder) in resized):  # which moves items, or is filled again
+                self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
         for holder, keys, path in capture.reordered_after:

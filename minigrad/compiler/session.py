@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,18 @@ from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.guards import Predicate
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef, base_of, cache_state, keys_of, refill, same_objects
+from minigrad.reach import (
+    Reach,
+    Row,
+    StateRef,
+    base_of,
+    cache_state,
+    is_leaf,
+    keys_of,
+    own_attributes,
+    refill,
+    same_objects,
+)
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
 from minigrad.trees import flatten
@@ -78,6 +90,7 @@ class Recording:
         self.arguments: dict[int, int] = {}
         self.number_arguments: list[int] = []
         self.expressions: list[Any] = []
+        self.objects: dict[int, Any] = {}  # of the state: an argument may be one of them
         self.owned: dict[int, Any] = {}
         self.grads_read: list[tuple[Tensor, int | None, bool]] = []  # which argument it is; whether there was none
         self.changing_numbers: set[Any] = set()
@@ -246,7 +259,11 @@ class TraceSession:
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
         read = {line.params["buffer"].place for line in trace.inputs}
-        made.used_arrays = {j for j, x in enumerate(capture.arrays) if x.number in read}
+        made.used_arrays = {
+            j  # also what may be asked for its shape alone
+            for j, x in enumerate(capture.arrays)
+            if x.number in read or not (isinstance(x.ref.key, str) and x.ref.key not in reach.read)
+        }
         number = {id(leaf): k for k, leaf in reversed(list(enumerate(leaves)))}
         made.grads_read = [
             (ref.holder, None if id(ref.holder) in reach.seen else number[id(ref.holder)], value is None)
@@ -264,6 +281,8 @@ class TraceSession:
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned
+        held = (value for _, value in reach.refs if not is_leaf(value))
+        made.objects = {id(x): x for x in held if type(x) is FunctionType or type(own_attributes(x)) is dict}
 
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""
@@ -282,7 +301,7 @@ class TraceSession:
                 continue
             if type(before) in (int, float):
                 made.changing_numbers.add((ref.identity, (), None))
-            elif type(before) is np.ndarray or type(before) is Tensor:
+            elif type(before) is np.ndarray or type(before) is Tensor or isinstance(before, np.floating):
                 made.changing_arrays.add(ref.identity)
         made.exempt = frozenset(exempt)
 

@@ -131,6 +131,9 @@ class Specialization:
                 return None
             if j in self.recording.used_arrays:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
+                if isinstance(array, np.floating):
+                    found.append(now)
+                    continue
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
                     return None
                 if array.strides != like.strides and not (array.flags.c_contiguous and like.flags.c_contiguous):

@@ -6,7 +6,7 @@ GROUPS = [
     "accumulation", "arguments", "arrays", "config", "derivatives", "environment", "failures", "models", "numerics",
     "optimizers", "randomness", "results", "schemes", "trial_arrays", "trial_functions",
     "trial_training", "trial_writes", "values", "attack_state",
-    "attack_effects", "attack_numbers",
+    "attack_effects", "attack_numbers", "attack_flow",
 ]  # fmt: skip
 
 for _name in GROUPS:

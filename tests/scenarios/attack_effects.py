@@ -879,3 +879,12 @@ def subclass_of_dict_as_an_argument(C: Any, see: Any) -> None:
     step = C(lambda x, c: x * c.scale + c["y"])
     for k in range(9):
         see(step(numbers(k, 3), Config(scale=1.0 + k // 4, y=numbers(k + 9, 3))))
+
+
+@scenario
+def argument_becomes_the_state_late(C: Any, see: Any) -> None:
+    s = SimpleNamespace(main=SimpleNamespace(scale=2.0), act=lambda x: x * 2)
+    step = C(lambda x, o, f: (x * o.scale if o is s.main else x, f(x) if f is s.act else x))
+    for k in range(10):
+        o, f = (s.main, s.act) if k in (5, 8) else (SimpleNamespace(scale=2.0), lambda x: x * 2)
+        see(step(numbers(k, 3), o, f))

@@ -373,3 +373,34 @@ def default_argument_given_or_not(C: Any, see: Any) -> None:
     calls += [((), {"b": 1.0}), ((), {"b": 2.0}), ((), {}), ((4.0, 5.0, 6.0), {"flag": True, "b": 3.0})]
     for k, (args, options) in enumerate(calls):
         see(step(numbers(k, 3), *args, **options))
+
+
+@scenario
+def numpy_scalars_are_not_written(C: Any, see: Any) -> None:
+    s = SimpleNamespace(total=np.float64(0.0))
+
+    def step(x: Any, v: Any) -> Any:
+        old, given = s.total, v
+        y = kept = x.sum()
+        s.total += y
+        y *= 2
+        v -= 1
+        return old, y, kept, v, given
+
+    step = C(step)
+    for k in range(9):
+        see(step(numbers(k, 3), np.float64(k)), s)
+
+
+@scenario
+def running_mean_of_scalars(C: Any, see: Any) -> None:
+    s = SimpleNamespace(mean=0.0, best=np.float64(9.0), all=[])
+
+    def step(x: Any) -> Any:
+        loss = (x * x).sum()
+        s.mean = 0.9 * s.mean + 0.1 * loss
+        s.best = np.minimum(s.best, loss)
+        s.all.append(s.mean)
+        return s.mean, s.best, loss
+
+    drive(C, see, step, lambda k: setattr(s, "best", np.float64(5.0)) if k == 9 else None, s, calls=14)
