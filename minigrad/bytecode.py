@@ -11,7 +11,8 @@ from typing import NamedTuple
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
-_STORE = frozenset({"STORE_ATTR", "STORE_GLOBAL", "STORE_NAME"})
+_NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
+GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
 
 class Names(NamedTuple):
@@ -23,6 +24,7 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
+        inspected: names whose values are used otherwise than by `name.append(...)` and its like.
     """
 
     read: frozenset[str]
@@ -30,6 +32,7 @@ class Names(NamedTuple):
     scope: frozenset[str]
     chains: frozenset[tuple[str, ...]]
     imports: frozenset[tuple[str, int]]
+    inspected: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -40,10 +43,18 @@ def names_of(code: CodeType) -> Names:
     scope: set[str] = set()
     chains: set[tuple[str, ...]] = set()
     imports: set[tuple[str, int]] = set()
+    inspected: set[str] = set()
     chain: tuple[str, ...] = ()
     constants: list[object] = []
-    for op in dis.get_instructions(code):
+    instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
+    for k, op in enumerate(instructions):
         name = op.opname
+        if name in _GLOBAL or name in _ATTRIBUTE or name == "LOAD_DEREF" or _is_text(op):
+            following = instructions[k + 1 : k + 3]
+            if _is_text(op) and following and following[0].opname == "BINARY_SUBSCR":
+                following = following[1:]
+            if not (following and following[0].opname in _ATTRIBUTE and following[0].argval in GROWING):
+                inspected.add(op.argval)
         if name in _GLOBAL or name == "LOAD_DEREF":
             chain = (op.argval,)
             scope |= set(chain) if name in _GLOBAL else set()
@@ -51,7 +62,7 @@ def names_of(code: CodeType) -> Names:
             read.add(op.argval)
             chain = (*chain, op.argval) if chain else ()
             chains |= {chain} if chain else set()
-        elif name not in ("CACHE", "EXTENDED_ARG", "PRECALL"):
+        else:
             chain = ()
         if name == "LOAD_CONST":
             constants.append(op.argval)
@@ -71,11 +82,17 @@ def names_of(code: CodeType) -> Names:
                 collect(tuple(x))
             elif isinstance(x, CodeType):
                 inner = names_of(x)
-                for mine, theirs in zip((read, words, scope, chains, imports), inner, strict=True):
+                for mine, theirs in zip((read, words, scope, chains, imports, inspected), inner, strict=True):
                     mine.update(theirs)  # type: ignore[arg-type]
 
     collect(code.co_consts)
-    return Names(frozenset(read), frozenset(words), frozenset(scope), frozenset(chains), frozenset(imports))
+    return Names(
+        frozenset(read), frozenset(words), frozenset(scope), frozenset(chains), frozenset(imports), frozenset(inspected)
+    )
+
+
+def _is_text(op: dis.Instruction) -> bool:
+    return op.opname == "LOAD_CONST" and isinstance(op.argval, str)
 
 
 def identifiers(strings: frozenset[str]) -> frozenset[str]:

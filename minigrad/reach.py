@@ -231,6 +231,7 @@ class Reach:
         self.seen: dict[int, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
+        self.inspected: set[str] = set()  # names of what is used otherwise than by appending to it
         self.everything = everything
         self._fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
         self._constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
@@ -277,6 +278,11 @@ class Reach:
             held = {n: vars(kind)[n] for n in sorted(names) if isinstance(vars(kind)[n], (FunctionType, property))}
             if held:
                 self._row("methods", kind, held, kind.__name__)
+
+    def only_grows(self, container: Any) -> bool:
+        """Whether no code that was reached does anything with a list or deque but append to it."""
+        names = [ref.path if ref.kind == "cell" else ref.key for ref, value in self.refs if value is container]
+        return bool(names) and all(isinstance(name, str) and name not in self.inspected for name in names)
 
     # Places and rows
 
@@ -380,6 +386,7 @@ class Reach:
             self.functions.append(x)
             named = names_of(code)
             self._read_names(named.words, named.read)
+            self.inspected |= named.inspected
             self._globals(x, named)
             self._imports(x, named)
 

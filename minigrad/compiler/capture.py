@@ -289,7 +289,11 @@ class StateCapture:
             trace.buffers.append(buffer)
             return trace.input_of(buffer)
 
-        return TracedNumber(trace, value, lambda inputs: inputs[k], make, k)
+        def expression(inputs: Any) -> Any:
+            return inputs[k]
+
+        expression.form = ("input", self.numbers[k].identity)  # type: ignore[attr-defined]
+        return TracedNumber(trace, value, expression, make, k)
 
     # After the step
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from minigrad.compiler.program import Buffer, Place, Value
 from minigrad.compiler.session import Recording
+from minigrad.compiler.trace import COMPUTED
 from minigrad.reach import bits, is_leaf
 
 
@@ -21,7 +22,10 @@ class _Canonical:
             x.number: x.ref.identity if x.leaf is None else ("gradient of", x.leaf) for x in recording.arrays
         } | recording.arguments
         first = len(self.places)
-        self.places |= {first + k: recording.numbers[n].identity for k, n in enumerate(recording.number_arguments)}
+        self.places |= {
+            first + k: recording.numbers[n].identity if n < COMPUTED else recording.expressions[n - COMPUTED].form
+            for k, n in enumerate(recording.number_arguments)
+        }
         self.numbers: dict[Value, Any] = {}
 
     def buffer(self, b: Buffer) -> Any:

@@ -223,7 +223,7 @@ class Compiled:
             self.discarded += 1
             return recording.result
         result = recording.result
-        self.owned |= recording.owned
+        self.owned |= recording.owned | recording.objects
         if self._learn(recording):
             return result
         if version is not None and version.sets == sets:

@@ -24,7 +24,7 @@ from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
 from minigrad.node import Node, next_serial
-from minigrad.reach import MISSING, StateRef, bits, is_leaf, put_in_order, refill
+from minigrad.reach import MISSING, StateRef, bits, is_leaf, own_attributes, put_in_order, refill, slots_of
 from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
@@ -61,8 +61,10 @@ class Recipe:
         self._find_live(result, leaves)
         self._count_leaving(result)
         self.result = self._entry(result, "the result")
+        resized = {id(holder) for holder, _, _ in capture.resized_after}
         for ref, before, now in capture.changes_after:
-            self._write(ref, before, now)
+            if not (ref.kind == "index" and id(ref.holder) in resized):  # which moves items, or is filled again
+                self._write(ref, before, now)
         for holder, before, path in capture.resized_after:
             self._resize(holder, before, path)
         for holder, keys, path in capture.reordered_after:
@@ -146,6 +148,11 @@ class Recipe:
             return self._tensor(x, path)
         if kind is np.ndarray:
             return self._add("array", x.copy(), x.flags.writeable)
+        if isinstance(x, (tuple, list, deque, set, frozenset, dict)) and (own_attributes(x) or _has_constructor(kind)):
+            raise CompileError(
+                f"mg.compile: a new {kind.__name__}, a container with attributes or a constructor of its own, is left in "
+                f"{path}, and a compiled step cannot make another one.\nHint: use a plain container."
+            )
         if isinstance(x, (tuple, list, deque, set, frozenset)):
             members = [self._entry(part, f"{path}[{k}]") for k, part in enumerate(x)]
             return self._add("items", kind, members, getattr(x, "maxlen", None))
@@ -164,9 +171,10 @@ class Recipe:
         kind = type(x)
         if isinstance(x, FunctionType) and not any(type(p) is Listening for p in _contents(x)):
             return self._add("object", x)
-        own = getattr(x, "__dict__", None)
-        slots = [name for base in kind.__mro__ for name in _slot_names(base)]
-        if kind.__module__.split(".")[0] in ("builtins", "numpy") or not (own is not None or slots):
+        own = own_attributes(x)
+        slots = [name for base in kind.__mro__ for name in slots_of(base)]
+        is_strange = kind.__module__.split(".")[0] in ("builtins", "numpy") or not (own is not None or slots)
+        if is_strange or not _can_be_made(kind):
             raise CompileError(
                 f"mg.compile: a new {kind.__name__} is left in {path}, and a compiled step cannot make another one.\n"
                 "Hint: return arrays, Tensors, numbers, or objects with attributes."
@@ -341,7 +349,7 @@ class Recipe:
             elif how in ("items", "dict"):
                 yield how, (rest[0], repr(rest[1:]))
             elif how == "number":
-                yield how, rest[1]
+                yield how, (rest[1], rest[0].form)
             elif how == "instance":
                 yield how, (rest[0], repr(rest[1]))
             else:
@@ -350,10 +358,10 @@ class Recipe:
             if how == "gradient":
                 yield how, (at.path, number(self.kept[next(b for b in self.kept if b.holder is rest[0])]))
             elif how == "set":
-                yield how, (at.path, repr(rest))
+                yield how, (at.path, at.identity, repr(rest))
             else:
                 kept = [sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]
-                yield how, (at if type(at) is int else None, repr(kept))
+                yield how, (at if type(at) is int else id(at), repr(kept))
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -407,13 +415,24 @@ def _contents(x: Any) -> list[Any]:
         return list(x)
     if isinstance(x, FunctionType):
         return [StateRef(c, "", "cell", "").get() for c in x.__closure__ or ()]
-    own = list(getattr(x, "__dict__", {}).values())
-    return own + [StateRef(x, n, "slot", "").get() for base in type(x).__mro__ for n in _slot_names(base)]
+    own = list((own_attributes(x) or {}).values())
+    return own + [StateRef(x, n, "slot", "").get() for base in type(x).__mro__ for n in slots_of(base)]
 
 
-def _slot_names(kind: type) -> list[str]:
-    names = kind.__dict__.get("__slots__", ()) if kind.__module__ != "builtins" else ()
-    return [n for n in ((names,) if isinstance(names, str) else names) if n not in ("__dict__", "__weakref__")]
+def _can_be_made(kind: type) -> bool:
+    """Whether an object of a class can be made without calling it: none of its bases is written in C."""
+    try:
+        object.__new__(kind)
+    except TypeError:
+        return False
+    return True
+
+
+def _has_constructor(kind: type) -> bool:
+    """Whether a subclass of containers has a constructor that the user has written."""
+    return any(isinstance(getattr(kind, name), FunctionType) for name in ("__init__", "__new__")) and not (
+        kind.__module__ == "collections" or hasattr(kind, "_fields")
+    )
 
 
 # The recipe as one generated function
@@ -597,7 +616,7 @@ def _leaf_tensor(value: Any) -> Tensor:
 
 
 def _instance(kind: type, attributes: list[tuple[str, str]], values: tuple[Any, ...]) -> Any:
-    made = kind.__new__(kind)
+    made = object.__new__(kind)
     for (how, name), value in zip(attributes, values, strict=True):
         if how == "own":
             vars(made)[name] = value

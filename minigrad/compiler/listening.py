@@ -307,6 +307,20 @@ for _name in ("real", "imag"):
     setattr(Listening, _name, _part(_name))
 
 
+def _in_place(name: str) -> Any:
+    in_place = getattr(NDArrayOperatorsMixin, f"__i{name}__")
+    plain = getattr(Listening, f"__{name}__")
+
+    def operator(self: Listening, other: Any) -> Any:
+        return plain(self, other) if self.is_scalar else in_place(self, other)  # nothing is written into a scalar
+
+    return operator
+
+
+for _name in "add sub mul matmul truediv floordiv mod pow lshift rshift and xor or".split():
+    setattr(Listening, f"__i{_name}__", _in_place(_name))
+
+
 def _writer(name: str) -> Any:
     function = getattr(np.ndarray, name)
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.refusal import stop
+from minigrad.compiler.refusal import refuse, stop
 from minigrad.guards import Predicate
+from minigrad.reach import bits
 
-Expression = Callable[[Any], Any]
+Expression = Any  # a function of the inputs, with what it computes in its attribute `form`
 EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays
 
 
@@ -53,6 +54,8 @@ class TracedNumber:
     def value(self) -> Any:
         """The value of the program, of dtype float64 or int64 and without axes."""
         if self._value is None:
+            if type(self.real) is int and not self.decide(_fits_int64):
+                refuse("an integer of more than 64 bits meets an array", "use float(n), or reduce it in another step")
             self._value = self.make()
         return self._value
 
@@ -146,6 +149,10 @@ class TracedNumber:
         return _computed(self._trace, abs, "absolute", self)
 
 
+def _fits_int64(x: int) -> bool:
+    return -(2**63) <= x < 2**63
+
+
 def _is_same(now: Any, before: Any) -> bool:
     return type(now) is type(before) and bool(now == before) and str(now) == str(before)
 
@@ -163,16 +170,29 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
     parts = [x.expression if type(x) is TracedNumber else _constant(x) for x in operands]
     known = all(part is not None for part in parts)
 
+    def expression(inputs: Any) -> Any:
+        return function(*(part(inputs) for part in parts))
+
+    if known:
+        expression.form = (op, *(part.form for part in parts))  # type: ignore[attr-defined]
+
     def make() -> Any:
+        if known and all(type(x) is not float for x in reals):  # Python's integers have no last bit
+            return trace.computed(expression, real)
         ins = [x.value if type(x) is TracedNumber else x for x in operands]
         return trace.emit(op, *ins)
 
-    expression = (lambda inputs: function(*(part(inputs) for part in parts))) if known else None  # type: ignore[misc]
-    return TracedNumber(trace, real, expression, make)
+    if op == "power" and known:  # Python raises where NumPy has infinity
+        trace.predicates.append(Predicate(lambda inputs: expression(inputs) is not None, True, ""))
+    return TracedNumber(trace, real, expression if known else None, make)
 
 
 def _constant(x: Any) -> Expression:
-    return lambda inputs: x
+    def expression(inputs: Any) -> Any:
+        return x
+
+    expression.form = bits(x)  # type: ignore[attr-defined]
+    return expression
 
 
 def _binary(name: str, op: str) -> None:

@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,18 @@ from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.guards import Predicate
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef, base_of, cache_state, keys_of, refill, same_objects
+from minigrad.reach import (
+    Reach,
+    Row,
+    StateRef,
+    base_of,
+    cache_state,
+    is_leaf,
+    keys_of,
+    own_attributes,
+    refill,
+    same_objects,
+)
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
 from minigrad.trees import flatten
@@ -78,6 +90,8 @@ class Recording:
         self.read: set[Any] = set()  # places of NumPy scalars whose value the step asks for
         self.arguments: dict[int, int] = {}
         self.number_arguments: list[int] = []
+        self.expressions: list[Any] = []
+        self.objects: dict[int, Any] = {}  # of the state: an argument may be one of them
         self.owned: dict[int, Any] = {}
         self.grads_read: list[tuple[Tensor, int | None, bool]] = []  # which argument it is; whether there was none
         self.changing_numbers: set[Any] = set()
@@ -169,14 +183,22 @@ class TraceSession:
             args, kwargs = rebuild(leaves)
             made.result = self.function(*args, **kwargs)
         capture.forget()
-        self._find_leaks(trace, reach)
+        if self._find_leaks(trace, reach):
+            if self.strict:
+                self.before.put_back()
+                raise made.refusal or AssertionError
+            if self.is_recorded:  # nothing else was refused: a second call leaves what one call leaves, without tracers
+                made.result = None
+                self.before.put_back()
+                args, kwargs = rebuild(leaves)
+                made.result = self.function(*args, **kwargs)
         return made
 
     def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
-        before = _Before(capture, leaves)
+        self.before = before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             capture.begin()
@@ -188,9 +210,16 @@ class TraceSession:
             if trace.refusal is None:
                 try:
                     untracked.check(trace.generators)
+                    self.is_recorded = True
                     self._finish(trace, capture, leaves, result)
                 except CompileError as error:
                     trace.stop(error)
+                except RecursionError:
+                    trace.stop(
+                        CompileError(
+                            "mg.compile: what the step returns or leaves contains itself.\nHint: return its parts."
+                        )
+                    )
         except BaseException as error:
             trace.recording = False
             capture.look()
@@ -230,10 +259,15 @@ class TraceSession:
         made.program = program if self.confirms else check(program)
         made.rows = [*reach.rows, *trace.contents_read, *capture.layouts()]
         made.numbers, made.arrays = capture.numbers, capture.arrays
+        made.expressions = trace.expressions
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
         read = {line.params["buffer"].place for line in trace.inputs}
-        made.used_arrays = {j for j, x in enumerate(capture.arrays) if x.number in read}
+        made.used_arrays = {
+            j  # also what may be asked for its shape alone
+            for j, x in enumerate(capture.arrays)
+            if x.number in read or not (isinstance(x.ref.key, str) and x.ref.key not in reach.read)
+        }
         number = {id(leaf): k for k, leaf in reversed(list(enumerate(leaves)))}
         made.grads_read = [
             (ref.holder, None if id(ref.holder) in reach.seen else number[id(ref.holder)], value is None)
@@ -251,6 +285,8 @@ class TraceSession:
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned
+        held = (value for _, value in reach.refs if not is_leaf(value))
+        made.objects = {id(x): x for x in held if type(x) is FunctionType or type(own_attributes(x)) is dict}
 
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""
@@ -260,7 +296,8 @@ class TraceSession:
         for x in capture.arrays:
             if type(x.value) is Tensor:
                 exempt |= {(id(x.value), "data"), (id(x.value), "node")}
-        made.grown = frozenset(id(holder) for holder, _, _ in capture.resized_after if not isinstance(holder, set))
+        grown = [x for x, _, _ in capture.resized_after if not isinstance(x, set) and capture.reach.only_grows(x)]
+        made.grown = frozenset(map(id, grown))
         for ref, before, now in capture.changes_after:
             if ref.is_grad or ref.is_node:
                 continue
@@ -270,11 +307,14 @@ class TraceSession:
                 made.changing_arrays.add(ref.identity)
             elif type(before) in (int, float):
                 made.changing_numbers.add((ref.identity, (), None))
-            elif type(before) is np.ndarray or type(before) is Tensor:
+            elif type(before) is np.ndarray or type(before) is Tensor or isinstance(before, np.floating):
                 made.changing_arrays.add(ref.identity)
         made.exempt = frozenset(exempt)
 
-    def _find_leaks(self, trace: Trace, reach: Reach) -> None:
+    is_recorded = False  # whether the call was recorded, and left nothing behind that cannot be put back
+    before: _Before
+
+    def _find_leaks(self, trace: Trace, reach: Reach) -> bool:
         """A tracer that is still alive is held by something that nobody knows of."""
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
             register.clear()  # type: ignore[attr-defined]
@@ -296,6 +336,7 @@ class TraceSession:
                 f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"
                 "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
             )
+        return bool(alive)
 
 
 class Same:

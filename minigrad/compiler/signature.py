@@ -65,7 +65,8 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
     Args:
         leaves: of the arguments.
         form: the structure that they stand in.
-        owned: arrays of the state, by id: an argument that shares their memory is known by where it lies.
+        owned: arrays of the state, by id: an argument that shares their memory is known by where it lies. Objects and
+            functions of the state too, which are known by identity.
         varying: numbers that are inputs of programs.
         keep: objects known by their id are appended here, so that no other gets it.
 
@@ -99,7 +100,7 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             same = first.setdefault(id(x), k)
             keys.append(("generator", type(x), same))
         else:
-            keys.append(("value", value_key(x, keep)))
+            keys.append(("object", id(x)) if id(x) in owned else ("value", value_key(x, keep)))
     return ((mode.get() is not None, form), *keys)
 
 

@@ -18,6 +18,7 @@ from minigrad.compiler.passes import optimized
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.session import Recording
 from minigrad.compiler.signature import Signature
+from minigrad.compiler.trace import COMPUTED
 from minigrad.guards import Difference, Guard, fast_guard
 from minigrad.reach import StateRef, alike
 from minigrad.tensor import Tensor
@@ -186,7 +187,11 @@ class Specialization:
             self._check_apart(given)
         for slot, leaf in self.generators:
             slot.current = leaves[leaf]
-        given += [np.array(numbers[k]) for k in self.recording.number_arguments]
+        expressions = self.recording.expressions
+        given += [
+            np.array(numbers[k] if k < COMPUTED else expressions[k - COMPUTED](numbers))
+            for k in self.recording.number_arguments
+        ]
 
     def _take_kernels(self, kernels: Kernels) -> None:
         """Go on with the numba program as soon as it is there."""

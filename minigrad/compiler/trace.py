@@ -28,6 +28,7 @@ from minigrad.guards import Predicate
 from minigrad.reach import Row
 from minigrad.tracing import active
 
+COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
 PINNED = 1 << 16  # bytes of an array whose elements are compared before each call
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
@@ -83,6 +84,7 @@ class Trace:
         self.scalars_read: set[Any] = set()  # those that must be constants, since the step asks for their value
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
+        self.expressions: list[Any] = []  # numbers that are computed before the program runs
         self.numbers: list[weakref.ref[Any]] = []  # and traced numbers
         self.inputs: list[Line] = []
         self.lines: list[Line] = []
@@ -313,6 +315,13 @@ class Trace:
         self.inputs.append(line)
         return line.out
 
+    def computed(self, expression: Any, real: Any) -> Value:
+        """An input of the program that Python computes from its numbers: integers of any size, and their quotients."""
+        buffer = Buffer("number", "argument", np.asarray(real), place=~(COMPUTED + len(self.expressions)))
+        self.expressions.append(expression)
+        self.buffers.append(buffer)
+        return self.input_of(buffer)
+
     def fresh(self, array: Any, value: Value) -> Listening:
         """A listening array with memory of its own."""
         is_scalar = isinstance(array, np.generic)
@@ -378,7 +387,10 @@ class Trace:
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """A ufunc or one of its methods."""
         if self.open:
-            inputs = self.weakened(inputs)
+            try:
+                inputs = self.weakened(inputs)
+            except CompileError as error:
+                self.stop(error)
             if errors_raise():
                 self.stop(
                     CompileError(
@@ -402,7 +414,10 @@ class Trace:
         if dtype.kind in "iu" and dtype != np.int64:  # NumPy refuses a Python number that does not fit
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
             number.decide(lambda n: low <= n <= high)
-        value = number.value
+        if type(number.real) is int and dtype.kind == "f" and number.expression is not None:
+            value = self.computed(_as_float(number.expression), float(number.real))
+        else:
+            value = number.value
         value = value if value.dtype == dtype else self.emit("cast", value, dtype=dtype)
         return self.fresh(np.asarray(number.real, dtype), value)
 
@@ -442,3 +457,11 @@ class Trace:
         target: Any = self.writable(out, "out=")
         np.copyto(target, result, casting="same_kind", where=mask)
         return out
+
+
+def _as_float(expression: Any) -> Any:
+    def converted(inputs: Any) -> float:
+        return float(expression(inputs))
+
+    converted.form = ("float", expression.form)  # type: ignore[attr-defined]
+    return converted

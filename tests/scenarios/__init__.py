@@ -3,10 +3,32 @@
 from importlib import import_module
 
 GROUPS = [
-    "accumulation", "arguments", "arrays", "config", "derivatives", "environment", "failures", "models", "numerics",
-    "optimizers", "randomness", "results", "schemes", "trial_arrays", "trial_derivatives", "trial_draws",
-    "trial_functions", "trial_layers", "trial_training", "trial_writes", "values", "attack_state",
-]  # fmt: skip
+    "accumulation",
+    "arguments",
+    "arrays",
+    "attack_effects",
+    "attack_flow",
+    "attack_numbers",
+    "attack_state",
+    "config",
+    "derivatives",
+    "environment",
+    "failures",
+    "models",
+    "numerics",
+    "optimizers",
+    "randomness",
+    "results",
+    "schemes",
+    "trial_arrays",
+    "trial_derivatives",
+    "trial_draws",
+    "trial_functions",
+    "trial_layers",
+    "trial_training",
+    "trial_writes",
+    "values",
+]
 
 for _name in GROUPS:
     import_module(f"scenarios.{_name}")
