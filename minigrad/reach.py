@@ -27,6 +27,7 @@ import sys
 import uuid
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from types import (
     ClassMethodDescriptorType,
     BuiltinFunctionType,
@@ -539,7 +540,7 @@ def alike(now: Any, before: Any) -> bool:
     return is_leaf(now) and bool(bits(now) == bits(before))
 
 
-def pickled(x: Any) -> Any:
+def pickled(x: Any, depth: int = 0) -> Any:
     """The state of an object without attributes (an iterator, a counter) as pickle would keep it, or MISSING."""
     try:
         state = x.__reduce_ex__(4)
@@ -547,7 +548,16 @@ def pickled(x: Any) -> Any:
         return MISSING
     if isinstance(state, str):
         return state
-    return tuple(part for part in state[1:3] if part is not None)
+    return tuple(_as_it_stands(part, depth) for part in state[1:3] if part is not None)
+
+
+def _as_it_stands(x: Any, depth: int) -> Any:
+    """A part of a state that later changes leave alone: a copy of a list, the state of an iterator inside."""
+    if depth > 3:
+        return x
+    if type(x) in (tuple, list):
+        return type(x), tuple(_as_it_stands(part, depth + 1) if type(part) not in (tuple, list) else part for part in x)
+    return (type(x), pickled(x, depth + 1)) if isinstance(x, Iterator) else x
 
 
 @functools.lru_cache(maxsize=4096)

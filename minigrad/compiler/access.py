@@ -130,13 +130,17 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         trace.generators.append(generator)
     if method == "bytes":
         refuse("rng.bytes draws what is no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
+    again = trace.draws.repeated(generator, method, bare(args), bare(kwargs))
     drawn = getattr(generator, method)(*args, **kwargs)
     args, kwargs = bare(args), bare(kwargs)
+    if again is not None:
+        return trace.fresh(drawn, again) if type(drawn) not in (float, int) else TracedNumber(trace, drawn, None, lambda: again)
     params = {"generator": next(k for k, g in enumerate(trace.generators) if g is generator), "method": method, "args": args, "kwargs": kwargs}
     if np.asarray(drawn).dtype.kind not in NUMERIC:
         trace.stop(CompileError(f"mg.compile: rng.{method} draws no numbers, at {place()}\nHint: draw an index."))
         return drawn  # refused any earlier, it would not have been drawn; any later, drawn twice
     value = trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
+    trace.draws.add(generator, method, args, kwargs, value)
     if type(drawn) in (float, int):
         return TracedNumber(trace, drawn, None, lambda: value)
     return trace.fresh(drawn, value)

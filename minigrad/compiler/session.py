@@ -24,6 +24,7 @@ from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UntrackedRandomness
+from minigrad import rng
 from minigrad.naming import probe
 from minigrad.reach import Reach, Row, StateRef
 from minigrad.tensor import Tensor
@@ -170,6 +171,8 @@ class TraceSession:
         before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
+            if rng._global.cache_info().currsize:
+                trace.draws.watch(rng._global())
             capture.begin()
             pairs: list[tuple[Any, Any]] = []
             args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
@@ -179,6 +182,8 @@ class TraceSession:
             if trace.refusal is None:
                 try:
                     untracked.check(trace.generators)
+                    trace.draws.check()
+                    self._check_fetched(capture)
                     self._finish(trace, capture, leaves, result)
                 except CompileError as error:
                     trace.stop(error)
@@ -196,7 +201,8 @@ class TraceSession:
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
         if trace.scalars_read:
-            made.read, made.again = trace.scalars_read, True
+            made.read |= trace.scalars_read
+            made.again = True
         if trace.is_foreign and made.refusal is None:
             made.refusal = CompileError(
                 "mg.compile: another thread used an array of the step while it was recorded.\nHint: let threads "
@@ -242,6 +248,22 @@ class TraceSession:
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned
+
+    def _check_fetched(self, capture: StateCapture) -> None:
+        """Gradients belong to the Tensor that stood in a place when the step was recorded.
+
+        Raises:
+            CompileError: that is fetched at each call, and its gradient read or written. It must not be fetched then.
+        """
+        touched = {id(ref.holder) for ref, _, _ in capture.changes_after if ref.is_grad} | capture.grads_read
+        for x in capture.arrays:
+            if not x.ref.is_grad and type(x.value) is Tensor and id(x.value) in touched:
+                self.made.read.add(x.ref.identity)
+                self.made.again = True
+                raise CompileError(
+                    f"mg.compile: {x.ref.path} is another Tensor from call to call, and the step uses its gradient.\n"
+                    "Hint: keep the Tensor, and change its data."
+                )
 
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import rng
+from minigrad.compiler.draws import equal
 from minigrad.compiler.refusal import CompileError
 from minigrad.reach import pickled
 
@@ -40,9 +41,9 @@ class UntrackedRandomness:
         changed = [
             name
             for name, state in self.common.items()
-            if not _equal(now[name], state) and (name != "minigrad's global generator" or id(rng._global()) not in seen)
+            if not equal(now[name], state) and (name != "minigrad's global generator" or id(rng._global()) not in seen)
         ]
-        changed += [f"a {type(x).__name__}" for x, state in self.generators if not _equal(_state(x), state)]
+        changed += [f"a {type(x).__name__}" for x, state in self.generators if not equal(_state(x), state)]
         if changed:
             raise CompileError(
                 f"mg.compile: the step draws from {changed[0]} in a way that cannot be recorded, and every call would "
@@ -50,7 +51,7 @@ class UntrackedRandomness:
                 "rng = np.random.default_rng(seed); rng.normal(size=...)."
             )
         for path, x, state in self.others:
-            if not _equal(pickled(x), state):
+            if not equal(pickled(x), state):
                 raise CompileError(
                     f"mg.compile: the step advances or changes {path}, a {type(x).__name__}, which a program cannot.\n"
                     "Hint: do it outside of the step and pass the result as an argument."
@@ -70,13 +71,3 @@ def _state(x: Any) -> Any:
     if isinstance(x, np.random.RandomState):
         return pickled(x)
     return x.bit_generator.state if isinstance(x, np.random.Generator) else x.state
-
-
-def _equal(x: Any, y: Any) -> bool:
-    if isinstance(x, dict) and isinstance(y, dict):
-        return x.keys() == y.keys() and all(_equal(x[k], y[k]) for k in x)
-    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
-        return len(x) == len(y) and all(map(_equal, x, y))
-    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
-        return bool(np.array_equal(x, y))
-    return bool(x == y)
