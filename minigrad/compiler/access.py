@@ -94,10 +94,10 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         target.write(value)
         target.array[...] = bare(new)
         return
-    if isinstance(index, Listening) and index.dtype.kind == "b":
-        if math.prod(np.shape(new)) != 1:
-            trace.rewritten(operator.setitem, x, (index, new), {})
-            return
+    if is_mask(index) and math.prod(np.shape(new)) != 1 and not trace.pin_array(index):
+        trace.rewritten(operator.setitem, x, (index, new), {})
+        return
+    if is_mask(index) and math.prod(np.shape(new)) == 1:
         mask = trace.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.value)
     else:
@@ -152,6 +152,11 @@ def is_basic(parts: tuple[Any, ...]) -> bool:
         p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
         for p in parts
     )
+
+
+def is_mask(index: Any) -> bool:
+    """Whether an index is a tracer array of bools."""
+    return isinstance(index, Listening) and index.dtype.kind == "b"
 
 
 def same_part(x: Listening, y: Any) -> bool:

@@ -119,7 +119,10 @@ class Sample:
         if key not in self.results:
             reals = [x.real if isinstance(x, Exact) else x for x in ins]
             with np.errstate(all="ignore"):
-                made = params["function"](*_filled(params["args"], reals), **_filled(params["kwargs"], reals))
+                try:
+            made = params["function"](*_filled(params["args"], reals), **_filled(params["kwargs"], reals))
+        except (ValueError, IndexError) as error:  # of numbers that no call has given it
+            raise Inexact(f"a call of {getattr(params['function'], '__name__', 'a function')}: {error}") from error
             results = made if isinstance(made, (tuple, list)) else (made,)
             text = repr((params["function"].__name__, *key[1:]))
             rng = np.random.default_rng(list(hashlib.blake2b(text.encode(), digest_size=16).digest()))
