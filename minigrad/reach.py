@@ -28,6 +28,7 @@ import sys
 import uuid
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from contextvars import ContextVar
 from types import (
     BuiltinFunctionType,
@@ -833,7 +834,7 @@ def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
                 base.__setitem__(holder, key, base.pop(holder, key))
 
 
-def pickled(x: Any) -> Any:
+def pickled(x: Any, depth: int = 0) -> Any:
     """The state of an object without attributes (an iterator, a counter) as pickle would keep it, or MISSING."""
     try:
         state = x.__reduce_ex__(4)
@@ -841,7 +842,16 @@ def pickled(x: Any) -> Any:
         return MISSING
     if isinstance(state, str):
         return state
-    return tuple(part for part in state[1:3] if part is not None)
+    return tuple(_as_it_stands(part, depth) for part in state[1:3] if part is not None)
+
+
+def _as_it_stands(x: Any, depth: int) -> Any:
+    """A part of a state that later changes leave alone: a copy of a list, the state of an iterator inside."""
+    if depth > 3:
+        return x
+    if type(x) in (tuple, list):
+        return type(x), tuple(_as_it_stands(part, depth + 1) if type(part) not in (tuple, list) else part for part in x)
+    return (type(x), pickled(x, depth + 1)) if isinstance(x, Iterator) else x
 
 
 def words(code: CodeType) -> frozenset[str]:

@@ -94,10 +94,10 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         target.write(value)
         target.array[...] = bare(new)
         return
-    if isinstance(index, Listening) and index.dtype.kind == "b":
-        if math.prod(np.shape(new)) != 1:
-            trace.rewritten(operator.setitem, x, (index, new), {})
-            return
+    if is_mask(index) and math.prod(np.shape(new)) != 1 and not trace.pin_array(index):
+        trace.rewritten(operator.setitem, x, (index, new), {})
+        return
+    if is_mask(index) and math.prod(np.shape(new)) == 1:
         mask = trace.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
         value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.value)
     else:
@@ -130,8 +130,12 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         trace.generators.append(generator)
     if method == "bytes":
         refuse("rng.bytes draws what is no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
+    again = trace.draws.repeated(generator, method, bare(args), bare(kwargs))
     drawn = getattr(generator, method)(*args, **kwargs)
     args, kwargs = bare(args), bare(kwargs)
+    if again is not None:
+        is_number = type(drawn) in (float, int)
+        return TracedNumber(trace, drawn, None, lambda: again) if is_number else trace.fresh(drawn, again)
     params = {
         "generator": next(k for k, g in enumerate(trace.generators) if g is generator),
         "method": method,
@@ -142,6 +146,7 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         trace.stop(CompileError(f"mg.compile: rng.{method} draws no numbers, at {place()}\nHint: draw an index."))
         return drawn  # refused any earlier, it would not have been drawn; any later, drawn twice
     value = trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
+    trace.draws.add(generator, method, args, kwargs, value)
     if type(drawn) in (float, int):
         return TracedNumber(trace, drawn, None, lambda: value)
     return trace.fresh(drawn, value)
@@ -153,6 +158,11 @@ def is_basic(parts: tuple[Any, ...]) -> bool:
         p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
         for p in parts
     )
+
+
+def is_mask(index: Any) -> bool:
+    """Whether an index is a tracer array of bools."""
+    return isinstance(index, Listening) and index.dtype.kind == "b"
 
 
 def same_part(x: Listening, y: Any) -> bool:

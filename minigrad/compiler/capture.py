@@ -276,6 +276,7 @@ class StateCapture:
         return _type if ref.key == "type" else functools.partial(_print, self.trace) if ref.key == "print" else MISSING
 
     def _generator(self, value: Any) -> TracerGenerator:
+        self.trace.draws.watch(value)
         return self.generators.setdefault(id(value), TracerGenerator(self.trace, value))
 
     def _number(self, value: Any, ref: StateRef | None, items: tuple[int, ...], leaf: int | None) -> TracedNumber:

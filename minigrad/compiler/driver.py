@@ -300,11 +300,11 @@ class Compiled:
                 if is_number(a) and type(a) is type(b) and a != b:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
                 elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
-                    self.fetched.add(ref.identity)
+                    self.fetched |= {ref.identity} - self.pinned
         elif isinstance(now, np.floating) and type(now) is type(before):
             self.fetched |= {ref.identity} - self.pinned
         elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
-            self.fetched.add(ref.identity)
+            self.fetched |= {ref.identity} - self.pinned
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
             self.fetched.add(ref.identity)
         self.held.append(ref.holder)

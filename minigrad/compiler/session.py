@@ -22,6 +22,7 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
+from minigrad import rng
 from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.guards import Predicate
 from minigrad.naming import probe
@@ -201,6 +202,8 @@ class TraceSession:
         self.before = before = _Before(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
+            if rng._global.cache_info().currsize:
+                trace.draws.watch(rng._global())
             capture.begin()
             pairs: list[tuple[Any, Any]] = []
             args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
@@ -210,6 +213,8 @@ class TraceSession:
             if trace.refusal is None:
                 try:
                     untracked.check(trace.generators)
+                    trace.draws.check()
+                    self._check_fetched(capture)
                     self.is_recorded = True
                     self._finish(trace, capture, leaves, result)
                 except CompileError as error:
@@ -234,7 +239,8 @@ class TraceSession:
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
         if trace.scalars_read:
-            made.read, made.again = trace.scalars_read, True
+            made.read |= trace.scalars_read
+            made.again = True
         if trace.is_foreign and made.refusal is None:
             made.refusal = CompileError(
                 "mg.compile: another thread used an array of the step while it was recorded.\nHint: let threads "
@@ -287,6 +293,22 @@ class TraceSession:
         made.keep = reach.seen, capture.owned
         held = (value for _, value in reach.refs if not is_leaf(value))
         made.objects = {id(x): x for x in held if type(x) is FunctionType or type(own_attributes(x)) is dict}
+
+    def _check_fetched(self, capture: StateCapture) -> None:
+        """Gradients belong to the Tensor that stood in a place when the step was recorded.
+
+        Raises:
+            CompileError: that is fetched at each call, and its gradient read or written. It must not be fetched then.
+        """
+        touched = {id(ref.holder) for ref, _, _ in capture.changes_after if ref.is_grad} | capture.grads_read
+        for x in capture.arrays:
+            if not x.ref.is_grad and type(x.value) is Tensor and id(x.value) in touched:
+                self.made.read.add(x.ref.identity)
+                self.made.again = True
+                raise CompileError(
+                    f"mg.compile: {x.ref.path} is another Tensor from call to call, and the step uses its gradient.\n"
+                    "Hint: keep the Tensor, and change its data."
+                )
 
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from minigrad.compiler import access, notes, ufuncs, writes
 from minigrad.compiler.checks import errors_raise
+from minigrad.compiler.draws import Draws
 from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.listening import Listening, Memory, Step
 from minigrad.compiler.memory import owner, viewed
@@ -90,6 +91,7 @@ class Trace:
         self.lines: list[Line] = []
         self.buffers: list[Buffer] = []
         self.generators: list[Any] = []
+        self.draws = Draws()
         self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number
         self.by_owner: dict[int, list[Memory]] = {}  # those of them that are no arguments, by the owner of the bytes
         self.known: dict[int, Listening] = {}  # by the id of the real array

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import rng
+from minigrad.compiler.draws import equal
 from minigrad.compiler.refusal import CompileError
 from minigrad.guards import differences
-from minigrad.reach import Row, alike, is_leaf, pickled
+from minigrad.reach import Row, pickled
 
 UNTRACED = frozenset({"state", "content", "objects"})  # kinds of rows
 
@@ -43,9 +44,9 @@ class UntrackedRandomness:
         changed = [
             name
             for name, state in self.common.items()
-            if not _equal(now[name], state) and (name != "minigrad's global generator" or id(rng._global()) not in seen)
+            if not equal(now[name], state) and (name != "minigrad's global generator" or id(rng._global()) not in seen)
         ]
-        changed += [f"a {type(x).__name__}" for x, state in self.generators if not _equal(_state(x), state)]
+        changed += [f"a {type(x).__name__}" for x, state in self.generators if not equal(_state(x), state)]
         if changed:
             raise CompileError(
                 f"mg.compile: the step draws from {changed[0]} in a way that cannot be recorded, and every call would "
@@ -74,15 +75,3 @@ def _state(x: Any) -> Any:
     if isinstance(x, np.random.RandomState):
         return pickled(x)
     return x.bit_generator.state if isinstance(x, np.random.Generator) else x.state
-
-
-def _equal(x: Any, y: Any) -> bool:
-    if isinstance(x, dict) and isinstance(y, dict):
-        return x.keys() == y.keys() and all(_equal(x[k], y[k]) for k in x)
-    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
-        if len(x) > 16:  # that of the module random: plain numbers
-            return bool(x == y)
-        return len(x) == len(y) and all(map(_equal, x, y))
-    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
-        return bool(np.array_equal(x, y))
-    return x is y or (is_leaf(x) and alike(x, y))
