@@ -241,10 +241,9 @@ def progress(x: Any) -> Any:
 def _shown(x: Any, depth: int = 0) -> Any:
     """Something that differs if an iterator, or one inside of it, went on."""
     if hasattr(type(x), "__next__") and depth < 4:
-        state = pickled(x)
-        parts = state if isinstance(state, tuple) else (state,)
-        inner = [part for whole in parts for part in (whole if isinstance(whole, tuple) else (whole,))]
-        return tuple(_shown(part, depth + 1) for part in inner)
+        return _shown(pickled(x), depth + 1)
+    if isinstance(x, tuple) and depth < 8:
+        return tuple(_shown(part, depth + 1) for part in x)
     return x if isinstance(x, (int, float, str, bytes, bool, type(None))) else id(x)
 
 

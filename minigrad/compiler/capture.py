@@ -262,7 +262,7 @@ class StateCapture:
         if issubclass(kind, tuple):
             parts = [self._traced(x, ref, (*items, k)) for k, x in enumerate(value)]
             if any(a is not b for a, b in zip(parts, value, strict=True)):
-                return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+                return _remade(value, parts)
         elif kind is MappingProxyType:
             inner = {k: self._traced(x, ref) for k, x in value.items()}
             if any(a is not b for a, b in zip(inner.values(), value.values(), strict=True)):
@@ -491,7 +491,7 @@ class _Settler:
             parts = [self.real(part) for part in x]
             if same_objects(parts, list(x)):
                 return x
-            return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+            return _remade(x, parts)
         self.inside(x)
         return x
 
@@ -517,7 +517,7 @@ class _Settler:
             parts = [self._shallow(part, todo) for part in x]
             if same_objects(parts, list(x)):
                 return x
-            return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+            return _remade(x, parts)
         if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):
             todo.append(x)
         return x
@@ -574,6 +574,15 @@ def _parts(x: Any) -> Any:
             ref = StateRef(x, name, "slot", "")
             if ref.get() is not MISSING:
                 yield ref.get(), ref.set
+
+
+def _remade(x: Any, parts: list[Any]) -> Any:
+    """A tuple or frozenset like x with other elements."""
+    kind = type(x)
+    made = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if own := own_attributes(x):
+        vars(made).update(own)
+    return made
 
 
 def _swap(holder: set[Any], old: Any, new: Any) -> None:

@@ -364,6 +364,8 @@ class Compiled:
         if instance is None:
             return self
         method = self.function.__get__(instance)
+        if active.get() is not None:  # part of the step that is recorded
+            return method
         own = getattr(instance, "__dict__", None)
         if self.attribute is None:  # assigned to the class later
             attributes = ((n, x) for base in type(instance).__mro__ for n, x in vars(base).items())
@@ -375,8 +377,12 @@ class Compiled:
                 text = f"mg.compile: {self.name} runs eagerly, as a {type(instance).__name__} has no __dict__ to keep it in"
                 warnings.warn(CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=_outside())
             return method
-        made = own[name] = self._like(method)  # as functools.cached_property does: found there from here on
-        return made
+        found = next((vars(base)[name] for base in type(instance).__mro__ if name in vars(base)), None)
+        # Where a subclass overrides it, super() comes here: under its name it would hide that of the subclass.
+        key = name if found is self else f"{getattr(self.function, '__qualname__', name)} (compiled)"
+        if type(own.get(key)) is not Compiled:
+            own[key] = self._like(method)  # as functools.cached_property does: found there from here on
+        return own[key]
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.attribute = name
