@@ -82,8 +82,12 @@ def names_of(code: CodeType) -> Names:
                 collect(tuple(x))
             elif isinstance(x, CodeType):
                 inner = names_of(x)
-                for mine, theirs in zip((read, words, scope, chains, imports, inspected), inner, strict=True):
-                    mine.update(theirs)  # type: ignore[arg-type]
+                read.update(inner.read)
+                words.update(inner.words)
+                scope.update(inner.scope)
+                chains.update(inner.chains)
+                imports.update(inner.imports)
+                inspected.update(inner.inspected)
 
     collect(code.co_consts)
     return Names(

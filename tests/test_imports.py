@@ -22,10 +22,10 @@ LAYERS = [
     {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
-    {"reach"},
+    {"bytecode", "reach"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}
-    | {"tracing", "reach", "guards", "snapshot", "surroundings", "restore", "checkpoint"},
+    | {"tracing", "guards", "snapshot", "surroundings", "restore", "checkpoint"},
     {
         "linalg",
         "activations",

@@ -3,13 +3,17 @@
 What a step does, recorded:
 
 - program: ops in single assignment; rules: what NumPy says about them, and the checker
-- listening: the tracer array; generator: the tracer Generator; numbers: traced Python numbers; gradients: what stands in
-  `.grad` while nobody has read it; memory: views as steps
+- tracer: the tracer array; generator: the tracer Generator; numbers: traced Python numbers; gradients: what stands in
+  `.grad` while nobody has read it; builtins: those that a recorded step sees; memory: memories, views as steps
 - layout: where in a memory an array lies; writes: what a memory holds after one; overlaps: memories that are one
-- trace: NumPy calls on tracers become ops; access: of elements; ufuncs, functions: of NumPy's; opaque: of all others; notes:
-  comments; context: which trace records in this thread
-- session: one real call on tracers; capture: the state that it can read, with tracers in its places; effects: what it
-  returned and left, as a recipe; untracked: draws that no tracer saw; refusal: what cannot be recorded
+- trace: NumPy calls on tracers become ops; outside: arrays from outside of the step; access: of elements; ufuncs,
+  functions: of NumPy's; opaque: of all others; notes: comments
+- session: one real call on tracers, whose result is a recording; undo: what was before it; draws: where generators
+  stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded
+- capture: the state that a step can read, with tracers in its places; inputs: what later calls fetch there; sharing:
+  what several places hold; changed: what the step has changed; settle: tracers out of it again
+- effects: what a call returned and left, as a recipe; leaving: the arrays and the tape in that; recipe_source: a
+  recipe as a function; canonical: without identities
 
 Programs into better programs, and into source:
 
@@ -29,9 +33,12 @@ Programs into better programs, and into source:
 
 What the user calls:
 
-- driver: recordings, calls, audits or eager calls; signature: what of the arguments decides; guards: whether the state is
-  as it was; specialization: the program for one signature and state; compare: two recordings; audit: program and eager
-  step; derivative: derivatives of compiled functions
+- decorator: mg.compile; driver: recordings, calls, audits or eager calls; generalize: what becomes an input of programs
+- signature: what of the arguments decides; specialization: the program for one signature and state; compare: two
+  recordings; derivative: derivatives of compiled functions
+- audit: program and eager step, compared; outcome: what each returned and left; rounding: how far roundings move it
+
+What a step can read is in minigrad/reach, whether it is as it was in minigrad/guards.py, for checkpoints as well.
 """
 
 from minigrad.compiler.decorator import compile

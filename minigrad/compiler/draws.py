@@ -43,7 +43,7 @@ class Draws:
         for key, state, what, value in self.known:
             if key == id(bits) and equal(state, self.before) and equal(what, asked):
                 return value
-        refuse("the state of a Generator is set in the step", "set it outside of the step")
+        return refuse("the state of a Generator is set in the step", "set it outside of the step")
 
     def add(self, generator: Any, method: str, args: Any, kwargs: Any, value: Value) -> None:
         """A new draw has been made."""
@@ -60,8 +60,8 @@ class Draws:
         for bits, state in self.frontier.values():
             if not equal(bits.state, state):
                 raise CompileError(
-                    f"mg.compile: the state of a Generator ({type(bits).__name__}) is set in the step, or it draws in a "
-                    f"way that cannot be recorded, at {place()}\nHint: set states outside of the step."
+                    f"mg.compile: the state of a Generator ({type(bits).__name__}) is set in the step, or it draws in "
+                    f"a way that cannot be recorded, at {place()}\nHint: set states outside of the step."
                 )
 
 

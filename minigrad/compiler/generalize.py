@@ -90,9 +90,9 @@ def _let_vary(step: Compiled, ref: StateRef, before: Any, now: Any) -> None:
                 step.varying |= {(ref.identity, (k,), None)} - step.pinned
             elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
                 step.fetched |= {ref.identity} - step.pinned
-    elif isinstance(now, np.floating) and type(now) is type(before):
-        step.fetched |= {ref.identity} - step.pinned
-    elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
+    elif type(now) is type(before) and (
+        isinstance(now, np.floating) or (type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"))
+    ):
         step.fetched |= {ref.identity} - step.pinned
     elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
         step.fetched.add(ref.identity)
@@ -100,6 +100,7 @@ def _let_vary(step: Compiled, ref: StateRef, before: Any, now: Any) -> None:
 
 
 def too_many(step: Compiled, key: Signature, leaves: list[Any]) -> str:
+    """Why the step is not recorded once more."""
     path, _, before, now = step.reason
     return (
         f"mg.compile: {step.name} was recorded {IN_A_ROW} times in a row because of {path}, which last changed from "

@@ -42,6 +42,7 @@ def root_of(x: TracerArray) -> TracerArray:
 
 
 def address_of(array: Any) -> int:
+    """Where the first element lies."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -62,6 +63,7 @@ def new_arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Tra
 
 
 def contents_of(x: Any) -> list[Any]:
+    """What a container, function or object holds."""
     if isinstance(x, dict):
         return [*x, *x.values()]
     if isinstance(x, (tuple, list, deque, set, frozenset)):

@@ -1,8 +1,8 @@
 """Traced numbers: Python numbers that change from call to call, as inputs of a program.
 
-A rate that a schedule changes, betas of a one-cycle schedule, a float argument. Such a number stands in the place of the
-Python number while a step is recorded. Arithmetic is recorded twice: as ops of the program, for what becomes part of an
-array, and as a Python expression of the inputs, for what stays a number (a counter that the step writes back). A
+A rate that a schedule changes, betas of a one-cycle schedule, a float argument. Such a number stands in the place of
+the Python number while a step is recorded. Arithmetic is recorded twice: as ops of the program, for what becomes part
+of an array, and as a Python expression of the inputs, for what stays a number (a counter that the step writes back). A
 decision that depends on it (`if step > 10`) becomes a predicate, which later calls must decide alike. Whatever else
 asks for its value (`range(n)`, `math.cos(x)`, a dictionary's key) makes it a constant of the program.
 """
@@ -45,7 +45,7 @@ class TracedNumber:
         self._value: Any = None
         trace.numbers.append(weakref.ref(self))
 
-    @property
+    @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> type:
         """That of the number: isinstance(x, float) is answered as in an eager step."""
         return type(self.real)
@@ -167,7 +167,7 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
     real = function(*reals)
     if not trace.open:
         return real
-    parts = [x.expression if type(x) is TracedNumber else _constant(x) for x in operands]
+    parts: list[Any] = [x.expression if type(x) is TracedNumber else _constant(x) for x in operands]
     known = all(part is not None for part in parts)
 
     def expression(inputs: Any) -> Any:
@@ -275,8 +275,15 @@ def _of_the_number(name: str) -> None:
     setattr(TracedNumber, name, pinned)
 
 
-for _name in "and or xor lshift rshift divmod".split():  # what is asked of counters, and has a value in the end
+for _name in [
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+    "divmod",
+]:  # what is asked of counters, and has a value in the end
     _of_the_number(f"__{_name}__")
     _of_the_number(f"__r{_name}__")
-for _name in "invert round trunc floor ceil".split():
+for _name in ["invert", "round", "trunc", "floor", "ceil"]:
     _of_the_number(f"__{_name}__")

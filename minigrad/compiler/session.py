@@ -21,6 +21,7 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
+from minigrad.compiler.sharing import layouts
 from minigrad.compiler.signature import argument_names
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
@@ -91,7 +92,11 @@ class TraceSession:
         objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
         names = argument_names(self.function, leaves, rebuild)
         reach = Reach(
-            [("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))]
+            [
+                ("", self.function),
+                *self.roots,
+                *((n, x) for n, x in zip(names, leaves, strict=True) if x in Same(objects)),
+            ]
         )
         if reach.unreadable:
             path, x = reach.unreadable[0]
@@ -201,7 +206,7 @@ class TraceSession:
         trace.check_contents()
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
         made.program = program if self.confirms else check(program)
-        made.rows = [*reach.rows, *trace.contents_read, *capture.layouts()]
+        made.rows = [*reach.rows, *trace.contents_read, *layouts(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
@@ -277,7 +282,7 @@ class TraceSession:
     def _find_leaks(self, trace: Trace, reach: Reach) -> bool:
         """A tracer that is still alive is held by something that nobody knows of."""
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
-            register.clear()  # type: ignore[attr-defined]
+            register.clear()
         self.made.origins = trace.origins
         if self.made.refusal is not None:  # frames of its traceback hold tracers
             self.made.refusal.__traceback__ = self.made.refusal.__context__ = None
@@ -315,8 +320,8 @@ TRACERS = ("TracerArray", "TracedNumber", "TracerGenerator", "GradProbe")
 def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
     """Whether an exception may be about a tracer, as of C code that takes nothing but an array.
 
-    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what is
-    its own.
+    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what
+    is its own.
     """
     if numbers and isinstance(error, TypeError):
         return True
