@@ -19,8 +19,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.compiler import CompileError, CompileWarning, passes, rules
-from minigrad.compiler.listening import Listening
 from minigrad.compiler.numba_source import NumbaSource
+from minigrad.compiler.tracer import TracerArray
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def tracers() -> list[Any]:
     """The tracer arrays that are alive anywhere."""
     gc.collect()
-    return [x for x in gc.get_objects() if type(x) is Listening]
+    return [x for x in gc.get_objects() if type(x) is TracerArray]
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -10,8 +10,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.driver import FLAT
-from minigrad.guards import fast_guard
 from minigrad.compiler.signature import flatten, signature
+from minigrad.guards import fast_guard
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

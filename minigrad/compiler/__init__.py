@@ -34,7 +34,8 @@ What the user calls:
   step; derivative: derivatives of compiled functions
 """
 
-from minigrad.compiler.driver import Compiled, compile
+from minigrad.compiler.decorator import compile
+from minigrad.compiler.driver import Compiled
 from minigrad.compiler.refusal import CompileError, CompileWarning
 
 __all__ = ["CompileError", "CompileWarning", "Compiled", "compile"]

@@ -1,4 +1,4 @@
-"""How a trace hears elements being read and written, casts, and draws."""
+"""How a trace records elements being read and written, casts, and draws."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import basic
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare
 from minigrad.compiler.program import Line, Place, Value
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.signature import NUMERIC
+from minigrad.compiler.tracer import TracerArray
 
 
 def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
@@ -23,7 +23,7 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
     arrays: list[Value] = []
     for p in index if isinstance(index, tuple) else (index,):
         if isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b":
-            if isinstance(p, Listening) and not trace.pin_array(p):
+            if isinstance(p, TracerArray) and not trace.pin_array(p):
                 refuse(
                     "the shape of x[mask] depends on the values of the mask",
                     "use mg.where(mask, x, 0); or, for a mask that never changes, indices made outside of the "
@@ -34,7 +34,7 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
             arrays += [trace.constant(i).value for i in found]
         elif isinstance(p, slice):
             template.append((p.start, p.stop, p.step))
-        elif p is None or p is Ellipsis or (type(p) is not Listening and isinstance(p, (int, np.integer))):
+        elif p is None or p is Ellipsis or (type(p) is not TracerArray and isinstance(p, (int, np.integer))):
             template.append(int(p) if isinstance(p, np.integer) else p)
         else:
             template.append(Place(len(arrays)))
@@ -42,7 +42,7 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
     return tuple(template), arrays
 
 
-def check(trace: Any, x: Listening, low: Any, high: Any) -> Any:
+def check(trace: Any, x: TracerArray, low: Any, high: Any) -> Any:
     """Later calls check that the elements of x lie in [low, high]. The values of this call."""
     if trace.open:
         add_check(trace, x.value, low, high)
@@ -65,7 +65,7 @@ def check_index(trace: Any, shape: tuple[int, ...], template: tuple[Any, ...], a
         axis += rest if p is Ellipsis else p is not None
 
 
-def getitem(trace: Any, x: Listening, index: Any) -> Any:
+def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     """x[index]."""
     if not trace.open:
         return x.array[bare(index)]
@@ -79,7 +79,7 @@ def getitem(trace: Any, x: Listening, index: Any) -> Any:
     return trace.fresh(found, trace.emit("gather", x.value, *arrays, index=template))
 
 
-def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
+def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
     """x[index] = new."""
     if not trace.open:
         x.array[bare(index)] = bare(new)
@@ -94,7 +94,7 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
         target.write(value)
         target.array[...] = bare(new)
         return
-    if isinstance(index, Listening) and index.dtype.kind == "b":
+    if isinstance(index, TracerArray) and index.dtype.kind == "b":
         if math.prod(np.shape(new)) != 1:
             trace.rewritten(operator.setitem, x, (index, new), {})
             return
@@ -111,7 +111,7 @@ def setitem(trace: Any, x: Listening, index: Any, new: Any) -> None:
     x.array[bare(index)] = bare(new)
 
 
-def cast(trace: Any, x: Listening, dtype: Any, casting: Any, copy: bool) -> Any:
+def cast(trace: Any, x: TracerArray, dtype: Any, casting: Any, copy: bool) -> Any:
     """x.astype(dtype)."""
     if not trace.open:
         return x.array.astype(dtype, casting=casting, copy=copy)
@@ -124,7 +124,7 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
     """A draw from a generator: made anew in each call of the step."""
     if not trace.open:
         return getattr(generator, method)(*args, **kwargs)
-    if any(isinstance(x, Listening) for x in arrays_in((args, kwargs))):
+    if any(isinstance(x, TracerArray) for x in arrays_in((args, kwargs))):
         refuse(f"rng.{method} with an array that is computed in the step", "scale what it draws: mu + sigma * draw")
     if not any(generator is g for g in trace.generators):
         trace.generators.append(generator)
@@ -149,15 +149,15 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
 
 def is_basic(parts: tuple[Any, ...]) -> bool:
     """Whether an index is made of ints, slices, None and Ellipsis."""
-    return not any(type(p) is Listening for p in parts) and all(  # one of them may stand for a NumPy integer
+    return not any(type(p) is TracerArray for p in parts) and all(  # one of them may stand for a NumPy integer
         p is None or p is Ellipsis or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
         for p in parts
     )
 
 
-def same_part(x: Listening, y: Any) -> bool:
+def same_part(x: TracerArray, y: Any) -> bool:
     """Whether two arrays are the same part of the same memory."""
-    if not isinstance(y, Listening) or y.memory is not x.memory:
+    if not isinstance(y, TracerArray) or y.memory is not x.memory:
         return False
     a, b = x.array.__array_interface__, y.array.__array_interface__
     return all(a[key] == b[key] for key in ("data", "shape", "strides", "typestr"))

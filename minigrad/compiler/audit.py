@@ -6,24 +6,20 @@ and the only one that notices what no recording can see. The eager call is the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler.numpy_source import Source
-from minigrad.compiler.program import VIEWS, Buffer, Line, Program, Value
+from minigrad.compiler.outcome import differs, parts, tolerance_of
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.compiler.rules import make
+from minigrad.compiler.rounding import with_roundings
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import StateRef, alike, elements, is_leaf, keys_of
+from minigrad.reach import StateRef, elements, keys_of
 from minigrad.restore import State, checksum, value_at
 from minigrad.tensor import Tensor
 
-EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
-EXACT |= {"maximum", "minimum", "fmax", "fmin", "negative", "absolute", "sign", "floor", "ceil", "max", "min"}
-TOLERANCE = {np.dtype(np.float64): 1e-7, np.dtype(np.complex128): 1e-7, np.dtype(np.float16): 2e-2}
-SINGLE = 1e-3
 SHARE = 50  # an audit is due after so many times its cost
 
 
@@ -76,14 +72,14 @@ class Audit:
 
     def seen(self, result: Any) -> list[tuple[str, Any]]:
         """Everything that a call returned and left."""
-        found = list(_parts("the result", result))
+        found = list(parts("the result", result))
         for ref in self.places:
-            found += _parts(ref.path, value_at(ref))
+            found += parts(ref.path, value_at(ref))
         for holder in self.lists:
-            found += _parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
+            found += parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
         found += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
         for ref in self.grads:
-            found += _parts(ref.path, value_at(ref))
+            found += parts(ref.path, value_at(ref))
         found += [("the state", a.copy()) for a, _ in self.before.arrays]
         found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
         return found
@@ -144,7 +140,7 @@ class Audit:
         if len(compiled) != len(eager):
             return f"{len(eager)} arrays and values eagerly, {len(compiled)} compiled"
         for (path, x), (_, y) in zip(compiled, eager, strict=True):
-            why = _differs(x, y)
+            why = differs(x, y)
             if why is not None:
                 return f"{path}: {why}"
         return None
@@ -168,106 +164,11 @@ class Audit:
         if len(spreads) != len(eager):
             return False
         for (_, x), (_, y), spread in zip(compiled, eager, spreads, strict=True):
-            if _differs(x, y) is None:
+            if differs(x, y) is None:
                 continue
             if spread is None or not isinstance(x, np.ndarray) or x.shape != spread.shape or x.dtype != y.dtype:
                 return False
             with np.errstate(all="ignore"):
-                if not np.all(np.abs(x - y) <= 100 * spread + _tolerance(y.dtype) * (1 + np.abs(y))):
+                if not np.all(np.abs(x - y) <= 100 * spread + tolerance_of(y.dtype) * (1 + np.abs(y))):
                     return False
         return True
-
-
-def with_roundings(program: Program) -> tuple[Program, list[Any]]:
-    """The program with a factor after each op that rounds, and the arrays of these factors. Checks are left out."""
-    inputs: list[Line] = []
-    lines: list[Line] = []
-    noise: list[Any] = []
-    now: dict[Value, Value] = {}
-    buffers = list(program.buffers)
-    for op in program.lines:
-        if op.op == "input":
-            inputs.append(op)
-            continue
-        if op.op == "check":
-            continue
-        ins = [now.get(x, x) if isinstance(x, Value) else x for x in op.ins]
-        made = Line(op.op, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
-        lines.append(made)
-        for old, new in zip(op.outs, made.outs, strict=True):
-            now[old] = new
-            if old.dtype.kind == "f" and op.op not in EXACT:
-                noise.append(np.ones(old.shape, old.dtype))
-                buffers.append(Buffer("rounding", "state", noise[-1]))
-                inputs.append(make("input", buffer=buffers[-1]))
-                lines.append(make("multiply", new, inputs[-1].out))
-                now[old] = lines[-1].out
-    stores = {b: now.get(v, v) for b, v in program.stores.items()}
-    outputs = [now.get(v, v) for v in program.outputs]
-    return Program([*inputs, *lines], buffers, stores, outputs, program.generators), noise
-
-
-def _parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The arrays, numbers and types in something that a call returned or left."""
-    yield path, type(x)
-    if type(x) is Tensor:
-        yield path, x.node is None
-        yield path, np.array(x.data)
-        if x.grad is not None:
-            yield from _parts(f"{path}.grad", x.grad, depth + 1)
-    elif isinstance(x, (np.ndarray, np.generic)):
-        yield path, np.array(x)
-    elif is_leaf(x):
-        yield path, x
-    elif isinstance(x, dict):
-        for key, part in x.items():
-            yield from _parts(f"{path}[{key!r}]", part, depth + 1)
-    elif isinstance(x, (tuple, list)):
-        for k, part in enumerate(x):
-            yield from _parts(f"{path}[{k}]", part, depth + 1)
-    elif depth < 4 and type(getattr(x, "__dict__", None)) is dict and type(x).__module__.split(".")[0] != "minigrad":
-        for key, part in vars(x).items():
-            yield from _parts(f"{path}.{key}", part, depth + 1)
-
-
-def _tolerance(dtype: Any) -> float:
-    return TOLERANCE.get(dtype, SINGLE)
-
-
-def _differs(x: Any, y: Any) -> str | None:
-    """In what two things differ by more than rounding."""
-    if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
-        if isinstance(x, float) and isinstance(y, float):
-            return _differs(np.array(x), np.array(y))
-        if isinstance(x, type) or isinstance(y, type) or not is_leaf(x):
-            return None if x is y else f"{_name(y)} eagerly, {_name(x)} compiled"
-        return None if alike(x, y) or x == y else f"{y!r:.80} eagerly, {x!r:.80} compiled"
-    if (x.shape, x.dtype) != (y.shape, y.dtype):
-        return f"{y.shape} {y.dtype} eagerly, {x.shape} {x.dtype} compiled"
-    if x.dtype.kind not in "fc":
-        if np.array_equal(x, y):
-            return None
-    else:
-        if x.tobytes() == y.tobytes():
-            return None
-        tolerance = _tolerance(x.dtype)
-        with np.errstate(all="ignore"):
-            if x.size and np.max(np.abs(x - y)) <= tolerance * min(float(np.max(np.abs(y))), 1.0):
-                return None
-            scale = np.max(np.abs(y), initial=0, where=np.isfinite(y))
-            if np.allclose(x, y, rtol=tolerance, atol=tolerance * min(float(scale), 1.0), equal_nan=True):
-                return None
-    where = np.unravel_index(int(np.argmax(~_is_close(x, y))), x.shape)
-    return f"{y[where]!r} eagerly, {x[where]!r} compiled, at {tuple(map(int, where))} of {x.shape} {x.dtype}"
-
-
-def _is_close(x: Any, y: Any) -> Any:
-    if x.dtype.kind not in "fc":
-        return x == y
-    tolerance = _tolerance(x.dtype)
-    with np.errstate(all="ignore"):
-        return np.isclose(x, y, rtol=tolerance, atol=0, equal_nan=True)
-
-
-def _name(x: Any) -> str:
-    return getattr(x, "__name__", repr(x)[:60])

@@ -3,80 +3,34 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
-from types import FunctionType, MappingProxyType, MethodType
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.builtins import refused_print, traced_type
+from minigrad.compiler.changed import changed_places, reordered, resized
 from minigrad.compiler.generator import TracerGenerator
 from minigrad.compiler.gradients import GradProbe
-from minigrad.compiler.listening import Listening
+from minigrad.compiler.inputs import ArrayInput, NumberInput
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer
-from minigrad.compiler.refusal import CompileError, place
+from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.settle import Settler
+from minigrad.compiler.sharing import gradients_held_elsewhere
+from minigrad.compiler.signature import NUMERIC
 from minigrad.compiler.trace import Trace
-from minigrad.node import Node
+from minigrad.compiler.tracer import TracerArray
 from minigrad.reach import (
     MISSING,
     Reach,
-    Row,
     StateRef,
-    base_of,
     elements,
-    is_leaf,
     keys_of,
-    own_attributes,
-    same_objects,
-    slots_of,
     values_of,
 )
-from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
-
-NUMERIC = "biufc"
-
-
-class NumberInput(NamedTuple):
-    """A Python number that is fetched at each call: from a place (and an item of a tuple there), or an argument."""
-
-    ref: StateRef | None
-    items: tuple[int, ...]
-    leaf: int | None
-    kind: type
-
-    @property
-    def identity(self) -> Any:
-        """What tells it from other inputs."""
-        return (self.ref.identity if self.ref is not None else None, self.items, self.leaf)
-
-    def fetch(self, leaves: Any) -> Any:
-        """The number now."""
-        if self.ref is None:
-            return leaves[self.leaf]
-        x = self.ref.get()
-        for k in self.items:
-            x = x[k]
-        return x
-
-
-class ArrayInput(NamedTuple):
-    """An array that is fetched from a place at each call; of a Tensor there, its data, of a gradient place that too."""
-
-    ref: StateRef
-    value: Any  # what stood there when the step was recorded
-    number: int  # of the argument of the program
-    leaf: int | None = None  # the argument whose gradient it is
-    items: tuple[int, ...] = ()  # which item of a tuple there
-
-    def fetch(self, leaves: Any) -> Any:
-        """What stands there now."""
-        if self.leaf is not None:
-            return leaves[self.leaf].grad
-        if self.items:
-            return self.ref.get()[self.items[0]]
-        return self.ref.holder.grad if self.ref.is_grad else self.ref.get()
 
 
 class StateCapture:
@@ -114,7 +68,7 @@ class StateCapture:
             if ref.identity in self.fetched:
                 by_value.setdefault(id(value), ref)
         grads = [ref for ref, _ in self.reach.refs if ref.is_grad]
-        self.shared_grads = self._gradients_held_elsewhere(grads)
+        self.shared_grads = gradients_held_elsewhere(self, grads)
         for ref in grads:
             self._begin_grad(ref)
         for ref, value in self.reach.refs:
@@ -136,23 +90,10 @@ class StateCapture:
         roots = [owner(m.array) for m in self.trace.memories.values() if m.buffer is None]
         self.owned = {id(root): root for root in roots}
 
-    def _gradients_held_elsewhere(self, grads: list[StateRef]) -> set[int]:
-        """The ids of gradients that another place holds as well, as a Tensor or an array: the two may part later."""
-        held: dict[int, int] = {}
-        todo = [x for _, x in self.reach.refs]
-        while todo:
-            x = todo.pop()
-            if type(x) in (Tensor, np.ndarray):
-                held[id(x)] = held.get(id(x), 0) + 1
-            elif isinstance(x, (tuple, frozenset)) and not is_leaf(x):
-                todo += x
-        present = [ref.holder.grad for ref in grads]
-        return {id(x) for x in present if type(x) is Tensor and (held.get(id(x), 0) > 1 or id(x.data) in held)}
-
     def _begin_grad(self, ref: StateRef, leaf: int | None = None) -> None:
         """A gradient that was there is an input, fetched from its place."""
         present = ref.holder.grad
-        if type(present) is Tensor and type(present.data) is not Listening:
+        if type(present) is Tensor and type(present.data) is not TracerArray:
             if id(present) not in self.shared_grads:
                 self._fetch(ref, present, leaf)
             data = StateRef(present, "data", "slot", ref.path)
@@ -190,7 +131,7 @@ class StateCapture:
         """Dictionaries and lists among the arguments, and copies of them with tracers, which the step gets."""
         self.rebuilt = {id(made): (made, given, _copied(made)) for given, made in pairs}
 
-    def _put_back_containers(self, replacer: _Settler) -> None:
+    def _put_back_containers(self, replacer: Settler) -> None:
         """What the step has changed in its copies is changed in the user's containers."""
         for made, given, before in self.rebuilt.values():
             now = _copied(made)
@@ -273,7 +214,13 @@ class StateCapture:
         """What a global name hides while a step is recorded: `type` sees through tracers, `print` cannot be recorded."""
         if ref.kind != "item" or "__builtins__" not in ref.holder:
             return MISSING
-        return _type if ref.key == "type" else functools.partial(_print, self.trace) if ref.key == "print" else MISSING
+        return (
+            traced_type
+            if ref.key == "type"
+            else functools.partial(refused_print, self.trace)
+            if ref.key == "print"
+            else MISSING
+        )
 
     def _generator(self, value: Any) -> TracerGenerator:
         return self.generators.setdefault(id(value), TracerGenerator(self.trace, value))
@@ -293,17 +240,6 @@ class StateCapture:
 
     # After the step
 
-    def layouts(self) -> list[Row]:
-        """Shapes and dtypes of the user's arrays, which can be assigned. Those of Tensors and optimizers nobody assigns."""
-        found = {}
-        for ref, value in self.reach.refs:
-            owner_of_place = type(ref.owner).__module__.partition(".")[0]
-            if type(value) is np.ndarray and type(ref.holder) is not Tensor and owner_of_place != "minigrad":
-                if ".flats." not in ref.path and value.dtype.kind in NUMERIC and ref.identity not in self.fetched:
-                    held = value.shape, value.dtype, value.flags.writeable
-                    found[id(value)] = Row("layout", value, held, ref.path)
-        return list(found.values())
-
     def drop_unread_gradients(self) -> None:
         """Gradients that nobody has read are no inputs."""
         unread = {x.number for x in self.arrays if x.ref.is_grad and id(x.ref.holder) not in self.grads_read}
@@ -318,57 +254,9 @@ class StateCapture:
         self.arguments = {number[old]: leaf for old, leaf in self.arguments.items()}
         self.arrays = [x._replace(number=number[x.number]) for x in self.arrays if x.number not in unread]
 
-    def changes(self) -> list[tuple[StateRef, Any, Any]]:
-        """Places that hold something else than what was put there: the place, what stood there, what does now."""
-        found, known = [], set()
-        for ref, before in self.reach.refs:
-            known.add(ref.identity)
-            now = ref.get()
-            if ref.is_node:
-                if now is not before:
-                    found.append((ref, before, now))
-                continue
-            if now is not self.put.get(ref.identity, before) and not (ref.is_grad and _is_untouched(self, ref)):
-                if ref.kind == "partial" and len(now) == 3 and all(a is b for a, b in zip(now, before, strict=True)):
-                    continue
-                found.append((ref, before, now))
-        for ref, before in self.replaced:
-            if ref.identity not in known and ref.is_grad and not _is_untouched(self, ref):
-                now = ref.get()  # of an argument
-                if now is not self.put[ref.identity]:
-                    found.append((ref, before, now))
-        for holder, before, path in self.contents:
-            if isinstance(holder, dict):
-                for key in [key for key in keys_of(holder) if key not in before and (id(holder), key) not in known]:
-                    ref = StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
-                    found.append((ref, MISSING, ref.get()))
-        return found
-
-    def reordered(self) -> list[tuple[Any, list[Any], str]]:
-        """Dictionaries whose keys are in another order than removing and adding keys would leave, with the order."""
-        found = []
-        for holder, before, path in self.contents:
-            if isinstance(holder, dict):
-                now = keys_of(holder)
-                if now != [*(key for key in before if key in now), *(key for key in now if key not in before)]:
-                    found.append((holder, now, path))
-        return found
-
-    def resized(self) -> list[tuple[Any, list[Any], str]]:
-        """Lists and deques with another length or order than before, with what they held, and sets that changed."""
-        found = []
-        for holder, before, path in self.contents:
-            if isinstance(holder, (list, deque)):
-                now = [self.original(x) for x in elements(holder)]
-                if len(now) != len(before) or (isinstance(holder, deque) and not same_objects(now, before)):
-                    found.append((holder, before, path))
-            elif isinstance(holder, set) and holder != before:
-                found.append((holder, list(before), path))
-        return found
-
     def original(self, x: Any) -> Any:
         """The user's object that a tracer stands for, if it stands for one."""
-        if type(x) is Listening and self.trace.known.get(id(x.array)) is x:
+        if type(x) is TracerArray and self.trace.known.get(id(x.array)) is x:
             return x.array
         if type(x) is TracerGenerator:
             return x.real
@@ -384,7 +272,7 @@ class StateCapture:
     def settle(self, *roots: Any) -> list[Any]:
         """Real arrays in the place of tracers in all that the step has made or changed. Returns the roots so changed."""
         self.restore()
-        replacer = _Settler(self)
+        replacer = Settler(self)
         self._put_back_containers(replacer)
         for ref, _, now in self.changes_after:
             new = replacer.real(now)
@@ -396,8 +284,8 @@ class StateCapture:
 
     def look(self) -> None:
         """Remember what has changed, before tracers are taken away."""
-        self.changes_after, self.resized_after = self.changes(), self.resized()
-        self.reordered_after = self.reordered()
+        self.changes_after, self.resized_after = changed_places(self), resized(self)
+        self.reordered_after = reordered(self)
 
     def forget(self) -> None:
         """Let go of all tracers."""
@@ -411,166 +299,7 @@ class StateCapture:
     reordered_after: list[tuple[Any, list[Any], str]]
 
 
-def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
-    """Whether a gradient is what it was: its probe was read, and put the gradient back."""
-    probe = capture.put.get(ref.identity)
-    return isinstance(probe, GradProbe) and ref.get() is probe.before
-
-
 def _copied(x: Any) -> Any:
     if isinstance(x, dict):
         return dict(zip(keys_of(x), values_of(x), strict=True))
     return set(elements(x)) if isinstance(x, set) else elements(x)
-
-
-class _TypeOfType(type):
-    """Makes a class that answers as `type` does, but for tracers with the class that they stand for."""
-
-    def __call__(cls, *args: Any, **options: Any) -> Any:
-        if len(args) == 1 and not options:
-            return args[0].__class__ if hasattr(type(args[0]), "minigrad_tracer") else type(args[0])
-        return type(*args, **options)
-
-    def __instancecheck__(cls, x: Any) -> bool:
-        return isinstance(x, type)
-
-    def __subclasscheck__(cls, x: Any) -> bool:
-        return issubclass(x, type)
-
-    def __eq__(cls, other: object) -> bool:
-        return other is type or other is cls
-
-    def __hash__(cls) -> int:
-        return hash(type)
-
-
-_type = _TypeOfType("type", (), {})
-
-
-def _print(trace: Trace, *values: Any, **options: Any) -> None:
-    if trace.open:
-        trace.stop(
-            CompileError(
-                f"mg.compile: the step prints, and a program would not, at {place()}\nHint: return what is to be "
-                "printed, and print it outside."
-            )
-        )
-    print(*values, **options)
-
-
-class _Settler:
-    """Puts real arrays into the place of tracers, inside of everything that is reached."""
-
-    def __init__(self, capture: StateCapture) -> None:
-        self.capture = capture
-        self.before = capture.reach.seen
-        self.seen: dict[int, Any] = {}
-        self.done: dict[int, tuple[Any, Any]] = {}
-
-    def real(self, x: Any) -> Any:
-        """x itself, or what stands in its place."""
-        kind = type(x)
-        if kind is Listening:
-            return x.real_array
-        if kind is TracedNumber:
-            return x.real
-        if kind is TracerGenerator:
-            return x.real
-        if kind is GradProbe:
-            return x.before
-        if id(x) in self.capture.rebuilt:
-            return self.capture.rebuilt[id(x)][1]
-        if is_leaf(x) or isinstance(x, (type, np.ndarray)):
-            return x
-        if isinstance(x, (tuple, frozenset)):
-            parts = [self.real(part) for part in x]
-            if same_objects(parts, list(x)):
-                return x
-            return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
-        self.inside(x)
-        return x
-
-    def inside(self, x: Any) -> None:
-        """Go through an object and all that it holds, without recursion between objects."""
-        todo = [x]
-        while todo:
-            x = todo.pop()
-            if id(x) in self.seen or (id(x) in self.before and x is not None and not isinstance(x, (list, deque, set))):
-                continue
-            self.seen[id(x)] = x
-            for get, set_ in _parts(x):
-                now = get
-                new = self._shallow(now, todo)
-                if new is not now:
-                    set_(new)
-
-    def _shallow(self, x: Any, todo: list[Any]) -> Any:
-        kind = type(x)
-        if kind in (Listening, TracedNumber, TracerGenerator, GradProbe) or id(x) in self.capture.rebuilt:
-            return self.real(x)
-        if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
-            parts = [self._shallow(part, todo) for part in x]
-            if same_objects(parts, list(x)):
-                return x
-            return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
-        if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):
-            todo.append(x)
-        return x
-
-
-def _parts(x: Any) -> Any:
-    """What an object holds, each with a function that puts something else there."""
-    if type(x) is Tensor:
-        for key in ("data", "_grad"):
-            ref = StateRef(x, key, "slot", "")
-            if ref.get() is not MISSING:
-                yield ref.get(), ref.set
-        if x.node is not None:
-            yield x.node, lambda _: None
-        return
-    if type(x) is Node:
-        for node in ancestors([x])[0]:
-            for key in ("saved", "params"):
-                value = getattr(node, key, None)
-                if value:
-                    yield value, functools.partial(setattr, node, key)
-            if node.primitive is not None and hasattr(node.primitive, "leaves"):
-                yield node.primitive, lambda _: None
-        return
-    if isinstance(x, MethodType):
-        yield x.__self__, lambda _: None
-        yield x.__func__, lambda _: None
-        return
-    if isinstance(x, FunctionType):
-        for cell in x.__closure__ or ():
-            ref = StateRef(cell, "", "cell", "")
-            if ref.get() is not MISSING:
-                yield ref.get(), ref.set
-        yield x.__defaults__, functools.partial(setattr, x, "__defaults__")
-        return
-    if isinstance(x, functools.partial):
-        ref = StateRef(x, "", "partial", "")
-        yield ref.get(), ref.set
-        return
-    if isinstance(x, dict):
-        for key, value in zip(keys_of(x), values_of(x), strict=True):
-            yield value, functools.partial(base_of(x).__setitem__, x, key)
-    elif isinstance(x, (list, deque)):
-        for k, value in enumerate(elements(x)):
-            yield value, functools.partial(StateRef(x, k, "index", "").set)
-    elif isinstance(x, set):
-        for value in elements(x):
-            yield value, functools.partial(_swap, x, value)
-    own = own_attributes(x)
-    if type(own) is dict:
-        yield own, lambda _: None
-    for kind in type(x).__mro__:
-        for name in slots_of(kind):
-            ref = StateRef(x, name, "slot", "")
-            if ref.get() is not MISSING:
-                yield ref.get(), ref.set
-
-
-def _swap(holder: set[Any], old: Any, new: Any) -> None:
-    holder.discard(old)
-    holder.add(new)

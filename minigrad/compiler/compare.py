@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.canonical import canonical
 from minigrad.compiler.program import Buffer, Place, Value
-from minigrad.compiler.session import Recording
+from minigrad.compiler.recording import Recording
 from minigrad.reach import bits, is_leaf
 
 
@@ -48,7 +49,7 @@ class _Canonical:
         stores = {self.buffer(b): self.numbers[v] for b, v in self.program.stores.items() if b.kind != "kept"}
         for key in sorted(stores, key=repr):
             yield "store", (key, stores[key]), ""
-        for how, key in self.recording.recipe.canonical(self.numbers.__getitem__):
+        for how, key in canonical(self.recording.recipe, self.numbers.__getitem__):
             yield how, key, ""
         yield "decisions", tuple(repr(p.outcome) for p in self.recording.predicates), ""
 

@@ -22,19 +22,21 @@ from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect
-from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
-from minigrad.compiler.session import Recording, TraceSession
+from minigrad.compiler.generalize import IN_A_ROW, generalize, learn, too_many
+from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning, caller_level
+from minigrad.compiler.session import TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.guards import Difference, is_number
 from minigrad.naming import probe
-from minigrad.reach import StateRef, register_opaque
+from minigrad.reach import register_opaque
+from minigrad.reach.differences import Difference
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
 
 FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
-IN_A_ROW = 8  # specializations because of one place, after which the step runs eagerly
+
 FALLBACKS = ("warn", "raise")
+
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
     *("owned", "varying", "pinned", "fetched", "derivatives", "recordings", "discarded", "streak"),
@@ -138,8 +140,8 @@ class Compiled:
                     self.latest = version
                     return self._run(version, leaves, inputs, args, kwargs)
                 return self._record(leaves, rebuild, key, keep, version, args, kwargs)
-        if not self._generalize(key, leaves, form, keep):
-            return self._refused(CompileError(self._too_many(key, leaves)), args, kwargs)
+        if not generalize(self, key, leaves, form, keep):
+            return self._refused(CompileError(too_many(self, key, leaves)), args, kwargs)
         key = signature(leaves, form, self.owned, self.varying, keep)
         return self._record(leaves, rebuild, key, keep, None, args, kwargs)
 
@@ -224,7 +226,7 @@ class Compiled:
             return recording.result
         result = recording.result
         self.owned |= recording.owned
-        if self._learn(recording):
+        if learn(self, recording):
             return result
         if version is not None and version.sets == sets:
             why = difference(version.recording, recording)
@@ -251,72 +253,6 @@ class Compiled:
         """The signature, now that more is known of the state's memory."""
         return signature(leaves, key[0][1], self.owned, self.varying, keep)
 
-    def _learn(self, recording: Recording) -> bool:
-        """Whether the recording showed that more must be inputs of the program than was known before."""
-        self.pinned |= recording.pinned
-        self.varying -= recording.pinned
-        numbers = recording.changing_numbers - self.varying - self.pinned
-        arrays = recording.changing_arrays - self.fetched - self.pinned
-        self.varying |= numbers
-        self.fetched |= arrays
-        if numbers or arrays:
-            self.held.append(recording.keep)
-        return bool(numbers or arrays)
-
-    def _generalize(self, key: Signature, leaves: list[Any], form: Any, keep: list[Any]) -> bool:
-        """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
-        reasons: list[Difference] = []
-        like = [v for v in self.versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
-        for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike
-            other = version.signature
-            if other == key:
-                reasons = [*version.guard.differences(), *version.tuple_differences()]
-                reasons = reasons or [("what it fetches", None, None, None)]
-                continue
-            changed = _changed(other, key)
-            if all(_is_number_key(other[k + 1]) and is_number(leaves[k]) for k in changed):
-                same_kind = all(other[k + 1][1][0] == _kind_name(leaves[k]) for k in changed)
-                for k in changed:
-                    if same_kind and (None, (), k) not in self.pinned:
-                        self.varying.add((None, (), k))
-            reasons = [(f"argument {k}", None, shown(other[k + 1]), shown(key[k + 1])) for k in changed]
-        for _, ref, before, now in reasons:
-            if ref is not None:
-                self._let_vary(ref, before, now)
-        if not reasons:
-            return True
-        path = reasons[0][0]
-        count = self.streak[1] + 1 if self.streak[0] == path else 1
-        self.streak = path, count
-        self.reason = reasons[0]
-        return count < IN_A_ROW
-
-    def _let_vary(self, ref: StateRef, before: Any, now: Any) -> None:
-        """A place that held another number or array of the same kind is an input from here on."""
-        if is_number(now) and type(now) is type(before):
-            self.varying |= {(ref.identity, (), None)} - self.pinned
-        elif type(now) is tuple and type(before) is tuple and len(now) == len(before):
-            for k, (a, b) in enumerate(zip(now, before, strict=True)):
-                if is_number(a) and type(a) is type(b) and a != b:
-                    self.varying |= {(ref.identity, (k,), None)} - self.pinned
-                elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
-                    self.fetched.add(ref.identity)
-        elif isinstance(now, np.floating) and type(now) is type(before):
-            self.fetched |= {ref.identity} - self.pinned
-        elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
-            self.fetched.add(ref.identity)
-        elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
-            self.fetched.add(ref.identity)
-        self.held.append(ref.holder)
-
-    def _too_many(self, key: Signature, leaves: list[Any]) -> str:
-        path, _, before, now = self.reason
-        return (
-            f"mg.compile: {self.name} was recorded {IN_A_ROW} times in a row because of {path}, which last changed from "
-            f"{_short(before)} to {_short(now)}; it runs eagerly from here on.\nHint: keep it the same (pad batches, "
-            "drop_last=True), or pass it as an array."
-        )
-
     def _make_room(self) -> None:
         """Forget the oldest program when there are too many."""
         while len(self.versions) >= self.limit:
@@ -339,7 +275,7 @@ class Compiled:
         self.versions.clear()
         if self.fallback == "raise":
             raise CompileError(text)
-        warnings.warn(CompileWarning(text), stacklevel=_outside())
+        warnings.warn(CompileWarning(text), stacklevel=caller_level())
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the kernels of all programs so far are compiled, which otherwise happens in the background.
@@ -373,7 +309,9 @@ class Compiled:
             if not self.is_homeless:
                 self.is_homeless = True
                 text = f"mg.compile: {self.name} runs eagerly, as a {type(instance).__name__} has no __dict__ to keep it in"
-                warnings.warn(CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=_outside())
+                warnings.warn(
+                    CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=caller_level()
+                )
             return method
         made = own[name] = self._like(method)  # as functools.cached_property does: found there from here on
         return made
@@ -434,6 +372,7 @@ class Compiled:
 
 
 register_opaque(Compiled)
+
 _compiled: weakref.WeakSet[Compiled] = weakref.WeakSet()
 
 
@@ -453,82 +392,3 @@ def _is_watched() -> bool:
     No program raises floating-point errors either, as np.errstate may ask for.
     """
     return errors_raise() or probe.get() is not None or bool(observers.is_active())
-
-
-def _outside() -> int:
-    """The stacklevel of the caller outside of minigrad, for a warning given by the function that calls this."""
-    import sys
-
-    from minigrad.compiler.refusal import OWN
-
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def _changed(one: Signature, other: Signature) -> list[int]:
-    """The arguments in which two signatures differ."""
-    return [k for k, (a, b) in enumerate(zip(one[1:], other[1:], strict=True)) if a != b]
-
-
-def _is_number_key(part: Any) -> bool:
-    return part[0] == "value" and isinstance(part[1], tuple) and part[1][0] in ("float", int)
-
-
-def _kind_name(x: Any) -> Any:
-    return "float" if type(x) is float else type(x)
-
-
-def _short(x: Any) -> str:
-    text = x if isinstance(x, str) else repr(x)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def compile(
-    function: Any = None,
-    *,
-    state: Iterable[Any] = (),
-    limit: int = 8,
-    backend: str = "auto",
-    fallback: str = "warn",
-    audit: bool = True,
-    verify: bool = False,
-) -> Any:
-    """The step as a program, without Python's and the tape's share of the time, and otherwise as it is.
-
-    Works on any function of Tensors and arrays, also on a whole training step: forward and backward pass, clipping,
-    optimizer, running statistics and dropout. Every call returns what the eager function would return and leaves what it
-    would leave, up to rounding; a step that cannot be compiled runs eagerly, after one warning that says why and where.
-    The first two calls in every state record what the function does; later ones run the recorded program.
-    docs/compile.md has the contract.
-
-    Args:
-        function: the step.
-        state: objects that the step reads or changes and that cannot be found from its closure, globals, bound object
-            and arguments.
-        limit: how many programs are kept.
-        backend: "numpy"; "numba", whose kernels the first calls wait for; "auto" begins with NumPy, compiles kernels
-            in the background where numba is installed, and goes on with them when they are ready.
-        fallback: "warn": what cannot be compiled runs eagerly, after one CompileWarning. "raise": it is a CompileError.
-        audit: whether now and then a call runs both ways and is compared. An audited call rounds as the eager step does,
-            so a run that must be repeated bit by bit needs audit=False.
-        verify: prove in exact arithmetic that every optimization keeps the program what it was.
-
-    Raises:
-        ImportError: backend="numba", and numba is not installed.
-        CompileError: with fallback="raise", the step does what cannot be recorded: it reads an array's elements in
-            Python, has shapes that depend on values, or writes into an array that cannot be reached. Arrays, gradients,
-            attributes and generators are as before the call then.
-
-    Example:
-        >>> import minigrad as mg
-        >>> step = mg.compile(lambda x: (x * x).sum())
-        >>> [float(step(np.array([1.0, k]))) for k in (2.0, 3.0, 4.0, 5.0)]
-        [5.0, 10.0, 17.0, 26.0]
-    """
-    if function is None:
-        return functools.partial(
-            compile, state=state, limit=limit, backend=backend, fallback=fallback, audit=audit, verify=verify
-        )
-    return Compiled(function, state, limit, backend, fallback, audit, verify)

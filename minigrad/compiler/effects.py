@@ -9,7 +9,6 @@ computed from what stood there before (a swap swaps).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -17,16 +16,14 @@ import numpy as np
 
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.gradients import DeferredGrad, GradProbe
-from minigrad.compiler.listening import Listening, Memory
-from minigrad.compiler.memory import viewed
+from minigrad.compiler.leaving import address_of, contents_of, live_nodes, new_arrays, root_of, slot_names, view_steps
+from minigrad.compiler.memory import Memory
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
-from minigrad.node import Node, next_serial
-from minigrad.reach import MISSING, StateRef, bits, is_leaf, put_in_order, refill
-from minigrad.specialize import attach
-from minigrad.tape import ancestors
+from minigrad.compiler.tracer import TracerArray
+from minigrad.reach import MISSING, StateRef, is_leaf
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
@@ -87,9 +84,9 @@ class Recipe:
         captured: dict[int, Tensor] = {}
         self._live_ids: set[int] = set()
         for k, part in enumerate(flatten(result)[0]):
-            if type(part) is not Tensor or type(part.data) is not Listening or self._existed(part):
+            if type(part) is not Tensor or type(part.data) is not TracerArray or self._existed(part):
                 continue
-            nodes = _live_nodes(part.node)
+            nodes = live_nodes(part.node)
             if not nodes:
                 continue
             self.live.append(k)
@@ -113,7 +110,7 @@ class Recipe:
         """The number of the entry that makes x."""
         if id(x) in self._made:
             return self._made[id(x)]
-        if type(x) is not Listening and is_leaf(x):
+        if type(x) is not TracerArray and is_leaf(x):
             return self._add("object", x)
         number = self._new_entry(x, path)
         self._made[id(x)] = number
@@ -126,7 +123,7 @@ class Recipe:
             raise CompileError(
                 f"mg.compile: an argument, a {kind.__name__}, is left in {path}.\nHint: leave a copy, or what is in it."
             )
-        if kind is Listening:
+        if kind is TracerArray:
             return self._array(x)
         if kind is TracedNumber:
             if x.expression is not None:
@@ -162,10 +159,10 @@ class Recipe:
     def _instance(self, x: Any, path: str) -> int:
         """A new object of a user's class: made without calling it, with its attributes."""
         kind = type(x)
-        if isinstance(x, FunctionType) and not any(type(p) is Listening for p in _contents(x)):
+        if isinstance(x, FunctionType) and not any(type(p) is TracerArray for p in contents_of(x)):
             return self._add("object", x)
         own = getattr(x, "__dict__", None)
-        slots = [name for base in kind.__mro__ for name in _slot_names(base)]
+        slots = [name for base in kind.__mro__ for name in slot_names(base)]
         if kind.__module__.split(".")[0] in ("builtins", "numpy") or not (own is not None or slots):
             raise CompileError(
                 f"mg.compile: a new {kind.__name__} is left in {path}, and a compiled step cannot make another one.\n"
@@ -191,7 +188,7 @@ class Recipe:
             return self._add("tensor", data)
         if node.primitive is None:
             return self._add("leaf tensor", data)
-        if _live_nodes(node):
+        if live_nodes(node):
             raise CompileError(
                 f"mg.compile: a Tensor that still has its history is left in {path}.\nHint: return it from the step, "
                 "or leave t.detach()."
@@ -212,15 +209,15 @@ class Recipe:
         roots += [list(holder) for holder, _, _ in self.capture.resized_after]
         as_gradients: set[int] = set()
         for group in (roots, *([now] for ref, _, now in changes if ref.is_grad)):
-            found = list(_arrays(group, self._existed))
+            found = list(new_arrays(group, self._existed))
             ids = {id(x) for x in found}
             self._elsewhere |= ids if group is roots else ids & as_gradients
             as_gradients |= ids
             for x in found:
-                if type(x) is Listening:
+                if type(x) is TracerArray:
                     self._leaving.setdefault(id(x.memory), set()).add(id(x))
 
-    def _array(self, x: Listening) -> int:
+    def _array(self, x: TracerArray) -> int:
         memory, known = x.memory, self.trace.known.get(id(x.array)) is x
         outside = self._outside(memory)
         if outside is not None:
@@ -234,22 +231,22 @@ class Recipe:
             return self._view(x, memory.array, base)
         if len(self._leaving.get(id(memory), ())) > 1 and x.parent is not None:
             if id(memory) not in self._bases:
-                root = _root(x)
+                root = root_of(x)
                 self._bases[id(memory)] = self._made[id(root)] = self._output(root.value, root)
                 self._hold.append(root)
-            return self._view(x, _root(x).array, self._bases[id(memory)])
+            return self._view(x, root_of(x).array, self._bases[id(memory)])
         return self._output(x.value, x)
 
-    def _view(self, x: Listening, root: Any, base: int) -> int:
+    def _view(self, x: TracerArray, root: Any, base: int) -> int:
         """A view of an array; where slices, reshapes and transposes do not make it, from its place in that memory."""
-        chain = _chain(x)
+        chain = view_steps(x)
         is_locked = root.flags.writeable and not x.array.flags.writeable
         if chain is None:
             if not root.flags.c_contiguous or not np.may_share_memory(x.array, root):
                 raise CompileError(
                     f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\nHint: return a copy."
                 )
-            offset = _address(x.array) - _address(root)
+            offset = address_of(x.array) - address_of(root)
             chain = [("strided", (x.shape, x.dtype, offset, x.array.strides))]
         return self._add("view", base, chain, is_locked)
 
@@ -294,7 +291,12 @@ class Recipe:
         if id(now) in self._elsewhere or id(now.data) in self._elsewhere:
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
-        if isinstance(now, GradProbe) or self._existed(now) or type(now.data) is not Listening or now.node is not None:
+        if (
+            isinstance(now, GradProbe)
+            or self._existed(now)
+            or type(now.data) is not TracerArray
+            or now.node is not None
+        ):
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
         if self._outside(now.data.memory) is not None or len(self._leaving.get(id(now.data.memory), ())) > 1:
@@ -325,282 +327,3 @@ class Recipe:
             self.writes.append(("refill", holder, path, added))
         else:
             self.writes.append(("extend", holder, path, 0 if automatic else k, added))
-
-    # Comparison
-
-    def canonical(self, number: Callable[[Value], Any]) -> Iterator[tuple[str, Any]]:
-        """The recipe without identities that mean nothing, to be compared with that of another recording."""
-        for entry in self.entries:
-            how, *rest = entry
-            if how == "object":
-                yield how, bits(rest[0]) if is_leaf(rest[0]) else id(rest[0])
-            elif how == "output":
-                yield how, (number(self.outputs[rest[0]]), rest[1])
-            elif how == "array":
-                yield how, (rest[0].shape, rest[0].dtype.str, rest[0].tobytes(), rest[1])
-            elif how in ("items", "dict"):
-                yield how, (rest[0], repr(rest[1:]))
-            elif how == "number":
-                yield how, rest[1]
-            elif how == "instance":
-                yield how, (rest[0], repr(rest[1]))
-            else:
-                yield how, repr(rest)
-        for how, at, *rest in self.writes:
-            if how == "gradient":
-                yield how, (at.path, number(self.kept[next(b for b in self.kept if b.holder is rest[0])]))
-            elif how == "set":
-                yield how, (at.path, repr(rest))
-            else:
-                kept = [sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]
-                yield how, (at if type(at) is int else None, repr(kept))
-
-
-def _live_nodes(node: Node | None) -> list[Node]:
-    """The tape behind a node, or nothing if there is none or some of it was released."""
-    if node is None:
-        return []
-    nodes, _ = ancestors([node])
-    return [] if any(n.saved is None for n in nodes) else nodes
-
-
-def _chain(x: Listening) -> list[Any] | None:
-    """The steps from the whole memory to a view, None if they are not all slices, reshapes and transposes."""
-    steps = []
-    while x.parent is not None:
-        steps.append(x.step)
-        x = x.parent
-    return steps[::-1] if all(s is not None and s[0] in ("slice", "reshape", "transpose") for s in steps) else None
-
-
-def _root(x: Listening) -> Listening:
-    """The array that a view is one of."""
-    while x.parent is not None:
-        x = x.parent
-    return x
-
-
-def _address(array: Any) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
-def _arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Listening | Tensor]:
-    """The tracer arrays and Tensors in new objects."""
-    todo, seen = list(roots), set()
-    while todo:
-        x = todo.pop()
-        if type(x) is Listening:
-            yield x
-        elif not is_leaf(x) and id(x) not in seen and not isinstance(x, (type, np.ndarray)):
-            seen.add(id(x))
-            if type(x) is Tensor:
-                yield x
-                todo += [x.data] if x.grad is None or existed(x) else [x.data, x.grad]
-            elif not existed(x):
-                todo += _contents(x)
-
-
-def _contents(x: Any) -> list[Any]:
-    if isinstance(x, dict):
-        return [*x, *x.values()]
-    if isinstance(x, (tuple, list, deque, set, frozenset)):
-        return list(x)
-    if isinstance(x, FunctionType):
-        return [StateRef(c, "", "cell", "").get() for c in x.__closure__ or ()]
-    own = list(getattr(x, "__dict__", {}).values())
-    return own + [StateRef(x, n, "slot", "").get() for base in type(x).__mro__ for n in _slot_names(base)]
-
-
-def _slot_names(kind: type) -> list[str]:
-    names = kind.__dict__.get("__slots__", ()) if kind.__module__ != "builtins" else ()
-    return [n for n in ((names,) if isinstance(names, str) else names) if n not in ("__dict__", "__weakref__")]
-
-
-# The recipe as one generated function
-
-
-def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
-    """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
-    scope: dict[str, Any] = {
-        "Tensor": Tensor,
-        "attach": attach,
-        "viewed": viewed,
-        "released": _released,
-        "leaf_tensor": _leaf_tensor,
-        "strided": _strided,
-        "locked": _locked,
-    }
-    scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
-    lines = []
-    for k, entry in enumerate(recipe.entries):
-        text = _TEXTS[entry[0]](k, entry[1:], scope)
-        if text == f"c{k}":
-            scope[f"t{k}"] = scope[text]
-        else:
-            lines.append(f"t{k} = {text}")
-    for j, write in enumerate(recipe.writes):
-        lines.append(_write_text(j, write, scope))
-    body = "\n    ".join([*lines, f"return t{recipe.result}"])
-    exec(f"def finish(o, x, f, n):\n    {body}\n", scope)
-    return scope["finish"]  # type: ignore[no-any-return]
-
-
-def _constant(k: int, x: Any, scope: dict[str, Any]) -> str:
-    scope[f"c{k}"] = x
-    return f"c{k}"
-
-
-def _items_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    kind, members, maxlen = rest
-    inside = ", ".join(f"t{m}" for m in members)
-    if kind is list:
-        return f"[{inside}]"
-    if kind is tuple:
-        return f"({inside},)" if members else "()"
-    scope[f"k{k}"] = kind
-    if hasattr(kind, "_fields"):
-        return f"k{k}({inside})"
-    return f"k{k}([{inside}]" + (f", {maxlen})" if issubclass(kind, deque) else ")")
-
-
-def _dict_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    kind, pairs, default = rest
-    inside = ", ".join(f"t{a}: t{b}" for a, b in pairs)
-    if kind is dict:
-        return f"{{{inside}}}"
-    scope[f"k{k}"] = kind
-    if hasattr(kind, "default_factory"):
-        scope[f"d{k}"] = default
-        return f"k{k}(d{k}, {{{inside}}})"
-    return f"k{k}({{{inside}}})"
-
-
-def _output_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    number, how = rest
-    if how == "locked":
-        return f"locked(o[{number}])"
-    return f"o[{number}]" + {"array": "", "scalar": "[()]"}.get(how, ".item()")
-
-
-def _released_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    data, scope[f"p{k}"], scope[f"n{k}"], scope[f"l{k}"] = rest
-    return f"released(t{data}, p{k}, n{k}, l{k})"
-
-
-def _instance_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    scope[f"k{k}"], attributes = rest
-    scope[f"a{k}"] = [(how, name) for how, name, _ in attributes]
-    return f"instance(k{k}, a{k}, ({''.join(f't{m}, ' for _, _, m in attributes)}))"
-
-
-def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    scope[f"e{k}"] = rest[0]
-    return f"e{k}(n)"
-
-
-_TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
-    "object": lambda k, rest, scope: _constant(k, rest[0], scope),
-    "array": lambda k, rest, scope: (
-        f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())"
-    ),
-    "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
-    "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
-    "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
-    "fetched array": lambda k, rest, scope: (
-        f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)"
-    ),
-    "output": _output_text,
-    "view": lambda k, rest, scope: _view_text(k, rest, scope),
-    "tensor": lambda k, rest, scope: f"attach(t{rest[0]}, None)",
-    "leaf tensor": lambda k, rest, scope: f"leaf_tensor(t{rest[0]})",
-    "released": _released_text,
-    "number": _number_text,
-    "items": _items_text,
-    "dict": _dict_text,
-    "instance": _instance_text,
-}
-
-
-def _view_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
-    base, steps, is_locked = rest
-    text = f"t{base}"
-    for j, step in enumerate(steps):
-        scope[f"s{k}_{j}"] = step[1] if step[0] == "strided" else step
-        text = f"{'strided' if step[0] == 'strided' else 'viewed'}({text}, s{k}_{j})"
-    return f"locked({text})" if is_locked else text
-
-
-def _strided(base: Any, form: tuple[Any, ...]) -> Any:
-    """A view that is known by its place in the memory of an array in C order."""
-    shape, dtype, offset, strides = form
-    view = np.ndarray(shape, dtype, base, offset, strides)
-    view.flags.writeable = base.flags.writeable
-    return view
-
-
-def _locked(array: Any) -> Any:
-    """The array, which nobody may write, as NumPy has it of some functions."""
-    array.flags.writeable = False
-    return array
-
-
-def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
-    how, at, *rest = write
-    if how == "set":
-        ref, entry = at, "MISSING" if rest[0] is MISSING else f"t{rest[0]}"
-        if type(ref.holder) is Tensor and entry != "MISSING":
-            scope[f"h{j}"] = ref.holder
-            return f"h{j}.{ref.key} = {entry}"
-        scope[f"w{j}"] = ref.set
-        return f"w{j}({entry})"
-    if how == "gradient":
-        scope[f"h{j}"], scope[f"w{j}"] = at.holder, rest[0]
-        return f"h{j}._grad = w{j}"
-    if how == "own gradient":
-        return f"t{at}._grad = t{rest[0]}"
-    if how == "argument gradient":
-        return f"x[{at}]._grad = t{rest[0]}"
-    scope[f"h{j}"] = at
-    if how == "order":
-        scope[f"w{j}"] = rest[1]
-        return f"order(h{j}, w{j})"
-    if how == "set of":
-        scope[f"w{j}"] = rest[1]
-        return f"h{j}.clear(); h{j}.update(w{j})"
-    entries = f"[{', '.join(f't{m}' for m in rest[-1])}]"
-    return f"refill(h{j}, {entries})" if how == "refill" else f"extend(h{j}, {rest[1]}, {entries})"
-
-
-def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
-    for _ in range(dropped):
-        del holder[0]
-    holder.extend(added)
-
-
-def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:
-    """A Tensor that was computed from others by a tape whose values are gone, as after backward()."""
-    node = Node()
-    node.primitive, node.parents, node.params, node.saved = primitive, (), (), None
-    node.shape, node.dtype, node.scope, node.serial = value.shape, value.dtype, "", next_serial()
-    if name is not None:
-        node.name = name
-        if label is not None:
-            node.label = label
-    made: Tensor = attach(value, node)
-    return made
-
-
-def _leaf_tensor(value: Any) -> Tensor:
-    made: Tensor = attach(value, None)
-    made.requires_grad = True
-    return made
-
-
-def _instance(kind: type, attributes: list[tuple[str, str]], values: tuple[Any, ...]) -> Any:
-    made = kind.__new__(kind)
-    for (how, name), value in zip(attributes, values, strict=True):
-        if how == "own":
-            vars(made)[name] = value
-        else:
-            object.__setattr__(made, name, value)
-    return made

@@ -1,4 +1,4 @@
-"""How a trace hears NumPy's functions that are no ufuncs. What is not listed here becomes an opaque line, or a view."""
+"""How a trace records NumPy's functions that are no ufuncs. What is not listed here becomes an opaque line, or a view."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.listening import Listening
 from minigrad.compiler.opaque import bare
 from minigrad.compiler.program import Value
 from minigrad.compiler.refusal import refuse
 from minigrad.compiler.trace import FUNCTIONS, Trace
+from minigrad.compiler.tracer import TracerArray
 from minigrad.ops.indexing import read
 from minigrad.ops.random import normal_like, uniform_like
 from minigrad.ops.spatial.convolution import convolution, convolution_input, convolution_kernel
 from minigrad.ops.special import erf_values
 
-Heard = Callable[..., Any]
+Handler = Callable[..., Any]
 
 
-def hears(*functions: Any) -> Callable[[Heard], Heard]:
+def records(*functions: Any) -> Callable[[Handler], Handler]:
     """Enter a function into the table."""
 
-    def enter(heard: Heard) -> Heard:
-        FUNCTIONS.update(dict.fromkeys(functions, heard))
-        return heard
+    def enter(recorded: Handler) -> Handler:
+        FUNCTIONS.update(dict.fromkeys(functions, recorded))
+        return recorded
 
     return enter
 
@@ -51,19 +51,19 @@ SHAPED_BY_DATA: tuple[Any, ...] = (
 SHAPED_BY_DATA += (np.unique, np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.union1d)
 
 
-@hears(np.real_if_close)
+@records(np.real_if_close)
 def _typed_by_data(trace: Trace, *args: Any, **kwargs: Any) -> Any:
     refuse("the dtype of a result depends on values", "use np.real")
 
 
-@hears(*SHAPED_BY_DATA, np.intersect1d, np.setdiff1d, np.setxor1d)
+@records(*SHAPED_BY_DATA, np.intersect1d, np.setdiff1d, np.setxor1d)
 def _shaped_by_data(trace: Trace, *args: Any, **kwargs: Any) -> Any:
     refuse("the shape of a result depends on values", "use mg.where and masks of a fixed shape, or do it outside")
 
 
 def _full(
     trace: Trace, x: Any, value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
-) -> Listening:
+) -> TracerArray:
     array = np.empty_like(bare(x), dtype=dtype, order=order, shape=shape)  # in NumPy's layout: it decides about views
     v = trace.operand(value)
     array[...] = bare(value)
@@ -72,29 +72,29 @@ def _full(
     return trace.fresh(array, trace.emit("full", shape=array.shape, dtype=array.dtype, value=v))
 
 
-@hears(np.zeros_like, np.empty_like)
+@records(np.zeros_like, np.empty_like)
 def _zeros_like(trace: Trace, a: Any, *given: Any, device: Any = None, **options: Any) -> Any:
     return _full(trace, a, 0, *given, **options)
 
 
-@hears(np.ones_like)
+@records(np.ones_like)
 def _ones_like(trace: Trace, a: Any, *given: Any, device: Any = None, **options: Any) -> Any:
     return _full(trace, a, 1, *given, **options)
 
 
-@hears(np.full_like)
+@records(np.full_like)
 def _full_like(trace: Trace, a: Any, fill_value: Any, *given: Any, device: Any = None, **options: Any) -> Any:
     return _full(trace, a, fill_value, *given, **options)
 
 
-@hears(np.copy)
+@records(np.copy)
 def _copy(trace: Trace, a: Any, order: Any = "K", subok: bool = False) -> Any:
     value = trace.operand(a)
     assert isinstance(value, Value)
     return trace.fresh(np.copy(bare(a), order=order), value)
 
 
-@hears(np.copyto)
+@records(np.copyto)
 def _copyto(trace: Trace, dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     target = trace.writable(dst, "np.copyto")
     value = trace.fitted(src, target.shape, target.dtype)
@@ -104,7 +104,7 @@ def _copyto(trace: Trace, dst: Any, src: Any, casting: Any = "same_kind", where:
     np.copyto(target.array, bare(src), casting=casting, where=bare(where))
 
 
-@hears(np.where)
+@records(np.where)
 def _where(trace: Trace, condition: Any, *choices: Any) -> Any:
     if not choices:
         return _shaped_by_data(trace)
@@ -114,13 +114,13 @@ def _where(trace: Trace, condition: Any, *choices: Any) -> Any:
     return trace.fresh(np.where(bare(condition), *map(bare, choices)), trace.emit("where", c, x, y))
 
 
-@hears(np.concatenate)
+@records(np.concatenate)
 def _concatenate(trace: Trace, arrays: Any, axis: Any = 0, out: Any = None, dtype: Any = None, **options: Any) -> Any:
     if out is not None or dtype is not None:
         made = _concatenate(trace, arrays, axis)
         made = made if dtype is None else made.astype(dtype)
         return made if out is None else trace.written(out, made, True)
-    members = [x if isinstance(x, (Listening, np.ndarray)) else np.asarray(x) for x in arrays]
+    members = [x if isinstance(x, (TracerArray, np.ndarray)) else np.asarray(x) for x in arrays]
     if axis is None:
         members, axis = [np.reshape(x, -1) for x in members], 0
     values = [trace.operand(x) for x in members]
@@ -128,27 +128,27 @@ def _concatenate(trace: Trace, arrays: Any, axis: Any = 0, out: Any = None, dtyp
     return trace.fresh(array, trace.emit("concatenate", *values, axis=axis % array.ndim))
 
 
-@hears(np.stack)
+@records(np.stack)
 def _stack(trace: Trace, arrays: Any, axis: int = 0, out: Any = None, **options: Any) -> Any:
     if out is not None or options:
         return NotImplemented
     return _concatenate(trace, [np.expand_dims(x, axis) for x in arrays], axis)
 
 
-@hears(np.broadcast_to)
+@records(np.broadcast_to)
 def _broadcast_to(trace: Trace, array: Any, shape: Any, subok: bool = False) -> Any:
     shape = (shape,) if isinstance(shape, int) else tuple(map(int, shape))
-    if not isinstance(array, Listening) or array.shape == shape:
-        return array if not isinstance(array, Listening) else _locked(trace.view(array, [], another=True))
-    return Listening(trace, np.broadcast_to(array.array, shape), array.memory, array, ("broadcast", shape))
+    if not isinstance(array, TracerArray) or array.shape == shape:
+        return array if not isinstance(array, TracerArray) else _locked(trace.view(array, [], another=True))
+    return TracerArray(trace, np.broadcast_to(array.array, shape), array.memory, array, ("broadcast", shape))
 
 
-def _locked(x: Listening) -> Listening:
+def _locked(x: TracerArray) -> TracerArray:
     x.array.flags.writeable = False
     return x
 
 
-@hears(np.reshape)
+@records(np.reshape)
 def _reshape(trace: Trace, a: Any, shape: Any, order: str = "C", **options: Any) -> Any:
     if order != "C" or options.get("copy") is not None:
         return NotImplemented
@@ -159,12 +159,12 @@ def _reshape(trace: Trace, a: Any, shape: Any, order: str = "C", **options: Any)
 def _moving(function: Any) -> Any:
     """A function that puts the axes into another order."""
 
-    def heard(trace: Trace, a: Any, *args: Any, **kwargs: Any) -> Any:
+    def recorded(trace: Trace, a: Any, *args: Any, **kwargs: Any) -> Any:
         marked = np.empty(tuple(range(2, a.ndim + 2)), np.void)  # of which every axis has another size
         order = tuple(n - 2 for n in function(marked, *args, **kwargs).shape)
         return trace.view(a, [] if order == tuple(range(a.ndim)) else [("transpose", order)], another=True)
 
-    return heard
+    return recorded
 
 
 FUNCTIONS |= {f: _moving(f) for f in (np.transpose, np.swapaxes, np.moveaxis, np.rollaxis)}
@@ -179,7 +179,7 @@ FUNCTIONS |= {f: _reshaping(f) for f in (np.expand_dims, np.squeeze)}
 
 
 def _reduction(ufunc: Any) -> Any:
-    def heard(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
+    def recorded(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
         given = {k: v for k, v in options.items() if v is not np._NoValue}
         if dtype is not None:
             given["dtype"] = dtype
@@ -187,7 +187,7 @@ def _reduction(ufunc: Any) -> Any:
             given["out"] = out
         return ufunc.reduce(a, axis=axis, **given)
 
-    return heard
+    return recorded
 
 
 FUNCTIONS[np.sum], FUNCTIONS[np.prod] = _reduction(np.add), _reduction(np.multiply)
@@ -202,7 +202,7 @@ FUNCTIONS |= {np.min: _extreme(np.minimum), np.amin: _extreme(np.minimum)}
 FUNCTIONS |= {np.all: _extreme(np.logical_and), np.any: _extreme(np.logical_or)}
 
 
-@hears(np.mean)
+@records(np.mean)
 def _mean(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
     if dtype is not None or out is not None or a.dtype.kind not in "fc" or a.dtype == np.float16 or "where" in options:
         return NotImplemented
@@ -210,7 +210,7 @@ def _mean(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = 
     return total / (a.size // max(total.size, 1))
 
 
-@hears(np.clip)
+@records(np.clip)
 def _clip(trace: Trace, a: Any, *limits: Any, **options: Any) -> Any:
     low, high = (*limits, options.pop("min", None), options.pop("max", None))[:2] if not limits else (*limits, None)[:2]
     if options and set(options) - {"a_min", "a_max"}:
@@ -222,20 +222,20 @@ def _clip(trace: Trace, a: Any, *limits: Any, **options: Any) -> Any:
     return a if high is None else np.minimum(a, high)
 
 
-@hears(np.dot)
+@records(np.dot)
 def _dot(trace: Trace, a: Any, b: Any, out: Any = None) -> Any:
     return np.matmul(a, b) if out is None and np.ndim(a) == np.ndim(b) == 2 else NotImplemented
 
 
-@hears(read)
+@records(read)
 def _read(trace: Trace, x: Any, index: Any) -> Any:
-    return trace.getitem(x if isinstance(x, Listening) else trace.constant(x), index)
+    return trace.getitem(x if isinstance(x, TracerArray) else trace.constant(x), index)
 
 
 FUNCTIONS |= {np.isneginf: lambda trace, x: np.equal(x, -math.inf), np.isposinf: lambda trace, x: np.equal(x, math.inf)}
 
 
-@hears(erf_values)
+@records(erf_values)
 def _erf(trace: Trace, x: Any) -> Any:
     x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
     return trace.fresh(erf_values(x.array), trace.emit("erf", x.value))
@@ -244,8 +244,8 @@ def _erf(trace: Trace, x: Any) -> Any:
 MANY_PRODUCTS = 1 << 23  # a convolution of as many is one operation; where there are fewer, calls and copies count more
 
 
-def _convolution(function: Any) -> Heard:
-    def heard(trace: Trace, x: Any, y: Any, **settings: Any) -> Any:
+def _convolution(function: Any) -> Handler:
+    def recorded(trace: Trace, x: Any, y: Any, **settings: Any) -> Any:
         array = function(bare(x), bare(y), **settings)
         y_like, w = {convolution: (array, y), convolution_input: (x, y), convolution_kernel: (y, array)}[function]
         if math.prod(y_like.shape) * math.prod(w.shape[:-1]) < MANY_PRODUCTS:
@@ -254,15 +254,15 @@ def _convolution(function: Any) -> Heard:
         given = tuple(settings.items())
         return trace.fresh(array, trace.emit("convolution", *ins, function=function, settings=given, shape=array.shape))
 
-    return heard
+    return recorded
 
 
 FUNCTIONS |= {f: _convolution(f) for f in (convolution, convolution_input, convolution_kernel)}
 
 
-@hears(np.take)
+@records(np.take)
 def _take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
-    if not isinstance(a, Listening) or out is not None or mode != "raise":
+    if not isinstance(a, TracerArray) or out is not None or mode != "raise":
         return NotImplemented
     if axis is None:
         a, axis = np.reshape(a, -1), 0
@@ -270,22 +270,22 @@ def _take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None,
     return trace.fresh(np.take(a.array, bare(indices), axis=axis), found.value)
 
 
-@hears(np.repeat)
+@records(np.repeat)
 def _repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
-    return _shaped_by_data(trace) if isinstance(repeats, Listening) else NotImplemented
+    return _shaped_by_data(trace) if isinstance(repeats, TracerArray) else NotImplemented
 
 
 WRITERS = (np.put_along_axis, np.put, np.place, np.putmask, np.fill_diagonal)
 
 
-def _writer(function: Any) -> Heard:
+def _writer(function: Any) -> Handler:
     return lambda trace, a=None, *args, **kwargs: trace.rewritten(function, kwargs.pop("arr", a), args, kwargs)
 
 
 FUNCTIONS |= {f: _writer(f) for f in WRITERS}
 
 
-@hears(np.nan_to_num)
+@records(np.nan_to_num)
 def _nan_to_num(trace: Trace, x: Any, copy: bool = True, **values: Any) -> Any:
     if copy:
         return NotImplemented
@@ -293,17 +293,17 @@ def _nan_to_num(trace: Trace, x: Any, copy: bool = True, **values: Any) -> Any:
     return x
 
 
-@hears(np.array_equal, np.array_equiv, np.allclose)
+@records(np.array_equal, np.array_equiv, np.allclose)
 def _truth(trace: Trace, *args: Any, **kwargs: Any) -> Any:
     refuse("arrays are compared in Python (np.allclose, np.array_equal)", "return them and compare outside; mg.where")
 
 
-@hears(uniform_like)
+@records(uniform_like)
 def _uniform_like(trace: Trace, x: Any, rng: Any) -> Any:
     return _draw(trace, x, rng, "random")
 
 
-@hears(normal_like)
+@records(normal_like)
 def _normal_like(trace: Trace, x: Any, rng: Any) -> Any:
     return _draw(trace, x, rng, "standard_normal")
 

@@ -8,7 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.program import Value
 from minigrad.compiler.rules import step_shape
+
+Step = tuple[str, Any]
+
+
+class Memory:
+    """What views share: the array that owns the bytes, its present value, and how many writes there were.
+
+    `is_outside` says that the array existed before the step.
+    """
+
+    __slots__ = ("array", "buffer", "is_outside", "value", "version")
+
+    def __init__(self, array: Any, value: Value | None, buffer: Any = None, is_outside: bool = False) -> None:
+        self.array, self.value, self.buffer, self.is_outside = array, value, buffer, is_outside
+        self.version = 0
+
 
 Step = tuple[str, Any]
 

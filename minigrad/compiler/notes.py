@@ -9,8 +9,8 @@ from types import CodeType
 from typing import Any
 
 from minigrad import tape
-from minigrad.compiler.listening import Listening
 from minigrad.compiler.refusal import OWN
+from minigrad.compiler.tracer import TracerArray
 from minigrad.modes import current_scope
 
 PULL, PUSH = tape.pull.__code__, tape.push.__code__
@@ -81,7 +81,7 @@ def _name(line: Any) -> str | None:
 def _leaf(line: Any) -> str:
     """What the array of a leaf is called where the step finds it."""
     data = getattr(line.owner() if hasattr(line, "owner") else None, "data", None)
-    return str(data._trace.name_of(data)) if isinstance(data, Listening) else "leaf"
+    return str(data._trace.name_of(data)) if isinstance(data, TracerArray) else "leaf"
 
 
 def _operand(parent: Any, number: Any) -> str:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minigrad.compiler.layout import elements_in, where_in
-from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import reading, refuse
+from minigrad.compiler.tracer import TracerArray
 
 READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
     {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, sliding_window_view}
@@ -34,30 +34,30 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     results = result if isinstance(result, (tuple, list)) else (result,)
     if not results or not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
         for x in operands:
-            if isinstance(x, Listening):
+            if isinstance(x, TracerArray):
                 reading(x)
                 return function(*bare(args), **bare(kwargs))
-    heard: list[Any] = [
+    traced: list[Any] = [
         _as_view(trace, r, operands, stand_ins, len(results), (function, args, kwargs)) for r in results
     ]
-    if any(h is None for h in heard):
-        _hold_apart([r for h, r in zip(heard, results, strict=True) if h is None])
+    if any(h is None for h in traced):
+        _hold_apart([r for h, r in zip(traced, results, strict=True) if h is None])
         line = opaque_line(trace, function, args, kwargs, *results)
-        heard = [trace.fresh(r, v) if h is None else h for h, r, v in zip(heard, results, line.outs, strict=True)]
+        traced = [trace.fresh(r, v) if h is None else h for h, r, v in zip(traced, results, line.outs, strict=True)]
     if isinstance(result, (tuple, list)):
-        return type(result)(*heard) if hasattr(result, "_fields") else type(result)(heard)
-    return heard[0]
+        return type(result)(*traced) if hasattr(result, "_fields") else type(result)(traced)
+    return traced[0]
 
 
 class Protected:
-    """Arrays that cannot be written, in the place of listening ones: a write by NumPy would not be in the program."""
+    """Arrays that cannot be written, in the place of tracer arrays: a write by NumPy would not be in the program."""
 
     def __init__(self) -> None:
-        self.views: dict[int, Any] = {}  # by the id of the listening array
+        self.views: dict[int, Any] = {}  # by the id of the tracer array
 
     def of(self, x: Any) -> Any:
         """Arguments of a function, in containers too."""
-        if isinstance(x, Listening):
+        if isinstance(x, TracerArray):
             if id(x) not in self.views:
                 view = self.views[id(x)] = x.array.view()
                 view.flags.writeable = False
@@ -71,9 +71,9 @@ class Protected:
 
 def _as_view(
     trace: Any, result: Any, operands: list[Any], stand_ins: Protected, count: int, call: tuple[Any, Any, Any]
-) -> Listening | None:
+) -> TracerArray | None:
     for x in operands:
-        if not isinstance(x, Listening) or not isinstance(result, np.ndarray):
+        if not isinstance(x, TracerArray) or not isinstance(result, np.ndarray):
             continue
         if result is stand_ins.views.get(id(x)):
             return x
@@ -94,16 +94,16 @@ def _is_writable(call: tuple[Any, Any, Any]) -> bool:
 
 
 def _view_of(
-    trace: Any, x: Listening, result: Any, operands: list[Any], count: int, call: tuple[Any, Any, Any]
-) -> Listening:
+    trace: Any, x: TracerArray, result: Any, operands: list[Any], count: int, call: tuple[Any, Any, Any]
+) -> TracerArray:
     """A view that a function made of its operand x: by steps, as a call that is repeated, or element by element."""
-    view: Listening
+    view: TracerArray
     steps = where_in(result, x.array)
     if steps is not None:
         view = trace.view(x, steps)
-        return view if view is not x else Listening(trace, result, x.memory, x, ("reshape", x.shape))
+        return view if view is not x else TracerArray(trace, result, x.memory, x, ("reshape", x.shape))
     if count == 1 and len(operands) == 1:
-        return Listening(trace, result, x.memory, x, ("call", call))
+        return TracerArray(trace, result, x.memory, x, ("call", call))
     found = elements_in(result, x.array)
     if found is None:
         refuse(
@@ -111,7 +111,7 @@ def _view_of(
             "give it a copy: x.copy()",
         )
     view = trace.view(x, found[0])
-    return Listening(trace, result, x.memory, view, ("elements", found[1]))
+    return TracerArray(trace, result, x.memory, view, ("elements", found[1]))
 
 
 def _hold_apart(results: list[Any]) -> None:
@@ -127,7 +127,7 @@ def opaque_line(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any
     ins: list[Value | Literal] = []
 
     def template(x: Any) -> Any:
-        if isinstance(x, (Listening, np.ndarray)):
+        if isinstance(x, (TracerArray, np.ndarray)):
             ins.append(trace.operand(x))
             return Place(len(ins) - 1)
         if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
@@ -145,12 +145,12 @@ def opaque_line(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any
 
 def is_foreign(x: Any) -> bool:
     """Whether another class than arrays answers for x, such as a Tensor."""
-    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (Listening, np.ndarray, np.generic))
+    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (TracerArray, np.ndarray, np.generic))
 
 
 def bare(x: Any) -> Any:
     """The real arrays, inside containers too."""
-    if type(x) is Listening:
+    if type(x) is TracerArray:
         return x.array
     if hasattr(type(x), "minigrad_tracer"):  # a number or a generator
         return x.real
@@ -163,7 +163,7 @@ def bare(x: Any) -> Any:
 
 def arrays_in(x: Any) -> Any:
     """The arrays in containers."""
-    if isinstance(x, (Listening, np.ndarray)):
+    if isinstance(x, (TracerArray, np.ndarray)):
         yield x
     elif isinstance(x, dict):
         for part in x.values():

@@ -10,7 +10,7 @@ from numpy.lib.array_utils import byte_bounds
 from minigrad.compiler.refusal import refuse
 
 if TYPE_CHECKING:
-    from minigrad.compiler.listening import Memory
+    from minigrad.compiler.memory import Memory
     from minigrad.compiler.trace import Trace
 
 WORK: Any = 10_000  # for the question whether two arrays share an element; where that is not enough, they are taken to

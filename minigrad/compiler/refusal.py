@@ -108,3 +108,11 @@ def filling(x: Any) -> None:
         "compiler was not shown",
         "use the array as it is; of the other, name the object that holds it: mg.compile(step, state=[...])",
     )
+
+
+def caller_level() -> int:
+    """The stacklevel of the caller outside of minigrad, for a warning given by the function that calls this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -12,22 +11,23 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
-from minigrad.compiler.capture import ArrayInput, NumberInput, StateCapture
+from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.generator import GeneratorSlot
-from minigrad.compiler.listening import Listening
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
+from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
+from minigrad.compiler.signature import argument_names
 from minigrad.compiler.trace import Trace
+from minigrad.compiler.tracer import TracerArray
+from minigrad.compiler.undo import Undo
 from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
-from minigrad.guards import Predicate
 from minigrad.naming import probe
-from minigrad.reach import Reach, Row, StateRef, base_of, cache_state, keys_of, refill, same_objects
+from minigrad.reach import Reach, cache_state
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
-from minigrad.trees import flatten
 
 
 class _Lock:
@@ -43,60 +43,6 @@ class _Lock:
 
 
 _recordings = _Lock()
-
-
-class Recording:
-    """What one call of a step showed.
-
-    Attributes:
-        result: what the call returned, on real arrays.
-        refusal: why there is no program, None if there is one.
-        again: whether another recording may succeed where this one did not.
-        program, recipe: what later calls do.
-        rows: what guards compare. `exempt` and `grown` are the places and containers that they leave out.
-        numbers, arrays: inputs that are fetched at each call. `predicates`: decisions on the numbers.
-        arguments: number of an argument of the program -> leaf.
-        changing: identities of numbers, and of arrays, that the step itself gives another value each time.
-    """
-
-    result: Any
-    program: Program
-    recipe: Recipe
-    refusal: CompileError | None = None
-    again = False
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.exempt: frozenset[tuple[int, Any]] = frozenset()
-        self.grown: frozenset[int] = frozenset()
-        self.numbers: list[NumberInput] = []
-        self.arrays: list[ArrayInput] = []
-        self.used_arrays: set[int] = set()
-        self.same_places: list[tuple[StateRef, int]] = []
-        self.predicates: list[Predicate] = []
-        self.pinned: set[Any] = set()
-        self.read: set[Any] = set()  # places of NumPy scalars whose value the step asks for
-        self.arguments: dict[int, int] = {}
-        self.number_arguments: list[int] = []
-        self.owned: dict[int, Any] = {}
-        self.grads_read: list[tuple[Tensor, int | None, bool]] = []  # which argument it is; whether there was none
-        self.changing_numbers: set[Any] = set()
-        self.changing_arrays: set[Any] = set()
-        self.generator_leaves: list[tuple[int, int]] = []
-        self.parameters: list[Any] = []
-        self.scratch: set[int] = set()  # ids of arrays that nobody reads between two steps
-        self.origins: list[tuple[Buffer, Any]] = []
-        self.keep: Any = None
-
-    def keep_alive(self, other: Recording) -> None:
-        """Constants that are one array in both recordings, still alive: somebody holds it, so its content may change.
-
-        (The cache of a functools.cache holds arrays that no walk can find.) Programs read such an array at each call.
-        """
-        for (buffer, mine), (_, theirs) in zip(self.origins, other.origins, strict=False):
-            array = mine()
-            if array is not None and array is theirs() and array.flags.c_contiguous:
-                buffer.array, buffer.is_constant = array, False
 
 
 class TraceSession:
@@ -176,7 +122,7 @@ class TraceSession:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
-        before = _Before(capture, leaves)
+        before = Undo(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             capture.begin()
@@ -308,39 +254,7 @@ class Same:
         return id(x) in self.ids
 
 
-class _Before:
-    """Everything that a strict session puts back: contents of arrays, places, containers and generators."""
-
-    def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
-        self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
-        self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
-        self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
-        self.contents = capture.contents
-        arrays = [x for _, x in self.places] + [x.data if type(x) is Tensor else x for x in leaves]
-        self.arrays = [(x, x.copy()) for x in arrays if type(x) is np.ndarray and x.flags.writeable]
-        generators = [x for _, x in self.places] + leaves
-        self.generators = [(x, x.bit_generator.state) for x in generators if isinstance(x, np.random.Generator)]
-
-    def put_back(self) -> None:
-        """Everything as it was."""
-        for ref, value in self.places:
-            if ref.get() is not value and not ref.is_grad:
-                ref.set(value)
-        for tensor, grad in self.grads:
-            tensor._grad = grad
-        for holder, before, _ in self.contents:
-            if isinstance(holder, dict):
-                for key in [key for key in keys_of(holder) if key not in before]:
-                    base_of(holder).pop(holder, key)
-            elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
-                refill(holder, before)
-        for array, copy in self.arrays:
-            np.copyto(array, copy)
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
-
-
-TRACERS = ("Listening", "TracedNumber", "TracerGenerator", "GradProbe")
+TRACERS = ("TracerArray", "TracedNumber", "TracerGenerator", "GradProbe")
 
 
 def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
@@ -359,7 +273,7 @@ def _named(outer: Any) -> Callable[..., Any]:
 
     def watch(name: str, value: Any, label: str | None) -> Any:
         data = value.data if type(value) is Tensor else value
-        if type(data) is Listening and data._trace.open:
+        if type(data) is TracerArray and data._trace.open:
             data.value.name, data.value.label = name, label
         return value if outer is None else outer(name, value, label)
 
@@ -402,18 +316,3 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
 
 def _a(x: Any) -> str:
     return x if isinstance(x, str) else f"a {type(x).__name__}"
-
-
-def argument_names(function: Any, leaves: list[Any], rebuild: Any) -> list[str]:
-    """What the leaves of the arguments are called: by the parameter, with a number where it has several."""
-    args, kwargs = rebuild(list(range(len(leaves))))
-    try:
-        given = inspect.signature(function).bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):
-        given = {"argument": (args, kwargs)}
-    names = [""] * len(leaves)
-    for name, tree in given.items():
-        parts, _ = flatten(tree)
-        for j, k in enumerate(parts):
-            names[k] = name if len(parts) == 1 else f"{name}.{j}"
-    return names

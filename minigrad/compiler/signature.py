@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import struct
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -152,3 +153,18 @@ def shown(part: Any) -> str:
             return repr(struct.unpack("d", inner[1])[0])
         return repr(inner[1]) if isinstance(inner, tuple) and len(inner) == 2 else str(inner)
     return part[1].__name__ if part[0] in ("number", "generator") else str(part[0])
+
+
+def argument_names(function: Any, leaves: list[Any], rebuild: Any) -> list[str]:
+    """What the leaves of the arguments are called: by the parameter, with a number where it has several."""
+    args, kwargs = rebuild(list(range(len(leaves))))
+    try:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        given = {"argument": (args, kwargs)}
+    names = [""] * len(leaves)
+    for name, tree in given.items():
+        parts, _ = flatten(tree)
+        for j, k in enumerate(parts):
+            names[k] = name if len(parts) == 1 else f"{name}.{j}"
+    return names

@@ -10,16 +10,17 @@ import numpy as np
 
 from minigrad.changes import note_change
 from minigrad.compiler.background import Kernels
-from minigrad.compiler.effects import compiled
 from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
+from minigrad.compiler.recipe_source import compiled
+from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.compiler.session import Recording
 from minigrad.compiler.signature import Signature
-from minigrad.guards import Difference, Guard, fast_guard
+from minigrad.guards import Guard, fast_guard
 from minigrad.reach import StateRef, alike
+from minigrad.reach.differences import Difference
 from minigrad.tensor import Tensor
 
 Inputs = tuple[list[Any], list[Any]]  # what is fetched: arrays (or the Tensors around them), and numbers

@@ -1,4 +1,4 @@
-"""The trace: what listening arrays do is carried out on their real arrays and written down as lines of a program.
+"""The trace: what tracer arrays do is carried out on their real arrays and written down as lines of a program.
 
 A traced call is a real call: the arrays of the user are changed for real. Where something cannot be recorded, the trace
 stops recording and the tracer arrays go on as the real arrays that they stand for, so the call is right in any case.
@@ -15,20 +15,18 @@ import numpy as np
 
 from minigrad.compiler import access, notes, ufuncs, writes
 from minigrad.compiler.checks import errors_raise
-from minigrad.compiler.layout import elements_in, where_in
-from minigrad.compiler.listening import Listening, Memory, Step
-from minigrad.compiler.memory import owner, viewed
+from minigrad.compiler.memory import Memory, Step, viewed
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
-from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
+from minigrad.compiler.outside import OutsideArrays
+from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.rules import make
 from minigrad.compiler.signature import NUMERIC
+from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
-from minigrad.reach import Row
 from minigrad.tracing import active
 
-PINNED = 1 << 16  # bytes of an array whose elements are compared before each call
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
 
@@ -53,7 +51,7 @@ def _recorded(handler: Callable[..., Any]) -> Any:
 
 
 WITHOUT: dict[str, Callable[..., Any]] = {
-    "heard": lambda ufunc, method, inputs, options: getattr(ufunc, method)(*bare(inputs), **bare(options)),
+    "recorded": lambda ufunc, method, inputs, options: getattr(ufunc, method)(*bare(inputs), **bare(options)),
     "_function": lambda function, args, kwargs: function(*bare(args), **bare(kwargs)),
     "getitem": lambda x, index: x.array[bare(index)],
     "setitem": lambda x, index, new: x.array.__setitem__(bare(index), bare(new)),
@@ -63,7 +61,7 @@ WITHOUT: dict[str, Callable[..., Any]] = {
 }
 
 
-class Trace:
+class Trace(OutsideArrays):
     """Ops, the buffers that they came from, and the memory of every array that took part.
 
     Args:
@@ -72,30 +70,20 @@ class Trace:
     """
 
     def __init__(self, strict: bool = False, annotated: bool = True) -> None:
+        super().__init__()
         self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
-        self.contents_read: list[Row] = []  # arrays whose elements decide
         self.memories_read: list[Memory] = []  # theirs
         self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
         self.scalars_read: set[Any] = set()  # those that must be constants, since the step asks for their value
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
         self.numbers: list[weakref.ref[Any]] = []  # and traced numbers
-        self.inputs: list[Line] = []
         self.lines: list[Line] = []
-        self.buffers: list[Buffer] = []
         self.generators: list[Any] = []
-        self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number
-        self.by_owner: dict[int, list[Memory]] = {}  # those of them that are no arguments, by the owner of the bytes
-        self.known: dict[int, Listening] = {}  # by the id of the real array
-        self.names: dict[int, str] = {}  # of owners
-        self.view_names: dict[int, str] = {}  # by the id of the listening array, which `known` keeps
-        self.constants: list[Any] = []  # keeps ids from being used again
-        self.origins: list[tuple[Buffer, weakref.ref[Any]]] = []  # constants, and the arrays that had their content
-        self.contents: dict[int, tuple[Listening, bytes]] = {}  # of constants, by the id of the array
         self.promoted: set[str] = set()
 
     @property
@@ -124,103 +112,6 @@ class Trace:
         """A number that changes from call to call is used in a way that makes it a constant."""
         if number.key is not None:
             self.pinned.add(number.key)
-
-    def pin_array(self, x: Listening) -> bool:
-        """Let the elements of an array of the state decide about the program: guards compare them before each call.
-
-        False for an array that the step computes, was given or has written: it differs from call to call.
-        """
-        memory = x.memory
-        if id(memory) in self.scalars:
-            self.scalars_read.add(self.scalars[id(memory)])
-        is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
-        if not is_state or memory.version or x.array.nbytes > PINNED:
-            return False
-        self.contents_read.append(Row("content", x.array, x.array.tobytes(), self.name_of(x)))
-        self.memories_read.append(memory)
-        return True
-
-    def check_contents(self) -> None:
-        """No array whose elements were read in Python may have been written there: nobody has recorded that.
-
-        Raises:
-            CompileError: one was.
-        """
-        for row, memory in zip(self.contents_read, self.memories_read, strict=True):
-            if not memory.version and row.holder.tobytes() != row.held:
-                raise CompileError(
-                    f"mg.compile: {row.path} of shape {row.holder.shape} is written in Python, by way of np.asarray or "
-                    "np.nditer.\nHint: write x[...] = values."
-                )
-
-    # Arrays from outside
-
-    def state(self, array: Any, name: str) -> Listening:
-        """The listening array for one of the user's arrays; always the same for the same array."""
-        found = self.known.get(id(array))
-        if found is None:
-            memory, steps = self._located(array)
-            root = memory.array
-            if not steps or id(root) not in self.names:
-                self.names[id(root)] = name
-            found = Listening(self, root, memory)
-            for step in steps:
-                part = array if step[0] == "elements" else viewed(found.array, step)
-                found = Listening(self, part, memory, found, step)
-            found.array = array
-            self.known[id(array)] = found
-            self.constants.append(array)
-            if steps:
-                self.view_names[id(found)] = name
-        return found
-
-    def _located(self, array: Any) -> tuple[Memory, list[Step]]:
-        """The memory that an array lies in, and the steps to it from the array that the memory is known by.
-
-        That is the owner of the bytes, or the first array that was met among those of another dtype.
-        """
-        root = owner(array)
-        alike = [memory for memory in self.by_owner.get(id(root), ()) if memory.array is not root]
-        for known in (root, *(memory.array for memory in alike)):
-            steps = where_in(array, known)
-            if steps is None and (found := elements_in(array, known)) is not None:
-                steps = [*found[0], ("elements", found[1])]
-            if steps is not None:
-                return self._memory(known), steps
-        return self._memory(array), []
-
-    def _memory(self, root: Any) -> Memory:
-        memory = self.memories.get(id(root))
-        if memory is None:
-            memory = self.memories[id(root)] = Memory(root, None, is_outside=True)
-            self.by_owner.setdefault(id(owner(root)), []).append(memory)
-            self.constants.append(root)
-        return memory
-
-    def argument(self, array: Any, name: str, number: int) -> Listening:
-        """The listening array for an argument, which is another array in each call.
-
-        Each argument has a memory of its own, also where two are one array: `check_overlaps` looks at that.
-        """
-        memory = Memory(array, None, Buffer(name, "argument", array, number), is_outside=True)
-        self.buffers.append(memory.buffer)
-        self.memories[-1 - number] = memory
-        found = self.known[id(array)] = Listening(self, array, memory)
-        self.constants.append(array)
-        return found
-
-    def name_of(self, x: Listening) -> str:
-        """What an array from outside is called."""
-        buffer = x.memory.buffer
-        return self.view_names.get(id(x)) or (buffer.name if buffer else self.names.get(id(x.memory.array), "leaf"))
-
-    def input(self, memory: Memory) -> Value:
-        """The first value of an array from outside."""
-        if memory.buffer is None:
-            memory.buffer = Buffer(self.names.get(id(memory.array), "constant"), "state", memory.array)
-            self.buffers.append(memory.buffer)
-        memory.value = self.input_of(memory.buffer)
-        return memory.value
 
     # Values
 
@@ -254,7 +145,7 @@ class Trace:
                     stacklevel=2,
                 )
 
-    def present(self, x: Listening) -> Value:
+    def present(self, x: TracerArray) -> Value:
         """The value of an array now."""
         if x.parent is None:
             return self.input(x.memory) if x.memory.value is None else x.memory.value
@@ -276,7 +167,7 @@ class Trace:
 
     def operand(self, x: Any) -> Value | Literal:
         """The value of an operand, or the literal."""
-        if isinstance(x, Listening):
+        if isinstance(x, TracerArray):
             if x._trace is not self:
                 refuse("an array of another step that is being compiled takes part", "return it from that step")
             return x.value
@@ -288,55 +179,30 @@ class Trace:
             return self.emit("full", shape=(), dtype=x.dtype, value=x.item())
         return self.constant(x if isinstance(x, np.ndarray) else np.asarray(x)).value
 
-    def constant(self, array: Any) -> Listening:
-        """The tracer array for an array that the step did not get from any place: it is known by its content.
-
-        An index such as np.arange(n) is another array in each call, with the same content.
-        """
-        if id(array) in self.known or id(owner(array)) in self.by_owner:
-            return self.state(array, "constant")
-        found = self.contents.get(id(array))
-        content = array.tobytes()
-        if found is None or found[1] != content:
-            copy = np.array(array, order="C")
-            buffer = Buffer("constant", "state", copy, is_constant=True)
-            self.origins.append((buffer, weakref.ref(array)))
-            self.buffers.append(buffer)
-            found = self.contents[id(array)] = Listening(self, copy, Memory(copy, None, buffer)), content
-            self.constants.append(array)
-        return found[0]
-
-    def input_of(self, buffer: Buffer) -> Value:
-        """The first value of a buffer."""
-        line = make("input", buffer=buffer)
-        line.out.name = buffer.name
-        self.inputs.append(line)
-        return line.out
-
-    def fresh(self, array: Any, value: Value) -> Listening:
-        """A listening array with memory of its own."""
+    def fresh(self, array: Any, value: Value) -> TracerArray:
+        """A tracer array with memory of its own."""
         is_scalar = isinstance(array, np.generic)
         if isinstance(array, (str, bytes)) or np.asarray(array).dtype.kind not in NUMERIC:
             refuse(f"an array of {np.asarray(array).dtype} is made", "compute with numbers inside of the step")
         array = np.asarray(array)
-        made = Listening(self, array, Memory(array, value))
+        made = TracerArray(self, array, Memory(array, value))
         made.is_scalar = is_scalar
         return made
 
-    def view(self, x: Listening, steps: list[Step], another: bool = False) -> Listening:
+    def view(self, x: TracerArray, steps: list[Step], another: bool = False) -> TracerArray:
         """A view of x; where the real array must be copied for it, one with memory of its own.
 
         Without steps x itself, unless another array is asked for.
         """
         if another and not steps:
-            return Listening(self, x.array.view(), x.memory, x, ("reshape", x.shape))
+            return TracerArray(self, x.array.view(), x.memory, x, ("reshape", x.shape))
         for step in steps:
             array = viewed(x.array, step)
             if array.size and not np.may_share_memory(array, x.array):
                 key = "shape" if step[0] == "reshape" else "axes"
                 x = self.fresh(array, self.emit(step[0], x.value, **{key: step[1]}))
             else:
-                x = Listening(self, array, x.memory, x, step)
+                x = TracerArray(self, array, x.memory, x, step)
         return x
 
     def fitted(self, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
@@ -350,9 +216,9 @@ class Trace:
             v = self.emit("cast", v, dtype=np.dtype(dtype))
         return v if v.shape == shape else self.emit("broadcast", v, shape=shape)
 
-    def writable(self, x: Any, what: str) -> Listening:
+    def writable(self, x: Any, what: str) -> TracerArray:
         """The target of a write, if it is known. What its memory holds is remembered."""
-        if not isinstance(x, Listening):
+        if not isinstance(x, TracerArray):
             refuse(
                 f"{what} writes into an array of shape {np.shape(x)} that the compiler was not shown",
                 "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
@@ -367,7 +233,7 @@ class Trace:
             )
         return x
 
-    # What is heard
+    # What is recorded
 
     opaque = opaque
     rewritten, rewrite = writes.rewritten, _recorded(writes.rewritten)
@@ -388,7 +254,7 @@ class Trace:
                 )
         return self._ufunc(ufunc, method, inputs, options)
 
-    _ufunc = _recorded(ufuncs.heard)
+    _ufunc = _recorded(ufuncs.recorded)
 
     def weakened(self, operands: Any) -> Any:
         """The operands with arrays in the place of traced numbers, in the dtype that a Python number would take."""
@@ -397,7 +263,7 @@ class Trace:
         others = [x.dtype for x in operands if type(x) is not TracedNumber and hasattr(x, "dtype")]
         return tuple(self._array_of(x, others) if type(x) is TracedNumber else x for x in operands)
 
-    def _array_of(self, number: TracedNumber, dtypes: list[Any]) -> Listening:
+    def _array_of(self, number: TracedNumber, dtypes: list[Any]) -> TracerArray:
         dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
         if dtype.kind in "iu" and dtype != np.int64:  # NumPy refuses a Python number that does not fit
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -418,7 +284,7 @@ class Trace:
 
     def function(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """A NumPy function that is no ufunc."""
-        if not all(issubclass(kind, (Listening, np.ndarray, np.generic, TracedNumber)) for kind in types):
+        if not all(issubclass(kind, (TracerArray, np.ndarray, np.generic, TracedNumber)) for kind in types):
             return NotImplemented
         if any(type(x) is TracedNumber for x in (*args, *kwargs.values())) and self.open:
             dtypes = [x.dtype for x in arrays_in(args)]
@@ -427,9 +293,9 @@ class Trace:
 
     @_recorded
     def _function(self, function: Any, args: Any, kwargs: Any) -> Any:
-        heard = FUNCTIONS.get(function)
-        if heard is not None:
-            result = heard(self, *args, **kwargs)
+        record = FUNCTIONS.get(function)
+        if record is not None:
+            result = record(self, *args, **kwargs)
             if result is not NotImplemented:
                 return result
         if kwargs.get("out") is not None:

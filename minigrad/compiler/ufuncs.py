@@ -1,4 +1,4 @@
-"""How a trace hears ufuncs and their methods: as operations where programs have one, else as opaque lines."""
+"""How a trace records ufuncs and their methods: as operations where programs have one, else as opaque lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REDUCTION_OF = {ufunc: op for op, ufunc in REDUCTIONS.items()}
 ACCUMULATING = {np.add: "add", np.subtract: "add"}
 
 
-def heard(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
+def recorded(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
     """A ufunc or one of its methods."""
     if not trace.open:
         return getattr(ufunc, method)(*bare(inputs), **bare(options))

@@ -10,8 +10,8 @@ import numpy as np
 
 from minigrad import rng
 from minigrad.compiler.refusal import CompileError
-from minigrad.guards import differences
 from minigrad.reach import Row, alike, is_leaf, pickled
+from minigrad.reach.differences import differences
 
 UNTRACED = frozenset({"state", "content", "objects"})  # kinds of rows
 

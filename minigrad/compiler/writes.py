@@ -7,20 +7,20 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.compiler.listening import Listening
 from minigrad.compiler.memory import inverse, simplified, viewed_through
 from minigrad.compiler.program import Place, Value
 from minigrad.compiler.refusal import refuse
+from minigrad.compiler.tracer import TracerArray
 
 
-def memory_after(trace: Any, x: Listening, value: Value) -> Value:
+def memory_after(trace: Any, x: TracerArray, value: Value) -> Value:
     """The value of all memory of x, when x gets a value."""
     while x.parent is not None:
         x, value = _parent_after(trace, x, value)
     return value
 
 
-def _parent_after(trace: Any, x: Listening, value: Value) -> tuple[Listening, Value]:
+def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray, Value]:
     """An array that x is a view of, and its value when x gets one."""
     assert x.parent is not None
     assert x.step is not None

@@ -1,7 +1,7 @@
-"""Listening: an array that computes as NumPy does and lets a trace record every call that it takes part in.
+"""Tracer arrays: an array that computes as NumPy does and lets a trace record every call that it takes part in.
 
 It stands for a real array (`array`), on which every call is carried out, and for a value of the program. Several
-listening arrays may share memory. So each knows its `Memory`, and as a view how it was made of another one (`parent`
+tracer arrays may share memory. So each knows its `Memory`, and as a view how it was made of another one (`parent`
 and `step`): after a write through one of them, the value of another is made anew from the memory's present value.
 Nothing that a program holds is ever out of date:
 
@@ -17,33 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from minigrad.compiler.memory import Memory, Step
 from minigrad.compiler.program import Value
 from minigrad.compiler.refusal import filling, reading, stop
 
-Step = tuple[str, Any]
 
-
-class Memory:
-    """What views share: the array that owns the bytes, its present value, and how many writes there were.
-
-    `is_outside` says that the array existed before the step.
-    """
-
-    __slots__ = ("array", "buffer", "is_outside", "value", "version")
-
-    def __init__(self, array: Any, value: Value | None, buffer: Any = None, is_outside: bool = False) -> None:
-        self.array, self.value, self.buffer, self.is_outside = array, value, buffer, is_outside
-        self.version = 0
-
-
-class Listening(NDArrayOperatorsMixin):
+class TracerArray(NDArrayOperatorsMixin):
     """An array inside a traced step."""
 
     __slots__ = ("__weakref__", "_value", "_version", "array", "is_scalar", "memory", "parent", "step", "_trace")
     minigrad_tracer = True
 
     def __init__(
-        self, trace: Any, array: Any, memory: Memory, parent: Listening | None = None, step: Step | None = None
+        self, trace: Any, array: Any, memory: Memory, parent: TracerArray | None = None, step: Step | None = None
     ) -> None:
         self._trace, self.array, self.memory, self.parent, self.step = trace, array, memory, parent, step
         self._value: Value | None = None
@@ -163,7 +149,7 @@ class Listening(NDArrayOperatorsMixin):
         Raises:
             TypeError: always; the session then undoes the recording and runs the step eagerly.
         """
-        raise TypeError(f"a Listening array of shape {self.shape} cannot be resized in place")
+        raise TypeError(f"a TracerArray array of shape {self.shape} cannot be resized in place")
 
     def view(self, *given: Any) -> Any:
         """The same array; another dtype for the same bytes is refused."""
@@ -259,7 +245,7 @@ class Listening(NDArrayOperatorsMixin):
 
 def bare(x: Any) -> Any:
     """The real array or number in the place of a tracer."""
-    return x.real_array if type(x) is Listening else x.real if hasattr(type(x), "minigrad_tracer") else x
+    return x.real_array if type(x) is TracerArray else x.real if hasattr(type(x), "minigrad_tracer") else x
 
 
 def _answers_itself(x: Any) -> bool:
@@ -269,7 +255,7 @@ def _answers_itself(x: Any) -> bool:
 def _method(name: str) -> Any:
     function = getattr(np, name)
 
-    def method(self: Listening, *args: Any, **kwargs: Any) -> Any:
+    def method(self: TracerArray, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
 
     method.__name__, method.__doc__ = name, f"np.{name}."
@@ -279,7 +265,7 @@ def _method(name: str) -> Any:
 def _part(name: str) -> Any:
     """The real or imaginary part, which of real numbers is the array itself."""
 
-    def assigned(self: Listening, new: Any) -> None:
+    def assigned(self: TracerArray, new: Any) -> None:
         if name == "real" and self.dtype.kind != "c":
             self[...] = new
         else:
@@ -291,7 +277,7 @@ def _part(name: str) -> Any:
 def _assigned(name: str) -> Any:
     """A function that sets an attribute of the array itself; the trace stops recording."""
 
-    def assign(self: Listening, new: Any) -> None:
+    def assign(self: TracerArray, new: Any) -> None:
         if self._trace.open:
             stop(self, f"array.{name} is assigned to", "use a NumPy function that returns a new array")
         setattr(self.array, name, bare(new))
@@ -300,17 +286,19 @@ def _assigned(name: str) -> Any:
 
 
 for _name in ("shape", "dtype"):
-    setattr(Listening, _name, property(vars(Listening)[_name].fget, _assigned(_name)))
+    setattr(TracerArray, _name, property(vars(TracerArray)[_name].fget, _assigned(_name)))
+
 for _name in ("strides", "flat"):
-    setattr(Listening, _name, property(functools.partial(Listening.__getattr__, name=_name), _assigned(_name)))
+    setattr(TracerArray, _name, property(functools.partial(TracerArray.__getattr__, name=_name), _assigned(_name)))
+
 for _name in ("real", "imag"):
-    setattr(Listening, _name, _part(_name))
+    setattr(TracerArray, _name, _part(_name))
 
 
 def _writer(name: str) -> Any:
     function = getattr(np.ndarray, name)
 
-    def method(self: Listening, *args: Any, **kwargs: Any) -> None:
+    def method(self: TracerArray, *args: Any, **kwargs: Any) -> None:
         self._trace.rewrite(function, self, args, kwargs)
 
     method.__name__, method.__doc__ = name, function.__doc__
@@ -318,9 +306,11 @@ def _writer(name: str) -> Any:
 
 
 for _name in ("partition", "put", "sort"):
-    setattr(Listening, _name, _writer(_name))
+    setattr(TracerArray, _name, _writer(_name))
 
 METHODS = "all any argmax argmin argsort clip cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat "
+
 METHODS += "round searchsorted squeeze std sum swapaxes take trace var"
+
 for _name in METHODS.split():
-    setattr(Listening, _name, _method(_name))
+    setattr(TracerArray, _name, _method(_name))

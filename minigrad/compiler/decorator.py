@@ -1,0 +1,58 @@
+"""mg.compile: what users call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from minigrad.compiler.driver import Compiled
+
+
+def compile(
+    function: Any = None,
+    *,
+    state: Iterable[Any] = (),
+    limit: int = 8,
+    backend: str = "auto",
+    fallback: str = "warn",
+    audit: bool = True,
+    verify: bool = False,
+) -> Any:
+    """The step as a program, without Python's and the tape's share of the time, and otherwise as it is.
+
+    Works on any function of Tensors and arrays, also on a whole training step: forward and backward pass, clipping,
+    optimizer, running statistics and dropout. Every call returns what the eager function would return and leaves what it
+    would leave, up to rounding; a step that cannot be compiled runs eagerly, after one warning that says why and where.
+    The first two calls in every state record what the function does; later ones run the recorded program.
+    docs/compile.md has the contract.
+
+    Args:
+        function: the step.
+        state: objects that the step reads or changes and that cannot be found from its closure, globals, bound object
+            and arguments.
+        limit: how many programs are kept.
+        backend: "numpy"; "numba", whose kernels the first calls wait for; "auto" begins with NumPy, compiles kernels
+            in the background where numba is installed, and goes on with them when they are ready.
+        fallback: "warn": what cannot be compiled runs eagerly, after one CompileWarning. "raise": it is a CompileError.
+        audit: whether now and then a call runs both ways and is compared. An audited call rounds as the eager step does,
+            so a run that must be repeated bit by bit needs audit=False.
+        verify: prove in exact arithmetic that every optimization keeps the program what it was.
+
+    Raises:
+        ImportError: backend="numba", and numba is not installed.
+        CompileError: with fallback="raise", the step does what cannot be recorded: it reads an array's elements in
+            Python, has shapes that depend on values, or writes into an array that cannot be reached. Arrays, gradients,
+            attributes and generators are as before the call then.
+
+    Example:
+        >>> import minigrad as mg
+        >>> step = mg.compile(lambda x: (x * x).sum())
+        >>> [float(step(np.array([1.0, k]))) for k in (2.0, 3.0, 4.0, 5.0)]
+        [5.0, 10.0, 17.0, 26.0]
+    """
+    if function is None:
+        return functools.partial(
+            compile, state=state, limit=limit, backend=backend, fallback=fallback, audit=audit, verify=verify
+        )
+    return Compiled(function, state, limit, backend, fallback, audit, verify)

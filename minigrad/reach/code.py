@@ -1,0 +1,229 @@
+"""Code: functions, modules and classes, and what they can read when they run."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.bytecode import Names, identifiers, names_of
+from minigrad.reach.leaves import MISSING
+from minigrad.reach.names import (
+    COMPUTED,
+    CONSTRUCTORS,
+    EVALUATED,
+    GENERIC,
+    HEAP_TYPE,
+    LIBRARIES,
+    LOGGED,
+    LOGS,
+    PATCHED,
+    STANDARD,
+    UNREAD,
+    method_names,
+    words,
+)
+from minigrad.reach.places import StateRef
+
+if TYPE_CHECKING:
+    from minigrad.reach.walk import Reach
+
+
+CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
+
+
+def visit_absences(reach: Reach) -> None:
+    """Names that code may read, where they are not: an attribute that appears later can be read then."""
+    for path, own in reach.open_objects:
+        if reach.everything:
+            reach.row("dict", own, (list(own), list(own.values())), path, is_own=True)
+        else:
+            reach.row("absent", own, frozenset(reach.read).difference(own), path)
+    for path, kind in reach.classes:
+        special = {n for base in kind.__mro__[1:] if base is not object for n in vars(base) if n.startswith("__")}
+        reach.row("class absent", kind, frozenset(reach.read | special - UNREAD).difference(vars(kind)), path)
+    for kind in reach.library:
+        names = (reach.read | PATCHED) & vars(kind).keys()
+        held = {n: vars(kind)[n] for n in sorted(names) if isinstance(vars(kind)[n], (FunctionType, property))}
+        if held:
+            reach.row("methods", kind, held, kind.__name__)
+
+
+def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
+    root = str(x.__globals__.get("__name__", "")).split(".")[0]
+    library = root in LIBRARIES or root in STANDARD
+    reach.words |= {x.__name__} if root in LIBRARIES else words(x.__code__)
+    if root in STANDARD:  # what it reads of the user's objects
+        reach.read_names(words(x.__code__))
+    if library and not x.__closure__ and not x.__defaults__:
+        return
+    if not library:
+        reach.named_attributes(x.__dict__, path or x.__name__, x)
+    code = x.__code__
+    reach.row("function", x, (code, x.__defaults__, x.__kwdefaults__), path or x.__name__)
+    if x.__defaults__:
+        reach.ref(x, "__defaults__", "slot", path, x.__defaults__)
+    reach.follow(path, x.__kwdefaults__)
+    for name, cell in zip(code.co_freevars, x.__closure__ or (), strict=False):
+        value = StateRef(cell, "cell_contents", "cell", name).get()
+        if id(cell) not in reach.seen:
+            reach.seen[id(cell)] = cell
+            reach.row("cell", cell, value, name)
+            reach.ref(cell, "cell_contents", "cell", name, value)
+    if not library:
+        reach.functions.append(x)
+        named = names_of(code)
+        reach.read_names(named.words, named.read)
+        _globals(reach, x, named)
+        _imports(reach, x, named)
+
+
+def _globals(reach: Reach, function: FunctionType, named: Names) -> None:
+    scope = function.__globals__
+    names = named.scope
+    if EVALUATED & named.words:
+        names = names | identifiers(named.words) & scope.keys()
+    for name in sorted(names):
+        if (id(scope), name) in reach.seen:
+            continue
+        reach.seen[id(scope), name] = scope  # type: ignore[index]
+        value = scope.get(name, MISSING)
+        reach.row("items", scope, {name: value}, name)  # also if it is a builtin's, which a global may come to hide
+        reach.ref(scope, name, "item", name, value)
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+    for first, *attributes in sorted(named.chains):
+        cell = cells.get(first)
+        module = scope.get(first) if cell is None else StateRef(cell, "cell_contents", "cell", first).get()
+        _library_attribute(reach, module, attributes)
+
+
+def _library_attribute(reach: Reach, module: Any, names: list[str]) -> None:
+    """What a name in a library's module means, which somebody may patch."""
+    for name in names:
+        if type(module) is not ModuleType or (id(module), name) in reach.seen:
+            return
+        scope = vars(module)
+        if module.__name__.split(".")[0] in LIBRARIES | STANDARD and name in scope:
+            reach.seen[id(module), name] = module  # type: ignore[index]
+            reach.row("items", scope, {name: scope[name]}, f"{module.__name__}.{name}")
+        module = scope.get(name)
+
+
+def _imports(reach: Reach, function: FunctionType, named: Names) -> None:
+    """Modules that a function imports when it runs."""
+    package = function.__globals__.get("__package__") or ""
+    modules = named.imports
+    if ("sys", "modules") in named.chains:
+        names = (named.words | {function.__globals__.get("__name__", "")}) & sys.modules.keys()
+        modules = modules | {(name, 0) for name in names}
+    for name, level in sorted(modules):
+        full = ".".join([*package.split(".")[: max(0, package.count(".") + 2 - level)], name]) if level else name
+        parts = full.split(".")
+        for k in range(1, len(parts) + 1):
+            module = ".".join(parts[:k])
+            if parts[0] not in LIBRARIES | STANDARD and (id(sys.modules), module) not in reach.seen:
+                reach.seen[id(sys.modules), module] = sys.modules  # type: ignore[index]
+                reach.attribute(sys.modules, module, module, None)
+
+
+def visit_module(reach: Reach, path: str, x: ModuleType) -> None:
+    root = x.__name__.split(".")[0]
+    if root in LIBRARIES:
+        return
+    if x.__name__ in GENERIC:
+        reach.everything = True
+    scope = vars(x)
+    names = [n for n in scope if not n.startswith("__")]
+    if root in STANDARD:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
+        for name in names:
+            if not isinstance(scope[name], CODE) and scope[name] is not sys.modules:
+                visit = functools.partial(reach.attribute, scope, name, f"{path}.{name}", x)
+                if name in reach.names:
+                    visit()
+                else:
+                    reach.unnamed.setdefault(name, []).append(visit)
+        names = []
+    if x.__name__ in LOGS:
+        for name in LOGGED:
+            reach.when_named(name, functools.partial(reach.unreadable.append, (f"{path}.{name}", "a log")))
+    for name in names:
+        reach.when_named(name, functools.partial(reach.attribute, scope, name, f"{path}.{name}", x))
+
+
+def visit_class(reach: Reach, path: str, x: type, makes: bool) -> None:
+    """A class, whose constructors count only if some code can make an object of it."""
+    if makes or reach.makes_all:
+        for visit in reach.constructors.pop(id(x), ()):
+            visit()
+        if id(x) in reach.seen and id(x) not in reach.made:
+            for base in x.__mro__[1:]:
+                visit_class(reach, path, base, makes=True)
+        reach.made.add(id(x))
+    if id(x) in reach.seen:
+        return
+    reach.seen[id(x)] = x
+    root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
+    if root in LIBRARIES:
+        if root == "minigrad":  # what its methods call on a user's subclass
+            reach.library[x] = None
+            reach.read_names(method_names(x))
+        return
+    if root in STANDARD or not x.__flags__ & HEAP_TYPE:
+        reach.read_names(method_names(x))
+        return
+    reach.classes.append((path, x))
+    reach.row("bases", x, x.__mro__, path)
+    for name, value in vars(x).items():
+        if name in UNREAD:
+            continue
+        visit = functools.partial(_class_attribute, reach, x, name, value, f"{path}.{name}")
+        if name in CONSTRUCTORS and not (makes or reach.makes_all):
+            reach.constructors.setdefault(id(x), []).append(visit)
+        else:
+            reach.when_named(name, visit)
+    for base in x.__mro__[1:]:
+        visit_class(reach, path, base, makes)
+    if type(x) is not type:
+        visit_class(reach, path, type(x), makes)
+
+
+def _class_attribute(reach: Reach, kind: type, name: str, value: Any, path: str) -> None:
+    reach.row("class", kind, {name: value}, path)
+    if name.startswith("__") and not isinstance(value, FunctionType):
+        reach.follow(path, value)
+    else:
+        reach.ref(kind, name, "class", path, value)
+
+
+def visit_method(reach: Reach, path: str, x: MethodType) -> None:
+    reach.follow(path, x.__self__)
+    reach.follow(path, x.__func__)
+
+
+def visit_builtin(reach: Reach, path: str, x: BuiltinFunctionType) -> None:
+    owner = x.__self__
+    if x.__name__ in COMPUTED:
+        reach.everything = True
+    if isinstance(owner, (np.random.Generator, np.random.RandomState)):
+        reach.generators.append(owner)
+        reach.sources.setdefault(id(owner), (path, owner))
+    elif not isinstance(owner, ModuleType):
+        reach.follow(path, owner)
+
+
+def visit_partial(reach: Reach, path: str, x: Any) -> None:
+    reach.ref(x, "partial", "partial", path, (x.func, x.args, x.keywords))
+    reach.row("slots", x, (("func", x.func), ("args", x.args)), path)
+
+
+def visit_descriptor(reach: Reach, path: str, x: Any) -> None:
+    for name in ("fget", "fset", "__func__", "func", "__wrapped__"):
+        reach.follow(path, getattr(x, name, None))

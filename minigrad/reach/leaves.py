@@ -1,0 +1,108 @@
+"""Leaves: what is immutable through and through, and is compared by value."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import pathlib
+import re
+import struct
+import uuid
+from types import (
+    CodeType,
+    EllipsisType,
+    MethodType,
+    NotImplementedType,
+)
+from typing import Any
+
+import numpy as np
+
+from minigrad.reach.contents import own_attributes
+from minigrad.reach.names import LIBRARIES, STANDARD
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda _: "missing", "__reduce__": lambda _: "MISSING"})()
+# Immutable, and equal where their types and bits are: compared by value.
+LEAVES = (
+    *(bool, int, float, complex, str, bytes, type(None), range, slice, EllipsisType, NotImplementedType, CodeType),
+    *(np.generic, np.dtype, enum.Enum, re.Pattern, decimal.Decimal, fractions.Fraction, pathlib.PurePath, uuid.UUID),
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, np.random.SeedSequence),
+)
+SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
+
+
+def is_leaf(x: Any) -> bool:
+    """Whether x is immutable through and through, and compared by value."""
+    kind = type(x)  # and not isinstance: tracers pass for what they stand for
+    if kind in SIMPLE:
+        return kind is not np.ndarray
+    if issubclass(kind, LEAVES):
+        return issubclass(kind, enum.Enum) or not (is_users_class(kind) and own_attributes(x))
+    return kind in (tuple, frozenset) and all(map(is_leaf, x))
+
+
+def is_inert(x: Any) -> bool:
+    """Whether x is a leaf whose class has nothing of the user's that could change."""
+    kind = type(x)
+    if kind in SIMPLE:
+        return kind is not np.ndarray
+    if kind in (tuple, frozenset):
+        return all(map(is_inert, x))
+    return issubclass(kind, LEAVES) and not is_users_class(kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_users_class(kind: type) -> bool:
+    return str(kind.__module__).split(".")[0] not in STANDARD | LIBRARIES
+
+
+def bits(x: Any) -> Any:
+    """A leaf by type and bits: 0.0 is not -0.0, True is not 1, nan is nan."""
+    kind = type(x)
+    if kind is float:
+        return "float", struct.pack("d", x)
+    if kind is complex:
+        return "complex", struct.pack("dd", x.real, x.imag)
+    if isinstance(x, np.generic):
+        return kind, x.dtype.str, x.tobytes()
+    if isinstance(x, (tuple, list)):
+        return kind, tuple(map(bits, x))
+    if kind in (set, frozenset):
+        return kind, frozenset(map(bits, x))
+    if kind is slice:
+        return "slice", bits((x.start, x.stop, x.step))
+    if isinstance(x, enum.Enum):
+        return kind, x.name
+    return kind, x
+
+
+def alike(now: Any, before: Any) -> bool:
+    """Whether one thing stands for another: the same object, or leaves of the same type and bits."""
+    if now is before:
+        return True
+    if type(now) is not type(before):
+        return False
+    if isinstance(now, tuple):
+        return len(now) == len(before) and all(map(alike, now, before))
+    if isinstance(now, MethodType):
+        return now.__self__ is before.__self__ and now.__func__ is before.__func__
+    return is_leaf(now) and bool(bits(now) == bits(before))
+
+
+def same_objects(x: Any, y: Any) -> bool:
+    """Whether two sequences hold the same objects."""
+    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
+
+
+def pickled(x: Any) -> Any:
+    """The state of an object without attributes (an iterator, a counter) as pickle would keep it, or MISSING."""
+    try:
+        state = x.__reduce_ex__(4)
+    except Exception:
+        return MISSING
+    if isinstance(state, str):
+        return state
+    return tuple(part for part in state[1:3] if part is not None)

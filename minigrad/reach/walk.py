@@ -1,0 +1,190 @@
+"""The walk itself: a queue of objects, and attributes that wait until some code names them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import deque
+from types import (
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodWrapperType,
+    WrapperDescriptorType,
+)
+from typing import Any
+
+import numpy as np
+
+from minigrad.node import Node
+from minigrad.reach import code, objects
+from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
+from minigrad.reach.names import COMPUTED, IMPLICIT
+from minigrad.reach.objects import SOURCES, VISITORS
+from minigrad.reach.places import Row, StateRef
+from minigrad.tensor import Tensor
+
+# Known by their identity; what they hold is looked at by other means, or cannot change.
+IDENTITIES = (
+    *(np.ndarray, np.ufunc, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
+    *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
+    ClassMethodDescriptorType,
+)
+
+MANY = 200_000  # objects; a step that reaches more is not guarded in a reasonable time
+
+
+class Reach:
+    """What some objects reach.
+
+    Args:
+        roots: pairs of a path (what a user calls it) and an object.
+        everything: whether attributes that no code names count too.
+
+    Attributes:
+        refs: places and what stands there, nearer ones first.
+        rows: what the objects held, for guards.
+        functions: the user's functions on the way.
+        generators: random generators that no place holds directly, so that none can be put there instead.
+        unreadable: pairs of a path and an object whose state cannot be seen, such as a running generator.
+        arrays: paths and arrays, by id; those inside of Tensors are not among them.
+        tensors: paths and Tensors, by id.
+        sources: paths and all sources of random numbers, by id.
+    """
+
+    def __init__(self, roots: list[tuple[str, Any]], everything: bool = False) -> None:
+        self.refs: list[tuple[StateRef, Any]] = []
+        self.rows: list[Row] = []
+        self.functions: list[FunctionType] = []
+        self.generators: list[Any] = []
+        self.unreadable: list[tuple[str, Any]] = []
+        self.containers: list[tuple[Any, str]] = []  # whatever can get more items
+        self.arrays: dict[int, tuple[str, Any]] = {}
+        self.tensors: dict[int, tuple[str, Tensor]] = {}
+        self.sources: dict[int, tuple[str, Any]] = {}
+        self.seen: dict[int, Any] = {}  # keeps alive what has an id here
+        self.names: set[str] = set(IMPLICIT)
+        self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
+        self.everything = everything
+        self.fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
+        self.constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
+        self.made: set[int] = set()  # classes of which some code can make objects
+        self.makes_all = False
+        self.read: set[str] = set(IMPLICIT)  # names that may be read, where `names` may be written only
+        self.unread: dict[str, list[Any]] = {}  # attributes that nothing has named yet
+        self.unnamed: dict[str, list[Any]] = {}  # the same of modules, of which nothing is read without a name
+        self.open_objects: list[tuple[str, dict[str, Any]]] = []  # objects that may get attributes
+        self.classes: list[tuple[str, type]] = []  # and classes
+        self.library: dict[type, None] = {Tensor: None}  # classes of minigrad's, whose methods may be patched
+        self.sliced: list[tuple[frozenset[str], Any]] = []  # the same for objects of the library, with readers
+        self._todo: deque[tuple[str, Any]] = deque(roots)
+        self._walk()
+
+    def _walk(self) -> None:
+        while True:
+            while self._todo:
+                path, x = self._todo.popleft()
+                self._visit(path, x)
+            self._read_library()
+            if self.everything:
+                for later in [f for waiting in self.unread.values() for f in waiting]:
+                    later()
+                self.unread.clear()
+            if not self._todo:
+                break
+        code.visit_absences(
+            self,
+        )
+        if len(self.seen) > MANY:
+            self.unreadable.append(("the step", f"more than {MANY} objects"))
+
+    # Places and rows
+
+    def ref(self, holder: Any, key: Any, kind: str, path: str, value: Any, owner: Any = None) -> None:
+        self.refs.append((StateRef(holder, key, kind, path, owner), value))
+        self.follow(path, value)
+
+    def follow(self, path: str, x: Any) -> None:
+        if type(x) is np.ndarray:
+            self.arrays.setdefault(id(x), (path, x))
+            if x.dtype.kind not in "biufc":
+                self._todo.append((path, x))
+        elif type(x) not in SIMPLE:
+            self._todo.append((path, x))
+
+    def row(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
+        if id(holder) not in self.fixed:
+            self.rows.append(Row(kind, holder, held, path, is_own))
+
+    def _visit(self, path: str, x: Any) -> None:
+        kind = type(x)  # and not isinstance, which asks the object
+        if issubclass(kind, type):
+            code.visit_class(self, path, x, makes=True)
+            return
+        if id(x) in self.seen or len(self.seen) > MANY or is_inert(x):
+            return
+        if issubclass(kind, SOURCES):
+            self.sources.setdefault(id(x), (path, x))
+        if issubclass(kind, np.ndarray) and not hasattr(kind, "minigrad_tracer"):
+            self.arrays.setdefault(id(x), (path, x))
+            objects.visit_array(self, path, x)
+            return
+        if issubclass(kind, IDENTITIES) or hasattr(kind, "minigrad_tracer"):
+            if issubclass(kind, (np.random.RandomState, np.random.BitGenerator)):
+                self.generators.append(x)
+            return
+        self.seen[id(x)] = x
+        for visited, visit in VISITORS.items():
+            if issubclass(kind, visited):
+                visit(self, path, x)
+                return
+        objects.visit_object(self, path, x)
+
+    def attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
+        """One attribute of an object whose others may not be read."""
+        value = scope.get(name, MISSING)
+        self.row("items", scope, {name: value}, path)
+        if value is not MISSING:
+            self.ref(scope, name, "item", path, value, owner)
+
+    def when_named(self, name: str, visit: Any) -> None:
+        """Visit an attribute now if some code names it, or when some does."""
+        if self.everything or name in self.names or name.startswith("__"):
+            visit()
+        else:
+            self.unread.setdefault(name, []).append(visit)
+
+    def read_names(self, names: frozenset[str], read: frozenset[str] | None = None) -> None:
+        if COMPUTED & names:
+            self.everything = True
+        self.read |= names if read is None else read
+        if {"__class__", "type", "copy", "replace", "_replace"} & names and not self.makes_all:
+            self.makes_all = True  # of an object's class another one may be made
+            for visit in [f for waiting in self.constructors.values() for f in waiting]:
+                visit()
+            self.constructors.clear()
+        if "getenv" in names:
+            self.follow("os.environ", os.environ)
+        for name in names - self.names:
+            self.names.add(name)
+            for visit in (*self.unread.pop(name, ()), *self.unnamed.pop(name, ())):
+                visit()
+
+    def _read_library(self) -> None:
+        """Visit the attributes of the library's sliced objects that some method which may be called reads."""
+        waiting, self.sliced = self.sliced, []
+        for readers, visit in waiting:
+            if self.everything or readers & self.words:
+                visit()
+            else:
+                self.sliced.append((readers, visit))
+
+    def named_attributes(self, own: dict[str, Any], path: str, x: Any) -> None:
+        """The attributes of a user's object that some code names."""
+        self.containers.append((own, path))
+        self.open_objects.append((path, own))
+        before = f"{path}." if path else ""
+        for name in own:
+            if isinstance(name, str):
+                self.when_named(name, functools.partial(self.attribute, own, name, f"{before}{name}", x))
