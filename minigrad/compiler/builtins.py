@@ -33,6 +33,7 @@ traced_type = _TypeOfType("type", (), {})
 
 
 def refused_print(trace: Trace, *values: Any, **options: Any) -> None:
+    """What `print` is while a step is recorded: it prints, and stops the recording."""
     if trace.open:
         trace.stop(
             CompileError(

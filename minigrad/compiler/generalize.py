@@ -100,6 +100,7 @@ def _let_vary(step: Compiled, ref: StateRef, before: Any, now: Any) -> None:
 
 
 def too_many(step: Compiled, key: Signature, leaves: list[Any]) -> str:
+    """Why the step is not recorded once more."""
     path, _, before, now = step.reason
     return (
         f"mg.compile: {step.name} was recorded {IN_A_ROW} times in a row because of {path}, which last changed from "

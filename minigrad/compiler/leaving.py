@@ -42,6 +42,7 @@ def root_of(x: TracerArray) -> TracerArray:
 
 
 def address_of(array: Any) -> int:
+    """Where the first element lies."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -62,6 +63,7 @@ def new_arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Tra
 
 
 def contents_of(x: Any) -> list[Any]:
+    """What a container, function or object holds."""
     if isinstance(x, dict):
         return [*x, *x.values()]
     if isinstance(x, (tuple, list, deque, set, frozenset)):
@@ -73,5 +75,6 @@ def contents_of(x: Any) -> list[Any]:
 
 
 def slot_names(kind: type) -> list[str]:
+    """The slots that a class adds."""
     names = kind.__dict__.get("__slots__", ()) if kind.__module__ != "builtins" else ()
     return [n for n in ((names,) if isinstance(names, str) else names) if n not in ("__dict__", "__weakref__")]

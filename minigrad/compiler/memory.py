@@ -27,9 +27,6 @@ class Memory:
         self.version = 0
 
 
-Step = tuple[str, Any]
-
-
 def owner(array: Any) -> Any:
     """The array that owns the bytes (or has them from outside of NumPy).
 

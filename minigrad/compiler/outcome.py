@@ -38,6 +38,7 @@ def parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
 
 
 def tolerance_of(dtype: Any) -> float:
+    """The relative error that rounding may make in a dtype."""
     return TOLERANCE.get(dtype, SINGLE)
 
 

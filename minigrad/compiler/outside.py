@@ -19,10 +19,13 @@ PINNED = 1 << 16  # bytes of an array whose elements are compared before each ca
 
 
 class OutsideArrays:
-    """The arrays that existed before a step or that it got from no place, as tracer arrays, and what they are called."""
+    """The arrays that existed before a step, or that it got from no place, as tracer arrays, with their names."""
 
     def __init__(self) -> None:
         self.contents_read: list[Row] = []  # arrays whose elements decide
+        self.memories_read: list[Memory] = []  # theirs
+        self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
+        self.scalars_read: set[Any] = set()  # those that must be constants, since the step asks for their value
         self.inputs: list[Line] = []
         self.buffers: list[Buffer] = []
         self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number

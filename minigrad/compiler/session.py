@@ -19,6 +19,7 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
+from minigrad.compiler.sharing import layouts
 from minigrad.compiler.signature import argument_names
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
@@ -84,7 +85,11 @@ class TraceSession:
         objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
         names = argument_names(self.function, leaves, rebuild)
         reach = Reach(
-            [("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))]
+            [
+                ("", self.function),
+                *self.roots,
+                *((n, x) for n, x in zip(names, leaves, strict=True) if x in Same(objects)),
+            ]
         )
         if reach.unreadable:
             path, x = reach.unreadable[0]
@@ -174,7 +179,7 @@ class TraceSession:
         trace.check_contents()
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
         made.program = program if self.confirms else check(program)
-        made.rows = [*reach.rows, *trace.contents_read, *capture.layouts()]
+        made.rows = [*reach.rows, *trace.contents_read, *layouts(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}

@@ -14,6 +14,7 @@ from minigrad.compiler.memory import owner
 from minigrad.node import mode
 from minigrad.reach import StateRef, bits, is_leaf
 from minigrad.tensor import Tensor
+from minigrad.trees import flatten as flatten_tree
 
 Signature = tuple[Any, ...]  # whether ops are recorded, the structure, and a key for each leaf
 NUMERIC = "biufc"
@@ -164,7 +165,7 @@ def argument_names(function: Any, leaves: list[Any], rebuild: Any) -> list[str]:
         given = {"argument": (args, kwargs)}
     names = [""] * len(leaves)
     for name, tree in given.items():
-        parts, _ = flatten(tree)
+        parts, _ = flatten_tree(tree)
         for j, k in enumerate(parts):
             names[k] = name if len(parts) == 1 else f"{name}.{j}"
     return names

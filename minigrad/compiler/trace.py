@@ -76,9 +76,6 @@ class Trace(OutsideArrays):
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
-        self.memories_read: list[Memory] = []  # theirs
-        self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
-        self.scalars_read: set[Any] = set()  # those that must be constants, since the step asks for their value
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
         self.numbers: list[weakref.ref[Any]] = []  # and traced numbers

@@ -58,6 +58,7 @@ def visit_absences(reach: Reach) -> None:
 
 
 def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
+    """A function: its code, defaults and cells, and what its names mean."""
     root = str(x.__globals__.get("__name__", "")).split(".")[0]
     library = root in LIBRARIES or root in STANDARD
     reach.words |= {x.__name__} if root in LIBRARIES else words(x.__code__)
@@ -94,7 +95,7 @@ def _globals(reach: Reach, function: FunctionType, named: Names) -> None:
     for name in sorted(names):
         if (id(scope), name) in reach.seen:
             continue
-        reach.seen[id(scope), name] = scope  # type: ignore[index]
+        reach.seen[id(scope), name] = scope
         value = scope.get(name, MISSING)
         reach.row("items", scope, {name: value}, name)  # also if it is a builtin's, which a global may come to hide
         reach.ref(scope, name, "item", name, value)
@@ -112,7 +113,7 @@ def _library_attribute(reach: Reach, module: Any, names: list[str]) -> None:
             return
         scope = vars(module)
         if module.__name__.split(".")[0] in LIBRARIES | STANDARD and name in scope:
-            reach.seen[id(module), name] = module  # type: ignore[index]
+            reach.seen[id(module), name] = module
             reach.row("items", scope, {name: scope[name]}, f"{module.__name__}.{name}")
         module = scope.get(name)
 
@@ -130,11 +131,12 @@ def _imports(reach: Reach, function: FunctionType, named: Names) -> None:
         for k in range(1, len(parts) + 1):
             module = ".".join(parts[:k])
             if parts[0] not in LIBRARIES | STANDARD and (id(sys.modules), module) not in reach.seen:
-                reach.seen[id(sys.modules), module] = sys.modules  # type: ignore[index]
+                reach.seen[id(sys.modules), module] = sys.modules
                 reach.attribute(sys.modules, module, module, None)
 
 
 def visit_module(reach: Reach, path: str, x: ModuleType) -> None:
+    """A module: of the user's what some code names, of the standard library its data."""
     root = x.__name__.split(".")[0]
     if root in LIBRARIES:
         return
@@ -179,6 +181,11 @@ def visit_class(reach: Reach, path: str, x: type, makes: bool) -> None:
     if root in STANDARD or not x.__flags__ & HEAP_TYPE:
         reach.read_names(method_names(x))
         return
+    _members_of_class(reach, path, x, makes)
+
+
+def _members_of_class(reach: Reach, path: str, x: type, makes: bool) -> None:
+    """Attributes and bases of a user's class."""
     reach.classes.append((path, x))
     reach.row("bases", x, x.__mro__, path)
     for name, value in vars(x).items():
@@ -204,11 +211,13 @@ def _class_attribute(reach: Reach, kind: type, name: str, value: Any, path: str)
 
 
 def visit_method(reach: Reach, path: str, x: MethodType) -> None:
+    """A bound method: its object and its function."""
     reach.follow(path, x.__self__)
     reach.follow(path, x.__func__)
 
 
 def visit_builtin(reach: Reach, path: str, x: BuiltinFunctionType) -> None:
+    """A function written in C: the object that it is bound to."""
     owner = x.__self__
     if x.__name__ in COMPUTED:
         reach.everything = True
@@ -220,10 +229,12 @@ def visit_builtin(reach: Reach, path: str, x: BuiltinFunctionType) -> None:
 
 
 def visit_partial(reach: Reach, path: str, x: Any) -> None:
+    """functools.partial: a place that holds a function and arguments."""
     reach.ref(x, "partial", "partial", path, (x.func, x.args, x.keywords))
     reach.row("slots", x, (("func", x.func), ("args", x.args)), path)
 
 
 def visit_descriptor(reach: Reach, path: str, x: Any) -> None:
+    """A property or another wrapper: the functions inside."""
     for name in ("fget", "fset", "__func__", "func", "__wrapped__"):
         reach.follow(path, getattr(x, name, None))

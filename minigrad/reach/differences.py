@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minigrad.reach import (
@@ -22,96 +23,115 @@ Difference = tuple[str, StateRef | None, Any, Any]  # path, the place if it is o
 
 def differences(row: Row) -> Iterator[Difference]:
     """What one row holds now that it did not hold then."""
+    return _BY_KIND[row.kind](row)
+
+
+def _items(row: Row) -> Iterator[Difference]:
+    """Items of a dictionary, attributes of a class."""
     holder, held, path, kind = row.holder, row.held, row.path, row.kind
-    if kind in ("dict", "dict but", "items", "class", "methods"):
-        items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
-        now = vars(holder) if kind in ("class", "methods") else holder
-        if kind in ("dict", "dict but"):
-            keys = keys_of(now)
-            if [*map(type, keys)] != [*map(type, held[0])] or keys != held[0]:
-                yield f"{path} (keys)", None, held[0], keys
-                return
-            now = dict(zip(keys, values_of(now), strict=True))
-        where = "class" if kind in ("class", "methods") else "item"
-        for key, before in items.items():
-            present = now.get(key, MISSING)
-            if not alike(present, before):
-                inner = path if kind == "items" and len(items) == 1 else f"{path}.{key}" if path else str(key)
-                yield inner, StateRef(holder, key, where, inner), before, present
-    elif kind in ("list", "list but"):
-        size, rest = (len(held), dict(enumerate(held))) if kind == "list" else held
-        present = elements(holder)
-        if len(present) != size:
-            yield f"len({path})", None, size, len(present)
+    items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
+    now = vars(holder) if kind in ("class", "methods") else holder
+    if kind in ("dict", "dict but"):
+        keys = keys_of(now)
+        if [*map(type, keys)] != [*map(type, held[0])] or keys != held[0]:
+            yield f"{path} (keys)", None, held[0], keys
             return
-        for key, before in rest.items():
-            if not alike(present[key], before):
-                yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, present[key]
-    else:
-        yield from _other_differences(row)
+        now = dict(zip(keys, values_of(now), strict=True))
+    where = "class" if kind in ("class", "methods") else "item"
+    for key, before in items.items():
+        present = now.get(key, MISSING)
+        if not alike(present, before):
+            inner = path if kind == "items" and len(items) == 1 else f"{path}.{key}" if path else str(key)
+            yield inner, StateRef(holder, key, where, inner), before, present
 
 
-def _other_differences(row: Row) -> Iterator[Difference]:
-    holder, held, path, kind = row.holder, row.held, row.path, row.kind
-    if kind == "slots":
-        for name, before in held:
-            ref = StateRef(holder, name, "slot", path if name in ("data", "node") else f"{path}.{name}")
-            if not alike(ref.get(), before):
-                yield ref.path, ref, before, ref.get()
-    elif kind == "function":
-        now: tuple[Any, ...] = (holder.__code__, holder.__defaults__, holder.__kwdefaults__)
-        if not all(map(alike, now, held)):
-            yield f"{path} (its code or defaults)", None, held, now
-    elif kind == "cell":
-        ref = StateRef(holder, "cell_contents", "cell", path)
-        if not alike(ref.get(), held):
-            yield path, ref, held, ref.get()
-    elif kind == "hooks":
-        now_hooks = getattr(holder, "hooks", None) or None
-        if now_hooks != (held or None):
-            yield path, None, held, now_hooks
-    elif kind == "weak":
-        if holder() is not held:
-            yield path, None, held, holder()
-    elif kind == "set":
-        present = elements(holder)
-        if len(present) != len(held) or not all(map(alike, present, held)):
-            yield path, None, held, present
-    elif kind in ("absent", "class absent"):
-        own = holder if kind == "absent" else vars(holder)
-        for name in sorted(held & own.keys()):
-            ref = StateRef(holder, name, "item" if kind == "absent" else "class", f"{path}.{name}")
-            yield ref.path, ref, MISSING, own[name]
-    elif kind == "bases":
-        if holder.__mro__ != held:
-            yield f"the bases of {path}", None, held, holder.__mro__
-    elif kind == "variable":
-        ref = StateRef(holder, "value", "variable", path)
-        if not alike(ref.get(), held):
-            yield path, ref, held, ref.get()
-    elif kind == "cache":
-        if cache_state(holder) != held:
-            yield f"the cache of {path}", None, held, cache_state(holder)
-    elif kind == "objects":
-        present = holder.ravel().tolist()
-        if len(present) != len(held) or not all(map(alike, present, held)):
-            yield f"the elements of {path}", None, held, present
-    elif kind == "type":
-        if type(holder) is not held:
-            yield f"the class of {path}", None, held, type(holder)
-    elif kind == "layout":
-        now = holder.shape, holder.dtype, holder.flags.writeable
-        if now != held:
-            yield f"{path} (shape, dtype, whether it can be written)", None, held, now
-    elif kind == "content":
-        if holder.tobytes() != held:
-            yield f"the elements of {path}", None, "others", holder.ravel()
-    elif kind == "state" and not _same_state(pickled(holder), held):
-        yield f"{path} (a {type(holder).__name__})", None, held, pickled(holder)
+def _list(row: Row) -> Iterator[Difference]:
+    holder, held, path = row.holder, row.held, row.path
+    size, rest = (len(held), dict(enumerate(held))) if row.kind == "list" else held
+    present = elements(holder)
+    if len(present) != size:
+        yield f"len({path})", None, size, len(present)
+        return
+    for key, before in rest.items():
+        if not alike(present[key], before):
+            yield f"{path}[{key}]", StateRef(holder, key, "index", f"{path}[{key}]"), before, present[key]
 
 
-def _same_state(now: Any, before: Any) -> bool:
+def _slots(row: Row) -> Iterator[Difference]:
+    for name, before in row.held:
+        ref = StateRef(row.holder, name, "slot", row.path if name in ("data", "node") else f"{row.path}.{name}")
+        if not alike(ref.get(), before):
+            yield ref.path, ref, before, ref.get()
+
+
+def _absent(row: Row) -> Iterator[Difference]:
+    """Names that were not there."""
+    own, where = (row.holder, "item") if row.kind == "absent" else (vars(row.holder), "class")
+    for name in sorted(row.held & own.keys()):
+        ref = StateRef(row.holder, name, where, f"{row.path}.{name}")
+        yield ref.path, ref, MISSING, own[name]
+
+
+def _place(key: str, kind: str) -> Callable[[Row], Iterator[Difference]]:
+    """Of an object that is one place: a cell, a variable of a context."""
+
+    def found(row: Row) -> Iterator[Difference]:
+        ref = StateRef(row.holder, key, kind, row.path)
+        if not alike(ref.get(), row.held):
+            yield row.path, ref, row.held, ref.get()
+
+    return found
+
+
+def _whole(
+    look: Callable[[Any], Any], same: Callable[[Any, Any], bool], text: str = "{path}"
+) -> Callable[[Row], Iterator[Difference]]:
+    """Of what is looked at as a whole."""
+
+    def found(row: Row) -> Iterator[Difference]:
+        now = look(row.holder)
+        if not same(now, row.held):
+            yield text.format(path=row.path, kind=type(row.holder).__name__), None, row.held, now
+
+    return found
+
+
+def _content(row: Row) -> Iterator[Difference]:
+    if row.holder.tobytes() != row.held:
+        yield f"the elements of {row.path}", None, "others", row.holder.ravel()
+
+
+def _all_alike(now: Any, before: Any) -> bool:
+    return len(now) == len(before) and all(map(alike, now, before))
+
+
+def _equal(now: Any, before: Any) -> bool:
     try:
         return bool(now == before)
     except Exception:
         return False
+
+
+_BY_KIND: dict[str, Callable[[Row], Iterator[Difference]]] = {
+    **dict.fromkeys(("dict", "dict but", "items", "class", "methods"), _items),
+    **dict.fromkeys(("list", "list but"), _list),
+    **dict.fromkeys(("absent", "class absent"), _absent),
+    "slots": _slots,
+    "cell": _place("cell_contents", "cell"),
+    "variable": _place("value", "variable"),
+    "set": _whole(elements, _all_alike),
+    "function": _whole(
+        lambda x: (x.__code__, x.__defaults__, x.__kwdefaults__), _all_alike, "{path} (its code or defaults)"
+    ),
+    "hooks": _whole(lambda x: getattr(x, "hooks", None), lambda now, before: (now or None) == (before or None)),
+    "weak": _whole(lambda x: x(), operator.is_),
+    "type": _whole(type, operator.is_, "the class of {path}"),
+    "bases": _whole(lambda x: x.__mro__, operator.eq, "the bases of {path}"),
+    "cache": _whole(cache_state, operator.eq, "the cache of {path}"),
+    "objects": _whole(lambda x: x.ravel().tolist(), _all_alike, "the elements of {path}"),
+    "layout": _whole(
+        lambda x: (x.shape, x.dtype, x.flags.writeable), operator.eq, "{path} (shape, dtype, whether it can be written)"
+    ),
+    "content": _content,
+    "state": _whole(pickled, _equal, "{path} (a {kind})"),
+}

@@ -56,6 +56,7 @@ def is_inert(x: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def is_users_class(kind: type) -> bool:
+    """Whether a class is neither the standard library's nor that of a library known here."""
     return str(kind.__module__).split(".")[0] not in STANDARD | LIBRARIES
 
 

@@ -62,6 +62,7 @@ def visit_array(reach: Reach, path: str, x: Any) -> None:
 
 
 def visit_tensor(reach: Reach, path: str, x: Tensor) -> None:
+    """A Tensor: its array, gradient and node, and the hooks of that."""
     node = x.node
     reach.tensors[id(x)] = path, x
     reach.row("slots", x, (("data", x.data), ("node", node)), path)
@@ -79,6 +80,7 @@ def visit_tensor(reach: Reach, path: str, x: Tensor) -> None:
 
 
 def visit_dict(reach: Reach, path: str, x: dict[Any, Any]) -> None:
+    """A dictionary: every item, in order."""
     reach.row("dict", x, (keys_of(x), values_of(x)), path)
     reach.containers.append((x, path))
     before = f"{path}." if path else ""
@@ -89,6 +91,7 @@ def visit_dict(reach: Reach, path: str, x: dict[Any, Any]) -> None:
 
 
 def visit_sequence(reach: Reach, path: str, x: Any) -> None:
+    """A list or deque: every element."""
     reach.row("list", x, elements(x), path)
     reach.containers.append((x, path))
     for k, value in enumerate(elements(x)):
@@ -97,6 +100,7 @@ def visit_sequence(reach: Reach, path: str, x: Any) -> None:
 
 
 def visit_tuple(reach: Reach, path: str, x: Any) -> None:
+    """A tuple, which cannot change itself."""
     for k, value in enumerate(tuple.__iter__(x)):
         reach.follow(f"{path}.{k}", value)
     if type(x) is not tuple:
@@ -104,6 +108,7 @@ def visit_tuple(reach: Reach, path: str, x: Any) -> None:
 
 
 def visit_set(reach: Reach, path: str, x: Any) -> None:
+    """A set or frozenset."""
     if not isinstance(x, frozenset):
         reach.row("set", x, elements(x), path)
         reach.containers.append((x, path))
@@ -114,17 +119,20 @@ def visit_set(reach: Reach, path: str, x: Any) -> None:
 
 
 def visit_proxy(reach: Reach, path: str, x: Any) -> None:
+    """A read-only view of a dictionary."""
     reach.row("items", x, dict(x), path)
     for key, value in x.items():
         reach.follow(f"{path}.{key}", value)
 
 
 def visit_weak(reach: Reach, path: str, x: Any) -> None:
+    """A weak reference: what it refers to."""
     reach.row("weak", x, x(), path)
     reach.follow(path, x())
 
 
 def visit_variable(reach: Reach, path: str, x: Any) -> None:
+    """A variable of a context."""
     value = StateRef(x, "value", "variable", x.name).get()
     reach.row("variable", x, value, x.name)
     reach.ref(x, "value", "variable", x.name, value)
@@ -137,6 +145,7 @@ def visit_opaque(reach: Reach, path: str, x: Any) -> None:
 
 
 def visit_object(reach: Reach, path: str, x: Any) -> None:
+    """Any other object: its members, or what pickle sees of one that shows none."""
     kind = type(x)
     if kind.__module__ in LOGS:
         reach.unreadable.append((path, "a log"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from minigrad.reach.contents import base_of, keys_of
@@ -61,38 +62,33 @@ class StateRef:
 
     def set(self, value: Any) -> None:
         """Put something here, without the holder's own __setattr__ or __setitem__; MISSING deletes."""
-        holder, key = self.holder, self.key
-        if self.kind == "item":
-            if value is MISSING:
-                base_of(holder).pop(holder, key, None)
-            else:
-                base_of(holder).__setitem__(holder, key, value)
-        elif self.kind == "variable":
-            if value is not MISSING:
-                holder.set(value)
-        elif self.kind == "slot":
-            if value is not MISSING:
-                object.__setattr__(holder, key, value)
-            elif self.get() is not MISSING:
-                object.__delattr__(holder, key)
-        elif self.kind == "index":
-            if value is not MISSING:
-                base_of(holder).__setitem__(holder, key, value)
-        elif self.kind == "cell":
-            if value is not MISSING:
-                holder.cell_contents = value
-            elif self.get() is not MISSING:
-                del holder.cell_contents
-        elif self.kind == "class":
-            if value is not MISSING:
-                type.__setattr__(holder, key, value)
-            elif key in vars(holder):
-                type.__delattr__(holder, key)
-        else:
-            holder.__setstate__((*value, vars(holder) or None))
+        put, delete = _WRITERS[self.kind]
+        if value is not MISSING:
+            put(self.holder, self.key, value)
+        elif delete is not None and self.get() is not MISSING:
+            delete(self.holder, self.key)
 
     def __repr__(self) -> str:
         return f"<StateRef {self.path}>"
+
+
+def _set_item(holder: Any, key: Any, value: Any) -> None:
+    base_of(holder).__setitem__(holder, key, value)
+
+
+# How a place of each kind is written and emptied. A variable of a context and an index of a list cannot be emptied.
+_WRITERS: dict[str, tuple[Callable[[Any, Any, Any], None], Callable[[Any, Any], Any] | None]] = {
+    "item": (_set_item, lambda holder, key: base_of(holder).pop(holder, key)),
+    "index": (_set_item, None),
+    "variable": (lambda holder, key, value: holder.set(value), None),
+    "slot": (object.__setattr__, object.__delattr__),
+    "cell": (
+        lambda holder, key, value: setattr(holder, "cell_contents", value),
+        lambda holder, key: delattr(holder, "cell_contents"),
+    ),
+    "class": (type.__setattr__, type.__delattr__),
+    "partial": (lambda holder, key, value: holder.__setstate__((*value, vars(holder) or None)), None),
+}
 
 
 class Row:

@@ -63,7 +63,7 @@ class Reach:
         self.arrays: dict[int, tuple[str, Any]] = {}
         self.tensors: dict[int, tuple[str, Tensor]] = {}
         self.sources: dict[int, tuple[str, Any]] = {}
-        self.seen: dict[int, Any] = {}  # keeps alive what has an id here
+        self.seen: dict[Any, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
         self.everything = everything
@@ -102,10 +102,12 @@ class Reach:
     # Places and rows
 
     def ref(self, holder: Any, key: Any, kind: str, path: str, value: Any, owner: Any = None) -> None:
+        """A place and what stands there, which is walked too."""
         self.refs.append((StateRef(holder, key, kind, path, owner), value))
         self.follow(path, value)
 
     def follow(self, path: str, x: Any) -> None:
+        """Walk an object later."""
         if type(x) is np.ndarray:
             self.arrays.setdefault(id(x), (path, x))
             if x.dtype.kind not in "biufc":
@@ -114,6 +116,7 @@ class Reach:
             self._todo.append((path, x))
 
     def row(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
+        """What an object holds, for guards."""
         if id(holder) not in self.fixed:
             self.rows.append(Row(kind, holder, held, path, is_own))
 
@@ -156,6 +159,7 @@ class Reach:
             self.unread.setdefault(name, []).append(visit)
 
     def read_names(self, names: frozenset[str], read: frozenset[str] | None = None) -> None:
+        """Some code uses these names: visit what waits for them."""
         if COMPUTED & names:
             self.everything = True
         self.read |= names if read is None else read
