@@ -71,8 +71,11 @@ def names_of(code: CodeType) -> Names:
                 collect(tuple(x))
             elif isinstance(x, CodeType):
                 inner = names_of(x)
-                for mine, theirs in zip((read, words, scope, chains, imports), inner, strict=True):
-                    mine.update(theirs)  # type: ignore[arg-type]
+                read.update(inner.read)
+                words.update(inner.words)
+                scope.update(inner.scope)
+                chains.update(inner.chains)
+                imports.update(inner.imports)
 
     collect(code.co_consts)
     return Names(frozenset(read), frozenset(words), frozenset(scope), frozenset(chains), frozenset(imports))

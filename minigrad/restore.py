@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,38 +30,26 @@ FIXED = frozenset(
 
 def present(row: Row) -> Row:
     """What the object of a row holds now."""
-    kind, holder, held = row.kind, row.holder, row.held
-    now: Any
-    if kind == "dict":
-        now = list(holder), list(holder.values())
-    elif kind == "items":
-        now = {key: holder.get(key, MISSING) for key in held}
-    elif kind == "class":
-        now = {key: vars(holder).get(key, MISSING) for key in held}
-    elif kind == "list":
-        now = list(holder)
-    elif kind == "set":
-        now = elements(holder)
-    elif kind == "slots":
-        now = tuple((name, StateRef(holder, name, "slot", "").get()) for name, _ in held)
-    elif kind == "function":
-        now = holder.__code__, holder.__defaults__, holder.__kwdefaults__
-    elif kind == "cell":
-        now = StateRef(holder, "cell_contents", "cell", "").get()
-    elif kind == "hooks":
-        hooks = getattr(holder, "hooks", None)
-        now = hooks and list(hooks)
-    elif kind == "variable":
-        now = StateRef(holder, "value", "variable", "").get()
-    elif kind == "weak":
-        now = holder()
-    elif kind == "objects":
-        now = holder.ravel().tolist()
-    elif kind in ("state", "content"):
-        now = pickled(holder) if kind == "state" else holder.tobytes()
-    else:
-        now = held
-    return Row(kind, holder, now, row.path)
+    look = _LOOKS.get(row.kind)
+    return Row(row.kind, row.holder, row.held if look is None else look(row.holder, row.held), row.path)
+
+
+_LOOKS: dict[str, Callable[[Any, Any], Any]] = {  # of an object, and what it held
+    "dict": lambda x, held: (list(x), list(x.values())),
+    "items": lambda x, held: {key: x.get(key, MISSING) for key in held},
+    "class": lambda x, held: {key: vars(x).get(key, MISSING) for key in held},
+    "list": lambda x, held: list(x),
+    "set": lambda x, held: elements(x),
+    "slots": lambda x, held: tuple((name, StateRef(x, name, "slot", "").get()) for name, _ in held),
+    "function": lambda x, held: (x.__code__, x.__defaults__, x.__kwdefaults__),
+    "cell": lambda x, held: StateRef(x, "cell_contents", "cell", "").get(),
+    "hooks": lambda x, held: (hooks := getattr(x, "hooks", None)) and list(hooks),
+    "variable": lambda x, held: StateRef(x, "value", "variable", "").get(),
+    "weak": lambda x, held: x(),
+    "objects": lambda x, held: x.ravel().tolist(),
+    "state": lambda x, held: pickled(x),
+    "content": lambda x, held: x.tobytes(),
+}
 
 
 def values(row: Row) -> Iterable[Any]:

@@ -1,7 +1,8 @@
 """Audits: now and then a call runs both ways, as the program and as the eager step, and the two are compared.
 
-Guards and recordings compare what is known. An audit is the only mechanism that tests the plan of memory and the kernels,
-and the only one that notices what no recording can see. The eager call is the real one: its results are returned.
+Guards and recordings compare what is known. An audit is the only mechanism that tests the plan of memory and the
+kernels, and the only one that notices what no recording can see. The eager call is the real one: its results are
+returned.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ SHARE = 50  # an audit is due after so many times its cost
 def gap(version: Specialization) -> int:
     """How many calls there are until the next audit: denser at first, then so that audits take a fiftieth of the time.
 
-    Their cost is counted in operations and not by a clock, so that runs can be repeated: an eager call takes the time of
-    about five NumPy calls for each op that was recorded, and noting and comparing an array that of twenty-five.
+    Their cost is counted in operations and not by a clock, so that runs can be repeated: an eager call takes the time
+    of about five NumPy calls for each op that was recorded, and noting and comparing an array that of twenty-five.
     """
     arrays = len(version.recording.owned) + len(version.recording.recipe.writes)
     cost = (5 * len(version.recording.program.lines) + 25 * arrays) / max(len(version.source.body), 1)
@@ -124,7 +125,7 @@ class Audit:
             version.adopt(version.source)
         if any(r is None for r in runs):
             return []
-        spreads = []
+        spreads: list[Any] = []
         for group in zip(*runs, strict=False):
             values = [x for _, x in group]
             is_float = all(isinstance(x, np.ndarray) and x.dtype.kind in "fc" for x in values)
@@ -146,7 +147,7 @@ class Audit:
         return None
 
     def is_rounding(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]]) -> bool:
-        """Whether all differences are no larger than what roundings of the inputs do: the numbers are ill-conditioned."""
+        """Whether no difference is larger than what roundings of the inputs do: the numbers are ill-conditioned."""
         if len(compiled) != len(eager):
             return False
         if self._within(compiled, eager, self.version.spreads):  # as an audit before has measured

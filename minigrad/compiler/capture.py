@@ -28,6 +28,7 @@ from minigrad.reach import (
     StateRef,
     elements,
     keys_of,
+    same_objects,
     values_of,
 )
 from minigrad.tensor import Tensor
@@ -78,8 +79,11 @@ class StateCapture:
                 if isinstance(value, np.floating):
                     self._put(ref, value, self._scalar(ref, value))
                     continue
-                for k, part in enumerate(value) if isinstance(value, tuple) else [((), value)]:
-                    self._fetch(ref, part, items=() if part is value else (k,))
+                if isinstance(value, tuple):
+                    for k, part in enumerate(value):
+                        self._fetch(ref, part, items=(k,))
+                else:
+                    self._fetch(ref, value)
             new = self._traced(value, ref)
             if new is not value:
                 if type(value) is np.ndarray:
@@ -135,9 +139,10 @@ class StateCapture:
         """What the step has changed in its copies is changed in the user's containers."""
         for made, given, before in self.rebuilt.values():
             now = _copied(made)
-            is_same = list(now) == list(before) if isinstance(now, dict) else len(now) == len(before)
-            pairs = zip(now.values(), before.values(), strict=False) if isinstance(now, dict) else zip(now, before)
-            if is_same and all(a is b for a, b in pairs):
+            is_dict = isinstance(now, dict)
+            is_same = list(now) == list(before) if is_dict else len(now) == len(before)
+            pairs = (list(x.values()) if is_dict else list(x) for x in (now, before))
+            if is_same and same_objects(*pairs):
                 continue
             self.trace.stop(
                 CompileError(
@@ -211,7 +216,7 @@ class StateCapture:
         return value
 
     def _builtin(self, ref: StateRef) -> Any:
-        """What a global name hides while a step is recorded: `type` sees through tracers, `print` cannot be recorded."""
+        """What a global hides while a step is recorded: `type` sees through tracers, `print` cannot be recorded."""
         if ref.kind != "item" or "__builtins__" not in ref.holder:
             return MISSING
         return (
@@ -247,7 +252,7 @@ class StateCapture:
             return
         buffers = self.trace.buffers
         buffers[:] = [b for b in buffers if b.kind != "argument" or b.place not in unread]
-        kept = sorted(b.place for b in buffers if b.kind == "argument" and b.place >= 0)  # type: ignore
+        kept = sorted(b.place for b in buffers if b.kind == "argument" and b.place is not None and b.place >= 0)
         number = {old: new for new, old in enumerate(kept)}
         for b in buffers:
             b.place = number.get(b.place, b.place)  # type: ignore[arg-type]
@@ -270,7 +275,7 @@ class StateCapture:
                 ref.set(value)
 
     def settle(self, *roots: Any) -> list[Any]:
-        """Real arrays in the place of tracers in all that the step has made or changed. Returns the roots so changed."""
+        """Real arrays in the place of tracers in all that the step has made or changed. Returns the new roots."""
         self.restore()
         replacer = Settler(self)
         self._put_back_containers(replacer)

@@ -64,7 +64,7 @@ def reordered(capture: StateCapture) -> list[tuple[Any, list[Any], str]]:
 
 def resized(capture: StateCapture) -> list[tuple[Any, list[Any], str]]:
     """Lists and deques with another length or order than before, with what they held, and sets that changed."""
-    found = []
+    found: list[tuple[Any, list[Any], str]] = []
     for holder, before, path in capture.contents:
         if isinstance(holder, (list, deque)):
             now = [capture.original(x) for x in elements(holder)]

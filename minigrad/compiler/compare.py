@@ -31,6 +31,7 @@ class _Canonical:
             assert b.place is not None
             return "argument", self.places[b.place], b.shape, b.dtype.str
         if b.is_constant:
+            assert b.array is not None
             return "constant", b.shape, b.dtype.str, b.array.tobytes()
         return "memory", id(b.array)
 

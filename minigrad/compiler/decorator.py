@@ -22,9 +22,9 @@ def compile(
     """The step as a program, without Python's and the tape's share of the time, and otherwise as it is.
 
     Works on any function of Tensors and arrays, also on a whole training step: forward and backward pass, clipping,
-    optimizer, running statistics and dropout. Every call returns what the eager function would return and leaves what it
-    would leave, up to rounding; a step that cannot be compiled runs eagerly, after one warning that says why and where.
-    The first two calls in every state record what the function does; later ones run the recorded program.
+    optimizer, running statistics and dropout. Every call returns what the eager function would return and leaves what
+    it would leave, up to rounding; a step that cannot be compiled runs eagerly, after one warning that says why and
+    where. The first two calls in every state record what the function does; later ones run the recorded program.
     docs/compile.md has the contract.
 
     Args:
@@ -35,8 +35,8 @@ def compile(
         backend: "numpy"; "numba", whose kernels the first calls wait for; "auto" begins with NumPy, compiles kernels
             in the background where numba is installed, and goes on with them when they are ready.
         fallback: "warn": what cannot be compiled runs eagerly, after one CompileWarning. "raise": it is a CompileError.
-        audit: whether now and then a call runs both ways and is compared. An audited call rounds as the eager step does,
-            so a run that must be repeated bit by bit needs audit=False.
+        audit: whether now and then a call runs both ways and is compared. An audited call rounds as the eager step
+            does, so a run that must be repeated bit by bit needs audit=False.
         verify: prove in exact arithmetic that every optimization keeps the program what it was.
 
     Raises:

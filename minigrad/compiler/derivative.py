@@ -71,10 +71,10 @@ class Replay:
                     "be wrong. Call backward() before the change, or pass the array as an argument."
                 )
         if not self.version.fits():
-            path, _, before, now = next(self.version.guard.differences(), ("the state", None, None, None))
+            path, _, held, now = next(self.version.guard.differences(), ("the state", None, None, None))
             raise RuntimeError(
                 f"backward through a compiled function computes {self.version.title} once more, and {path} was changed "
-                f"since the forward call, from {before!r:.60} to {now!r:.60}. Call backward() before the change."
+                f"since the forward call, from {held!r:.60} to {now!r:.60}. Call backward() before the change."
             )
 
     @contextmanager

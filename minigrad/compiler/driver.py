@@ -1,7 +1,7 @@
 """mg.compile: a step that is run as it stands until it is known, and then as the program that it has shown.
 
-A call is one of four: a recording (the real call on tracer arrays), a call of the program, an audit (both, compared), or
-an eager call. The first two calls of every specialization are recordings, and their programs must be the same.
+A call is one of four: a recording (the real call on tracer arrays), a call of the program, an audit (both, compared),
+or an eager call. The first two calls of every specialization are recordings, and their programs must be the same.
 """
 
 from __future__ import annotations
@@ -308,7 +308,8 @@ class Compiled:
         if own is None or name is None:
             if not self.is_homeless:
                 self.is_homeless = True
-                text = f"mg.compile: {self.name} runs eagerly, as a {type(instance).__name__} has no __dict__ to keep it in"
+                kind = type(instance).__name__
+                text = f"mg.compile: {self.name} runs eagerly, as a {kind} has no __dict__ to keep it in"
                 warnings.warn(
                     CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=caller_level()
                 )

@@ -1,9 +1,9 @@
 """Effects: what a call returns and leaves behind, as a recipe that every later call follows.
 
 A `Recipe` is a list of entries, each made of the entries before it: an object that existed before, an argument, an
-output of the program, a view, a Tensor, a container. What a step makes is a new object at each call, what existed is the
-same object, and what is one object in two places is one in both. `writes` says what is put where, after everything was
-computed from what stood there before (a swap swaps).
+output of the program, a view, a Tensor, a container. What a step makes is a new object at each call, what existed is
+the same object, and what is one object in two places is one in both. `writes` says what is put where, after everything
+was computed from what stood there before (a swap swaps).
 """
 
 from __future__ import annotations
@@ -126,9 +126,7 @@ class Recipe:
         if kind is TracerArray:
             return self._array(x)
         if kind is TracedNumber:
-            if x.expression is not None:
-                return self._add("number", x.expression, type(x.real))
-            return self._output(x.value, type(x.real).__name__)
+            return self._number(x)
         if id(x) in self._fetched:
             return self._add("fetched", self._fetched[id(x)])
         if id(x) in self._leaf and kind in (Tensor, np.ndarray):
@@ -143,14 +141,23 @@ class Recipe:
             return self._tensor(x, path)
         if kind is np.ndarray:
             return self._add("array", x.copy(), x.flags.writeable)
-        if isinstance(x, (tuple, list, deque, set, frozenset)):
-            members = [self._entry(part, f"{path}[{k}]") for k, part in enumerate(x)]
-            return self._add("items", kind, members, getattr(x, "maxlen", None))
+        if isinstance(x, (tuple, list, deque, set, frozenset, dict)):
+            return self._new_container(x, path)
+        return self._instance(x, path)
+
+    def _number(self, x: TracedNumber) -> int:
+        if x.expression is not None:
+            return self._add("number", x.expression, type(x.real))
+        return self._output(x.value, type(x.real).__name__)
+
+    def _new_container(self, x: Any, path: str) -> int:
+        kind = type(x)
         if isinstance(x, dict):
             keys = [self._entry(key, path) for key in x]
             values = [self._entry(part, f"{path}[{key!r}]") for key, part in x.items()]
             return self._add("dict", kind, list(zip(keys, values, strict=True)), getattr(x, "default_factory", None))
-        return self._instance(x, path)
+        members = [self._entry(part, f"{path}[{k}]") for k, part in enumerate(x)]
+        return self._add("items", kind, members, getattr(x, "maxlen", None))
 
     def _entry_of_object(self, x: Any) -> int:
         k = self.capture.argument_generators.get(id(x), self._leaf.get(id(x)))
@@ -244,7 +251,8 @@ class Recipe:
         if chain is None:
             if not root.flags.c_contiguous or not np.may_share_memory(x.array, root):
                 raise CompileError(
-                    f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\nHint: return a copy."
+                    f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\n"
+                    "Hint: return a copy."
                 )
             offset = address_of(x.array) - address_of(root)
             chain = [("strided", (x.shape, x.dtype, offset, x.array.strides))]

@@ -1,4 +1,4 @@
-"""How a trace records NumPy's functions that are no ufuncs. What is not listed here becomes an opaque line, or a view."""
+"""How a trace records NumPy's functions that are no ufuncs. All others become an opaque line, or a view."""
 
 from __future__ import annotations
 

@@ -92,9 +92,10 @@ def _let_vary(step: Compiled, ref: StateRef, before: Any, now: Any) -> None:
                 step.fetched.add(ref.identity)
     elif isinstance(now, np.floating) and type(now) is type(before):
         step.fetched |= {ref.identity} - step.pinned
-    elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
-        step.fetched.add(ref.identity)
-    elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
+    elif type(now) is type(before) and (
+        (type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"))
+        or (type(now) is np.ndarray and type(ref.holder) is Tensor)
+    ):
         step.fetched.add(ref.identity)
     step.held.append(ref.holder)
 

@@ -1,8 +1,8 @@
 """Traced numbers: Python numbers that change from call to call, as inputs of a program.
 
-A rate that a schedule changes, betas of a one-cycle schedule, a float argument. Such a number stands in the place of the
-Python number while a step is recorded. Arithmetic is recorded twice: as ops of the program, for what becomes part of an
-array, and as a Python expression of the inputs, for what stays a number (a counter that the step writes back). A
+A rate that a schedule changes, betas of a one-cycle schedule, a float argument. Such a number stands in the place of
+the Python number while a step is recorded. Arithmetic is recorded twice: as ops of the program, for what becomes part
+of an array, and as a Python expression of the inputs, for what stays a number (a counter that the step writes back). A
 decision that depends on it (`if step > 10`) becomes a predicate, which later calls must decide alike. Whatever else
 asks for its value (`range(n)`, `math.cos(x)`, a dictionary's key) makes it a constant of the program.
 """
@@ -44,7 +44,7 @@ class TracedNumber:
         self._value: Any = None
         trace.numbers.append(weakref.ref(self))
 
-    @property
+    @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> type:
         """That of the number: isinstance(x, float) is answered as in an eager step."""
         return type(self.real)

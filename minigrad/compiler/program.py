@@ -166,8 +166,9 @@ class Buffer:
     kind is "argument" (another array at each call, in C order), "state" (the same array at each call), "scratch" (a
     state that nobody reads after the step: what it holds at the end does not matter), or "kept" (an array that the
     compiled step makes and that lives on after it, such as a parameter's gradient; it has no input).
-    `array` is the array itself, None for an argument; `place` is the number of an argument. `holder` is what shows a kept
-    array to the user: the plan of a program may place it in other memory, where the holder looks while that one runs.
+    `array` is the array itself, None for an argument; `place` is the number of an argument. `holder` is what shows a
+    kept array to the user: the plan of a program may place it in other memory, where the holder looks while that one
+    runs.
     `is_constant` says of a state that it is out of the user's reach, so its content is the same in each call.
     """
 

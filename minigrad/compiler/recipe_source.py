@@ -194,7 +194,7 @@ def _leaf_tensor(value: Any) -> Tensor:
     return made
 
 
-def _instance(kind: type, attributes: list[tuple[str, str]], values: tuple[Any, ...]) -> Any:
+def _instance(kind: Any, attributes: list[tuple[str, str]], values: tuple[Any, ...]) -> Any:
     made = kind.__new__(kind)
     for (how, name), value in zip(attributes, values, strict=True):
         if how == "own":

@@ -228,7 +228,7 @@ class TraceSession:
     def _find_leaks(self, trace: Trace, reach: Reach) -> None:
         """A tracer that is still alive is held by something that nobody knows of."""
         for register in (trace.known, trace.view_names, trace.contents, trace.constants):
-            register.clear()  # type: ignore[attr-defined]
+            register.clear()
         self.made.origins = trace.origins
         if self.made.refusal is not None:  # frames of its traceback hold tracers
             self.made.refusal.__traceback__ = self.made.refusal.__context__ = None
@@ -265,8 +265,8 @@ TRACERS = ("TracerArray", "TracedNumber", "TracerGenerator", "GradProbe")
 def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
     """Whether an exception may be about a tracer, as of C code that takes nothing but an array.
 
-    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what is
-    its own.
+    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what
+    is its own.
     """
     if numbers and isinstance(error, TypeError):
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
+from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,6 @@ class Settler:
         self.capture = capture
         self.before = capture.reach.seen
         self.seen: dict[int, Any] = {}
-        self.done: dict[int, tuple[Any, Any]] = {}
 
     def real(self, x: Any) -> Any:
         """x itself, or what stands in its place."""
@@ -73,11 +73,10 @@ class Settler:
             if id(x) in self.seen or (id(x) in self.before and x is not None and not isinstance(x, (list, deque, set))):
                 continue
             self.seen[id(x)] = x
-            for get, set_ in members(x):
-                now = get
+            for now, put in members(x):
                 new = self._shallow(now, todo)
                 if new is not now:
-                    set_(new)
+                    put(new)
 
     def _shallow(self, x: Any, todo: list[Any]) -> Any:
         kind = type(x)
@@ -93,57 +92,84 @@ class Settler:
         return x
 
 
-def members(x: Any) -> Any:
+Part = tuple[Any, Callable[[Any], Any]]  # what stands there, and a function that puts something else there
+
+
+def members(x: Any) -> Iterator[Part]:
     """What an object holds, each with a function that puts something else there."""
-    if type(x) is Tensor:
-        for key in ("data", "_grad"):
-            ref = StateRef(x, key, "slot", "")
-            if ref.get() is not MISSING:
-                yield ref.get(), ref.set
-        if x.node is not None:
-            yield x.node, lambda _: None
-        return
-    if type(x) is Node:
-        for node in ancestors([x])[0]:
-            for key in ("saved", "params"):
-                value = getattr(node, key, None)
-                if value:
-                    yield value, functools.partial(setattr, node, key)
-            if node.primitive is not None and hasattr(node.primitive, "leaves"):
-                yield node.primitive, lambda _: None
-        return
-    if isinstance(x, MethodType):
-        yield x.__self__, lambda _: None
-        yield x.__func__, lambda _: None
-        return
-    if isinstance(x, FunctionType):
-        for cell in x.__closure__ or ():
-            ref = StateRef(cell, "", "cell", "")
-            if ref.get() is not MISSING:
-                yield ref.get(), ref.set
-        yield x.__defaults__, functools.partial(setattr, x, "__defaults__")
-        return
-    if isinstance(x, functools.partial):
-        ref = StateRef(x, "", "partial", "")
-        yield ref.get(), ref.set
-        return
+    for kind, parts in _PARTS.items():
+        if isinstance(x, kind):
+            yield from parts(x)
+            return
+    yield from _elements(x)
+    own = own_attributes(x)
+    if type(own) is dict:
+        yield own, _leave
+    for base in type(x).__mro__:
+        for name in slots_of(base):
+            yield from _place(x, name, "slot")
+
+
+def _place(holder: Any, key: str, kind: str) -> Iterator[Part]:
+    ref = StateRef(holder, key, kind, "")
+    value = ref.get()
+    if value is not MISSING:
+        yield value, ref.set
+
+
+def _leave(new: Any) -> None:
+    """Nothing can stand there instead: what is inside has changed."""
+
+
+def _tensor(x: Tensor) -> Iterator[Part]:
+    for key in ("data", "_grad"):
+        yield from _place(x, key, "slot")
+    if x.node is not None:
+        yield x.node, _leave
+
+
+def _nodes(x: Node) -> Iterator[Part]:
+    """The tape behind a node."""
+    for node in ancestors([x])[0]:
+        for key in ("saved", "params"):
+            value = getattr(node, key, None)
+            if value:
+                yield value, functools.partial(setattr, node, key)
+        if node.primitive is not None and hasattr(node.primitive, "leaves"):
+            yield node.primitive, _leave
+
+
+def _method(x: MethodType) -> Iterator[Part]:
+    yield x.__self__, _leave
+    yield x.__func__, _leave
+
+
+def _function(x: FunctionType) -> Iterator[Part]:
+    for cell in x.__closure__ or ():
+        yield from _place(cell, "", "cell")
+    yield x.__defaults__, functools.partial(setattr, x, "__defaults__")
+
+
+_PARTS: dict[type, Callable[[Any], Iterator[Part]]] = {
+    Tensor: _tensor,
+    Node: _nodes,
+    MethodType: _method,
+    FunctionType: _function,
+    functools.partial: lambda x: _place(x, "", "partial"),
+}
+
+
+def _elements(x: Any) -> Iterator[Part]:
+    """The elements of a container."""
     if isinstance(x, dict):
         for key, value in zip(keys_of(x), values_of(x), strict=True):
             yield value, functools.partial(base_of(x).__setitem__, x, key)
     elif isinstance(x, (list, deque)):
         for k, value in enumerate(elements(x)):
-            yield value, functools.partial(StateRef(x, k, "index", "").set)
+            yield value, StateRef(x, k, "index", "").set
     elif isinstance(x, set):
         for value in elements(x):
             yield value, functools.partial(_exchange, x, value)
-    own = own_attributes(x)
-    if type(own) is dict:
-        yield own, lambda _: None
-    for kind in type(x).__mro__:
-        for name in slots_of(kind):
-            ref = StateRef(x, name, "slot", "")
-            if ref.get() is not MISSING:
-                yield ref.get(), ref.set
 
 
 def _exchange(holder: set[Any], old: Any, new: Any) -> None:

@@ -37,8 +37,9 @@ def layouts(capture: StateCapture) -> list[Row]:
     found = {}
     for ref, value in capture.reach.refs:
         owner_of_place = type(ref.owner).__module__.partition(".")[0]
-        if type(value) is np.ndarray and type(ref.holder) is not Tensor and owner_of_place != "minigrad":
-            if ".flats." not in ref.path and value.dtype.kind in NUMERIC and ref.identity not in capture.fetched:
-                held = value.shape, value.dtype, value.flags.writeable
-                found[id(value)] = Row("layout", value, held, ref.path)
+        if type(value) is not np.ndarray or type(ref.holder) is Tensor or owner_of_place == "minigrad":
+            continue
+        if ".flats." not in ref.path and value.dtype.kind in NUMERIC and ref.identity not in capture.fetched:
+            held = value.shape, value.dtype, value.flags.writeable
+            found[id(value)] = Row("layout", value, held, ref.path)
     return list(found.values())

@@ -10,8 +10,8 @@ Nothing that a program holds is ever out of date:
 
 from __future__ import annotations
 
-import functools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class TracerArray(NDArrayOperatorsMixin):
         self.is_scalar = False  # whether it stands for a NumPy scalar
         trace.tracers.append(weakref.ref(self))
 
-    @property
+    @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> Any:
         """That of the array: isinstance(x, np.ndarray) is answered as in an eager step."""
         return self.array.dtype.type if self.is_scalar else np.ndarray
@@ -285,11 +285,15 @@ def _assigned(name: str) -> Any:
     return assign
 
 
+def _unlisted(name: str) -> Callable[[TracerArray], Any]:
+    return lambda self: TracerArray.__getattr__(self, name)
+
+
 for _name in ("shape", "dtype"):
     setattr(TracerArray, _name, property(vars(TracerArray)[_name].fget, _assigned(_name)))
 
 for _name in ("strides", "flat"):
-    setattr(TracerArray, _name, property(functools.partial(TracerArray.__getattr__, name=_name), _assigned(_name)))
+    setattr(TracerArray, _name, property(_unlisted(_name), _assigned(_name)))
 
 for _name in ("real", "imag"):
     setattr(TracerArray, _name, _part(_name))

@@ -91,7 +91,8 @@ def _reduction(trace: Trace, ufunc: Any, x: Any, axis: Any, dtype: Any, keepdims
 
 def _at(trace: Trace, ufunc: Any, x: Any, index: Any, *given: Any) -> None:
     if ufunc not in ACCUMULATING:
-        return trace.rewritten(ufunc.at, x, (index, *given), {})
+        trace.rewritten(ufunc.at, x, (index, *given), {})
+        return
     target = trace.writable(x, f"np.{ufunc.__name__}.at")
     template, arrays = indexed(trace, index)
     added = trace.operand(given[0])

@@ -62,7 +62,7 @@ class UntrackedRandomness:
 
 
 def _common() -> dict[str, Any]:
-    legacy: Any = np.random.get_state(legacy=False)
+    legacy: Any = np.random.get_state(legacy=False)  # noqa: NPY002  # the user's, which is looked at
     return {
         "np.random": (legacy["state"]["pos"], legacy["state"]["key"].tobytes(), legacy["has_gauss"], legacy["gauss"]),
         "the module random": random.getstate(),

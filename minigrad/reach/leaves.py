@@ -36,7 +36,7 @@ SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarra
 
 def is_leaf(x: Any) -> bool:
     """Whether x is immutable through and through, and compared by value."""
-    kind = type(x)  # and not isinstance: tracers pass for what they stand for
+    kind: Any = type(x)  # and not isinstance: tracers pass for what they stand for
     if kind in SIMPLE:
         return kind is not np.ndarray
     if issubclass(kind, LEAVES):
@@ -46,7 +46,7 @@ def is_leaf(x: Any) -> bool:
 
 def is_inert(x: Any) -> bool:
     """Whether x is a leaf whose class has nothing of the user's that could change."""
-    kind = type(x)
+    kind: Any = type(x)
     if kind in SIMPLE:
         return kind is not np.ndarray
     if kind in (tuple, frozenset):

@@ -96,12 +96,12 @@ class Row:
 
     `kind` says how `holder` is looked at and what `held` is: "dict" (all items, in order), "items" (some keys of a
     dictionary, MISSING among the values), "list" (all, in order), "set", "slots" (names and values), "function" (code,
-    defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "weak" (what a weak reference
-    refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of
-    an array), "layout" (shape, dtype and whether it can be written, of an array), "objects" (the elements of an array
-    of objects), "absent" and "class absent" (names that code reads and that are not there), "methods" (of a library's
-    class), "bases" (of a class), "variable" (of a context), "cache" (how often a functools.lru_cache has computed
-    something).
+    defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "weak" (what a weak
+    reference refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the
+    bytes of an array), "layout" (shape, dtype and whether it can be written, of an array), "objects" (the elements of
+    an array of objects), "absent" and "class absent" (names that code reads and that are not there), "methods" (of a
+    library's class), "bases" (of a class), "variable" (of a context), "cache" (how often a functools.lru_cache has
+    computed something).
     """
 
     __slots__ = ("held", "holder", "is_own", "kind", "path")
