@@ -41,8 +41,8 @@ class Workload:
         contenders: for each name a function from the problem to the step. Libraries are imported in it.
         reference: the contender whose time counts as 1.
         goals: what is hoped for.
-        calls: how many results in a row must agree before anything is timed. Two at least: what is compiled runs as it
-            stands the first time.
+        calls: how many results in a row must agree before anything is timed. Four at least: a compiled step runs as it
+            stands in its first three calls, two recordings and an audit.
         tolerance: by how much they may differ, of the largest entry.
         unit: "s" for what is timed; for anything else the step returns the figure itself.
         fresh: whether each call is the first one of a new process.
@@ -53,7 +53,7 @@ class Workload:
     contenders: dict[str, Make]
     reference: str = "PyTorch"
     goals: tuple[Goal, ...] = ()
-    calls: int = 2
+    calls: int = 4
     tolerance: float = 1e-4
     unit: str = "s"
     fresh: bool = False

@@ -247,6 +247,7 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "type": lambda k, row, scope: f"type(h{k}) is v{k}",
     "state": lambda k, row, scope: "False",
     "content": lambda k, row, scope: f"h{k}.tobytes() == v{k}",
+    "layout": lambda k, row, scope: f"(h{k}.shape, h{k}.dtype, h{k}.flags.writeable) == v{k}",
 }
 
 
@@ -329,6 +330,10 @@ def _other_differences(row: Row) -> Iterator[Difference]:
     elif kind == "type":
         if type(holder) is not held:
             yield f"the class of {path}", None, held, type(holder)
+    elif kind == "layout":
+        now = holder.shape, holder.dtype, holder.flags.writeable
+        if now != held:
+            yield f"{path} (shape, dtype, whether it can be written)", None, held, now
     elif kind == "content":
         if holder.tobytes() != held:
             yield f"the elements of {path}", None, "others", holder.ravel()

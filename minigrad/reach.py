@@ -184,9 +184,10 @@ class Row:
     dictionary, MISSING among the values), "list" (all, in order), "set", "slots" (names and values), "function" (code,
     defaults and keyword defaults), "class" (some attributes), "cell", "hooks" (of a node), "weak" (what a weak reference
     refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the bytes of
-    an array), "objects" (the elements of an array of objects), "absent" and "class absent" (names that code reads and
-    that are not there), "methods" (of a library's class), "bases" (of a class), "variable" (of a context), "cache" (how
-    often a functools.lru_cache has computed something).
+    an array), "layout" (shape, dtype and whether it can be written, of an array), "objects" (the elements of an array
+    of objects), "absent" and "class absent" (names that code reads and that are not there), "methods" (of a library's
+    class), "bases" (of a class), "variable" (of a context), "cache" (how often a functools.lru_cache has computed
+    something).
     """
 
     __slots__ = ("held", "holder", "is_own", "kind", "path")
@@ -363,7 +364,7 @@ class Reach:
     def _function(self, path: str, x: FunctionType) -> None:
         root = str(x.__globals__.get("__name__", "")).split(".")[0]
         library = root in LIBRARIES or root in STANDARD
-        self.words |= {x.__name__} if library else words(x.__code__)
+        self.words |= {x.__name__} if root in LIBRARIES else words(x.__code__)
         if root in STANDARD:  # what it reads of the user's objects
             self._read_names(words(x.__code__))
         if library and not x.__closure__ and not x.__defaults__:

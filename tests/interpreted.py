@@ -33,7 +33,7 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: b
         numbers, given = every[: 4 * in_parts], every[4 * in_parts :]
         expected = [(len(shape), np.dtype(dtype)) for shape, dtype in arrays]
         assert [(x.ndim, x.dtype) for x in given] == expected, text
-        assert all(x.flags.carray for x in given)
+        assert all(x.flags.c_contiguous and x.flags.aligned for x in given)
         overlapping = [
             x for k, x in enumerate(given) if any(np.may_share_memory(x, y) for j, y in enumerate(given) if j != k)
         ]

@@ -115,7 +115,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "assignment": (assigning_unseen, "was not shown"),
     "copyto": (lambda x: np.copyto(hidden().array, x[0]), "was not shown"),
     "add.at": (lambda x: np.add.at(hidden().array, [0, 1], x[0]), r"np\.add\.at .* was not shown"),
-    "maximum.at": (lambda x: np.maximum.at(x, [0], x[1]), r"np\.maximum\.at"),
     "an optimizer": (stepping_unseen, "was not shown"),
     "np.random": (np_random, r"draws from np\.random"),
     "shuffle": (lambda x, rng=RNG: rng.shuffle(x), "writes into its argument"),

@@ -210,13 +210,15 @@ STEPS = steps_with_views() | {
 
 def compare(make_step: Callable[[], Made], backend: str) -> None:
     (eager, arrays), (plain, others) = make_step(), make_step()
-    compiled = mg.compile(plain, backend=backend)
-    for k in range(4):
+    compiled = mg.compile(plain, backend=backend, fallback="raise", audit=False)
+    for k in range(5):
         expected, actual = eager(np.full(3, k)), compiled(np.full(3, k))
         for x, y in zip(flatten(expected)[0], flatten(actual)[0], strict=True):
             np.testing.assert_array_equal(y, x, strict=True)
         for x, y in zip(arrays, others, strict=True):
             np.testing.assert_array_equal(y, x, err_msg=f"after call {k + 1}")
+    assert compiled.latest is not None
+    assert compiled.latest.calls == 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

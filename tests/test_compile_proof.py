@@ -151,6 +151,21 @@ def test_draws_and_stores_are_compared() -> None:
         prove_equal(before, Program([*lines, *drawn], buffers, {}, [], [None]))
 
 
+def test_a_store_of_what_is_there_may_be_dropped() -> None:
+    lines, buffers = inputs((2, 2))
+    turned = make("transpose", lines[0].out, axes=(1, 0))
+    back = make("transpose", turned.out, axes=(1, 0))
+    without = Program(lines, buffers, {}, [lines[0].out], [])
+    for stored, is_proven in ((back, True), (turned, False)):
+        stores = Program([*lines, turned, back], buffers, {buffers[0]: stored.out}, [lines[0].out], [])
+        for pair in ((stores, without), (without, stores)):
+            if is_proven:
+                prove_equal(*pair)
+            else:
+                with pytest.raises(ProofError, match="in one of the programs only"):
+                    prove_equal(*pair)
+
+
 # Faults in passes
 
 

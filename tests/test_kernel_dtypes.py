@@ -232,6 +232,7 @@ def test_float16_is_left_to_numpy() -> None:
     assert not any(c for c in of_one_array(argument(ends("i1"), 0), ends("i1"), []) if c and c.expected.dtype == "f2")
 
 
+@pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_steps_of_integers(backend: str) -> None:
     """As a user writes them; what depends on values stays NumPy's, errors too."""
@@ -247,22 +248,27 @@ def test_steps_of_integers(backend: str) -> None:
             *(y.astype("i8"), (y * 2).astype("i4") + 1, np.where(y > 0, x, -x), np.sum(abs(x) + 1), np.prod(x)),
         )
 
-    step = mg.compile(function, backend=backend)
-    for k in range(3):
+    step = mg.compile(function, backend=backend, fallback="raise", audit=False)
+    for k in range(4):
         expected = function(np.roll(x, k), floats)
         for found, e in zip(step(np.roll(x, k), floats), expected, strict=True):
             assert found.dtype == e.dtype
             np.testing.assert_array_equal(found, e)
             assert (np.signbit(found) == np.signbit(e)).all() if e.dtype.kind == "f" else True
+    assert step.latest is not None
+    assert step.latest.calls == 2
 
 
+@pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_negative_power_of_an_integer_is_refused_whenever_it_comes(backend: str) -> None:
     if backend == "numba":
         pytest.importorskip("numba")
-    step = mg.compile(lambda x, y: np.power(x, y) + x, backend=backend)
+    step = mg.compile(lambda x, y: np.power(x, y) + x, backend=backend, fallback="raise", audit=False)
     x = np.arange(1, 4)
-    for _ in range(3):
+    for _ in range(4):
         np.testing.assert_array_equal(step(x, x), x**x + x)
+    assert step.latest is not None
+    assert step.latest.calls == 2
     with pytest.raises(ValueError, match="negative integer powers"):
         step(x, -x)

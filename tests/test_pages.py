@@ -31,7 +31,10 @@ WARNED = pytest.mark.floating(all="warn")  # an error here, as all warnings are;
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=WARNED if "mg.compile" in p.read_text(encoding="utf-8") else (), id=p.stem) for p in WITH_CODE],
+    [
+        pytest.param(p, marks=WARNED if "mg.compile" in p.read_text(encoding="utf-8") else (), id=p.stem)
+        for p in WITH_CODE
+    ],
 )
 def test_what_the_page_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

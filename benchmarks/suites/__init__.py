@@ -13,5 +13,6 @@ SUITES = {
     "transformer": "Attention and transformer",
     "derivatives": "Higher derivatives and Jacobians",
     "startup": "Import and first step",
+    "trust": "What guards, audits and recordings cost",
     "memory": "Memory",
 }

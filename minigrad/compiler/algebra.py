@@ -10,6 +10,8 @@ With constants taken out of sums (Σ c x = c Σ x), small factors multiplied fir
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minigrad.compiler.builder import Builder, rule
@@ -22,12 +24,18 @@ MODERATE = 4096.0  # factors that no number which is otherwise harmless overflow
 TINY = 1e-30  # products of constants are folded if neither they nor their reciprocals are smaller
 
 
+def _is_neutral(x: Operand, dtype: Any) -> bool:
+    """Whether x is the 0 that changes nothing: of floats the negative one, as -0.0 + 0.0 is 0.0."""
+    c = number(x)
+    return c is not None and c == 0 and (dtype.kind not in "fc" or (dtype.kind == "f" and bool(np.signbit(c))))
+
+
 @rule("add")
 def add(b: Builder, x: Operand, y: Operand) -> Value | None:
     """x + 0; x + (-y); x + x."""
     shape, dtype = result("add", (x, y), {})
     for one, other in ((x, y), (y, x)):
-        if number(other) == 0 and not is_op(one, "full"):
+        if _is_neutral(other, dtype) and not is_op(one, "full"):
             return same_form(b, one, shape, dtype)
     if is_float(x, y):
         if is_op(y, "negative"):
@@ -46,14 +54,12 @@ def add(b: Builder, x: Operand, y: Operand) -> Value | None:
 
 @rule("subtract")
 def subtract(b: Builder, x: Operand, y: Operand) -> Value | None:
-    """x - 0; 0 - y; x - (-y); (-x) - y."""
+    """x - 0; x - (-y); (-x) - y."""
     shape, dtype = result("subtract", (x, y), {})
-    if number(y) == 0:
+    if number(y) == 0 and not np.signbit(number(y)):
         return same_form(b, x, shape, dtype)
     if not is_float(x, y):
         return None
-    if number(x) == 0 and isinstance(y, Value) and y.shape == shape:
-        return b.op("negative", y)
     if is_op(y, "negative"):
         return b.op("add", x, y.line.ins[0])  # type: ignore[union-attr]
     if is_op(x, "negative"):

@@ -49,7 +49,7 @@ class Audit:
     """
 
     def __init__(
-        self, version: Specialization, leaves: list[Any], inputs: Inputs, connect: Callable[[Any], Any]
+        self, version: Specialization, leaves: list[Any], inputs: Inputs, connect: Callable[[Any], Any] = lambda x: x
     ) -> None:
         self.version, self.leaves, self.inputs, self.connect = version, leaves, inputs, connect
         recording = version.recording

@@ -21,6 +21,7 @@ from minigrad.node import Node
 from minigrad.reach import (
     MISSING,
     Reach,
+    Row,
     StateRef,
     base_of,
     elements,
@@ -67,11 +68,14 @@ class ArrayInput(NamedTuple):
     value: Any  # what stood there when the step was recorded
     number: int  # of the argument of the program
     leaf: int | None = None  # the argument whose gradient it is
+    items: tuple[int, ...] = ()  # which item of a tuple there
 
     def fetch(self, leaves: Any) -> Any:
         """What stands there now."""
         if self.leaf is not None:
             return leaves[self.leaf].grad
+        if self.items:
+            return self.ref.get()[self.items[0]]
         return self.ref.holder.grad if self.ref.is_grad else self.ref.get()
 
 
@@ -117,9 +121,12 @@ class StateCapture:
             if ref.is_grad:
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
-                self._fetch(ref, value)
-            is_scalar = isinstance(value, np.floating) and ref.identity in self.fetched
-            new = self._scalar(ref, value) if is_scalar else self._traced(value, ref)
+                if isinstance(value, np.floating):
+                    self._put(ref, value, self._scalar(ref, value))
+                    continue
+                for k, part in enumerate(value) if isinstance(value, tuple) else [((), value)]:
+                    self._fetch(ref, part, items=() if part is value else (k,))
+            new = self._traced(value, ref)
             if new is not value:
                 if type(value) is np.ndarray:
                     key = id(owner(value))
@@ -152,21 +159,22 @@ class StateCapture:
             self._put(data, present.data, self._traced(present.data, data))
         self._put(ref, present, GradProbe(present, self.grads_read))
 
-    def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None) -> None:
+    def _scalar(self, ref: StateRef, value: Any) -> Any:
+        """A NumPy scalar that is fetched at each call."""
+        number = len(self.arguments) + len(self.arrays)
+        self.arrays.append(ArrayInput(ref, value, number))
+        made = self.trace.argument(np.asarray(value), ref.path, number)
+        made.is_scalar = True
+        self.trace.scalars[id(made.memory)] = ref.identity
+        return made
+
+    def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None, items: tuple[int, ...] = ()) -> None:
         """Let the array at a place be an input that is fetched at each call."""
         array = value.data if type(value) is Tensor else value
         if type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
             number = len(self.arguments) + len(self.arrays)
-            self.arrays.append(ArrayInput(ref, value, number, leaf))
+            self.arrays.append(ArrayInput(ref, value, number, leaf, items))
             self.trace.argument(array, ref.path, number)
-
-    def _scalar(self, ref: StateRef, value: Any) -> Any:
-        """A NumPy scalar that is another one from call to call is an input."""
-        number = len(self.arguments) + len(self.arrays)
-        self.arrays.append(ArrayInput(ref, value, number))
-        new = self.trace.argument(np.asarray(value), ref.path, number)
-        new.is_scalar = True
-        return new
 
     def _is_alone(self, array: Any) -> bool:
         """Whether no other array of the state lies in the same memory."""
@@ -288,6 +296,17 @@ class StateCapture:
         return TracedNumber(trace, value, expression, make, k)
 
     # After the step
+
+    def layouts(self) -> list[Row]:
+        """Shapes and dtypes of the user's arrays, which can be assigned. Those of Tensors and optimizers nobody assigns."""
+        found = {}
+        for ref, value in self.reach.refs:
+            owner_of_place = type(ref.owner).__module__.partition(".")[0]
+            if type(value) is np.ndarray and type(ref.holder) is not Tensor and owner_of_place != "minigrad":
+                if ".flats." not in ref.path and value.dtype.kind in NUMERIC and ref.identity not in self.fetched:
+                    held = value.shape, value.dtype, value.flags.writeable
+                    found[id(value)] = Row("layout", value, held, ref.path)
+        return list(found.values())
 
     def drop_unread_gradients(self) -> None:
         """Gradients that nobody has read are no inputs."""

@@ -37,8 +37,8 @@ IN_A_ROW = 8  # specializations because of one place, after which the step runs 
 FALLBACKS = ("warn", "raise")
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
-    *("owned", "varying", "pinned", "fetched", "derivatives", "instances", "recordings", "discarded", "streak"),
-    *("reason", "held", "lock"),
+    *("owned", "varying", "pinned", "fetched", "derivatives", "recordings", "discarded", "streak"),
+    *("reason", "held", "lock", "attribute", "is_homeless"),
 })  # fmt: skip
 
 
@@ -72,16 +72,13 @@ class Compiled:
         self.pinned: set[Any] = set()  # numbers that cannot be
         self.fetched: set[Any] = set()  # places whose arrays are inputs
         self.derivatives: dict[Any, Compiled] = {}
-        self.instances: dict[int, tuple[Callable[[], Any], Compiled]] = {}  # of a method
         self.recordings = 0
         self.discarded = 0
         self.streak: tuple[str, int] = ("", 0)
         self.reason: Difference = ("", None, None, None)
         self.held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
         self._renew_lock()
-        if hasattr(os, "register_at_fork"):
-            renew = weakref.WeakMethod(self._renew_lock)
-            os.register_at_fork(after_in_child=lambda: (f := renew()) and f())
+        _compiled.add(self)
         functools.update_wrapper(self, function, updated=())
 
     def __getattr__(self, name: str) -> Any:
@@ -218,6 +215,8 @@ class Compiled:
         self.recordings += 1
         recording = session.run(leaves, rebuild)
         if recording.refusal is not None:
+            self.pinned |= recording.read
+            self.fetched -= recording.read
             if not (recording.again and self.discarded < IN_A_ROW):
                 self._go_eager(recording.refusal)
             self.discarded += 1
@@ -256,7 +255,7 @@ class Compiled:
         self.pinned |= recording.pinned
         self.varying -= recording.pinned
         numbers = recording.changing_numbers - self.varying - self.pinned
-        arrays = recording.changing_arrays - self.fetched
+        arrays = recording.changing_arrays - self.fetched - self.pinned
         self.varying |= numbers
         self.fetched |= arrays
         if numbers or arrays:
@@ -299,9 +298,11 @@ class Compiled:
             for k, (a, b) in enumerate(zip(now, before, strict=True)):
                 if is_number(a) and type(a) is type(b) and a != b:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
-        elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
-            self.fetched.add(ref.identity)
+                elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
+                    self.fetched.add(ref.identity)
         elif isinstance(now, np.floating) and type(now) is type(before):
+            self.fetched |= {ref.identity} - self.pinned
+        elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
             self.fetched.add(ref.identity)
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
             self.fetched.add(ref.identity)
@@ -361,17 +362,36 @@ class Compiled:
         """A compiled function in a class is a method, with a compiled step for each object."""
         if instance is None:
             return self
-        known = self.instances.get(id(instance))  # equal objects are different objects
-        if known is not None and known[0]() is instance:
-            return known[1]
-        made = self._like(self.function.__get__(instance))
-        forget = functools.partial(self.instances.pop, id(instance), None)
-        try:
-            alive: Callable[[], Any] = weakref.ref(instance, lambda _: forget())
-        except TypeError:
-            alive = functools.partial(_identity, instance)
-        self.instances[id(instance)] = alive, made
+        own = getattr(instance, "__dict__", None)
+        if self.attribute is None:  # assigned to the class later
+            attributes = ((n, x) for base in type(instance).__mro__ for n, x in vars(base).items())
+            self.attribute = next((n for n, x in attributes if x is self), None)
+        name = self.attribute
+        method = self.function.__get__(instance)
+        if own is not None and name in own:  # the user has put something else there
+            return own[name]
+        if own is None or name is None:
+            if not self.is_homeless:
+                self.is_homeless = True
+                text = f"mg.compile: {self.name} runs eagerly, as a {type(instance).__name__} has no __dict__ to keep it in"
+                warnings.warn(CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=_outside())
+            return method
+        if active.get() is not None:
+            return method
+        key = f"<compiled {getattr(self.function, '__qualname__', name)}>"  # a subclass may have another of that name
+        made = own.get(key)
+        if made is None or _object_of(made) is not instance:  # that of the object that this one is a copy of
+            made = own[key] = self._like(method)
         return made
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.attribute] = value  # __get__ comes first because there is this method
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.attribute = name
+
+    attribute: str | None = None  # its name in a class
+    is_homeless = False
 
     def _like(self, function: Any) -> Compiled:
         return Compiled(function, self.state, self.limit, self.backend, self.fallback, self.audit, self.verify)
@@ -423,6 +443,17 @@ class Compiled:
 
 
 register_opaque(Compiled)
+_compiled: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a forked child: what another thread has locked, nobody would unlock."""
+    for compiled in list(_compiled):
+        compiled._renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _is_watched() -> bool:
@@ -445,8 +476,8 @@ def _outside() -> int:
     return level
 
 
-def _identity(x: Any) -> Any:
-    return x
+def _object_of(method: Compiled) -> Any:
+    return getattr(method.function, "__self__", None)
 
 
 def _changed(one: Signature, other: Signature) -> list[int]:

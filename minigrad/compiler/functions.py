@@ -139,15 +139,21 @@ def _stack(trace: Trace, arrays: Any, axis: int = 0, out: Any = None, **options:
 def _broadcast_to(trace: Trace, array: Any, shape: Any, subok: bool = False) -> Any:
     shape = (shape,) if isinstance(shape, int) else tuple(map(int, shape))
     if not isinstance(array, Listening) or array.shape == shape:
-        return array
+        return array if not isinstance(array, Listening) else _locked(trace.view(array, [], another=True))
     return Listening(trace, np.broadcast_to(array.array, shape), array.memory, array, ("broadcast", shape))
+
+
+def _locked(x: Listening) -> Listening:
+    x.array.flags.writeable = False
+    return x
 
 
 @hears(np.reshape)
 def _reshape(trace: Trace, a: Any, shape: Any, order: str = "C", **options: Any) -> Any:
     if order != "C" or options.get("copy") is not None:
         return NotImplemented
-    return trace.view(a, [("reshape", a.array.reshape(shape).shape)] if a.shape != a.array.reshape(shape).shape else [])
+    made = a.array.reshape(shape).shape
+    return trace.view(a, [("reshape", made)] if a.shape != made else [], another=True)
 
 
 def _moving(function: Any) -> Any:
@@ -156,7 +162,7 @@ def _moving(function: Any) -> Any:
     def heard(trace: Trace, a: Any, *args: Any, **kwargs: Any) -> Any:
         marked = np.empty(tuple(range(2, a.ndim + 2)), np.void)  # of which every axis has another size
         order = tuple(n - 2 for n in function(marked, *args, **kwargs).shape)
-        return trace.view(a, [] if order == tuple(range(a.ndim)) else [("transpose", order)])
+        return trace.view(a, [] if order == tuple(range(a.ndim)) else [("transpose", order)], another=True)
 
     return heard
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PATIENCE = 15.0  # seconds, for each of two locks. A kernel takes less, unless it waits for what the forking thread has
 
@@ -42,8 +42,10 @@ class Gate:
         """
         if self._is_watching or not hasattr(os, "register_at_fork"):
             return
-        import concurrent.futures.thread  # noqa: F401
         import logging  # noqa: F401
+
+        with suppress(RuntimeError):  # while the process ends nothing can be registered; no thread can begin either
+            import concurrent.futures.thread  # noqa: F401
 
         self._is_watching = True
         os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)

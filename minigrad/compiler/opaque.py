@@ -80,10 +80,17 @@ def _as_view(
         if result.base is not None and owner(result) is owner(x.array):
             found = _view_of(trace, x, result, operands, count, call)
             if x.array.flags.writeable and call[0] not in READ_ONLY and found.step:
-                result.flags.writeable = True
+                result.flags.writeable = found.step[0] != "call" or _is_writable(call)
             found.array = result
             return found
     return None
+
+
+def _is_writable(call: tuple[Any, Any, Any]) -> bool:
+    """Whether the view that a function makes of arrays which can be written can be written itself."""
+    function, args, kwargs = call
+    found = function(*bare(args), **bare(kwargs))
+    return isinstance(found, np.ndarray) and found.flags.writeable
 
 
 def _view_of(

@@ -25,7 +25,7 @@ import numpy as np
 from minigrad.compiler.difference import first_difference
 from minigrad.compiler.evaluate import Array, work
 from minigrad.compiler.passes import always
-from minigrad.compiler.program import Program, Value
+from minigrad.compiler.program import Buffer, Program
 from minigrad.compiler.samples import Sample
 from minigrad.exact import Exact, Inexact, Redraw, opaque_roots, same
 
@@ -155,9 +155,6 @@ class Proof:
     def _check_interface(self, name: str, before: Program, after: Program) -> None:
         if len(before.outputs) != len(after.outputs):
             raise ProofError(f"{name}: {len(before.outputs)} outputs became {len(after.outputs)}")
-        lost = [b for b in {*before.stores, *after.stores} if not _is_kept_as_it_is(b, before, after)]
-        if lost:
-            raise ProofError(f"{name}: the store to {lost[0]} is in one of the programs only")
 
     def _differing(self, before: Program, after: Program, name: str) -> str:
         """What differs, in words; "" if nothing does."""
@@ -199,6 +196,8 @@ class Proof:
         except Redraw as error:
             raise ProofError(f"{name}: the programs cannot be evaluated: {error}") from error
         except Inexact as error:
+            if lost := [b for b in _unpaired(before, after) if not _is_kept_as_it_is(b, before, after)]:
+                raise ProofError(_one_sided(name, lost[0])) from error
             return Report(name, 0, 0, f"{error} cannot be evaluated")
         if found:
             raise ProofError(found)
@@ -210,15 +209,21 @@ def _report(name: str, program: Program, inexact: str = "") -> Report:
     return Report(name, len(results), sum(v.size for v in results), inexact)
 
 
-def _is_kept_as_it_is(buffer: Any, *programs: Program) -> bool:
-    """Whether programs that do not store into a buffer may be compared with others that store its own content."""
-    return all(buffer in p.stores for p in programs) or all(
-        buffer not in p.stores or _is_content(p.stores[buffer], buffer) for p in programs
+def _unpaired(before: Program, after: Program) -> list[Buffer]:
+    """Buffers that one of two programs stores into. The other one must leave there what the store would write."""
+    return [b for b in (*before.stores, *after.stores) if b not in before.stores or b not in after.stores]
+
+
+def _one_sided(name: str, buffer: Buffer) -> str:
+    return f"{name}: the store to {buffer} is in one of the programs only"
+
+
+def _is_kept_as_it_is(buffer: Buffer, *programs: Program) -> bool:
+    """Whether the programs that store into a buffer store its own content."""
+    return all(
+        v.line.op == "input" and v.line.params["buffer"] is buffer
+        for v in (p.stores[buffer] for p in programs if buffer in p.stores)
     )
-
-
-def _is_content(v: Value, buffer: Any) -> bool:
-    return v.line.op == "input" and v.line.params["buffer"] is buffer
 
 
 def _compared(sample: Sample, before: Program, after: Program, name: str, equal: Callable[[Array, Array], bool]) -> str:
@@ -234,6 +239,10 @@ def _compared(sample: Sample, before: Program, after: Program, name: str, equal:
         if not _equal(old[v], new[w], equal):
             kind = f"{w.shape} {w.dtype}"
             return f"{name} changes {what} ({kind}): {first_difference(v, w, before, after, old, new)}"
+    for b in _unpaired(before, after):
+        stored = old[before.stores[b]] if b in before.stores else new[after.stores[b]]
+        if not _equal(stored, sample.content(b), equal):
+            return _one_sided(name, b)
     return ""
 
 

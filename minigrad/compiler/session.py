@@ -87,6 +87,7 @@ class Recording:
         self.same_places: list[tuple[StateRef, int]] = []
         self.predicates: list[Predicate] = []
         self.pinned: set[Any] = set()
+        self.read: set[Any] = set()  # places of NumPy scalars whose value the step asks for
         self.arguments: dict[int, int] = {}
         self.number_arguments: list[int] = []
         self.expressions: list[Any] = []
@@ -231,6 +232,8 @@ class TraceSession:
             trace.recording = False
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
+        if trace.scalars_read:
+            made.read, made.again = trace.scalars_read, True
         if trace.is_foreign and made.refusal is None:
             made.refusal = CompileError(
                 "mg.compile: another thread used an array of the step while it was recorded.\nHint: let threads "
@@ -253,7 +256,7 @@ class TraceSession:
         trace.check_contents()
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
         made.program = program if self.confirms else check(program)
-        made.rows = [*reach.rows, *trace.contents_read]
+        made.rows = [*reach.rows, *trace.contents_read, *capture.layouts()]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
@@ -299,7 +302,9 @@ class TraceSession:
                 continue
             if type(now) is not type(before) and not hasattr(type(now), "minigrad_tracer"):
                 continue
-            if type(before) in (int, float):
+            if isinstance(before, np.floating) or (isinstance(before, tuple) and _changes_arrays(before, now)):
+                made.changing_arrays.add(ref.identity)
+            elif type(before) in (int, float):
                 made.changing_numbers.add((ref.identity, (), None))
             elif type(before) is np.ndarray or type(before) is Tensor or isinstance(before, np.floating):
                 made.changing_arrays.add(ref.identity)
@@ -391,6 +396,13 @@ def _named(outer: Any) -> Callable[..., Any]:
         return value if outer is None else outer(name, value, label)
 
     return watch
+
+
+def _changes_arrays(before: tuple[Any, ...], now: Any) -> bool:
+    """Whether a tuple is another one because of the arrays and Tensors in it."""
+    pairs = list(zip(before, now, strict=False))
+    alike = len(before) == len(now) and all(isinstance(b, type(a)) for a, b in pairs)
+    return alike and any(a is not b and isinstance(a, (np.ndarray, Tensor)) for a, b in pairs)
 
 
 def _stores(trace: Trace, capture: StateCapture) -> dict[Buffer, Value]:

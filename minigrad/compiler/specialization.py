@@ -19,7 +19,7 @@ from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.session import Recording
 from minigrad.compiler.signature import Signature
 from minigrad.compiler.trace import COMPUTED
-from minigrad.guards import Guard, fast_guard
+from minigrad.guards import Difference, Guard, fast_guard
 from minigrad.reach import StateRef, alike
 from minigrad.tensor import Tensor
 
@@ -129,11 +129,11 @@ class Specialization:
             now = x.fetch(leaves)
             if type(now) is not type(x.value):
                 return None
+            if isinstance(now, np.floating):
+                found.append(now)
+                continue
             if j in self.recording.used_arrays:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
-                if isinstance(array, np.floating):
-                    found.append(now)
-                    continue
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
                     return None
                 if array.strides != like.strides and not (array.flags.c_contiguous and like.flags.c_contiguous):
@@ -230,6 +230,9 @@ def _tuples(recording: Recording) -> list[tuple[StateRef, Any, set[int]]]:
     for x in recording.numbers:
         if x.ref is not None and x.items:
             found.setdefault(x.ref.identity, (x.ref, x.ref.get(), set()))[2].add(x.items[0])
+    for y in recording.arrays:
+        if y.items:
+            found.setdefault(y.ref.identity, (y.ref, y.ref.get(), set()))[2].add(y.items[0])
     return list(found.values())
 
 

@@ -81,7 +81,7 @@ def _equal(x: Any, y: Any) -> bool:
         return x.keys() == y.keys() and all(_equal(x[k], y[k]) for k in x)
     if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
         if len(x) > 16:  # that of the module random: plain numbers
-            return x is y or (is_leaf(x) and alike(x, y))
+            return bool(x == y)
         return len(x) == len(y) and all(map(_equal, x, y))
     if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
         return bool(np.array_equal(x, y))

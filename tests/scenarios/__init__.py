@@ -4,8 +4,8 @@ from importlib import import_module
 
 GROUPS = [
     "accumulation", "arguments", "arrays", "config", "derivatives", "environment", "failures", "models", "numerics",
-    "optimizers", "randomness", "results", "schemes", "trial_arrays", "trial_functions",
-    "trial_training", "trial_writes", "values", "attack_state",
+    "optimizers", "randomness", "results", "schemes", "trial_arrays", "trial_derivatives", "trial_draws",
+    "trial_functions", "trial_layers", "trial_training", "trial_writes", "values", "attack_state",
     "attack_effects", "attack_numbers", "attack_flow",
 ]  # fmt: skip
 
