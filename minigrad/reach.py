@@ -274,7 +274,7 @@ class Reach:
             special = {n for base in kind.__mro__[1:] if base is not object for n in vars(base) if n.startswith("__")}
             self._row("class absent", kind, frozenset(self.read | special - UNREAD).difference(vars(kind)), path)
         for kind in self._library:
-            names = (self.read | PATCHED) & vars(kind).keys()
+            names = {n for n in (self.words | PATCHED) & vars(kind).keys() if not n.startswith("_")}
             held = {n: vars(kind)[n] for n in sorted(names) if isinstance(vars(kind)[n], (FunctionType, property))}
             if held:
                 self._row("methods", kind, held, kind.__name__)
