@@ -300,13 +300,14 @@ class Compiled:
         if instance is None:
             return self
         method = self.function.__get__(instance)
-        if active.get() is not None:  # part of the step that is recorded
-            return method
         own = getattr(instance, "__dict__", None)
         if self.attribute is None:  # assigned to the class later
             attributes = ((n, x) for base in type(instance).__mro__ for n, x in vars(base).items())
             self.attribute = next((n for n, x in attributes if x is self), None)
         name = self.attribute
+        method = self.function.__get__(instance)
+        if own is not None and name in own:  # the user has put something else there
+            return own[name]
         if own is None or name is None:
             if not self.is_homeless:
                 self.is_homeless = True
@@ -316,12 +317,16 @@ class Compiled:
                     CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=caller_level()
                 )
             return method
-        found = next((vars(base)[name] for base in type(instance).__mro__ if name in vars(base)), None)
-        # Where a subclass overrides it, super() comes here: under its name it would hide that of the subclass.
-        key = name if found is self else f"{getattr(self.function, '__qualname__', name)} (compiled)"
-        if type(own.get(key)) is not Compiled:
-            own[key] = self._like(method)  # as functools.cached_property does: found there from here on
-        return own[key]
+        if active.get() is not None:
+            return method
+        key = f"<compiled {getattr(self.function, '__qualname__', name)}>"  # a subclass may have another of that name
+        made = own.get(key)
+        if made is None or _object_of(made) is not instance:  # that of the object that this one is a copy of
+            made = own[key] = self._like(method)
+        return made
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.attribute] = value  # __get__ comes first because there is this method
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.attribute = name
@@ -399,3 +404,7 @@ def _is_watched() -> bool:
     No program raises floating-point errors either, as np.errstate may ask for.
     """
     return errors_raise() or probe.get() is not None or bool(observers.is_active())
+
+
+def _object_of(method: Compiled) -> Any:
+    return getattr(method.function, "__self__", None)

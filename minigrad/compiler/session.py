@@ -292,10 +292,12 @@ class TraceSession:
             del alive
             gc.collect()
             alive = [x for r in tracers if (x := r()) is not None]
-        if alive:
+        if (
+            alive and self.is_recorded
+        ):  # nobody can take a tracer out of a cache: what this call has put there is undone
             for row in reach.rows:
-                if row.kind == "cache" and cache_state(row.holder) != row.held:
-                    row.holder.cache_clear()  # nobody can take a tracer out of it
+                if row.kind == "cache" and cache_state(row.holder) != row.held and row.held[1] == 0:
+                    row.holder.cache_clear()
         if alive and self.made.refusal is None:
             self.made.refusal = CompileError(
                 f"mg.compile: an array of shape {alive[0].shape} is kept in a place that cannot be found again.\n"

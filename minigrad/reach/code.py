@@ -51,7 +51,7 @@ def visit_absences(reach: Reach) -> None:
         special = {n for base in kind.__mro__[1:] if base is not object for n in vars(base) if n.startswith("__")}
         reach.row("class absent", kind, frozenset(reach.read | special - UNREAD).difference(vars(kind)), path)
     for kind in reach.library:
-        names = (reach.read | PATCHED) & vars(kind).keys()
+        names = {n for n in (reach.words | PATCHED) & vars(kind).keys() if not n.startswith("_")}
         held = {n: vars(kind)[n] for n in sorted(names) if isinstance(vars(kind)[n], (FunctionType, property))}
         if held:
             reach.row("methods", kind, held, kind.__name__)

@@ -664,3 +664,25 @@ def step(x):
     step = C(scope["step"])
     for k in range(10):
         see(step(numbers(k, 3)), scope["N"], scope["LAST"], scope["TABLE"])
+
+
+@scenario
+def copies_of_an_object_with_a_compiled_method(C: Any, see: Any) -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.w, self.n = np.ones(3), 0
+
+        @C
+        def step(self, x: Any) -> Any:
+            self.n += 1
+            self.w = self.w + x
+            return self.w * self.n
+
+    t = Trainer()
+    for k in range(4):
+        see(t.step(numbers(k, 3)))
+    u, v = copy.deepcopy(t), copy.copy(t)
+    for k in range(5):
+        if k == 3:
+            v.step = lambda x: x  # type: ignore[method-assign]
+        see(t.step(numbers(k, 3)), u.step(numbers(k, 3)), v.step(numbers(k, 3)), t.w, u.w, v.w, t.n, u.n, v.n)
