@@ -11,7 +11,8 @@ What a step does, recorded:
 - session: one real call on tracers, whose result is a recording; undo: what was before it; draws: where generators
   stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded
 - capture: the state that a step can read, with tracers in its places; inputs: what later calls fetch there; sharing:
-  what several places hold; changed: what the step has changed; settle: tracers out of it again
+  what several places hold; changed: what the step has changed; exempt: what guards leave
+  out; settle: tracers out of it again
 - effects: what a call returned and left, as a recipe; leaving: the arrays and the tape in that; recipe_source: a
   recipe as a function; canonical: without identities
 

@@ -91,7 +91,8 @@ def _let_vary(step: Compiled, ref: StateRef, before: Any, now: Any) -> None:
             elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
                 step.fetched |= {ref.identity} - step.pinned
     elif type(now) is type(before) and (
-        isinstance(now, np.floating) or (type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"))
+        isinstance(now, (np.floating, np.integer))
+        or (type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"))
     ):
         step.fetched |= {ref.identity} - step.pinned
     elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:

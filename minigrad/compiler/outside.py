@@ -25,7 +25,6 @@ class OutsideArrays:
         self.contents_read: list[Row] = []  # arrays whose elements decide
         self.memories_read: list[Memory] = []  # theirs
         self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
-        self.scalars_read: set[Any] = set()  # those that must be constants, since the step asks for their value
         self.inputs: list[Line] = []
         self.buffers: list[Buffer] = []
         self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number
@@ -43,8 +42,6 @@ class OutsideArrays:
         False for an array that the step computes, was given or has written: it differs from call to call.
         """
         memory = x.memory
-        if id(memory) in self.scalars:
-            self.scalars_read.add(self.scalars[id(memory)])
         is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
         if not is_state or memory.version or x.array.nbytes > PINNED:
             return False

@@ -15,6 +15,7 @@ from minigrad import rng
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.effects import Recipe
+from minigrad.compiler.exempt import find_exempt
 from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
@@ -181,8 +182,8 @@ class TraceSession:
             trace.recording = False
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
-        if trace.scalars_read:
-            made.read |= trace.scalars_read
+        if trace.scalars and made.refusal is not None:  # the step may have asked for the value of one
+            made.read |= set(trace.scalars.values())
             made.again = True
         if trace.is_foreign and made.refusal is None:
             made.refusal = CompileError(
@@ -230,7 +231,7 @@ class TraceSession:
         ]
         for g, _ in made.generator_leaves:
             program.generators[g] = GeneratorSlot(program.generators[g])
-        self._find_exempt(capture)
+        find_exempt(made, capture)
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned
@@ -252,29 +253,6 @@ class TraceSession:
                     f"mg.compile: {x.ref.path} is another Tensor from call to call, and the step uses its gradient.\n"
                     "Hint: keep the Tensor, and change its data."
                 )
-
-    def _find_exempt(self, capture: StateCapture) -> None:
-        """Places that guards leave out: inputs, and what the step gives another value at each call."""
-        made = self.made
-        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
-        exempt |= {x.ref.identity for x in capture.arrays}
-        for x in capture.arrays:
-            if type(x.value) is Tensor:
-                exempt |= {(id(x.value), "data"), (id(x.value), "node")}
-        grown = [x for x, _, _ in capture.resized_after if not isinstance(x, set) and capture.reach.only_grows(x)]
-        made.grown = frozenset(map(id, grown))
-        for ref, before, now in capture.changes_after:
-            if ref.is_grad or ref.is_node:
-                continue
-            if type(now) is not type(before) and not hasattr(type(now), "minigrad_tracer"):
-                continue
-            if isinstance(before, np.floating) or (isinstance(before, tuple) and _changes_arrays(before, now)):
-                made.changing_arrays.add(ref.identity)
-            elif type(before) in (int, float):
-                made.changing_numbers.add((ref.identity, (), None))
-            elif type(before) is np.ndarray or type(before) is Tensor or isinstance(before, np.floating):
-                made.changing_arrays.add(ref.identity)
-        made.exempt = frozenset(exempt)
 
     is_recorded = False  # whether the call was recorded, and left nothing behind that cannot be put back
     before: Undo
@@ -340,13 +318,6 @@ def _named(outer: Any) -> Callable[..., Any]:
         return value if outer is None else outer(name, value, label)
 
     return watch
-
-
-def _changes_arrays(before: tuple[Any, ...], now: Any) -> bool:
-    """Whether a tuple is another one because of the arrays and Tensors in it."""
-    pairs = list(zip(before, now, strict=False))
-    alike = len(before) == len(now) and all(isinstance(b, type(a)) for a, b in pairs)
-    return alike and any(a is not b and isinstance(a, (np.ndarray, Tensor)) for a, b in pairs)
 
 
 def _stores(trace: Trace, capture: StateCapture) -> dict[Buffer, Value]:

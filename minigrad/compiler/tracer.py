@@ -11,7 +11,6 @@ Nothing that a program holds is ever out of date:
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -285,15 +284,15 @@ def _assigned(name: str) -> Any:
     return assign
 
 
-def _unlisted(name: str) -> Callable[[TracerArray], Any]:
-    return lambda self: TracerArray.__getattr__(self, name)
-
-
 for _name in ("shape", "dtype"):
     setattr(TracerArray, _name, property(vars(TracerArray)[_name].fget, _assigned(_name)))
 
-for _name in ("strides", "flat"):
-    setattr(TracerArray, _name, property(_unlisted(_name), _assigned(_name)))
+_ASSIGNABLE: dict[str, Callable[[TracerArray], Any]] = {
+    "strides": lambda self: self.array.strides,
+    "flat": lambda self: TracerArray.__getattr__(self, "flat"),
+}
+for _name, _get in _ASSIGNABLE.items():
+    setattr(TracerArray, _name, property(_get, _assigned(_name)))
 
 for _name in ("real", "imag"):
     setattr(TracerArray, _name, _part(_name))

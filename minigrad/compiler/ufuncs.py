@@ -9,7 +9,6 @@ import numpy as np
 from minigrad.compiler.access import add_check, indexed
 from minigrad.compiler.opaque import bare, is_foreign
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, Value
-from minigrad.compiler.refusal import refuse
 from minigrad.compiler.rules import result
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ def recorded(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -
         return _at(trace, ufunc, *inputs)
     out = options.pop("out", (None,))
     if len(out) > 1:
-        refuse(f"np.{ufunc.__name__} with several out=", "use its results")
+        results = recorded(trace, ufunc, method, inputs, options)
+        return tuple(r if o is None else trace.written(o, r, True) for r, o in zip(results, out, strict=True))
     mask = options.pop("where", True)
     value = _value(trace, ufunc, method, inputs, dict(options)) if mask is True or out[0] is not None else None
     if value is None:

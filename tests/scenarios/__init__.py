@@ -25,6 +25,7 @@ GROUPS = [
     "trial_draws",
     "trial_functions",
     "trial_layers",
+    "trial_mixed",
     "trial_training",
     "trial_writes",
     "values",
