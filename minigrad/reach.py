@@ -29,9 +29,9 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from types import (
-    ClassMethodDescriptorType,
     BuiltinFunctionType,
     CellType,
+    ClassMethodDescriptorType,
     CodeType,
     EllipsisType,
     FunctionType,

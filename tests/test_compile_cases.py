@@ -19,7 +19,6 @@ from minigrad.compiler import passes, rules
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
 
-
 @pytest.fixture(autouse=True)
 def _checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checker runs after every pass."""

@@ -134,8 +134,17 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
     drawn = getattr(generator, method)(*args, **kwargs)
     args, kwargs = bare(args), bare(kwargs)
     if again is not None:
-        return trace.fresh(drawn, again) if type(drawn) not in (float, int) else TracedNumber(trace, drawn, None, lambda: again)
-    params = {"generator": next(k for k, g in enumerate(trace.generators) if g is generator), "method": method, "args": args, "kwargs": kwargs}
+        return (
+            trace.fresh(drawn, again)
+            if type(drawn) not in (float, int)
+            else TracedNumber(trace, drawn, None, lambda: again)
+        )
+    params = {
+        "generator": next(k for k, g in enumerate(trace.generators) if g is generator),
+        "method": method,
+        "args": args,
+        "kwargs": kwargs,
+    }
     if np.asarray(drawn).dtype.kind not in NUMERIC:
         trace.stop(CompileError(f"mg.compile: rng.{method} draws no numbers, at {place()}\nHint: draw an index."))
         return drawn  # refused any earlier, it would not have been drawn; any later, drawn twice

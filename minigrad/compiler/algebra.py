@@ -1,8 +1,9 @@
 """What the compiler knows about arithmetic: neutral elements, signs, products and powers.
 
 Results may differ from the step's own in the last digits, as x · (1/s) differs from x / s. A product with 0 is kept,
-because it may be NaN. So is x - x. One thing counts as 0 although x may not be finite: the sum of deviations from a mean. By it the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the gradient
-0 that it has, instead of what rounding leaves.
+because it may be NaN, and so is x - x. One thing counts as 0 although x may not be finite: the sum of deviations from a
+mean. By it the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the
+gradient 0 that it has, instead of what rounding leaves.
 
 With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)), and x / s = x
 (1/s), the terms of a derivation that was composed line by line become the same as those of one made by hand.

@@ -152,9 +152,10 @@ class StateCapture:
         if array.base is None:
             return True
         root = owner(array)
-        return not any(
-            type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs
-        ) and array.dtype.kind in NUMERIC
+        return (
+            not any(type(x) is np.ndarray and x is not array and owner(x) is root for _, x in self.reach.refs)
+            and array.dtype.kind in NUMERIC
+        )
 
     def watch_containers(self, pairs: list[tuple[Any, Any]]) -> None:
         """Dictionaries and lists among the arguments, and copies of them with tracers, which the step gets."""
@@ -265,7 +266,7 @@ class StateCapture:
     # After the step
 
     def layouts(self) -> list[Row]:
-        """Shapes and dtypes of the user's arrays, which can be assigned. Those of Tensors and optimizers nobody assigns."""
+        """Shapes and dtypes of the user's arrays, which can be assigned; nobody assigns those of Tensors."""
         found = {}
         for ref, value in self.reach.refs:
             owner_of_place = type(ref.owner).__module__.partition(".")[0]
@@ -277,9 +278,7 @@ class StateCapture:
 
     def drop_unread_gradients(self) -> None:
         """Gradients that nobody has read are no inputs."""
-        unread = {
-            x.number for x in self.arrays if x.ref.is_grad and id(x.ref.holder) not in self.grads_read
-        }
+        unread = {x.number for x in self.arrays if x.ref.is_grad and id(x.ref.holder) not in self.grads_read}
         if not unread:
             return
         buffers = self.trace.buffers

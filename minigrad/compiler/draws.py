@@ -59,8 +59,8 @@ class Draws:
         for bits, state in self.frontier.values():
             if not equal(bits.state, state):
                 raise CompileError(
-                    f"mg.compile: the state of a Generator ({type(bits).__name__}) is set in the step, or it draws in a "
-                    f"way that cannot be recorded, at {place()}\nHint: set states outside of the step."
+                    f"mg.compile: the state of a Generator ({type(bits).__name__}) is set in the step, or it draws in "
+                    f"a way that cannot be recorded, at {place()}\nHint: set states outside of the step."
                 )
 
 

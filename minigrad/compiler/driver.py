@@ -27,7 +27,7 @@ from minigrad.compiler.guards import Difference, is_number
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning
 from minigrad.compiler.session import Recording, TraceSession
 from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
-from minigrad.compiler.specialization import NOTHING, Inputs, Specialization
+from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.naming import probe
 from minigrad.reach import StateRef, register_opaque
 from minigrad.tensor import Tensor
@@ -160,7 +160,14 @@ class Compiled:
     # Recordings
 
     def _record(
-        self, leaves: Any, rebuild: Any, key: Signature, keep: Any, version: Specialization | None, args: Any, kwargs: Any
+        self,
+        leaves: Any,
+        rebuild: Any,
+        key: Signature,
+        keep: Any,
+        version: Specialization | None,
+        args: Any,
+        kwargs: Any,
     ) -> Any:
         """Run the step itself, and make a program of what it does, or confirm the one that is there."""
         sets = frozenset(self.varying), frozenset(self.fetched)
@@ -222,7 +229,7 @@ class Compiled:
     def _generalize(self, key: Signature, leaves: list[Any], form: Any, keep: list[Any]) -> bool:
         """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
         reasons: list[Difference] = []
-        for version in sorted(reversed(self.versions), key=lambda version: version.signature != key):
+        for version in sorted(self.versions[::-1], key=lambda version: version.signature != key):
             other = version.signature
             if other[0] != key[0] or len(other) != len(key):
                 continue
@@ -260,9 +267,7 @@ class Compiled:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
                 elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
                     self.fetched |= {ref.identity} - self.pinned
-        elif isinstance(now, np.floating) and type(now) is type(before):
-            self.fetched |= {ref.identity} - self.pinned
-        elif type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"):
+        elif (isinstance(now, np.floating) and type(now) is type(before)) or (type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node")):
             self.fetched |= {ref.identity} - self.pinned
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
             self.fetched.add(ref.identity)

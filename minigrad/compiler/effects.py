@@ -218,7 +218,8 @@ class Recipe:
         if chain is None:
             if not root.flags.c_contiguous or not np.may_share_memory(x.array, root):
                 raise CompileError(
-                    f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\nHint: return a copy."
+                    f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\n"
+                    "Hint: return a copy."
                 )
             offset = _address(x.array) - _address(root)
             chain = [("strided", (x.shape, x.dtype, offset, x.array.strides))]
@@ -320,7 +321,10 @@ class Recipe:
             elif how == "set":
                 yield how, (at.path, repr(rest))
             else:
-                yield how, repr([sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str])
+                yield (
+                    how,
+                    repr([sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]),
+                )
 
 
 def _live_nodes(node: Node | None) -> list[Node]:
@@ -387,7 +391,13 @@ def _slot_names(kind: type) -> list[str]:
 
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
-    scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "released": _released, "leaf_tensor": _leaf_tensor}
+    scope: dict[str, Any] = {
+        "Tensor": Tensor,
+        "attach": attach,
+        "viewed": viewed,
+        "released": _released,
+        "leaf_tensor": _leaf_tensor,
+    }
     scope |= {"strided": _strided, "locked": _locked}
     scope |= {"instance": _instance, "extend": _extend, "refill": _refill, "MISSING": MISSING}
     lines = []
@@ -459,11 +469,15 @@ def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "object": lambda k, rest, scope: _constant(k, rest[0], scope),
-    "array": lambda k, rest, scope: f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())",
+    "array": lambda k, rest, scope: (
+        f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())"
+    ),
     "leaf": lambda k, rest, scope: f"x[{rest[0]}]",
     "leaf array": lambda k, rest, scope: f"(x[{rest[0]}] if type(x[{rest[0]}]) is not Tensor else x[{rest[0]}].data)",
     "fetched": lambda k, rest, scope: f"f[{rest[0]}]",
-    "fetched array": lambda k, rest, scope: f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)",
+    "fetched array": lambda k, rest, scope: (
+        f"(f[{rest[0]}] if type(f[{rest[0]}]) is not Tensor else f[{rest[0]}].data)"
+    ),
     "output": _output_text,
     "view": lambda k, rest, scope: _view_text(k, rest, scope),
     "tensor": lambda k, rest, scope: f"attach(t{rest[0]}, None)",

@@ -297,7 +297,9 @@ def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..
             tests.append(f"t.node is {'not ' if has_node else ''}None and (t := t.data) is not None")
         tests.append(f"type(t) is ndarray and t.shape == s{k} and t.dtype == d{k}")
         tests.append("t.base is None and id(t) not in owned")
-        tests.append("t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous")
+        tests.append(
+            "t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous"
+        )
         tests += [f"x[{k}] is not x[{j}]" for j in range(k)]
     exec(f"def takes(x):\n    return {' and '.join(tests)}\n", scope)
     takes: Callable[..., bool] = scope["takes"]

@@ -39,7 +39,7 @@ class Memory:
 class Listening(NDArrayOperatorsMixin):
     """An array inside a traced step."""
 
-    __slots__ = ("__weakref__", "_value", "_version", "array", "is_scalar", "memory", "parent", "step", "_trace")
+    __slots__ = ("__weakref__", "_trace", "_value", "_version", "array", "is_scalar", "memory", "parent", "step")
     minigrad_tracer = True
 
     def __init__(

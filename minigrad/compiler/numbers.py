@@ -253,8 +253,8 @@ def _of_the_number(name: str) -> None:
     setattr(TracedNumber, name, pinned)
 
 
-for _name in "and or xor lshift rshift divmod".split():  # what is asked of counters, and has a value in the end
+for _name in ["and", "or", "xor", "lshift", "rshift", "divmod"]:  # what is asked of counters
     _of_the_number(f"__{_name}__")
     _of_the_number(f"__r{_name}__")
-for _name in "invert round trunc floor ceil".split():
+for _name in ["invert", "round", "trunc", "floor", "ceil"]:
     _of_the_number(f"__{_name}__")

@@ -120,9 +120,9 @@ class Sample:
             reals = [x.real if isinstance(x, Exact) else x for x in ins]
             with np.errstate(all="ignore"):
                 try:
-            made = params["function"](*_filled(params["args"], reals), **_filled(params["kwargs"], reals))
-        except (ValueError, IndexError) as error:  # of numbers that no call has given it
-            raise Inexact(f"a call of {getattr(params['function'], '__name__', 'a function')}: {error}") from error
+                    made = params["function"](*_filled(params["args"], reals), **_filled(params["kwargs"], reals))
+                except (ValueError, IndexError) as error:  # of numbers that no call has given it
+                    raise Inexact(f"a call of {params['function'].__name__}: {error}") from error
             results = made if isinstance(made, (tuple, list)) else (made,)
             text = repr((params["function"].__name__, *key[1:]))
             rng = np.random.default_rng(list(hashlib.blake2b(text.encode(), digest_size=16).digest()))

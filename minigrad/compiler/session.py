@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import rng
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.capture import ArrayInput, NumberInput, StateCapture
 from minigrad.compiler.context import active
@@ -24,7 +25,6 @@ from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.untracked import UntrackedRandomness
-from minigrad import rng
 from minigrad.naming import probe
 from minigrad.reach import Reach, Row, StateRef
 from minigrad.tensor import Tensor
@@ -131,7 +131,9 @@ class TraceSession:
         made = self.made
         objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
         names = argument_names(self.function, leaves, rebuild)
-        reach = Reach([("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))])
+        reach = Reach(
+            [("", self.function), *self.roots, *((n, x) for n, x in zip(names, leaves) if x in Same(objects))]
+        )
         if reach.unreadable:
             path, x = reach.unreadable[0]
             made.refusal = CompileError(
@@ -268,7 +270,9 @@ class TraceSession:
     def _find_exempt(self, capture: StateCapture) -> None:
         """Places that guards leave out: inputs, and what the step gives another value at each call."""
         made = self.made
-        exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # the rest of tuples is compared by `matches`
+        exempt = {
+            x.ref.identity for x in capture.numbers if x.ref is not None
+        }  # the rest of tuples is compared by `matches`
         exempt |= {x.ref.identity for x in capture.arrays}
         for x in capture.arrays:
             if type(x.value) is Tensor:
@@ -352,8 +356,8 @@ TRACERS = ("Listening", "TracedNumber", "TracerGenerator", "GradProbe")
 def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
     """Whether an exception may be about a tracer, as of C code that takes nothing but an array.
 
-    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what is
-    its own.
+    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what
+    is its own.
     """
     if numbers and isinstance(error, TypeError):
         return True
@@ -399,7 +403,9 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
     from minigrad.compiler.memory import owner
 
     tensors = {
-        id(owner(value)) for ref, value in capture.reach.refs if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
+        id(owner(value))
+        for ref, value in capture.reach.refs
+        if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
 

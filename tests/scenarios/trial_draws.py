@@ -19,20 +19,46 @@ DRAWS: dict[str, Callable[[Any, Any], Any]] = {
     "permuted": lambda rng, x: (rng.permuted(x, axis=1), rng.permutation(x), rng.permutation(5)),
     "permuted_into": lambda rng, x: rng.permuted(x, out=np.empty_like(x)),
     "bytes": lambda rng, x: (rng.bytes(5), x * 2),
-    "integers": lambda rng, x: (rng.integers(5), rng.integers(0, [3, 9, 100]), rng.integers(0, 9, (2, 2), dtype=np.uint8)),
+    "integers": lambda rng, x: (
+        rng.integers(5),
+        rng.integers(0, [3, 9, 100]),
+        rng.integers(0, 9, (2, 2), dtype=np.uint8),
+    ),
     "integers_included": lambda rng, x: rng.integers(1, 6, size=4, endpoint=True) * x[0, 0],
     "numbers": lambda rng, x: (rng.random(), rng.normal(), rng.uniform(2, 3), rng.exponential(), x * rng.random()),
     "types_of_numbers": lambda rng, x: (type(rng.random()).__name__, type(rng.integers(3)).__name__, rng.normal() * 2),
     "choice": lambda rng, x: (rng.choice(5), rng.choice(9, 3, replace=False), rng.choice([1.5, 2.5], 2, p=[0.2, 0.8])),
     "choice_of_rows": lambda rng, x: rng.choice(x, 2, axis=0),
-    "multivariate": lambda rng, x: (rng.multivariate_normal([0, 1], np.eye(2), 3), rng.dirichlet([1, 2, 3]), rng.multinomial(9, [0.2, 0.8])),
-    "single": lambda rng, x: (rng.random(3, dtype=np.float32), rng.standard_normal((2, 2), dtype="f4"), rng.standard_exponential(2)),
-    "counts": lambda rng, x: (rng.poisson(3.0, 4), rng.binomial(9, 0.3, 4), rng.geometric(0.5), rng.hypergeometric(3, 4, 5)),
-    "others": lambda rng, x: (rng.gamma(2.0, size=2), rng.beta(1, 2), rng.laplace(size=3), rng.standard_t(3), rng.vonmises(0, 1), rng.triangular(0, 1, 2)),
+    "multivariate": lambda rng, x: (
+        rng.multivariate_normal([0, 1], np.eye(2), 3),
+        rng.dirichlet([1, 2, 3]),
+        rng.multinomial(9, [0.2, 0.8]),
+    ),
+    "single": lambda rng, x: (
+        rng.random(3, dtype=np.float32),
+        rng.standard_normal((2, 2), dtype="f4"),
+        rng.standard_exponential(2),
+    ),
+    "counts": lambda rng, x: (
+        rng.poisson(3.0, 4),
+        rng.binomial(9, 0.3, 4),
+        rng.geometric(0.5),
+        rng.hypergeometric(3, 4, 5),
+    ),
+    "others": lambda rng, x: (
+        rng.gamma(2.0, size=2),
+        rng.beta(1, 2),
+        rng.laplace(size=3),
+        rng.standard_t(3),
+        rng.vonmises(0, 1),
+        rng.triangular(0, 1, 2),
+    ),
     "with_array_parameters": lambda rng, x: rng.normal(x, np.abs(x)),
     "with_constant_parameters": lambda rng, x: rng.normal([1.0, 2.0, 3.0], 0.1, size=(4, 3)) + x,
     "into_an_array": lambda rng, x: rng.random(out=np.empty(3)),
-    "with_sizes_of_the_data": lambda rng, x: rng.random(x.shape) + rng.normal(size=len(x))[:, None] + rng.random(x.size).sum(),
+    "with_sizes_of_the_data": lambda rng, x: (
+        rng.random(x.shape) + rng.normal(size=len(x))[:, None] + rng.random(x.size).sum()
+    ),
     "branch": lambda rng, x: x * 2 if rng.random() < 0.5 else x * 3,
     "masked": lambda rng, x: x * (rng.random(x.shape) < 0.5) / 0.5,
     "in_a_loop": lambda rng, x: sum(rng.normal(size=3) * t for t in range(3)) + x,
@@ -75,7 +101,10 @@ def two_generators_on_one_bit_generator(C: Any, see: Any) -> None:
 
 @scenario
 def other_bit_generators(C: Any, see: Any) -> None:
-    gens = [np.random.Generator(kind(5)) for kind in (np.random.MT19937, np.random.Philox, np.random.SFC64, np.random.PCG64DXSM)]
+    gens = [
+        np.random.Generator(kind(5))
+        for kind in (np.random.MT19937, np.random.Philox, np.random.SFC64, np.random.PCG64DXSM)
+    ]
     step = C(lambda x: [g.normal(size=2) + x for g in gens])
     for k in range(7):
         see(step(numbers(k, 2)))

@@ -88,7 +88,10 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[int], Any]]] = {
     "gru": (lambda: nn.GRU(6, 3, rng=0), sequence),
     "embedding": (lambda: nn.Embedding(7, 5, rng=0), words),
     "transformer": (lambda: nn.TransformerEncoderLayer(6, 2, 8, rng=0), sequence),
-    "residual": (lambda: nn.Sequential(nn.Linear(6, 6, rng=0), nn.ReLU(), nn.Dropout(0.1, rng=1), nn.LayerNorm(6)), rows),
+    "residual": (
+        lambda: nn.Sequential(nn.Linear(6, 6, rng=0), nn.ReLU(), nn.Dropout(0.1, rng=1), nn.LayerNorm(6)),
+        rows,
+    ),
 }
 CHANGES: dict[str, Callable[[Any, int], None]] = {
     "batch_norm": lambda layer, k: setattr(layer, "momentum", 0.5 if k < 6 else 0.2),
@@ -123,9 +126,15 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "sorting": lambda x, y: mg.sort(x, axis=1) * y + mg.take_along_axis(x, mg.argsort(y, axis=1), axis=1),
     "extremes": lambda x, y: mg.max(x, axis=0) + mg.min(y) + mg.maximum(x, y) + mg.logsumexp(x, axis=1, keepdims=True),
     "sums": lambda x, y: mg.cumulative_sum(x, axis=1) + mg.prod(y, axis=0) + mg.std(x, axis=0) + mg.var(y),
-    "shapes": lambda x, y: mg.concat([x, y], axis=1).reshape(6, 8).T[1:5, ::2] + mg.roll(mg.flip(y, axis=0), 1, axis=0)[:, :3],
-    "indices": lambda x, y: x[[0, 2]] * y[1:3] + x[np.arange(2), [1, 2]][:, None] + mg.take(y, np.array([1, 1]), axis=0),
-    "products": lambda x, y: mg.einsum("ij,kj->ik", x, y) + x @ y.T + mg.tensordot(x, y, axes=([1], [1])) + mg.outer(x[0], y[0])[:4, :4],
+    "shapes": lambda x, y: (
+        mg.concat([x, y], axis=1).reshape(6, 8).T[1:5, ::2] + mg.roll(mg.flip(y, axis=0), 1, axis=0)[:, :3]
+    ),
+    "indices": lambda x, y: (
+        x[[0, 2]] * y[1:3] + x[np.arange(2), [1, 2]][:, None] + mg.take(y, np.array([1, 1]), axis=0)
+    ),
+    "products": lambda x, y: (
+        mg.einsum("ij,kj->ik", x, y) + x @ y.T + mg.tensordot(x, y, axes=([1], [1])) + mg.outer(x[0], y[0])[:4, :4]
+    ),
     "choices": lambda x, y: mg.where(x > y, x, y) * mg.clip(x, -0.5, 0.5) + mg.abs(y) ** 1.5 + mg.sign(x) * y,
     "linear_algebra": lambda x, y: mg.linalg.inv(x @ x.T + np.eye(4)) + mg.linalg.solve(y @ y.T + np.eye(4), x @ y.T),
     "determinants": lambda x, y: mg.linalg.slogdet(x @ x.T + np.eye(4))[1] + mg.linalg.det(y @ y.T + np.eye(4)),
@@ -169,7 +178,9 @@ for _name, _function in FUNCTIONS.items():
 
 def in_dtype(C: Any, see: Any, dtype: Any) -> None:
     """A network in another dtype, with batch norm and dropout."""
-    model = nn.Sequential(nn.Linear(6, 5, bias=False, rng=0), nn.BatchNorm(5), nn.ReLU(), nn.Dropout(0.2, rng=1), nn.Linear(5, 3, rng=2))
+    model = nn.Sequential(
+        nn.Linear(6, 5, bias=False, rng=0), nn.BatchNorm(5), nn.ReLU(), nn.Dropout(0.2, rng=1), nn.Linear(5, 3, rng=2)
+    )
     for p in model.parameters():
         p.data = p.data.astype(dtype)
     optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)

@@ -25,7 +25,9 @@ MAKERS = {
 
 def everything(C: Any, see: Any, name: str, calls: int = 14) -> None:
     """A schedule, accumulation over two batches, clipping, an average of the weights, and loss scaling in one loop."""
-    model = nn.Sequential(nn.Linear(3, 6, bias=False, rng=0), nn.BatchNorm(6), nn.ReLU(), nn.Dropout(0.2, rng=1), nn.Linear(6, 4, rng=2))
+    model = nn.Sequential(
+        nn.Linear(3, 6, bias=False, rng=0), nn.BatchNorm(6), nn.ReLU(), nn.Dropout(0.2, rng=1), nn.Linear(6, 4, rng=2)
+    )
     optimizer = MAKERS[name](list(model.parameters()))
     shadow = [p.data.copy() for p in model.parameters()]
     s = SimpleNamespace(scale=1024.0, good=0)
@@ -135,7 +137,10 @@ def scaler_of_losses(C: Any, see: Any) -> None:
 @scenario
 def gradient_penalty_in_a_game(C: Any, see: Any) -> None:
     critic, maker = mlp(0, d=2, classes=1), mlp(1, d=3, classes=2)
-    first, second = optim.Adam(critic.parameters(), lr=0.01, betas=(0.5, 0.9)), optim.RMSprop(maker.parameters(), lr=0.01)
+    first, second = (
+        optim.Adam(critic.parameters(), lr=0.01, betas=(0.5, 0.9)),
+        optim.RMSprop(maker.parameters(), lr=0.01),
+    )
     rng = np.random.default_rng(0)
 
     @C
@@ -220,7 +225,10 @@ def distillation(C: Any, see: Any) -> None:
         with mg.no_grad():
             soft = F.softmax(teacher(x) / 2.0, axis=1)
         logits = student(x)
-        loss = alpha * F.cross_entropy(logits, y) - (1 - alpha) * (soft * F.log_softmax(logits / 2.0, axis=1)).sum(axis=1).mean()
+        loss = (
+            alpha * F.cross_entropy(logits, y)
+            - (1 - alpha) * (soft * F.log_softmax(logits / 2.0, axis=1)).sum(axis=1).mean()
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -480,7 +488,9 @@ def ties_and_kinks(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         w.grad = None
         y = x @ w
-        loss = mg.relu(y).sum() + y.max(axis=1).sum() + mg.maximum(y, 0).sum() + mg.abs(y).sum() + mg.clip(y, 0, 1).sum()
+        loss = (
+            mg.relu(y).sum() + y.max(axis=1).sum() + mg.maximum(y, 0).sum() + mg.abs(y).sum() + mg.clip(y, 0, 1).sum()
+        )
         loss.backward()
         w.data -= 0.1 * np.sign(w.grad.data)
         return loss, y.data.argmax(axis=1)

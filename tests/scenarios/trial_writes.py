@@ -116,7 +116,9 @@ both(
     rows_in_a_loop=statements("for row in a: row /= np.abs(row).sum()"),
     elements_in_a_loop=statements("for i in range(4): a[i, i % 3] = a[i - 1, 0] + x[i, 0]"),
     nditer=statements("for v in np.nditer(a, op_flags=['readwrite']): v[...] = v * 2"),
-    windows=statements("w = np.lib.stride_tricks.sliding_window_view(a, 2, axis=0); r = w.sum(axis=-1); a[0] = 0; r = r + w[0, 0, 0]"),
+    windows=statements(
+        "w = np.lib.stride_tricks.sliding_window_view(a, 2, axis=0); r = w.sum(axis=-1); a[0] = 0; r = r + w[0, 0, 0]"
+    ),
     viewed=statements("v = a.view(); v[0] = 1; w = a[:]; w[1] = 2; r = v is a"),
     viewed_as_bytes=statements("v = a.view(np.int64); v[0] = 0"),
     shape_assigned=statements("b = a[:]; b.shape = (3, 4); b[0] = x[0, 0]; r = b * 1"),
@@ -149,4 +151,4 @@ both(
     negative_to_unsigned=statements("b = np.zeros_like(a, dtype=np.uint8); b[:] = np.arange(3) - 1; r = b"),
     wrong_shape=statements("a[0] = x[:, 0]"),
     wrong_axis=statements("a += x.T"),
-)  # fmt: skip
+)
