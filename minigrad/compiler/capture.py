@@ -106,7 +106,7 @@ class StateCapture:
             if ref.is_grad:
                 continue
             if id(value) in by_value and by_value[id(value)] is ref:
-                if isinstance(value, np.floating):
+                if isinstance(value, (np.floating, np.integer)):
                     self._put(ref, value, self._scalar(ref, value))
                     continue
                 for k, part in enumerate(value) if isinstance(value, tuple) else [((), value)]:

@@ -267,7 +267,7 @@ class Compiled:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
                 elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
                     self.fetched |= {ref.identity} - self.pinned
-        elif (isinstance(now, np.floating) and type(now) is type(before)) or (type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node")):
+        elif (isinstance(now, (np.floating, np.integer)) and type(now) is type(before)) or (type(now) is type(before) and type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node")):
             self.fetched |= {ref.identity} - self.pinned
         elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
             self.fetched.add(ref.identity)

@@ -263,7 +263,7 @@ class Recipe:
         if now is None or now is MISSING:
             self.writes.append(("set", ref, self._add("object", None)))
             return
-        if isinstance(now, GradProbe) or self._existed(now) or type(now.data) is not Listening or now.node is not None:
+        if id(now) in self._made or isinstance(now, GradProbe) or self._existed(now) or type(now.data) is not Listening or now.node is not None:
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
         if self._outside(now.data.memory) is not None or len(self._leaving.get(id(now.data.memory), ())) > 1:

@@ -19,6 +19,7 @@ from minigrad.compiler.effects import Recipe
 from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.guards import Predicate
 from minigrad.compiler.listening import Listening
+from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.refusal import CompileError, place_of
@@ -202,8 +203,8 @@ class TraceSession:
             trace.recording = False
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
-        if trace.scalars_read:
-            made.read |= trace.scalars_read
+        if trace.scalars and made.refusal is not None:  # the step may have asked for the value of one
+            made.read |= set(trace.scalars.values())
             made.again = True
         if trace.is_foreign and made.refusal is None:
             made.refusal = CompileError(
@@ -283,8 +284,16 @@ class TraceSession:
                 continue
             if type(now) is not type(before) and not hasattr(type(now), "minigrad_tracer"):
                 continue
-            if isinstance(before, np.floating) or (isinstance(before, tuple) and _changes_arrays(before, now)):
+            if isinstance(before, (np.floating, np.integer)):
                 made.changing_arrays.add(ref.identity)
+            elif isinstance(before, tuple) and len(before) == len(now):
+                if _changes_arrays(before, now):
+                    made.changing_arrays.add(ref.identity)
+                made.changing_numbers |= {
+                    (ref.identity, (k,), None)
+                    for k, (a, b) in enumerate(zip(before, now, strict=True))
+                    if type(a) in (int, float) and b is not a and (type(b) is type(a) or type(b) is TracedNumber)
+                }
             elif type(before) in (int, float):
                 made.changing_numbers.add((ref.identity, (), None))
             elif type(before) is np.ndarray or type(before) is Tensor:

@@ -118,7 +118,7 @@ class Specialization:
             now = x.fetch(leaves)
             if type(now) is not type(x.value):
                 return None
-            if isinstance(now, np.floating):
+            if isinstance(now, (np.floating, np.integer)):
                 found.append(now)
                 continue
             if j in self.recording.used_arrays:

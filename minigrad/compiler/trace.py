@@ -80,7 +80,6 @@ class Trace:
         self.contents_read: list[Row] = []  # arrays whose elements decide
         self.memories_read: list[Memory] = []  # theirs
         self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
-        self.scalars_read: set[Any] = set()  # those that must be constants, since the step asks for their value
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
         self.inputs: list[Line] = []
@@ -131,8 +130,6 @@ class Trace:
         False for an array that the step computes, was given or has written: it differs from call to call.
         """
         memory = x.memory
-        if id(memory) in self.scalars:
-            self.scalars_read.add(self.scalars[id(memory)])
         is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
         if not is_state or memory.version or x.array.nbytes > PINNED:
             return False

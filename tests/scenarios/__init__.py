@@ -5,7 +5,7 @@ from importlib import import_module
 GROUPS = [
     "accumulation", "arguments", "arrays", "config", "derivatives", "environment", "failures", "models", "numerics",
     "optimizers", "randomness", "results", "schemes", "trial_arrays", "trial_derivatives", "trial_draws",
-    "trial_functions", "trial_layers",
+    "trial_functions", "trial_layers", "trial_mixed",
     "trial_training", "trial_writes", "values",
 ]  # fmt: skip
 
