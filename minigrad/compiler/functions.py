@@ -44,11 +44,15 @@ SHAPED_BY_DATA: tuple[Any, ...] = (
     np.flatnonzero,
     np.argwhere,
     np.extract,
-    np.compress,
     np.bincount,
     np.trim_zeros,
 )
 SHAPED_BY_DATA += (np.unique, np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.union1d)
+
+
+@hears(np.compress)
+def _compress(trace: Trace, condition: Any, a: Any, *args: Any, **kwargs: Any) -> Any:
+    return _shaped_by_data(trace) if isinstance(condition, Listening) else NotImplemented
 
 
 @hears(np.real_if_close)

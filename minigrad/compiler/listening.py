@@ -301,8 +301,8 @@ def _assigned(name: str) -> Any:
 
 for _name in ("shape", "dtype"):
     setattr(Listening, _name, property(vars(Listening)[_name].fget, _assigned(_name)))
-for _name in ("strides", "flat"):
-    setattr(Listening, _name, property(functools.partial(Listening.__getattr__, name=_name), _assigned(_name)))
+Listening.strides = property(lambda self: self.array.strides, _assigned("strides"))  # type: ignore[attr-defined]
+Listening.flat = property(functools.partial(Listening.__getattr__, name="flat"), _assigned("flat"))  # type: ignore[attr-defined]
 for _name in ("real", "imag"):
     setattr(Listening, _name, _part(_name))
 

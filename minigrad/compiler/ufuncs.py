@@ -31,7 +31,8 @@ def heard(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> A
         return _at(trace, ufunc, *inputs)
     out = options.pop("out", (None,))
     if len(out) > 1:
-        refuse(f"np.{ufunc.__name__} with several out=", "use its results")
+        results = heard(trace, ufunc, method, inputs, options)
+        return tuple(r if o is None else trace.written(o, r, True) for r, o in zip(results, out, strict=True))
     mask = options.pop("where", True)
     value = _value(trace, ufunc, method, inputs, dict(options)) if mask is True or out[0] is not None else None
     if value is None:

@@ -317,7 +317,7 @@ def view_of_the_state_is_returned_whole(C: Any, see: Any) -> None:
         see(results, a)
 
 
-@scenario
+@scenario(eager=True)
 def elements_written_by_nditer_and_asarray(C: Any, see: Any) -> None:
     a = np.zeros(3)
 
@@ -332,7 +332,7 @@ def elements_written_by_nditer_and_asarray(C: Any, see: Any) -> None:
         see(step(numbers(k, 3)), a)
 
 
-@scenario
+@scenario(eager=True)
 def written_through_asarray(C: Any, see: Any) -> None:
     a = np.zeros(3)
 
@@ -347,14 +347,14 @@ def written_through_asarray(C: Any, see: Any) -> None:
         see(step(numbers(k, 3)), a)
 
 
-@scenario
+@scenario(eager=True)
 def members_of_an_array(C: Any, see: Any) -> None:
     step = C(lambda x: (x[0] in {0, 1, 2}, 3 in x, {int: 1}.get(type(x), 0), [0, 1, 2, 3].index(x[1])))
     for k in range(8):
         see.attempt(step, np.array([k % 4, (k + 1) % 4, 3 if k > 4 else 5]))
 
 
-@scenario
+@scenario(eager=True)
 def key_of_a_dict(C: Any, see: Any) -> None:
     names = {0: 1.5, 1: 2.5, 2: -1.0}
     step = C(lambda x, y: y * names[x[0]])
@@ -362,7 +362,7 @@ def key_of_a_dict(C: Any, see: Any) -> None:
         see.attempt(step, np.array([k % 3]), numbers(k, 2))
 
 
-@scenario
+@scenario(eager=True)
 def memory_of_an_argument(C: Any, see: Any) -> None:
     step = C(lambda x: (bytes(memoryview(x))[:3], np.frombuffer(x, np.uint8)[:2], x.data.nbytes, x * 2))
     for k in range(6):

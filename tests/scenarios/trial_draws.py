@@ -87,7 +87,7 @@ def draw(C: Any, see: Any, f: Callable[[Any, Any], Any], kind: str) -> None:
 for _name, _f in DRAWS.items():
     _body = functools.partial(draw, f=_f, kind="closure" if len(_name) % 2 else "attribute")
     _body.__module__, _body.__name__ = __name__, _name  # type: ignore[attr-defined]
-    scenario(_body)
+    scenario(eager=_name in ("bytes", "branch", "state_read", "raw"))(_body)
 
 
 @scenario
@@ -122,7 +122,7 @@ def jumped_in_between(C: Any, see: Any) -> None:
         see(step(numbers(k, 2)))
 
 
-@scenario
+@scenario(eager=True)
 def legacy_state(C: Any, see: Any) -> None:
     state = np.random.RandomState(0)
     step = C(lambda x: (state.randn(2) + x, state.randint(5), state.permutation(3)))

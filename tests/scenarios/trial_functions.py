@@ -12,6 +12,19 @@ from scenarios.parts import numbers
 from scenarios.scenario import scenario
 
 
+LOOKS = frozenset(  # at values, at bytes, at objects: what no program can do
+    "of_a_matrix_vectorized of_a_matrix_from_pyfunc of_a_matrix_unique of_a_matrix_unique_counts "
+    "of_a_matrix_counted of_a_matrix_compared of_a_matrix_kinds of_a_matrix_strided of_a_matrix_enumerated "
+    "of_a_matrix_flat_iterator of_a_matrix_nditer of_a_matrix_made_of of_a_matrix_contiguous of_a_matrix_masks "
+    "of_a_matrix_strings of_a_matrix_member of_a_matrix_as_python of_a_matrix_rounded_by_python of_a_matrix_hashed "
+    "of_a_matrix_bytes_read of_a_matrix_viewed of_a_matrix_masked of_a_matrix_masked_mean of_a_matrix_records "
+    "of_a_matrix_objects of_a_matrix_strings_made of_a_matrix_dates of_integers_as_indices of_integers_sets "
+    "of_bytes_cast of_complex_numbers_written of_truths_counted of_a_point_functions of_nothing_functions "
+    "of_two_out "
+    "".split()
+)
+
+
 def matrix(k: int) -> tuple[Any, ...]:
     return (numbers(k, 4, 3),)
 
@@ -83,7 +96,7 @@ def table(kind: str, make: Callable[[int], tuple[Any, ...]], **functions: Callab
     for name, f in functions.items():
         body = functools.partial(run, f=f, make=make)
         body.__module__, body.__name__ = __name__, f"{kind}_{name}"  # type: ignore[attr-defined]
-        scenario(body)
+        scenario(eager=body.__name__ in LOOKS)(body)
 
 
 table(

@@ -12,6 +12,14 @@ from scenarios.parts import numbers
 from scenarios.scenario import scenario
 
 
+LOOKS = frozenset(  # at bytes, flags and values, or writes behind the back of the compiler
+    "masked masked_values masked_scaled flat_assigned as_array contiguous_written transposed_contiguous nditer "
+    "viewed_as_bytes shape_assigned imaginary resized locked_by_a_method byteswapped memory memoryview "
+    "out_of_products "
+    "".split()
+)
+
+
 def run(C: Any, see: Any, f: Callable[..., Any], make: Any, calls: int = 6) -> None:
     """Write into an array of the state, and look at it, at a view made before and at what is returned."""
     a = make()
@@ -50,7 +58,7 @@ def both(**functions: Callable[..., Any]) -> None:
         for kind, watch in (("state", run), ("local", local), ("argument", given)):
             body = functools.partial(watch, f=f, make=lambda: numbers(99, 4, 3))
             body.__module__, body.__name__ = __name__, f"{name}_{kind}"  # type: ignore[attr-defined]
-            scenario(body)
+            scenario(eager=name in LOOKS)(body)
 
 
 def statements(code: str) -> Callable[..., Any]:
