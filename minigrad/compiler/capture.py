@@ -142,7 +142,13 @@ class StateCapture:
     def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None, items: tuple[int, ...] = ()) -> None:
         """Let the array at a place be an input that is fetched at each call."""
         array = value.data if type(value) is Tensor else value
-        if type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
+        if type(value) is Tensor and isinstance(array, np.generic):  # as of a loss
+            number = len(self.arguments) + len(self.arrays)
+            self.arrays.append(ArrayInput(ref, value, number, leaf, items))
+            made = self.trace.argument(np.asarray(array), ref.path, number)
+            made.is_scalar = True
+            self._put(StateRef(value, "data", "slot", ref.path), array, made)
+        elif type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
             number = len(self.arguments) + len(self.arrays)
             self.arrays.append(ArrayInput(ref, value, number, leaf, items))
             self.trace.argument(array, ref.path, number)

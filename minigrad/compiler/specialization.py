@@ -123,6 +123,11 @@ class Specialization:
                 continue
             if j in self.recording.used_arrays:
                 array, like = (now.data, x.value.data) if type(now) is Tensor else (now, x.value)
+                if isinstance(like, np.generic):
+                    if type(array) is not type(like) or (now.node is None) is not (x.value.node is None):
+                        return None
+                    found.append(now)
+                    continue
                 if type(array) is not np.ndarray or (array.shape, array.dtype) != (like.shape, like.dtype):
                     return None
                 if array.strides != like.strides and not (array.flags.c_contiguous and like.flags.c_contiguous):

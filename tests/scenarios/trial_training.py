@@ -587,3 +587,23 @@ def gradients_written_by_hand(C: Any, see: Any) -> None:
 
     for k in range(8):
         see(step(*batch(k)), model)
+
+
+@scenario
+def last_loss_kept_and_smoothed(C: Any, see: Any) -> None:
+    model, s = mlp(), SimpleNamespace(log={}, smooth=mg.Tensor(0.0), kept=[])
+
+    @C
+    def step(x: Any, y: Any) -> Any:
+        model.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        s.log["last"] = loss.detach()
+        s.smooth = 0.9 * s.smooth + 0.1 * loss.detach()
+        return loss
+
+    for k in range(12):
+        see(step(*batch(k)), s)
+        s.kept.append(s.log["last"])
+        if k == 6:
+            s.smooth = mg.Tensor(np.float32(2.0))
