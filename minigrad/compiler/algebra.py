@@ -112,19 +112,18 @@ def _small_first(b: Builder, x: Operand, y: Operand) -> Value | None:
     if size(y) < size(p) and size(q) < size(p) and p.shape == x.shape:  # type: ignore[union-attr]
         if isinstance(q, Value) or isinstance(y, Value):
             return b.op("multiply", p, b.op("multiply", q, y))
-        if TINY <= abs(q * y) <= 1 / TINY and _is_safe(q, y):
+        if TINY <= abs(q * y) <= 1 / TINY and _is_safe(abs(q), abs(y)):
             return b.op("multiply", p, q * y)
     return None
 
 
 def _is_safe(p: float, q: float) -> bool:
-    """Whether x p overflows or underflows only where x (p q) does.
+    """Whether x p, of two magnitudes, overflows or underflows only where x (p q) does.
 
     A loss in float32 that is multiplied by 65536, and gradients that are divided by it later, overflow where they do in
     an eager step. 1e300 · 1e300 and 1e-300 · 1e-300 are kept apart too: an x may bear them in turn.
     """
-    same_side = (abs(p) >= 1) is (abs(q) >= 1)
-    return same_side or all(1 / MODERATE <= abs(c) <= MODERATE for c in (p, q))
+    return (p >= 1) is (q >= 1) or all(1 / MODERATE <= c <= MODERATE for c in (p, q))
 
 
 @rule("divide")

@@ -109,8 +109,8 @@ class StateCapture:
                 if isinstance(value, (np.floating, np.integer)):
                     self._put(ref, value, self._scalar(ref, value))
                     continue
-                for k, part in enumerate(value) if isinstance(value, tuple) else [((), value)]:
-                    self._fetch(ref, part, items=() if part is value else (k,))
+                for k, part in enumerate(value if isinstance(value, tuple) else (value,)):
+                    self._fetch(ref, part, items=(k,) if isinstance(value, tuple) else ())
             new = self._traced(value, ref)
             if new is not value:
                 if type(value) is np.ndarray:

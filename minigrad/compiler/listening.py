@@ -10,7 +10,6 @@ Nothing that a program holds is ever out of date:
 
 from __future__ import annotations
 
-import functools
 import weakref
 from typing import Any
 
@@ -302,7 +301,7 @@ def _assigned(name: str) -> Any:
 for _name in ("shape", "dtype"):
     setattr(Listening, _name, property(vars(Listening)[_name].fget, _assigned(_name)))
 Listening.strides = property(lambda self: self.array.strides, _assigned("strides"))  # type: ignore[attr-defined]
-Listening.flat = property(functools.partial(Listening.__getattr__, name="flat"), _assigned("flat"))  # type: ignore[attr-defined]
+Listening.flat = property(lambda self: self.__getattr__("flat"), _assigned("flat"))  # type: ignore[attr-defined]
 for _name in ("real", "imag"):
     setattr(Listening, _name, _part(_name))
 
