@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an optimizer": (stepping_unseen, "was not shown"),
     "np.random": (np_random, r"draws from np\.random"),
     "shuffle": (lambda x, rng=RNG: rng.shuffle(x), "writes into its argument"),
-    "strides": (lambda x: x.strides, r"array\.strides"),
+    "flags": (lambda x: x.flags.owndata, r"array\.flags"),
 }
 
 

@@ -11,6 +11,7 @@ Nothing that a program holds is ever out of date:
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np

@@ -84,6 +84,7 @@ def retried_inside(C: Any, see: Any) -> None:
                 return x * k
             except ValueError:
                 continue
+        return None
 
     for k in range(7):
         see(step(numbers(k, 3)), s)
@@ -127,7 +128,7 @@ def stop_iteration_and_generators(C: Any, see: Any) -> None:
             for v in s.items:
                 yield x * v
 
-        return sum(pieces()), [*pieces()][0], next((p for p in pieces()), None)
+        return sum(pieces()), next(iter(pieces())), next((p for p in pieces()), None)
 
     for k in range(8):
         if k == 4:
@@ -252,8 +253,7 @@ def eager_calls_of_the_model_in_another_thread(C: Any, see: Any) -> None:
     found: list[Any] = []
 
     def work() -> None:
-        for k in range(20):
-            found.append(model(batch(k)[0]).data)
+        found.extend(model(batch(k)[0]).data for k in range(20))
 
     thread = threading.Thread(target=work)
     thread.start()

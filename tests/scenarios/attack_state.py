@@ -1406,7 +1406,7 @@ def collections_abc_mapping(C: Any, see: Any) -> None:
 def closures_over_a_loop_variable(C: Any, see: Any) -> None:
     functions = []
     for j in range(3):
-        functions.append(lambda x: x * (j + 1))  # noqa: B023
+        functions.append(lambda x: x * (j + 1))  # noqa: B023, PERF401
     step = C(lambda x: sum(f(x) for f in functions))
     for j in (2, 2, 2, 5, 5, 7, 7):
         see(step(numbers(j, 3)))

@@ -1,4 +1,4 @@
-"""Derivatives of compiled functions and in them: of every order, with several results, twice, with changes in between."""
+"""Derivatives of compiled functions and in them: of every order, of several results, twice, changes in between."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INSIDE: dict[str, Any] = {
     "jacobian": lambda x: mg.jacobian(several)(x),
     "hessian": lambda x: mg.hessian(potential)(x),
     "hvp": lambda x: mg.hvp(potential, x, x * 2),
-    "vjp": lambda x: (lambda y, pull: (y, pull(mg.Tensor([1.0, -1.0, 0.5]))))(*mg.vjp(several, x)),
+    "vjp": lambda x: (lambda y, pull: (y, pull(mg.Tensor([1.0, -1.0, 0.5]))))(*mg.vjp(several, x)),  # noqa: PLC3002
     "jvp": lambda x: mg.jvp(several, (x,), (x * 0.5,)),
     "newton": lambda x: x - np.linalg.solve(mg.hessian(potential)(x).data + 5 * np.eye(3), mg.grad(potential)(x).data),
 }
@@ -80,7 +80,7 @@ def some_results_are_differentiated(C: Any, see: Any) -> None:
         x = mg.Tensor(numbers(k, 3), requires_grad=True)
         a, b, c, d = f(x)
         w.grad = None
-        [lambda: a.sum(), lambda: b + c, lambda: d["a"], lambda: a.sum() * b, lambda: c][k % 5]().backward()
+        [lambda: a.sum(), lambda: b + c, lambda: d["a"], lambda: a.sum() * b, lambda: c][k % 5]().backward()  # noqa: B023
         see(a, b, c, d, w, x)
 
 

@@ -14,8 +14,8 @@ from scenarios.parts import numbers
 from scenarios.scenario import scenario
 
 DRAWS: dict[str, Callable[[Any, Any], Any]] = {
-    "shuffled": lambda rng, x: (lambda a: (rng.shuffle(a), a)[1])(x.copy()),
-    "shuffled_along": lambda rng, x: (lambda a: (rng.shuffle(a, axis=1), a)[1])(x.copy()),
+    "shuffled": lambda rng, x: (lambda a: (rng.shuffle(a), a)[1])(x.copy()),  # noqa: PLC3002
+    "shuffled_along": lambda rng, x: (lambda a: (rng.shuffle(a, axis=1), a)[1])(x.copy()),  # noqa: PLC3002
     "permuted": lambda rng, x: (rng.permuted(x, axis=1), rng.permutation(x), rng.permutation(5)),
     "permuted_into": lambda rng, x: rng.permuted(x, out=np.empty_like(x)),
     "bytes": lambda rng, x: (rng.bytes(5), x * 2),
@@ -63,7 +63,7 @@ DRAWS: dict[str, Callable[[Any, Any], Any]] = {
     "masked": lambda rng, x: x * (rng.random(x.shape) < 0.5) / 0.5,
     "in_a_loop": lambda rng, x: sum(rng.normal(size=3) * t for t in range(3)) + x,
     "rows_by_index": lambda rng, x: x[rng.permutation(len(x))[:2]] + x[rng.integers(0, 4, 2)],
-    "swapped": lambda rng, x: (lambda i: (x[i], np.argsort(i)))(rng.permutation(4)),
+    "swapped": lambda rng, x: (lambda i: (x[i], np.argsort(i)))(rng.permutation(4)),  # noqa: PLC3002
     "state_read": lambda rng, x: (rng.bit_generator.state["state"]["state"] % 7, x * rng.random()),
     "raw": lambda rng, x: (rng.bit_generator.random_raw(2), x),
 }

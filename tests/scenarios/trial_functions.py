@@ -216,7 +216,7 @@ table(
     atleast=lambda x: (np.atleast_1d(x[0, 0]), np.atleast_2d(x[0]), np.atleast_3d(x), np.broadcast_arrays(x, x[0])),
     flat_parts=lambda x: (x.ravel(), x.flatten(), np.ravel(x, "F"), x.reshape(-1, order="F"), x.flatten("F")),
     iterated=lambda x: [row.sum() for row in x] + [v * 2 for v in x[0]],
-    unpacked=lambda x: (lambda a, b, *rest: a + b + len(rest))(*x),
+    unpacked=lambda x: (lambda a, b, *rest: a + b + len(rest))(*x),  # noqa: PLC3002
     zipped=lambda x: sum(a * b for a, b in zip(x, x[::-1], strict=True)),
     enumerated=lambda x: [(i, v) for i, v in np.ndenumerate(x[:1])],
     flat_iterator=lambda x: (x.flat[3], list(x[0].flat), np.fromiter(x.flat, float)),
@@ -234,7 +234,7 @@ table(
     copies=lambda x: (x.copy(), np.copy(x), x.astype(float), x.astype(float, copy=False), x[:].copy("F")),
     casts=lambda x: (x.astype(int), x.astype(bool), x.astype(np.float32), x.astype(complex), x.astype("f2")),
     operators=lambda x: (x // 0.3, x % 0.3, -x, +x, abs(x), x**2, x**-1, 2**x, x @ x.T, divmod(x, 2), 1 - x),
-    comparisons=lambda x: (x > 0, x == x, x != 0, (x > 0) & (x < 1), ~(x > 0), (x > 0) ^ (x < 1), (x > 0) | False),
+    comparisons=lambda x: (x > 0, x == x, x != 0, (x > 0) & (x < 1), ~(x > 0), (x > 0) ^ (x < 1), (x > 0) | False),  # noqa: PLR0124
     extremes=lambda x: (
         np.maximum(x, 0),
         np.fmin(x, 0.1),
@@ -314,9 +314,9 @@ table(
     square,
     solved=lambda a: (np.linalg.solve(a, np.ones(3)), np.linalg.inv(a), np.linalg.det(a), np.linalg.slogdet(a)),
     factors=lambda a: (np.linalg.cholesky(a), np.linalg.eigvalsh(a), np.linalg.matrix_power(a, 3)),
-    eigen=lambda a: (lambda w, v: (w, v @ np.diag(w) @ v.T))(*np.linalg.eigh(a)),
+    eigen=lambda a: (lambda w, v: (w, v @ np.diag(w) @ v.T))(*np.linalg.eigh(a)),  # noqa: PLC3002
     eigenvalues=lambda a: np.sort(np.linalg.eigvals(a)),
-    svd=lambda a: (lambda r: (r.S, r.U @ np.diag(r.S) @ r.Vh))(np.linalg.svd(a)),
+    svd=lambda a: (lambda r: (r.S, r.U @ np.diag(r.S) @ r.Vh))(np.linalg.svd(a)),  # noqa: PLC3002
     singular=lambda a: np.linalg.inv(a * 0),
 )
 
@@ -384,7 +384,7 @@ table(
     "of_special_numbers",
     special,
     functions=lambda x: (np.log(x), np.sqrt(x), 1 / x, x / x, np.exp(x), np.exp(-x), np.tanh(x), np.log1p(x), x**0.5),
-    compared=lambda x: (x > 0, x == 0, np.sign(x), np.isnan(x), np.maximum(x, 0), np.fmax(x, 0), np.signbit(x), x != x),
+    compared=lambda x: (x > 0, x == 0, np.sign(x), np.isnan(x), np.maximum(x, 0), np.fmax(x, 0), np.signbit(x), x != x),  # noqa: PLR0124
     reduced=lambda x: (x.max(), x.min(), x.sum(), np.nanmax(x), x.argmax(), np.sort(x), x.mean(axis=0), np.nansum(x)),
     cast=lambda x: (x.astype(bool), x.astype(np.float32), np.where(np.isfinite(x), x, 0), np.nan_to_num(x)),
     signs=lambda x: (-x, 0 - x, x * 0, x * -1, abs(x), np.negative(x), x + 0.0, x - 0.0, np.copysign(1, x * 0)),
@@ -413,8 +413,8 @@ table(
         np.vdot(z, z),
         np.fft.fft(z),
     ),
-    compared=lambda z: (z == z, z != 0, np.isfinite(z), np.maximum(z, 0), np.where(z.real > 0, z, 0), np.sign(z)),
-    written=lambda z: (lambda a: (np.copyto(a, z), a.real.fill(0), a)[2])(np.empty_like(z)),
+    compared=lambda z: (z == z, z != 0, np.isfinite(z), np.maximum(z, 0), np.where(z.real > 0, z, 0), np.sign(z)),  # noqa: PLR0124
+    written=lambda z: (lambda a: (np.copyto(a, z), a.real.fill(0), a)[2])(np.empty_like(z)),  # noqa: PLC3002
 )
 
 table(
@@ -480,7 +480,7 @@ table(
         x.T,
         np.full(3, x),
     ),
-    written=lambda x: (lambda a: (a.fill(3), a.__setitem__((), x), a.__iadd__(1), a)[-1])(np.zeros_like(x)),
+    written=lambda x: (lambda a: (a.fill(3), a.__setitem__((), x), a.__iadd__(1), a)[-1])(np.zeros_like(x)),  # noqa: PLC3002
     mixed=lambda x: (
         x.astype(np.float32) * 2,
         x.astype("f4") * np.ones(3, "f4"),

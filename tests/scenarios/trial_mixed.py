@@ -326,7 +326,7 @@ def evolution_strategy(C: Any, see: Any) -> None:
         theta[...] += 0.1 * ranks @ noise
         return scores.max()
 
-    for k in range(8):
+    for _ in range(8):
         see(step(numbers(3, 3)), theta)
 
 
