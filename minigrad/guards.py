@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from operator import is_
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from minigrad.reach import (
     StateRef,
     cache_state,
     elements,
-    is_leaf,
     keys_of,
 )
 from minigrad.reach.differences import Difference, differences
@@ -277,8 +275,3 @@ def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..
 def is_number(x: Any) -> bool:
     """Whether x can be an input of a program that is fetched at each call as a Python number."""
     return type(x) in (int, float)
-
-
-def is_immutable(x: Any) -> bool:
-    """Whether what a step leaves at a place can be left there by every call."""
-    return is_leaf(x) or isinstance(x, FunctionType)

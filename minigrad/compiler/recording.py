@@ -12,7 +12,6 @@ from minigrad.compiler.refusal import CompileError
 from minigrad.guards import Predicate
 from minigrad.reach import (
     Row,
-    StateRef,
 )
 from minigrad.tensor import Tensor
 
@@ -44,7 +43,6 @@ class Recording:
         self.numbers: list[NumberInput] = []
         self.arrays: list[ArrayInput] = []
         self.used_arrays: set[int] = set()
-        self.same_places: list[tuple[StateRef, int]] = []
         self.predicates: list[Predicate] = []
         self.pinned: set[Any] = set()
         self.read: set[Any] = set()  # places of NumPy scalars whose value the step asks for
