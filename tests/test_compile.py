@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "add.at": (lambda x: np.add.at(hidden().array, [0, 1], x[0]), r"np\.add\.at .* was not shown"),
     "an optimizer": (stepping_unseen, "was not shown"),
     "np.random": (np_random, r"draws from np\.random"),
-    "shuffle": (lambda x, rng=RNG: rng.shuffle(x), "writes into its argument"),
+    "shuffle": (lambda x, rng=RNG: rng.shuffle([1, 2, 3]), "writes into a list"),
     "flags": (lambda x: x.flags.owndata, r"array\.flags"),
 }
 

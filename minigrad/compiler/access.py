@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad.compiler.memory import basic
 from minigrad.compiler.numbers import TracedNumber
-from minigrad.compiler.opaque import arrays_in, bare
+from minigrad.compiler.opaque import bare, templates
 from minigrad.compiler.program import Line, Place, Value
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.signature import NUMERIC
@@ -124,32 +124,59 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
     """A draw from a generator: made anew in each call of the step."""
     if not trace.open:
         return getattr(generator, method)(*args, **kwargs)
-    if any(isinstance(x, TracerArray) for x in arrays_in((args, kwargs))):
-        refuse(f"rng.{method} with an array that is computed in the step", "scale what it draws: mu + sigma * draw")
     if not any(generator is g for g in trace.generators):
         trace.generators.append(generator)
     if method == "bytes":
         refuse("rng.bytes draws what is no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
+    given = _pinned({"args": args, "kwargs": kwargs})
+    ins, operands = templates(trace, given, (TracerArray, TracedNumber))
     again = trace.draws.repeated(generator, method, bare(args), bare(kwargs))
-    drawn = getattr(generator, method)(*args, **kwargs)
-    args, kwargs = bare(args), bare(kwargs)
+    if again is not None and ins:  # equal operands now are not equal operands in each call
+        refuse(f"rng.{method} of computed arrays is repeated from an earlier state", "draw with constant parameters")
+    drawn = getattr(generator, method)(*bare(args), **bare(kwargs))
     if again is not None:
         is_number = type(drawn) in (float, int)
         return TracedNumber(trace, drawn, None, lambda: again) if is_number else trace.fresh(drawn, again)
-    params = {
-        "generator": next(k for k, g in enumerate(trace.generators) if g is generator),
-        "method": method,
-        "args": args,
-        "kwargs": kwargs,
-    }
     if np.asarray(drawn).dtype.kind not in NUMERIC:
         trace.stop(CompileError(f"mg.compile: rng.{method} draws no numbers, at {place()}\nHint: draw an index."))
         return drawn  # refused any earlier, it would not have been drawn; any later, drawn twice
-    value = trace.add(Line("draw", (), params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
-    trace.draws.add(generator, method, args, kwargs, value)
+    value = _drawn(trace, generator, method, ins, operands, drawn)
+    trace.draws.add(generator, method, bare(args), bare(kwargs), value)
     if type(drawn) in (float, int):
         return TracedNumber(trace, drawn, None, lambda: value)
     return trace.fresh(drawn, value)
+
+
+def _pinned(x: Any) -> Any:
+    """Arguments of a draw. Integers are sizes and numbers of trials: constants."""
+    if type(x) is TracedNumber:
+        return x.pinned() if type(x.real) is int else x
+    if type(x) in (tuple, list):
+        return type(x)(map(_pinned, x))
+    if type(x) is dict:
+        return {k: _pinned(v) for k, v in x.items()}
+    return x
+
+
+def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
+    """rng.shuffle(x): a draw of the shuffled elements, which are written into x."""
+    trace.writable(x, "rng.shuffle")
+    if not any(generator is g for g in trace.generators):
+        trace.generators.append(generator)
+    if trace.draws.repeated(generator, "shuffle", (bare(x), axis), {}) is not None:
+        refuse("rng.shuffle is repeated from an earlier state", "x = x[rng.permutation(len(x))]")
+    value = x.value
+    generator.shuffle(x.array, axis)
+    value = _drawn(trace, generator, "shuffle", [value], {"args": (Place(0),), "kwargs": {"axis": axis}}, x.array)
+    trace.draws.add(generator, "shuffle", (bare(x), axis), {}, value)
+    x.write(value)
+
+
+def _drawn(trace: Any, generator: Any, method: str, ins: Any, operands: dict[str, Any], drawn: Any) -> Value:
+    k = next(k for k, g in enumerate(trace.generators) if g is generator)
+    params = {"generator": k, "method": method, **operands}
+    made: Value = trace.add(Line("draw", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
+    return made
 
 
 def is_basic(parts: tuple[Any, ...]) -> bool:

@@ -26,7 +26,12 @@ ALONG = {np.argsort: -1, np.argmax: None, np.argmin: None}  # functions that ret
 
 def barrier(program: Program) -> int:
     """The number of the last line that may end the program; -1 if there is none."""
-    return max((k for k, line in enumerate(program.lines) if line.op in ("check", "call")), default=-1)
+    return max((k for k, line in enumerate(program.lines) if line.op == "check" or may_raise(line)), default=-1)
+
+
+def may_raise(line: Line) -> bool:
+    """Whether a line calls a function which may refuse its operands."""
+    return line.op == "call" or (line.op == "draw" and bool(line.ins))
 
 
 def errors_raise() -> bool:

@@ -31,7 +31,7 @@ class Evaluator:
     def __init__(
         self,
         inputs: Callable[[Any], Array],
-        draw: Callable[[Line], Array],
+        draw: Callable[[Line, list[Array]], Array],
         call: Callable[[Line, Sequence[Array]], Sequence[Array]],
         exact: bool = True,
     ) -> None:
@@ -66,7 +66,7 @@ class Evaluator:
         if line.op == "input":
             return (self.inputs(line.params["buffer"]),)
         if line.op == "draw":
-            return (self.draw(line),)
+            return (self.draw(line, ins),)
         if line.op == "check":  # it has no value; which checks a pass may leave out is tested with the pass
             return ()
         if line.op == "call":

@@ -8,6 +8,7 @@ import numpy as np
 
 from minigrad.compiler.opaque import bare
 from minigrad.compiler.refusal import stop
+from minigrad.compiler.tracer import TracerArray
 
 
 class TracerGenerator(np.random.Generator):
@@ -41,9 +42,13 @@ def _draw(name: str) -> Any:
 
 
 def _shuffle(self: TracerGenerator, x: Any, axis: int = 0) -> None:
-    if self._trace.open:
-        stop(self, "rng.shuffle writes into its argument", "x = x[rng.permutation(len(x))]")
-    self.real.shuffle(bare(x), axis)
+    if not self._trace.open:
+        self.real.shuffle(bare(x), axis)
+    elif type(x) is TracerArray:
+        self._trace.shuffle(self.real, x, axis)
+    else:
+        stop(self, f"rng.shuffle writes into a {type(x).__name__}", "shuffle an array, or x = x[rng.permutation(n)]")
+        self.real.shuffle(x, axis)
 
 
 class GeneratorSlot:

@@ -53,7 +53,7 @@ class Calls:
         if op == "concatenate":
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {line.params['axis']}, {out})"]
         if op == "draw":
-            return self._draw(line, out)
+            return self._draw(line, ins, out)
         return [self._call(line, ins), *(self._recorded(v) for v in line.outs)]
 
     # Checks
@@ -152,9 +152,12 @@ class Calls:
             f"{self._f('np.add.at', 'add_at')}({out}, ({tuple_text(line.params['index'], ins[2:])},), {ins[1]})",
         ]
 
-    def _draw(self, line: Line, out: str) -> list[str]:
+    def _draw(self, line: Line, ins: list[str], out: str) -> list[str]:
         p = line.params
-        call = f"{self.rngs[p['generator']]}.{p['method']}({self.scope.arguments(p, [])})"
+        if p["method"] == "shuffle":
+            copied = f"{self._f('np.copyto')}({out}, {ins[0]})"
+            return [copied, f"{self.rngs[p['generator']]}.shuffle({self.scope.arguments(p, [out])})"]
+        call = f"{self.rngs[p['generator']]}.{p['method']}({self.scope.arguments(p, ins)})"
         direct = p["method"] in ("random", "standard_normal") and line.out.ndim > 0
         if direct and set(p["kwargs"]) <= {"dtype"} and len(p["args"]) == 1:
             return [f"{call[:-1]}, out={out})"]

@@ -17,7 +17,7 @@ from functools import cached_property
 from textwrap import fill
 from typing import Any
 
-from minigrad.compiler.checks import barrier
+from minigrad.compiler.checks import barrier, may_raise
 from minigrad.compiler.names import identifier, named
 from minigrad.compiler.numpy_calls import Calls
 from minigrad.compiler.plan import ALIGNMENT, Plan, unshaped
@@ -38,7 +38,7 @@ MANY_NAMES = 1000  # CPython hands names to an inner function in a time that gro
 def first_guarded(program: Program) -> int:
     """The first line that calls a function which may raise, or draws before something that may fail; -1 if none."""
     last = barrier(program)
-    of_these = [k for k, line in enumerate(program.lines) if line.op == "call" or (line.op == "draw" and k < last)]
+    of_these = [k for k, line in enumerate(program.lines) if may_raise(line) or (line.op == "draw" and k < last)]
     return min(of_these, default=-1)
 
 

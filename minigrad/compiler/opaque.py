@@ -124,23 +124,30 @@ def _hold_apart(results: list[Any]) -> None:
 
 def opaque_line(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) -> Line:
     """A line that calls a function."""
+    ins, operands = templates(trace, {"args": tuple(args), "kwargs": kwargs})
+    params = {"function": function, **operands}
+    made: Line = trace.add(Line("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
+    return made
+
+
+def templates(
+    trace: Any, arguments: dict[str, Any], kinds: Any = (TracerArray, np.ndarray)
+) -> tuple[list[Value | Literal], dict[str, Any]]:
+    """The operands among the arguments of a call, and the arguments with a Place where an operand stands."""
     ins: list[Value | Literal] = []
 
     def template(x: Any) -> Any:
-        if isinstance(x, (TracerArray, np.ndarray)):
+        if issubclass(type(x), kinds):
             ins.append(trace.operand(x))
             return Place(len(ins) - 1)
         if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
             return type(x)(map(template, x))
+        if isinstance(x, dict):
+            return {k: template(v) for k, v in x.items()}
         return x
 
-    params = {
-        "function": function,
-        "args": tuple(map(template, args)),
-        "kwargs": {k: template(v) for k, v in kwargs.items()},
-    }
-    made: Line = trace.add(Line("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
-    return made
+    made = template(arguments)
+    return ins, made
 
 
 def is_foreign(x: Any) -> bool:

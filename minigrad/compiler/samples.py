@@ -85,16 +85,20 @@ class Sample:
         positive = self.positive or (array is not None and bool((array >= 0).all()))
         return draw(rng, buffer.shape, positive=positive, exponents=self.exponents, scale=self.scale)
 
-    def draw(self, line: Line) -> Array:
+    def draw(self, line: Line, ins: Sequence[Array]) -> Array:
         """The same value for the same draw: number of the generator, how many before, method and arguments."""
         params = line.params
         k = params["generator"]
         order = sum(key[0] == k for key in self.sequence)
-        key = (k, order, params["method"], repr(params["args"]), repr(params["kwargs"]))
+        of = tuple(map(fingerprint, ins))
+        key = (k, order, params["method"], repr(params["args"]), repr(params["kwargs"]), *of)
         self.sequence.append(key)
         if key not in self.drawn:
             rng = np.random.default_rng([self.seed, k, order, 1])
-            made: Array = np.asarray(getattr(rng, params["method"])(*params["args"], **params["kwargs"]))
+            if ins:  # of any distribution: what the method does with random operands proves nothing more
+                made: Array = _any_of(line.out.shape, line.out.dtype.kind, rng)
+            else:
+                made = np.asarray(getattr(rng, params["method"])(*params["args"], **params["kwargs"]))
             if made.dtype.kind == "f" and self.exact:
                 made = rational(np.rint(made.astype(np.float64) * SCALE), SCALE, self.exponents)
             self.drawn[key] = made if made.dtype.kind != "f" or self.exact else made.astype(np.float64)

@@ -59,6 +59,7 @@ WITHOUT: dict[str, Callable[..., Any]] = {
     "setitem": lambda x, index, new: x.array.__setitem__(bare(index), bare(new)),
     "cast": lambda x, dtype, casting, copy: x.array.astype(dtype, casting=casting, copy=copy),
     "rewritten": lambda function, x, args, kwargs: function(x.array, *bare(args), **bare(kwargs)),
+    "shuffle": lambda generator, x, axis: generator.shuffle(x.array, axis),
     "draw": lambda generator, method, args, kwargs: getattr(generator, method)(*bare(args), **bare(kwargs)),
 }
 
@@ -134,7 +135,7 @@ class Trace(OutsideArrays):
             line.outs
             and np.dtype("f4") in kinds
             and line.outs[0].dtype == np.float64
-            and line.op not in ("cast", "call")
+            and line.op not in ("cast", "call", "draw")
         ):
             where = place()
             if where not in self.promoted:
@@ -247,6 +248,7 @@ class Trace(OutsideArrays):
     rewritten, rewrite = writes.rewritten, _recorded(writes.rewritten)
     getitem, setitem = _recorded(access.getitem), _recorded(access.setitem)
     cast, draw = _recorded(access.cast), _recorded(access.draw)
+    shuffle = _recorded(access.shuffle)
     check, check_index = access.check, access.check_index
 
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:

@@ -180,7 +180,7 @@ def permutation_of_a_batch(C: Any, see: Any) -> None:
     draws(C, see, lambda x: x[rng.permutation(3)] * x, rng)
 
 
-@scenario(eager=True)
+@scenario
 def shuffled_in_place(C: Any, see: Any) -> None:
     rng, order = np.random.default_rng(0), np.arange(3)
 

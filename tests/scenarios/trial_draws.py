@@ -54,6 +54,12 @@ DRAWS: dict[str, Callable[[Any, Any], Any]] = {
         rng.triangular(0, 1, 2),
     ),
     "with_array_parameters": lambda rng, x: rng.normal(x, np.abs(x)),
+    "success_of_the_data": lambda rng, x: rng.binomial(1, 1 / (1 + np.exp(-x))) + rng.poisson(x * x),
+    "chosen_from_the_data": lambda rng, x: (rng.choice(x[0], 2), rng.permutation(x), rng.permuted(x, axis=0)),
+    "chosen_by_the_data": lambda rng, x: rng.choice(3, 2, p=np.abs(x[0]) / np.abs(x[0]).sum()) * x[0, :2],
+    "refused_by_the_data": lambda rng, x: (rng.random(2), rng.normal(0, x + 2)),
+    "shuffled_view": lambda rng, x: (lambda a: (rng.shuffle(a[::-1]), rng.shuffle(a[0]), a * 2))(x.copy()),  # noqa: PLC3002
+    "shuffled_list": lambda rng, x: (lambda a: (rng.shuffle(a), x * a[0]))([1, 2, 3]),  # noqa: PLC3002
     "with_constant_parameters": lambda rng, x: rng.normal([1.0, 2.0, 3.0], 0.1, size=(4, 3)) + x,
     "into_an_array": lambda rng, x: rng.random(out=np.empty(3)),
     "with_sizes_of_the_data": lambda rng, x: (
@@ -178,3 +184,26 @@ def noise_of_an_array_that_is_kept(C: Any, see: Any) -> None:
 
     for k in range(8):
         see(step(numbers(k, 3)), s, rng)
+
+
+@scenario
+def width_of_a_schedule(C: Any, see: Any) -> None:
+    rng, s = np.random.default_rng(0), SimpleNamespace(width=1.0)
+    step = C(lambda x: (x + rng.normal(0, s.width, 3), rng.normal(x, s.width)))
+    for k in range(14):
+        see(step(numbers(k, 3)), rng.random())
+        s.width *= 0.9 if k > 2 else 1.0
+
+
+@scenario
+def permutation_that_is_state(C: Any, see: Any) -> None:
+    rng, order = np.random.default_rng(0), np.arange(12).reshape(6, 2)
+
+    def step(x: Any) -> Any:
+        rng.shuffle(order[1:])
+        rng.shuffle(order, axis=1)
+        return x[order[:, 0] % 3]
+
+    compiled = C(step)
+    for k in range(8):
+        see(compiled(numbers(k, 3)), order, rng.random())
