@@ -135,16 +135,22 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         refuse(f"rng.{method} of computed arrays is repeated from an earlier state", "draw with constant parameters")
     drawn = getattr(generator, method)(*bare(args), **bare(kwargs))
     if again is not None:
-        is_number = type(drawn) in (float, int)
-        return TracedNumber(trace, drawn, None, lambda: again) if is_number else trace.fresh(drawn, again)
+        return _as_drawn(trace, drawn, again)
     if np.asarray(drawn).dtype.kind not in NUMERIC:
         trace.stop(CompileError(f"mg.compile: rng.{method} draws no numbers, at {place()}\nHint: draw an index."))
         return drawn  # refused any earlier, it would not have been drawn; any later, drawn twice
     value = _drawn(trace, generator, method, ins, operands, drawn)
     trace.draws.add(generator, method, bare(args), bare(kwargs), value)
-    if type(drawn) in (float, int):
-        return TracedNumber(trace, drawn, None, lambda: value)
-    return trace.fresh(drawn, value)
+    return _as_drawn(trace, drawn, value)
+
+
+def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
+    """The tracer of what has been drawn: an array, or a Python number."""
+    if type(drawn) not in (float, int):
+        return trace.fresh(drawn, value)
+    number = TracedNumber(trace, drawn, None, lambda: value)
+    number._value = value  # an integer that is drawn has 64 bits
+    return number
 
 
 def _pinned(x: Any) -> Any:
