@@ -19,10 +19,9 @@ from minigrad.compiler.builder import Builder, rule
 from minigrad.compiler.elementwise import same_form  # its rules come first
 from minigrad.compiler.program import Value
 from minigrad.compiler.rules import result
-from minigrad.compiler.terms import Operand, is_float, is_op, number, size
+from minigrad.compiler.terms import TINY, Operand, is_float, is_op, number, size
 
 MODERATE = 4096.0  # factors that no number which is otherwise harmless overflows by
-TINY = 1e-30  # products of constants are folded if neither they nor their reciprocals are smaller
 
 
 def _is_neutral(x: Operand, dtype: Any) -> bool:

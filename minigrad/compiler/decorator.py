@@ -46,6 +46,7 @@ def compile(
             attributes and generators are as before the call then.
 
     Example:
+        >>> import numpy as np
         >>> import minigrad as mg
         >>> step = mg.compile(lambda x: (x * x).sum())
         >>> [float(step(np.array([1.0, k]))) for k in (2.0, 3.0, 4.0, 5.0)]

@@ -33,7 +33,13 @@ def without_dead_code(program: Program) -> Program:
 
 
 def simplified(program: Program) -> Program:
-    """Through the rules (algebra.py, sums.py, views.py), until nothing changes any more."""
+    """Through the rules (algebra.py, sums.py, views.py), until nothing changes any more.
+
+    Not with empty arrays: the factor 1/0 of a mean over nothing may stand within a sum over nothing, which is 0, and
+    not before it.
+    """
+    if any(v.size == 0 for line in program.lines for v in (*line.operands, *line.outs)):
+        return without_dead_code(program)
     for _ in range(6):
         before = len(program.lines)
         text = [line.op for line in program.lines]

@@ -7,7 +7,7 @@ import math
 from minigrad.compiler.builder import Builder, rule
 from minigrad.compiler.program import Value
 from minigrad.compiler.rules import result
-from minigrad.compiler.terms import Operand, is_float, is_full, is_op, number, size
+from minigrad.compiler.terms import TINY, Operand, is_float, is_full, is_op, number, size
 
 
 @rule("sum")
@@ -64,12 +64,21 @@ def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]
 def _without_factors(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
     """Σ c x as c Σ x."""
     fixed, moving = split(x, axes)
-    if not fixed or not moving:
+    if not fixed or not moving or not _is_ordinary(fixed):
         return None
     rest = product(b, moving)
     if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
         return None
     return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
+
+
+def _is_ordinary(factors: list[Operand]) -> bool:
+    """Whether the numbers among them and their product are far from 0, overflow and infinity.
+
+    Σ (∞ x) is not ∞ Σ x where x has both signs, and Σ x may overflow where Σ (1e-300 x) does not.
+    """
+    numbers = [abs(number(f)) for f in factors if number(f) is not None]
+    return all(TINY <= n <= 1 / TINY for n in [*numbers, math.prod(numbers)])
 
 
 def product(b: Builder, operands: list[Operand]) -> Value:

@@ -7,6 +7,7 @@ from typing import Any
 from minigrad.compiler.program import Literal, Value
 
 Operand = Value | Literal
+TINY = 1e-30  # products of constants are folded if neither they nor their reciprocals are smaller
 
 
 def is_full(x: Any) -> bool:

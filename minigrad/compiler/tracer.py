@@ -333,7 +333,7 @@ def _writer(name: str) -> Any:
     def method(self: TracerArray, *args: Any, **kwargs: Any) -> None:
         self._trace.rewrite(function, self, args, kwargs)
 
-    method.__name__, method.__doc__ = name, function.__doc__
+    method.__name__, method.__doc__ = name, f"ndarray.{name}: recorded as a write into this array."
     return method
 
 

@@ -188,5 +188,6 @@ def unequal(found: Any, expected: Any, path: str) -> str:
     if not same and expected.dtype.kind in "fc":
         rtol = {2: 2e-2, 4: 2e-3}.get(expected.dtype.itemsize, 1e-9)
         scale = np.max(np.abs(expected), where=np.isfinite(expected), initial=1.0 if rtol < 1e-6 else 1e-2)
-        same = np.allclose(found, expected, rtol=rtol, atol=rtol * scale, equal_nan=True)
+        with np.errstate(all="ignore"):
+            same = np.allclose(found, expected, rtol=rtol, atol=rtol * scale, equal_nan=True)
     return "" if same else f"{path}: {str(found.tolist())[:200]} instead of {str(expected.tolist())[:200]}"

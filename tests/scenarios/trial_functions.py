@@ -506,3 +506,19 @@ table(
     ),
     functions=lambda x: (np.exp(x), x + 1, x > 0, np.where(x > 0, x, 0), np.cumsum(x), np.linalg.norm(x), np.unique(x)),
 )
+
+
+@scenario
+def infinite_factors(C: Any, see: Any) -> None:
+    inf = float("inf")
+    steps = [
+        lambda x: (x * inf).sum(),
+        lambda x: (x * inf).mean() + (x / 0.0).sum(),
+        lambda x: (x * 1e308 * 1e308).sum() * 1e-308,
+        lambda x: (x * 1e-300).sum() * 1e300 + (x * 0.0).sum(),
+        lambda x: ((x * inf) * 0.0).sum(),
+    ]
+    for f in steps:
+        step = C(f)
+        for values in ([1.0, -2.0, 3.0], [1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [1.0, -2.0, 0.0], [1e308, 1e308, -1.0]):
+            see(step(np.array(values)), step(np.array(values)))
