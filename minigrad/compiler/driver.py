@@ -26,7 +26,7 @@ from minigrad.compiler.generalize import IN_A_ROW, generalize, learn, too_many
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.session import TraceSession
-from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
+from minigrad.compiler.signature import Signature, UnsupportedArgument, flat, flatten, shown, signature
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.naming import probe
 from minigrad.reach import register_opaque
@@ -128,9 +128,10 @@ class Compiled:
         """Find the specialization for these arguments and this state, or make one."""
         if self.eager:
             return self.function(*args, **kwargs)
-        leaves, rebuild, form = flatten((args, kwargs), self.owned, self.whole)
         if not kwargs and FLAT.issuperset(map(type, args)):
-            form = len(args)
+            leaves, form, rebuild = list(args), len(args), flat(len(args))
+        else:
+            leaves, rebuild, form = flatten((args, kwargs), self.owned, self.whole)
         keep: list[Any] = []
         try:
             key = signature(leaves, form, self.owned, self.varying, keep)

@@ -61,6 +61,12 @@ def flatten(tree: Any, owned: Any = (), whole: Any = ()) -> tuple[list[Any], Reb
     return walk.leaves, Rebuild(form, walk.containers, walk.kinds), form
 
 
+@functools.lru_cache(maxsize=64)
+def flat(count: int) -> Rebuild:
+    """What `flatten` returns for positional arguments that are leaves: the function that puts others in."""
+    return Rebuild(("tuple", (("tuple", ("*",) * count), ("dict", ()))), [{}], set())
+
+
 class _NoRecord(Exception):
     """An object holds something that is neither an array nor known by value."""
 
