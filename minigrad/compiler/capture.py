@@ -138,21 +138,27 @@ class StateCapture:
         )
 
     def watch_containers(self, pairs: list[tuple[Any, Any]]) -> None:
-        """Dictionaries and lists among the arguments, and copies of them with tracers, which the step gets."""
-        self.rebuilt = {id(made): (made, given, _copied(made)) for given, made in pairs}
+        """Containers and records among the arguments, and copies of them with tracers, which the step gets."""
+        self.rebuilt = {
+            id(made): (made, given, _copied(made) if type(made) in (dict, list) else None) for given, made in pairs
+        }
 
     def _put_back_containers(self, replacer: Settler) -> None:
         """What the step has changed in its copies is changed in the user's containers."""
+        owners = {id(vars(made)): type(made) for made, *_ in self.rebuilt.values() if type(made) not in (dict, list)}
         for made, given, before in self.rebuilt.values():
+            if before is None:
+                continue
             now = _copied(made)
             is_dict = isinstance(now, dict)
             is_same = list(now) == list(before) if is_dict else len(now) == len(before)
             pairs = (list(x.values()) if is_dict else list(x) for x in (now, before))
             if is_same and same_objects(*pairs):
                 continue
+            kind = owners.get(id(made), type(given))
             self.trace.stop(
                 CompileError(
-                    f"mg.compile: the step changes a {type(given).__name__} among its arguments.\nHint: return what is "
+                    f"mg.compile: the step changes a {kind.__name__} among its arguments.\nHint: return what is "
                     "new, and put it there outside of the step."
                 )
             )

@@ -95,8 +95,7 @@ def connect(
     """The results, as results of one node of the tape if gradients can flow through them."""
     if not replay.active:
         return results
-    if leaves is tree[0]:
-        leaves, _, _ = flatten_arguments(tree)
+    leaves, _, form = flatten_arguments(tree, compiled.owned, compiled.whole)
     moving = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
     captured = [t for t in version.captured if t.node is not None]
     parents = tuple(t.node for t in (*(leaves[k] for k in moving), *captured))
@@ -104,7 +103,7 @@ def connect(
         return results
     outputs, rebuild_results = flatten(results)
     node = Node()
-    node.primitive = _Derivative(compiled, version, leaves, tree, moving, captured, replay)
+    node.primitive = _Derivative(compiled, version, leaves, form, moving, captured, replay)
     node.parents, node.params = parents, ()
     others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in moving]
     arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk sees whether they were written meanwhile
@@ -134,12 +133,12 @@ class _Derivative:
         compiled: Any,
         version: Specialization,
         leaves: Sequence[Any],
-        tree: Any,
+        form: Any,
         moving: list[int],
         captured: list[Tensor],
         replay: Replay,
     ) -> None:
-        self.compiled, self.tree, self.moving, self.captured = compiled, tree, moving, captured
+        self.compiled, self.form, self.moving, self.captured = compiled, form, moving, captured
         self.live, self.replay = version.live, replay
         # A Tensor without a node that is written is given another array: what counts is the one that it has now.
         self.leaves = [
@@ -175,7 +174,7 @@ class _Derivative:
 
     def function(self) -> Callable[..., Any]:
         """Run the function on variables and pull cotangents through it: what is compiled."""
-        step, tree, moving, captured, live = self.compiled.function, self.tree, self.moving, self.captured, self.live
+        step, form, moving, captured, live = self.compiled.function, self.form, self.moving, self.captured, self.live
 
         def vjp(inputs: list[Any], leaves: list[Any], cotangents: list[Any]) -> list[Any]:
             record = mode.get() is not None
@@ -184,7 +183,7 @@ class _Derivative:
                 given = list(leaves)
                 for k, t in zip(moving, variables, strict=True):
                     given[k] = t
-                args, kwargs = rebuilt(tree, given)
+                args, kwargs = rebuilt(form, given)
                 outputs, _ = flatten(step(*args, **kwargs))
                 targets: list[Any] = [t.node for t in (*variables, *captured)]
                 own: dict[Node, Any] = {}

@@ -23,9 +23,10 @@ from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect
 from minigrad.compiler.generalize import IN_A_ROW, generalize, learn, too_many
+from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.session import TraceSession
-from minigrad.compiler.signature import Signature, UnsupportedArgument, flatten, shown, signature
+from minigrad.compiler.signature import Signature, UnsupportedArgument, flat, flatten, shown, signature
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.naming import probe
 from minigrad.reach import register_opaque
@@ -40,7 +41,7 @@ FALLBACKS = ("warn", "raise")
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
     *("owned", "varying", "pinned", "fetched", "derivatives", "recordings", "discarded", "streak"),
-    *("reason", "held", "lock", "attribute", "is_homeless"),
+    *("reason", "held", "lock", "attribute", "is_homeless", "whole"),
 })  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class Compiled:
         self.varying: set[Any] = set()  # numbers that are inputs
         self.pinned: set[Any] = set()  # numbers that cannot be
         self.fetched: set[Any] = set()  # places whose arrays are inputs
+        self.whole: set[type] = set()  # classes of arguments that are known by identity
         self.derivatives: dict[Any, Compiled] = {}
         self.recordings = 0
         self.discarded = 0
@@ -126,9 +128,10 @@ class Compiled:
         """Find the specialization for these arguments and this state, or make one."""
         if self.eager:
             return self.function(*args, **kwargs)
-        leaves, rebuild, form = flatten((args, kwargs))
         if not kwargs and FLAT.issuperset(map(type, args)):
-            form = len(args)
+            leaves, form, rebuild = list(args), len(args), flat(len(args))
+        else:
+            leaves, rebuild, form = flatten((args, kwargs), self.owned, self.whole)
         keep: list[Any] = []
         try:
             key = signature(leaves, form, self.owned, self.varying, keep)
@@ -215,7 +218,19 @@ class Compiled:
             confirms=version is not None and version.sets == sets,
         )
         self.recordings += 1
-        recording = session.run(leaves, rebuild)
+        try:
+            recording = session.run(leaves, rebuild, (args, kwargs))
+        except CompileError:
+            if not rebuild.kinds:
+                raise
+            recording = Recording()
+            recording.is_state = True  # nothing has changed
+        if recording.is_state:
+            self.whole |= rebuild.kinds
+            return self._dispatch(args, kwargs)
+        if recording.refusal is not None and rebuild.kinds:
+            self.whole |= rebuild.kinds
+            return recording.result
         if recording.refusal is not None:
             self.pinned |= recording.read
             self.fetched -= recording.read
@@ -230,6 +245,10 @@ class Compiled:
             return result
         if version is not None and version.sets == sets:
             why = difference(version.recording, recording)
+            if why is not None and rebuild.kinds:
+                self.whole |= rebuild.kinds
+                self.versions.remove(version)
+                return result
             if why is not None:
                 self._go_eager(
                     f"two calls in a row did different things: {why}.\nHint: what changes from call to call must be "

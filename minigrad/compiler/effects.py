@@ -21,6 +21,7 @@ from minigrad.compiler.memory import Memory
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.signature import can_be_made
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.reach import MISSING, StateRef, is_leaf, own_attributes, slots_of
@@ -178,7 +179,7 @@ class Recipe:
         own = own_attributes(x)
         slots = [name for base in kind.__mro__ for name in slots_of(base)]
         is_strange = kind.__module__.split(".")[0] in ("builtins", "numpy") or not (own is not None or slots)
-        if is_strange or not _can_be_made(kind):
+        if is_strange or not can_be_made(kind):
             raise CompileError(
                 f"mg.compile: a new {kind.__name__} is left in {path}, and a compiled step cannot make another one.\n"
                 "Hint: return arrays, Tensors, numbers, or objects with attributes."
@@ -344,15 +345,6 @@ class Recipe:
             self.writes.append(("refill", holder, path, added))
         else:
             self.writes.append(("extend", holder, path, 0 if automatic else k, added))
-
-
-def _can_be_made(kind: type) -> bool:
-    """Whether an object of a class can be made without calling it: none of its bases is written in C."""
-    try:
-        object.__new__(kind)
-    except TypeError:
-        return False
-    return True
 
 
 def _has_constructor(kind: type) -> bool:

@@ -23,6 +23,7 @@ class Recording:
         result: what the call returned, on real arrays.
         refusal: why there is no program, None if there is one.
         again: whether another recording may succeed where this one did not.
+        is_state: whether nothing was called, as a record among the arguments belongs to the state.
         program, recipe: what later calls do.
         rows: what guards compare. `exempt` and `grown` are the places and containers that they leave out.
         numbers, arrays: inputs that are fetched at each call. `predicates`: decisions on the numbers.
@@ -35,6 +36,7 @@ class Recording:
     recipe: Recipe
     refusal: CompileError | None = None
     again = False
+    is_state = False
 
     def __init__(self) -> None:
         self.rows: list[Row] = []

@@ -23,7 +23,7 @@ from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.sharing import layouts
-from minigrad.compiler.signature import argument_names
+from minigrad.compiler.signature import argument_names, empty_record
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.compiler.undo import Undo
@@ -79,16 +79,21 @@ class TraceSession:
         self.varying, self.fetched = varying, fetched
         self.made = Recording()
 
-    def run(self, leaves: list[Any], rebuild: Any) -> Recording:
+    def run(self, leaves: list[Any], rebuild: Any, call: Any = None) -> Recording:
         """Call the function on the arguments and record what it does.
+
+        Args:
+            leaves: of the arguments.
+            rebuild: the arguments of their leaves.
+            call: the user's arguments themselves, positional ones and those by name.
 
         Raises:
             CompileError: the session is strict, and something cannot be recorded; nothing has changed then.
         """
         with _recordings.lock:
-            return self._run(leaves, rebuild)
+            return self._run(leaves, rebuild, rebuild(leaves) if call is None else call)
 
-    def _run(self, leaves: list[Any], rebuild: Any) -> Recording:
+    def _run(self, leaves: list[Any], rebuild: Any, call: Any) -> Recording:
         made = self.made
         objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
         names = argument_names(self.function, leaves, rebuild)
@@ -97,8 +102,12 @@ class TraceSession:
                 ("", self.function),
                 *self.roots,
                 *((n, x) for n, x in zip(names, leaves, strict=True) if x in Same(objects)),
+                *(("", empty_record(kind)) for kind in sorted(rebuild.kinds, key=lambda kind: kind.__name__)),
             ]
         )
+        if rebuild.kinds and any(id(x) in reach.seen for x in rebuild.containers):
+            made.is_state = True
+            return made
         if reach.unreadable:
             path, x = reach.unreadable[0]
             made.refusal = CompileError(
@@ -107,7 +116,7 @@ class TraceSession:
             )
             if self.strict:
                 raise made.refusal
-            args, kwargs = rebuild(leaves)
+            args, kwargs = call
             made.result = self.function(*args, **kwargs)
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
@@ -125,7 +134,7 @@ class TraceSession:
             if self.strict:
                 raise made.refusal from None
         if made.refusal is not None and not hasattr(made, "result"):
-            args, kwargs = rebuild(leaves)
+            args, kwargs = call
             made.result = self.function(*args, **kwargs)
         capture.forget()
         if self._find_leaks(trace, reach):
@@ -135,7 +144,7 @@ class TraceSession:
             if self.is_recorded:  # nothing else was refused: a second call leaves what one call leaves, without tracers
                 made.result = None
                 self.before.put_back()
-                args, kwargs = rebuild(leaves)
+                args, kwargs = call
                 made.result = self.function(*args, **kwargs)
         return made
 
@@ -151,7 +160,7 @@ class TraceSession:
             capture.begin()
             pairs: list[tuple[Any, Any]] = []
             args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
-            capture.watch_containers(pairs[:-1])  # without the dictionary of keywords itself
+            capture.watch_containers([p for p in pairs if p[1] is not kwargs])
             result = self.function(*args, **kwargs)
             capture.look()
             if trace.refusal is None:

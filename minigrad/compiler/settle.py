@@ -55,6 +55,8 @@ class Settler:
             return x.before
         if id(x) in self.capture.rebuilt:
             return self.capture.rebuilt[id(x)][1]
+        if kind is MethodType and id(x.__self__) in self.capture.rebuilt:
+            return MethodType(x.__func__, self.real(x.__self__))
         if is_leaf(x) or isinstance(x, (type, np.ndarray)):
             return x
         if isinstance(x, (tuple, frozenset)):
@@ -81,6 +83,8 @@ class Settler:
     def _shallow(self, x: Any, todo: list[Any]) -> Any:
         kind = type(x)
         if kind in (TracerArray, TracedNumber, TracerGenerator, GradProbe) or id(x) in self.capture.rebuilt:
+            return self.real(x)
+        if kind is MethodType and id(x.__self__) in self.capture.rebuilt:
             return self.real(x)
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]

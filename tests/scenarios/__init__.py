@@ -16,6 +16,7 @@ GROUPS = [
     "failures",
     "models",
     "numerics",
+    "objects",
     "optimizers",
     "randomness",
     "results",
