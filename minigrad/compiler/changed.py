@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 def _is_untouched(capture: StateCapture, ref: StateRef) -> bool:
-    """Whether a gradient is what it was: its probe was read, and put the gradient back."""
+    """Whether a gradient is what it was: its probe was read, and put the gradient back.
+
+    A gradient that is set to None where it is None already is touched: in the next call it may be there.
+    """
     probe = capture.put.get(ref.identity)
-    return isinstance(probe, GradProbe) and ref.get() is probe.before
+    return isinstance(probe, GradProbe) and id(ref.holder) in probe.seen and ref.get() is probe.before
 
 
 def changed_places(capture: StateCapture) -> list[tuple[StateRef, Any, Any]]:
