@@ -6,12 +6,13 @@ import dis
 import functools
 import re
 from types import CodeType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
+_OF_PYTHON = frozenset({"__dict__", "__class__"})
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
 
@@ -24,6 +25,7 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
+        replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
     """
 
@@ -33,6 +35,7 @@ class Names(NamedTuple):
     chains: frozenset[tuple[str, ...]]
     imports: frozenset[tuple[str, int]]
     inspected: frozenset[str]
+    replaced: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -45,6 +48,7 @@ def names_of(code: CodeType) -> Names:
     imports: set[tuple[str, int]] = set()
     inspected: set[str] = set()
     chain: tuple[str, ...] = ()
+    replaced: set[str] = set()
     constants: list[object] = []
     instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
     for k, op in enumerate(instructions):
@@ -69,9 +73,12 @@ def names_of(code: CodeType) -> Names:
         elif name == "IMPORT_NAME":
             level = constants[-2] if len(constants) > 1 else 0
             imports.add((op.argval, level if isinstance(level, int) else 0))
+        elif name == "STORE_ATTR" and op.argval in _OF_PYTHON:
+            replaced.add(op.argval)
         elif name == "IMPORT_FROM":
             read.add(op.argval)
     read |= scope
+    found: tuple[set[Any], ...] = (read, words, scope, chains, imports, inspected, replaced)
 
     def collect(parts: tuple[object, ...]) -> None:
         for x in parts:
@@ -81,18 +88,11 @@ def names_of(code: CodeType) -> Names:
             elif isinstance(x, (tuple, frozenset)):
                 collect(tuple(x))
             elif isinstance(x, CodeType):
-                inner = names_of(x)
-                read.update(inner.read)
-                words.update(inner.words)
-                scope.update(inner.scope)
-                chains.update(inner.chains)
-                imports.update(inner.imports)
-                inspected.update(inner.inspected)
+                for mine, others in zip(found, names_of(x), strict=True):
+                    mine.update(others)
 
     collect(code.co_consts)
-    return Names(
-        frozenset(read), frozenset(words), frozenset(scope), frozenset(chains), frozenset(imports), frozenset(inspected)
-    )
+    return Names(*map(frozenset, found))
 
 
 def _is_text(op: dis.Instruction) -> bool:

@@ -20,6 +20,17 @@ class TracerGenerator(np.random.Generator):
         super().__init__(real.bit_generator)
         self._trace, self.real = trace, real
 
+    @property  # type: ignore[misc]  # nobody assigns it
+    def __class__(self) -> type:
+        """That of the real one: type(rng) is answered as in an eager step."""
+        return type(self.real)
+
+    def __eq__(self, other: object) -> bool:
+        return self.real is getattr(other, "real", other)
+
+    def __hash__(self) -> int:
+        return hash(self.real)
+
     def spawn(self, n_children: int) -> list[np.random.Generator]:
         """Generators of their own: they would be the same in each call of a program."""
         if self._trace.open:

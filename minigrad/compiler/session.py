@@ -95,7 +95,7 @@ class TraceSession:
 
     def _run(self, leaves: list[Any], rebuild: Any, call: Any) -> Recording:
         made = self.made
-        objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))]
+        objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray, np.random.Generator))]
         names = argument_names(self.function, leaves, rebuild)
         reach = Reach(
             [
@@ -105,7 +105,9 @@ class TraceSession:
                 *(("", empty_record(kind)) for kind in sorted(rebuild.kinds, key=lambda kind: kind.__name__)),
             ]
         )
-        if rebuild.kinds and any(id(x) in reach.seen for x in rebuild.containers):
+        is_seen = any(id(x) in reach.seen for x in rebuild.containers)
+        hides = reach.by_identity or any(row.kind == "state" for row in reach.rows)  # an iterator may hold a record
+        if rebuild.kinds and (is_seen or hides):
             made.is_state = True
             return made
         if reach.unreadable:
@@ -161,7 +163,10 @@ class TraceSession:
             pairs: list[tuple[Any, Any]] = []
             args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
             capture.watch_containers([p for p in pairs if p[1] is not kwargs])
+            owns = {id(made): vars(made) for _, made in pairs if type(made) in rebuild.kinds}
             result = self.function(*args, **kwargs)
+            if trace.refusal is None:
+                _check_records(pairs, owns)
             capture.look()
             if trace.refusal is None:
                 try:
@@ -245,7 +250,7 @@ class TraceSession:
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned
         held = (value for _, value in reach.refs if not is_leaf(value))
-        made.objects = {id(x): x for x in held if type(x) is FunctionType or type(own_attributes(x)) is dict}
+        made.objects = {id(x): x for x in (*held, *reach.held_generators) if _is_known_by_identity(x)}
 
     def _check_fetched(self, capture: StateCapture) -> None:
         """Gradients belong to the Tensor that stood in a place when the step was recorded.
@@ -291,6 +296,24 @@ class TraceSession:
                 "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
             )
         return bool(alive)
+
+
+def _is_known_by_identity(x: Any) -> bool:
+    return type(x) is FunctionType or isinstance(x, np.random.Generator) or type(own_attributes(x)) is dict
+
+
+def _check_records(pairs: list[tuple[Any, Any]], owns: dict[int, Any]) -> None:
+    """The step got copies of records, and what it writes into one is found by comparing its attributes.
+
+    Raises:
+        CompileError: a record has another class or dictionary than before. The step must get the user's own then.
+    """
+    for given, made in pairs:
+        if type(made) is not type(given) or (id(made) in owns and vars(made) is not owns[id(made)]):
+            raise CompileError(
+                f"mg.compile: the step gives a {type(given).__name__} among its arguments another class or __dict__.\n"
+                "Hint: return a new one."
+            )
 
 
 class Same:

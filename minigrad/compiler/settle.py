@@ -57,6 +57,8 @@ class Settler:
             return self.capture.rebuilt[id(x)][1]
         if kind is MethodType and id(x.__self__) in self.capture.rebuilt:
             return MethodType(x.__func__, self.real(x.__self__))
+        if kind is slice:
+            return _without_tracers(x)
         if is_leaf(x) or isinstance(x, (type, np.ndarray)):
             return x
         if isinstance(x, (tuple, frozenset)):
@@ -84,7 +86,7 @@ class Settler:
         kind = type(x)
         if kind in (TracerArray, TracedNumber, TracerGenerator, GradProbe) or id(x) in self.capture.rebuilt:
             return self.real(x)
-        if kind is MethodType and id(x.__self__) in self.capture.rebuilt:
+        if kind is slice or (kind is MethodType and id(x.__self__) in self.capture.rebuilt):
             return self.real(x)
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]
@@ -94,6 +96,14 @@ class Settler:
         if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):
             todo.append(x)
         return x
+
+
+def _without_tracers(x: slice) -> slice:
+    """A slice with plain numbers."""
+    parts = (x.start, x.stop, x.step)
+    if any(hasattr(type(part), "minigrad_tracer") for part in parts):
+        return slice(*(part.real if hasattr(type(part), "minigrad_tracer") else part for part in parts))
+    return x
 
 
 Part = tuple[Any, Callable[[Any], Any]]  # what stands there, and a function that puts something else there

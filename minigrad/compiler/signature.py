@@ -251,7 +251,7 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             keys.append(("scalar", type(x), array.dtype, type(x) is Tensor and x.node is not None))
         elif isinstance(x, np.random.Generator) and id(x) not in owned:
             same = first.setdefault(id(x), k)
-            keys.append(("generator", type(x), same))
+            keys.append(("generator", type(x), type(x.bit_generator), same))
         else:
             keys.append(("object", id(x)) if id(x) in owned else ("value", value_key(x, keep)))
     return ((mode.get() is not None, form), *keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import weakref
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -84,6 +85,7 @@ def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
         named = names_of(code)
         reach.read_names(named.words, named.read)
         reach.inspected |= named.inspected
+        reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.replaced]
         _globals(reach, x, named)
         _imports(reach, x, named)
 
@@ -100,6 +102,9 @@ def _globals(reach: Reach, function: FunctionType, named: Names) -> None:
         value = scope.get(name, MISSING)
         reach.row("items", scope, {name: value}, name)  # also if it is a builtin's, which a global may come to hide
         reach.ref(scope, name, "item", name, value)
+        reach.by_identity |= value is id or value is weakref or (value is MISSING and name == "id")
+        if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
+            reach.by_identity |= value.__module__ == "weakref"
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
     for first, *attributes in sorted(named.chains):
         cell = cells.get(first)
@@ -126,6 +131,7 @@ def _imports(reach: Reach, function: FunctionType, named: Names) -> None:
     if ("sys", "modules") in named.chains:
         names = (named.words | {function.__globals__.get("__name__", "")}) & sys.modules.keys()
         modules = modules | {(name, 0) for name in names}
+    reach.by_identity |= any(name == "weakref" for name, _ in modules)
     for name, level in sorted(modules):
         full = ".".join([*package.split(".")[: max(0, package.count(".") + 2 - level)], name]) if level else name
         parts = full.split(".")

@@ -40,6 +40,8 @@ def is_leaf(x: Any) -> bool:
     kind: Any = type(x)  # and not isinstance: tracers pass for what they stand for
     if kind in SIMPLE:
         return kind is not np.ndarray
+    if kind is slice:  # of traced numbers perhaps
+        return is_leaf(x.start) and is_leaf(x.stop) and is_leaf(x.step)
     if issubclass(kind, LEAVES):
         return issubclass(kind, enum.Enum) or not (is_users_class(kind) and own_attributes(x))
     return kind in (tuple, frozenset) and all(map(is_leaf, x))

@@ -58,6 +58,7 @@ class Reach:
         self.rows: list[Row] = []
         self.functions: list[FunctionType] = []
         self.generators: list[Any] = []
+        self.held_generators: list[Any] = []  # all that the state holds, also as keys
         self.unreadable: list[tuple[str, Any]] = []
         self.containers: list[tuple[Any, str]] = []  # whatever can get more items
         self.arrays: dict[int, tuple[str, Any]] = {}
@@ -66,6 +67,7 @@ class Reach:
         self.seen: dict[Any, Any] = {}  # keeps alive what has an id here
         self.names: set[str] = set(IMPLICIT)
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
+        self.by_identity = False  # whether the user's code can tell an object from an equal one by id() or weakref
         self.inspected: set[str] = set()  # names of what is used otherwise than by appending to it
         self.everything = everything
         self.fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
@@ -142,6 +144,8 @@ class Reach:
         if issubclass(kind, IDENTITIES) or hasattr(kind, "minigrad_tracer"):
             if issubclass(kind, (np.random.RandomState, np.random.BitGenerator)):
                 self.generators.append(x)
+            if issubclass(kind, np.random.Generator):
+                self.held_generators.append(x)
             return
         self.seen[id(x)] = x
         for visited, visit in VISITORS.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -584,3 +586,78 @@ def keys_without_arrays(C: Any, see: Any) -> None:
         for n in (Key("a"), Frozen("a", k // 3)):
             one, two, three = step(a(k), n)
             see(n in one, (n, 1) in two, n in three, list(one.values()))
+
+
+@scenario
+def generator_argument_that_is_the_states(C: Any, see: Any) -> None:
+    s, g = SimpleNamespace(rng=np.random.default_rng(1)), np.random.default_rng(2)
+    keys = {g: 5}
+    same = C(lambda rng, x: x * (rng.random() + (10 if rng is s.rng else 0)))
+    key = C(lambda rng, x: x * rng.random() * keys.get(rng, 1))
+    kind = C(lambda rng, x: (x * rng.random(), type(rng).__name__, type(rng.bit_generator).__name__))
+    others = [g, g, s.rng, g, np.random.default_rng(3), s.rng, np.random.Generator(np.random.MT19937(0)), g]
+    for k, rng in enumerate(others):
+        see(same(rng, numbers(k, 3)), key(rng, numbers(k, 3)), kind(rng, numbers(k, 3)))
+
+
+@dataclass
+class Marked:
+    x: Any
+    scale: float = 1.0
+
+
+class Other(Marked):
+    pass
+
+
+@scenario
+def dictionary_or_class_replaced(C: Any, see: Any) -> None:
+    def dictionary(batch: Any) -> Any:
+        batch.__dict__ = {"x": batch.x * 2, "q": 3}
+        return batch.x.sum()
+
+    def kind(batch: Any) -> Any:
+        batch.__class__ = Other
+        return batch.x * 2
+
+    steps = C(dictionary), C(kind)
+    for k in range(6):
+        for step in steps:
+            batch = Marked(numbers(k, 3))
+            see(step(batch), vars(batch), type(batch).__name__)
+
+
+@scenario
+def known_by_id(C: Any, see: Any) -> None:
+    ids: set[int] = set()
+    step = C(lambda batch: batch.x * (2 if id(batch) in ids else 3))
+    kept = []
+    for k in range(8):
+        batch = Marked(numbers(k, 3))
+        kept.append(batch)
+        if k % 3 == 2:
+            ids.add(id(batch))
+        see(step(batch))
+
+
+@scenario
+def held_by_an_iterator(C: Any, see: Any) -> None:
+    batch = Marked(numbers(0, 3))
+    endless = itertools.repeat(batch)
+    step = C(lambda given: (given.x * 2, given is next(endless)))
+    for k in range(6):
+        see(step(batch if k % 2 == 0 else Marked(numbers(k, 3))))
+
+
+@scenario
+def weakly_referred_to(C: Any, see: Any) -> None:
+    s = SimpleNamespace(last=None)
+
+    def step(batch: Any) -> Any:
+        s.last = weakref.ref(batch)
+        return batch.x * 2
+
+    compiled = C(step)
+    for k in range(5):
+        batch = Marked(numbers(k, 3))
+        see(compiled(batch), s.last() is batch)
