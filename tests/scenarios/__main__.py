@@ -1,4 +1,4 @@
-"""A table of all scenarios: `PYTHONPATH=tests python -m scenarios [group or part of a name]`."""
+"""A table of all scenarios: `PYTHONPATH=tests python -m scenarios [--no-audits] [group or part of a name]`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from collections import Counter
 from scenarios.scenario import SCENARIOS, compare, compare_observations, execute
 
 
-def main(wanted: str = "") -> None:
+def main(*arguments: str) -> None:
     """Run scenarios with NumPy's back end, and print what differs."""
+    audit = "--no-audits" not in arguments
+    wanted = "".join(x for x in arguments if x != "--no-audits")
     totals: dict[str, Counter[str]] = {}
     for name, one in SCENARIOS.items():
         if wanted not in name:
             continue
         began = time.perf_counter()
         eager = execute(one, None)
-        ours = execute(one, "numpy")
+        ours = execute(one, "numpy", audit=audit)
         text = compare(one, ours, eager)
         kind = "ok" if not text else next((k for k in ("wrong", "crashed") if k in text), "differs")
         if kind == "ok" and (text := compare_observations(ours, eager, identity=True)):
