@@ -1021,3 +1021,19 @@ def test_the_page_shows_the_source() -> None:
     for line in kernel.splitlines():
         text = line.split("  #")[0].rstrip()
         assert any(text == other for other in written), line
+
+
+def test_a_compiled_function_says_what_it_is() -> None:
+    class Trainer:
+        @mg.compile
+        def step(self, x: Any) -> Any:
+            return x * 2
+
+    trainer = Trainer()
+    with np.errstate(all="ignore"):
+        trainer.step(np.ones(2))
+    assert repr(trainer.step).endswith("step: 1 program>")
+    with pytest.raises(CompileError, match=r"ask that of an object: x\.step\.explain"):
+        Trainer.step.explain()  # type: ignore[attr-defined]
+    with pytest.raises(CompileError, match="3 cannot be called"):
+        mg.compile(3)  # type: ignore[call-overload]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minigrad.compiler.driver import Compiled
+from minigrad.compiler.refusal import CompileError
 
 
 def compile(
@@ -41,9 +42,9 @@ def compile(
 
     Raises:
         ImportError: backend="numba", and numba is not installed.
-        CompileError: with fallback="raise", the step does what cannot be recorded: it reads an array's elements in
-            Python, has shapes that depend on values, or writes into an array that cannot be reached. Arrays, gradients,
-            attributes and generators are as before the call then.
+        CompileError: the function cannot be called; or, with fallback="raise", the step does what cannot be recorded:
+            it reads an array's elements in Python, has shapes that depend on values, or writes into an array that cannot
+            be reached. Arrays, gradients, attributes and generators are as before the call then.
 
     Example:
         >>> import numpy as np
@@ -56,4 +57,6 @@ def compile(
         return functools.partial(
             compile, state=state, limit=limit, backend=backend, fallback=fallback, audit=audit, verify=verify
         )
+    if not callable(function):
+        raise CompileError(f"mg.compile: {function!r} cannot be called.\nHint: pass a function or module.")
     return Compiled(function, state, limit, backend, fallback, audit, verify)

@@ -393,11 +393,17 @@ class Compiled:
             parts.append("\n".join(lines))
         return "\n\n".join(parts)
 
+    def __repr__(self) -> str:
+        count = len(self.versions)
+        state = "runs eagerly" if self.eager else f"{count} program{'s' * (count != 1)}"
+        return f"<compiled {self.name}: {state}>"
+
     def _latest(self) -> Specialization:
         if self.why is not None:
             raise CompileError(self.why)
         if self.latest is None:
-            raise CompileError(f"mg.compile: {self.name} was not called yet, so there is no program.\nHint: call it.")
+            hint = "call it." if self.attribute is None else f"ask that of an object: x.{self.attribute}.explain()."
+            raise CompileError(f"mg.compile: {self.name} was not called yet, so there is no program.\nHint: {hint}")
         self.latest.prepare(self.backend, self.verify)
         return self.latest
 
