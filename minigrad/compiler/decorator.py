@@ -43,8 +43,8 @@ def compile(
     Raises:
         ImportError: backend="numba", and numba is not installed.
         CompileError: the function cannot be called; or, with fallback="raise", the step does what cannot be recorded:
-            it reads an array's elements in Python, has shapes that depend on values, or writes into an array that cannot
-            be reached. Arrays, gradients, attributes and generators are as before the call then.
+            it reads an array's elements in Python, has shapes that depend on values, or writes into an array that
+            cannot be reached. Arrays, gradients, attributes and generators are as before the call then.
 
     Example:
         >>> import numpy as np
