@@ -324,7 +324,6 @@ class Compiled:
             attributes = ((n, x) for base in type(instance).__mro__ for n, x in vars(base).items())
             self.attribute = next((n for n, x in attributes if x is self), None)
         name = self.attribute
-        method = self.function.__get__(instance)
         if own is not None and name in own:  # the user has put something else there
             return own[name]
         if own is None or name is None:

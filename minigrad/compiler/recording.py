@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.inputs import ArrayInput, NumberInput
 from minigrad.compiler.program import Buffer, Program
 from minigrad.compiler.refusal import CompileError
 from minigrad.guards import Predicate
-from minigrad.reach import (
-    Row,
-)
+from minigrad.reach import Row
 from minigrad.tensor import Tensor
 
 

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
-from minigrad.compiler.capture import StateCapture
-from minigrad.reach import (
-    base_of,
-    keys_of,
-    refill,
-    same_objects,
-)
+from minigrad.reach import base_of, keys_of, refill, same_objects
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
