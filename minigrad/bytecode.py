@@ -27,6 +27,7 @@ class Names(NamedTuple):
         imports: names of modules, with the level of a relative import.
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
+        locals: the same of local variables and parameters.
     """
 
     read: frozenset[str]
@@ -35,6 +36,7 @@ class Names(NamedTuple):
     chains: frozenset[tuple[str, ...]]
     imports: frozenset[tuple[str, int]]
     inspected: frozenset[str]
+    locals: frozenset[str]
     replaced: frozenset[str]
 
 
@@ -47,6 +49,7 @@ def names_of(code: CodeType) -> Names:
     chains: set[tuple[str, ...]] = set()
     imports: set[tuple[str, int]] = set()
     inspected: set[str] = set()
+    local: set[str] = set()
     chain: tuple[str, ...] = ()
     replaced: set[str] = set()
     constants: list[object] = []
@@ -57,8 +60,10 @@ def names_of(code: CodeType) -> Names:
             following = instructions[k + 1 : k + 3]
             if _is_text(op) and following and following[0].opname == "BINARY_SUBSCR":
                 following = following[1:]
-            if not (following and following[0].opname in _ATTRIBUTE and following[0].argval in GROWING):
+            if not _only_grows(following):
                 inspected.add(op.argval)
+        if name.startswith(("LOAD_FAST", "STORE_FAST")) and not _only_grows(instructions[k + 1 : k + 2]):
+            local |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
         if name in _GLOBAL or name == "LOAD_DEREF":
             chain = (op.argval,)
             scope |= set(chain) if name in _GLOBAL else set()
@@ -78,7 +83,7 @@ def names_of(code: CodeType) -> Names:
         elif name == "IMPORT_FROM":
             read.add(op.argval)
     read |= scope
-    found: tuple[set[Any], ...] = (read, words, scope, chains, imports, inspected, replaced)
+    found: tuple[set[Any], ...] = (read, words, scope, chains, imports, inspected, local, replaced)
 
     def collect(parts: tuple[object, ...]) -> None:
         for x in parts:
@@ -93,6 +98,11 @@ def names_of(code: CodeType) -> Names:
 
     collect(code.co_consts)
     return Names(*map(frozenset, found))
+
+
+def _only_grows(following: list[dis.Instruction]) -> bool:
+    """Whether what was loaded is only appended to."""
+    return bool(following) and following[0].opname in _ATTRIBUTE and following[0].argval in GROWING
 
 
 def _is_text(op: dis.Instruction) -> bool:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.driver import FLAT
-from minigrad.compiler.signature import flatten, signature
+from minigrad.compiler.arguments import flatten
+from minigrad.compiler.learned import FLAT
+from minigrad.compiler.signature import signature
 from minigrad.guards import fast_guard
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -45,7 +46,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 def of(args: tuple[Any, ...], owned: dict[int, Any]) -> Any:
     """The signature of positional arguments, as a call makes it."""
-    leaves, _, form = flatten((args, {}))
+    leaves, _, form = flatten(args, {})
     return signature(leaves, len(args) if FLAT.issuperset(map(type, args)) else form, owned, set(), [])
 
 

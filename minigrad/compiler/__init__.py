@@ -34,9 +34,10 @@ Programs into better programs, and into source:
 
 What the user calls:
 
-- decorator: mg.compile; driver: recordings, calls, audits or eager calls; generalize: what becomes an input of programs
-- signature: what of the arguments decides; specialization: the program for one signature and state; compare: two
-  recordings; derivative: derivatives of compiled functions
+- decorator: mg.compile; driver: recordings, calls, audits or eager calls; learned: what becomes an input of programs
+- arguments: containers and leaves; records: objects that are containers; signature: what of the arguments decides;
+  specialization: the program for one signature and state; compare: two recordings; derivative: derivatives of compiled
+  functions
 - audit: program and eager step, compared; outcome: what each returned and left; rounding: how far roundings move it
 
 What a step can read is in minigrad/reach, whether it is as it was in minigrad/guards.py, for checkpoints as well.

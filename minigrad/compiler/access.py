@@ -12,8 +12,8 @@ from minigrad.compiler.memory import basic
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import bare, templates
 from minigrad.compiler.program import Line, Place, Value
+from minigrad.compiler.records import NUMERIC
 from minigrad.compiler.refusal import CompileError, place, refuse
-from minigrad.compiler.signature import NUMERIC
 from minigrad.compiler.tracer import TracerArray
 
 

@@ -17,7 +17,7 @@ from minigrad.compiler.outcome import differs, parts, tolerance_of
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rounding import with_roundings
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.reach import StateRef, elements, keys_of
+from minigrad.reach import Contents, StateRef, elements, keys_of
 from minigrad.restore import State, checksum, value_at
 from minigrad.tensor import Tensor
 
@@ -70,6 +70,8 @@ class Audit:
         self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
         self.grads = [StateRef(x, "_grad", "slot", "a gradient") for x in leaves if type(x) is Tensor]
+        self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
+        self.contents = [Contents(x) for x in self.arguments]
         dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
         self.before = State(written, generators, [*self.places, *self.grads], self.lists, dicts)
 
@@ -83,6 +85,9 @@ class Audit:
         found += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
         for ref in self.grads:
             found += parts(ref.path, value_at(ref))
+        for x in self.arguments:
+            now = Contents(x)
+            found += parts(f"an argument, a {type(x).__name__}", (now.keys, now.names, now.values))
         found += [("the state", a.copy()) for a, _ in self.before.arrays]
         found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
         return found
@@ -101,7 +106,12 @@ class Audit:
         except CheckFailed:
             return None
         finally:
-            self.before.put()
+            self._put_back()
+
+    def _put_back(self) -> None:
+        self.before.put()
+        for x, held in zip(self.arguments, self.contents, strict=True):
+            held.put(x)
 
     def spread(self) -> list[Any]:
         """How far the numbers move if every op rounds in another way.
@@ -154,10 +164,12 @@ class Audit:
             return False
         if self._within(compiled, eager, self.version.spreads):  # as an audit before has measured
             return True
-        after = self.before.now()
-        self.before.put()
+        after, filled = self.before.now(), [Contents(x) for x in self.arguments]
+        self._put_back()
         spreads = self.spread()
         after.put()
+        for x, held in zip(self.arguments, filled, strict=True):
+            held.put(x)
         self.version.spreads = spreads
         return self._within(compiled, eager, spreads)
 

@@ -16,19 +16,20 @@ from minigrad.compiler.inputs import ArrayInput, NumberInput
 from minigrad.compiler.memory import owner
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer
-from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.records import NUMERIC
 from minigrad.compiler.settle import Settler, remade
 from minigrad.compiler.sharing import gradients_held_elsewhere
-from minigrad.compiler.signature import NUMERIC
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.reach import (
     MISSING,
+    Contents,
     Reach,
     StateRef,
     elements,
+    is_leaf,
     keys_of,
-    same_objects,
+    own_attributes,
     values_of,
 )
 from minigrad.tensor import Tensor
@@ -57,7 +58,10 @@ class StateCapture:
         self.scratch: dict[int, bool] = {}  # of owners: whether nobody reads them between two steps
         self.owned: dict[int, Any] = {}
         self.shared_grads: set[int] = set()
-        self.rebuilt: dict[int, tuple[Any, Any, Any]] = {}  # containers among the arguments, by the id of their copies
+        # Containers among the arguments, by the id of their copies: copy, original, what the copy held, and number
+        self.rebuilt: dict[int, tuple[Any, Any, Contents | None, int]] = {}
+        self.tuples: dict[int, Any] = {}  # what stands for a tuple of the state, by the id of the user's
+        self.originals: dict[int, Any] = {}  # and the other way round
         self.contents = [(x, _copied(x), path) for x, path in reach.containers]
 
     # Before the step
@@ -137,34 +141,30 @@ class StateCapture:
             and array.dtype.kind in NUMERIC
         )
 
-    def watch_containers(self, pairs: list[tuple[Any, Any]]) -> None:
+    def watch_containers(self, pairs: list[tuple[Any, Any]], options: Any) -> None:
         """Containers and records among the arguments, and copies of them with tracers, which the step gets."""
-        self.rebuilt = {
-            id(made): (made, given, _copied(made) if type(made) in (dict, list) else None) for given, made in pairs
-        }
+        for k, (given, made) in enumerate(pairs):
+            if given is options:  # the step gets a copy of its own
+                continue
+            self.rebuilt[id(made)] = made, given, Contents(made), k
+            if type(own := own_attributes(made)) is dict:
+                self.rebuilt[id(own)] = own, own_attributes(given), None, k
+
+    def changed_arguments(self) -> list[tuple[Any, Any, Contents, Contents, int]]:
+        """Containers among the arguments that the step has changed, with what their copies held before and hold now."""
+        found = []
+        for made, given, before, k in self.rebuilt.values():
+            if before is not None and not before.is_same(now := Contents(made)):
+                found.append((made, given, before, now, k))
+        return found
 
     def _put_back_containers(self, replacer: Settler) -> None:
         """What the step has changed in its copies is changed in the user's containers."""
-        owners = {id(vars(made)): type(made) for made, *_ in self.rebuilt.values() if type(made) not in (dict, list)}
-        for made, given, before in self.rebuilt.values():
-            if before is None:
-                continue
-            now = _copied(made)
-            is_dict = isinstance(now, dict)
-            is_same = list(now) == list(before) if is_dict else len(now) == len(before)
-            pairs = (list(x.values()) if is_dict else list(x) for x in (now, before))
-            if is_same and same_objects(*pairs):
-                continue
-            kind = owners.get(id(made), type(given))
-            self.trace.stop(
-                CompileError(
-                    f"mg.compile: the step changes a {kind.__name__} among its arguments.\nHint: return what is "
-                    "new, and put it there outside of the step."
-                )
-            )
-            replacer.inside(made)
-            given.clear()
-            given.update(made) if isinstance(made, dict) else given.extend(made)
+        for _, given, before, now, _ in self.filled_after:
+            original = Contents(given)
+            kept = {id(x): real for x, real in zip(before.values, original.values, strict=True)}
+            now.replace([kept[id(x)] if id(x) in kept else replacer.real(x) for x in now.values])
+            now.put(given)
 
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
         """The leaves of the arguments as the step gets them."""
@@ -188,6 +188,8 @@ class StateCapture:
                 self.argument_generators[id(leaf)] = k
             elif isinstance(leaf, np.random.Generator):
                 new = self.generators[id(leaf)]
+            elif isinstance(leaf, tuple) and not is_leaf(leaf):
+                new = self._traced(leaf, StateRef((leaf,), 0, "index", name))
             elif type(leaf) in (int, float) and (None, (), k) in self.varying:
                 new = self._number(leaf, None, (), k)
             given.append(new)
@@ -218,14 +220,25 @@ class StateCapture:
         if kind in (int, float) and (ref.identity, items, None) in self.varying:
             return self._number(value, ref, items, None)
         if issubclass(kind, tuple):
-            parts = [self._traced(x, ref, (*items, k)) for k, x in enumerate(value)]
-            if any(a is not b for a, b in zip(parts, value, strict=True)):
-                return remade(value, parts)
-        elif kind is MappingProxyType:
+            return self._traced_tuple(value, ref, items)
+        if kind is MappingProxyType:
             inner = {k: self._traced(x, ref) for k, x in value.items()}
             if any(a is not b for a, b in zip(inner.values(), value.values(), strict=True)):
                 return MappingProxyType(inner)
         return value
+
+    def _traced_tuple(self, value: Any, ref: StateRef, items: tuple[int, ...]) -> Any:
+        """A tuple with tracers in it: one for each of the user's, in however many places that stands."""
+        if id(value) in self.tuples:
+            return self.tuples[id(value)]
+        parts = [self._traced(x, ref, (*items, k)) for k, x in enumerate(value)]
+        if all(a is b for a, b in zip(parts, value, strict=True)):
+            return value
+        made = remade(value, parts)
+        if ref.identity not in self.fetched and not any(type(x) is TracedNumber for x in parts):
+            self.tuples[id(value)] = made
+            self.originals[id(made)] = value
+        return made
 
     def _builtin(self, ref: StateRef) -> Any:
         """What a global hides while a step is recorded: `type` sees through tracers, `print` cannot be recorded."""
@@ -282,7 +295,7 @@ class StateCapture:
             return x.array
         if type(x) is TracerGenerator:
             return x.real
-        return x
+        return self.originals.get(id(x), x)
 
     def restore(self) -> None:
         """Put the user's objects back where tracers still stand."""
@@ -307,18 +320,21 @@ class StateCapture:
     def look(self) -> None:
         """Remember what has changed, before tracers are taken away."""
         self.changes_after, self.resized_after = changed_places(self), resized(self)
-        self.reordered_after = reordered(self)
+        self.reordered_after, self.filled_after = reordered(self), self.changed_arguments()
 
     def forget(self) -> None:
         """Let go of all tracers."""
         self.put.clear()
+        self.tuples.clear()
+        self.originals.clear()
         self.rebuilt.clear()
         self.generators.clear()
-        del self.changes_after, self.resized_after
+        del self.changes_after, self.resized_after, self.filled_after
 
     changes_after: list[tuple[StateRef, Any, Any]]
     resized_after: list[tuple[Any, list[Any], str]]
     reordered_after: list[tuple[Any, list[Any], str]]
+    filled_after: list[tuple[Any, Any, Contents, Contents, int]]
 
 
 def _copied(x: Any) -> Any:

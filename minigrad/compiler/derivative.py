@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.signature import flatten as flatten_arguments
-from minigrad.compiler.signature import rebuilt
+from minigrad.compiler import arguments
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import Node, mode, next_serial
@@ -89,13 +88,13 @@ class Replay:
             present.put()
 
 
-def connect(
-    compiled: Any, version: Specialization, leaves: Sequence[Any], tree: Any, results: Any, replay: Replay
-) -> Any:
+def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], results: Any, replay: Replay) -> Any:
     """The results, as results of one node of the tape if gradients can flow through them."""
     if not replay.active:
         return results
-    leaves, _, form = flatten_arguments(tree, compiled.owned, compiled.whole)
+    (_, form), *keys = version.signature
+    form = arguments.flat(form).form if type(form) is int else form
+    leaves = leaves[: len(keys)]
     moving = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
     captured = [t for t in version.captured if t.node is not None]
     parents = tuple(t.node for t in (*(leaves[k] for k in moving), *captured))
@@ -183,7 +182,7 @@ class _Derivative:
                 given = list(leaves)
                 for k, t in zip(moving, variables, strict=True):
                     given[k] = t
-                args, kwargs = rebuilt(form, given)
+                args, kwargs = arguments.rebuilt(form, given)
                 outputs, _ = flatten(step(*args, **kwargs))
                 targets: list[Any] = [t.node for t in (*variables, *captured)]
                 own: dict[Node, Any] = {}

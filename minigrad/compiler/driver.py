@@ -14,34 +14,27 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from minigrad import observers
 from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect
-from minigrad.compiler.generalize import IN_A_ROW, generalize, learn, too_many
+from minigrad.compiler.learned import IN_A_ROW, Call, Learned
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.session import TraceSession
-from minigrad.compiler.signature import Signature, UnsupportedArgument, flat, flatten, shown, signature
+from minigrad.compiler.signature import UnsupportedArgument, shown
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.naming import probe
 from minigrad.reach import register_opaque
-from minigrad.reach.differences import Difference
-from minigrad.tensor import Tensor
 from minigrad.tracing import active
-
-FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
 
 FALLBACKS = ("warn", "raise")
 
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
-    *("owned", "varying", "pinned", "fetched", "derivatives", "recordings", "discarded", "streak"),
-    *("reason", "held", "lock", "attribute", "is_homeless", "whole"),
+    *("learned", "derivatives", "recordings", "discarded", "lock", "attribute", "is_homeless"),
 })  # fmt: skip
 
 
@@ -70,17 +63,10 @@ class Compiled:
         self.latest: Specialization | None = None
         self.eager = False  # whether the step runs as it stands, for good
         self.why: str | None = None  # and why
-        self.owned: dict[int, Any] = {}  # memory of the state
-        self.varying: set[Any] = set()  # numbers that are inputs
-        self.pinned: set[Any] = set()  # numbers that cannot be
-        self.fetched: set[Any] = set()  # places whose arrays are inputs
-        self.whole: set[type] = set()  # classes of arguments that are known by identity
+        self.learned = Learned()
         self.derivatives: dict[Any, Compiled] = {}
         self.recordings = 0
         self.discarded = 0
-        self.streak: tuple[str, int] = ("", 0)
-        self.reason: Difference = ("", None, None, None)
-        self.held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
         self._renew_lock()
         _compiled.add(self)
         functools.update_wrapper(self, function, updated=())
@@ -128,25 +114,24 @@ class Compiled:
         """Find the specialization for these arguments and this state, or make one."""
         if self.eager:
             return self.function(*args, **kwargs)
-        if not kwargs and FLAT.issuperset(map(type, args)):
-            leaves, form, rebuild = list(args), len(args), flat(len(args))
-        else:
-            leaves, rebuild, form = flatten((args, kwargs), self.owned, self.whole)
-        keep: list[Any] = []
+        learned, keep = self.learned, list[Any]()
+        call = learned.call(args, kwargs)
         try:
-            key = signature(leaves, form, self.owned, self.varying, keep)
+            key = learned.signature(call, keep)
         except UnsupportedArgument as error:
             return self._refused(CompileError(f"mg.compile: {self.name}: {error}"), args, kwargs)
         for version in self.versions:
-            if version.signature == key and (inputs := version.matches(leaves)) is not None:
+            if version.signature == key and (inputs := version.matches(call.leaves)) is not None:
                 if version.ready:
                     self.latest = version
-                    return self._run(version, leaves, inputs, args, kwargs)
-                return self._record(leaves, rebuild, key, keep, version, args, kwargs)
-        if not generalize(self, key, leaves, form, keep):
-            return self._refused(CompileError(too_many(self, key, leaves)), args, kwargs)
-        key = signature(leaves, form, self.owned, self.varying, keep)
-        return self._record(leaves, rebuild, key, keep, None, args, kwargs)
+                    return self._run(version, [*call.leaves, *call.rebuild.containers], inputs, args, kwargs)
+                return self._record(call, version, keep)
+        records, has_grown = len(learned.records), learned.has_grown(call)
+        if not has_grown and not learned.generalize(call, key, self.versions):
+            return self._refused(CompileError(learned.too_many(self.name)), args, kwargs)
+        if has_grown or len(learned.records) > records:  # the arguments have another structure then
+            return self._dispatch(args, kwargs)
+        return self._record(call, None, keep)
 
     # A call of a program
 
@@ -156,8 +141,8 @@ class Compiled:
             return self._audit(version, list(leaves), inputs, args, kwargs)
         version.left -= 1
         version.calls += 1
-        if self.streak[1]:
-            self.streak = ("", 0)
+        if self.learned.streak[1]:
+            self.learned.streak = ("", 0)
         replay = Replay(version, inputs) if version.live else None
         try:
             results = version.call(leaves, inputs)
@@ -165,13 +150,13 @@ class Compiled:
             results = CheckFailed
         if results is CheckFailed:
             return self.function(*args, **kwargs)
-        return results if replay is None else connect(self, version, leaves, (args, kwargs), results, replay)
+        return results if replay is None else connect(self, version, leaves, results, replay)
 
     def _audit(self, version: Specialization, leaves: list[Any], inputs: Inputs, args: Any, kwargs: Any) -> Any:
         """Run program and step from the same state, and compare."""
 
         def connected(results: Any) -> Any:
-            return results if replay is None else connect(self, version, leaves, (args, kwargs), results, replay)
+            return results if replay is None else connect(self, version, leaves, results, replay)
 
         replay = Replay(version, inputs) if version.live else None
         audit = Audit(version, leaves, inputs, connected)
@@ -197,80 +182,76 @@ class Compiled:
 
     # Recordings
 
-    def _record(
-        self,
-        leaves: Any,
-        rebuild: Any,
-        key: Signature,
-        keep: Any,
-        version: Specialization | None,
-        args: Any,
-        kwargs: Any,
-    ) -> Any:
+    def _record(self, call: Call, version: Specialization | None, keep: list[Any]) -> Any:
         """Run the step itself, and make a program of what it does, or confirm the one that is there."""
-        sets = frozenset(self.varying), frozenset(self.fetched)
+        learned = self.learned
+        inputs = learned.inputs
+        if version is not None and version.inputs != inputs:
+            self.versions.remove(version)
+            version = None
         session = TraceSession(
             self.function,
             [("state", self.state)],
-            self.varying,
-            self.fetched,
+            learned.varying,
+            learned.fetched,
             strict=self.fallback == "raise",
-            confirms=version is not None and version.sets == sets,
+            confirms=version is not None,
         )
         self.recordings += 1
         try:
-            recording = session.run(leaves, rebuild, (args, kwargs))
+            recording = session.run(call.leaves, call.rebuild, (call.args, call.options))
         except CompileError:
-            if not rebuild.kinds:
+            if not learned.know_by_identity(call):
                 raise
-            recording = Recording()
-            recording.is_state = True  # nothing has changed
+            return self._dispatch(call.args, call.options)  # nothing has changed
         if recording.is_state:
-            self.whole |= rebuild.kinds
-            return self._dispatch(args, kwargs)
-        if recording.refusal is not None and rebuild.kinds:
-            self.whole |= rebuild.kinds
-            return recording.result
+            learned.note_state(call, recording.state_arguments)
+            return self._dispatch(call.args, call.options)
+        learned.note_call(call)
         if recording.refusal is not None:
-            self.pinned |= recording.read
-            self.fetched -= recording.read
-            self.varying -= recording.read
-            if not (recording.again and self.discarded < IN_A_ROW):
-                self._go_eager(recording.refusal)
-            self.discarded += 1
-            return recording.result
-        result = recording.result
-        self.owned |= recording.owned | recording.objects
-        if learn(self, recording):
-            return result
-        if version is not None and version.sets == sets:
-            why = difference(version.recording, recording)
-            if why is not None and rebuild.kinds:
-                self.whole |= rebuild.kinds
-                self.versions.remove(version)
-                return result
-            if why is not None:
-                self._go_eager(
-                    f"two calls in a row did different things: {why}.\nHint: what changes from call to call must be "
-                    "an argument, an array that the step can reach, or a draw from a Generator that it can reach"
-                )
-                return result
+            self._give_up(call, recording)
+        elif not learned.learn(recording):
+            if version is not None:
+                self._confirm(call, version, recording)
+            else:
+                self._add(call, recording, keep, inputs)
+        return recording.result
+
+    def _give_up(self, call: Call, recording: Recording) -> None:
+        """A call could not be recorded. The next one may be, if something else is an input then."""
+        learned = self.learned
+        if learned.know_by_identity(call):
+            return
+        learned.note_refusal(recording)
+        if not (recording.again and self.discarded < IN_A_ROW):
+            assert recording.refusal is not None
+            self._go_eager(recording.refusal)
+        self.discarded += 1
+
+    def _confirm(self, call: Call, version: Specialization, recording: Recording) -> None:
+        """The second call of a specialization must have done what the first did."""
+        why = difference(version.recording, recording)
+        if why is None:
             version.recording.keep_alive(recording)
             version.prepare(self.backend, self.verify)
             version.ready = True
+            self.latest = version
+        elif self.learned.know_by_identity(call):
+            self.versions.remove(version)
         else:
-            if version is not None:
-                self.versions.remove(version)
-            version = Specialization(recording, self._key_again(leaves, key, keep), self.name, self.owned, sets)
-            version.keep = keep
-            self._make_room()
-            self.versions.append(version)
-        self.latest = version
-        return result
+            self._go_eager(
+                f"two calls in a row did different things: {why}.\nHint: what changes from call to call must be "
+                "an argument, an array that the step can reach, or a draw from a Generator that it can reach"
+            )
 
-    def _key_again(self, leaves: Any, key: Signature, keep: list[Any]) -> Signature:
-        """The signature, now that more is known of the state's memory."""
-        return signature(leaves, key[0][1], self.owned, self.varying, keep)
+    def _add(self, call: Call, recording: Recording, keep: list[Any], inputs: Any) -> None:
+        """A new specialization, after the first of its recordings."""
+        key = self.learned.signature(call, keep)  # more is known of the state's memory now
+        version = Specialization(recording, key, self.name, self.learned.owned, inputs)
+        version.keep = keep
+        self._make_room()
+        self.versions.append(version)
+        self.latest = version
 
     def _make_room(self) -> None:
         """Forget the oldest program when there are too many."""

@@ -20,11 +20,11 @@ from minigrad.compiler.leaving import address_of, contents_of, live_nodes, new_a
 from minigrad.compiler.memory import Memory
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer, Value
+from minigrad.compiler.records import can_be_made
 from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.signature import can_be_made
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
-from minigrad.reach import MISSING, StateRef, is_leaf, own_attributes, slots_of
+from minigrad.reach import MISSING, Contents, StateRef, is_leaf, own_attributes, slots_of
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
@@ -51,6 +51,7 @@ class Recipe:
         self.kept: dict[Buffer, Value] = {}
         self.live: list[int] = []
         self.captured: list[Tensor] = []
+        self._count = len(leaves)
         self._leaf = {id(leaf): k for k, leaf in reversed(list(enumerate(leaves)))}
         self._fetched = {id(x.value): j for j, x in enumerate(capture.arrays)}
         self._made: dict[int, int] = {}
@@ -67,6 +68,8 @@ class Recipe:
             self._resize(holder, before, path)
         for holder, keys, path in capture.reordered_after:
             self.writes.append(("order", holder, path, keys))
+        for _, given, _, now, k in capture.filled_after:
+            self._fill(given, now, len(leaves) + k)
         del (
             self._hold,
             self._made,
@@ -122,24 +125,16 @@ class Recipe:
 
     def _new_entry(self, x: Any, path: str) -> int:
         kind = type(x)
-        if id(x) in self.capture.rebuilt:
-            raise CompileError(
-                f"mg.compile: an argument, a {kind.__name__}, is left in {path}.\nHint: leave a copy, or what is in it."
-            )
         if kind is TracerArray:
             return self._array(x)
         if kind is TracedNumber:
             return self._number(x)
-        if id(x) in self._fetched:
-            return self._add("fetched", self._fetched[id(x)])
-        if id(x) in self._leaf and kind in (Tensor, np.ndarray):
-            return self._add("leaf", self._leaf[id(x)])
         if isinstance(x, GradProbe):
             return self._entry(x.before, path)
         if hasattr(kind, "minigrad_tracer"):  # a generator
             return self._entry_of_object(x.real)
-        if self._existed(x) or isinstance(x, (type, np.ufunc, np.dtype)):
-            return self._entry_of_object(x)
+        if (known := self._known(x, path)) is not None:
+            return known
         if kind is Tensor:
             return self._tensor(x, path)
         if kind is np.ndarray:
@@ -147,6 +142,24 @@ class Recipe:
         if isinstance(x, (tuple, list, deque, set, frozenset, dict)):
             return self._new_container(x, path)
         return self._instance(x, path)
+
+    def _known(self, x: Any, path: str) -> int | None:
+        """The entry of what was there before the step, None if x is new."""
+        if id(x) in self.capture.rebuilt:
+            _, _, before, k = self.capture.rebuilt[id(x)]
+            if before is not None:
+                return self._add("leaf", self._count + k)
+            raise CompileError(
+                f"mg.compile: the __dict__ of an argument is left in {path}.\nHint: leave the object, or a copy."
+            )
+        if id(x) in self.capture.originals:
+            return self._entry_of_object(self.capture.originals[id(x)])
+        if id(x) in self._fetched:
+            return self._add("fetched", self._fetched[id(x)])
+        if id(x) in self._leaf and type(x) in (Tensor, np.ndarray):
+            return self._add("leaf", self._leaf[id(x)])
+        is_known = self._existed(x) or isinstance(x, (type, np.ufunc, np.dtype))
+        return self._entry_of_object(x) if is_known else None
 
     def _number(self, x: TracedNumber) -> int:
         if x.expression is not None:
@@ -223,6 +236,7 @@ class Recipe:
         changes = self.capture.changes_after
         roots = [result, *(now for ref, _, now in changes if not ref.is_grad)]
         roots += [list(holder) for holder, _, _ in self.capture.resized_after]
+        roots += [now.values for _, _, _, now, _ in self.capture.filled_after]
         as_gradients: set[int] = set()
         for group in (roots, *([now] for ref, _, now in changes if ref.is_grad)):
             found = list(new_arrays(group, self._existed))
@@ -295,6 +309,11 @@ class Recipe:
                 f"mg.compile: the step changes whether {ref.path} requires grad.\nHint: do it outside of the step."
             )
         else:
+            if id(ref.key) in self.capture.rebuilt:
+                raise CompileError(
+                    f"mg.compile: an argument, a {type(ref.key).__name__}, is left as the key {ref.path}.\n"
+                    "Hint: use its name or number."
+                )
             self.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
 
     def _write_gradient(self, ref: StateRef, now: Any) -> None:
@@ -325,6 +344,17 @@ class Recipe:
         self.trace.buffers.append(buffer)
         self.kept[buffer] = now.data.value
         self.writes.append(("gradient", ref, deferred))
+
+    def _fill(self, given: Any, now: Contents, k: int) -> None:
+        """A container among the arguments that the step has changed holds something else afterwards."""
+        path = f"an argument, a {type(given).__name__}"
+        if any(not is_leaf(key) for key in now.keys or ()):
+            raise CompileError(
+                f"mg.compile: the step puts a key that is no number or text into {path}.\nHint: do it "
+                "outside of the step."
+            )
+        values = [self._entry(x, path) for x in now.values]
+        self.writes.append(("argument", k, now.keys, now.names, values))
 
     def _resize(self, holder: Any, before: list[Any], path: str) -> None:
         """A list or deque that lost items at its front and got others at its end."""

@@ -7,10 +7,17 @@ compiles, which is at most a kernel or two, and the child can compile like any o
 
 from __future__ import annotations
 
+import logging  # noqa: F401  (registers a lock for forks, which must come before ours: see `Gate.watch`)
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
+
+# With the first use of the compiler, not in `watch`: a thread that forks at the moment of an import would leave the
+# module locked in its child for ever.
+with suppress(RuntimeError):  # while the process ends nothing can be registered; no thread can begin either
+    import concurrent.futures.thread  # noqa: F401
 
 PATIENCE = 15.0  # seconds, for each of two locks. A kernel takes less, unless it waits for what the forking thread has
 
@@ -42,13 +49,9 @@ class Gate:
         """
         if self._is_watching or not hasattr(os, "register_at_fork"):
             return
-        import logging  # noqa: F401
-
-        with suppress(RuntimeError):  # while the process ends nothing can be registered; no thread can begin either
-            import concurrent.futures.thread  # noqa: F401
-
+        with suppress(RuntimeError):  # while the process ends nothing can be registered
+            os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
         self._is_watching = True
-        os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
 
     def _make(self) -> None:
         self._turn, self._work = threading.RLock(), threading.RLock()
@@ -69,11 +72,15 @@ class Gate:
         self._forking.taken = [lock for lock in both if lock.acquire(timeout=PATIENCE)]
 
     def _after(self) -> None:
-        for lock in reversed(self._forking.taken):
+        for lock in reversed(self._taken()):
             lock.release()
 
     def _in_child(self) -> None:
-        if self._work not in self._forking.taken:
+        if self._work not in self._taken():
             self.is_broken = True
         self._after()
         self._make()
+
+    def _taken(self) -> list[Any]:
+        """What the fork under way has locked: nothing if another thread began to watch in the middle of it."""
+        return getattr(self._forking, "taken", [])

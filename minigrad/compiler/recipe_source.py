@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.memory import viewed
 from minigrad.node import Node, next_serial
-from minigrad.reach import MISSING, put_in_order, refill
+from minigrad.reach import MISSING, Contents, put_in_order, refill
 from minigrad.specialize import attach
 from minigrad.tensor import Tensor
 
@@ -28,7 +28,14 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
         "strided": _strided,
         "locked": _locked,
     }
-    scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
+    scope |= {
+        "fill": _fill,
+        "order": put_in_order,
+        "instance": _instance,
+        "extend": _extend,
+        "refill": refill,
+        "MISSING": MISSING,
+    }
     lines = []
     for k, entry in enumerate(recipe.entries):
         text = _TEXTS[entry[0]](k, entry[1:], scope)
@@ -158,6 +165,10 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
         return f"t{at}._grad = t{rest[0]}"
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
+    if how == "argument":
+        keys, scope[f"n{j}"], entries = rest
+        scope[f"k{j}"] = keys
+        return f"fill(x[{at}], k{j}, n{j}, [{', '.join(f't{m}' for m in entries)}])"
     scope[f"h{j}"] = at
     if how == "order":
         scope[f"w{j}"] = rest[1]
@@ -173,6 +184,14 @@ def _extend(holder: Any, dropped: int, added: list[Any]) -> None:
     for _ in range(dropped):
         del holder[0]
     holder.extend(added)
+
+
+def _fill(holder: Any, keys: Any, names: list[tuple[str, str]], values: list[Any]) -> None:
+    now = Contents(holder)
+    rest = values[len(values) - len(names) :]
+    now.keys, now.items = keys, values[: len(values) - len(names)]
+    now.attributes = [(*name, value) for name, value in zip(names, rest, strict=True)]
+    now.put(holder)
 
 
 def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:

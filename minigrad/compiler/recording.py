@@ -20,7 +20,8 @@ class Recording:
         result: what the call returned, on real arrays.
         refusal: why there is no program, None if there is one.
         again: whether another recording may succeed where this one did not.
-        is_state: whether nothing was called, as a record among the arguments belongs to the state.
+        is_state: whether nothing was called, as the step can tell containers among the arguments from equal ones:
+            `state_arguments`, or all objects that are no plain containers.
         program, recipe: what later calls do.
         rows: what guards compare. `exempt` and `grown` are the places and containers that they leave out.
         numbers, arrays: inputs that are fetched at each call. `predicates`: decisions on the numbers.
@@ -39,6 +40,7 @@ class Recording:
         self.rows: list[Row] = []
         self.exempt: frozenset[tuple[int, Any]] = frozenset()
         self.grown: frozenset[int] = frozenset()
+        self.state_arguments: list[Any] = []
         self.numbers: list[NumberInput] = []
         self.arrays: list[ArrayInput] = []
         self.used_arrays: set[int] = set()

@@ -6,24 +6,25 @@ import gc
 import os
 import threading
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from minigrad import rng
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
+from minigrad.compiler.arguments import argument_names
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.exempt import find_exempt
 from minigrad.compiler.generator import GeneratorSlot
+from minigrad.compiler.memory import owner
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
+from minigrad.compiler.records import empty_like
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.rules import check
 from minigrad.compiler.sharing import layouts
-from minigrad.compiler.signature import argument_names, empty_record
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.compiler.undo import Undo
@@ -102,12 +103,14 @@ class TraceSession:
                 ("", self.function),
                 *self.roots,
                 *((n, x) for n, x in zip(names, leaves, strict=True) if x in Same(objects)),
-                *(("", empty_record(kind)) for kind in sorted(rebuild.kinds, key=lambda kind: kind.__name__)),
+                *(("", empty_like(kind)) for kind in sorted(rebuild.kinds, key=lambda kind: kind.__name__)),
             ]
         )
-        is_seen = any(id(x) in reach.seen for x in rebuild.containers)
-        hides = reach.by_identity or any(row.kind == "state" for row in reach.rows)  # an iterator may hold a record
-        if rebuild.kinds and (is_seen or hides):
+        inner = [x for x in rebuild.containers if x is not rebuild.options]
+        inner += [x for x in rebuild.tuples if not is_leaf(x)]
+        made.state_arguments = [x for x in inner if reach.by_identity or id(x) in reach.held]
+        hides = rebuild.kinds and any(row.kind == "state" for row in reach.rows)  # an iterator may hold a record
+        if made.state_arguments or hides:
             made.is_state = True
             return made
         if reach.unreadable:
@@ -162,8 +165,8 @@ class TraceSession:
             capture.begin()
             pairs: list[tuple[Any, Any]] = []
             args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
-            capture.watch_containers([p for p in pairs if p[1] is not kwargs])
-            owns = {id(made): vars(made) for _, made in pairs if type(made) in rebuild.kinds}
+            capture.watch_containers(pairs, rebuild.options)
+            owns = {id(made): vars(made) for _, made in pairs if type(own_attributes(made)) is dict}
             result = self.function(*args, **kwargs)
             if trace.refusal is None:
                 _check_records(pairs, owns)
@@ -249,8 +252,7 @@ class TraceSession:
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned
-        held = (value for _, value in reach.refs if not is_leaf(value))
-        made.objects = {id(x): x for x in (*held, *reach.held_generators) if _is_known_by_identity(x)}
+        made.objects = reach.held
 
     def _check_fetched(self, capture: StateCapture) -> None:
         """Gradients belong to the Tensor that stood in a place when the step was recorded.
@@ -296,10 +298,6 @@ class TraceSession:
                 "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
             )
         return bool(alive)
-
-
-def _is_known_by_identity(x: Any) -> bool:
-    return type(x) is FunctionType or isinstance(x, np.random.Generator) or type(own_attributes(x)) is dict
 
 
 def _check_records(pairs: list[tuple[Any, Any]], owns: dict[int, Any]) -> None:
@@ -369,8 +367,6 @@ def _stores(trace: Trace, capture: StateCapture) -> dict[Buffer, Value]:
 
 def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffer, Value]) -> list[Any]:
     """The written arrays that hold Tensors' data: a tape that has kept them must be told."""
-    from minigrad.compiler.memory import owner
-
     tensors = {
         id(owner(value))
         for ref, value in capture.reach.refs

@@ -53,6 +53,8 @@ class Settler:
             return x.real
         if kind is GradProbe:
             return x.before
+        if id(x) in self.capture.originals:
+            return self.capture.originals[id(x)]
         if id(x) in self.capture.rebuilt:
             return self.capture.rebuilt[id(x)][1]
         if kind is MethodType and id(x.__self__) in self.capture.rebuilt:
@@ -88,6 +90,8 @@ class Settler:
             return self.real(x)
         if kind is slice or (kind is MethodType and id(x.__self__) in self.capture.rebuilt):
             return self.real(x)
+        if id(x) in self.capture.originals:
+            return self.capture.originals[id(x)]
         if isinstance(x, (tuple, frozenset)) and not is_leaf(x):
             parts = [self._shallow(part, todo) for part in x]
             if same_objects(parts, list(x)):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigrad.compiler.signature import NUMERIC
+from minigrad.compiler.records import NUMERIC
 from minigrad.reach import (
     Row,
     StateRef,

@@ -36,13 +36,13 @@ class Specialization:
         signature: of its arguments.
         title: what the step is called.
         owned: arrays of the state of all specializations.
-        sets: the varying numbers and fetched places that it was recorded with.
+        inputs: the varying numbers and fetched places that it was recorded with.
     """
 
     def __init__(
-        self, recording: Recording, signature: Signature, title: str, owned: dict[int, Any], sets: Any
+        self, recording: Recording, signature: Signature, title: str, owned: dict[int, Any], inputs: Any
     ) -> None:
-        self.recording, self.signature, self.title, self.sets = recording, signature, title, sets
+        self.recording, self.signature, self.title, self.inputs = recording, signature, title, inputs
         self.guard = Guard(recording.rows, recording.exempt, recording.grown)
         self.fits = self.guard.fits
         self.takes = fast_guard(signature, owned)

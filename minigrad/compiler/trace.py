@@ -21,9 +21,9 @@ from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.outside import OutsideArrays
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
+from minigrad.compiler.records import NUMERIC
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.rules import make
-from minigrad.compiler.signature import NUMERIC
 from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
 from minigrad.tracing import active

@@ -12,7 +12,17 @@ does not invalidate its step. Names are the attribute names and string constants
 to a fixpoint; everything counts once some code computes names (`vars`, `getattr`, `eval`, ...).
 """
 
-from minigrad.reach.contents import base_of, cache_state, elements, keys_of, own_attributes, slots_of, values_of
+from minigrad.reach.contents import (
+    Contents,
+    attributes_of,
+    base_of,
+    cache_state,
+    elements,
+    keys_of,
+    own_attributes,
+    slots_of,
+    values_of,
+)
 from minigrad.reach.leaves import MISSING, alike, bits, is_leaf, pickled, same_objects
 from minigrad.reach.names import words
 from minigrad.reach.objects import register_opaque
@@ -21,10 +31,12 @@ from minigrad.reach.walk import Reach
 
 __all__ = [
     "MISSING",
+    "Contents",
     "Reach",
     "Row",
     "StateRef",
     "alike",
+    "attributes_of",
     "base_of",
     "bits",
     "cache_state",

@@ -85,6 +85,7 @@ def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
         named = names_of(code)
         reach.read_names(named.words, named.read)
         reach.inspected |= named.inspected
+        reach.inspected_locals |= named.locals
         reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.replaced]
         _globals(reach, x, named)
         _imports(reach, x, named)

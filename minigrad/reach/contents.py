@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict, deque
+from contextlib import suppress
 from types import (
     FunctionType,
 )
@@ -41,6 +42,72 @@ def values_of(x: Any) -> list[Any]:
 def elements(x: Any) -> list[Any]:
     """The elements of a list, deque or set, whatever its own class does."""
     return list(base_of(x).__iter__(x))
+
+
+def attributes_of(x: Any) -> list[tuple[str, str, Any]]:
+    """The attributes of an object: how each is held ("item" of its __dict__, or "slot"), its name and value."""
+    own = own_attributes(x)
+    held = [("item", name, value) for name, value in own.items()] if type(own) is dict else []
+    for base in type(x).__mro__:
+        for name in slots_of(base):
+            with suppress(AttributeError):
+                held.append(("slot", name, object.__getattribute__(x, name)))
+    return held
+
+
+class Contents:
+    """What a container or an object holds: keys (None if there are none), items and attributes."""
+
+    def __init__(self, x: Any) -> None:
+        base = base_of(x)
+        self.keys = keys_of(x) if base in (dict, OrderedDict) else None
+        self.items = elements(x) if base in (list, deque, set) else values_of(x) if self.keys is not None else []
+        self.attributes = attributes_of(x)
+
+    @property
+    def values(self) -> list[Any]:
+        """All items and the values of all attributes."""
+        return self.items + [value for _, _, value in self.attributes]
+
+    def replace(self, values: list[Any]) -> None:
+        """Let other things stand in the place of all values."""
+        self.items = values[: len(self.items)]
+        rest = values[len(self.items) :]
+        self.attributes = [(how, name, x) for (how, name, _), x in zip(self.attributes, rest, strict=True)]
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """How the attributes are held, and what they are called."""
+        return [(how, name) for how, name, _ in self.attributes]
+
+    def is_same(self, other: Contents) -> bool:
+        """Whether the keys are equal, in order, and all else is the same objects."""
+        mine, theirs = self.values, other.values
+        is_same = len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
+        return is_same and self.names == other.names and self.keys == other.keys
+
+    def put(self, x: Any) -> None:
+        """Let x hold this, without its own methods."""
+        base = base_of(x)
+        if base in (dict, OrderedDict):
+            base.clear(x)
+            for key, value in zip(self.keys or (), self.items, strict=True):
+                base.__setitem__(x, key, value)
+        elif base in (list, deque, set):
+            base.clear(x)
+            (base.update if base is set else base.extend)(x, self.items)
+        own = own_attributes(x)
+        if type(own) is dict:
+            own.clear()
+        held = {name for _, name, _ in self.attributes}
+        for how, name, _ in attributes_of(x):
+            if how == "slot" and name not in held:
+                object.__delattr__(x, name)
+        for how, name, value in self.attributes:
+            if how == "item":
+                own[name] = value
+            else:
+                object.__setattr__(x, name, value)
 
 
 def referent(proxy: Any) -> Any:

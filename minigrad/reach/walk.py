@@ -50,6 +50,7 @@ class Reach:
         unreadable: pairs of a path and an object whose state cannot be seen, such as a running generator.
         arrays: paths and arrays, by id; those inside of Tensors are not among them.
         tensors: paths and Tensors, by id.
+        held: what something else holds, by id: everything but arrays, numbers and the roots themselves.
         sources: paths and all sources of random numbers, by id.
     """
 
@@ -58,7 +59,7 @@ class Reach:
         self.rows: list[Row] = []
         self.functions: list[FunctionType] = []
         self.generators: list[Any] = []
-        self.held_generators: list[Any] = []  # all that the state holds, also as keys
+        self.held: dict[int, Any] = {}
         self.unreadable: list[tuple[str, Any]] = []
         self.containers: list[tuple[Any, str]] = []  # whatever can get more items
         self.arrays: dict[int, tuple[str, Any]] = {}
@@ -69,6 +70,8 @@ class Reach:
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
         self.by_identity = False  # whether the user's code can tell an object from an equal one by id() or weakref
         self.inspected: set[str] = set()  # names of what is used otherwise than by appending to it
+        self.inspected_locals: set[str] = set()  # the same of local variables and parameters
+        self.roots = roots
         self.everything = everything
         self.fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
         self.constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
@@ -105,7 +108,12 @@ class Reach:
     def only_grows(self, container: Any) -> bool:
         """Whether no code that was reached does anything with a list or deque but append to it."""
         names = [ref.path if ref.kind == "cell" else ref.key for ref, value in self.refs if value is container]
-        return bool(names) and all(isinstance(name, str) and name not in self.inspected for name in names)
+        parameters = [path for path, x in self.roots if x is container]
+        return (
+            bool(names or parameters)
+            and all(isinstance(name, str) and name not in self.inspected for name in names)
+            and self.inspected_locals.isdisjoint(parameters)
+        )
 
     # Places and rows
 
@@ -121,6 +129,7 @@ class Reach:
             if x.dtype.kind not in "biufc":
                 self._todo.append((path, x))
         elif type(x) not in SIMPLE:
+            self.held[id(x)] = x
             self._todo.append((path, x))
 
     def row(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
@@ -144,8 +153,6 @@ class Reach:
         if issubclass(kind, IDENTITIES) or hasattr(kind, "minigrad_tracer"):
             if issubclass(kind, (np.random.RandomState, np.random.BitGenerator)):
                 self.generators.append(x)
-            if issubclass(kind, np.random.Generator):
-                self.held_generators.append(x)
             return
         self.seen[id(x)] = x
         for visited, visit in VISITORS.items():

@@ -11,6 +11,7 @@ GROUPS = [
     "attack_numbers",
     "attack_state",
     "config",
+    "containers",
     "derivatives",
     "environment",
     "failures",

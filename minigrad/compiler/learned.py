@@ -1,0 +1,212 @@
+"""What a compiled function has learned of its calls: what changes from one to the next becomes an input, if it can."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minigrad.compiler.arguments import Rebuild, flat, flatten
+from minigrad.compiler.recording import Recording
+from minigrad.compiler.records import is_plain
+from minigrad.compiler.signature import Signature, shown, signature
+from minigrad.guards import is_number
+from minigrad.reach import StateRef
+from minigrad.reach.differences import Difference
+from minigrad.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minigrad.compiler.specialization import Specialization
+
+DISTINCT = 3  # objects of a class, after which they are known by what they hold
+IN_A_ROW = 8  # specializations because of one place, after which the step runs eagerly
+FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
+
+
+class Call(NamedTuple):
+    """The arguments of one call: as the user gave them, their leaves and structure, and what puts others in."""
+
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+    leaves: list[Any]
+    rebuild: Rebuild
+    form: Any
+
+
+class Learned:
+    """What recordings have shown of arguments and state.
+
+    Attributes:
+        owned: arrays and objects of the state, by id: as arguments they are known by which they are.
+        varying, fetched: identities of numbers, and of places whose arrays, are inputs of programs.
+        pinned: identities of numbers that cannot be inputs.
+        whole, records: classes of arguments that are known by which they are, and by what they hold.
+        streak: because of which place the latest specializations were made, and how many in a row.
+        reason: how that place changed last.
+    """
+
+    def __init__(self) -> None:
+        self.owned: dict[int, Any] = {}
+        self.varying: set[Any] = set()
+        self.fetched: set[Any] = set()
+        self.pinned: set[Any] = set()
+        self.whole: set[type] = set()
+        self.records: set[type] = set()
+        self.streak: tuple[str, int] = ("", 0)
+        self.reason: Difference = ("", None, None, None)
+        self._met: dict[type, int] = {}  # classes that may become records: how many objects of them were recorded
+        self._passed: dict[int, tuple[Any, int]] = {}  # containers that were arguments, and how long lists were
+        self._held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
+
+    @property
+    def inputs(self) -> tuple[frozenset[Any], frozenset[Any]]:
+        """The numbers and places that are inputs now."""
+        return frozenset(self.varying), frozenset(self.fetched)
+
+    # Arguments
+
+    def call(self, args: tuple[Any, ...], options: dict[str, Any]) -> Call:
+        """The leaves and the structure of the arguments of a call."""
+        if not options and FLAT.issuperset(map(type, args)):
+            return Call(args, options, list(args), flat(len(args)), len(args))
+        return Call(args, options, *flatten(args, options, self.owned, self.whole, self.records))
+
+    def signature(self, call: Call, keep: list[Any]) -> Signature:
+        """What decides which program runs; see signature.py."""
+        return signature(call.leaves, call.form, self.owned, self.varying, keep)
+
+    def know_by_identity(self, call: Call) -> bool:
+        """Know objects of the classes of these arguments by which they are. False if there are none."""
+        self.whole |= call.rebuild.kinds
+        return bool(call.rebuild.kinds)
+
+    def has_grown(self, call: Call) -> bool:
+        """Whether lists among the arguments have grown or shrunk since they were recorded.
+
+        They are state from now on, and so is what holds them, if it was passed before. As arguments they would have
+        another structure in each call; to a list that is state, a step may append without looking at it.
+        """
+        known = [(x, self._passed[id(x)][1]) for x in call.rebuild.containers if id(x) in self._passed]
+        has_grown = any(isinstance(x, (list, deque)) and length != len(x) for x, length in known)
+        if has_grown:
+            self.owned |= {id(x): x for x, _ in known}
+        return has_grown
+
+    def _meet(self, kind: Any) -> None:
+        """One more object of a class. When they are another one in each call, it can only matter what they hold."""
+        self._met[kind] = self._met.get(kind, 1) + 1
+        if self._met[kind] >= DISTINCT and kind not in self.whole:
+            self.records.add(kind)
+
+    # Recordings
+
+    def note_call(self, call: Call) -> None:
+        """Remember the containers among the arguments of a call that is recorded."""
+        containers = call.rebuild.containers
+        self._passed |= {id(x): (x, len(x) if isinstance(x, (list, deque)) else 0) for x in containers}
+
+    def note_state(self, call: Call, found: list[Any]) -> None:
+        """Containers among the arguments can be told from equal ones: these, or all objects that are no plain ones."""
+        self.owned |= {id(x): x for x in found}
+        if not found:
+            self.know_by_identity(call)
+
+    def note_refusal(self, recording: Recording) -> None:
+        """What the step asked for the value of is no input."""
+        self.pinned |= recording.read
+        self.fetched -= recording.read
+        self.varying -= recording.read
+
+    def learn(self, recording: Recording) -> bool:
+        """Whether the recording showed that more must be inputs of the program than was known before."""
+        self.owned |= recording.owned | recording.objects
+        self.pinned |= recording.pinned
+        self.varying -= recording.pinned
+        numbers = recording.changing_numbers - self.varying - self.pinned
+        arrays = recording.changing_arrays - self.fetched - self.pinned
+        self.varying |= numbers
+        self.fetched |= arrays
+        if numbers or arrays:
+            self._held.append(recording.keep)
+        return bool(numbers or arrays)
+
+    def generalize(self, call: Call, key: Signature, versions: list[Specialization]) -> bool:
+        """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
+        reasons: list[Difference] = []
+        like = [v for v in versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
+        for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike
+            if version.signature == key:
+                reasons = [*version.guard.differences(), *version.tuple_differences()]
+                reasons = reasons or [("what it fetches", None, None, None)]
+            else:
+                reasons = list(self._changed_arguments(call.leaves, version.signature, key))
+        for _, ref, before, now in reasons:
+            if ref is not None:
+                self._let_vary(ref, before, now)
+        if not reasons:
+            return True
+        path = reasons[0][0]
+        count = self.streak[1] + 1 if self.streak[0] == path else 1
+        self.streak, self.reason = (path, count), reasons[0]
+        return count < IN_A_ROW
+
+    def _changed_arguments(self, leaves: list[Any], before: Signature, now: Signature) -> Iterable[Difference]:
+        changed = _changed(before, now)
+        if all(_is_number_key(before[k + 1]) and is_number(leaves[k]) for k in changed):
+            same_kind = all(before[k + 1][1][0] == _kind_name(leaves[k]) for k in changed)
+            for k in changed:
+                if same_kind and (None, (), k) not in self.pinned:
+                    self.varying.add((None, (), k))
+        for k in changed:
+            kind: Any = type(leaves[k])
+            if before[k + 1][0] == "value" and is_plain(kind):
+                self._meet(kind)
+            yield f"argument {k}", None, shown(before[k + 1]), shown(now[k + 1])
+
+    def _let_vary(self, ref: StateRef, before: Any, now: Any) -> None:
+        """A place that held another number or array of the same kind is an input from here on."""
+        if is_number(now) and type(now) is type(before):
+            self.varying |= {(ref.identity, (), None)} - self.pinned
+        elif type(now) is tuple and type(before) is tuple and len(now) == len(before):
+            for k, (a, b) in enumerate(zip(now, before, strict=True)):
+                if is_number(a) and type(a) is type(b) and a != b:
+                    self.varying |= {(ref.identity, (k,), None)} - self.pinned
+                elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
+                    self.fetched |= {ref.identity} - self.pinned
+        elif type(now) is type(before) and (
+            isinstance(now, (np.floating, np.integer))
+            or (type(now) in (np.ndarray, Tensor) and ref.key not in ("data", "node"))
+        ):
+            self.fetched |= {ref.identity} - self.pinned
+        elif type(now) is np.ndarray and type(before) is np.ndarray and type(ref.holder) is Tensor:
+            self.fetched.add(ref.identity)
+        self._held.append(ref.holder)
+
+    def too_many(self, name: str) -> str:
+        """Why the step is not recorded once more."""
+        path, _, before, now = self.reason
+        return (
+            f"mg.compile: {name} was recorded {IN_A_ROW} times in a row because of {path}, which last changed from "
+            f"{_short(before)} to {_short(now)}; it runs eagerly from here on.\nHint: keep it the same (pad batches, "
+            "drop_last=True), or pass it as an array."
+        )
+
+
+def _changed(one: Signature, other: Signature) -> list[int]:
+    """The arguments in which two signatures differ."""
+    return [k for k, (a, b) in enumerate(zip(one[1:], other[1:], strict=True)) if a != b]
+
+
+def _is_number_key(part: Any) -> bool:
+    return part[0] == "value" and isinstance(part[1], tuple) and part[1][0] in ("float", int)
+
+
+def _kind_name(x: Any) -> Any:
+    return "float" if type(x) is float else type(x)
+
+
+def _short(x: Any) -> str:
+    text = x if isinstance(x, str) else repr(x)
+    return text if len(text) <= 80 else text[:77] + "..."
