@@ -6,12 +6,17 @@ import dis
 import functools
 import re
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
+_TAKE_DTYPES = frozenset({
+    *("isinstance", "astype", "dtype", "array", "asarray", "zeros", "ones", "empty", "full", "arange", "linspace"),
+    *("zeros_like", "ones_like", "empty_like", "full_like", "sum", "mean", "cumsum", "prod", "asanyarray"),
+})  # fmt: skip
+_CALLS = frozenset({"CALL", "KW_NAMES", "CALL_KW", "CALL_FUNCTION"})
 _OF_PYTHON = frozenset({"__dict__", "__class__"})
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
@@ -25,6 +30,7 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
+        uncalled: globals and builtins that are used otherwise than by calling them, as a dtype, or in isinstance.
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
         locals: the same of local variables and parameters.
@@ -37,67 +43,112 @@ class Names(NamedTuple):
     imports: frozenset[tuple[str, int]]
     inspected: frozenset[str]
     locals: frozenset[str]
+    uncalled: frozenset[str]
     replaced: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
 def names_of(code: CodeType) -> Names:
     """What a code object names."""
-    read: set[str] = set()
-    words: set[str] = set(code.co_names)
-    scope: set[str] = set()
-    chains: set[tuple[str, ...]] = set()
-    imports: set[tuple[str, int]] = set()
-    inspected: set[str] = set()
-    local: set[str] = set()
-    chain: tuple[str, ...] = ()
-    replaced: set[str] = set()
-    constants: list[object] = []
-    instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
-    for k, op in enumerate(instructions):
+    found = _Found(code)
+    return Names(*(frozenset(getattr(found, field)) for field in Names._fields))
+
+
+class _Found:
+    """The names of a code object, as sets that grow while its instructions are read."""
+
+    def __init__(self, code: CodeType) -> None:
+        self.read: set[str] = set()
+        self.words: set[str] = set(code.co_names)
+        self.scope: set[str] = set()
+        self.chains: set[tuple[str, ...]] = set()
+        self.imports: set[tuple[str, int]] = set()
+        self.inspected: set[str] = set()
+        self.locals: set[str] = set()
+        self.uncalled: set[str] = set()
+        self.replaced: set[str] = set()
+        self.chain: tuple[str, ...] = ()
+        self.constants: list[object] = []
+        instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
+        for k, op in enumerate(instructions):
+            self._note_use(op, instructions[k + 1 : k + 3])
+            if op.opname in _GLOBAL and not _is_called(op) and not _is_plain_use(instructions, k):
+                self.uncalled.add(op.argval)
+            self._note_chain(op)
+            self._note_rest(op)
+        self.read |= self.scope
+        self._collect(code.co_consts)
+
+    def _note_use(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
+        """Whether a value is used otherwise than by appending to it."""
         name = op.opname
         if name in _GLOBAL or name in _ATTRIBUTE or name == "LOAD_DEREF" or _is_text(op):
-            following = instructions[k + 1 : k + 3]
             if _is_text(op) and following and following[0].opname == "BINARY_SUBSCR":
                 following = following[1:]
             if not _only_grows(following):
-                inspected.add(op.argval)
-        if name.startswith(("LOAD_FAST", "STORE_FAST")) and not _only_grows(instructions[k + 1 : k + 2]):
-            local |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
+                self.inspected.add(op.argval)
+        elif name.startswith(("LOAD_FAST", "STORE_FAST")) and not _only_grows(following):
+            self.locals |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
+
+    def _note_chain(self, op: dis.Instruction) -> None:
+        """Globals and closure variables, and attributes of them."""
+        name = op.opname
         if name in _GLOBAL or name == "LOAD_DEREF":
-            chain = (op.argval,)
-            scope |= set(chain) if name in _GLOBAL else set()
+            self.chain = (op.argval,)
+            self.scope |= set(self.chain) if name in _GLOBAL else set()
         elif name in _ATTRIBUTE:
-            read.add(op.argval)
-            chain = (*chain, op.argval) if chain else ()
-            chains |= {chain} if chain else set()
+            self.read.add(op.argval)
+            self.chain = (*self.chain, op.argval) if self.chain else ()
+            self.chains |= {self.chain} if self.chain else set()
         else:
-            chain = ()
-        if name == "LOAD_CONST":
-            constants.append(op.argval)
-        elif name == "IMPORT_NAME":
-            level = constants[-2] if len(constants) > 1 else 0
-            imports.add((op.argval, level if isinstance(level, int) else 0))
-        elif name == "STORE_ATTR" and op.argval in _OF_PYTHON:
-            replaced.add(op.argval)
-        elif name == "IMPORT_FROM":
-            read.add(op.argval)
-    read |= scope
-    found: tuple[set[Any], ...] = (read, words, scope, chains, imports, inspected, local, replaced)
+            self.chain = ()
 
-    def collect(parts: tuple[object, ...]) -> None:
-        for x in parts:
+    def _note_rest(self, op: dis.Instruction) -> None:
+        """Constants, imports, and what Python itself keeps."""
+        if op.opname == "LOAD_CONST":
+            self.constants.append(op.argval)
+        elif op.opname == "IMPORT_NAME":
+            level = self.constants[-2] if len(self.constants) > 1 else 0
+            self.imports.add((op.argval, level if isinstance(level, int) else 0))
+        elif op.opname == "STORE_ATTR" and op.argval in _OF_PYTHON:
+            self.replaced.add(op.argval)
+        elif op.opname == "IMPORT_FROM":
+            self.read.add(op.argval)
+
+    def _collect(self, constants: tuple[object, ...]) -> None:
+        """The strings among constants, and the functions written inside."""
+        for x in constants:
             if isinstance(x, str):
-                words.add(x)
-                read.add(x)
+                self.words.add(x)
+                self.read.add(x)
             elif isinstance(x, (tuple, frozenset)):
-                collect(tuple(x))
-            elif isinstance(x, CodeType):
-                for mine, others in zip(found, names_of(x), strict=True):
-                    mine.update(others)
+                self._collect(tuple(x))
+            elif isinstance(x, CodeType) and x.co_name != "__annotate__":
+                inner = names_of(x)
+                for field in Names._fields:
+                    getattr(self, field).update(getattr(inner, field))
 
-    collect(code.co_consts)
-    return Names(*map(frozenset, found))
+
+def _is_called(op: dis.Instruction) -> bool:
+    """Whether what is loaded is called."""
+    return op.opname in ("LOAD_GLOBAL", "LOAD_METHOD") and bool(op.opname == "LOAD_METHOD" or (op.arg or 0) & 1)
+
+
+def _is_plain_use(instructions: list[dis.Instruction], k: int) -> bool:
+    """Whether a global is the last argument of a call that takes a dtype or class, or stands in an annotation."""
+    for j in range(k + 1, len(instructions)):
+        op = instructions[j]
+        if op.opname in _CALLS and (j == k + 1 or instructions[j - 1].opname == "BUILD_TUPLE"):
+            callee = next((x for x in instructions[k - 1 :: -1] if _is_called(x) or x.opname in _ATTRIBUTE), None)
+            return callee is not None and callee.argval in _TAKE_DTYPES
+        if op.opname == "BUILD_TUPLE":
+            following = instructions[j + 1 : j + 2]
+            if not following or following[0].opname not in _CALLS:
+                return bool(following) and isinstance(following[0].argval, CodeType)
+            continue
+        if not _is_text(op) and op.opname not in _GLOBAL | _ATTRIBUTE:
+            return False
+    return False
 
 
 def _only_grows(following: list[dis.Instruction]) -> bool:

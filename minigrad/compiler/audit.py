@@ -70,6 +70,8 @@ class Audit:
         self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
         self.grads = [StateRef(x, "_grad", "slot", "a gradient") for x in leaves if type(x) is Tensor]
+        dtypes = {v.dtype for line in recording.program.lines for v in line.outs if v.dtype.kind in "fc"}
+        self.of_floats = max(map(tolerance_of, dtypes), default=tolerance_of(np.dtype(np.float64)))
         self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
         self.contents = [Contents(x) for x in self.arguments]
         dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
@@ -139,7 +141,7 @@ class Audit:
             return []
         spreads: list[Any] = []
         for group in zip(*runs, strict=False):
-            values = [x for _, x in group]
+            values = [np.array(x) if isinstance(x, float) else x for _, x in group]
             is_float = all(isinstance(x, np.ndarray) and x.dtype.kind in "fc" for x in values)
             if not is_float or len({x.shape for x in values}) > 1:
                 spreads.append(None)
@@ -153,7 +155,7 @@ class Audit:
         if len(compiled) != len(eager):
             return f"{len(eager)} arrays and values eagerly, {len(compiled)} compiled"
         for (path, x), (_, y) in zip(compiled, eager, strict=True):
-            why = differs(x, y)
+            why = differs(x, y, self.of_floats)
             if why is not None:
                 return f"{path}: {why}"
         return None
@@ -173,14 +175,15 @@ class Audit:
         self.version.spreads = spreads
         return self._within(compiled, eager, spreads)
 
-    @staticmethod
-    def _within(compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]], spreads: list[Any]) -> bool:
+    def _within(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]], spreads: list[Any]) -> bool:
         """Whether every difference is at most a hundred times what roundings do there."""
         if len(spreads) != len(eager):
             return False
         for (_, x), (_, y), spread in zip(compiled, eager, spreads, strict=True):
-            if differs(x, y) is None:
+            if differs(x, y, self.of_floats) is None:
                 continue
+            if isinstance(x, float) and isinstance(y, float):
+                x, y = np.array(x), np.array(y)  # noqa: PLW2901
             if spread is None or not isinstance(x, np.ndarray) or x.shape != spread.shape or x.dtype != y.dtype:
                 return False
             with np.errstate(all="ignore"):

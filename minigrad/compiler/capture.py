@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.builtins import refused_print, traced_type
+from minigrad.compiler.builtins import stand_in
 from minigrad.compiler.changed import changed_places, reordered, resized
 from minigrad.compiler.generator import TracerGenerator
 from minigrad.compiler.gradients import GradProbe
@@ -241,16 +240,10 @@ class StateCapture:
         return made
 
     def _builtin(self, ref: StateRef) -> Any:
-        """What a global hides while a step is recorded: `type` sees through tracers, `print` cannot be recorded."""
+        """What a global hides while a step is recorded: see builtins.py."""
         if ref.kind != "item" or "__builtins__" not in ref.holder:
             return MISSING
-        return (
-            traced_type
-            if ref.key == "type"
-            else functools.partial(refused_print, self.trace)
-            if ref.key == "print"
-            else MISSING
-        )
+        return stand_in(self.trace, ref.key, ref.holder, self.reach.functions)
 
     def _generator(self, value: Any) -> TracerGenerator:
         self.trace.draws.watch(value)

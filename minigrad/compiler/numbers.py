@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.refusal import refuse, stop
+from minigrad.compiler.program import Line
+from minigrad.compiler.refusal import reading, refuse, stop
 from minigrad.guards import Predicate
 from minigrad.reach import bits
 
 Expression = Any  # a function of the inputs, with what it computes in its attribute `form`
+LARGEST = {"add": 2**62 - 1, "subtract": 2**62 - 1, "multiply": 2**31}  # operands of whom 64 bits hold the result
 EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays
 
 
@@ -33,15 +35,23 @@ class TracedNumber:
         expression: the number as a function of the inputs; None if the program computes it, as a draw.
         op: makes the value of the program when it is first needed.
         key: which input it is, None for what is computed.
+        source: the array whose only element it is, if it is one.
     """
 
-    __slots__ = ("__weakref__", "_trace", "_value", "expression", "key", "make", "real")
+    __slots__ = ("__weakref__", "_trace", "_value", "expression", "key", "make", "real", "source")
     minigrad_tracer = True
 
     def __init__(
-        self, trace: Any, real: Any, expression: Expression | None, make: Callable[[], Any], key: int | None = None
+        self,
+        trace: Any,
+        real: Any,
+        expression: Expression | None,
+        make: Callable[[], Any],
+        key: int | None = None,
+        source: Any = None,
     ) -> None:
         self._trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
+        self.source = source
         self._value: Any = None
         trace.numbers.append(weakref.ref(self))
 
@@ -54,7 +64,7 @@ class TracedNumber:
     def value(self) -> Any:
         """The value of the program, of dtype float64 or int64 and without axes."""
         if self._value is None:
-            if type(self.real) is int and not self.decide(_fits_int64):
+            if self.expression is not None and type(self.real) is int and not self.decide(_fits_int64):
                 refuse("an integer of more than 64 bits meets an array", "use float(n), or reduce it in another step")
             self._value = self.make()
         return self._value
@@ -84,11 +94,14 @@ class TracedNumber:
 
     def _known(self) -> Expression:
         """The expression. A draw has none: what depends on its value differs from call to call."""
+        if self.source is not None:
+            reading(self.source)
+            return lambda inputs: self.real
         if self.expression is None:
             stop(
                 self,
-                "a number that is drawn is read in Python (if, int, range, an index)",
-                "use it in arithmetic with arrays only, or choose with mg.where",
+                "a number that is drawn or computed from arrays is read in Python (if, int, range, an index)",
+                "use it in arithmetic only, or choose with mg.where",
             )
             return lambda inputs: self.real
         return self.expression
@@ -149,6 +162,26 @@ class TracedNumber:
         return _computed(self._trace, abs, "absolute", self)
 
 
+def number_of(x: Any) -> Any:
+    """The only element of a tracer array as a Python number, which the program computes; None if it must be read.
+
+    It is right for what only uses it in arithmetic, returns it, or keeps it: the loss in a history.
+    """
+    trace, dtype = x._trace, x.dtype
+    is_exact = (dtype.kind == "f" and dtype.itemsize <= 8) or (dtype.kind in "iu" and dtype != np.uint64)
+    if not trace.open or x.size != 1 or not is_exact:
+        return None
+    kind = np.dtype(np.float64 if dtype.kind == "f" else np.int64)
+    value = x.value
+    if x.shape:
+        value = trace.emit("reshape", value, shape=())
+    if dtype != kind:
+        value = trace.emit("cast", value, dtype=kind)
+    number = TracedNumber(trace, x.array.item(), None, lambda: value, source=x)
+    number._value = value  # an integer of an array has 64 bits at most
+    return number
+
+
 def _fits_int64(x: int) -> bool:
     return -(2**63) <= x < 2**63
 
@@ -179,12 +212,23 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
     def make() -> Any:
         if known and all(type(x) is not float for x in reals):  # Python's integers have no last bit
             return trace.computed(expression, real)
+        if type(real) is int:
+            for x in operands:
+                _check_small(trace, x, LARGEST.get(op, EXACT))
         ins = [x.value if type(x) is TracedNumber else x for x in operands]
         return trace.emit(op, *ins)
 
     if op == "power" and known:  # Python raises where NumPy has infinity
         trace.predicates.append(Predicate(lambda inputs: expression(inputs) is not None, True, ""))
     return TracedNumber(trace, real, expression if known else None, make)
+
+
+def _check_small(trace: Any, x: Any, largest: int) -> None:
+    """An operand of integer arithmetic must be so small that 64 bits hold the result: Python's are unlimited."""
+    if type(x) is TracedNumber and x.expression is None and abs(x.real) <= largest:
+        trace.add(Line("check", (x.value,), {"low": -largest, "high": largest}, ()))
+    elif not (x.decide(lambda v: abs(v) <= largest) if type(x) is TracedNumber else abs(x) <= largest):
+        refuse("a large integer meets an integer that is computed from arrays", "use float(n)")
 
 
 def _constant(x: Any) -> Expression:
@@ -226,7 +270,10 @@ def _with_array(function: Any, x: Any, y: Any) -> Any:
 def _check(trace: Any, name: str, x: Any, y: Any) -> None:
     """What Python refuses or computes in another way than NumPy must be decided as it was."""
     if name in ("truediv", "floordiv", "mod") and type(y) is TracedNumber:
-        y.decide(bool)
+        if y.expression is None:
+            trace.add(Line("check", (trace.emit("equal", y.value, 0),), {"low": False, "high": False}, ()))
+        else:
+            y.decide(bool)
     if name == "pow":
         if type(y) is TracedNumber:
             y.decide(lambda v: (type(v), v >= 0))

@@ -42,11 +42,18 @@ def tolerance_of(dtype: Any) -> float:
     return TOLERANCE.get(dtype, SINGLE)
 
 
-def differs(x: Any, y: Any) -> str | None:
-    """In what two things differ by more than rounding."""
+def differs(x: Any, y: Any, of_floats: float = TOLERANCE[np.dtype(np.float64)]) -> str | None:
+    """In what two things differ by more than rounding.
+
+    Args:
+        x: the one, of the program.
+        y: the other, of the eager step.
+        of_floats: the relative error that rounding may make in Python's floats, which arrays of any dtype may become.
+    """
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         if isinstance(x, float) and isinstance(y, float):
-            return differs(np.array(x), np.array(y))
+            is_close = x == y or abs(x - y) <= of_floats * abs(y) or (x != x and y != y)
+            return None if is_close else f"{y!r} eagerly, {x!r} compiled"
         if isinstance(x, type) or isinstance(y, type) or not is_leaf(x):
             return None if x is y else f"{_name(y)} eagerly, {_name(x)} compiled"
         return None if alike(x, y) or x == y else f"{y!r:.80} eagerly, {x!r:.80} compiled"

@@ -91,7 +91,7 @@ def _instead() -> str | None:
     """What an object of minigrad that looks at values by its nature says about itself: `instead_of_compiling`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(OWN):
-        hint: str | None = getattr(frame.f_locals.get("self"), "instead_of_compiling", None)
+        hint: str | None = getattr(type(frame.f_locals.get("self")), "instead_of_compiling", None)
         if hint is not None:
             return hint
         frame = frame.f_back

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.compiler.memory import Memory, Step
+from minigrad.compiler.numbers import number_of
 from minigrad.compiler.program import Value
 from minigrad.compiler.refusal import filling, reading, stop
 
@@ -220,8 +221,9 @@ class TracerArray(NDArrayOperatorsMixin):
         return int(self._no_value().__index__())
 
     def item(self, *args: Any) -> Any:
-        """Its elements: the trace stops recording."""
-        return self._no_value().item(*args)
+        """Its only element as a number that the program computes; of several the trace stops recording."""
+        number = None if args else number_of(self)
+        return self._no_value().item(*args) if number is None else number
 
     def tolist(self) -> Any:
         """Its elements: the trace stops recording."""

@@ -16,6 +16,7 @@ GROUPS = [
     "environment",
     "failures",
     "models",
+    "numbers",
     "numerics",
     "objects",
     "optimizers",

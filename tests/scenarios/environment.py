@@ -386,3 +386,11 @@ def star_arguments_and_annotations(C: Any, see: Any) -> None:
     for k in range(8):
         see(step(*[numbers(j, 3) for j in range(1 + k % 3)], **({"scale": k} if k % 2 else {})))
     see(getattr(step, "__name__", None))
+
+
+@scenario(eager=True)
+def float_is_asked_for_its_type(C: Any, see: Any) -> None:
+    """`float` is used otherwise than by calling it, so that nothing may hide it."""
+    step = C(lambda x: (float(x.sum()), type(x.sum().item()) is float, [float, int][0] is float))
+    for k in range(5):
+        see(step(np.arange(3.0) + k))
