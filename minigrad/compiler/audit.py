@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.outcome import differs, parts, tolerance_of
-from minigrad.compiler.refusal import CheckFailed
+from minigrad.compiler.refusal import DECISION, CheckFailed
 from minigrad.compiler.rounding import with_roundings
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.reach import Contents, StateRef, elements, keys_of
@@ -77,6 +77,8 @@ class Audit:
         dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
         self.before = State(written, generators, [*self.places, *self.grads], self.lists, dicts)
 
+    is_other_way = False  # whether the step takes a branch that the program does not
+
     def seen(self, result: Any) -> list[tuple[str, Any]]:
         """Everything that a call returned and left."""
         found = list(parts("the result", result))
@@ -105,7 +107,8 @@ class Audit:
         """What the program returns and leaves, which is put back; None if a check of it fails."""
         try:
             return self.seen(self.connect(self.version.call(self.leaves, self.inputs)))
-        except CheckFailed:
+        except CheckFailed as error:
+            self.is_other_way = str(error).startswith(DECISION)
             return None
         finally:
             self._put_back()

@@ -49,13 +49,15 @@ def errors_raise() -> bool:
 def checks_first(program: Program) -> Program:
     """One check for each value, none that always holds, and all of them as early as possible."""
     needed = checked_ranges(program)
+    decides = {content(line.operands[0]) for line in program.lines if line.op == "check" and "decides" in line.params}
     lines = [line for line in program.lines if line.op != "check"]
     checks = []
     for line in program.lines:
         if line.op == "check" and (root := content(line.operands[0])) in needed:
             low, high = needed.pop(root)
             if not is_within(range_of(root), (low, high)):
-                checks.append(Line("check", (root,), {"low": low, "high": high}, (), line.note))
+                params = {"low": low, "high": high} | ({"decides": True} if root in decides else {})
+                checks.append(Line("check", (root,), params, (), line.note))
     if len(lines) == len(program.lines):
         return program
     return program.replaced(lambda v: v, _early(lines, checks))
@@ -102,7 +104,9 @@ def by_kernels(program: Program) -> Program:
     """Checks of arrays as checks of a single bool, which a kernel computes in a third of NumPy's time."""
     lines = []
     for line in program.lines:
-        made = _wrong(*line.operands, **line.params) if line.op == "check" else []
+        made = []
+        if line.op == "check":
+            made = _wrong(line.operands[0], low=line.params["low"], high=line.params["high"])
         lines += made
         lines.append(Line("check", (made[-1].out,), {"low": False, "high": False}, (), line.note) if made else line)
     return program.replaced(lambda v: v, lines)

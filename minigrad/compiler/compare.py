@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class _Canonical:
 
     def lines(self) -> Iterator[tuple[str, Any, str]]:
         """What is compared: a kind, a key, and a note for the message."""
+        count = 0  # of values without inputs, of which a way that is taken later may have more
         for op in self.program.lines:
             if op.op == "input":
                 self.numbers[op.out] = self.buffer(op.params["buffer"])
@@ -48,8 +49,11 @@ class _Canonical:
             ins = tuple(self.numbers[x] if isinstance(x, Value) else bits(x) for x in op.ins)
             params = tuple((k, self._param(op.op, k, v)) for k, v in op.params.items())
             outs = tuple((v.shape, v.dtype.str) for v in op.outs)
+            if "decides" in op.params:
+                yield "decision", (ins, op.params["low"]), op.note
+                continue
             for v in op.outs:
-                self.numbers[v] = len(self.numbers)
+                self.numbers[v] = count = count + 1
             yield op.op, (ins, params, outs), op.note
         stores = {self.buffer(b): self.numbers[v] for b, v in self.program.stores.items() if b.kind != "kept"}
         for key in sorted(stores, key=repr):
@@ -83,16 +87,24 @@ def _key(x: Any) -> Any:
     return (id(owner), x.__name__) if owner is not None and hasattr(x, "__name__") else id(x)
 
 
-def difference(first: Recording, second: Recording) -> str | None:
+class Difference(NamedTuple):
+    """The first thing that tells two recordings apart, and whether that is how a branch was decided."""
+
+    text: str
+    is_decision: bool = False
+
+
+def difference(first: Recording, second: Recording) -> Difference | None:
     """The first thing that tells two recordings of one step apart, None if they are the same."""
     a, b = list(_Canonical(first).lines()), list(_Canonical(second).lines())
     for x, y in zip(a, b, strict=False):
         if x[:2] != y[:2]:
-            return _described(x, y)
+            is_decision = x[0] == y[0] == "decision" and x[1][0] == y[1][0]
+            return Difference(_described(x, y), is_decision)
     if len(a) != len(b):
         longer = max((a, b), key=len)
         extra = longer[min(len(a), len(b))]
-        return (
+        return Difference(
             f"one call did {len(a)} things, the next {len(b)}; the first that only one did is {extra[0]} ({extra[2]})"
         )
     return None

@@ -22,7 +22,7 @@ from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect
 from minigrad.compiler.learned import IN_A_ROW, Call, Learned
 from minigrad.compiler.recording import Recording
-from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning, caller_level
+from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.session import TraceSession
 from minigrad.compiler.signature import UnsupportedArgument, shown
 from minigrad.compiler.specialization import Inputs, Specialization
@@ -31,6 +31,8 @@ from minigrad.reach import register_opaque
 from minigrad.tracing import active
 
 FALLBACKS = ("warn", "raise")
+WAYS = 8  # through the branches of a step that depend on the values of arrays
+OTHER_WAY: Any = object()  # what a call gives if its program decides in another way
 
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
@@ -106,12 +108,19 @@ class Compiled:
         if not kwargs and latest is not None and latest.takes(args):
             with self.lock:
                 if latest.ready and (inputs := latest.matches(args)) is not None:
-                    return self._run(latest, args, inputs, args, kwargs)
+                    result = self._run(latest, args, inputs, args, kwargs)
+                    return result if result is not OTHER_WAY else self._dispatch(args, kwargs, latest)
         with self.lock:
             return self._dispatch(args, kwargs)
 
-    def _dispatch(self, args: Any, kwargs: Any) -> Any:
-        """Find the specialization for these arguments and this state, or make one."""
+    def _dispatch(self, args: Any, kwargs: Any, tried: Specialization | None = None) -> Any:
+        """Find the specialization for these arguments, this state and these decisions, or make one.
+
+        Args:
+            args: positional arguments.
+            kwargs: those by name.
+            tried: a specialization that decides in another way.
+        """
         if self.eager:
             return self.function(*args, **kwargs)
         learned, keep = self.learned, list[Any]()
@@ -120,35 +129,47 @@ class Compiled:
             key = learned.signature(call, keep)
         except UnsupportedArgument as error:
             return self._refused(CompileError(f"mg.compile: {self.name}: {error}"), args, kwargs)
+        begun, ways = list[Specialization](), 0  # recorded once; and how many differ in their decisions only
         for version in self.versions:
-            if version.signature == key and (inputs := version.matches(call.leaves)) is not None:
-                if version.ready:
+            if version.signature != key or (inputs := version.matches(call.leaves)) is None:
+                continue
+            ways += 1
+            if not version.ready:
+                begun.append(version)
+            elif version is not tried:
+                result = self._run(version, [*call.leaves, *call.rebuild.containers], inputs, args, kwargs)
+                if result is not OTHER_WAY:
                     self.latest = version
-                    return self._run(version, [*call.leaves, *call.rebuild.containers], inputs, args, kwargs)
-                return self._record(call, version, keep)
+                    return result
+        if ways >= min(self.limit, WAYS) and not begun:
+            return self._refused(CompileError(self._too_many_ways(ways)), args, kwargs)
+        if ways:
+            return self._record(call, begun, keep, has_other_ways=len(begun) < ways)
         records, has_grown = len(learned.records), learned.has_grown(call)
         if not has_grown and not learned.generalize(call, key, self.versions):
             return self._refused(CompileError(learned.too_many(self.name)), args, kwargs)
         if has_grown or len(learned.records) > records:  # the arguments have another structure then
             return self._dispatch(args, kwargs)
-        return self._record(call, None, keep)
+        return self._record(call, [], keep)
 
     # A call of a program
 
     def _run(self, version: Specialization, leaves: Any, inputs: Inputs, args: Any, kwargs: Any) -> Any:
-        """Run the program, or an audit if one is due."""
+        """Run the program, or an audit if one is due. OTHER_WAY if a branch of the step is taken in another way."""
         if version.left <= 0 and self.audit:
             return self._audit(version, list(leaves), inputs, args, kwargs)
+        replay = Replay(version, inputs) if version.live else None
+        try:
+            results = version.call(leaves, inputs)
+        except CheckFailed as error:  # nothing has changed yet
+            if str(error).startswith(DECISION):
+                return OTHER_WAY
+            results = CheckFailed
         version.left -= 1
         version.calls += 1
         if self.learned.streak[1]:
             self.learned.streak = ("", 0)
-        replay = Replay(version, inputs) if version.live else None
-        try:
-            results = version.call(leaves, inputs)
-        except CheckFailed:  # nothing has changed yet: the step itself says what is wrong
-            results = CheckFailed
-        if results is CheckFailed:
+        if results is CheckFailed:  # the step itself says what is wrong
             return self.function(*args, **kwargs)
         return results if replay is None else connect(self, version, leaves, results, replay)
 
@@ -161,6 +182,8 @@ class Compiled:
         replay = Replay(version, inputs) if version.live else None
         audit = Audit(version, leaves, inputs, connected)
         compiled = audit.compiled()
+        if audit.is_other_way:
+            return OTHER_WAY
         result = self.function(*args, **kwargs)
         if compiled is None:  # a check failed, and the step has not raised: it is right, and not this program's case
             return result
@@ -182,20 +205,26 @@ class Compiled:
 
     # Recordings
 
-    def _record(self, call: Call, version: Specialization | None, keep: list[Any]) -> Any:
-        """Run the step itself, and make a program of what it does, or confirm the one that is there."""
+    def _record(self, call: Call, begun: list[Specialization], keep: list[Any], has_other_ways: bool = False) -> Any:
+        """Run the step itself, and make a program of what it does, or confirm one that is there.
+
+        Args:
+            call: the arguments.
+            begun: specializations that were recorded once.
+            keep: keeps alive what has an id in the signature.
+            has_other_ways: whether there is a program for the case that a branch is taken in another way.
+        """
         learned = self.learned
         inputs = learned.inputs
-        if version is not None and version.inputs != inputs:
-            self.versions.remove(version)
-            version = None
+        self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]
+        begun = [v for v in begun if v.inputs == inputs]
         session = TraceSession(
             self.function,
             [("state", self.state)],
             learned.varying,
             learned.fetched,
             strict=self.fallback == "raise",
-            confirms=version is not None,
+            confirms=len(begun) == 1 and not begun[0].has_decisions,
         )
         self.recordings += 1
         try:
@@ -209,40 +238,48 @@ class Compiled:
             return self._dispatch(call.args, call.options)
         learned.note_call(call)
         if recording.refusal is not None:
-            self._give_up(call, recording)
-        elif not learned.learn(recording):
-            if version is not None:
-                self._confirm(call, version, recording)
-            else:
-                self._add(call, recording, keep, inputs)
+            self._give_up(call, recording, has_other_ways)
+        elif not learned.learn(recording) and not self._confirm(call, begun, recording):
+            self._add(call, recording, keep, inputs)
         return recording.result
 
-    def _give_up(self, call: Call, recording: Recording) -> None:
+    def _give_up(self, call: Call, recording: Recording, has_other_ways: bool) -> None:
         """A call could not be recorded. The next one may be, if something else is an input then."""
         learned = self.learned
         if learned.know_by_identity(call):
             return
         learned.note_refusal(recording)
-        if not (recording.again and self.discarded < IN_A_ROW):
-            assert recording.refusal is not None
-            self._go_eager(recording.refusal)
         self.discarded += 1
+        if recording.again and self.discarded <= IN_A_ROW:
+            return
+        assert recording.refusal is not None
+        if has_other_ways and self.discarded < IN_A_ROW:
+            if self.discarded == 1:
+                self._warn(self._said(recording.refusal, "runs eagerly when it takes this branch"))
+        else:
+            self._go_eager(recording.refusal)
 
-    def _confirm(self, call: Call, version: Specialization, recording: Recording) -> None:
-        """The second call of a specialization must have done what the first did."""
-        why = difference(version.recording, recording)
-        if why is None:
-            version.recording.keep_alive(recording)
-            version.prepare(self.backend, self.verify)
-            version.ready = True
-            self.latest = version
-        elif self.learned.know_by_identity(call):
-            self.versions.remove(version)
+    def _confirm(self, call: Call, begun: list[Specialization], recording: Recording) -> bool:
+        """The second call of a specialization must have done what the first did. False if it is one of its own."""
+        found = [difference(version.recording, recording) for version in begun]
+        for version, why in zip(begun, found, strict=True):
+            if why is None:
+                version.recording.keep_alive(recording)
+                version.prepare(self.backend, self.verify)
+                version.ready = True
+                self.latest = version
+                return True
+        different = next((why for why in found if why is not None and not why.is_decision), None)
+        if different is None:
+            return False
+        if self.learned.know_by_identity(call):
+            self.versions = [v for v in self.versions if v not in begun]
         else:
             self._go_eager(
-                f"two calls in a row did different things: {why}.\nHint: what changes from call to call must be "
-                "an argument, an array that the step can reach, or a draw from a Generator that it can reach"
+                f"two calls in a row did different things: {different.text}.\nHint: what changes from call to call "
+                "must be an argument, an array that the step can reach, or a draw from a Generator that it can reach"
             )
+        return True
 
     def _add(self, call: Call, recording: Recording, keep: list[Any], inputs: Any) -> None:
         """A new specialization, after the first of its recordings."""
@@ -266,16 +303,32 @@ class Compiled:
 
     def _go_eager(self, why: Exception | str) -> None:
         """Run the step as it stands from here on, and say so once."""
-        text = str(why)
-        if not text.startswith("mg.compile"):
-            text = f"mg.compile: {self.name} runs eagerly from here on: {text}."
-        elif "runs eagerly" not in text:
-            text = text.replace("mg.compile:", f"mg.compile: {self.name} runs eagerly from here on:", 1)
-        self.eager, self.why = True, text
+        self.eager, self.why = True, self._said(why, "runs eagerly from here on")
         self.versions.clear()
         if self.fallback == "raise":
-            raise CompileError(text)
+            raise CompileError(self.why)
+        self._warn(self.why)
+
+    def _said(self, why: Exception | str, what: str) -> str:
+        """A message that names the function and says what it does."""
+        text = str(why)
+        if not text.startswith("mg.compile"):
+            return f"mg.compile: {self.name} {what}: {text}."
+        return text if "runs eagerly" in text else text.replace("mg.compile:", f"mg.compile: {self.name} {what}:", 1)
+
+    def _warn(self, text: str) -> None:
         warnings.warn(CompileWarning(text), stacklevel=caller_level())
+
+    def _too_many_ways(self, ways: int) -> str:
+        """Why the step is not recorded once more."""
+        decisions = [line for v in self.versions for line in v.recording.program.lines if "decides" in line.params]
+        note = next((line.note for line in reversed(decisions) if line.note), "")
+        where = f" at `{note}`" if note else ""
+        return (
+            f"mg.compile: {self.name} was recorded {ways} times because it branches on values of arrays{where}, each "
+            "time in another way; it runs eagerly from here on.\nHint: choose between values with mg.where, or put the "
+            "loop outside of the step."
+        )
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the kernels of all programs so far are compiled, which otherwise happens in the background.

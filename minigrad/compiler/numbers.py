@@ -100,13 +100,15 @@ class TracedNumber:
         if self.expression is None:
             stop(
                 self,
-                "a number that is drawn or computed from arrays is read in Python (if, int, range, an index)",
-                "use it in arithmetic only, or choose with mg.where",
+                "a number that is drawn or computed from arrays is read in Python (int, range, an index, math.sqrt)",
+                "use it in arithmetic and comparisons only, and NumPy's functions",
             )
             return lambda inputs: self.real
         return self.expression
 
     def __bool__(self) -> bool:
+        if self.expression is None:
+            return self._trace.decide(self.value, bool(self.real))  # type: ignore[no-any-return]
         return bool(self.decide(bool))
 
     def __float__(self) -> float:
@@ -225,6 +227,8 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
 
 def _check_small(trace: Any, x: Any, largest: int) -> None:
     """An operand of integer arithmetic must be so small that 64 bits hold the result: Python's are unlimited."""
+    if type(x) is float or type(getattr(x, "real", x)) is float:
+        return
     if type(x) is TracedNumber and x.expression is None and abs(x.real) <= largest:
         trace.add(Line("check", (x.value,), {"low": -largest, "high": largest}, ()))
     elif not (x.decide(lambda v: abs(v) <= largest) if type(x) is TracedNumber else abs(x) <= largest):
@@ -288,17 +292,21 @@ for _name, _op in (
     _binary(_name, _op)
 
 
-def _comparison(name: str) -> None:
+def _comparison(name: str, op: str) -> None:
     function = getattr(operator, name)
 
     def compare(self: Any, other: Any) -> Any:
         if not _is_plain(other):
             other_is_array = isinstance(other, np.ndarray)
-            numpy_name = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
-            numpy_name |= {"eq": "equal", "ne": "not_equal"}
-            return getattr(np, numpy_name[name])(self, other) if other_is_array else NotImplemented
+            return getattr(np, op)(self, other) if other_is_array else NotImplemented
         trace = self._trace
         outcome = function(self.real, other.real if type(other) is TracedNumber else other)
+        if trace.open and not all(x.expression is not None for x in (self, other) if type(x) is TracedNumber):
+            if {type(x.real if type(x) is TracedNumber else x) for x in (self, other)} == {int, float}:
+                for x in (self, other):  # Python compares exactly, NumPy after rounding the integer
+                    _check_small(trace, x, EXACT)
+            ins = [x.value if type(x) is TracedNumber else x for x in (self, other)]
+            return trace.decide(trace.emit(op, *ins), outcome)
         if trace.open:
             mine, theirs = self._known(), other._known() if type(other) is TracedNumber else _constant(other)
             trace.predicates.append(Predicate(lambda inputs: function(mine(inputs), theirs(inputs)), outcome, ""))
@@ -307,8 +315,11 @@ def _comparison(name: str) -> None:
     setattr(TracedNumber, f"__{name}__", compare)
 
 
-for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    _comparison(_name)
+for _name, _op in (
+    *(("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal")),
+    *(("eq", "equal"), ("ne", "not_equal")),
+):
+    _comparison(_name, _op)
 
 
 def _of_the_number(name: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from minigrad.compiler.plan import Plan
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line, Value
+from minigrad.compiler.refusal import DECISION
 from minigrad.compiler.scope import Scope
 from minigrad.compiler.texts import index_text, inside, literal, slices, tuple_text
 from minigrad.ops.special import erf_values
@@ -75,7 +76,8 @@ class Calls:
         else:
             wrong = self._outside(name, low, high)
         self.can_fail = True
-        return f"if {wrong}: raise CheckFailed({f'a check of {name} failed'!r})"
+        why = f"{DECISION} on {name}" if "decides" in line.params else f"a check of {name} failed"
+        return f"if {wrong}: raise CheckFailed({why!r})"
 
     def _outside(self, name: str, low: Any, high: Any) -> str:
         least, largest = (self._over_all(ufunc, name) for ufunc in ("minimum", "maximum"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,7 @@ def differs(x: Any, y: Any, of_floats: float = TOLERANCE[np.dtype(np.float64)]) 
     """
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         if isinstance(x, float) and isinstance(y, float):
-            is_close = x == y or abs(x - y) <= of_floats * abs(y) or (x != x and y != y)
+            is_close = x == y or abs(x - y) <= of_floats * abs(y) or (math.isnan(x) and math.isnan(y))
             return None if is_close else f"{y!r} eagerly, {x!r} compiled"
         if isinstance(x, type) or isinstance(y, type) or not is_leaf(x):
             return None if x is y else f"{_name(y)} eagerly, {_name(x)} compiled"

@@ -21,6 +21,9 @@ class CompileWarning(RuntimeWarning):
     """A compiled function runs eagerly. The message says why, where, and what to write instead."""
 
 
+DECISION = "another decision"  # how the message of a failed check begins if nothing is wrong but the way
+
+
 class CheckFailed(Exception):
     """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
 

@@ -115,6 +115,21 @@ class Trace(OutsideArrays):
         if number.key is not None:
             self.pinned.add(number.key)
 
+    def decide(self, value: Value, outcome: bool) -> bool:
+        """What the step decides by a value of the program: a check of every later call. `outcome` itself.
+
+        Args:
+            value: of any dtype, with one element: whether it is other than 0 is the decision.
+            outcome: how it was decided now.
+        """
+        if self.open:
+            if value.shape:
+                value = self.emit("reshape", value, shape=())
+            if value.dtype.kind != "b":
+                value = self.emit("not_equal", value, 0)
+            self.add(Line("check", (value,), {"low": outcome, "high": outcome, "decides": True}, ()))
+        return outcome
+
     # Values
 
     def emit(self, op: str, *ins: Value | Literal, **params: Any) -> Value:

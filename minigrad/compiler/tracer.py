@@ -215,7 +215,10 @@ class TracerArray(NDArrayOperatorsMixin):
         return complex(self._no_value())
 
     def __bool__(self) -> bool:
-        return bool(self._no_value())
+        if not self._trace.open or self.size != 1:
+            return bool(self._no_value())
+        outcome = bool(self.real_array)
+        return outcome if self._trace.pin_array(self) else self._trace.decide(self.value, outcome)
 
     def __index__(self) -> int:
         return int(self._no_value().__index__())

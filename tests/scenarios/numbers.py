@@ -154,7 +154,7 @@ def division_by_zero(C: Any, see: Any) -> None:
         see.attempt(step, np.array([3.0 - (k == 5) * 3, 2.0 - (k == 7) * 2]))
 
 
-@scenario
+@scenario(eager=True)
 def integers_that_grow(C: Any, see: Any) -> None:
     s = SimpleNamespace(n=1, m=0)
 
@@ -166,18 +166,6 @@ def integers_that_grow(C: Any, see: Any) -> None:
     step = C(step)
     for k in range(24):
         see(step(np.array([k, 5, 3]) % 9 + 1))
-
-
-@scenario(eager=True)
-def best_loss_is_kept(C: Any, see: Any) -> None:
-    s = SimpleNamespace(best=np.inf)
-
-    def step(x: Any) -> Any:
-        loss = float((x**2).sum())
-        s.best = min(s.best, loss)
-        return s.best
-
-    _calls(C, see, step)
 
 
 @scenario(eager=True)
@@ -215,3 +203,195 @@ def gradient_norm_returned(C: Any, see: Any) -> None:
         return {"norm": norm, "half": 0.5 * norm}
 
     _calls(C, see, step)
+
+
+def _of(C: Any, see: Any, step: Any, values: Any) -> None:
+    step = C(step)
+    for k, v in enumerate(values):
+        see.attempt(step, numbers(k, 3), np.array(v, float))
+
+
+UPS = [1, 2, -1, 3, -2, 1, -1, 2, -3, 4, 1, 1, -1]
+
+
+@scenario
+def branch_on_an_array(C: Any, see: Any) -> None:
+    _of(C, see, lambda x, v: x * 2 if v > 0 else x - v, UPS)
+
+
+@scenario
+def branch_on_a_tensor(C: Any, see: Any) -> None:
+    w = weight(3)
+
+    def step(x: Any, v: Any) -> Any:
+        loss = ((w * x) ** 2).sum() * v
+        if loss > 0:
+            loss.backward()
+        return loss
+
+    _of(C, see, step, UPS)
+    see(w)
+
+
+@scenario
+def branch_that_is_taken_late(C: Any, see: Any) -> None:
+    s = SimpleNamespace(skipped=0, w=np.ones(3))
+
+    def step(x: Any, v: Any) -> Any:
+        if not np.isfinite(v):
+            s.skipped += 1
+            return None
+        s.w = s.w * 0.9 + x * v
+        return s.w.sum()
+
+    _of(C, see, step, [1, 2, 3, 4, 5, 6, 7, np.nan, 8, 9, np.inf, 1, np.nan, 2])
+    see(s.w, s.skipped)
+
+
+@scenario
+def best_loss_is_kept(C: Any, see: Any) -> None:
+    s = SimpleNamespace(best=np.inf, at=0, k=0)
+
+    def step(x: Any, v: Any) -> Any:
+        loss = float(v * v)
+        s.k += 1
+        if loss < s.best:
+            s.best, s.at = loss, s.k
+        return s.best
+
+    _of(C, see, step, [5, 4, 6, 3, 7, 2, 8, 1, 9, 0.5, 3])
+    see(s.best, s.at)
+
+
+@scenario
+def gradients_are_clipped_if_large(C: Any, see: Any) -> None:
+    w = weight(3)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def step(x: Any, v: Any) -> Any:
+        optimizer.zero_grad()
+        ((w * x * v) ** 2).sum().backward()
+        norm = np.sqrt((w.grad**2).sum())
+        if norm > 1.0:
+            w.grad = w.grad / norm
+        optimizer.step()
+        return norm
+
+    _of(C, see, step, [1, 0.1, 2, 0.2, 3, 0.1, 1, 1, 0.01, 5])
+    see(w)
+
+
+@scenario
+def assertions(C: Any, see: Any) -> None:
+    def step(x: Any, v: Any) -> Any:
+        assert v < 3, "too large"
+        if v < 0:
+            raise ValueError("negative")
+        return x * v
+
+    _of(C, see, step, [1, 2, 1, 4, 2, -1, 1, 2, 5, -2, 1])
+
+
+@scenario
+def several_branches(C: Any, see: Any) -> None:
+    def step(x: Any, v: Any) -> Any:
+        y = x
+        if v > 0:
+            y = y * 2
+        if v > 1:
+            y = y + v
+        if (y > 2).any():
+            y = -y
+        return y
+
+    _of(C, see, step, [0, 2, 0.5, -1, 3, 2, 2, 0.1, 5, -1, 1])
+
+
+@scenario
+def loop_until_it_is_small(C: Any, see: Any) -> None:
+    def step(x: Any, v: Any) -> Any:
+        n = 0
+        while v > 1:
+            v, n = v / 2, n + 1
+        return v, n
+
+    _of(C, see, step, [5, 3, 9, 1, 5, 5, 3, 9, 17])
+
+
+@scenario(eager=True)
+def loop_with_many_lengths(C: Any, see: Any) -> None:
+    def step(x: Any, v: Any) -> Any:
+        while v > 1:
+            v = v - 1
+        return v
+
+    _of(C, see, step, range(20))
+
+
+@scenario
+def drawn_numbers_decide(C: Any, see: Any) -> None:
+    rng = np.random.default_rng(0)
+
+    def step(x: Any, v: Any) -> Any:
+        noise = rng.normal(size=3)
+        return x + noise if rng.random() < 0.5 else x * noise
+
+    _of(C, see, step, range(14))
+    see(rng)
+
+
+@scenario
+def decided_after_a_write(C: Any, see: Any) -> None:
+    s = SimpleNamespace(w=np.ones(3), history=[])
+
+    def step(x: Any, v: Any) -> Any:
+        s.w += x
+        s.history.append(v)
+        if s.w.sum() * v > 0:
+            s.w *= 0.5
+            return "halved"
+        s.w[0] = v
+        return "kept"
+
+    _of(C, see, step, UPS)
+    see(s.w, s.history)
+
+
+@scenario
+def differentiated_through_a_branch(C: Any, see: Any) -> None:
+    w = weight(3)
+    f = C(lambda x: (w * x).sum() if x[0] > 0 else (w**2 * x).sum())
+    for k in range(10):
+        x = numbers(k, 3)
+        f(x).backward()
+        see(w.grad)
+
+
+@scenario
+def printing_in_a_rare_branch(C: Any, see: Any) -> None:
+    def step(x: Any, v: Any) -> Any:
+        if v > 3:
+            print("large", end="")
+        return x * v
+
+    _of(C, see, step, [1, 2, 1, 2, 4, 1, 2, 5, 1])
+
+
+@scenario
+def the_smaller_of_two(C: Any, see: Any) -> None:
+    s = SimpleNamespace(best=1e9)
+
+    def step(x: Any, v: Any) -> Any:
+        s.best = min(s.best, v.item())
+        return max(x[0], x[1]), s.best
+
+    _of(C, see, step, [5, 4, 6, 3, 7, 2, 8, 1, 9, 0.5, 3])
+
+
+@scenario
+def integers_are_compared(C: Any, see: Any) -> None:
+    def step(x: Any, v: Any) -> Any:
+        n = int(np.argmax(x))
+        return x * 2 if n == 1 else (x if n < 1.5 else -x)
+
+    _of(C, see, step, range(12))
