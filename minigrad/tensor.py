@@ -231,7 +231,8 @@ class Tensor(Methods):
 
     def numpy(self) -> Any:
         """The value as a NumPy array that cannot be written to."""
-        view = np.asarray(self.data).view()
+        data = self.data
+        view = data.view() if isinstance(data, np.ndarray) else np.asarray(data)
         view.flags.writeable = False
         return view
 

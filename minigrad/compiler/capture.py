@@ -20,6 +20,7 @@ from minigrad.compiler.settle import Settler, remade
 from minigrad.compiler.sharing import gradients_held_elsewhere
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
+from minigrad.node import next_serial
 from minigrad.reach import (
     MISSING,
     Contents,
@@ -67,6 +68,7 @@ class StateCapture:
 
     def begin(self) -> None:
         """Put tracers into all places."""
+        self.serial = next_serial()  # nodes of the step have larger ones
         by_value: dict[int, StateRef] = {}
         for ref, value in self.reach.refs:
             if ref.identity in self.fetched:

@@ -100,7 +100,7 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
     parents = tuple(t.node for t in (*(leaves[k] for k in moving), *captured))
     if not parents:
         return results
-    outputs, rebuild_results = flatten(results)
+    outputs, _ = flatten(results)
     node = Node()
     node.primitive = _Derivative(compiled, version, leaves, form, moving, captured, replay)
     node.parents, node.params = parents, ()
@@ -108,13 +108,12 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
     arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk sees whether they were written meanwhile
     node.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured) + arrays,)
     node.scope, node.serial = mode.get() or "", next_serial()
-    live = version.live
-    values = [outputs[k].data for k in live]
+    tensors = [outputs[k] if isinstance(k, int) else k.get() for k in version.live]
+    values = [t.data for t in tensors]
     node.shape, node.dtype = tuple(np.shape(x) for x in values), tuple(x.dtype for x in values)
-    for k, t in zip(live, selected(node, tuple(values)), strict=True):
-        t._grad = outputs[k].grad
-        outputs[k] = t
-    return rebuild_results(outputs)
+    for t, with_history in zip(tensors, selected(node, tuple(values)), strict=True):
+        t.node = with_history.node
+    return results
 
 
 class _Derivative:
@@ -186,8 +185,8 @@ class _Derivative:
                 outputs, _ = flatten(step(*args, **kwargs))
                 targets: list[Any] = [t.node for t in (*variables, *captured)]
                 own: dict[Node, Any] = {}
-                for k, v in zip(live, cotangents, strict=True):
-                    node = outputs[k].node
+                for where, v in zip(live, cotangents, strict=True):
+                    node = (outputs[where] if isinstance(where, int) else where.get()).node
                     if v is not None and node is not None:
                         share = v if record or not isinstance(v, Tensor) else v.data
                         own[node] = own[node] + share if node in own else share

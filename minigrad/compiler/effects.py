@@ -9,6 +9,7 @@ was computed from what stood there before (a swap swaps).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.gradients import DeferredGrad, GradProbe
-from minigrad.compiler.leaving import address_of, contents_of, live_nodes, new_arrays, root_of, view_steps
+from minigrad.compiler.leaving import address_of, contents_of, history, is_live, new_arrays, root_of, view_steps
 from minigrad.compiler.memory import Memory
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer, Value
@@ -40,7 +41,8 @@ class Recipe:
         result: the entry of the result.
         outputs: the values of the program that entries refer to.
         kept: buffers of gradients, with their values.
-        live: which leaves of the result carry gradients, and on which Tensors from outside these depend.
+        live: which leaves of the result, and Tensors in which places, carry gradients. `captured`: the Tensors from
+            outside on which these depend.
     """
 
     def __init__(self, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
@@ -49,7 +51,7 @@ class Recipe:
         self.writes: list[tuple[Any, ...]] = []
         self.outputs: list[Value] = []
         self.kept: dict[Buffer, Value] = {}
-        self.live: list[int] = []
+        self.live: list[int | StateRef] = []
         self.captured: list[Tensor] = []
         self._count = len(leaves)
         self._leaf = {id(leaf): k for k, leaf in reversed(list(enumerate(leaves)))}
@@ -85,23 +87,44 @@ class Recipe:
     # Results with a history
 
     def _find_live(self, result: Any, leaves: list[Any]) -> None:
-        """Results whose history is there: no backward pass inside of the step has used it up."""
+        """Tensors whose history is there: no backward pass inside of the step has used it up."""
         given = {id(x.node) for x in leaves if type(x) is Tensor and x.node is not None}
         captured: dict[int, Tensor] = {}
         self._live_ids: set[int] = set()
-        for k, part in enumerate(flatten(result)[0]):
+        found: list[tuple[int | StateRef, Any]] = [*enumerate(flatten(result)[0]), *self._left()]
+        for where, part in found:
             if type(part) is not Tensor or type(part.data) is not TracerArray or self._existed(part):
                 continue
-            nodes = live_nodes(part.node)
-            if not nodes:
+            if id(part) in self._live_ids or not is_live(part.node):
                 continue
-            self.live.append(k)
+            assert part.node is not None
+            inside, outside, foreign = history(part.node, given, self.capture.serial, self._existed)
+            if foreign is not None:
+                raise CompileError(
+                    f"mg.compile: what the step returns or leaves depends on a Tensor of shape {foreign.shape} that it "
+                    "reads and that has a history.\nHint: pass it as an argument, or read t.detach()."
+                )
+            if inside and not outside and not given:
+                error = CompileError(
+                    f"mg.compile: a Tensor of shape {inside[0].shape} that requires grad is made in the step, and what "
+                    "it returns or leaves depends on it.\nHint: make parameters outside of the step."
+                )
+                error.again = True  # layers are made in the first call only
+                raise error
+            self.live.append(where)
             self._live_ids.add(id(part))
-            for node in nodes:
-                t = node.owner() if hasattr(node, "owner") else None
-                if t is not None and id(node) not in given:
-                    captured[id(t)] = t
+            captured |= {id(t): t for t in outside}
         self.captured = list(captured.values())
+
+    def _left(self) -> Iterator[tuple[StateRef, Any]]:
+        """What the step leaves in places and at the ends of lists, and where."""
+        for ref, _, now in self.capture.changes_after:
+            if not ref.is_grad and not ref.is_node:
+                yield ref, now
+        for holder, _, path in self.capture.resized_after:
+            if isinstance(holder, (list, deque)):
+                for k, now in enumerate(holder):
+                    yield StateRef(holder, k - len(holder), "index", f"{path}[{k}]"), now
 
     # Entries
 
@@ -217,7 +240,7 @@ class Recipe:
             return self._add("tensor", data)
         if node.primitive is None:
             return self._add("leaf tensor", data)
-        if live_nodes(node):
+        if is_live(node):
             raise CompileError(
                 f"mg.compile: a Tensor that still has its history is left in {path}.\nHint: return it from the step, "
                 "or leave t.detach()."

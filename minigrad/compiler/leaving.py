@@ -16,13 +16,38 @@ from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
 
 
-# Comparison
-def live_nodes(node: Node | None) -> list[Node]:
-    """The tape behind a node, or nothing if there is none or some of it was released."""
-    if node is None:
-        return []
-    nodes, _ = ancestors([node])
-    return [] if any(n.saved is None for n in nodes) else nodes
+def is_live(node: Node | None) -> bool:
+    """Whether a tape is there, and nothing of it was released."""
+    return node is not None and all(n.saved is not None for n in ancestors([node])[0])
+
+
+def history(
+    node: Node, given: set[int], serial: int, existed: Callable[[Any], bool]
+) -> tuple[list[Node], list[Tensor], Node | None]:
+    """What a Tensor that a step leaves depends on: leaves made inside, Tensors from outside, and an older line.
+
+    Args:
+        node: of the Tensor.
+        given: ids of the nodes of arguments.
+        serial: lines of the step have larger ones.
+        existed: whether something was there before the step.
+    """
+    inside, outside, foreign = list[Node](), list[Tensor](), None
+    todo, seen = [node], set[Node]()
+    while todo:
+        n = todo.pop()
+        if n in seen or id(n) in given:
+            continue
+        seen.add(n)
+        owner = n.owner() if n.primitive is None and hasattr(n, "owner") else None
+        if owner is not None and (existed(owner) or n.serial <= serial):
+            outside.append(owner)
+        elif n.serial <= serial:
+            foreign = n
+        elif n.primitive is None:
+            inside.append(n)
+        todo += [] if n.serial <= serial else [parent for parent in n.parents if parent is not None]
+    return inside, outside, foreign
 
 
 def view_steps(x: TracerArray) -> list[Any] | None:

@@ -179,6 +179,7 @@ class TraceSession:
                     self.is_recorded = True
                     self._finish(trace, capture, leaves, result)
                 except CompileError as error:
+                    made.again |= error.again
                     trace.stop(error)
                 except RecursionError:
                     trace.stop(

@@ -236,6 +236,11 @@ class TracerArray(NDArrayOperatorsMixin):
         """Its elements: the trace stops recording."""
         return self._no_value().tobytes()
 
+    @property
+    def flags(self) -> Any:
+        """The flags of the array, of which a step may set and ask one: whether it can be written."""
+        return TracedFlags(self)
+
     def __getattr__(self, name: str) -> Any:
         kind = self.__class__
         if not hasattr(kind, name):
@@ -246,6 +251,28 @@ class TracerArray(NDArrayOperatorsMixin):
             hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
             stop(self, f"array.{name}", hint)
         return getattr(self.real_array, name)
+
+
+class TracedFlags:
+    """The flags of a tracer array."""
+
+    def __init__(self, array: TracerArray) -> None:
+        object.__setattr__(self, "_array", array)
+
+    def __getattr__(self, name: str) -> Any:
+        x = self._array
+        if name != "writeable" and x._trace.open:
+            stop(x, f"array.flags.{name}", "ask outside of the step how an array lies in memory")
+        return getattr(x.array.flags, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        x = self._array
+        if (name != "writeable" or value or x.parent is None) and x._trace.open:
+            stop(x, f"array.flags.{name} = {value}", "return a view that cannot be written")
+        setattr(x.array.flags, name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name.lower())
 
 
 def bare(x: Any) -> Any:

@@ -432,3 +432,48 @@ def generator_object_and_pairs(C: Any, see: Any) -> None:
         return k, x * k
 
     watch(C, see, s, step)
+
+
+@scenario
+def features_are_kept_and_differentiated(C: Any, see: Any) -> None:
+    model, s = mlp(), SimpleNamespace(h=None, all=[])
+
+    @C
+    def predict(x: Any) -> Any:
+        s.h = mg.tanh(model(x))
+        s.all.append(s.h * 2)
+        return s.h.sum()
+
+    for k in range(6):
+        loss = predict(batch(k)[0])
+        (loss * 2 + (s.h**2).sum() + s.all[-1].mean()).backward()
+        see(loss, s.h, s.all[-1], model)
+        model.zero_grad()
+
+
+@scenario
+def features_alone_are_differentiated(C: Any, see: Any) -> None:
+    w, s = weight(3), {}
+    step = C(lambda x: s.update(h=mg.exp(w * x)))
+    for k in range(6):
+        step(numbers(k, 3))
+        s["h"].sum().backward()
+        see(w.grad)
+
+
+@scenario(eager=True)
+def history_that_grows_from_call_to_call(C: Any, see: Any) -> None:
+    w, s = weight(3), SimpleNamespace(h=mg.Tensor(np.zeros(3)))
+    step = C(lambda x: setattr(s, "h", mg.tanh(w * s.h + x)))
+    for k in range(4):
+        step(numbers(k, 3))
+    s.h.sum().backward()
+    see(w)
+
+
+@scenario
+def layers_that_are_made_inside(C: Any, see: Any) -> None:
+    rng = np.random.default_rng(0)
+    step = C(lambda x: nn.Linear(3, 2, rng=rng)(x))
+    for k in range(4):
+        see(step(numbers(k, 4, 3)).numpy(), rng)
