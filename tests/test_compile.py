@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import gc
+import math
 import re
 import warnings
 from pathlib import Path
@@ -68,11 +69,10 @@ class Counter:
         self.array = np.zeros(2)
 
 
-def branch(x: Any) -> Any:
-    y = (x * x).sum()
-    if y > 1:
-        y = y * 2
-    return y
+def masked(x: Any) -> Any:
+    y = x * x
+    y = y[y > 1]
+    return y * 2
 
 
 def writing_unseen(x: Any) -> Any:
@@ -95,13 +95,14 @@ def np_random(x: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "if": (branch, "read in Python"),
-    "float": (lambda x: x * float(x.sum()), "read in Python"),
-    "item": (lambda x: x * mg.asarray(x).sum().item(), "read in Python"),
-    "numpy": (lambda x: mg.asarray(x).numpy(), "read in Python"),
+    "lines": (masked, "depends on the values"),
+    "sqrt": (lambda x: x * math.sqrt((x * x).sum()), "read in Python"),
+    "round": (lambda x: round(mg.asarray(x).sum().item(), 2), "read in Python"),
+    "tolist": (lambda x: mg.asarray(x).tolist(), "read in Python"),
+    "range": (lambda x: [x for _ in range(abs(int(x[0, 0].astype(int))))], "read in Python"),
+    "key": (lambda x: {x.sum().item(): 1}, "read in Python"),
     "print": (lambda x: str(mg.asarray(x)), "read in Python"),
     "format": (lambda x: f"{x.sum():.3f}", "read in Python"),
-    "while": (lambda x: [1 for _ in range(3) if x.sum() > 2], "read in Python"),
     "asarray": (lambda x: np.asarray(x) + 1, "read in Python"),
     "index": (lambda x: [1, 2, 3][x[0, 0].astype(int)], "read in Python"),
     "equality": (lambda x: np.array_equal(x, x), "read in Python"),
@@ -273,10 +274,10 @@ def test_a_mask_that_the_step_can_reach_is_part_of_its_program() -> None:
 
 
 def test_the_error_shows_the_users_line() -> None:
-    with pytest.raises(CompileError, match=r"test_compile\.py:\d+\n    if y > 1:"):
-        mg.compile(branch, fallback="raise")(X)
-    with pytest.warns(CompileWarning, match=r"test_compile\.py:\d+\n    if y > 1:"):
-        mg.compile(branch)(X)
+    with pytest.raises(CompileError, match=r"test_compile\.py:\d+\n    y = y\[y > 1\]"):
+        mg.compile(masked, fallback="raise")(X)
+    with pytest.warns(CompileWarning, match=r"test_compile\.py:\d+\n    y = y\[y > 1\]"):
+        mg.compile(masked)(X)
 
 
 def test_a_refused_step_has_changed_nothing() -> None:
@@ -293,9 +294,9 @@ def test_a_refused_step_has_changed_nothing() -> None:
         seen.append(p * 2)
         table["b"] = table.pop("a")
         (w * x).sum().backward()
-        return float(p.sum())
+        return p[p > 0]
 
-    with pytest.raises(CompileError, match="read in Python"):
+    with pytest.raises(CompileError, match="depends on the values"):
         step(X)
     assert (counter.n, seen, table, w.grad) == (0, [1], {"a": 1}, None)
     assert not hasattr(counter, "extra")

@@ -95,9 +95,8 @@ class Recipe:
         for where, part in found:
             if type(part) is not Tensor or type(part.data) is not TracerArray or self._existed(part):
                 continue
-            if id(part) in self._live_ids or not is_live(part.node):
+            if id(part) in self._live_ids or part.node is None or part.node.primitive is None or not is_live(part.node):
                 continue
-            assert part.node is not None
             inside, outside, foreign = history(part.node, given, self.capture.serial, self._existed)
             if foreign is not None:
                 raise CompileError(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.program import Line
-from minigrad.compiler.refusal import reading, refuse, stop
+from minigrad.compiler.refusal import instead, reading, refuse, stop
 from minigrad.guards import Predicate
 from minigrad.reach import bits
 
@@ -101,7 +101,7 @@ class TracedNumber:
             stop(
                 self,
                 "a number that is drawn or computed from arrays is read in Python (int, range, an index, math.sqrt)",
-                "use it in arithmetic and comparisons only, and NumPy's functions",
+                instead() or "use it in arithmetic and comparisons only, and NumPy's functions",
             )
             return lambda inputs: self.real
         return self.expression

@@ -89,14 +89,14 @@ def reading(x: Any) -> None:
         x,
         f"the elements of an array of shape {x.shape} are read in Python (if, float, int, print, .item, .numpy, "
         "np.asarray), and they differ from call to call",
-        _instead()
+        instead()
         or "return the array from the step and look at it outside; choose between values with mg.where; "
         "convert with .astype(dtype)",
     )
 
 
-def _instead() -> str | None:
-    """What an object of minigrad that looks at values by its nature says about itself: `instead_of_compiling`."""
+def instead() -> str | None:
+    """What an object of minigrad that decides by values says about itself where it does: `instead_of_compiling`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(OWN):
         hint: str | None = getattr(type(frame.f_locals.get("self")), "instead_of_compiling", None)

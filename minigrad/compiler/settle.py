@@ -79,10 +79,23 @@ class Settler:
             if id(x) in self.seen or (id(x) in self.before and x is not None and not isinstance(x, (list, deque, set))):
                 continue
             self.seen[id(x)] = x
+            if isinstance(x, dict):
+                self._settle_keys(x)
             for now, put in members(x):
                 new = self._shallow(now, todo)
                 if new is not now:
                     put(new)
+
+    def _settle_keys(self, x: Any) -> None:
+        """Numbers in the place of traced ones among the keys of a dictionary, whose order stays."""
+        keys = keys_of(x)
+        real = [key if is_leaf(key) and type(key) is not tuple else self._shallow(key, []) for key in keys]
+        if not same_objects(real, keys):
+            items = list(zip(real, values_of(x), strict=True))
+            base = base_of(x)
+            base.clear(x)
+            for key, value in items:
+                base.__setitem__(x, key, value)
 
     def _shallow(self, x: Any, todo: list[Any]) -> Any:
         kind = type(x)

@@ -22,7 +22,7 @@ from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.outside import OutsideArrays
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.records import NUMERIC
-from minigrad.compiler.refusal import CompileError, place, refuse
+from minigrad.compiler.refusal import CompileError, instead, place, refuse
 from minigrad.compiler.rules import make
 from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
@@ -122,6 +122,8 @@ class Trace(OutsideArrays):
             value: of any dtype, with one element: whether it is other than 0 is the decision.
             outcome: how it was decided now.
         """
+        if self.open and (hint := instead()) is not None:
+            self.stop(CompileError(f"mg.compile: the step decides by values of arrays, at {place()}\nHint: {hint}."))
         if self.open:
             if value.shape:
                 value = self.emit("reshape", value, shape=())
