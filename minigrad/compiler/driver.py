@@ -141,10 +141,8 @@ class Compiled:
                 if result is not OTHER_WAY:
                     self.latest = version
                     return result
-        if ways >= min(self.limit, WAYS) and not begun:
-            return self._refused(CompileError(self._too_many_ways(ways)), args, kwargs)
         if ways:
-            return self._record(call, begun, keep, has_other_ways=len(begun) < ways)
+            return self._record(call, begun, keep, ways)
         records, has_grown = len(learned.records), learned.has_grown(call)
         if not has_grown and not learned.generalize(call, key, self.versions):
             return self._refused(CompileError(learned.too_many(self.name)), args, kwargs)
@@ -205,14 +203,14 @@ class Compiled:
 
     # Recordings
 
-    def _record(self, call: Call, begun: list[Specialization], keep: list[Any], has_other_ways: bool = False) -> Any:
+    def _record(self, call: Call, begun: list[Specialization], keep: list[Any], ways: int = 0) -> Any:
         """Run the step itself, and make a program of what it does, or confirm one that is there.
 
         Args:
             call: the arguments.
             begun: specializations that were recorded once.
             keep: keeps alive what has an id in the signature.
-            has_other_ways: whether there is a program for the case that a branch is taken in another way.
+            ways: how many specializations differ from this call only in how branches are taken.
         """
         learned = self.learned
         inputs = learned.inputs
@@ -238,9 +236,12 @@ class Compiled:
             return self._dispatch(call.args, call.options)
         learned.note_call(call)
         if recording.refusal is not None:
-            self._give_up(call, recording, has_other_ways)
+            self._give_up(call, recording, ways > len(begun))
         elif not learned.learn(recording) and not self._confirm(call, begun, recording):
-            self._add(call, recording, keep, inputs)
+            if ways < min(self.limit, WAYS):
+                self._add(call, recording, keep, inputs)
+            else:
+                self._go_eager(self._too_many_ways(ways))
         return recording.result
 
     def _give_up(self, call: Call, recording: Recording, has_other_ways: bool) -> None:
