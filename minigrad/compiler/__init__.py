@@ -38,6 +38,7 @@ What the user calls:
 - arguments: containers and leaves; records: objects that are containers; signature: what of the arguments decides;
   specialization: the program for one signature and state; compare: two recordings; derivative: derivatives of compiled
   functions
+- explanation: what explain() says
 - audit: program and eager step, compared; outcome: what each returned and left; rounding: how far roundings move it
 
 What a step can read is in minigrad/reach, whether it is as it was in minigrad/guards.py, for checkpoints as well.

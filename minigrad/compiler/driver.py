@@ -20,11 +20,12 @@ from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect
+from minigrad.compiler.explanation import reason_of, text_of
 from minigrad.compiler.learned import IN_A_ROW, Call, Learned
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.session import TraceSession
-from minigrad.compiler.signature import UnsupportedArgument, shown
+from minigrad.compiler.signature import UnsupportedArgument
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.naming import probe
 from minigrad.reach import register_opaque
@@ -239,7 +240,7 @@ class Compiled:
             self._give_up(call, recording, ways > len(begun))
         elif not learned.learn(recording) and not self._confirm(call, begun, recording):
             if ways < min(self.limit, WAYS):
-                self._add(call, recording, keep, inputs)
+                self._add(call, recording, keep, inputs, ways)
             else:
                 self._go_eager(self._too_many_ways(ways))
         return recording.result
@@ -282,11 +283,13 @@ class Compiled:
             )
         return True
 
-    def _add(self, call: Call, recording: Recording, keep: list[Any], inputs: Any) -> None:
+    def _add(self, call: Call, recording: Recording, keep: list[Any], inputs: Any, ways: int) -> None:
         """A new specialization, after the first of its recordings."""
         key = self.learned.signature(call, keep)  # more is known of the state's memory now
         version = Specialization(recording, key, self.name, self.learned.owned, inputs)
         version.keep = keep
+        like = [v for v in self.versions if v.signature == key] if ways else []
+        version.because = reason_of(self.learned.reason, recording, like) if self.versions else ""
         self._make_room()
         self.versions.append(version)
         self.latest = version
@@ -409,23 +412,13 @@ class Compiled:
         return self._latest().source.bound()
 
     def explain(self) -> str:
-        """What was made of the step: for each signature the operations before and after each pass, and the memory."""
+        """What was made of the step: for each program why it exists, its operations after each pass, and its memory."""
         if self.why is not None:
             return self.why
         self._latest()
-        parts = []
         for version in self.versions:
-            arguments = ", ".join(shown(part) for part in version.signature[1:]) or "no arguments"
-            lines = [f"{self.name}({arguments})"]
             version.prepare(self.backend, self.verify)
-            width = max(len(name) for name, _ in version.report)
-            lines += [f"    {name:<{width}}  {count:5d} operations" for name, count in version.report]
-            source = version.source
-            work = f"{len(source.body) - 1 - source.single} NumPy calls"
-            work += f", {source.single} lines of single numbers" * bool(source.single)
-            lines.append(f"    {work}; {source.memory()}; compiled in {version.seconds:.2f} s")
-            parts.append("\n".join(lines))
-        return "\n\n".join(parts)
+        return "\n\n".join(text_of(self.name, version) for version in self.versions)
 
     def __repr__(self) -> str:
         count = len(self.versions)

@@ -134,6 +134,7 @@ class Learned:
 
     def generalize(self, call: Call, key: Signature, versions: list[Specialization]) -> bool:
         """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
+        self.reason = ("", None, None, None)
         reasons: list[Difference] = []
         like = [v for v in versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
         for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike

@@ -47,6 +47,7 @@ class Specialization:
         self.fits = self.guard.fits
         self.takes = fast_guard(signature, owned)
         self.keep: list[Any] = []
+        self.because = ""  # why it was made, if it is not the first
         self.prepared = False
         self.ready = False  # whether a second recording has confirmed the first
         self.calls = 0
