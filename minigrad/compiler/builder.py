@@ -73,13 +73,20 @@ class Builder:
             return None
         operands = [id(x) if isinstance(x, Value) else (type(x), repr(x)) for x in ins]
         if op in COMMUTATIVE:
-            operands.sort(key=repr)
+            operands.sort(key=_values_first)
+        if not params:
+            return op, *operands
         key = (op, tuple(operands), tuple(sorted((k, _frozen(v)) for k, v in params.items())))
         try:
             hash(key)
         except TypeError:
             return None
         return key
+
+
+def _values_first(operand: Any) -> Any:
+    """An order of operands in which those of equal lines are equal."""
+    return (0, operand) if type(operand) is int else (1, repr(operand))
 
 
 def rebuilt(program: Program) -> Program:

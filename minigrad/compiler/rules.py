@@ -23,7 +23,7 @@ def result(op: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
     """The shape and dtype of a line's value. Raises ValueError or TypeError where NumPy would."""
     if op in UFUNCS:
         shapes = {_shape(x) for x in ins}
-        return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes), loop(op, tuple(map(kind, ins)))[-1]
+        return shapes.pop() if len(shapes) == 1 else broadcast(*shapes), loop(op, tuple(map(kind, ins)))[-1]
     if op in REDUCTIONS:
         return reduced(ins[0].shape, params["axes"]), _reduced_dtype(op, ins[0].dtype)
     return RESULTS[op](*ins, **params)
@@ -32,6 +32,9 @@ def result(op: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
 def kind(x: Value | Literal) -> Any:
     """What decides about promotion: the dtype of a value, the type of a literal."""
     return x.dtype if isinstance(x, Value) else type(x)
+
+
+broadcast = lru_cache(maxsize=4096)(np.broadcast_shapes)  # asked several times for each line by each pass
 
 
 @lru_cache(maxsize=4096)
@@ -97,11 +100,11 @@ def _where(c: Any, x: Any, y: Any) -> Result:
     if kind(c) not in (np.dtype(bool), bool):
         raise TypeError(f"where: a condition of dtype {kind(c)}")
     kinds = [k if isinstance(k, np.dtype) else k(0) for k in (kind(x), kind(y))]
-    return np.broadcast_shapes(_shape(c), _shape(x), _shape(y)), np.result_type(*kinds)
+    return broadcast(_shape(c), _shape(x), _shape(y)), np.result_type(*kinds)
 
 
 def _broadcast(x: Value, *, shape: tuple[int, ...]) -> Result:
-    if np.broadcast_shapes(x.shape, shape) != shape:
+    if broadcast(x.shape, shape) != shape:
         raise ValueError(f"broadcast of {x.shape} to {shape}")
     return shape, x.dtype
 
@@ -109,7 +112,7 @@ def _broadcast(x: Value, *, shape: tuple[int, ...]) -> Result:
 def _matmul(x: Value, y: Value) -> Result:
     if not x.ndim or not y.ndim or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise ValueError(f"matmul of {x.shape} and {y.shape}")
-    lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    lead = broadcast(x.shape[:-2], y.shape[:-2])
     shape = (*lead, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ()))
     return shape, np.matmul.resolve_dtypes((x.dtype, y.dtype, None))[-1]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import access, notes, ufuncs, writes
+from minigrad.compiler import access, ufuncs, writes
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.draws import Draws
 from minigrad.compiler.memory import Memory, Step, viewed
+from minigrad.compiler.notes import Notes
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.outside import OutsideArrays
@@ -28,6 +29,7 @@ from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
 from minigrad.tracing import active
 
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
@@ -87,6 +89,7 @@ class Trace(OutsideArrays):
         self.generators: list[Any] = []
         self.draws = Draws()
         self.promoted: set[str] = set()
+        self.notes = Notes()
 
     @property
     def open(self) -> bool:
@@ -124,24 +127,21 @@ class Trace(OutsideArrays):
     def add(self, line: Line) -> Line:
         """Write a line down, with a note of what it is for."""
         if self.annotated:
-            line.note = notes.note()
+            line.note = self.notes.note()
         self.lines.append(line)
         self._check_promotion(line)
         return line
 
     def _check_promotion(self, line: Line) -> None:
+        if not line.outs or line.outs[0].dtype != DOUBLE or line.op in ("cast", "call", "draw"):
+            return
         kinds = {v.dtype for v in line.operands}
-        if (
-            line.outs
-            and np.dtype("f4") in kinds
-            and line.outs[0].dtype == np.float64
-            and line.op not in ("cast", "call", "draw")
-        ):
+        if SINGLE in kinds:
             where = place()
             if where not in self.promoted:
                 self.promoted.add(where)
                 warnings.warn(
-                    f"mg.compile: {line.op} of float32 and {min(map(str, kinds - {np.dtype('f4')}), default='?')} "
+                    f"mg.compile: {line.op} of float32 and {min(map(str, kinds - {SINGLE}), default='?')} "
                     f"gives float64, at {where}\nIf that is not meant, make the other operand a Python number "
                     "(float(c)) or cast it: c.astype(x.dtype).",
                     stacklevel=2,
@@ -254,6 +254,10 @@ class Trace(OutsideArrays):
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """A ufunc or one of its methods."""
         if self.open:
+            if method == "__call__" and not options and not errors_raise():
+                made = ufuncs.plain(self, ufunc, inputs)
+                if made is not NotImplemented:
+                    return made
             try:
                 inputs = self.weakened(inputs)
             except CompileError as error:

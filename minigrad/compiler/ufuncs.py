@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.compiler.access import add_check, indexed
+from minigrad.compiler.memory import Memory
 from minigrad.compiler.opaque import bare, is_foreign
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, Value
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line, Value
+from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.rules import result
+from minigrad.compiler.signature import NUMERIC
+from minigrad.compiler.tracer import TracerArray
 
 if TYPE_CHECKING:
     from minigrad.compiler.trace import Trace
@@ -17,6 +21,38 @@ if TYPE_CHECKING:
 OPERATIONS = {ufunc: op for op, ufunc in UFUNCS.items()} | {np.matmul: "matmul"}
 REDUCTION_OF = {ufunc: op for op, ufunc in REDUCTIONS.items()}
 ACCUMULATING = {np.add: "add", np.subtract: "add"}
+LITERALS = frozenset({bool, int, float, complex})
+
+
+def plain(trace: Trace, ufunc: Any, inputs: Any) -> Any:
+    """ufunc(*inputs) of tracer arrays and Python numbers alone, which almost every line is. NotImplemented for others.
+
+    The real call comes first and tells the shape and dtype of the line's value; if it raises, that is the user's.
+    """
+    op = OPERATIONS.get(ufunc)
+    if op is None or ufunc is np.power:
+        return NotImplemented
+    given = []
+    for x in inputs:
+        if type(x) is TracerArray and x._trace is trace:
+            given.append(x.array)
+        elif type(x) in LITERALS:
+            given.append(x)
+        else:
+            return NotImplemented
+    made = ufunc(*given)
+    array = np.asarray(made)
+    if array.dtype.kind not in NUMERIC:
+        return NotImplemented
+    try:
+        ins = [x.value if type(x) is TracerArray else x for x in inputs]
+    except CompileError as error:
+        trace.stop(error)
+        return made
+    line = trace.add(Line(op, ins, {}, ((array.shape, array.dtype),)))
+    tracer = TracerArray(trace, array, Memory(array, line.outs[0]))
+    tracer.is_scalar = array is not made
+    return tracer
 
 
 def recorded(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
