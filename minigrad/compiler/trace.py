@@ -254,8 +254,8 @@ class Trace(OutsideArrays):
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """A ufunc or one of its methods."""
         if self.open:
-            if method == "__call__" and not options and not errors_raise():
-                made = ufuncs.plain(self, ufunc, inputs)
+            if method == "__call__" and not errors_raise():
+                made = ufuncs.plain(self, ufunc, inputs, options)
                 if made is not NotImplemented:
                     return made
             try:
