@@ -43,8 +43,10 @@ def simplified(program: Program) -> Program:
     for _ in range(6):
         before = len(program.lines)
         text = [line.op for line in program.lines]
-        program = without_dead_code(rebuilt(program))
-        if len(program.lines) == before and text == [line.op for line in program.lines]:
+        made, late = rebuilt(program)
+        program = without_dead_code(made)
+        is_stable = len(program.lines) == before and text == [line.op for line in program.lines]
+        if is_stable or not set(late).intersection(program.lines):
             break
     return program
 
