@@ -8,8 +8,6 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-import numpy as np
-
 from minigrad import tape
 from minigrad.compiler.refusal import OWN
 from minigrad.compiler.tracer import TracerArray
@@ -18,8 +16,6 @@ from minigrad.modes import current_scope
 PULL, PUSH = tape.pull.__code__, tape.push.__code__
 RULES = str(Path(tape.__file__).parent / "optim")
 
-
-MACHINE = (str(Path(__file__).parent) + "/", str(Path(np.__file__).parent) + "/", "<__array_function__")  # records
 
 _KINDS: dict[CodeType, str] = {}  # whose code it is: asked for every frame of every op
 
@@ -32,55 +28,30 @@ def _kind(code: CodeType) -> str:
         kind = "primitive"
     elif name.startswith(RULES):
         kind = "rule"
-    elif name.startswith(MACHINE):
-        kind = "machine"
     else:
         kind = "own" if name.startswith(OWN) else "user"
     _KINDS[code] = kind
     return kind
 
 
-class Notes:
-    """What each line of a trace is for.
-
-    While a function of the library runs, the calls that led to it stand still, and so do all notes but those of a
-    user's line. So the frame of the function that recorded last is kept, until another one records or `forget`.
-    """
-
-    def __init__(self) -> None:
-        self.frame: Any = None
-        self.text = ""
-
-    def note(self) -> str:
-        """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line."""
-        frame: Any = sys._getframe(3)  # those before are this method, Trace.add and what calls it
-        while frame is not None and (_KINDS.get(frame.f_code) or _kind(frame.f_code)) == "machine":
-            frame = frame.f_back
-        if frame is None or _KINDS[frame.f_code] in ("user", "walk"):
-            return _note(frame)
-        if frame is not self.frame:
-            self.frame, self.text = frame, _note(frame)
-        return self.text
-
-    def forget(self) -> None:
-        """Let go of the frame and what it holds."""
-        self.frame = None
-
-
-def _note(frame: Any) -> str:
+def note() -> str:
+    """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line."""
+    frame: Any = sys._getframe(3)  # those before are this one, Trace.add and what calls it
     primitive = scope = rule = ""
     while frame is not None:
         code = frame.f_code
         kind = _KINDS.get(code) or _kind(code)
-        if kind == "walk":
+        if kind == "own":
+            pass
+        elif kind == "walk":
             return f"{'gradient' if code is PULL else 'tangent'} of {described(frame.f_locals['line'])}"
-        if kind == "primitive":
+        elif kind == "primitive":
             made = None if primitive else frame.f_globals.get("primitive")
             if made is not None:
                 primitive, scope = made.name, current_scope()
         elif kind == "rule":
             rule = rule or code.co_name
-        elif kind == "user":
+        else:
             break
         frame = frame.f_back
     if primitive:

@@ -193,7 +193,6 @@ class TraceSession:
             active.reset(token)
             probe.reset(named)
             trace.recording = False
-            trace.notes.forget()
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
         if trace.scalars and made.refusal is not None:  # the step may have asked for the value of one

@@ -17,7 +17,7 @@ from minigrad.compiler import access, ufuncs, writes
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.draws import Draws
 from minigrad.compiler.memory import Memory, Step, viewed
-from minigrad.compiler.notes import Notes
+from minigrad.compiler.notes import note
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.outside import OutsideArrays
@@ -89,7 +89,6 @@ class Trace(OutsideArrays):
         self.generators: list[Any] = []
         self.draws = Draws()
         self.promoted: set[str] = set()
-        self.notes = Notes()
 
     @property
     def open(self) -> bool:
@@ -127,7 +126,7 @@ class Trace(OutsideArrays):
     def add(self, line: Line) -> Line:
         """Write a line down, with a note of what it is for."""
         if self.annotated:
-            line.note = self.notes.note()
+            line.note = note()
         self.lines.append(line)
         self._check_promotion(line)
         return line
