@@ -95,7 +95,8 @@ class Rounded:
         stored = [(b, np.array(slots[self.number[v]])) for b, v in self.program.stores.items()]
         outputs = [np.array(slots[self.number[v]]) for v in self.program.outputs]
         for buffer, new in stored:
-            np.copyto(arguments[buffer.place] if buffer.place is not None else buffer.array, new)
+            target: Any = arguments[buffer.place] if buffer.place is not None else buffer.array
+            np.copyto(target, new)
         return outputs
 
 
@@ -127,7 +128,7 @@ def _full(program: Program, line: Line, *, shape: Any, dtype: Any, value: Any) -
 
 def _where(program: Program, line: Line) -> Callable[..., Any]:
     dtype = line.out.dtype
-    return lambda c, x, y: np.where(c, x, y).astype(dtype, copy=False)
+    return lambda c, x, y: np.asarray(np.where(c, x, y), dtype)
 
 
 def _put(program: Program, line: Line, *, steps: Any) -> Callable[..., Any]:

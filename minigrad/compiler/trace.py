@@ -30,6 +30,7 @@ from minigrad.guards import Predicate
 from minigrad.tracing import active
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+PARAMETER = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}  # of views
 COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
@@ -159,8 +160,8 @@ class Trace(OutsideArrays):
             value = self.emit("gather", x.parent.value, index, index=(Place(0),))
             value.name = self.view_names.get(id(x))
             return value
-        key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
-        value = self.emit(op, x.parent.value, **{key: given})
+        form = x.array.shape, x.array.dtype
+        value = self.add(Line(op, (x.parent.value,), {PARAMETER[op]: given}, (form,))).outs[0]
         value.name = self.view_names.get(id(x))
         return value
 
@@ -253,7 +254,7 @@ class Trace(OutsideArrays):
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """A ufunc or one of its methods."""
         if self.open:
-            if method == "__call__" and not errors_raise():
+            if method == "__call__" and not errors_raise():  # almost every call
                 made = ufuncs.plain(self, ufunc, inputs, options)
                 if made is not NotImplemented:
                     return made
