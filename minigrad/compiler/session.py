@@ -153,7 +153,7 @@ class TraceSession:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
-        self.before = before = Undo(capture, leaves)
+        self.before = before = trace.undo = Undo(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             if rng._global.cache_info().currsize:
@@ -192,7 +192,7 @@ class TraceSession:
         finally:
             active.reset(token)
             probe.reset(named)
-            trace.recording = False
+            trace.recording, trace.undo = False, None
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
         if trace.scalars and made.refusal is not None:  # the step may have asked for the value of one

@@ -47,6 +47,7 @@ def _recorded(handler: Callable[..., Any]) -> Any:
         except CompileError as error:
             trace.stop(error)
         except Exception as error:
+            trace.let_go()
             result = without(*args, **kwargs)  # raises what the user would see
             trace.stop(CompileError(f"mg.compile: {type(error).__name__}: {error}, at {place()}"))
             return result
@@ -98,7 +99,9 @@ class Trace(OutsideArrays):
             return False
         if active.get() is self:
             return True
-        self.is_foreign = True
+        if not self.is_foreign:
+            self.is_foreign = True
+            self.let_go()
         return False
 
     def stop(self, error: Exception) -> None:
@@ -109,6 +112,7 @@ class Trace(OutsideArrays):
         """
         if self.refusal is None:
             self.refusal = error
+        self.let_go()
         self.recording = False
         if self.strict:
             raise self.refusal
@@ -240,6 +244,7 @@ class Trace(OutsideArrays):
                 f"{what} writes into an array of shape {x.shape} that no place holds",
                 "make it inside the step with np.zeros_like(x, shape=...)",
             )
+        self.remember(x)
         return x
 
     # What is recorded

@@ -67,7 +67,7 @@ def _plain_into(trace: Trace, ufunc: Any, inputs: Any, given: list[Any], options
     (target,) = out
     buffer = target.memory.buffer
     if target._trace is not trace or (buffer is not None and buffer.is_constant):
-        return NotImplemented
+        return NotImplemented  # which is refused
     if target.step is not None and target.step[0] == "call":
         return NotImplemented
     kinds = tuple(type(x) if type(x) in LITERALS else x.dtype for x in given)
@@ -78,7 +78,7 @@ def _plain_into(trace: Trace, ufunc: Any, inputs: Any, given: list[Any], options
         fits = False
     if not fits:
         return NotImplemented
-    ufunc(*given, out=target.array)
+    ufunc(*given, out=trace.writable(target, "out=").array)
     try:
         ins = [x.value if type(x) is TracerArray else trace.operand(x) for x in inputs]
         line = trace.add(Line(OPERATIONS[ufunc], ins, {}, ((target.shape, target.dtype),)))
