@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler import session
+from minigrad.compiler.leaving import contents_of, new_arrays
+from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.undo import Undo
 
@@ -176,3 +179,20 @@ def test_what_a_step_only_reads_is_not_copied(monkeypatch: pytest.MonkeyPatch) -
         compiled(1)
     assert [[copy.size for _, copy in undo.arrays] for undo in made] == [[100], [100]]
     assert total[0] == 3
+
+
+def test_what_lies_behind_a_traced_number_does_not_leave_with_it() -> None:
+    """A number in a list leads to the trace, and through it to everything that the step can reach."""
+    trace = SimpleNamespace(numbers=[], arrays=[mg.Tensor([1.0])])
+    number = TracedNumber(trace, 1.0, None, lambda: None)
+    assert list(new_arrays([[number]], lambda x: False)) == []
+
+
+def test_an_object_that_has_an_answer_to_every_name_holds_nothing() -> None:
+    class Library:
+        __slots__ = ()
+
+        def __getattr__(self, name: str) -> Any:
+            return Library()
+
+    assert contents_of(Library()) == []
