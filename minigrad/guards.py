@@ -25,6 +25,7 @@ from minigrad.reach.differences import Difference, differences
 from minigrad.tape import hook_changes
 from minigrad.tensor import Tensor
 from minigrad.values import get_default_dtype
+from minigrad.written import code_of
 
 MANY = 16  # items of a list that are tested one by one
 
@@ -72,7 +73,7 @@ class Guard:
         text += "    except (AttributeError, KeyError, IndexError, ValueError, TypeError, RuntimeError):\n"
         text += "        return all(map(same, everything))\n"
         scope["everything"] = range(len(self.rows))
-        exec(text, scope)
+        exec(code_of(text), scope)
         return scope["fits"]  # type: ignore[no-any-return]
 
     def _same(self, k: int) -> bool:
@@ -267,7 +268,7 @@ def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..
             "t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous"
         )
         tests += [f"x[{k}] is not x[{j}]" for j in range(k)]
-    exec(f"def takes(x):\n    return {' and '.join(tests)}\n", scope)
+    exec(code_of(f"def takes(x):\n    return {' and '.join(tests)}\n"), scope)
     takes: Callable[..., bool] = scope["takes"]
     return takes
 

@@ -22,7 +22,7 @@ LAYERS = [
     {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
-    {"bytecode", "reach"},
+    {"bytecode", "reach", "written"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}
     | {"tracing", "guards", "snapshot", "surroundings", "restore", "checkpoint"},

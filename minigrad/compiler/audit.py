@@ -7,15 +7,14 @@ returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.numpy_source import Source
-from minigrad.compiler.outcome import differs, parts, tolerance_of
+from minigrad.compiler.outcome import differing, parts, told, tolerance_of
 from minigrad.compiler.refusal import DECISION, CheckFailed
-from minigrad.compiler.rounding import with_roundings
+from minigrad.compiler.rounding import Rounded
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.reach import Contents, StateRef, elements, keys_of
 from minigrad.restore import State, checksum, value_at
@@ -23,7 +22,11 @@ from minigrad.tensor import Tensor
 
 CHAOTIC = 1e-4  # of an array of which roundings change an element so much, all elements may be changed
 
+RUNS = 4  # with other roundings, at most
 SHARE = 50  # an audit is due after so many times its cost
+
+Part = tuple[str, Any]
+Pair = tuple[Any, Any]  # compiled, eager
 
 
 def gap(version: Specialization) -> int:
@@ -70,16 +73,22 @@ class Audit:
         self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
         self.grads = [StateRef(x, "_grad", "slot", "a gradient") for x in leaves if type(x) is Tensor]
-        dtypes = {v.dtype for line in recording.program.lines for v in line.outs if v.dtype.kind in "fc"}
-        self.of_floats = max(map(tolerance_of, dtypes), default=tolerance_of(np.dtype(np.float64)))
         self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
-        self.contents = [Contents(x) for x in self.arguments]
+        self.contents = self._held()
+        # Python's floats may come from arrays, and are compared as if they were of the same dtype.
+        dtypes = {v.dtype for line in recording.program.lines for v in line.outs if v.dtype.kind == "f"}
+        self.of_floats = min(
+            dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float)
+        )  # Python's, rounded as those
         dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
         self.before = State(written, generators, [*self.places, *self.grads], self.lists, dicts)
 
     is_other_way = False  # whether the step takes a branch that the program does not
 
-    def seen(self, result: Any) -> list[tuple[str, Any]]:
+    def _held(self) -> list[Contents]:
+        return [Contents(x) for x in self.arguments]
+
+    def seen(self, result: Any) -> list[Part]:
         """Everything that a call returned and left."""
         found = list(parts("the result", result))
         for ref in self.places:
@@ -94,7 +103,8 @@ class Audit:
             found += parts(f"an argument, a {type(x).__name__}", (now.keys, now.names, now.values))
         found += [("the state", a.copy()) for a, _ in self.before.arrays]
         found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
-        return found
+        with np.errstate(all="ignore"):
+            return [(path, np.array(x, self.of_floats) if type(x) is float else x) for path, x in found]
 
     def changed_besides(self) -> str | None:
         """An array that the program does not write, and the step does."""
@@ -104,7 +114,7 @@ class Audit:
                 return f"an array of shape {array.shape} is written eagerly, and not compiled"
         return None
 
-    def compiled(self) -> list[tuple[str, Any]] | None:
+    def compiled(self) -> list[Part] | None:
         """What the program returns and leaves, which is put back; None if a check of it fails."""
         try:
             return self.seen(self.connect(self.version.call(self.leaves, self.inputs)))
@@ -112,87 +122,97 @@ class Audit:
             self.is_other_way = str(error).startswith(DECISION)
             return None
         finally:
-            self._put_back()
+            self._put(self.before, self.contents)
 
-    def _put_back(self) -> None:
-        self.before.put()
-        for x, held in zip(self.arguments, self.contents, strict=True):
+    def _put(self, state: State, contents: list[Contents]) -> None:
+        state.put()
+        for x, held in zip(self.arguments, contents, strict=True):
             held.put(x)
 
-    def spread(self) -> list[Any]:
-        """How far the numbers move if every op rounds in another way.
+    def difference(self, compiled: list[Part], eager: list[Part]) -> str | None:
+        """The first thing in which the two differ by more than rounding does there."""
+        if len(compiled) != len(eager):
+            return f"{len(eager)} arrays and values eagerly, {len(compiled)} compiled"
+        values = [(x, y) for (_, x), (_, y) in zip(compiled, eager, strict=True)]
+        apart = differing(values)
+        if not apart or self._is_rounding(values, apart):
+            return None
+        return f"{compiled[apart[0]][0]}: {told(*values[apart[0]])}"
 
-        Monte Carlo arithmetic (Parker 1997): of the program as it was recorded, each result is multiplied by 1 + ε u.
+    def _is_rounding(self, values: list[Pair], apart: list[int]) -> bool:
+        """Whether no difference is larger than what roundings of each op do: the numbers are ill-conditioned."""
+        if _within(values, apart, self.version.spreads):  # as an audit before has measured
+            return True
+        if not all(_is_float(x, y) for x, y in (values[k] for k in apart)):
+            return False
+        after, contents = self.before.now(), self._held()
+        self._put(self.before, self.contents)
+        try:
+            return any(_within(values, apart, spreads) for spreads in self._spreads())
+        finally:
+            self._put(after, contents)
+
+    def _spreads(self) -> Iterator[list[Any]]:
+        """How far the numbers move if every op of the program, as it was recorded, rounds in another way.
+
+        After one such run, then after two, and so on; most differences are explained by the first.
         """
         version = self.version
-        noisy, noise = with_roundings(version.recording.program)
-        source = Source(noisy, version.title, recycle=False)
-        run, version.run = version.run, source.compiled()
-        kernels, version.kernels = version.kernels, None
-        version.adopt(source)
+        rounded = Rounded(version.recording.program)
         rng = np.random.default_rng(0)
-        runs = []
+        first = self._rounded(rounded)
+        for k in range(RUNS):
+            rounded.draw(rng)
+            other = None if first is None else self._rounded(rounded)
+            if first is None or other is None or len(first) != len(other):
+                return
+            found = [_distance(x, y) for (_, x), (_, y) in zip(first, other, strict=True)]
+            known = version.spreads if k else [None] * len(found)
+            version.spreads = list(map(_larger, known, found))
+            yield version.spreads
+
+    def _rounded(self, rounded: Rounded) -> list[Part] | None:
+        """What a call of the recorded program returns and leaves, with its present roundings."""
+        version = self.version
+        run, kernels = version.run, version.kernels
+        version.run, version.kernels = rounded.run, None
+        version.adopt(rounded)
         try:
-            for scale in (0.0, 1.0, 1.0, 1.0, 1.0):
-                for array in noise:
-                    eps = scale * np.finfo(array.dtype).eps
-                    array[...] = 1 + eps * rng.uniform(-1, 1, array.shape)
-                runs.append(self.compiled())
+            return self.compiled()
         finally:
             version.run, version.kernels = run, kernels
             version.adopt(version.source)
-        if any(r is None for r in runs):
-            return []
-        spreads: list[Any] = []
-        for group in zip(*runs, strict=False):
-            values = [np.array(x) if isinstance(x, float) else x for _, x in group]
-            is_float = all(isinstance(x, np.ndarray) and x.dtype.kind in "fc" for x in values)
-            if not is_float or len({x.shape for x in values}) > 1:
-                spreads.append(None)
-                continue
-            with np.errstate(all="ignore"):
-                spreads.append(np.max([np.abs(x - values[0]) for x in values[1:]], axis=0))
-        return spreads
 
-    def difference(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]]) -> str | None:
-        """The first thing in which the two differ by more than rounding."""
-        if len(compiled) != len(eager):
-            return f"{len(eager)} arrays and values eagerly, {len(compiled)} compiled"
-        for (path, x), (_, y) in zip(compiled, eager, strict=True):
-            why = differs(x, y, self.of_floats)
-            if why is not None:
-                return f"{path}: {why}"
+
+def _is_float(x: Any, y: Any) -> bool:
+    """Whether two things are arrays of floating-point numbers that can be compared element by element."""
+    arrays = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
+    return arrays and (x.shape, x.dtype) == (y.shape, y.dtype) and x.dtype.kind in "fc"
+
+
+def _distance(x: Any, y: Any) -> Any:
+    """How far each number moves; None for what is no floating-point array."""
+    if not _is_float(x, y):
         return None
+    with np.errstate(all="ignore"):
+        return np.abs(x - y)
 
-    def is_rounding(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]]) -> bool:
-        """Whether no difference is larger than what roundings of the inputs do: the numbers are ill-conditioned."""
-        if len(compiled) != len(eager):
-            return False
-        if self._within(compiled, eager, self.version.spreads):  # as an audit before has measured
-            return True
-        after, filled = self.before.now(), [Contents(x) for x in self.arguments]
-        self._put_back()
-        spreads = self.spread()
-        after.put()
-        for x, held in zip(self.arguments, filled, strict=True):
-            held.put(x)
-        self.version.spreads = spreads
-        return self._within(compiled, eager, spreads)
 
-    def _within(self, compiled: list[tuple[str, Any]], eager: list[tuple[str, Any]], spreads: list[Any]) -> bool:
-        """Whether every difference is at most a hundred times what roundings do there."""
-        if len(spreads) != len(eager):
+def _larger(x: Any, y: Any) -> Any:
+    return y if x is None or y is None else np.maximum(x, y)
+
+
+def _within(values: list[Pair], apart: list[int], spreads: list[Any]) -> bool:
+    """Whether the differences are at most a hundred times what roundings do there."""
+    if len(spreads) != len(values):
+        return False
+    for k in apart:
+        (x, y), spread = values[k], spreads[k]
+        if spread is None or not _is_float(x, y) or x.shape != spread.shape:
             return False
-        for (_, x), (_, y), spread in zip(compiled, eager, spreads, strict=True):
-            if differs(x, y, self.of_floats) is None:
-                continue
-            if isinstance(x, float) and isinstance(y, float):
-                x, y = np.array(x), np.array(y)  # noqa: PLW2901
-            if spread is None or not isinstance(x, np.ndarray) or x.shape != spread.shape or x.dtype != y.dtype:
+        with np.errstate(all="ignore"):
+            is_chaotic = np.max(spread, initial=0) > CHAOTIC * np.max(np.abs(y), initial=0)
+            moved = np.max(spread) if is_chaotic else spread
+            if not np.all(np.abs(x - y) <= 100 * moved + tolerance_of(y.dtype) * (1 + np.abs(y))):
                 return False
-            with np.errstate(all="ignore"):
-                is_chaotic = np.max(spread, initial=0) > CHAOTIC * np.max(np.abs(y), initial=0)
-                moved = np.max(spread) if is_chaotic else spread
-                if not np.all(np.abs(x - y) <= 100 * moved + tolerance_of(y.dtype) * (1 + np.abs(y))):
-                    return False
-        return True
+    return True

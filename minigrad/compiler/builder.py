@@ -38,6 +38,7 @@ class Builder:
         self.lines: list[Line] = []
         self.number: dict[Line, int] = {}  # of lines, in order
         self.known: dict[Any, Line] = {}
+        self.missed: list[Any] = []  # keys of lines that were asked for, and not there yet
         self.note = ""
 
     def op(self, op: str, *ins: Value | Literal, **params: Any) -> Value:
@@ -66,14 +67,20 @@ class Builder:
 
     def has(self, op: str, *ins: Value | Literal, **params: Any) -> bool:
         """Whether a line is there already."""
-        return self._key(op, ins, params) in self.known
+        key = self._key(op, ins, params)
+        if key not in self.known:
+            self.missed.append(key)
+            return False
+        return True
 
     def _key(self, op: str, ins: Any, params: Any) -> Any:
         if op in ("draw", "input"):
             return None
         operands = [id(x) if isinstance(x, Value) else (type(x), repr(x)) for x in ins]
         if op in COMMUTATIVE:
-            operands.sort(key=repr)
+            operands.sort(key=_values_first)
+        if not params:
+            return op, *operands
         key = (op, tuple(operands), tuple(sorted((k, _frozen(v)) for k, v in params.items())))
         try:
             hash(key)
@@ -82,8 +89,17 @@ class Builder:
         return key
 
 
-def rebuilt(program: Program) -> Program:
-    """The program, each line through the rules."""
+def _values_first(operand: Any) -> Any:
+    """An order of operands in which those of equal lines are equal."""
+    return (0, operand) if type(operand) is int else (1, repr(operand))
+
+
+def rebuilt(program: Program) -> tuple[Program, list[Line]]:
+    """The program, each line through the rules, and lines that a rule asked for before they were there.
+
+    If there are none of these, nothing would change another time: a line is appended when no rule applies to it, and
+    rules look at operands, which stay what they are.
+    """
     builder = Builder()
     now: dict[Value, Value] = {}
     for line in program.lines:
@@ -99,7 +115,8 @@ def rebuilt(program: Program) -> Program:
             if old.name:
                 _name(new, old)
             now[old] = new
-    return program.replaced(now.__getitem__, builder.lines)
+    late = [builder.known[key] for key in builder.missed if key in builder.known]
+    return program.replaced(now.__getitem__, builder.lines), late
 
 
 def _name(new: Value, old: Value) -> None:

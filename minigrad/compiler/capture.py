@@ -70,7 +70,7 @@ class StateCapture:
         """Put tracers into all places."""
         self.serial = next_serial()  # nodes of the step have larger ones
         by_value: dict[int, StateRef] = {}
-        for ref, value in self.reach.refs:
+        for ref, value in self.reach.refs if self.fetched else ():
             if ref.identity in self.fetched:
                 by_value.setdefault(id(value), ref)
         grads = [ref for ref, _ in self.reach.refs if ref.is_grad]
@@ -80,7 +80,7 @@ class StateCapture:
         for ref, value in self.reach.refs:
             if ref.is_grad:
                 continue
-            if id(value) in by_value and by_value[id(value)] is ref:
+            if by_value and by_value.get(id(value)) is ref:
                 if isinstance(value, (np.floating, np.integer)):
                     self._put(ref, value, self._scalar(ref, value))
                     continue

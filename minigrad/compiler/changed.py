@@ -31,13 +31,15 @@ def changed_places(capture: StateCapture) -> list[tuple[StateRef, Any, Any]]:
     """Places that hold something else than what was put there: the place, what stood there, what does now."""
     found, known = [], set()
     for ref, before in capture.reach.refs:
-        known.add(ref.identity)
+        identity = ref.identity
+        known.add(identity)
         now = ref.get()
+        if now is capture.put.get(identity, before):
+            continue
         if ref.is_node:
             if now is not before:
                 found.append((ref, before, now))
-            continue
-        if now is not capture.put.get(ref.identity, before) and not (ref.is_grad and _is_untouched(capture, ref)):
+        elif not (ref.is_grad and _is_untouched(capture, ref)):
             if ref.kind == "partial" and len(now) == 3 and all(a is b for a, b in zip(now, before, strict=True)):
                 continue
             found.append((ref, before, now))

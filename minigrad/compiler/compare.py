@@ -46,12 +46,12 @@ class _Canonical:
             if op.op == "input":
                 self.numbers[op.out] = self.buffer(op.params["buffer"])
                 continue
-            ins = tuple(self.numbers[x] if isinstance(x, Value) else bits(x) for x in op.ins)
-            params = tuple((k, self._param(op.op, k, v)) for k, v in op.params.items())
-            outs = tuple((v.shape, v.dtype.str) for v in op.outs)
+            ins = tuple([self.numbers[x] if type(x) is Value else bits(x) for x in op.ins])
             if "decides" in op.params:
                 yield "decision", (ins, op.params["low"]), op.note
                 continue
+            params = tuple([(k, self._param(op.op, k, v)) for k, v in op.params.items()]) if op.params else ()
+            outs = tuple([(v.shape, v.dtype) for v in op.outs])
             for v in op.outs:
                 self.numbers[v] = count = count + 1
             yield op.op, (ins, params, outs), op.note

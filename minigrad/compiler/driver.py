@@ -187,10 +187,7 @@ class Compiled:
         if compiled is None:  # a check failed, and the step has not raised: it is right, and not this program's case
             return result
         eager = audit.seen(result)
-        found = audit.difference(compiled, eager)
-        if found is not None and audit.is_rounding(compiled, eager):
-            found = None
-        found = found or audit.changed_besides()
+        found = audit.difference(compiled, eager) or audit.changed_besides()
         if found is not None:
             self._go_eager(
                 f"an audit found a difference in call {version.calls + 1} of a program: {found}. The "

@@ -43,6 +43,8 @@ def folded(b: Builder, op: str, ins: tuple[Operand, ...], params: dict[str, Any]
 
 def without_full(op: str, ins: tuple[Operand, ...], params: dict[str, Any]) -> tuple[Operand, ...]:
     """Constant operands as literals, where shape and dtype of the result stay the same."""
+    if not any(map(is_full, ins)):
+        return ins
     wanted = result(op, ins, params)
     for k, x in enumerate(ins):
         if is_full(x) and any(isinstance(y, Value) for j, y in enumerate(ins) if j != k):
@@ -64,14 +66,21 @@ def _weak(op: str, ins: tuple[Operand, ...]) -> tuple[Operand, ...]:
 
 def without_broadcast(op: str, ins: tuple[Operand, ...], params: dict[str, Any]) -> tuple[Operand, ...]:
     """Operands before they are repeated or get axes of size 1 in front, where the result's shape stays the same."""
+    sources = [_before_broadcast(x) for x in ins]
+    if all(source is None for source in sources):
+        return ins
     wanted = result(op, ins, params)
-    for k, x in enumerate(ins):
-        source = x.line.operands[0] if is_op(x, "broadcast") or _drops_front(x) else None  # type: ignore[union-attr]
+    for k, source in enumerate(sources):
         if source is not None:
             fewer = (*ins[:k], source, *ins[k + 1 :])
             if result(op, fewer, params) == wanted:
                 return without_broadcast(op, fewer, params)
     return ins
+
+
+def _before_broadcast(x: Operand) -> Value | None:
+    """What x is repeated from, or gets axes of size 1 of."""
+    return x.line.operands[0] if is_op(x, "broadcast") or _drops_front(x) else None  # type: ignore[union-attr]
 
 
 def _drops_front(x: Any) -> bool:

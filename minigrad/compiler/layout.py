@@ -35,14 +35,27 @@ def where_in(view: Any, root: Any) -> list[Step] | None:
         >>> where_in(a.T[1], a)
         [('slice', ((0, 3, 1), (1, 2, 1))), ('reshape', (3,))]
     """
+    if view is root:
+        return []
     if view.dtype != root.dtype:
         return None
+    if root.ndim == 1 and root.flags.c_contiguous and view.flags.c_contiguous and view.size:
+        return _block_of(view, root)
     if not view.size:
         return simplified(root.shape, [("slice", ((0, 0, 1),) * root.ndim), ("reshape", view.shape)])
     for steps in _candidates(view, root):
         if _is_same(viewed_through(root, steps), view):
             return simplified(root.shape, steps)
     return None
+
+
+def _block_of(view: Any, root: Any) -> list[Step] | None:
+    """The steps to elements of an array of one axis that follow each other, as the parameters of an optimizer do."""
+    first, rest = divmod(_address(view) - _address(root), root.itemsize)
+    if rest or first < 0 or first + view.size > root.size:
+        return None
+    steps: list[Step] = [("slice", ((first, first + view.size, 1),))] if view.size < root.size else []
+    return [*steps, ("reshape", view.shape)] if view.ndim != 1 else steps
 
 
 def elements_in(view: Any, root: Any) -> tuple[list[Step], Any] | None:

@@ -78,6 +78,8 @@ def new_arrays(roots: list[Any], existed: Callable[[Any], bool]) -> Iterator[Tra
         x = todo.pop()
         if type(x) is TracerArray:
             yield x
+        elif hasattr(type(x), "minigrad_tracer"):  # a number or a Generator, behind which the whole trace lies
+            continue
         elif not is_leaf(x) and id(x) not in seen and not isinstance(x, (type, np.ndarray)):
             seen.add(id(x))
             if type(x) is Tensor:
@@ -95,5 +97,6 @@ def contents_of(x: Any) -> list[Any]:
         return list(x)
     if isinstance(x, FunctionType):
         return [StateRef(c, "", "cell", "").get() for c in x.__closure__ or ()]
-    own = list((own_attributes(x) or {}).values())
+    attributes = own_attributes(x)  # of some classes an object of their own
+    own = list(attributes.values()) if isinstance(attributes, dict) else []
     return own + [StateRef(x, n, "slot", "").get() for base in type(x).__mro__ for n in slots_of(base)]

@@ -36,20 +36,22 @@ def _kind(code: CodeType) -> str:
 
 def note() -> str:
     """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line."""
-    frame: Any = sys._getframe(1)
+    frame: Any = sys._getframe(3)  # those before are this one, Trace.add and what calls it
     primitive = scope = rule = ""
     while frame is not None:
         code = frame.f_code
         kind = _KINDS.get(code) or _kind(code)
-        if kind == "walk":
+        if kind == "own":
+            pass
+        elif kind == "walk":
             return f"{'gradient' if code is PULL else 'tangent'} of {described(frame.f_locals['line'])}"
-        if kind == "primitive":
+        elif kind == "primitive":
             made = None if primitive else frame.f_globals.get("primitive")
             if made is not None:
                 primitive, scope = made.name, current_scope()
         elif kind == "rule":
             rule = rule or code.co_name
-        elif kind == "user":
+        else:
             break
         frame = frame.f_back
     if primitive:

@@ -18,6 +18,7 @@ from minigrad.compiler.pool import InParts, cores
 from minigrad.compiler.prepare import Preparing
 from minigrad.compiler.program import Line, Program, Value
 from minigrad.compiler.refusal import CheckFailed
+from minigrad.written import code_of
 
 MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see pool.py
 
@@ -63,7 +64,7 @@ class NumbaSource(Source):
         for name, (source, _) in self.kernels.items():
             if source.in_parts:
                 scope[name] = InParts(scope[name], **source.plan())
-        exec(compile(super().text, filename, "exec"), scope)
+        exec(code_of(super().text, filename), scope)
         scope["CheckFailed"] = CheckFailed
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 

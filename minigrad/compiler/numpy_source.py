@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from textwrap import fill
 from typing import Any
 
@@ -28,6 +28,7 @@ from minigrad.compiler.scope import Scope
 from minigrad.compiler.single_numbers import expression, is_of_numbers, number_text
 from minigrad.compiler.texts import HEAD, imports, inside, literal, slices, title_of
 from minigrad.units import text_of_bytes
+from minigrad.written import code_of
 
 SILENT = frozenset({"np.asarray", "np.dot", "np.empty", "np.float32", "np.float64"})
 SILENT |= {"np.maximum.reduce", "np.minimum.reduce", "np.logical_and.reduce"}  # of checks
@@ -64,6 +65,12 @@ def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
         elif root.line.op == "call":
             pending += [plan.root[x] for x in root.line.operands]
     return list(found)
+
+
+@cache
+def _text_of(kind: type) -> str:
+    """The source of a class, without annotations."""
+    return inspect.getsource(kind).replace(": Any", "").replace(" -> Any", "")
 
 
 class Source:
@@ -127,8 +134,7 @@ class Source:
         roots |= {"sys"} if self.recycled else set()
         head = HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
         classes = [Recycled] * self.recycled + [CheckFailed] * self.calls.can_fail
-        texts = [inspect.getsource(kind).replace(": Any", "").replace(" -> Any", "") for kind in classes]
-        return head + "".join(f"\n{text}\n" for text in texts)
+        return head + "".join(f"\n{_text_of(kind)}\n" for kind in classes)
 
     @cached_property
     def is_silent(self) -> bool:
@@ -143,7 +149,7 @@ class Source:
     def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
         """The step."""
         scope: dict[str, Any] = {}
-        exec(compile(self.text, filename, "exec"), scope)
+        exec(code_of(self.text, filename), scope)
         scope["CheckFailed"] = CheckFailed  # the source has a class of its own, to run without minigrad
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 

@@ -22,6 +22,7 @@ class OutsideArrays:
     """The arrays that existed before a step, or that it got from no place, as tracer arrays, with their names."""
 
     def __init__(self) -> None:
+        self.undo: Any = None  # copies arrays before they are written
         self.contents_read: list[Row] = []  # arrays whose elements decide
         self.memories_read: list[Memory] = []  # theirs
         self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
@@ -36,6 +37,16 @@ class OutsideArrays:
         self.origins: list[tuple[Buffer, weakref.ref[Any]]] = []  # constants, and the arrays that had their content
         self.contents: dict[int, tuple[TracerArray, bytes]] = {}  # of constants, by the id of the array
 
+    def remember(self, x: TracerArray) -> None:
+        """The real array of x may be written from here on: what it holds is copied, if that is not done yet."""
+        if self.undo is not None:
+            self.undo.keep(x)
+
+    def let_go(self) -> None:
+        """Any array from outside may be written unseen from here on."""
+        if self.undo is not None:
+            self.undo.keep_all()
+
     def pin_array(self, x: TracerArray) -> bool:
         """Let the elements of an array of the state decide about the program: guards compare them before each call.
 
@@ -45,6 +56,7 @@ class OutsideArrays:
         is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
         if not is_state or memory.version or x.array.nbytes > PINNED:
             return False
+        self.remember(x)
         self.contents_read.append(Row("content", x.array, x.array.tobytes(), self.name_of(x)))
         self.memories_read.append(memory)
         return True

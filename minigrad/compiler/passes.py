@@ -43,15 +43,17 @@ def simplified(program: Program) -> Program:
     for _ in range(6):
         before = len(program.lines)
         text = [line.op for line in program.lines]
-        program = without_dead_code(rebuilt(program))
-        if len(program.lines) == before and text == [line.op for line in program.lines]:
+        made, late = rebuilt(program)
+        program = without_dead_code(made)
+        is_stable = len(program.lines) == before and text == [line.op for line in program.lines]
+        if is_stable or not set(late).intersection(program.lines):
             break
     return program
 
 
 def contiguous(program: Program) -> Program:
     """Copies where a reshape is not possible as a view, or a matrix product could not use the memory as it is."""
-    layouts: dict[Value, Any] = {}
+    layouts: dict[Value, Any] = {}  # of values that somebody asked for
     copies: dict[Value, Value] = {}
     lines: list[Line] = []
     now: dict[Value, Value] = {}
@@ -61,16 +63,15 @@ def contiguous(program: Program) -> Program:
             line = make("copy", x)
             line.note = f"{x.line.note}, in C order".lstrip(", ")
             lines.append(line)
-            layouts[line.out] = _in_c_order(x)
             copies[x] = line.out
         return copies[x]
 
     for line in program.lines:
         ins: Any = [now[x] if isinstance(x, Value) else x for x in line.ins]
-        if line.op == "reshape" and not _reshapes(layouts[ins[0]], line.params["shape"]):
+        if line.op == "reshape" and not _reshapes(_layout(ins[0], layouts), line.params["shape"]):
             ins = [copied(ins[0])]
         elif line.op == "matmul":
-            ins = [x if _for_blas(layouts[x]) else copied(x) for x in ins]
+            ins = [x if _for_blas(_layout(x, layouts)) else copied(x) for x in ins]
         if any(x is not y for x, y in zip(ins, line.ins, strict=True)):
             moved = Line(line.op, ins, line.params, [(v.shape, v.dtype) for v in line.outs], line.note)
             for old, new in zip(line.outs, moved.outs, strict=True):
@@ -80,8 +81,6 @@ def contiguous(program: Program) -> Program:
             moved = line
             now.update({v: v for v in line.outs})
         lines.append(moved)
-        for v in moved.outs:
-            layouts[v] = _layout(v, layouts)
     return program.replaced(now.__getitem__, lines)
 
 
@@ -95,13 +94,20 @@ def _in_c_order(v: Value) -> Any:
 
 def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
     """An array without memory that has v's shape and strides."""
-    if v.line.op in VIEWS:
-        return viewed(layouts[v.line.operands[0]], step_of(v.line))
-    if v.line.op == "input":
-        array = v.line.params["buffer"].array
-        if array is not None:
-            return np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, array.strides)
-    return _in_c_order(v)
+    above = []
+    while v not in layouts and v.line.op in VIEWS:
+        above.append(v)
+        v = v.line.operands[0]
+    if v not in layouts:
+        array = v.line.params["buffer"].array if v.line.op == "input" else None
+        if array is None:
+            layouts[v] = _in_c_order(v)
+        else:
+            layouts[v] = np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, array.strides)
+    layout = layouts[v]
+    for view in reversed(above):
+        layout = layouts[view] = viewed(layout, step_of(view.line))
+    return layout
 
 
 def _reshapes(layout: Any, shape: tuple[int, ...]) -> bool:

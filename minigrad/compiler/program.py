@@ -112,9 +112,9 @@ class Value:
 
 
 class Line:
-    """One operation: op(ins, params) makes outs. `note` says in words what it is for."""
+    """One operation: op(ins, params) makes outs. `operands` are the values among ins; `note` says what it is for."""
 
-    __slots__ = ("ins", "note", "op", "outs", "params")
+    __slots__ = ("ins", "note", "op", "operands", "outs", "params")
 
     def __init__(
         self,
@@ -125,18 +125,14 @@ class Line:
         note: str = "",
     ) -> None:
         self.op, self.ins, self.params, self.note = op, tuple(ins), params, note
-        self.outs = tuple(Value(shape, dtype, self) for shape, dtype in results)
+        self.operands = [x for x in self.ins if type(x) is Value]
+        self.outs = tuple([Value(shape, dtype, self) for shape, dtype in results])
 
     @property
     def out(self) -> Value:
         """The value of a line that makes one."""
         (out,) = self.outs
         return out
-
-    @property
-    def operands(self) -> list[Value]:
-        """The values among the operands."""
-        return [x for x in self.ins if isinstance(x, Value)]
 
     def __repr__(self) -> str:
         return f"<{self.op} {', '.join(f'{v.shape} {v.dtype}' for v in self.outs)}>"

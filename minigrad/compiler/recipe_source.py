@@ -14,6 +14,7 @@ from minigrad.node import Node, next_serial
 from minigrad.reach import MISSING, Contents, put_in_order, refill
 from minigrad.specialize import attach
 from minigrad.tensor import Tensor
+from minigrad.written import code_of
 
 
 # The recipe as one generated function
@@ -46,7 +47,7 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
     for j, write in enumerate(recipe.writes):
         lines.append(_write_text(j, write, scope))
     body = "\n    ".join([*lines, f"return t{recipe.result}"])
-    exec(f"def finish(o, x, f, n):\n    {body}\n", scope)
+    exec(code_of(f"def finish(o, x, f, n):\n    {body}\n"), scope)
     return scope["finish"]  # type: ignore[no-any-return]
 
 

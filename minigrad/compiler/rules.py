@@ -23,7 +23,7 @@ def result(op: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
     """The shape and dtype of a line's value. Raises ValueError or TypeError where NumPy would."""
     if op in UFUNCS:
         shapes = {_shape(x) for x in ins}
-        return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes), loop(op, tuple(map(kind, ins)))[-1]
+        return shapes.pop() if len(shapes) == 1 else broadcast(*shapes), loop(op, tuple(map(kind, ins)))[-1]
     if op in REDUCTIONS:
         return reduced(ins[0].shape, params["axes"]), _reduced_dtype(op, ins[0].dtype)
     return RESULTS[op](*ins, **params)
@@ -32,6 +32,9 @@ def result(op: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
 def kind(x: Value | Literal) -> Any:
     """What decides about promotion: the dtype of a value, the type of a literal."""
     return x.dtype if isinstance(x, Value) else type(x)
+
+
+broadcast = lru_cache(maxsize=4096)(np.broadcast_shapes)  # asked several times for each line by each pass
 
 
 @lru_cache(maxsize=4096)
@@ -97,11 +100,11 @@ def _where(c: Any, x: Any, y: Any) -> Result:
     if kind(c) not in (np.dtype(bool), bool):
         raise TypeError(f"where: a condition of dtype {kind(c)}")
     kinds = [k if isinstance(k, np.dtype) else k(0) for k in (kind(x), kind(y))]
-    return np.broadcast_shapes(_shape(c), _shape(x), _shape(y)), np.result_type(*kinds)
+    return broadcast(_shape(c), _shape(x), _shape(y)), np.result_type(*kinds)
 
 
 def _broadcast(x: Value, *, shape: tuple[int, ...]) -> Result:
-    if np.broadcast_shapes(x.shape, shape) != shape:
+    if broadcast(x.shape, shape) != shape:
         raise ValueError(f"broadcast of {x.shape} to {shape}")
     return shape, x.dtype
 
@@ -109,7 +112,7 @@ def _broadcast(x: Value, *, shape: tuple[int, ...]) -> Result:
 def _matmul(x: Value, y: Value) -> Result:
     if not x.ndim or not y.ndim or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise ValueError(f"matmul of {x.shape} and {y.shape}")
-    lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    lead = broadcast(x.shape[:-2], y.shape[:-2])
     shape = (*lead, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ()))
     return shape, np.matmul.resolve_dtypes((x.dtype, y.dtype, None))[-1]
 
@@ -170,64 +173,71 @@ def check(program: Program) -> Program:
     defined: set[Value] = set()
     read: set[Buffer] = set()
     for number, line in enumerate(program.lines, 1):
-        where = f"line {number}, {line.op}"
         for x in line.ins:
             if isinstance(x, Value):
-                _hold(x in defined, where, "an operand is not computed before it:", x)
+                _hold(x in defined, number, line, "an operand is not computed before it:", x)
             else:
-                _hold(type(x) in (bool, int, float, complex), where, "neither value nor literal:", x)
+                _hold(type(x) in (bool, int, float, complex), number, line, "neither value nor literal:", x)
         for out in line.outs:
-            _hold(out.line is line, where, "its value says that it comes from", out.line)
-            _hold(out not in defined, where, "its value is computed twice:", out)
-            _hold(all(type(n) is int for n in out.shape), where, "not made of ints: shape", out.shape)
-        _check_line(line, where)
+            _hold(out.line is line, number, line, "its value says that it comes from", out.line)
+            _hold(out not in defined, number, line, "its value is computed twice:", out)
+            _hold({int}.issuperset(map(type, out.shape)), number, line, "not made of ints: shape", out.shape)
+        _check_line(number, line)
         if line.op == "input":
             buffer = line.params["buffer"]
-            _hold(buffer in buffers, where, "not among the buffers:", buffer)
-            _hold(buffer not in read, where, "read by two inputs:", buffer)
-            _hold(buffer.kind != "kept", where, "without content at the beginning:", buffer)
+            _hold(buffer in buffers, number, line, "not among the buffers:", buffer)
+            _hold(buffer not in read, number, line, "read by two inputs:", buffer)
+            _hold(buffer.kind != "kept", number, line, "without content at the beginning:", buffer)
             read.add(buffer)
         if line.op == "draw":
             k = line.params["generator"]
-            _hold(0 <= k < len(program.generators), where, "there is no generator", k)
+            _hold(0 <= k < len(program.generators), number, line, "there is no generator", k)
         defined.update(line.outs)
     for buffer, v in program.stores.items():
         where = f"store to {buffer.name}"
-        _hold(buffer in buffers, where, "not among the buffers:", buffer)
-        _hold(v in defined, where, "not computed:", v)
-        _hold((v.shape, v.dtype) == (buffer.shape, buffer.dtype), where, "of another form:", v)
+        _hold(buffer in buffers, 0, where, "not among the buffers:", buffer)
+        _hold(v in defined, 0, where, "not computed:", v)
+        _hold((v.shape, v.dtype) == (buffer.shape, buffer.dtype), 0, where, "of another form:", v)
     for v in program.outputs:
-        _hold(v in defined, "output", "not computed:", v)
+        _hold(v in defined, 0, "output", "not computed:", v)
     return program
 
 
-def _check_line(line: Line, where: str) -> None:
+def _check_line(number: int, line: Line) -> None:
     if line.op == "kernel":
         kernel = line.params["kernel"]
         same = all((x.size, x.dtype) == (v.size, v.dtype) for x, v in zip(line.operands, kernel.ins, strict=True))
         same = same and all(x.shape == v.shape for x, v in zip(line.outs, kernel.outs, strict=True))
-        _hold(same, where, "its kernel is of other arrays:", kernel.ins)
+        _hold(same, number, line, "its kernel is of other arrays:", kernel.ins)
         return
     if line.op == "check":
-        _hold(not line.outs and len(line.operands) == 1, where, "it checks one value and makes none:", line.ins)
-        _hold(line.operands[0].size > 0, where, "there is nothing to check in", line.operands[0])
-        _hold(line.params["low"] <= line.params["high"], where, "no value lies in the range of", line.params)
+        single = not line.outs and len(line.operands) == 1
+        _hold(single, number, line, "it checks one value and makes none:", line.ins)
+        _hold(line.operands[0].size > 0, number, line, "there is nothing to check in", line.operands[0])
+        within = line.params["low"] <= line.params["high"]
+        _hold(within, number, line, "no value lies in the range of", line.params)
         return
     if line.op in OPAQUE:
-        _hold(line.op != "draw" or len(line.outs) == 1, where, "a draw makes one value, not", line.outs)
+        _hold(line.op != "draw" or len(line.outs) == 1, number, line, "a draw makes one value, not", line.outs)
         return
     try:
         shape, dtype = result(line.op, line.ins, line.params)
     except KeyError as error:
-        raise Malformed(f"{where}: unknown operation or missing parameter {error}") from error
+        raise Malformed(f"{_said(number, line)}: unknown operation or missing parameter {error}") from error
     except (TypeError, ValueError, IndexError) as error:
-        raise Malformed(f"{where}: {error}") from error
+        raise Malformed(f"{_said(number, line)}: {error}") from error
     out = line.out
-    _hold((out.shape, out.dtype) == (shape, np.dtype(dtype)), where, "NumPy makes another value:", (out, shape, dtype))
+    same = out.shape == shape and out.dtype == dtype
+    _hold(same, number, line, "NumPy makes another value:", (out, shape, dtype))
     if line.op in VIEWS:
-        _hold(len(line.operands) == 1, where, "a view is of one value, not", line.ins)
+        _hold(len(line.operands) == 1, number, line, "a view is of one value, not", line.ins)
 
 
-def _hold(condition: bool, where: str, complaint: str, about: Any) -> None:
+def _hold(condition: bool, number: int, line: Line | str, complaint: str, about: Any) -> None:
     if not condition:
-        raise Malformed(f"{where}: {complaint} {about}")
+        raise Malformed(f"{_said(number, line)}: {complaint} {about}")
+
+
+def _said(number: int, line: Line | str) -> str:
+    """Which line it is."""
+    return f"line {number}, {line.op}" if isinstance(line, Line) else line

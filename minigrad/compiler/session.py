@@ -23,7 +23,6 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import empty_like
 from minigrad.compiler.refusal import CompileError, place_of
-from minigrad.compiler.rules import check
 from minigrad.compiler.sharing import layouts
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
@@ -157,7 +156,7 @@ class TraceSession:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
         untracked = UntrackedRandomness(reach.generators, others)
-        self.before = before = Undo(capture, leaves)
+        self.before = before = trace.undo = Undo(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
             if rng._global.cache_info().currsize:
@@ -197,7 +196,7 @@ class TraceSession:
         finally:
             active.reset(token)
             probe.reset(named)
-            trace.recording = False
+            trace.recording, trace.undo = False, None
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
         if trace.scalars and made.refusal is not None:  # the step may have asked for the value of one
@@ -224,7 +223,7 @@ class TraceSession:
         check_overlaps(trace)
         trace.check_contents()
         program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
-        made.program = program if self.confirms else check(program)
+        made.program = program
         made.rows = [*reach.rows, *trace.contents_read, *layouts(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions

@@ -36,7 +36,9 @@ EXACT = 2**53  # integers below are floats as well
 
 def is_of_numbers(line: Line) -> bool:
     """Whether a line computes a single float64 or bool from such ones."""
-    if not line.operands or not (line.op in UFUNCS or line.op in ("where", "cast")):
+    if not line.operands or not line.outs or line.outs[0].shape or line.operands[0].shape:
+        return False
+    if not (line.op in UFUNCS or line.op in ("where", "cast")):
         return False
     literals = [x for x in line.ins if not isinstance(x, Value)]
     return all(v.shape == () and v.dtype in (FLOAT, BOOL) for v in (*line.operands, *line.outs)) and not any(

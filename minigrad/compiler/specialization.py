@@ -17,6 +17,7 @@ from minigrad.compiler.passes import optimized
 from minigrad.compiler.recipe_source import compiled
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CheckFailed
+from minigrad.compiler.rules import check
 from minigrad.compiler.signature import Signature
 from minigrad.compiler.trace import COMPUTED
 from minigrad.guards import Guard, fast_guard
@@ -69,7 +70,7 @@ class Specialization:
             return
         began = perf_counter()
         recording = self.recording
-        self.program, self.report = optimized(recording.program, verify=verify)
+        self.program, self.report = optimized(check(recording.program), verify=verify)
         self.source = Source(self.program, self.title)
         self.run: Callable[..., Any] = self.source.compiled()
         self.adopt(self.source)

@@ -12,7 +12,7 @@ TINY = 1e-30  # products of constants are folded if neither they nor their recip
 
 def is_full(x: Any) -> bool:
     """Whether x is one number everywhere."""
-    return isinstance(x, Value) and x.line.op == "full"
+    return type(x) is Value and x.line.op == "full"
 
 
 def number(x: Any) -> Any:
@@ -22,7 +22,7 @@ def number(x: Any) -> Any:
 
 def is_op(x: Any, *operations: str) -> bool:
     """Whether x is the value of one of these operations."""
-    return isinstance(x, Value) and x.line.op in operations
+    return type(x) is Value and x.line.op in operations
 
 
 def is_float(*operands: Any) -> bool:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import access, notes, ufuncs, writes
+from minigrad.compiler import access, ufuncs, writes
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.draws import Draws
 from minigrad.compiler.memory import Memory, Step, viewed
+from minigrad.compiler.notes import note
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.outside import OutsideArrays
@@ -28,6 +29,8 @@ from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
 from minigrad.tracing import active
 
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+PARAMETER = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}  # of views
 COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
@@ -44,6 +47,7 @@ def _recorded(handler: Callable[..., Any]) -> Any:
         except CompileError as error:
             trace.stop(error)
         except Exception as error:
+            trace.let_go()
             result = without(*args, **kwargs)  # raises what the user would see
             trace.stop(CompileError(f"mg.compile: {type(error).__name__}: {error}, at {place()}"))
             return result
@@ -95,7 +99,9 @@ class Trace(OutsideArrays):
             return False
         if active.get() is self:
             return True
-        self.is_foreign = True
+        if not self.is_foreign:
+            self.is_foreign = True
+            self.let_go()
         return False
 
     def stop(self, error: Exception) -> None:
@@ -106,6 +112,7 @@ class Trace(OutsideArrays):
         """
         if self.refusal is None:
             self.refusal = error
+        self.let_go()
         self.recording = False
         if self.strict:
             raise self.refusal
@@ -141,24 +148,21 @@ class Trace(OutsideArrays):
     def add(self, line: Line) -> Line:
         """Write a line down, with a note of what it is for."""
         if self.annotated:
-            line.note = notes.note()
+            line.note = note()
         self.lines.append(line)
         self._check_promotion(line)
         return line
 
     def _check_promotion(self, line: Line) -> None:
+        if not line.outs or line.outs[0].dtype != DOUBLE or line.op in ("cast", "call", "draw"):
+            return
         kinds = {v.dtype for v in line.operands}
-        if (
-            line.outs
-            and np.dtype("f4") in kinds
-            and line.outs[0].dtype == np.float64
-            and line.op not in ("cast", "call", "draw")
-        ):
+        if SINGLE in kinds:
             where = place()
             if where not in self.promoted:
                 self.promoted.add(where)
                 warnings.warn(
-                    f"mg.compile: {line.op} of float32 and {min(map(str, kinds - {np.dtype('f4')}), default='?')} "
+                    f"mg.compile: {line.op} of float32 and {min(map(str, kinds - {SINGLE}), default='?')} "
                     f"gives float64, at {where}\nIf that is not meant, make the other operand a Python number "
                     "(float(c)) or cast it: c.astype(x.dtype).",
                     stacklevel=2,
@@ -177,8 +181,8 @@ class Trace(OutsideArrays):
             value = self.emit("gather", x.parent.value, index, index=(Place(0),))
             value.name = self.view_names.get(id(x))
             return value
-        key = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}[op]
-        value = self.emit(op, x.parent.value, **{key: given})
+        form = x.array.shape, x.array.dtype
+        value = self.add(Line(op, (x.parent.value,), {PARAMETER[op]: given}, (form,))).outs[0]
         value.name = self.view_names.get(id(x))
         return value
 
@@ -257,6 +261,7 @@ class Trace(OutsideArrays):
                 f"{what} writes into an array of shape {x.shape} that no place holds",
                 "make it inside the step with np.zeros_like(x, shape=...)",
             )
+        self.remember(x)
         return x
 
     # What is recorded
@@ -271,6 +276,10 @@ class Trace(OutsideArrays):
     def ufunc(self, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
         """A ufunc or one of its methods."""
         if self.open:
+            if method == "__call__" and not errors_raise():  # almost every call
+                made = ufuncs.plain(self, ufunc, inputs, options)
+                if made is not NotImplemented:
+                    return made
             try:
                 inputs = self.weakened(inputs)
             except CompileError as error:

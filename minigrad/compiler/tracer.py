@@ -331,6 +331,32 @@ for _name in ("real", "imag"):
     setattr(TracerArray, _name, _part(_name))
 
 
+PLAIN = frozenset({bool, int, float})
+
+
+def _operators(name: str, ufunc: Any) -> None:
+    """x + y and y + x, which need not ask NumPy who answers where both are arrays of the trace, or one is a number."""
+    forward, backward = (getattr(NDArrayOperatorsMixin, f"__{side}{name}__") for side in ("", "r"))
+
+    def operator(self: TracerArray, other: Any) -> Any:
+        if type(other) is TracerArray or type(other) in PLAIN:
+            return self._trace.ufunc(ufunc, "__call__", (self, other), {})
+        return forward(self, other)
+
+    def reflected(self: TracerArray, other: Any) -> Any:
+        if type(other) in PLAIN:
+            return self._trace.ufunc(ufunc, "__call__", (other, self), {})
+        return backward(self, other)
+
+    setattr(TracerArray, f"__{name}__", operator)
+    setattr(TracerArray, f"__r{name}__", reflected)
+
+
+for _name, _ufunc in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply), ("truediv", np.divide)):
+    _operators(_name, _ufunc)
+_operators("matmul", np.matmul)
+
+
 def _in_place(name: str) -> Any:
     in_place = getattr(NDArrayOperatorsMixin, f"__i{name}__")
     plain = getattr(TracerArray, f"__{name}__")

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.compiler.access import add_check, indexed
+from minigrad.compiler.memory import Memory
 from minigrad.compiler.opaque import bare, is_foreign
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, Value
-from minigrad.compiler.rules import result
+from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line, Value
+from minigrad.compiler.records import NUMERIC
+from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.rules import broadcast, loop, result
+from minigrad.compiler.tracer import TracerArray
 
 if TYPE_CHECKING:
     from minigrad.compiler.trace import Trace
@@ -17,6 +21,71 @@ if TYPE_CHECKING:
 OPERATIONS = {ufunc: op for op, ufunc in UFUNCS.items()} | {np.matmul: "matmul"}
 REDUCTION_OF = {ufunc: op for op, ufunc in REDUCTIONS.items()}
 ACCUMULATING = {np.add: "add", np.subtract: "add"}
+LITERALS = frozenset({bool, int, float, complex})
+SCALARS = frozenset(np.dtype(code).type for code in "?bhilqBHILQefdFD")  # whose dtype counts, unlike a literal's
+
+
+def plain(trace: Trace, ufunc: Any, inputs: Any, options: Any) -> Any:
+    """ufunc(*inputs) of tracer arrays and numbers, with or without out=, as almost every line is of a step.
+
+    NotImplemented for others. The real call comes before anything is recorded; if it raises, that is the user's.
+    """
+    op = OPERATIONS.get(ufunc)
+    if op is None or ufunc is np.power:
+        return NotImplemented
+    given = []
+    for x in inputs:
+        kind = type(x)
+        if kind is TracerArray and x._trace is trace:
+            given.append(x.array)
+        elif kind in LITERALS or kind in SCALARS:
+            given.append(x)
+        else:
+            return NotImplemented
+    if options:
+        return _plain_into(trace, ufunc, inputs, given, options)
+    made = ufunc(*given)
+    array = np.asarray(made)
+    if array.dtype.kind not in NUMERIC:
+        return NotImplemented
+    try:
+        ins = [x.value if type(x) is TracerArray else trace.operand(x) for x in inputs]
+    except CompileError as error:
+        trace.stop(error)
+        return made
+    line = trace.add(Line(op, ins, {}, ((array.shape, array.dtype),)))
+    tracer = TracerArray(trace, array, Memory(array, line.outs[0]))
+    tracer.is_scalar = array is not made
+    return tracer
+
+
+def _plain_into(trace: Trace, ufunc: Any, inputs: Any, given: list[Any], options: Any) -> Any:
+    """The same with out= alone, an array that needs no cast and no broadcast."""
+    out = options.get("out", ())
+    if len(options) > 1 or len(out) != 1 or type(out[0]) is not TracerArray or ufunc is np.matmul:
+        return NotImplemented
+    (target,) = out
+    buffer = target.memory.buffer
+    if target._trace is not trace or (buffer is not None and buffer.is_constant):
+        return NotImplemented  # which is refused
+    if target.step is not None and target.step[0] == "call":
+        return NotImplemented
+    kinds = tuple(type(x) if type(x) in LITERALS else x.dtype for x in given)
+    shapes = [() if type(x) in LITERALS else x.shape for x in given]
+    try:
+        fits = loop(OPERATIONS[ufunc], kinds)[-1] == target.dtype and broadcast(*shapes) == target.shape
+    except (TypeError, ValueError):  # which NumPy says in its own words
+        fits = False
+    if not fits:
+        return NotImplemented
+    ufunc(*given, out=trace.writable(target, "out=").array)
+    try:
+        ins = [x.value if type(x) is TracerArray else trace.operand(x) for x in inputs]
+        line = trace.add(Line(OPERATIONS[ufunc], ins, {}, ((target.shape, target.dtype),)))
+        target.write(line.outs[0])
+    except CompileError as error:
+        trace.stop(error)
+    return target
 
 
 def recorded(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -> Any:

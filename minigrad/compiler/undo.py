@@ -6,25 +6,54 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.compiler.records import NUMERIC
 from minigrad.reach import base_of, keys_of, refill, same_objects
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
     from minigrad.compiler.capture import StateCapture
+    from minigrad.compiler.tracer import TracerArray
 
 
 class Undo:
-    """Everything that a strict session puts back: contents of arrays, places, containers and generators."""
+    """Everything that a strict session puts back: contents of arrays, places, containers and generators.
+
+    Arrays are copied before they are first written: the trace says so of what it records (`keep`), and before it lets
+    real arrays out of its sight (`keep_all`): when it stops, when Python reads elements, when another thread comes by.
+    Arrays for which no tracer stands are copied at once.
+    """
 
     def __init__(self, capture: StateCapture, leaves: list[Any]) -> None:
+        self.trace = capture.trace
         self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
         self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
         self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
         self.contents = capture.contents
-        arrays = [x for _, x in self.places] + [x.data if type(x) is Tensor else x for x in leaves]
-        self.arrays = [(x, x.copy()) for x in arrays if type(x) is np.ndarray and x.flags.writeable]
+        self.arrays: list[tuple[Any, Any]] = []  # and copies, in the order in which they were made
+        self.known: set[Any] = set()  # which parts of which memories are among them
+        for x in [x for _, x in self.places] + leaves:
+            if type(x) is np.ndarray and x.dtype.kind not in NUMERIC and x.flags.writeable:
+                self.arrays.append((x, x.copy()))
         generators = [x for _, x in self.places] + leaves
         self.generators = [(x, x.bit_generator.state) for x in generators if isinstance(x, np.random.Generator)]
+
+    def keep(self, x: TracerArray) -> None:
+        """Copy the real array of a tracer array, which is about to be written, if it is from outside."""
+        memory, array = x.memory, x.array
+        if not memory.is_outside or id(memory) in self.known:
+            return
+        if not array.flags.writeable:
+            return
+        whole = array is memory.array
+        part = id(memory) if whole else (id(memory), array.__array_interface__["data"][0], array.shape, array.strides)
+        if part not in self.known:
+            self.known.add(part)
+            self.arrays.append((array, array.copy()))
+
+    def keep_all(self) -> None:
+        """Copy all arrays from outside: from here on, any may be written unseen."""
+        for x in list(self.trace.known.values()):
+            self.keep(x)
 
     def put_back(self) -> None:
         """Everything as it was."""
@@ -39,7 +68,7 @@ class Undo:
                     base_of(holder).pop(holder, key)
             elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
                 refill(holder, before)
-        for array, copy in self.arrays:
+        for array, copy in reversed(self.arrays):  # a later copy may hold what was written before it was made
             np.copyto(array, copy)
         for generator, state in self.generators:
             generator.bit_generator.state = state

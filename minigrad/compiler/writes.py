@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.compiler.memory import inverse, simplified, viewed_through
-from minigrad.compiler.program import Place, Value
+from minigrad.compiler.memory import Step, inverse, simplified, viewed_through
+from minigrad.compiler.program import Line, Place, Value
 from minigrad.compiler.refusal import refuse
 from minigrad.compiler.tracer import TracerArray
 
@@ -39,16 +39,29 @@ def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray
     while top.parent is not None and top.step is not None and top.step[0] in ("reshape", "transpose", "slice"):
         chain.append(top.step)
         top = top.parent
-    steps = simplified(top.shape, chain[::-1])
-    if any(step[0] == "slice" for step in steps):
-        whole = np.empty(top.shape, bool)
-        part = viewed_through(whole, steps)
-        if not part.size or np.may_share_memory(part, whole):  # as one, where it can be done in C order
-            return top, trace.emit("put", top.value, value, steps=tuple(steps))
+    steps = _as_one_put(top.shape, tuple(chain[::-1]))
+    if steps is not None:
+        return top, _put(trace, top.value, value, steps)
     if op == "slice":
-        return x.parent, trace.emit("put", x.parent.value, value, steps=(x.step,))
+        return x.parent, _put(trace, x.parent.value, value, (x.step,))
     op, given = inverse(x.parent.shape, x.step)
     return x.parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
+
+
+@functools.lru_cache(maxsize=4096)
+def _as_one_put(shape: tuple[int, ...], chain: tuple[Step, ...]) -> tuple[Step, ...] | None:
+    """The steps to a part of an array, if it is written in one, which can be done where they make a view in C order."""
+    steps = simplified(shape, list(chain))
+    if all(step[0] != "slice" for step in steps):
+        return None
+    whole = np.empty(shape, bool)
+    part = viewed_through(whole, steps)
+    return tuple(steps) if not part.size or np.may_share_memory(part, whole) else None
+
+
+def _put(trace: Any, x: Value, y: Value, steps: tuple[Step, ...]) -> Value:
+    made: Value = trace.add(Line("put", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).outs[0]
+    return made
 
 
 def rewritten(trace: Any, function: Any, x: Any, args: Any, kwargs: Any) -> None:

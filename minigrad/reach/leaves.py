@@ -42,9 +42,9 @@ def is_leaf(x: Any) -> bool:
         return kind is not np.ndarray
     if kind is slice:  # of traced numbers perhaps
         return is_leaf(x.start) and is_leaf(x.stop) and is_leaf(x.step)
-    if issubclass(kind, LEAVES):
-        return issubclass(kind, enum.Enum) or not (is_users_class(kind) and own_attributes(x))
-    return kind in (tuple, frozenset) and all(map(is_leaf, x))
+    if kind is tuple or kind is frozenset:
+        return all(map(is_leaf, x))
+    return _is_leaf_class(kind) and (issubclass(kind, enum.Enum) or not (is_users_class(kind) and own_attributes(x)))
 
 
 def is_inert(x: Any) -> bool:
@@ -54,7 +54,16 @@ def is_inert(x: Any) -> bool:
         return kind is not np.ndarray
     if kind in (tuple, frozenset):
         return all(map(is_inert, x))
-    return issubclass(kind, LEAVES) and not is_users_class(kind)
+    return _is_leaf_class(kind) and not is_users_class(kind)
+
+
+def _is_leaf_class(kind: type) -> bool:
+    return _is_plain_leaf_class(kind) if type(kind) is type else issubclass(kind, LEAVES)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_plain_leaf_class(kind: type) -> bool:
+    return issubclass(kind, LEAVES)  # which takes long, as some of these are abstract classes
 
 
 @functools.lru_cache(maxsize=4096)

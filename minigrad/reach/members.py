@@ -37,9 +37,10 @@ def visit_members(reach: Reach, path: str, x: Any) -> None:
             reach.named_attributes(own, path, x)
     for base in kind.__mro__:
         names = slots_of(base)
+        if not names:
+            continue
         held = [(name, StateRef(x, name, "slot", "").get()) for name in names]
-        if held:
-            reach.row("slots", x, tuple(held), path)
+        reach.row("slots", x, tuple(held), path)
         for name, value in held:
             reach.ref(x, name, "slot", f"{before}{name}", value, x)
     if kind.__module__ != "builtins":
