@@ -142,7 +142,10 @@ class _Derivative:
         self.leaves = [
             None if k in moving else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
         ]
-        self.key = (version.signature, tuple(moving), tuple(map(id, captured)))
+        live = tuple(
+            k if isinstance(k, int) else k.identity for k in version.live
+        )  # branches may return something else
+        self.key = (version.signature, tuple(moving), tuple(map(id, captured)), live)
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
 

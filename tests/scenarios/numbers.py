@@ -395,3 +395,36 @@ def integers_are_compared(C: Any, see: Any) -> None:
         return x * 2 if n == 1 else (x if n < 1.5 else -x)
 
     _of(C, see, step, range(12))
+
+
+@scenario
+def results_of_ways_differ_in_structure(C: Any, see: Any) -> None:
+    w = weight(3)
+
+    def step(x: Any, v: Any) -> Any:
+        y = (w * x).sum()
+        if v > 0:
+            return y, (w * w).sum()
+        return x.sum(), y * 2
+
+    step = C(step)
+    for k, v in enumerate(UPS):
+        one, two = step(numbers(k, 3), np.array(float(v)))
+        (two + (one if v > 0 else 0)).backward()
+        see(one, two, w.grad)
+
+
+@scenario
+def the_way_changes_before_the_backward_pass(C: Any, see: Any) -> None:
+    w, s = weight(3), SimpleNamespace(k=0)
+
+    def step(x: Any) -> Any:
+        s.k = s.k + 1
+        return (w * x).sum() if x[0] > 0 else (w * w * x).sum() * s.k
+
+    step = C(step)
+    for k in range(8):
+        one, two = step(np.array([1.0, k, 2.0])), step(np.array([-1.0, k, 2.0]))
+        (one * 2).backward()
+        two.backward()
+        see(w.grad, s.k)
