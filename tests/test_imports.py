@@ -15,11 +15,11 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
-    {"node", "errors", "templates", "version", "collector", "allocator", "units"},
+    {"node", "errors", "templates", "version", "collector", "allocator", "units", "locks"},
     {"specialize"},
     {"primitive"},
     {"ops"},
-    {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
+    {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "intercept", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
     {"bytecode", "reach"},
