@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import intercept, naming, tracing
+from minigrad import changes, intercept, naming, tracing
 from minigrad.modes import enable_grad
 from minigrad.node import Node, mode, next_serial
 from minigrad.specialize import attach, selected
@@ -32,6 +32,7 @@ PRESENT: tuple[ContextVar[Any], ...] = (
     tracing.active,
     intercept.STACK,
     naming.probe,
+    changes.JOURNAL,
 )  # context variables of those who watch the backward pass
 
 _surroundings: weakref.WeakKeyDictionary[Any, dict[Any, Surroundings]] = weakref.WeakKeyDictionary()

@@ -7,6 +7,7 @@ does not reach it; `older` says that there is some, and then the walk itself is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -201,12 +202,6 @@ def _basis(t: Any) -> Any:
         yield unit.reshape(t.shape)
 
 
-class _recording(enable_grad):
+def _recording(wanted: bool) -> AbstractContextManager[Any]:
     """enable_grad if asked for, otherwise nothing changes."""
-
-    def __init__(self, wanted: bool) -> None:
-        super().__init__()
-        self.wanted = wanted
-
-    def _enter(self) -> list[Any]:
-        return super()._enter() if self.wanted else []
+    return enable_grad() if wanted else nullcontext()

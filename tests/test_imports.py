@@ -19,7 +19,7 @@ LAYERS = [
     {"specialize"},
     {"primitive"},
     {"ops"},
-    {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "intercept", "observers"},
+    {"changes", "wengert", "tape", "modes", "decorating", "symbols", "dtypes", "intercept", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
     {"tensor", "values"},
     {"bytecode", "reach"},
