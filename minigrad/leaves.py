@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import specialize
+from minigrad.errors import complex_refused
 from minigrad.locks import LOCK
 from minigrad.node import Node
 
@@ -49,10 +50,7 @@ def accumulate(owner: Tensor, v: Any) -> None:
     The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
     """
     if v.dtype.kind == "c":
-        raise TypeError(
-            f"the gradient of a Tensor of shape {owner.shape} is {v.dtype}: a complex number was computed from it. "
-            "Gradients are defined for real numbers; compute real and imaginary parts separately"
-        )
+        raise complex_refused(f"the gradient of a Tensor of shape {owner.shape} is {v.dtype}")
     with LOCK:
         present = owner.grad
         total: Any
