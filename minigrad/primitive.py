@@ -103,6 +103,7 @@ class Primitive:
     """A function, its rules, and what was specialized from them: record and pull."""
 
     kind = "primitive"
+    is_checked = False  # whether what rules return is checked: those of users (custom.py) are
 
     def __init__(
         self,
@@ -235,6 +236,14 @@ class Linear(Primitive):
 def value_of(x: Any) -> Any:
     """The array of a Tensor; anything else as it is."""
     return x.data if hasattr(x, "node") else x
+
+
+def read_only(x: Any) -> Any:
+    """The same values, which cannot be written to."""
+    if type(x) is np.ndarray and x.flags.writeable:
+        x = x.view()
+        x.flags.writeable = False
+    return x
 
 
 def total(shares: Any) -> Array:

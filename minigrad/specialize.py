@@ -177,7 +177,12 @@ def _code(source: str) -> CodeType:
 
 def made(p: Primitive, source: str) -> FunctionType:
     """The pull with this source, with the primitive's rules for its free variables."""
-    known = {"joint": p.joint, **{f"rule_{x}": rule for x, rule in zip(p.operands, p.rules, strict=False)}}
+    rules = {"joint": (None, p.joint), **{f"rule_{x}": (k, p.rules[k]) for k, x in enumerate(p.operands[: len(p.rules)])}}
+    known: dict[str, Any] = {key: rule for key, (_, rule) in rules.items()}
+    if p.is_checked:
+        checked: Any = p
+        known = {key: rule and checked.guarded(k, rule) for key, (k, rule) in rules.items()}
+        known |= {"checked": checked.checked, "checked_all": checked.checked_all}
     return _maker(source, tuple(known))(*known.values())  # type: ignore[no-any-return]
 
 

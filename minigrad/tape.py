@@ -17,7 +17,7 @@ import numpy as np
 from minigrad.changes import check_unchanged
 from minigrad.locks import LOCK
 from minigrad.node import Node, leaf, mode
-from minigrad.primitive import value_of
+from minigrad.primitive import read_only, value_of
 from minigrad.specialize import attach, select
 from minigrad.wengert import listing
 
@@ -205,10 +205,20 @@ def add_hook(line: Node, hook: Callable[[Any], Any]) -> Hook:
 
 
 def hooked(hook: Any, v: Array) -> Array:
-    """What a hook makes of a cotangent: it sees a Tensor, and may return a replacement."""
+    """What a hook makes of a cotangent: it sees a Tensor, and may return a replacement.
+
+    Others use the cotangent too, so what the hook sees cannot be written to.
+    """
     is_tensor = hasattr(v, "node")
-    replaced = hook(v if is_tensor else attach(v, None))
-    if replaced is None:
+    data = read_only(v.data if is_tensor else v)
+    given = attach(data, v.node if is_tensor else None)
+    replaced = hook(given)
+    if given.data is not data:
+        raise RuntimeError(
+            f"a hook changed the gradient that it was given (shape {v.shape}) in place; return the changed one instead: "
+            "lambda g: 2 * g"
+        )
+    if replaced is None or replaced is given:
         return v
     if np.shape(replaced) != v.shape:
         raise ValueError(
