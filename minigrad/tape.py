@@ -67,7 +67,7 @@ def pull(
     found: dict[Node, Array] = {}
     stop, keep = frozenset(stop), frozenset(keep)
     special = stop | keep
-    if len(HOOKED):
+    if HOOKED.data:  # which costs a tenth of len()
         with LOCK:
             special |= {line for line in HOOKED if line in due or line.serial >= lines[0].serial}
     for line in reversed(lines):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import leaves, methods, protocols, specialize, writing
+from minigrad import leaves, methods, protocols, specialize, taken, writing
+from minigrad.borrowed import own
 from minigrad.errors import describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
@@ -48,6 +49,12 @@ class Tensor(Methods):
     node: Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(data, Tensor) and data.node is not None and mode.get() is not None:
+            raise TypeError(
+                f"Tensor(t) of a Tensor of shape {data.shape} that requires grad makes a copy without its history, and the "
+                "gradient would be lost. Use t itself, mg.copy(t) for a copy with the history, or mg.Tensor(t.detach()) "
+                "for one without"
+            )
         self.data = copied(data, dtype)
         self.node = None
         if requires_grad:
@@ -111,6 +118,7 @@ class Tensor(Methods):
                 )
             if issubclass(type(self.data), np.generic):  # from an operation that gave a number
                 self.data = np.asarray(self.data)  # a leaf can be written in place
+            self.data = own(self.data)
             self.node = leaf(self.data)
             self.node.owner = weakref.ref(self)
 
@@ -256,12 +264,18 @@ class Tensor(Methods):
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
         return float(self.item())
 
     def __int__(self) -> int:
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
         return int(self.item())
 
     def __complex__(self) -> complex:
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
         return complex(self.item())
 
     def __index__(self) -> int:
