@@ -42,7 +42,7 @@ def kept(line: Node, k: int) -> tuple[Any, ...]:
             return (saved[0], copy) if k else (copy, saved[1])
         return *saved[:k], copy, *saved[k + 1 :]
     is_fixed = array.flags.owndata and not array.flags.writeable
-    return saved if is_fixed else Watched(saved, line, array)  # type: ignore[no-any-return]
+    return saved if is_fixed else Watched(saved, line, array)
 
 
 class Watched(tuple[Any, ...]):
@@ -88,7 +88,8 @@ def shared(array: Any) -> Any:
 
 def own(array: Any) -> Any:
     """The array; a copy if this is a view that `shared` made. A leaf has memory of its own."""
-    return array.copy("K") if _shared.get(id(array)) is array else array
+    is_shared = array is not None and _shared.get(id(array)) is array
+    return array.copy("K") if is_shared else array
 
 
 def sample(array: Any) -> bytes:

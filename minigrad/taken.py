@@ -1,8 +1,8 @@
 """A Tensor taken for a plain number: `float(t)` is meant, `math.exp(t)` and `array[k] = t` lose the gradient.
 
-All of them end in Tensor.__float__, which is not told who asks: Python's float() and the C code of NumPy and of math call
-it in the same way. The only difference is the instruction of the caller that is running. So that is looked up, once for
-each place in the code, and only for a Tensor whose gradient would be lost.
+All of them end in Tensor.__float__, which is not told who asks: Python's float() and the C code of NumPy and of math
+call it in the same way. The only difference is the instruction of the caller that is running. So that is looked up,
+once for each place in the code, and only for a Tensor whose gradient would be lost.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def refuse(t: Any) -> None:
     else:
         how = f"was turned into a plain number{f' by {name}' if name else ''}"
     raise TypeError(
-        f"a Tensor of shape {t.shape} that requires grad {how}, and the gradient would be lost. Use mg's functions (mg.exp "
-        "for math.exp), mg.stack([t, u]) for an array of several, or write into a Tensor: h = mg.zeros(3); h[0] = t. "
-        "For the value alone say float(t) or t.item()."
+        f"a Tensor of shape {t.shape} that requires grad {how}, and the gradient would be lost. Use mg's functions "
+        "(mg.exp for math.exp), mg.stack([t, u]) for an array of several, or write into a Tensor: h = mg.zeros(3); "
+        "h[0] = t. For the value alone say float(t) or t.item()."
     )
 
 

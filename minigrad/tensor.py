@@ -51,9 +51,9 @@ class Tensor(Methods):
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor) and data.node is not None and mode.get() is not None:
             raise TypeError(
-                f"Tensor(t) of a Tensor of shape {data.shape} that requires grad makes a copy without its history, and the "
-                "gradient would be lost. Use t itself, mg.copy(t) for a copy with the history, or mg.Tensor(t.detach()) "
-                "for one without"
+                f"Tensor(t) of a Tensor of shape {data.shape} that requires grad makes a copy without its history, and "
+                "the gradient would be lost. Use t itself, mg.copy(t) for a copy with the history, or "
+                "mg.Tensor(t.detach()) for one without"
             )
         self.data = copied(data, dtype)
         self.node = None
@@ -311,7 +311,7 @@ class Tensor(Methods):
     def __repr__(self) -> str:
         body = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(", threshold=50)
         notes = [] if self.dtype in (np.float64, np.int64, bool) else [f"dtype={self.dtype}"]
-        if self.size > 50:
+        if self.size > 50 or (self.size == 0 and self.ndim > 1):
             notes.insert(0, f"shape={self.shape}")
         if self.node is not None:
             name = getattr(self.node, "name", None)

@@ -717,10 +717,10 @@ def test_a_loss_that_is_named() -> None:
     def dx(x, y):  # type: ignore[no-untyped-def]
         return 2 * (x - y)
 
-    def through(dL, x, y):  # type: ignore[no-untyped-def]  # noqa: N803
+    def through(dL, x, y):  # type: ignore[no-untyped-def]
         return dL * 2 * (x - y)
 
-    def dL():  # type: ignore[no-untyped-def]  # noqa: N802
+    def dL():  # type: ignore[no-untyped-def]
         return np.ones(())
 
     through.__name__ = "dx"

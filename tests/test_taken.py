@@ -30,6 +30,13 @@ def local_name() -> float:
     return convert(T)
 
 
+def on_several_lines() -> float:
+    return float(
+        # of the last step
+        T
+    )
+
+
 def in_a_loop() -> list[float]:
     found = []
     for x in map(float, [T]):
@@ -54,11 +61,9 @@ MEANT: dict[str, Callable[[], Any]] = {
     "an expression": lambda: float((T * 2).sum()),
     "an element": lambda: float(V[0]),
     "a choice": lambda: float(T if V.size else 0),
-    "on several lines": lambda: float(
-        T
-    ),  # fmt: skip
+    "on several lines": on_several_lines,
     "within another call": lambda: math.exp(float(T)),
-    "in a dict": lambda: dict(loss=float(T)),
+    "in a dict": lambda: {"loss": float(T)},
     "in a list": lambda: [float(x) for x in [T]],
     "in a class": lambda: Converts.value,
     "evaluated": lambda: eval("float(T)"),
@@ -70,7 +75,7 @@ MEANT: dict[str, Callable[[], Any]] = {
     "a key": lambda: sorted([T, T], key=float),
     "percent": lambda: f"{'%.3f' % T}" + "%g %d" % (T, T),  # noqa: UP031
     "format": lambda: f"{T:.3f} {T}" + f"{T:.2e}",
-    "the method": lambda: T.__float__(),  # noqa: PLC2801
+    "the method": lambda: T.__float__(),
     "item": lambda: T.item() + T.tolist(),
     "isnan": lambda: math.isnan(T) or math.isinf(T) or not math.isfinite(T) or math.isclose(T, 3.0),
     "without a history": lambda: math.exp(T.detach()) + mg.Tensor(T.detach()).item(),

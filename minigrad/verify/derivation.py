@@ -56,8 +56,8 @@ class Derivation:
             without one must be given in each check.
 
     A line is a function called d<name>, for an input or a named value. Its parameters are values by name and gradients
-    as d<name>; `dout` is the gradient of the result (`dout0`, `dout1`, ... of several). If the result is a single number
-    and no line names `dout`, it is 1: the loss of a textbook.
+    as d<name>; `dout` is the gradient of the result (`dout0`, `dout1`, ... of several). If the result is a single
+    number and no line names `dout`, it is 1: the loss of a textbook.
 
     Example:
         >>> import minigrad as mg
