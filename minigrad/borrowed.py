@@ -11,7 +11,7 @@ What the engine made itself is not borrowed. Arrays without axes and leaves are 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,9 @@ def kept(line: Node, k: int) -> tuple[Any, ...]:
     """The saved values of a line, the k-th of which is a borrowed array."""
     saved: Any = line.saved
     array = saved[k]
-    if array is None:
+    if array is None or _trace() is not None:  # a trace knows arrays by what they are; see `watch`
         return saved  # type: ignore[no-any-return]
-    if array.nbytes <= SMALL and _trace() is None:  # a trace knows arrays by what they are
+    if array.nbytes <= SMALL:
         copy = array.copy("K")
         if len(saved) == 2:
             return (saved[0], copy) if k else (copy, saved[1])
@@ -70,6 +70,17 @@ class Watched(tuple[Any, ...]):
                     "or give the operation a copy: np.copy(array)"
                 )
         return super().__iter__()
+
+
+def watch(lines: Iterable[Node]) -> None:
+    """Watch the constant operands of lines that were recorded on tracer arrays, whose place the real ones have now."""
+    for line in lines:
+        if not line.saved or not isinstance(getattr(line.primitive, "operands", None), tuple):
+            continue
+        constant = {x for x, parent in zip(line.primitive.operands, line.parents, strict=False) if parent is None}
+        for name, value in zip(line.primitive.saved, line.saved[:], strict=False):
+            if name in constant and type(value) is np.ndarray:
+                line.saved = Watched(line.saved, line, value)
 
 
 def owned(x: Any) -> Any:

@@ -236,4 +236,4 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A Tensor of another library's array, handed over by the DLPack protocol, without a copy where possible."""
     check_device(device)
-    return _made(np.from_dlpack(x, copy=copy), False)
+    return _made(shared(np.from_dlpack(x, copy=copy)), False)

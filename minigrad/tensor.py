@@ -261,7 +261,7 @@ class Tensor(Methods):
                 "gradient would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use "
                 "mg.stack([t, u]) or mg.concat, and mg's functions where NumPy's do not pass Tensors on."
             )
-        return np.array(self.data, dtype=dtype, copy=copy)
+        return np.array(self.data if copy else self.numpy(), dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         if self.node is not None and mode.get() is not None:
@@ -346,7 +346,8 @@ class Tensor(Methods):
         return minigrad
 
     def __dlpack__(self, **options: Any) -> Any:
-        return np.asarray(self).__dlpack__(**options)
+        np.asarray(self)  # refuses what requires grad
+        return np.asarray(self.data).__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return np.asarray(self.data).__dlpack_device__()

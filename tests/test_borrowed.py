@@ -204,3 +204,31 @@ def test_a_sample_is_taken_from_all_over() -> None:
             assert sample(array) == before
             array[(-1,) * array.ndim] = 1.0
             assert sample(array) != before
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+@pytest.mark.parametrize("given", ["argument", "Tensor", "closure"])
+def test_compiled_functions_notice_in_every_call(given: str, n: int) -> None:
+    """In the calls that are recorded, in that which is audited, and in those of the program."""
+    w, array = mg.Tensor(np.ones(n), requires_grad=True), np.ones(n)
+    if given == "closure":
+        step = mg.compile(lambda w: (mg.sin(w) * array).sum(), backend="numpy")
+    else:
+        step = mg.compile(lambda w, a: (mg.sin(w) * a).sum(), backend="numpy")
+    for call in range(6):
+        array[:] = 1.0
+        w.grad = None
+        arguments = {"argument": (w, array), "Tensor": (w, mg.asarray(array)), "closure": (w,)}[given]
+        loss = step(*arguments)
+        told = ""
+        if call % 2:
+            array[:] = 5.0
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            told = str(error)
+        if told:
+            assert call % 2
+            assert "changed since" in told
+        else:
+            np.testing.assert_allclose(w.grad.numpy(), np.cos(np.ones(n)), rtol=1e-14)
