@@ -143,10 +143,13 @@ def _line(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
         f"n = Node(); n.primitive = primitive; n.parents = {parents}; n.scope = scope",
         f"n.saved = {_saved(p, tracked)}; n.params = {_tuple(list(p.static))}; n.serial = next_serial()",
     ]
+    if p.is_checked and p.static:
+        line.append(f"n.params = owned({_tuple(list(p.static))})")
     if not p.sequence and len(p.operands) > 1:
         has_constant = " or ".join(f"{x}_line is None" for x in tracked)
         numbers = _tuple([f"{x} if type({x}) in plain else None" for x in p.operands])
-        line.append(f"if {has_constant}: n.numbers = {numbers}")
+        line += [f"if {has_constant}:", f"    n.numbers = {numbers}", *_borrowed(p, tracked, "    ")]
+        line += _borrowed(p, [x for x in p.operands if x not in tracked], "")
     opening = f"    if {constant} or (scope := mode()) is None:"
     if p.outputs:
         return [
@@ -164,6 +167,16 @@ def _line(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
         *(f"        {part}" for part in [*line, *_form(p)]),
         "    t = new(Tensor); t.data = out; t.node = n",
         "    return t",
+    ]
+
+
+def _borrowed(p: Primitive, operands: list[str], indent: str) -> list[str]:
+    """What becomes of constant arrays that are saved: those of the user's, and Tensors that share their memory."""
+    return [
+        f"{indent}if {f'{x}_line is None and ' if indent else ''}type({x}_value) is ndarray"
+        f" and ({x}_value is {x} or {x}_value.base is not None): n.saved = kept(n, {p.saved.index(x)})"
+        for x in operands
+        if x in p.saved
     ]
 
 
@@ -203,11 +216,18 @@ def _shares(p: Primitive) -> list[str]:
     elementwise = p.kind == "elementwise"
     if elementwise and len(p.operands) > 1:
         lines.append("    shape = n.shape")
-    for x, rule, names in zip(p.operands, p.rules, p.names, strict=True):
+    for k, (x, rule, names) in enumerate(zip(p.operands, p.rules, p.names, strict=True)):
         if rule is None:
             continue
         share = "v" if _is_identity(rule) else _call(f"rule_{x}", names, p)
-        lines += [f"    if {x}_line is not None:", f"        share = {share}"]
+        lines.append(f"    if {x}_line is not None:")
+        if p.is_checked:
+            lines += [
+                f"        share = checked(n, {k}, {share})",
+                f"    if {x}_line is not None and share is not None:",
+            ]
+        else:
+            lines.append(f"        share = {share}")
         if not elementwise or len(p.operands) > 1:
             shape = "shape" if elementwise else "share.shape"
             lines.append(f"        if {shape} != {x}_line.shape: share = unbroadcast(share, {x}_line.shape)")
@@ -230,9 +250,10 @@ def _joint_shares(p: Primitive) -> list[str]:
     lines = [*_opening(p, set(names)), f"    {_tuple([f'{x}_line' for x in p.operands])} = n.parents"]
     if "wanted" in names:
         lines.append("    wanted = [line is not None for line in n.parents]")
+    shares = _call("joint", names, p)
     return [
         *lines,
-        f"    for line, share in zip(n.parents, {_call('joint', names, p)}):",
+        f"    for line, share in zip(n.parents, {f'checked_all(n, {shares})' if p.is_checked else shares}):",
         "        if line is not None and share is not None:",
         "            if share.shape != line.shape: share = unbroadcast(share, line.shape)",
         "            due[line] = due[line] + share if line in due else share",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.borrowed import sample, watch
 from minigrad.compiler import arguments
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.modes import enable_grad, no_grad
@@ -116,6 +117,21 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
     return results
 
 
+def watched(results: Any) -> Any:
+    """The results of a recording, whose tape is eager: plain arrays that it needs may be written to before the pull."""
+    todo, seen, nodes = [results], set[int](), []
+    while todo:  # lists may contain themselves
+        x = todo.pop()
+        if isinstance(x, Tensor):
+            nodes += [x.node] if x.node is not None else []
+        elif isinstance(x, (dict, list, tuple)) and id(x) not in seen:
+            seen.add(id(x))
+            todo += x.values() if isinstance(x, dict) else x
+    if nodes:
+        watch(ancestors(nodes)[0])
+    return results
+
+
 class _Derivative:
     """The primitive of one call of a compiled function."""
 
@@ -142,6 +158,8 @@ class _Derivative:
         self.leaves = [
             None if k in moving else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
         ]
+        values = (x.data if type(x) is Tensor else x for x in self.leaves)
+        self.samples = [(x, sample(x)) for x in values if type(x) is np.ndarray]
         live = tuple(
             k if isinstance(k, int) else k.identity for k in version.live
         )  # branches may return something else
@@ -158,6 +176,13 @@ class _Derivative:
                 raise RuntimeError(
                     f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "
                     "since the forward call, so the gradient would be wrong. Call backward() before the change."
+                )
+        for array, before in self.samples:
+            if sample(array) != before:
+                raise RuntimeError(
+                    f"backward through {self.name}: an argument of shape {array.shape} and dtype {array.dtype} was "
+                    "changed since the forward call, so the gradient would be wrong. Call backward() before it is "
+                    "written again, or give the call a copy: np.copy(array)"
                 )
         function = self.compiled.derivative(key, self.function)
         with enable_grad() if record else no_grad(), self.replay.repeated():

@@ -19,7 +19,7 @@ from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
-from minigrad.compiler.derivative import Replay, connect
+from minigrad.compiler.derivative import Replay, connect, watched
 from minigrad.compiler.explanation import reason_of, text_of
 from minigrad.compiler.learned import IN_A_ROW, Call, Learned
 from minigrad.compiler.recording import Recording
@@ -240,7 +240,7 @@ class Compiled:
                 self._add(call, recording, keep, inputs, ways)
             else:
                 self._go_eager(self._too_many_ways(ways))
-        return recording.result
+        return watched(recording.result)
 
     def _give_up(self, call: Call, recording: Recording, has_other_ways: bool) -> None:
         """A call could not be recorded. The next one may be, if something else is an input then."""

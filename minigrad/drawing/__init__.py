@@ -36,7 +36,7 @@ def draw(
     The source depends on the model only: the same model gives the same text in every run.
 
     Args:
-        *outputs: Tensors, or one Tape.
+        *outputs: Tensors, or one list of them, or one Tape.
         depth: scopes at this depth are folded, each into one node that tells its parameters. By default as deep as
             fits on a page.
         fold: scopes to be folded besides, by name: "encoder.2", or the last part of it.
@@ -71,8 +71,9 @@ def draw(
     from minigrad.drawing.fold import Levels
     from minigrad.drawing.picture import pictured
     from minigrad.primitive import value_of
-    from minigrad.tape import Tape
+    from minigrad.tape import Tape, listed
 
+    outputs = listed(outputs)
     if direction not in ("TB", "LR"):
         raise ValueError(f"draw: direction={direction!r}; it must be 'TB' (top to bottom) or 'LR' (left to right)")
     if collapse not in (None, "elementwise"):
