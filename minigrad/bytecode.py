@@ -12,11 +12,6 @@ IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
-_TAKE_DTYPES = frozenset({
-    *("isinstance", "astype", "dtype", "array", "asarray", "zeros", "ones", "empty", "full", "arange", "linspace"),
-    *("zeros_like", "ones_like", "empty_like", "full_like", "sum", "mean", "cumsum", "prod", "asanyarray"),
-})  # fmt: skip
-_CALLS = frozenset({"CALL", "KW_NAMES", "CALL_KW", "CALL_FUNCTION"})
 _OF_PYTHON = frozenset({"__dict__", "__class__"})
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
@@ -30,7 +25,6 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
-        uncalled: globals and builtins that are used otherwise than by calling them, as a dtype, or in isinstance.
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
         locals: the same of local variables and parameters.
@@ -43,7 +37,6 @@ class Names(NamedTuple):
     imports: frozenset[tuple[str, int]]
     inspected: frozenset[str]
     locals: frozenset[str]
-    uncalled: frozenset[str]
     replaced: frozenset[str]
 
 
@@ -65,15 +58,12 @@ class _Found:
         self.imports: set[tuple[str, int]] = set()
         self.inspected: set[str] = set()
         self.locals: set[str] = set()
-        self.uncalled: set[str] = set()
         self.replaced: set[str] = set()
         self.chain: tuple[str, ...] = ()
         self.constants: list[object] = []
         instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
         for k, op in enumerate(instructions):
             self._note_use(op, instructions[k + 1 : k + 3])
-            if op.opname in _GLOBAL and not _is_called(op) and not _is_plain_use(instructions, k):
-                self.uncalled.add(op.argval)
             self._note_chain(op)
             self._note_rest(op)
         self.read |= self.scope
@@ -123,32 +113,10 @@ class _Found:
                 self.read.add(x)
             elif isinstance(x, (tuple, frozenset)):
                 self._collect(tuple(x))
-            elif isinstance(x, CodeType) and x.co_name != "__annotate__":
+            elif isinstance(x, CodeType):
                 inner = names_of(x)
                 for field in Names._fields:
                     getattr(self, field).update(getattr(inner, field))
-
-
-def _is_called(op: dis.Instruction) -> bool:
-    """Whether what is loaded is called."""
-    return op.opname in ("LOAD_GLOBAL", "LOAD_METHOD") and bool(op.opname == "LOAD_METHOD" or (op.arg or 0) & 1)
-
-
-def _is_plain_use(instructions: list[dis.Instruction], k: int) -> bool:
-    """Whether a global is the last argument of a call that takes a dtype or class, or stands in an annotation."""
-    for j in range(k + 1, len(instructions)):
-        op = instructions[j]
-        if op.opname in _CALLS and (j == k + 1 or instructions[j - 1].opname == "BUILD_TUPLE"):
-            callee = next((x for x in instructions[k - 1 :: -1] if _is_called(x) or x.opname in _ATTRIBUTE), None)
-            return callee is not None and callee.argval in _TAKE_DTYPES
-        if op.opname == "BUILD_TUPLE":
-            following = instructions[j + 1 : j + 2]
-            if not following or following[0].opname not in _CALLS:
-                return bool(following) and isinstance(following[0].argval, CodeType)
-            continue
-        if not _is_text(op) and op.opname not in _GLOBAL | _ATTRIBUTE:
-            return False
-    return False
 
 
 def _only_grows(following: list[dis.Instruction]) -> bool:

@@ -36,12 +36,17 @@ class Rebuild:
         self.options = options
 
     def __call__(self, values: list[Any], pairs: list[tuple[Any, Any]] | None = None) -> Any:
-        """The structure with other leaves. The containers are appended to `pairs`: the old one and the new."""
+        """The structure with other leaves. Containers and tuples are appended to `pairs`: the old one and the new."""
         builder = _Builder(values)
-        result = builder.made(self.form)
+        result = builder.call(self.form)
         if pairs is not None:
-            pairs += zip(self.containers, builder.containers, strict=True)
+            pairs += zip(self.objects, builder.containers + builder.tuples, strict=True)
         return result
+
+    @property
+    def objects(self) -> list[Any]:
+        """The containers and the tuples."""
+        return self.containers + self.tuples
 
 
 def flatten(
@@ -65,7 +70,7 @@ def flatten(
 def flat(count: int) -> Rebuild:
     """What `flatten` returns for positional arguments that are leaves: the function that puts others in."""
     options: dict[str, Any] = {}
-    return Rebuild(("tuple", (("tuple", ("*",) * count), ("dict", ()))), [options], [], set(), options)
+    return Rebuild(("tuple", (("tuple", ("*",) * count), ("dict", ()))), [options], [()], set(), options)
 
 
 class _NotByValue(Exception):
@@ -159,8 +164,8 @@ class _Walk:
 
 
 def rebuilt(form: Any, values: list[Any]) -> Any:
-    """A structure with these leaves."""
-    return _Builder(values).made(form)
+    """Positional arguments and those by name, with these leaves."""
+    return _Builder(values).call(form)
 
 
 class _Builder:
@@ -174,6 +179,11 @@ class _Builder:
         self.values = iter(values)
         self.containers: list[Any] = []
         self.tuples: list[Any] = []
+
+    def call(self, form: Any) -> Any:
+        """Positional arguments and those by name."""
+        _, (args, options) = form
+        return self.made(args), self.made(options)
 
     def made(self, form: Any) -> Any:
         """A part of the structure."""

@@ -165,6 +165,7 @@ class StateCapture:
             original = Contents(given)
             kept = {id(x): real for x, real in zip(before.values, original.values, strict=True)}
             now.replace([kept[id(x)] if id(x) in kept else replacer.real(x) for x in now.values])
+            now.keys = now.keys and list(map(replacer.real, now.keys))
             now.put(given)
 
     def argument_values(self, leaves: list[Any], names: list[str]) -> list[Any]:
@@ -245,7 +246,7 @@ class StateCapture:
         """What a global hides while a step is recorded: see builtins.py."""
         if ref.kind != "item" or "__builtins__" not in ref.holder:
             return MISSING
-        return stand_in(self.trace, ref.key, ref.holder, self.reach.functions)
+        return stand_in(self.trace, ref.key)
 
     def _generator(self, value: Any) -> TracerGenerator:
         self.trace.draws.watch(value)
@@ -310,6 +311,12 @@ class StateCapture:
                 ref.set(new)
         for holder, _, _ in self.resized_after:
             replacer.inside(holder)
+        for holder, before, _ in self.contents:
+            if isinstance(holder, dict) and len(holder) > len(before):
+                replacer.settle_keys(holder)
+        for row in self.reach.rows:
+            if row.kind == "objects":
+                replacer.inside(row.holder)
         return [replacer.real(x) for x in roots]
 
     def look(self) -> None:

@@ -20,6 +20,9 @@ Range = tuple[float, float]
 EVERYTHING: Range = (-math.inf, math.inf)
 _SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: ignore[attr-defined]
 _asked: tuple[Any, bool] = (None, False)
+COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
+EXACT = frozenset({"copy", "broadcast", "negative", "absolute", "max", "min", "maximum", "minimum", "index", "where"})
+CLOSE = {8: (1e-9, 1e-12), 4: (1e-4, 1e-6), 2: (1e-2, 1e-3)}  # relative and absolute distance, by the size of a float
 DEEP = 20  # lines through which a range is followed
 ALONG = {np.argsort: -1, np.argmax: None, np.argmin: None}  # functions that return indices along an axis, its default
 
@@ -44,6 +47,35 @@ def errors_raise() -> bool:
     if setting is None or _asked[0] is not setting:
         _asked = setting, any(kind in ("raise", "call", "log") for kind in np.geterr().values())
     return _asked[1]
+
+
+def close_calls(decision: Value) -> list[Line]:
+    """The comparisons that a decision hangs on and that rounding may turn: of floats that were computed."""
+    found, pending, seen = [], [decision], set[Value]()
+    while pending:
+        v = pending.pop()
+        if v in seen:
+            continue
+        seen.add(v)
+        line = v.line
+        if line.op in COMPARISONS and any(x.dtype.kind == "f" and _is_rounded(x) for x in line.operands):
+            found.append(line)
+        elif v.dtype.kind == "b":
+            pending += [x for x in line.operands if x.dtype.kind == "b"]
+        elif v.dtype.kind in "iu":  # a number of elements that fulfill something
+            pending += line.operands
+        if line.op in COMPARISONS:
+            pending += [x for x in line.operands if x.dtype.kind in "biu"]
+    return found
+
+
+def _is_rounded(v: Value) -> bool:
+    """Whether a value was computed with roundings, and not merely taken from somewhere."""
+    while v.line.op in VIEWS or v.line.op in EXACT:
+        if len(v.line.operands) != 1:
+            return any(map(_is_rounded, v.line.operands))
+        (v,) = v.line.operands
+    return v.line.op not in ("input", "draw", "full")
 
 
 def checks_first(program: Program) -> Program:
@@ -106,20 +138,26 @@ def by_kernels(program: Program) -> Program:
     for line in program.lines:
         made = []
         if line.op == "check":
-            made = _wrong(line.operands[0], low=line.params["low"], high=line.params["high"])
+            made = _wrong(line.operands[0], line.params["low"], line.params["high"])
         lines += made
-        lines.append(Line("check", (made[-1].out,), {"low": False, "high": False}, (), line.note) if made else line)
+        if made:
+            params = {**line.params, "low": False, "high": False}
+            lines.append(Line("check", (made[-1].out,), params, (), line.note))
+        else:
+            lines.append(line)
     return program.replaced(lambda v: v, lines)
 
 
-def _wrong(x: Value, *, low: Any, high: Any) -> list[Line]:
+def _wrong(x: Value, low: Any, high: Any) -> list[Line]:
     """Lines that find out whether an element of x is out of range. None if that is no work for a kernel."""
     if x.ndim == 0 or not (x.dtype in FLOATS or x.dtype in NUMBERS):
         return []
     axes = tuple(range(x.ndim))
     if x.dtype.kind == "b":
+        if not high:
+            return [make("any", x, axes=axes)]
         holds = make("all", x, axes=axes)
-        return [holds, make("logical_not", holds.out)]
+        return [holds, make("logical_not", holds.out)] if low else []
     least, largest = limits(x)  # of a smaller number NumPy makes no integer of this dtype
     sides = [make("less", x, low)] if low > least else []
     sides += [make("greater", x, high)] if high < largest else []

@@ -43,12 +43,11 @@ class Replay:
         recording, program = version.recording, version.program
         written = [b.array for b in program.stores if b.kind == "state"]
         ids = {id(a) for a in written}
-        moved = {id(t.data) for t in version.captured}
         read = [op.params["buffer"] for op in program.lines if op.op == "input"]
         self.prints = [
             (b, fingerprint(b.array))
             for b in read
-            if b.kind == "state" and not b.is_constant and id(b.array) not in ids | moved
+            if b.kind == "state" and not b.is_constant and id(b.array) not in ids
         ]
         generators = [g for g in program.generators if hasattr(g, "bit_generator")]
         refs = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
@@ -220,6 +219,9 @@ class _Derivative:
                         own[node] = own[node] + share if node in own else share
                 nodes, _ = ancestors(own)
                 found = pull(nodes, own, stop=targets, record=record) if own else {}
+            for where in live:
+                if not isinstance(where, int):
+                    where.get().node = None  # what is left there is taken back
             return [_share(found.get(node)) for node in targets]
 
         vjp.__name__ = f"vjp of {self.compiled.name}"

@@ -21,7 +21,7 @@ from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect, watched
 from minigrad.compiler.explanation import reason_of, text_of
-from minigrad.compiler.learned import IN_A_ROW, Call, Learned
+from minigrad.compiler.learned import IN_A_ROW, Call, Learned, short
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.session import TraceSession
@@ -33,11 +33,12 @@ from minigrad.tracing import active
 
 FALLBACKS = ("warn", "raise")
 WAYS = 8  # through the branches of a step that depend on the values of arrays
+PATIENCE = 40  # recordings, after which programs must be called twice as often
 OTHER_WAY: Any = object()  # what a call gives if its program decides in another way
 
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
-    *("learned", "derivatives", "recordings", "discarded", "lock", "attribute", "is_homeless"),
+    *("learned", "derivatives", "recordings", "runs", "discarded", "lock", "attribute", "is_homeless"),
 })  # fmt: skip
 
 
@@ -69,6 +70,7 @@ class Compiled:
         self.learned = Learned()
         self.derivatives: dict[Any, Compiled] = {}
         self.recordings = 0
+        self.runs = 0  # calls of programs
         self.discarded = 0
         self._renew_lock()
         _compiled.add(self)
@@ -138,7 +140,7 @@ class Compiled:
             if not version.ready:
                 begun.append(version)
             elif version is not tried:
-                result = self._run(version, [*call.leaves, *call.rebuild.containers], inputs, args, kwargs)
+                result = self._run(version, [*call.leaves, *call.rebuild.objects], inputs, args, kwargs)
                 if result is not OTHER_WAY:
                     self.latest = version
                     return result
@@ -166,6 +168,7 @@ class Compiled:
             results = CheckFailed
         version.left -= 1
         version.calls += 1
+        self.runs += 1
         if self.learned.streak[1]:
             self.learned.streak = ("", 0)
         if results is CheckFailed:  # the step itself says what is wrong
@@ -211,6 +214,8 @@ class Compiled:
             ways: how many specializations differ from this call only in how branches are taken.
         """
         learned = self.learned
+        if self.recordings >= PATIENCE and self.runs < 2 * self.recordings:
+            return self._refused(CompileError(self._too_many_recordings()), call.args, call.options)
         inputs = learned.inputs
         self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]
         begun = [v for v in begun if v.inputs == inputs]
@@ -235,12 +240,20 @@ class Compiled:
         learned.note_call(call)
         if recording.refusal is not None:
             self._give_up(call, recording, ways > len(begun))
+        elif ways and self._is_known(call, recording):
+            pass  # what the program decides otherwise is a matter of rounding
         elif not learned.learn(recording) and not self._confirm(call, begun, recording):
             if ways < min(self.limit, WAYS):
                 self._add(call, recording, keep, inputs, ways)
             else:
                 self._go_eager(self._too_many_ways(ways))
         return watched(recording.result)
+
+    def _is_known(self, call: Call, recording: Recording) -> bool:
+        """Whether a program that is ready does what a call has done, although it has not run to its end."""
+        key = self.learned.signature(call, [])
+        ready = [v for v in self.versions if v.ready and v.signature == key and v.inputs == self.learned.inputs]
+        return any(difference(v.recording, recording) is None for v in ready)
 
     def _give_up(self, call: Call, recording: Recording, has_other_ways: bool) -> None:
         """A call could not be recorded. The next one may be, if something else is an input then."""
@@ -319,6 +332,17 @@ class Compiled:
 
     def _warn(self, text: str) -> None:
         warnings.warn(CompileWarning(text), stacklevel=caller_level())
+
+    def _too_many_recordings(self) -> str:
+        """Why the step is not recorded once more: it takes more time than programs save."""
+        path, _, before, now = self.learned.reason
+        last = f"; the last because of {path}, from {short(before)} to {short(now)}" if path else ""
+        return (
+            f"mg.compile: {self.name} was recorded in {self.recordings} of {self.recordings + self.runs} calls{last}; "
+            "it "
+            "runs eagerly from here on.\nHint: pass arrays of few shapes, and few different objects; limit= says how "
+            "many programs are kept."
+        )
 
     def _too_many_ways(self, ways: int) -> str:
         """Why the step is not recorded once more."""

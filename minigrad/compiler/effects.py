@@ -138,7 +138,7 @@ class Recipe:
         """The number of the entry that makes x."""
         if id(x) in self._made:
             return self._made[id(x)]
-        if type(x) is not TracerArray and is_leaf(x):
+        if type(x) is not TracerArray and is_leaf(x) and id(x) not in self.capture.rebuilt:
             return self._add("object", x)
         number = self._new_entry(x, path)
         self._made[id(x)] = number

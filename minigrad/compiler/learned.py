@@ -13,7 +13,7 @@ from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import is_plain
 from minigrad.compiler.signature import Signature, shown, signature
 from minigrad.guards import is_number
-from minigrad.reach import StateRef
+from minigrad.reach import StateRef, is_leaf
 from minigrad.reach.differences import Difference
 from minigrad.tensor import Tensor
 
@@ -56,7 +56,7 @@ class Learned:
         self.records: set[type] = set()
         self.streak: tuple[str, int] = ("", 0)
         self.reason: Difference = ("", None, None, None)
-        self._met: dict[type, int] = {}  # classes that may become records: how many objects of them were recorded
+        self._met: dict[type, dict[int, Any]] = {}  # objects of classes that may become records
         self._passed: dict[int, tuple[Any, int]] = {}  # containers that were arguments, and how long lists were
         self._held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
 
@@ -94,16 +94,22 @@ class Learned:
             self.owned |= {id(x): x for x, _ in known}
         return has_grown
 
-    def _meet(self, kind: Any) -> None:
-        """One more object of a class. When they are another one in each call, it can only matter what they hold."""
-        self._met[kind] = self._met.get(kind, 1) + 1
-        if self._met[kind] >= DISTINCT and kind not in self.whole:
+    def _meet(self, x: Any) -> None:
+        """An object among the arguments. When it is another one in each call, it can only matter what they hold."""
+        kind: Any = type(x)
+        if is_leaf(x) or not is_plain(kind) or id(x) in self.owned:
+            return
+        met = self._met.setdefault(kind, {})
+        met[id(x)] = x
+        if len(met) >= DISTINCT and kind not in self.whole:
             self.records.add(kind)
 
     # Recordings
 
     def note_call(self, call: Call) -> None:
         """Remember the containers among the arguments of a call that is recorded."""
+        for x in call.leaves:
+            self._meet(x)
         containers = call.rebuild.containers
         self._passed |= {id(x): (x, len(x) if isinstance(x, (list, deque)) else 0) for x in containers}
 
@@ -161,9 +167,6 @@ class Learned:
                 if same_kind and (None, (), k) not in self.pinned:
                     self.varying.add((None, (), k))
         for k in changed:
-            kind: Any = type(leaves[k])
-            if before[k + 1][0] == "value" and is_plain(kind):
-                self._meet(kind)
             yield f"argument {k}", None, shown(before[k + 1]), shown(now[k + 1])
 
     def _let_vary(self, ref: StateRef, before: Any, now: Any) -> None:
@@ -190,7 +193,7 @@ class Learned:
         path, _, before, now = self.reason
         return (
             f"mg.compile: {name} was recorded {IN_A_ROW} times in a row because of {path}, which last changed from "
-            f"{_short(before)} to {_short(now)}; it runs eagerly from here on.\nHint: keep it the same (pad batches, "
+            f"{short(before)} to {short(now)}; it runs eagerly from here on.\nHint: keep it the same (pad batches, "
             "drop_last=True), or pass it as an array."
         )
 
@@ -208,6 +211,7 @@ def _kind_name(x: Any) -> Any:
     return "float" if type(x) is float else type(x)
 
 
-def _short(x: Any) -> str:
+def short(x: Any) -> str:
+    """A value in a message."""
     text = x if isinstance(x, str) else repr(x)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.compiler.program import Value
 from minigrad.compiler.rules import step_shape
+from minigrad.tensor import Tensor
 
 Step = tuple[str, Any]
 
@@ -25,6 +26,16 @@ class Memory:
     def __init__(self, array: Any, value: Value | None, buffer: Any = None, is_outside: bool = False) -> None:
         self.array, self.value, self.buffer, self.is_outside = array, value, buffer, is_outside
         self.version = 0
+
+
+def sharing(things: Iterable[Any]) -> tuple[int, ...]:
+    """For each array or Tensor the first among them that lies in the same memory; for all else itself."""
+    first: dict[int, int] = {}
+    found = []
+    for k, x in enumerate(things):
+        array = x.data if type(x) is Tensor else x
+        found.append(first.setdefault(id(owner(array)), k) if type(array) is np.ndarray else k)
+    return tuple(found)
 
 
 def owner(array: Any) -> Any:

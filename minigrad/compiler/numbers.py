@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.program import Line
-from minigrad.compiler.refusal import instead, reading, refuse, stop
+from minigrad.compiler.refusal import instead, refuse, stop
 from minigrad.guards import Predicate
 from minigrad.reach import bits
 
@@ -35,23 +35,15 @@ class TracedNumber:
         expression: the number as a function of the inputs; None if the program computes it, as a draw.
         op: makes the value of the program when it is first needed.
         key: which input it is, None for what is computed.
-        source: the array whose only element it is, if it is one.
     """
 
-    __slots__ = ("__weakref__", "_trace", "_value", "expression", "key", "make", "real", "source")
+    __slots__ = ("__weakref__", "_trace", "_value", "expression", "key", "make", "real")
     minigrad_tracer = True
 
     def __init__(
-        self,
-        trace: Any,
-        real: Any,
-        expression: Expression | None,
-        make: Callable[[], Any],
-        key: int | None = None,
-        source: Any = None,
+        self, trace: Any, real: Any, expression: Expression | None, make: Callable[[], Any], key: int | None = None
     ) -> None:
         self._trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
-        self.source = source
         self._value: Any = None
         trace.numbers.append(weakref.ref(self))
 
@@ -94,13 +86,10 @@ class TracedNumber:
 
     def _known(self) -> Expression:
         """The expression. A draw has none: what depends on its value differs from call to call."""
-        if self.source is not None:
-            reading(self.source)
-            return lambda inputs: self.real
         if self.expression is None:
             stop(
                 self,
-                "a number that is drawn or computed from arrays is read in Python (int, range, an index, math.sqrt)",
+                "a number that is drawn is read in Python (int, range, an index, math.sqrt)",
                 instead() or "use it in arithmetic and comparisons only, and NumPy's functions",
             )
             return lambda inputs: self.real
@@ -162,26 +151,6 @@ class TracedNumber:
 
     def __abs__(self) -> Any:
         return _computed(self._trace, abs, "absolute", self)
-
-
-def number_of(x: Any) -> Any:
-    """The only element of a tracer array as a Python number, which the program computes; None if it must be read.
-
-    It is right for what only uses it in arithmetic, returns it, or keeps it: the loss in a history.
-    """
-    trace, dtype = x._trace, x.dtype
-    is_exact = (dtype.kind == "f" and dtype.itemsize <= 8) or (dtype.kind in "iu" and dtype != np.uint64)
-    if not trace.open or x.size != 1 or not is_exact:
-        return None
-    kind = np.dtype(np.float64 if dtype.kind == "f" else np.int64)
-    value = x.value
-    if x.shape:
-        value = trace.emit("reshape", value, shape=())
-    if dtype != kind:
-        value = trace.emit("cast", value, dtype=kind)
-    number = TracedNumber(trace, x.array.item(), None, lambda: value, source=x)
-    number._value = value  # an integer of an array has 64 bits at most
-    return number
 
 
 def _fits_int64(x: int) -> bool:
@@ -247,13 +216,21 @@ def _binary(name: str, op: str) -> None:
     function = getattr(operator, name)
     array_function = getattr(np, op)
 
-    def forward(self: Any, other: Any) -> Any:
+    def forward(self: Any, other: Any, *modulus: Any) -> Any:
+        if modulus or type(other) is complex:
+            return (
+                function(self.pinned(), other)
+                if not modulus
+                else pow(self.pinned(), _real(other), *map(_real, modulus))
+            )
         if not _is_plain(other):
             return _with_array(array_function, self, other)
         _check(self._trace, name, self, other)
         return _computed(self._trace, function, op, self, other)
 
     def backward(self: Any, other: Any) -> Any:
+        if type(other) is complex:
+            return function(other, self.pinned())
         if not _is_plain(other):
             return _with_array(array_function, other, self)
         _check(self._trace, name, other, self)
@@ -261,6 +238,10 @@ def _binary(name: str, op: str) -> None:
 
     setattr(TracedNumber, f"__{name}__", forward)
     setattr(TracedNumber, f"__r{name}__", backward)
+
+
+def _real(x: Any) -> Any:
+    return x.pinned() if type(x) is TracedNumber else x
 
 
 def _with_array(function: Any, x: Any, y: Any) -> Any:

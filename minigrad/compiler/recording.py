@@ -44,6 +44,7 @@ class Recording:
         self.numbers: list[NumberInput] = []
         self.arrays: list[ArrayInput] = []
         self.used_arrays: set[int] = set()
+        self.sharing: tuple[int, ...] = ()  # which of the fetched arrays and arguments are in one memory
         self.predicates: list[Predicate] = []
         self.pinned: set[Any] = set()
         self.read: set[Any] = set()  # places of NumPy scalars whose value the step asks for

@@ -17,7 +17,7 @@ from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.exempt import find_exempt
 from minigrad.compiler.generator import GeneratorSlot
-from minigrad.compiler.memory import owner
+from minigrad.compiler.memory import owner, sharing
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
@@ -106,7 +106,7 @@ class TraceSession:
             ]
         )
         inner = [x for x in rebuild.containers if x is not rebuild.options]
-        inner += [x for x in rebuild.tuples if not is_leaf(x)]
+        inner += [x for x in rebuild.tuples if x is not call[0] and not is_leaf(x)]
         made.state_arguments = [x for x in inner if reach.by_identity or id(x) in reach.held]
         hides = rebuild.kinds and any(row.kind == "state" for row in reach.rows)  # an iterator may hold a record
         if made.state_arguments or hides:
@@ -128,7 +128,7 @@ class TraceSession:
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)
         except Exception as error:
-            if not is_artifact(error, capture.numbers):
+            if not is_artifact(error, trace.numbers):
                 raise
             made.read, made.again = {x.identity for x in capture.numbers}, bool(capture.numbers)
             made.refusal = CompileError(
@@ -165,6 +165,7 @@ class TraceSession:
             pairs: list[tuple[Any, Any]] = []
             args, kwargs = rebuild(capture.argument_values(leaves, names), pairs)
             capture.watch_containers(pairs, rebuild.options)
+            before.watch_arguments(pairs)
             owns = {id(made): vars(made) for _, made in pairs if type(own_attributes(made)) is dict}
             result = self.function(*args, **kwargs)
             if trace.refusal is None:
@@ -190,7 +191,7 @@ class TraceSession:
             trace.recording = False
             capture.look()
             capture.settle()
-            if isinstance(error, CompileError) or is_artifact(error, capture.numbers):
+            if isinstance(error, CompileError) or is_artifact(error, trace.numbers):
                 before.put_back()
             raise
         finally:
@@ -199,6 +200,11 @@ class TraceSession:
             trace.recording, trace.undo = False, None
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
+        self._note_reads(trace)
+
+    def _note_reads(self, trace: Trace) -> None:
+        """Whether another recording may succeed where this one did not."""
+        made = self.made
         if trace.scalars and made.refusal is not None:  # the step may have asked for the value of one
             made.read |= set(trace.scalars.values())
             made.again = True
@@ -227,6 +233,7 @@ class TraceSession:
         made.rows = [*reach.rows, *trace.contents_read, *layouts(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions
+        made.sharing = sharing([x.value for x in capture.arrays] + leaves)
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
         read = {line.params["buffer"].place for line in trace.inputs}

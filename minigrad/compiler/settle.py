@@ -61,7 +61,7 @@ class Settler:
             return MethodType(x.__func__, self.real(x.__self__))
         if kind is slice:
             return _without_tracers(x)
-        if is_leaf(x) or isinstance(x, (type, np.ndarray)):
+        if is_leaf(x) or isinstance(x, type) or _is_of_numbers(x):
             return x
         if isinstance(x, (tuple, frozenset)):
             parts = [self.real(part) for part in x]
@@ -76,17 +76,19 @@ class Settler:
         todo = [x]
         while todo:
             x = todo.pop()
-            if id(x) in self.seen or (id(x) in self.before and x is not None and not isinstance(x, (list, deque, set))):
+            if id(x) in self.seen or (
+                id(x) in self.before and x is not None and not isinstance(x, (list, deque, set, np.ndarray))
+            ):
                 continue
             self.seen[id(x)] = x
             if isinstance(x, dict):
-                self._settle_keys(x)
+                self.settle_keys(x)
             for now, put in members(x):
                 new = self._shallow(now, todo)
                 if new is not now:
                     put(new)
 
-    def _settle_keys(self, x: Any) -> None:
+    def settle_keys(self, x: Any) -> None:
         """Numbers in the place of traced ones among the keys of a dictionary, whose order stays."""
         keys = keys_of(x)
         real = [key if is_leaf(key) and type(key) is not tuple else self._shallow(key, []) for key in keys]
@@ -110,7 +112,7 @@ class Settler:
             if same_objects(parts, list(x)):
                 return x
             return remade(x, parts)
-        if not is_leaf(x) and not isinstance(x, (type, np.ndarray)):
+        if not is_leaf(x) and not isinstance(x, type) and not _is_of_numbers(x):
             todo.append(x)
         return x
 
@@ -139,6 +141,18 @@ def members(x: Any) -> Iterator[Part]:
     for base in type(x).__mro__:
         for name in slots_of(base):
             yield from _place(x, name, "slot")
+
+
+def _is_of_numbers(x: Any) -> bool:
+    """Whether x is an array that cannot hold tracers."""
+    return isinstance(x, np.ndarray) and not x.dtype.hasobject
+
+
+def _object_array(x: Any) -> Iterator[Part]:
+    """The elements of an array of objects."""
+    if x.dtype.kind == "O":
+        for index in np.ndindex(x.shape):
+            yield x[index], functools.partial(x.__setitem__, index)
 
 
 def _place(holder: Any, key: str, kind: str) -> Iterator[Part]:
@@ -182,6 +196,7 @@ def _function(x: FunctionType) -> Iterator[Part]:
 
 
 _PARTS: dict[type, Callable[[Any], Iterator[Part]]] = {
+    np.ndarray: _object_array,
     Tensor: _tensor,
     Node: _nodes,
     MethodType: _method,

@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.compiler.background import Kernels
 from minigrad.compiler.kernel_files import is_available
-from minigrad.compiler.memory import owner
+from minigrad.compiler.memory import owner, sharing
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
 from minigrad.compiler.recipe_source import compiled
@@ -153,7 +153,7 @@ class Specialization:
                 if type(now) is Tensor and (now.node is None) is not (x.value.node is None):
                     return None
             found.append(now)
-        return found
+        return found if not found or sharing([*found, *leaves]) == self.recording.sharing else None
 
     # A call
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler import access, ufuncs, writes
-from minigrad.compiler.checks import errors_raise
+from minigrad.compiler.checks import CLOSE, close_calls, errors_raise
 from minigrad.compiler.draws import Draws
 from minigrad.compiler.memory import Memory, Step, viewed
 from minigrad.compiler.notes import note
@@ -130,14 +130,30 @@ class Trace(OutsideArrays):
             outcome: how it was decided now.
         """
         if self.open and (hint := instead()) is not None:
-            self.stop(CompileError(f"mg.compile: the step decides by values of arrays, at {place()}\nHint: {hint}."))
+            error = f"mg.compile: the step decides by values of arrays, at {place()}\nHint: {hint}."
+            self.stop(CompileError(error))
         if self.open:
             if value.shape:
                 value = self.emit("reshape", value, shape=())
             if value.dtype.kind != "b":
                 value = self.emit("not_equal", value, 0)
+            for line in close_calls(value):
+                self._check_distance(line)
             self.add(Line("check", (value,), {"low": outcome, "high": outcome, "decides": True}, ()))
         return outcome
+
+    def _check_distance(self, line: Line) -> None:
+        """A comparison whose two sides are closer than roundings move them is left to the step itself."""
+        x, y = line.ins
+        apart = self.emit("absolute", self.emit("subtract", x, y))
+        scale = self.emit("add", *(self.emit("absolute", z) if isinstance(z, Value) else abs(z) for z in (x, y)))
+        dtype = next(z.dtype for z in line.operands if z.dtype.kind == "f")
+        relative, absolute = CLOSE.get(dtype.itemsize, CLOSE[8])
+        bound = self.emit("add", self.emit("multiply", scale, relative), absolute)
+        is_close = self.emit("less_equal", apart, bound)
+        if is_close.shape:
+            is_close = self.emit("any", is_close, axes=tuple(range(is_close.ndim)))
+        self.add(Line("check", (is_close,), {"low": False, "high": False}, ()))
 
     # Values
 

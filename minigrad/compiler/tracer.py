@@ -18,9 +18,10 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.compiler.memory import Memory, Step
-from minigrad.compiler.numbers import number_of
 from minigrad.compiler.program import Value
 from minigrad.compiler.refusal import filling, reading, stop
+
+SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that make a scalar of a scalar
 
 
 class TracerArray(NDArrayOperatorsMixin):
@@ -75,7 +76,7 @@ class TracerArray(NDArrayOperatorsMixin):
     size = property(lambda self: self.array.size)
     nbytes = property(lambda self: self.array.nbytes)
     itemsize = property(lambda self: self.array.itemsize)
-    T = property(lambda self: np.transpose(self))
+    T = property(lambda self: self.transpose())
     mT = property(lambda self: np.swapaxes(self, -1, -2))
 
     def __len__(self) -> int:
@@ -95,7 +96,9 @@ class TracerArray(NDArrayOperatorsMixin):
         return self._trace.ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self._trace.function(function, types, args, kwargs)
+        made = self._trace.function(function, types, args, kwargs)
+        is_of_scalar = function in SCALAR and args and type(args[0]) is TracerArray and args[0].is_scalar
+        return _scalar(made) if is_of_scalar else made
 
     def __getitem__(self, index: Any) -> Any:
         return self._trace.getitem(self, index)
@@ -115,7 +118,8 @@ class TracerArray(NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", copy: bool = True) -> Any:
         """A copy in another dtype."""
-        return self._trace.cast(self, np.dtype(dtype), casting, copy)
+        made = self._trace.cast(self, np.dtype(dtype), casting, copy)
+        return _scalar(made) if self.is_scalar else made
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         """np.reshape."""
@@ -124,6 +128,8 @@ class TracerArray(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: Any) -> Any:
         """np.transpose."""
+        if self.is_scalar:
+            return self
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
     def flatten(self, order: Any = "C") -> Any:
@@ -131,7 +137,9 @@ class TracerArray(NDArrayOperatorsMixin):
         return np.copy(np.reshape(self, -1, order=order))
 
     def copy(self, order: Any = "C") -> Any:
-        """A copy in C order, as the method of an array makes it; np.copy keeps the layout."""
+        """A copy in C order, as the method of an array makes it; np.copy keeps the layout. A scalar needs none."""
+        if self.is_scalar:
+            return self
         return np.copy(self, order=order)
 
     def conjugate(self) -> Any:
@@ -157,7 +165,7 @@ class TracerArray(NDArrayOperatorsMixin):
         if given:
             stop(self, f".view{given} looks at the bytes of an array", "use .astype(dtype)")
             return self.array.view(*given)
-        return self[...]
+        return self if self.is_scalar else self[...]
 
     def _no_value(self, *args: Any, **kwargs: Any) -> Any:
         if self._trace.open:
@@ -179,10 +187,10 @@ class TracerArray(NDArrayOperatorsMixin):
         return self._no_value().__reduce__()
 
     def __copy__(self) -> Any:
-        return np.copy(self)
+        return self if self.is_scalar else np.copy(self)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return np.copy(self)
+        return self if self.is_scalar else np.copy(self)
 
     def __float__(self) -> float:
         return float(self._no_value())
@@ -224,9 +232,8 @@ class TracerArray(NDArrayOperatorsMixin):
         return int(self._no_value().__index__())
 
     def item(self, *args: Any) -> Any:
-        """Its only element as a number that the program computes; of several the trace stops recording."""
-        number = None if args else number_of(self)
-        return self._no_value().item(*args) if number is None else number
+        """Its elements: the trace stops recording."""
+        return self._no_value().item(*args)
 
     def tolist(self) -> Any:
         """Its elements: the trace stops recording."""
@@ -273,6 +280,13 @@ class TracedFlags:
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name.lower())
+
+
+def _scalar(x: Any) -> Any:
+    """A tracer array that stands for a NumPy scalar from here on."""
+    if type(x) is TracerArray:
+        x.is_scalar = True
+    return x
 
 
 def bare(x: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.compiler.records import NUMERIC
-from minigrad.reach import base_of, keys_of, refill, same_objects
+from minigrad.reach import Contents, base_of, keys_of, refill, same_objects
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Undo:
         self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
         self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
         self.contents = capture.contents
+        self.arguments: list[tuple[Any, Contents]] = []  # containers among the arguments, and what they held
         self.arrays: list[tuple[Any, Any]] = []  # and copies, in the order in which they were made
         self.known: set[Any] = set()  # which parts of which memories are among them
         for x in [x for _, x in self.places] + leaves:
@@ -55,8 +56,14 @@ class Undo:
         for x in list(self.trace.known.values()):
             self.keep(x)
 
+    def watch_arguments(self, pairs: list[tuple[Any, Any]]) -> None:
+        """Remember what the containers among the arguments hold, of which the step gets copies."""
+        self.arguments = [(x, Contents(x)) for x, _ in pairs]
+
     def put_back(self) -> None:
         """Everything as it was."""
+        for x, held in self.arguments:
+            held.put(x)
         for ref, value in self.places:
             if ref.get() is not value and not ref.is_grad:
                 ref.set(value)

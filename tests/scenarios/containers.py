@@ -713,3 +713,70 @@ def the_step_raises_half_way(C: Any, see: Any) -> None:
         logs: dict[str, Any] = {}
         see.attempt(step, logs, np.array([0, 5 if k == 5 else 2]), numbers(k, 3))
         see(logs)
+
+
+@scenario
+def tuples_are_returned_and_kept(C: Any, see: Any) -> None:
+    kept: dict[str, Any] = {}
+
+    def step(p: Any, q: Any, x: Any) -> Any:
+        kept["p"] = p
+        return p, q, p[0] * x
+
+    step = C(step)
+    for k in range(6):
+        p, q = (numbers(k, 3), 1), Pair([], k)
+        one, two, _ = step(p, q, numbers(k, 3))
+        see(one is p, two is q, kept["p"] is p)
+
+
+@scenario
+def plain_objects_whose_attribute_is_assigned(C: Any, see: Any) -> None:
+    def step(p: Any, x: Any) -> Any:
+        p.x = p.x * x
+        return p.x
+
+    step = C(step)
+    for k in range(12):
+        p = Plain(numbers(k, 3))
+        see(step(p, numbers(k, 3)), p.x)
+
+
+@scenario(eager=True)
+def lists_of_ever_other_lengths(C: Any, see: Any) -> None:
+    step = C(lambda parts, x: sum(parts) * x)
+    for k in range(60):
+        see(step([numbers(j) for j in range(k % 40 + 1)], numbers(k)))
+
+
+@scenario
+def an_own_type_error_after_a_change(C: Any, see: Any) -> None:
+    s = SimpleNamespace(t=0.5)
+
+    def step(logs: Any, x: Any) -> Any:
+        s.t += 0.25
+        logs.append(s.t)
+        if x[0] > 0:
+            raise TypeError("mine")
+        return x * s.t
+
+    step = C(step)
+    for k in range(12):
+        logs: list[Any] = []
+        see.attempt(step, logs, numbers(k, 3))
+        see(logs, s.t)
+
+
+@scenario
+def what_the_state_has_is_put_into_an_argument(C: Any, see: Any) -> None:
+    s = SimpleNamespace(w=np.ones(3))
+
+    def step(p: Any, x: Any) -> Any:
+        p["q"] = s.w
+        return x + s.w
+
+    step, p = C(step), {}
+    for k in range(12):
+        if k % 3 == 2:
+            s.w = np.full(3, float(k))
+        see(step(p, numbers(k, 3)), p, p["q"] is s.w)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,17 +21,17 @@ def _calls(C: Any, see: Any, function: Any, *shape: int, dtype: Any = float) -> 
         see(step(numbers(k, *(shape or (3,))).astype(dtype)))
 
 
-@scenario
+@scenario(eager=True)
 def item_returned(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: x.sum().item())
 
 
-@scenario
+@scenario(eager=True)
 def float_returned(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: float(x.sum()))
 
 
-@scenario
+@scenario(eager=True)
 def float_of_single_precision(C: Any, see: Any) -> None:
     step = C(lambda x: (float(x.mean()), x.max().item(), float(x[0])))
     for k in range(6):
@@ -38,23 +39,23 @@ def float_of_single_precision(C: Any, see: Any) -> None:
         see(*map(type, found), *map(np.float32, found))
 
 
-@scenario
+@scenario(eager=True)
 def float_of_a_tensor(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: float(mg.sum(mg.exp(mg.Tensor(x)))))
 
 
-@scenario
+@scenario(eager=True)
 def float_of_one_element(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: (x * 2).item() + (x[0] * 3).item(), 1)
     _calls(C, see, lambda x: (x * 2).item() + (x[0, 0] * 3).item(), 1, 1)
 
 
-@scenario
+@scenario(eager=True)
 def int_of_integers(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: (int(np.argmax(x)), np.argmin(x).item(), int((x > 0).sum())))
 
 
-@scenario
+@scenario(eager=True)
 def float_of_integers_and_bools(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: (float(np.argmax(x)), float(x[0] > 0), float((x > 0).sum())))
 
@@ -64,7 +65,7 @@ def int_of_a_float(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: int(x.sum() * 10))
 
 
-@scenario
+@scenario(eager=True)
 def arithmetic_with_floats(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         a, b = float(x.sum()), x.mean().item()
@@ -73,7 +74,7 @@ def arithmetic_with_floats(C: Any, see: Any) -> None:
     _calls(C, see, step)
 
 
-@scenario
+@scenario(eager=True)
 def division_by_a_float(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         return 1.0 / float(x.sum()), x / x.sum().item()
@@ -81,7 +82,7 @@ def division_by_a_float(C: Any, see: Any) -> None:
     _calls(C, see, step)
 
 
-@scenario
+@scenario(eager=True)
 def loss_of_a_training_step(C: Any, see: Any) -> None:
     model = mlp()
     optimizer = optim.Adam(model.parameters(), lr=0.01)
@@ -99,7 +100,7 @@ def loss_of_a_training_step(C: Any, see: Any) -> None:
     see(*model.parameters())
 
 
-@scenario
+@scenario(eager=True)
 def losses_in_a_history(C: Any, see: Any) -> None:
     w, history = weight(3), []
 
@@ -115,7 +116,7 @@ def losses_in_a_history(C: Any, see: Any) -> None:
         w.grad = None
 
 
-@scenario
+@scenario(eager=True)
 def losses_added_up(C: Any, see: Any) -> None:
     s = SimpleNamespace(total=0.0, count=0, last=None)
 
@@ -131,7 +132,7 @@ def losses_added_up(C: Any, see: Any) -> None:
         see(s.total, s.count, s.last)
 
 
-@scenario
+@scenario(eager=True)
 def correct_predictions_counted(C: Any, see: Any) -> None:
     s = SimpleNamespace(correct=0)
 
@@ -144,7 +145,7 @@ def correct_predictions_counted(C: Any, see: Any) -> None:
         see(s.correct)
 
 
-@scenario
+@scenario(eager=True)
 def division_by_zero(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         return 1.0 / x.sum().item(), 7 // x.astype(int)[0].item(), x / x[1].item()
@@ -178,7 +179,7 @@ def float_that_is_rounded(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: round(float(x.sum()), 3))
 
 
-@scenario
+@scenario(eager=True)
 def a_value_before_it_is_overwritten(C: Any, see: Any) -> None:
     s = SimpleNamespace(x=np.zeros(1))
 
@@ -192,7 +193,7 @@ def a_value_before_it_is_overwritten(C: Any, see: Any) -> None:
     _calls(C, see, step)
 
 
-@scenario
+@scenario(eager=True)
 def gradient_norm_returned(C: Any, see: Any) -> None:
     w = weight(3)
 
@@ -248,7 +249,7 @@ def branch_that_is_taken_late(C: Any, see: Any) -> None:
     see(s.w, s.skipped)
 
 
-@scenario
+@scenario(eager=True)
 def best_loss_is_kept(C: Any, see: Any) -> None:
     s = SimpleNamespace(best=np.inf, at=0, k=0)
 
@@ -377,7 +378,7 @@ def printing_in_a_rare_branch(C: Any, see: Any) -> None:
     _of(C, see, step, [1, 2, 1, 2, 4, 1, 2, 5, 1])
 
 
-@scenario
+@scenario(eager=True)
 def the_smaller_of_two(C: Any, see: Any) -> None:
     s = SimpleNamespace(best=1e9)
 
@@ -388,7 +389,7 @@ def the_smaller_of_two(C: Any, see: Any) -> None:
     _of(C, see, step, [5, 4, 6, 3, 7, 2, 8, 1, 9, 0.5, 3])
 
 
-@scenario
+@scenario(eager=True)
 def integers_are_compared(C: Any, see: Any) -> None:
     def step(x: Any, v: Any) -> Any:
         n = int(np.argmax(x))
@@ -428,3 +429,56 @@ def the_way_changes_before_the_backward_pass(C: Any, see: Any) -> None:
         (one * 2).backward()
         two.backward()
         see(w.grad, s.k)
+
+
+@scenario
+def decided_otherwise_first(C: Any, see: Any) -> None:
+    """In a kernel the decision has an axis."""
+    step = C(lambda x: "many" if (x > 0).sum() > 2 else "few")
+    for k in range(20):
+        see(step(numbers(k, 3)), step(numbers(k, 3)[:1] + 1))
+
+
+@scenario
+def decided_by_the_last_digit(C: Any, see: Any) -> None:
+    """Where rounding decides, the step itself does."""
+    step = C(lambda x, s: "hit" if (x / s).max() >= 1.0 else "miss")
+    other = C(lambda x: "above" if (x - x.mean()).sum() > 0 else "below")
+    for k in range(20):
+        s = float(k % 50 + 3)
+        see(step(np.full(4, s), np.array(s)), other(numbers(k, 7)))
+
+
+@scenario
+def scalars_stay_scalars(C: Any, see: Any) -> None:
+    def step(x: Any) -> Any:
+        best = x.sum()
+        kept = [best.copy(), best.astype(np.float32), best.T, best.squeeze(), best.view(), np.squeeze(best), best.imag]
+        best += 1
+        return [*kept, *map(type, kept), best]
+
+    _calls(C, see, step)
+
+
+@scenario(eager=True)
+def drawn_numbers_as_keys(C: Any, see: Any) -> None:
+    rng, found = np.random.default_rng(0), {}
+
+    def step(x: Any) -> Any:
+        k = int(rng.integers(3))
+        found[k] = found.get(k, 0) + 1
+        found["pair", k] = x
+        return x
+
+    _calls(C, see, step)
+    see(sorted(map(str, found)), [type(k) for k in found])
+
+
+@scenario(eager=True)
+def drawn_numbers_for_other_code(C: Any, see: Any) -> None:
+    rng = np.random.default_rng(0)
+
+    def step(x: Any) -> Any:
+        return json.dumps([rng.random()]), pow(int(rng.integers(5)), 2, 3), rng.random() * 1j
+
+    _calls(C, see, step)
