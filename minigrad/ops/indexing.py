@@ -145,5 +145,6 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, list):
         return np.asarray(index) if index else np.zeros(0, dtype=np.intp)
     if hasattr(index, "node") and hasattr(index, "data"):
-        return index.data if getattr(index.data, "base", None) is None else owned(index.data)
+        index = index.data
+        return owned(index) if type(index) is np.ndarray and index.base is not None else index
     return owned(index) if type(index) is np.ndarray else index
