@@ -121,8 +121,14 @@ def connect(
 
 def watched(results: Any) -> Any:
     """The results of a recording, whose tape is eager: plain arrays that it needs may be written to before the pull."""
-    outputs, _ = flatten(results)
-    nodes = [t.node for t in outputs if isinstance(t, Tensor) and t.node is not None]
+    pending, seen, nodes = [results], set[int](), []
+    while pending:  # a list may contain itself
+        x = pending.pop()
+        if isinstance(x, Tensor):
+            nodes += [] if x.node is None else [x.node]
+        elif isinstance(x, (tuple, list, dict)) and id(x) not in seen:
+            seen.add(id(x))
+            pending += x.values() if isinstance(x, dict) else x
     if nodes:
         watch(ancestors(nodes)[0])
     return results
