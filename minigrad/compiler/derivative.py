@@ -118,14 +118,14 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
 
 def watched(results: Any) -> Any:
     """The results of a recording, whose tape is eager: plain arrays that it needs may be written to before the pull."""
-    todo, seen, nodes = [results], set[int](), []
-    while todo:  # lists may contain themselves
-        x = todo.pop()
+    pending, seen, nodes = [results], set[int](), []
+    while pending:  # a list may contain itself
+        x = pending.pop()
         if isinstance(x, Tensor):
-            nodes += [x.node] if x.node is not None else []
-        elif isinstance(x, (dict, list, tuple)) and id(x) not in seen:
+            nodes += [] if x.node is None else [x.node]
+        elif isinstance(x, (tuple, list, dict)) and id(x) not in seen:
             seen.add(id(x))
-            todo += x.values() if isinstance(x, dict) else x
+            pending += x.values() if isinstance(x, dict) else x
     if nodes:
         watch(ancestors(nodes)[0])
     return results

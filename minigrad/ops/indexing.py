@@ -145,6 +145,6 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, list):
         return np.asarray(index) if index else np.zeros(0, dtype=np.intp)
     if hasattr(index, "node") and hasattr(index, "data"):
-        data = index.data
-        return owned(data) if type(data) is np.ndarray and data.base is not None else data
+        index = index.data
+        return owned(index) if type(index) is np.ndarray and index.base is not None else index
     return owned(index) if type(index) is np.ndarray else index

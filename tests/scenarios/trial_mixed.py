@@ -184,7 +184,7 @@ def confusion_counted(C: Any, see: Any) -> None:
 
 @scenario
 def custom_rule(C: Any, see: Any) -> None:
-    clipped = mg.custom(lambda x: np.clip(x, -1, 1), lambda v, x: v)
+    clipped = mg.custom(lambda x: np.clip(x, -1, 1), lambda v: v, name="clipped")
     w = weight(3)
 
     @C
