@@ -39,7 +39,7 @@ LAYERS = [
         "fused",
         "fused_activations",
     },
-    {"nn", "optim", "data", "preprocessing", "io"},
+    {"nn", "optim", "data", "preprocessing", "io", "archive", "atomic"},
     {"exact"},
     {"training"},
     {"callbacks"},
