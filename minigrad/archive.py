@@ -35,7 +35,7 @@ class Archive:
     def __enter__(self) -> Archive:
         if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would wait for ever
             raise NotAFile(errno.EINVAL, "load: this is no regular file", str(self.path))
-        self._file = open(self.path, "rb")  # noqa: SIM115  # closed on exit
+        self._file = open(self.path, "rb")
         try:
             self._open()
         except BaseException as error:
@@ -104,7 +104,7 @@ class Archive:
                     f"the array {name!r} claims shape {shape} and dtype {dtype}, which do not fit its {left} bytes"
                 )
             array = np.empty(count, dtype)
-            _fill(entry, memoryview(array.view(np.uint8)) if array.nbytes else memoryview(b""))
+            _fill(entry, memoryview(array.view(np.uint8)) if array.nbytes else memoryview(b"")  # type: ignore[arg-type])
             if entry.read(1):  # at the end the checksum is compared
                 raise ValueError(f"the array {name!r} is longer than it says")
         return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
