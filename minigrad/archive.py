@@ -104,7 +104,8 @@ class Archive:
                     f"the array {name!r} claims shape {shape} and dtype {dtype}, which do not fit its {left} bytes"
                 )
             array = np.empty(count, dtype)
-            _fill(entry, memoryview(array.view(np.uint8)) if array.nbytes else memoryview(b"")  # type: ignore[arg-type])
+            if left:
+                _fill(entry, memoryview(array.view(np.uint8)))  # type: ignore[arg-type]
             if entry.read(1):  # at the end the checksum is compared
                 raise ValueError(f"the array {name!r} is longer than it says")
         return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
