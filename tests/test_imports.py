@@ -21,7 +21,7 @@ LAYERS = [
     {"ops"},
     {"changes", "wengert", "tape", "modes", "symbols", "dtypes", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
-    {"tensor", "values"},
+    {"tensor", "values", "replaced"},
     {"bytecode", "reach"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}

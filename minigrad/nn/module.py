@@ -11,6 +11,8 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.modes import current_scope, is_grad_enabled, open_scope
 from minigrad.nn import hooks
+from minigrad.nn.unfound import warn_of_unfound
+from minigrad.replaced import note_replaced
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -76,6 +78,9 @@ class Module:
         if isinstance(value, Module):
             value._take_name(name)
         is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+        before = self.__dict__.get(name)
+        if before is not value and isinstance(before, (Tensor, Module)):
+            self._replace(name, before, value)
         if is_parameter and name not in self._parameters:
             self.__dict__["_parameters"] = (*self._parameters, name)
             if getattr(value.node, "name", None) is None and name.isidentifier():
@@ -83,6 +88,24 @@ class Module:
         elif name in self._parameters and not isinstance(value, Tensor):
             self.__dict__["_parameters"] = tuple(n for n in self._parameters if n != name)
         self.__dict__[name] = value
+
+    def _replace(self, name: str, before: Any, value: Any) -> None:
+        """Refuse what would take a parameter away in silence, and note for optimizers which are replaced."""
+        if isinstance(before, Module):
+            for p in before.parameters() if isinstance(value, Module) else ():
+                note_replaced(p, self, name)
+        elif name in self._parameters:
+            constant = isinstance(value, Tensor) and not value.requires_grad
+            if (constant and before.requires_grad) or not (value is None or isinstance(value, (Tensor, Module))):
+                kind = "a Tensor without requires_grad" if constant else type(value).__name__
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is a parameter, and {kind} would end that. For new values write "
+                    f"into it: with mg.no_grad(): module.{name}[...] = values. For another parameter assign "
+                    f"mg.Tensor(values, requires_grad=True); to freeze it, module.{name}.requires_grad = False; to "
+                    f"have none, None or del module.{name} first"
+                )
+            if isinstance(value, (Tensor, Module)):
+                note_replaced(before, self, name)
 
     def _take_name(self, name: str) -> None:
         self.__dict__["_name"] = name
@@ -157,7 +180,12 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The parameters of this module and all inside it, with their dotted names."""
+        """The parameters of this module and all inside it, with their dotted names.
+
+        Modules and parameters in plain lists, tuples, sets and dictionaries are not found; the first call warns of
+        those, unless they are reached in another way.
+        """
+        warn_of_unfound(self)
         return self._named("_parameters")
 
     def parameters(self) -> Iterator[Tensor]:
@@ -219,7 +247,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
-        for p in self.parameters():
+        for _, p in self._named("_parameters"):
             p.grad = None
 
     # State
