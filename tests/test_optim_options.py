@@ -299,8 +299,21 @@ def test_clipping_is_checked_when_it_is_set():
     ):
         with pytest.raises(error):
             optimizer.clipping = bad
-    with pytest.raises(TypeError):
-        optimizer.clipping["clipnorm"] = 1.0
+    for change in (
+        lambda bad: optimizer.clipping.__setitem__("clipnorm", bad),
+        lambda bad: optimizer.clipping.update(clipnorm=bad),
+        lambda bad: optimizer.clipping.setdefault("clipnorm", bad),
+        lambda bad: optimizer.clipping.__ior__({"clipnorm": bad}),
+    ):
+        with pytest.raises(ValueError, match="must be positive"):
+            change(-1.0)
+        with pytest.raises(TypeError, match="must be a number"):
+            change("1")
+    assert optimizer.clipping == {}
+    optimizer.clipping["clipnorm"] = 1.0
+    with pytest.raises(ValueError, match="one way only"):
+        optimizer.clipping["clipvalue"] = 1.0
+    optimizer.clipping["clipnorm"] = None
     with pytest.raises(TypeError, match="must be a number"):
         optim.SGD([parameter()], lr=0.1, clipvalue="1")
     optimizer.clipping = {"clipvalue": 0.5}

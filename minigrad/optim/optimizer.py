@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from minigrad.modes import enable_grad
 from minigrad.optim import clip, states
 from minigrad.optim.flat import Flat
 from minigrad.optim.group import Group, check_names
-from minigrad.optim.options import LIMITS, NAMES, limits
+from minigrad.optim.options import LIMITS, NAMES, Clipping
 from minigrad.replaced import replacements
 from minigrad.tensor import Tensor
 
@@ -76,7 +75,7 @@ class Optimizer:
                 f"Write: for group in optimizer.param_groups: group[{option!r}] = {value!r}"
             )
         if name == "clipping":
-            value = MappingProxyType(limits(self._call(), value))
+            value = Clipping(self._call(), value)
         object.__setattr__(self, name, value)
 
     def _call(self) -> str:
@@ -222,11 +221,10 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         own = {name: value for name, value in vars(self).items() if name != "param_groups"}
         groups = [dict(group) for group in self.param_groups]
-        return {**own, "clipping": dict(self.clipping), "groups": groups, "state": states.state_dict(self)}
+        return {**own, "groups": groups, "state": states.state_dict(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        own = {name: value for name, value in state.items() if name not in ("groups", "state")}
-        vars(self).update({**own, "clipping": MappingProxyType(state["clipping"])})
+        vars(self).update({name: value for name, value in state.items() if name not in ("groups", "state")})
         self.param_groups = [Group(group, self) for group in state["groups"]]
         states.load_state_dict(self, state["state"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -95,22 +95,47 @@ def _flag(call: str, name: str, value: Any) -> bool:
     raise TypeError(f"{call}({name}={value!r}): must be True or False")
 
 
-def limits(call: str, given: Mapping[str, Any]) -> dict[str, float]:
-    """The one way of clipping that is given, if any.
+class Clipping(dict[str, float]):
+    """The one way of clipping gradients, with its limit, or none. It is checked when it is set.
 
     Raises:
-        ValueError: there are two, or the limit is not positive.
+        ValueError: there are two ways, or the limit is not positive.
         TypeError: the limit is no number, or there is no such way.
     """
-    unknown = [name for name in given if name not in LIMITS]
-    if unknown:
-        raise TypeError(f"{call}: unknown option {unknown[0]!r}; gradients are clipped by {', '.join(LIMITS)}")
-    found = {name: limit for name, limit in given.items() if limit is not None}
-    if len(found) > 1:
-        raise ValueError(f"{call}: {' and '.join(found)} are given; gradients are clipped one way only")
-    for name, limit in found.items():
-        if not _is_number(limit) and not isinstance(limit, np.number):
-            raise TypeError(f"{call}({name}={limit!r}): must be a number, not {type(limit).__name__}")
-        if not limit > 0:
-            raise ValueError(f"{call}: {name}={limit} must be positive")
-    return found
+
+    def __init__(self, call: str, given: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._call = call
+        self.update(given)
+
+    def __setitem__(self, name: str, limit: Any) -> None:
+        self.update({name: limit})
+
+    def update(self, *given: Any, **named: Any) -> None:
+        """Set limits. None is no limit."""
+        new = dict(*given, **named)
+        for name, limit in new.items():
+            if name not in LIMITS:
+                raise TypeError(f"{self._call}: unknown option {name!r}; gradients are clipped by {', '.join(LIMITS)}")
+            if limit is not None and not _is_number(limit) and not isinstance(limit, np.number):
+                raise TypeError(f"{self._call}({name}={limit!r}): must be a number, not {type(limit).__name__}")
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{self._call}: {name}={limit} must be positive")
+        found = {name: limit for name, limit in {**self, **new}.items() if limit is not None}
+        if len(found) > 1:
+            raise ValueError(f"{self._call}: {' and '.join(found)} are given; gradients are clipped one way only")
+        self.clear()
+        super().update(found)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The limit; it is set if there is none."""
+        if name not in self:
+            self[name] = default
+        return self.get(name)
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> Any:
+        return Clipping, (self._call, dict(self))

@@ -55,7 +55,7 @@ class ReduceLROnPlateau:
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optim.ReduceLROnPlateau: {type(optimizer).__name__} is not an Optimizer")
-        if not 0 < factor < 1:
+        if isinstance(factor, bool) or not isinstance(factor, (int, float, np.number)) or not 0 < factor < 1:
             raise ValueError(f"optim.ReduceLROnPlateau: factor={factor} must lie in (0, 1)")
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
             raise ValueError(

@@ -101,7 +101,13 @@ class Schedule:
         old = self.at(base, self.steps - 1) if self.steps else base
         if old == self.floor:  # from there no factor leads away
             return present + (new - old)
-        return self.floor + (present - self.floor) * ((new - self.floor) / (old - self.floor))
+        lr = self.floor + (present - self.floor) * ((new - self.floor) / (old - self.floor))
+        self._require(
+            not lr < 0,
+            f"composed with the other schedule of this optimizer, which went below {self.floor}, this one leads to the "
+            f"negative rate {lr:.3g}. Put both into one ChainedScheduler",
+        )
+        return lr
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""

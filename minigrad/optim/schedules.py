@@ -95,8 +95,9 @@ class LinearLR(Schedule):
         self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5
     ) -> None:
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
-        self._require(0 < start_factor <= 1, f"start_factor={start_factor} must lie in (0, 1]")
-        self._require(0 <= end_factor <= 1, f"end_factor={end_factor} must lie in [0, 1]")
+        self._require_number(0, 1, start_factor=start_factor)
+        self._require(start_factor > 0, f"start_factor={start_factor} must be positive")
+        self._require_number(0, 1, end_factor=end_factor)
         self._require_count(1, total_iters=total_iters)
         super().__init__(optimizer)
 
