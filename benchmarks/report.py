@@ -137,6 +137,7 @@ def circumstances(results: Results) -> Lines:
     for (date, place), suites in groups.items():
         which = "All" if len(suites) == len(results) else ", ".join(suites)
         lines.append(f"{which}: measured on {date}, {place}.")
+    lines.append("minigrad's processes call `mg.tune_gc()` once, and not `mg.tune_malloc()`.")
     return lines
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from numpy import e, inf, nan, newaxis, pi
 
 from minigrad.checkpoint import checkpoint
-from minigrad.collector import be_patient as _be_patient
 from minigrad.creation import (
     arange, asarray, empty, empty_like, eye, from_dlpack, full, full_like, linspace, meshgrid, ones, ones_like, zeros,
     zeros_like,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         verify,
     )  # fmt: skip
     from minigrad.allocator import tune_malloc
+    from minigrad.collector import tune_gc
     from minigrad.compiler import compile
     from minigrad.diagnostics import detect_anomaly
     from minigrad.drawing import draw
@@ -73,8 +73,6 @@ if TYPE_CHECKING:
     from minigrad.training import fit
 
 __version__ = "0.1.0"
-
-_be_patient()
 
 # The standard's names for what NumPy used to call otherwise
 acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2
@@ -93,6 +91,7 @@ _FUNCTIONS = {
     "fit": "training",
     "tape_table": "drawing.table",
     "to_latex": "drawing.chain_rule",
+    "tune_gc": "collector",
     "tune_malloc": "allocator",
 }
 
@@ -114,28 +113,28 @@ _ELSEWHERE = {
 
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
-    "add", "all", "allclose", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
-    "arctanh", "argmax", "argmin", "argsort", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh",
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "add", "all", "allclose", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "argmax", "argmin", "argsort", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "avg_pool1d",
+    "avg_pool2d", "avg_pool3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "cbrt", "ceil",
     "checkpoint", "clip", "compile", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "copy", "copysign", "cos", "cosh", "count_nonzero", "cumulative_prod", "cumulative_sum",
     "custom", "detect_anomaly", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like",
     "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "fit", "flip", "float32",
     "float64", "floor", "floor_divide", "fmod", "from_dlpack", "full", "full_like", "gather", "get_default_dtype",
-    "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16", "int32",
-    "int64", "is_grad_enabled", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp",
-    "less", "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "max",
-    "max_pool1d", "max_pool2d", "max_pool3d", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis",
-    "multiply", "name", "nan", "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones",
-    "ones_like", "outer", "pad", "permute_dims", "pi", "positive", "pow", "power", "prod", "reciprocal", "relu",
-    "remainder", "repeat", "reshape", "result_type", "roll", "round", "scatter", "scope", "searchsorted",
-    "set_default_dtype", "sigmoid", "sign", "signbit", "sin", "sinh", "sliding_windows", "softplus", "sort",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis",
-    "tan", "tanh", "tape_table", "tensordot", "tile", "to_latex", "trace", "tril", "triu", "trunc", "tune_malloc",
-    "uint8", "uint16", "uint32", "uint64", "unique_all", "unique_counts", "unique_inverse", "unique_values",
-    "unstack", "value_and_grad", "var", "vecdot", "vjp", "where", "zeros", "zeros_like",
+    "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16", "int32", "int64",
+    "is_grad_enabled", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "less",
+    "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "max", "max_pool1d",
+    "max_pool2d", "max_pool3d", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply", "name", "nan",
+    "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer", "pad",
+    "permute_dims", "pi", "positive", "pow", "power", "prod", "reciprocal", "relu", "remainder", "repeat", "reshape",
+    "result_type", "roll", "round", "scatter", "scope", "searchsorted", "set_default_dtype", "sigmoid", "sign",
+    "signbit", "sin", "sinh", "sliding_windows", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tape_table", "tensordot", "tile",
+    "to_latex", "trace", "tril", "triu", "trunc", "tune_gc", "tune_malloc", "uint8", "uint16", "uint32", "uint64",
+    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad", "var", "vecdot",
+    "vjp", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 

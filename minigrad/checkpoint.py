@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import naming, observers, tracing
+from minigrad import changes, intercept, naming, tracing
 from minigrad.modes import enable_grad
 from minigrad.node import Node, mode, next_serial
 from minigrad.specialize import attach, selected
@@ -30,8 +30,9 @@ WATCHED = 64  # elements of an output that must be the same again
 LIKE = {"float16": 5e-2, "float32": 1e-3}  # how closely, relative to the largest; else 1e-6
 PRESENT: tuple[ContextVar[Any], ...] = (
     tracing.active,
-    observers._active,
+    intercept.STACK,
     naming.probe,
+    changes.JOURNAL,
 )  # context variables of those who watch the backward pass
 
 _surroundings: weakref.WeakKeyDictionary[Any, dict[Any, Surroundings]] = weakref.WeakKeyDictionary()

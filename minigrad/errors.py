@@ -95,6 +95,14 @@ def constant(value: Any, name: str) -> Any:
     )
 
 
+def complex_refused(what: str) -> TypeError:
+    """The error for a derivative that passed through complex numbers."""
+    return TypeError(
+        f"{what}: a complex number was computed on the way. Gradients are defined for real numbers only; compute real "
+        "and imaginary parts separately, as real arrays"
+    )
+
+
 def is_masked(value: Any) -> bool:
     """Whether this is an array with a mask, by the names of its classes.
 

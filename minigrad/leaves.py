@@ -1,4 +1,7 @@
-"""What arrives at leaves: cotangents become the gradients of Tensors."""
+"""What arrives at leaves: cotangents become the gradients of Tensors.
+
+Backward passes of several threads may end at the same leaf: what one adds, no other overwrites.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import specialize
+from minigrad.errors import complex_refused
+from minigrad.locks import LOCK
 from minigrad.node import Node
 
 if TYPE_CHECKING:
@@ -16,17 +21,18 @@ if TYPE_CHECKING:
 
 def store(found: dict[Node, Any]) -> None:
     """Add the cotangents of leaves to their gradients. An array that nobody else has becomes the gradient itself."""
-    while found:
-        line, v, holders = _popped(found)
-        owner = line.owner() if hasattr(line, "owner") else None
-        if owner is None:
-            continue
-        is_number = issubclass(type(v), np.generic)
-        is_free = is_number or (holders == ALONE and type(v) is np.ndarray and v.base is None)
-        if is_free and owner.grad is None and v.dtype == line.dtype and v.shape == line.shape:
-            owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)
-        else:
-            accumulate(owner, v)
+    with LOCK:
+        while found:
+            line, v, holders = _popped(found)
+            owner = line.owner() if hasattr(line, "owner") else None
+            if owner is None:
+                continue
+            is_number = issubclass(type(v), np.generic)
+            is_free = is_number or (holders == ALONE and type(v) is np.ndarray and v.base is None)
+            if is_free and owner.grad is None and v.dtype == line.dtype and v.shape == line.shape:
+                owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)
+            else:
+                accumulate(owner, v)
 
 
 def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
@@ -44,18 +50,16 @@ def accumulate(owner: Tensor, v: Any) -> None:
     The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
     """
     if v.dtype.kind == "c":
-        raise TypeError(
-            f"the gradient of a Tensor of shape {owner.shape} is {v.dtype}: a complex number was computed from it. "
-            "Gradients are defined for real numbers; compute real and imaginary parts separately"
-        )
-    present = owner.grad
-    total: Any
-    if hasattr(v, "node"):
-        total = v.astype(owner.dtype) if v.dtype != owner.dtype else v
-        total = total if present is None else present + total
-        owner._grad = specialize.attach(np.copy(total.data), total.node)
-    else:
-        total = np.copy(v) if present is None else present.data + v
-        if total.shape != owner.shape or total.dtype != owner.dtype:
-            total = np.broadcast_to(total, owner.shape).astype(owner.dtype)
-        owner._grad = specialize.attach(total, None)
+        raise complex_refused(f"the gradient of a Tensor of shape {owner.shape} is {v.dtype}")
+    with LOCK:
+        present = owner.grad
+        total: Any
+        if hasattr(v, "node"):
+            total = v.astype(owner.dtype) if v.dtype != owner.dtype else v
+            total = total if present is None else present + total
+            owner._grad = specialize.attach(np.copy(total.data), total.node)
+        else:
+            total = np.copy(v) if present is None else present.data + v
+            if total.shape != owner.shape or total.dtype != owner.dtype:
+                total = np.broadcast_to(total, owner.shape).astype(owner.dtype)
+            owner._grad = specialize.attach(total, None)

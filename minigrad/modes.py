@@ -2,45 +2,95 @@
 
 from __future__ import annotations
 
-from contextlib import ContextDecorator
+from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, Self, TypeVar, overload
 
 from minigrad.node import mode
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # While operations are recorded, the mode is the path of scopes; while they are not, the path is here.
 _path: ContextVar[str] = ContextVar("minigrad_scope", default="")
 
+State = tuple[str | None, str]  # the values of both
 
-class _Mode(ContextDecorator):
-    """A context manager, also a decorator, that may be entered several times, one inside another."""
+# The blocks that are open in this context, each with the state before it.
+_blocks: ContextVar[tuple[tuple[_Mode, State], ...]] = ContextVar("minigrad_blocks", default=())
 
-    def __init__(self) -> None:
-        self._tokens: list[list[Token[Any]]] = []
 
-    def _enter(self) -> list[Token[Any]]:
+class _Mode:
+    """A context manager, also a decorator. It may be entered several times, and by several threads at once.
+
+    Blocks may end in any order, as those in generators do: what was entered later goes on as if this one had not been.
+    """
+
+    def _state(self, before: State) -> State:
+        """The state inside, from the one outside."""
         raise NotImplementedError
 
     def __enter__(self) -> None:
-        self._tokens.append(self._enter())
+        before = mode.get(), _path.get()
+        _blocks.set((*_blocks.get(), (self, before)))
+        _put(self._state(before))
 
     def __exit__(self, *exception: Any) -> None:
-        for token in reversed(self._tokens.pop()):
-            token.var.reset(token)
+        blocks = _blocks.get()
+        if blocks and blocks[-1][0] is self:
+            _blocks.set(blocks[:-1])
+            _put(blocks[-1][1])
+            return
+        k = next((k for k in reversed(range(len(blocks))) if blocks[k][0] is self), None)
+        if k is None:
+            return  # entered in another context, which has ended
+        state, later = blocks[k][1], []
+        for other, _ in blocks[k + 1 :]:
+            later.append((other, state))
+            state = other._state(state)
+        _blocks.set((*blocks[:k], *later))
+        _put(state)
+
+    def __call__(self, function: F) -> F:
+        """The function with this mode while its body runs: also that of a generator or of a coroutine."""
+        from minigrad.decorating import decorated
+
+        return decorated(function, self)
 
 
-class no_grad(_Mode):
-    """Nothing is recorded inside: `with no_grad():` or `@no_grad()`. Leaves may be written in place."""
-
-    def _enter(self) -> list[Token[Any]]:
-        return [_path.set(current_scope()), mode.set(None)]
+def _put(state: State) -> None:
+    mode.set(state[0])
+    _path.set(state[1])
 
 
-class enable_grad(_Mode):
-    """Operations are recorded inside, also within no_grad."""
+class _Switch(_Mode):
+    """A mode without arguments: `@no_grad` is `@no_grad()`."""
 
-    def _enter(self) -> list[Token[Any]]:
-        return [mode.set(current_scope())]
+    @overload
+    def __new__(cls) -> Self: ...
+    @overload
+    def __new__(cls, function: F) -> F: ...
+    def __new__(cls, function: Any = None) -> Any:
+        """The mode, or the function with this mode around it."""
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+
+class no_grad(_Switch):
+    """Nothing is recorded inside: `with no_grad():`, `@no_grad()` or `@no_grad`. Leaves may be written in place.
+
+    A decorated generator or coroutine records nothing while its own body runs; between its steps the mode is that of
+    whoever runs it.
+    """
+
+    def _state(self, before: State) -> State:
+        return None, before[1] if before[0] is None else before[0]
+
+
+class enable_grad(_Switch):
+    """Operations are recorded inside, also within no_grad: `with enable_grad():`, `@enable_grad()` or `@enable_grad`."""
+
+    def _state(self, before: State) -> State:
+        return (before[1] if before[0] is None else before[0]), before[1]
 
 
 class scope(_Mode):
@@ -50,13 +100,14 @@ class scope(_Mode):
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__()
         if not isinstance(name, str) or not name:
             raise ValueError(f"scope: {name!r} is not a name; give a non-empty string")
         self.name = name
 
-    def _enter(self) -> list[Token[Any]]:
-        return [open_scope(self.name)]
+    def _state(self, before: State) -> State:
+        path = before[1] if before[0] is None else before[0]
+        inside = f"{path}/{self.name}" if path else self.name
+        return (None, inside) if before[0] is None else (inside, before[1])
 
 
 def current_scope() -> str:
@@ -81,3 +132,14 @@ def open_scope(name: str) -> Token[Any]:
 def is_grad_enabled() -> bool:
     """Whether operations are being recorded."""
     return mode.get() is not None
+
+
+def suspended() -> Any:
+    """The modes of this context, to be put back by `resumed`."""
+    return mode.get(), _path.get(), _blocks.get()
+
+
+def resumed(state: Any) -> None:
+    """Put back what `suspended` gave."""
+    for variable, value in zip((mode, _path, _blocks), state, strict=True):
+        variable.set(value)

@@ -34,6 +34,7 @@ from weakref import WeakSet
 import numpy as np
 
 from minigrad import specialize, templates
+from minigrad.locks import LOCK
 from minigrad.node import Node
 
 if TYPE_CHECKING:
@@ -84,10 +85,25 @@ def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunct
     return function
 
 
+class _Pull:
+    """pull(line, v, due, saved): reverse mode through one line, written when it is first asked for.
+
+    It is found in the primitive's dictionary from then on. There, layers may stand in its place (intercept.py), which a
+    thread that writes it at the same time must not undo.
+    """
+
+    def __get__(self, p: Any, kind: type) -> Any:
+        if p is None:
+            return self
+        with LOCK:
+            return p.__dict__.setdefault("pull", p.written_pull)
+
+
 class Primitive:
     """A function, its rules, and what was specialized from them: record and pull."""
 
     kind = "primitive"
+    is_checked = False  # whether what rules return is checked: those of users (custom.py) are
 
     def __init__(
         self,
@@ -120,10 +136,17 @@ class Primitive:
         self._check_names()
         self.record, self.record_source, self.pull_source = specialize.write(self)
 
+    pull: Any = _Pull()
+
     @cached_property
-    def pull(self) -> Callable[..., None]:
-        """pull(line, v, due, saved): reverse mode through one line."""
+    def written_pull(self) -> Callable[..., None]:
+        """The pull as it was written, whatever stands around it."""
         return specialize.made(self, self.pull_source)
+
+    @property
+    def callee(self) -> Callable[..., Any]:
+        """What the record function calls: the function."""
+        return self.function
 
     @property
     def source(self) -> str:
@@ -215,6 +238,14 @@ def value_of(x: Any) -> Any:
     return x.data if hasattr(x, "node") else x
 
 
+def read_only(x: Any) -> Any:
+    """The same values, which cannot be written to."""
+    if type(x) is np.ndarray and x.flags.writeable:
+        x = x.view()
+        x.flags.writeable = False
+    return x
+
+
 def total(shares: Any) -> Array:
     """The sum of at least one share."""
     first, *others = shares
@@ -239,7 +270,8 @@ def elementwise(function: Callable[..., Any], *rules: Rule, **options: Any) -> F
 
 
 def _declare(made: Primitive) -> Function:
-    DECLARED.add(made)
+    with LOCK:
+        DECLARED.add(made)
     if made.pull_source:
         REGISTRY[made.name] = made
     return as_function(made)
@@ -247,9 +279,10 @@ def _declare(made: Primitive) -> Function:
 
 def as_function(made: Primitive) -> Function:
     """The recording function of a primitive, with the primitive and its source at hand."""
-    FUNCTIONS.add(made)
-    for told in on_new:
-        told(made)
+    with LOCK:
+        FUNCTIONS.add(made)
+        for told in on_new:
+            told(made)
     record: Any = made.record
     module = getattr(made.function, "__module__", None) or "numpy"
     record.primitive = made

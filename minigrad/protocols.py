@@ -83,7 +83,8 @@ def ufunc(asked: Any, method: str, inputs: Sequence[Any], options: dict[str, Any
     if ours is None or method not in ("__call__", "outer"):
         name = _name(asked) + ("" if method == "__call__" else f".{method}")
         raise TypeError(
-            f"{name} is not defined for Tensors; use the functions of minigrad, or t.numpy() for the values"
+            f"{name} is not defined for Tensors; use the functions of minigrad, give it a derivative with "
+            f"mg.custom({asked.__name__}, rule), or take the values alone with t.numpy()"
         )
     if options:
         what = ", ".join(f"{k}=..." for k in options)
@@ -108,6 +109,8 @@ def _refuse_out(name: str, inputs: Sequence[Any], options: dict[str, Any]) -> No
 
 
 def _name(asked: Any) -> str:
+    if isinstance(asked, np.ufunc):  # of NumPy, or of another library, whose name it does not know
+        return f"{'np.' * (getattr(np, asked.__name__, None) is asked)}{asked.__name__}"
     module = getattr(asked, "__module__", None) or "numpy"
     return f"{module.replace('numpy', 'np', 1)}.{asked.__name__}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from textwrap import indent
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.errors import ERRORS, complaint, constant
+from minigrad.locks import LOCK
 from minigrad.node import Node, mode, next_serial
 from minigrad.templates import OPERATORS, pull_source, record_source
 
@@ -133,7 +134,7 @@ ENGINE |= {"unbroadcast": unbroadcast, "untracked": untracked, "selected": selec
 def write(p: Primitive) -> tuple[Callable[..., Any], str, str]:
     """The record function of a primitive, its source, and that of the pull. Each is compiled when it first runs."""
     source = record_source(p)
-    own = {"function": p.function, "primitive": p, "name": p.name, "compiled": partial(_compiled, source)}
+    own = {"function": p.callee, "primitive": p, "name": p.name, "compiled": _compiled}
     record = FunctionType(_uncompiled.__code__, ENGINE | own, p.name)
     record.__qualname__ = p.name
     record.__signature__ = p.signature  # type: ignore[attr-defined]
@@ -147,16 +148,26 @@ def _uncompiled(*operands: Any, **static: Any) -> Any:
     return compiled(primitive)(*operands, **static)  # type: ignore[name-defined]  # noqa: F821
 
 
-def _compiled(source: str, p: Primitive) -> Callable[..., Any]:
+def _compiled(p: Primitive) -> Callable[..., Any]:
     """The record function, from here on with the code that is written for its primitive."""
+    with LOCK:
+        _write(p)
+    return p.record
+
+
+def _write(p: Primitive) -> None:
+    """Give the record function of a primitive its code: with an operator, unless it calls something else now."""
     record: Any = p.record
-    scope: dict[str, Any] = {}
-    exec(_code(source), record.__globals__, scope)
-    written = scope["record"]
-    # The code is shared with other primitives of the same form; the name that tracebacks show is this one's.
-    record.__defaults__, record.__kwdefaults__ = written.__defaults__, written.__kwdefaults__
-    record.__code__ = written.__code__.replace(co_name=p.name, co_qualname=p.name)
-    return record  # type: ignore[no-any-return]
+    as_operator = record.__globals__["function"] is p.callee
+    written = p.__dict__.setdefault("written", {})
+    if as_operator not in written:
+        scope: dict[str, Any] = {}
+        exec(_code(record_source(p, as_operator)), record.__globals__, scope)
+        # The code is shared with other primitives of the same form; the name that tracebacks show is this one's.
+        code = scope["record"].__code__.replace(co_name=p.name, co_qualname=p.name)
+        written[as_operator] = code, scope["record"].__defaults__, scope["record"].__kwdefaults__
+    code, record.__defaults__, record.__kwdefaults__ = written[as_operator]
+    record.__code__ = code
 
 
 @cache
@@ -166,16 +177,22 @@ def _code(source: str) -> CodeType:
 
 def made(p: Primitive, source: str) -> FunctionType:
     """The pull with this source, with the primitive's rules for its free variables."""
-    known = {"joint": p.joint, **{f"rule_{x}": rule for x, rule in zip(p.operands, p.rules, strict=False)}}
+    rules = {"joint": (None, p.joint), **{f"rule_{x}": (k, p.rules[k]) for k, x in enumerate(p.operands[: len(p.rules)])}}
+    known: dict[str, Any] = {key: rule for key, (_, rule) in rules.items()}
+    if p.is_checked:
+        checked: Any = p
+        known = {key: rule and checked.guarded(k, rule) for key, (k, rule) in rules.items()}
+        known |= {"checked": checked.checked, "checked_all": checked.checked_all}
     return _maker(source, tuple(known))(*known.values())  # type: ignore[no-any-return]
 
 
 def rebind(p: Primitive, function: Callable[..., Any]) -> None:
     """Let the record function of a primitive call another function in the place of the primitive's own."""
     record: Any = p.record
-    record.__globals__["function"] = function
-    if p.function in OPERATORS:
-        _compiled(record_source(p, as_operator=function is p.function), p)
+    with LOCK:
+        record.__globals__["function"] = function
+        if p.function in OPERATORS and record.__code__ is not _uncompiled.__code__:
+            _write(p)
 
 
 @cache

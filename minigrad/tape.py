@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.changes import check_unchanged
+from minigrad.locks import LOCK
 from minigrad.node import Node, leaf, mode
-from minigrad.primitive import value_of
+from minigrad.primitive import read_only, value_of
 from minigrad.specialize import attach, select
 from minigrad.wengert import listing
 
@@ -67,13 +68,14 @@ def pull(
     stop, keep = frozenset(stop), frozenset(keep)
     special = stop | keep
     if len(HOOKED):
-        special |= {line for line in HOOKED if line in due or line.serial >= lines[0].serial}
+        with LOCK:
+            special |= {line for line in HOOKED if line in due or line.serial >= lines[0].serial}
     for line in reversed(lines):
         v = due.pop(line, None)
         if v is None:
             continue
         if special and line in special:
-            for hook in getattr(line, "hooks", ()):
+            for hook in tuple(getattr(line, "hooks", ())):
                 v = hooked(hook, v)
             if line in keep or line in stop:
                 found[line] = v
@@ -169,30 +171,54 @@ hook_changes = [0]  # how often a hook was added or removed: compiled steps look
 HOOKED: weakref.WeakSet[Node] = weakref.WeakSet()  # lines with hooks; the walk looks at them only if there are any
 
 
-def add_hook(line: Node, hook: Callable[[Any], Any]) -> Callable[[], None]:
-    """Call hook with the complete cotangent of a line. Returns a function that removes the hook."""
-    hooks = line.hooks = getattr(line, "hooks", [])
-    hooks.append(hook)
-    HOOKED.add(line)
-    hook_changes[0] += 1
-    reference = weakref.ref(line)
+class Hook:
+    """What `register_hook` returns: remove(), or a call of it, ends the hook."""
 
-    def remove() -> None:
+    __slots__ = ("_function", "_line")
+
+    def __init__(self, line: Node, function: Callable[[Any], Any]) -> None:
+        self._line = weakref.ref(line)
+        self._function: Any = function
+
+    def remove(self) -> None:
+        """Call the function no more. A second time this does nothing."""
+        with LOCK:
+            line, function = self._line(), self._function
+            self._function = None
+            hook_changes[0] += 1
+            hooks = getattr(line, "hooks", [])
+            if function is not None and function in hooks:
+                hooks.remove(function)
+            if line is not None and not hooks:
+                HOOKED.discard(line)
+
+    __call__ = remove
+
+
+def add_hook(line: Node, hook: Callable[[Any], Any]) -> Hook:
+    """Call hook with the complete cotangent of a line. What is returned removes it."""
+    with LOCK:
+        line.hooks = [*getattr(line, "hooks", []), hook]
+        HOOKED.add(line)
         hook_changes[0] += 1
-        if hook in hooks:
-            hooks.remove(hook)
-        owner = reference()
-        if not hooks and owner is not None:
-            HOOKED.discard(owner)
-
-    return remove
+    return Hook(line, hook)
 
 
 def hooked(hook: Any, v: Array) -> Array:
-    """What a hook makes of a cotangent: it sees a Tensor, and may return a replacement."""
+    """What a hook makes of a cotangent: it sees a Tensor, and may return a replacement.
+
+    Others use the cotangent too, so what the hook sees cannot be written to.
+    """
     is_tensor = hasattr(v, "node")
-    replaced = hook(v if is_tensor else attach(v, None))
-    if replaced is None:
+    data = read_only(v.data if is_tensor else v)
+    given = attach(data, v.node if is_tensor else None)
+    replaced = hook(given)
+    if given.data is not data:
+        raise RuntimeError(
+            f"a hook changed the gradient that it was given (shape {v.shape}) in place; return the changed one instead: "
+            "lambda g: 2 * g"
+        )
+    if replaced is None or replaced is given:
         return v
     if np.shape(replaced) != v.shape:
         raise ValueError(

@@ -203,11 +203,15 @@ def _shares(p: Primitive) -> list[str]:
     elementwise = p.kind == "elementwise"
     if elementwise and len(p.operands) > 1:
         lines.append("    shape = n.shape")
-    for x, rule, names in zip(p.operands, p.rules, p.names, strict=True):
+    for k, (x, rule, names) in enumerate(zip(p.operands, p.rules, p.names, strict=True)):
         if rule is None:
             continue
         share = "v" if _is_identity(rule) else _call(f"rule_{x}", names, p)
-        lines += [f"    if {x}_line is not None:", f"        share = {share}"]
+        lines.append(f"    if {x}_line is not None:")
+        if p.is_checked:
+            lines += [f"        share = checked(n, {k}, {share})", f"    if {x}_line is not None and share is not None:"]
+        else:
+            lines.append(f"        share = {share}")
         if not elementwise or len(p.operands) > 1:
             shape = "shape" if elementwise else "share.shape"
             lines.append(f"        if {shape} != {x}_line.shape: share = unbroadcast(share, {x}_line.shape)")
@@ -230,9 +234,10 @@ def _joint_shares(p: Primitive) -> list[str]:
     lines = [*_opening(p, set(names)), f"    {_tuple([f'{x}_line' for x in p.operands])} = n.parents"]
     if "wanted" in names:
         lines.append("    wanted = [line is not None for line in n.parents]")
+    shares = _call("joint", names, p)
     return [
         *lines,
-        f"    for line, share in zip(n.parents, {_call('joint', names, p)}):",
+        f"    for line, share in zip(n.parents, {f'checked_all(n, {shares})' if p.is_checked else shares}):",
         "        if line is not None and share is not None:",
         "            if share.shape != line.shape: share = unbroadcast(share, line.shape)",
         "            due[line] = due[line] + share if line in due else share",

@@ -13,7 +13,7 @@ from minigrad import leaves, methods, protocols, specialize, writing
 from minigrad.errors import describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
-from minigrad.tape import add_hook, ancestors, pull
+from minigrad.tape import Hook, add_hook, ancestors, pull
 from minigrad.values import check_device, copied
 
 if TYPE_CHECKING:
@@ -198,10 +198,11 @@ class Tensor(Methods):
             self.register_hook(keep)
         return self
 
-    def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Hook:
         """Call hook(gradient) when the gradient of this is complete; what it returns, if anything, replaces it.
 
-        Returns a function that removes the hook.
+        Returns:
+            A Hook: its remove() ends this.
         """
         line = self._line("register_hook")
         if not callable(hook):

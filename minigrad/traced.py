@@ -7,10 +7,12 @@ does not reach it; `older` says that there is some, and then the walk itself is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from minigrad.errors import complex_refused
 from minigrad.modes import enable_grad
 from minigrad.node import Node, leaf, mode
 from minigrad.primitive import linear
@@ -58,10 +60,14 @@ class Traced:
             self.aux = tree_map(self.result, self.aux)
 
     def single(self, what: str) -> Tensor:
-        """The value, which must be one Tensor."""
-        if len(self.outputs) != 1 or not isinstance(self.value, Tensor):
-            raise TypeError(f"{what}: the function must return one Tensor, not {type(self.value).__name__}")
-        return self.value
+        """The value, which must be one Tensor, or a number or an array that the arguments have no part in."""
+        is_plain = isinstance(self.value, (int, float, np.generic)) or hasattr(self.value, "__array_function__")
+        if not is_plain or (self.outputs[0].dtype.kind not in "fiu"):
+            dtype = f" of dtype {self.outputs[0].dtype}" if is_plain else ""
+            raise TypeError(
+                f"{what}: the function must return one Tensor of real numbers, not {type(self.value).__name__}{dtype}"
+            )
+        return self.outputs[0]
 
     def records(self, *values: Any) -> bool:
         """Whether the walk must be recorded: something older than the variables takes part in it."""
@@ -103,6 +109,8 @@ class Traced:
         shares = []
         for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
             v = found.get(node)
+            if v is not None and v.dtype.kind == "c":
+                raise complex_refused(f"the gradient of an argument of shape {t.shape}{_first_complex(self.lines)}")
             v = np.zeros_like(t.data) if v is None else v if v.dtype == t.dtype else v.astype(t.dtype)
             shares.append(self._like_input(k, v))
         return self.rebuild(shares)
@@ -115,6 +123,8 @@ class Traced:
         for v, t in zip(given, self.variables, strict=True):
             if np.shape(v) != t.shape:
                 raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
+        if told := _first_complex(self.lines):
+            raise complex_refused(f"forward mode{told}")
         record = self.records(*given)
         start = {node: _as(v, node.dtype, record) for node, v in zip(self.nodes, given, strict=True)}
         with _recording(record):
@@ -168,9 +178,13 @@ def variable(x: Any) -> Tensor:
         if x.node is not None:
             return input_line(x)
         value = x.data
+    elif type(x) is np.ndarray and x.ndim == 0 and x.dtype.kind in "iu":  # a number, as a Python integer is one
+        value = x.astype(get_default_dtype())
     elif hasattr(x, "__array_function__"):
         value = x if hasattr(x, "ndim") else np.asarray(x)
-    elif isinstance(x, (int, float)) and not isinstance(x, bool):
+    elif isinstance(x, np.floating):
+        value = np.asarray(x)
+    elif isinstance(x, (int, float, np.integer)) and not isinstance(x, bool):
         value = np.asarray(x, dtype=get_default_dtype())
     else:
         raise TypeError(
@@ -184,12 +198,23 @@ def variable(x: Any) -> Tensor:
     return attach(value, leaf(value))  # type: ignore[no-any-return]
 
 
+def _first_complex(lines: Sequence[Node]) -> str:
+    """Which operation computed a complex number first; "" if none did."""
+    for line in lines:
+        dtypes = line.dtype if isinstance(line.dtype, tuple) else (line.dtype,)
+        if line.primitive is not None and any(dtype.kind == "c" for dtype in dtypes):
+            return f" ({line.primitive.name} of shape {line.shape} gave {line.dtype})"
+    return ""
+
+
 def _as(v: Any, dtype: Any, record: bool) -> Any:
     """A given cotangent or tangent: an array, or a Tensor if the walk is recorded."""
     if isinstance(v, Tensor):
         v = v if record else v.data
     elif not hasattr(v, "dtype"):
         v = np.asarray(v)
+    if v.dtype.kind == "c" and dtype.kind != "c":
+        raise complex_refused(f"a cotangent or tangent of dtype {v.dtype} for {dtype}")
     v = v if v.dtype == dtype else v.astype(dtype)
     return attach(v, None) if record and not isinstance(v, Tensor) else v
 
@@ -201,12 +226,6 @@ def _basis(t: Any) -> Any:
         yield unit.reshape(t.shape)
 
 
-class _recording(enable_grad):
+def _recording(wanted: bool) -> AbstractContextManager[Any]:
     """enable_grad if asked for, otherwise nothing changes."""
-
-    def __init__(self, wanted: bool) -> None:
-        super().__init__()
-        self.wanted = wanted
-
-    def _enter(self) -> list[Any]:
-        return super()._enter() if self.wanted else []
+    return enable_grad() if wanted else nullcontext()

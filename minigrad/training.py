@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import io
+from minigrad.collector import tuned_gc
 from minigrad.modes import no_grad
 from minigrad.rng import generator
 from minigrad.tensor import Tensor
@@ -179,7 +180,7 @@ def fit(
     training = Training(model, optimizer, History(), loader, callbacks)
     if resume is not None:
         training.load(io.load(resume))
-    with _Bar(training, epochs) if progress else nullcontext() as bar:
+    with tuned_gc(), _Bar(training, epochs) if progress else nullcontext() as bar:
         called = [*callbacks, bar] if bar else callbacks
         while training.epoch < epochs and not training.stop:
             measured = _epoch(training, loss, metrics or {}, called)

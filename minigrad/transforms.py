@@ -27,7 +27,8 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
     """The gradient of a function whose value is a single number.
 
     Args:
-        f: a function of Tensors. Its value must be a Tensor with one element.
+        f: a function of Tensors. Its value must be a Tensor with one element; a number that does not depend on the
+            arguments has the gradient 0.
         argnums: which positional arguments to differentiate with respect to; a tuple gives a tuple of gradients.
         has_aux: f returns (value, other results); the result is then (gradient, other results).
 
@@ -75,7 +76,7 @@ def value_and_grad(
                 "(.sum(), .mean()), or use mg.jacobian, or mg.vjp with a cotangent"
             )
         gradients = run.pull([np.ones_like(out.data)], retain=False)
-        value = run.result(out)
+        value = run.result(run.value)
         return ((value, run.aux) if has_aux else value), gradients
 
     return value_and_gradient
@@ -172,16 +173,30 @@ def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     return jacobian(grad(f, argnums), argnums, mode="forward")
 
 
-def hvp(f: Callable[..., Any], primals: Sequence[Tree], tangents: Sequence[Tree]) -> Any:
+def hvp(f: Callable[..., Any], primals: Tree, tangents: Tree) -> Any:
     """The Hessian of f times a direction, without the Hessian (Pearlmutter 1994): a push along the gradient's tape.
 
+    Args:
+        f: a function of Tensors. Its value must be a single number.
+        primals: a tuple or list of its arguments; anything else, such as an array or a dict, is its only argument.
+        tangents: a direction for each argument, in the same structure.
+
     Returns:
-        A tuple, one for each primal.
+        What the Hessian makes of the tangents, in the structure of the primals.
 
     Example:
         >>> import minigrad as mg
         >>> mg.hvp(lambda x: (x**3).sum(), (np.array([1.0, 2.0]),), (np.array([1.0, 1.0]),))
         (array([ 6., 12.]),)
+        >>> mg.hvp(lambda x: (x**3).sum(), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+        array([ 6., 12.])
     """
+    if type(primals) not in (tuple, list):
+        return hvp(f, (primals,), (tangents,))[0]
+    if type(tangents) not in (tuple, list):
+        raise TypeError(
+            f"hvp: the primals are a {type(primals).__name__} of arguments, and the tangents are of type "
+            f"{type(tangents).__name__}; give one tangent for each primal, in a tuple or list"
+        )
     gradient = grad(f, argnums=tuple(range(len(primals))))
-    return jvp(gradient, primals, tangents)[1]
+    return type(primals)(jvp(gradient, primals, tangents)[1])

@@ -191,6 +191,124 @@ def test_errors(what: str) -> None:
         call()
 
 
+# What rules and functions may not do
+
+
+def backward(f: Any, *values: Any, **static: Any) -> list[Any]:
+    """The gradients of the sum of what f gives."""
+    inputs = [mg.Tensor(x, requires_grad=True) for x in values]
+    out = f(*inputs, **static)
+    (out[0] if isinstance(out, tuple) else out).sum().backward()
+    return [None if x.grad is None else x.grad.tolist() for x in inputs]
+
+
+def into(v: Any) -> Any:
+    v *= 10
+    return v
+
+
+W = mg.Tensor(np.ones(2), requires_grad=True)
+ONES = np.ones(2)
+# Functions, rules, and what the error says. All are called "mine".
+MISUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[Exception], str]] = {
+    "a number": (lambda x: 2 * x, (lambda v: 2.0,), {}, ValueError, r"rule of mine for x returned shape \(\).*\(2,\)"),
+    "too small": (lambda x: 2 * x, (lambda v: v[:1],), {}, ValueError, r"rule of mine for x.*\(1,\).*\(2,\)"),
+    "another axis": (lambda x: 2 * x, (lambda v: v[None],), {}, ValueError, r"mine for x.*\(1, 2\).*\(2,\)"),
+    "too large": (lambda x: 2 * x, (lambda v: np.ones((4, 2)),), {}, ValueError, r"mine for x.*\(4, 2\).*\(2,\)"),
+    "too large for a sum": (
+        lambda x: x.sum(), (lambda v: np.ones((4, 2)),), {}, ValueError, r"mine for x.*\(4, 2\).*\(2,\)"),
+    "v of a sum": (lambda x: x.sum(), (lambda v: v,), {}, ValueError, r"mine for x.*shape \(\)"),
+    "a list": (lambda x: 2 * x, (lambda v: [2.0, 2.0],), {}, TypeError, r"mine for x returned \[2.0, 2.0\] \(list\)"),
+    "text": (lambda x: 2 * x, (lambda v: "v",), {}, TypeError, "mine for x returned 'v'"),
+    "objects": (lambda x: 2 * x, (lambda v: v.astype(object),), {}, TypeError, "mine for x returned.*object"),
+    "complex": (lambda x: 2 * x, (lambda v: v * 1j,), {}, TypeError, "mine for x returned complex128"),
+    "writes into v": (lambda x: 2 * x, (into,), {}, ValueError, "mine for x.*must not write into v or its operands"),
+    "writes into x": (
+        lambda x: 2 * x, (lambda v, x: np.multiply(x, v, out=x),), {}, ValueError, "mine for x.*must not write into"),
+    "writes into out": (
+        lambda x: 2 * x, (lambda v, out: out.fill(1),), {}, ValueError, "mine for x.*must not write into"),
+    "raises": (lambda x: 2 * x, (lambda v: v.nothing,), {}, AttributeError, "mine for x.*nothing"),
+    "divides": (lambda x: 2 * x, (lambda v: 1 / 0,), {}, ZeroDivisionError, "mine for x.*division"),
+    "the function writes": (lambda x: into(x), (lambda v: v,), {}, ValueError, "mine.*must not write into its operands"),
+    "the function returns None": (lambda x: None, (lambda v: v,), {}, TypeError, "mine.*function returned None"),
+    "the function returns a list": (lambda x: [1.0], (lambda v: v,), {}, TypeError, r"mine.*returned \[1.0\] \(list\)"),
+    "the function returns two": (lambda x: (x, x), (lambda v: v,), {}, TypeError, "mine.*tuple.*outputs="),
+    "the function uses a Tensor": (lambda x: x * W, (lambda v: v,), {}, TypeError, "mine.*Tensor.*operands too"),
+    "joint, too few": (lambda x: x, (), {"joint": lambda v: ()}, TypeError, "joint rule of mine returned 0 shares.*x"),
+    "joint, too many": (lambda x: x, (), {"joint": lambda v: (v, v)}, TypeError, "joint rule of mine returned 2 shares"),
+    "joint, no tuple": (lambda x: x, (), {"joint": lambda v: v}, TypeError, "joint rule of mine returned a ndarray"),
+    "joint, None": (lambda x: x, (), {"joint": lambda v: None}, TypeError, "joint rule of mine returned a NoneType"),
+    "joint, shape": (lambda x: x, (), {"joint": lambda v: (v[:1],)}, ValueError, r"rule of mine for x.*\(1,\)"),
+    "joint, writes": (lambda x: x, (), {"joint": lambda v: (into(v),)}, ValueError, "joint rule of mine.*not write"),
+    "outputs": (
+        lambda x: (x, x), (), {"joint": lambda v: (v[0],), "outputs": ("a", "b", "c")}, TypeError,
+        "mine.*returned 2 values.*3: a, b, c"),
+    "no rule": (lambda x: x, (), {}, TypeError, "mine.*no rule.*None for an operand"),
+    "a rule that is none": (lambda x: x, (3,), {}, TypeError, "rule of mine for x is 3"),
+    "a rule without v": (lambda x: x, (lambda: 1.0,), {}, TypeError, "rule of mine for x takes no parameter"),
+    "no function": (3, (lambda v: v,), {}, TypeError, r"custom\(3"),
+    "a ufunc of two results": (np.modf, (lambda v: v,), {}, TypeError, "mine returns 2 arrays.*outputs="),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MISUSED)
+def test_a_misuse_names_the_rule(what: str) -> None:
+    function, rules, options, kind, words = MISUSED[what]
+    with pytest.raises(kind, match=words):
+        backward(mg.custom(function, *rules, name="mine", **options), ONES)
+    assert ONES.tolist() == [1.0, 1.0]
+
+
+def test_what_a_rule_may_return() -> None:
+    double = lambda rule: mg.custom(lambda x: 2 * x, rule)  # noqa: E731
+    assert backward(double(lambda v: None), ONES) == [None]
+    assert backward(double(lambda v: np.array([2, 2])), ONES) == [[2.0, 2.0]]
+    assert backward(double(lambda v: 2), 3.0) == [2.0]
+    assert backward(double(lambda v: v), ONES) == [[1.0, 1.0]]
+    assert backward(mg.custom(lambda x, y: x * y, lambda v, y: v * y, lambda v: None), ONES, ONES) == [[1.0, 1.0], None]
+    assert backward(mg.custom(lambda x: float(x.sum()), lambda v, x: v * np.ones_like(x)), ONES) == [[1.0, 1.0]]
+    assert backward(mg.custom(lambda x, y: (x, y), joint=lambda v: v, outputs=("a", "b")), ONES, ONES) == [
+        [1.0, 1.0], None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_one_rule_does_not_change_what_another_is_given(create_graph: bool) -> None:
+    a, b, given = mg.Tensor([1.0], requires_grad=True), mg.Tensor([1.0], requires_grad=True), np.ones(1)
+    loss = mg.custom(lambda x: x * 1.0, into)(a * 1) + b
+    try:
+        loss.backward(given, create_graph=create_graph)
+        assert (a.grad.tolist(), b.grad.tolist()) == ([10.0], [1.0])  # a Tensor is rebound, not written
+    except ValueError as error:
+        assert "must not write" in str(error)
+    assert given.tolist() == [1.0]
+
+
+def test_a_static_parameter_takes_no_gradient() -> None:
+    f = mg.custom(lambda x, k=1.0: x * k, lambda v, k: v * k, name="mine")
+    with pytest.raises(TypeError, match="mine.*k= is a Tensor that requires grad.*make it an operand"):
+        f(mg.Tensor(ONES, requires_grad=True), k=W)
+    assert backward(f, ONES, k=mg.Tensor(3.0)) == [[3.0, 3.0]]
+
+
+def test_ufuncs_may_be_customised() -> None:
+    special = pytest.importorskip("scipy.special")
+    digamma = mg.custom(special.digamma, lambda v, x: v * special.polygamma(1, x))
+    gammaln = mg.custom(special.gammaln, lambda v, x: v * digamma(x))
+    x = np.array([0.5, 2.5])
+    check_gradients(gammaln, x).raise_if_wrong()
+    np.testing.assert_allclose(mg.hessian(lambda x: gammaln(x).sum())(x), np.diag(special.polygamma(1, x)), rtol=1e-14)
+    series = mg.custom(special.hyp2f1, None, None, None, lambda v, x1, x2, x3, x4: v * x1 * x2 / x3 * special.hyp2f1(
+        x1 + 1, x2 + 1, x3 + 1, x4))  # fmt: skip
+    slope = backward(lambda z: series(1.0, 2.0, 3.0, z), 0.25)[0]
+    assert slope == pytest.approx(2 / 3 * special.hyp2f1(2.0, 3.0, 4.0, 0.25))
+    assert backward(mg.custom(np.multiply, lambda v, y: v * y, lambda v, x: v * x), ONES, 3 * ONES) == [[3, 3], [1, 1]]
+    fraction = mg.custom(np.modf, joint=lambda v: (v[0],), outputs=("fraction", "whole"))
+    assert backward(fraction, X[0]) == [[1.0, 1.0, 1.0]]
+    with pytest.raises(TypeError, match=r"expit is not defined for Tensors.*mg\.custom\(expit, rule\)"):
+        special.expit(mg.Tensor(X))
+
+
 def test_an_error_inside_the_function_repeats_the_call() -> None:
     f = mg.custom(lambda x, y: x @ y, lambda v: v, lambda v: v, name="mixed")
     with pytest.raises(ValueError, match=r"mixed\(\(2, 3\) float64, \(2, 3\) float64\)"):

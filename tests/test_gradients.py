@@ -298,3 +298,29 @@ def test_hooks_elsewhere_do_not_matter() -> None:
     x = leaf(1.0)
     (x * x).sum().backward()
     assert x.grad.item() == 2.0
+
+
+def test_a_hook_cannot_change_what_others_use() -> None:
+    a, b = mg.Tensor([1.0], requires_grad=True), mg.Tensor([1.0], requires_grad=True)
+    y = a * 1
+    hook = y.register_hook(lambda g: g.data.__imul__(10))
+    with pytest.raises(ValueError, match="read-only"):
+        (y + b).backward()
+
+    def scale(g: mg.Tensor) -> None:
+        g *= 10
+
+    hook.remove()
+    y.register_hook(scale)
+    with pytest.raises(RuntimeError, match="in place; return the changed one"):
+        (y + b).backward()
+
+
+def test_a_hook_is_removed_by_its_method() -> None:
+    x = mg.Tensor([1.0], requires_grad=True)
+    hook = x.register_hook(lambda g: g * 10)
+    (x * 2).backward()
+    hook.remove()
+    hook.remove()
+    (x * 2).backward()
+    assert x.grad.tolist() == [22.0]

@@ -558,8 +558,16 @@ def test_transforms_agree_on_random_functions(seed: int) -> None:
 
 ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "not a single number": (lambda: mg.grad(mg.sin)(X), TypeError, r"shape \(3,\).*single number.*jacobian"),
-    "not a Tensor": (lambda: mg.grad(lambda x: 3.0)(X), TypeError, "one Tensor, not float"),
-    "several values": (lambda: mg.grad(lambda x: (x.sum(), x.sum()))(X), TypeError, "one Tensor, not tuple"),
+    "not a Tensor": (lambda: mg.grad(lambda x: "3.0")(X), TypeError, "one Tensor of real numbers, not str"),
+    "nothing": (lambda: mg.grad(lambda x: None)(X), TypeError, "one Tensor of real numbers, not NoneType"),
+    "a truth value": (lambda: mg.grad(lambda x: True)(X), TypeError, "not bool of dtype bool"),
+    "several values": (
+        lambda: mg.grad(lambda x: (x.sum(), x.sum()))(X), TypeError, "one Tensor of real numbers, not tuple"),
+    "a constant of several numbers": (lambda: mg.grad(lambda x: X)(X), TypeError, r"shape \(3,\).*single number"),
+    "a complex value": (lambda: mg.grad(lambda x: (x + 1j).sum())(X), TypeError, "real numbers.*complex128"),
+    "a complex cotangent": (lambda: mg.vjp(mg.sin, X)[1](X * 1j), TypeError, "complex128 for float64"),
+    "a complex tangent": (lambda: mg.jvp(mg.sin, (X,), (X * 1j,)), TypeError, "complex128 for float64"),
+    "directions of another kind": (lambda: mg.hvp(dot, (X, Y), X), TypeError, "one tangent for each primal"),
     "integers": (lambda: mg.grad(lambda x: x.sum())(np.arange(3)), TypeError, "int64.*astype"),
     "booleans": (lambda: mg.grad(lambda x: x.sum())(np.array([True])), TypeError, "bool.*astype"),
     "complex numbers": (lambda: mg.grad(lambda x: x.sum())(np.ones(2) * 1j), TypeError, "complex128"),
@@ -579,6 +587,94 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no such mode": (lambda: mg.jacobian(mg.sin, mode="up"), ValueError, "'up'.*'forward', 'reverse'"),
     "a Hessian of many values": (lambda: mg.hessian(mg.sin)(X), TypeError, "single number"),
 }  # fmt: skip
+
+
+# What passes through complex numbers
+
+COMPLEX: dict[str, Callable[[Any], Any]] = {
+    "exp": lambda x: (mg.abs(mg.exp(x * 1j) - 1) ** 2).sum(),
+    "a product": lambda x: mg.abs(x * (1 + 1j)).sum(),
+    "a sum": lambda x: mg.abs(x + 1j).sum(),
+    "an array": lambda x: mg.abs(x * np.array([1j, 2.0, 3.0])).sum(),
+    "a Tensor": lambda x: mg.abs(mg.Tensor([1j, 2.0, 3.0]) * x).sum(),
+    "a matrix product": lambda x: mg.abs(x @ (np.eye(3) * 1j)).sum(),
+    "astype": lambda x: mg.abs(mg.astype(x, complex) * 1j).sum(),
+    "astype back": lambda x: mg.astype(x * (1 + 1j), float).sum(),
+    "the dtype of a sum": lambda x: mg.abs(np.sum(x, dtype=complex)),
+    "a norm": lambda x: mg.abs(mg.linalg.vector_norm(x * 1j)),
+    "where": lambda x: mg.abs(mg.where(x > 0, x, 1j)).sum(),
+    "stack": lambda x: mg.abs(mg.stack([x, X * 1j])).sum(),
+}
+OF_COMPLEX: dict[str, Callable[[Any], Any]] = {
+    "grad": lambda f: mg.grad(f)(X),
+    "value_and_grad": lambda f: mg.value_and_grad(f)(X),
+    "vjp": lambda f: mg.vjp(f, X)[1](1.0),
+    "jvp": lambda f: mg.jvp(f, (X,), (X,)),
+    "jacobian forward": lambda f: mg.jacobian(f, mode="forward")(X),
+    "jacobian reverse": lambda f: mg.jacobian(f, mode="reverse")(X),
+    "hessian": lambda f: mg.hessian(f)(X),
+    "hvp": lambda f: mg.hvp(f, X, X),
+    "backward": lambda f: f(x := mg.Tensor(X, requires_grad=True)).backward() or x,
+    "create_graph": lambda f: f(x := mg.Tensor(X, requires_grad=True)).backward(create_graph=True) or x,
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("transform", OF_COMPLEX)
+@pytest.mark.parametrize("what", COMPLEX)
+def test_complex_numbers_on_the_way_are_refused(what: str, transform: str) -> None:
+    with pytest.raises(TypeError, match="complex"):
+        OF_COMPLEX[transform](COMPLEX[what])
+
+
+def test_complex_numbers_apart_from_the_gradient_are_none_of_its_business() -> None:
+    assert mg.grad(lambda x: (x * np.abs(1j * X)).sum())(X).tolist() == np.abs(X).tolist()
+
+
+# Numbers, and values that do not depend on the arguments
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 3.5, np.float32(1), np.float64(2), np.int64(3), np.array(4.0), np.ones(1)])
+def test_the_gradient_of_a_constant_is_zero(value: Any) -> None:
+    for x in (2.0, X, mg.Tensor(X)):
+        found, gradient = mg.value_and_grad(lambda x: value)(x)
+        assert found is value
+        assert np.array_equal(np.asarray(gradient), np.zeros(np.shape(x)))
+    assert mg.hessian(lambda x: value)(X).tolist() == np.zeros((3, 3)).tolist()
+    assert mg.hvp(lambda x: value, (2.0,), (1.0,)) == (0.0,)
+    assert mg.jvp(lambda x: value, (2.0,), (1.0,))[1] == 0.0
+
+
+def test_a_branch_that_does_not_use_its_argument() -> None:
+    f = lambda x: x * x if x > 0 else 0.0  # noqa: E731
+    assert [float(mg.grad(f)(x)) for x in (-1.0, 3.0)] == [0.0, 6.0]
+    assert float(mg.grad(lambda a, b: a * 2, 1)(1.0, 2.0)) == 0.0
+    assert [float(g) for g in mg.grad(lambda a, b: a * 2, (0, 1))(1.0, 2.0)] == [2.0, 0.0]
+    assert float(mg.grad(lambda x: x * mg.grad(lambda y: 3.0)(x))(2.0)) == 0.0
+    assert mg.grad(lambda x: (1.0, "aux"), has_aux=True)(2.0) == (0.0, "aux")
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype"),
+    [(2, "float64"), (np.int32(2), "float64"), (np.array(2), "float64"), (np.float64(2), "float64"),
+     (np.float32(2), "float32"), (np.array(2.0, "float32"), "float32"), (np.float16(2), "float16")],
+)  # fmt: skip
+def test_numpy_scalars_and_arrays_without_axes_are_numbers(x: Any, dtype: str) -> None:
+    gradient = mg.grad(lambda x: x**3)(x)
+    assert (float(gradient), gradient.dtype) == (12.0, dtype)
+    assert float(mg.jvp(lambda x: x**3, (x,), (np.float32(1),))[1]) == 12.0
+    assert float(mg.hvp(lambda x: x**3, x, 1)) == 12.0
+
+
+def test_hvp_has_the_structure_of_what_it_is_given() -> None:
+    u = np.cos(X)
+    cubes = lambda x: (x**3).sum()  # noqa: E731
+    compare(mg.hvp(cubes, X, u), 6 * X * u, np.ndarray)
+    compare(mg.hvp(cubes, mg.Tensor(X), u), 6 * X * u, mg.Tensor)
+    compare(mg.hvp(cubes, [X], [u]), [6 * X * u], np.ndarray)
+    compare(mg.hvp(cubes, (X,), [u]), (6 * X * u,), np.ndarray)
+    compare(mg.hvp(lambda p: cubes(p["a"]), {"a": X}, {"a": u}), {"a": 6 * X * u}, np.ndarray)
+    assert type(mg.hvp(dot, [X, Y], [u, u])) is list
 
 
 @pytest.mark.parametrize("what", ERRORS)

@@ -46,13 +46,6 @@ class Ear(Anomalies):
         self.step_found = self.watch.step
 
 
-class Removal:
-    """A function that removes a hook, in the form in which modules have it."""
-
-    def __init__(self, remove: Callable[[], None]) -> None:
-        self.remove = remove
-
-
 def parameter_hook(watch: Watch, p: Parameter) -> Callable[[Tensor], None]:
     """A hook that notes the size of a parameter's gradient."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import ContextDecorator
@@ -22,6 +23,7 @@ from minigrad.diagnostics.reasons import (
     what,
 )
 from minigrad.diagnostics.source import Place, place
+from minigrad.intercept import layers
 from minigrad.modes import current_scope
 from minigrad.node import Node
 from minigrad.observers import Observer
@@ -280,7 +282,16 @@ class detect_anomaly(ContextDecorator):
     """
 
     def __init__(self) -> None:
-        self._open: list[tuple[Anomalies, Any]] = []
+        self._open: list[tuple[Anomalies, Any]] = []  # of all threads
+
+    def __call__(self, function: Any) -> Any:
+        """As a decorator. The body of a generator or coroutine would run after the block had ended."""
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"detect_anomaly: {function.__name__} is a generator or a coroutine; write "
+                "`with mg.detect_anomaly():` around the operations inside it"
+            )
+        return super().__call__(function)
 
     def __enter__(self) -> None:
         quiet = np.errstate(all="ignore")
@@ -288,7 +299,10 @@ class detect_anomaly(ContextDecorator):
         self._open.append((Anomalies(raising=True).__enter__(), quiet))
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        anomalies, quiet = self._open.pop()
+        here = layers(Anomalies)
+        block = next(block for block in reversed(self._open) if block[0] in here)
+        self._open.remove(block)
+        anomalies, quiet = block
         anomalies.__exit__(kind, error, traceback)
         quiet.__exit__(kind, error, traceback)
         left = anomalies.remaining()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.diagnostics.hearing import Ear, Removal, base, is_float, output_hook, parameter_hook
+from minigrad.diagnostics.hearing import Ear, base, is_float, output_hook, parameter_hook
 from minigrad.diagnostics.layers import FUNCTIONS, Layer, Parameter
 from minigrad.diagnostics.recurrence import observe_sequence
 from minigrad.diagnostics.source import Place
@@ -93,7 +93,7 @@ class Watch:
                 self.parameters.append(Parameter(name, tensor))
         for p in self.parameters:
             if p.tensor.requires_grad:
-                self._hooks.append(Removal(p.tensor.register_hook(parameter_hook(self, p))))
+                self._hooks.append(p.tensor.register_hook(parameter_hook(self, p)))
         for module in self._names:
             if not isinstance(module, Container):
                 self._hooks.append(module.register_forward_pre_hook(self._enter_module))

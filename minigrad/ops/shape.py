@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import call
+from minigrad.errors import call, complex_refused
+from minigrad.node import mode
 from minigrad.ops.indexing import getitem
 from minigrad.primitive import linear, tensor_function, value_of
 from minigrad.specialize import unbroadcast
@@ -87,7 +88,14 @@ triu = linear(
     signature="(x, /, *, k=0)",
     doc="Matrices (..., M, N) with zeros below the k-th diagonal, which lies above the main one for k > 0.",
 )
-cast = linear(lambda x, /, *, dtype: x.astype(dtype), lambda v, x_dtype: v.astype(x_dtype), name="astype")
+def _cast_back(v: Any, x_dtype: Any) -> Any:
+    """A cotangent in the dtype of the operand, of which no imaginary part is dropped."""
+    if "c" in (v.dtype.kind, x_dtype.kind):
+        raise complex_refused(f"the gradient of astype from {x_dtype}")
+    return v.astype(x_dtype)
+
+
+cast = linear(lambda x, /, *, dtype: x.astype(dtype), _cast_back, name="astype")
 copy = linear(np.copy, lambda v: v, signature="(x, /)", doc="The same values in memory of their own.")
 
 
@@ -320,6 +328,8 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
         )
     if not copy and x.dtype == dtype:
         return x
+    if "c" in (dtype.kind, x.dtype.kind) and getattr(x, "node", None) is not None and mode.get() is not None:
+        raise complex_refused(call("astype", (x, dtype), {}))
     return cast(x, dtype=dtype) if dtype.kind == "f" else cast_constant(x, dtype=dtype)
 
 

@@ -7,17 +7,15 @@ them cannot depend on them. An operation's shape and dtype are those that NumPy 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from minigrad.intercept import Layer, intercept
 from minigrad.primitive import DECLARED, Primitive
-from minigrad.specialize import rebind
 from minigrad.symbols.expression import Call, Expression, Name, Number, number
 from minigrad.wengert import brief
 
@@ -122,32 +120,26 @@ def expression_of(x: Any) -> Expression:
     return number(x.flat[0].item()) if x.size == 1 else Name("const")
 
 
-@contextmanager
-def listening() -> Iterator[None]:
+def listening() -> AbstractContextManager[None]:
     """Within, a primitive composed of several NumPy functions meets symbols as one call that bears its name.
 
     Its function would be heard as what it is made of, and may write into arrays. For arrays nothing changes.
     """
-    composed = [p for p in DECLARED if not isinstance(p.function, np.ufunc)]
-    with _lock:
-        for p in composed:
-            rebind(p, partial(_heard, p))
-        try:
-            yield
-        finally:
-            for p in composed:
-                rebind(p, p.function)
+    return intercept(_Formulas())
 
 
-_lock = threading.RLock()
+class _Formulas(Layer):
+    """Answers for a composed primitive if there is a symbol among its operands."""
 
-
-def _heard(p: Primitive, *operands: Any, **static: Any) -> Any:
-    """The function of a primitive, or a call of it if there is a symbol among its operands."""
-    given = operands[0] if p.sequence else operands
-    if not any(isinstance(x, Symbol) for x in given):
-        return p.function(*operands, **static)
-    return applied(p, operands, static)
+    def __call__(
+        self, p: Primitive, call_next: Callable[..., Any], operands: tuple[Any, ...], params: dict[str, Any]
+    ) -> Any:
+        """A call of the primitive as a formula, or what it computes."""
+        given = operands[0] if p.sequence else operands
+        is_composed = p in DECLARED and not isinstance(p.function, np.ufunc)
+        if not is_composed or not any(isinstance(x, Symbol) for x in given):
+            return call_next(*operands, **params)
+        return applied(p, operands, params)
 
 
 def applied(p: Primitive, operands: Any, static: dict[str, Any]) -> Any:
