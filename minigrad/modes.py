@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, Self, TypeVar, overload
 
 from minigrad.node import mode
@@ -30,15 +30,23 @@ class _Mode:
         raise NotImplementedError
 
     def __enter__(self) -> None:
-        before = mode.get(), _path.get()
-        _blocks.set((*_blocks.get(), (self, before)))
-        _put(self._state(before))
+        whole = suspended()
+        before = whole[:2]
+        try:
+            _blocks.set((*_blocks.get(), (self, before)))
+            _put(self._state(before))
+        except BaseException:  # an interrupt: the block was not entered
+            resumed(whole)
+            raise
 
     def __exit__(self, *exception: Any) -> None:
         blocks = _blocks.get()
         if blocks and blocks[-1][0] is self:
-            _blocks.set(blocks[:-1])
-            _put(blocks[-1][1])
+            after = (*blocks[-1][1], blocks[:-1])
+            try:
+                resumed(after)
+            finally:
+                resumed(after)  # an interrupt may have ended the first
             return
         k = next((k for k in reversed(range(len(blocks))) if blocks[k][0] is self), None)
         if k is None:
@@ -116,17 +124,12 @@ def current_scope() -> str:
     return _path.get() if path is None else path
 
 
-def open_scope(name: str) -> Token[Any]:
-    """Enter a scope without the cost of a context manager: modules do it at every call.
-
-    Returns:
-        A token. `token.var.reset(token)` leaves the scope.
+def open_path() -> tuple[ContextVar[Any], str]:
+    """Where the path of the open scopes is, and the path. Modules open a scope at every call, without the cost of a
+    context manager: `variable.set(inside)`, and at the end `variable.set(path)`.
     """
     path = mode.get()
-    if path is None:
-        path = _path.get()
-        return _path.set(f"{path}/{name}" if path else name)
-    return mode.set(f"{path}/{name}" if path else name)
+    return (_path, _path.get()) if path is None else (mode, path)
 
 
 def is_grad_enabled() -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minigrad.changes import note_change
-from minigrad.modes import current_scope, is_grad_enabled, open_scope
+from minigrad.modes import current_scope, open_path
 from minigrad.nn import hooks
 from minigrad.nn.unfound import warn_of_unfound
+from minigrad.node import mode
 from minigrad.replaced import note_replaced
 from minigrad.tensor import Tensor
 
@@ -56,13 +57,14 @@ class Module:
         run = self._hooked if self._hooks else self.forward
         if not self._name:
             return run(*inputs, **options)
-        scope = open_scope(self._name)
+        variable, path = open_path()
         try:
-            if self._parameters and is_grad_enabled():
-                self._place_parameters(current_scope())
+            variable.set(inside := f"{path}/{self._name}" if path else self._name)
+            if self._parameters and variable is mode:
+                self._place_parameters(inside)
             return run(*inputs, **options)
         finally:
-            scope.var.reset(scope)
+            variable.set(path)
 
     def _hooked(self, *inputs: Any, **options: Any) -> Any:
         return hooks.call(self, self._hooks, inputs, options)
