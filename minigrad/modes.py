@@ -40,23 +40,26 @@ class _Mode:
             raise
 
     def __exit__(self, *exception: Any) -> None:
-        blocks = _blocks.get()
+        blocks = None
+        try:
+            blocks = _blocks.get()
+            resumed(self._outside(blocks))
+        except BaseException:  # an interrupt: once more
+            resumed(self._outside(_blocks.get() if blocks is None else blocks))
+            raise
+
+    def _outside(self, blocks: tuple[tuple[_Mode, State], ...]) -> Any:
+        """The modes after this block has ended, from the blocks that are open."""
         if blocks and blocks[-1][0] is self:
-            after = (*blocks[-1][1], blocks[:-1])
-            try:
-                resumed(after)
-            finally:
-                resumed(after)  # an interrupt may have ended the first
-            return
+            return (*blocks[-1][1], blocks[:-1])
         k = next((k for k in reversed(range(len(blocks))) if blocks[k][0] is self), None)
         if k is None:
-            return  # entered in another context, which has ended
+            return suspended()  # entered in another context, which has ended
         state, later = blocks[k][1], []
         for other, _ in blocks[k + 1 :]:
             later.append((other, state))
             state = other._state(state)
-        _blocks.set((*blocks[:k], *later))
-        _put(state)
+        return (*state, (*blocks[:k], *later))
 
     def __call__(self, function: F) -> F:
         """The function with this mode while its body runs: also that of a generator or of a coroutine."""
