@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.locks import LOCK
 from minigrad.tensor import Tensor
 
 # id of the old one: itself, the module that held it, and the name of the attribute
@@ -20,9 +21,10 @@ _replaced: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Any], str]] = {}
 
 def note_replaced(old: Tensor, holder: Any, name: str) -> None:
     """Remember that an attribute of a module does not lead to this parameter any more."""
-    for key in [key for key, (reference, *_) in list(_replaced.items()) if reference() is None]:
-        _replaced.pop(key, None)
-    _replaced[id(old)] = weakref.ref(old), weakref.ref(holder), name
+    with LOCK:
+        for key in [key for key, (reference, *_) in _replaced.items() if reference() is None]:
+            del _replaced[key]
+        _replaced[id(old)] = weakref.ref(old), weakref.ref(holder), name
     old.data = np.copy(old.data)
 
 

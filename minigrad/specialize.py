@@ -177,7 +177,10 @@ def _code(source: str) -> CodeType:
 
 def made(p: Primitive, source: str) -> FunctionType:
     """The pull with this source, with the primitive's rules for its free variables."""
-    rules = {"joint": (None, p.joint), **{f"rule_{x}": (k, p.rules[k]) for k, x in enumerate(p.operands[: len(p.rules)])}}
+    rules = {
+        "joint": (None, p.joint),
+        **{f"rule_{x}": (k, p.rules[k]) for k, x in enumerate(p.operands[: len(p.rules)])},
+    }
     known: dict[str, Any] = {key: rule for key, (_, rule) in rules.items()}
     if p.is_checked:
         checked: Any = p

@@ -209,7 +209,10 @@ def _shares(p: Primitive) -> list[str]:
         share = "v" if _is_identity(rule) else _call(f"rule_{x}", names, p)
         lines.append(f"    if {x}_line is not None:")
         if p.is_checked:
-            lines += [f"        share = checked(n, {k}, {share})", f"    if {x}_line is not None and share is not None:"]
+            lines += [
+                f"        share = checked(n, {k}, {share})",
+                f"    if {x}_line is not None and share is not None:",
+            ]
         else:
             lines.append(f"        share = {share}")
         if not elementwise or len(p.operands) > 1:

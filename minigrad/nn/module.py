@@ -11,9 +11,10 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.modes import current_scope, open_path
 from minigrad.nn import hooks
+from minigrad.nn.checks import check_assignment, check_state
 from minigrad.nn.unfound import warn_of_unfound
 from minigrad.node import mode
-from minigrad.replaced import note_replaced
+from minigrad.primitive import value_of
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Module:
         is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
         before = self.__dict__.get(name)
         if before is not value and isinstance(before, (Tensor, Module)):
-            self._replace(name, before, value)
+            check_assignment(self, name, before, value)
         if is_parameter and name not in self._parameters:
             self.__dict__["_parameters"] = (*self._parameters, name)
             if getattr(value.node, "name", None) is None and name.isidentifier():
@@ -90,24 +91,6 @@ class Module:
         elif name in self._parameters and not isinstance(value, Tensor):
             self.__dict__["_parameters"] = tuple(n for n in self._parameters if n != name)
         self.__dict__[name] = value
-
-    def _replace(self, name: str, before: Any, value: Any) -> None:
-        """Refuse what would take a parameter away in silence, and note for optimizers which are replaced."""
-        if isinstance(before, Module):
-            for p in before.parameters() if isinstance(value, Module) else ():
-                note_replaced(p, self, name)
-        elif name in self._parameters:
-            constant = isinstance(value, Tensor) and not value.requires_grad
-            if (constant and before.requires_grad) or not (value is None or isinstance(value, (Tensor, Module))):
-                kind = "a Tensor without requires_grad" if constant else type(value).__name__
-                raise TypeError(
-                    f"{type(self).__name__}.{name} is a parameter, and {kind} would end that. For new values write "
-                    f"into it: with mg.no_grad(): module.{name}[...] = values. For another parameter assign "
-                    f"mg.Tensor(values, requires_grad=True); to freeze it, module.{name}.requires_grad = False; to "
-                    f"have none, None or del module.{name} first"
-                )
-            if isinstance(value, (Tensor, Module)):
-                note_replaced(before, self, name)
 
     def _take_name(self, name: str) -> None:
         self.__dict__["_name"] = name
@@ -274,24 +257,14 @@ class Module:
             strict: whether names that are missing or unexpected are an error.
 
         Raises:
-            ValueError: names do not agree (if strict), or shapes; all of them are listed, and nothing is changed.
+            ValueError: names do not agree (if strict), or shapes, or numbers cannot become those of the parameters; all
+                of them are listed, and nothing is changed.
         """
         ours = self._state()
-        problems = [
-            f"{name}: {np.shape(value)} given, {ours[name].shape} wanted"
-            for name, value in state.items()
-            if name in ours and np.shape(value) != ours[name].shape
-        ]
-        if strict:
-            problems += [f"missing: {name} {value.shape}" for name, value in ours.items() if name not in state]
-            problems += [f"unexpected: {name} {np.shape(value)}" for name, value in state.items() if name not in ours]
-        if problems:
-            listed = "\n  ".join(problems)
-            hint = "\nstrict=False ignores missing and unexpected names." if strict else ""
-            raise ValueError(f"load_state_dict: the state does not fit this {type(self).__name__}:\n  {listed}{hint}")
+        check_state(type(self).__name__, ours, state, strict)
         for name, value in state.items():
             if name in ours:
-                np.copyto(ours[name], value.data if isinstance(value, Tensor) else value, casting="same_kind")
+                np.copyto(ours[name], value_of(value), casting="same_kind")
                 note_change(ours[name])
 
     # Text

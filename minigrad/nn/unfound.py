@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from minigrad.nn.module import Module
 
 LOOKED_AT = 10_000  # elements of containers; a data set in an attribute is not searched to its end
-PLAIN = (type(None), bool, int, float, str, bytes)
+PLAIN = (type(None), bool, int, float, str, bytes, type)
 
 
 _searched: weakref.WeakSet[Module] = weakref.WeakSet()  # not noted in the modules, whose attributes are the user's
