@@ -5,6 +5,8 @@ import inspect
 import itertools
 import math
 import pickle
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -529,3 +531,34 @@ def test_data_of_another_shape_are_refused():
     p.grad = np.ones(4)
     with pytest.raises(ValueError, match=r"shape \(3,\) and dtype float64 has become one of shape \(4,\)"):
         optimizer.step()
+
+
+@pytest.mark.parametrize("kind", GROUPED)
+def test_no_step_of_any_thread_is_lost(kind):
+    p, q = parameter(50), parameter(50)
+    shared, alone = make(kind, [p], weight_decay=0.0), make(kind, [q], weight_decay=0.0)
+    p.grad = q.grad = np.linspace(-1, 1, 50)
+    errors = []
+
+    def work():
+        try:
+            for _ in range(40):
+                shared.step()
+        except BaseException as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    for _ in range(320):
+        alone.step()
+    assert not errors
+    assert shared.state_dict()["state"][0]["step"] == 320
+    np.testing.assert_array_equal(p.numpy(), q.numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -37,7 +38,8 @@ class Optimizer:
     The parameters are moved into flat arrays, one for each group and dtype; every `.data` becomes a view of one.
     Options belong to the groups, `optimizer.param_groups[0]["lr"] = 0.1`, and are checked whenever they are set.
     State and steps of half-precision parameters are kept in single precision and integers. An optimizer can be pickled
-    and copied, together with its model in one call: pickle.dumps((model, optimizer)).
+    and copied, together with its model in one call: pickle.dumps((model, optimizer)). Steps of several threads come one
+    after the other.
     """
 
     rule: Callable[..., Array]
@@ -56,6 +58,7 @@ class Optimizer:
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
+        self._lock = threading.RLock()  # steps of several threads come one after the other
         self.clipping = dict(zip(LIMITS, (clipvalue, clipnorm, global_clipnorm), strict=True))  # at most one is kept
         self.defaults = {**defaults, "maximize": maximize}
         self.param_groups: list[Group] = []
@@ -150,6 +153,11 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        with self._lock:
+            self._move_all()
+        return loss
+
+    def _move_all(self) -> None:
         work = []
         for group in self.param_groups:
             for flat in group.flats:
@@ -169,7 +177,6 @@ class Optimizer:
             self._clip([(flat, runs) for _, flat, runs in work])
         for group, flat, runs in work:
             flat.update(type(self).rule, runs, group.options())
-        return loss
 
     def _check_replaced(self) -> None:
         """Refuse to go on where a model has got other parameters than this optimizer moves."""
@@ -208,7 +215,8 @@ class Optimizer:
         Returns:
             "state": for each number the steps taken and the rule's arrays; "param_groups": options, and the numbers.
         """
-        return states.state_dict(self)
+        with self._lock:
+            return states.state_dict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where state_dict was taken.
@@ -216,15 +224,18 @@ class Optimizer:
         Raises:
             ValueError: groups, parameters, shapes or options differ or are out of range; nothing is changed then.
         """
-        states.load_state_dict(self, state)
+        with self._lock:
+            states.load_state_dict(self, state)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {name: value for name, value in vars(self).items() if name != "param_groups"}
-        groups = [dict(group) for group in self.param_groups]
-        return {**own, "groups": groups, "state": states.state_dict(self)}
+        own = {name: value for name, value in vars(self).items() if name not in ("param_groups", "_lock")}
+        with self._lock:
+            groups = [dict(group) for group in self.param_groups]
+            return {**own, "groups": groups, "state": states.state_dict(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({name: value for name, value in state.items() if name not in ("groups", "state")})
+        self._lock = threading.RLock()
         self.param_groups = [Group(group, self) for group in state["groups"]]
         states.load_state_dict(self, state["state"])
 
