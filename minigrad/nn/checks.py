@@ -25,7 +25,7 @@ def check_assignment(module: Any, name: str, before: Any, value: Any) -> None:
         TypeError: a parameter would become a constant.
     """
     if hasattr(before, "modules"):
-        for p in before.parameters() if hasattr(value, "modules") else ():
+        for _, p in before._named("_parameters") if hasattr(value, "modules") else ():
             note_replaced(p, module, name)
     elif name in module._parameters:
         is_constant = isinstance(value, Tensor) and not value.requires_grad
