@@ -1,4 +1,4 @@
-"""Reading .npz archives of unknown origin: every size is checked before memory is taken for it."""
+"""Writing .npz archives, and reading those of unknown origin: every size is checked before memory is taken for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import zipfile
+from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -13,6 +14,24 @@ from numpy.lib import format as npy
 
 TREE = "__tree__"  # the archive's entry that says how its arrays are nested
 HINT = "Is it another kind of file, or was it cut off while it was copied?"
+
+
+def write(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """Write arrays as numpy.savez does. An interrupt stays one, whatever the half-written archive says to it."""
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)
+    try:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                npy.write_array(entry, array, allow_pickle=False)
+        archive.close()
+    except BaseException as error:
+        archive.fp = None  # it is not to be finished when it is deleted
+        first: BaseException | None = error
+        while first is not None:
+            if not isinstance(first, Exception):
+                raise first from None
+            first = first.__context__
+        raise
 
 
 class NotAFile(ValueError, OSError):

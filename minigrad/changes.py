@@ -79,9 +79,7 @@ def check_unchanged(lines: Sequence[Node]) -> None:
                 return
             break
     oldest = lines[0].serial if lines else _latest
-    changes = [
-        (low, high, when) for (low, high), (owner, when) in _noted() if oldest < when and owner() is not None
-    ]
+    changes = [(low, high, when) for (low, high), (owner, when) in _noted() if oldest < when and owner() is not None]
     if not changes:
         return
     for line in lines:
@@ -119,8 +117,7 @@ def changed_since(array: Any, serial: int) -> bool:
         return False
     start, end = byte_bounds(array)
     return any(
-        serial < when and low < end and start < high and owner() is not None
-        for (low, high), (owner, when) in _noted()
+        serial < when and low < end and start < high and owner() is not None for (low, high), (owner, when) in _noted()
     )
 
 

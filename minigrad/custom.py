@@ -134,8 +134,7 @@ class Custom(Primitive):
         if not isinstance(out, (tuple, list)) or len(out) != len(self.outputs):
             got = f"{len(out)} values" if isinstance(out, (tuple, list)) else f"a {type(out).__name__}"
             raise TypeError(
-                f"the function returned {got}, and outputs= names {len(self.outputs)}: "
-                f"{', '.join(self.outputs)}"
+                f"the function returned {got}, and outputs= names {len(self.outputs)}: {', '.join(self.outputs)}"
             )
         return tuple(map(self._value, out))
 
@@ -184,9 +183,7 @@ class Custom(Primitive):
         if share.dtype.kind == "c":
             raise TypeError(f"{self._rule(k)} returned {share.dtype}; gradients are real numbers")
         shapes = n.shape if self.outputs else (n.shape,)
-        if share.shape != parent.shape and not any(
-            share.shape == s and _stretches(parent.shape, s) for s in shapes
-        ):
+        if share.shape != parent.shape and not any(share.shape == s and _stretches(parent.shape, s) for s in shapes):
             raise ValueError(
                 f"{self._rule(k)} returned shape {share.shape} for an operand of shape {parent.shape}; it must return "
                 f"the gradient with respect to the operand, which has the operand's shape"
@@ -237,6 +234,4 @@ def _is_array(x: Any) -> bool:
 
 def _stretches(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     """Whether an array of this shape is broadcast to the other."""
-    return len(shape) <= len(to) and all(
-        n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False)
-    )
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))

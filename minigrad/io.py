@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.archive import TREE, Archive
+from minigrad.archive import TREE, Archive, write
 from minigrad.atomic import replacing
 from minigrad.primitive import value_of
 
@@ -43,7 +43,7 @@ def save(path: str | os.PathLike[str], tree: Any) -> None:
     arrays: dict[str, Any] = {}
     text = json.dumps(_described(tree, arrays, "the structure", 0))
     with replacing(path) as file:
-        np.savez(file, allow_pickle=False, **{TREE: np.array(text)}, **arrays)
+        write(file, {TREE: np.array(text), **arrays})
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 import minigrad as mg
 from minigrad import functional as F
@@ -27,8 +29,8 @@ X, Y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 2
 class Interrupted:
     """Raises KeyboardInterrupt at the n-th line, or call of a function, of the package."""
 
-    def __init__(self, at: int) -> None:
-        self.left = at
+    def __init__(self, at: int, files: tuple[str, ...] = (PACKAGE,)) -> None:
+        self.left, self.files = at, files
         self.where, self.at_entry = "", False
 
     def __enter__(self) -> Interrupted:
@@ -39,7 +41,7 @@ class Interrupted:
         sys.settrace(None)
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        if not frame.f_code.co_filename.startswith(self.files):
             return None
         if event in ("line", "call"):
             self.left -= 1
@@ -77,14 +79,14 @@ def run(action: Any, model: Any, at: int) -> str:
 
 
 def interrupted_everywhere(make: Any, places: int) -> None:
-    """Interrupt at places spread over the whole action, and at each of the first and last forty."""
+    """Interrupt at places spread over the whole action, and at each of the first and last thirty."""
     make()[1]()
     model, action = make()
     counter = Interrupted(10**9)
     with counter:
         action()
     lines = 10**9 - counter.left
-    chosen = {*np.linspace(1, lines, places).astype(int).tolist(), *range(1, 40), *range(max(lines - 40, 1), lines)}
+    chosen = {*np.linspace(1, lines, places).astype(int).tolist(), *range(1, 30), *range(max(lines - 30, 1), lines)}
     reached = 0
     for at in sorted(chosen):
         model, action = make()
@@ -104,7 +106,7 @@ def test_fit(begin_in_eval: bool, tmp_path: Path) -> None:
         options = {"validation": loader, "callbacks": callbacks, "progress": False}
         return model, lambda: training.fit(model, loader, F.cross_entropy, optimizer, 2, **options)
 
-    interrupted_everywhere(make, 60)
+    interrupted_everywhere(make, 30)
     assert io.load(tmp_path / "x")["epoch"] >= 1
 
 
@@ -113,7 +115,7 @@ def test_evaluate() -> None:
         model = network()
         return model, lambda: training.evaluate(model, DataLoader(X, Y, batch_size=4), F.cross_entropy)
 
-    interrupted_everywhere(make, 60)
+    interrupted_everywhere(make, 30)
 
 
 def test_modes_after_a_training_that_ended() -> None:
@@ -152,8 +154,9 @@ def test_blocks(mode: Any) -> None:
 def test_an_interrupt_while_a_file_is_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "x"
     io.save(path, {"v": 0})
-    for at in range(1, 400):
-        tracer = Interrupted(at)
+    files = (PACKAGE, zipfile.__file__, npy.write_array.__code__.co_filename)
+    for at in range(1, 3000):
+        tracer = Interrupted(at, files)
         try:
             with tracer, warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)  # an open file that the interrupt took away

@@ -88,6 +88,8 @@ triu = linear(
     signature="(x, /, *, k=0)",
     doc="Matrices (..., M, N) with zeros below the k-th diagonal, which lies above the main one for k > 0.",
 )
+
+
 def _cast_back(v: Any, x_dtype: Any) -> Any:
     """A cotangent in the dtype of the operand, of which no imaginary part is dropped."""
     if "c" in (v.dtype.kind, x_dtype.kind):

@@ -66,6 +66,8 @@ class SequentialLR(ChainedScheduler):
         self.schedulers, self.milestones = list(schedulers), list(milestones)
         count = len(self.schedulers), len(self.milestones)
         self._require(count[0] == count[1] + 1, "{} schedules need one milestone less, not {}".format(*count))
+        for milestone in self.milestones:
+            self._require_count(0, milestones=milestone)
         self._require(self.milestones == sorted(set(self.milestones)), f"milestones={self.milestones} must increase")
         self._require(self._common_optimizer() is optimizer, "the schedules belong to another optimizer")
         self._take_parts()
