@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.borrowed import shared
 from minigrad.errors import describe
+from minigrad.node import mode
 from minigrad.ops import shape as shapes
 from minigrad.primitive import value_of
 from minigrad.specialize import attach
@@ -30,7 +32,8 @@ def asarray(
         dtype: as for Tensor.
         device: "cpu" or None.
         copy: True for memory of its own, False to raise if that is needed.
-        requires_grad: whether gradients are to be computed with respect to it.
+        requires_grad: whether gradients are to be computed with respect to it. A leaf has memory of its own, because
+            the backward pass and optimizers use it: this makes a copy.
 
     Raises:
         ValueError: copy=False, and the data or the dtype need a copy.
@@ -42,14 +45,15 @@ def asarray(
     """
     check_device(device)
     shares = hasattr(data, "__array_function__") and (dtype is None or data.dtype == np.dtype(dtype))
-    if copy is False and not shares:
+    if copy is False and (not shares or (requires_grad and not isinstance(data, Tensor))):
         raise ValueError(f"asarray({describe(data)}, dtype={dtype}, copy=False): this needs a copy; leave copy out")
     if isinstance(data, Tensor):
         made = data if shares and not copy else data.astype(data.dtype if dtype is None else dtype)
     elif copy or not shares:
         made = Tensor(data, dtype=dtype)
     else:
-        made = attach(numbers(data), None)
+        value = numbers(data)
+        made = attach(shared(value) if type(value) is np.ndarray else value, None)
     if requires_grad:
         made.requires_grad = True
     return made
@@ -70,6 +74,16 @@ def _dtype(dtype: Any, device: Any, *values: Any) -> np.dtype[Any]:
         return given
     found: np.dtype[Any] = np.result_type(*map(value_of, values)) if values else get_default_dtype()
     return get_default_dtype() if found == np.float64 and all(map(_is_number, values)) else found
+
+
+def _bare(x: Any, what: str) -> Any:
+    """A value that fills a new array. It has no gradient, so it must not need one."""
+    if isinstance(x, Tensor) and x.node is not None and mode.get() is not None:
+        raise TypeError(
+            f"{what}: {describe(x)} requires grad, and the gradient would be lost. Use arithmetic instead: t * "
+            "mg.ones(shape), start + t * mg.arange(n); for the value alone say t.detach()"
+        )
+    return value_of(x)
 
 
 def _is_number(x: Any) -> bool:
@@ -108,7 +122,7 @@ def full(
         >>> mg.full(3, 0.5)
         Tensor([0.5, 0.5, 0.5])
     """
-    return _made(np.full(shape, value_of(fill_value), _dtype(dtype, device, fill_value)), requires_grad)
+    return _made(np.full(shape, _bare(fill_value, "full"), _dtype(dtype, device, fill_value)), requires_grad)
 
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -134,7 +148,7 @@ def full_like(
 ) -> Tensor:
     """A Tensor of x's shape and dtype that holds one number everywhere."""
     check_device(device)
-    return _made(np.full_like(value_of(x), value_of(fill_value), dtype=dtype), requires_grad)
+    return _made(np.full_like(value_of(x), _bare(fill_value, "full_like"), dtype=dtype), requires_grad)
 
 
 def eye(
@@ -175,6 +189,7 @@ def arange(
         >>> mg.arange(3), mg.arange(0.5, 2)
         (Tensor([0, 1, 2]), Tensor([0.5, 1.5]))
     """
+    start, stop, step = (_bare(x, "arange") for x in (start, stop, step))
     first, last = (0, start) if stop is None else (start, stop)
     return _made(np.arange(first, last, step, dtype=_dtype(dtype, device, first, last, step)), requires_grad)
 
@@ -197,6 +212,7 @@ def linspace(
         >>> mg.linspace(0, 1, 5)
         Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
+    start, stop = _bare(start, "linspace"), _bare(stop, "linspace")
     return _made(np.linspace(start, stop, num, endpoint=endpoint, dtype=_dtype(dtype, device)), requires_grad)
 
 
@@ -220,4 +236,4 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A Tensor of another library's array, handed over by the DLPack protocol, without a copy where possible."""
     check_device(device)
-    return _made(np.from_dlpack(x, copy=copy), False)
+    return _made(shared(np.from_dlpack(x, copy=copy)), False)

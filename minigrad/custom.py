@@ -141,7 +141,7 @@ class Custom(Primitive):
     def _value(self, out: Any) -> Any:
         if isinstance(out, Tensor):
             raise TypeError(
-                f"the function returned a Tensor. It is called with arrays: compute with NumPy's functions "
+                "the function returned a Tensor. It is called with arrays: compute with NumPy's functions "
                 "on its operands, and make Tensors that take part operands too"
             )
         if isinstance(out, (bool, int, float)):

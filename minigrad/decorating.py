@@ -23,7 +23,7 @@ def decorated(function: Any, mode: Any) -> Any:
     """
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(decorated(function.__func__, mode))
-    if not callable(function):
+    if not callable(function) or isinstance(function, type):
         raise TypeError(
             f"{type(mode).__name__}({function!r}): it decorates functions, or is a block: "
             f"`with mg.{type(mode).__name__}():`"
@@ -66,7 +66,8 @@ def _async_generator(function: Any, mode: Any) -> Any:
     @functools.wraps(function)
     async def run(*args: Any, **options: Any) -> AsyncGenerator[Any, Any]:
         inner, body = function(*args, **options), _Body(mode)
-        step, given = inner.__anext__, ()
+        step: Any = inner.__anext__
+        given: tuple[Any, ...] = ()
         try:
             while True:
                 try:

@@ -90,8 +90,12 @@ def constant(value: Any, name: str) -> Any:
         return constant(np.asarray(value), name)
     if hasattr(value, "__array__"):
         return constant(np.asarray(value), name)
+    question = (
+        " To ask whether there is a Tensor at all, write `t is None`." if value is None and "equal" in name else ""
+    )
     raise TypeError(
-        f"{name}: an operand is {describe(value)} ({type(value).__name__}); it must be a number, an array or a Tensor."
+        f"{name}: an operand is {describe(value)} ({type(value).__name__}); it must be a number, an array or a "
+        f"Tensor.{question}"
     )
 
 

@@ -115,7 +115,7 @@ def running() -> Node | None:
 def frame_of(p: Primitive) -> FrameType:
     """The frame of the record function that called the primitive, from within a layer."""
     frame = sys._getframe(1)
-    while frame.f_globals is not p.record.__globals__ and frame.f_back is not None:  # type: ignore[attr-defined]
+    while frame.f_globals is not p.record.__globals__ and frame.f_back is not None:
         frame = frame.f_back
     return frame
 
@@ -129,14 +129,14 @@ def _put_in(p: Primitive) -> None:
         p.__dict__["layered"] = partial(_call, p), partial(_pull, p), partial(_push, p)
     call, pull, push = p.__dict__["layered"]
     rebind(p, call)
-    p.record.__globals__["Node"] = _line  # type: ignore[attr-defined]
+    p.record.__globals__["Node"] = _line
     if p.pull_source:
         p.__dict__ |= {"pull": pull, "push": push}
 
 
 def _take_out(p: Primitive) -> None:
     rebind(p, p.callee)
-    p.record.__globals__["Node"] = Node  # type: ignore[attr-defined]
+    p.record.__globals__["Node"] = Node
     if p.pull_source:
         for name in ("pull", "push"):
             p.__dict__.pop(name)

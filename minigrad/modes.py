@@ -65,7 +65,8 @@ class _Mode:
         """The function with this mode while its body runs: also that of a generator or of a coroutine."""
         from minigrad.decorating import decorated
 
-        return decorated(function, self)
+        run: F = decorated(function, self)
+        return run
 
 
 def _put(state: State) -> None:
@@ -79,7 +80,7 @@ class _Switch(_Mode):
     @overload
     def __new__(cls) -> Self: ...
     @overload
-    def __new__(cls, function: F) -> F: ...
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
     def __new__(cls, function: Any = None) -> Any:
         """The mode, or the function with this mode around it."""
         self = super().__new__(cls)
@@ -98,7 +99,7 @@ class no_grad(_Switch):
 
 
 class enable_grad(_Switch):
-    """Operations are recorded inside, also within no_grad: `with enable_grad():`, `@enable_grad()` or `@enable_grad`."""
+    """Operations are recorded inside, also within no_grad: a block, or a decorator with or without parentheses."""
 
     def _state(self, before: State) -> State:
         return (before[1] if before[0] is None else before[0]), before[1]
@@ -140,12 +141,13 @@ def is_grad_enabled() -> bool:
     return mode.get() is not None
 
 
-def suspended() -> Any:
+def suspended() -> tuple[State, Any]:
     """The modes of this context, to be put back by `resumed`."""
-    return mode.get(), _path.get(), _blocks.get()
+    return (mode.get(), _path.get()), _blocks.get()
 
 
-def resumed(state: Any) -> None:
+def resumed(modes: tuple[State, Any]) -> None:
     """Put back what `suspended` gave."""
-    for variable, value in zip((mode, _path, _blocks), state, strict=True):
-        variable.set(value)
+    state, blocks = modes
+    _put(state)
+    _blocks.set(blocks)

@@ -16,8 +16,8 @@ Array = Any
 class Observer(Layer):
     """Told of what happens in its `with` block, in its own thread. Subclasses say what they do with it.
 
-    What rules compute is not told; `pulled` tells their results. Symbols, which stand for arrays while formulas are
-    written, pass unheard: the layer of formulas answers for them.
+    What rules compute is not told; `pulled` tells their results. While formulas are written there are symbols in the
+    place of arrays, which an observer does not look into.
     """
 
     _entries: tuple[Entry, ...] = ()

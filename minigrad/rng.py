@@ -6,6 +6,8 @@ from functools import cache
 
 import numpy as np
 
+from minigrad.locks import LOCK
+
 
 @cache
 def _global() -> np.random.Generator:
@@ -14,14 +16,15 @@ def _global() -> np.random.Generator:
 
 def manual_seed(seed: int) -> None:
     """Start the global generator anew from a seed. Generators obtained from `generator()` before follow it."""
-    bits = _global().bit_generator
+    bits = generator().bit_generator
     bits.state = type(bits)(seed).state
 
 
 def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
     """The given generator, one made from a given seed, or the global one."""
     if rng is None:
-        return _global()
+        with LOCK:  # two threads must not make two
+            return _global()
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):

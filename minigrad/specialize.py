@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.borrowed import kept, owned
 from minigrad.errors import ERRORS, complaint, constant
 from minigrad.locks import LOCK
 from minigrad.node import Node, mode, next_serial
@@ -45,6 +46,8 @@ ENGINE: dict[str, Any] = {
     "constant": constant,
     "complaint": complaint,
     "errors": ERRORS,
+    "kept": kept,
+    "owned": owned,
 }
 
 

@@ -143,10 +143,13 @@ def _line(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
         f"n = Node(); n.primitive = primitive; n.parents = {parents}; n.scope = scope",
         f"n.saved = {_saved(p, tracked)}; n.params = {_tuple(list(p.static))}; n.serial = next_serial()",
     ]
+    if p.is_checked and p.static:
+        line.append(f"n.params = owned({_tuple(list(p.static))})")
     if not p.sequence and len(p.operands) > 1:
         has_constant = " or ".join(f"{x}_line is None" for x in tracked)
         numbers = _tuple([f"{x} if type({x}) in plain else None" for x in p.operands])
-        line.append(f"if {has_constant}: n.numbers = {numbers}")
+        line += [f"if {has_constant}:", f"    n.numbers = {numbers}", *_borrowed(p, tracked, "    ")]
+        line += _borrowed(p, [x for x in p.operands if x not in tracked], "")
     opening = f"    if {constant} or (scope := mode()) is None:"
     if p.outputs:
         return [
@@ -164,6 +167,16 @@ def _line(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
         *(f"        {part}" for part in [*line, *_form(p)]),
         "    t = new(Tensor); t.data = out; t.node = n",
         "    return t",
+    ]
+
+
+def _borrowed(p: Primitive, operands: list[str], indent: str) -> list[str]:
+    """What becomes of constant arrays that are saved: those of the user's, and Tensors that share their memory."""
+    return [
+        f"{indent}if {f'{x}_line is None and ' if indent else ''}type({x}_value) is ndarray"
+        f" and ({x}_value is {x} or {x}_value.base is not None): n.saved = kept(n, {p.saved.index(x)})"
+        for x in operands
+        if x in p.saved
     ]
 
 

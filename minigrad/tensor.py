@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import leaves, methods, protocols, specialize, writing
+from minigrad import leaves, methods, protocols, specialize, taken, writing
+from minigrad.borrowed import own
 from minigrad.errors import describe
 from minigrad.node import Node, leaf, mode
 from minigrad.ops import indexing
@@ -48,6 +49,12 @@ class Tensor(Methods):
     node: Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(data, Tensor) and data.node is not None and mode.get() is not None:
+            raise TypeError(
+                f"Tensor(t) of a Tensor of shape {data.shape} that requires grad makes a copy without its history, and "
+                "the gradient would be lost. Use t itself, mg.copy(t) for a copy with the history, or "
+                "mg.Tensor(t.detach()) for one without"
+            )
         self.data = copied(data, dtype)
         self.node = None
         if requires_grad:
@@ -111,6 +118,7 @@ class Tensor(Methods):
                 )
             if issubclass(type(self.data), np.generic):  # from an operation that gave a number
                 self.data = np.asarray(self.data)  # a leaf can be written in place
+            self.data = own(self.data)
             self.node = leaf(self.data)
             self.node.owner = weakref.ref(self)
 
@@ -253,15 +261,21 @@ class Tensor(Methods):
                 "gradient would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use "
                 "mg.stack([t, u]) or mg.concat, and mg's functions where NumPy's do not pass Tensors on."
             )
-        return np.array(self.data, dtype=dtype, copy=copy)
+        return np.array(self.data if copy else self.numpy(), dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
         return float(self.item())
 
     def __int__(self) -> int:
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
         return int(self.item())
 
     def __complex__(self) -> complex:
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
         return complex(self.item())
 
     def __index__(self) -> int:
@@ -297,7 +311,7 @@ class Tensor(Methods):
     def __repr__(self) -> str:
         body = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(", threshold=50)
         notes = [] if self.dtype in (np.float64, np.int64, bool) else [f"dtype={self.dtype}"]
-        if self.size > 50:
+        if self.size > 50 or (self.size == 0 and self.ndim > 1):
             notes.insert(0, f"shape={self.shape}")
         if self.node is not None:
             name = getattr(self.node, "name", None)
@@ -332,7 +346,8 @@ class Tensor(Methods):
         return minigrad
 
     def __dlpack__(self, **options: Any) -> Any:
-        return np.asarray(self).__dlpack__(**options)
+        np.asarray(self)  # refuses what requires grad
+        return np.asarray(self.data).__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return np.asarray(self.data).__dlpack_device__()

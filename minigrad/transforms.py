@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.borrowed import owned
 from minigrad.traced import Traced, Tree
 from minigrad.trees import tree_map
 
@@ -95,7 +96,8 @@ def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
         >>> pullback(np.array([1.0, 10.0]))
         (array([ 3., 40.]), array([ 1., 20.]))
     """
-    run = Traced(f, primals, {}, tuple(range(len(primals))), has_aux)
+    # The caller may write to its arrays before it calls the pullback.
+    run = Traced(f, tree_map(owned, primals), {}, tuple(range(len(primals))), has_aux)
 
     def pullback(cotangent: Tree) -> Any:
         given = run.cotangents(cotangent)

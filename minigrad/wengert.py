@@ -43,7 +43,7 @@ def expression(line: Node, shown: dict[Node, str]) -> str:
 def kept(line: Node) -> list[Any]:
     """The value of each operand: Python numbers, and what was kept for the rules and not released; else None."""
     primitive = line.primitive
-    values = dict(zip(primitive.saved, line.saved or (), strict=False))
+    values = dict(zip(primitive.saved, (line.saved or ())[:], strict=False))
     if primitive.sequence:
         arrays = list(values.get("arrays") or ())
         return arrays + [None] * (len(line.parents) - len(arrays))  # a checkpoint's closure gives parents only

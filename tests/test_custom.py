@@ -229,13 +229,13 @@ MISUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[Exception], 
         lambda x: 2 * x, (lambda v, out: out.fill(1),), {}, ValueError, "mine for x.*must not write into"),
     "raises": (lambda x: 2 * x, (lambda v: v.nothing,), {}, AttributeError, "mine for x.*nothing"),
     "divides": (lambda x: 2 * x, (lambda v: 1 / 0,), {}, ZeroDivisionError, "mine for x.*division"),
-    "the function writes": (lambda x: into(x), (lambda v: v,), {}, ValueError, "mine.*must not write into its operands"),
+    "the function writes": (lambda x: into(x), (lambda v: v,), {}, ValueError, "mine.*must not write into its"),
     "the function returns None": (lambda x: None, (lambda v: v,), {}, TypeError, "mine.*function returned None"),
     "the function returns a list": (lambda x: [1.0], (lambda v: v,), {}, TypeError, r"mine.*returned \[1.0\] \(list\)"),
     "the function returns two": (lambda x: (x, x), (lambda v: v,), {}, TypeError, "mine.*tuple.*outputs="),
     "the function uses a Tensor": (lambda x: x * W, (lambda v: v,), {}, TypeError, "mine.*Tensor.*operands too"),
     "joint, too few": (lambda x: x, (), {"joint": lambda v: ()}, TypeError, "joint rule of mine returned 0 shares.*x"),
-    "joint, too many": (lambda x: x, (), {"joint": lambda v: (v, v)}, TypeError, "joint rule of mine returned 2 shares"),
+    "joint, too many": (lambda x: x, (), {"joint": lambda v: (v, v)}, TypeError, "rule of mine returned 2 shares"),
     "joint, no tuple": (lambda x: x, (), {"joint": lambda v: v}, TypeError, "joint rule of mine returned a ndarray"),
     "joint, None": (lambda x: x, (), {"joint": lambda v: None}, TypeError, "joint rule of mine returned a NoneType"),
     "joint, shape": (lambda x: x, (), {"joint": lambda v: (v[:1],)}, ValueError, r"rule of mine for x.*\(1,\)"),
@@ -260,7 +260,7 @@ def test_a_misuse_names_the_rule(what: str) -> None:
 
 
 def test_what_a_rule_may_return() -> None:
-    double = lambda rule: mg.custom(lambda x: 2 * x, rule)  # noqa: E731
+    double = lambda rule: mg.custom(lambda x: 2 * x, rule)
     assert backward(double(lambda v: None), ONES) == [None]
     assert backward(double(lambda v: np.array([2, 2])), ONES) == [[2.0, 2.0]]
     assert backward(double(lambda v: 2), 3.0) == [2.0]
@@ -276,17 +276,18 @@ def test_what_a_rule_may_return() -> None:
 def test_one_rule_does_not_change_what_another_is_given(create_graph: bool) -> None:
     a, b, given = mg.Tensor([1.0], requires_grad=True), mg.Tensor([1.0], requires_grad=True), np.ones(1)
     loss = mg.custom(lambda x: x * 1.0, into)(a * 1) + b
-    try:
-        loss.backward(given, create_graph=create_graph)
-        assert (a.grad.tolist(), b.grad.tolist()) == ([10.0], [1.0])  # a Tensor is rebound, not written
-    except ValueError as error:
-        assert "must not write" in str(error)
+    if create_graph:  # a Tensor is rebound, not written
+        loss.backward(given, create_graph=True)
+        assert (a.grad.tolist(), b.grad.tolist()) == ([10.0], [1.0])
+    else:
+        with pytest.raises(ValueError, match="must not write"):
+            loss.backward(given)
     assert given.tolist() == [1.0]
 
 
 def test_a_static_parameter_takes_no_gradient() -> None:
     f = mg.custom(lambda x, k=1.0: x * k, lambda v, k: v * k, name="mine")
-    with pytest.raises(TypeError, match="mine.*k= is a Tensor that requires grad.*make it an operand"):
+    with pytest.raises(TypeError, match=r"mine.*k= is a Tensor that requires grad.*make it an operand"):
         f(mg.Tensor(ONES, requires_grad=True), k=W)
     assert backward(f, ONES, k=mg.Tensor(3.0)) == [[3.0, 3.0]]
 

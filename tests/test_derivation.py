@@ -627,3 +627,125 @@ def test_a_report_fits_a_screen() -> None:
     text = str(of_scaled(wrong, dx, dw).check())
     assert len(text.splitlines()) <= 24
     assert max(map(len, text.splitlines())) <= 160
+
+
+ANNIHILATED: dict[str, Callable[..., Any]] = {
+    "a number": lambda dout, w: dout * w + 5.0,
+    "a column": lambda dout, w, x: dout * w + x.sum(axis=1, keepdims=True),
+    "a random column": lambda dout, w, out: dout * w - 3 * np.cos(out[:, :1]),
+}
+
+
+@pytest.mark.parametrize("what", ANNIHILATED)
+def test_an_error_that_the_next_line_annihilates_is_an_error(what: str) -> None:
+    """x - mean(x) takes constants to 0, so all gradients of inputs are right; the line is not."""
+
+    def center(x: Any, w: Any) -> Any:
+        return mg.name("xc", x - x.mean(axis=1, keepdims=True)) * w
+
+    def dx(dxc):  # type: ignore[no-untyped-def]
+        return dxc - dxc.mean(axis=1, keepdims=True)
+
+    def dw(dout, xc):  # type: ignore[no-untyped-def]
+        return (dout * xc).sum(axis=0)
+
+    dxc = ANNIHILATED[what]
+    dxc.__name__ = "dxc"
+    d = derivation(center, dxc, dx, dw, x="N D", w="D")
+    report = d.check()
+    assert report.wrong == ["xc"]
+    assert report.lines["xc"].verdict == "wrong"
+    assert not d.proven
+    with pytest.raises(ValueError, match="not proven"):
+        d.fused()
+
+
+# A loss as in a textbook, where dL/dL = 1 is never written
+
+
+def loss(x: Any, w: Any, y: Any) -> Any:
+    p = mg.name("p", mg.sigmoid(x @ w))
+    return ((p - y) ** 2).mean()
+
+
+def dp(p, y):  # type: ignore[no-untyped-def]
+    return 2 * (p - y) / len(y)
+
+
+def dw_of_loss(dp, p, x):  # type: ignore[no-untyped-def]
+    return x.T @ (dp * p * (1 - p))
+
+
+def dx_of_loss(dp, p, w):  # type: ignore[no-untyped-def]
+    return np.outer(dp * p * (1 - p), w)
+
+
+def dy(p, y):  # type: ignore[no-untyped-def]
+    return -2 * (p - y) / len(y)
+
+
+dw_of_loss.__name__, dx_of_loss.__name__ = "dw", "dx"
+SHAPES = {"x": "N D", "w": "D", "y": "N"}
+
+
+@pytest.mark.parametrize("cotangent", [None, 1.0])
+def test_a_loss_whose_own_gradient_is_never_written(cotangent: Any) -> None:
+    report = derivation(loss, dp, dw_of_loss, **SHAPES).check(cotangent=cotangent)
+    assert report.ok
+    assert "no line names dout, the gradient of the result: it is 1" in str(report)
+
+    def wrong(p, y):  # type: ignore[no-untyped-def]
+        return (p - y) / len(y)
+
+    wrong.__name__ = "dp"
+    assert derivation(loss, wrong, dw_of_loss, **SHAPES).check(cotangent=cotangent).wrong == ["p"]
+
+
+def test_a_loss_whose_own_gradient_is_written_somewhere_needs_it_everywhere() -> None:
+    def with_dout(dout, p, y):  # type: ignore[no-untyped-def]
+        return dout * 2 * (p - y) / len(y)
+
+    with_dout.__name__ = "dp"
+    assert derivation(loss, with_dout, dw_of_loss, **SHAPES).check().ok
+    assert derivation(loss, with_dout, dw_of_loss, dy, **SHAPES).check().wrong == ["y"]
+
+
+def test_a_loss_that_is_named() -> None:
+    def named(x: Any, y: Any) -> Any:
+        return mg.name("L", ((x - y) ** 2).sum())
+
+    def dx(x, y):  # type: ignore[no-untyped-def]
+        return 2 * (x - y)
+
+    def through(dL, x, y):  # type: ignore[no-untyped-def]
+        return dL * 2 * (x - y)
+
+    def dL():  # type: ignore[no-untyped-def]
+        return np.ones(())
+
+    through.__name__ = "dx"
+    assert derivation(named, dx, x="N", y="N").check().ok
+    assert derivation(named, through, x="N", y="N").check().ok
+    assert derivation(named, dL, through, x="N", y="N").check().ok
+
+
+def test_such_a_loss_fused_has_the_gradient_of_any_multiple() -> None:
+    f = derivation(loss, dp, dw_of_loss, dx_of_loss, dy, **SHAPES).fused()
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=4)
+    for k in range(3):
+        found = mg.grad(lambda *a: 3.0 * f(*a) ** 2, k)(*values)
+        np.testing.assert_allclose(found, mg.grad(lambda *a: 3.0 * loss(*a) ** 2, k)(*values), rtol=1e-12)
+    u = np.cos(values[1])
+    found = mg.hvp(lambda w: f(values[0], w, values[2]), values[1], u)
+    np.testing.assert_allclose(found, mg.hvp(lambda w: loss(values[0], w, values[2]), values[1], u), rtol=1e-10)
+
+
+def test_a_result_of_several_numbers_needs_its_gradient() -> None:
+    def double(x: Any) -> Any:
+        return x * 2
+
+    def dx(x):  # type: ignore[no-untyped-def]
+        return 2 * np.ones_like(x)
+
+    assert derivation(double, dx, x="N").check().wrong == ["x"]

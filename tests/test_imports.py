@@ -14,17 +14,18 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
-    {"node", "errors", "templates", "version", "collector", "allocator", "units", "locks"},
+    {"node", "errors", "templates", "version", "collector", "allocator", "units", "locks", "tracing"},
+    {"borrowed"},
     {"specialize"},
     {"primitive"},
     {"ops"},
     {"changes", "wengert", "tape", "modes", "decorating", "symbols", "dtypes", "intercept", "observers"},
     {"writing", "leaves", "protocols", "protocols_linalg", "methods"},
-    {"tensor", "values", "replaced"},
+    {"tensor", "values", "taken", "replaced"},
     {"bytecode", "reach"},
     {"naming"},
     {"creation", "info", "rng", "trees", "traced", "transforms", "custom"}
-    | {"tracing", "guards", "snapshot", "surroundings", "restore", "checkpoint"},
+    | {"guards", "snapshot", "surroundings", "restore", "checkpoint"},
     {
         "linalg",
         "activations",

@@ -232,7 +232,7 @@ def test_one_block_serves_many_threads() -> None:
     assert not any(failed)
 
 
-@pytest.mark.parametrize("given", [5, "loss", None])
+@pytest.mark.parametrize("given", [5, "loss", None, Holder])
 def test_what_cannot_be_decorated(given: Any) -> None:
     with pytest.raises(TypeError, match=r"decorates functions, or is a block: `with mg\.no_grad\(\):`"):
         mg.no_grad()(given)

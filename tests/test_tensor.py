@@ -312,3 +312,14 @@ def test_indexing_by_tensors() -> None:
     y[Tensor([0])] = x[2:]
     y.sum().backward()
     assert x.grad.tolist() == [0.0, 0.0, 1.0]
+
+
+def test_what_is_empty_is_shown_with_its_shape() -> None:
+    assert repr(Tensor(np.zeros((0, 3)))) == "Tensor([], shape=(0, 3))"
+    assert repr(Tensor(np.zeros(0))) == "Tensor([])"
+
+
+def test_whether_there_is_a_gradient_is_asked_with_is() -> None:
+    for compare in (lambda: Tensor([1.0]) == None, lambda: Tensor([1.0]) != None):  # noqa: E711
+        with pytest.raises(TypeError, match=r"equal: an operand is None.*write `t is None`"):
+            compare()

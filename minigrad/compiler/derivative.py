@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.borrowed import sample, watch
 from minigrad.compiler.signature import flatten as flatten_arguments
 from minigrad.compiler.signature import rebuilt
 from minigrad.compiler.specialization import Inputs, Specialization
@@ -118,6 +119,15 @@ def connect(
     return rebuild_results(outputs)
 
 
+def watched(results: Any) -> Any:
+    """The results of a recording, whose tape is eager: plain arrays that it needs may be written to before the pull."""
+    outputs, _ = flatten(results)
+    nodes = [t.node for t in outputs if isinstance(t, Tensor) and t.node is not None]
+    if nodes:
+        watch(ancestors(nodes)[0])
+    return results
+
+
 class _Derivative:
     """The primitive of one call of a compiled function."""
 
@@ -144,6 +154,8 @@ class _Derivative:
         self.leaves = [
             None if k in moving else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
         ]
+        values = (x.data if type(x) is Tensor else x for x in self.leaves)
+        self.samples = [(x, sample(x)) for x in values if type(x) is np.ndarray]
         self.key = (version.signature, tuple(moving), tuple(map(id, captured)))
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
@@ -157,6 +169,13 @@ class _Derivative:
                 raise RuntimeError(
                     f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "
                     "since the forward call, so the gradient would be wrong. Call backward() before the change."
+                )
+        for array, before in self.samples:
+            if sample(array) != before:
+                raise RuntimeError(
+                    f"backward through {self.name}: an argument of shape {array.shape} and dtype {array.dtype} was "
+                    "changed since the forward call, so the gradient would be wrong. Call backward() before it is "
+                    "written again, or give the call a copy: np.copy(array)"
                 )
         function = self.compiled.derivative(key, self.function)
         with enable_grad() if record else no_grad(), self.replay.repeated():

@@ -21,7 +21,7 @@ from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
-from minigrad.compiler.derivative import Replay, connect
+from minigrad.compiler.derivative import Replay, connect, watched
 from minigrad.compiler.generalize import IN_A_ROW, generalize, learn, too_many
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CheckFailed, CompileError, CompileWarning, caller_level
@@ -142,11 +142,11 @@ class Compiled:
                 if version.ready:
                     self.latest = version
                     return self._run(version, leaves, inputs, args, kwargs)
-                return self._record(leaves, rebuild, key, keep, version, args, kwargs)
+                return watched(self._record(leaves, rebuild, key, keep, version, args, kwargs))
         if not generalize(self, key, leaves, form, keep):
             return self._refused(CompileError(too_many(self, key, leaves)), args, kwargs)
         key = signature(leaves, form, self.owned, self.varying, keep)
-        return self._record(leaves, rebuild, key, keep, None, args, kwargs)
+        return watched(self._record(leaves, rebuild, key, keep, None, args, kwargs))
 
     # A call of a program
 

@@ -36,7 +36,7 @@ def draw(
     The source depends on the model only: the same model gives the same text in every run.
 
     Args:
-        *outputs: Tensors, one by one or in a list, or one Tape.
+        *outputs: Tensors, or one list of them, or one Tape.
         depth: scopes at this depth are folded, each into one node that tells its parameters. By default as deep as
             fits on a page.
         fold: scopes to be folded besides, by name: "encoder.2", or the last part of it.
@@ -71,16 +71,15 @@ def draw(
     from minigrad.drawing.fold import Levels
     from minigrad.drawing.picture import pictured
     from minigrad.primitive import value_of
-    from minigrad.tape import Tape
+    from minigrad.tape import Tape, listed
 
+    outputs = listed(outputs)
     if direction not in ("TB", "LR"):
         raise ValueError(f"draw: direction={direction!r}; it must be 'TB' (top to bottom) or 'LR' (left to right)")
     if collapse not in (None, "elementwise"):
         raise ValueError(f"draw: collapse={collapse!r}; there is only 'elementwise'")
     if depth is not None and (not isinstance(depth, int) or depth < 1):
         raise ValueError(f"draw: depth={depth!r}; it must be 1 (one node for each of the outermost scopes) or more")
-    if len(outputs) == 1 and isinstance(outputs[0], (list, tuple)):
-        outputs = tuple(outputs[0])
     if not outputs:
         raise ValueError("draw: nothing to draw; give the Tensors whose computation you want to see, as in draw(loss)")
     tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape(*outputs)

@@ -12,7 +12,7 @@ from minigrad.symbols.array import expression_of
 from minigrad.symbols.expression import mapped
 from minigrad.symbols.latex import Latex
 from minigrad.symbols.writing import written
-from minigrad.tape import Tape
+from minigrad.tape import Tape, listed
 from minigrad.wengert import kept
 
 LONGEST = 60  # lines: more of them are nothing to be read
@@ -58,6 +58,7 @@ def to_latex(*outputs: Any) -> str:
     """
     if not outputs:
         raise ValueError("to_latex: nothing to write; give the Tensors whose computation you want to see")
+    outputs = listed(outputs)
     tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape(*outputs)
     if len(tape) > LONGEST:
         raise ValueError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from minigrad.drawing.constants import same
 from minigrad.drawing.fold import only_unit_axes
 from minigrad.drawing.model import Phase
 from minigrad.node import Node
@@ -117,7 +118,7 @@ class Formulas:
             return Name("const")
         if getattr(value, "shape", ()) == ():
             return number(value if isinstance(value, int) else float(f"{float(value):.4g}"))
-        return Name(self.arrays.get(id(value), "const"))
+        return Name(self.arrays.get(id(same(value)), "const"))
 
     def shares(self, line: Node) -> list[str]:
         """What flows back to each operand for a cotangent v of the line: "v · 2 · (x − μ)"; "" to a constant."""

@@ -9,7 +9,7 @@ from minigrad.drawing.describe import describe
 from minigrad.drawing.model import Graph, Vertex
 from minigrad.drawing.printable import printable
 from minigrad.primitive import value_of
-from minigrad.tape import Tape
+from minigrad.tape import Tape, listed
 
 
 def tape_table(*outputs: Any, values: bool = False, grads: Any = False, formulas: bool = False) -> str:
@@ -38,6 +38,7 @@ def tape_table(*outputs: Any, values: bool = False, grads: Any = False, formulas
     """
     if not outputs:
         raise ValueError("tape_table: nothing to show; give the Tensors whose computation you want to see")
+    outputs = listed(outputs)
     tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape(*outputs)
     known = {t.node: value_of(t) for t in outputs if not isinstance(t, Tape)}
     graph = describe(tape, known=known, values=values, grads=grads, formulas=formulas)

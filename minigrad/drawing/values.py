@@ -35,7 +35,7 @@ def recovered(lines: Sequence[Node], known: Mapping[Node, Array]) -> dict[Node, 
             continue
         operands = zip(line.parents, _kept(line), strict=True)
         found |= {parent: value for parent, value in operands if parent is not None and value is not None}
-        own = dict(zip(line.primitive.saved, line.saved or (), strict=False)).get("out")
+        own = dict(zip(line.primitive.saved, (line.saved or ())[:], strict=False)).get("out")
         if own is not None:
             found[line] = own
     for line in lines:
@@ -85,7 +85,7 @@ def _selected(line: Node, found: Mapping[Node, Array]) -> Array | None:
     if parent in found:
         return found[parent][k]
     p = parent.primitive
-    kept_here = dict(zip(p.saved, parent.saved or (), strict=False))
+    kept_here = dict(zip(p.saved, (parent.saved or ())[:], strict=False))
     return kept_here.get(p.outputs[k])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.borrowed import owned
 from minigrad.primitive import Function, linear, tensor_function
 
 
@@ -135,11 +136,14 @@ def integers(indices: Any, name: str) -> Any:
 
 
 def plain_index(index: Any) -> Any:
-    """An index with arrays in the place of Tensors and lists. No gradient flows to an index."""
+    """An index with arrays in the place of Tensors and lists, and copies in the place of the user's arrays.
+
+    No gradient flows to an index, but the backward pass reads it again.
+    """
     if isinstance(index, tuple):
-        return tuple(plain_index(part) for part in index)
+        return tuple([plain_index(part) for part in index])
     if isinstance(index, list):
         return np.asarray(index) if index else np.zeros(0, dtype=np.intp)
     if hasattr(index, "node") and hasattr(index, "data"):
-        return index.data
-    return index
+        return index.data if getattr(index.data, "base", None) is None else owned(index.data)
+    return owned(index) if type(index) is np.ndarray else index

@@ -56,7 +56,8 @@ class Derivation:
             without one must be given in each check.
 
     A line is a function called d<name>, for an input or a named value. Its parameters are values by name and gradients
-    as d<name>; `dout` is the gradient of the result (`dout0`, `dout1`, ... of several).
+    as d<name>; `dout` is the gradient of the result (`dout0`, `dout1`, ... of several). If the result is a single
+    number and no line names `dout`, it is 1: the loss of a textbook.
 
     Example:
         >>> import minigrad as mg
@@ -134,6 +135,7 @@ class Derivation:
         """
         if not self.lines:
             raise ValueError(f"{self.name}: there is no line to check; add one with @derivation.line")
+        self._decide_on_unit(inputs)
         generators = (np.random.default_rng([seed, k, 77]) for k in range(4))
         first = draw(self.forward, inputs, next(generators), cotangent)
         self._learn(first)
@@ -157,7 +159,11 @@ class Derivation:
             reports[t].slope = slopes.get(t)
             diagnosis.explain(self, reports[t], first, other, seconds=repair_seconds)
         made = DerivationReport(
-            self, reports, first.truth.run.labels, [t for t in first.truth.run.inputs if t not in reports]
+            self,
+            reports,
+            first.truth.run.labels,
+            [t for t in first.truth.run.inputs if t not in reports],
+            self.forward.is_unit,
         )
         self.proven = made.ok and not made.missing
         return made
@@ -188,6 +194,7 @@ class Derivation:
               dx  a factor 1.001         it is smaller than the tolerance (rtol 0.001, atol 1e-05)
               dx  `dout` for `dout * w`  w = 1
         """
+        self._decide_on_unit(inputs)
         return audit(self, inputs, cotangent, rtol, atol, seed)
 
     def fused(self) -> Callable[..., Any]:
@@ -208,6 +215,17 @@ class Derivation:
         return fused(self)
 
     # Names
+
+    def _decide_on_unit(self, inputs: Mapping[str, Any]) -> None:
+        """A loss in textbook notation, where dL/dL = 1 is never written: one number, whose gradient no line names."""
+        self.forward.is_unit = False
+        if not self.lines:
+            return
+        run = draw(self.forward, inputs, np.random.default_rng(0)).truth.run
+        out = run.tensors[run.outputs[0]]
+        same = {f"d{k}" for k in run.named if run.tensors[k].node is out.node and k not in self.lines}
+        named = {p for line in self.lines.values() for p in line.parameters}
+        self.forward.is_unit = len(run.outputs) == 1 and out.shape == () and not named & {"dout", *same}
 
     def _learn(self, made: Draw) -> None:
         run = made.truth.run

@@ -102,6 +102,7 @@ class DerivationReport(Report):
     lines: dict[str, LineReport]
     labels: dict[str, str]
     missing: list[str]  # inputs without a line
+    is_unit: bool = False  # whether the result is a loss whose own gradient, 1, no line names
 
     @property
     def ok(self) -> bool:
@@ -134,6 +135,8 @@ class DerivationReport(Report):
             text += line.told()
         if self.missing:
             text.append(f"no line for {', '.join(self.missing)}")
+        if self.is_unit:
+            text.append("no line names dout, the gradient of the result: it is 1")
         return "\n".join(text)
 
     def draw(self) -> Picture:

@@ -82,7 +82,7 @@ def at(
         if not np.all(np.isfinite(run.values[k])):
             raise ValueError(f"{forward.name}: the result has NaN or infinite elements at these inputs")
     shapes = {k: run.values[k].shape for k in run.outputs}
-    cotangents = {k: signed(rng, shape) for k, shape in shapes.items()}
+    cotangents = {k: np.ones(shape) if forward.is_unit else signed(rng, shape) for k, shape in shapes.items()}
     if cotangent is not None:
         cotangents = _given(forward, cotangent, shapes)
     found = truth(forward, arguments, cotangents)

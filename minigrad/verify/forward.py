@@ -49,6 +49,7 @@ class Forward:
 
     def __init__(self, function: Callable[..., Any], shapes: Mapping[str, Any]) -> None:
         self.function = function
+        self.is_unit = False  # whether dL/dL = 1 is taken for the gradient of the result, which is one number
         self.name = getattr(function, "__name__", "forward")
         self.inputs: list[str] = []
         self.positional: list[str] = []  # parameters that cannot be given by name

@@ -137,6 +137,8 @@ def _joint(derivation: Derivation, results: list[str], outputs: int) -> Callable
                 line = derivation.lines[t]
                 found[t] = known[f"d{t}"] = line.function(*(known[p] for p in line.parameters))
         totals = [found.get(name) for name in forward.inputs]
+        if forward.is_unit and v[0] is not None:  # the lines are those of dL/dL = 1
+            totals = [total if total is None else v[0] * total for total in totals]
         if any(d is not None for d in v[outputs:]):
             through = _through_named(derivation, results[outputs:], inputs, v[outputs:], known)
             totals = [b if a is None else a if b is None else a + b for a, b in zip(totals, through, strict=True)]

@@ -125,6 +125,11 @@ def excuse_other_decompositions(
     used = _leading_to(derivation, inputs)
     if not all(t in used or t in inputs for t in wrong):
         return
+    # Another way to split the sum shows in what uses the gradient, too. If all of that is right by itself, it takes the
+    # right gradient and the wrong one to the same: the error is annihilated, as a constant is by x - mean(x).
+    for t in wrong:
+        if t not in inputs and not any(t in _leading_to(derivation, [other]) for other in wrong):
+            return
     labels = fresh.truth.run.labels
     for t in wrong:
         through = ", ".join(labels.get(k, k) for k in fresh.truth.shares[t])
