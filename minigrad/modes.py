@@ -31,7 +31,7 @@ class _Mode:
 
     def __enter__(self) -> None:
         whole = suspended()
-        before = whole[:2]
+        before = whole[0]
         try:
             _blocks.set((*_blocks.get(), (self, before)))
             _put(self._state(before))
@@ -48,10 +48,10 @@ class _Mode:
             resumed(self._outside(_blocks.get() if blocks is None else blocks))
             raise
 
-    def _outside(self, blocks: tuple[tuple[_Mode, State], ...]) -> Any:
+    def _outside(self, blocks: tuple[tuple[_Mode, State], ...]) -> tuple[State, Any]:
         """The modes after this block has ended, from the blocks that are open."""
         if blocks and blocks[-1][0] is self:
-            return (*blocks[-1][1], blocks[:-1])
+            return blocks[-1][1], blocks[:-1]
         k = next((k for k in reversed(range(len(blocks))) if blocks[k][0] is self), None)
         if k is None:
             return suspended()  # entered in another context, which has ended
@@ -59,7 +59,7 @@ class _Mode:
         for other, _ in blocks[k + 1 :]:
             later.append((other, state))
             state = other._state(state)
-        return (*state, (*blocks[:k], *later))
+        return state, (*blocks[:k], *later)
 
     def __call__(self, function: F) -> F:
         """The function with this mode while its body runs: also that of a generator or of a coroutine."""

@@ -146,7 +146,7 @@ def test_blocks(mode: Any) -> None:
         if not tracer.where:
             break
         after = mg.is_grad_enabled(), modes.current_scope()
-        modes.resumed(("", "", ()))
+        modes.resumed((("", ""), ()))
         if not tracer.at_entry:
             assert after == before, tracer.where
 

@@ -149,6 +149,8 @@ def test_options_are_no_attributes_of_the_optimizer(kind):
         option = "lr" if name == "learning_rate" else name
         with pytest.raises(AttributeError, match=rf"for group in optimizer\.param_groups: group\['{option}'\] = 5"):
             setattr(optimizer, name, 5)
+        with pytest.raises(AttributeError, match=rf"has no attribute '{name}': .*param_groups\[0\]\['{option}'\]"):
+            getattr(optimizer, name)
     with pytest.raises(AttributeError, match=r"optimizer\.clipping = \{'clipnorm': 1\.0\}"):
         optimizer.clipnorm = 1.0
     optimizer.note = "anything else is the user's"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,6 +80,14 @@ class Optimizer:
         if name == "clipping":
             value = Clipping(self._call(), value)
         object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # which knows that there is none
+
+        def __getattr__(self, name: str) -> Any:
+            place = "clipping" if name in LIMITS else "param_groups[0]" if name in NAMES else ""
+            option = "lr" if name == "learning_rate" else name
+            hint = f": it is an option, optimizer.{place}[{option!r}]" if place else ""
+            raise AttributeError(f"{self._call()} has no attribute {name!r}{hint}")
 
     def _call(self) -> str:
         return f"optim.{type(self).__name__}"
