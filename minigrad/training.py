@@ -133,6 +133,7 @@ def fit(
     before, and so is the recording of gradients.
 
     Example:
+        >>> import numpy as np
         >>> import minigrad as mg
         >>> from minigrad import nn, optim
         >>> from minigrad.data import DataLoader

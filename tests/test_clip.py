@@ -220,3 +220,28 @@ def test_ordinary_and_scaled_norms_agree():
 
 class Subclass(np.ndarray):
     pass
+
+
+@pytest.mark.parametrize("dtype", [np.float32, float])
+@pytest.mark.parametrize("way", WAYS[1:])
+@pytest.mark.parametrize("limit", [0.5, 100.0])
+def test_compiled_steps_clip_in_the_dtype_of_the_parameters(way, dtype, limit):
+    def made():
+        params = [mg.Tensor(np.ones(n, dtype), requires_grad=True) for n in (3, 4)]
+        optimizer = optim.SGD(params, lr=0.1, **{way: limit})
+
+        def step(x):
+            optimizer.zero_grad()
+            (params[0] * x).sum().backward()
+            (params[1] * params[1]).sum().backward()
+            optimizer.step()
+
+        return params, step
+
+    (ours, step), (theirs, same) = made(), made()
+    compiled = mg.compile(step, backend="numpy", fallback="raise")
+    for k in range(5):
+        compiled(np.arange(3).astype(dtype) + k)
+        same(np.arange(3).astype(dtype) + k)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6 if dtype is np.float32 else 1e-13)

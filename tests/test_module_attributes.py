@@ -1,5 +1,6 @@
 """Attributes of modules: parameters are not lost in silence, and what is not found is named."""
 
+import copy
 from collections import OrderedDict, deque, namedtuple
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -23,22 +24,64 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_parameter_does_not_become_a_constant(name):
+def test_values_in_the_place_of_a_parameter_are_its_new_value(name):
+    make, attribute = LAYERS[name]
+    shape = getattr(make(), attribute).shape
+    for value in (
+        np.full(shape, 2),
+        np.full(shape, 2.0),
+        np.full(shape, 2.0, np.float32),
+        mg.Tensor(np.full(shape, 2.0)),
+    ):
+        layer = make()
+        optimizer, before = optim.SGD(layer.parameters(), lr=0.1), getattr(layer, attribute)
+        setattr(layer, attribute, value)
+        new = getattr(layer, attribute)
+        assert new.requires_grad
+        assert new.is_leaf
+        assert dict(layer.named_parameters())[attribute] is new is not value
+        assert new.dtype == before.dtype
+        np.testing.assert_array_equal(new.numpy(), np.full(shape, 2.0))
+        if isinstance(value, np.ndarray):
+            value[...] = 7
+            np.testing.assert_array_equal(new.numpy(), np.full(shape, 2.0))
+        for p in (*layer.parameters(), before):
+            p.grad = np.ones(p.shape)
+        with pytest.raises(ValueError, match="was replaced after the optimizer was made"):
+            optimizer.step()
+        optim.SGD(layer.parameters(), lr=0.5).step()
+        np.testing.assert_array_equal(new.numpy(), np.full(shape, 1.5))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_can_be_no_parameter_is_refused(name):
     make, attribute = LAYERS[name]
     layer = make()
     present = getattr(layer, attribute)
-    shape = present.shape
-    for value in (np.zeros(shape), mg.Tensor(np.zeros(shape)), present.detach(), [0.0], 1.0, np.float64(1.0), "w", {}):
+    for value in ([0.0], 1.0, "w", {}, lambda: 0, mg.Tensor(np.zeros(present.shape, complex)), np.array(["a"])):
         with pytest.raises(TypeError, match=rf"\.{attribute} is a parameter[\s\S]*no_grad[\s\S]*requires_grad=True"):
             setattr(layer, attribute, value)
+    for value in (np.zeros((7, 7)), mg.Tensor(np.zeros((7, 7))), present.detach()[None]):
+        with pytest.raises(ValueError, match=r"the new value has shape"):
+            setattr(layer, attribute, value)
         assert getattr(layer, attribute) is present
-    new = mg.Tensor(np.zeros(shape), requires_grad=True)
+    new = mg.Tensor(np.zeros(present.shape), requires_grad=True)
     setattr(layer, attribute, new)
     assert dict(layer.named_parameters())[attribute] is new
     setattr(layer, attribute, None)
     assert attribute not in dict(layer.named_parameters())
-    setattr(layer, attribute, np.zeros(shape))  # it is no parameter any more
-    assert isinstance(getattr(layer, attribute), np.ndarray)
+    setattr(layer, attribute, [0.0])  # it is no parameter any more
+    assert getattr(layer, attribute) == [0.0]
+
+
+@pytest.mark.parametrize("copied", [lambda x: x, copy.deepcopy])
+def test_a_frozen_parameter_is_shared_and_stays_frozen(copied):
+    a, b = copied((nn.Linear(2, 2, rng=0).requires_grad_(False), nn.Linear(2, 2, rng=1)))
+    b.weight = a.weight
+    assert b.weight is a.weight
+    assert not b.weight.requires_grad
+    a.requires_grad_(True)
+    assert b.weight.requires_grad
 
 
 def test_a_frozen_parameter_may_be_another_constant():
@@ -46,6 +89,31 @@ def test_a_frozen_parameter_may_be_another_constant():
     layer.weight = mg.Tensor(np.eye(2))
     np.testing.assert_array_equal(layer(np.ones((1, 2))).numpy(), 1.0 + layer.bias.numpy()[None])
     assert layer.weight in list(layer.parameters())
+    with pytest.raises(TypeError, match="cannot be one"):
+        layer.weight = [1.0]
+
+
+def test_a_step_by_hand_goes_on_with_new_parameters():
+    layer = nn.Linear(2, 1, rng=0)
+    values = []
+    for _ in range(3):
+        layer(np.ones((3, 2))).sum().backward()
+        with mg.no_grad():
+            layer.weight = layer.weight - 0.1 * layer.weight.grad
+        values.append(layer.weight.numpy().copy())
+    np.testing.assert_allclose(np.diff(values, axis=0), -0.3, rtol=1e-12)
+
+
+def test_a_layer_as_a_function_of_its_parameters():
+    layer = nn.Linear(2, 3, rng=0)
+
+    def function(x, weight, bias):
+        layer.weight, layer.bias = weight, bias
+        return layer(x)
+
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=s) for s in ((4, 2), (2, 3), (3,))]
+    assert mg.verify.check_gradients(function, *given).ok
 
 
 def test_results_take_the_place_of_a_parameter_for_a_while():

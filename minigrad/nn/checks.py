@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,34 +12,70 @@ from minigrad.primitive import value_of
 from minigrad.replaced import note_replaced
 from minigrad.tensor import Tensor
 
+_parameters: dict[int, weakref.ref[Tensor]] = {}  # all Tensors that were a parameter of a module, by id
 
-def check_assignment(module: Any, name: str, before: Any, value: Any) -> None:
-    """Refuse what would take a parameter away in silence, and note for optimizers which are replaced.
+
+def note_parameter(p: Tensor) -> None:
+    """Remember that this Tensor is a parameter, also when it is frozen later."""
+    key = id(p)
+    _parameters[key] = weakref.ref(p, lambda _: _parameters.pop(key, None))
+
+
+def assigned(module: Any, name: str, before: Any, value: Any) -> Any:
+    """What an attribute that is a parameter or a module becomes, so that no parameter is lost in silence.
+
+    An array or a constant Tensor of a parameter's shape is taken as the value of a new parameter. A frozen parameter of
+    another module stays what it is. Optimizers that were made before learn that a parameter was replaced.
 
     Args:
         module: the one whose attribute is assigned.
         name: of the attribute.
         before: the Tensor or module that it is.
-        value: what it becomes.
+        value: what is assigned.
 
     Raises:
-        TypeError: a parameter would become a constant.
+        TypeError: the value can be no parameter.
+        ValueError: an array or a constant Tensor has another shape.
     """
     if hasattr(before, "modules"):
         for _, p in before._named("_parameters") if hasattr(value, "modules") else ():
             note_replaced(p, module, name)
-    elif name in module._parameters:
-        is_constant = isinstance(value, Tensor) and not value.requires_grad
-        is_other = not (value is None or isinstance(value, Tensor) or hasattr(value, "modules"))
-        if is_other or (is_constant and before.requires_grad):
-            kind = "a Tensor without requires_grad" if is_constant else type(value).__name__
-            raise TypeError(
-                f"{type(module).__name__}.{name} is a parameter, and {kind} would end that. For new values write into "
-                f"it: with mg.no_grad(): module.{name}[...] = values. For another parameter assign mg.Tensor(values, "
-                f"requires_grad=True); to freeze it, module.{name}.requires_grad = False; to have none, assign None"
-            )
-        if value is not None:
-            note_replaced(before, module, name)
+    elif name in module._parameters and value is not None:
+        if before.requires_grad and not hasattr(value, "modules"):
+            value = _as_parameter(f"{type(module).__name__}.{name}", before, value)
+        elif not isinstance(value, Tensor) and not hasattr(value, "modules"):
+            raise _no_parameter(f"{type(module).__name__}.{name}", value)
+        note_replaced(before, module, name)
+    return value
+
+
+def _as_parameter(where: str, before: Tensor, value: Any) -> Tensor:
+    """A Tensor that can take the place of a parameter."""
+    if isinstance(value, Tensor):
+        known = _parameters.get(id(value))
+        if value.requires_grad or (known is not None and known() is value) or type(value.data) is not np.ndarray:
+            return value
+    elif not isinstance(value, (np.ndarray, np.number)):
+        raise _no_parameter(where, value)
+    data = value_of(value)
+    if data.dtype.kind not in "biuf":
+        raise _no_parameter(where, value)
+    if data.shape != before.shape:
+        raise ValueError(
+            f"{where} is a parameter of shape {before.shape}, and the new value has shape {data.shape}. For a "
+            "parameter of another shape assign mg.Tensor(values, requires_grad=True)"
+        )
+    keeps = isinstance(value, Tensor) and data.dtype.kind == "f"
+    return Tensor(data, requires_grad=True, dtype=data.dtype if keeps else before.dtype)
+
+
+def _no_parameter(where: str, value: Any) -> TypeError:
+    kind = f"a Tensor of dtype {value.dtype}" if isinstance(value, Tensor) else f"{type(value).__name__} {value!r:.40}"
+    return TypeError(
+        f"{where} is a parameter, and {kind} cannot be one. For new values write into it: with mg.no_grad(): "
+        f"p[...] = values; for another parameter assign mg.Tensor(values, requires_grad=True); to freeze it, "
+        f"p.requires_grad = False; to have none, assign None"
+    )
 
 
 def check_state(kind: str, ours: Mapping[str, Any], state: Any, strict: bool) -> None:

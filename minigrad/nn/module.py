@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.modes import current_scope, open_path
 from minigrad.nn import hooks
-from minigrad.nn.checks import check_assignment, check_state
+from minigrad.nn.checks import assigned, check_state, note_parameter
 from minigrad.nn.unfound import warn_of_unfound
 from minigrad.node import mode
 from minigrad.primitive import value_of
@@ -27,7 +27,8 @@ class Module:
     """The base of all layers and networks. A subclass sets attributes and defines forward.
 
     An attribute that is a Tensor with requires_grad=True becomes a parameter, one that is a Module a child. Both are
-    plain attributes; only their names are remembered. A child's lines on the tape carry its name as their scope, and
+    plain attributes; only their names are remembered. An array or a constant Tensor that is assigned to a parameter is
+    its new value, as a new parameter. A child's lines on the tape carry its name as their scope, and
     its parameters are listed under it: `encoder/0/weight`.
 
     Example:
@@ -78,19 +79,26 @@ class Module:
                 line.scope = path
 
     def __setattr__(self, name: str, value: Any) -> None:
+        before = self.__dict__.get(name)
+        if before is not value and isinstance(before, (Tensor, Module)):
+            value = assigned(self, name, before, value)
         if isinstance(value, Module):
             value._take_name(name)
         is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
-        before = self.__dict__.get(name)
-        if before is not value and isinstance(before, (Tensor, Module)):
-            check_assignment(self, name, before, value)
+        if is_parameter:
+            note_parameter(value)
         if is_parameter and name not in self._parameters:
             self.__dict__["_parameters"] = (*self._parameters, name)
-            if getattr(value.node, "name", None) is None and name.isidentifier():
-                value.named(name)
+        if is_parameter and getattr(value.node, "name", None) is None and name.isidentifier():
+            value.named(name)
         elif name in self._parameters and not isinstance(value, Tensor):
             self.__dict__["_parameters"] = tuple(n for n in self._parameters if n != name)
         self.__dict__[name] = value
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in self._parameters:
+            note_parameter(getattr(self, name))
 
     def _take_name(self, name: str) -> None:
         self.__dict__["_name"] = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -200,8 +201,9 @@ def joint_norm(gradients: list[Array], p: float) -> Norm:
         square = sum_of_squares(gradients)
         if LEAST_SQUARE < square < LARGEST_SQUARE:
             return Norm(None, np.float64(math.sqrt(square)), dtype)
-    scale = power_of_two(_largest(gradients), dtype)
-    parts = [(g if g.dtype == dtype else g.astype(dtype)) * (1 / scale).astype(dtype) for g in gradients]
+    wide = [g if g.dtype == dtype else g.astype(dtype) for g in gradients]
+    scale = power_of_two(_largest(wide), dtype)
+    parts = [g * (1 / scale).astype(dtype) for g in wide]
     if p == 2:
         total = sum(np.add.reduce(np.multiply(x, x), axis=None) for x in parts)
         return Norm(scale, np.sqrt(total).astype(scale.dtype), dtype)
@@ -214,11 +216,9 @@ def joint_norm(gradients: list[Array], p: float) -> Norm:
 
 
 def _largest(arrays: list[Array]) -> Array:
-    """The largest |x|, or NaN."""
-    found = np.zeros(())
-    for x in arrays:
-        found = np.maximum(found, np.maximum(np.maximum.reduce(x, axis=None), -np.minimum.reduce(x, axis=None)))
-    return found
+    """The largest |x| of arrays of one dtype, or NaN."""
+    each = [np.maximum(np.maximum.reduce(x, axis=None), -np.minimum.reduce(x, axis=None)) for x in arrays]
+    return functools.reduce(np.maximum, each)
 
 
 def power_of_two(largest: Array, dtype: np.dtype[Any]) -> Array:
