@@ -23,6 +23,7 @@ from minigrad.tensor import Tensor
 MANY = 100_000  # objects; what is larger is data
 KINDS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, np.random.SeedSequence, random.Random)
 DATA = (type(None), bool, int, float, complex, str, bytes, bytearray, np.ndarray, np.generic, np.dtype, Tensor)
+PLAIN = frozenset(DATA)
 LIBRARIES = sys.stdlib_module_names | {"numpy", "scipy", "minigrad", "numba", "builtins"}
 ITERATORS = (
     *(kind for kind in vars(itertools).values() if isinstance(kind, type) and hasattr(kind, "__next__")),
@@ -47,7 +48,7 @@ class Found:
         todo: deque[tuple[str, Any]] = deque(roots.items())
         while todo and len(self._seen) < MANY:
             path, x = todo.popleft()
-            if isinstance(x, DATA) or id(x) in self._seen:
+            if _is_data(x) or id(x) in self._seen:
                 continue
             self._seen[id(x)] = x
             if isinstance(x, KINDS):
@@ -60,6 +61,11 @@ class Found:
 
     def _free(self, path: str) -> str:
         return next(p for k in itertools.count(1) if (p := path if k == 1 else f"{path} ({k})") not in self.sources)
+
+
+def _is_data(x: Any) -> bool:
+    """Whether an object holds nothing that draws. Lists of a million file names are among what is asked."""
+    return type(x) in PLAIN or isinstance(x, DATA)
 
 
 def _parts(path: str, x: Any) -> Iterator[tuple[str, Any]]:
@@ -76,7 +82,7 @@ def _parts(path: str, x: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(x, Mapping):
         yield from _items(path, x)
     elif isinstance(x, (list, tuple, deque)):
-        yield from ((f"{path}[{k}]", value) for k, value in enumerate(x))
+        yield from ((f"{path}[{k}]", value) for k, value in enumerate(x) if not _is_data(value))
     elif isinstance(x, (set, frozenset)):
         yield from ((f"{path}[{k}]", value) for k, value in enumerate(sorted(x, key=repr)))
     elif isinstance(x, types.BuiltinFunctionType):
@@ -92,7 +98,8 @@ def _parts(path: str, x: Any) -> Iterator[tuple[str, Any]]:
 
 def _items(path: str, x: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in list(x.items()):
-        yield f"{path}[{key!r}]" if isinstance(key, (str, int)) else f"{path}[...]", value
+        if not _is_data(value):
+            yield f"{path}[{key!r}]" if isinstance(key, (str, int)) else f"{path}[...]", value
 
 
 def _of_function(path: str, x: Any) -> Iterator[tuple[str, Any]]:
