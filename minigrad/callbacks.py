@@ -34,10 +34,12 @@ class EarlyStopping:
         mode: str = "min",
         restore_best: bool = True,
     ) -> None:
-        if mode not in ("min", "max") or patience < 0:
+        if mode not in ("min", "max") or isinstance(patience, bool) or not patience >= 0:
             raise ValueError(
                 f"EarlyStopping(mode={mode!r}, patience={patience}): mode is 'min' or 'max', patience >= 0"
             )
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"EarlyStopping(min_delta={min_delta}): must be finite and not negative")
         self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
         self.sign, self.restore_best = (1.0 if mode == "min" else -1.0), restore_best
         self.best, self.best_epoch = math.inf, 0
@@ -79,8 +81,8 @@ class Checkpoint:
     is_last = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        if every < 1:
-            raise ValueError(f"Checkpoint(every={every}): must be at least 1")
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"Checkpoint(every={every!r}): must be a whole number, at least 1")
         self.path, self.every = Path(path), every
 
     def on_epoch_end(self, training: Training) -> None:

@@ -26,7 +26,9 @@ class DataLoader:
     Iteration gives tuples of arrays, or arrays if there is only one. Without shuffling they are views.
 
     Raises:
-        ValueError: no arrays, several in one tuple or list, unequal lengths, or a batch_size below 1.
+        ValueError: no arrays, several in one tuple or list, unequal lengths, or a batch_size that is no whole number
+            above 0.
+        TypeError: the transform cannot be called.
 
     Example:
         >>> loader = DataLoader(np.arange(5), np.arange(5) * 10, batch_size=2)
@@ -49,8 +51,10 @@ class DataLoader:
         transform: Callable[..., Any] | None = None,
     ) -> None:
         self.arrays = _checked(arrays, "DataLoader")
-        if batch_size < 1:
-            raise ValueError(f"DataLoader(batch_size={batch_size}): must be at least 1")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"DataLoader(batch_size={batch_size!r}): must be a whole number, at least 1")
+        if transform is not None and not callable(transform):
+            raise TypeError(f"DataLoader(transform={transform!r}): must be a function of the arrays of a batch")
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.rng = None if rng is None else generator(rng)
         self.transform = transform

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, Self, TypeVar, overload
 
 from minigrad.node import mode
@@ -30,25 +30,36 @@ class _Mode:
         raise NotImplementedError
 
     def __enter__(self) -> None:
-        before = mode.get(), _path.get()
-        _blocks.set((*_blocks.get(), (self, before)))
-        _put(self._state(before))
+        whole = suspended()
+        before = whole[0]
+        try:
+            _blocks.set((*_blocks.get(), (self, before)))
+            _put(self._state(before))
+        except BaseException:  # an interrupt: the block was not entered
+            resumed(whole)
+            raise
 
     def __exit__(self, *exception: Any) -> None:
-        blocks = _blocks.get()
+        blocks = None
+        try:
+            blocks = _blocks.get()
+            resumed(self._outside(blocks))
+        except BaseException:  # an interrupt: once more
+            resumed(self._outside(_blocks.get() if blocks is None else blocks))
+            raise
+
+    def _outside(self, blocks: tuple[tuple[_Mode, State], ...]) -> tuple[State, Any]:
+        """The modes after this block has ended, from the blocks that are open."""
         if blocks and blocks[-1][0] is self:
-            _blocks.set(blocks[:-1])
-            _put(blocks[-1][1])
-            return
+            return blocks[-1][1], blocks[:-1]
         k = next((k for k in reversed(range(len(blocks))) if blocks[k][0] is self), None)
         if k is None:
-            return  # entered in another context, which has ended
+            return suspended()  # entered in another context, which has ended
         state, later = blocks[k][1], []
         for other, _ in blocks[k + 1 :]:
             later.append((other, state))
             state = other._state(state)
-        _blocks.set((*blocks[:k], *later))
-        _put(state)
+        return state, (*blocks[:k], *later)
 
     def __call__(self, function: F) -> F:
         """The function with this mode while its body runs: also that of a generator or of a coroutine."""
@@ -117,17 +128,12 @@ def current_scope() -> str:
     return _path.get() if path is None else path
 
 
-def open_scope(name: str) -> Token[Any]:
-    """Enter a scope without the cost of a context manager: modules do it at every call.
-
-    Returns:
-        A token. `token.var.reset(token)` leaves the scope.
+def open_path() -> tuple[ContextVar[Any], str]:
+    """Where the path of the open scopes is, and the path. Modules open a scope at every call, without the cost of a
+    context manager: `variable.set(inside)`, and at the end `variable.set(path)`.
     """
     path = mode.get()
-    if path is None:
-        path = _path.get()
-        return _path.set(f"{path}/{name}" if path else name)
-    return mode.set(f"{path}/{name}" if path else name)
+    return (_path, _path.get()) if path is None else (mode, path)
 
 
 def is_grad_enabled() -> bool:

@@ -12,12 +12,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from minigrad import io
+from minigrad import io, modes, run_state
 from minigrad.collector import tuned_gc
 from minigrad.modes import no_grad
-from minigrad.rng import generator
 from minigrad.tensor import Tensor
 
 Metric = Callable[[Any, Any], Any]
@@ -78,51 +75,21 @@ class Training:
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps, over all epochs
     stop: bool = False
+    loss: Any = None
+    metrics: Any = None
+    validation: Any = None
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": self.history.epochs,
-            "epoch": self.epoch,
-            "step": self.step,
-            "generators": [_bits(rng) for rng in self._generators()],
-            "callbacks": [callback.state_dict() for callback in self._remembering()],
-        }
+        return run_state.taken(self)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Continue exactly where `state` was taken."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.history.epochs = {name: list(values) for name, values in state["history"].items()}
-        self.epoch, self.step = state["epoch"], state["step"]
-        for what, ours in (("generators", self._generators()), ("callbacks", self._remembering())):
-            if len(ours) != len(state[what]):
-                raise ValueError(
-                    f"fit(resume=...): the file holds the state of {len(state[what])} {what}, here are {len(ours)}; "
-                    "give the same schedules and callbacks in the same order, and rng= where it was given"
-                )
-        for rng, bits in zip(self._generators(), state["generators"], strict=True):
-            rng.bit_generator.state = bits
-        for callback, values in zip(self._remembering(), state["callbacks"], strict=True):
-            callback.load_state_dict(values)
+        """Continue exactly where `state` was taken.
 
-    def _generators(self) -> list[np.random.Generator]:
-        """All that draw, each once: the global one, the loader's, and those of layers such as Dropout."""
-        owners = (self.loader, *self.model.modules())
-        own = [rng for owner in owners if isinstance(rng := getattr(owner, "rng", None), np.random.Generator)]
-        return list({id(rng): rng for rng in (generator(), *own)}.values())
-
-    def _remembering(self) -> list[Any]:
-        """The callbacks that have a state, such as schedules."""
-        return [callback for callback in self.callbacks if hasattr(callback, "state_dict")]
-
-
-def _bits(rng: np.random.Generator) -> dict[str, Any]:
-    """The state of a generator in plain values."""
-    state = rng.bit_generator.state
-    return {k: dict(v) if isinstance(v, dict) else v for k, v in state.items()}
+        Raises:
+            ValueError: it does not fit; nothing is changed then.
+        """
+        run_state.put(self, state)
 
 
 def fit(
@@ -151,7 +118,8 @@ def fit(
         callbacks: objects with on_step_end, on_epoch_end or on_end, each called with the Training; a learning-rate
             schedule (an object with `step`) is stepped after each epoch.
         resume: a file that Checkpoint wrote: training goes on as if it had not been interrupted, bit for bit. Give the
-            same callbacks.
+            same callbacks. A training that had ended, because a callback stopped it, stays ended. Generators of random
+            numbers are found in the model, loader, loss, metrics and callbacks, and in functions that these call.
         progress: whether to show a bar in a terminal.
 
     Returns:
@@ -159,9 +127,13 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss became NaN or infinite; the error names the step. Parameters are those before it.
-        ValueError: there are no batches, or epochs is negative; the file of resume does not fit.
+        ValueError: there are no batches, or epochs is negative; the file of resume is damaged or does not fit.
+
+    However it ends, also by an interrupt, all modules are in the mode (training or evaluation) in which they were
+    before, and so is the recording of gradients.
 
     Example:
+        >>> import numpy as np
         >>> import minigrad as mg
         >>> from minigrad import nn, optim
         >>> from minigrad.data import DataLoader
@@ -178,35 +150,72 @@ def fit(
         raise ValueError(f"fit(epochs={epochs}): must not be negative")
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "is_last", False))
     training = Training(model, optimizer, History(), loader, callbacks)
+    training.loss, training.metrics, training.validation = loss, metrics, validation
     if resume is not None:
         training.load(io.load(resume))
-    with tuned_gc(), _Bar(training, epochs) if progress else nullcontext() as bar:
-        called = [*callbacks, bar] if bar else callbacks
-        while training.epoch < epochs and not training.stop:
-            measured = _epoch(training, loss, metrics or {}, called)
-            if validation is not None:
-                measured |= {f"val_{k}": v for k, v in evaluate(model, validation, loss, metrics).items()}
-            training.history.add(measured)
-            training.epoch += 1
-            _call(called, "on_epoch_end", training)
-    _call(callbacks, "on_end", training)
+    before = _modes(model)
+    try:
+        try:
+            with tuned_gc(), _Bar(training, epochs) if progress else nullcontext() as bar:
+                _run(training, epochs, [*callbacks, bar] if bar else callbacks)
+            _call(callbacks, "on_end", training)
+        finally:
+            _put_modes(before)
+    finally:  # an interrupt may come at any time, also into the other one
+        _put_modes(before)
     return training.history
+
+
+def _run(training: Training, epochs: int, called: Sequence[Any]) -> None:
+    """All epochs that are left."""
+    loss, metrics = training.loss, training.metrics
+    while training.epoch < epochs and not training.stop:
+        measured = _epoch(training, loss, metrics or {}, called)
+        if training.validation is not None:
+            values = evaluate(training.model, training.validation, loss, metrics)
+            measured |= {f"val_{name}": value for name, value in values.items()}
+        training.history.add(measured)
+        training.epoch += 1
+        _call(called, "on_epoch_end", training)
+
+
+Modes = tuple[list[tuple[dict[str, Any], Any]], Any]  # attributes of modules, what they have for "training"; grad mode
+
+
+def _modes(model: Any) -> Modes:
+    """Training or evaluation of each module, and whether gradients are recorded."""
+    modules = model.modules() if hasattr(model, "modules") else [model]
+    return [(vars(module), vars(module).get("training")) for module in modules], modes.suspended()
+
+
+def _put_modes(before: Modes) -> None:
+    """Put the modes back, also those of modules that train() and eval() do not reach at once."""
+    attributes, recording = before
+    modes.resumed(recording)
+    for own, mode in attributes:
+        if mode is None:
+            own.pop("training", None)
+        else:
+            own["training"] = mode
 
 
 def evaluate(
     model: Any, loader: Iterable[Any], loss: Callable[[Any, Any], Any], metrics: Mapping[str, Metric] | None = None
 ) -> dict[str, float]:
-    """The mean loss and metrics over all rows, in evaluation mode; the model's mode is put back afterwards."""
-    was_training = model.training
-    model.eval()
+    """The mean loss and metrics over all rows, in evaluation mode; all modes are put back afterwards."""
+    before = _modes(model)
     mean = _Means()
     try:
-        with no_grad():
-            for *inputs, target in loader:
-                out = model(*inputs)
-                mean.add(len(target), {"loss": loss(out, target)} | _each(metrics or {}, out, target))
+        try:
+            model.eval()
+            with no_grad():
+                for *inputs, target in loader:
+                    out = model(*inputs)
+                    mean.add(len(target), {"loss": loss(out, target)} | _each(metrics or {}, out, target))
+        finally:
+            _put_modes(before)
     finally:
-        model.train(was_training)
+        _put_modes(before)
     return mean.values()
 
 

@@ -96,3 +96,152 @@ def test_bad_input(name):
     call, error, says = BAD[name]
     with pytest.raises(error, match=says):
         call()
+
+
+# Norms that squares cannot hold: scaled as in LAPACK's dnrm2 (Anderson 2017)
+
+EXTREMES = [
+    [1e18, 1e18],
+    [3e19, 0.0],
+    [1e20, -1e20],
+    [1e30, 1.0],
+    [3e38, 3e38],
+    [1e-30, 1e-30],
+    [1e-40, 3e-40],
+    [1e-44, 0.0],
+    [0.0, 0.0],
+    [1e200, 1e200],
+    [1e308, -1e308],
+    [1e-200, 1e-200],
+    [5e-324, 1e-320],
+    [1e300, 1e-300],
+    [6e4, 6e4],
+    [6e-8, 6e-8],
+]
+WAYS = ["clip_grad_norm_", "clipnorm", "global_clipnorm"]
+
+
+def limited(values, limit, more=0.0):
+    """min(1, limit / (norm + more)) times the values, by divisions first."""
+    largest = max(map(abs, values))
+    if not largest:
+        return values
+    rest = math.hypot(*(x / largest for x in values))
+    if rest + more / largest <= limit / largest:
+        return values
+    return [x / largest * (limit / (rest + more / largest)) for x in values]
+
+
+def clipped(way, values, limit, dtype):
+    p = mg.Tensor(np.zeros(len(values), dtype), requires_grad=True)
+    p.grad = np.array(values, dtype)
+    if way == "clip_grad_norm_":
+        optim.clip_grad_norm_([p], limit)
+        return p.grad.numpy()
+    optim.SGD([p], lr=1.0, **{way: limit}).step()
+    return -p.numpy()
+
+
+@pytest.mark.floating(under="ignore")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, float])
+@pytest.mark.parametrize("values", EXTREMES, ids=str)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("limit", [1.0, 1e-3, 1e-12])
+def test_norms_neither_overflow_nor_underflow(way, values, limit, dtype):
+    if max(map(abs, values)) > float(np.finfo(dtype).max):
+        return
+    given = [float(x) for x in np.array(values, dtype)]
+    expected = limited(given, limit, 1e-6 if way == "clip_grad_norm_" else 0.0)
+    found = clipped(way, values, limit, dtype)
+    assert found.dtype == dtype
+    info = np.finfo(dtype)
+    np.testing.assert_allclose(
+        found.astype(float), expected, rtol=4 * info.eps, atol=2 * float(info.smallest_subnormal)
+    )
+
+
+@pytest.mark.floating(under="ignore")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, float])
+@pytest.mark.parametrize("p", [1, 2, 3, 3.5, 100, 5000, math.inf])
+@pytest.mark.parametrize("scale", ["largest", "smallest", "one"])
+def test_p_norms_neither_overflow_nor_underflow(dtype, p, scale):
+    unit = {"largest": float(np.finfo(dtype).max) / 4, "smallest": float(np.finfo(dtype).tiny) * 4, "one": 1.0}[scale]
+    w = mg.Tensor(np.zeros(3, dtype), requires_grad=True)
+    w.grad = np.array([unit, -unit / 2, unit], dtype)
+    first, second, third = (abs(float(x)) / unit for x in w.grad.numpy())
+    relative = max(first, second) if p == math.inf else (first**p + second**p + third**p) ** (1 / p)
+    total = optim.clip_grad_norm_([w], math.inf, norm_type=p)
+    assert total.dtype == np.float64
+    assert float(total) / unit == pytest.approx(relative, rel=1e-3 if dtype is np.float16 else 1e-6)
+
+
+@pytest.mark.floating(invalid="ignore")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [np.float32, float])
+def test_an_infinite_limit_changes_nothing(way, dtype):
+    for values in ([1.0, math.inf], [math.nan, 2.0], [3e38, 3e38]):
+        np.testing.assert_array_equal(clipped(way, values, math.inf, dtype), np.array(values, dtype))
+
+
+@pytest.mark.floating(invalid="ignore")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_not_finite_is_not_hidden(way):
+    np.testing.assert_array_equal(clipped(way, [1.0, math.inf], 1.0, float), [0.0, math.nan])
+    assert np.isnan(clipped(way, [1.0, math.nan], 1.0, float)).all()
+
+
+@pytest.mark.floating(under="ignore")
+def test_mixed_dtypes():
+    params = [mg.Tensor(np.zeros(2, dtype), requires_grad=True) for dtype in (np.float16, np.float32, float)]
+    for p, g in zip(params, ([3e4, 4e4], [3e30, 4e30], [0.0, 12e30]), strict=True):
+        p.grad = np.array(g, p.dtype)
+    assert float(optim.clip_grad_norm_(params, 13.0)) == pytest.approx(13e30)
+    assert [p.grad.dtype for p in params] == [np.float16, np.float32, float]
+    np.testing.assert_allclose(params[1].grad.numpy(), [3, 4], rtol=1e-6)
+    np.testing.assert_allclose(params[2].grad.numpy(), [0, 12], rtol=1e-6)
+
+
+def test_ordinary_and_scaled_norms_agree():
+    """A listening array takes the scaled way, real arrays the short one: they differ by rounding at most."""
+    from minigrad.optim import clip
+
+    g = np.random.default_rng(0).normal(size=1000)
+    starts, sizes = np.array([0, 10, 500]), [10, 490, 500]
+    for limit in (0.1, 1e3, 20.0):
+        short, long = g.copy(), g.copy().view(Subclass)
+        clip.by_norm(short, starts, sizes, limit)
+        clip.by_norm(long, starts, sizes, limit)
+        np.testing.assert_allclose(np.asarray(long), short, rtol=1e-14)
+        short, long = g.copy(), g.copy().view(Subclass)
+        clip.by_global_norm([short], limit)
+        clip.by_global_norm([long], limit)
+        np.testing.assert_allclose(np.asarray(long), short, rtol=1e-14)
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+@pytest.mark.parametrize("dtype", [np.float32, float])
+@pytest.mark.parametrize("way", WAYS[1:])
+@pytest.mark.parametrize("limit", [0.5, 100.0])
+def test_compiled_steps_clip_in_the_dtype_of_the_parameters(way, dtype, limit):
+    def made():
+        params = [mg.Tensor(np.ones(n, dtype), requires_grad=True) for n in (3, 4)]
+        optimizer = optim.SGD(params, lr=0.1, **{way: limit})
+
+        def step(x):
+            optimizer.zero_grad()
+            (params[0] * x).sum().backward()
+            (params[1] * params[1]).sum().backward()
+            optimizer.step()
+
+        return params, step
+
+    (ours, step), (theirs, same) = made(), made()
+    compiled = mg.compile(step, backend="numpy", fallback="raise")
+    for k in range(5):
+        compiled(np.arange(3).astype(dtype) + k)
+        same(np.arange(3).astype(dtype) + k)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6 if dtype is np.float32 else 1e-13)

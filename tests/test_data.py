@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,10 @@ def test_split():
         (lambda: DataLoader(x, y[:5], batch_size=2), r"\(10, 2\), \(5,\)"),
         (lambda: DataLoader(3.0, batch_size=2), "same number of rows"),
         (lambda: DataLoader(x, batch_size=0), "at least 1"),
+        (lambda: DataLoader(x, batch_size=2.5), "whole number"),
+        (lambda: DataLoader(x, batch_size=math.nan), "whole number"),
+        (lambda: DataLoader(x, batch_size="2"), "whole number"),
+        (lambda: DataLoader(x, batch_size=True), "whole number"),
         (lambda: DataLoader((x, y), batch_size=2), r"one by one, DataLoader\(x, y, ...\)"),
         (lambda: train_test_split(x, test_size=0.01), "a part empty"),
         (lambda: train_test_split(x, test_size=1.0), "a part empty"),
@@ -75,3 +81,8 @@ def test_split():
 def test_bad_input(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_a_transform_is_a_function():
+    with pytest.raises(TypeError, match="must be a function"):
+        DataLoader(x, batch_size=2, transform=3)

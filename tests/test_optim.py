@@ -263,7 +263,7 @@ def test_single_precision_stays(case):
     optimizer = make(params)
     found = run(optimizer, params)
     (flat,) = optimizer.param_groups[0].flats
-    arrays = [flat.data, flat.gradient, flat.work, flat.lr, flat.steps, *flat.state.values(), *found]
+    arrays = [flat.data, flat.gradient, flat.work, flat.lr, *flat.state.values(), *found]
     assert {x.dtype for x in arrays} == {np.dtype(np.float32)}
     for a, b in zip(found, reference(rule), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)

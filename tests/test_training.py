@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -221,8 +222,12 @@ def test_errors() -> None:
         fit(model, loader, F.cross_entropy, optimizer, 1, callbacks=[EarlyStopping()], progress=False)
     with pytest.raises(ValueError, match="mode is 'min' or 'max'"):
         EarlyStopping(mode="least")
-    with pytest.raises(ValueError, match="at least 1"):
-        Checkpoint("x", every=0)
+    for every in (0, -1, 2.5, True, "2"):
+        with pytest.raises(ValueError, match="at least 1"):
+            Checkpoint("x", every=every)  # type: ignore[arg-type]
+    for delta in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="min_delta"):
+            EarlyStopping(min_delta=delta)
 
 
 def test_the_bar_tells_the_measures(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minigrad.changes import note_change
-from minigrad.modes import current_scope, is_grad_enabled, open_scope
+from minigrad.modes import current_scope, open_path
 from minigrad.nn import hooks
+from minigrad.nn.checks import assigned, check_state, note_parameter
+from minigrad.nn.unfound import warn_of_unfound
+from minigrad.node import mode
+from minigrad.primitive import value_of
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -23,7 +27,8 @@ class Module:
     """The base of all layers and networks. A subclass sets attributes and defines forward.
 
     An attribute that is a Tensor with requires_grad=True becomes a parameter, one that is a Module a child. Both are
-    plain attributes; only their names are remembered. A child's lines on the tape carry its name as their scope, and
+    plain attributes; only their names are remembered. An array or a constant Tensor that is assigned to a parameter is
+    its new value, as a new parameter. A child's lines on the tape carry its name as their scope, and
     its parameters are listed under it: `encoder/0/weight`.
 
     Example:
@@ -54,13 +59,14 @@ class Module:
         run = self._hooked if self._hooks else self.forward
         if not self._name:
             return run(*inputs, **options)
-        scope = open_scope(self._name)
+        variable, path = open_path()
         try:
-            if self._parameters and is_grad_enabled():
-                self._place_parameters(current_scope())
+            variable.set(inside := f"{path}/{self._name}" if path else self._name)
+            if self._parameters and variable is mode:
+                self._place_parameters(inside)
             return run(*inputs, **options)
         finally:
-            scope.var.reset(scope)
+            variable.set(path)
 
     def _hooked(self, *inputs: Any, **options: Any) -> Any:
         return hooks.call(self, self._hooks, inputs, options)
@@ -73,16 +79,26 @@ class Module:
                 line.scope = path
 
     def __setattr__(self, name: str, value: Any) -> None:
+        before = self.__dict__.get(name)
+        if before is not value and isinstance(before, (Tensor, Module)):
+            value = assigned(self, name, before, value)
         if isinstance(value, Module):
             value._take_name(name)
         is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+        if is_parameter:
+            note_parameter(value)
         if is_parameter and name not in self._parameters:
             self.__dict__["_parameters"] = (*self._parameters, name)
-            if getattr(value.node, "name", None) is None and name.isidentifier():
-                value.named(name)
+        if is_parameter and getattr(value.node, "name", None) is None and name.isidentifier():
+            value.named(name)
         elif name in self._parameters and not isinstance(value, Tensor):
             self.__dict__["_parameters"] = tuple(n for n in self._parameters if n != name)
         self.__dict__[name] = value
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in self._parameters:
+            note_parameter(getattr(self, name))
 
     def _take_name(self, name: str) -> None:
         self.__dict__["_name"] = name
@@ -157,7 +173,12 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The parameters of this module and all inside it, with their dotted names."""
+        """The parameters of this module and all inside it, with their dotted names.
+
+        Modules and parameters in plain lists, tuples, sets and dictionaries are not found; the first call warns of
+        those, unless they are reached in another way.
+        """
+        warn_of_unfound(self)
         return self._named("_parameters")
 
     def parameters(self) -> Iterator[Tensor]:
@@ -219,7 +240,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
-        for p in self.parameters():
+        for _, p in self._named("_parameters"):
             p.grad = None
 
     # State
@@ -244,24 +265,14 @@ class Module:
             strict: whether names that are missing or unexpected are an error.
 
         Raises:
-            ValueError: names do not agree (if strict), or shapes; all of them are listed, and nothing is changed.
+            ValueError: names do not agree (if strict), or shapes, or numbers cannot become those of the parameters; all
+                of them are listed, and nothing is changed.
         """
         ours = self._state()
-        problems = [
-            f"{name}: {np.shape(value)} given, {ours[name].shape} wanted"
-            for name, value in state.items()
-            if name in ours and np.shape(value) != ours[name].shape
-        ]
-        if strict:
-            problems += [f"missing: {name} {value.shape}" for name, value in ours.items() if name not in state]
-            problems += [f"unexpected: {name} {np.shape(value)}" for name, value in state.items() if name not in ours]
-        if problems:
-            listed = "\n  ".join(problems)
-            hint = "\nstrict=False ignores missing and unexpected names." if strict else ""
-            raise ValueError(f"load_state_dict: the state does not fit this {type(self).__name__}:\n  {listed}{hint}")
+        check_state(type(self).__name__, ours, state, strict)
         for name, value in state.items():
             if name in ours:
-                np.copyto(ours[name], value.data if isinstance(value, Tensor) else value, casting="same_kind")
+                np.copyto(ours[name], value_of(value), casting="same_kind")
                 note_change(ours[name])
 
     # Text

@@ -45,6 +45,11 @@ class BatchNorm(Module):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = None) -> None:
         if num_features < 1:
             raise ValueError(f"BatchNorm({num_features}): there must be at least 1 feature")
+        if momentum is None:
+            raise ValueError(
+                "BatchNorm(momentum=None): PyTorch's average over all batches is not offered; give the weight of a "
+                "batch, such as 0.1 or, for an average over very many, 0.001"
+            )
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm(momentum={momentum}): the weight of a batch lies in [0, 1]")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum

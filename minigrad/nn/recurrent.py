@@ -62,7 +62,7 @@ class _Recurrent(Module):
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
 
-    def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+    def forward(self, x: Any, state: Any = None, lengths: None = None) -> tuple[Any, Any]:
         """The outputs of the last layer at all steps, and the state of all layers after the last step.
 
         Args:
@@ -71,7 +71,18 @@ class _Recurrent(Module):
 
         Returns:
             outputs (N, T, directions · H), forward direction first, and the state in the form in which it is given.
+
+        Raises:
+            TypeError: lengths are given, for which there is another way.
+            ValueError: x or the state has another shape.
         """
+        if lengths is not None:
+            raise TypeError(
+                f"{type(self).__name__}(lengths=...): all sequences of a call have T steps. Pad them at the end; the "
+                "outputs before the padding do not depend on it (in one direction), so take those at the last steps, "
+                "outputs[np.arange(N), np.asarray(lengths) - 1], and mask the others in the loss; or run sequences of "
+                "equal length together"
+            )
         if len(x.shape) != 3 or x.shape[2] != self.input_size or not x.shape[1]:
             raise self._complaint(f"x of shape {x.shape} is not (N, T, {self.input_size}) with T at least 1")
         directions = 1 + self.bidirectional

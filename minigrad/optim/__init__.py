@@ -4,12 +4,13 @@ from minigrad.optim import rules
 from minigrad.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from minigrad.optim.algorithms import SGD, Adam, Adamax, AdamW, NAdam, RAdam
 from minigrad.optim.clip import clip_grad_norm_, clip_grad_value_
+from minigrad.optim.combined import ChainedScheduler, SequentialLR
 from minigrad.optim.lbfgs import LBFGS
 from minigrad.optim.one_cycle import OneCycleLR
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.plateau import ReduceLROnPlateau
+from minigrad.optim.schedule import Schedule
 from minigrad.optim.schedules import (
-    ChainedScheduler,
     ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
@@ -18,8 +19,6 @@ from minigrad.optim.schedules import (
     LinearLR,
     MultiStepLR,
     PolynomialLR,
-    Schedule,
-    SequentialLR,
     StepLR,
 )
 

@@ -19,7 +19,7 @@ class Adagrad(Optimizer):
         weight_decay: λ, L2: λ p is added to the gradient.
         initial_accumulator_value: where the sum of g² begins.
         eps: added to the root.
-        **clipping: clipvalue, clipnorm or global_clipnorm, as in Optimizer.
+        **clipping: clipvalue, clipnorm or global_clipnorm, and maximize, as in Optimizer.
 
     Raises:
         ValueError: an option is out of range, and as Optimizer.
@@ -35,13 +35,13 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
-        **clipping: float | None,
+        **clipping: Any,
     ) -> None:
         options = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay}
         accumulator = {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
         super().__init__(params, {**options, **accumulator}, **clipping)
 
-    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The sum of g²."""
         return {"s": options["initial_accumulator_value"]}
 
@@ -57,7 +57,7 @@ class RMSprop(Optimizer):
         weight_decay: λ, L2: λ p is added to the gradient.
         momentum: μ.
         centered: divide by the root of the variance of g, not of the mean of g².
-        **clipping: clipvalue, clipnorm or global_clipnorm, as in Optimizer.
+        **clipping: clipvalue, clipnorm or global_clipnorm, and maximize, as in Optimizer.
 
     Raises:
         ValueError: an option is out of range, and as Optimizer.
@@ -74,12 +74,12 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
-        **clipping: float | None,
+        **clipping: Any,
     ) -> None:
         options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**options, "momentum": momentum, "centered": centered}, **clipping)
 
-    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The running mean of g², if centered that of g, and the velocity, if there is momentum."""
         names = ["s"] + ["m"] * bool(options["centered"]) + ["v"] * bool(options["momentum"])
         return dict.fromkeys(names, 0.0)
@@ -94,7 +94,7 @@ class Adadelta(Optimizer):
         rho: how much the running means of g² and of the squared changes keep at each step.
         eps: added under both roots.
         weight_decay: λ, L2: λ p is added to the gradient.
-        **clipping: clipvalue, clipnorm or global_clipnorm, as in Optimizer.
+        **clipping: clipvalue, clipnorm or global_clipnorm, and maximize, as in Optimizer.
 
     Raises:
         ValueError: an option is out of range, and as Optimizer.
@@ -109,11 +109,11 @@ class Adadelta(Optimizer):
         rho: float = 0.9,
         eps: float = 1e-6,
         weight_decay: float = 0.0,
-        **clipping: float | None,
+        **clipping: Any,
     ) -> None:
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}, **clipping)
 
-    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The running means of g² and of the squared changes."""
         return {"s": 0.0, "u": 0.0}
 
@@ -126,7 +126,7 @@ class Lion(Optimizer):
         lr: the learning rate.
         betas: the share of the running mean in the sign, and how much the mean keeps at each step.
         weight_decay: λ, decoupled as in AdamW.
-        **clipping: clipvalue, clipnorm or global_clipnorm, as in Optimizer.
+        **clipping: clipvalue, clipnorm or global_clipnorm, and maximize, as in Optimizer.
 
     Raises:
         ValueError: an option is out of range, and as Optimizer.
@@ -140,10 +140,10 @@ class Lion(Optimizer):
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
-        **clipping: float | None,
+        **clipping: Any,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay}, **clipping)
 
-    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The running mean of g."""
         return {"m": 0.0}

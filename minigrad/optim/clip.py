@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,16 +49,19 @@ def clip_grad_norm_(
 
         total = (Σ |g|ᵖ)^(1/p) over all elements of all gradients;   g = g min(1, max_norm / (total + 1e-6))
 
-    The 1e-6 is PyTorch's; the argument global_clipnorm of the optimizers, as in Keras, has none.
+    The 1e-6 is PyTorch's; the argument global_clipnorm of the optimizers, as in Keras, has none. The sum is scaled, as
+    in LAPACK's dnrm2, and taken in double precision, so that it neither overflows nor underflows: in PyTorch float32
+    gradients of 1e20 become 0.
 
     Args:
         params: Tensors, or one. Those without a gradient are passed over.
-        max_norm: the limit.
+        max_norm: the limit; math.inf measures the norm and leaves the gradients alone.
         norm_type: p, from 1 up; math.inf for the largest |g|.
-        error_if_nonfinite: refuse NaN and infinite norms. Otherwise the gradients become NaN or 0.
+        error_if_nonfinite: refuse norms of gradients that are NaN or infinite. Otherwise these become NaN, the others
+            0, or NaN too; with an infinite max_norm they stay.
 
     Returns:
-        The norm before clipping, an array of shape ().
+        The norm before clipping, a float64 array of shape ().
 
     Raises:
         ValueError: the limit is negative, or p below 1.
@@ -77,22 +82,25 @@ def clip_grad_norm_(
     if not norm_type >= 1:
         raise ValueError(f"{call}: norm_type must be at least 1, or math.inf")
     members = _with_gradients(params, call)
-    if not members:
+    gradients = [p.grad.data for p in members if p.size]
+    if not gradients:
         return np.zeros(())
-    flat = np.concatenate([np.reshape(p.grad.data, (-1,)) for p in members])
-    total = np.linalg.norm(flat, norm_type) if flat.size else np.zeros_like(flat, shape=())
+    norm = joint_norm(gradients, norm_type)
+    total = norm.total()
     if error_if_nonfinite:
         require(
             np.isfinite,
-            lambda total: RuntimeError(
-                f"{call}: the norm of the gradients is {total}, not finite; no gradient was changed. "
+            lambda rest: RuntimeError(
+                f"{call}: the norm of the gradients is {rest}, not finite; no gradient was changed. "
                 "error_if_nonfinite=False lets it pass"
             ),
-            total,
+            norm.rest,
         )
-    factor = np.minimum(max_norm / (total + 1e-6), 1)
-    for p in members:
-        p.grad = p.grad.data * factor.astype(p.dtype)
+    if max_norm < math.inf:
+        for p in members:
+            limited = np.empty_like(p.grad.data)
+            norm.limit(p.grad.data, max_norm, 1e-6, limited)
+            p.grad = limited
     return total
 
 
@@ -111,17 +119,113 @@ def by_value(g: Array, limit: float) -> None:
 
 def by_norm(g: Array, starts: Array, sizes: Array, limit: float) -> None:
     """Each parameter's gradient to a norm of at most limit, in place: the segments that begin at `starts`."""
-    norms = np.sqrt(np.add.reduceat(g * g, starts))
-    np.multiply(g, np.repeat(_factor(norms, limit), sizes), out=g)
+    if limit == math.inf:
+        return
+    if type(g) is np.ndarray and limit > LEAST_LIMIT:  # what underflows is far below the limit
+        with np.errstate(over="ignore", under="ignore"):
+            squares = np.add.reduceat(g * g, starts)
+        if np.all(squares < LARGEST_SQUARE):
+            np.multiply(g, np.repeat(limit / np.maximum(np.sqrt(squares), limit), sizes), out=g)
+            return
+    scale = power_of_two(np.maximum.reduceat(np.abs(g), starts), g.dtype)
+    x = g * np.repeat((1 / scale).astype(g.dtype), sizes)
+    norm = Norm(scale, np.sqrt(np.add.reduceat(np.multiply(x, x, out=x), starts)).astype(scale.dtype), g.dtype)
+    for factor in norm.factors(limit):
+        np.multiply(g, np.repeat(factor.astype(g.dtype), sizes), out=g)
 
 
 def by_global_norm(gradients: list[Array], limit: float) -> None:
     """All gradients by one factor, to a joint norm of at most limit, in place."""
-    total = np.sqrt(sum(np.add.reduce(g * g) for g in gradients))
+    if limit == math.inf:
+        return
+    if limit > LEAST_LIMIT and all(type(g) is np.ndarray for g in gradients):
+        square = sum_of_squares(gradients)
+        if square < LARGEST_SQUARE:
+            if square > limit * limit:
+                for g in gradients:
+                    np.multiply(g, limit / math.sqrt(square), out=g)
+            return
+    norm = joint_norm(gradients, 2)
     for g in gradients:
-        np.multiply(g, _factor(total, limit).astype(g.dtype), out=g)
+        norm.limit(g, limit, 0.0, g)
 
 
-def _factor(norm: Array, limit: float) -> Array:
-    """limit / norm where the norm is larger, else 1."""
-    return limit / np.maximum(norm, limit)
+def sum_of_squares(gradients: list[Array]) -> float:
+    """Σ g², which may overflow or underflow in silence."""
+    with np.errstate(over="ignore", under="ignore"):
+        return float(sum([np.add.reduce(g * g, axis=None) for g in gradients]))
+
+
+class Norm(NamedTuple):
+    """A norm scale · rest, each of which is far from overflow and underflow.
+
+    scale is a power of two near the largest |g|, so that dividing by it rounds nothing. Both are in double precision;
+    gradients are multiplied in `dtype`, the widest among them. An ordinary norm has the scale None, for 1.
+    """
+
+    scale: Array | None
+    rest: Array
+    dtype: np.dtype[Any]
+
+    def total(self) -> Array:
+        """The norm; it may be too large for a number."""
+        return self.rest if self.scale is None else self.scale * self.rest
+
+    def factors(self, limit: float, more: float = 0.0) -> tuple[Array, Array]:
+        """Two numbers whose product is min(1, limit / (norm + more)). NaN counts as too large."""
+        scale: Any = self.scale
+        rest = self.rest + more / scale
+        fits = scale * rest <= limit
+        return np.where(fits, 1, 1 / scale), np.where(fits, 1, limit / np.where(rest == 0, 1, rest))
+
+    def limit(self, g: Array, limit: float, more: float, out: Array) -> None:
+        """out = g min(1, limit / (norm + more)); g itself where that is 1."""
+        if self.scale is None:
+            factor = min(1.0, limit / (self.rest + more))
+            np.multiply(g, factor, out=out) if factor < 1 or out is not g else None
+            return
+        wide = g if g.dtype == self.dtype else g.astype(self.dtype)
+        first, second = (factor.astype(self.dtype) for factor in self.factors(limit, more))
+        x = wide * first
+        np.multiply(x, second, out=out, casting="same_kind")
+
+
+# Between these nothing overflows in single precision, and what underflows is far below the norm.
+LEAST_LIMIT, LEAST_SQUARE, LARGEST_SQUARE = 1e-8, 1e-20, 1e30
+
+
+def joint_norm(gradients: list[Array], p: float) -> Norm:
+    """The p-norm of all elements of some arrays together. None of them is empty."""
+    dtype = np.result_type(np.float32, *(g.dtype for g in gradients))
+    if p == 2 and all(type(g) is np.ndarray and g.dtype == dtype for g in gradients):
+        square = sum_of_squares(gradients)
+        if LEAST_SQUARE < square < LARGEST_SQUARE:
+            return Norm(None, np.float64(math.sqrt(square)), dtype)
+    wide = [g if g.dtype == dtype else g.astype(dtype) for g in gradients]
+    scale = power_of_two(_largest(wide), dtype)
+    parts = [g * (1 / scale).astype(dtype) for g in wide]
+    if p == 2:
+        total = sum(np.add.reduce(np.multiply(x, x), axis=None) for x in parts)
+        return Norm(scale, np.sqrt(total).astype(scale.dtype), dtype)
+    largest = _largest(parts).astype(scale.dtype)
+    if p == math.inf:
+        return Norm(scale, largest, dtype)
+    unit = np.where((largest > 0) & (largest < math.inf), largest, 1)
+    total = sum(np.add.reduce((np.abs(x) / unit) ** p, axis=None) for x in parts)
+    return Norm(scale, unit * total ** (1 / p), dtype)
+
+
+def _largest(arrays: list[Array]) -> Array:
+    """The largest |x| of arrays of one dtype, or NaN."""
+    each = [np.maximum(np.maximum.reduce(x, axis=None), -np.minimum.reduce(x, axis=None)) for x in arrays]
+    return functools.reduce(np.maximum, each)
+
+
+def power_of_two(largest: Array, dtype: np.dtype[Any]) -> Array:
+    """The power of two below these numbers, at least in double precision; 1 for 0, NaN and infinity.
+
+    It is not so small that its inverse would overflow in dtype.
+    """
+    wide = largest.astype(np.float64) if largest.dtype.itemsize < 8 else largest
+    ordinary = (wide > 0) & (wide < math.inf)
+    return np.exp2(np.maximum(np.floor(np.log2(np.where(ordinary, wide, 1))), np.finfo(dtype).minexp + 4))

@@ -19,24 +19,36 @@ class Flat:
 
     Every parameter's `.data` becomes a view of it. State and steps are kept for each parameter, because one without a
     gradient is left out of a step; as long as none ever was, all of it moves as a whole. `breaks` is known without a
-    look at the numbers, which a compiled step does not have. `state` gives the names of the rule's arrays, and what
-    they are filled with at first.
+    look at the numbers, which a compiled step does not have. Half-precision parameters have their gradients, state and
+    rates in single precision, in which eps is not 0 and squares do not overflow.
     """
 
     scratch = ("gradient", "work")  # nobody reads these between two steps
     fixed = ("parameters", "sizes", "stops", "views", "state")  # containers that are replaced, never changed
 
-    def __init__(self, parameters: Sequence[Tensor], state: Mapping[str, float], lr: float) -> None:
+    def __init__(self, parameters: Sequence[Tensor], lr: float) -> None:
         self.parameters = list(parameters)
         self.sizes = [p.size for p in parameters]
         self.stops = list(accumulate(self.sizes, initial=0))
         self._gather_data()
-        self.gradient = np.zeros_like(self.data)
-        self.work = np.zeros_like(self.data)
-        self.state = {name: np.full_like(self.data, value) for name, value in state.items()}
-        self.steps = np.zeros_like(self.data, shape=(len(self.sizes),))
-        self.lr = np.full_like(self.data, lr, shape=())
+        self.is_narrow = self.data.dtype.itemsize < 4
+        self.gradient = np.zeros_like(self.data, dtype=np.float32 if self.is_narrow else None)
+        self.work = np.zeros_like(self.gradient)
+        self.state: dict[str, Array] = {}
+        self.steps = np.zeros(len(self.sizes), np.int64)
+        self.lr = np.full_like(self.gradient, lr, shape=())
         self.breaks: set[int] = set()  # parameters that may have taken another number of steps than the one before
+
+    def add_state(self, state: Mapping[str, float | Callable[[Flat], Array]]) -> None:
+        """Arrays of the rule that are not there yet, by name, and what they are filled with, or what computes that."""
+        for name, value in state.items():
+            if name not in self.state:
+                array = np.full_like(self.gradient, value(self) if callable(value) else value)
+                self.state = {**self.state, name: array}
+
+    def of_each(self, values: Array) -> Array:
+        """One number for each parameter as one for each element."""
+        return np.repeat(values, self.sizes)
 
     def _gather_data(self) -> None:
         """Copy the parameters into a new flat array, and make each of them a view of it."""
@@ -46,12 +58,29 @@ class Flat:
             p.data = np.reshape(self.data[start:stop], p.shape)
             self.views.append(p.data)
 
-    def refresh(self) -> None:
-        """Notice parameters whose data somebody replaced by another array, and take the new values in."""
-        for p, view in zip(self.parameters, self.views, strict=True):
+    def is_stale(self) -> bool:
+        """Whether somebody replaced the data of a parameter by another array."""
+        for p, view in zip(self.parameters, self.views, strict=True):  # noqa: SIM110  # half the time of any()
             if p.data is not view:
-                self._gather_data()
-                return
+                return True
+        return False
+
+    def refresh(self) -> None:
+        """Take in the new values of such parameters.
+
+        Raises:
+            ValueError: the new array has another shape or dtype.
+        """
+        self._check_data()
+        self._gather_data()
+
+    def _check_data(self) -> None:
+        for p, view in zip(self.parameters, self.views, strict=True):
+            if (p.shape, p.dtype) != (view.shape, view.dtype):
+                raise ValueError(
+                    f"a parameter of shape {view.shape} and dtype {view.dtype} has become one of shape {p.shape} and "
+                    f"dtype {p.dtype} after its optimizer was made, whose state does not fit it; make a new optimizer"
+                )
 
     def gather(self) -> list[tuple[int, int]]:
         """Copy the gradients into the flat one. Returns the runs of parameters, first and end, to be updated alike."""
@@ -91,6 +120,10 @@ class Flat:
             step = self.steps[first : first + 1].reshape(())
             p, g, work = (self.part(x, first, end) for x in (self.data, self.gradient, self.work))
             state = {name: self.part(x, first, end) for name, x in self.state.items()}
+            if self.is_narrow:
+                wide = p.astype(self.lr.dtype)
+                np.subtract(wide, rule(wide, g, state, step, work, lr=self.lr, **options), out=p, casting="same_kind")
+                continue
             np.subtract(p, rule(p, g, state, step, work, lr=self.lr, **options), out=p)
         if runs:
             note_change(self.data)

@@ -97,6 +97,10 @@ class LBFGS(Optimizer):
     def check(self, options: Mapping[str, Any]) -> None:
         """Refuse options that are out of range."""
         super().check(options)
+        if options["maximize"]:
+            raise ValueError(
+                "optim.LBFGS(maximize=True): the line search looks for a minimum; return -loss from the closure"
+            )
         for name in ("max_iter", "max_eval", "history_size"):
             if not options[name] >= 1:
                 raise ValueError(f"optim.LBFGS({name}={options[name]}): must be at least 1")
@@ -120,7 +124,9 @@ class LBFGS(Optimizer):
         if closure is None:
             raise TypeError("optim.LBFGS.step needs a closure that calls zero_grad and backward and returns the loss")
         (group,) = self.param_groups
-        group.flats[0].refresh()
+        if group.flats[0].is_stale():
+            self._check_replaced()
+            group.flats[0].refresh()
         before = self.evaluations
         first, loss, g = self._evaluate(closure)
         for k in range(group["max_iter"]):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from minigrad.optim.optimizer import Optimizer
-from minigrad.optim.schedules import Schedule, cosine
+from minigrad.optim.schedule import Schedule
+from minigrad.optim.schedules import cosine
 
 
 class OneCycleLR(Schedule):
@@ -57,10 +58,20 @@ class OneCycleLR(Schedule):
             (total_steps is None) != (epochs is None or steps_per_epoch is None),
             f"give total_steps, or epochs and steps_per_epoch; got {total_steps}, {epochs}, {steps_per_epoch}",
         )
+        if total_steps is None:
+            self._require_count(1, epochs=epochs)
+            self._require_count(1, steps_per_epoch=steps_per_epoch)
         total = (epochs or 0) * (steps_per_epoch or 0) if total_steps is None else total_steps
+        self._require_count(0, total_steps=total)
         self._require(total >= 2, f"a cycle of {total} steps; it needs at least 2")
+        self._require_number(max_lr=max_lr)
+        for name, value in {"div_factor": div_factor, "final_div_factor": final_div_factor}.items():
+            self._require_number(**{name: value})
+            self._require(value > 0, f"{name}={value} must be positive")
+        for name, value in {"base_momentum": base_momentum, "max_momentum": max_momentum}.items():
+            self._require_number(0, 1, **{name: value})
         most = 0.5 if three_phase else 1
-        self._require(0 <= pct_start <= most, f"pct_start={pct_start} must lie in [0, {most}]")
+        self._require_number(0, most, pct_start=pct_start)
         self._require(
             anneal_strategy in ("cos", "linear"), f"anneal_strategy={anneal_strategy!r} must be 'cos' or 'linear'"
         )

@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.errors import describe
 from minigrad.modes import enable_grad
-from minigrad.optim import clip
+from minigrad.optim import clip, states
 from minigrad.optim.flat import Flat
+from minigrad.optim.group import Group, check_names
+from minigrad.optim.options import LIMITS, NAMES, Clipping
+from minigrad.replaced import replacements
 from minigrad.tensor import Tensor
 
 Array = Any
-NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "momentum_decay"}
-NOT_NEGATIVE |= {"tolerance_grad", "tolerance_change"}
-
-
-class Group(dict[str, Any]):
-    """The options of a group of parameters. Setting "lr" reaches the arrays that the rule reads."""
-
-    fixed = ("flats", "place")  # containers that are never changed
-
-    def __init__(self, options: Mapping[str, Any], state: Mapping[str, float]) -> None:
-        super().__init__(options)
-        by_dtype: dict[Any, list[Tensor]] = {}
-        for p in self["params"]:
-            if p.size:
-                by_dtype.setdefault(p.dtype, []).append(p)
-        self.flats = [Flat(members, state, self["lr"]) for members in by_dtype.values()]
-        self.place = {id(p): (flat, k) for flat in self.flats for k, p in enumerate(flat.parameters)}
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(name, value)
-        if name == "lr":
-            for flat in self.flats:
-                np.copyto(flat.lr, value, casting="same_kind")
-
-    def options(self) -> dict[str, Any]:
-        """What the rule is called with, besides lr."""
-        return {name: value for name, value in self.items() if name not in ("params", "lr", "initial_lr")}
 
 
 class Optimizer:
     """Moves parameters against their gradients. Subclasses give the rule, its state and its defaults.
 
     Args:
-        params: Tensors, or groups as dictionaries with "params" and options of their own.
+        params: Tensors, pairs of a name and a Tensor, or groups as dictionaries with "params" and options of their own.
         defaults: the options of groups that do not give them.
+        maximize: move along the gradients, not against them.
         clipvalue: limit each element of the gradients to ±clipvalue.
         clipnorm: limit the norm of each parameter's gradient.
         global_clipnorm: limit the norm of all gradients together. At most one of the three, as in Keras.
@@ -58,33 +36,58 @@ class Optimizer:
         TypeError: a parameter is not a leaf Tensor; a group has an unknown option.
 
     The parameters are moved into flat arrays, one for each group and dtype; every `.data` becomes a view of one.
+    Options belong to the groups, `optimizer.param_groups[0]["lr"] = 0.1`, and are checked whenever they are set.
+    State and steps of half-precision parameters are kept in single precision and integers. An optimizer can be pickled
+    and copied, together with its model in one call: pickle.dumps((model, optimizer)). Steps of several threads come one
+    after the other.
     """
 
     rule: Callable[..., Array]
+    clipping: Mapping[str, Any]
     fixed = ("defaults",)  # containers that are never changed
+    computed_state: frozenset[str] = frozenset()  # names of state that is computed if a saved state lacks it
+    scheduled_by: Any = None  # the mark of the schedule that set the rates last
 
     def __init__(
         self,
         params: Iterable[Any],
         defaults: dict[str, Any],
         *,
+        maximize: bool = False,
         clipvalue: float | None = None,
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
-        given = {"clipvalue": clipvalue, "clipnorm": clipnorm, "global_clipnorm": global_clipnorm}
-        self.clipping = {name: limit for name, limit in given.items() if limit is not None}
-        if len(self.clipping) > 1:
-            raise ValueError(
-                f"{self._call()}: {' and '.join(self.clipping)} are given; gradients are clipped one way only"
-            )
-        for name, limit in self.clipping.items():
-            if not limit > 0:
-                raise ValueError(f"{self._call()}: {name}={limit} must be positive")
-        self.defaults = defaults
+        self._lock = threading.RLock()  # steps of several threads come one after the other
+        self.clipping = dict(zip(LIMITS, (clipvalue, clipnorm, global_clipnorm), strict=True))  # at most one is kept
+        self.defaults = {**defaults, "maximize": maximize}
         self.param_groups: list[Group] = []
         for group in self._groups(params):
             self.add_param_group(group)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in LIMITS:
+            raise AttributeError(
+                f"{self._call()}.{name} = {value!r} would have no effect. Write: "
+                f"optimizer.clipping = {{{name!r}: {value!r}}}"
+            )
+        if name in NAMES:
+            option = "lr" if name == "learning_rate" else name
+            raise AttributeError(
+                f"{self._call()}.{name} = {value!r} would have no effect: options belong to the groups of parameters. "
+                f"Write: for group in optimizer.param_groups: group[{option!r}] = {value!r}"
+            )
+        if name == "clipping":
+            value = Clipping(self._call(), value)
+        object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # which knows that there is none
+
+        def __getattr__(self, name: str) -> Any:
+            place = "clipping" if name in LIMITS else "param_groups[0]" if name in NAMES else ""
+            option = "lr" if name == "learning_rate" else name
+            hint = f": it is an option, optimizer.{place}[{option!r}]" if place else ""
+            raise AttributeError(f"{self._call()} has no attribute {name!r}{hint}")
 
     def _call(self) -> str:
         return f"optim.{type(self).__name__}"
@@ -94,6 +97,10 @@ class Optimizer:
             raise TypeError(
                 f"{self._call()}: params is a single Tensor; give a list of them, [w], or model.parameters()"
             )
+        if isinstance(params, Mapping):
+            raise TypeError(
+                f"{self._call()}: params is a dictionary; give a list of Tensors or of groups: [{{'params': ...}}]"
+            )
         members = list(params)
         if not members:
             raise ValueError(f"{self._call()}: there are no parameters. Was a generator used up before?")
@@ -101,12 +108,14 @@ class Optimizer:
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Optimize more parameters, with options of their own: {"params": [...], "lr": 0.1}."""
-        unknown = set(group) - set(self.defaults) - {"params"}
-        if unknown or "params" not in group:
+        if not isinstance(group, Mapping) or "params" not in group:
             raise TypeError(
-                f"{self._call()}: a group has {sorted(group)}; it needs 'params' and may have {sorted(self.defaults)}"
+                f"{self._call()}: a group is a dictionary with 'params' and perhaps {sorted(self.defaults)}, "
+                f"not {list(group) if isinstance(group, Mapping) else describe(group)}"
             )
+        check_names(self._call(), set(group) - {"params"}, self.defaults)
         members = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        members = [p[1] if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) else p for p in members]
         seen = {id(p) for other in self.param_groups for p in other["params"]}
         for p in members:
             if not isinstance(p, Tensor) or not p.is_leaf:
@@ -117,31 +126,24 @@ class Optimizer:
             if id(p) in seen:
                 raise ValueError(f"{self._call()}: a parameter of shape {p.shape} is listed twice")
             seen.add(id(p))
-        options = {**self.defaults, **group, "params": members}
-        self.check(options)
-        self.param_groups.append(Group(options, self.initial_state(options)))
+        self.param_groups.append(Group({**self.defaults, **group, "params": tuple(members)}, self))
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Refuse options that are out of range."""
-        for name in options.keys() & NOT_NEGATIVE:
-            if not options[name] >= 0:
-                raise ValueError(f"{self._call()}({name}={options[name]}): must not be negative")
-        for name in options.keys() & {"alpha", "rho"}:
-            if not 0 <= options[name] < 1:
-                raise ValueError(f"{self._call()}({name}={options[name]}): must lie in [0, 1)")
-        for beta in options.get("betas", ()):
-            if not 0 <= beta < 1:
-                raise ValueError(f"{self._call()}(betas={options['betas']}): both must lie in [0, 1)")
+        """Refuse options that do not go together. Each by itself was checked before."""
 
-    def initial_state(self, options: Mapping[str, Any]) -> dict[str, float]:
-        """The arrays of a parameter's shape that the rule keeps, and what they are filled with at first."""
+    def initial_state(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays of a parameter's shape that the rule keeps with these options, by name.
+
+        Returns:
+            What each is filled with at first: a number, or a function that computes it from the Flat.
+        """
         return {}
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients; with set_to_none=False, make zeros of those that are there."""
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None
+                p.grad = None if set_to_none or p.grad is None else np.zeros_like(p.grad.data)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient. Others keep their value and their state.
@@ -153,17 +155,26 @@ class Optimizer:
             What the closure returned, or None.
 
         Raises:
-            ValueError: no parameter has a gradient.
+            ValueError: no parameter has a gradient, or one was replaced in its model after the optimizer was made.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        with self._lock:
+            self._move_all()
+        return loss
+
+    def _move_all(self) -> None:
         work = []
         for group in self.param_groups:
             for flat in group.flats:
-                flat.refresh()
+                if flat.is_stale():
+                    self._check_replaced()
+                    flat.refresh()
                 work.append((group, flat, flat.gather()))
+                if group["maximize"]:
+                    np.negative(flat.gradient, out=flat.gradient)
         if not any(runs for _, _, runs in work):
             raise ValueError(
                 f"optim.{type(self).__name__}.step: no parameter has a gradient, so nothing would change. Call "
@@ -174,7 +185,21 @@ class Optimizer:
             self._clip([(flat, runs) for _, flat, runs in work])
         for group, flat, runs in work:
             flat.update(type(self).rule, runs, group.options())
-        return loss
+
+    def _check_replaced(self) -> None:
+        """Refuse to go on where a model has got other parameters than this optimizer moves."""
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        for group in self.param_groups:
+            for p in group["params"]:
+                for where, new in replacements(p):
+                    if id(new) not in known:
+                        raise ValueError(
+                            f"{self._call()}.step: {where} was replaced after the optimizer was made, which moves the "
+                            f"old one only; the new one, of shape {new.shape}, would never change. Make the optimizer "
+                            "after the replacement, or add the new parameters: "
+                            "optimizer.add_param_group({'params': [...]}). To give a parameter new values, write into "
+                            "it: with no_grad(): p[...] = values"
+                        )
 
     def _clip(self, work: list[tuple[Flat, list[tuple[int, int]]]]) -> None:
         ((how, limit),) = self.clipping.items()
@@ -198,57 +223,34 @@ class Optimizer:
         Returns:
             "state": for each number the steps taken and the rule's arrays; "param_groups": options, and the numbers.
         """
-        state, groups, number = {}, [], 0
-        for group in self.param_groups:
-            numbers = range(number, number + len(group["params"]))
-            number = numbers.stop
-            groups.append({**group, "params": list(numbers)})
-            for k, p in zip(numbers, group["params"], strict=True):
-                state[k] = {name: np.copy(value) for name, value in self._state_of(group, p).items()}
-        return {"state": state, "param_groups": groups}
-
-    def _state_of(self, group: Group, p: Tensor) -> dict[str, Array]:
-        """Views of the arrays that belong to one parameter."""
-        if not p.size:
-            return {}
-        flat, k = group.place[id(p)]
-        views = {name: np.reshape(flat.part(x, k, k + 1), p.shape) for name, x in flat.state.items()}
-        return {"step": np.reshape(flat.steps[k : k + 1], ()), **views}
+        with self._lock:
+            return states.state_dict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where state_dict was taken.
 
         Raises:
-            ValueError: groups, parameters or shapes differ; nothing is changed then.
+            ValueError: groups, parameters, shapes or options differ or are out of range; nothing is changed then.
         """
-        given, ours = state["param_groups"], self.param_groups
-        sizes, wanted = [len(g["params"]) for g in given], [len(g["params"]) for g in ours]
-        if sizes != wanted:
-            raise ValueError(f"{self._call()}.load_state_dict: groups of {sizes} parameters given, {wanted} wanted")
-        pairs = []
-        for saved, group in zip(given, ours, strict=True):
-            for k, p in zip(saved["params"], group["params"], strict=True):
-                views, values = self._state_of(group, p), state["state"].get(k, {})
-                found, fitting = ({n: np.shape(v) for n, v in of.items()} for of in (values, views))
-                if found != fitting:
-                    raise ValueError(
-                        f"{self._call()}.load_state_dict: parameter {k} of shape {p.shape} comes with {found}, "
-                        f"not {fitting}"
-                    )
-                pairs += [(views[name], values[name]) for name in views]
-        for view, value in pairs:
-            np.copyto(view, value, casting="same_kind")
-        for saved, group in zip(given, ours, strict=True):
-            for name, value in saved.items():
-                if name != "params":
-                    group[name] = value
-            for flat in group.flats:
-                flat.breaks = set((np.flatnonzero(np.diff(flat.steps)) + 1).tolist())
+        with self._lock:
+            states.load_state_dict(self, state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in vars(self).items() if name not in ("param_groups", "_lock")}
+        with self._lock:
+            groups = [dict(group) for group in self.param_groups]
+            return {**own, "groups": groups, "state": states.state_dict(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: value for name, value in state.items() if name not in ("groups", "state")})
+        self._lock = threading.RLock()
+        self.param_groups = [Group(group, self) for group in state["groups"]]
+        states.load_state_dict(self, state["state"])
 
     def __repr__(self) -> str:
         groups = [
             f"{sum(p.size for p in g['params'])} numbers in {len(g['params'])} parameters, "
-            + ", ".join(f"{name}={value}" for name, value in g.items() if name != "params")
+            + ", ".join(f"{k}={v}" for k, v in g.items() if k != "params" and (k != "maximize" or v))
             for g in self.param_groups
         ]
         return f"{type(self).__name__}({'; '.join(groups)})"

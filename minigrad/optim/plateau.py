@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.schedule import Mark
 
 
 class ReduceLROnPlateau:
@@ -15,8 +18,10 @@ class ReduceLROnPlateau:
     Call step(metric) after each epoch; among the callbacks of `mg.fit` it takes the metric from the history.
 
     Better than the best so far means, for mode "min" and "max":
-        threshold_mode "rel":  metric < best (1 - threshold)    metric > best (1 + threshold)
-        threshold_mode "abs":  metric < best - threshold        metric > best + threshold
+        threshold_mode "rel":  metric < best - threshold |best|    metric > best + threshold |best|
+        threshold_mode "abs":  metric < best - threshold           metric > best + threshold
+
+    PyTorch has best (1 - threshold), by which a loss below 0 that grows worse counts as better.
 
     Args:
         optimizer: whose groups are changed.
@@ -50,13 +55,19 @@ class ReduceLROnPlateau:
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optim.ReduceLROnPlateau: {type(optimizer).__name__} is not an Optimizer")
-        if not 0 < factor < 1:
+        if isinstance(factor, bool) or not isinstance(factor, (int, float, np.number)) or not 0 < factor < 1:
             raise ValueError(f"optim.ReduceLROnPlateau: factor={factor} must lie in (0, 1)")
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
             raise ValueError(
                 f"optim.ReduceLROnPlateau: mode={mode!r} must be 'min' or 'max', "
                 f"threshold_mode={threshold_mode!r} 'rel' or 'abs'"
             )
+        counts = {"patience": patience, "cooldown": cooldown}
+        for name, value in {**counts, "threshold": threshold, "min_lr": min_lr, "eps": eps}.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
+                raise ValueError(
+                    f"optim.ReduceLROnPlateau: {name}={value!r} must be a finite number that is not negative"
+                )
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
         self.min_lr, self.eps, self.monitor = min_lr, eps, monitor
@@ -80,7 +91,7 @@ class ReduceLROnPlateau:
         sign = 1 if self.mode == "min" else -1
         if math.isinf(self.best):
             return sign * value < sign * self.best
-        margin = self.threshold if self.threshold_mode == "abs" else self.best * self.threshold
+        margin = self.threshold if self.threshold_mode == "abs" else abs(self.best) * self.threshold
         return sign * value < sign * self.best - margin
 
     def _reduce(self) -> None:
@@ -88,6 +99,7 @@ class ReduceLROnPlateau:
             lr = max(group["lr"] * self.factor, self.min_lr)
             if group["lr"] - lr > self.eps:
                 group["lr"] = lr
+                self.optimizer.scheduled_by = Mark("ReduceLROnPlateau", stepped=True)
 
     def on_epoch_end(self, training: Any) -> None:
         """Take the metric of the last epoch of `mg.fit`."""

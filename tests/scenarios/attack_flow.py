@@ -528,7 +528,8 @@ def optimizer_gets_a_group(C: Any, see: Any) -> None:
         if k == 4 and hasattr(optimizer, "add_param_group"):
             optimizer.add_param_group({"params": [extra], "lr": 0.5})
         if k == 7:
-            optimizer.lr = 0.01
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01
         see(step(*batch(k)), model, extra)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.optim.rules.means import decayed, toward, toward_square, weight_of_mean
+from minigrad.optim.rules.means import decayed, in_dtype_of, toward, toward_square, weight_of_mean
 
 Array = Any
 State = dict[str, Array]
@@ -42,10 +42,10 @@ def adam(
     if amsgrad:
         s = np.maximum(state["top"], s, out=state["top"])
     # lr m̂ / (√ŝ + ε) with both corrections in one factor: c lr m / (√s + ε √(1 - β₂ᵗ)) saves a pass
-    root = np.sqrt(weight_of_mean(b2, step))
+    root = np.sqrt(weight_of_mean(b2, step, g))
     np.add(np.sqrt(s, out=work), eps * root, out=work)
     np.divide(m, work, out=work)
-    return np.multiply(work, lr * root / weight_of_mean(b1, step), out=work)
+    return np.multiply(work, lr * root / weight_of_mean(b1, step, g), out=work)
 
 
 def adamw(
@@ -90,7 +90,7 @@ def adamax(
     np.add(np.abs(g, out=work), eps, out=work)
     np.maximum(np.multiply(u, b2, out=u), work, out=u)
     np.divide(m, u, out=work)
-    return np.multiply(work, lr / weight_of_mean(b1, step), out=work)
+    return np.multiply(work, lr / weight_of_mean(b1, step, g), out=work)
 
 
 def nadam(
@@ -123,11 +123,11 @@ def nadam(
     m = toward(state["m"], g, b1, work)
     s = toward_square(state["s"], g, b2, work)
     fading = momentum_decay * math.log(0.96)
-    now = b1 * (1 - 0.5 * np.exp(step * fading))
-    after = b1 * (1 - 0.5 * np.exp((step + 1) * fading))
+    now = in_dtype_of(g, b1 * (1 - 0.5 * np.exp(step * fading)))
+    after = in_dtype_of(g, b1 * (1 - 0.5 * np.exp((step + 1) * fading)))
     product = np.multiply(state["product"], now, out=state["product"])
     ahead = m * (after / (1 - product * after)) + g * ((1 - now) / (1 - product))
-    np.add(np.sqrt(np.divide(s, weight_of_mean(b2, step), out=work), out=work), eps, out=work)
+    np.add(np.sqrt(np.divide(s, weight_of_mean(b2, step, g), out=work), out=work), eps, out=work)
     np.divide(ahead, work, out=work)
     np.multiply(work, lr, out=work)
     return work if decay is None else np.add(work, decay, out=work)
@@ -160,11 +160,11 @@ def radam(
     b1, b2 = betas
     m = toward(state["m"], g, b1, work)
     s = toward_square(state["s"], g, b2, work)
-    scale = lr / weight_of_mean(b1, step)
+    scale = lr / weight_of_mean(b1, step, g)
     last = 2 / (1 - b2) - 1
     if last > 5:
-        reached = weight_of_mean(b2, step)
-        length = last - 2 * step * (1 - reached) / reached
+        reached = weight_of_mean(b2, step, g)
+        length = last - 2 * in_dtype_of(g, step) * (1 - reached) / reached
         steady = length > 5
         rho = np.maximum(length, 5)
         r = np.sqrt((rho - 4) * (rho - 2) / rho * (last / ((last - 4) * (last - 2))))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.optim.rules.means import decayed, toward, toward_square
+from minigrad.optim.rules.means import decayed, in_dtype_of, toward, toward_square
 
 Array = Any
 State = dict[str, Array]
@@ -39,8 +39,9 @@ def sgd(
     v = state["v"]
     np.multiply(v, momentum, out=v)
     if dampening:
-        later = np.minimum(step - 1, 1)  # 0 in the first step, then 1
-        v += (1 - dampening * later) * g
+        begun = state["begun"]  # 0 in the first step, then 1
+        np.add(v, np.multiply(np.subtract(1, begun * dampening, out=work), g, out=work), out=v)
+        np.maximum(begun, 1, out=begun)
     else:
         np.add(v, g, out=v)
     if not nesterov:
@@ -74,7 +75,7 @@ def adagrad(
     s = np.add(state["s"], np.multiply(g, g, out=work), out=state["s"])
     np.add(np.sqrt(s, out=work), eps, out=work)
     np.divide(g, work, out=work)
-    return np.multiply(work, lr / (1 + (step - 1) * lr_decay), out=work)
+    return np.multiply(work, lr / in_dtype_of(g, 1 + (step - 1) * lr_decay), out=work)
 
 
 def rmsprop(

@@ -15,15 +15,17 @@ def decayed(p: Array, g: Array, weight_decay: float, work: Array) -> Array:
     return np.add(g, np.multiply(p, weight_decay, out=work))
 
 
-def weight_of_mean(beta: float, step: Array) -> Array:
-    """1 - βᵗ, without the cancellation that it suffers for β near 1 in single precision.
+def weight_of_mean(beta: float, step: Array, g: Array) -> Array:
+    """1 - βᵗ in g's dtype, without the cancellation that it suffers for β near 1 in single precision.
 
     np.log and not math.log, which would make a constant of a β that a schedule changes in a compiled step.
     """
-    if step.dtype == np.float64:
-        return -np.expm1(step * (np.log(beta) if beta else -math.inf))
-    exact = -np.expm1(step.astype(np.float64) * (np.log(beta) if beta else -math.inf))
-    return exact.astype(step.dtype)
+    return in_dtype_of(g, -np.expm1(step * (np.log(beta) if beta else -math.inf)))
+
+
+def in_dtype_of(g: Array, x: Array) -> Array:
+    """A number without axes that was computed from the count of steps, in double precision."""
+    return x if x.dtype == g.dtype else x.astype(g.dtype)
 
 
 def toward(mean: Array, x: Array, beta: float, work: Array) -> Array:

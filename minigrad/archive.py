@@ -1,0 +1,149 @@
+"""Writing .npz archives, and reading those of unknown origin: every size is checked before memory is taken for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import zipfile
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+TREE = "__tree__"  # the archive's entry that says how its arrays are nested
+HINT = "Is it another kind of file, or was it cut off while it was copied?"
+
+
+def write(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """Write arrays as numpy.savez does. An interrupt stays one, whatever the half-written archive says to it."""
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)
+    try:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                npy.write_array(entry, array, allow_pickle=False)
+        archive.close()
+    except BaseException as error:
+        archive.fp = None  # it is not to be finished when it is deleted
+        first: BaseException | None = error
+        while first is not None:
+            if not isinstance(first, Exception):
+                raise first from None
+            first = first.__context__
+        raise
+
+
+class NotAFile(ValueError, OSError):
+    """The path is a folder, a pipe or a device."""
+
+
+class Archive:
+    """The entries of an archive that `io.save` wrote. A context manager: whatever goes wrong is a ValueError.
+
+    Raises:
+        ValueError: on entry or inside, when the content is damaged or foreign; it names the path.
+        OSError: the file cannot be opened or the disk cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self.names: dict[str, zipfile.ZipInfo] = {}
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Archive:
+        if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would wait for ever
+            raise NotAFile(errno.EINVAL, "load: this is no regular file", str(self.path))
+        self._file = open(self.path, "rb")
+        try:
+            self._open()
+        except BaseException as error:
+            self.__exit__(type(error), error)
+            raise
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, *rest: Any) -> None:
+        if self._file is not None:
+            self._file.close()
+        if isinstance(error, OSError) and error.errno == errno.EIO:  # the disk; other errors come of wrong offsets
+            return
+        if isinstance(error, MemoryError):
+            raise ValueError(f"load({str(self.path)!r}): the memory is too small for its arrays") from error
+        if isinstance(error, Exception):
+            said = str(error) or type(error).__name__
+            raise ValueError(
+                f"load({str(self.path)!r}): damaged, or not written by minigrad.io.save: {said}. {HINT}"
+            ) from error
+
+    def _open(self) -> None:
+        """Read the directory of the archive. Entries are plain copies of their arrays, none larger than the file."""
+        assert self._file is not None
+        length = os.fstat(self._file.fileno()).st_size
+        self._zip = zipfile.ZipFile(self._file)
+        members = self._zip.infolist()
+        for info in members:
+            name = info.filename.removesuffix(".npy")
+            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size:
+                raise ValueError(f"its entry {name!r} is compressed or encrypted")
+            if not 0 <= info.header_offset <= length - info.file_size:
+                raise ValueError(f"its entry {name!r} lies outside the file")
+            self.names[name] = info
+        if TREE not in self.names:
+            raise ValueError("it has no description of a structure")
+        if len(self.names) != len(members) or sum(info.file_size for info in members) > length:
+            raise ValueError("its entries overlap, or are larger than the file")
+        if length > _memory():
+            raise ValueError(f"its {length:,} bytes are more than the memory of this machine")
+
+    def text(self) -> str:
+        """The description of the structure."""
+        value = self._read(TREE, "U")
+        if value.shape != ():
+            raise ValueError("the description of the structure is not a text")
+        return str(value)
+
+    def array(self, name: str) -> Any:
+        """An array."""
+        return self._read(name, "biufc")
+
+    def _read(self, name: str, kinds: str) -> Any:
+        info = self.names[name]
+        with self._zip.open(info) as entry:
+            version = npy.read_magic(entry)
+            read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+            if read is None:
+                raise ValueError(f"the array {name!r} has the format {version}")
+            shape, fortran, dtype = read(entry)
+            count = 1
+            for size in shape:
+                count *= size
+            left = info.file_size - entry.tell()
+            if dtype.kind not in kinds or min(shape, default=0) < 0 or count * dtype.itemsize != left:
+                raise ValueError(
+                    f"the array {name!r} claims shape {shape} and dtype {dtype}, which do not fit its {left} bytes"
+                )
+            array = np.empty(count, dtype)
+            if left:
+                _fill(entry, memoryview(array.view(np.uint8)))  # type: ignore[arg-type]
+            if entry.read(1):  # at the end the checksum is compared
+                raise ValueError(f"the array {name!r} is longer than it says")
+        return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
+
+
+def _fill(entry: IO[bytes], buffer: memoryview) -> None:
+    """Read a buffer full."""
+    done = 0
+    while done < len(buffer):
+        piece = entry.read(min(len(buffer) - done, 1 << 24))
+        if not piece:
+            raise EOFError("it ends too early")
+        buffer[done : done + len(piece)] = piece
+        done += len(piece)
+
+
+def _memory() -> float:
+    """Bytes of memory, infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
