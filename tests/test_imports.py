@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
     {"node", "errors", "templates", "version", "collector", "allocator", "units"},
+    {"pairwise"},
     {"specialize"},
     {"primitive"},
     {"ops"},
