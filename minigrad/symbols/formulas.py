@@ -69,7 +69,7 @@ def formula(primitive: Any, operand: str | int = 0, *, as_latex: bool = False, v
     Example:
         >>> from minigrad.ops.elementwise import divide, tanh
         >>> formula(tanh), formula(divide, "y"), formula("matmul", "x")
-        ('v · (1 − out²)', '−v · out / y', 'v @ yᵀ')
+        ('v · (1 − tanh(x)²)', '−v · out / y', 'v @ yᵀ')
     """
     p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
     k = _position(p, operand)
