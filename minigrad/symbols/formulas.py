@@ -107,7 +107,7 @@ def local_derivatives(
         >>> w = mg.Tensor([1.0, 2.0], requires_grad=True).named("w")
         >>> y = np.tanh(w * 3.0).named("y")
         >>> local_derivatives(y.node), local_derivatives(y.node.parents[0])
-        ({'x': 'v · (1 − y²)'}, {'x': 'v · 3'})
+        ({'x': 'v · (1 − tanh(x)²)'}, {'x': 'v · 3'})
     """
     p = line.primitive
     if p is None:
