@@ -42,8 +42,9 @@ from minigrad.ops.reduction import (
 from minigrad.ops.searching import (
     argsort, isin, nonzero, searchsorted, sort, unique_all, unique_counts, unique_inverse, unique_values,
 )  # fmt: skip
+from minigrad.ops.padding import pad
 from minigrad.ops.shape import (
-    astype, broadcast_arrays, broadcast_to, concat, copy, diff, expand_dims, flip, matrix_transpose, moveaxis, pad,
+    astype, broadcast_arrays, broadcast_to, concat, copy, diff, expand_dims, flip, matrix_transpose, moveaxis,
     permute_dims, repeat, reshape, roll, split, squeeze, stack, swapaxes, tile, tril, triu, unstack,
 )  # fmt: skip
 from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d

@@ -1,18 +1,25 @@
-"""Activations, composed of primitives. `minigrad.functional` lists these functions.
+"""Activations. `minigrad.functional` lists these functions.
 
-relu, sigmoid, tanh and softplus are primitives themselves. Derivatives at kinks are those of docs/conventions.md.
+relu, sigmoid, tanh, softplus, gelu, silu, mish and softsign are primitives, the others are composed. Derivatives at
+kinks are those of docs/conventions.md.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from minigrad.errors import call
-from minigrad.ops.elementwise import erf, relu, sigmoid, softplus
+from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, silu, softsign
+from minigrad.ops.elementwise import relu, softplus
+from minigrad.ops.precision import widened
 from minigrad.ops.reduction import logsumexp
+
+__all__ = [
+    "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish", "prelu",
+    "relu6", "selu", "silu", "softmax", "softsign",
+]  # fmt: skip
 
 # The α and λ of Klambauer et al. (2017), equation 14, to all digits of float64.
 SELU_ALPHA = 1.6732632423543772
@@ -35,25 +42,10 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Any:
         array([-0.1587,  0.    ,  0.8413])
     """
     if approximate == "none":
-        return 0.5 * x * (1 + erf(x * (1 / math.sqrt(2))))
+        return gelu_exact(x)
     if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+        return gelu_by_tanh(x)
     raise ValueError(f"gelu(approximate={approximate!r}): must be 'none' or 'tanh'")
-
-
-def silu(x: Any, /) -> Any:
-    """x · sigmoid(x), also called swish (Elfwing, Uchibe & Doya 2018)."""
-    return x * sigmoid(x)
-
-
-def mish(x: Any, /) -> Any:
-    """x · tanh(softplus(x)) (Misra 2019, equation 1)."""
-    return x * np.tanh(softplus(x))
-
-
-def softsign(x: Any, /) -> Any:
-    """x / (1 + |x|) (Bergstra et al. 2009)."""
-    return x / (1 + np.absolute(x))
 
 
 def log_sigmoid(x: Any, /) -> Any:
@@ -87,12 +79,13 @@ def hardsigmoid(x: Any, /) -> Any:
 
     The derivative at ±3 is 1/6, as for clip.
     """
-    return np.clip(x + 3, 0, 6) / 6
+    return np.clip(x + 3.0, 0, 6) / 6
 
 
 def hardswish(x: Any, /) -> Any:
-    """x · hardsigmoid(x) (Howard et al. 2019, section 5.2)."""
-    return x * hardsigmoid(x)
+    """x · hardsigmoid(x) (Howard et al. 2019, section 5.2), 0 at -inf."""
+    inside = np.clip(x, -3, 3)
+    return np.where(x > 3, x, inside * (inside + 3) / 6)
 
 
 def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Any:
@@ -120,6 +113,8 @@ def prelu(x: Any, alpha: Any, /) -> Any:
             f"{call('prelu', (x, alpha), {})}: alpha is one slope, or one for each of the channels, "
             "which are x's last axis"
         )
+    if not x.ndim:
+        alpha = np.reshape(alpha, ())
     return np.where(x > 0, x, alpha * x)
 
 
@@ -138,11 +133,13 @@ def selu(x: Any, /) -> Any:
     return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
 
 
+@widened
 def softmax(x: Any, /, *, axis: int = -1) -> Any:
     """exp(x) / Σ exp(x) along an axis, without overflow."""
     return np.exp(log_softmax(x, axis=axis))
 
 
+@widened
 def log_softmax(x: Any, /, *, axis: int = -1) -> Any:
     """x - log Σ exp(x) along an axis, without overflow."""
     return x - logsumexp(x, axis=axis, keepdims=True)

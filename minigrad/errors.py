@@ -17,6 +17,8 @@ def describe(value: Any) -> str:
     """An argument as errors show it: (3, 4) float64 for arrays, the value itself for what is short."""
     if isinstance(value, str):
         return repr(value)
+    if isinstance(value, type):  # a dtype, as np.float32
+        return value.__name__
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is None or dtype is None:
         text = repr(value)

@@ -14,8 +14,10 @@ from minigrad.attention import attention
 from minigrad.fused_activations import gelu, softmax
 from minigrad.losses.checks import check_reduction, check_targets
 from minigrad.ops.blocks import row_blocks
-from minigrad.ops.product import column_sums, matrix_product, ones_for, right_share
+from minigrad.ops.precision import widened
+from minigrad.ops.product import matrix_product, right_share
 from minigrad.ops.shape import reshape
+from minigrad.pairwise import column_sums
 from minigrad.primitive import primitive
 from minigrad.sequences import gru, gru_cell, lstm, lstm_cell, rnn
 
@@ -62,10 +64,10 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
     if x.ndim < 2 or gamma.shape != channels or beta.shape != channels:
         raise ValueError("channels are last: x (N, ..., C) goes with gamma (C,) and beta (C,)")
     rows = _rows(x)
-    count, ones = rows.shape[0], ones_for(rows)
-    mu = ones @ rows / count
+    count = rows.shape[0]
+    mu = column_sums(rows) / count
     centered = rows - mu
-    var = ones @ (centered * centered) / count
+    var = column_sums(centered * centered) / count
     istd = 1 / np.sqrt(var + eps)
     scale = gamma * istd
     if centered.dtype == scale.dtype == beta.dtype:
@@ -84,14 +86,14 @@ def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
     """
     dy, dmu, dvar, distd = v
     rows = _rows(x)
-    count, ones = rows.shape[0], ones_for(rows)
+    count = rows.shape[0]
     centered = rows - mu
     dx: Any = None
     dgamma, dbeta = None, None
     if dy is not None:
         dy = _rows(dy)
-        dbeta = ones @ dy
-        dgamma = ones @ (dy * centered) * istd
+        dbeta = column_sums(dy)
+        dgamma = column_sums(dy * centered) * istd
         scale = gamma * istd
         dx = dy * scale - (centered * (scale * istd * dgamma / count) + scale * dbeta / count)
     if distd is not None:
@@ -110,7 +112,7 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else np.reshape(x, (-1, x.shape[-1]))
 
 
-batch_norm = primitive(_batch_norm, joint=_batch_norm_shares, outputs=("y", "mu", "var", "istd"))
+batch_norm = primitive(widened(_batch_norm), joint=widened(_batch_norm_shares), outputs=("y", "mu", "var", "istd"))
 
 
 # Layer normalization
@@ -189,27 +191,45 @@ def _layer_norm_row_shares(x: Any, mu: Any, s: Any, dy: Any, dmu: Any, ds: Any, 
     return dx, dgamma, dbeta
 
 
-layer_norm = primitive(_layer_norm, joint=_layer_norm_shares, outputs=("y", "mu", "istd"))
+layer_norm = primitive(widened(_layer_norm), joint=widened(_layer_norm_shares), outputs=("y", "mu", "istd"))
 
 
 # Cross-entropy
 
 
-def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean") -> tuple[Array, Array]:
-    """The loss, and softmax(logits), which is nearly its gradient."""
+def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean") -> tuple[Array, Array, Array]:
+    """The loss, softmax(logits), which is nearly its gradient, and 1 - softmax(logits)[label].
+
+    The latter is the sum of what the other classes have: 1 - p has no correct digit for a label that is nearly certain.
+    The loss is the softplus of the logarithm of the odds against the label.
+    """
     axis, scores, at = 1, logits, (np.arange(labels.shape[0]), labels)
     if type(logits) is np.ndarray and logits.shape[1] < FEW_CLASSES:
         axis, scores, at = 0, np.ascontiguousarray(logits.T), at[::-1]
     shifted = scores - np.maximum.reduce(scores, axis=axis, keepdims=True)
     p = np.exp(shifted)
-    total = np.add.reduce(p, axis=axis, keepdims=True)
-    p = np.divide(p, total, out=p)
-    loss = np.log(total[0] if axis == 0 else total[:, 0]) - shifted[at]
-    p = p.T if axis == 0 else p
+    chosen, others = _apart(p, labels, at, axis)
+    total = chosen + others
+    p = np.divide(p, total if axis == 0 else total[:, None], out=p)
+    with np.errstate(divide="ignore"):  # without another class the odds are 0
+        loss = np.logaddexp(np.log(others) - shifted[at], 0.0)
+    p, rest = (p.T if axis == 0 else p), others / total
     if reduction == "none":
-        return loss, p
+        return loss, p, rest
     loss = np.add.reduce(loss, axis=0)
-    return (loss / labels.shape[0] if reduction == "mean" else loss), p
+    return (loss / labels.shape[0] if reduction == "mean" else loss), p, rest
+
+
+def _apart(p: Any, labels: Any, at: Any, axis: int) -> tuple[Array, Array]:
+    """p at the labels, and the sum of the other classes. An own array is changed for a moment: no copy is needed."""
+    if type(p) is not np.ndarray:
+        is_label = labels[:, None] == np.arange(p.shape[1])
+        return p[at], np.add.reduce(np.where(is_label, 0, p), axis=1)
+    chosen = p[at]
+    p[at] = 0
+    others = np.add.reduce(p, axis=axis)
+    p[at] = chosen
+    return chosen, others
 
 
 # NumPy's inner loops run along one axis. With fewer classes than this the rows make the longer one, which is worth a
@@ -217,17 +237,20 @@ def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mea
 FEW_CLASSES = 64
 
 
-def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, reduction: str) -> tuple[Array, None]:
-    """(p - one_hot(labels)) dl, and through p itself p (dp - Σ dp p)."""
-    dloss, dp = v
+def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, rest: Any, reduction: str) -> tuple[Array, None]:
+    """(p - one_hot(labels)) dl, and through p itself p (dp - Σ dp p). p - 1 at the labels is minus the rest."""
+    dloss, dp, drest = v
     share = None
+    classes = np.arange(p.shape[-1])
+    # In the layout of p, for which a transposed mask is no detour.
+    is_transposed = type(p) is np.ndarray and p.flags.fnc
+    is_label = (classes[:, None] == labels).T if is_transposed else labels[:, None] == classes
+    if drest is not None:
+        through = -drest[:, None] * is_label
+        dp = through if dp is None else dp + through
     if dloss is not None:
-        classes = np.arange(p.shape[-1])
-        # In the layout of p, for which a transposed mask is no detour.
-        is_transposed = type(p) is np.ndarray and p.flags.fnc
-        is_label = (classes[:, None] == labels).T if is_transposed else labels[:, None] == classes
         factor = dloss[:, None] if reduction == "none" else dloss / labels.shape[0] if reduction == "mean" else dloss
-        share = (p - is_label) * factor
+        share = np.where(is_label, -rest[:, None], p) * factor
     if dp is not None:
         through = p * (dp - np.add.reduce(dp * p, axis=-1, keepdims=True))
         share = through if share is None else share + through
@@ -235,7 +258,10 @@ def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, reduction: str) -
 
 
 _softmax_loss = primitive(
-    _softmax_cross_entropy, joint=_softmax_cross_entropy_shares, outputs=("loss", "p"), name="softmax_cross_entropy"
+    widened(_softmax_cross_entropy),
+    joint=widened(_softmax_cross_entropy_shares),
+    outputs=("loss", "p", "rest"),
+    name="softmax_cross_entropy",
 )
 
 

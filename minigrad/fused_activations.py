@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from minigrad.ops.blocks import elementwise_blocks, row_blocks
-from minigrad.ops.elementwise import erf
-from minigrad.primitive import elementwise, primitive
+from minigrad.ops.activation import gelu_by_tanh, gelu_exact
+from minigrad.ops.blocks import row_blocks
+from minigrad.ops.precision import widened
+from minigrad.primitive import primitive
 
 Array = Any
 
 # GELU
-
-
-def _gelu(x: Any, /) -> Array:
-    return 0.5 * x * (1 + erf(x * (1 / math.sqrt(2))))
-
-
-def _gelu_share(v: Any, x: Any) -> Array:
-    """d(x Φ(x)) = Φ(x) + x φ(x), with φ the density of the standard normal."""
-    return v * (0.5 * (1 + erf(x * (1 / math.sqrt(2)))) + x * (np.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))))
-
-
-def _gelu_tanh(x: Any, /) -> Array:
-    return 0.5 * x * (1 + _near_erf(x))
-
-
-def _gelu_tanh_share(v: Any, x: Any) -> Array:
-    """With t = tanh(u): ½ (1 + t) + ½ x (1 - t²) du/dx."""
-    t = _near_erf(x)
-    return v * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (math.sqrt(2 / math.pi) * (1 + 0.134145 * (x * x))))
-
-
-def _near_erf(x: Any) -> Any:
-    """tanh(u) with u = √(2/π) (x + 0.044715 x³), nearly erf(x/√2)."""
-    return np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))
-
-
-_gelu_exact = elementwise(elementwise_blocks(_gelu), elementwise_blocks(_gelu_share))
-_gelu_by_tanh = elementwise(elementwise_blocks(_gelu_tanh), elementwise_blocks(_gelu_tanh_share))
 
 
 def gelu(x: Any, /, *, approximate: str = "none") -> Any:
@@ -49,8 +21,8 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Any:
 
     Only x is kept for the backward pass (Hendrycks & Gimpel 2016):
 
-        exact    y = x Φ(x)                                                  dx = dy (Φ(x) + x φ(x))
-        tanh     y = ½ x (1 + t)    t = tanh(√(2/π) (x + 0.044715 x³))       dx = dy (½ (1 + t) + ½ x (1 - t²) du/dx)
+        exact    y = x Φ(x)                                             dx = dy (Φ(x) + x φ(x))
+        tanh     y = x σ(2u)    u = √(2/π) (x + 0.044715 x³)            dx = dy (σ(2u) + x σ'(2u) 2 du/dx)
 
     Args:
         x: any shape.
@@ -64,9 +36,9 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Any:
         array([-0.1587,  0.    ,  0.8413])
     """
     if approximate == "none":
-        return _gelu_exact(x)
+        return gelu_exact(x)
     if approximate == "tanh":
-        return _gelu_by_tanh(x)
+        return gelu_by_tanh(x)
     raise ValueError(f"gelu(approximate={approximate!r}): must be 'none' or 'tanh'")
 
 
@@ -102,4 +74,4 @@ def _softmax_slope(v: Any, p: Any, axis: int) -> Array:
 
 
 _softmax_rows, _softmax_slope_rows = row_blocks(1)(_softmax_values), row_blocks(2)(_softmax_slope)
-softmax = primitive(_softmax, _softmax_share)
+softmax = primitive(widened(_softmax), widened(_softmax_share))

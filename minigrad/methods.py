@@ -39,14 +39,14 @@ _METHODS: dict[str, Any] = {
 
 def power(x: Any, y: Any, /) -> Any:
     """x ** y, with the usual small powers as the operations that they are."""
-    if type(y) is int or type(y) is float:
+    if (type(y) is int or type(y) is float) and x.dtype.kind == "f":
         if y == 2:
             return e.square(x)
         if y == 0.5:
             return e.sqrt(x)
         if y == 1:
             return e.positive(x)
-        if y == -1 and x.dtype.kind == "f":
+        if y == -1:
             return e.reciprocal(x)
     return e.power(x, y)
 

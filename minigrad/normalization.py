@@ -12,10 +12,12 @@ import numpy as np
 
 from minigrad.errors import call
 from minigrad.naming import name
+from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean
 from minigrad.ops.shape import reshape
 
 
+@widened
 def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = None) -> Any:
     """Batch normalization in training (Ioffe & Szegedy 2015, algorithm 1).
 
@@ -60,6 +62,7 @@ def _leading(x: Any, axis: Any) -> Any:
     return axes if len(axes) > 1 else axes[0]
 
 
+@widened
 def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Any:
     """Batch normalization with given statistics, γ (x - mean) / √(var + ε) + β: what a trained network does.
 
@@ -74,6 +77,7 @@ def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, 
     return (x - mean) * (gamma / np.sqrt(var + eps)) + beta
 
 
+@widened
 def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5, axis: Any = -1) -> Any:
     """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4): every sample has its own mean and variance.
 
@@ -101,6 +105,7 @@ def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5
     return _scaled(_standardized(x, axes, eps), gamma, beta)
 
 
+@widened
 def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) -> Any:
     """Root mean square normalization (Zhang & Sennrich 2019, equation 4): layer normalization without the mean.
 
@@ -127,6 +132,7 @@ def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) ->
     return _scaled(name("xhat", x / r, label="x̂"), gamma, None)
 
 
+@widened
 def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps: float = 1e-5) -> Any:
     """Group normalization (Wu & He 2018, equations 1, 2, 6 and 7).
 
@@ -162,6 +168,7 @@ def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps:
     return _scaled(reshape(_standardized(grouped, (1, 3), eps), shape), gamma, beta)
 
 
+@widened
 def instance_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5) -> Any:
     """Instance normalization (Ulyanov, Vedaldi & Lempitsky 2016, equation 4): each channel of each sample by itself.
 

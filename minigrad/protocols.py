@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import dtypes
 from minigrad.errors import call
-from minigrad.ops import einsum, elementwise, indexing, product, random, reduction, searching, shape
+from minigrad.ops import einsum, elementwise, indexing, padding, product, random, reduction, searching, shape
 from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.primitive import value_of
 from minigrad.specialize import attach
@@ -66,9 +66,25 @@ def function(asked: Any, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
     except TypeError as error:
         if "argument" not in str(error) or hasattr(error, "minigrad_call"):
             raise
+        named = _by_place(asked, ours, tuple(inputs), given)
+        if named != (tuple(inputs), given):
+            return function(asked, *named)
         what = call(_name(asked), tuple(inputs), given)
         reason = str(error).removeprefix(f"{ours.__qualname__}() ")
         raise TypeError(f"{what}: {reason}. On Tensors it takes {', '.join(signature(ours).parameters)}.") from error
+
+
+def _by_place(asked: Any, ours: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """The arguments with those by place that NumPy's function names otherwise than ours: np.tile(A=t, reps=2)."""
+    try:
+        theirs = list(signature(asked).parameters)
+    except ValueError:  # NumPy does not say
+        return inputs, options
+    known = {name for name, p in signature(ours).parameters.items() if p.kind is not p.POSITIONAL_ONLY}
+    rest = dict(options)
+    while len(inputs) < len(theirs) and theirs[len(inputs)] in rest and theirs[len(inputs)] not in known:
+        inputs = (*inputs, rest.pop(theirs[len(inputs)]))
+    return inputs, rest
 
 
 def ufunc(asked: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -151,7 +167,6 @@ for _ours, *_theirs in (
     (shape.unstack, "unstack"),
     (shape.tile, "tile"),
     (shape.astype, "astype"),
-    (elementwise.clip, "clip"),
     (einsum.einsum, "einsum"),
     (product.outer, "outer"),
     (searching.unique_values, "unique_values"),
@@ -166,6 +181,9 @@ for _ours, *_theirs in (
 
 # Functions whose parameters have other names, or another order
 FUNCTIONS |= {
+    np.clip: lambda a, a_min=None, a_max=None, min=None, max=None: elementwise.clip(
+        a, a_min if min is None else min, a_max if max is None else max
+    ),
     np.flip: lambda m, axis=None: shape.flip(m, axis=axis),
     np.roll: lambda a, shift, axis=None: shape.roll(a, shift, axis=axis),
     np.stack: lambda arrays, axis=0: shape.stack(arrays, axis=axis),
@@ -175,7 +193,7 @@ FUNCTIONS |= {
     np.broadcast_arrays: lambda *arrays: tuple(shape.broadcast_arrays(*arrays)),
     np.tril: lambda m, k=0: shape.tril(m, k=k),
     np.triu: lambda m, k=0: shape.triu(m, k=k),
-    np.pad: lambda array, pad_width, mode="constant", **options: shape.pad(array, pad_width, mode, **options),
+    np.pad: lambda array, pad_width, mode="constant", **options: padding.pad(array, pad_width, mode, **options),
     np.copy: lambda a, order="K": shape.copy(a),
     np.argmax: lambda a, axis=None, keepdims=False: reduction.argmax(a, axis=axis, keepdims=keepdims),
     np.argmin: lambda a, axis=None, keepdims=False: reduction.argmin(a, axis=axis, keepdims=keepdims),
@@ -215,9 +233,7 @@ def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
 
 @implements("diff")
 def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    edge = tuple(1 if k == axis % a.ndim else size for k, size in enumerate(a.shape))
-    ends = [x if x is None or np.ndim(x) else shape.broadcast_to(x, edge) for x in (prepend, append)]
-    return shape.diff(a, axis=axis, n=n, prepend=ends[0], append=ends[1])
+    return shape.diff(a, axis=axis, n=n, prepend=prepend, append=append)
 
 
 @implements("meshgrid")
@@ -258,8 +274,16 @@ def _round(a: Any, decimals: int = 0) -> Any:
 
 def _variance(ours: Any) -> Any:
     def answer(
-        a: Any, axis: Any = None, ddof: float = 0, correction: float | None = None, keepdims: bool = False
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+        *,
+        correction: float | None = None,
     ) -> Any:
+        a = a if dtype is None else shape.astype(a, dtype)
         return ours(a, axis, correction=ddof if correction is None else correction, keepdims=keepdims)
 
     return answer

@@ -19,6 +19,7 @@ from minigrad.borrowed import kept, owned
 from minigrad.errors import ERRORS, complaint, constant
 from minigrad.locks import LOCK
 from minigrad.node import Node, mode, next_serial
+from minigrad.pairwise import add_reduce, column_sums
 from minigrad.templates import OPERATORS, pull_source, record_source
 
 if TYPE_CHECKING:
@@ -114,11 +115,11 @@ def unbroadcast(share: Any, shape: tuple[int, ...]) -> Any:
     lead = share.ndim - len(shape)
     if type(share) is np.ndarray and share.size >= MANY and share.shape[lead:] == shape and _has_rows(share, shape):
         rows = np.reshape(share, (math.prod(share.shape[:lead]), math.prod(shape)))
-        return np.reshape(np.ones(len(rows), rows.dtype) @ rows, shape)
+        return np.reshape(column_sums(rows), shape)
     axes = tuple(range(lead)) + tuple(
         lead + k for k, size in enumerate(shape) if size == 1 and share.shape[lead + k] != 1
     )
-    share = np.add.reduce(share, axis=axes, keepdims=True)
+    share = add_reduce(share, axis=axes, keepdims=True)
     return share if share.shape == shape else np.reshape(share, shape)
 
 

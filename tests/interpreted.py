@@ -18,6 +18,8 @@ SCOPE = {
     "minimum": np.minimum,
     **{f"{name}{bits}": getattr(np, name) for name in ("exp", "log", "tanh") for bits in (32, 64)},
     **{f"erf{bits}": math.erf for bits in (32, 64)},
+    "normal_cdf32": lambda x: np.float32(math.erfc(-x / math.sqrt(2)) / 2),
+    "normal_cdf64": lambda x: math.erfc(-x / math.sqrt(2)) / 2,
 }
 
 

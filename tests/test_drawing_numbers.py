@@ -198,7 +198,7 @@ def test_formulas_are_the_rules_in_the_users_names():
     assert {(e.source, e.target): e.formula for e in graph.edges} == {
         ("n1", "n3"): "v · w",
         ("n2", "n3"): "sum(v · x, axis=0)",
-        ("n3", "n4"): "v · (1 − y²)",
+        ("n3", "n4"): "v · (1 − tanh(x · w)²)",
         ("n4", "n5"): "v · 2",
         ("n5", "n6"): "spread(v)",
     }

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 LAYERS = [
     {"node", "errors", "templates", "version", "collector", "allocator", "units", "locks", "tracing"},
     {"borrowed"},
+    {"pairwise"},
     {"specialize"},
     {"primitive"},
     {"ops"},

@@ -46,7 +46,7 @@ def test_stand_in(case: Case) -> None:
     assert listening
     for x, y in zip(listening, plain, strict=True):
         assert isinstance(x, StandIn)
-        np.testing.assert_array_equal(bare(x), y)
+        np.testing.assert_allclose(bare(x), y, rtol=1e-14, atol=1e-15)  # plain arrays may take a quicker way
 
 
 def test_a_training_step_on_a_stand_in() -> None:

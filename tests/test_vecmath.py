@@ -1,10 +1,11 @@
-"""The kernels' exp, log, tanh and erf against NumPy in extended precision, and at the ends of their ranges."""
+"""The exp, log, tanh, erf and normal_cdf of kernels against extended precision, and at the ends of their ranges."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 from numba import njit
@@ -16,7 +17,15 @@ EXACT: dict[str, Any] = {
     "log": np.log,
     "tanh": np.tanh,
     "erf": lambda x: np.array([math.erf(a) for a in x.astype(float)]),
+    "normal_cdf": lambda x: np.array([_normal_cdf(a) for a in x.astype(float)]),
 }
+
+
+def _normal_cdf(x: float) -> Any:
+    with mp.workdps(30):
+        return np.longdouble(mp.nstr(mp.ncdf(x), 25))
+
+
 FUNCTIONS = [(name, bits) for name in EXACT for bits in (32, 64) if (name, bits) != ("erf", 64)]
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.0, -1.0, 5e-324, 88.7, 88.8, -87.4, -103.9, 709.7, 1e30]
 
@@ -40,6 +49,8 @@ def arguments(name: str, bits: int) -> Any:
     if name == "log":
         smallest = -103.0 if bits == 32 else -744.0
         return np.concatenate([np.exp(rng.uniform(smallest, 88.0, 20_000)), 1 + near / 3, 1 + near / 1e4])
+    if name == "normal_cdf":
+        return rng.uniform(-13.0 if bits == 32 else -37.5, 6.0, 4000)
     wide = rng.uniform(-1, 1, 20_000) * ((87.0 if bits == 32 else 708.0) if name == "exp" else 10.0)
     return np.concatenate([wide, near, near * 1e-6])
 

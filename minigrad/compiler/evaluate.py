@@ -12,7 +12,7 @@ from minigrad.compiler.rules import real_index
 from minigrad.exact import Constants, Exact, Inexact
 from minigrad.exact.array import UFUNCS as EXACT_UFUNCS
 from minigrad.exact.reductions import bilinear
-from minigrad.ops.special import erf_values
+from minigrad.ops.special import WHOLE
 
 Array = Any  # an exact array, a plain one of bools or integers, or, where nothing is exact, any plain one
 FLOATS = {"where": (1, 2), "gather": (0,), "scatter": (0, 1)}  # which operands are numbers like the result
@@ -137,8 +137,8 @@ def _convolution(self: Evaluator, line: Line, x: Array, y: Array, *, function: A
     return function(x, y, **dict(settings))
 
 
-def _erf(self: Evaluator, line: Line, x: Array) -> Array:
-    return EXACT_UFUNCS["erf"](x) if isinstance(x, Exact) else erf_values(x)
+def _whole(self: Evaluator, line: Line, x: Array) -> Array:
+    return EXACT_UFUNCS[line.op](x) if isinstance(x, Exact) else WHOLE[line.op](x)
 
 
 def _slice(self: Evaluator, line: Line, x: Array, *, bounds: Any) -> Array:
@@ -176,7 +176,7 @@ def _scatter(self: Evaluator, line: Line, x: Array, y: Array, *arrays: Array, in
 
 OPS: dict[str, Callable[..., Array]] = {
     "full": _full,
-    "erf": _erf,
+    **dict.fromkeys(WHOLE, _whole),
     "where": _where,
     "cast": _cast,
     "broadcast": lambda self, line, x, *, shape: np.broadcast_to(x, shape),

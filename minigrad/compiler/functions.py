@@ -16,7 +16,7 @@ from minigrad.compiler.tracer import TracerArray
 from minigrad.ops.indexing import read
 from minigrad.ops.random import normal_like, uniform_like
 from minigrad.ops.spatial.convolution import convolution, convolution_input, convolution_kernel
-from minigrad.ops.special import erf_values
+from minigrad.ops.special import WHOLE, exp_of_square, gaussian_values, normal_pdf_values
 
 Handler = Callable[..., Any]
 
@@ -239,10 +239,27 @@ def _read(trace: Trace, x: Any, index: Any) -> Any:
 FUNCTIONS |= {np.isneginf: lambda trace, x: np.equal(x, -math.inf), np.isposinf: lambda trace, x: np.equal(x, math.inf)}
 
 
-@records(erf_values)
-def _erf(trace: Trace, x: Any) -> Any:
-    x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
-    return trace.fresh(erf_values(x.array), trace.emit("erf", x.value))
+def _whole(name: str) -> Handler:
+    """One of minigrad's own functions of single elements, as one operation."""
+
+    def recorded(trace: Trace, x: Any) -> Any:
+        x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
+        return trace.fresh(WHOLE[name](x.array), trace.emit(name, x.value))
+
+    return recorded
+
+
+FUNCTIONS |= {function: _whole(name) for name, function in WHOLE.items()}
+
+
+@records(gaussian_values)
+def _gaussian(trace: Trace, x: Any) -> Any:
+    return exp_of_square(x if x.dtype.kind == "f" else x * 1.0, 1.0)
+
+
+@records(normal_pdf_values)
+def _normal_pdf(trace: Trace, x: Any) -> Any:
+    return exp_of_square(x if x.dtype.kind == "f" else x * 1.0, 0.5, 1 / math.sqrt(2 * math.pi))
 
 
 MANY_PRODUCTS = 1 << 23  # a convolution of as many is one operation; where there are fewer, calls and copies count more

@@ -9,9 +9,10 @@ import numpy as np
 from minigrad.compiler.program import REDUCTIONS, Line, Literal, Value
 from minigrad.compiler.rules import kind, loop
 from minigrad.compiler.texts import literal
+from minigrad.ops.special import WHOLE
 
 EXPENSIVE = frozenset({
-    "exp", "log", "tanh", "erf", "power", "float_power", "logaddexp", "log1p", "expm1",
+    "exp", "log", "tanh", "erf", "normal_cdf", "power", "float_power", "logaddexp", "log1p", "expm1",
     "exp2", "log2", "log10", "sin", "cos", "tan", "arctan", "arctan2", "sinh",
     "cosh", "arcsin", "arccos", "hypot", "remainder", "fmod", "cbrt",
 })  # fmt: skip
@@ -48,12 +49,12 @@ EXPRESSIONS = {
 }
 BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
 LOGICAL = {"add": "{} or {}", "multiply": "{} and {}"}  # of bools, where Python's True + True is 2
-VECTORIZED = frozenset({"exp", "log", "tanh", "erf", "maximum", "minimum"})  # in vecmath
+VECTORIZED = frozenset({"exp", "log", "tanh", *WHOLE, "maximum", "minimum"})  # in vecmath
 with np.errstate(all="ignore"):  # newer NumPy takes the root: of -0.0 and -inf that is something else
     HALF_IS_ROOT = bool(np.isnan(np.power(np.array([-np.inf]), 0.5))[0])
 UNSIGNED = {"sign": "{0} != 0"}  # where -1 would be their largest number
 # What NumPy makes of an integer here depends on the processor, or is an error that depends on its value.
-FLOATS_ONLY = frozenset({"power", "reciprocal", "erf"})
+FLOATS_ONLY = frozenset({"power", "reciprocal", *WHOLE})
 WRITTEN = VECTORIZED | EXPRESSIONS.keys() | BOOLEANS.keys()
 FOR_BOOLS = BOOLEANS | LOGICAL
 STARTS = {"sum": "0", "prod": "1", "all": "True", "any": "False"}
@@ -95,7 +96,7 @@ def _is_of(x: Value | Literal, dtype: Any) -> bool:
 
 def _read(line: Line) -> tuple[np.dtype[Any], ...]:
     """The dtypes in which a ufunc reads its operands."""
-    if line.op == "erf":
+    if line.op in WHOLE:
         return (line.out.dtype,)
     return loop(line.op, tuple(map(kind, line.ins)))[:-1]
 
@@ -118,7 +119,7 @@ class Expressions:
         if op == "where":
             x, y = (self._as(v, name, out) for name, v in zip(operands[1:], line.ins[1:], strict=True))
             return f"({x} if {operands[0]} else {y})"
-        if op == "erf":
+        if op in WHOLE:
             return self._vectorized(op, operands, out)
         dtypes = loop(op, tuple(map(kind, line.ins)))
         if op.startswith("logical_"):
@@ -165,9 +166,9 @@ class Expressions:
         """The name of a dtype in the source."""
         return {"float32": "f32", "float64": "f64"}.get(np.dtype(dtype).name, f"np.{np.dtype(dtype).name}")
 
-    def start(self, line: Line) -> str:
-        """What a reduction begins with."""
-        dtype = line.out.dtype
+    def start(self, line: Line, dtype: Any = None) -> str:
+        """What a reduction begins with, in the dtype of its result if no other is given."""
+        dtype = line.out.dtype if dtype is None else dtype
         if line.op in STARTS:
             return STARTS[line.op] if dtype == np.bool_ else f"{self.dtype(dtype)}({STARTS[line.op]})"
         sign = "-" if line.op == "max" else ""
@@ -178,9 +179,9 @@ class Expressions:
         limits = np.iinfo(dtype)
         return f"{self.dtype(dtype)}({limits.min if line.op == 'max' else limits.max})"
 
-    def step(self, line: Line, total: str, x: str) -> str:
+    def step(self, line: Line, total: str, x: str, dtype: Any = None) -> str:
         """One more element."""
-        dtype = line.out.dtype
+        dtype = line.out.dtype if dtype is None else dtype
         x = self.cast(x, line.operands[0].dtype, dtype)
         if line.op in STEPS:
             made = STEPS[line.op].format(total, x)

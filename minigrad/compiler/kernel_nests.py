@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from minigrad.compiler.kernel_expressions import EXPENSIVE
 from minigrad.compiler.kernel_walks import WalkSource
 from minigrad.compiler.program import Line, Value
@@ -14,6 +16,9 @@ from minigrad.compiler.texts import literal
 if TYPE_CHECKING:
     from minigrad.compiler.kernel_source import KernelSource
 
+BLOCK_ROWS = 32  # that are added in float32
+MANY_ROWS, MANY_COLUMNS = 256, 4096  # of which float32 is added in float64: columns are added in eight lanes and more
+DOUBLE = np.dtype(np.float64)
 FEWEST_ROWS, MOST_LINES = 8, 16  # of a nest that works on several rows at once, which makes its text longer
 COMPARED = 8  # pairs of rows of one array that LLVM compares before a loop; of more, it does not vectorize
 
@@ -42,6 +47,7 @@ class NestSource:
         self.totals: dict[Line, str] = {}  # variables and arrays of what is there when the nest has ended
         self.before: list[str] = []  # before the nest
         self.after: list[str] = []
+        self.flush: list[str] = []  # after every block of rows
         text = self._loops()
         if text:  # else all that it computes is computed again where it is needed
             source.body += [*self.before, *text, *self.after]
@@ -52,6 +58,7 @@ class NestSource:
         indent, count = "    " * len(self.outer), self._at_once()
         if count == 1:
             text = self._rows([Row("".join(f"i{a}" for a in self.outer[-1:]))])
+            text += [f"if i{self.outer[-1]} % {BLOCK_ROWS} == 0:", *self.flush] if text and self.flush else []
             return [*loops, *(indent + line for line in text)] if text else []
         *loops, _ = loops
         a, above = self.outer[-1], "    " * len(loops)
@@ -59,6 +66,7 @@ class NestSource:
         rest = self._rows([Row(f"i{a}")])
         if not together:
             return []
+        together += [f"if k % {BLOCK_ROWS // count} == 0:", *self.flush] if self.flush else []
         loops += [f"{above}for k in range(n{a} // {count}):", *(indent + line for line in together)]
         return [
             *loops,
@@ -135,7 +143,28 @@ class NestSource:
         total = self.total(line)
         if self.kernel.axes(line.out):
             total = f"{total}[{self.index(line.out, row)}]"
-        text.append(f"{total} = {self.source.step(line, total, x)}")
+        text.append(f"{total} = {self.source.step(line, total, x, self.sum_dtype(line))}")
+
+    def sum_dtype(self, line: Line) -> Any:
+        """The dtype in which rows are added up: after many of them float32 would be off by 1 %."""
+        x, out = line.operands[0], line.out
+        columns = self.kernel.sizes[self.last[0]] if self.last and self.last[0] not in self.kernel.axes(out) else 1
+        is_long = x.size // max(out.size * columns, 1) > MANY_ROWS
+        return DOUBLE if line.op == "sum" and out.dtype == np.float32 and is_long else out.dtype
+
+    def is_flushed(self, line: Line) -> bool:
+        """Whether rows are added in float32 to an array that is emptied into a wider one after every block of them."""
+        is_wide = self.sum_dtype(line) != line.out.dtype
+        return is_wide and len(self.outer) == 1 and self.kernel.axes(line.out) == self.last
+
+    def step_dtype(self, line: Line) -> Any:
+        """The dtype in which one row is added."""
+        return line.out.dtype if self.is_flushed(line) else self.sum_dtype(line)
+
+    def row_dtype(self, line: Line) -> Any:
+        """The dtype in which the elements of a row are added up."""
+        is_long = bool(self.last) and self.kernel.sizes[self.last[0]] > MANY_COLUMNS
+        return DOUBLE if line.op == "sum" and line.out.dtype == np.float32 and is_long else line.out.dtype
 
     def total(self, line: Line) -> str:
         """The variable or array of a result that is there when the nest has ended, with its start."""
@@ -144,20 +173,37 @@ class NestSource:
         return self.totals[line]
 
     def _started(self, line: Line) -> str:
-        source, axes = self.source, self.kernel.axes(line.out)
+        source, axes, dtype = self.source, self.kernel.axes(line.out), self.sum_dtype(line)
+        is_wide = dtype != line.out.dtype
         own = source.summed_by_part(line, self.number)
         if not axes:
             name = source.names[line.out]
-            self.before.append(f"{name} = {source.start(line)}")
+            total = f"wide{name}" if is_wide else name
+            self.before.append(f"{total} = {source.start(line, dtype)}")
+            if is_wide:
+                self.after.append(f"{name} = {source.cast(total, dtype, line.out.dtype)}")
             if own or line.out in source.targets:
                 self.after.append(f"{own or source.targets[line.out]}{'' if own else '[0]'} = {name}")
-            return name
+            return total
         array = source.array(line.out)
         if own:
             array = source.accumulating[line.out] = f"c{source.names[line.out]}"
             self.before.append(f"{array} = {own}")
-        self.before += [f"{'    ' * k}for i{a} in range(n{a}):" for k, a in enumerate(axes)]
-        self.before.append(f"{'    ' * len(axes)}{array}[{', '.join(f'i{a}' for a in axes)}] = {source.start(line)}")
+        loops = [f"{'    ' * k}for i{a} in range(n{a}):" for k, a in enumerate(axes)]
+        place, indent = ", ".join(f"i{a}" for a in axes), "    " * len(axes)
+        if self.is_flushed(line):
+            total, added = source.wide(line.out), f"f64({array}[{place}])"
+            self.before += [*loops, f"{indent}{total}[{place}] = f64(0)"]
+            self.flush += ["    " + text for text in (*loops, f"{indent}{total}[{place}] = {total}[{place}] + {added}")]
+            self.flush.append(f"    {indent}{array}[{place}] = {source.start(line)}")
+            self.after += [*loops, f"{indent}{array}[{place}] = f32({total}[{place}] + {added})"]
+            dtype = line.out.dtype
+        elif is_wide:
+            total = source.wide(line.out)
+            copied = source.cast(f"{total}[{place}]", dtype, line.out.dtype)
+            self.after += [*loops, f"{indent}{array}[{place}] = {copied}"]
+            array = source.accumulating[line.out] = total
+        self.before += [*loops, f"{indent}{array}[{place}] = {source.start(line, dtype)}"]
         return array
 
     # Where operands are

@@ -142,6 +142,13 @@ class KernelSource(Expressions):
         """The name of the only element of an operand."""
         return f"s{self.arguments[v]}"
 
+    def wide(self, v: Value) -> str:
+        """The array in which a sum of float32 is added up."""
+        name = f"wide{self.names[v]}"
+        sizes = (" * " if self.is_narrow else ", ").join(f"n{a}" for a in self.kernel.axes(v))
+        self.allocated[name] = f"np.empty(({sizes},), np.float64)"
+        return name
+
     def array(self, v: Value) -> str:
         """The array that holds a value which outlasts its walk."""
         if v in self.accumulating:

@@ -102,8 +102,7 @@ class WalkSource:
         home = self.schedule.place[line.out]
         name = self.source.names[line.out] + self.row.suffix
         if home.how == "row" or len(axes) == 1:
-            self.starts.append(f"{name} = {self.source.start(line)}")
-            self.lines.append(f"{name} = {self.source.step(line, name, x)}")
+            self._add_row(line, name, x)
             if home.how == "row":
                 self.row.names[line.out] = name
                 if line.out in self.schedule.arrays:
@@ -120,9 +119,17 @@ class WalkSource:
                 if element not in self.sums:
                     self.sums[element] = place
                     self.lines.append(f"{element} = {place}")
-            self.lines.append(f"{element} = {self.source.step(line, element, x)}")
+            self.lines.append(f"{element} = {self.source.step(line, element, x, self.nest.step_dtype(line))}")
         else:
             part = f"part{name}"
-            self.starts.append(f"{part} = {self.source.start(line)}")
-            self.lines.append(f"{part} = {self.source.step(line, part, x)}")
+            self._add_row(line, part, x)
             self.nest.accumulate(line, part, self.row, self.ends)
+
+    def _add_row(self, line: Line, name: str, x: str) -> None:
+        """Add the elements of a row up, in a wider dtype if they are many."""
+        dtype = self.nest.row_dtype(line)
+        total = name if dtype == line.out.dtype else f"wide{name}"
+        self.starts.append(f"{total} = {self.source.start(line, dtype)}")
+        self.lines.append(f"{total} = {self.source.step(line, total, x, dtype)}")
+        if total != name:
+            self.ends.append(f"{name} = {self.source.cast(total, dtype, line.out.dtype)}")

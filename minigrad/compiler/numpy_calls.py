@@ -11,7 +11,8 @@ from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line, Value
 from minigrad.compiler.refusal import DECISION
 from minigrad.compiler.scope import Scope
 from minigrad.compiler.texts import index_text, inside, literal, slices, tuple_text
-from minigrad.ops.special import erf_values
+from minigrad.ops.special import WHOLE
+from minigrad.pairwise import MANY, add_reduce
 
 
 class Calls:
@@ -36,8 +37,8 @@ class Calls:
         if op in ("cast", "broadcast", "copy"):
             unsafe = ", 'unsafe'" if op == "cast" else ""
             return [f"{self._f('np.copyto')}({out}, {ins[0]}{unsafe})"]
-        if op == "erf":
-            return [f"{self._f('np.copyto')}({out}, {self.scope.name_of(erf_values)}({ins[0]}))"]
+        if op in WHOLE:
+            return [f"{self._f('np.copyto')}({out}, {self.scope.name_of(WHOLE[op])}({ins[0]}))"]
         if op == "matmul":
             function = "np.dot" if self._is_plain_product(line) else "np.matmul"
             return [f"{self._f(function)}({ins[0]}, {ins[1]}, out={out})"]
@@ -107,6 +108,9 @@ class Calls:
 
     def _reduction(self, line: Line, x: str, out: str) -> str:
         v, axes = line.operands[0], line.params["axes"]
+        if line.op == "sum" and v.dtype == np.float32 and v.size > MANY * line.out.size:
+            axis = axes[0] if len(axes) == 1 else axes
+            return f"{self._f('np.copyto')}({out}, {self.scope.name_of(add_reduce)}({x}, axis={axis}, keepdims=True))"
         if line.op == "sum" and v.ndim == 2 and len(axes) == 1 and v.dtype in (np.float32, np.float64):
             shape = (v.shape[0], 1)[::-1] if axes == (0,) else (v.shape[1], 1)
             ones = self.ones.get((shape, v.dtype))

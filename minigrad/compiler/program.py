@@ -27,6 +27,7 @@ Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy whe
     full         ()          shape, dtype, value      one literal, everywhere
     add, exp ... (x, ...)                             a ufunc with one output, by NumPy's name; elementwise
     erf          (x,)                                 minigrad's error function; elementwise
+    normal_cdf   (x,)                                 the distribution function of the standard normal; elementwise
     where        (c, x, y)                            c is bool; elementwise
     cast         (x,)        dtype                    astype; elementwise
     broadcast    (x,)        shape                    x repeated to the shape
@@ -76,7 +77,7 @@ REDUCTIONS: dict[str, np.ufunc] = {
 UFUNCS: dict[str, np.ufunc] = {
     f.__name__: f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
 }
-ELEMENTWISE = frozenset(UFUNCS) | {"erf", "where", "cast", "broadcast"}
+ELEMENTWISE = frozenset(UFUNCS) | {"erf", "normal_cdf", "where", "cast", "broadcast"}
 
 
 class Value:

@@ -146,6 +146,7 @@ RESULTS: dict[str, Callable[..., Result]] = {
     "input": lambda *, buffer: (buffer.shape, buffer.dtype),
     "full": lambda *, shape, dtype, value: (shape, dtype),
     "erf": lambda x: (x.shape, x.dtype),
+    "normal_cdf": lambda x: (x.shape, x.dtype),
     "where": _where,
     "cast": lambda x, *, dtype: (_shape(x), dtype),
     "broadcast": _broadcast,

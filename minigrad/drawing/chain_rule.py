@@ -52,7 +52,7 @@ def to_latex(*outputs: Any) -> str:
         \\begin{align*}
         z_{2} &= x \\cdot 2 \\\\
         z_{3} &= \\tanh(z_{2}) \\\\[1ex]
-        \\frac{\\partial l}{\\partial z_{2}} &= \\frac{\\partial l}{\\partial z_{3}} \\cdot (1 - z_{3}^{2}) \\\\
+        \\frac{\\partial l}{\\partial z_{2}} &= \\frac{\\partial l}{\\partial z_{3}} \\cdot (1 - \\tanh(z_{2})^{2}) \\\\
         \\frac{\\partial l}{\\partial x} &= \\frac{\\partial l}{\\partial z_{2}} \\cdot 2
         \\end{align*}
     """

@@ -9,6 +9,7 @@ exp(-x) = 1 / exp(x), log 1 = 0, and sin² + cos² = 1, as sine and cosine are t
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -196,7 +197,6 @@ def _odd(name: str, x: Any) -> Exact:
 
 for _name in ODD:
     UFUNCS[_name] = lambda x, name=_name: _odd(name, x)
-UFUNCS["erf_values"] = UFUNCS["erf"]
 UFUNCS["log1p"] = lambda x: UFUNCS["log"](x + 1)
 UFUNCS["cbrt"] = lambda x: finished(np.cbrt(x.real), field.odd_root(x.p, 3), None, x)
 
@@ -250,3 +250,17 @@ def _circular(x: Any, name: str) -> Exact:
 UFUNCS["sin"] = lambda x: _circular(x, "sin")
 UFUNCS["cos"] = lambda x: _circular(x, "cos")
 UFUNCS["tan"] = lambda x: UFUNCS["sin"](x) / UFUNCS["cos"](x)
+
+
+# minigrad's own functions, by what they are
+
+
+def _normal_cdf(x: Any) -> Exact:
+    found: Exact = (UFUNCS["erf"](Exact.of(x) * (1 / math.sqrt(2))) + 1) / 2
+    return found
+
+
+UFUNCS["normal_cdf"] = UFUNCS["normal_cdf_values"] = _normal_cdf
+UFUNCS["erf_values"] = UFUNCS["erf"]
+UFUNCS["gaussian_values"] = lambda x: UFUNCS["exp"](-(x * x))
+UFUNCS["normal_pdf_values"] = lambda x: UFUNCS["exp"](x * x * -0.5) * (1 / math.sqrt(2 * math.pi))

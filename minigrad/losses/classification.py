@@ -20,9 +20,11 @@ from minigrad.losses.checks import (
 from minigrad.ops.checking import require
 from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.indexing import getitem, integers, take_along_axis
+from minigrad.ops.precision import widened
 from minigrad.ops.reduction import logsumexp, mean, sum
 
 
+@widened
 def cross_entropy(
     logits: Any,
     labels: Any,
@@ -56,10 +58,18 @@ def cross_entropy(
     """
     check_label_smoothing(label_smoothing, "cross_entropy")
     ids = check_targets(logits, labels, "cross_entropy", ignore_index)
-    logp = logits - logsumexp(logits, axis=-1, keepdims=True)
-    return _chosen(logp, ids, labels, weight, ignore_index, label_smoothing, reduction, "cross_entropy")
+    # The logarithm of the odds against the label: -log p would be 0 where p is nearly 1.
+    is_label = ids[..., None] == np.arange(logits.shape[-1])
+    odds = (
+        logsumexp(np.where(is_label, -np.inf, logits), axis=-1)
+        - take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
+    )
+    logp = logits - logsumexp(logits, axis=-1, keepdims=True) if label_smoothing else logits
+    loss = softplus(odds)
+    return _chosen(loss, logp, ids, labels, weight, ignore_index, label_smoothing, reduction, "cross_entropy")
 
 
+@widened
 def nll_loss(
     log_probabilities: Any,
     labels: Any,
@@ -86,13 +96,22 @@ def nll_loss(
         array([0.6931, 1.3863])
     """
     ids = check_targets(log_probabilities, labels, "nll_loss", ignore_index)
-    return _chosen(log_probabilities, ids, labels, weight, ignore_index, 0.0, reduction, "nll_loss")
+    loss = -take_along_axis(log_probabilities, ids[..., None], axis=-1)[..., 0]
+    return _chosen(loss, log_probabilities, ids, labels, weight, ignore_index, 0.0, reduction, "nll_loss")
 
 
 def _chosen(
-    logp: Any, ids: Any, labels: Any, weight: Any, ignore: int | None, smoothing: float, reduction: str, what: str
+    loss: Any,
+    logp: Any,
+    ids: Any,
+    labels: Any,
+    weight: Any,
+    ignore: int | None,
+    smoothing: float,
+    reduction: str,
+    what: str,
 ) -> Any:
-    """-log p at the ids, smoothed, weighted, without ignored rows, reduced."""
+    """The loss -log p at the ids smoothed, weighted, without ignored rows, reduced."""
     check_reduction(reduction, what)
     classes = logp.shape[-1]
     if weight is not None:
@@ -101,8 +120,8 @@ def _chosen(
                 f"{call(what, (logp, labels), {'weight': weight})}: one weight for each of the {classes} "
                 f"classes, so weight must have shape ({classes},)"
             )
+        loss = loss * getitem(weight, index=ids)
         logp = logp * weight
-    loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
     if smoothing:
         loss = (1 - smoothing) * loss - smoothing * mean(logp, axis=-1)
     kept = None
@@ -124,6 +143,7 @@ def _chosen(
     return sum(loss) / sum(counted if kept is None else np.where(kept, counted, 0))
 
 
+@widened
 def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mean") -> Any:
     """-(t log p + (1 - t) log(1 - p)), with logarithms of at least -100, as in PyTorch.
 
@@ -145,7 +165,7 @@ def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mea
     what, logits = "binary_cross_entropy", "for logits take binary_cross_entropy_with_logits"
     check_range(probability, 0, 1, f"{what}: probability", logits)
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
-    loss = -(target * _log(probability) + (1 - target) * _log(1 - probability))
+    loss = -(_times(target, _log(probability)) + _times(1 - target, _log_of_rest(probability)))
     return reduced(loss, reduction, what)
 
 
@@ -155,10 +175,17 @@ def _log(p: Any) -> Any:
     return np.where(inside, np.log(np.where(inside, p, 1)), -100)
 
 
+def _log_of_rest(p: Any) -> Any:
+    """log (1 - p), also where p is tiny; -100 with derivative 0 where p is 1."""
+    inside = p < 1
+    return np.where(inside, np.log1p(np.where(inside, -p, 0)), -100)
+
+
+@widened
 def binary_cross_entropy_with_logits(
     logits: Any, target: Any, *, pos_weight: Any = None, reduction: str = "mean"
 ) -> Any:
-    """-(q t log σ(x) + (1 - t) log(1 - σ(x))), as (1 - t) x + (1 + (q - 1) t) softplus(-x), which does not overflow.
+    """-(q t log σ(x) + (1 - t) log(1 - σ(x))), as q t softplus(-x) + (1 - t) softplus(x): nothing overflows or cancels.
 
     Args:
         logits: any shape, x.
@@ -177,13 +204,19 @@ def binary_cross_entropy_with_logits(
     check_equal_shapes(what, logits, target)
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
     if pos_weight is None:
-        return reduced((1 - target) * logits + softplus(-logits), reduction, what)
+        return reduced(_times(target, softplus(-logits)) + _times(1 - target, softplus(logits)), reduction, what)
     if not _broadcasts(np.shape(pos_weight), np.shape(logits)):
         raise ValueError(
             f"{call(what, (logits, target), {'pos_weight': pos_weight})}: pos_weight must broadcast to the shape of "
             "the logits: (C,) for logits (..., C)"
         )
-    return reduced((1 - target) * logits + (1 + (pos_weight - 1) * target) * softplus(-logits), reduction, what)
+    first = _times(pos_weight * target, softplus(-logits))
+    return reduced(first + _times(1 - target, softplus(logits)), reduction, what)
+
+
+def _times(share: Any, x: Any) -> Any:
+    """share · x, 0 where the share is 0 even if x is infinite."""
+    return share * np.where(share == 0, 0, x)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -191,6 +224,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
 
 
+@widened
 def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
     """The terms t (log t - log p) of the Kullback-Leibler divergence KL(t ‖ p) (1951, equation 2.4), 0 where t = 0.
 
@@ -204,7 +238,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
         reduction: "batchmean", "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, or the reduction is unknown.
+        ValueError: the shapes differ, a target that is no logarithm is negative, or the reduction is unknown.
 
     Example:
         >>> float(kl_div(np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]]), reduction="batchmean").round(4))
@@ -214,9 +248,13 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
         raise ValueError(f"kl_div(reduction={reduction!r}): must be 'batchmean', 'mean', 'sum' or 'none'")
     check_equal_shapes("kl_div", log_probabilities, target)
     if log_target:
-        terms = np.exp(target) * (target - log_probabilities)
+        is_possible = np.logical_not(np.isneginf(target))
+        terms = np.exp(target) * (np.where(is_possible, target, 0) - np.where(is_possible, log_probabilities, 0))
     else:
-        terms = target * (np.log(np.where(target > 0, target, 1)) - log_probabilities)
+        check_range(target, 0, math.inf, "kl_div: target", "it holds probabilities; log_target=True says logarithms")
+        is_possible = target > 0
+        logarithm = np.log(np.where(is_possible, target, 1))
+        terms = target * (logarithm - np.where(is_possible, log_probabilities, 0))
     if reduction != "batchmean":
         return reduced(terms, reduction, "kl_div")
     shape = np.shape(target)
@@ -227,6 +265,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
     return sum(terms) / shape[0]
 
 
+@widened
 def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
     """max(0, margin - y s), for two classes (Cortes & Vapnik 1995), with derivative 0 at the kink.
 
@@ -253,6 +292,7 @@ def _as(target: Any, x: Any) -> Any:
     return target if target.dtype.kind == "f" else target.astype(x.dtype)
 
 
+@widened
 def multi_margin_loss(scores: Any, labels: Any, *, p: int = 1, margin: float = 1.0, reduction: str = "mean") -> Any:
     """Σ max(0, margin - s[label] + s[j])^p / C over the classes j other than the label (Weston & Watkins 1999).
 

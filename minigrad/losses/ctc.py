@@ -10,9 +10,11 @@ from minigrad.errors import call
 from minigrad.losses.checks import check_reduction, reduced
 from minigrad.ops.checking import require, require_range
 from minigrad.ops.indexing import integers, take_along_axis
+from minigrad.ops.precision import widened
 from minigrad.ops.reduction import logsumexp
 
 
+@widened
 def ctc_loss(
     log_probabilities: Any,
     labels: Any,

@@ -9,16 +9,20 @@ import numpy as np
 from minigrad.errors import call
 from minigrad.losses.checks import check_equal_shapes, check_signs, reduced
 from minigrad.ops.elementwise import relu
+from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum
 
 
+@widened
 def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -> Any:
     """x · y / (max(‖x‖, ε) max(‖y‖, ε)) along an axis; 0, with finite derivatives, where x or y is 0.
+
+    Both vectors are divided by their lengths first, so that no product overflows.
 
     Args:
         x: any shape.
         y: a shape that broadcasts with x's: (N, 1, D) and (M, D) give all pairs (N, M).
-        axis: the axis of the vectors, which the result does not have.
+        axis: the axis of the vectors, of the same size in both, which the result does not have.
         eps: the least length to divide by.
 
     Raises:
@@ -28,10 +32,18 @@ def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -
         >>> cosine_similarity(np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([1.0, 0.0]))
         array([0.6, 0. ])
     """
-    lengths = np.maximum(np.linalg.norm(x, axis=axis), eps) * np.maximum(np.linalg.norm(y, axis=axis), eps)
-    return sum(x * y, axis=axis) / lengths
+    ndim = max(x.ndim, y.ndim)
+    sizes = [np.shape(z)[k] for z in (x, y) if (k := (axis if axis < 0 else axis - ndim)) >= -z.ndim]
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"{call('cosine_similarity', (x, y), {'axis': axis})}: vectors of {sizes[0]} and {sizes[1]} elements have "
+            "no angle; the axis is not broadcast"
+        )
+    x, y = (z / np.maximum(np.linalg.norm(z, axis=axis, keepdims=True), eps) for z in (x, floating(y)))
+    return sum(x * y, axis=axis)
 
 
+@widened
 def cosine_embedding_loss(x: Any, y: Any, target: Any, *, margin: float = 0.0, reduction: str = "mean") -> Any:
     """1 - cos(x, y) for pairs that belong together (1), max(0, cos(x, y) - margin) for those that do not (-1).
 
@@ -62,6 +74,7 @@ def cosine_embedding_loss(x: Any, y: Any, target: Any, *, margin: float = 0.0, r
     return reduced(np.where(target > 0, 1 - cosine, relu(cosine - margin)), reduction, "cosine_embedding_loss")
 
 
+@widened
 def triplet_margin_loss(
     anchor: Any,
     positive: Any,
@@ -96,6 +109,7 @@ def triplet_margin_loss(
     if not margin > 0:
         raise ValueError(f"triplet_margin_loss(margin={margin}): must be positive")
     check_equal_shapes("triplet_margin_loss", anchor, positive, negative)
+    positive, negative = floating(positive), floating(negative)
     near, far = _distance(anchor, positive, p), _distance(anchor, negative, p)
     if swap:
         far = np.minimum(far, _distance(positive, negative, p))

@@ -8,8 +8,10 @@ import numpy as np
 
 from minigrad.losses.checks import check_equal_shapes, reduced
 from minigrad.ops.elementwise import clip
+from minigrad.ops.precision import widened
 
 
+@widened
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(prediction - target)², of equal shapes.
 
@@ -25,6 +27,7 @@ def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduced(np.square(prediction - target), reduction, "mse_loss")
 
 
+@widened
 def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     """|prediction - target|, with derivative 0 where they are equal.
 
@@ -44,6 +47,7 @@ def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduced(np.absolute(prediction - target), reduction, "l1_loss")
 
 
+@widened
 def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
     """½ d² where |d| = |prediction - target| is at most δ, and δ (|d| - ½ δ) beyond (Huber 1964, with k = δ).
 
@@ -66,6 +70,7 @@ def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: s
     return reduced(_huber(prediction - target, delta), reduction, "huber_loss")
 
 
+@widened
 def smooth_l1_loss(prediction: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
     """½ d² / β where |d| = |prediction - target| is at most β, and |d| - ½ β beyond (Girshick 2015, equation 3).
 
@@ -92,6 +97,6 @@ def smooth_l1_loss(prediction: Any, target: Any, *, beta: float = 1.0, reduction
 
 
 def _huber(d: Any, delta: float) -> Any:
-    """With c = d limited to [-δ, δ], both branches are c (d - ½ c), which overflows nowhere."""
+    """With c = d limited to [-δ, δ], both branches are ½ c² + δ |d - c|. What is infinite meets no 0."""
     c = clip(d, -delta, delta)
-    return c * (d - 0.5 * c)
+    return 0.5 * (c * c) + delta * np.absolute(d - c)

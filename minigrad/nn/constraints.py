@@ -10,6 +10,7 @@ import numpy as np
 from minigrad.changes import note_change
 from minigrad.nn.module import Module
 from minigrad.nn.regularizers import Only, select
+from minigrad.ops.reduction import root_of_squares
 from minigrad.tensor import Tensor
 
 Array = Any
@@ -103,7 +104,7 @@ class UnitNorm(Constraint):
 
 def _norm(w: Array, axis: int | tuple[int, ...] | None) -> Array:
     axes = tuple(range(w.ndim - 1)) if axis is None else axis
-    return np.sqrt(np.add.reduce(w * w, axis=axes, keepdims=True))
+    return root_of_squares(w, axes, True)
 
 
 def _is_kernel(name: str, p: Tensor) -> bool:

@@ -12,9 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops.cofactor import cofactor
 from minigrad.ops.documentation import document
-from minigrad.ops.special import erf_values, relu_values, sigmoid_values, softplus_values
-from minigrad.primitive import elementwise, tensor_function
+from minigrad.ops.special import (
+    erf_values,
+    gaussian_values,
+    normal_cdf_values,
+    normal_pdf_values,
+    relu_values,
+    sech_squared_values,
+    sigmoid_slope_values,
+    sigmoid_values,
+    softplus_values,
+)
+from minigrad.primitive import Function, elementwise, tensor_function
 
 # Arithmetic
 add = elementwise(np.add, lambda v: v, lambda v: v)
@@ -26,20 +37,25 @@ positive = elementwise(np.positive, lambda v: v)
 reciprocal = elementwise(np.reciprocal, lambda v, out: -v * out * out)
 square = elementwise(np.square, lambda v, x: v * (2 * x))
 abs = elementwise(np.absolute, lambda v, x: v * np.sign(x), name="abs")
-hypot = elementwise(np.hypot, lambda v, x, out: v * _over(x, out), lambda v, y, out: v * _over(y, out))
+hypot = elementwise(
+    np.hypot, lambda v, x, out: along(v, x, out), lambda v, y, out: along(v, y, out), signature="(x, y, /)"
+)
+quotient = elementwise(
+    lambda x, y, /: x / (y + (y == 0)), lambda v, y: _over(v, y), lambda v, out, y: -_over(v * out, y), name="quotient"
+)
 remainder = elementwise(np.remainder, lambda v: v, lambda v, x, y: -v * np.floor_divide(x, y))
-fmod = elementwise(np.fmod, lambda v: v, lambda v, x, y: -v * np.trunc(x / y))
+fmod = elementwise(np.fmod, lambda v: v, lambda v, x, y, out: -v * np.rint((x - out) / y))
 
 # Powers, exponentials, logarithms
-power = elementwise(np.power, lambda v, x, y: v * (y * x ** (y - (y != 0))), lambda v, x, out: v * out * _log(x))
+power = elementwise(np.power, lambda v, x, y: v * _power_slope(x, y), lambda v, x, out: v * out * _log(x))
 sqrt = elementwise(np.sqrt, lambda v, out: v / (2 * out))
 cbrt = elementwise(np.cbrt, lambda v, out: v / (3 * out * out))
 exp = elementwise(np.exp, lambda v, out: v * out)
 exp2 = elementwise(np.exp2, lambda v, out: v * (out * math.log(2)))
-expm1 = elementwise(np.expm1, lambda v, out: v * (out + 1))
+expm1 = elementwise(np.expm1, lambda v, x: v * np.exp(x))
 log = elementwise(np.log, lambda v, x: v / x)
-log2 = elementwise(np.log2, lambda v, x: v / (x * math.log(2)))
-log10 = elementwise(np.log10, lambda v, x: v / (x * math.log(10)))
+log2 = elementwise(np.log2, lambda v, x: v * (1 / math.log(2)) / x)
+log10 = elementwise(np.log10, lambda v, x: v * (1 / math.log(10)) / x)
 log1p = elementwise(np.log1p, lambda v, x: v / (1 + x))
 logaddexp = elementwise(np.logaddexp, lambda v, x, y: v * _share(x, y), lambda v, x, y: v * _share(y, x))
 
@@ -49,13 +65,13 @@ cos = elementwise(np.cos, lambda v, x: -v * np.sin(x))
 tan = elementwise(np.tan, lambda v, out: v * (1 + out * out))
 arcsin = elementwise(np.arcsin, lambda v, x: v / np.sqrt((1 - x) * (1 + x)))
 arccos = elementwise(np.arccos, lambda v, x: -v / np.sqrt((1 - x) * (1 + x)))
-arctan = elementwise(np.arctan, lambda v, x: v / (1 + x * x))
+arctan = elementwise(np.arctan, lambda v, x: v / np.hypot(1, x) / np.hypot(1, x))
 arctan2 = elementwise(np.arctan2, lambda v, x, y: v * _turn(y, x), lambda v, x, y: -v * _turn(x, y))
 sinh = elementwise(np.sinh, lambda v, x: v * np.cosh(x))
 cosh = elementwise(np.cosh, lambda v, x: v * np.sinh(x))
-tanh = elementwise(np.tanh, lambda v, out: v * (1 - out * out))
+tanh = elementwise(np.tanh, lambda v, x: v * _slope(x, sech_squared_values, sech_squared))
 arcsinh = elementwise(np.arcsinh, lambda v, x: v / np.hypot(1, x))
-arccosh = elementwise(np.arccosh, lambda v, x: v / np.sqrt((x - 1) * (x + 1)))
+arccosh = elementwise(np.arccosh, lambda v, x: v / (np.sqrt(x - 1) * np.sqrt(x + 1)))
 arctanh = elementwise(np.arctanh, lambda v, x: v / ((1 - x) * (1 + x)))
 
 # Choices
@@ -79,9 +95,20 @@ copysign = elementwise(np.copysign, lambda v, x, out: v * (np.sign(x) * np.sign(
 
 # Activations
 relu = elementwise(relu_values, lambda v, out: v * (out > 0), name="relu")
-sigmoid = elementwise(sigmoid_values, lambda v, out: v * (out * (1 - out)), name="sigmoid")
+sigmoid = elementwise(sigmoid_values, lambda v, x: v * _slope(x, sigmoid_slope_values, sigmoid_slope), name="sigmoid")
 softplus = elementwise(softplus_values, lambda v, x: v * sigmoid(x), name="softplus")
-erf = elementwise(erf_values, lambda v, x: v * ((2 / math.sqrt(math.pi)) * np.exp(-x * x)), name="erf")
+erf = elementwise(erf_values, lambda v, x: v * ((2 / math.sqrt(math.pi)) * gaussian(x)), name="erf")  # type: ignore[operator]
+normal_cdf = elementwise(normal_cdf_values, lambda v, x: v * normal_pdf(x), name="normal_cdf")
+
+# Their derivatives, which are functions of their own: 1 - out² has no correct digit where out is nearly 1
+sigmoid_slope: Function = elementwise(
+    sigmoid_slope_values, lambda v, x, out: -v * out * np.tanh(0.5 * x), name="sigmoid_slope"
+)
+sech_squared: Function = elementwise(
+    sech_squared_values, lambda v, x, out: v * (-2 * out * np.tanh(x)), name="sech_squared"
+)
+gaussian: Function = elementwise(gaussian_values, lambda v, x, out: v * (-2 * out * x), name="gaussian")
+normal_pdf: Function = elementwise(normal_pdf_values, lambda v, x, out: -v * out * x, name="normal_pdf")
 
 # Piecewise constant: nothing flows through these
 sign = elementwise(np.sign)
@@ -138,9 +165,23 @@ def allclose(x: Any, y: Any, /, *, rtol: float = 1e-5, atol: float = 1e-8, equal
     return bool(np.all(isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)))
 
 
-def _over(x: Any, length: Any) -> Any:
-    """x / length, 0 where the length is 0: the gradient of a norm at the origin."""
-    return x / (length + (length == 0))
+def along(v: Any, x: Any, length: Any) -> Any:
+    """v x / length, 0 where the length is 0: the gradient of a norm, chosen to be 0 at the origin.
+
+    A norm has no second derivative there, and what this leads to is inf or NaN. Its square has one. So where v was
+    recorded as a multiple of the length, as by (norm ** 2).backward(), nothing is divided.
+    """
+    if type(length) is np.ndarray or type(length) is np.float64:
+        return v * (x / (length + (length == 0)))
+    multiple = cofactor(v, length)
+    return v * quotient(x, length) if multiple is None else multiple * x
+
+
+def _power_slope(x: Any, y: Any) -> Any:
+    """y x^(y-1), 0 at x = y = 0. A number y = 0 is not differentiated by, so all of its slope may be 0."""
+    if isinstance(y, (int, float)):
+        return y * x ** (y - (y != 0))
+    return y * x ** (y - 1 + ((x == 0) & (y == 0)))
 
 
 def _log(x: Any) -> Any:
@@ -150,9 +191,22 @@ def _log(x: Any) -> Any:
     return np.log(x + (x == 0))
 
 
+def _slope(x: Any, values: Any, recorded: Any) -> Any:
+    """A function of x, for plain arrays and numbers without the detour through what records it."""
+    return values(x) if type(x) is np.ndarray or type(x) is np.float64 else recorded(x)
+
+
+def _over(v: Any, y: Any) -> Any:
+    """v / y, silently: a quotient is also differentiated by what nobody asks for."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return v / y
+
+
 def _share(x: Any, y: Any) -> Any:
-    """exp(x) / (exp(x) + exp(y))."""
-    return sigmoid(x - y)
+    """exp(x) / (exp(x) + exp(y)): of equal infinities ½ if they are positive, 0 if they are negative."""
+    with np.errstate(invalid="ignore"):
+        apart = x - y
+    return np.where(np.isneginf(x), 0, sigmoid(np.where((x == y) & np.isinf(x), 0, apart)))
 
 
 def _turn(x: Any, y: Any) -> Any:

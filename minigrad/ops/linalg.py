@@ -14,7 +14,7 @@ from minigrad.errors import call
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
-from minigrad.primitive import elementwise, linear, primitive, tensor_function
+from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function
 
 
 class SlogdetResult(NamedTuple):
@@ -59,7 +59,8 @@ rtol is max(M, N) times the dtype's eps if not given. No gradient flows through 
 """
 _DET = """The determinants of square matrices (..., M, M). The derivative is that of Jacobi's formula, det(x) x⁻ᵀ.
 
-It is computed from singular values, so that a first derivative exists where x is singular; a second one does not.
+It is computed from singular values, so that a first and a second derivative exist where x is singular; a third one
+needs a regular x.
 """
 
 inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV)
@@ -125,10 +126,33 @@ def _cofactors(x: Any, /) -> Any:
     return sign[..., None, None] * (u * others[..., None, :] @ vh)
 
 
-def _cofactors_share(v: Any, x: Any, out: Any) -> Any:
-    """From d(det(x) x⁻ᵀ) = tr(x⁻¹ dx) C - x⁻ᵀ dxᵀ C. Second derivatives of det need a regular x."""
-    inverse = inv(x).mT
-    return np.add.reduce(v * out, axis=(-2, -1), keepdims=True) * inverse - out @ v.mT @ inverse
+def _second_of_det(y: Any, x: Any, /) -> Any:
+    """The derivative of <y, cofactors(x)>, from the singular values so that it exists for singular x too.
+
+    Of a diagonal matrix S it is, with P_ij the product of all singular values but the i-th and the j-th, P_ii = 0,
+    diag(P diag(y)) - P ∘ yᵀ, as the determinant is linear in each of its rows and columns.
+    """
+    u, s, vh = np.linalg.svd(x)
+    some = np.where(s == 0, 1, s)
+    zeros = np.add.reduce(s == 0, axis=-1)[..., None, None]
+    pairs = some[..., :, None] * some[..., None, :]
+    left = zeros - (s[..., :, None] == 0) - (s[..., None, :] == 0)
+    others = np.where(left == 0, np.multiply.reduce(some, axis=-1)[..., None, None] / pairs, 0)
+    others = others * (1 - np.eye(x.shape[-1], dtype=s.dtype))
+    turned = u.mT @ y @ vh.mT
+    diagonals = (others @ np.diagonal(turned, axis1=-2, axis2=-1)[..., None]) * np.eye(x.shape[-1], dtype=s.dtype)
+    sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
+    return sign[..., None, None] * (u @ (diagonals - others * turned.mT) @ vh)
+
+
+def _third_of_det(v: Any, y: Any, x: Any) -> Any:
+    """The derivative of <v, second_of_det(y, x)> by x, for regular x."""
+    inverse = inv(x)
+    a, b = inverse @ y, inverse @ v
+    one = np.eye(x.shape[-1], dtype=x.dtype)
+    trace_a, trace_b, trace_ab = (np.add.reduce(m * one, axis=(-2, -1), keepdims=True) for m in (a, b, a @ b))
+    inner = (trace_a * trace_b - trace_ab) * one - trace_a * b - trace_b * a + a @ b + b @ a
+    return det(x)[..., None, None] * (inner @ inverse).mT
 
 
 def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
@@ -136,7 +160,10 @@ def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
     return (None if v[1] is None else v[1][..., None, None] * inv(x).mT,)
 
 
-cofactors = primitive(_cofactors, _cofactors_share, name="cofactors")
+second_of_det: Function = primitive(
+    _second_of_det, lambda v, x: second_of_det(v, x), _third_of_det, name="second_of_det"
+)
+cofactors = primitive(_cofactors, lambda v, x: second_of_det(v, x), name="cofactors")
 det = primitive(np.linalg.det, lambda v, x: v[..., None, None] * cofactors(x), signature="(x, /)", doc=_DET)
 slogdet_parts = primitive(
     lambda x, /: tuple(np.linalg.slogdet(x)), joint=_slogdet_share, outputs=("sign", "logabsdet"), name="slogdet"

@@ -8,29 +8,45 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import call
-from minigrad.ops.elementwise import abs, not_equal
+from minigrad.ops.cofactor import cofactor
+from minigrad.ops.elementwise import abs, not_equal, quotient
 from minigrad.ops.factorization import svdvals
-from minigrad.ops.reduction import _kept, max, min, sum
-from minigrad.ops.shape import axes_of, expand_dims, moveaxis
+from minigrad.ops.precision import widened
+from minigrad.ops.reduction import _kept, left_shape, max, min, root_of_squares, sum
+from minigrad.ops.shape import astype, axes_of, expand_dims, moveaxis
 from minigrad.primitive import primitive, tensor_function
 
 
 def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:
-    powers = x * x if ord == 2 else np.power(np.absolute(x), ord)
-    total = np.add.reduce(powers, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
-    return np.sqrt(total) if ord == 2 else np.power(total, 1 / ord)
+    if ord == 2:
+        return root_of_squares(x, axis, keepdims)
+    size = np.absolute(x)
+    extreme = np.maximum if ord > 0 else np.minimum  # which outweighs the others, so that no power overflows
+    dominant = extreme.reduce(size, axis=axis, keepdims=True)
+    scale = np.where((dominant > 0) & np.isfinite(dominant), dominant, 1)
+    ratio = size / scale if ord > 0 else np.where(dominant == 0, 1, size / scale)
+    with np.errstate(under="ignore"):
+        total = np.add.reduce(np.power(ratio, ord), axis=axis, keepdims=True)
+    root = np.power(total, 1 / ord) * (scale if ord > 0 else np.where(dominant == 0, 0, scale))
+    return root if keepdims else np.reshape(root, left_shape(x.shape, axis))
 
 
 def _norm_share(v: Any, x: Any, out: Any, ord: float, axis: Any) -> Any:
-    """d|x|_p / dx = sign(x) (|x| / |x|_p)^(p-1), 0 at the origin."""
-    v, out = _kept(v, x.shape, axis), _kept(out, x.shape, axis)
-    length = out + (out == 0)
+    """d|x|_p / dx = sign(x) (|x| / |x|_p)^(p-1), 0 at the origin, and for p < 1 where x is 0."""
     if ord == 2:
-        return v / length * x
-    return v * np.sign(x) * np.power(np.absolute(x) / length, ord - 1)
+        multiple = cofactor(v, out)
+        if multiple is not None:
+            return _kept(multiple, x.shape, axis) * x
+        v, out = _kept(v, x.shape, axis), _kept(out, x.shape, axis)
+        return v * (x / (out + (out == 0)) if type(out) is np.ndarray else quotient(x, out))
+    v, out = _kept(v, x.shape, axis), _kept(out, x.shape, axis)
+    ratio = quotient(np.absolute(x), out)
+    if ord < 1:
+        v, ratio = v * (out != 0), ratio + (ratio == 0)
+    return v * np.sign(x) * np.power(ratio, ord - 1)
 
 
-norm_over = primitive(_norm, _norm_share, name="vector_norm")
+norm_over = primitive(widened(_norm), widened(_norm_share), name="vector_norm")
 
 
 @tensor_function
@@ -43,7 +59,9 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: flo
         keepdims: leave the axes in place with size 1.
         ord: p; inf and -inf give the largest and the smallest |xᵢ|, 0 the number of elements that are not 0.
 
-    The gradient of a norm at 0 is 0; elements that tie for the largest share it evenly.
+    The gradient of a norm at 0 is 0; elements that tie for the largest share it evenly. For p < 1, where the slope at
+    an element that is 0 is infinite, its gradient is 0. Neither the norm nor its gradient overflows before the result.
+    Integers are taken as float64.
 
     Example:
         >>> import minigrad as mg
@@ -53,6 +71,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: flo
         Tensor([0.6, 0.8])
     """
     axis = tuple(axis) if isinstance(axis, list) else axis
+    x = x if x.dtype.kind in "fc" else astype(x, np.float64)  # as NumPy: squares of integers wrap around
     if ord == math.inf:
         return max(abs(x), axis=axis, keepdims=keepdims)
     if ord == -math.inf:
@@ -81,6 +100,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """
     if len(np.shape(x)) < 2:
         raise ValueError(f"{call('matrix_norm', (x,), {'ord': ord})}: needs matrices, (..., M, N); see vector_norm")
+    x = x if x.dtype.kind in "fc" else astype(x, np.float64)
     if ord in ("fro", None):
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     extreme = min if isinstance(ord, (int, float)) and ord < 0 else max

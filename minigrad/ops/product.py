@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import string
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,28 +28,6 @@ def matrix_product(x: Any, y: Any, /) -> Any:
 def _rows(x: Any) -> Any:
     """A stack of matrices as one matrix. The number of rows is said, because -1 is ambiguous where an axis is empty."""
     return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-def column_sums(rows: Any) -> Any:
-    """Σ over the rows of a matrix, as a product with ones, two to five times as fast as np.sum."""
-    return ones_for(rows) @ rows
-
-
-def ones_for(rows: Any) -> Any:
-    """A 1 for each row of a matrix; of plain arrays the same array again and again."""
-    if type(rows) is np.ndarray and len(rows) <= MOST_ONES:
-        return _ones(len(rows), rows.dtype)
-    return np.ones_like(rows, shape=rows.shape[:1])
-
-
-MOST_ONES = 1 << 16  # beyond, making them is a small part of the sum
-
-
-@lru_cache(maxsize=32)
-def _ones(count: int, dtype: Any) -> Any:
-    ones = np.ones(count, dtype)
-    ones.flags.writeable = False
-    return ones
 
 
 def right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
@@ -112,8 +89,13 @@ def tensordot(x: Any, y: Any, /, *, axes: Any = 2) -> Any:
 
 @tensor_function
 def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Any:
-    """The inner product of vectors along an axis of the broadcast operands."""
+    """The inner product of vectors along an axis of the broadcast operands, which has the same size in both."""
     x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
+    if np.shape(x)[-1:] != np.shape(y)[-1:]:
+        raise ValueError(
+            f"{call('vecdot', (x, y), {'axis': axis})}: vectors of {np.shape(x)[-1]} and {np.shape(y)[-1]} elements "
+            "have no inner product; the axis is not broadcast. For a multiple of a sum write mg.sum(x * y, axis)."
+        )
     return einsum("...i,...i->...", x, y)
 
 

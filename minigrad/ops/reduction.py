@@ -11,13 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops.cofactor import cofactor
+from minigrad.ops.elementwise import quotient
+from minigrad.ops.precision import widened
 from minigrad.ops.shape import axes_of, axis_of, broadcast_to_shape, cast
+from minigrad.pairwise import add_reduce
 from minigrad.primitive import elementwise, linear, primitive, tensor_function
+
+
+def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The reduced axes. A single number may be reduced along its axis 0, as in NumPy."""
+    return axes_of(axis, ndim) if ndim or axis not in (0, -1) else ()
 
 
 @lru_cache(maxsize=4096)
 def _kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
-    axes = axes_of(axis, len(shape))
+    axes = _axes(axis, len(shape))
     return tuple(1 if k in axes else n for k, n in enumerate(shape))
 
 
@@ -33,22 +42,66 @@ def _spread(v: Any, shape: tuple[int, ...], axis: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _count(shape: tuple[int, ...], axis: Any) -> int:
-    return math.prod(shape[k] for k in axes_of(axis, len(shape)))
+    return math.prod(shape[k] for k in _axes(axis, len(shape)))
 
 
 def _mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-    total = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+    if x.dtype.char == "e":
+        return _mean(x.astype(np.float32), axis=axis, keepdims=keepdims).astype(np.float16)
+    if x.dtype.kind in "iub":  # a sum of integers may be none
+        total = np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64)  # type: ignore[call-overload]
+    else:
+        total = add_reduce(x, axis=axis, keepdims=keepdims)
     return total / _count(x.shape, axis)
 
 
 def _var(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Any:
     centered = x - _mean(x, axis=axis, keepdims=True)
-    total = np.add.reduce(centered * centered, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
-    return total / _freedom(x.shape, axis, correction)
+    return add_reduce(centered * centered, axis=axis, keepdims=keepdims) / _freedom(x.shape, axis, correction)
 
 
 def _std(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Any:
-    return np.sqrt(_var(x, axis=axis, correction=correction, keepdims=keepdims))
+    centered = x - _mean(x, axis=axis, keepdims=True)
+    return root_of_squares(centered, axis, keepdims, _freedom(x.shape, axis, correction))
+
+
+# Between these the sum of squares of a dtype has all its digits.
+SQUARES = {"f": (1e-31, 3.4028234663852886e38), "d": (1e-292, 1.7976931348623157e308)}
+
+
+def root_of_squares(x: Any, axis: Any, keepdims: bool, count: float = 1) -> Any:
+    """√(Σ x² / count) over axes, by way of x / max |x| where a square leaves the range (as in LAPACK's dnrm2).
+
+    A tracer array stands for the values of all calls, and takes the second way always.
+    """
+    if not x.size or (type(x) is not np.ndarray and not hasattr(x, "takes_check")):
+        total = np.add.reduce(x * x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return np.sqrt(total if count == 1 else total / count)
+    if type(x) is np.ndarray and x.dtype.char in SQUARES:
+        least, most = SQUARES[x.dtype.char]
+        with np.errstate(over="ignore", under="ignore"):
+            total = add_reduce(x * x, axis=axis, keepdims=keepdims)
+        is_inside = least <= total <= most if total.ndim == 0 else ((total >= least) & (total <= most)).all()
+        if is_inside:
+            return np.sqrt(total if count == 1 else total / count)
+    largest = np.maximum.reduce(np.absolute(x), axis=axis, keepdims=True)
+    # Not so small or large that the inverse, by which a program may multiply, is infinite or denormal.
+    info = np.finfo(x.dtype)
+    scale = np.minimum(np.maximum(largest, float(info.tiny)), float(info.max) / 8)
+    scale = np.where(np.isfinite(largest) & (scale > 0), scale, 1)  # long double has a tiny that is 0 as a float
+    # A program takes common factors out of sums, which would undo the scaling; not through a maximum.
+    ratio = np.maximum(np.absolute(x) / scale, 0)
+    with np.errstate(under="ignore"):
+        total = add_reduce(ratio * ratio, axis=axis, keepdims=True)
+        root = np.sqrt(total if count == 1 else total / count) * scale
+    return root if keepdims else np.reshape(root, left_shape(x.shape, axis))
+
+
+@lru_cache(maxsize=4096)
+def left_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
+    """The shape without the reduced axes."""
+    axes = _axes(axis, len(shape))
+    return tuple(n for k, n in enumerate(shape) if k not in axes)
 
 
 def _freedom(shape: tuple[int, ...], axis: Any, correction: float) -> float:
@@ -73,31 +126,34 @@ def _tied(v: Any, x: Any, out: Any, axis: Any) -> Any:
 
 
 def _logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    if not x.size:
+        with np.errstate(divide="ignore"):
+            return np.log(np.add.reduce(np.exp(x), axis=axis, keepdims=keepdims))  # type: ignore[call-overload]
     top = np.maximum.reduce(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
-    total = np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)
+    total = add_reduce(np.exp(x - top), axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):  # log 0 = -inf is the value for x = -inf
         out = np.log(total) + top
-    return out if keepdims else np.reshape(out, np.add.reduce(top, axis=axis).shape)
+    return out if keepdims else np.reshape(out, left_shape(x.shape, axis))
 
 
 _AXIS = "(x, /, *, axis=None, keepdims=False)"
 
-sum_over = linear(np.add.reduce, lambda v, axis, x_shape: _spread(v, x_shape, axis), signature=_AXIS, name="sum")
-mean_over = linear(_mean, lambda v, axis, x_shape: _spread(v / _count(x_shape, axis), x_shape, axis), name="mean")
+sum_over = linear(add_reduce, lambda v, axis, x_shape: _spread(v, x_shape, axis), signature=_AXIS, name="sum")
+mean_over = linear(
+    _mean, lambda v, axis, x_shape: _spread(_shared(v, _count(x_shape, axis)), x_shape, axis), name="mean"
+)
 var_over = primitive(
-    _var,
-    lambda v, x, axis, correction: (
-        _kept(v, x.shape, axis) * (2 / _freedom(x.shape, axis, correction)) * _centered(x, axis)
+    widened(_var),
+    widened(
+        lambda v, x, axis, correction: (
+            _kept(v, x.shape, axis) * (2 / _freedom(x.shape, axis, correction)) * _centered(x, axis)
+        )
     ),
     name="var",
 )
 std_over = primitive(
-    _std,
-    lambda v, x, out, axis, correction: (
-        _kept(v / ((out + (out == 0)) * _freedom(x.shape, axis, correction)), x.shape, axis) * _centered(x, axis)
-    ),
-    name="std",
+    widened(_std), widened(lambda v, x, out, axis, correction: _std_share(v, x, out, axis, correction)), name="std"
 )
 max_over = primitive(np.maximum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="max")
 min_over = primitive(np.minimum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="min")
@@ -108,8 +164,8 @@ prod_over = primitive(
     name="prod",
 )
 logsumexp_over = primitive(
-    _logsumexp,
-    lambda v, x, out, axis: _kept(v, x.shape, axis) * _softmax_share(x, _kept(out, x.shape, axis)),
+    widened(_logsumexp),
+    lambda v, x, out, axis: _evenly(v, x, axis) * _softmax_share(x, _kept(out, x.shape, axis)),
     name="logsumexp",
 )
 cumsum_along = linear(
@@ -145,9 +201,31 @@ count_nonzero = elementwise(
 )
 
 
+def _std_share(v: Any, x: Any, out: Any, axis: Any, correction: float) -> Any:
+    """v (x - μ) / (σ (N - correction)), 0 where σ is 0; see elementwise.along."""
+    freedom, multiple = _freedom(x.shape, axis, correction), cofactor(v, out)
+    if multiple is not None:
+        return _kept(multiple / freedom, x.shape, axis) * _centered(x, axis)
+    return _kept(v / freedom, x.shape, axis) * quotient(_centered(x, axis), _kept(out, x.shape, axis))
+
+
+def _shared(v: Any, count: int) -> Any:
+    """v / count, where half precision has no such count."""
+    return v / count if v.dtype != np.float16 else (v.astype(np.float32) / count).astype(np.float16)
+
+
 def _softmax_share(x: Any, out: Any) -> Any:
-    """exp(x - logsumexp), 0 where x is -inf even if all are."""
-    return np.exp(np.where(np.isneginf(x), x, x - np.where(np.isneginf(out), 0, out)))
+    """exp(x - logsumexp), 0 where x is -inf even if all are, and 1 where it is inf."""
+    most = float(np.finfo(x.dtype).max)
+    return np.exp(
+        np.where(np.isneginf(x), x, np.minimum(x, most) - np.where(np.isneginf(out), 0, np.minimum(out, most)))
+    )
+
+
+def _evenly(v: Any, x: Any, axis: Any) -> Any:
+    """v in even parts for the elements that are inf, if there are any."""
+    count = np.add.reduce(np.isposinf(x), axis=axis, keepdims=True, dtype=x.dtype)
+    return _kept(v, x.shape, axis) / np.maximum(count, 1)
 
 
 # Products. y_k = x_k y_{k-1} is a linear recurrence, and so is its transpose; written so, zeros in x are exact.
@@ -188,7 +266,7 @@ def _chain(v: Any, x: Any, axis: int) -> Any:
 
 def _product_of_others(x: Any, axis: Any) -> Any:
     """For each element the product of the others that are reduced with it: exact where some are zero."""
-    axes = axes_of(axis, x.ndim)
+    axes = _axes(axis, x.ndim)
     order = [k for k in range(x.ndim) if k not in axes] + list(axes)
     moved = np.transpose(x, order)
     rows = np.reshape(moved, (*moved.shape[: x.ndim - len(axes)], _count(x.shape, axis)))
@@ -208,19 +286,19 @@ def _axis(axis: Any) -> Any:
 @tensor_function
 def sum(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The sum over axes: an int, a tuple, or all of them."""
-    return sum_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
+    return _as(sum_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
 
 
 @tensor_function
 def prod(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The product over axes. Its gradient is exact where factors are zero."""
-    return prod_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
+    return _as(prod_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
 
 
 @tensor_function
 def mean(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The mean over axes."""
-    return mean_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims)
+    return _as(mean_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
 
 
 @tensor_function
@@ -249,7 +327,7 @@ def min(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 @tensor_function
 def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """log Σ exp(x) over axes, without overflow."""
+    """log Σ exp(x) over axes, without overflow; -inf of no elements. Where some are inf they share the gradient."""
     return logsumexp_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
@@ -282,7 +360,7 @@ def _running(along: Any, x: Any, axis: int | None, dtype: Any, include_initial: 
     if axis is None and x.ndim != 1:
         raise ValueError(f"{along.__name__}: x of shape {x.shape} has {x.ndim} axes; say which one (axis=...)")
     axis = axis_of(axis or 0, x.ndim)
-    out = along(x, axis=axis)
+    out = _as(along(x, axis=axis), dtype)
     if not include_initial:
         return out
     lead = (slice(None),) * axis
@@ -292,3 +370,8 @@ def _running(along: Any, x: Any, axis: int | None, dtype: Any, include_initial: 
 
 def _in(x: Any, dtype: Any) -> Any:
     return x if dtype is None else cast(x, dtype=np.dtype(dtype))
+
+
+def _as(out: Any, dtype: Any) -> Any:
+    """The result in the dtype that was asked for: NumPy adds small integers in large ones."""
+    return out if dtype is None or out.dtype == dtype else cast(out, dtype=np.dtype(dtype))

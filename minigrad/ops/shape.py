@@ -150,7 +150,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
 def permute_dims(x: Any, /, axes: Any = None) -> Any:
     """x with its axes in another order, reversed if none is given."""
     ndim = len(np.shape(x))
-    axes = tuple(range(ndim))[::-1] if axes is None else axes_of(tuple(axes), ndim)
+    axes = tuple(range(ndim))[::-1] if axes is None else axes_of(axes, ndim)
     if sorted(axes) != list(range(ndim)):
         raise ValueError(f"permute_dims: axes {axes} are not a permutation of the {ndim} axes of shape {np.shape(x)}")
     return transpose(x, axes=axes)
@@ -280,35 +280,20 @@ def tile(x: Any, /, repetitions: Any) -> Any:
 
 
 @tensor_function
-def pad(x: Any, /, widths: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
-    """x with elements added before and after along each axis.
-
-    widths is a number, a pair (before, after), or a pair for each axis. Modes: "constant", or NumPy's that repeat
-    elements of x ("edge", "reflect", "symmetric", "wrap").
-    """
-    shape = np.shape(x)
-    pairs = tuple((int(a), int(b)) for a, b in np.broadcast_to(np.asarray(widths), (len(shape), 2)))
-    if mode != "constant":
-        for k, pair in enumerate(pairs):
-            if pair != (0, 0):
-                index = np.pad(np.arange(shape[k]), pair, mode=mode)  # type: ignore[call-overload]
-                x = getitem(x, index=(slice(None),) * k + (index,))
-        return x
-    if not pairs:
-        return copy(x)
-    padded = pad_zeros(x, widths=pairs)
-    if isinstance(constant_values, (int, float)) and constant_values == 0:
-        return padded
-    inside = np.pad(np.ones(shape, dtype=bool), pairs)
-    return np.where(inside, padded, constant_values)
-
-
-@tensor_function
 def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
-    """The n-th difference of neighboring elements along an axis."""
-    parts = [part for part in (prepend, x, append) if part is not None]
-    if len(parts) > 1:
-        x = concat(parts, axis=axis)
+    """The n-th difference of neighboring elements along an axis, of x itself (with nothing added) for n = 0.
+
+    What is prepended or appended is an array, or a number for a row of it.
+    """
+    if n < 0:
+        raise ValueError(f"{call('diff', (x,), {'n': n})}: n must not be negative")
+    if n == 0:
+        return x
+    shape = np.shape(x)
+    edge = tuple(1 if k == axis_of(axis, len(shape)) else size for k, size in enumerate(shape))
+    ends = [part if part is None or np.ndim(part) else broadcast_to(part, edge) for part in (prepend, append)]
+    if any(part is not None for part in ends):
+        x = concat([part for part in (ends[0], x, ends[1]) if part is not None], axis=axis)
     lead = (slice(None),) * axis_of(axis, len(np.shape(x)))
     for _ in range(n):
         x = getitem(x, index=(*lead, slice(1, None))) - getitem(x, index=(*lead, slice(None, -1)))

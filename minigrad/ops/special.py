@@ -1,4 +1,4 @@
-"""Functions that NumPy lacks, on arrays: stable sigmoid and softplus, and erf."""
+"""Functions that NumPy lacks, on arrays: the logistic function and its kin, erf, the normal distribution."""
 
 from __future__ import annotations
 
@@ -109,12 +109,168 @@ def relu_values(x: Any, /) -> Any:
     return np.maximum(x, 0)
 
 
+# The logistic function and its kin. Arrays take the quick way, in which nothing cancels but exp and cosh may overflow.
+# Then, and where others listen, they are made of e = exp(-|x|), which is at most 1. Single numbers are computed by
+# Python's functions, at a tenth of the time.
+
+
 @elementwise_blocks
 def sigmoid_values(x: Any, /) -> Any:
-    """1 / (1 + exp(-x)), as ½ (1 + tanh(x/2)): neither branch overflows."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
+    """1 / (1 + exp(-x)), also where it is tiny."""
+    if type(x) is np.float64:
+        e = math.exp(-abs(float(x)))
+        return np.float64((1.0 if x >= 0 else e) / (1.0 + e))
+    x = _floating(x)
+    if x.dtype.kind == "c":
+        return 1 / (1 + np.exp(-x))
+    if type(x) is np.ndarray:
+        try:
+            with np.errstate(over="raise", under="ignore"):
+                return 1 / (1 + np.exp(-x))
+        except FloatingPointError:  # where the value is denormal
+            pass
+    e = np.exp(-np.absolute(x))
+    has_values = isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "takes_whole")
+    return (np.maximum(e, x >= 0) if has_values else np.where(x >= 0, 1, e)) / (1 + e)  # the first is quicker
 
 
+@elementwise_blocks
+def sigmoid_slope_values(x: Any, /) -> Any:
+    """σ(x) (1 - σ(x)) = 1 / (2 cosh(x/2))² = e / (1 + e)², the derivative of the sigmoid."""
+    if type(x) is np.float64:
+        e = math.exp(-abs(float(x)))
+        return np.float64(e / ((1.0 + e) * (1.0 + e)))
+    x = _floating(x)
+    if type(x) is np.ndarray:
+        try:
+            with np.errstate(over="raise"):
+                size = np.cosh(0.5 * x)
+                return 0.25 / (size * size)
+        except FloatingPointError:
+            pass
+    e = np.exp(-np.absolute(x))
+    one = 1 + e
+    return e / (one * one)
+
+
+@elementwise_blocks
+def sech_squared_values(x: Any, /) -> Any:
+    """1 - tanh²(x) = 1 / cosh²(x) = 4 e² / (1 + e²)², the derivative of the hyperbolic tangent."""
+    if type(x) is np.float64:
+        e = math.exp(-2.0 * abs(float(x)))
+        return np.float64(4.0 * e / ((1.0 + e) * (1.0 + e)))
+    x = _floating(x)
+    if type(x) is np.ndarray:
+        try:
+            with np.errstate(over="raise"):
+                size = np.cosh(x)
+                return 1 / (size * size)
+        except FloatingPointError:
+            pass
+    e = np.exp(-2 * np.absolute(x))
+    one = 1 + e
+    return 4 * e / (one * one)
+
+
+@elementwise_blocks
 def softplus_values(x: Any, /) -> Any:
-    """log(1 + exp(x)) without overflow."""
+    """log(1 + exp(x)) without overflow. Arrays take the way that NumPy vectorizes."""
+    if type(x) is np.ndarray and x.dtype.char in "fd":
+        with np.errstate(under="ignore"):
+            return np.maximum(x, 0) + np.log1p(np.exp(-np.absolute(x)))
+    if getattr(x, "dtype", None) is not None and x.dtype.kind == "c":
+        return np.log1p(np.exp(x))
     return np.logaddexp(x, 0.0)
+
+
+def _floating(x: Any) -> Any:
+    """Integers, booleans and Python numbers as floats: the absolute value of the least int8 is none."""
+    return x if getattr(x, "dtype", None) is not None and x.dtype.kind in "fc" else np.multiply(x, 1.0)
+
+
+# The normal distribution. A rounded square would spoil exp(-x²): at x = 9 half a unit of 81 is 40 units of the result.
+# So |x| = m + r with a multiple m of 1/64, whose square is exact, and x² = m² + (m + |x|) r (Moshier, Cephes, expx2).
+# The distribution function is exp(-x²/2) R(|x|) for x < 0, R a minimax fit of exp(x²/2) Φ(-x) by a quotient of
+# polynomials with positive coefficients, by reweighted least squares in 80 digits: relative error 5e-17, 6e-9.
+
+_TAIL = (
+    (
+        1.3810227743921767092e-6, 3.7149076645032444015e-5, 4.8926019454265440446e-4, 4.081310477421918221e-3,
+        2.3584739203373212209e-2, 9.7575973905593004463e-2, 0.28905769986027963197, 0.5936612785078461879,
+        0.7746081619796464041, 0.5,
+    ),
+    (
+        3.4617107342114894134e-6, 9.3118925892666842038e-5, 1.2298551482311925287e-3, 1.0323447154694991839e-2,
+        6.0337644586707824152e-2, 0.2546307735936579425, 0.78126045526372501442, 1.7131413651188066694,
+        2.5600381156144721391, 2.3471008847621482558, 1.0,
+    ),
+)  # fmt: skip
+_TAIL_SINGLE = (
+    (4.1105437620632960251e-3, 4.0594429158355683884e-2, 0.18312011287319397159, 0.43813978700053699365, 0.5),
+    (
+        1.0303484165601023539e-2, 0.10176164409108188479, 0.46916695157200023173, 1.202025524068953832,
+        1.6741645514048267975, 1.0,
+    ),
+)  # fmt: skip
+BEYOND = 40.0  # exp(-x²/2) is 0 in float64 from 38.6 on
+
+
+@elementwise_blocks
+def gaussian_values(x: Any, /) -> Any:
+    """exp(-x²), to the last digits."""
+    return _gaussian(x, gaussian_values, 1.0)
+
+
+@elementwise_blocks
+def normal_pdf_values(x: Any, /) -> Any:
+    """exp(-x²/2) / √(2π), to the last digits."""
+    return _gaussian(x, normal_pdf_values, 0.5, 1 / math.sqrt(2 * math.pi))
+
+
+def _gaussian(x: Any, function: Any, scale: float, factor: float = 1.0) -> Any:
+    """factor exp(-scale x²). An array with a method `takes_whole` hears of it as the function."""
+    if hasattr(x, "takes_whole"):
+        return x.takes_whole(function, x)
+    return exp_of_square(_floating(x), scale, factor)
+
+
+def exp_of_square(x: Any, scale: float, factor: float = 1.0) -> Any:
+    """factor exp(-scale x²), for a scale of 1 or ½, without the error of a rounded square."""
+    if x.dtype == np.float16:
+        return exp_of_square(x.astype(np.float32), scale, factor).astype(np.float16)
+    if type(x) is np.ndarray and x.dtype == np.float32:  # whose square is exact in float64
+        wide = np.square(np.minimum(np.absolute(x), BEYOND), dtype=np.float64)
+        return (np.exp(wide * -scale) * factor).astype(np.float32)
+    size = np.minimum(np.absolute(x), BEYOND)
+    near = np.rint(size * 64) * 0.015625
+    value = np.exp(near * near * -scale) * np.exp((near + size) * (size - near) * -scale)
+    return value if factor == 1 else value * factor
+
+
+@elementwise_blocks
+def normal_cdf_values(x: Any, /) -> Any:
+    """Φ(x), the distribution function of the standard normal, to the last digits also where it is tiny.
+
+    An array with a method `takes_whole` hears of it as one operation.
+    """
+    if hasattr(x, "takes_whole"):
+        return x.takes_whole(normal_cdf_values, x)
+    x = _floating(x)
+    if x.dtype == np.float16:
+        return normal_cdf_values(x.astype(np.float32)).astype(np.float16)
+    return _normal_cdf(x, exp_of_square(x, 0.5))
+
+
+def _normal_cdf(x: Any, e: Any) -> Any:
+    """Φ(x) from e = exp(-x²/2)."""
+    ratio = _ratio(_TAIL_SINGLE if x.dtype == np.float32 else _TAIL, np.minimum(np.absolute(x), BEYOND))
+    return np.absolute((x > 0) - e * ratio)
+
+
+def normal_values(x: Any) -> tuple[Any, Any]:
+    """Φ(x) and the density φ(x) of an array of floats, together."""
+    e = exp_of_square(x, 0.5)
+    return _normal_cdf(x, e), e * (1 / math.sqrt(2 * math.pi))
+
+
+WHOLE = {"erf": erf_values, "normal_cdf": normal_cdf_values}  # by name, what compiled programs have as operations

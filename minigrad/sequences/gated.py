@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.product import column_sums
 from minigrad.ops.shape import unstack
+from minigrad.pairwise import column_sums
 from minigrad.primitive import primitive
 from minigrad.recurrent import check_step, gate_parts
 from minigrad.sequences.shared import Steps, bias_array, buffer, from_input, input_shares, rows_of, state_share

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.product import column_sums
 from minigrad.ops.shape import stack
+from minigrad.pairwise import column_sums
 
 Array = Any
 

@@ -70,6 +70,8 @@ LARGEST_DENOMINATOR = 5000
 CONSTANTS: dict[float, Expression] = {
     math.log(2): Call("log", (Number(2),)),
     math.log(10): Call("log", (Number(10),)),
+    1 / math.log(2): Call("reciprocal", (Call("log", (Number(2),)),)),
+    1 / math.log(10): Call("reciprocal", (Call("log", (Number(10),)),)),
     math.sqrt(2): Call("sqrt", (Number(2),)),
     1 / math.sqrt(2): Call("reciprocal", (Call("sqrt", (Number(2),)),)),
     math.pi: Number(math.pi),

@@ -69,7 +69,7 @@ def formula(primitive: Any, operand: str | int = 0, *, as_latex: bool = False, v
     Example:
         >>> from minigrad.ops.elementwise import divide, tanh
         >>> formula(tanh), formula(divide, "y"), formula("matmul", "x")
-        ('v · (1 − out²)', '−v · out / y', 'v @ yᵀ')
+        ('v · (1 − tanh(x)²)', '−v · out / y', 'v @ yᵀ')
     """
     p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
     k = _position(p, operand)
@@ -107,7 +107,7 @@ def local_derivatives(
         >>> w = mg.Tensor([1.0, 2.0], requires_grad=True).named("w")
         >>> y = np.tanh(w * 3.0).named("y")
         >>> local_derivatives(y.node), local_derivatives(y.node.parents[0])
-        ({'x': 'v · (1 − y²)'}, {'x': 'v · 3'})
+        ({'x': 'v · (1 − tanh(x)²)'}, {'x': 'v · 3'})
     """
     p = line.primitive
     if p is None:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from string import ascii_lowercase
+from sys import float_info
 from typing import NamedTuple
 
 from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
 
 # What a test gives for a finite number other than 0.
+LARGEST = float_info.max
 ASSUMED = {"isfinite": 1, "isnan": 0, "isinf": 0, "isneginf": 0, "isposinf": 0}
 
 
@@ -22,15 +24,32 @@ class Product(NamedTuple):
     below: list[tuple[Expression, int]]
 
 
+# What functions are that exist for the sake of their last digits.
+MEANT: dict[str, Callable[..., Expression]] = {
+    "quotient": lambda x, y: Call("divide", (x, y)),
+    "gaussian": lambda x: Call("exp", (Call("negative", (Call("square", (x,)),)),)),
+    "sech_squared": lambda x: Call("subtract", (Number(1), Call("square", (Call("tanh", (x,)),)))),
+    "sigmoid_slope": lambda x: _of_sigmoid(Call("sigmoid", (x,))),
+    "bounded": lambda x: x,
+    "bounded_below": lambda x: x,
+}
+
+
+def _of_sigmoid(y: Expression) -> Expression:
+    return Call("multiply", (y, Call("subtract", (Number(1), y))))
+
+
 def simplified(e: Expression) -> Expression:
     """The expression for finite operands other than 0."""
     return mapped(e, _simplified)
 
 
-def _simplified(e: Expression) -> Expression:
+def _simplified(e: Expression) -> Expression:  # noqa: PLR0912  (a table)
     if not isinstance(e, Call):
         return e
     zero, one = Number(0), Number(1)
+    if e.op in MEANT:
+        return MEANT[e.op](*e.operands)
     match e.op, e.operands:
         case ("equal", (_, Number(0))):
             return zero
@@ -40,14 +59,21 @@ def _simplified(e: Expression) -> Expression:
             return Number(ASSUMED[op])
         case ("where", (Number(value), x, y)):
             return x if value else y
-        case ("add", (x, Number(0))) | ("add", (Number(0), x)) | ("subtract", (x, Number(0))) | ("positive", (x,)):
+        case ("add", (x, Number(0))) | ("add", (Number(0), x)) | ("subtract", (x, Number(0))):
             return x
-        case ("multiply", (x, Number(1))) | ("multiply", (Number(1), x)) | ("divide", (x, Number(1))):
+        case ("positive", (x,)):
             return x
-        case ("power", (x, Number(1))):
+        case ("multiply", (x, Number(1))) | ("multiply", (Number(1), x)) | ("divide" | "power", (x, Number(1))):
             return x
-        case ("multiply", (Number(0), _) | (_, Number(0))) | ("sum" | "broadcast_to" | "negative", (Number(0),)):
+        case ("multiply" | "bitwise_and", (Number(0), _) | (_, Number(0))) | (
+            "sum" | "broadcast_to" | "negative",
+            (Number(0),),
+        ):
             return zero
+        case ("minimum", (x, Number(value))) if value == LARGEST:
+            return x
+        case ("maximum", (Number(0), Number(1))):
+            return one
         case ("matmul", (Number(1), x)):  # a row of ones
             return Call("sum", (x,), ("axis=0",))
         case ("matrix_transpose", (Call("matrix_transpose", (x,)),)):

@@ -28,6 +28,8 @@ LOGIC = {
 }
 BRACKETS = {"absolute": "||", "abs": "||", "floor": "⌊⌋", "ceil": "⌈⌉"}
 CALLED = {
+    "normal_cdf": "Φ",
+    "normal_pdf": "φ",
     "maximum": "max",
     "minimum": "min",
     "broadcast_to": "spread",

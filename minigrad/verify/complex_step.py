@@ -20,7 +20,7 @@ Array = Any
 
 ANALYTIC = frozenset({
     "add", "subtract", "multiply", "divide", "negative", "positive", "reciprocal", "square", "power", "sqrt",
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "where",
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "silu", "softplus", "where",
     "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
     "sum", "mean", "prod", "cumulative_sum", "cumulative_prod", "logsumexp",
     "matmul", "contract", "einsum_diagonal", "cross", "det", "inv", "solve",

@@ -17,7 +17,15 @@ import numpy as np
 from minigrad.primitive import REGISTRY
 from minigrad.symbols import Call, Expression, Name, Number, Symbol, listening
 
-TAKEN_AT_ITS_WORD = {"erf": "the error function; its approximation is tested against known values"}
+TAKEN_AT_ITS_WORD = {
+    "erf": "the error function; its approximation is tested against known values",
+    "normal_cdf": "the normal distribution function; its approximation is tested against known values",
+    "normal_pdf": "the normal density; its evaluation by parts of x is tested against known values",
+    "softsign": "x / (1 + |x|), with the largest number in the place of inf",
+    **dict.fromkeys(("bounded", "bounded_below"), "x, as it meets a factor that is 0 where x is cut off"),
+    "gaussian": "exp(-x²); its evaluation by parts of x is tested against known values",
+}
+BY_TANH = ("sigmoid", "sigmoid_slope", "sech_squared")  # which in other formulas sympy simplifies in this form only
 STEPS = ("Floor", "Ceil", "Trunc")
 COMPARED: dict[str, Callable[[int], bool]] = {
     "equal": lambda sign: sign == 0,
@@ -60,7 +68,7 @@ def jumps(e: Any) -> Any:
 def is_composed(op: str) -> bool:
     """Whether a name is that of a primitive whose meaning is what its function, made of NumPy's, says."""
     p = REGISTRY.get(op)
-    if p is None or p.kind != "elementwise" or op in TAKEN_AT_ITS_WORD:
+    if p is None or p.kind != "elementwise" or op in TAKEN_AT_ITS_WORD or op in BY_TANH:
         return False
     return not isinstance(p.function, np.ufunc) and p.function is not np.where
 
@@ -127,6 +135,9 @@ class Translation:
         return -x if self.sign(x) < 0 else x
 
     _of_abs = _of_absolute
+
+    def _of_softsign(self, x: Any) -> Any:
+        return x / (1 + self._of_absolute(x))
 
     def _of_sign(self, x: Any) -> Any:
         return sympy().Integer(self.sign(x))
@@ -196,6 +207,14 @@ def table() -> dict[str, Callable[..., Any]]:
         "sinh": s.sinh, "cosh": s.cosh, "tanh": s.tanh,
         "arcsinh": s.asinh, "arccosh": s.acosh, "arctanh": s.atanh,
         "erf": s.erf,
+        "sigmoid": lambda x: (1 + s.tanh(x / 2)) / 2,
+        "sigmoid_slope": lambda x: (1 - s.tanh(x / 2) ** 2) / 4,
+        "sech_squared": lambda x: 1 - s.tanh(x) ** 2,
+        "bounded": lambda x: x,
+        "bounded_below": lambda x: x,
+        "normal_cdf": lambda x: (1 + s.erf(x / s.sqrt(2))) / 2,
+        "normal_pdf": lambda x: s.exp(-(x**2) / 2) / s.sqrt(2 * s.pi),
+        "gaussian": lambda x: s.exp(-(x**2)),
         "floor": floor,
         "ceil": step("Ceil"),
         "trunc": trunc,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, Draw, between, each, either, grid, row, signed
+from minigrad.ops import activation
 from minigrad.ops import elementwise as e
 
 above_one = partial(between, 1.2, 3.0)
@@ -22,6 +23,8 @@ UNARY: dict[str, Any] = {
     "sin": signed, "cos": signed, "tan": unit, "arcsin": unit, "arccos": unit, "arctan": signed,
     "sinh": signed, "cosh": signed, "tanh": signed, "arcsinh": signed, "arccosh": above_one, "arctanh": unit,
     "relu": signed, "sigmoid": signed, "softplus": signed, "erf": signed,
+    "normal_cdf": signed, "normal_pdf": signed, "gaussian": signed, "sigmoid_slope": signed, "sech_squared": signed,
+    "silu": signed, "mish": signed, "softsign": signed, "bounded": signed, "bounded_below": signed,
 }  # fmt: skip
 
 BINARY: dict[str, tuple[Any, Any]] = {
@@ -33,6 +36,7 @@ BINARY: dict[str, tuple[Any, Any]] = {
     "remainder": (partial(either, 2.3, 2.7), partial(either, 0.95, 1.05)),
     "fmod": (partial(either, 2.3, 2.7), partial(either, 0.95, 1.05)),
     "power": (positive, signed),
+    "quotient": (signed, signed),
     "logaddexp": (signed, signed),
     "arctan2": (signed, signed),
     "maximum": (partial(grid, 0.0), partial(grid, 0.1)),
@@ -62,6 +66,17 @@ REFERENCES: dict[str, Any] = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.log1p(np.exp(x)),
     "erf": lambda x: np.reshape([math.erf(value) for value in np.ravel(x)], np.shape(x)),
+    "normal_cdf": lambda x: np.reshape([math.erfc(-a / math.sqrt(2)) / 2 for a in np.ravel(x)], np.shape(x)),
+    "normal_pdf": lambda x: np.exp(-x * x / 2) / np.sqrt(2 * np.pi),
+    "gaussian": lambda x: np.exp(-x * x),
+    "sigmoid_slope": lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2,
+    "sech_squared": lambda x: 1 / np.cosh(x) ** 2,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "bounded": lambda x: x,
+    "bounded_below": lambda x: x,
+    "quotient": np.divide,
     "abs": lambda x: np.where(x < 0, -x, x),
     "square": lambda x: x * x,
     "cbrt": lambda x: np.sign(x) * np.abs(x) ** (1 / 3),
@@ -73,7 +88,7 @@ REFERENCES: dict[str, Any] = {
 
 
 def unary(name: str, draw: Any) -> list[Case]:
-    function = getattr(e, name)
+    function = getattr(e, name, None) or getattr(activation, name)
     reference = REFERENCES.get(name) or getattr(np, name)
     rows = [row(name, str(shape), function, draw(*shape), reference=reference) for shape in SHAPES]
     if hasattr(np, name):
@@ -87,14 +102,15 @@ def binary(name: str, draw_x: Any, draw_y: Any) -> list[Case]:
     wrt = (0,) if name == "copysign" else (0, 1)
     make = partial(row, name, reference=reference)
     rows = [make(f"{a}{b}", function, draw_x(*a), draw_y(*b), wrt=wrt) for a, b in PAIRS]
-    rows.append(make("by NumPy's name", getattr(np, name), draw_x(3, 4), draw_y(4), wrt=wrt))
+    theirs = getattr(np, name, function)
+    rows.append(make("by NumPy's name", theirs, draw_x(3, 4), draw_y(4), wrt=wrt))
     y = float(draw_y()(np.random.default_rng(1)))
     rows.append(make("number on the right", function, draw_x(3, 4), y))
-    rows.append(make("array on the right", getattr(np, name), draw_x(3, 4), np.full(4, y), wrt=(0,)))
+    rows.append(make("array on the right", theirs, draw_x(3, 4), np.full(4, y), wrt=(0,)))
     if name != "copysign":
         x = float(draw_x()(np.random.default_rng(2)))
         rows.append(make("number on the left", function, x, draw_y(3, 4)))
-        rows.append(make("array on the left", getattr(np, name), np.full(4, x), draw_y(3, 4), wrt=(1,)))
+        rows.append(make("array on the left", theirs, np.full(4, x), draw_y(3, 4), wrt=(1,)))
         same: Draw = draw_x(2, 3)
         if name not in ("remainder", "fmod", "maximum", "minimum"):
             twice = lambda x: function(np.abs(x), np.abs(x)) if name == "power" else function(x, x)
@@ -179,6 +195,14 @@ CASES += [
     row("relu", "large", e.relu, each([-40.0, 30.0, 1e3]), reference=lambda x: np.array([0.0, 30.0, 1e3])),
     row("softplus", "large", e.softplus, each([-30.0, 30.0, 80.0]),
         reference=lambda x: np.where(x > 0, x, 0) + np.log1p(np.exp(-np.abs(x)))),
+    row("power", "exponent 0 to be differentiated", np.power, positive(4), each([0.0, 0.0, 1.0, 2.0]), reference=np.power),
+    row("expm1", "large negative", np.expm1, each([-15.0, -5.0, 3.0]), reference=np.expm1),
+    row("tanh", "large", np.tanh, each([-12.0, 4.0, 9.0]), reference=np.tanh),
+    row("arctan", "large", np.arctan, each([-40.0, 1e3, 9.0]), reference=np.arctan),
+    row("logaddexp", "far apart", np.logaddexp, each([0.0, 30.0]), each([-20.0, 0.0]), reference=np.logaddexp),
+    row("normal_cdf", "both tails", e.normal_cdf, each([-9.0, -3.0, 0.0, 4.0]),
+        reference=lambda x: np.array([math.erfc(-a / math.sqrt(2)) / 2 for a in x])),
+    row("sigmoid", "large negative", e.sigmoid, each([-40.0, -20.0]), reference=lambda x: np.exp(x) / (1 + np.exp(x))),
     row("sigmoid", "large", e.sigmoid, each([-30.0, 5.0, 30.0]), reference=lambda x: 1 / (1 + np.exp(-x))),
     row("erf", "all branches", e.erf, each([-3.0, -0.2, 0.4, 1.0, 4.5]),
         reference=lambda x: np.array([math.erf(value) for value in x])),

@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from cases.case import Case, Draw, row, signed
+from cases.case import Case, Draw, each, row, signed
 from minigrad import linalg as a
-from minigrad.ops.linalg import cofactors
+from minigrad.ops.linalg import cofactors, second_of_det
 
 N = np.linalg
+
+
+def second_of_det_by_inverses(y: Any, x: Any) -> Any:
+    inverse = N.inv(x)
+    inner = inverse @ y
+    trace = np.trace(inner, axis1=-2, axis2=-1)[..., None, None]
+    return N.det(x)[..., None, None] * (trace * inverse - inner @ inverse).mT
 
 
 def regular(*shape: int) -> Draw:
@@ -44,6 +51,14 @@ CASES: list[Case] = [
     row("det", "matrix", a.det, regular(3, 3), reference=N.det),
     row("det", "stack", N.det, regular(2, 2, 2), reference=N.det),
     row("cofactors", "matrix", cofactors, regular(3, 3), reference=lambda x: N.det(x) * N.inv(x).mT),
+    row("second_of_det", "matrix", second_of_det, signed(3, 3), regular(3, 3), reference=second_of_det_by_inverses),
+    row("second_of_det", "stack", second_of_det, signed(2, 2, 2), regular(2, 2, 2), reference=second_of_det_by_inverses),
+    row("det", "singular", N.det, each([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]), reference=N.det,
+        third="a third derivative needs a regular matrix"),
+    row("vector_norm", "p = ½", lambda x: a.vector_norm(x, ord=0.5), signed(3), reference=lambda x: N.norm(x, 0.5)),
+    row("vector_norm", "p = -1", lambda x: a.vector_norm(x, ord=-1), signed(3), reference=lambda x: N.norm(x, -1)),
+    row("vector_norm", "squared at 0", lambda x: N.norm(x) ** 2, each([0.0, 0.0]), reference=lambda x: (x * x).sum(),
+        third="forward mode divides by the norm, which is 0"),
     row("slogdet", "matrix", lambda x: a.slogdet(x).logabsdet, regular(3, 3), reference=lambda x: N.slogdet(x)[1]),
     row("slogdet", "stack", lambda x: N.slogdet(x)[1], regular(2, 2, 2), reference=lambda x: N.slogdet(x)[1]),
     row("cholesky", "lower", lambda x: a.cholesky(definite(x)), regular(3, 3), reference=lambda x: N.cholesky(definite(x))),

@@ -103,6 +103,10 @@ CASES += [
 CASES += [
     row("var", "correction 1", partial(r.var, axis=0, correction=1), signed(4, 3), reference=partial(np.var, axis=0, ddof=1)),
     row("var", "np.var, ddof", lambda x: np.var(x, axis=1, ddof=1), signed(3, 4), reference=lambda x: x.var(1, ddof=1)),
+    row("std", "squared, of a constant", lambda x: np.std(x) ** 2, each([2.0, 2.0, 2.0]), reference=np.var,
+        third="forward mode divides by the deviation, which is 0"),
+    row("logsumexp", "masked", lambda x: r.logsumexp(np.where([True, False, True], x, -np.inf)), signed(3),
+        reference=lambda x: np.logaddexp(x[0], x[2])),
     row("std", "correction ½", partial(r.std, correction=0.5), signed(4, 3), reference=partial(np.std, ddof=0.5)),
     row("prod", "one zero", partial(r.prod, axis=1), each([[0.0, 2.0, -3.0], [1.5, 0.0, 2.0]]), reference=partial(np.prod, axis=1)),
     row("prod", "two zeros", r.prod, each([0.0, 2.0, 0.0]), reference=np.prod),

@@ -1,0 +1,59 @@
+"""Whether a recorded value is a multiple of another.
+
+The gradient of a norm is v x / norm, which is no number at the origin. But the gradient of norm ** 2 is smooth there: v
+is 2 norm, and the norm cancels. While derivatives are recorded, the tape says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minigrad.node import Node
+from minigrad.specialize import attach
+
+DEPTH = 16  # of the products that are looked through
+
+
+def cofactor(v: Any, of: Any) -> Any:
+    """k with v = k · of, read from how v was recorded; None if the tape does not say that v is a multiple.
+
+    Args:
+        v: an array, of which nothing is known, or a Tensor.
+        of: a Tensor of v's shape.
+    """
+    line, target = getattr(v, "node", None), getattr(of, "node", None)
+    if line is None or target is None or line.shape != target.shape or line.serial < target.serial:
+        return None
+    return _cofactor(line, target, DEPTH)
+
+
+def _cofactor(line: Node | None, target: Node, depth: int) -> Any:
+    if line is target:
+        return 1.0
+    if line is None or line.primitive is None or line.saved is None or not depth or line.serial < target.serial:
+        return None
+    name, parents = line.primitive.name, line.parents
+    if name not in ("multiply", "divide", "negative", "positive", "square", "add", "subtract"):
+        return None
+    found: list[Any] = [None if p is None else _cofactor(p, target, depth - 1) for p in parents]
+    if name in ("add", "subtract"):
+        if found[0] is None or found[1] is None or any(p is not None and p.shape != line.shape for p in parents):
+            return None
+        return found[0] + found[1] if name == "add" else found[0] - found[1]
+    k = next((k for k, multiple in enumerate(found) if multiple is not None), None)
+    if k is None or (name == "divide" and k == 1):
+        return None
+    if name in ("negative", "positive"):
+        return -found[k] if name == "negative" else found[k]
+    if name == "square":
+        return found[k] * _operand(line, 0)
+    return found[k] * _operand(line, 1 - k) if name == "multiply" else found[k] / _operand(line, 1)
+
+
+def _operand(line: Node, k: int) -> Any:
+    """An operand of a line: a Tensor, or a constant."""
+    primitive = line.primitive
+    assert line.saved is not None
+    value = line.saved[primitive.saved.index(primitive.operands[k])]
+    parent = line.parents[k]
+    return value if parent is None else attach(value, parent)

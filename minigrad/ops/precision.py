@@ -1,0 +1,66 @@
+"""The precision in which functions of many numbers are computed.
+
+Half precision has 11 bits and ends at 65504: what adds many numbers, or squares them, is computed in single precision
+and rounded once. Integers wrap around: what subtracts or multiplies them is computed in double precision, as NumPy does
+in `np.mean` and `np.linalg.norm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+HALF = np.dtype(np.float16)
+
+
+def widened(function: F) -> F:
+    """A function of arrays or Tensors, or a rule, that computes in float32 if its first operand is float16.
+
+    Results that are floats are float16 again. A first operand of integers or booleans is taken as float64. For other
+    dtypes nothing changes.
+
+    Example:
+        >>> root_mean_square = widened(lambda x: np.sqrt((x * x).mean()))
+        >>> root_mean_square(np.array([300, 300], np.float16)), root_mean_square(np.array([20, 20], np.uint8))
+        (np.float16(300.0), np.float64(20.0))
+    """
+
+    @wraps(function)
+    def evaluated(*operands: Any, **options: Any) -> Any:
+        first: Any = operands[0] if operands else next(iter(options.values()), None)
+        if type(first) is tuple:  # the cotangents of several outputs
+            first = next((v for v in first if v is not None), None)
+        dtype = getattr(first, "dtype", None)
+        if dtype is None or dtype.char in "fd":
+            return function(*operands, **options)
+        if dtype == HALF:
+            return _narrow(function(*map(_wide, operands), **{k: _wide(x) for k, x in options.items()}))
+        if dtype.kind in "iub" and operands:
+            return function(first.astype(np.float64), *operands[1:], **options)
+        return function(*operands, **options)
+
+    return evaluated  # type: ignore[return-value]
+
+
+def floating(x: Any) -> Any:
+    """Integers and booleans as float64."""
+    return x.astype(np.float64) if getattr(x, "dtype", HALF).kind in "iub" else x
+
+
+def _wide(x: Any) -> Any:
+    if type(x) is tuple:
+        return tuple(map(_wide, x))
+    return x.astype(np.float32) if getattr(x, "dtype", None) == HALF else x
+
+
+def _narrow(x: Any) -> Any:
+    if type(x) is tuple:
+        return tuple(map(_narrow, x))
+    if getattr(x, "dtype", None) != np.float32:
+        return x
+    with np.errstate(over="ignore"):  # beyond half precision is inf, as anywhere
+        return x.astype(np.float16)

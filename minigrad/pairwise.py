@@ -1,0 +1,98 @@
+"""Sums of many single-precision numbers, in blocks that are added in pairs.
+
+NumPy adds in pairs along the axis that lies closest in memory; along others, and in BLAS, every row is added to what is
+there. After a million rows that is 1 % off. Here blocks of rows are added first, so that no number takes part in more
+than some sixty additions. The first sum reads the memory once, as before, and the others are of a sixteenth of it.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+reduce: Any = np.add.reduce
+MANY = 256  # rows: up to here they are added one after the other
+BLOCK = 16  # rows that are added at once
+FEW = 1 << 12  # numbers, so few that there is nothing to gain
+
+
+def add_reduce(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """np.add.reduce, with rows of float32 added in blocks, and float16 in float32.
+
+    Example:
+        >>> x = np.full((1_000_000, 2), 0.1, np.float32)
+        >>> abs(float(add_reduce(x, axis=0)[0]) / 1e5 - 1) < 1e-6, abs(float(x.sum(axis=0)[0]) / 1e5 - 1) < 1e-6
+        (True, False)
+    """
+    if type(x) is not np.ndarray or (x.size < FEW and x.itemsize != 2) or x.dtype.char not in "fe":
+        return reduce(x, axis=axis, keepdims=keepdims)
+    if x.dtype == np.float16:
+        with np.errstate(over="ignore"):
+            return np.asarray(reduce(x, axis=axis, keepdims=keepdims, dtype=np.float32)).astype(x.dtype)[()]
+    given = tuple(range(x.ndim)) if axis is None else axis if type(axis) is tuple else (axis,)
+    is_short = math.prod([x.shape[k] for k in given]) <= MANY
+    if is_short or not _has_many_rows(x, axes := tuple([k % x.ndim for k in given])):
+        return reduce(x, axis=axis, keepdims=keepdims)
+    total = _by_blocks(x, axes)
+    return np.reshape(total, [1 if k in axes else n for k, n in enumerate(x.shape)]) if keepdims else total
+
+
+def _has_many_rows(x: Any, axes: tuple[int, ...]) -> bool:
+    """Whether NumPy would add many rows one after the other: along axes that are not the innermost in memory."""
+    moving = [k for k in range(x.ndim) if x.shape[k] > 1]
+    innermost = min(moving, key=lambda k: abs(x.strides[k]), default=None)
+    return math.prod(x.shape[k] for k in axes if k != innermost) > MANY and any(k not in axes for k in moving)
+
+
+def _by_blocks(x: Any, axes: tuple[int, ...]) -> Any:
+    """The sum over the axes, of an array in which each result has a row or a column of its own."""
+    kept = [k for k in range(x.ndim) if k not in axes]
+    rows = math.prod(x.shape[k] for k in axes)
+    shape = tuple(x.shape[k] for k in kept)
+    order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
+    if set(order[-len(kept) :]) == set(kept):  # what is kept lies inside, as for sums over the batch
+        moved = np.transpose(x, [*order[: -len(kept)], *kept])
+        return np.reshape(column_sums(np.reshape(moved, (rows, math.prod(shape)))), shape)
+    moved = np.reshape(np.transpose(x, [*kept, *(k for k in order if k in axes)]), (-1, rows))
+    return np.reshape(np.add.reduce(np.ascontiguousarray(moved), axis=1), shape)
+
+
+def column_sums(rows: Any) -> Any:
+    """Σ over the rows of a matrix, as products with ones, two to five times as fast as np.sum."""
+    if type(rows) is np.ndarray and rows.dtype == np.float32 and len(rows) > MANY:
+        rows = _halved(rows)
+    return ones_for(rows) @ rows
+
+
+def _halved(rows: Any) -> Any:
+    """Few rows with the same sum."""
+    columns = rows.shape[1]
+    while (count := len(rows) // BLOCK) > 0:
+        blocks = np.reshape(rows[: BLOCK * count], (BLOCK, count * columns))
+        rest = rows[BLOCK * count :]
+        rows = np.reshape(_ones(BLOCK, rows.dtype) @ blocks, (count, columns))
+        if len(rest):
+            rows = np.concatenate([rows, rest])
+            if len(rows) <= 2 * BLOCK:
+                break
+    return rows
+
+
+def ones_for(rows: Any) -> Any:
+    """A 1 for each row of a matrix; of plain arrays the same array again and again."""
+    if type(rows) is np.ndarray and len(rows) <= MOST_ONES:
+        return _ones(len(rows), rows.dtype)
+    return np.ones_like(rows, shape=rows.shape[:1])
+
+
+MOST_ONES = 1 << 16  # beyond, making them is a small part of the sum
+
+
+@lru_cache(maxsize=32)
+def _ones(count: int, dtype: Any) -> Any:
+    ones = np.ones(count, dtype)
+    ones.flags.writeable = False
+    return ones
