@@ -56,11 +56,11 @@ def eager(p: Any) -> Step:
 
 def recording(p: Any) -> Step:
     """One call on tracer arrays, as the first two calls are."""
+    from minigrad.compiler.arguments import flatten
     from minigrad.compiler.session import TraceSession
-    from minigrad.compiler.signature import flatten
 
     step = networks.minigrad_step(p)
-    leaves, rebuild, _ = flatten((step.arguments, {}))
+    leaves, rebuild, _ = flatten(step.arguments, {})
     return Step(lambda: TraceSession(step.run, [], set(), set()).run(leaves, rebuild).result)
 
 

@@ -11,7 +11,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from minigrad import observers
@@ -132,20 +132,18 @@ class Compiled:
             key = learned.signature(call, keep)
         except UnsupportedArgument as error:
             return self._refused(CompileError(f"mg.compile: {self.name}: {error}"), args, kwargs)
-        begun, ways = list[Specialization](), 0  # recorded once; and how many differ in their decisions only
+        begun, ready = list[Specialization](), list[Specialization]()  # those that differ in their decisions only
         for version in self.versions:
             if version.signature != key or (inputs := version.matches(call.leaves)) is None:
                 continue
-            ways += 1
-            if not version.ready:
-                begun.append(version)
-            elif version is not tried:
+            (ready if version.ready else begun).append(version)
+            if version.ready and version is not tried:
                 result = self._run(version, [*call.leaves, *call.rebuild.objects], inputs, args, kwargs)
                 if result is not OTHER_WAY:
                     self.latest = version
                     return result
-        if ways:
-            return self._record(call, begun, keep, ways)
+        if begun or ready:
+            return self._record(call, begun, keep, ready)
         records, has_grown = len(learned.records), learned.has_grown(call)
         if not has_grown and not learned.generalize(call, key, self.versions):
             return self._refused(CompileError(learned.too_many(self.name)), args, kwargs)
@@ -204,14 +202,16 @@ class Compiled:
 
     # Recordings
 
-    def _record(self, call: Call, begun: list[Specialization], keep: list[Any], ways: int = 0) -> Any:
+    def _record(
+        self, call: Call, begun: list[Specialization], keep: list[Any], ready: Sequence[Specialization] = ()
+    ) -> Any:
         """Run the step itself, and make a program of what it does, or confirm one that is there.
 
         Args:
             call: the arguments.
             begun: specializations that were recorded once.
             keep: keeps alive what has an id in the signature.
-            ways: how many specializations differ from this call only in how branches are taken.
+            ready: specializations with programs, which have taken branches in another way.
         """
         learned = self.learned
         if self.recordings >= PATIENCE and self.runs < 2 * self.recordings:
@@ -239,21 +239,16 @@ class Compiled:
             return self._dispatch(call.args, call.options)
         learned.note_call(call)
         if recording.refusal is not None:
-            self._give_up(call, recording, ways > len(begun))
-        elif ways and self._is_known(call, recording):
+            self._give_up(call, recording, bool(ready))
+        elif any(difference(version.recording, recording) is None for version in ready):
             pass  # what the program decides otherwise is a matter of rounding
         elif not learned.learn(recording) and not self._confirm(call, begun, recording):
-            if ways < min(self.limit, WAYS):
+            ways = [*ready, *begun]
+            if len(ways) < min(self.limit, WAYS):
                 self._add(call, recording, keep, inputs, ways)
             else:
-                self._go_eager(self._too_many_ways(ways))
+                self._go_eager(self._too_many_ways(len(ways)))
         return watched(recording.result)
-
-    def _is_known(self, call: Call, recording: Recording) -> bool:
-        """Whether a program that is ready does what a call has done, although it has not run to its end."""
-        key = self.learned.signature(call, [])
-        ready = [v for v in self.versions if v.ready and v.signature == key and v.inputs == self.learned.inputs]
-        return any(difference(v.recording, recording) is None for v in ready)
 
     def _give_up(self, call: Call, recording: Recording, has_other_ways: bool) -> None:
         """A call could not be recorded. The next one may be, if something else is an input then."""
@@ -293,13 +288,12 @@ class Compiled:
             )
         return True
 
-    def _add(self, call: Call, recording: Recording, keep: list[Any], inputs: Any, ways: int) -> None:
+    def _add(self, call: Call, recording: Recording, keep: list[Any], inputs: Any, ways: list[Specialization]) -> None:
         """A new specialization, after the first of its recordings."""
         key = self.learned.signature(call, keep)  # more is known of the state's memory now
         version = Specialization(recording, key, self.name, self.learned.owned, inputs)
         version.keep = keep
-        like = [v for v in self.versions if v.signature == key] if ways else []
-        version.because = reason_of(self.learned.reason, recording, like) if self.versions else ""
+        version.because = reason_of(self.learned.reason, recording, ways) if self.versions else ""
         self._make_room()
         self.versions.append(version)
         self.latest = version
