@@ -331,6 +331,11 @@ class Recipe:
                 f"mg.compile: the step changes whether {ref.path} requires grad.\nHint: do it outside of the step."
             )
         else:
+            if type(ref.key) is TracedNumber:
+                raise CompileError(
+                    f"mg.compile: a number that changes from call to call is a key of a dictionary, {ref.path}.\n"
+                    "Hint: keep such tables outside of the step."
+                )
             if id(ref.key) in self.capture.rebuilt:
                 raise CompileError(
                     f"mg.compile: an argument, a {type(ref.key).__name__}, is left as the key {ref.path}.\n"

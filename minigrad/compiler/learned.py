@@ -146,7 +146,7 @@ class Learned:
         for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike
             if version.signature == key:
                 reasons = [*version.guard.differences(), *version.tuple_differences()]
-                reasons = reasons or [("what it fetches", None, None, None)]
+                reasons = reasons or [(version.undecided(call.leaves), None, None, None)]
             else:
                 reasons = list(self._changed_arguments(call.leaves, version.signature, key))
         for _, ref, before, now in reasons:
@@ -191,10 +191,15 @@ class Learned:
     def too_many(self, name: str) -> str:
         """Why the step is not recorded once more."""
         path, _, before, now = self.reason
+        changed = f", which last changed from {short(before)} to {short(now)}" if (before, now) != (None, None) else ""
+        hint = "keep it the same (pad batches, drop_last=True), or pass it as an array"
+        if path.startswith("len("):
+            hint = 'let the step only append to a list: history.append(x) or logs["history"].append(x)'
+        elif path.startswith("a decision"):
+            hint = "compute with the number by NumPy's functions (np.cos instead of math.cos), or outside of the step"
         return (
-            f"mg.compile: {name} was recorded {IN_A_ROW} times in a row because of {path}, which last changed from "
-            f"{short(before)} to {short(now)}; it runs eagerly from here on.\nHint: keep it the same (pad batches, "
-            "drop_last=True), or pass it as an array."
+            f"mg.compile: {name} was recorded {IN_A_ROW} times in a row because of {path}{changed}; it runs eagerly "
+            f"from here on.\nHint: {hint}."
         )
 
 

@@ -143,6 +143,10 @@ class TracedNumber:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return self._trace.function(function, types, args, kwargs)
 
+    def through(self, function: Callable[[Any], Any], op: str) -> Any:
+        """function(number) as a number again, for code of minigrad's own that calls Python's math."""
+        return _computed(self._trace, function, op, self)
+
     def __neg__(self) -> Any:
         return _computed(self._trace, operator.neg, "negative", self)
 

@@ -60,7 +60,7 @@ def place_of(error: BaseException) -> str:
 def _line(frame: FrameType, number: int) -> str:
     name = frame.f_code.co_filename
     text = linecache.getline(name, number, frame.f_globals).strip()
-    return f"{name}:{number}" + (f"\n    {text}\n" if text else "")
+    return f"{name}:{number}" + (f"\n    {text}" if text else "")
 
 
 def refuse(what: str, hint: str) -> NoReturn:
@@ -87,8 +87,8 @@ def reading(x: Any) -> None:
         return
     stop(
         x,
-        f"the elements of an array of shape {x.shape} are read in Python (if, float, int, print, .item, .numpy, "
-        "np.asarray), and they differ from call to call",
+        f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray), "
+        "and they differ from call to call",
         instead()
         or "return the array from the step and look at it outside; choose between values with mg.where; "
         "convert with .astype(dtype)",

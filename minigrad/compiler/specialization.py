@@ -121,6 +121,19 @@ class Specialization:
         arrays = self._fetched(leaves)
         return None if arrays is None else (arrays, numbers)
 
+    def undecided(self, leaves: Sequence[Any]) -> str:
+        """What decides, besides guards, that this is not the one: numbers that are inputs, or arrays."""
+        recording = self.recording
+        numbers = [x.fetch(leaves) for x in recording.numbers]
+        try:
+            is_number = any(p.holds(numbers) != p.outcome for p in recording.predicates)
+        except (ArithmeticError, ValueError, TypeError):
+            is_number = True
+        if is_number:
+            names = [x.ref.path if x.ref is not None else f"argument {x.leaf}" for x in recording.numbers]
+            return f"a decision on {', '.join(names)}"
+        return f"the shape, dtype or memory of {', '.join(x.ref.path for x in recording.arrays) or 'its arrays'}"
+
     def tuple_differences(self) -> Iterator[Difference]:
         """Tuples, some of whose numbers are inputs, that differ in what is no input."""
         for ref, template, free in self.tuples:

@@ -181,4 +181,11 @@ class CosineAnnealingWarmRestarts(Schedule):
 
 def cosine(start: float, end: float, share: float) -> float:
     """Half a cosine from start at share = 0 to end at share = 1."""
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+    return end + (start - end) * (1 + _cos(math.pi * share)) / 2
+
+
+def _cos(x: float) -> float:
+    """math.cos, also of a number that a compiled step traces."""
+    through = getattr(x, "through", None)
+    made: float = math.cos(x) if through is None else through(math.cos, "cos")
+    return made

@@ -17,6 +17,7 @@ BY_NAME = frozenset({"types", "functools", "dataclasses"})  # of whose objects o
 COMPUTED = frozenset({"vars", "dir", "eval", "exec", "locals", "globals", "getattr", "hasattr", "attrgetter"})
 COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple", "deepcopy", "__slots__", "dumps"}
 COMPUTED |= {"setattr", "delattr", "methodcaller"}
+MAKERS = frozenset({"__class__", "type", "copy", "replace", "_replace"})  # with them an object's class makes another
 EVALUATED = frozenset({"eval", "exec", "globals", "locals", "vars"})  # strings in such code may name globals
 GENERIC = frozenset({"copy", "pickle", "json", "inspect"})  # modules that read objects as wholes
 IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule", "_value_"})
@@ -38,12 +39,12 @@ def words(code: CodeType) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=1024)
 def method_names(kind: type) -> frozenset[str]:
-    """The names that the methods of one of minigrad's classes use."""
+    """The names that the methods of one of a library's classes use. They make no objects of the user's classes."""
     found: frozenset[str] = frozenset()
     for value in vars(kind).values():
         if isinstance(value, FunctionType):
             found |= frozenset(value.__code__.co_names)
-    return found - COMPUTED
+    return found - COMPUTED - MAKERS
 
 
 @functools.lru_cache(maxsize=1024)

@@ -20,7 +20,7 @@ import numpy as np
 from minigrad.node import Node
 from minigrad.reach import code, objects
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
-from minigrad.reach.names import COMPUTED, IMPLICIT
+from minigrad.reach.names import COMPUTED, IMPLICIT, MAKERS
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor import Tensor
@@ -180,7 +180,7 @@ class Reach:
         if COMPUTED & names:
             self.everything = True
         self.read |= names if read is None else read
-        if {"__class__", "type", "copy", "replace", "_replace"} & names and not self.makes_all:
+        if MAKERS & names and not self.makes_all:
             self.makes_all = True  # of an object's class another one may be made
             for visit in [f for waiting in self.constructors.values() for f in waiting]:
                 visit()

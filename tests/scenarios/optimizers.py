@@ -332,3 +332,50 @@ def model_copied(C: Any, see: Any) -> None:
         if k in (2, 5):
             copies.append(copy.deepcopy(model))
         see(step(*batch(k)), model, copies)
+
+
+@scenario
+def schedules_inside_the_step(C: Any, see: Any) -> None:
+    for make in (
+        lambda o: optim.CosineAnnealingLR(o, 20),
+        lambda o: optim.OneCycleLR(o, max_lr=0.2, total_steps=20),
+        lambda o: optim.ExponentialLR(o, 0.9),
+    ):
+        w = weight(3)
+        optimizer = optim.SGD([w], lr=0.1, momentum=0.5)
+        schedule = make(optimizer)
+
+        def step(x: Any, w: Any = w, optimizer: Any = optimizer, schedule: Any = schedule) -> None:
+            optimizer.zero_grad()
+            ((w * x) ** 2).sum().backward()
+            optimizer.step()
+            schedule.step()
+
+        step = C(step)
+        for k in range(12):
+            step(numbers(k, 3))
+            see(w, optimizer.param_groups[0]["lr"])
+
+
+@scenario
+def counters_beside_a_step_with_an_optimizer(C: Any, see: Any) -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.w = weight(3)
+            self.optimizer, self.epoch, self.best = optim.Adam([self.w], lr=0.1), 0, None
+
+        def step(self, x: Any) -> Any:
+            self.optimizer.zero_grad()
+            loss = ((self.w * x) ** 2).sum()
+            loss.backward()
+            self.optimizer.step()
+            return loss
+
+    trainer = Trainer()
+    step = C(trainer.step)
+    for k in range(8):
+        trainer.epoch = k
+        trainer.best = step(numbers(k, 3))
+        see(trainer.best, trainer.w)
+    if hasattr(step, "recordings"):
+        assert step.recordings == 2
