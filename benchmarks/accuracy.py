@@ -59,6 +59,12 @@ REASONS = (
     ),
     Reason(("normal_cdf",), ("value",), 10.0, "Polynomials of degree 9 and 10, evaluated far from 0."),
     Reason(("cbrt",), (*FIRST, "second"), 20.0, "NumPy's cube root is off by 2 to 3 units, and its powers divide."),
+    Reason(
+        ("cross_entropy(*",), WHAT, np.inf,
+        "Where the label is nearly certain, the loss and its derivative are differences: their absolute error is a unit "
+        "in the last place of the largest logit. `fused.softmax_cross_entropy` adds up the other classes and is exact; "
+        "composed of primitives that makes a small step half as slow again.",
+    ),
     Reason(("tan", "arctan"), (*FIRST, "second"), 8.0, "Products of three to five rounded factors."),
 )  # fmt: skip
 
@@ -122,7 +128,7 @@ TAIL = """## Sums, and what is not in the table
 | means, norms, variance, softmax, normalizations and losses of float16 | computed in float32, rounded once |
 | norms and losses of integers | computed in float64 |
 | `softmax`, `log_softmax` | the exponent is rounded: half of max - x units, reason 4 |
-| derivative of `log_softmax`, and of `nll_loss` of it | absolute error of a unit of 1; `cross_entropy` of logits is exact also where the label is nearly certain |
+| derivative of `log_softmax`, and of `nll_loss` of it | absolute error of a unit of 1; `fused.softmax_cross_entropy` of logits is exact also where the label is nearly certain |
 | gates of `lstm`, `gru` and `rnn` as single primitives | computed as ½ tanh(½ x) + ½, with derivatives from the output: absolute error of a unit of 1 |
 | kernels of compiled steps | exp, log, tanh, erf and normal_cdf are polynomials: errors below 1, 1, 3, 3, 4 (float32) and 1, 1, 2, 1, 5 times the machine epsilon (`compiler/vecmath.py`, measured in `tests/test_vecmath.py`) |
 """  # noqa: E501

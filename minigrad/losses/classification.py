@@ -58,14 +58,8 @@ def cross_entropy(
     """
     check_label_smoothing(label_smoothing, "cross_entropy")
     ids = check_targets(logits, labels, "cross_entropy", ignore_index)
-    # The logarithm of the odds against the label: -log p would be 0 where p is nearly 1.
-    is_label = ids[..., None] == np.arange(logits.shape[-1])
-    odds = (
-        logsumexp(np.where(is_label, -np.inf, logits), axis=-1)
-        - take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
-    )
-    logp = logits - logsumexp(logits, axis=-1, keepdims=True) if label_smoothing else logits
-    loss = softplus(odds)
+    logp = logits - logsumexp(logits, axis=-1, keepdims=True)
+    loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
     return _chosen(loss, logp, ids, labels, weight, ignore_index, label_smoothing, reduction, "cross_entropy")
 
 
