@@ -61,8 +61,8 @@ REASONS = (
     Reason(("cbrt",), (*FIRST, "second"), 20.0, "NumPy's cube root is off by 2 to 3 units, and its powers divide."),
     Reason(
         ("cross_entropy(*",), WHAT, np.inf,
-        "Where the label is nearly certain, the loss and its derivative are differences: their absolute error is a unit "
-        "in the last place of the largest logit. `fused.softmax_cross_entropy` adds up the other classes and is exact; "
+        "Where the label is nearly certain, the loss and its derivative are differences: their absolute error is one "
+        "unit of the largest logit. `fused.softmax_cross_entropy` adds up the other classes and is exact; "
         "composed of primitives that makes a small step half as slow again.",
     ),
     Reason(("tan", "arctan"), (*FIRST, "second"), 8.0, "Products of three to five rounded factors."),
