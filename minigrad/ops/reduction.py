@@ -165,7 +165,7 @@ prod_over = primitive(
 )
 logsumexp_over = primitive(
     widened(_logsumexp),
-    lambda v, x, out, axis: _softmax_share(v, x, out, axis),
+    lambda v, x, out, axis: _evenly(v, x, axis) * _softmax_share(x, _kept(out, x.shape, axis)),
     name="logsumexp",
 )
 cumsum_along = linear(
@@ -214,13 +214,16 @@ def _shared(v: Any, count: int) -> Any:
     return v / count if v.dtype != np.float16 else (v.astype(np.float32) / count).astype(np.float16)
 
 
-def _softmax_share(v: Any, x: Any, out: Any, axis: Any) -> Any:
-    """v exp(x - logsumexp): 0 where x is -inf even if all are, and v in even parts where x is inf."""
+def _softmax_share(x: Any, out: Any) -> Any:
+    """exp(x - logsumexp), 0 where x is -inf even if all are, and 1 where it is inf."""
     most = float(np.finfo(x.dtype).max)
-    top = _kept(np.where(np.isneginf(out), 0, np.minimum(out, most)), x.shape, axis)
-    share = np.exp(np.minimum(x, most) - top)
-    count = np.rint(np.add.reduce(share, axis=axis, keepdims=True))  # 1, or how many are inf
-    return _kept(v, x.shape, axis) / np.maximum(count, 1) * share
+    return np.exp(np.minimum(x, most) - np.where(np.isneginf(out), 0, np.minimum(out, most)))
+
+
+def _evenly(v: Any, x: Any, axis: Any) -> Any:
+    """v in even parts for the elements that are inf, if there are any."""
+    count = np.add.reduce(np.isposinf(x), axis=axis, keepdims=True, dtype=x.dtype)
+    return _kept(v, x.shape, axis) / np.maximum(count, 1)
 
 
 # Products. y_k = x_k y_{k-1} is a linear recurrence, and so is its transpose; written so, zeros in x are exact.
