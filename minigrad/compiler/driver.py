@@ -38,7 +38,7 @@ OTHER_WAY: Any = object()  # what a call gives if its program decides in another
 
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
-    *("learned", "derivatives", "recordings", "runs", "discarded", "lock", "attribute", "is_homeless"),
+    *("learned", "derivatives", "recordings", "discarded", "lock", "attribute", "is_homeless"),
 })  # fmt: skip
 
 
@@ -70,7 +70,6 @@ class Compiled:
         self.learned = Learned()
         self.derivatives: dict[Any, Compiled] = {}
         self.recordings = 0
-        self.runs = 0  # calls of programs
         self.discarded = 0
         self._renew_lock()
         _compiled.add(self)
@@ -166,7 +165,7 @@ class Compiled:
             results = CheckFailed
         version.left -= 1
         version.calls += 1
-        self.runs += 1
+        self.learned.runs += 1
         if self.learned.streak[1]:
             self.learned.streak = ("", 0)
         if results is CheckFailed:  # the step itself says what is wrong
@@ -214,7 +213,7 @@ class Compiled:
             ready: specializations with programs, which have taken branches in another way.
         """
         learned = self.learned
-        if self.recordings >= PATIENCE and self.runs < 2 * self.recordings:
+        if self.recordings >= PATIENCE and self.learned.runs < 2 * self.recordings:
             return self._refused(CompileError(self._too_many_recordings()), call.args, call.options)
         inputs = learned.inputs
         self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]
@@ -331,8 +330,9 @@ class Compiled:
         """Why the step is not recorded once more: it takes more time than programs save."""
         path, _, before, now = self.learned.reason
         last = f"; the last because of {path}, from {short(before)} to {short(now)}" if path else ""
+        calls = self.recordings + self.learned.runs
         return (
-            f"mg.compile: {self.name} was recorded in {self.recordings} of {self.recordings + self.runs} calls{last}; "
+            f"mg.compile: {self.name} was recorded in {self.recordings} of {calls} calls{last}; "
             "it "
             "runs eagerly from here on.\nHint: pass arrays of few shapes, and few different objects; limit= says how "
             "many programs are kept."

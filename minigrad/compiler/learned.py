@@ -45,6 +45,7 @@ class Learned:
         whole, records: classes of arguments that are known by which they are, and by what they hold.
         streak: because of which place the latest specializations were made, and how many in a row.
         reason: how that place changed last.
+        runs: calls of programs.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class Learned:
         self.whole: set[type] = set()
         self.records: set[type] = set()
         self.streak: tuple[str, int] = ("", 0)
+        self.runs = 0
         self.reason: Difference = ("", None, None, None)
         self._met: dict[type, dict[int, Any]] = {}  # objects of classes that may become records
         self._passed: dict[int, tuple[Any, int]] = {}  # containers that were arguments, and how long lists were
