@@ -332,10 +332,8 @@ class Compiled:
         last = f"; the last because of {path}, from {short(before)} to {short(now)}" if path else ""
         calls = self.recordings + self.learned.runs
         return (
-            f"mg.compile: {self.name} was recorded in {self.recordings} of {calls} calls{last}; "
-            "it "
-            "runs eagerly from here on.\nHint: pass arrays of few shapes, and few different objects; limit= says how "
-            "many programs are kept."
+            f"mg.compile: {self.name} was recorded in {self.recordings} of {calls} calls{last}; it runs eagerly from "
+            "here on.\nHint: pass arrays of few shapes, and few different objects; limit= says how many are kept."
         )
 
     def _too_many_ways(self, ways: int) -> str:

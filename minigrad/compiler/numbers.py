@@ -200,7 +200,7 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
 
 def _check_small(trace: Any, x: Any, largest: int) -> None:
     """An operand of integer arithmetic must be so small that 64 bits hold the result: Python's are unlimited."""
-    if type(x) is float or type(getattr(x, "real", x)) is float:
+    if type(x.real) is float:
         return
     if type(x) is TracedNumber and x.expression is None and abs(x.real) <= largest:
         trace.add(Line("check", (x.value,), {"low": -largest, "high": largest}, ()))
@@ -221,12 +221,10 @@ def _binary(name: str, op: str) -> None:
     array_function = getattr(np, op)
 
     def forward(self: Any, other: Any, *modulus: Any) -> Any:
-        if modulus or type(other) is complex:
-            return (
-                function(self.pinned(), other)
-                if not modulus
-                else pow(self.pinned(), _real(other), *map(_real, modulus))
-            )
+        if type(other) is complex:
+            return function(self.pinned(), other)
+        if modulus:
+            return pow(self.pinned(), _real(other), *map(_real, modulus))
         if not _is_plain(other):
             return _with_array(array_function, self, other)
         _check(self._trace, name, self, other)

@@ -77,6 +77,8 @@ REDUCTIONS: dict[str, np.ufunc] = {
 UFUNCS: dict[str, np.ufunc] = {
     f.__name__: f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
 }
+EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
+EXACT |= {"maximum", "minimum", "fmax", "fmin", "negative", "absolute", "sign", "floor", "ceil", "max", "min"}
 ELEMENTWISE = frozenset(UFUNCS) | {"erf", "normal_cdf", "where", "cast", "broadcast"}
 
 

@@ -14,13 +14,10 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.memory import viewed, viewed_through
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
+from minigrad.compiler.program import EXACT, REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import real_index
 from minigrad.ops.special import WHOLE
-
-EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
-EXACT |= {"maximum", "minimum", "fmax", "fmin", "negative", "absolute", "sign", "floor", "ceil", "max", "min"}
 
 Step = tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], Any]  # what, of which slots, into which, a factor
 

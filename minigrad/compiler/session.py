@@ -127,6 +127,10 @@ class TraceSession:
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)
+        except CompileError as error:  # refused in the user's own frames, and undone
+            if self.strict:
+                raise
+            made.refusal, made.again = error, error.again
         except Exception as error:
             if not is_artifact(error, trace.numbers):
                 raise

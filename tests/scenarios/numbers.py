@@ -482,3 +482,14 @@ def drawn_numbers_for_other_code(C: Any, see: Any) -> None:
         return json.dumps([rng.random()]), pow(int(rng.integers(5)), 2, 3), rng.random() * 1j
 
     _calls(C, see, step)
+
+
+@scenario(eager=True)
+def drawn_numbers_beside_large_integers(C: Any, see: Any) -> None:
+    rng = np.random.default_rng(0)
+    for step in (
+        lambda x: x if rng.random() < 2**60 else -x,
+        lambda x: x * 2 if rng.random() > -(10**20) else x,
+        lambda x: x if int(rng.integers(5)) + 2**63 > 3 else -x,
+    ):
+        _calls(C, see, step)
