@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 def store(found: dict[Node, Any]) -> None:
     """Add the cotangents of leaves to their gradients. An array that nobody else has becomes the gradient itself."""
-    _acquire()  # a `with` block takes twice as long, and this runs once for each backward pass
-    try:
+    with LOCK:
         while found:
             line, v, holders = _popped(found)
             owner = line.owner() if hasattr(line, "owner") else None
@@ -34,11 +33,6 @@ def store(found: dict[Node, Any]) -> None:
                 owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)
             else:
                 _add(owner, v)
-    finally:
-        _release()
-
-
-_acquire, _release = LOCK.acquire, LOCK.release
 
 
 def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
