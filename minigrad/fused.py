@@ -201,7 +201,8 @@ def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mea
     """The loss, softmax(logits), which is nearly its gradient, and 1 - softmax(logits)[label].
 
     The latter is the sum of what the other classes have: 1 - p has no correct digit for a label that is nearly certain.
-    The loss is the softplus of the logarithm of the odds against the label.
+    The loss is log(1 + the odds against the label). Where they are large that is the sum of two terms that are not
+    negative, log Σ exp(logits - max) and max - logits[label].
     """
     axis, scores, at = 1, logits, (np.arange(labels.shape[0]), labels)
     if type(logits) is np.ndarray and logits.shape[1] < FEW_CLASSES:
@@ -211,8 +212,8 @@ def _softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mea
     chosen, others = _apart(p, labels, at, axis)
     total = chosen + others
     p = np.divide(p, total if axis == 0 else total[:, None], out=p)
-    with np.errstate(divide="ignore"):  # without another class the odds are 0
-        loss = np.logaddexp(np.log(others) - shifted[at], 0.0)
+    with np.errstate(divide="ignore", over="ignore"):
+        loss = np.where(others <= chosen, np.log1p(others / chosen), np.log(total) - shifted[at])
     p, rest = (p.T if axis == 0 else p), others / total
     if reduction == "none":
         return loss, p, rest

@@ -16,14 +16,20 @@ SCOPE = {
     "f64": np.float64,
     "maximum": np.maximum,
     "minimum": np.minimum,
-    **{f"{name}{bits}": getattr(np, name) for name in ("exp", "log", "tanh") for bits in (32, 64)},
-    **{f"erf{bits}": math.erf for bits in (32, 64)},
-    "normal_cdf32": lambda x: np.float32(math.erfc(-x / math.sqrt(2)) / 2),
-    "normal_cdf64": lambda x: math.erfc(-x / math.sqrt(2)) / 2,
+    **{
+        f"{name}_{bits}": getattr(np, name)
+        for name in ("exp", "expm1", "log", "log1p", "logaddexp", "tanh")
+        for bits in (32, 64)
+    },
+    **{f"erf_{bits}": math.erf for bits in (32, 64)},
+    "normal_cdf_32": lambda x: np.float32(math.erfc(-x / math.sqrt(2)) / 2),
+    "normal_cdf_64": lambda x: math.erfc(-x / math.sqrt(2)) / 2,
 }
 
 
-def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False) -> Callable[..., None]:
+def load(
+    text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False, is_short: bool = False
+) -> Callable[..., None]:
     """In the place of `kernel_files.load`. Holds the arguments to what numba would hold them to."""
     assert set(functions) <= set(SCOPE)
     assert kernel_files.signature(arrays).startswith("void(")

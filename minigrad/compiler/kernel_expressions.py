@@ -42,14 +42,16 @@ EXPRESSIONS = {
         name: f"np.{name}({{}})"
         for name in (
             *("sqrt", "rint", "floor", "ceil", "trunc", "isfinite", "isinf", "sin", "cos", "tan", "arctan"),
-            *("sinh", "cosh", "arcsin", "arccos", "expm1", "log1p", "exp2", "log2", "log10"),
+            *("sinh", "cosh", "arcsin", "arccos", "exp2", "log2", "log10"),
         )
     },
-    **{name: f"np.{name}({{}}, {{}})" for name in ("copysign", "arctan2", "hypot", "logaddexp")},
+    **{name: f"np.{name}({{}}, {{}})" for name in ("copysign", "arctan2", "hypot")},
 }
 BOOLEANS = {"bitwise_and": "{} and {}", "bitwise_or": "{} or {}", "invert": "not {}", "bitwise_xor": "{} != {}"}
 LOGICAL = {"add": "{} or {}", "multiply": "{} and {}"}  # of bools, where Python's True + True is 2
-VECTORIZED = frozenset({"exp", "log", "tanh", *WHOLE, "maximum", "minimum"})  # in vecmath
+VECTORIZED = frozenset(
+    {"exp", "expm1", "log", "log1p", "logaddexp", "tanh", *WHOLE, "maximum", "minimum"}
+)  # in vecmath
 with np.errstate(all="ignore"):  # newer NumPy takes the root: of -0.0 and -inf that is something else
     HALF_IS_ROOT = bool(np.isnan(np.power(np.array([-np.inf]), 0.5))[0])
 UNSIGNED = {"sign": "{0} != 0"}  # where -1 would be their largest number
@@ -140,7 +142,7 @@ class Expressions:
                 return f"{self.dtype(dtype)}({op[:3]}({', '.join(operands)}))"
             name = op
         else:
-            name = op + FLOATS[dtype]
+            name = f"{op}_{FLOATS[dtype]}"
         self.functions.add(name)
         return f"{name}({', '.join(operands)})"
 

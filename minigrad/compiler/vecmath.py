@@ -1,4 +1,4 @@
-"""exp, log, tanh, erf, normal_cdf, maximum and minimum for kernels: LLVM vectorizes loops over them.
+"""exp, log, tanh and others for kernels: LLVM vectorizes loops over them.
 
 The C library's functions are calls, one number at a time. These are polynomials and quotients of polynomials without a
 branch: where there are cases, all are computed and one is chosen. Reductions of the argument are Cody and Waite's
@@ -21,10 +21,14 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 # Of the values for float32 and float64, in units of the machine epsilon. erf in float64 is the C library's.
-ERRORS = {"exp": (1.0, 1.0), "log": (1.0, 1.0), "tanh": (3.0, 2.0), "erf": (3.0, 1.0), "normal_cdf": (4.0, 5.0)}
+ERRORS = {
+    **{"exp": (1.0, 1.0), "expm1": (2.0, 2.0), "log": (1.0, 1.0), "log1p": (1.0, 1.0), "tanh": (3.0, 2.0)},
+    **{"erf": (3.0, 1.0), "normal_cdf": (4.0, 5.0)},
+}
 
 f32, i32 = np.float32, np.int32  # numba computes with int64 unless each result is cast
-inline: Any = njit(error_model="numpy", fastmath=False)  # said, because it would be inherited from the caller
+# fastmath is said, because it would be inherited from the caller; a function that is not inlined stops vectorization.
+inline: Any = njit(error_model="numpy", fastmath=False, forceinline=True)
 
 
 def _chosen_by(name: str) -> Any:
@@ -74,7 +78,7 @@ def from_bits(context: Any, x: Any) -> Any:
 
 
 @inline
-def exp32(x: Any) -> Any:
+def exp_32(x: Any) -> Any:
     """exp of a float32."""
     x = minimum(maximum(x, f32(-104.0)), f32(89.0))
     shifted = x * f32(1.4426950408889634) + f32(12582912.0)
@@ -95,7 +99,7 @@ def exp32(x: Any) -> Any:
 
 
 @inline
-def exp64(x: Any) -> Any:
+def exp_64(x: Any) -> Any:
     """exp of a float64."""
     x = minimum(maximum(x, -746.0), 710.0)
     shifted = x * 1.4426950408889634 + 6755399441055744.0
@@ -119,11 +123,63 @@ def exp64(x: Any) -> Any:
     return p * first * second
 
 
+# expm1: exp(x) - 1 = 2ⁿ ((exp(r) - 1) + (1 - 2⁻ⁿ)). For |x| <= ln 2 / 2 that is exp(r) - 1, without a subtraction.
+
+
+@inline
+def expm1_32(x: Any) -> Any:
+    """exp(x) - 1 of a float32."""
+    x = minimum(maximum(x, f32(-18.0)), f32(89.0))
+    shifted = x * f32(1.4426950408889634) + f32(12582912.0)
+    n = shifted - f32(12582912.0)
+    r = (x - n * f32(0.693359375)) + n * f32(2.12194440054690583e-4)
+    p = f32(0.001383675773005746)
+    p = p * r + f32(0.008374828429326126)
+    p = p * r + f32(0.0416682248355513766)
+    p = p * r + f32(0.16666419898789828)
+    p = p * r + f32(0.49999992111530256)
+    p = p * (r * r) + r
+    k = i32(bits(shifted) - i32(0x4B400000))
+    half = i32(k >> i32(1))
+    first = from_bits(i32(i32(half + i32(127)) << i32(23)))
+    second = from_bits(i32(i32(k - half + i32(127)) << i32(23)))
+    inverse = from_bits(i32(i32(i32(127) - half) << i32(23))) * from_bits(i32(i32(half - k + i32(127)) << i32(23)))
+    return x if x == f32(0.0) else (p + (f32(1.0) - inverse)) * first * second
+
+
+@inline
+def expm1_64(x: Any) -> Any:
+    """exp(x) - 1 of a float64."""
+    x = minimum(maximum(x, -38.0), 710.0)
+    shifted = x * 1.4426950408889634 + 6755399441055744.0
+    n = shifted - 6755399441055744.0
+    r = (x - n * 0.6931471803691238) - n * 1.9082149292705877e-10
+    p = 2.4994368470974668783e-8
+    p = p * r + 2.7632293676665213005e-7
+    p = p * r + 2.7557622296678842775e-6
+    p = p * r + 2.4801486520199166764e-5
+    p = p * r + 1.9841269432993169476e-4
+    p = p * r + 1.3888888951224379804e-3
+    p = p * r + 8.3333333335590758044e-3
+    p = p * r + 4.1666666666492766427e-2
+    p = p * r + 0.16666666666666169209
+    p = p * r + 0.50000000000000176896
+    p = p * (r * r) + r
+    k = bits(shifted) - np.int64(0x4338000000000000)
+    half = k >> np.int64(1)
+    first = from_bits((half + np.int64(1023)) << np.int64(52))
+    second = from_bits((k - half + np.int64(1023)) << np.int64(52))
+    inverse = from_bits((np.int64(1023) - half) << np.int64(52)) * from_bits(
+        (half - k + np.int64(1023)) << np.int64(52)
+    )
+    return x if x == 0.0 else (p + (1.0 - inverse)) * first * second
+
+
 # log: x = 2ⁿ m with m in [√½, √2). Denormal numbers are scaled first. What is not positive is chosen at the end.
 
 
 @inline
-def log32(x: Any) -> Any:
+def log_32(x: Any) -> Any:
     """log of a float32."""
     tiny = x < f32(1.17549435e-38)
     scaled = x * f32(8388608.0) if tiny else x
@@ -149,7 +205,7 @@ def log32(x: Any) -> Any:
 
 
 @inline
-def log64(x: Any) -> Any:
+def log_64(x: Any) -> Any:
     """log of a float64, through s = r/(2 + r) and log((1 + s)/(1 - s)) = 2s + s (s² P(s²))."""
     tiny = x < 2.2250738585072014e-308
     scaled = x * 4503599627370496.0 if tiny else x
@@ -173,11 +229,84 @@ def log64(x: Any) -> Any:
     return y if x > 0.0 else (-np.inf if x == 0.0 else np.nan)
 
 
+# log1p: the same of 1 + x, whose rounding error is added to m - 1. Where n = 0 that makes x itself.
+
+
+@inline
+def log1p_32(x: Any) -> Any:
+    """log(1 + x) of a float32."""
+    u = f32(1.0) + x
+    rest = f32(1.0) - (u - x) if x > f32(1.0) else x - (u - f32(1.0))
+    offset = i32(bits(u) - i32(0x3F3504F3))
+    k = i32(offset >> i32(23))
+    m = from_bits(i32(i32(offset & i32(0x007FFFFF)) + i32(0x3F3504F3)))
+    n = f32(k)
+    r = (m - f32(1.0)) + rest * from_bits(i32(i32(i32(127) - min(k, i32(127))) << i32(23)))
+    p = f32(-0.07973724504918060606)
+    p = p * r + f32(0.12655505703222451)
+    p = p * r + f32(-0.12989432428875892)
+    p = p * r + f32(0.14209929487697666)
+    p = p * r + f32(-0.16641546597491483)
+    p = p * r + f32(0.20001203540307644)
+    p = p * r + f32(-0.25000305584212415)
+    p = p * r + f32(0.33333329913859099)
+    square = r * r
+    y = (square * r) * p + n * f32(-2.12194440054690583e-4)
+    y = y - f32(0.5) * square
+    y = (r + y) + n * f32(0.693359375)
+    y = y if x < f32(np.inf) and x != f32(0.0) else x
+    return y if x > f32(-1.0) else (f32(-np.inf) if x == f32(-1.0) else f32(np.nan))
+
+
+@inline
+def log1p_64(x: Any) -> Any:
+    """log(1 + x) of a float64."""
+    u = 1.0 + x
+    rest = 1.0 - (u - x) if x > 1.0 else x - (u - 1.0)
+    offset = bits(u) - np.int64(0x3FE6A09E667F3BCD)
+    k = offset >> np.int64(52)
+    m = from_bits((offset & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
+    n = np.float64(k)
+    r = (m - 1.0) + rest * from_bits((np.int64(1023) - min(k, np.int64(1023))) << np.int64(52))
+    s = r / (2.0 + r)
+    z = s * s
+    p = 0.14616895651483683948
+    p = p * z + 0.15331675005049050998
+    p = p * z + 0.1818289095862714505
+    p = p * z + 0.22222211101308886366
+    p = p * z + 0.28571428626254960583
+    p = p * z + 0.39999999999898637651
+    p = p * z + 0.66666666666666697308
+    half = 0.5 * r * r
+    y = n * 0.6931471803691238 - ((half - (s * (half + z * p) + n * 1.9082149292705877e-10)) - r)
+    y = y if x < np.inf and x != 0.0 else x
+    return y if x > -1.0 else (-np.inf if x == -1.0 else np.nan)
+
+
+# logaddexp: the larger number and log1p of the quotient. Of two equal infinities that is themselves.
+
+
+@inline
+def logaddexp_32(x: Any, y: Any) -> Any:
+    """log(exp(x) + exp(y)) of float32 numbers."""
+    high = maximum(x, y)
+    apart = f32(0.0) if x == y else minimum(x, y) - high
+    return high + log1p_32(exp_32(apart))
+
+
+@inline
+def logaddexp_64(x: Any, y: Any) -> Any:
+    """log(exp(x) + exp(y)) of float64 numbers."""
+    high = maximum(x, y)
+    apart = 0.0 if x == y else minimum(x, y) - high
+    return high + log1p_64(exp_64(apart))
+
+
 # tanh: an odd quotient of polynomials for float32. For float64 one near 0, and 1 - 2/(exp(2|x|) + 1) beyond.
 
 
 @inline
-def tanh32(x: Any) -> Any:
+def tanh_32(x: Any) -> Any:
     """tanh of a float32."""
     c = minimum(maximum(x, f32(-9.02)), f32(9.02))
     z = c * c
@@ -196,7 +325,7 @@ def tanh32(x: Any) -> Any:
 
 
 @inline
-def tanh64(x: Any) -> Any:
+def tanh_64(x: Any) -> Any:
     """tanh of a float64."""
     a = maximum(x, -x)
     z = x * x
@@ -209,13 +338,13 @@ def tanh64(x: Any) -> Any:
     q = q * z + 0.46426162048917409327
     q = q * z + 1.0
     near = x + x * (z * p / q + 0.0)  # +0.0 keeps the sign of x = -0.0
-    far = 1.0 - 2.0 / (exp64(a + a) + 1.0)
+    far = 1.0 - 2.0 / (exp_64(a + a) + 1.0)
     far = far if x > 0.0 else -far
     return near if a < 0.625 else far
 
 
 @inline
-def erf32(x: Any) -> Any:
+def erf_32(x: Any) -> Any:
     """erf of a float32."""
     c = minimum(maximum(x, f32(-3.95)), f32(3.95))
     z = c * c
@@ -237,7 +366,7 @@ def erf32(x: Any) -> Any:
 
 
 @inline
-def erf64(x: Any) -> Any:
+def erf_64(x: Any) -> Any:
     """erf of a float64, by the C library."""
     return math.erf(x)
 
@@ -247,12 +376,12 @@ def erf64(x: Any) -> Any:
 
 
 @inline
-def normal_cdf32(x: Any) -> Any:
+def normal_cdf_32(x: Any) -> Any:
     """The distribution function of the standard normal, of a float32."""
     s = minimum(maximum(x, -x), f32(40.0))
     near = from_bits(i32(bits(s) & i32(-4096)))
     low = (near + s) * (s - near) * f32(-0.5)
-    e = exp32(near * near * f32(-0.5))
+    e = exp_32(near * near * f32(-0.5))
     r = f32(0.041666668) + low * f32(0.008333334)
     r = f32(0.16666667) + low * r
     r = f32(0.5) + low * r
@@ -273,12 +402,12 @@ def normal_cdf32(x: Any) -> Any:
 
 
 @inline
-def normal_cdf64(x: Any) -> Any:
+def normal_cdf_64(x: Any) -> Any:
     """The distribution function of the standard normal, of a float64."""
     s = minimum(maximum(x, -x), 40.0)
     near = from_bits(bits(s) & np.int64(-134217728))
     low = (near + s) * (s - near) * -0.5
-    e = exp64(near * near * -0.5)
+    e = exp_64(near * near * -0.5)
     e = e + e * low * (1.0 + low * (0.5 + low * 0.16666666666666667))
     p = 1.3810227743921767092e-6
     p = p * s + 3.7149076645032444015e-5
