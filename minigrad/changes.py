@@ -33,13 +33,14 @@ JOURNAL: ContextVar[dict[tuple[int, int], tuple[Change | None, Change]] | None] 
 def note_change(array: Any) -> None:
     """Remember that this array was just written in place."""
     global _latest
-    if hasattr(type(array), "minigrad_tracer"):
-        array = array.array
-    if not isinstance(array, np.ndarray):
-        return
     with LOCK:
         known = _known.get(id(array))
         if known is None or known[0]() is not array:
+            if hasattr(type(array), "minigrad_tracer"):
+                note_change(array.array)
+                return
+            if not isinstance(array, np.ndarray):
+                return
             known = _known[id(array)] = weakref.ref(array), byte_bounds(array), weakref.ref(_owner(array))
             _forget_the_dead()
         _latest = next_serial()

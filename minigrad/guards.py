@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from minigrad.node import mode
 from minigrad.reach import (
     MISSING,
     Row,
@@ -126,7 +123,7 @@ def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
 
 
 def _dict_of(k: int, row: Row, keys: list[Any], items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> str:
-    is_plain = type(row.holder) in (dict, OrderedDict)
+    is_plain = _is_plain(row.holder)
     tests = [f"len(h{k}) == {len(keys)}" if is_plain else f"size(h{k}) == {len(keys)}", *_identities(k, items, scope)]
     has_texts_only = all(type(key) is str for key in keys)
     if not row.is_own and (len(keys) > 1 or not has_texts_only):  # whoever goes through a dictionary sees its order
@@ -141,10 +138,18 @@ def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
     return " and ".join(_identities(k, row.held.items(), scope))
 
 
+def _is_plain(holder: dict[Any, Any]) -> bool:
+    """Whether a dictionary answers by dict's own methods: those of a user's class are not asked."""
+    kind = type(holder)
+    if kind.__module__.startswith("minigrad."):
+        return all(getattr(kind, name) is getattr(dict, name) for name in ("__len__", "__getitem__", "__iter__", "get"))
+    return kind in (dict, OrderedDict)
+
+
 def _identities(k: int, items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> list[str]:
     """Tests that items are the same objects: 20 ns each, which is what == takes that would not tell 1 from True."""
     tests = []
-    is_plain = type(scope[f"h{k}"]) in (dict, OrderedDict)
+    is_plain = _is_plain(scope[f"h{k}"])
     for j, (key, value) in enumerate(items):
         name = repr(key) if type(key) is str and key.isidentifier() else f"n{k}_{j}"
         scope[f"n{k}_{j}"], scope[f"x{k}_{j}"] = key, value
@@ -180,6 +185,8 @@ def _list_of(k: int, size: int, items: Iterable[tuple[int, Any]], scope: dict[st
 
 
 def _set(k: int, row: Row, scope: dict[str, Any]) -> str:
+    if not row.held and type(row.holder) in (set, frozenset):
+        return f"not h{k}"
     return f"elements(h{k}) == v{k}" if all(type(x) in (str, bytes) for x in row.held) else "False"
 
 
@@ -245,32 +252,6 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "content": lambda k, row, scope: f"h{k}.tobytes() == v{k}",
     "layout": lambda k, row, scope: f"(h{k}.shape, h{k}.dtype, h{k}.flags.writeable) == v{k}",
 }
-
-
-def fast_guard(signature: tuple[Any, ...], owned: dict[int, Any]) -> Callable[..., bool]:
-    """A function of the positional arguments that says whether they have a signature, quicker than by making theirs.
-
-    It may say no where the signatures agree: to views, and wherever the arguments are more than arrays and Tensors.
-    """
-    (records, form), *leaves = signature
-    scope: dict[str, Any] = {"mode": mode, "owned": owned, "ndarray": np.ndarray, "Tensor": Tensor}
-    tests = [f"mode.get() is {'not ' if records else ''}None", f"len(x) == {len(leaves)}"]
-    kinds = [leaf for leaf in leaves if leaf[0] == "array" and leaf[4] is not None and leaf[5] is None]
-    if form != len(leaves) or len(kinds) < len(leaves):
-        return lambda x: False
-    for k, (_, kind, scope[f"s{k}"], scope[f"d{k}"], has_node, _, layout) in enumerate(leaves):
-        tests.append(f"type(t := x[{k}]) is {kind.__name__}")
-        if kind is Tensor:
-            tests.append(f"t.node is {'not ' if has_node else ''}None and (t := t.data) is not None")
-        tests.append(f"type(t) is ndarray and t.shape == s{k} and t.dtype == d{k}")
-        tests.append("t.base is None and id(t) not in owned")
-        tests.append(
-            "t.flags.c_contiguous" if layout is None else f"t.strides == {layout} and not t.flags.c_contiguous"
-        )
-        tests += [f"x[{k}] is not x[{j}]" for j in range(k)]
-    exec(code_of(f"def takes(x):\n    return {' and '.join(tests)}\n"), scope)
-    takes: Callable[..., bool] = scope["takes"]
-    return takes
 
 
 def is_number(x: Any) -> bool:

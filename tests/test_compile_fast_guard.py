@@ -11,8 +11,8 @@ import pytest
 import minigrad as mg
 from minigrad.compiler.arguments import flatten
 from minigrad.compiler.learned import FLAT
+from minigrad.compiler.quick import fast_guard
 from minigrad.compiler.signature import signature
-from minigrad.guards import fast_guard
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

@@ -18,7 +18,7 @@ from minigrad.compiler.rules import make
 
 Range = tuple[float, float]
 EVERYTHING: Range = (-math.inf, math.inf)
-_SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: ignore[attr-defined]
+SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: ignore[attr-defined]
 _asked: tuple[Any, bool] = (None, False)
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 CLOSE = {8: (1e-9, 1e-12), 4: (1e-4, 1e-6), 2: (1e-2, 1e-3)}  # relative and absolute distance, by the size of a float
@@ -42,7 +42,7 @@ def errors_raise() -> bool:
     Takes a tenth of the time of np.geterr: NumPy keeps its settings in one object, which is asked once.
     """
     global _asked
-    setting = _SETTING.get() if _SETTING is not None else None
+    setting = SETTING.get() if SETTING is not None else None
     if setting is None or _asked[0] is not setting:
         _asked = setting, any(kind in ("raise", "call", "log") for kind in np.geterr().values())
     return _asked[1]

@@ -22,6 +22,7 @@ from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect, watched
 from minigrad.compiler.explanation import reason_of, text_of
 from minigrad.compiler.learned import IN_A_ROW, Call, Learned, short
+from minigrad.compiler.quick import MISS
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.session import TraceSession
@@ -38,7 +39,7 @@ OTHER_WAY: Any = object()  # what a call gives if its program decides in another
 
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
-    *("learned", "derivatives", "recordings", "discarded", "lock", "attribute", "is_homeless"),
+    *("learned", "derivatives", "recordings", "forgotten", "discarded", "lock", "attribute", "is_homeless"),
 })  # fmt: skip
 
 
@@ -70,6 +71,7 @@ class Compiled:
         self.learned = Learned()
         self.derivatives: dict[Any, Compiled] = {}
         self.recordings = 0
+        self.forgotten = 0  # calls of programs that are no longer there
         self.discarded = 0
         self._renew_lock()
         _compiled.add(self)
@@ -104,9 +106,13 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The results of the step."""
+        latest = self.latest
+        if latest is not None and latest.quick is not None and not kwargs and not self.eager:
+            result = latest.quick(args, self.lock)
+            if result is not MISS:
+                return result
         if self.eager or active.get() is not None or _is_watched():
             return self.function(*args, **kwargs)
-        latest = self.latest
         if not kwargs and latest is not None and latest.takes(args):
             with self.lock:
                 if latest.ready and (inputs := latest.matches(args)) is not None:
@@ -144,7 +150,7 @@ class Compiled:
         if begun or ready:
             return self._record(call, begun, keep, ready)
         records, has_grown = len(learned.records), learned.has_grown(call)
-        if not has_grown and not learned.generalize(call, key, self.versions):
+        if not has_grown and not learned.generalize(call, key, self.versions, self.runs):
             return self._refused(CompileError(learned.too_many(self.name)), args, kwargs)
         if has_grown or len(learned.records) > records:  # the arguments have another structure then
             return self._dispatch(args, kwargs)
@@ -164,12 +170,9 @@ class Compiled:
                 return OTHER_WAY
             results = CheckFailed
         version.left -= 1
-        version.calls += 1
-        self.learned.runs += 1
-        if self.learned.streak[1]:
-            self.learned.streak = ("", 0)
         if results is CheckFailed:  # the step itself says what is wrong
             return self.function(*args, **kwargs)
+        version.make_quick(self.audit)
         return results if replay is None else connect(self, version, leaves, results, replay)
 
     def _audit(self, version: Specialization, leaves: list[Any], inputs: Inputs, args: Any, kwargs: Any) -> Any:
@@ -194,9 +197,7 @@ class Compiled:
                 f"{version.calls - version.audited} calls since the audit before were not covered"
             )
             return result
-        version.calls += 1
-        version.audited = version.calls
-        version.left = gap(version)
+        version.covered(gap)
         return result
 
     # Recordings
@@ -213,7 +214,7 @@ class Compiled:
             ready: specializations with programs, which have taken branches in another way.
         """
         learned = self.learned
-        if self.recordings >= PATIENCE and self.learned.runs < 2 * self.recordings:
+        if self.recordings >= PATIENCE and self.runs < 2 * self.recordings:
             return self._refused(CompileError(self._too_many_recordings()), call.args, call.options)
         inputs = learned.inputs
         self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]
@@ -300,7 +301,7 @@ class Compiled:
     def _make_room(self) -> None:
         """Forget the oldest program when there are too many."""
         while len(self.versions) >= self.limit:
-            self.versions.pop(0)
+            self.forgotten += self.versions.pop(0).calls
 
     def _refused(self, error: CompileError, args: Any, kwargs: Any) -> Any:
         if self.fallback == "raise":
@@ -330,7 +331,7 @@ class Compiled:
         """Why the step is not recorded once more: it takes more time than programs save."""
         path, _, before, now = self.learned.reason
         last = f"; the last because of {path}, from {short(before)} to {short(now)}" if path else ""
-        calls = self.recordings + self.learned.runs
+        calls = self.recordings + self.runs
         return (
             f"mg.compile: {self.name} was recorded in {self.recordings} of {calls} calls{last}; it runs eagerly from "
             "here on.\nHint: pass arrays of few shapes, and few different objects; limit= says how many are kept."
@@ -359,6 +360,11 @@ class Compiled:
         for version in self.versions:
             if version.kernels is not None:
                 version.kernels.wait(timeout)
+
+    @property
+    def runs(self) -> int:
+        """How often programs were called."""
+        return self.forgotten + sum(version.calls for version in self.versions)
 
     @property
     def name(self) -> str:

@@ -86,6 +86,12 @@ class Recipe:
 
     # Results with a history
 
+    @property
+    def scalars(self) -> frozenset[int]:
+        """The outputs that are returned as scalars and Python numbers."""
+        outputs = (rest for how, *rest in self.entries if how == "output")
+        return frozenset(number for number, how in outputs if how not in ("array", "locked"))
+
     def _find_live(self, result: Any, leaves: list[Any]) -> None:
         """Tensors whose history is there: no backward pass inside of the step has used it up."""
         given = {id(x.node) for x in leaves if type(x) is Tensor and x.node is not None}

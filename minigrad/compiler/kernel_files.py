@@ -22,7 +22,7 @@ import numpy as np
 from minigrad.compiler import kernel_store
 from minigrad.compiler.gate import Gate
 
-OPTIONS = 'nogil=True, error_model="numpy", fastmath={"reassoc", "contract"}, pipeline_class=Apart'
+OPTIONS = 'error_model="numpy", fastmath={"reassoc", "contract"}, pipeline_class=Apart'
 HELPERS = ("apart.py", "vecmath.py")
 HEAD = '''"""A kernel of a compiled step, compiled for {signature}."""
 
@@ -46,7 +46,14 @@ def is_available() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False) -> Callable[..., None]:
+def options(is_short: bool) -> str:
+    """What numba is told. A short kernel is over before another thread could have begun: it keeps the interpreter."""
+    return OPTIONS if is_short else f"nogil=True, {OPTIONS}"
+
+
+def load(
+    text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False, is_short: bool = False
+) -> Callable[..., None]:
     """The compiled function, as numba's dispatcher calls it: nobody looks at the types of the arguments any more.
 
     Args:
@@ -54,13 +61,14 @@ def load(text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: b
         functions: the names that it uses of `minigrad.compiler.vecmath`.
         arrays: (shape, dtype) of its arguments.
         in_parts: whether part, first, end and stage stand before them.
+        is_short: whether it has few elements to go through.
 
     Raises:
         RuntimeError: this is a forked child, of a process that was compiling and could not be waited for.
     """
     imports = f"from minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
     types = signature(arrays, in_parts)
-    source = HEAD.format(imports=imports, options=OPTIONS, signature=types) + text
+    source = HEAD.format(imports=imports, options=options(is_short), signature=types) + text
     with gate.held():
         name = f"minigrad_kernel_{_digest(source + _surroundings())}"
         if name not in _loaded:

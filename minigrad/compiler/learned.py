@@ -43,9 +43,8 @@ class Learned:
         varying, fetched: identities of numbers, and of places whose arrays, are inputs of programs.
         pinned: identities of numbers that cannot be inputs.
         whole, records: classes of arguments that are known by which they are, and by what they hold.
-        streak: because of which place the latest specializations were made, and how many in a row.
+        streak: because of which place the latest specializations were made, how many in a row, after which calls.
         reason: how that place changed last.
-        runs: calls of programs.
     """
 
     def __init__(self) -> None:
@@ -55,8 +54,7 @@ class Learned:
         self.pinned: set[Any] = set()
         self.whole: set[type] = set()
         self.records: set[type] = set()
-        self.streak: tuple[str, int] = ("", 0)
-        self.runs = 0
+        self.streak: tuple[str, int, int] = ("", 0, 0)
         self.reason: Difference = ("", None, None, None)
         self._met: dict[type, dict[int, Any]] = {}  # objects of classes that may become records
         self._passed: dict[int, tuple[Any, int]] = {}  # containers that were arguments, and how long lists were
@@ -140,8 +138,18 @@ class Learned:
             self._held.append(recording.keep)
         return bool(numbers or arrays)
 
-    def generalize(self, call: Call, key: Signature, versions: list[Specialization]) -> bool:
-        """Let what has changed since the last specialization be an input, if it can be. False if there are too many."""
+    def generalize(self, call: Call, key: Signature, versions: list[Specialization], runs: int) -> bool:
+        """Let what has changed since the last specialization be an input, if it can be.
+
+        Args:
+            call: the one that no specialization is for.
+            key: its signature.
+            versions: all specializations.
+            runs: how often their programs were called.
+
+        Returns:
+            False if too many were made in a row.
+        """
         self.reason = ("", None, None, None)
         reasons: list[Difference] = []
         like = [v for v in versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
@@ -157,8 +165,9 @@ class Learned:
         if not reasons:
             return True
         path = reasons[0][0]
-        count = self.streak[1] + 1 if self.streak[0] == path else 1
-        self.streak, self.reason = (path, count), reasons[0]
+        before, count, then = self.streak
+        count = count + 1 if (before, then) == (path, runs) else 1
+        self.streak, self.reason = (path, count, runs), reasons[0]
         return count < IN_A_ROW
 
     def _changed_arguments(self, leaves: list[Any], before: Signature, now: Signature) -> Iterable[Difference]:

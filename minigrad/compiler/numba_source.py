@@ -21,6 +21,7 @@ from minigrad.compiler.refusal import CheckFailed
 from minigrad.written import code_of
 
 MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see pool.py
+SHORT = 20_000  # elements, which take about 10 µs
 
 
 class NumbaSource(Source):
@@ -52,7 +53,12 @@ class NumbaSource(Source):
         """For each kernel what compiles it, or finds its file; then for those of convolutions."""
         kernels = [
             partial(
-                kernel_files.load, source.text(), sorted(source.functions), arrays + source.rooms(), source.in_parts
+                kernel_files.load,
+                source.text(),
+                sorted(source.functions),
+                arrays + source.rooms(),
+                source.in_parts,
+                is_short(source.kernel),
             )
             for source, arrays in self.kernels.values()
         ]
@@ -88,7 +94,8 @@ class NumbaSource(Source):
         source = KernelSource(kernel, shared, in_parts=is_worth_threads(kernel))
         given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
         arrays = [(source.shape(v), v.dtype) for v, _ in given]
-        key = (source.text(), kernel_files.signature(arrays), repr(source.in_parts and source.plan()))
+        plan = repr(source.in_parts and source.plan())
+        key = (source.text(), kernel_files.signature(arrays), plan, is_short(kernel))
         if key not in self.by_text:
             self.by_text[key] = self.scope.fresh("kernel")
             self.kernels[self.by_text[key]] = source, arrays
@@ -129,8 +136,13 @@ def is_worth_threads(kernel: Kernel) -> bool:
     return enough and cores() > 1 and kernel.sizes[0] >= 2 * cores()
 
 
+def is_short(kernel: Kernel) -> bool:
+    """Whether a kernel has few elements to go through."""
+    return math.prod(kernel.sizes) < SHORT
+
+
 def _function(name: str, source: KernelSource) -> str:
-    text = f"@njit({kernel_files.OPTIONS})\n{source.text(name)}"
+    text = f"@njit({kernel_files.options(is_short(source.kernel))})\n{source.text(name)}"
     if source.in_parts:
         given = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
         text += f"\n\n{name} = InParts({name}, {given})\n"

@@ -40,8 +40,10 @@ class Calls:
         if op in WHOLE:
             return [f"{self._f('np.copyto')}({out}, {self.scope.name_of(WHOLE[op])}({ins[0]}))"]
         if op == "matmul":
-            function = "np.dot" if self._is_plain_product(line) else "np.matmul"
-            return [f"{self._f(function)}({ins[0]}, {ins[1]}, out={out})"]
+            is_plain = all(x.ndim == 2 for x in line.operands) and self._is_plain(line)
+            return [
+                self._dot(ins[0], ins[1], out) if is_plain else f"{self._f('np.matmul')}({ins[0]}, {ins[1]}, out={out})"
+            ]
         if op == "convolution":
             return [self.convolution(line, line.params["function"])]
         if op in REDUCTIONS:
@@ -118,15 +120,22 @@ class Calls:
                 ones = self.ones[shape, v.dtype] = self.scope.fresh("ones")
                 self.scope.prepared[ones] = f"np.ones({shape}, {str(v.dtype)!r})"
             factors = (ones, x) if axes == (0,) else (x, ones)
-            return f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"  # far quicker than np.add.reduce
+            is_plain = v.dtype == line.out.dtype and self._is_plain(line)
+            # Either is far quicker than np.add.reduce.
+            return self._dot(*factors, out) if is_plain else f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"
         function = self._f(f"np.{REDUCTIONS[line.op].__name__}.reduce", f"reduce_{line.op}")
         return f"{function}({x}, {axes[0] if len(axes) == 1 else axes}, None, {out}, True)"
 
-    def _is_plain_product(self, line: Line) -> bool:
-        """Whether np.dot can do it, which for small matrices takes half the time of np.matmul."""
+    def _is_plain(self, line: Line) -> bool:
+        """Whether the method dot can make a product: where it knows its result's memory, dtypes agree."""
         lies = self.plan.arrays.get(line.out)
-        alike = all((x.ndim, x.dtype) == (2, line.out.dtype) for x in line.operands) and line.out.dtype.kind == "f"
-        return alike and (lies is None or bool(lies.flags.carray))
+        is_alike = line.out.dtype.kind == "f" and all(x.dtype == line.out.dtype for x in line.operands)
+        return is_alike and (lies is None or bool(lies.flags.carray))
+
+    def _dot(self, x: str, y: str, out: str) -> str:
+        """A product of matrices. For small ones the method takes two thirds of the time of np.dot, which takes half
+        of that of np.matmul."""
+        return f"{x}.dot({y}, {out})"
 
     def _where(self, line: Line, ins: list[str], out: str) -> list[str]:
         return [f"{self._f('np.copyto')}({out}, {self._f('np.where')}({', '.join(ins)}))"]

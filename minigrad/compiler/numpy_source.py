@@ -30,7 +30,7 @@ from minigrad.compiler.texts import HEAD, imports, inside, literal, slices, titl
 from minigrad.units import text_of_bytes
 from minigrad.written import code_of
 
-SILENT = frozenset({"np.asarray", "np.dot", "np.empty", "np.float32", "np.float64"})
+SILENT = frozenset({"np.asarray", "np.empty", "np.float32", "np.float64"})
 SILENT |= {"np.maximum.reduce", "np.minimum.reduce", "np.logical_and.reduce"}  # of checks
 SILENT |= {"np.uint8", "np.uint16", "np.uint32", "np.uint64"}
 MANY_NAMES = 1000  # CPython hands names to an inner function in a time that grows with the square of their number
@@ -178,15 +178,16 @@ class Source:
             if k == plan.barrier and guarded >= 0:
                 self.guarded = range(self.guarded.start, len(self.body))
         first = {v: k for k, v in reversed(list(enumerate(self.program.outputs)))}
-        returned = [self._returned(v, first[v] == k) for k, v in enumerate(self.program.outputs)]
+        returned = [self._returned(k, v, first[v] == k) for k, v in enumerate(self.program.outputs)]
         self._write_stores()  # buffers change after what is returned was copied
         self.body.append(f"return [{', '.join(returned)}]")
 
-    def _returned(self, v: Value, is_first: bool) -> str:
+    def _returned(self, number: int, v: Value, is_first: bool) -> str:
         if self.plan.kind[v] == "fresh" and is_first:
             return self.names[v]
         name = self.scope.fresh(f"{self.names[v]}_copy")
-        self.body.append(f"{name} = {self.names[v]}.copy()")
+        copy = "[()]" if number in self.program.scalars and not v.shape else ".copy()"
+        self.body.append(f"{name} = {self.names[v]}{copy}")
         return name
 
     def _write_line(self, line: Line) -> None:

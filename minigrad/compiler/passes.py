@@ -29,7 +29,7 @@ def without_dead_code(program: Program) -> Program:
             needed.add(line)
             needed.update(v.line for v in line.operands)
     lines = [line for line in program.lines if line in needed]
-    return Program(lines, program.buffers, stores, program.outputs, program.generators)
+    return Program(lines, program.buffers, stores, program.outputs, program.generators, program.scalars)
 
 
 def simplified(program: Program) -> Program:

@@ -27,7 +27,7 @@ from minigrad.compiler.checks import barrier
 from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.memory import viewed
 from minigrad.compiler.program import ELEMENTWISE, VIEWS, Buffer, Line, Program, Value
-from minigrad.compiler.single_numbers import without_memory
+from minigrad.compiler.single_numbers import is_of_numbers, without_memory
 
 ALIGNMENT = 64
 SPECIAL = frozenset({"input", "full", "call", *VIEWS})
@@ -105,7 +105,10 @@ class Plan:
                     self.arrays[v] = np.full(v.shape, line.params["value"], v.dtype)
                 elif line.op == "call":
                     self.kind[v] = "local"
+        arrays = {v for k, v in enumerate(self.program.outputs) if k not in self.program.scalars}
         for v in self.program.outputs:
+            if v not in arrays and not v.shape and not is_of_numbers(v.line):
+                continue  # a scalar is a copy
             if v not in returned and v not in self.kind and v.line.op not in SPECIAL:
                 returned.add(v)
                 self.kind[v] = "fresh"

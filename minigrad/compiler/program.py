@@ -191,9 +191,12 @@ class Buffer:
 
 
 class Program:
-    """Lines in an order in which they can run, the buffers that they read, and what comes out."""
+    """Lines in an order in which they can run, the buffers that they read, and what comes out.
 
-    __slots__ = ("buffers", "generators", "lines", "outputs", "stores")
+    `scalars` are the numbers of outputs that a call returns as NumPy scalars.
+    """
+
+    __slots__ = ("buffers", "generators", "lines", "outputs", "scalars", "stores")
 
     def __init__(
         self,
@@ -202,9 +205,10 @@ class Program:
         stores: dict[Buffer, Value],
         outputs: list[Value],
         generators: list[Any],
+        scalars: frozenset[int] = frozenset(),
     ) -> None:
         self.lines, self.buffers, self.stores, self.outputs = lines, buffers, stores, outputs
-        self.generators = generators
+        self.generators, self.scalars = generators, scalars
 
     def __len__(self) -> int:
         return sum(line.op != "input" for line in self.lines)
@@ -224,7 +228,7 @@ class Program:
     def replaced(self, change: Callable[[Value], Value], lines: list[Line]) -> Program:
         """The same buffers and generators with other lines, and results through `change`."""
         stores = {b: change(v) for b, v in self.stores.items()}
-        return Program(lines, self.buffers, stores, [change(v) for v in self.outputs], self.generators)
+        return Program(lines, self.buffers, stores, [change(v) for v in self.outputs], self.generators, self.scalars)
 
     def __str__(self) -> str:
         """A line of text for each line, for tests and for reading."""

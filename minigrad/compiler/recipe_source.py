@@ -12,7 +12,7 @@ from minigrad.compiler.effects import Recipe
 from minigrad.compiler.memory import viewed
 from minigrad.node import Node, next_serial
 from minigrad.reach import MISSING, Contents, put_in_order, refill
-from minigrad.specialize import attach
+from minigrad.specialize import attach, new
 from minigrad.tensor import Tensor
 from minigrad.written import code_of
 
@@ -197,14 +197,20 @@ def _fill(holder: Any, keys: Any, names: list[tuple[str, str]], values: list[Any
 
 def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:
     """A Tensor that was computed from others by a tape whose values are gone, as after backward()."""
-    node = Node()
-    node.primitive, node.parents, node.params, node.saved = primitive, (), (), None
-    node.shape, node.dtype, node.scope, node.serial = value.shape, value.dtype, "", next_serial()
+    made = new(Tensor)
+    made.data = value
+    made.node = node = Node()
+    node.primitive = primitive
+    node.parents = node.params = ()
+    node.saved = None
+    node.shape = value.shape
+    node.dtype = value.dtype
+    node.scope = ""
+    node.serial = next_serial()
     if name is not None:
         node.name = name
         if label is not None:
             node.label = label
-    made: Tensor = attach(value, node)
     return made
 
 

@@ -232,7 +232,8 @@ class TraceSession:
                 buffer.place = base + len(made.number_arguments) - 1
         check_overlaps(trace)
         trace.check_contents()
-        program = Program([*trace.inputs, *trace.lines], trace.buffers, stores, recipe.outputs, trace.generators)
+        lines, scalars = [*trace.inputs, *trace.lines], recipe.scalars
+        program = Program(lines, trace.buffers, stores, recipe.outputs, trace.generators, scalars)
         made.program = program
         made.rows = [*reach.rows, *trace.contents_read, *layouts(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays

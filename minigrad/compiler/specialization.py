@@ -14,13 +14,14 @@ from minigrad.compiler.kernel_files import is_available
 from minigrad.compiler.memory import owner, sharing
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.passes import optimized
+from minigrad.compiler.quick import fast_guard, quick
 from minigrad.compiler.recipe_source import compiled
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.rules import check
 from minigrad.compiler.signature import Signature
 from minigrad.compiler.trace import COMPUTED
-from minigrad.guards import Guard, fast_guard
+from minigrad.guards import Guard
 from minigrad.reach import StateRef, alike
 from minigrad.reach.differences import Difference
 from minigrad.tensor import Tensor
@@ -47,13 +48,15 @@ class Specialization:
         self.guard = Guard(recording.rows, recording.exempt, recording.grown)
         self.fits = self.guard.fits
         self.takes = fast_guard(signature, owned)
+        self.owned = owned
+        self.quick: Callable[[tuple[Any, ...], Any], Any] | None = None  # the usual call, when it is known how
         self.keep: list[Any] = []
         self.because = ""  # why it was made, if it is not the first
         self.prepared = False
         self.ready = False  # whether a second recording has confirmed the first
-        self.calls = 0
         self.audited = 0  # calls that audits have covered
         self.left = 0  # calls until the next audit
+        self._due = 0  # and the number of calls at which that is
         self.spreads: list[Any] = []  # how far roundings move what a call returns and leaves, if an audit had to ask
         self.seconds = 0.0
         self.kernels: Kernels | None = None
@@ -91,6 +94,23 @@ class Specialization:
         self.parameters = recording.parameters
         self.prepared = True
         self.seconds = perf_counter() - began
+
+    @property
+    def calls(self) -> int:
+        """How often the program was called. Only `left` is counted at each call."""
+        return self._due - self.left
+
+    def covered(self, gap: Callable[[Specialization], int]) -> None:
+        """An audit has made a call, and has covered all calls so far. The next is due after `gap` more."""
+        self._due += 1
+        self.audited = self.calls
+        self.left = gap(self)
+        self._due = self.audited + self.left
+
+    def make_quick(self, audited: bool) -> None:
+        """Let calls take the short way from here on, if they can."""
+        if self.quick is None and self.kernels is None:
+            self.quick = quick(self, audited)
 
     # Whether it is the one
 
