@@ -1,17 +1,22 @@
 """Builtins as a recorded step sees them.
 
-`type` sees through tracers, and `print` stops the recording. They hide the real ones in the modules of the functions
+`type` sees through tracers, `print` stops the recording, and `float` and `int` take numbers out of arrays, as traced
+ones where it is known what becomes of them. They hide the real ones in the modules of the functions
 that the step reaches.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
+from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.refusal import CompileError, place
 from minigrad.compiler.trace import Trace
+from minigrad.compiler.tracer import TracerArray
 from minigrad.reach import MISSING
+from minigrad.tensor import Tensor
 
 
 class _TypeOfType(type):
@@ -38,10 +43,41 @@ class _TypeOfType(type):
 traced_type = _TypeOfType("type", (), {})
 
 
+class _KindOfNumber(type):
+    """A class that is float or int to whoever calls it or asks isinstance."""
+
+    kind: type
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if len(args) == 1 and not options:
+            x = args[0].data if type(args[0]) is Tensor else args[0]
+            if type(x) is TracerArray and not x.shape:
+                taken = x._trace.taken(x, sys._getframe(1), cls.kind)
+                if taken is not None:
+                    return taken
+            if type(x) is TracedNumber and type(x.real) is cls.kind:
+                return x
+        return cls.kind(*args, **options)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, cls.kind)
+
+    def __subclasscheck__(cls, x: Any) -> bool:
+        return issubclass(x, cls.kind)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls.kind, name)
+
+
+NUMBERS = {kind.__name__: _KindOfNumber(kind.__name__, (), {"kind": kind}) for kind in (float, int)}
+
+
 def stand_in(trace: Trace, name: str) -> Any:
     """What hides a builtin in a module while a step is recorded, MISSING if nothing does."""
     if name == "type":
         return traced_type
+    if name in NUMBERS:
+        return NUMBERS[name] if name in trace.followed.hides else MISSING
     return functools.partial(refused_print, trace) if name == "print" else MISSING
 
 

@@ -16,6 +16,7 @@ from minigrad.compiler.arguments import argument_names
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.exempt import find_exempt
+from minigrad.compiler.flow import follow
 from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.memory import owner, sharing
 from minigrad.compiler.overlaps import check_overlaps
@@ -124,6 +125,7 @@ class TraceSession:
             made.result = self.function(*args, **kwargs)
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
+        trace.followed = follow(reach.functions, self.function)
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from minigrad.compiler import access, ufuncs, writes
 from minigrad.compiler.checks import CLOSE, close_calls, errors_raise
 from minigrad.compiler.draws import Draws
+from minigrad.compiler.flow import NOTHING
 from minigrad.compiler.memory import Memory, Step, viewed
 from minigrad.compiler.notes import note
 from minigrad.compiler.numbers import TracedNumber
@@ -81,6 +83,7 @@ class Trace(OutsideArrays):
         self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
+        self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
         self.pinned: set[int] = set()  # inputs that are constants after all
@@ -154,6 +157,31 @@ class Trace(OutsideArrays):
         if is_close.shape:
             is_close = self.emit("any", is_close, axes=tuple(range(is_close.ndim)))
         self.add(Line("check", (is_close,), {"low": False, "high": False}, ()))
+
+    def taken(self, x: TracerArray, frame: FrameType | None, kind: type | None = None) -> Any:
+        """The number in an array of one element, traced; None if it cannot be.
+
+        Args:
+            x: the array.
+            frame: of the user's function that asks for the number.
+            kind: float or int if that was called.
+        """
+        if frame is None or x.size != 1 or not self.open or not self.followed.has(frame):
+            return None
+        real = x.array.item() if kind is None else kind(x.array.item())
+        if type(real) not in (int, float) or x.dtype.itemsize > 8 or x.dtype == np.uint64:
+            return None
+        try:
+            value = x.value if not x.shape else self.emit("reshape", x.value, shape=())
+            if type(real) is int and x.dtype.kind == "f":
+                self.add(Line("check", (value,), {"low": -(2.0**62), "high": 2.0**62}, ()))
+        except CompileError as error:
+            self.stop(error)
+            return None
+        dtype = DOUBLE if type(real) is float else np.dtype(np.int64)
+        return TracedNumber(
+            self, real, None, lambda: value if value.dtype == dtype else self.emit("cast", value, dtype=dtype)
+        )
 
     # Values
 

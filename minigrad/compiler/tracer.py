@@ -10,6 +10,7 @@ Nothing that a program holds is ever out of date:
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.compiler.memory import Memory, Step
 from minigrad.compiler.program import Value
-from minigrad.compiler.refusal import filling, reading, stop
+from minigrad.compiler.refusal import filling, reading, stop, user_frame
 
 SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that make a scalar of a scalar
 
@@ -232,8 +233,9 @@ class TracerArray(NDArrayOperatorsMixin):
         return int(self._no_value().__index__())
 
     def item(self, *args: Any) -> Any:
-        """Its elements: the trace stops recording."""
-        return self._no_value().item(*args)
+        """Its only element, traced where it is known what becomes of it; else the trace stops recording."""
+        taken = None if args else self._trace.taken(self, user_frame(sys._getframe(1)))
+        return self._no_value().item(*args) if taken is None else taken
 
     def tolist(self) -> Any:
         """Its elements: the trace stops recording."""

@@ -23,6 +23,7 @@ GROUPS = [
     "randomness",
     "results",
     "schemes",
+    "taken",
     "trial_arrays",
     "trial_derivatives",
     "trial_draws",

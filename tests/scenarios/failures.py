@@ -202,7 +202,7 @@ def assertion_on_shapes(C: Any, see: Any) -> None:
         see.attempt(step, numbers(k, n))
 
 
-@scenario(eager=True)
+@scenario
 def assertion_on_values(C: Any, see: Any) -> None:
     @C
     def step(x: Any) -> Any:
@@ -246,7 +246,7 @@ def targets_of_another_encoding(C: Any, see: Any) -> None:
         see.attempt(step, numbers(k, 2, 3), y)
 
 
-@scenario(eager=True)
+@scenario
 def singular_matrix(C: Any, see: Any) -> None:
     step = C(lambda a: np.linalg.inv(a) * 2)
     for k in range(8):

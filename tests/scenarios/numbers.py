@@ -21,17 +21,17 @@ def _calls(C: Any, see: Any, function: Any, *shape: int, dtype: Any = float) -> 
         see(step(numbers(k, *(shape or (3,))).astype(dtype)))
 
 
-@scenario(eager=True)
+@scenario
 def item_returned(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: x.sum().item())
 
 
-@scenario(eager=True)
+@scenario
 def float_returned(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: float(x.sum()))
 
 
-@scenario(eager=True)
+@scenario
 def float_of_single_precision(C: Any, see: Any) -> None:
     step = C(lambda x: (float(x.mean()), x.max().item(), float(x[0])))
     for k in range(6):
@@ -39,33 +39,33 @@ def float_of_single_precision(C: Any, see: Any) -> None:
         see(*map(type, found), *map(np.float32, found))
 
 
-@scenario(eager=True)
+@scenario
 def float_of_a_tensor(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: float(mg.sum(mg.exp(mg.Tensor(x)))))
 
 
-@scenario(eager=True)
+@scenario
 def float_of_one_element(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: (x * 2).item() + (x[0] * 3).item(), 1)
     _calls(C, see, lambda x: (x * 2).item() + (x[0, 0] * 3).item(), 1, 1)
 
 
-@scenario(eager=True)
+@scenario
 def int_of_integers(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: (int(np.argmax(x)), np.argmin(x).item(), int((x > 0).sum())))
 
 
-@scenario(eager=True)
+@scenario
 def float_of_integers_and_bools(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: (float(np.argmax(x)), float(x[0] > 0), float((x > 0).sum())))
 
 
-@scenario(eager=True)
+@scenario
 def int_of_a_float(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: int(x.sum() * 10))
 
 
-@scenario(eager=True)
+@scenario
 def arithmetic_with_floats(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         a, b = float(x.sum()), x.mean().item()
@@ -74,7 +74,7 @@ def arithmetic_with_floats(C: Any, see: Any) -> None:
     _calls(C, see, step)
 
 
-@scenario(eager=True)
+@scenario
 def division_by_a_float(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         return 1.0 / float(x.sum()), x / x.sum().item()
@@ -100,7 +100,7 @@ def loss_of_a_training_step(C: Any, see: Any) -> None:
     see(*model.parameters())
 
 
-@scenario(eager=True)
+@scenario
 def losses_in_a_history(C: Any, see: Any) -> None:
     w, history = weight(3), []
 
@@ -116,7 +116,7 @@ def losses_in_a_history(C: Any, see: Any) -> None:
         w.grad = None
 
 
-@scenario(eager=True)
+@scenario
 def losses_added_up(C: Any, see: Any) -> None:
     s = SimpleNamespace(total=0.0, count=0, last=None)
 
@@ -132,7 +132,7 @@ def losses_added_up(C: Any, see: Any) -> None:
         see(s.total, s.count, s.last)
 
 
-@scenario(eager=True)
+@scenario
 def correct_predictions_counted(C: Any, see: Any) -> None:
     s = SimpleNamespace(correct=0)
 
@@ -145,7 +145,7 @@ def correct_predictions_counted(C: Any, see: Any) -> None:
         see(s.correct)
 
 
-@scenario(eager=True)
+@scenario
 def division_by_zero(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         return 1.0 / x.sum().item(), 7 // x.astype(int)[0].item(), x / x[1].item()
@@ -179,7 +179,7 @@ def float_that_is_rounded(C: Any, see: Any) -> None:
     _calls(C, see, lambda x: round(float(x.sum()), 3))
 
 
-@scenario(eager=True)
+@scenario
 def a_value_before_it_is_overwritten(C: Any, see: Any) -> None:
     s = SimpleNamespace(x=np.zeros(1))
 
@@ -193,7 +193,7 @@ def a_value_before_it_is_overwritten(C: Any, see: Any) -> None:
     _calls(C, see, step)
 
 
-@scenario(eager=True)
+@scenario
 def gradient_norm_returned(C: Any, see: Any) -> None:
     w = weight(3)
 
@@ -249,7 +249,7 @@ def branch_that_is_taken_late(C: Any, see: Any) -> None:
     see(s.w, s.skipped)
 
 
-@scenario(eager=True)
+@scenario
 def best_loss_is_kept(C: Any, see: Any) -> None:
     s = SimpleNamespace(best=np.inf, at=0, k=0)
 
@@ -378,7 +378,7 @@ def printing_in_a_rare_branch(C: Any, see: Any) -> None:
     _of(C, see, step, [1, 2, 1, 2, 4, 1, 2, 5, 1])
 
 
-@scenario(eager=True)
+@scenario
 def the_smaller_of_two(C: Any, see: Any) -> None:
     s = SimpleNamespace(best=1e9)
 
@@ -389,7 +389,7 @@ def the_smaller_of_two(C: Any, see: Any) -> None:
     _of(C, see, step, [5, 4, 6, 3, 7, 2, 8, 1, 9, 0.5, 3])
 
 
-@scenario(eager=True)
+@scenario
 def integers_are_compared(C: Any, see: Any) -> None:
     def step(x: Any, v: Any) -> Any:
         n = int(np.argmax(x))

@@ -159,7 +159,7 @@ def own_random_of_python(C: Any, see: Any) -> None:
         see(step(numbers(k, 3)), rng.getstate()[1][-1])
 
 
-@scenario(eager=True)
+@scenario
 def stochastic_depth(C: Any, see: Any) -> None:
     rng, layers = np.random.default_rng(0), [nn.Linear(3, 3, rng=k) for k in range(3)]
 

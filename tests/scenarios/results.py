@@ -416,7 +416,7 @@ def user_writes_into_the_result(C: Any, see: Any) -> None:
             s["y"] *= -1
 
 
-@scenario(eager=True)
+@scenario
 def set_grows(C: Any, see: Any) -> None:
     s: set[Any] = set()
     watch(C, see, s, lambda x: s.add(x.ndim) or x * len(s))

@@ -23,12 +23,12 @@ def watch(C: Any, see: Any, function: Any, calls: int = 7) -> None:
             see.attempt(step, numbers(k, 3))
 
 
-@scenario(eager=True)
+@scenario
 def branch_on_a_value(C: Any, see: Any) -> None:
     watch(C, see, lambda x: x * 2 if x.sum() > 0 else -x, 10)
 
 
-@scenario(eager=True)
+@scenario
 def branch_on_the_loss(C: Any, see: Any) -> None:
     model = mlp()
     optimizer = optim.SGD(model.parameters(), lr=0.1)
@@ -46,7 +46,7 @@ def branch_on_the_loss(C: Any, see: Any) -> None:
         see(step(*batch(k)), model)
 
 
-@scenario(eager=True)
+@scenario
 def branch_that_matters_late(C: Any, see: Any) -> None:
     @C
     def step(x: Any) -> Any:
@@ -56,7 +56,7 @@ def branch_that_matters_late(C: Any, see: Any) -> None:
         see(step(np.full(3, np.inf if k == 7 else 1.0)))
 
 
-@scenario(eager=True)
+@scenario
 def item_in_the_step(C: Any, see: Any) -> None:
     history: list[float] = []
 
@@ -69,18 +69,18 @@ def item_in_the_step(C: Any, see: Any) -> None:
     see(history)
 
 
-@scenario(eager=True)
+@scenario
 def float_returned(C: Any, see: Any) -> None:
     watch(C, see, lambda x: float((x * x).sum()))
 
 
-@scenario(eager=True)
+@scenario
 def numpy_of_a_tensor(C: Any, see: Any) -> None:
     w = weight(3)
     watch(C, see, lambda x: (w * x).detach().numpy() + 1)
 
 
-@scenario(eager=True)
+@scenario
 def while_loop_to_convergence(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         y = x
@@ -96,7 +96,7 @@ def loop_over_elements(C: Any, see: Any) -> None:
     watch(C, see, lambda x: [v * 2 for v in x])
 
 
-@scenario(eager=True)
+@scenario
 def loop_over_values(C: Any, see: Any) -> None:
     watch(C, see, lambda x: sum(max(0.0, v) for v in x))
 
@@ -247,12 +247,12 @@ def function_of_scipy_style(C: Any, see: Any) -> None:
     watch(C, see, lambda x: special(x) * 2)
 
 
-@scenario(eager=True)
+@scenario
 def written_to_a_list_of_floats(C: Any, see: Any) -> None:
     watch(C, see, lambda x: [float(v) for v in x] + [len(x)])
 
 
-@scenario(eager=True)
+@scenario
 def early_stopping_inside(C: Any, see: Any) -> None:
     s = SimpleNamespace(best=np.inf, bad=0)
 
@@ -267,7 +267,7 @@ def early_stopping_inside(C: Any, see: Any) -> None:
         see(step(numbers(k, 3)), s)
 
 
-@scenario(eager=True)
+@scenario
 def environment_variable(C: Any, see: Any) -> None:
     import os
 
@@ -280,7 +280,7 @@ def environment_variable(C: Any, see: Any) -> None:
         del os.environ["MINIGRAD_SCENARIO"]
 
 
-@scenario(eager=True)
+@scenario
 def gradient_is_skipped_if_not_finite(C: Any, see: Any) -> None:
     model = mlp()
     optimizer = optim.SGD(model.parameters(), lr=0.1)
