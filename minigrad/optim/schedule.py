@@ -102,11 +102,11 @@ class Schedule:
         if old == self.floor:  # from there no factor leads away
             return present + (new - old)
         lr = self.floor + (present - self.floor) * ((new - self.floor) / (old - self.floor))
-        self._require(
-            not lr < 0,
-            f"composed with the other schedule of this optimizer, which went below {self.floor}, this one leads to the "
-            f"negative rate {lr:.3g}. Put both into one ChainedScheduler",
-        )
+        if lr < 0:
+            what = (
+                f"composed with the other schedule of this optimizer, which went below {self.floor}, this one leads to"
+            )
+            self._require(False, f"{what} the negative rate {lr:.3g}. Put both into one ChainedScheduler")
         return lr
 
     def get_last_lr(self) -> list[float]:
