@@ -257,7 +257,7 @@ class Compiled:
             return
         learned.note_refusal(recording)
         self.discarded += 1
-        if recording.again and self.discarded <= IN_A_ROW:
+        if recording.again and self.discarded <= (1 if recording.once else IN_A_ROW):
             return
         assert recording.refusal is not None
         if has_other_ways and self.discarded < IN_A_ROW:

@@ -104,5 +104,5 @@ def _refuse(trace: Trace, a: Memory, b: Memory) -> None:
             "use one array and views of it of the same dtype (x[1:], x.T, x.reshape), or pass a copy of one of them",
         )
     except CompileError as error:
-        error.again = True  # an optimizer puts replaced parameters back into its own memory, in one call
+        error.again = error.once = True  # an optimizer puts replaced parameters back into its own memory, in one call
         raise

@@ -19,7 +19,7 @@ class Recording:
     Attributes:
         result: what the call returned, on real arrays.
         refusal: why there is no program, None if there is one.
-        again: whether another recording may succeed where this one did not.
+        again, once: whether a later recording may succeed where this one did not, and whether the next must.
         is_state: whether nothing was called, as the step can tell containers among the arguments from equal ones:
             `state_arguments`, or all objects that are no plain containers.
         program, recipe: what later calls do.
@@ -34,6 +34,7 @@ class Recording:
     recipe: Recipe
     refusal: CompileError | None = None
     again = False
+    once = False
     is_state = False
 
     def __init__(self) -> None:

@@ -16,10 +16,11 @@ OWN = (str(Path(__file__).parent.parent) + "/", str(Path(np.__file__).parent) + 
 class CompileError(RuntimeError):
     """A step does what cannot be recorded. The message says where, and what to write instead.
 
-    `again` says whether it may be different in the next call.
+    `again` says whether it may be different in a later call, `once` whether then in the next.
     """
 
     again = False
+    once = False
 
 
 class CompileWarning(RuntimeWarning):

@@ -186,6 +186,7 @@ class TraceSession:
                     self._finish(trace, capture, leaves, result)
                 except CompileError as error:
                     made.again |= error.again
+                    made.once = error.once
                     trace.stop(error)
                 except RecursionError:
                     trace.stop(
