@@ -7,7 +7,8 @@ What a step does, recorded:
   `.grad` while nobody has read it; builtins: those that a recorded step sees; memory: memories, views as steps
 - layout: where in a memory an array lies; writes: what a memory holds after one; overlaps: memories that are one
 - trace: NumPy calls on tracers become ops; outside: arrays from outside of the step; access: of elements; ufuncs,
-  functions: of NumPy's; opaque: of all others; notes: comments
+  functions: of NumPy's; opaque: of all others; flow: where numbers out of arrays go, read from the source with syntax;
+  notes: comments
 - session: one real call on tracers, whose result is a recording; undo: what was before it; draws: where generators
   stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded
 - capture: the state that a step can read, with tracers in its places; inputs: what later calls fetch there; sharing:
@@ -36,7 +37,7 @@ What the user calls:
 
 - decorator: mg.compile; driver: recordings, calls, audits or eager calls; learned: what becomes an input of programs
 - arguments: containers and leaves; records: objects that are containers; signature: what of the arguments decides;
-  specialization: the program for one signature and state; compare: two recordings; derivative: derivatives of compiled
+  specialization: the program for one signature and state; quick: its usual call as one function; compare: two recordings; derivative: derivatives of compiled
   functions
 - explanation: what explain() says
 - audit: program and eager step, compared; outcome: what each returned and left; rounding: how far roundings move it
