@@ -1,4 +1,4 @@
-"""Source of functions: the syntax tree of a code object, the variables of a function, and where a call stands."""
+"""Source of functions: the syntax tree of a code object, and where a call stands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import functools
 from types import CodeType, FrameType
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Place = tuple[str, int, int]  # file, line and column where a call ends
 
 
@@ -32,40 +31,10 @@ def tree_of(name: str, text: str) -> ast.Module | None:
 
 
 def is_of(node: ast.AST, code: CodeType) -> bool:
-    """Whether a code object was made of a node. Of several lambdas in a line all count."""
+    """Whether a code object was made of a node, by its name and its line."""
     if isinstance(node, ast.Lambda):
         return code.co_name == "<lambda>" and node.lineno == code.co_firstlineno
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         lines = [node.lineno, *(x.lineno for x in node.decorator_list)]
         return code.co_name == node.name and min(lines) == code.co_firstlineno
     return False
-
-
-def last_name(func: ast.expr) -> str:
-    """The last name of what is called."""
-    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
-
-
-def parameters(function: Function) -> set[str]:
-    """The names of a function's parameters."""
-    given = function.args
-    several = [x for x in (given.vararg, given.kwarg) if x is not None]
-    return {x.arg for x in (*given.posonlyargs, *given.args, *given.kwonlyargs, *several)}
-
-
-def variables(function: Function) -> set[str]:
-    """The names of a function's own variables, those of its comprehensions included."""
-    found, others = parameters(function), set()
-    todo: list[ast.AST] = [*function.body] if isinstance(function.body, list) else [function.body]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, (ast.Global, ast.Nonlocal)):
-            others |= set(node.names)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
-            continue
-        if not isinstance(node, ast.Lambda):
-            todo += ast.iter_child_nodes(node)
-    return found - others
