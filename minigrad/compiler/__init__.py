@@ -37,7 +37,8 @@ What the user calls:
 
 - decorator: mg.compile; driver: recordings, calls, audits or eager calls; learned: what becomes an input of programs
 - arguments: containers and leaves; records: objects that are containers; signature: what of the arguments decides;
-  specialization: the program for one signature and state; quick: its usual call as one function; compare: two recordings; derivative: derivatives of compiled
+  specialization: the program for one signature and state; quick: its usual call as one function; compare: two
+  recordings; derivative: derivatives of compiled
   functions
 - explanation: what explain() says
 - audit: program and eager step, compared; outcome: what each returned and left; rounding: how far roundings move it

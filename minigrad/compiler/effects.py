@@ -293,7 +293,10 @@ class Recipe:
                 self._bases[id(memory)] = self._made[id(root)] = self._output(root.value, root)
                 self._hold.append(root)
             return self._view(x, root_of(x).array, self._bases[id(memory)])
-        return self._output(x.value, x)
+        number = self._output(x.value, x)
+        if x.parent is None and not x.is_scalar:
+            self._bases.setdefault(id(memory), number)
+        return number
 
     def _view(self, x: TracerArray, root: Any, base: int) -> int:
         """A view of an array; where slices, reshapes and transposes do not make it, from its place in that memory."""

@@ -2,10 +2,10 @@
 
 While a step is recorded, a traced number can stand for such a number as long as Python computes with it, keeps it or
 returns it. C code can tell it from a float: json.dumps raises a TypeError, which the user may have caught. So numbers
-are traced in the step's own function only, and only if all that runs after the first of them is known: from the statement
-that takes one to its end, the function must consist of the statements, operators and calls that are listed here. Who
-holds the number does not matter then, as nobody comes to look at it. Everything else says no, and asking for a number
-makes the step run eagerly.
+are traced in the step's own function only, and only if all that runs after the first of them is known: from the
+statement that takes one to its end, the function must consist of the statements, operators and calls that are listed
+here. Who holds the number does not matter then, as nobody comes to look at it. Everything else says no, and asking for
+a number makes the step run eagerly.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from minigrad.compiler.syntax import Place, is_of, place_of, tree_of
+from minigrad.reach import StateRef
 from minigrad.reach.names import BUILTINS
 
 TAKING = frozenset({"float", "int"})
@@ -50,6 +51,7 @@ PARTS = (
     ast.boolop,
     ast.cmpop,
 )
+Set = frozenset[str]
 NUMERIC = frozenset({"minigrad", "numpy"})
 
 
@@ -67,11 +69,12 @@ class Followed(NamedTuple):
 NOTHING = Followed(frozenset(), frozenset())
 
 
-def follow(functions: Sequence[FunctionType], step: Any) -> Followed:
+def follow(functions: Sequence[FunctionType], places: Iterable[tuple[StateRef, Any]], step: Any) -> Followed:
     """The call sites of the step whose numbers can be traced.
 
     Args:
         functions: all that the step reaches but those of libraries, the step among them.
+        places: what it reaches, and where.
         step: what was compiled.
     """
     step = getattr(step, "__func__", step)
@@ -79,8 +82,9 @@ def follow(functions: Sequence[FunctionType], step: Any) -> Followed:
         return NOTHING
     others = [f for f in functions if f.__code__ is not step.__code__]
     names = frozenset(f.__name__ for f in others) | {f.__code__.co_name for f in others}
+    methods = frozenset(ref.key for ref, x in places if isinstance(ref.key, str) and callable(x))
     words = frozenset(name for f in others for name in f.__code__.co_names) & TAKING
-    return _followed(step.__code__, names, words, _libraries(step))
+    return _followed(step.__code__, names, methods, words, _libraries(step))
 
 
 def _libraries(step: FunctionType) -> frozenset[str]:
@@ -106,13 +110,13 @@ def _root(x: Any) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _followed(code: CodeType, names: frozenset[str], words: frozenset[str], libraries: frozenset[str]) -> Followed:
+def _followed(code: CodeType, names: Set, methods: Set, words: Set, libraries: Set) -> Followed:
     text = "".join(linecache.getlines(code.co_filename))
     tree = tree_of(code.co_filename, text) if text else None
     nodes = [node for node in ast.walk(tree) if is_of(node, code)] if tree is not None else []
     if len(nodes) != 1 or names & OPERATORS or not _is_current(nodes[0], code):
         return NOTHING
-    end = _End(nodes[0], names, libraries)
+    end = _End(nodes[0], names, methods, libraries)
     places = {(code.co_filename, x.end_lineno or 0, x.end_col_offset or 0) for x in end.sources}
     return Followed(frozenset(places), end.hidden() - words if places else frozenset())
 
@@ -133,8 +137,8 @@ class _End:
         sources: the calls in them that may take a number out of an array.
     """
 
-    def __init__(self, node: Any, names: frozenset[str], libraries: frozenset[str]) -> None:
-        self.node, self.names, self.libraries = node, names, libraries
+    def __init__(self, node: Any, names: Set, methods: Set, libraries: Set) -> None:
+        self.node, self.names, self.methods, self.libraries = node, names, names | methods, libraries
         self.variables = {x.id for x in ast.walk(node) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
         self.variables |= {x.arg for x in ast.walk(node) if isinstance(x, ast.arg)}
         self.stored = set[str]()
@@ -178,6 +182,9 @@ class _End:
             return isinstance(x.slice, ast.Constant) and isinstance(x.value, (ast.Name, ast.Attribute))
         if isinstance(x, (ast.Name, ast.Attribute)) and isinstance(x.ctx, ast.Load):
             return _name(x) not in self.names or self._is_only_called(x)
+        if isinstance(x, ast.Compare):  # numbers are no objects that `is` could tell apart
+            pairs = zip(x.ops, x.comparators, strict=True)
+            return all(isinstance(y, ast.Constant) for op, y in pairs if isinstance(op, (ast.Is, ast.IsNot)))
         if isinstance(x, (ast.DictComp, ast.Dict)):
             keys = [x.key] if isinstance(x, ast.DictComp) else x.keys
             return all(key is not None and not self._is_tainted(key) for key in keys)
@@ -198,7 +205,7 @@ class _End:
                 return not is_given
             is_builtin = func.id in KNOWN and func.id in BUILTINS and func.id not in self.variables | self.names
             return is_builtin and not call.keywords
-        if not isinstance(func, ast.Attribute) or func.attr in self.names:
+        if not isinstance(func, ast.Attribute) or func.attr in self.methods:
             return False
         root = func.value
         while isinstance(root, ast.Attribute):

@@ -10,6 +10,7 @@ asks for its value (`range(n)`, `math.cos(x)`, a dictionary's key) makes it a co
 from __future__ import annotations
 
 import operator
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.program import Line
-from minigrad.compiler.refusal import instead, refuse, stop
+from minigrad.compiler.refusal import OWN, instead, refuse, stop
 from minigrad.guards import Predicate
 from minigrad.reach import bits
+from minigrad.tensor import Tensor
 
 Expression = Any  # a function of the inputs, with what it computes in its attribute `form`
+UNKNOWN: Any = object()
 LARGEST = {"add": 2**62 - 1, "subtract": 2**62 - 1, "multiply": 2**31}  # operands of whom 64 bits hold the result
 EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays
 
@@ -61,10 +64,11 @@ class TracedNumber:
             self._value = self.make()
         return self._value
 
-    shape = property(lambda self: ())
-    ndim = property(lambda self: 0)
-    size = property(lambda self: 1)
-    dtype = property(lambda self: np.dtype(type(self.real)))
+    # What NumPy and minigrad ask of it, and a Python number does not have.
+    shape = property(lambda self: _for_libraries(self, "shape", ()))
+    ndim = property(lambda self: _for_libraries(self, "ndim", 0))
+    size = property(lambda self: _for_libraries(self, "size", 1))
+    dtype = property(lambda self: _for_libraries(self, "dtype", np.dtype(type(self.real))))
 
     # What decides, and what needs the number itself
 
@@ -157,6 +161,12 @@ class TracedNumber:
         return _computed(self._trace, abs, "absolute", self)
 
 
+def _for_libraries(number: TracedNumber, name: str, value: Any) -> Any:
+    if not sys._getframe(2).f_code.co_filename.startswith(OWN):
+        raise AttributeError(f"{type(number.real).__name__!r} object has no attribute {name!r}")
+    return value
+
+
 def _fits_int64(x: int) -> bool:
     return -(2**63) <= x < 2**63
 
@@ -226,7 +236,8 @@ def _binary(name: str, op: str) -> None:
         if modulus:
             return pow(self.pinned(), _real(other), *map(_real, modulus))
         if not _is_plain(other):
-            return _with_array(array_function, self, other)
+            made = _with_array(array_function, self, other)
+            return function(self.pinned(), other) if made is UNKNOWN else made
         _check(self._trace, name, self, other)
         return _computed(self._trace, function, op, self, other)
 
@@ -234,7 +245,8 @@ def _binary(name: str, op: str) -> None:
         if type(other) is complex:
             return function(other, self.pinned())
         if not _is_plain(other):
-            return _with_array(array_function, other, self)
+            made = _with_array(array_function, other, self)
+            return function(other, self.pinned()) if made is UNKNOWN else made
         _check(self._trace, name, other, self)
         return _computed(self._trace, function, op, other, self)
 
@@ -247,11 +259,11 @@ def _real(x: Any) -> Any:
 
 
 def _with_array(function: Any, x: Any, y: Any) -> Any:
-    """An operation with an array; Tensors and others answer for themselves."""
+    """An operation with an array; Tensors answer for themselves. UNKNOWN if it is with an object of another class."""
     other = y if type(x) is TracedNumber else x
     if isinstance(other, (np.ndarray, np.generic)) or type(other) is complex:
         return function(x, y)
-    return NotImplemented
+    return NotImplemented if isinstance(other, Tensor) else UNKNOWN
 
 
 def _check(trace: Any, name: str, x: Any, y: Any) -> None:
@@ -280,8 +292,8 @@ def _comparison(name: str, op: str) -> None:
 
     def compare(self: Any, other: Any) -> Any:
         if not _is_plain(other):
-            other_is_array = isinstance(other, np.ndarray)
-            return getattr(np, op)(self, other) if other_is_array else NotImplemented
+            made = _with_array(getattr(np, op), self, other) if type(other) is not complex else UNKNOWN
+            return function(self.pinned(), other) if made is UNKNOWN else made
         trace = self._trace
         outcome = function(self.real, other.real if type(other) is TracedNumber else other)
         if trace.open and not all(x.expression is not None for x in (self, other) if type(x) is TracedNumber):
@@ -305,6 +317,22 @@ for _name, _op in (
     _comparison(_name, _op)
 
 
+def _of_two_numbers(name: str, function: Callable[[Any, Any], Any]) -> None:
+    setattr(TracedNumber, f"__{name}__", lambda self, other: function(self.pinned(), _real(other)))
+    setattr(TracedNumber, f"__r{name}__", lambda self, other: function(_real(other), self.pinned()))
+
+
+for _name in (
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+    "divmod",
+):  # what is asked of counters, and has a value in the end
+    _of_two_numbers(_name, divmod if _name == "divmod" else getattr(operator, f"__{_name}__"))
+
+
 def _of_the_number(name: str) -> None:
     function = getattr(int, name, None) or getattr(float, name)
 
@@ -316,15 +344,5 @@ def _of_the_number(name: str) -> None:
     setattr(TracedNumber, name, pinned)
 
 
-for _name in [
-    "and",
-    "or",
-    "xor",
-    "lshift",
-    "rshift",
-    "divmod",
-]:  # what is asked of counters, and has a value in the end
-    _of_the_number(f"__{_name}__")
-    _of_the_number(f"__r{_name}__")
 for _name in ["invert", "round", "trunc", "floor", "ceil"]:
     _of_the_number(f"__{_name}__")

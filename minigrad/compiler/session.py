@@ -125,7 +125,7 @@ class TraceSession:
             made.result = self.function(*args, **kwargs)
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
-        trace.followed = follow(reach.functions, self.function)
+        trace.followed = follow(reach.functions, reach.refs, self.function)
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)

@@ -41,12 +41,13 @@ class Settler:
         self.capture = capture
         self.before = capture.reach.seen
         self.seen: dict[int, Any] = {}
+        self.scalars: dict[int, tuple[Any, TracerArray]] = {}  # one object for each, wherever it was put
 
     def real(self, x: Any) -> Any:
         """x itself, or what stands in its place."""
         kind = type(x)
         if kind is TracerArray:
-            return x.real_array
+            return x.array if not x.is_scalar else self.scalars.setdefault(id(x), (x.real_array, x))[0]
         if kind is TracedNumber:
             return x.real
         if kind is TracerGenerator:

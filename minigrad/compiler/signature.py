@@ -49,6 +49,8 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
             root = owner(array) if array.base is not None else array
             if id(root) in owned:
                 shared = (id(root), array.__array_interface__["data"][0], array.strides)
+            elif not root.flags.owndata and (other := _overlapped(root, owned)) is not None:
+                shared = ("bytes of", other, array.__array_interface__["data"][0], array.strides)
             elif shared is None and array is not x and id(array) in first:
                 shared = ("data of", first[id(array)])
             first.setdefault(id(array), k)
@@ -68,6 +70,11 @@ def signature(leaves: list[Any], form: Any, owned: dict[int, Any], varying: set[
         else:
             keys.append(("value", value_key(x, keep)))
     return ((mode.get() is not None, form), *keys)
+
+
+def _overlapped(array: Any, owned: dict[int, Any]) -> int | None:
+    """The id of an array of the state with which memory from outside of NumPy is shared: DLPack, ctypes."""
+    return next((key for key, x in owned.items() if type(x) is np.ndarray and np.may_share_memory(array, x)), None)
 
 
 def _other_array(array: Any) -> tuple[Any, ...]:

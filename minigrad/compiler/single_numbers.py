@@ -31,6 +31,8 @@ CHOICES = {  # one of the operands: NaN where there is one, as in NumPy
     "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
     "where": "{1} if {0} else {2}",
 }
+# Those that take floats alone: ldexp wants an integer.
+OF_FLOATS = {op for op, f in UFUNCS.items() if any(t.split("->")[0] in ("d" * f.nin, "?" * f.nin) for t in f.types)}
 EXACT = 2**53  # integers below are floats as well
 
 
@@ -38,7 +40,7 @@ def is_of_numbers(line: Line) -> bool:
     """Whether a line computes a single float64 or bool from such ones."""
     if not line.operands or not line.outs or line.outs[0].shape or line.operands[0].shape:
         return False
-    if not (line.op in UFUNCS or line.op in ("where", "cast")):
+    if not (line.op in OF_FLOATS or line.op in ("where", "cast")):
         return False
     literals = [x for x in line.ins if not isinstance(x, Value)]
     return all(v.shape == () and v.dtype in (FLOAT, BOOL) for v in (*line.operands, *line.outs)) and not any(

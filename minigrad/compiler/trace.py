@@ -29,10 +29,14 @@ from minigrad.compiler.refusal import CompileError, instead, place, refuse
 from minigrad.compiler.rules import make
 from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
+from minigrad.reach import is_leaf
 from minigrad.tracing import active
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 PARAMETER = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}  # of views
+WRITING = frozenset(
+    {np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal}
+)  # and return nothing
 COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
@@ -268,6 +272,8 @@ class Trace(OutsideArrays):
 
         Without steps x itself, unless another array is asked for.
         """
+        if x.is_scalar and (steps or another):  # an array that is made of a scalar has memory of its own
+            x = self.fresh(x.array.copy(), self.emit("copy", x.value))
         if another and not steps:
             return TracerArray(self, x.array.view(), x.memory, x, ("reshape", x.shape))
         for step in steps:
@@ -325,7 +331,7 @@ class Trace(OutsideArrays):
                 if made is not NotImplemented:
                     return made
             try:
-                inputs = self.weakened(inputs)
+                inputs = self.weakened(inputs) if method == "__call__" else _pinned(inputs)
             except CompileError as error:
                 self.stop(error)
             if errors_raise():
@@ -373,9 +379,22 @@ class Trace(OutsideArrays):
         if not all(issubclass(kind, (TracerArray, np.ndarray, np.generic, TracedNumber)) for kind in types):
             return NotImplemented
         if any(type(x) is TracedNumber for x in (*args, *kwargs.values())) and self.open:
-            dtypes = [x.dtype for x in arrays_in(args)]
-            args, kwargs = self._without_numbers(args, dtypes), self._without_numbers(kwargs, dtypes)
+            args, kwargs = self._with_arrays(function, args, kwargs)
         return self._function(function, args, kwargs)
+
+    def _with_arrays(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """The arguments with arrays in the place of numbers, if the function gives the same of them, else constants."""
+        dtypes = [x.dtype for x in arrays_in(args)]
+        made = self._without_numbers(args, dtypes), self._without_numbers(kwargs, dtypes)
+        if function in WRITING or kwargs.get("out") is not None:
+            return made
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                expected, found = function(*bare(args), **bare(kwargs)), function(*bare(made[0]), **bare(made[1]))
+            except Exception:  # the call itself says why
+                return _pinned(args), _pinned(kwargs)
+        return made if _form(found) == _form(expected) else (_pinned(args), _pinned(kwargs))
 
     @_recorded
     def _function(self, function: Any, args: Any, kwargs: Any) -> Any:
@@ -394,6 +413,24 @@ class Trace(OutsideArrays):
         target: Any = self.writable(out, "out=")
         np.copyto(target, result, casting="same_kind", where=mask)
         return out
+
+
+def _pinned(x: Any) -> Any:
+    """Numbers themselves in the place of traced ones, in a tuple or dictionary of arguments."""
+    if type(x) is dict:
+        return {key: _pinned(part) for key, part in x.items()}
+    if type(x) in (tuple, list):
+        return type(x)(map(_pinned, x))
+    return x.pinned() if type(x) is TracedNumber else x
+
+
+def _form(x: Any) -> Any:
+    """What arrays, or tuples and lists of them, are like but for their elements."""
+    if isinstance(x, (tuple, list)):
+        return type(x), [*map(_form, x)]
+    return (
+        (type(x), x.shape, x.dtype) if isinstance(x, (np.ndarray, np.generic)) else (type(x), x if is_leaf(x) else None)
+    )
 
 
 def _as_float(expression: Any) -> Any:

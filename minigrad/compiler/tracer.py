@@ -285,10 +285,10 @@ class TracedFlags:
 
 
 def _scalar(x: Any) -> Any:
-    """A tracer array that stands for a NumPy scalar from here on."""
+    """A tracer array that stands for a NumPy scalar from here on; the scalar itself if nothing is recorded any more."""
     if type(x) is TracerArray:
         x.is_scalar = True
-    return x
+    return x[()] if type(x) is np.ndarray and not x.shape else x
 
 
 def bare(x: Any) -> Any:
