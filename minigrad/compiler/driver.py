@@ -34,7 +34,7 @@ from minigrad.tracing import active
 
 FALLBACKS = ("warn", "raise")
 WAYS = 8  # through the branches of a step that depend on the values of arrays
-PATIENCE = 40  # recordings, after which programs must be called twice as often
+PATIENCE, WORTH = 40, 10  # recordings, after which programs must be called so many times as often
 OTHER_WAY: Any = object()  # what a call gives if its program decides in another way
 
 OWN = frozenset({
@@ -214,7 +214,7 @@ class Compiled:
             ready: specializations with programs, which have taken branches in another way.
         """
         learned = self.learned
-        if self.recordings >= PATIENCE and self.runs < 2 * self.recordings:
+        if self.recordings >= PATIENCE and self.runs < WORTH * self.recordings:
             return self._refused(CompileError(self._too_many_recordings()), call.args, call.options)
         inputs = learned.inputs
         self.versions = [v for v in self.versions if v not in begun or v.inputs == inputs]

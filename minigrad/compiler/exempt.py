@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ def find_exempt(made: Recording, capture: StateCapture) -> None:
         if type(x.value) is Tensor:
             exempt |= {(id(x.value), "data"), (id(x.value), "node")}
     made.exempt = frozenset(exempt)
-    grown = [x for x, _, _ in capture.resized_after if not isinstance(x, set) and capture.reach.only_grows(x)]
-    made.grown = frozenset(map(id, grown))
+    # Also those to which this recording appends nothing, in whose branch another does.
+    grown = [x for x, _, _ in capture.contents if isinstance(x, (list, deque, dict)) and capture.reach.only_grows(x)]
+    changed = {id(x) for x, _, _ in capture.resized_after}
+    made.grown = frozenset(id(x) for x in grown if not isinstance(x, dict) or id(x) in changed)
     for ref, before, now in capture.changes_after:
         if ref.is_grad or ref.is_node:
             continue

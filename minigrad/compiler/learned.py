@@ -202,7 +202,11 @@ class Learned:
     def too_many(self, name: str) -> str:
         """Why the step is not recorded once more."""
         path, _, before, now = self.reason
-        changed = f", which last changed from {short(before)} to {short(now)}" if (before, now) != (None, None) else ""
+        changed = (
+            f", which last changed from {short(before)} to {short(now)}"
+            if before is not None or now is not None
+            else ""
+        )
         hint = "keep it the same (pad batches, drop_last=True), or pass it as an array"
         if path.startswith("len("):
             hint = 'let the step only append to a list: history.append(x) or logs["history"].append(x)'

@@ -176,12 +176,16 @@ class Trace(OutsideArrays):
         if type(real) not in (int, float) or x.dtype.itemsize > 8 or x.dtype == np.uint64:
             return None
         try:
-            value = x.value if not x.shape else self.emit("reshape", x.value, shape=())
-            if type(real) is int and x.dtype.kind == "f":
-                self.add(Line("check", (value,), {"low": -(2.0**62), "high": 2.0**62}, ()))
+            return self.number(x, real)
         except CompileError as error:
             self.stop(error)
             return None
+
+    def number(self, x: TracerArray, real: Any) -> TracedNumber:
+        """The number in an array of one element, as a traced one."""
+        value = x.value if not x.shape else self.emit("reshape", x.value, shape=())
+        if type(real) is int and x.dtype.kind == "f":
+            self.add(Line("check", (value,), {"low": -(2.0**62), "high": 2.0**62}, ()))
         dtype = DOUBLE if type(real) is float else np.dtype(np.int64)
         return TracedNumber(
             self, real, None, lambda: value if value.dtype == dtype else self.emit("cast", value, dtype=dtype)

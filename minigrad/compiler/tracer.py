@@ -115,6 +115,12 @@ class TracerArray(NDArrayOperatorsMixin):
         """The values of this call, for a check (ops/checking.py) that later calls make as well."""
         return self._trace.check(self, low, high)
 
+    def as_number(self) -> Any:
+        """The Python number of a NumPy scalar, for code of minigrad's that keeps it as such."""
+        real = self.array.item()
+        is_traced = self._trace.open and type(real) in (int, float) and self.size == 1
+        return self._trace.number(self, real) if is_traced else real
+
     # Methods are NumPy's functions
 
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", copy: bool = True) -> Any:
