@@ -14,6 +14,7 @@ SCOPE = {
     "np": np,
     "f32": np.float32,
     "f64": np.float64,
+    "added": np.add,
     "maximum": np.maximum,
     "minimum": np.minimum,
     **{

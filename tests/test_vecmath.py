@@ -54,7 +54,7 @@ SPECIAL = [
 def computed(name: str, bits: int, x: Any) -> Any:
     function = getattr(vecmath, f"{name}_{bits}")
 
-    @njit(error_model="numpy", fastmath={"reassoc", "contract"})  # as kernels are
+    @njit(error_model="numpy", fastmath={"contract"})  # as kernels are
     def loop(x: Any, y: Any) -> None:
         for k in range(x.size):
             y[k] = function(x[k])
@@ -119,7 +119,7 @@ def test_logaddexp(bits: int) -> None:
     dtype = np.dtype(f"float{bits}")
     function = getattr(vecmath, f"logaddexp_{bits}")
 
-    @njit(error_model="numpy", fastmath={"reassoc", "contract"})
+    @njit(error_model="numpy", fastmath={"contract"})
     def loop(x: Any, y: Any, out: Any) -> None:
         for k in range(x.size):
             out[k] = function(x[k], y[k])

@@ -19,8 +19,9 @@ from minigrad.compiler.builder import Builder, rule
 from minigrad.compiler.elementwise import same_form  # its rules come first
 from minigrad.compiler.program import Value
 from minigrad.compiler.rules import result
-from minigrad.compiler.terms import TINY, Operand, is_float, is_op, number, size
+from minigrad.compiler.terms import TINY, Operand, is_float, is_op, is_scale, least, number, size
 
+SMALLEST = 1e-12  # what is divided by becomes a factor if it is never smaller
 MODERATE = 4096.0  # factors that no number which is otherwise harmless overflows by
 
 
@@ -109,6 +110,8 @@ def _small_first(b: Builder, x: Operand, y: Operand) -> Value | None:
         return None
     p, q = sorted(x.line.ins, key=size, reverse=True)  # type: ignore[union-attr]
     if size(y) < size(p) and size(q) < size(p) and p.shape == x.shape:  # type: ignore[union-attr]
+        if is_scale(q) and is_scale(y):
+            return None
         if isinstance(q, Value) or isinstance(y, Value):
             return b.op("multiply", p, b.op("multiply", q, y))
         if TINY <= abs(q * y) <= 1 / TINY and _is_safe(q, y):
@@ -140,7 +143,7 @@ def divide(b: Builder, x: Operand, y: Operand) -> Value | None:
         return b.op("negative", b.op("divide", x, y.line.ins[0]))  # type: ignore[union-attr]
     if not isinstance(y, Value):
         return b.op("multiply", x, 1 / y) if y and np.isfinite(1 / y) else None
-    if isinstance(x, Value) and y.size < x.size:
+    if isinstance(x, Value) and y.size < x.size and least(y) >= SMALLEST:  # 1/y of others may be infinite, and x/y not
         return b.op("multiply", x, b.op("divide", 1.0, y))
     return None
 

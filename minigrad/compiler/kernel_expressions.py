@@ -186,6 +186,9 @@ class Expressions:
         dtype = line.out.dtype if dtype is None else dtype
         x = self.cast(x, line.operands[0].dtype, dtype)
         if line.op in STEPS:
+            if line.op == "sum" and dtype in FLOATS:
+                self.functions.add("added")
+                return f"added({total}, {x})"
             made = STEPS[line.op].format(total, x)
             return made if dtype in FLOATS or dtype == np.bool_ else f"{self.dtype(dtype)}({made})"
         if dtype == np.bool_:

@@ -22,7 +22,7 @@ import numpy as np
 from minigrad.compiler import kernel_store
 from minigrad.compiler.gate import Gate
 
-OPTIONS = 'error_model="numpy", fastmath={"reassoc", "contract"}, pipeline_class=Apart'
+OPTIONS = 'error_model="numpy", fastmath={"contract"}, pipeline_class=Apart'
 HELPERS = ("apart.py", "vecmath.py")
 HEAD = '''"""A kernel of a compiled step, compiled for {signature}."""
 

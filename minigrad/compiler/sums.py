@@ -7,7 +7,7 @@ import math
 from minigrad.compiler.builder import Builder, rule
 from minigrad.compiler.program import Value
 from minigrad.compiler.rules import result
-from minigrad.compiler.terms import TINY, Operand, is_float, is_full, is_op, number, size
+from minigrad.compiler.terms import TINY, Operand, is_float, is_full, is_op, is_scale, number, size
 
 
 @rule("sum")
@@ -57,14 +57,18 @@ def factors(x: Operand) -> list[Operand]:
 def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]]:
     """The factors of x that are the same along the axes, and the others."""
     found = factors(x)
-    fixed = [f for f in found if is_invariant(f, x.shape, axes)]
-    return fixed, [f for f in found if not is_invariant(f, x.shape, axes)]
+    moving = [f for f in found if not is_invariant(f, x.shape, axes)]
+    is_scaled = len(moving) > 1  # x (y s) may be harmless where x y overflows
+    fixed = [f for f in found if is_invariant(f, x.shape, axes) and not (is_scaled and is_scale(f))]
+    return fixed, [f for f in found if all(f is not other for other in fixed)]
 
 
 def _without_factors(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
     """Σ c x as c Σ x."""
     fixed, moving = split(x, axes)
     if not fixed or not moving or not _is_ordinary(fixed):
+        return None
+    if len(moving) > 2 and any(map(is_scale, moving)):  # their order may matter
         return None
     rest = product(b, moving)
     if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:

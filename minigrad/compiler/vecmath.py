@@ -31,6 +31,12 @@ f32, i32 = np.float32, np.int32  # numba computes with int64 unless each result 
 inline: Any = njit(error_model="numpy", fastmath=False, forceinline=True)
 
 
+@njit(error_model="numpy", fastmath={"reassoc", "contract"}, forceinline=True)
+def added(total: Any, x: Any) -> Any:
+    """total + x in a sum, whose order is free, so that LLVM vectorizes it. Products keep theirs, or might overflow."""
+    return total + x
+
+
 def _chosen_by(name: str) -> Any:
     """llvm.maximum or llvm.minimum: NaN if either operand is, as NumPy has it."""
 
