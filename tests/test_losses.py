@@ -236,6 +236,79 @@ def test_extreme_logits_and_probabilities():
     assert leaf.grad.tolist() == [0.0, 0.0, 1.0, -1.0]
 
 
+HARD = {  # losses that are linear in the operands named: shares of 0 and 1, and what they multiply
+    "bce": (F.binary_cross_entropy, (P[0], np.array([0.0, 1.0, 0.0])), (1,)),
+    "bce logits": (F.binary_cross_entropy_with_logits, (X[0], np.array([0.0, 1.0, 1.0])), (1,)),
+    "bce logits, weighted": (
+        lambda x, t, q, **o: F.binary_cross_entropy_with_logits(x, t, pos_weight=q, **o),
+        (X[0], np.array([1.0, 1.0, 0.0]), np.array([0.0, 2.0, 0.0])),
+        (1, 2),
+    ),
+    "cross entropy, weighted": (
+        lambda x, w, **o: F.cross_entropy(x, LABELS, weight=w, label_smoothing=0.1, **o),
+        (X, np.array([0.0, 2.0, 0.0])),
+        (1,),
+    ),
+    "nll, weighted": (lambda x, w, **o: F.nll_loss(x, LABELS, weight=w, **o), (X, np.array([0.0, 2.0, 0.0])), (1,)),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_derivatives_by_shares_of_0_and_1(name):
+    """A loss that is linear in its shares has the differences between two of them as its derivatives."""
+    loss, operands, shares = HARD[name]
+
+    def summed(*x):
+        return loss(*x, reduction="sum")
+
+    def by_scores(*x):
+        return mg.grad(summed)(*x)
+
+    for k in shares:
+        slope, mixed = mg.grad(summed, argnums=k)(*operands), mg.jacobian(by_scores, argnums=k)(*operands)
+        for j, share in enumerate(operands[k]):
+            moved = list(operands)
+            moved[k] = np.where(np.arange(3) == j, 1 - 0.5 * share, operands[k])
+            step = 1 - 1.5 * share
+            np.testing.assert_allclose(slope[j], (summed(*moved) - summed(*operands)) / step, rtol=1e-12)
+            expected = (by_scores(*moved) - by_scores(*operands)) / step
+            np.testing.assert_allclose(mixed[..., j], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_mixed_second_derivative_of_kl_div_at_hard_targets():
+    target = np.array([0.0, 1.0, 0.0])
+    mixed = mg.jacobian(lambda t: mg.grad(lambda x: F.kl_div(x, t, reduction="sum"))(np.log(P[0])))(target)
+    np.testing.assert_array_equal(mixed, -np.eye(3))
+
+
+def test_shares_of_0_of_what_is_infinite():
+    x, target = np.array([np.inf, -np.inf, -np.inf]), np.array([1.0, 0.0, 1.0])
+    for loss, operands in [
+        (lambda x, t: F.binary_cross_entropy_with_logits(x, t, pos_weight=np.array([1, 1, 0.0])), (x, target)),
+        (F.kl_div, (x, np.zeros(3))),
+        (lambda x, w: F.cross_entropy(x, np.array(1), weight=w, reduction="sum"), (np.array([0, -np.inf]), np.zeros(2))),
+        (lambda x, w: F.nll_loss(x, np.array(1), weight=w, reduction="sum"), (np.array([0, -np.inf]), np.zeros(2))),
+    ]:
+        assert loss(*operands) == 0
+        for gradient in mg.grad(loss, argnums=(0, 1))(*operands):
+            assert not gradient.any()
+
+
+def test_nan_is_not_hidden_by_a_cut():
+    leaf = mg.Tensor([np.nan, np.nan, 0.5], requires_grad=True)
+    loss = F.binary_cross_entropy(leaf, np.array([1.0, 0.0, 1.0]), reduction="none")
+    assert np.isnan(loss.numpy()).tolist() == [True, True, False]
+    loss.sum().backward()
+    assert np.isnan(leaf.grad.numpy()).tolist() == [True, True, False]
+
+
+def test_weights_of_0_only():
+    for loss in (F.cross_entropy, F.nll_loss):
+        with pytest.raises(ValueError, match=r"all labels are ignored or have weight 0.*reduction='sum'"):
+            loss(X[:2], np.array([0, 2]), weight=np.array([0.0, 1.0, 0.0]))
+        assert loss(X[:2], np.array([0, 2]), weight=np.array([0.0, 1.0, 0.0]), reduction="sum") == 0
+
+
 def test_huber_at_its_seams():
     leaf = mg.Tensor([0.0, 1.0, -1.0, 1e200], requires_grad=True)
     loss = F.huber_loss(leaf, np.zeros(4), reduction="none")
