@@ -286,7 +286,10 @@ def test_shares_of_0_of_what_is_infinite():
     for loss, operands in [
         (lambda x, t: F.binary_cross_entropy_with_logits(x, t, pos_weight=np.array([1, 1, 0.0])), (x, target)),
         (F.kl_div, (x, np.zeros(3))),
-        (lambda x, w: F.cross_entropy(x, np.array(1), weight=w, reduction="sum"), (np.array([0, -np.inf]), np.zeros(2))),
+        (
+            lambda x, w: F.cross_entropy(x, np.array(1), weight=w, reduction="sum"),
+            (np.array([0, -np.inf]), np.zeros(2)),
+        ),
         (lambda x, w: F.nll_loss(x, np.array(1), weight=w, reduction="sum"), (np.array([0, -np.inf]), np.zeros(2))),
     ]:
         assert loss(*operands) == 0
@@ -307,6 +310,24 @@ def test_weights_of_0_only():
         with pytest.raises(ValueError, match=r"all labels are ignored or have weight 0.*reduction='sum'"):
             loss(X[:2], np.array([0, 2]), weight=np.array([0.0, 1.0, 0.0]))
         assert loss(X[:2], np.array([0, 2]), weight=np.array([0.0, 1.0, 0.0]), reduction="sum") == 0
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int64])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda t: F.binary_cross_entropy(P, t),
+        lambda t: F.binary_cross_entropy_with_logits(X, t, pos_weight=t),
+        lambda t: F.kl_div(X, t * np.array([0, 1, 3], t.dtype)),
+        lambda t: F.kl_div(X, t, log_target=True),
+        lambda t: F.mse_loss(X, t),
+        lambda t: F.l1_loss(X, t),
+        lambda t: F.triplet_margin_loss(X, t, Y, margin=20.0),
+    ],
+)
+def test_targets_of_integers_are_taken_as_floats(loss, dtype):
+    target = SIGNS > 0
+    np.testing.assert_allclose(loss(target.astype(dtype)), loss(target.astype(dtype).astype(float)), rtol=1e-14)
 
 
 def test_huber_at_its_seams():

@@ -20,7 +20,7 @@ from minigrad.losses.checks import (
 from minigrad.ops.checking import require
 from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.indexing import getitem, integers, take_along_axis
-from minigrad.ops.precision import widened
+from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp, mean, sum
 from minigrad.primitive import value_of
 
@@ -164,14 +164,16 @@ def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mea
     what, logits = "binary_cross_entropy", "for logits take binary_cross_entropy_with_logits"
     check_range(probability, 0, 1, f"{what}: probability", logits)
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
-    loss = -(target * _log(probability) + (1 - target) * _log_of_rest(probability))
+    loss = -(target * _log(probability, target) + (1 - target) * _log_of_rest(probability))
     return reduced(loss, reduction, what)
 
 
-def _log(p: Any) -> Any:
-    """log p, or -100 with derivative 0 where it would be less."""
+def _log(p: Any, share: Any) -> Any:
+    """log p, which a share is multiplied by, or -100 with derivative 0 where it would be less."""
     is_cut = p <= math.exp(-100)  # not where p is NaN
-    return np.where(is_cut, -100, np.log(np.where(is_cut, 1, p)))
+    logarithm = np.where(is_cut, -100, np.log(np.where(is_cut, 1, p)))
+    # Where p is denormal its derivative 1/p overflows, which a share of 0 must not meet.
+    return np.where((share == 0) & (p < np.finfo(p.dtype).tiny), value_of(logarithm), logarithm)
 
 
 def _log_of_rest(p: Any) -> Any:
@@ -251,6 +253,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
     if reduction not in ("batchmean", "mean", "sum", "none"):
         raise ValueError(f"kl_div(reduction={reduction!r}): must be 'batchmean', 'mean', 'sum' or 'none'")
     check_equal_shapes("kl_div", log_probabilities, target)
+    target = floating(target)  # NumPy's logarithms of small integers are float16
     if log_target:
         is_possible = np.logical_not(np.isneginf(target))
         terms = np.exp(target) * (np.where(is_possible, target, 0) - np.where(is_possible, log_probabilities, 0))
