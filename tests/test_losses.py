@@ -360,6 +360,22 @@ def test_cosine_similarity():
     assert np.isfinite(zero.grad.numpy()).all()
 
 
+@pytest.mark.floating(under="ignore")
+@pytest.mark.parametrize(("dtype", "scale"), [("f", 1e20), ("f", 1e30), ("f", 1e-25), ("d", 1e160), ("d", 1e-200)])
+def test_angles_and_distances_of_arrays_are_scaled(dtype, scale):
+    """Squares leave the range; arrays, Tensors and arrays beside Tensors give the same."""
+    x, y = (np.array(z * scale, dtype) for z in (X, Y))
+    rtol = 1e-5 if dtype == "f" else 1e-12
+    for a, b in [(x, y), (mg.Tensor(x), mg.Tensor(y)), (mg.Tensor(x), y), (x, mg.Tensor(y))]:
+        cosine = F.cosine_similarity(a, b, eps=1e-30 * scale)
+        np.testing.assert_allclose(np.asarray(getattr(cosine, "data", cosine)), cosines(X, Y), rtol=rtol)
+        distance = F.triplet_margin_loss(a, b, a, margin=1e-6 * scale, reduction="none")
+        expected = (np.linalg.norm(X - Y, axis=1) + 1e-6) * scale
+        np.testing.assert_allclose(np.asarray(getattr(distance, "data", distance)), expected, rtol=rtol)
+        loss = F.cosine_embedding_loss(a, a, np.ones(4))
+        assert scale < 1 or float(loss) == pytest.approx(0, abs=1e-6)
+
+
 def test_equal_points_of_a_triplet_have_finite_gradients():
     leaf = mg.Tensor(X, requires_grad=True)
     F.triplet_margin_loss(leaf, X, Y, margin=20.0).backward()
