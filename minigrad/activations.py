@@ -13,7 +13,7 @@ import numpy as np
 from minigrad.errors import call
 from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, silu, softsign
 from minigrad.ops.elementwise import relu, softplus
-from minigrad.ops.precision import widened
+from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
 
 __all__ = [
@@ -49,8 +49,8 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Any:
 
 
 def log_sigmoid(x: Any, /) -> Any:
-    """log sigmoid(x) = -softplus(-x), without overflow."""
-    return -softplus(-x)
+    """log sigmoid(x) = -softplus(-x), without overflow. Integers and booleans, which wrap around, are float64 first."""
+    return -softplus(-floating(x))
 
 
 def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Any:
@@ -84,7 +84,7 @@ def hardsigmoid(x: Any, /) -> Any:
 
 def hardswish(x: Any, /) -> Any:
     """x · hardsigmoid(x) (Howard et al. 2019, section 5.2), 0 at -inf."""
-    inside = np.clip(x, -3, 3)
+    inside = np.clip(x, -3.0, 3.0)  # as an integer -3 is none of the unsigned
     return np.where(x > 3, x, inside * (inside + 3) / 6)
 
 
@@ -120,6 +120,7 @@ def prelu(x: Any, alpha: Any, /) -> Any:
 
 def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
     """x where it is positive, α (exp(x) - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016)."""
+    x = floating(x)  # NumPy's exponentials of small integers are float16
     positive = x > 0
     # The inner choice keeps exp from overflowing in the branch that is not taken.
     return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))

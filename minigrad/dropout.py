@@ -94,7 +94,7 @@ def check_probability(what: str, p: float) -> None:
 
 
 def _mask(x: Any, shape: tuple[int, ...], p: float, rng: Any) -> Any:
-    """0 with probability p, else 1 / (1 - p), in x's dtype."""
+    """0 with probability p, else 1 / (1 - p), in x's dtype, or in float64 if that is no float."""
     like = x if shape == x.shape else np.zeros_like(value_of(x), shape=shape)
     kept = uniform_like(like, generator(rng)) >= p
     return kept.astype(x.dtype) * (1 / (1 - p))

@@ -6,6 +6,7 @@ with the bare values would silently lose the gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
@@ -29,6 +30,12 @@ _REDUCE: dict[Any, Any] = {
 }
 _ACCUMULATE: dict[Any, Any] = {np.add: reduction.cumulative_sum, np.multiply: reduction.cumulative_prod}
 
+
+def _at_least(dtype: Any, x: Any) -> Any:
+    """An array in this dtype, or a larger one that holds its numbers; a Python number adapts to the other operand."""
+    return shape.astype(x, np.result_type(x.dtype, dtype), copy=False) if hasattr(x, "dtype") else x
+
+
 _UFUNCS: dict[Any, Any] = {
     f.primitive.function: f
     for f in vars(elementwise).values()
@@ -37,11 +44,11 @@ _UFUNCS: dict[Any, Any] = {
 _UFUNCS |= {
     np.matmul: product.matmul,
     np.vecdot: product.vecdot,
-    np.fabs: elementwise.abs,
+    np.fabs: lambda x: elementwise.abs(_at_least(np.float16, x)),
     np.deg2rad: lambda x: x * (np.pi / 180),
     np.rad2deg: lambda x: x * (180 / np.pi),
-    np.float_power: elementwise.power,
-    np.logaddexp2: lambda x, y: elementwise.logaddexp(x * np.log(2.0), y * np.log(2.0)) / np.log(2.0),
+    np.float_power: lambda x, y: elementwise.power(_at_least(np.float64, x), _at_least(np.float64, y)),
+    np.logaddexp2: lambda x, y: elementwise.logaddexp(x * math.log(2), y * math.log(2)) / math.log(2),
 }
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}

@@ -121,6 +121,24 @@ def test_derivatives_at_kinks(function, points, slopes):
     np.testing.assert_allclose(x.grad.numpy(), slopes, rtol=1e-14)
 
 
+OF_INTEGERS = ["log_sigmoid", "elu", "selu", "softplus", "softsign", "silu", "mish", "gelu", "relu6", "hardtanh",
+               "hardsigmoid", "hardswish", "leaky_relu", "softmax", "log_softmax"]  # fmt: skip
+INTEGERS = [np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int64, np.uint64]
+
+
+@pytest.mark.floating(under="ignore")
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("name", OF_INTEGERS)
+def test_integers_are_taken_as_floats(name, dtype):
+    """Also the smallest, which has no negative, and the unsigned, which have none at all."""
+    activation = getattr(F, name)
+    ends = [0, 1] if dtype is np.bool_ else [np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1, 3]
+    x = np.array(ends, dtype)
+    expected = activation(x.astype(np.float64))
+    np.testing.assert_allclose(activation(x), expected, rtol=1e-15)
+    np.testing.assert_allclose(activation(mg.asarray(x)).numpy(), expected, rtol=1e-15)
+
+
 def test_selu_keeps_mean_and_variance():
     x = rng.standard_normal(1_000_000)
     out = F.selu(x)

@@ -74,6 +74,8 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     # Axes and indices
     "mean": (lambda: np.mean(x(), axis=5), IndexError, "mean((2, 3) float64, axis=5 | out of bounds"),
     "sort": (lambda: np.sort(x(), axis=7), IndexError, "axis=7"),
+    "sort of a number": (lambda: mg.sort(Tensor(1.0)), IndexError, "no axis to sort along"),
+    "sort of a plain number": (lambda: mg.sort(np.float64(1.0)), IndexError, "no axis to sort along"),
     "sum of an axis twice": (lambda: x().sum(axis=(0, 0)), ValueError, "sum((2, 3) float64, axis=(0, 0)"),
     "an axis with a name": (lambda: x().sum(axis="rows"), TypeError, "sum((2, 3) float64, axis='rows'"),
     "take": (lambda: np.take(x(), [0], axis=4), IndexError, "4"),

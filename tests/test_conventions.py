@@ -62,6 +62,31 @@ def test_points_without_a_derivative(what: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.1, 0.3, 1.1, 1e4 / 3])
+def test_std_of_a_constant_whose_mean_is_rounded(value: float, dtype: Any) -> None:
+    """The mean of seven times 0.1 is not 0.1."""
+    both = mg.value_and_grad(lambda x: mg.std(x, axis=0).sum())
+    step = mg.compile(lambda x: both(x))
+    for count in (3, 6, 7, 10, 100, 1000):
+        x = np.full((count, 2), value, dtype)
+        for found in (
+            mg.value_and_grad(lambda x: mg.std(x, axis=0).sum())(x),
+            step(x),
+            step(x),
+            (mg.var(x), mg.grad(mg.var)(x)),
+        ):
+            assert all(not np.any(np.asarray(part)) for part in found)
+
+
+def test_std_of_neighbors() -> None:
+    """Of numbers that differ by a unit in the last place the mean is rounded to one of them."""
+    x = np.array([1e4, 1e4, 1e4, np.nextafter(np.float32(1e4), np.float32(np.inf))], np.float32)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(mg.std(x), np.std(exact), rtol=1e-6)
+    np.testing.assert_allclose(mg.grad(mg.std)(x), (exact - exact.mean()) / np.std(exact) / 4, rtol=1e-6)
+
+
 @pytest.mark.floating(divide="ignore")
 def test_the_derivative_of_sqrt_at_zero_is_its_limit() -> None:
     assert gradients(np.sqrt, 0.0) == [np.inf]

@@ -8,6 +8,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.ops.random import normal_like
 from minigrad.verify import check_gradients
 
 rng = np.random.default_rng(29)
@@ -127,6 +128,24 @@ def test_what_dropout_functions_share(function):
     for p in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match=rf"{function.__name__}\(p="):
             function(x, p=p)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
+@pytest.mark.parametrize("function", [F.dropout, F.spatial_dropout, F.alpha_dropout])
+def test_integers_are_dropped_as_numbers_are(function, dtype):
+    x = np.ones((20, 1, 50), dtype)
+    expected = function(x.astype(float), p=0.2, rng=3)
+    for found in (function(x, p=0.2, rng=3), function(mg.asarray(x), p=0.2, rng=3).numpy()):
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, expected)
+    step = mg.compile(lambda t: function(t, p=0.2, rng=3))
+    for _ in range(3):
+        np.testing.assert_array_equal(step(x), expected)
+
+
+def test_normal_numbers_for_integers_are_floats():
+    found = normal_like(np.zeros(5, np.int8), np.random.default_rng(3))
+    np.testing.assert_array_equal(found, np.random.default_rng(3).standard_normal(5))
 
 
 LAYERS = [

@@ -278,6 +278,14 @@ def test_equal_eigenvalues_and_singular_values_give_no_nan() -> None:
     assert np.isfinite(x.grad.numpy()).all()
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int64])
+def test_pinv_of_integers(dtype: Any) -> None:
+    x = np.array([[1, 0], [0, 1], [1, 1]], dtype)
+    for found in (linalg.pinv(x), linalg.pinv(mg.asarray(x)).numpy(), np.linalg.pinv(mg.asarray(x)).numpy()):
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, np.linalg.pinv(x.astype(float)), rtol=1e-12)
+
+
 def test_matrix_rank() -> None:
     x = np.diag([1.0, 1e-3, 0.0])
     assert linalg.matrix_rank(x) == 2

@@ -236,6 +236,100 @@ def test_extreme_logits_and_probabilities():
     assert leaf.grad.tolist() == [0.0, 0.0, 1.0, -1.0]
 
 
+HARD = {  # losses that are linear in the operands named: shares of 0 and 1, and what they multiply
+    "bce": (F.binary_cross_entropy, (P[0], np.array([0.0, 1.0, 0.0])), (1,)),
+    "bce logits": (F.binary_cross_entropy_with_logits, (X[0], np.array([0.0, 1.0, 1.0])), (1,)),
+    "bce logits, weighted": (
+        lambda x, t, q, **o: F.binary_cross_entropy_with_logits(x, t, pos_weight=q, **o),
+        (X[0], np.array([1.0, 1.0, 0.0]), np.array([0.0, 2.0, 0.0])),
+        (1, 2),
+    ),
+    "cross entropy, weighted": (
+        lambda x, w, **o: F.cross_entropy(x, LABELS, weight=w, label_smoothing=0.1, **o),
+        (X, np.array([0.0, 2.0, 0.0])),
+        (1,),
+    ),
+    "nll, weighted": (lambda x, w, **o: F.nll_loss(x, LABELS, weight=w, **o), (X, np.array([0.0, 2.0, 0.0])), (1,)),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_derivatives_by_shares_of_0_and_1(name):
+    """A loss that is linear in its shares has the differences between two of them as its derivatives."""
+    loss, operands, shares = HARD[name]
+
+    def summed(*x):
+        return loss(*x, reduction="sum")
+
+    def by_scores(*x):
+        return mg.grad(summed)(*x)
+
+    for k in shares:
+        slope, mixed = mg.grad(summed, argnums=k)(*operands), mg.jacobian(by_scores, argnums=k)(*operands)
+        for j, share in enumerate(operands[k]):
+            moved = list(operands)
+            moved[k] = np.where(np.arange(3) == j, 1 - 0.5 * share, operands[k])
+            step = 1 - 1.5 * share
+            np.testing.assert_allclose(slope[j], (summed(*moved) - summed(*operands)) / step, rtol=1e-12)
+            expected = (by_scores(*moved) - by_scores(*operands)) / step
+            np.testing.assert_allclose(mixed[..., j], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_mixed_second_derivative_of_kl_div_at_hard_targets():
+    target = np.array([0.0, 1.0, 0.0])
+    mixed = mg.jacobian(lambda t: mg.grad(lambda x: F.kl_div(x, t, reduction="sum"))(np.log(P[0])))(target)
+    np.testing.assert_array_equal(mixed, -np.eye(3))
+
+
+def test_shares_of_0_of_what_is_infinite():
+    x, target = np.array([np.inf, -np.inf, -np.inf]), np.array([1.0, 0.0, 1.0])
+    for loss, operands in [
+        (lambda x, t: F.binary_cross_entropy_with_logits(x, t, pos_weight=np.array([1, 1, 0.0])), (x, target)),
+        (F.kl_div, (x, np.zeros(3))),
+        (
+            lambda x, w: F.cross_entropy(x, np.array(1), weight=w, reduction="sum"),
+            (np.array([0, -np.inf]), np.zeros(2)),
+        ),
+        (lambda x, w: F.nll_loss(x, np.array(1), weight=w, reduction="sum"), (np.array([0, -np.inf]), np.zeros(2))),
+    ]:
+        assert loss(*operands) == 0
+        for gradient in mg.grad(loss, argnums=(0, 1))(*operands):
+            assert not gradient.any()
+
+
+def test_nan_is_not_hidden_by_a_cut():
+    leaf = mg.Tensor([np.nan, np.nan, 0.5], requires_grad=True)
+    loss = F.binary_cross_entropy(leaf, np.array([1.0, 0.0, 1.0]), reduction="none")
+    assert np.isnan(loss.numpy()).tolist() == [True, True, False]
+    loss.sum().backward()
+    assert np.isnan(leaf.grad.numpy()).tolist() == [True, True, False]
+
+
+def test_weights_of_0_only():
+    for loss in (F.cross_entropy, F.nll_loss):
+        with pytest.raises(ValueError, match=r"all labels are ignored or have weight 0.*reduction='sum'"):
+            loss(X[:2], np.array([0, 2]), weight=np.array([0.0, 1.0, 0.0]))
+        assert loss(X[:2], np.array([0, 2]), weight=np.array([0.0, 1.0, 0.0]), reduction="sum") == 0
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int64])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda t: F.binary_cross_entropy(P, t),
+        lambda t: F.binary_cross_entropy_with_logits(X, t, pos_weight=t),
+        lambda t: F.kl_div(X, t * np.array([0, 1, 3], t.dtype)),
+        lambda t: F.kl_div(X, t, log_target=True),
+        lambda t: F.mse_loss(X, t),
+        lambda t: F.l1_loss(X, t),
+        lambda t: F.triplet_margin_loss(X, t, Y, margin=20.0),
+    ],
+)
+def test_targets_of_integers_are_taken_as_floats(loss, dtype):
+    target = SIGNS > 0
+    np.testing.assert_allclose(loss(target.astype(dtype)), loss(target.astype(dtype).astype(float)), rtol=1e-14)
+
+
 def test_huber_at_its_seams():
     leaf = mg.Tensor([0.0, 1.0, -1.0, 1e200], requires_grad=True)
     loss = F.huber_loss(leaf, np.zeros(4), reduction="none")
@@ -264,6 +358,22 @@ def test_cosine_similarity():
     zero = mg.Tensor(np.zeros(3), requires_grad=True)
     F.cosine_similarity(zero, np.ones(3)).backward()
     assert np.isfinite(zero.grad.numpy()).all()
+
+
+@pytest.mark.floating(under="ignore")
+@pytest.mark.parametrize(("dtype", "scale"), [("f", 1e20), ("f", 1e30), ("f", 1e-25), ("d", 1e160), ("d", 1e-200)])
+def test_angles_and_distances_of_arrays_are_scaled(dtype, scale):
+    """Squares leave the range; arrays, Tensors and arrays beside Tensors give the same."""
+    x, y = (np.array(z * scale, dtype) for z in (X, Y))
+    rtol = 1e-5 if dtype == "f" else 1e-12
+    for a, b in [(x, y), (mg.Tensor(x), mg.Tensor(y)), (mg.Tensor(x), y), (x, mg.Tensor(y))]:
+        cosine = F.cosine_similarity(a, b, eps=1e-30 * scale)
+        np.testing.assert_allclose(np.asarray(getattr(cosine, "data", cosine)), cosines(X, Y), rtol=rtol)
+        distance = F.triplet_margin_loss(a, b, a, margin=1e-6 * scale, reduction="none")
+        expected = (np.linalg.norm(X - Y, axis=1) + 1e-6) * scale
+        np.testing.assert_allclose(np.asarray(getattr(distance, "data", distance)), expected, rtol=rtol)
+        loss = F.cosine_embedding_loss(a, a, np.ones(4))
+        assert scale < 1 or float(loss) == pytest.approx(0, abs=1e-6)
 
 
 def test_equal_points_of_a_triplet_have_finite_gradients():

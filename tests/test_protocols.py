@@ -106,6 +106,27 @@ def test_every_ufunc_of_one_operand_is_answered() -> None:
             same(ufunc(Tensor(a)), ufunc(a))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float16, np.float32, np.float64])
+def test_float_power_is_double(dtype: Any) -> None:
+    x = np.array([10, 2, 3], dtype)
+    for y in (30, -1, 2.5, x, [1, 2, 3]):
+        same(np.float_power(Tensor(x), y), np.float_power(x, y))
+        same(np.float_power(y, Tensor(x)), np.float_power(y, x))
+    if dtype is np.float32:
+        leaf = Tensor(np.array([1e20], dtype), requires_grad=True)
+        np.float_power(leaf, 1.5).backward()
+        assert leaf.grad.dtype == dtype
+        np.testing.assert_allclose(leaf.grad.numpy(), [1.5e10], rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64, np.float32, np.float64])
+def test_ufuncs_that_have_floats_only(dtype: Any) -> None:
+    x = np.array([np.iinfo(dtype).min if np.dtype(dtype).kind == "i" else 0, 1, 7], dtype)
+    same(np.fabs(Tensor(x)), np.fabs(x))
+    if np.dtype(dtype).kind == "f":
+        same(np.logaddexp2(Tensor(x), Tensor(x)), np.logaddexp2(x, x))
+
+
 def test_unique_values_are_sorted() -> None:
     assert np.unique_values(Tensor(VALUES["k"])).tolist() == [0, 1, 3]
 

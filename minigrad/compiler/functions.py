@@ -14,7 +14,7 @@ from minigrad.compiler.refusal import refuse
 from minigrad.compiler.trace import FUNCTIONS, Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.ops.indexing import read
-from minigrad.ops.random import normal_like, uniform_like
+from minigrad.ops.random import drawn_dtype, normal_like, uniform_like
 from minigrad.ops.spatial.convolution import convolution, convolution_input, convolution_kernel
 from minigrad.ops.special import WHOLE, exp_of_square, gaussian_values, normal_pdf_values
 
@@ -331,6 +331,7 @@ def _normal_like(trace: Trace, x: Any, rng: Any) -> Any:
 
 def _draw(trace: Trace, x: Any, rng: Any, method: str) -> Any:
     rng = getattr(rng, "real", rng)
-    if x.dtype in (np.float32, np.float64):
-        return trace.draw(rng, method, (x.shape,), {"dtype": x.dtype})
-    return trace.draw(rng, method, (x.shape,), {}).astype(x.dtype)
+    dtype = drawn_dtype(x)
+    if dtype in (np.float32, np.float64):
+        return trace.draw(rng, method, (x.shape,), {"dtype": dtype})
+    return trace.draw(rng, method, (x.shape,), {}).astype(dtype)

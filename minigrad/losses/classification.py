@@ -20,8 +20,9 @@ from minigrad.losses.checks import (
 from minigrad.ops.checking import require
 from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.indexing import getitem, integers, take_along_axis
-from minigrad.ops.precision import widened
+from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp, mean, sum
+from minigrad.primitive import value_of
 
 
 @widened
@@ -37,7 +38,8 @@ def cross_entropy(
     """The cross-entropy -log softmax(logits)[label].
 
     With smoothing ε the label's probability is 1 - ε, and ε is spread evenly over all C classes (Szegedy et al. 2016).
-    With class weights w, each term is multiplied by the weight of its class and the mean divides by Σ w[labels].
+    With class weights w, each term is multiplied by the weight of its class and the mean divides by Σ w[labels]. A term
+    of weight 0 is 0, also if it is infinite.
     Rows whose label is ignore_index have loss 0 and do not count in the mean.
 
     Args:
@@ -50,7 +52,8 @@ def cross_entropy(
 
     Raises:
         TypeError: labels are not integers.
-        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored.
+        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored
+            or have weight 0.
 
     Example:
         >>> float(cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4))
@@ -83,7 +86,8 @@ def nll_loss(
 
     Raises:
         TypeError: labels are not integers.
-        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored.
+        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored
+            or have weight 0.
 
     Example:
         >>> nll_loss(np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 0]), reduction="none").round(4)
@@ -114,8 +118,8 @@ def _chosen(
                 f"{call(what, (logp, labels), {'weight': weight})}: one weight for each of the {classes} "
                 f"classes, so weight must have shape ({classes},)"
             )
-        loss = loss * getitem(weight, index=ids)
-        logp = logp * weight
+        loss = _times(getitem(weight, index=ids), loss)
+        logp = _times(weight, logp)
     if smoothing:
         loss = (1 - smoothing) * loss - smoothing * mean(logp, axis=-1)
     kept = None
@@ -124,17 +128,18 @@ def _chosen(
         loss = np.where(kept, loss, 0)
     if reduction != "mean" or (weight is None and kept is None):
         return reduced(loss, reduction, what)
-    if kept is not None:
-        require(
-            np.any,
-            lambda _: ValueError(
-                f"{call(what, (logp, labels), {'ignore_index': ignore})}: all labels are ignored, so there is nothing "
-                "to take the mean of; leave out such batches or take reduction='sum'"
-            ),
-            kept,
-        )
     counted = np.ones_like(loss) if weight is None else getitem(weight, index=ids)
-    return sum(loss) / sum(counted if kept is None else np.where(kept, counted, 0))
+    count = sum(counted if kept is None else np.where(kept, counted, 0))
+    require(
+        lambda count: count != 0,
+        lambda _: ValueError(
+            f"{call(what, (logp, labels), {'weight': weight, 'ignore_index': ignore})}: all labels "
+            f"{'are ignored' if weight is None else 'are ignored or have weight 0'}, so there is nothing to take the "
+            "mean of; leave out such batches or take reduction='sum'"
+        ),
+        value_of(count),
+    )
+    return sum(loss) / count
 
 
 @widened
@@ -159,20 +164,22 @@ def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mea
     what, logits = "binary_cross_entropy", "for logits take binary_cross_entropy_with_logits"
     check_range(probability, 0, 1, f"{what}: probability", logits)
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
-    loss = -(_times(target, _log(probability)) + _times(1 - target, _log_of_rest(probability)))
+    loss = -(target * _log(probability, target) + (1 - target) * _log_of_rest(probability))
     return reduced(loss, reduction, what)
 
 
-def _log(p: Any) -> Any:
-    """log p, or -100 with derivative 0 where it would be less."""
-    inside = p > math.exp(-100)
-    return np.where(inside, np.log(np.where(inside, p, 1)), -100)
+def _log(p: Any, share: Any) -> Any:
+    """log p, which a share is multiplied by, or -100 with derivative 0 where it would be less."""
+    is_cut = p <= math.exp(-100)  # not where p is NaN
+    logarithm = np.where(is_cut, -100, np.log(np.where(is_cut, 1, p)))
+    # Where p is denormal its derivative 1/p overflows, which a share of 0 must not meet.
+    return np.where((share == 0) & (p < np.finfo(p.dtype).tiny), value_of(logarithm), logarithm)
 
 
 def _log_of_rest(p: Any) -> Any:
     """log (1 - p), also where p is tiny; -100 with derivative 0 where p is 1."""
-    inside = p < 1
-    return np.where(inside, np.log1p(np.where(inside, -p, 0)), -100)
+    is_cut = p >= 1
+    return np.where(is_cut, -100, np.log1p(np.where(is_cut, 0, -p)))
 
 
 @widened
@@ -208,14 +215,19 @@ def binary_cross_entropy_with_logits(
     return reduced(first + _times(1 - target, softplus(logits)), reduction, what)
 
 
-def _times(share: Any, x: Any) -> Any:
-    """share · x, 0 where the share is 0 even if x is infinite."""
-    return share * np.where(share == 0, 0, x)
-
-
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     """Whether an array of this shape broadcasts to the other."""
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
+
+
+def _times(share: Any, x: Any) -> Any:
+    """share · x, 0 with its derivatives where the share is 0 and x is infinite."""
+    return share * _factor_of(share, x)
+
+
+def _factor_of(share: Any, x: Any) -> Any:
+    """x, with 0 for inf · 0. What is finite stays also beside a share of 0: the derivative by the share is x."""
+    return np.where((share == 0) & np.isinf(x), 0, x)
 
 
 @widened
@@ -241,14 +253,14 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
     if reduction not in ("batchmean", "mean", "sum", "none"):
         raise ValueError(f"kl_div(reduction={reduction!r}): must be 'batchmean', 'mean', 'sum' or 'none'")
     check_equal_shapes("kl_div", log_probabilities, target)
+    target = floating(target)  # NumPy's logarithms of small integers are float16
     if log_target:
         is_possible = np.logical_not(np.isneginf(target))
         terms = np.exp(target) * (np.where(is_possible, target, 0) - np.where(is_possible, log_probabilities, 0))
     else:
         check_range(target, 0, math.inf, "kl_div: target", "it holds probabilities; log_target=True says logarithms")
-        is_possible = target > 0
-        logarithm = np.log(np.where(is_possible, target, 1))
-        terms = target * (logarithm - np.where(is_possible, log_probabilities, 0))
+        logarithm = np.log(np.where(target == 0, 1, target))
+        terms = target * (logarithm - _factor_of(target, log_probabilities))
     if reduction != "batchmean":
         return reduced(terms, reduction, "kl_div")
     shape = np.shape(target)

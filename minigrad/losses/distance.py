@@ -9,6 +9,7 @@ import numpy as np
 from minigrad.errors import call
 from minigrad.losses.checks import check_equal_shapes, check_signs, reduced
 from minigrad.ops.elementwise import relu
+from minigrad.ops.norm import vector_norm
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum
 
@@ -39,7 +40,7 @@ def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -
             f"{call('cosine_similarity', (x, y), {'axis': axis})}: vectors of {sizes[0]} and {sizes[1]} elements have "
             "no angle; the axis is not broadcast"
         )
-    x, y = (z / np.maximum(np.linalg.norm(z, axis=axis, keepdims=True), eps) for z in (x, floating(y)))
+    x, y = (z / np.maximum(vector_norm(z, axis=axis, keepdims=True), eps) for z in (x, floating(y)))
     return sum(x * y, axis=axis)
 
 
@@ -117,4 +118,4 @@ def triplet_margin_loss(
 
 
 def _distance(x: Any, y: Any, p: float) -> Any:
-    return np.linalg.norm(x - y, ord=p, axis=-1)
+    return vector_norm(x - y, ord=p, axis=-1)

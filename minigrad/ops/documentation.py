@@ -66,7 +66,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "rint": ("the whole number nearest to x, the even one at a tie",),
     "round": ("the whole number nearest to x (the multiple of 10^-decimals), the even one at a tie",),
     "floor_divide": ("⌊x / y⌋",),
-    "nextafter": ("the next floating-point number after x in the direction of y",),
+    "nextafter": ("the next floating-point number after x in the direction of y", "∂/∂x = 1"),
     "signbit": ("whether the sign of x is negative, also for -0.0",),
     "isfinite": ("whether x is neither infinite nor NaN",),
     "isinf": ("whether x is inf or -inf",),

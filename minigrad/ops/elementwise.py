@@ -91,6 +91,7 @@ clip_between = elementwise(
     lambda v, x, max, min: v * ((x > max) | (min > max) | ((min == max) & (x < max))),
     name="clip",
 )
+nextafter = elementwise(np.nextafter, lambda v: v, None)
 copysign = elementwise(np.copysign, lambda v, x, out: v * (np.sign(x) * np.sign(out)), None)
 
 # Activations
@@ -118,7 +119,6 @@ trunc = elementwise(np.trunc)
 rint = elementwise(np.rint)
 round = elementwise(np.round, signature="(x, /, *, decimals=0)", name="round")
 floor_divide = elementwise(np.floor_divide)
-nextafter = elementwise(np.nextafter)
 signbit = elementwise(np.signbit)
 isfinite = elementwise(np.isfinite)
 isinf = elementwise(np.isinf)

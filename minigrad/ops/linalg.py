@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.errors import call
+from minigrad.ops.precision import floating
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
@@ -103,7 +104,8 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Any:
     """The Moore-Penrose inverse of matrices: (..., M, N) to (..., N, M).
 
     Singular values below rtol times the largest count as 0; rtol is max(M, N) times the dtype's eps if not given. The
-    derivative (Golub & Pereyra 1973, equation 4.12) supposes that the rank does not change.
+    derivative (Golub & Pereyra 1973, equation 4.12) supposes that the rank does not change. Integers are taken as
+    float64.
 
     Example:
         >>> import minigrad as mg
@@ -111,7 +113,7 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Any:
         Tensor([[0.5, 0. ],
                [0. , 0. ]])
     """
-    return pinv_of(x, rtol=rtol)
+    return pinv_of(floating(x), rtol=rtol)
 
 
 # Determinants

@@ -21,6 +21,8 @@ def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:
     if ord == 2:
         return root_of_squares(x, axis, keepdims)
     size = np.absolute(x)
+    if not x.size:  # which has no extreme
+        return np.power(np.add.reduce(size, axis=axis, keepdims=keepdims), 1 / ord)  # type: ignore[call-overload]
     extreme = np.maximum if ord > 0 else np.minimum  # which outweighs the others, so that no power overflows
     dominant = extreme.reduce(size, axis=axis, keepdims=True)
     scale = np.where((dominant > 0) & np.isfinite(dominant), dominant, 1)

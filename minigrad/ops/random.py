@@ -8,12 +8,15 @@ import numpy as np
 
 
 def uniform_like(x: Any, rng: np.random.Generator) -> Any:
-    """Uniform numbers in [0, 1) of x's shape and dtype. A listening array hears this call as it hears NumPy's."""
+    """Uniform numbers in [0, 1) of x's shape and dtype; for integers and booleans they are float64.
+
+    A listening array hears this call as it hears NumPy's.
+    """
     return _draw(uniform_like, _uniform, x, rng)
 
 
 def normal_like(x: Any, rng: np.random.Generator) -> Any:
-    """Standard normal numbers of x's shape and dtype."""
+    """Standard normal numbers of x's shape and dtype; for integers and booleans they are float64."""
     return _draw(normal_like, _normal, x, rng)
 
 
@@ -23,13 +26,20 @@ def _draw(public: Any, draw: Any, x: Any, rng: np.random.Generator) -> Any:
     return draw(x, rng)
 
 
+def drawn_dtype(x: Any) -> Any:
+    """The dtype of random numbers for x. As integers, uniform numbers would all be 0."""
+    return x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+
+
 def _uniform(x: Any, rng: np.random.Generator) -> Any:
-    if x.dtype in (np.float32, np.float64):
-        return rng.random(x.shape, dtype=x.dtype)
-    return rng.random(x.shape).astype(x.dtype)
+    dtype = drawn_dtype(x)
+    if dtype in (np.float32, np.float64):
+        return rng.random(x.shape, dtype=dtype)
+    return rng.random(x.shape).astype(dtype)
 
 
 def _normal(x: Any, rng: np.random.Generator) -> Any:
-    if x.dtype in (np.float32, np.float64):
-        return rng.standard_normal(x.shape, dtype=x.dtype)
-    return rng.standard_normal(x.shape).astype(x.dtype)
+    dtype = drawn_dtype(x)
+    if dtype in (np.float32, np.float64):
+        return rng.standard_normal(x.shape, dtype=dtype)
+    return rng.standard_normal(x.shape).astype(dtype)

@@ -56,13 +56,18 @@ def _mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _var(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Any:
-    centered = x - _mean(x, axis=axis, keepdims=True)
+    centered = _centered_by(_mean, x, axis)
     return add_reduce(centered * centered, axis=axis, keepdims=keepdims) / _freedom(x.shape, axis, correction)
 
 
 def _std(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Any:
-    centered = x - _mean(x, axis=axis, keepdims=True)
-    return root_of_squares(centered, axis, keepdims, _freedom(x.shape, axis, correction))
+    return root_of_squares(_centered_by(_mean, x, axis), axis, keepdims, _freedom(x.shape, axis, correction))
+
+
+def _centered_by(mean: Any, x: Any, axis: Any) -> Any:
+    """x - μ. The mean of equal numbers is rounded and may be none of them; then it is the rest that has a mean."""
+    centered = x - mean(x, axis=axis, keepdims=True)
+    return centered - mean(centered, axis=axis, keepdims=True)
 
 
 # Between these the sum of squares of a dtype has all its digits.
@@ -115,7 +120,7 @@ def _freedom(shape: tuple[int, ...], axis: Any, correction: float) -> float:
 
 
 def _centered(x: Any, axis: Any) -> Any:
-    return x - mean_over(x, axis=axis, keepdims=True)
+    return _centered_by(mean_over, x, axis)
 
 
 def _tied(v: Any, x: Any, out: Any, axis: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad.errors import call
 from minigrad.ops.indexing import getitem, take_along_axis
 from minigrad.ops.shape import reshape
 from minigrad.primitive import elementwise, tensor_function, value_of
@@ -58,6 +59,8 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
 @tensor_function
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """x sorted along an axis."""
+    if not np.ndim(x):
+        raise np.exceptions.AxisError(f"{call('sort', (x,), {})}: a single number has no axis to sort along")
     return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
 
 

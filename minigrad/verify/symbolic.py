@@ -163,6 +163,9 @@ class Translation:
     def _of_copysign(self, x: Any, y: Any) -> Any:
         return self._of_absolute(x) * (-1 if self.sign(y) < 0 else 1)
 
+    def _of_nextafter(self, x: Any, y: Any) -> Any:
+        return x  # but for rounding
+
     def _of_cbrt(self, x: Any) -> Any:
         return self.sign(x) * self._of_absolute(x) ** sympy().Rational(1, 3)
 

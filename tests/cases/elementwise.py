@@ -42,6 +42,7 @@ BINARY: dict[str, tuple[Any, Any]] = {
     "maximum": (partial(grid, 0.0), partial(grid, 0.1)),
     "minimum": (partial(grid, 0.0), partial(grid, 0.1)),
     "copysign": (signed, signed),
+    "nextafter": (signed, signed),
 }
 
 SHAPES = [(3, 4), (), (1,), (2, 1, 3), (0, 3)]
@@ -99,7 +100,7 @@ def unary(name: str, draw: Any) -> list[Case]:
 def binary(name: str, draw_x: Any, draw_y: Any) -> list[Case]:
     function = getattr(e, name)
     reference = REFERENCES.get(name) or getattr(np, name)
-    wrt = (0,) if name == "copysign" else (0, 1)
+    wrt = (0,) if name in ("copysign", "nextafter") else (0, 1)
     make = partial(row, name, reference=reference)
     rows = [make(f"{a}{b}", function, draw_x(*a), draw_y(*b), wrt=wrt) for a, b in PAIRS]
     theirs = getattr(np, name, function)
@@ -107,7 +108,7 @@ def binary(name: str, draw_x: Any, draw_y: Any) -> list[Case]:
     y = float(draw_y()(np.random.default_rng(1)))
     rows.append(make("number on the right", function, draw_x(3, 4), y))
     rows.append(make("array on the right", theirs, draw_x(3, 4), np.full(4, y), wrt=(0,)))
-    if name != "copysign":
+    if name not in ("copysign", "nextafter"):
         x = float(draw_x()(np.random.default_rng(2)))
         rows.append(make("number on the left", function, x, draw_y(3, 4)))
         rows.append(make("array on the left", theirs, np.full(4, x), draw_y(3, 4), wrt=(1,)))
