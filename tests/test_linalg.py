@@ -269,6 +269,32 @@ def test_det_of_singular_matrices() -> None:
     np.testing.assert_allclose(x.grad.numpy(), [[4, -2], [-2, 1]], atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float32, s) for s in (1e-25, 1e-18, 1e12, 1e15, 1e19)] + [(np.float64, s) for s in (1e-170, 1e-155, 1e155)],
+)
+def test_derivatives_of_det_that_exist_where_det_overflows(dtype: Any, scale: float) -> None:
+    """The second derivative for 2 x 2 and the third one for 3 x 3 are constants, 0 and ±1."""
+    x = np.array([[1.0, -2.0, 1.0], [3.0, 0.5, 0.0], [0.0, 1.0, 1.0]])
+    large, tolerance = (x * scale).astype(dtype), 64 * np.finfo(dtype).eps
+    second, third = mg.hessian(linalg.det), mg.jacobian(mg.hessian(linalg.det))
+    with np.errstate(all="ignore"):  # of det and the first derivative
+        pairs = (
+            (second(large[:2, :2]), second(x[:2, :2])),
+            (second(large) / np.float64(scale), second(x)),
+            (third(large), third(x)),
+        )
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_cofactors_of_graded_matrices() -> None:
+    """No partial product overflows, whatever the order of the singular values."""
+    d = np.array([1e30, 1e-30, 1e30, 1e-30], np.float32)
+    expected = [1e-30, 1e30, 1e-30, 1e30]
+    np.testing.assert_allclose(np.diag(mg.grad(linalg.det)(np.diag(d))), expected, rtol=1e-6)
+
+
 ROTATION = N.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
 EQUAL = {  # exactly, and up to rounding
     "identity": np.eye(3),

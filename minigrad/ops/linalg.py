@@ -14,7 +14,7 @@ from minigrad.errors import call
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
-from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function
+from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function, value_of
 
 
 class SlogdetResult(NamedTuple):
@@ -117,13 +117,31 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Any:
 # Determinants
 
 
+def _products_without(s: Any, *left_out: Any) -> Any:
+    """The products of singular values (..., M) along the last axis without those that are left out.
+
+    Each array of those has one axis more than s for each array but the first, and broadcasts. Mantissas and exponents
+    are multiplied apart, so that nothing over- or underflows but the result; zeros are counted, as none can be divided
+    out.
+    """
+    mantissas, exponents = np.frexp(np.where(s == 0, 1, s))
+    mantissa, exponent = np.ones(s.shape[:-1], s.dtype), np.add.reduce(exponents, axis=-1)
+    for k in range(s.shape[-1]):
+        mantissa, shift = np.frexp(mantissa * mantissas[..., k])
+        exponent = exponent + shift
+    spread = (..., *(None for _ in left_out))
+    mantissa, exponent, zeros = mantissa[spread], exponent[spread], np.add.reduce(s == 0, axis=-1)[spread]
+    for factor in left_out:
+        divisor, shift = np.frexp(np.where(factor == 0, 1, factor))
+        mantissa, exponent, zeros = mantissa / divisor, exponent - shift, zeros - (factor == 0)
+    return np.where(zeros == 0, np.ldexp(mantissa, exponent), 0)
+
+
 def _cofactors(x: Any, /) -> Any:
     """The derivative of the determinant, det(x) x⁻ᵀ, from the singular values so that it exists for singular x too."""
     u, s, vh = np.linalg.svd(x)
-    n = x.shape[-1]
-    others = np.multiply.reduce(np.where(np.eye(n, dtype=bool), 1, s[..., None, :]), axis=-1).astype(s.dtype)
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
-    return sign[..., None, None] * (u * others[..., None, :] @ vh)
+    return sign[..., None, None] * (u * _products_without(s, s)[..., None, :] @ vh)
 
 
 def _second_of_det(y: Any, x: Any, /) -> Any:
@@ -133,26 +151,29 @@ def _second_of_det(y: Any, x: Any, /) -> Any:
     diag(P diag(y)) - P ∘ yᵀ, as the determinant is linear in each of its rows and columns.
     """
     u, s, vh = np.linalg.svd(x)
-    some = np.where(s == 0, 1, s)
-    zeros = np.add.reduce(s == 0, axis=-1)[..., None, None]
-    pairs = some[..., :, None] * some[..., None, :]
-    left = zeros - (s[..., :, None] == 0) - (s[..., None, :] == 0)
-    others = np.where(left == 0, np.multiply.reduce(some, axis=-1)[..., None, None] / pairs, 0)
-    others = others * (1 - np.eye(x.shape[-1], dtype=s.dtype))
+    same = np.eye(x.shape[-1], dtype=bool)
+    others = np.where(same, 0, _products_without(s, s[..., :, None], np.where(same, 1, s[..., None, :])))
     turned = u.mT @ y @ vh.mT
-    diagonals = (others @ np.diagonal(turned, axis1=-2, axis2=-1)[..., None]) * np.eye(x.shape[-1], dtype=s.dtype)
+    diagonals = (others @ np.diagonal(turned, axis1=-2, axis2=-1)[..., None]) * same
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
     return sign[..., None, None] * (u @ (diagonals - others * turned.mT) @ vh)
 
 
 def _third_of_det(v: Any, y: Any, x: Any) -> Any:
-    """The derivative of <v, second_of_det(y, x)> by x, for regular x."""
+    """The derivative of <v, second_of_det(y, x)> by x, for regular x; a polynomial of degree M - 3.
+
+    Of x divided by a power of two, as det(x) may overflow where the third derivative does not.
+    """
+    n = x.shape[-1]
+    largest = np.maximum.reduce(np.absolute(value_of(x)), axis=(-2, -1), keepdims=True, initial=0)
+    scale = np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
+    x = x / scale
     inverse = inv(x)
     a, b = inverse @ y, inverse @ v
-    one = np.eye(x.shape[-1], dtype=x.dtype)
+    one = np.eye(n, dtype=x.dtype)
     trace_a, trace_b, trace_ab = (np.add.reduce(m * one, axis=(-2, -1), keepdims=True) for m in (a, b, a @ b))
     inner = (trace_a * trace_b - trace_ab) * one - trace_a * b - trace_b * a + a @ b + b @ a
-    return det(x)[..., None, None] * (inner @ inverse).mT
+    return (det(x)[..., None, None] * scale ** max(n - 3, 0)) * (inner @ inverse).mT
 
 
 def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
