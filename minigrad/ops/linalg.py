@@ -14,7 +14,7 @@ from minigrad.errors import call
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
-from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function, value_of
+from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function
 
 
 class SlogdetResult(NamedTuple):
@@ -118,10 +118,10 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Any:
 
 
 def _products_without(s: Any, *left_out: Any) -> Any:
-    """The products of singular values (..., M) along the last axis without those that are left out.
+    """The products of singular values (..., M), each without one factor of each array that is left out.
 
-    Each array of those has one axis more than s for each array but the first, and broadcasts. Mantissas and exponents
-    are multiplied apart, so that nothing over- or underflows but the result; zeros are counted, as none can be divided
+    One array (..., M) gives (..., M), two that broadcast to (..., M, M) give that. Mantissas and exponents are
+    multiplied apart, so that nothing over- or underflows but the result; zeros are counted, as they cannot be divided
     out.
     """
     mantissas, exponents = np.frexp(np.where(s == 0, 1, s))
@@ -135,6 +135,12 @@ def _products_without(s: Any, *left_out: Any) -> Any:
         divisor, shift = np.frexp(np.where(factor == 0, 1, factor))
         mantissa, exponent, zeros = mantissa / divisor, exponent - shift, zeros - (factor == 0)
     return np.where(zeros == 0, np.ldexp(mantissa, exponent), 0)
+
+
+def _power_of_two(x: Any, /) -> Any:
+    """The largest one not above the largest |element| of each matrix (..., M, N), as (..., 1, 1)."""
+    largest = np.maximum.reduce(np.absolute(x), axis=(-2, -1), keepdims=True, initial=0)
+    return np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
 
 
 def _cofactors(x: Any, /) -> Any:
@@ -165,8 +171,7 @@ def _third_of_det(v: Any, y: Any, x: Any) -> Any:
     Of x divided by a power of two, as det(x) may overflow where the third derivative does not.
     """
     n = x.shape[-1]
-    largest = np.maximum.reduce(np.absolute(value_of(x)), axis=(-2, -1), keepdims=True, initial=0)
-    scale = np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
+    scale = power_of_two(x)
     x = x / scale
     inverse = inv(x)
     a, b = inverse @ y, inverse @ v
@@ -181,6 +186,7 @@ def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
     return (None if v[1] is None else v[1][..., None, None] * inv(x).mT,)
 
 
+power_of_two = elementwise(_power_of_two)
 second_of_det: Function = primitive(
     _second_of_det, lambda v, x: second_of_det(v, x), _third_of_det, name="second_of_det"
 )
