@@ -19,7 +19,7 @@ from minigrad.errors import call
 from minigrad.ops.linalg import matrix_sizes, solve_matrices
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import concat, matrix_transpose
-from minigrad.primitive import primitive, tensor_function, value_of
+from minigrad.primitive import elementwise, primitive, tensor_function
 from minigrad.specialize import untracked
 
 _ROUNDINGS = 32  # so many units of rounding apart, two values or two products count as equal
@@ -56,9 +56,23 @@ def _symmetric(x: Any) -> Any:
     return 0.5 * (x + x.mT)
 
 
-def _largest(x: Any, axis: int = -1) -> Any:
-    """max |x| along the axis, which stays. Only for thresholds: nothing flows through it."""
-    return np.maximum.reduce(np.absolute(value_of(x)), axis=axis, keepdims=True, initial=0)
+def _rounding(values: Any) -> Any:
+    return _ROUNDINGS * np.finfo(values.dtype).eps
+
+
+def _is_close(gaps: Any, values: Any) -> Any:
+    largest = np.maximum.reduce(np.absolute(values), axis=-1, keepdims=True, initial=0)[..., None]
+    return np.absolute(gaps) < _rounding(values) * largest
+
+
+def _is_unused(gaps: Any, values: Any, noise: Any, /) -> Any:
+    """Where values are equal up to rounding, but not exactly, if no vectors are used at all."""
+    return _is_close(gaps, values) & (gaps != 0) & (np.maximum.reduce(noise, axis=None, initial=0) == 0)
+
+
+def _is_lost(x: Any, gaps: Any, values: Any, noise: Any, /) -> Any:
+    """Where x / gaps is 0 / 0 up to rounding, or gaps is 0."""
+    return (gaps == 0) | (_is_close(gaps, values) & (np.absolute(x) < _rounding(values) * noise))
 
 
 def _over_gaps(x: Any, gaps: Any, values: Any, noise: Any) -> Any:
@@ -72,19 +86,15 @@ def _over_gaps(x: Any, gaps: Any, values: Any, noise: Any) -> Any:
             exact 0. If all are 0, as where forward mode records this rule to transpose it, the quotient is 0 too, but
             its derivative, which is what forward mode needs, is NaN.
     """
-    rounding = _ROUNDINGS * np.finfo(values.dtype).eps
-    gap, size = np.absolute(value_of(gaps)), np.absolute(value_of(x))
-    close = gap < rounding * _largest(values)[..., None]
-    blank = close & (np.maximum.reduce(noise, axis=None, initial=0) == 0)
-    lost = (gap == 0) | blank | (close & (size < rounding * noise))
-    return np.where(blank & (gap > 0), 0, x / np.where(lost, np.nan, gaps))
+    unused = is_unused(gaps, values, noise)
+    return np.where(unused, 0, x / np.where(unused | is_lost(x, gaps, values, noise), np.nan, gaps))
 
 
 def _turn(q: Any, v: Any) -> tuple[Any, Any]:
     """QᵀQ̄ - Q̄ᵀQ: how the function changes as two columns of q turn into each other. And how large its terms are."""
     if v is None:
         return 0, 0
-    turn, column = q.mT @ v, _largest(v, axis=-2)
+    turn, column = q.mT @ v, column_sizes(v)
     return turn - turn.mT, column + column.mT
 
 
@@ -95,7 +105,7 @@ def _off_diagonal(x: Any) -> Any:
 
 def _outside(q: Any, v: Any, s: Any) -> Any:
     """(I - QQᵀ) Q̄ S⁻¹: the part of the cotangent outside of the space of the columns of q."""
-    return _over_gaps(v - q @ (q.mT @ v), s[..., None, :], s, _largest(v, axis=-2))
+    return _over_gaps(v - q @ (q.mT @ v), s[..., None, :], s, column_sizes(v))
 
 
 def _cholesky_share(v: Any, out: Any) -> Any:
@@ -156,6 +166,11 @@ def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
     return (share,)
 
 
+is_unused = elementwise(_is_unused)
+is_lost = elementwise(_is_lost)
+column_sizes = elementwise(
+    lambda x, /: np.maximum.reduce(np.absolute(x), axis=-2, keepdims=True, initial=0), name="column_sizes"
+)
 cholesky_lower = primitive(np.linalg.cholesky, _cholesky_share, signature="(x, /)")
 eigh_parts = primitive(lambda x, /: tuple(np.linalg.eigh(x)), joint=_eigh_share, outputs=("w", "q"), name="eigh")
 qr_parts = primitive(lambda x, /: tuple(np.linalg.qr(x)), joint=_qr_share, outputs=("q", "r"), name="qr")
