@@ -269,13 +269,118 @@ def test_det_of_singular_matrices() -> None:
     np.testing.assert_allclose(x.grad.numpy(), [[4, -2], [-2, 1]], atol=1e-14)
 
 
-def test_equal_eigenvalues_and_singular_values_give_no_nan() -> None:
-    x = mg.Tensor(np.eye(3), requires_grad=True)
-    w, q = linalg.eigh(x)
-    u, s, vh = linalg.svd(x)
-    (((q * w) @ q.mT).sum() + ((u * s) @ vh).sum()).backward()
-    assert x.grad is not None
-    assert np.isfinite(x.grad.numpy()).all()
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float32, s) for s in (1e-25, 1e-18, 1e12, 1e15, 1e19)] + [(np.float64, s) for s in (1e-170, 1e-155, 1e155)],
+)
+def test_derivatives_of_det_that_exist_where_det_overflows(dtype: Any, scale: float) -> None:
+    """The second derivative for 2 x 2 and the third one for 3 x 3 are constants, 0 and ±1."""
+    x = np.array([[1.0, -2.0, 1.0], [3.0, 0.5, 0.0], [0.0, 1.0, 1.0]])
+    large, tolerance = (x * scale).astype(dtype), 64 * np.finfo(dtype).eps
+    second, third = mg.hessian(linalg.det), mg.jacobian(mg.hessian(linalg.det))
+    with np.errstate(all="ignore"):  # of det and the first derivative
+        pairs = (
+            (second(large[:2, :2]), second(x[:2, :2])),
+            (second(large) / np.float64(scale), second(x)),
+            (third(large), third(x)),
+        )
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_cofactors_of_graded_matrices() -> None:
+    """No partial product overflows, whatever the order of the singular values."""
+    d = np.array([1e30, 1e-30, 1e30, 1e-30], np.float32)
+    expected = [1e-30, 1e30, 1e-30, 1e30]
+    np.testing.assert_allclose(np.diag(mg.grad(linalg.det)(np.diag(d))), expected, rtol=1e-6)
+
+
+ROTATION = N.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+EQUAL = {  # exactly, and up to rounding
+    "identity": np.eye(3),
+    "two of three": np.diag([2.0, 1.0, 1.0]),
+    "rounded": ROTATION @ np.diag([1.0, 1.0, 2.0]) @ ROTATION.T,
+    "rotation": ROTATION,
+    "zero": np.zeros((3, 3)),
+}
+SMOOTH = {
+    "eigvalsh": lambda x: (linalg.eigvalsh(symmetric(x)) ** 2).sum(),
+    "svdvals": lambda x: (linalg.svdvals(x) ** 2).sum(),
+}
+
+
+def reassembled(x: Any) -> Any:
+    """X itself."""
+    u, s, vh = svd(x)
+    return (u * s[..., None, :]) @ vh
+
+
+@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize("function", SMOOTH)
+def test_equal_values_have_first_derivatives_and_no_second_ones(function: str, name: str) -> None:
+    f = SMOOTH[function]
+    x = symmetric(EQUAL[name]) if function == "eigvalsh" else EQUAL[name]
+    np.testing.assert_allclose(mg.grad(f)(x), 2 * x, atol=1e-14)
+    if function == "eigvalsh" and name == "rotation":
+        return  # its symmetric part has three eigenvalues
+    assert np.isnan(mg.hessian(f)(x)).any(axis=(-2, -1)).any()
+    (leaf,) = leaves_of([x])
+    (first,) = gradients(f, 1.0, [leaf], create_graph=True)
+    direction = np.arange(9.0).reshape(3, 3) + 1
+    assert np.isnan(gradients(lambda _: (first * direction).sum(), 1.0, [leaf])[0].numpy()).any()
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_what_uses_vectors_of_equal_values_has_gradient_nan(name: str) -> None:
+    """0 / 0 for a smooth function; for one that depends on the basis also what rounding makes of 1 / 0."""
+    w = np.arange(9.0).reshape(3, 3)
+    assert np.isnan(mg.grad(lambda x: (reassembled(x) * w).sum())(EQUAL[name])).any()
+    for f in (lambda x: (svd(x).U * w).sum(), lambda x: (svd(x).Vh * w).sum()):
+        assert not np.abs(mg.grad(f)(EQUAL[name])).max() < 1e12
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((3, 2)), np.eye(3)[:, :1] @ np.ones((1, 2)), np.eye(2, 3) * [[1], [0]]], ids=["0", "tall", "wide"]
+)
+def test_a_singular_value_of_zero_hides_what_is_outside(x: Any) -> None:
+    w = np.arange(x.size).reshape(x.shape)
+    found = mg.grad(lambda x: (reassembled(x) * w).sum())(x)
+    assert np.isnan(found).any() or np.allclose(found, w)
+
+
+def test_vectors_that_are_not_used_may_have_equal_values() -> None:
+    """The first principal vectors of data of low rank, whose last eigenvalues are rounding errors."""
+    rng = np.random.default_rng(0)
+    half = rng.standard_normal((8, 2))
+    x, w, d = half @ half.T, rng.standard_normal((8, 2)), symmetric(rng.standard_normal((8, 8)))
+    for f in (
+        lambda x: (linalg.eigh(x).eigenvectors[:, -2:] ** 2 * w).sum(),
+        lambda x: (svd(x).U[:, :2] ** 2 * w).sum(),
+        lambda x: (svd(x).Vh[:2].mT ** 2 * w).sum(),
+    ):
+        expected = slope(lambda t, f=f: f(x + t * d))
+        np.testing.assert_allclose((mg.grad(f)(x) * d).sum(), expected, rtol=1e-7)
+        np.testing.assert_allclose(mg.jvp(f, (x,), (d,))[1], expected, rtol=1e-7)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float32, s) for s in (1e-25, 1e-20, 3e19, 1e25)] + [(np.float64, s) for s in (1e-200, 1e-155, 1e155, 1e200)],
+)
+def test_factors_of_very_large_and_small_matrices(dtype: Any, scale: float) -> None:
+    """Vectors are those of x / scale, hence their gradient that of x / scale, divided by scale."""
+    x = np.random.default_rng(0).standard_normal((3, 2))
+    w, tolerance = np.arange(6.0).reshape(3, 2), 2e4 * np.finfo(dtype).eps
+    large = (x * scale).astype(dtype)
+    for order, f in (
+        (mg.grad, lambda x: (svd(x).U * w.astype(x.dtype)).sum()),
+        (mg.grad, lambda x: (svd(x).Vh * w[:2].astype(x.dtype)).sum()),
+        (mg.hessian, lambda x: linalg.matrix_norm(x, ord="nuc")),
+        (mg.hessian, lambda x: linalg.matrix_norm(x, ord=2)),
+    ):
+        expected = order(f)(x)
+        np.testing.assert_allclose(order(f)(large) * np.float64(scale), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int64])

@@ -2,6 +2,11 @@
 
 The letters are those of Giles 2008 (see linalg.py): A is x, and its cotangent Ā the share. The gradient of a function
 of a symmetric matrix (cholesky, eigh) is the symmetric one.
+
+Derivatives through vectors divide by the differences of the values (eigenvalues, singular values) that they belong to.
+For equal values this is 0 / 0 if the function does not depend on which basis of their space was found. Its derivative
+then exists, but no rule can find it: Q log(Λ) Qᵀ and a function that does not use these vectors have the same cotangent
+at the identity, 0, and different limits of the quotient. Hence NaN, not a guess.
 """
 
 from __future__ import annotations
@@ -14,8 +19,10 @@ from minigrad.errors import call
 from minigrad.ops.linalg import matrix_sizes, solve_matrices
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import concat, matrix_transpose
-from minigrad.primitive import primitive, tensor_function
+from minigrad.primitive import elementwise, primitive, tensor_function
 from minigrad.specialize import untracked
+
+_ROUNDINGS = 32  # so many units of rounding apart, two values or two products count as equal
 
 
 class EighResult(NamedTuple):
@@ -49,9 +56,56 @@ def _symmetric(x: Any) -> Any:
     return 0.5 * (x + x.mT)
 
 
-def _inverse_or_zero(x: Any) -> Any:
-    """1 / x, 0 where x is 0."""
-    return (x != 0) / (x + (x == 0))
+def _rounding(values: Any) -> Any:
+    return _ROUNDINGS * np.finfo(values.dtype).eps
+
+
+def _is_close(gaps: Any, values: Any) -> Any:
+    largest = np.maximum.reduce(np.absolute(values), axis=-1, keepdims=True, initial=0)[..., None]
+    return np.absolute(gaps) < _rounding(values) * largest
+
+
+def _is_unused(gaps: Any, values: Any, noise: Any, /) -> Any:
+    """Where values are equal up to rounding, but not exactly, if no vectors are used at all."""
+    return _is_close(gaps, values) & (gaps != 0) & (np.maximum.reduce(noise, axis=None, initial=0) == 0)
+
+
+def _is_lost(x: Any, gaps: Any, values: Any, noise: Any, /) -> Any:
+    """Where x / gaps is 0 / 0 up to rounding, or gaps is 0."""
+    return (gaps == 0) | (_is_close(gaps, values) & (np.absolute(x) < _rounding(values) * noise))
+
+
+def _over_gaps(x: Any, gaps: Any, values: Any, noise: Any) -> Any:
+    """x / gaps, NaN where gaps is 0, and where both are rounding errors: 0 / 0.
+
+    Args:
+        x: differences of products of vectors.
+        gaps: differences or sums of the values.
+        values: eigenvalues or singular values (..., K).
+        noise: how large the cotangents of these vectors are. Where they are 0, the vectors are not used, and x is an
+            exact 0. If all are 0, as where forward mode records this rule to transpose it, the quotient is 0 too, but
+            its derivative, which is what forward mode needs, is NaN.
+    """
+    unused = is_unused(gaps, values, noise)
+    return np.where(unused, 0, x / np.where(unused | is_lost(x, gaps, values, noise), np.nan, gaps))
+
+
+def _turn(q: Any, v: Any) -> tuple[Any, Any]:
+    """QᵀQ̄ - Q̄ᵀQ: how the function changes as two columns of q turn into each other. And how large its terms are."""
+    if v is None:
+        return 0, 0
+    turn, column = q.mT @ v, column_sizes(v)
+    return turn - turn.mT, column + column.mT
+
+
+def _off_diagonal(x: Any) -> Any:
+    """x, inf on the diagonals: what is divided by it is 0 there."""
+    return np.where(np.eye(x.shape[-1], dtype=bool), np.inf, x)
+
+
+def _outside(q: Any, v: Any, s: Any) -> Any:
+    """(I - QQᵀ) Q̄ S⁻¹: the part of the cotangent outside of the space of the columns of q."""
+    return _over_gaps(v - q @ (q.mT @ v), s[..., None, :], s, column_sizes(v))
 
 
 def _cholesky_share(v: Any, out: Any) -> Any:
@@ -62,11 +116,13 @@ def _cholesky_share(v: Any, out: Any) -> Any:
 
 
 def _eigh_share(v: Any, w: Any, q: Any) -> tuple[Any]:
-    """Ā = Q (diag(w̄) + F ∘ Qᵀ Q̄) Qᵀ, F_ij = 1 / (w_j - w_i) (Giles 2008, 3.1). F is 0 for equal eigenvalues."""
+    """Ā = Q (diag(w̄) + ½ F ∘ (QᵀQ̄ - Q̄ᵀQ)) Qᵀ, F_ij = 1 / (w_j - w_i) (Giles 2008, 3.1, the symmetric part)."""
     v_w, v_q = v
     inner: Any = 0
     if v_q is not None:
-        inner = _inverse_or_zero(w[..., None, :] - w[..., :, None]) * (q.mT @ v_q)
+        turn, noise = _turn(q, v_q)
+        row = w[..., None, :]
+        inner = 0.5 * _over_gaps(turn, _off_diagonal(row - row.mT), w, noise)
     if v_w is not None:
         inner = inner + _diagonal_matrix(v_w)
     return (_symmetric(q @ inner @ q.mT),)
@@ -87,26 +143,34 @@ def _qr_share(v: Any, q: Any, r: Any) -> tuple[Any]:
 
 
 def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
-    """The thin form of Giles 2008, 3.2 (Townsend 2016): F_ij = 1 / (s_j² - s_i²), 0 for equal singular values.
+    """The thin form of Giles 2008, 3.2 (Townsend 2016).
 
-    Ā = U ((F ∘ (UᵀŪ - ŪᵀU)) S + S (F ∘ (VᵀV̄ - V̄ᵀV)) + diag(s̄)) Vᵀ + (I - UUᵀ) Ū S⁻¹ Vᵀ + U S⁻¹ V̄ᵀ (I - VVᵀ)
+    Ā = U ((F ∘ P) S + S (F ∘ R) + diag(s̄)) Vᵀ + (I - UUᵀ) Ū S⁻¹ Vᵀ + U S⁻¹ V̄ᵀ (I - VVᵀ)
+
+    with F_ij = 1 / (s_j² - s_i²), P = UᵀŪ - ŪᵀU, R = VᵀV̄ - V̄ᵀV. The first two terms are written as
+    ½ ((P + R)_ij / (s_j - s_i) + (P - R)_ij / (s_j + s_i)), which has no squares that over- or underflow.
     """
     v_u, v_s, v_vh = v
-    row, inverse = s[..., None, :], _inverse_or_zero(s)
-    f = _inverse_or_zero((row - row.mT) * (row + row.mT))
+    v_v = None if v_vh is None else v_vh.mT
     inner: Any = 0 if v_s is None else _diagonal_matrix(v_s)
-    outside: Any = 0
-    if v_u is not None:
-        turn = u.mT @ v_u
-        inner = inner + f * (turn - turn.mT) * row
-        outside = ((v_u - u @ turn) * inverse[..., None, :]) @ vh
-    if v_vh is not None:
-        turn = vh @ v_vh.mT
-        inner = inner + row.mT * (f * (turn - turn.mT))
-        outside = outside + u @ (inverse[..., :, None] * (v_vh - turn.mT @ vh))
-    return (u @ inner @ vh + outside,)
+    if v_u is not None or v_v is not None:
+        (p, p_noise), (r, r_noise) = _turn(u, v_u), _turn(vh.mT, v_v)
+        row, noise = s[..., None, :], p_noise + r_noise
+        inner = inner + 0.5 * _over_gaps(p + r, _off_diagonal(row - row.mT), s, noise)
+        inner = inner + 0.5 * _over_gaps(p - r, _off_diagonal(row + row.mT), s, noise)
+    share = u @ inner @ vh
+    if v_u is not None and u.shape[-2] > u.shape[-1]:
+        share = share + _outside(u, v_u, s) @ vh
+    if v_v is not None and vh.shape[-1] > vh.shape[-2]:
+        share = share + u @ _outside(vh.mT, v_v, s).mT
+    return (share,)
 
 
+is_unused = elementwise(_is_unused)
+is_lost = elementwise(_is_lost)
+column_sizes = elementwise(
+    lambda x, /: np.maximum.reduce(np.absolute(x), axis=-2, keepdims=True, initial=0), name="column_sizes"
+)
 cholesky_lower = primitive(np.linalg.cholesky, _cholesky_share, signature="(x, /)")
 eigh_parts = primitive(lambda x, /: tuple(np.linalg.eigh(x)), joint=_eigh_share, outputs=("w", "q"), name="eigh")
 qr_parts = primitive(lambda x, /: tuple(np.linalg.qr(x)), joint=_qr_share, outputs=("q", "r"), name="qr")
@@ -137,8 +201,12 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Any:
 def eigh(x: Any, /) -> EighResult:
     """The eigenvalues (..., M), ascending, and eigenvectors (..., M, M) of symmetric matrices (..., M, M).
 
-    Only the lower triangle is read; the gradient is the symmetric one. Eigenvectors of equal eigenvalues have no
-    derivative, and nothing flows between them.
+    Only the lower triangle is read; the gradient is the symmetric one.
+
+    Where eigenvalues are equal, or equal up to rounding, their eigenvectors have no derivative, and the gradient of
+    what uses eigenvectors is NaN, as is a second derivative of eigenvalues; first derivatives of eigenvalues alone are
+    right. If the function is smooth there, write it without eigh (slogdet, solve, matrix_power, x @ x), or tell
+    the values apart: eigh(x + np.diag(1e-6 * np.arange(M))).
 
     Example:
         >>> import minigrad as mg
@@ -150,7 +218,10 @@ def eigh(x: Any, /) -> EighResult:
 
 @tensor_function
 def eigvalsh(x: Any, /) -> Any:
-    """The eigenvalues (..., M), ascending, of symmetric matrices (..., M, M). See eigh."""
+    """The eigenvalues (..., M), ascending, of symmetric matrices (..., M, M).
+
+    Second derivatives are NaN where eigenvalues are equal, also of functions that are smooth there. See eigh.
+    """
     return eigh(x).eigenvalues
 
 
@@ -188,8 +259,10 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
         full_matrices: U (..., M, M) and Vh (..., N, N). They have a derivative only if M = N or with
             full_matrices=False, which gives U (..., M, K) and Vh (..., K, N), K = min(M, N).
 
-    Vectors of equal singular values have no derivative, and nothing flows between them; what a gradient means must
-    not depend on the signs of the vectors either (Giles 2008, section 3.2).
+    Where singular values are equal, or equal up to rounding, their vectors have no derivative, and the gradient of what
+    uses U or Vh is NaN, as is a second derivative of singular values; first derivatives of singular values alone are
+    right. So it is for a singular value of 0 if M != N. See eigh for what to do. What a gradient means must not depend
+    on the signs of the vectors either (Giles 2008, section 3.2).
 
     Example:
         >>> import minigrad as mg
@@ -204,7 +277,10 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
 
 @tensor_function
 def svdvals(x: Any, /) -> Any:
-    """The singular values (..., min(M, N)), descending, of matrices (..., M, N)."""
+    """The singular values (..., min(M, N)), descending, of matrices (..., M, N).
+
+    Second derivatives are NaN where singular values are equal, also of functions that are smooth there. See svd.
+    """
     return svd(x, full_matrices=False).S
 
 

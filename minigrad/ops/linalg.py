@@ -119,13 +119,37 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Any:
 # Determinants
 
 
+def _products_without(s: Any, *left_out: Any) -> Any:
+    """The products of singular values (..., M), each without one factor of each array that is left out.
+
+    One array (..., M) gives (..., M), two that broadcast to (..., M, M) give that. Mantissas and exponents are
+    multiplied apart, so that nothing over- or underflows but the result; zeros are counted, as they cannot be divided
+    out.
+    """
+    mantissas, exponents = np.frexp(np.where(s == 0, 1, s))
+    mantissa, exponent = np.ones(s.shape[:-1], s.dtype), np.add.reduce(exponents, axis=-1)
+    for k in range(s.shape[-1]):
+        mantissa, shift = np.frexp(mantissa * mantissas[..., k])
+        exponent = exponent + shift
+    spread = (..., *(None for _ in left_out))
+    mantissa, exponent, zeros = mantissa[spread], exponent[spread], np.add.reduce(s == 0, axis=-1)[spread]
+    for factor in left_out:
+        divisor, shift = np.frexp(np.where(factor == 0, 1, factor))
+        mantissa, exponent, zeros = mantissa / divisor, exponent - shift, zeros - (factor == 0)
+    return np.where(zeros == 0, np.ldexp(mantissa, exponent), 0)
+
+
+def _power_of_two(x: Any, /) -> Any:
+    """The largest one not above the largest |element| of each matrix (..., M, N), as (..., 1, 1)."""
+    largest = np.maximum.reduce(np.absolute(x), axis=(-2, -1), keepdims=True, initial=0)
+    return np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
+
+
 def _cofactors(x: Any, /) -> Any:
     """The derivative of the determinant, det(x) x⁻ᵀ, from the singular values so that it exists for singular x too."""
     u, s, vh = np.linalg.svd(x)
-    n = x.shape[-1]
-    others = np.multiply.reduce(np.where(np.eye(n, dtype=bool), 1, s[..., None, :]), axis=-1).astype(s.dtype)
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
-    return sign[..., None, None] * (u * others[..., None, :] @ vh)
+    return sign[..., None, None] * (u * _products_without(s, s)[..., None, :] @ vh)
 
 
 def _second_of_det(y: Any, x: Any, /) -> Any:
@@ -135,26 +159,28 @@ def _second_of_det(y: Any, x: Any, /) -> Any:
     diag(P diag(y)) - P ∘ yᵀ, as the determinant is linear in each of its rows and columns.
     """
     u, s, vh = np.linalg.svd(x)
-    some = np.where(s == 0, 1, s)
-    zeros = np.add.reduce(s == 0, axis=-1)[..., None, None]
-    pairs = some[..., :, None] * some[..., None, :]
-    left = zeros - (s[..., :, None] == 0) - (s[..., None, :] == 0)
-    others = np.where(left == 0, np.multiply.reduce(some, axis=-1)[..., None, None] / pairs, 0)
-    others = others * (1 - np.eye(x.shape[-1], dtype=s.dtype))
+    same = np.eye(x.shape[-1], dtype=bool)
+    others = np.where(same, 0, _products_without(s, s[..., :, None], np.where(same, 1, s[..., None, :])))
     turned = u.mT @ y @ vh.mT
-    diagonals = (others @ np.diagonal(turned, axis1=-2, axis2=-1)[..., None]) * np.eye(x.shape[-1], dtype=s.dtype)
+    diagonals = (others @ np.diagonal(turned, axis1=-2, axis2=-1)[..., None]) * same
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
     return sign[..., None, None] * (u @ (diagonals - others * turned.mT) @ vh)
 
 
 def _third_of_det(v: Any, y: Any, x: Any) -> Any:
-    """The derivative of <v, second_of_det(y, x)> by x, for regular x."""
+    """The derivative of <v, second_of_det(y, x)> by x, for regular x; a polynomial of degree M - 3.
+
+    Of x divided by a power of two, as det(x) may overflow where the third derivative does not.
+    """
+    n = x.shape[-1]
+    scale = power_of_two(x)
+    x = x / scale
     inverse = inv(x)
     a, b = inverse @ y, inverse @ v
-    one = np.eye(x.shape[-1], dtype=x.dtype)
+    one = np.eye(n, dtype=x.dtype)
     trace_a, trace_b, trace_ab = (np.add.reduce(m * one, axis=(-2, -1), keepdims=True) for m in (a, b, a @ b))
     inner = (trace_a * trace_b - trace_ab) * one - trace_a * b - trace_b * a + a @ b + b @ a
-    return det(x)[..., None, None] * (inner @ inverse).mT
+    return (det(x)[..., None, None] * scale ** max(n - 3, 0)) * (inner @ inverse).mT
 
 
 def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
@@ -162,6 +188,7 @@ def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
     return (None if v[1] is None else v[1][..., None, None] * inv(x).mT,)
 
 
+power_of_two = elementwise(_power_of_two)
 second_of_det: Function = primitive(
     _second_of_det, lambda v, x: second_of_det(v, x), _third_of_det, name="second_of_det"
 )

@@ -95,6 +95,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
         ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 and -2 (largest and smallest singular
             value), 1 and -1 (largest and smallest sum of a column's absolute values), inf and -inf (of a row's).
 
+    Second derivatives of "nuc", 2 and -2 are NaN where singular values are equal; see svd.
+
     Example:
         >>> import minigrad as mg
         >>> mg.linalg.matrix_norm(mg.Tensor([[1.0, -2.0], [3.0, 4.0]]), ord=1)
