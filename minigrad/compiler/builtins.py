@@ -1,14 +1,17 @@
 """Builtins as a recorded step sees them.
 
-`type` sees through tracers, `print` stops the recording, and `float` and `int` take numbers out of arrays, as traced
-ones where it is known what becomes of them. They hide the real ones in the modules of the functions
-that the step reaches.
+`type` sees through tracers, and `print` stops the recording; `float` and `int` of the step itself take numbers out of
+arrays, as traced ones where it is known what becomes of them. The first two hide the real ones in the modules of the
+functions that the step reaches.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType
 from typing import Any
 
 from minigrad.compiler.numbers import TracedNumber
@@ -72,12 +75,35 @@ class _KindOfNumber(type):
 NUMBERS = {kind.__name__: _KindOfNumber(kind.__name__, (), {"kind": kind}) for kind in (float, int)}
 
 
+@contextmanager
+def taking_numbers(step: Any, hides: frozenset[str]) -> Iterator[Any]:
+    """The step with other names for float and int, that nobody else sees, and what they mean while it runs."""
+    function = getattr(step, "__func__", step)
+    if not hides or type(function) is not FunctionType:
+        yield step
+        return
+    names = {name: f"__minigrad_{name}__" for name in hides}
+    code, scope = _renamed(function.__code__, names), function.__globals__
+    made = FunctionType(code, scope, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    made.__dict__.update(function.__dict__)
+    scope.update({names[name]: NUMBERS[name] for name in names})
+    try:
+        yield made if function is step else made.__get__(step.__self__)
+    finally:
+        for name in names.values():
+            scope.pop(name, None)
+
+
+def _renamed(code: CodeType, names: dict[str, str]) -> CodeType:
+    inner = tuple(_renamed(x, names) if isinstance(x, CodeType) else x for x in code.co_consts)
+    return code.replace(co_names=tuple(names.get(name, name) for name in code.co_names), co_consts=inner)
+
+
 def stand_in(trace: Trace, name: str) -> Any:
     """What hides a builtin in a module while a step is recorded, MISSING if nothing does."""
     if name == "type":
         return traced_type
-    if name in NUMBERS:
-        return NUMBERS[name] if name in trace.followed.hides else MISSING
     return functools.partial(refused_print, trace) if name == "print" else MISSING
 
 

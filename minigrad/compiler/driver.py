@@ -226,6 +226,7 @@ class Compiled:
             learned.fetched,
             strict=self.fallback == "raise",
             confirms=len(begun) == 1 and not begun[0].has_decisions,
+            growing=learned.growing,
         )
         self.recordings += 1
         try:

@@ -13,18 +13,25 @@ from minigrad.compiler.recording import Recording
 from minigrad.tensor import Tensor
 
 
-def find_exempt(made: Recording, capture: StateCapture) -> None:
-    """Say in a recording which places guards leave out, and what the step gives another value at each call."""
+def find_exempt(made: Recording, capture: StateCapture, growing: dict[int, Any]) -> None:
+    """Say in a recording which places guards leave out, and what the step gives another value at each call.
+
+    Args:
+        made: the recording.
+        capture: the state.
+        growing: lists to which other recordings have appended, by id.
+    """
     exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
     exempt |= {x.ref.identity for x in capture.arrays}
     for x in capture.arrays:
         if type(x.value) is Tensor:
             exempt |= {(id(x.value), "data"), (id(x.value), "node")}
     made.exempt = frozenset(exempt)
-    # Also those to which this recording appends nothing, in whose branch another does.
-    grown = [x for x, _, _ in capture.contents if isinstance(x, (list, deque, dict)) and capture.reach.only_grows(x)]
-    changed = {id(x) for x, _, _ in capture.resized_after}
-    made.grown = frozenset(id(x) for x in grown if not isinstance(x, dict) or id(x) in changed)
+    grown = {id(x): x for x, _, _ in capture.resized_after if not isinstance(x, set)}
+    made.growing = {key: x for key, x in grown.items() if isinstance(x, (list, deque))}
+    # Also those to which this recording appends nothing, and another did, in another branch.
+    grown |= {id(x): x for x, _, _ in capture.contents if id(x) in growing}
+    made.grown = frozenset(key for key, x in grown.items() if capture.reach.only_grows(x))
     for ref, before, now in capture.changes_after:
         if ref.is_grad or ref.is_node:
             continue

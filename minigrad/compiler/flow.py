@@ -13,13 +13,15 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
-from collections.abc import Iterable, Sequence
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minigrad.compiler.syntax import Place, is_of, place_of, tree_of
-from minigrad.reach import StateRef
+from minigrad.reach import Reach
 from minigrad.reach.names import BUILTINS
+from minigrad.tensor import Tensor
 
 TAKING = frozenset({"float", "int"})
 # Builtins that compute with numbers by their own methods or pass them on, and those that ask for their value, which is
@@ -27,6 +29,9 @@ TAKING = frozenset({"float", "int"})
 KNOWN = TAKING | {"max", "min", "sum", "abs", "list", "tuple", "len", "enumerate", "zip", "isinstance", "print"}
 FILLING = frozenset({"append", "update", "setdefault"})  # methods that keep what they get
 PLAIN = frozenset({"get", "items", "values", "keys"})
+METHODS = frozenset(name for kind in (np.ndarray, Tensor) for name in dir(kind) if name[0] != "_")
+METHODS -= {"backward", "dump", "dumps", "tofile"}
+RUNNING = frozenset({"backward", "step", "zero_grad"})  # methods of minigrad's, in which hooks and rules run
 OPERATORS = frozenset({"__getattr__", "__getattribute__", "__setattr__", "__set__", "__get__", "__getitem__"})
 OPERATORS |= {"__setitem__", "__contains__", "__iter__", "__next__", "__missing__", "__bool__", "__len__", "__hash__"}
 OPERATORS |= {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert")}
@@ -69,26 +74,32 @@ class Followed(NamedTuple):
 NOTHING = Followed(frozenset(), frozenset())
 
 
-def follow(functions: Sequence[FunctionType], places: Iterable[tuple[StateRef, Any]], step: Any) -> Followed:
+def follow(reach: Reach, step: Any) -> Followed:
     """The call sites of the step whose numbers can be traced.
 
     Args:
-        functions: all that the step reaches but those of libraries, the step among them.
-        places: what it reaches, and where.
+        reach: what the step reaches.
         step: what was compiled.
     """
     step = getattr(step, "__func__", step)
     if type(step) is not FunctionType or not (TAKING | {"item"}) & set(step.__code__.co_names):
         return NOTHING
-    others = [f for f in functions if f.__code__ is not step.__code__]
+    others = [f for f in reach.functions if f.__code__ is not step.__code__]
     names = frozenset(f.__name__ for f in others) | {f.__code__.co_name for f in others}
-    methods = frozenset(ref.key for ref, x in places if isinstance(ref.key, str) and callable(x))
+    names |= {n for _, kind in reach.classes for n, x in vars(kind).items() if _is_descriptor(x)}
+    methods = frozenset(ref.key for ref, x in reach.refs if isinstance(ref.key, str) and callable(x))
     words = frozenset(name for f in others for name in f.__code__.co_names) & TAKING
-    return _followed(step.__code__, names, methods, words, _libraries(step))
+    has_hooks = any(row.kind == "hooks" and row.held for row in reach.rows)
+    return _followed(step.__code__, names, methods, words, *_libraries(step), has_hooks)
 
 
-def _libraries(step: FunctionType) -> frozenset[str]:
-    """Names in the step that are modules or functions of minigrad and NumPy, and not hidden by variables."""
+def _is_descriptor(x: Any) -> bool:
+    """Whether an attribute of a class is code that runs when it is read or set: a property, or one of a user's own."""
+    return hasattr(type(x), "__get__") and type(x) is not FunctionType and not isinstance(x, MemberDescriptorType)
+
+
+def _libraries(step: FunctionType) -> tuple[Set, Set]:
+    """Names in the step that are modules or functions of minigrad and NumPy, and those that are other code."""
     code = step.__code__
     found = {name: step.__globals__.get(name) for name in code.co_names}
     for name, cell in zip(code.co_freevars, step.__closure__ or (), strict=True):
@@ -96,12 +107,10 @@ def _libraries(step: FunctionType) -> frozenset[str]:
             found[name] = cell.cell_contents
         except ValueError:  # not assigned yet
             found[name] = None
-    kinds = (ModuleType, FunctionType, type(len))
-    return frozenset(
-        name
-        for name, x in found.items()
-        if isinstance(x, kinds) and _root(x) in NUMERIC and name not in code.co_varnames
-    )
+    code_of_others = (ModuleType, FunctionType, type(len), type)
+    named = {name: x for name, x in found.items() if isinstance(x, code_of_others)}
+    ours = frozenset(n for n, x in named.items() if _root(x) in NUMERIC and not isinstance(x, type))
+    return ours - set(code.co_varnames), frozenset(named) - ours
 
 
 def _root(x: Any) -> str:
@@ -110,13 +119,15 @@ def _root(x: Any) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _followed(code: CodeType, names: Set, methods: Set, words: Set, libraries: Set) -> Followed:
+def _followed(
+    code: CodeType, names: Set, methods: Set, words: Set, libraries: Set, foreign: Set, has_hooks: bool
+) -> Followed:
     text = "".join(linecache.getlines(code.co_filename))
     tree = tree_of(code.co_filename, text) if text else None
     nodes = [node for node in ast.walk(tree) if is_of(node, code)] if tree is not None else []
     if len(nodes) != 1 or names & OPERATORS or not _is_current(nodes[0], code):
         return NOTHING
-    end = _End(nodes[0], names, methods, libraries)
+    end = _End(nodes[0], names, methods, libraries, foreign, has_hooks)
     places = {(code.co_filename, x.end_lineno or 0, x.end_col_offset or 0) for x in end.sources}
     return Followed(frozenset(places), end.hidden() - words if places else frozenset())
 
@@ -135,10 +146,14 @@ class _End:
 
     Attributes:
         sources: the calls in them that may take a number out of an array.
+        stored: names of variables and attributes that may hold a number.
+        is_kept: whether a number is put where code of others might find it.
     """
 
-    def __init__(self, node: Any, names: Set, methods: Set, libraries: Set) -> None:
-        self.node, self.names, self.methods, self.libraries = node, names, names | methods, libraries
+    def __init__(self, node: Any, names: Set, methods: Set, libraries: Set, foreign: Set, has_hooks: bool) -> None:
+        self.node, self.names, self.methods = node, names, names | methods
+        self.libraries, self.foreign = libraries, foreign
+        self.has_hooks = self.is_kept = has_hooks
         self.variables = {x.id for x in ast.walk(node) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
         self.variables |= {x.arg for x in ast.walk(node) if isinstance(x, ast.arg)}
         self.stored = set[str]()
@@ -146,7 +161,7 @@ class _End:
         known: list[ast.AST] = []
         while body and isinstance(node, (ast.FunctionDef, ast.Lambda)):
             known = [x for part in body for x in ast.walk(part)]
-            self.stored = set()
+            self.stored, self.is_kept = set(), self.has_hooks
             while self._spread(known):
                 pass
             if all(map(self._allows, known)):
@@ -163,12 +178,14 @@ class _End:
             if isinstance(x, ast.Call) and isinstance(x.func, ast.Attribute) and x.func.attr in FILLING:
                 value, targets = ast.Tuple([*x.args, *(k.value for k in x.keywords)]), [x.func.value]
             if value is not None and any(targets) and self._is_tainted(value):
+                self.is_kept |= not all(isinstance(y, ast.Name) for y in targets if y) or isinstance(x, ast.Call)
                 self.stored |= {_name(y) for target in targets if target for y in ast.walk(target)} - {""}
         return len(self.stored) > before
 
     def hidden(self) -> frozenset[str]:
         """Which of float and int are called, and used in no other way."""
         other = {x.id for x in ast.walk(self.node) if isinstance(x, ast.Name) and x.id in TAKING and not _is_called(x)}
+        other |= {x.attr for x in ast.walk(self.node) if isinstance(x, ast.Attribute)}
         return TAKING - other - self.variables
 
     def _allows(self, x: ast.AST) -> bool:
@@ -214,7 +231,9 @@ class _End:
             return not is_given
         if func.attr in FILLING | PLAIN:
             return not any(isinstance(x, ast.Starred) for x in given)
-        return not is_given and not self._is_tainted(func.value)
+        if func.attr in METHODS and not (isinstance(root, ast.Name) and root.id in self.foreign):
+            return not is_given and not self._is_tainted(func.value)
+        return func.attr in RUNNING and not given and not self.is_kept
 
     def _is_tainted(self, x: ast.AST) -> bool:
         """Whether an expression takes a number, or names what was assigned in the end of the function."""

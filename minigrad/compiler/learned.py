@@ -42,6 +42,7 @@ class Learned:
         owned: arrays and objects of the state, by id: as arguments they are known by which they are.
         varying, fetched: identities of numbers, and of places whose arrays, are inputs of programs.
         pinned: identities of numbers that cannot be inputs.
+        growing: lists to which the step appends, by id.
         whole, records: classes of arguments that are known by which they are, and by what they hold.
         streak: because of which place the latest specializations were made, how many in a row, after which calls.
         reason: how that place changed last.
@@ -52,6 +53,7 @@ class Learned:
         self.varying: set[Any] = set()
         self.fetched: set[Any] = set()
         self.pinned: set[Any] = set()
+        self.growing: dict[int, Any] = {}
         self.whole: set[type] = set()
         self.records: set[type] = set()
         self.streak: tuple[str, int, int] = ("", 0, 0)
@@ -129,6 +131,7 @@ class Learned:
         """Whether the recording showed that more must be inputs of the program than was known before."""
         self.owned |= recording.owned | recording.objects
         self.pinned |= recording.pinned
+        self.growing |= recording.growing
         self.varying -= recording.pinned
         numbers = recording.changing_numbers - self.varying - self.pinned
         arrays = recording.changing_arrays - self.fetched - self.pinned

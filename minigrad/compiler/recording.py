@@ -9,7 +9,7 @@ from minigrad.compiler.inputs import ArrayInput, NumberInput
 from minigrad.compiler.program import Buffer, Program
 from minigrad.compiler.refusal import CompileError
 from minigrad.guards import Predicate
-from minigrad.reach import Row
+from minigrad.reach import Row, StateRef
 from minigrad.tensor import Tensor
 
 
@@ -41,11 +41,13 @@ class Recording:
         self.rows: list[Row] = []
         self.exempt: frozenset[tuple[int, Any]] = frozenset()
         self.grown: frozenset[int] = frozenset()
+        self.growing: dict[int, Any] = {}  # lists to which the step appends, by id
         self.state_arguments: list[Any] = []
         self.numbers: list[NumberInput] = []
         self.arrays: list[ArrayInput] = []
         self.used_arrays: set[int] = set()
         self.sharing: tuple[int, ...] = ()  # which of the fetched arrays and arguments are in one memory
+        self.tied: list[tuple[int, StateRef]] = []  # places with arrays in the memory of a fetched one
         self.predicates: list[Predicate] = []
         self.pinned: set[Any] = set()
         self.read: set[Any] = set()  # places of NumPy scalars whose value the step asks for

@@ -13,6 +13,7 @@ import numpy as np
 from minigrad import rng
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.arguments import argument_names
+from minigrad.compiler.builtins import taking_numbers
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.exempt import find_exempt
@@ -24,7 +25,7 @@ from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import empty_like
 from minigrad.compiler.refusal import CompileError, place_of
-from minigrad.compiler.sharing import layouts
+from minigrad.compiler.sharing import layouts, shared_gradients
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.compiler.undo import Undo
@@ -32,6 +33,7 @@ from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.naming import probe
 from minigrad.reach import (
     Reach,
+    StateRef,
     cache_state,
     is_leaf,
     own_attributes,
@@ -65,6 +67,7 @@ class TraceSession:
         fetched: identities of places whose arrays are inputs.
         strict: raise where something cannot be recorded, and put back what has changed.
         confirms: another recording is there already, and this one is only compared with it.
+        growing: lists to which other recordings have appended, by id.
     """
 
     def __init__(
@@ -75,9 +78,10 @@ class TraceSession:
         fetched: set[Any],
         strict: bool = False,
         confirms: bool = False,
+        growing: dict[int, Any] | None = None,
     ) -> None:
         self.function, self.roots, self.strict, self.confirms = function, roots, strict, confirms
-        self.varying, self.fetched = varying, fetched
+        self.varying, self.fetched, self.growing = varying, fetched, growing or {}
         self.made = Recording()
 
     def run(self, leaves: list[Any], rebuild: Any, call: Any = None) -> Recording:
@@ -125,7 +129,7 @@ class TraceSession:
             made.result = self.function(*args, **kwargs)
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
-        trace.followed = follow(reach.functions, reach.refs, self.function)
+        trace.followed = follow(reach, self.function)
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)
@@ -173,7 +177,8 @@ class TraceSession:
             capture.watch_containers(pairs, rebuild.options)
             before.watch_arguments(pairs)
             owns = {id(made): vars(made) for _, made in pairs if type(own_attributes(made)) is dict}
-            result = self.function(*args, **kwargs)
+            with taking_numbers(self.function, trace.followed.hides) as function:
+                result = function(*args, **kwargs)
             if trace.refusal is None:
                 _check_records(pairs, owns)
             capture.look()
@@ -238,9 +243,10 @@ class TraceSession:
         lines, scalars = [*trace.inputs, *trace.lines], recipe.scalars
         program = Program(lines, trace.buffers, stores, recipe.outputs, trace.generators, scalars)
         made.program = program
-        made.rows = [*reach.rows, *trace.contents_read, *layouts(capture)]
+        made.rows = [*reach.rows, *trace.contents_read, *layouts(capture), *shared_gradients(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions
+        made.tied = _tied(capture)
         made.sharing = sharing([x.value for x in capture.arrays] + leaves)
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
@@ -263,7 +269,7 @@ class TraceSession:
         ]
         for g, _ in made.generator_leaves:
             program.generators[g] = GeneratorSlot(program.generators[g])
-        find_exempt(made, capture)
+        find_exempt(made, capture, self.growing)
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned
@@ -313,6 +319,20 @@ class TraceSession:
                 "Hint: return it from the step, or name the object that holds it: mg.compile(step, state=[...])."
             )
         return bool(alive)
+
+
+def _tied(capture: StateCapture) -> list[tuple[int, StateRef]]:
+    """Places with arrays in the memory of one that is fetched from another place: they must share it in each call."""
+    arrays = [x.value.data if type(x.value) is Tensor else x.value for x in capture.arrays]
+    memories = {id(owner(a)): j for j, a in enumerate(arrays) if type(a) is np.ndarray}
+    own = {x.ref.identity for x in capture.arrays}
+    own |= {(id(x.value), "data") for x in capture.arrays if type(x.value) is Tensor}
+    found = []
+    for ref, value in capture.reach.refs if memories else ():
+        array = value.data if type(value) is Tensor and ref.is_grad else value
+        if type(array) is np.ndarray and ref.identity not in own and id(owner(array)) in memories:
+            found.append((memories[id(owner(array))], ref))
+    return found
 
 
 def _check_records(pairs: list[tuple[Any, Any]], owns: dict[int, Any]) -> None:

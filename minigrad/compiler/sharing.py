@@ -32,6 +32,15 @@ def gradients_held_elsewhere(capture: StateCapture, grads: list[StateRef]) -> se
     return {id(x) for x in present if type(x) is Tensor and (held.get(id(x), 0) > 1 or id(x.data) in held)}
 
 
+def shared_gradients(capture: StateCapture) -> list[Row]:
+    """Gradients that were read and that another place holds as well: no inputs, so they must remain the same ones."""
+    return [
+        Row("slots", ref.holder, (("_grad", value),), ref.path)
+        for ref, value in capture.replaced
+        if ref.is_grad and id(value) in capture.shared_grads and id(ref.holder) in capture.grads_read
+    ]
+
+
 def layouts(capture: StateCapture) -> list[Row]:
     """Shapes and dtypes of the user's arrays, which can be assigned. Those of Tensors and optimizers nobody assigns."""
     found = {}

@@ -186,6 +186,11 @@ class Specialization:
                 if type(now) is Tensor and (now.node is None) is not (x.value.node is None):
                     return None
             found.append(now)
+        for j, ref in self.recording.tied:
+            array, other = found[j].data if type(found[j]) is Tensor else found[j], ref.get()
+            other = other.data if type(other) is Tensor else other
+            if type(other) is not np.ndarray or owner(other) is not owner(array):
+                return None
         return found if not found or sharing([*found, *leaves]) == self.recording.sharing else None
 
     # A call

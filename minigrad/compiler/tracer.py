@@ -379,6 +379,26 @@ for _name, _ufunc in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply
 _operators("matmul", np.matmul)
 
 
+def _comparison(name: str) -> None:
+    """x == y and x != y, of which y may be anything: None, a text, an object that answers itself."""
+    compare = getattr(NDArrayOperatorsMixin, f"__{name}__")
+
+    def operator(self: TracerArray, other: Any) -> Any:
+        if other is None or isinstance(other, (str, bytes)):
+            return getattr(self.real_array, f"__{name}__")(other)  # which no element decides
+        if not isinstance(other, (np.ndarray, np.generic, int, float, complex, list, tuple)) and not hasattr(
+            type(other), "__array_ufunc__"
+        ):
+            return getattr(self._no_value(), f"__{name}__")(other)
+        return compare(self, other)
+
+    setattr(TracerArray, f"__{name}__", operator)
+
+
+for _name in ("eq", "ne"):
+    _comparison(_name)
+
+
 def _in_place(name: str) -> Any:
     in_place = getattr(NDArrayOperatorsMixin, f"__i{name}__")
     plain = getattr(TracerArray, f"__{name}__")
