@@ -43,6 +43,8 @@ class Learned:
         varying, fetched: identities of numbers, and of places whose arrays, are inputs of programs.
         pinned: identities of numbers that cannot be inputs.
         growing: lists to which the step appends, by id.
+        is_written: whether the step may give numbers to json, which asks a hook of the user's about what is none: no
+            number is an input then.
         whole, records: classes of arguments that are known by which they are, and by what they hold.
         streak: because of which place the latest specializations were made, how many in a row, after which calls.
         reason: how that place changed last.
@@ -54,6 +56,7 @@ class Learned:
         self.fetched: set[Any] = set()
         self.pinned: set[Any] = set()
         self.growing: dict[int, Any] = {}
+        self.is_written = False
         self.whole: set[type] = set()
         self.records: set[type] = set()
         self.streak: tuple[str, int, int] = ("", 0, 0)
@@ -130,10 +133,11 @@ class Learned:
     def learn(self, recording: Recording) -> bool:
         """Whether the recording showed that more must be inputs of the program than was known before."""
         self.owned |= recording.owned | recording.objects
+        self.is_written |= recording.is_written
         self.pinned |= recording.pinned
         self.growing |= recording.growing
         self.varying -= recording.pinned
-        numbers = recording.changing_numbers - self.varying - self.pinned
+        numbers = recording.changing_numbers - self.varying - self.pinned if not self.is_written else set()
         arrays = recording.changing_arrays - self.fetched - self.pinned
         self.varying |= numbers
         self.fetched |= arrays
@@ -178,7 +182,7 @@ class Learned:
         if all(_is_number_key(before[k + 1]) and is_number(leaves[k]) for k in changed):
             same_kind = all(before[k + 1][1][0] == _kind_name(leaves[k]) for k in changed)
             for k in changed:
-                if same_kind and (None, (), k) not in self.pinned:
+                if same_kind and (None, (), k) not in self.pinned and not self.is_written:
                     self.varying.add((None, (), k))
         for k in changed:
             yield f"argument {k}", None, shown(before[k + 1]), shown(now[k + 1])
@@ -186,10 +190,12 @@ class Learned:
     def _let_vary(self, ref: StateRef, before: Any, now: Any) -> None:
         """A place that held another number or array of the same kind is an input from here on."""
         if is_number(now) and type(now) is type(before):
+            if self.is_written:
+                return
             self.varying |= {(ref.identity, (), None)} - self.pinned
         elif type(now) is tuple and type(before) is tuple and len(now) == len(before):
             for k, (a, b) in enumerate(zip(now, before, strict=True)):
-                if is_number(a) and type(a) is type(b) and a != b:
+                if is_number(a) and type(a) is type(b) and a != b and not self.is_written:
                     self.varying |= {(ref.identity, (k,), None)} - self.pinned
                 elif isinstance(a, (np.ndarray, Tensor)) and type(a) is type(b) and a is not b:
                     self.fetched |= {ref.identity} - self.pinned

@@ -33,6 +33,7 @@ class Recording:
     program: Program
     recipe: Recipe
     refusal: CompileError | None = None
+    is_written = False  # whether the step may write numbers as JSON
     again = False
     once = False
     is_state = False

@@ -41,6 +41,8 @@ from minigrad.reach import (
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
 
+WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})
+
 
 class _Lock:
     """One recording at a time in a process: recordings put tracers into objects that others may reach too."""
@@ -246,7 +248,7 @@ class TraceSession:
         made.rows = [*reach.rows, *trace.contents_read, *layouts(capture), *shared_gradients(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions
-        made.tied = _tied(capture)
+        made.tied, made.is_written = _tied(capture), not WRITERS.isdisjoint(reach.words)
         made.sharing = sharing([x.value for x in capture.arrays] + leaves)
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
