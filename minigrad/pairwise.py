@@ -1,8 +1,10 @@
-"""Sums of many single-precision numbers, in blocks that are added in pairs.
+"""Sums of many numbers of single or half precision: in blocks that are added in pairs, or in a wider dtype.
 
 NumPy adds in pairs along the axis that lies closest in memory; along others, and in BLAS, every row is added to what is
 there. After a million rows that is 1 % off. Here blocks of rows are added first, so that no number takes part in more
 than some sixty additions. The first sum reads the memory once, as before, and the others are of a sixteenth of it.
+
+Sums at indices and running sums, which have no blocks, are computed in the next wider dtype and rounded once.
 """
 
 from __future__ import annotations
@@ -79,6 +81,80 @@ def _halved(rows: Any) -> Any:
             if len(rows) <= 2 * BLOCK:
                 break
     return rows
+
+
+HALF = np.dtype(np.float16)
+WIDER = {HALF: np.dtype(np.float32), np.dtype(np.float32): np.dtype(np.float64)}
+
+
+def add_at(out: Any, index: Any, values: Any) -> None:
+    """np.add.at, with float16 added in float32, and many numbers of float32 in float64.
+
+    Example:
+        >>> out = np.zeros(2, np.float32)
+        >>> add_at(out, np.zeros(1_000_000, int), np.full(1_000_000, 0.1, np.float32))
+        >>> out
+        array([100000.,      0.], dtype=float32)
+    """
+    if type(out) is not np.ndarray or type(values) is not np.ndarray or out.dtype.char not in "fe":
+        np.add.at(out, index, values)
+    elif out.dtype == np.float16:
+        wide = out.astype(np.float32)
+        add_at(wide, index, values.astype(np.float32))
+        with np.errstate(over="ignore"):
+            out[...] = wide
+    elif values.size <= MANY or (values.size < out.size and not _names_often(index, out.shape)):
+        np.add.at(out, index, values)
+    else:
+        _add_counted(out, index, values)
+
+
+def _names_often(index: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an index may name an element more than MANY times."""
+    parts = index if type(index) is tuple else (index,)
+    arrays = [part for part in parts if not isinstance(part, slice)]
+    if not all(isinstance(part, np.ndarray) for part in arrays) or 1 < len(arrays) < len(parts):
+        return True  # of other kinds nobody counts
+    if math.prod(np.broadcast_shapes(*[part.shape for part in arrays])) <= MANY:
+        return False
+    axis = next(k for k, part in enumerate(parts) if not isinstance(part, slice))
+    sizes = shape[axis : axis + len(arrays)]
+    places = np.ravel_multi_index(tuple(np.broadcast_arrays(*arrays)), sizes, mode="wrap").ravel()
+    if math.prod(sizes) <= 8 * len(places):
+        return int(np.bincount(places).max()) > MANY
+    places.sort()  # of few among many this is quicker
+    return bool((places[MANY:] == places[:-MANY]).any())
+
+
+def _add_counted(out: Any, index: Any, values: Any) -> None:
+    """add_at by np.bincount, which adds in float64, and takes no longer than np.add.at."""
+    places = np.arange(out.size).reshape(out.shape)[index]
+    weights, places = np.broadcast_to(values, places.shape).ravel(), places.ravel()
+    with np.errstate(over="ignore"):
+        if out.size <= values.size:
+            out += np.bincount(places, weights, out.size).reshape(out.shape)
+        else:
+            named, places = np.unique(places, return_inverse=True)
+            out[np.unravel_index(named, out.shape)] += np.bincount(places, weights)
+
+
+def wide(x: Any) -> Any:
+    """x, as float32 if it is float16: one of several that are added up."""
+    return x.astype(np.float32) if x.dtype is HALF else x
+
+
+def narrow(x: Any) -> Any:
+    """The sum of some, as float16."""
+    with np.errstate(over="ignore"):  # beyond half precision is inf, as anywhere
+        return x.astype(HALF)
+
+
+def running_sums(x: Any, /, *, axis: int) -> Any:
+    """np.cumsum, with float16 added in float32, and long rows of float32 in float64."""
+    if x.dtype == np.float16 or (x.dtype == np.float32 and x.shape[axis] > MANY):
+        with np.errstate(over="ignore"):
+            return np.cumsum(x.astype(WIDER[x.dtype]), axis=axis).astype(x.dtype)
+    return np.cumsum(x, axis=axis)
 
 
 def ones_for(rows: Any) -> Any:

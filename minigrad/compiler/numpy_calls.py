@@ -12,7 +12,7 @@ from minigrad.compiler.refusal import DECISION
 from minigrad.compiler.scope import Scope
 from minigrad.compiler.texts import index_text, inside, literal, slices, tuple_text
 from minigrad.ops.special import WHOLE
-from minigrad.pairwise import MANY, add_reduce
+from minigrad.pairwise import MANY, add_at, add_reduce
 
 
 class Calls:
@@ -164,7 +164,7 @@ class Calls:
             return [*first, f"{out}[{index}] = {ins[1]}"]
         return [
             *first,
-            f"{self._f('np.add.at', 'add_at')}({out}, ({tuple_text(line.params['index'], ins[2:])},), {ins[1]})",
+            f"{self.scope.name_of(add_at)}({out}, ({tuple_text(line.params['index'], ins[2:])},), {ins[1]})",
         ]
 
     def _draw(self, line: Line, ins: list[str], out: str) -> list[str]:

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from minigrad.pairwise import HALF, MANY, WIDER
+
 F = TypeVar("F", bound=Callable[..., Any])
-HALF = np.dtype(np.float16)
 
 
 def widened(function: F) -> F:
@@ -44,6 +45,27 @@ def widened(function: F) -> F:
         return function(*operands, **options)
 
     return evaluated  # type: ignore[return-value]
+
+
+def summing(terms: Callable[..., int]) -> Callable[[F], F]:
+    """For a linear function whose results are sums of `terms(x, **settings)` numbers that it adds one after the other.
+
+    Of float16 it is computed in float32, and of float32 in float64 where the terms are many.
+    """
+
+    def decorated(function: F) -> F:
+        @wraps(function)
+        def evaluated(x: Any, /, *others: Any, **settings: Any) -> Any:
+            dtype = x.dtype
+            if dtype.char not in "fe" or (dtype != HALF and terms(x, **settings) <= MANY):
+                return function(x, *others, **settings)
+            total = function(x.astype(WIDER[dtype]), *others, **settings)
+            with np.errstate(over="ignore"):  # beyond the dtype is inf, as anywhere
+                return total.astype(dtype)
+
+        return evaluated  # type: ignore[return-value]
+
+    return decorated
 
 
 def floating(x: Any) -> Any:
