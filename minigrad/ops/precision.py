@@ -18,10 +18,10 @@ from minigrad.pairwise import HALF, MANY, WIDER
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def widened(function: F) -> F:
+def widened(function: F, narrowed: int | None = None) -> F:
     """A function of arrays or Tensors, or a rule, that computes in float32 if its first operand is float16.
 
-    Results that are floats are float16 again. A first operand of integers or booleans is taken as float64. For other
+    Results that are floats are float16 again; of several, as many as `narrowed` says. A first operand of integers or booleans is taken as float64. For other
     dtypes nothing changes.
 
     Example:
@@ -39,7 +39,8 @@ def widened(function: F) -> F:
         if dtype is None or dtype.char in "fd":
             return function(*operands, **options)
         if dtype == HALF:
-            return _narrow(function(*map(_wide, operands), **{k: _wide(x) for k, x in options.items()}))
+            results = function(*map(_wide, operands), **{k: _wide(x) for k, x in options.items()})
+            return _narrow(results) if narrowed is None else (*_narrow(results[:narrowed]), *results[narrowed:])
         if dtype.kind in "iub" and operands:
             return function(first.astype(np.float64), *operands[1:], **options)
         return function(*operands, **options)
