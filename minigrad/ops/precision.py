@@ -21,8 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def widened(function: F, narrowed: int | None = None) -> F:
     """A function of arrays or Tensors, or a rule, that computes in float32 if its first operand is float16.
 
-    Results that are floats are float16 again; of several, as many as `narrowed` says. A first operand of integers or booleans is taken as float64. For other
-    dtypes nothing changes.
+    Results that are floats are float16 again; of several, as many as `narrowed` says. A first operand of integers or
+    booleans is taken as float64. For other dtypes nothing changes.
 
     Example:
         >>> root_mean_square = widened(lambda x: np.sqrt((x * x).mean()))
