@@ -225,3 +225,23 @@ def test_running_statistics_of_half_precision(dtype: str, compiled: bool) -> Non
     layer.eval()
     exact.eval()
     np.testing.assert_allclose(layer(x).numpy(), exact(x.astype(float)).numpy(), rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: fused.layer_norm(x, np.ones(4, x.dtype), np.full(4, 3, x.dtype))[0],
+        lambda x: fused.batch_norm(x, np.ones(4, x.dtype), np.full(4, 3, x.dtype))[0],
+        lambda x: F.layer_norm(x) + 3,
+        lambda x: F.group_norm(x, groups=2) + 3,
+        lambda x: F.rms_norm(x) + 3,
+    ],
+)
+def test_squares_beyond_the_dtype(function):
+    """docs/conventions.md: β, with a warning, or an error where np.errstate asks for one."""
+    x = mg.Tensor((rng.normal(size=(3, 4)) * 1e22).astype(np.float32))
+    with pytest.warns(RuntimeWarning, match="overflow"), np.errstate(over="warn"):
+        assert function(x).tolist() == [[3] * 4] * 3
+    for f in (function, mg.compile(function)):
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+            f(x)
