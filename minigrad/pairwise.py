@@ -30,6 +30,8 @@ def add_reduce(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
         (True, False)
     """
     if type(x) is not np.ndarray or (x.size < FEW and x.itemsize != 2) or x.dtype.char not in "fe":
+        if type(x) is not np.ndarray and hasattr(type(x), "minigrad_tracer") and x.dtype == HALF:
+            return narrow(reduce(wide(x), axis=axis, keepdims=keepdims))  # the program has the same conversions
         return reduce(x, axis=axis, keepdims=keepdims)
     if x.dtype == np.float16:
         with np.errstate(over="ignore"):
@@ -140,7 +142,7 @@ def _add_counted(out: Any, index: Any, values: Any) -> None:
 
 def wide(x: Any) -> Any:
     """x, as float32 if it is float16: one of several that are added up."""
-    return x.astype(np.float32) if x.dtype is HALF else x
+    return x.astype(np.float32) if x.dtype == HALF else x
 
 
 def narrow(x: Any) -> Any:

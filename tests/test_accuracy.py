@@ -271,6 +271,19 @@ def test_a_tensor_of_half_precision_in_many_operations() -> None:
     assert mg.grad(lambda x: mg.sum(mg.grad(inner)(x) * x))(x).tolist() == [5000, 5000]
 
 
+def test_compiled_sums_of_half_precision() -> None:
+    x = np.ones((5000, 2), np.float16)
+    for function in (
+        lambda x: mg.sum(x, axis=0),
+        lambda x: mg.einsum("ij->j", x),
+        lambda x: mg.linalg.vector_norm(x, ord=1, axis=0),
+        lambda x: mg.grad(lambda b: mg.sum(x * b))(x[0]),
+    ):
+        step = mg.compile(function, fallback="raise")
+        for _ in range(4):
+            assert np.asarray(step(x)).tolist() == [5000, 5000]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_running_sums_and_sums_at_indices_when_compiled(dtype: str) -> None:
     x, index = np.full(5000, 1 if dtype == "float16" else 0.1, dtype), np.zeros(5000, int)
@@ -278,6 +291,11 @@ def test_running_sums_and_sums_at_indices_when_compiled(dtype: str) -> None:
         expected = np.cumsum(x, dtype=float) if function is mg.cumulative_sum else [x.sum(dtype=float), 0]
         for found in (function(x), mg.compile(function)(x)):
             np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-3 if dtype == "float16" else 1e-6)
+
+
+def test_the_gradient_of_a_running_product_of_half_precision() -> None:
+    found = mg.grad(lambda x: mg.sum(mg.cumulative_prod(x)))(np.ones(5000, np.float16))
+    np.testing.assert_allclose(found, np.arange(5000, 0, -1), rtol=1e-3)
 
 
 @pytest.mark.parametrize(("dtype", "n"), [("float16", 5000), ("float32", 100_000)])

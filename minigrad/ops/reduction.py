@@ -176,7 +176,7 @@ cumsum_along: Function = linear(
 )
 cumprod_along = primitive(
     np.cumprod,
-    lambda v, x, out, axis: _chain(v, x, axis) * _before(out, axis, 1),
+    widened(lambda v, x, out, axis: _chain(v, x, axis) * _before(out, axis, 1)),
     signature="(x, /, *, axis)",
     name="cumulative_prod",
 )
