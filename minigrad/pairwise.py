@@ -105,31 +105,53 @@ def add_at(out: Any, index: Any, values: Any) -> None:
         add_at(wide, index, values.astype(np.float32))
         with np.errstate(over="ignore"):
             out[...] = wide
-    elif values.size <= MANY or (values.size < out.size and not _names_often(index, out.shape)):
+    elif values.size <= MANY or (values.size < out.size and not _names_often(index)):
         np.add.at(out, index, values)
     else:
         _add_counted(out, index, values)
 
 
-def _names_often(index: Any, shape: tuple[int, ...]) -> bool:
-    """Whether an index may name an element more than MANY times."""
+def _names_often(index: Any) -> bool:
+    """Whether an index may name an element more than MANY times; one both as k and as k - n, twice as often."""
     parts = index if type(index) is tuple else (index,)
-    arrays = [part for part in parts if not isinstance(part, slice)]
-    if not all(isinstance(part, np.ndarray) for part in arrays) or 1 < len(arrays) < len(parts):
-        return True  # of other kinds nobody counts
-    if math.prod(np.broadcast_shapes(*[part.shape for part in arrays])) <= MANY:
+    arrays = [np.asarray(part) for part in parts if not (part is None or part is Ellipsis or isinstance(part, slice))]
+    if len(arrays) == 1 and arrays[0].size <= MANY:
         return False
-    axis = next(k for k, part in enumerate(parts) if not isinstance(part, slice))
-    sizes = shape[axis : axis + len(arrays)]
-    places = np.ravel_multi_index(tuple(np.broadcast_arrays(*arrays)), sizes, mode="wrap").ravel()
-    if math.prod(sizes) <= 8 * len(places):
-        return int(np.bincount(places).max()) > MANY
-    places.sort()  # of few among many this is quicker
-    return bool((places[MANY:] == places[:-MANY]).any())
+    if any(part.dtype.kind not in "iu" for part in arrays):
+        return True  # a mask beside numbers: nobody counts
+    named: Any = np.zeros((), np.intp)
+    most, size = 1, np.broadcast(*arrays).size
+    for part in arrays:  # the first alone may tell: the rows of x[np.arange(n), labels]
+        low, high = int(part.min()), int(part.max())
+        named = named * (high - low + 1) + (part.astype(np.intp) - low)
+        most *= high - low + 1
+        if size <= MANY or _largest_count(named.ravel(), most) * (size // named.size) <= MANY:
+            return False
+    return True
+
+
+def _largest_count(numbers: Any, most: int) -> int:
+    """How often the most frequent of some numbers below `most` occurs; of few numbers an upper bound."""
+    if most <= 8 * numbers.size:
+        return int(np.bincount(numbers).max())
+    numbers = np.sort(numbers)  # of few among many this is quicker
+    return numbers.size if (numbers[MANY:] == numbers[:-MANY]).any() else MANY
 
 
 def _add_counted(out: Any, index: Any, values: Any) -> None:
     """add_at by np.bincount, which adds in float64, and takes no longer than np.add.at."""
+    *lead, rows = index if type(index) is tuple else (index,)
+    is_whole = all(type(part) is slice and part == slice(None) for part in lead)
+    if out.size > values.size and is_whole and type(rows) is np.ndarray and rows.dtype.kind in "iu":
+        # The indices of take: of a large table only the rows that are named.
+        k = len(lead)
+        values = np.broadcast_to(values, (*out.shape[:k], *rows.shape, *out.shape[k + 1 :]))
+        out, axes = np.moveaxis(out, k, 0), range(k, k + rows.ndim)
+        named, places = np.unique(rows.astype(np.intp) % len(out), return_inverse=True)
+        total = np.zeros((len(named), *out.shape[1:]), out.dtype)
+        _add_counted(total, places.reshape(rows.shape), np.moveaxis(values, axes, range(rows.ndim)))
+        out[named] += total
+        return
     places = np.arange(out.size).reshape(out.shape)[index]
     weights, places = np.broadcast_to(values, places.shape).ravel(), places.ravel()
     with np.errstate(over="ignore"):

@@ -14,7 +14,7 @@ from benchmarks.accuracy_subjects import SUBJECTS
 from benchmarks.ulp import Subject, measured
 from minigrad import functional as F
 from minigrad import fused
-from minigrad.pairwise import add_reduce
+from minigrad.pairwise import add_at, add_reduce
 
 NAMES = [subject.name for subject in SUBJECTS]
 
@@ -254,6 +254,25 @@ def test_the_gradient_of_what_is_used_many_times(what: str, dtype: str, n: int) 
     found = mg.grad(lambda x: mg.sum(MANY_USES[what](x, n) * weight))(x)
     np.testing.assert_allclose(found, [float(weight) * n], rtol=1e-6 if dtype == "float32" else 1e-3)
     assert found.dtype == dtype
+
+
+def test_indices_of_every_kind_add_up_alike() -> None:
+    """Whether an element is named often or not, among few or among many."""
+    draw = np.random.default_rng(0)
+    few, many = draw.integers(-3, 3, 2000), draw.integers(0, 70, 2000)
+    mask = np.arange(70) < 50
+    indices: list[Any] = [few, many, (few, many), (few, 3), (3, many), (slice(None), few), (few, None)]
+    indices += [(few[:, None], many[:5]), mask[:, None] & mask, (mask, few[:50]), (mask, 3), (slice(3), np.int8(few))]
+    indices += [(..., few), (np.arange(70)[:, None], few)]
+    uses: list[Any] = [(index, shape) for index in indices for shape in ((70, 70), (70, 70, 3))]
+    uses += [(few, (9000, 3)), ((slice(None), few), (3, 9000)), ((slice(None), few.reshape(2, -1)), (2, 9000, 2))]
+    uses += [((few, few), (3, 9000)), ((..., few), (3, 9000)), ((few, slice(1)), (9000, 3))]
+    for index, shape in uses:
+        v = draw.normal(size=np.zeros(shape)[index].shape).astype(np.float32)
+        expected, found = np.zeros(shape), np.zeros(shape, np.float32)
+        np.add.at(expected, index, v)
+        add_at(found, index, v)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_tensor_of_half_precision_in_many_operations() -> None:
