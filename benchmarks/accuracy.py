@@ -122,7 +122,9 @@ TAIL = """## Sums, and what is not in the table
 | | |
 |---|---|
 | sums and means of float32 over many rows, bias gradients, `batch_norm` | blocks added in pairs: off by less than 1e-6 of the sum of absolute values for 1e6 rows, in compiled programs and kernels, too |
-| running sums (`cumulative_sum`) | every number is added to what is there; the n-th is off by up to n/2 units |
+| running sums (`cumulative_sum`) | every number is added to what is there; of float64 the n-th is off by up to n/2 units; of float16 and long rows of float32 they are computed in the next wider dtype and rounded once |
+| gradients at indices that repeat (`x[idx]`, `embedding`, `take`, `repeat`, `pad`), of overlapping windows, and means of large windows | float16 is added in float32, and more than 256 numbers of float32 in float64; rounded once |
+| gradients of a Tensor that is used several times | float16 is added in float32; of other dtypes every share is added to what is there |
 | matrix products, and the gradients of weights | BLAS decides; float32 over 1e6 rows is good to about 1e-4 |
 | norms, standard deviation, `hypot` | scaled: neither the value nor the derivative overflows or underflows before the result does |
 | means, norms, variance, softmax, normalizations and losses of float16 | computed in float32, rounded once |

@@ -15,6 +15,7 @@ import numpy as np
 from minigrad import changes, intercept, naming, tracing
 from minigrad.modes import enable_grad
 from minigrad.node import Node, mode, next_serial
+from minigrad.pairwise import wide
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
 from minigrad.tensor import Tensor
@@ -292,7 +293,7 @@ class _Recompute:
         shares = [(n.parents[k], found.get(node)) for k, node in enumerate(nodes)] + list(own.items())
         for parent, share in shares:
             if parent is not None and share is not None:
-                due[parent] = due[parent] + share if parent in due else share
+                due[parent] = due[parent] + wide(share) if parent in due else share
 
     def push(self, n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
         """Forward mode pulls the pull."""

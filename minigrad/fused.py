@@ -52,7 +52,8 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
         eps: added to the variance, which is the biased one (1/N).
 
     Returns:
-        y of x's shape, the mean μ (C,), the variance σ² (C,), and 1/√(σ² + ε) (C,), all differentiable.
+        y of x's shape, the mean μ (C,), the variance σ² (C,), and 1/√(σ² + ε) (C,), all differentiable. Of float16 only
+        y is float16, the others are float32.
 
     Example:
         >>> y, mu, var, _ = batch_norm(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([5.0]))
@@ -112,7 +113,8 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else np.reshape(x, (-1, x.shape[-1]))
 
 
-batch_norm = primitive(widened(_batch_norm), joint=widened(_batch_norm_shares), outputs=("y", "mu", "var", "istd"))
+# The statistics of float16 stay float32: a variance is soon beyond 65504.
+batch_norm = primitive(widened(_batch_norm, 1), joint=widened(_batch_norm_shares), outputs=("y", "mu", "var", "istd"))
 
 
 # Layer normalization
@@ -128,7 +130,7 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
         eps: added to the variance, which is the biased one (1/D).
 
     Returns:
-        y of x's shape, the mean μ (...), and 1/√(σ² + ε) (...), all differentiable.
+        y of x's shape, the mean μ (...), and 1/√(σ² + ε) (...), all differentiable. Of float16 only y is float16.
 
     Example:
         >>> y, mu, istd = layer_norm(np.array([[1.0, 3.0]]), np.array([2.0, 2.0]), np.array([5.0, 5.0]))
@@ -191,7 +193,7 @@ def _layer_norm_row_shares(x: Any, mu: Any, s: Any, dy: Any, dmu: Any, ds: Any, 
     return dx, dgamma, dbeta
 
 
-layer_norm = primitive(widened(_layer_norm), joint=widened(_layer_norm_shares), outputs=("y", "mu", "istd"))
+layer_norm = primitive(widened(_layer_norm, 1), joint=widened(_layer_norm_shares), outputs=("y", "mu", "istd"))
 
 
 # Cross-entropy

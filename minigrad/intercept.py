@@ -22,6 +22,7 @@ from typing import Any
 from minigrad import primitive
 from minigrad.locks import LOCK
 from minigrad.node import Node
+from minigrad.pairwise import wide
 from minigrad.primitive import Primitive
 from minigrad.specialize import rebind
 
@@ -174,7 +175,7 @@ def _pull(p: Primitive, n: Node, v: Any, due: dict[Node, Any], saved: tuple[Any,
     for layer in told:
         layer.pulled(n, v, shares, saved)
     for parent, share in shares.items():
-        due[parent] = due[parent] + share if parent in due else share
+        due[parent] = due[parent] + wide(share) if parent in due else share
 
 
 def _push(p: Primitive, n: Node, tangents: Sequence[Any], saved: tuple[Any, ...]) -> Any:

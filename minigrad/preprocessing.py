@@ -1,16 +1,18 @@
 """Normalization of data: invertible transforms that are fitted on one array and applied to others.
 
 Features are on the last axis. Statistics are taken from arrays; `transform` and `inverse_transform` also take Tensors,
-and are differentiable.
+and are differentiable. Of float16 everything is computed in float32, and the results are float16 again.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
 
 from minigrad.errors import describe
+from minigrad.ops.reduction import mean, root_of_squares
 from minigrad.primitive import value_of
 from minigrad.values import get_default_dtype
 
@@ -23,12 +25,13 @@ class _Transform:
     """fit keeps statistics in `_fitted`, by name; transform and inverse_transform use them."""
 
     features = 0  # 0 until fitted
+    dtype: Any = None  # of what it is fitted on
 
     def fit(self, x: Any) -> Self:
         """Take the statistics of x, (..., features). Returns the transform."""
         rows = self._rows(x)
-        self._fit(rows)
-        self.features = rows.shape[1]
+        self._fit(rows if rows.dtype != np.float16 else rows.astype(np.float32))
+        self.features, self.dtype = rows.shape[1], rows.dtype
         return self
 
     def fit_transform(self, x: Any) -> Any:
@@ -37,11 +40,15 @@ class _Transform:
 
     def transform(self, x: Any) -> Any:
         """x normalized with the statistics that fit has taken: (..., features) to the same."""
-        return self._transform(self._fitting(x, "transform"))
+        return self._computed(self._transform, self._fitting(x, "transform"))
 
     def inverse_transform(self, z: Any) -> Any:
         """The x of which z is the transform: (..., features) to the same."""
-        return self._inverse(self._fitting(z, "inverse_transform"))
+        return self._computed(self._inverse, self._fitting(z, "inverse_transform"))
+
+    def _computed(self, function: Any, x: Any) -> Any:
+        is_half = x.dtype == self.dtype == np.float16
+        return function(x.astype(np.float32)).astype(np.float16) if is_half else function(x)
 
     def _fit(self, rows: Array) -> None:
         raise NotImplementedError
@@ -64,6 +71,11 @@ class _Transform:
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=0))
         if bad.size:
             raise ValueError(f"{what}: {_columns(bad)} not finite everywhere; drop or replace NaN and inf first")
+        with np.errstate(over="ignore"):
+            span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0)
+        far = np.flatnonzero(span > np.finfo(np.promote_types(rows.dtype, np.float32)).max)
+        if far.size:
+            raise ValueError(f"{what}: {_columns(far)} wider than the range of {rows.dtype}; scale x down first")
         return rows
 
     def _refuse_constant(self, rows: Array, constant: Array, way_out: str) -> None:
@@ -81,6 +93,13 @@ class _Transform:
                 f"{self!r}.{what}({describe(x)}): fitted on {self.features} features, which are the last axis"
             )
         return x if x.dtype.kind == "f" else x.astype(get_default_dtype())
+
+
+def _mean(rows: Array) -> Array:
+    """The mean of each column, also where the sum is beyond the dtype."""
+    with np.errstate(over="ignore"):
+        found = mean(rows, axis=0)
+    return found if np.isfinite(found).all() else mean(rows / len(rows), axis=0) * len(rows)
 
 
 def _columns(where: Array) -> str:
@@ -121,8 +140,9 @@ class Standardize(_Transform):
         if self.constant == "error":
             self._refuse_constant(rows, constant, "drop them, or keep them as 0 with Standardize(constant='keep')")
         # The mean of equal numbers may differ from them by rounding.
-        self.mean = np.where(constant, rows[0], rows.mean(axis=0))
-        self.std = np.where(constant, 1, rows.std(axis=0)).astype(rows.dtype)
+        self.mean = np.where(constant, rows[0], _mean(rows))
+        deviations = root_of_squares(rows - self.mean, 0, False, len(rows))
+        self.std = np.where(constant, 1, deviations).astype(rows.dtype)
 
     def _transform(self, x: Any) -> Any:
         return (x - self.mean) / self.std
@@ -214,7 +234,7 @@ class Whiten(_Transform):
         return f"Whiten({self.method!r}{f', eps={self.eps:g}' if self.eps else ''})"
 
     def _fit(self, rows: Array) -> None:
-        mean = rows.mean(axis=0)
+        mean = _mean(rows)
         centered = rows - mean
         # The singular values are the roots of the variances: they keep twice the digits of the covariance's.
         _, sizes, transposed = np.linalg.svd(centered, full_matrices=False)
@@ -229,10 +249,13 @@ class Whiten(_Transform):
             transposed = np.linalg.svd(centered)[2]
         components = transposed.T
         largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
-        variances = np.zeros_like(mean)
-        variances[: len(sizes)] = sizes * sizes / len(rows)
-        self.mean, self.variances, self.components = mean, variances, components * np.sign(largest)
-        deviations = np.sqrt(self.variances + self.eps)
+        deviations = np.zeros_like(mean)
+        deviations[: len(sizes)] = sizes / math.sqrt(len(rows))
+        with np.errstate(over="ignore", under="ignore"):  # of large and small features the deviations alone are used
+            self.variances = deviations * deviations
+        self.mean, self.components = mean, components * np.sign(largest)
+        if self.eps:
+            deviations = np.hypot(deviations, deviations.dtype.type(math.sqrt(self.eps)))
         self._forward, self._backward = self.components / deviations, (self.components * deviations).T
         if self.method == "zca":
             self._forward, self._backward = self._forward @ self.components.T, self.components @ self._backward

@@ -19,7 +19,7 @@ from minigrad.borrowed import kept, owned
 from minigrad.errors import ERRORS, complaint, constant
 from minigrad.locks import LOCK
 from minigrad.node import Node, mode, next_serial
-from minigrad.pairwise import add_reduce, column_sums
+from minigrad.pairwise import HALF, add_reduce, column_sums, wide
 from minigrad.templates import OPERATORS, pull_source, record_source
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ ENGINE: dict[str, Any] = {
     "numeric": frozenset({float, int, bool, np.ndarray, np.float64, np.float32}),  # what hears of nothing
     "float64": np.float64,
     "double": np.dtype(np.float64),
+    "half": HALF,
+    "wide": wide,
     "constant": constant,
     "complaint": complaint,
     "errors": ERRORS,
@@ -86,7 +88,7 @@ class Select:
         parent, k = n.parents[0], n.params[0]
         assert parent is not None
         places = due.setdefault(parent, [None] * len(parent.shape))
-        places[k] = v if places[k] is None else places[k] + v
+        places[k] = v if places[k] is None else places[k] + wide(v)
 
     @staticmethod
     def push(n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from minigrad.changes import check_unchanged
 from minigrad.locks import LOCK
 from minigrad.node import Node, leaf, mode
+from minigrad.pairwise import HALF, narrow
 from minigrad.primitive import read_only, value_of
 from minigrad.specialize import attach, select
 from minigrad.wengert import listing
@@ -74,6 +75,8 @@ def pull(
         v = due.pop(line, None)
         if v is None:
             continue
+        if line.dtype is HALF and v.dtype is not HALF:
+            v = narrow(v)
         if special and line in special:
             for hook in tuple(getattr(line, "hooks", ())):
                 v = hooked(hook, v)

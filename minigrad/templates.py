@@ -28,7 +28,7 @@ a third off the cost of a small operation. `print(multiply.source)` shows it. Fo
         if x_line is not None:
             share = rule_x(v, y)
             if shape != x_line.shape: share = unbroadcast(share, x_line.shape)
-            due[x_line] = due[x_line] + share if x_line in due else share
+            due[x_line] = due[x_line] + (share if x_line.dtype is not half else wide(share)) if x_line in due else share
         ...                                                                       # the same for y
 
 `saved` is an argument, so that the walk can hand in the same values as Tensors: what the rules do is then recorded
@@ -231,7 +231,7 @@ def _shares(p: Primitive) -> list[str]:
         if not elementwise or len(p.operands) > 1:
             shape = "shape" if elementwise else "share.shape"
             lines.append(f"        if {shape} != {x}_line.shape: share = unbroadcast(share, {x}_line.shape)")
-        lines.append(f"        due[{x}_line] = due[{x}_line] + share if {x}_line in due else share")
+        lines.append(f"        {_due(f'{x}_line')}")
     return lines
 
 
@@ -241,8 +241,14 @@ def _shares_of_sequence(p: Primitive) -> list[str]:
         "    for i, line in enumerate(n.parents):",
         "        if line is not None:",
         f"            share = {_call('rule_arrays', p.names[0], p)}",
-        "            due[line] = due[line] + share if line in due else share",
+        f"            {_due('line')}",
     ]
+
+
+def _due(line: str) -> str:
+    """A share is added to those that are due to a line. Of float16 the sum is a float32 until the walk reaches it."""
+    share = f"(share if {line}.dtype is not half else wide(share))"
+    return f"due[{line}] = due[{line}] + {share} if {line} in due else share"
 
 
 def _joint_shares(p: Primitive) -> list[str]:
@@ -256,7 +262,7 @@ def _joint_shares(p: Primitive) -> list[str]:
         f"    for line, share in zip(n.parents, {f'checked_all(n, {shares})' if p.is_checked else shares}):",
         "        if line is not None and share is not None:",
         "            if share.shape != line.shape: share = unbroadcast(share, line.shape)",
-        "            due[line] = due[line] + share if line in due else share",
+        f"            {_due('line')}",
     ]
 
 

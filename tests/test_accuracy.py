@@ -14,7 +14,7 @@ from benchmarks.accuracy_subjects import SUBJECTS
 from benchmarks.ulp import Subject, measured
 from minigrad import functional as F
 from minigrad import fused
-from minigrad.pairwise import add_reduce
+from minigrad.pairwise import add_at, add_reduce
 
 NAMES = [subject.name for subject in SUBJECTS]
 
@@ -218,6 +218,111 @@ def test_half_precision_is_accumulated_in_single_precision() -> None:
         assert y.dtype == np.float16
         np.testing.assert_allclose(y.numpy().std(), 1, rtol=1e-2)
     assert float(mg.linalg.vector_norm(mg.Tensor(np.full(4, 300, np.float16)))) == 600
+
+
+MANY_USES: dict[str, Any] = {  # the first element of x, so many times
+    "embedding": lambda x, n: F.embedding(np.zeros(n, int), x[:, None]),
+    "index": lambda x, n: x[np.zeros(n, int)],
+    "index of few among many": lambda x, n: mg.concat([x, np.zeros(2 * n, x.dtype)])[np.zeros(n, int)],
+    "places": lambda x, n: x[:, None][np.zeros(n, int), np.zeros(n, int)],
+    "columns": lambda x, n: x[None][:, np.zeros(n, int)],
+    "an index and a new axis": lambda x, n: x[np.zeros(n, int), None],
+    "take": lambda x, n: mg.take(x, np.zeros(n, int)),
+    "take_along_axis": lambda x, n: mg.take_along_axis(x, np.zeros(n, int), axis=0),
+    "repeat": lambda x, n: mg.repeat(x, n),
+    "edge": lambda x, n: mg.pad(x, (0, n - 1), "edge"),
+    "wrap": lambda x, n: mg.pad(x, (0, n - 1), "wrap"),
+    "interpolate": lambda x, n: F.interpolate(x[None, :, None], size=(n,), mode="nearest"),
+    "cumulative_sum": lambda x, n: mg.cumulative_sum(mg.concat([x, np.zeros(n - 1, x.dtype)])),
+    "sliding_windows": lambda x, n: mg.sliding_windows(_between(x, n), n),
+    "max_pool": lambda x, n: mg.max_pool1d(_between(x, n)[None, :, None], n, stride=1),
+    "scatter": lambda x, n: mg.scatter(mg.broadcast_to(x, (n,)), np.zeros(n, int), axis=0, size=1),
+    "avg_pool": lambda x, n: mg.avg_pool1d(_between(x * n, n)[None, :, None], n, stride=1),
+}
+
+
+def _between(x: Any, n: int) -> Any:
+    """x with n - 1 zeros on either side, in n windows of n elements."""
+    return mg.pad(x, n - 1)
+
+
+@pytest.mark.parametrize("what", MANY_USES)
+@pytest.mark.parametrize(("dtype", "n"), [("float16", 5000), ("float32", 8000)])
+def test_the_gradient_of_what_is_used_many_times(what: str, dtype: str, n: int) -> None:
+    x = np.ones(1, dtype)
+    weight = np.dtype(dtype).type(0.1 if dtype == "float32" else 1)
+    found = mg.grad(lambda x: mg.sum(MANY_USES[what](x, n) * weight))(x)
+    np.testing.assert_allclose(found, [float(weight) * n], rtol=1e-6 if dtype == "float32" else 1e-3)
+    assert found.dtype == dtype
+
+
+def test_indices_of_every_kind_add_up_alike() -> None:
+    """Whether an element is named often or not, among few or among many."""
+    draw = np.random.default_rng(0)
+    few, many = draw.integers(-3, 3, 2000), draw.integers(0, 70, 2000)
+    mask = np.arange(70) < 50
+    indices: list[Any] = [few, many, (few, many), (few, 3), (3, many), (slice(None), few), (few, None)]
+    indices += [(few[:, None], many[:5]), mask[:, None] & mask, (mask, few[:50]), (mask, 3), (slice(3), np.int8(few))]
+    indices += [(..., few), (np.arange(70)[:, None], few)]
+    uses: list[Any] = [(index, shape) for index in indices for shape in ((70, 70), (70, 70, 3))]
+    uses += [(few, (9000, 3)), ((slice(None), few), (3, 9000)), ((slice(None), few.reshape(2, -1)), (2, 9000, 2))]
+    uses += [((few, few), (3, 9000)), ((..., few), (3, 9000)), ((few, slice(1)), (9000, 3))]
+    for index, shape in uses:
+        v = draw.normal(size=np.zeros(shape)[index].shape).astype(np.float32)
+        expected, found = np.zeros(shape), np.zeros(shape, np.float32)
+        np.add.at(expected, index, v)
+        add_at(found, index, v)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_tensor_of_half_precision_in_many_operations() -> None:
+    x = np.ones(2, np.float16)
+    stacked = lambda x: mg.sum(mg.stack([x] * 5000))
+    inner = lambda x: stacked(x * 1)
+    for function in (stacked, inner, mg.compile(inner), lambda x: sum([mg.sum(x * 1) for _ in range(5000)])):
+        gradient = mg.grad(function)(x)
+        assert gradient.dtype == np.float16
+        assert gradient.tolist() == [5000, 5000]
+    t = mg.Tensor(x, requires_grad=True)
+    with mg.detect_anomaly():
+        inner(t).backward()
+    assert t.grad.tolist() == [5000, 5000]
+    assert mg.grad(lambda x: mg.sum(mg.grad(inner)(x) * x))(x).tolist() == [5000, 5000]
+
+
+def test_compiled_sums_of_half_precision() -> None:
+    x = np.ones((5000, 2), np.float16)
+    for function in (
+        lambda x: mg.sum(x, axis=0),
+        lambda x: mg.einsum("ij->j", x),
+        lambda x: mg.linalg.vector_norm(x, ord=1, axis=0),
+        lambda x: mg.grad(lambda b: mg.sum(x * b))(x[0]),
+    ):
+        step = mg.compile(function, fallback="raise")
+        for _ in range(4):
+            assert np.asarray(step(x)).tolist() == [5000, 5000]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_running_sums_and_sums_at_indices_when_compiled(dtype: str) -> None:
+    x, index = np.full(5000, 1 if dtype == "float16" else 0.1, dtype), np.zeros(5000, int)
+    for function in (mg.cumulative_sum, lambda x: mg.scatter(x, index, axis=0, size=2)):
+        expected = np.cumsum(x, dtype=float) if function is mg.cumulative_sum else [x.sum(dtype=float), 0]
+        for found in (function(x), mg.compile(function)(x)):
+            np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-3 if dtype == "float16" else 1e-6)
+
+
+def test_the_gradient_of_a_running_product_of_half_precision() -> None:
+    found = mg.grad(lambda x: mg.sum(mg.cumulative_prod(x)))(np.ones(5000, np.float16))
+    np.testing.assert_allclose(found, np.arange(5000, 0, -1), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("dtype", "n"), [("float16", 5000), ("float32", 100_000)])
+def test_means_of_large_windows(dtype: str, n: int) -> None:
+    x = np.full((1, n, 1), 60000 if dtype == "float16" else 0.1, dtype)
+    for found in (mg.avg_pool1d(x, n), mg.adaptive_avg_pool(x, 1), mg.adaptive_avg_pool(x[:, 1:], 2)):
+        np.testing.assert_allclose(found, np.full(found.shape, x[0, 0, 0]), rtol=1e-6)
+        assert found.dtype == dtype
 
 
 @pytest.mark.parametrize(("kind", "value"), [("int8", 100), ("uint8", 200), ("int16", 30000), ("int32", 100000)])

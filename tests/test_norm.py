@@ -206,3 +206,42 @@ def test_repr():
 def test_bad_input(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_running_statistics_of_half_precision(dtype: str, compiled: bool) -> None:
+    """A variance beyond 65504, the largest of float16."""
+    x = (np.random.default_rng(0).normal(size=(64, 3)) * 2000 + [0, 5, 30000]).astype(np.float16)
+    layer, exact = nn.BatchNorm(3, dtype=dtype), nn.BatchNorm(3)
+    step = mg.compile(lambda x: layer(x)) if compiled else layer
+    for _ in range(3):
+        y, expected = step(mg.Tensor(x)), exact(mg.Tensor(x.astype(float)))
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-3, atol=1e-3)
+    assert layer.running_var.dtype == layer.running_mean.dtype == np.float32
+    np.testing.assert_allclose(layer.running_var, exact.running_var, rtol=1e-6)
+    np.testing.assert_allclose(layer.running_mean, exact.running_mean, rtol=1e-6)
+    layer.eval()
+    exact.eval()
+    np.testing.assert_allclose(layer(x).numpy(), exact(x.astype(float)).numpy(), rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: fused.layer_norm(x, np.ones(4, x.dtype), np.full(4, 3, x.dtype))[0],
+        lambda x: fused.batch_norm(x, np.ones(4, x.dtype), np.full(4, 3, x.dtype))[0],
+        lambda x: F.layer_norm(x) + 3,
+        lambda x: F.group_norm(x, groups=2) + 3,
+        lambda x: F.rms_norm(x) + 3,
+    ],
+)
+def test_squares_beyond_the_dtype(function):
+    """docs/conventions.md: β, with a warning, or an error where np.errstate asks for one."""
+    x = mg.Tensor((rng.normal(size=(3, 4)) * 1e22).astype(np.float32))
+    with pytest.warns(RuntimeWarning, match="overflow"), np.errstate(over="warn"):
+        assert function(x).tolist() == [[3] * 4] * 3
+    for f in (function, mg.compile(function)):
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+            f(x)

@@ -486,3 +486,32 @@ def test_state_that_does_not_fit():
 
 def test_repr():
     assert repr(optim.SGD([w()], lr=0.1)).startswith("SGD(2 numbers in 1 parameters, lr=0.1, momentum=0.0")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("make", [optim.Adam, optim.AdamW, optim.NAdam, optim.RMSprop, optim.Adagrad, optim.Adadelta])
+def test_a_second_moment_beyond_the_dtype_is_an_error_where_that_is_asked_for(make, compiled):
+    p = mg.Tensor(np.ones(2, np.float32), requires_grad=True)
+    optimizer = make([p], lr=0.1)
+
+    def step(x):
+        p.grad = None
+        (p * x).sum().backward()
+        optimizer.step()
+
+    step = mg.compile(step) if compiled else step
+    with np.errstate(over="raise"):
+        for _ in range(3):
+            step(np.ones(2, np.float32))
+        with pytest.raises(FloatingPointError, match="overflow"):
+            step(np.array([1e20, 1], np.float32))
+
+
+@pytest.mark.parametrize("clipping", [{"clipvalue": 1.0}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}])
+def test_a_clipped_gradient_freezes_nothing(clipping):
+    p = mg.Tensor(np.zeros(1, np.float32), requires_grad=True)
+    optimizer = optim.Adam([p], lr=0.1, **clipping)
+    for g in [1e20] + 10 * [1.0]:
+        p.grad = np.array([g], np.float32)
+        optimizer.step()
+    np.testing.assert_allclose(p.numpy(), -1.1, rtol=1e-5)

@@ -135,3 +135,32 @@ def test_refusals(call, error, says):
 
 def test_reached_from_the_package():
     assert mg.preprocessing.Standardize is Standardize
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [("float16", 1), ("float16", 100), ("float32", 1e25), ("float32", 1e-25), ("float64", 1e200), ("float64", 1e-200)],
+)
+@pytest.mark.parametrize("make", TRANSFORMS[:5])
+def test_over_the_whole_range_of_a_dtype(make, dtype, scale):
+    """What is normalized does not depend on the unit, though squares leave the range of the dtype."""
+    x = (X * scale).astype(dtype)
+    expected = make().fit(x.astype(float) / scale)
+    transform = make().fit(x)
+    z = transform.transform(x)
+    assert z.dtype == dtype
+    rtol = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-8}[dtype]
+    np.testing.assert_allclose(z, expected.transform(x.astype(float) / scale), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(transform.inverse_transform(z).astype(float) / scale, X, rtol=rtol, atol=rtol * 20)
+    assert transform.transform(mg.Tensor(x)).dtype == dtype
+
+
+def test_a_mean_whose_sum_is_beyond_the_dtype():
+    x = np.array([[1.0], [1.5], [1.7]])
+    np.testing.assert_allclose(Standardize().fit(x * 1e308).transform(x * 1e308), Standardize().fit_transform(x))
+
+
+@pytest.mark.parametrize("make", TRANSFORMS)
+def test_features_wider_than_the_dtype_are_refused(make):
+    with pytest.raises(ValueError, match="column 0 is wider than the range of float32"):
+        make().fit(np.array([[-3e38, 1], [3e38, 2], [0, 5]], np.float32))

@@ -134,6 +134,24 @@ def test_every_group_keeps_its_own_rate():
     assert schedule.get_last_lr() == [0.125, 0.025, 2.0]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: optim.ExponentialLR(o, 1e200),
+        lambda o: optim.StepLR(o, 1, 1e200),
+        lambda o: optim.MultiStepLR(o, [1, 2], 1e200),
+        lambda o: optim.ChainedScheduler([optim.ExponentialLR(o, 1e200)]),
+    ],
+)
+def test_a_rate_beyond_floats_is_refused(make):
+    schedule = make(sgd(lr=0.5))
+    schedule.step()
+    with pytest.raises(ValueError, match="lr=inf"):
+        schedule.step()
+    assert schedule.get_last_lr() == [5e199]
+    assert schedule.steps == 1
+
+
 def test_the_optimizer_uses_the_rate():
     optimizer = sgd(lr=1.0)
     schedule = optim.ExponentialLR(optimizer, 0.5)

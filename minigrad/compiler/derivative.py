@@ -19,6 +19,7 @@ from minigrad.compiler import arguments
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import Node, mode, next_serial
+from minigrad.pairwise import wide
 from minigrad.restore import State, fingerprint
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
@@ -191,7 +192,7 @@ class _Derivative:
                 continue
             given = share if record or not isinstance(share, Tensor) else share.data
             assert parent is not None
-            due[parent] = due[parent] + given if parent in due else given
+            due[parent] = due[parent] + wide(given) if parent in due else given
 
     def push(self, n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
         """Forward mode pulls the vjp."""

@@ -12,7 +12,7 @@ from minigrad.compiler.refusal import DECISION
 from minigrad.compiler.scope import Scope
 from minigrad.compiler.texts import index_text, inside, literal, slices, tuple_text
 from minigrad.ops.special import WHOLE
-from minigrad.pairwise import MANY, add_reduce
+from minigrad.pairwise import MANY, add_at, add_reduce
 
 
 class Calls:
@@ -162,10 +162,10 @@ class Calls:
         index = index_text(line.params["index"], ins[2:])
         if line.params["how"] == "set":
             return [*first, f"{out}[{index}] = {ins[1]}"]
-        return [
-            *first,
-            f"{self._f('np.add.at', 'add_at')}({out}, ({tuple_text(line.params['index'], ins[2:])},), {ins[1]})",
-        ]
+        v = line.operands[1]
+        is_widened = v.dtype == np.float16 or (v.dtype == np.float32 and v.size > MANY)
+        function = self.scope.name_of(add_at) if is_widened else self._f("np.add.at", "add_at")
+        return [*first, f"{function}({out}, ({tuple_text(line.params['index'], ins[2:])},), {ins[1]})"]
 
     def _draw(self, line: Line, ins: list[str], out: str) -> list[str]:
         p = line.params

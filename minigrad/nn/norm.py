@@ -27,7 +27,7 @@ class BatchNorm(Module):
         num_features: C, the size of x's last axis.
         eps: added to the variance.
         momentum: the weight of a batch in the running statistics, in [0, 1].
-        dtype: that of new Tensors if not given.
+        dtype: that of new Tensors if not given. The running statistics of float16 are float32.
 
     Raises:
         ValueError: momentum is not in [0, 1]; x has another number of features, or in training only one row.
@@ -55,8 +55,9 @@ class BatchNorm(Module):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.gamma = initialized("ones", (num_features,), dtype=dtype).named("gamma", label="γ")
         self.beta = initialized("zeros", (num_features,), dtype=dtype).named("beta", label="β")
-        self.register_buffer("running_mean", initializers.zeros((num_features,), dtype=dtype))
-        self.register_buffer("running_var", initializers.ones((num_features,), dtype=dtype))
+        kept = np.result_type(self.gamma.dtype, np.float32)  # of float16 a variance is soon beyond 65504
+        self.register_buffer("running_mean", initializers.zeros((num_features,), dtype=kept))
+        self.register_buffer("running_var", initializers.ones((num_features,), dtype=kept))
 
     def forward(self, x: Any) -> Any:
         """x normalized, in its own shape (..., C)."""

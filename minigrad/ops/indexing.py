@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.borrowed import owned
+from minigrad.pairwise import add_at
 from minigrad.primitive import Function, linear, tensor_function
 
 
@@ -29,7 +30,7 @@ def _scatter_add(values: Any, /, *, index: Any, shape: tuple[int, ...]) -> Any:
     if is_basic(index) or _is_mask(index):
         out[index] = values
     else:
-        np.add.at(out, index, values)
+        add_at(out, index, values)
     return out
 
 

@@ -13,15 +13,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from minigrad.pairwise import HALF, MANY, WIDER
+
 F = TypeVar("F", bound=Callable[..., Any])
-HALF = np.dtype(np.float16)
 
 
-def widened(function: F) -> F:
+def widened(function: F, narrowed: int | None = None) -> F:
     """A function of arrays or Tensors, or a rule, that computes in float32 if its first operand is float16.
 
-    Results that are floats are float16 again. A first operand of integers or booleans is taken as float64. For other
-    dtypes nothing changes.
+    Results that are floats are float16 again; of several, as many as `narrowed` says. A first operand of integers or
+    booleans is taken as float64. For other dtypes nothing changes.
 
     Example:
         >>> root_mean_square = widened(lambda x: np.sqrt((x * x).mean()))
@@ -38,12 +39,34 @@ def widened(function: F) -> F:
         if dtype is None or dtype.char in "fd":
             return function(*operands, **options)
         if dtype == HALF:
-            return _narrow(function(*map(_wide, operands), **{k: _wide(x) for k, x in options.items()}))
+            results = function(*map(_wide, operands), **{k: _wide(x) for k, x in options.items()})
+            return _narrow(results) if narrowed is None else (*_narrow(results[:narrowed]), *results[narrowed:])
         if dtype.kind in "iub" and operands:
             return function(first.astype(np.float64), *operands[1:], **options)
         return function(*operands, **options)
 
     return evaluated  # type: ignore[return-value]
+
+
+def summing(terms: Callable[..., int]) -> Callable[[F], F]:
+    """For a linear function whose results are sums of `terms(x, **settings)` numbers that it adds one after the other.
+
+    Of float16 it is computed in float32, and of float32 in float64 where the terms are many.
+    """
+
+    def decorated(function: F) -> F:
+        @wraps(function)
+        def evaluated(x: Any, /, *others: Any, **settings: Any) -> Any:
+            dtype = x.dtype
+            if dtype.char not in "fe" or (dtype != HALF and terms(x, **settings) <= MANY):
+                return function(x, *others, **settings)
+            total = function(x.astype(WIDER[dtype]), *others, **settings)
+            with np.errstate(over="ignore"):  # beyond the dtype is inf, as anywhere
+                return total.astype(dtype)
+
+        return evaluated  # type: ignore[return-value]
+
+    return decorated
 
 
 def floating(x: Any) -> Any:

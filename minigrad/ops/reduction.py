@@ -15,8 +15,8 @@ from minigrad.ops.cofactor import cofactor
 from minigrad.ops.elementwise import quotient
 from minigrad.ops.precision import widened
 from minigrad.ops.shape import axes_of, axis_of, broadcast_to_shape, cast
-from minigrad.pairwise import add_reduce
-from minigrad.primitive import elementwise, linear, primitive, tensor_function
+from minigrad.pairwise import add_reduce, running_sums
+from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function
 
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -173,15 +173,15 @@ logsumexp_over = primitive(
     lambda v, x, out, axis: _evenly(v, x, axis) * _softmax_share(x, _kept(out, x.shape, axis)),
     name="logsumexp",
 )
-cumsum_along = linear(
-    np.cumsum,
-    lambda v, axis: np.flip(np.cumsum(np.flip(v, axis), axis=axis), axis),
+cumsum_along: Function = linear(
+    running_sums,
+    lambda v, axis: np.flip(cumsum_along(np.flip(v, axis), axis=axis), axis),
     signature="(x, /, *, axis)",
     name="cumulative_sum",
 )
 cumprod_along = primitive(
     np.cumprod,
-    lambda v, x, out, axis: _chain(v, x, axis) * _before(out, axis, 1),
+    widened(lambda v, x, out, axis: _chain(v, x, axis) * _before(out, axis, 1)),
     signature="(x, /, *, axis)",
     name="cumulative_prod",
 )

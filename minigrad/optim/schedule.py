@@ -31,7 +31,8 @@ class Schedule:
 
     Call step() once after each epoch, or after each step of the optimizer: the unit of t is up to you. A rate that is
     set by hand is overwritten at the next call. The first rate of a group is kept as its "initial_lr", also in the
-    optimizer's state_dict; save both.
+    optimizer's state_dict; save both. A group that is added later gets, at the next call, the rate that it would have
+    if it had been there from the beginning.
 
     Args:
         optimizer: whose groups are set, at once and at each call of step().
@@ -59,6 +60,13 @@ class Schedule:
         """The learning rate after t steps of a group that began with base."""
         raise NotImplementedError(f"{type(self).__name__} does not define at(base, t)")
 
+    def _rate(self, base: float, t: int) -> float:
+        """at(base, t), infinite where Python's power overflows: the group refuses that, as it does other rates."""
+        try:
+            return self.at(base, t)
+        except OverflowError:
+            return math.inf
+
     def others(self, group: Mapping[str, Any], t: int) -> dict[str, Any]:
         """Further options of the group after t steps, such as its momentum."""
         return {}
@@ -67,7 +75,7 @@ class Schedule:
         """Write into the groups what holds after as many steps as were taken."""
         for group in self.optimizer.param_groups:
             base = group.setdefault("initial_lr", group["lr"])
-            lr = self._following(group["lr"], base) if self._composed else self.at(base, self.steps)
+            lr = self._following(group["lr"], base) if self._composed else self._rate(base, self.steps)
             group.update({"lr": lr, **self.others(group, self.steps)})
 
     def step(self) -> None:
@@ -97,8 +105,8 @@ class Schedule:
 
     def _following(self, present: float, base: float) -> float:
         """The present rate, changed as this schedule changes its own in this step."""
-        new = self.at(base, self.steps)
-        old = self.at(base, self.steps - 1) if self.steps else base
+        new = self._rate(base, self.steps)
+        old = self._rate(base, self.steps - 1) if self.steps else base
         if old == self.floor:  # from there no factor leads away
             return present + (new - old)
         lr = self.floor + (present - self.floor) * ((new - self.floor) / (old - self.floor))

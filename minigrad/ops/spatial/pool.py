@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops.precision import widened
 from minigrad.ops.spatial.arguments import Call, Numbers, Padding
 from minigrad.ops.spatial.pooling import avg_pool, max_pool
 from minigrad.ops.spatial.windows import Pairs, Sizes, extent
@@ -182,6 +183,7 @@ def adaptive_max_pool(x: Any, output_size: Numbers) -> Any:
 
 
 @tensor_function
+@widened
 def adaptive_avg_pool(x: Any, output_size: Numbers) -> Any:
     """The mean of a given number of windows: (N, *spatial, C) -> (N, *output_size, C).
 

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops.precision import summing
 from minigrad.ops.spatial.windows import Index, Pairs, Sizes, axis_taps, extent, output_size, taps, zeros
 from minigrad.primitive import Function, linear, primitive
 
@@ -59,6 +60,7 @@ def _window_gather(x: Any, index: Any, /, *, window: Sizes, stride: Sizes, paddi
     return out
 
 
+@summing(lambda y, window, **_: math.prod(window))
 def _window_scatter(
     y: Any, index: Any, /, *, size: Sizes, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
 ) -> Any:
@@ -77,6 +79,7 @@ def _window_scatter(
     return x
 
 
+@summing(lambda x, window, **_: max(window))  # one axis after the other
 def _avg_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, count_include_pad: bool) -> Any:
     """The mean of each window: (N, *spatial, C) -> (N, *places, C).
 
@@ -89,6 +92,7 @@ def _avg_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, count_
     return total / _count(x, x.shape[1:-1], window, stride, padding, count_include_pad)
 
 
+@summing(lambda x, window, **_: max(window))  # one axis after the other
 def _avg_unpool(
     y: Any, /, *, size: Sizes, window: Sizes, stride: Sizes, padding: Pairs, count_include_pad: bool
 ) -> Any:

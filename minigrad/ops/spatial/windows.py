@@ -19,6 +19,7 @@ Example:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, product
 from operator import mul
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from minigrad.ops.precision import summing
 from minigrad.primitive import Function, linear
 
 Sizes = Sequence[int]
@@ -139,6 +141,7 @@ def _sliding_windows(x: Any, /, *, window: Sizes, stride: Sizes, dilation: Sizes
     return window_view(x, window, stride, dilation, axes)
 
 
+@summing(lambda y, axes, **_: math.prod(y.shape[-len(axes) :]))
 def _overlap_add(y: Any, /, *, size: Sizes, stride: Sizes, dilation: Sizes, axes: Sizes) -> Any:
     """The transpose of sliding_windows: every tap is added where it came from, onto axes of the given size."""
     rank = y.ndim - len(axes)
