@@ -99,7 +99,7 @@ def root_of_squares(x: Any, axis: Any, keepdims: bool, count: float = 1) -> Any:
     with np.errstate(under="ignore"):
         total = add_reduce(ratio * ratio, axis=axis, keepdims=True)
         root = np.sqrt(total if count == 1 else total / count) * scale
-    return root if keepdims else np.reshape(root, left_shape(x.shape, axis))
+    return root if keepdims else np.reshape(root, left_shape(x.shape, axis))[()]
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ GROUPS = [
     "arrays",
     "attack_effects",
     "attack_flow",
+    "attack_kinds",
     "attack_numbers",
     "attack_state",
     "config",
