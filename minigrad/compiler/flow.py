@@ -82,7 +82,7 @@ def follow(reach: Reach, step: Any) -> Followed:
         step: what was compiled.
     """
     step = getattr(step, "__func__", step)
-    if type(step) is not FunctionType or not (TAKING | {"item"}) & set(step.__code__.co_names):
+    if type(step) is not FunctionType or (TAKING | {"item"}).isdisjoint(_names(step.__code__)):
         return NOTHING
     others = [f for f in reach.functions if f.__code__ is not step.__code__]
     names = frozenset(f.__name__ for f in others) | {f.__code__.co_name for f in others}
@@ -93,6 +93,11 @@ def follow(reach: Reach, step: Any) -> Followed:
     return _followed(step.__code__, names, methods, words, *_libraries(step), has_hooks)
 
 
+def _names(code: CodeType) -> set[str]:
+    """The names in a function's code, and in that of its comprehensions."""
+    return {*code.co_names, *(name for x in code.co_consts if isinstance(x, CodeType) for name in _names(x))}
+
+
 def _is_descriptor(x: Any) -> bool:
     """Whether an attribute of a class is code that runs when it is read or set: a property, or one of a user's own."""
     return hasattr(type(x), "__get__") and type(x) is not FunctionType and not isinstance(x, MemberDescriptorType)
@@ -101,7 +106,7 @@ def _is_descriptor(x: Any) -> bool:
 def _libraries(step: FunctionType) -> tuple[Set, Set]:
     """Names in the step that are modules or functions of minigrad and NumPy, and those that are other code."""
     code = step.__code__
-    found = {name: step.__globals__.get(name) for name in code.co_names}
+    found = {name: step.__globals__.get(name) for name in _names(code)}
     for name, cell in zip(code.co_freevars, step.__closure__ or (), strict=True):
         try:
             found[name] = cell.cell_contents
