@@ -93,7 +93,7 @@ class TracedNumber:
         if self.expression is None:
             stop(
                 self,
-                "a number that is drawn or taken out of an array is read in Python (a text, range, an index, math.sqrt)",
+                "a number that is drawn or taken out of an array is read in Python (text, range, index, math.sqrt)",
                 instead() or "use it in arithmetic and comparisons only, and NumPy's functions",
             )
             return lambda inputs: self.real
