@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 TREE = "__tree__"  # the archive's entry that says how its arrays are nested
+_PARSING = threading.Lock()
 HINT = "Is it another kind of file, or was it cut off while it was copied?"
 
 
@@ -113,7 +115,7 @@ class Archive:
             read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
             if read is None:
                 raise ValueError(f"the array {name!r} has the format {version}")
-            shape, fortran, dtype = read(entry)
+            shape, fortran, dtype = _header(entry, read)
             count = 1
             for size in shape:
                 count *= size
@@ -128,6 +130,21 @@ class Archive:
             if entry.read(1):  # at the end the checksum is compared
                 raise ValueError(f"the array {name!r} is longer than it says")
         return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
+
+
+def _header(entry: IO[bytes], read: Callable[[IO[bytes]], Any]) -> Any:
+    """Shape, order and dtype. NumPy parses them as Python, of which two threads at a time may make a SystemError.
+
+    That is Python's fault (issue 106905 of CPython), and a second attempt succeeds.
+    """
+    place = entry.tell()
+    for _ in range(10):
+        try:
+            with _PARSING:
+                return read(entry)
+        except SystemError:
+            entry.seek(place)
+    return read(entry)
 
 
 def _fill(entry: IO[bytes], buffer: memoryview) -> None:

@@ -20,6 +20,7 @@ from minigrad.compiler.exempt import find_exempt
 from minigrad.compiler.flow import follow
 from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.memory import owner, sharing
+from minigrad.compiler.opaque import arrays_in
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
@@ -334,7 +335,20 @@ def _tied(capture: StateCapture) -> list[tuple[int, StateRef]]:
         array = value.data if type(value) is Tensor and ref.is_grad else value
         if type(array) is np.ndarray and ref.identity not in own and id(owner(array)) in memories:
             found.append((memories[id(owner(array))], ref))
+        elif ref.identity not in capture.fetched and (isinstance(value, tuple) or _holds_objects(value)):
+            inside = {id(owner(x)): x for x in arrays_in(_items(value)) if type(x) is np.ndarray}  # these do not change
+            found += [
+                (memories[key], StateRef((x,), 0, "index", ref.path)) for key, x in inside.items() if key in memories
+            ]
     return found
+
+
+def _holds_objects(x: Any) -> bool:
+    return type(x) is np.ndarray and x.dtype.kind == "O"
+
+
+def _items(x: Any) -> Any:
+    return x.ravel().tolist() if _holds_objects(x) else x
 
 
 def _check_records(pairs: list[tuple[Any, Any]], owns: dict[int, Any]) -> None:

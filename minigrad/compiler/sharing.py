@@ -34,11 +34,12 @@ def gradients_held_elsewhere(capture: StateCapture, grads: list[StateRef]) -> se
 
 def shared_gradients(capture: StateCapture) -> list[Row]:
     """Gradients that were read and that another place holds as well: no inputs, so they must remain the same ones."""
-    return [
-        Row("slots", ref.holder, (("_grad", value),), ref.path)
-        for ref, value in capture.replaced
-        if ref.is_grad and id(value) in capture.shared_grads and id(ref.holder) in capture.grads_read
-    ]
+    found = []
+    for ref, value in capture.replaced:
+        if ref.is_grad and id(value) in capture.shared_grads and id(ref.holder) in capture.grads_read:
+            found.append(Row("slots", ref.holder, (("_grad", value),), ref.path))
+            found.append(Row("slots", value, (("data", value.data),), ref.path))
+    return found
 
 
 def layouts(capture: StateCapture) -> list[Row]:

@@ -22,7 +22,7 @@ def tree_of(name: str, text: str) -> ast.Module | None:
     """The syntax tree of a file with this text; each node knows its parent. None if it is no Python."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, SystemError):  # the last is Python's fault, when two threads parse (issue 106905)
         return None
     for node in ast.walk(tree):
         for child in ast.iter_child_nodes(node):

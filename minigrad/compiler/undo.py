@@ -28,6 +28,7 @@ class Undo:
         self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
         self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
         self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
+        self.gradients = [(grad, grad.data) for _, grad in self.grads if type(grad) is Tensor]
         self.contents = capture.contents
         self.arguments: list[tuple[Any, Contents]] = []  # containers among the arguments, and what they held
         self.arrays: list[tuple[Any, Any]] = []  # and copies, in the order in which they were made
@@ -69,6 +70,8 @@ class Undo:
                 ref.set(value)
         for tensor, grad in self.grads:
             tensor._grad = grad
+        for grad, data in self.gradients:
+            grad.data = data
         for holder, before, _ in self.contents:
             if isinstance(holder, dict):
                 for key in [key for key in keys_of(holder) if key not in before]:
