@@ -86,6 +86,7 @@ def follow(reach: Reach, step: Any) -> Followed:
         return NOTHING
     others = [f for f in reach.functions if f.__code__ is not step.__code__]
     names = frozenset(f.__name__ for f in others) | {f.__code__.co_name for f in others}
+    names |= TAKING & step.__globals__.keys()  # of the user's own
     names |= {n for _, kind in reach.classes for n, x in vars(kind).items() if _is_descriptor(x)}
     methods = frozenset(ref.key for ref, x in reach.refs if isinstance(ref.key, str) and callable(x))
     words = frozenset(name for f in others for name in f.__code__.co_names) & TAKING
@@ -191,7 +192,7 @@ class _End:
         """Which of float and int are called, and used in no other way."""
         other = {x.id for x in ast.walk(self.node) if isinstance(x, ast.Name) and x.id in TAKING and not _is_called(x)}
         other |= {x.attr for x in ast.walk(self.node) if isinstance(x, ast.Attribute)}
-        return TAKING - other - self.variables
+        return TAKING - other - self.variables - self.names
 
     def _allows(self, x: ast.AST) -> bool:
         if isinstance(x, ast.Call):

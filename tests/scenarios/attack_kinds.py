@@ -6,6 +6,7 @@ import datetime
 import enum
 import functools
 import json
+import linecache
 from types import SimpleNamespace
 from typing import Any
 
@@ -578,3 +579,50 @@ def a_rate_that_is_computed(C: Any, see: Any) -> None:
     run = C(step)
     for k in range(9):
         see(run(numbers(k, 3)), type(optimizer.param_groups[0]["lr"]))
+
+
+@scenario
+def tied_to_a_part_of_a_tuple(C: Any, see: Any) -> None:
+    s = SimpleNamespace(q=np.ones(3), n=(np.ones(3) * 5, np.ones(3) * 6))
+    d = {"q": np.ones(3)}
+
+    def step(x: Any) -> Any:
+        return (s.q - s.n[1]) * x + d["q"] - s.n[0]
+
+    run = C(step)
+    for k in range(16):
+        if k in (1, 9):
+            s.q, d["q"] = s.n[1], s.n[0]
+        if k in (3, 5, 12):
+            s.q, d["q"] = s.q + 0.5, d["q"] + k
+        see(run(numbers(k, 3)))
+
+
+@scenario(eager=True)
+def the_data_of_a_gradient_is_replaced(C: Any, see: Any) -> None:
+    w = weight(3)
+    w.grad = mg.Tensor(np.ones(3) * 8)
+
+    def step(x: Any) -> None:
+        w.grad.data = w.grad.data * 0.5 + x  # type: ignore[union-attr]
+
+    run = C(step)
+    for k in range(5):
+        run(numbers(k, 3))
+        see(w)
+
+
+@scenario
+def a_float_of_the_modules_own(C: Any, see: Any) -> None:
+    scope: dict[str, Any] = {"np": np}
+    text = "def step(x):\n    return float(x.sum()), int(x[0] > 0)\n"
+    linecache.cache["<own float>"] = (len(text), None, text.splitlines(True), "<own float>")
+    exec(compile(text, "<own float>", "exec"), scope)
+    run = C(scope["step"])
+    for k in range(10):
+        if k == 4:
+            scope["float"] = lambda v: "mine"
+        if k == 7:
+            del scope["float"]
+            scope["int"] = str
+        see(run(numbers(k, 3)))
