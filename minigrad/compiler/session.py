@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minigrad import rng
-from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
+from minigrad.compiler import (
+    functions,  # noqa: F401  (fills the table of what a trace records)
+    tracer,
+)
+from minigrad.compiler import numbers as number_tracer
 from minigrad.compiler.arguments import argument_names
 from minigrad.compiler.builtins import taking_numbers
 from minigrad.compiler.capture import StateCapture
@@ -25,7 +31,7 @@ from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import empty_like
-from minigrad.compiler.refusal import CompileError, place_of
+from minigrad.compiler.refusal import OWN, CompileError, place_of
 from minigrad.compiler.sharing import layouts, shared_gradients
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
@@ -43,6 +49,10 @@ from minigrad.tensor import Tensor
 from minigrad.tracing import active
 
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})
+
+
+TRACING = frozenset({tracer.__file__, number_tracer.__file__})
+LIBRARY = str(Path(os.__file__).parent) + os.sep
 
 
 class _Lock:
@@ -326,13 +336,17 @@ class TraceSession:
 
 def _tied(capture: StateCapture) -> list[tuple[int, StateRef]]:
     """Places with arrays in the memory of one that is fetched from another place: they must share it in each call."""
-    arrays = [x.value.data if type(x.value) is Tensor else x.value for x in capture.arrays]
-    memories = {id(owner(a)): j for j, a in enumerate(arrays) if type(a) is np.ndarray}
+    data = {id(ref.holder): x for ref, x in capture.replaced if ref.key == "data"}  # of Tensors, where tracers are now
+
+    def array_of(x: Any) -> Any:
+        return data.get(id(x), x.data) if type(x) is Tensor else x
+
+    memories = {id(owner(a)): j for j, x in enumerate(capture.arrays) if type(a := array_of(x.value)) is np.ndarray}
     own = {x.ref.identity for x in capture.arrays}
     own |= {(id(x.value), "data") for x in capture.arrays if type(x.value) is Tensor}
     found = []
     for ref, value in capture.reach.refs if memories else ():
-        array = value.data if type(value) is Tensor and ref.is_grad else value
+        array = array_of(value)
         if type(array) is np.ndarray and ref.identity not in own and id(owner(array)) in memories:
             found.append((memories[id(owner(array))], ref))
         elif ref.identity not in capture.fetched and (isinstance(value, tuple) or _holds_objects(value)):
@@ -381,12 +395,27 @@ TRACERS = ("TracerArray", "TracedNumber", "TracerGenerator", "GradProbe")
 def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
     """Whether an exception may be about a tracer, as of C code that takes nothing but an array.
 
-    C code that wants a number may say anything about a traced one. The step runs again then, eagerly, and raises what
-    is its own.
+    C code may say anything about a tracer that it does not take, and the user's own code raises with `raise`. The step
+    runs again then, eagerly, and raises what is its own.
     """
-    if numbers and isinstance(error, TypeError):
+    if not isinstance(error, (TypeError, AttributeError)):
+        return False
+    return bool(numbers) or any(name in str(error) for name in TRACERS) or _is_of_c_code(error)
+
+
+def _is_of_c_code(error: BaseException) -> bool:
+    """Whether an exception comes from C code, from Python's own library, or from a tracer that lacks an attribute."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    name = step.tb_frame.f_code.co_filename if step is not None else ""
+    if step is None or name.startswith(OWN):
+        return name in TRACING
+    is_library = name.startswith(LIBRARY) and "site-packages" not in name
+    if is_library or name.endswith(".pyx"):
         return True
-    return isinstance(error, (TypeError, AttributeError)) and any(name in str(error) for name in TRACERS)
+    instructions = {op.offset: op.opname for op in dis.get_instructions(step.tb_frame.f_code)}
+    return instructions.get(step.tb_lasti, "").startswith(("CALL", "PRECALL"))
 
 
 def _named(outer: Any) -> Callable[..., Any]:

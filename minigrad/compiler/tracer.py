@@ -363,15 +363,29 @@ def _operators(name: str, ufunc: Any) -> None:
     def operator(self: TracerArray, other: Any) -> Any:
         if type(other) is TracerArray or type(other) in PLAIN:
             return self._trace.ufunc(ufunc, "__call__", (self, other), {})
+        if self.is_scalar and name == "mul" and isinstance(other, SEQUENCES):
+            return _repeated(self, other)
         return forward(self, other)
 
     def reflected(self: TracerArray, other: Any) -> Any:
         if type(other) in PLAIN:
             return self._trace.ufunc(ufunc, "__call__", (other, self), {})
+        if self.is_scalar and name == "mul" and isinstance(other, SEQUENCES):
+            return _repeated(other, self)
         return backward(self, other)
 
     setattr(TracerArray, f"__{name}__", operator)
     setattr(TracerArray, f"__r{name}__", reflected)
+
+
+SEQUENCES = (list, tuple, str, bytes, bytearray)
+
+
+def _repeated(x: Any, y: Any) -> Any:
+    """A sequence times a NumPy integer is repeated, and its length is asked for."""
+    scalar, sequence = (x, y) if type(x) is TracerArray else (y, x)
+    real = scalar._no_value()
+    return real * sequence if scalar is x else sequence * real
 
 
 for _name, _ufunc in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply), ("truediv", np.divide)):

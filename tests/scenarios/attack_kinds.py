@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import functools
+import hashlib
 import json
 import linecache
 from types import SimpleNamespace
@@ -626,3 +627,38 @@ def a_float_of_the_modules_own(C: Any, see: Any) -> None:
             del scope["float"]
             scope["int"] = str
         see(run(numbers(k, 3)))
+
+
+@scenario
+def two_places_hold_one_tensor(C: Any, see: Any) -> None:
+    s = SimpleNamespace(u=mg.Tensor(np.ones(3)), v=mg.Tensor(np.full(3, 9.0)))
+
+    def step(x: Any) -> Any:
+        s.u.data[...] = x
+        return s.v.data.sum()
+
+    run = C(step)
+    for k in range(12):
+        if k in (1, 7):
+            s.v = s.u
+        if k in (3, 9):
+            s.v = mg.Tensor(np.full(3, 5.0 + k))
+        see(run(np.full(3, float(k))), s)
+
+
+@scenario(eager=True)
+def sequences_are_repeated(C: Any, see: Any) -> None:
+    _calls(C, see, lambda x: ([0] * (x > 0).sum(), (1, 2) * np.argmax(x), "a" * (x > -9).sum()))
+    _calls(C, see, lambda x: np.argmax(x) * [1, 2])
+
+
+@scenario(eager=True)
+def refused_by_c_code(C: Any, see: Any) -> None:
+    for function in (
+        lambda x: hashlib.sha256(x * 2).hexdigest(),
+        lambda x: json.dumps({"loss": x.sum()}),
+        lambda x: bytes(x.astype(np.uint8)),
+        lambda x: np.random.default_rng(x.astype(np.uint8)).random(),
+        lambda x: x.__array_interface__["shape"],
+    ):
+        _calls(C, see, function)
