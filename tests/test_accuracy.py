@@ -33,6 +33,7 @@ def test_within_four_units(subject: Subject, dtype: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.floating(all="ignore")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("subject", SUBJECTS, ids=NAMES)
 def test_within_four_units_at_many_points(subject: Subject, dtype: Any) -> None:
