@@ -10,7 +10,7 @@ What a step does, recorded:
   functions: of NumPy's; opaque: of all others; flow: where numbers out of arrays go, read from the source with syntax;
   notes: comments
 - session: one real call on tracers, whose result is a recording; undo: what was before it; draws: where generators
-  stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded
+  stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded; artifact: exceptions about tracers
 - capture: the state that a step can read, with tracers in its places; inputs: what later calls fetch there; sharing:
   what several places hold; changed: what the step has changed; exempt: what guards leave
   out; settle: tracers out of it again
@@ -38,8 +38,7 @@ What the user calls:
 - decorator: mg.compile; driver: recordings, calls, audits or eager calls; learned: what becomes an input of programs
 - arguments: containers and leaves; records: objects that are containers; signature: what of the arguments decides;
   specialization: the program for one signature and state; quick: its usual call as one function; compare: two
-  recordings; derivative: derivatives of compiled
-  functions
+  recordings; derivative: derivatives of compiled functions
 - explanation: what explain() says
 - audit: program and eager step, compared; outcome: what each returned and left; rounding: how far roundings move it
 

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.syntax import Place, is_of, place_of, tree_of
+from minigrad.compiler.syntax import Place, end_of_call, is_of, tree_of
 from minigrad.reach import Reach
-from minigrad.reach.names import BUILTINS
+from minigrad.reach.names import BUILTINS, words
 from minigrad.tensor import Tensor
 
 TAKING = frozenset({"float", "int"})
@@ -68,7 +68,7 @@ class Followed(NamedTuple):
 
     def has(self, frame: FrameType) -> bool:
         """Whether the call that runs in a frame is one of the sites."""
-        return place_of(frame) in self.sites
+        return end_of_call(frame) in self.sites
 
 
 NOTHING = Followed(frozenset(), frozenset())
@@ -82,21 +82,16 @@ def follow(reach: Reach, step: Any) -> Followed:
         step: what was compiled.
     """
     step = getattr(step, "__func__", step)
-    if type(step) is not FunctionType or (TAKING | {"item"}).isdisjoint(_names(step.__code__)):
+    if type(step) is not FunctionType or (TAKING | {"item"}).isdisjoint(words(step.__code__)):
         return NOTHING
     others = [f for f in reach.functions if f.__code__ is not step.__code__]
     names = frozenset(f.__name__ for f in others) | {f.__code__.co_name for f in others}
     names |= TAKING & step.__globals__.keys()  # of the user's own
     names |= {n for _, kind in reach.classes for n, x in vars(kind).items() if _is_descriptor(x)}
     methods = frozenset(ref.key for ref, x in reach.refs if isinstance(ref.key, str) and callable(x))
-    words = frozenset(name for f in others for name in f.__code__.co_names) & TAKING
+    used = TAKING & frozenset(name for f in others for name in f.__code__.co_names)
     has_hooks = any(row.kind == "hooks" and row.held for row in reach.rows)
-    return _followed(step.__code__, names, methods, words, *_libraries(step), has_hooks)
-
-
-def _names(code: CodeType) -> set[str]:
-    """The names in a function's code, and in that of its comprehensions."""
-    return {*code.co_names, *(name for x in code.co_consts if isinstance(x, CodeType) for name in _names(x))}
+    return _followed(step.__code__, names, methods, used, *_libraries(step), has_hooks)
 
 
 def _is_descriptor(x: Any) -> bool:
@@ -107,7 +102,7 @@ def _is_descriptor(x: Any) -> bool:
 def _libraries(step: FunctionType) -> tuple[Set, Set]:
     """Names in the step that are modules or functions of minigrad and NumPy, and those that are other code."""
     code = step.__code__
-    found = {name: step.__globals__.get(name) for name in _names(code)}
+    found = {name: step.__globals__.get(name) for name in words(code)}
     for name, cell in zip(code.co_freevars, step.__closure__ or (), strict=True):
         try:
             found[name] = cell.cell_contents
@@ -126,7 +121,7 @@ def _root(x: Any) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _followed(
-    code: CodeType, names: Set, methods: Set, words: Set, libraries: Set, foreign: Set, has_hooks: bool
+    code: CodeType, names: Set, methods: Set, used: Set, libraries: Set, foreign: Set, has_hooks: bool
 ) -> Followed:
     text = "".join(linecache.getlines(code.co_filename))
     tree = tree_of(code.co_filename, text) if text else None
@@ -135,11 +130,11 @@ def _followed(
         return NOTHING
     end = _End(nodes[0], names, methods, libraries, foreign, has_hooks)
     places = {(code.co_filename, x.end_lineno or 0, x.end_col_offset or 0) for x in end.sources}
-    return Followed(frozenset(places), end.hidden() - words if places else frozenset())
+    return Followed(frozenset(places), end.hidden() - used if places else frozenset())
 
 
 def _is_current(node: ast.AST, code: CodeType) -> bool:
-    """Whether a code object may have been made of a node: the file may have changed since."""
+    """Whether a code object may belong to a node: the file may have changed since."""
     names = {x.id for x in ast.walk(node) if isinstance(x, ast.Name)}
     names |= {x.attr for x in ast.walk(node) if isinstance(x, ast.Attribute)}
     return names >= set(code.co_names) - {"__annotations__"} and {*code.co_varnames[: code.co_argcount]} <= {
@@ -260,6 +255,6 @@ def _name(node: ast.AST) -> str:
 
 
 def _is_called(node: ast.Name) -> bool:
-    """Whether float or int is called, or asked for by isinstance."""
+    """Whether float or int is called, or an operand of isinstance."""
     parent: Any = node.parent  # type: ignore[attr-defined]
     return isinstance(parent, ast.Call) and (parent.func is node or _name(parent.func) == "isinstance")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from minigrad.compiler.refusal import CompileError, refuse
+from minigrad.compiler.refusal import CompileError, place, refuse
 
 if TYPE_CHECKING:
     from minigrad.compiler.memory import Memory
@@ -98,11 +98,9 @@ def _matters(a: Memory, b: Memory) -> bool:
 def _refuse(trace: Trace, a: Memory, b: Memory) -> None:
     names = [m.buffer.name if m.buffer is not None else trace.names.get(id(m.array), "array") for m in (a, b)]
     told = [f"{n} ({m.array.shape}, {m.array.dtype})" for n, m in zip(names, (a, b), strict=True)]
-    try:
-        refuse(
-            f"{told[0]} and {told[1]} lie in the same memory, and the step writes into it",
-            "use one array and views of it of the same dtype (x[1:], x.T, x.reshape), or pass a copy of one of them",
-        )
-    except CompileError as error:
-        error.again = error.once = True  # an optimizer puts replaced parameters back into its own memory, in one call
-        raise
+    error = CompileError(
+        f"mg.compile: {told[0]} and {told[1]} lie in the same memory, and the step writes into it, at {place()}\nHint: "
+        "use one array and views of it of the same dtype (x[1:], x.T, x.reshape), or pass a copy of one of them."
+    )
+    error.again = error.once = True  # an optimizer puts replaced parameters back into its own memory, in one call
+    raise error

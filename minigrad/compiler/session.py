@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dis
 import gc
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minigrad import rng
-from minigrad.compiler import (
-    functions,  # noqa: F401  (fills the table of what a trace records)
-    tracer,
-)
-from minigrad.compiler import numbers as number_tracer
+from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.arguments import argument_names
+from minigrad.compiler.artifact import is_artifact
 from minigrad.compiler.builtins import taking_numbers
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.effects import Recipe
@@ -26,13 +21,12 @@ from minigrad.compiler.exempt import find_exempt
 from minigrad.compiler.flow import follow
 from minigrad.compiler.generator import GeneratorSlot
 from minigrad.compiler.memory import owner, sharing
-from minigrad.compiler.opaque import arrays_in
 from minigrad.compiler.overlaps import check_overlaps
 from minigrad.compiler.program import Buffer, Program, Value
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import empty_like
-from minigrad.compiler.refusal import OWN, CompileError, place_of
-from minigrad.compiler.sharing import layouts, shared_gradients
+from minigrad.compiler.refusal import CompileError, place_of
+from minigrad.compiler.sharing import layouts, shared_gradients, tied
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.compiler.undo import Undo
@@ -40,7 +34,6 @@ from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.naming import probe
 from minigrad.reach import (
     Reach,
-    StateRef,
     cache_state,
     is_leaf,
     own_attributes,
@@ -48,11 +41,7 @@ from minigrad.reach import (
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
 
-WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})
-
-
-TRACING = frozenset({tracer.__file__, number_tracer.__file__})
-LIBRARY = str(Path(os.__file__).parent) + os.sep
+WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
 
 
 class _Lock:
@@ -259,7 +248,7 @@ class TraceSession:
         made.rows = [*reach.rows, *trace.contents_read, *layouts(capture), *shared_gradients(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions
-        made.tied, made.is_written = _tied(capture), not WRITERS.isdisjoint(reach.words)
+        made.tied, made.is_written = tied(capture), not WRITERS.isdisjoint(reach.words)
         made.sharing = sharing([x.value for x in capture.arrays] + leaves)
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
@@ -334,37 +323,6 @@ class TraceSession:
         return bool(alive)
 
 
-def _tied(capture: StateCapture) -> list[tuple[int, StateRef]]:
-    """Places with arrays in the memory of one that is fetched from another place: they must share it in each call."""
-    data = {id(ref.holder): x for ref, x in capture.replaced if ref.key == "data"}  # of Tensors, where tracers are now
-
-    def array_of(x: Any) -> Any:
-        return data.get(id(x), x.data) if type(x) is Tensor else x
-
-    memories = {id(owner(a)): j for j, x in enumerate(capture.arrays) if type(a := array_of(x.value)) is np.ndarray}
-    own = {x.ref.identity for x in capture.arrays}
-    own |= {(id(x.value), "data") for x in capture.arrays if type(x.value) is Tensor}
-    found = []
-    for ref, value in capture.reach.refs if memories else ():
-        array = array_of(value)
-        if type(array) is np.ndarray and ref.identity not in own and id(owner(array)) in memories:
-            found.append((memories[id(owner(array))], ref))
-        elif ref.identity not in capture.fetched and (isinstance(value, tuple) or _holds_objects(value)):
-            inside = {id(owner(x)): x for x in arrays_in(_items(value)) if type(x) is np.ndarray}  # these do not change
-            found += [
-                (memories[key], StateRef((x,), 0, "index", ref.path)) for key, x in inside.items() if key in memories
-            ]
-    return found
-
-
-def _holds_objects(x: Any) -> bool:
-    return type(x) is np.ndarray and x.dtype.kind == "O"
-
-
-def _items(x: Any) -> Any:
-    return x.ravel().tolist() if _holds_objects(x) else x
-
-
 def _check_records(pairs: list[tuple[Any, Any]], owns: dict[int, Any]) -> None:
     """The step got copies of records, and what it writes into one is found by comparing its attributes.
 
@@ -387,35 +345,6 @@ class Same:
 
     def __contains__(self, x: Any) -> bool:
         return id(x) in self.ids
-
-
-TRACERS = ("TracerArray", "TracedNumber", "TracerGenerator", "GradProbe")
-
-
-def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
-    """Whether an exception may be about a tracer, as of C code that takes nothing but an array.
-
-    C code may say anything about a tracer that it does not take, and the user's own code raises with `raise`. The step
-    runs again then, eagerly, and raises what is its own.
-    """
-    if not isinstance(error, (TypeError, AttributeError)):
-        return False
-    return bool(numbers) or any(name in str(error) for name in TRACERS) or _is_of_c_code(error)
-
-
-def _is_of_c_code(error: BaseException) -> bool:
-    """Whether an exception comes from C code, from Python's own library, or from a tracer that lacks an attribute."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None:
-        step = step.tb_next
-    name = step.tb_frame.f_code.co_filename if step is not None else ""
-    if step is None or name.startswith(OWN):
-        return name in TRACING
-    is_library = name.startswith(LIBRARY) and "site-packages" not in name
-    if is_library or name.endswith(".pyx"):
-        return True
-    instructions = {op.offset: op.opname for op in dis.get_instructions(step.tb_frame.f_code)}
-    return instructions.get(step.tb_lasti, "").startswith(("CALL", "PRECALL"))
 
 
 def _named(outer: Any) -> Callable[..., Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.compiler.memory import owner
+from minigrad.compiler.opaque import arrays_in
 from minigrad.compiler.records import NUMERIC
 from minigrad.reach import (
     Row,
@@ -40,6 +42,37 @@ def shared_gradients(capture: StateCapture) -> list[Row]:
             found.append(Row("slots", ref.holder, (("_grad", value),), ref.path))
             found.append(Row("slots", value, (("data", value.data),), ref.path))
     return found
+
+
+def tied(capture: StateCapture) -> list[tuple[int, StateRef]]:
+    """Places with arrays in the memory of one that is fetched from another place: they must share it in each call."""
+    data = {id(ref.holder): x for ref, x in capture.replaced if ref.key == "data"}  # of Tensors, where tracers are now
+
+    def array_of(x: Any) -> Any:
+        return data.get(id(x), x.data) if type(x) is Tensor else x
+
+    memories = {id(owner(a)): j for j, x in enumerate(capture.arrays) if type(a := array_of(x.value)) is np.ndarray}
+    own = {x.ref.identity for x in capture.arrays}
+    own |= {(id(x.value), "data") for x in capture.arrays if type(x.value) is Tensor}
+    found = []
+    for ref, value in capture.reach.refs if memories else ():
+        array = array_of(value)
+        if type(array) is np.ndarray and ref.identity not in own and id(owner(array)) in memories:
+            found.append((memories[id(owner(array))], ref))
+        elif ref.identity not in capture.fetched and (isinstance(value, tuple) or _holds_objects(value)):
+            inside = {id(owner(x)): x for x in arrays_in(_items(value)) if type(x) is np.ndarray}  # these do not change
+            found += [
+                (memories[key], StateRef((x,), 0, "index", ref.path)) for key, x in inside.items() if key in memories
+            ]
+    return found
+
+
+def _holds_objects(x: Any) -> bool:
+    return type(x) is np.ndarray and x.dtype.kind == "O"
+
+
+def _items(x: Any) -> Any:
+    return x.ravel().tolist() if _holds_objects(x) else x
 
 
 def layouts(capture: StateCapture) -> list[Row]:

@@ -50,6 +50,7 @@ class Specialization:
         self.takes = fast_guard(signature, owned)
         self.owned = owned
         self.quick: Callable[[tuple[Any, ...], Any], Any] | None = None  # the usual call, when it is known how
+        self._is_asked = False  # whether there may be one
         self.keep: list[Any] = []
         self.because = ""  # why it was made, if it is not the first
         self.prepared = False
@@ -109,8 +110,8 @@ class Specialization:
 
     def make_quick(self, audited: bool) -> None:
         """Let calls take the short way from here on, if they can."""
-        if self.quick is None and self.kernels is None:
-            self.quick = quick(self, audited)
+        if not self._is_asked and self.kernels is None:
+            self._is_asked, self.quick = True, quick(self, audited)
 
     # Whether it is the one
 

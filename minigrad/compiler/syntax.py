@@ -9,7 +9,7 @@ from types import CodeType, FrameType
 Place = tuple[str, int, int]  # file, line and column where a call ends
 
 
-def place_of(frame: FrameType) -> Place | None:
+def end_of_call(frame: FrameType) -> Place | None:
     """Where the call that a frame runs ends in the source."""
     for k, (_, line, _, column) in enumerate(frame.f_code.co_positions()):
         if 2 * k == frame.f_lasti:
@@ -19,7 +19,7 @@ def place_of(frame: FrameType) -> Place | None:
 
 @functools.lru_cache(maxsize=64)
 def tree_of(name: str, text: str) -> ast.Module | None:
-    """The syntax tree of a file with this text; each node knows its parent. None if it is no Python."""
+    """The syntax tree of a file with this text; each node knows its parent. None if it cannot be parsed."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, SystemError):  # the last is Python's fault, when two threads parse (issue 106905)
@@ -31,7 +31,7 @@ def tree_of(name: str, text: str) -> ast.Module | None:
 
 
 def is_of(node: ast.AST, code: CodeType) -> bool:
-    """Whether a code object was made of a node, by its name and its line."""
+    """Whether a code object belongs to a node, by its name and its line."""
     if isinstance(node, ast.Lambda):
         return code.co_name == "<lambda>" and node.lineno == code.co_firstlineno
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -15,7 +15,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import linalg, optim
-from scenarios.parts import mlp, numbers, weight
+from scenarios.parts import in_json, mlp, numbers, weight
 from scenarios.scenario import scenario
 
 
@@ -31,13 +31,6 @@ def _calls(C: Any, see: Any, function: Any, *shape: int) -> None:
     step = C(function)
     for k in range(8):
         see(step(numbers(k, *(shape or (3,)))))
-
-
-def _text(x: Any) -> str:
-    try:
-        return json.dumps(x)
-    except TypeError:
-        return "no number"
 
 
 def _delta(x: Any) -> str:
@@ -438,7 +431,7 @@ def rebound_function(C: Any, see: Any) -> None:
     def logged(f):
         def inner(*a):
             r = f(*a)
-            texts.append(_text(r))
+            texts.append(in_json(r))
             return r
 
         return inner
@@ -457,7 +450,7 @@ def registry(C: Any, see: Any) -> None:
     metrics = {"loss": loss_of}
 
     def step(x):
-        return loss_of(x), {k: _text(f(x)) for k, f in metrics.items()}
+        return loss_of(x), {k: in_json(f(x)) for k, f in metrics.items()}
 
     _calls(C, see, step)
 
@@ -478,7 +471,7 @@ def wrapped_step_named_step(C: Any, see: Any) -> None:
     def logged(f):
         def inner(*a):
             r = f(*a)
-            texts.append(_text(r))
+            texts.append(in_json(r))
             return r
 
         return inner
@@ -500,7 +493,7 @@ def assert_leak(C: Any, see: Any) -> None:
         try:
             run(numbers(k, 3))
         except AssertionError as e:
-            see(e.args[0], _text(e.args[0]))
+            see(e.args[0], in_json(e.args[0]))
 
 
 @scenario

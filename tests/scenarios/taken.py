@@ -19,7 +19,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import optim
-from scenarios.parts import mlp, numbers
+from scenarios.parts import in_json, mlp, numbers
 from scenarios.scenario import scenario
 
 
@@ -29,17 +29,10 @@ def _calls(C: Any, see: Any, function: Any, *shape: int) -> None:
         see(step(numbers(k, *(shape or (3,)))))
 
 
-def _text(x: Any) -> str:
-    try:
-        return json.dumps(x)
-    except TypeError:
-        return "no number"
-
-
 @scenario(eager=True)
 def refused_by_other_code_which_is_caught(C: Any, see: Any) -> None:
-    _calls(C, see, lambda x: _text(x.sum().item()))
-    _calls(C, see, lambda x: _text({"loss": [float(x.sum())]}))
+    _calls(C, see, lambda x: in_json(x.sum().item()))
+    _calls(C, see, lambda x: in_json({"loss": [float(x.sum())]}))
 
 
 @scenario(eager=True)
@@ -54,7 +47,7 @@ def through_a_variable_and_a_container(C: Any, see: Any) -> None:
         loss = x.sum().item()
         logs = {"loss": loss}
         others = logs
-        return _text(others), x * 2
+        return in_json(others), x * 2
 
     _calls(C, see, step)
 
@@ -65,7 +58,7 @@ def through_an_attribute(C: Any, see: Any) -> None:
 
     def step(x: Any) -> Any:
         s.last = x.sum().item()
-        return _text(s.last), x * 2
+        return in_json(s.last), x * 2
 
     _calls(C, see, step)
 
@@ -80,11 +73,11 @@ def through_an_object_as_a_whole(C: Any, see: Any) -> None:
 
     def step(x: Any) -> Any:
         logs.last = x.sum().item()
-        return _text(vars(logs)), x * 2
+        return in_json(vars(logs)), x * 2
 
     def other(x: Any) -> Any:
         logs.__dict__["hidden"] = float(x.sum())
-        return _text(logs.hidden), x * 2  # type: ignore[attr-defined]
+        return in_json(logs.hidden), x * 2  # type: ignore[attr-defined]
 
     _calls(C, see, step)
     _calls(C, see, other)
@@ -101,7 +94,7 @@ def through_a_property(C: Any, see: Any) -> None:
 
         @last.setter
         def last(self, value: Any) -> None:
-            self.text = _text(value)
+            self.text = in_json(value)
 
     logs: Any = Logs()
 
@@ -116,7 +109,7 @@ def through_a_property(C: Any, see: Any) -> None:
 def through_setattr(C: Any, see: Any) -> None:
     class Logs:
         def __setattr__(self, name: str, value: Any) -> None:
-            object.__setattr__(self, name, _text(value))
+            object.__setattr__(self, name, in_json(value))
 
     logs: Any = Logs()
 
@@ -133,7 +126,7 @@ def through_a_function_and_its_result(C: Any, see: Any) -> None:
         return x.sum().item()
 
     def described(value: Any, unit: str = "nats") -> Any:
-        return _text(value) + unit
+        return in_json(value) + unit
 
     _calls(C, see, lambda x: (described(loss_of(x)), x * 2))
     _calls(C, see, lambda x: (described(value=float(x.sum())), x * 2))
@@ -145,7 +138,7 @@ def through_a_decorator(C: Any, see: Any) -> None:
         @functools.wraps(f)
         def inner(*args: Any) -> Any:
             result = f(*args)
-            inner.text = _text(result)  # type: ignore[attr-defined]
+            inner.text = in_json(result)  # type: ignore[attr-defined]
             return result
 
         return inner
@@ -163,18 +156,18 @@ def through_a_function_that_is_passed_on(C: Any, see: Any) -> None:
         return float(x.sum())
 
     def described(f: Any, x: Any) -> Any:
-        return _text(f(x))
+        return in_json(f(x))
 
     _calls(C, see, lambda x: (described(loss_of, x), x * 2))
-    _calls(C, see, lambda x: (_text(list(map(loss_of, [x]))), x * 2))
-    _calls(C, see, lambda x: (_text([*map(float, x)]), x * 2))
+    _calls(C, see, lambda x: (in_json(list(map(loss_of, [x]))), x * 2))
+    _calls(C, see, lambda x: (in_json([*map(float, x)]), x * 2))
 
 
 @scenario(eager=True)
 def by_a_method_that_is_kept(C: Any, see: Any) -> None:
     def step(x: Any) -> Any:
         take = x.sum().item
-        return _text(take()), operator.methodcaller("item")(x.sum()), x * 2
+        return in_json(take()), operator.methodcaller("item")(x.sum()), x * 2
 
     _calls(C, see, step)
 
@@ -185,7 +178,7 @@ def through_a_generator(C: Any, see: Any) -> None:
         for row in x:
             yield row.item()
 
-    _calls(C, see, lambda x: (_text([*losses(x)]), _text([row.item() for row in x]), x * 2))
+    _calls(C, see, lambda x: (in_json([*losses(x)]), in_json([row.item() for row in x]), x * 2))
 
 
 @scenario(eager=True)
@@ -195,16 +188,16 @@ def through_operators(C: Any, see: Any) -> None:
             self.text = text
 
         def __add__(self, other: Any) -> Any:
-            return Text(self.text + _text(other))
+            return Text(self.text + in_json(other))
 
         def __gt__(self, other: Any) -> Any:
-            return _text(other)
+            return in_json(other)
 
         def __contains__(self, other: Any) -> Any:
-            return _text(other) == "no number"
+            return in_json(other) == "no number"
 
         def __setitem__(self, key: Any, value: Any) -> None:
-            self.text = _text(value)
+            self.text = in_json(value)
 
     text = Text("")
     _calls(C, see, lambda x: ((text + x.sum().item()).text, x * 2))
@@ -222,7 +215,7 @@ def through_operators(C: Any, see: Any) -> None:
 def through_a_container_of_the_users(C: Any, see: Any) -> None:
     class Logs(list[Any]):
         def append(self, x: Any) -> None:
-            super().append(_text(x))
+            super().append(in_json(x))
 
     class Meter:
         def __init__(self) -> None:
@@ -230,7 +223,7 @@ def through_a_container_of_the_users(C: Any, see: Any) -> None:
 
         def update(self, value: Any, count: int) -> None:
             self.total += value * count
-            self.text = _text(value)
+            self.text = in_json(value)
 
     logs, meter = Logs(), Meter()
 
@@ -252,7 +245,7 @@ def in_objects_of_other_code(C: Any, see: Any) -> None:
     class Result:
         loss: float
 
-    _calls(C, see, lambda x: (asdict(Result(x.sum().item())), _text(Result(float(x.sum())).__dict__)))
+    _calls(C, see, lambda x: (asdict(Result(x.sum().item())), in_json(Result(float(x.sum())).__dict__)))
     _calls(C, see, lambda x: str(datetime.timedelta(seconds=float(x.sum()))))
     _calls(C, see, lambda x: (statistics.mean([x[0].item(), x[1].item()]), struct.pack("d", x[0].item())))
     _calls(C, see, lambda x: array.array("d", [x[0].item()]).tobytes())
@@ -280,9 +273,9 @@ def in_a_nested_function(C: Any, see: Any) -> None:
         loss = x.sum().item()
 
         def text() -> str:
-            return _text(loss)
+            return in_json(loss)
 
-        return text(), [f() for f in [lambda: _text(loss)]], x * 2
+        return text(), [f() for f in [lambda: in_json(loss)]], x * 2
 
     _calls(C, see, step)
 
@@ -297,7 +290,7 @@ def in_a_global_of_another_function(C: Any, see: Any) -> None:
 
     def step(x: Any) -> Any:
         added(x)
-        return _text(total), x * 2
+        return in_json(total), x * 2
 
     _calls(C, see, step)
 

@@ -1,0 +1,41 @@
+"""Exceptions that may be about tracers: C code takes nothing but an array or a number."""
+
+from __future__ import annotations
+
+import dis
+import os
+from pathlib import Path
+from typing import Any
+
+from minigrad.compiler import numbers, tracer
+from minigrad.compiler.refusal import OWN
+
+TRACING = frozenset({tracer.__file__, numbers.__file__})
+LIBRARY = str(Path(os.__file__).parent) + os.sep
+TRACERS = ("TracerArray", "TracedNumber", "TracerGenerator", "GradProbe")
+
+
+def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
+    """Whether an exception may be about a tracer, as of C code that takes nothing but an array.
+
+    C code may say anything about a tracer that it does not take, and the user's own code raises with `raise`. The step
+    runs again then, eagerly, and raises what is its own.
+    """
+    if not isinstance(error, (TypeError, AttributeError)):
+        return False
+    return bool(numbers) or any(name in str(error) for name in TRACERS) or _is_of_c_code(error)
+
+
+def _is_of_c_code(error: BaseException) -> bool:
+    """Whether an exception comes from C code, from Python's own library, or from a tracer that lacks an attribute."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    name = step.tb_frame.f_code.co_filename if step is not None else ""
+    if step is None or name.startswith(OWN):
+        return name in TRACING
+    is_library = name.startswith(LIBRARY) and "site-packages" not in name
+    if is_library or name.endswith(".pyx"):
+        return True
+    instructions = {op.offset: op.opname for op in dis.get_instructions(step.tb_frame.f_code)}
+    return instructions.get(step.tb_lasti, "").startswith(("CALL", "PRECALL"))
