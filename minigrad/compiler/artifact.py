@@ -28,14 +28,36 @@ def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
 
 def _is_of_c_code(error: BaseException) -> bool:
     """Whether an exception comes from C code, from Python's own library, or from a tracer that lacks an attribute."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None:
-        step = step.tb_next
+    step = _innermost(error.__traceback__)
     name = step.tb_frame.f_code.co_filename if step is not None else ""
     if step is None or name.startswith(OWN):
         return name in TRACING
-    is_library = name.startswith(LIBRARY) and "site-packages" not in name
-    if is_library or name.endswith(".pyx"):
+    return _is_library(name) or name.endswith(".pyx") or _instruction(step).startswith(("CALL", "PRECALL"))
+
+
+def is_raised_by_python(traceback: Any) -> bool:
+    """Whether an exception was raised by a `raise`, or by minigrad and NumPy as an eager step would see it."""
+    step = _innermost(traceback)
+    if step is None:
         return True
-    instructions = {op.offset: op.opname for op in dis.get_instructions(step.tb_frame.f_code)}
-    return instructions.get(step.tb_lasti, "").startswith(("CALL", "PRECALL"))
+    name = step.tb_frame.f_code.co_filename
+    if name.startswith(OWN):
+        return name not in TRACING
+    if _is_library(name):  # json's encoder, which C code calls with what it does not know
+        return False
+    return _instruction(step).startswith(("RAISE", "RERAISE"))
+
+
+def _is_library(name: str) -> bool:
+    return name.startswith(LIBRARY) and "site-packages" not in name
+
+
+def _innermost(step: Any) -> Any:
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step
+
+
+def _instruction(step: Any) -> str:
+    """The name of the instruction that raised."""
+    return next((op.opname for op in dis.get_instructions(step.tb_frame.f_code) if op.offset == step.tb_lasti), "")

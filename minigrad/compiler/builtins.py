@@ -1,8 +1,8 @@
 """Builtins as a recorded step sees them.
 
-`type` sees through tracers, and `print` stops the recording; `float` and `int` of the step itself take numbers out of
-arrays, as traced ones where it is known what becomes of them. The first two hide the real ones in the modules of the
-functions that the step reaches.
+`type`, `isinstance`, `hasattr`, `getattr` and `dir` see through tracers, and `print` stops the recording: they hide the
+real ones in the modules of the functions that the step reaches. `float` and `int` of the step itself take numbers out
+of arrays, as traced ones where it is known what becomes of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.refusal import CompileError, place
 from minigrad.compiler.trace import Trace
-from minigrad.compiler.tracer import TracerArray
+from minigrad.compiler.tracer import TracerArray, bare
 from minigrad.reach import MISSING
 from minigrad.tensor import Tensor
 
@@ -27,7 +27,7 @@ class _TypeOfType(type):
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         if len(args) == 1 and not options:
-            return args[0].__class__ if hasattr(type(args[0]), "minigrad_tracer") else type(args[0])
+            return args[0].__class__ if _is_tracer(args[0]) else type(args[0])
         return type(*args, **options)
 
     def __instancecheck__(cls, x: Any) -> bool:
@@ -100,11 +100,46 @@ def _renamed(code: CodeType, names: dict[str, str]) -> CodeType:
     return code.replace(co_names=tuple(names.get(name, name) for name in code.co_names), co_consts=inner)
 
 
-def stand_in(trace: Trace, name: str) -> Any:
-    """What hides a builtin in a module while a step is recorded, MISSING if nothing does."""
-    if name == "type":
-        return traced_type
-    return functools.partial(refused_print, trace) if name == "print" else MISSING
+def _is_tracer(x: Any) -> bool:
+    return hasattr(type(x), "minigrad_tracer")
+
+
+def traced_isinstance(x: Any, kinds: Any, /) -> bool:
+    """isinstance: an abstract class such as Iterable looks at what a tracer itself can do."""
+    return isinstance(bare(x), kinds)
+
+
+def traced_hasattr(x: Any, name: str, /) -> bool:
+    """hasattr: a tracer has attributes that an array does not have, and the other way round."""
+    return hasattr(bare(x), name)
+
+
+def traced_getattr(x: Any, name: str, /, *default: Any) -> Any:
+    """getattr: of a tracer, what the array has."""
+    if _is_tracer(x) and not hasattr(bare(x), name):
+        return getattr(bare(x), name, *default)
+    return getattr(x, name, *default)
+
+
+def traced_dir(*x: Any) -> Any:
+    """dir, of another object than the caller's scope."""
+    return dir(bare(x[0])) if x else sorted(sys._getframe(1).f_locals)
+
+
+STAND_INS: dict[Any, Any] = {
+    type: traced_type,
+    isinstance: traced_isinstance,
+    hasattr: traced_hasattr,
+    getattr: traced_getattr,
+    dir: traced_dir,
+}
+
+
+def stand_in(trace: Trace, builtin: Any) -> Any:
+    """What hides a builtin while a step is recorded, MISSING if nothing does."""
+    if builtin is print:
+        return functools.partial(refused_print, trace)
+    return STAND_INS.get(builtin, MISSING)
 
 
 def refused_print(trace: Trace, *values: Any, **options: Any) -> None:

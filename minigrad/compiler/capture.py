@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+import builtins
+from types import BuiltinFunctionType, MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,9 @@ class StateCapture:
             return self._number(value, ref, items, None)
         if issubclass(kind, tuple):
             return self._traced_tuple(value, ref, items)
+        if kind is BuiltinFunctionType:
+            made = self._hidden(value)
+            return value if made is MISSING else made
         if kind is MappingProxyType:
             inner = {k: self._traced(x, ref) for k, x in value.items()}
             if any(a is not b for a, b in zip(inner.values(), value.values(), strict=True)):
@@ -246,7 +250,13 @@ class StateCapture:
         """What a global hides while a step is recorded: see builtins.py."""
         if ref.kind != "item" or "__builtins__" not in ref.holder:
             return MISSING
-        return stand_in(self.trace, ref.key)
+        return self._hidden(getattr(builtins, str(ref.key), None))
+
+    def _hidden(self, builtin: Any) -> Any:
+        made = stand_in(self.trace, builtin)
+        if made is not MISSING:
+            self.originals[id(made)] = builtin
+        return made
 
     def _generator(self, value: Any) -> TracerGenerator:
         self.trace.draws.watch(value)

@@ -48,6 +48,11 @@ def place() -> str:
     return "in the compiled step" if frame is None else _line(frame, frame.f_lineno)
 
 
+def place_in(frame: FrameType) -> str:
+    """The present line of a frame."""
+    return _line(frame, frame.f_lineno)
+
+
 def place_of(error: BaseException) -> str:
     """The user's line that an exception comes from."""
     found, step = "in the compiled step", error.__traceback__

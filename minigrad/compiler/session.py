@@ -16,6 +16,7 @@ from minigrad.compiler.arguments import argument_names
 from minigrad.compiler.artifact import is_artifact
 from minigrad.compiler.builtins import taking_numbers
 from minigrad.compiler.capture import StateCapture
+from minigrad.compiler.caught import catching
 from minigrad.compiler.effects import Recipe
 from minigrad.compiler.exempt import find_exempt
 from minigrad.compiler.flow import follow
@@ -179,8 +180,9 @@ class TraceSession:
             capture.watch_containers(pairs, rebuild.options)
             before.watch_arguments(pairs)
             owns = {id(made): vars(made) for _, made in pairs if type(own_attributes(made)) is dict}
-            with taking_numbers(self.function, trace.followed.hides) as function:
+            with taking_numbers(self.function, trace.followed.hides) as function, catching(trace, reach) as caught:
                 result = function(*args, **kwargs)
+            caught.check()
             if trace.refusal is None:
                 _check_records(pairs, owns)
             capture.look()
@@ -207,6 +209,7 @@ class TraceSession:
             capture.settle()
             if isinstance(error, CompileError) or is_artifact(error, trace.numbers):
                 before.put_back()
+                untracked.put_back()
             raise
         finally:
             active.reset(token)

@@ -38,6 +38,7 @@ class Undo:
                 self.arrays.append((x, x.copy()))
         generators = [x for _, x in self.places] + leaves
         self.generators = [(x, x.bit_generator.state) for x in generators if isinstance(x, np.random.Generator)]
+        self.classes = [(kind, frozenset(vars(kind))) for _, kind in capture.reach.classes]
 
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array, which is about to be written, if it is from outside."""
@@ -72,13 +73,19 @@ class Undo:
             tensor._grad = grad
         for grad, data in self.gradients:
             grad.data = data
+        self._put_back_containers()
+        for array, copy in reversed(self.arrays):  # a later copy may hold what was written before it was made
+            np.copyto(array, copy)
+        for generator, state in self.generators:
+            generator.bit_generator.state = state
+
+    def _put_back_containers(self) -> None:
         for holder, before, _ in self.contents:
             if isinstance(holder, dict):
                 for key in [key for key in keys_of(holder) if key not in before]:
                     base_of(holder).pop(holder, key)
             elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
                 refill(holder, before)
-        for array, copy in reversed(self.arrays):  # a later copy may hold what was written before it was made
-            np.copyto(array, copy)
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
+        for kind, names in self.classes:
+            for name in vars(kind).keys() - names:
+                delattr(kind, name)

@@ -11,7 +11,7 @@ import numpy as np
 from minigrad import rng
 from minigrad.compiler.draws import equal
 from minigrad.compiler.refusal import CompileError
-from minigrad.reach import Row, pickled
+from minigrad.reach import Row
 from minigrad.reach.differences import differences
 
 UNTRACED = frozenset({"state", "content", "objects"})  # kinds of rows
@@ -29,6 +29,7 @@ class UntrackedRandomness:
         self.generators = [(x, _state(x)) for x in reached]
         self.others = list(others)
         self.common = _common()
+        self.legacy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
 
     def check(self, traced: Iterable[Any]) -> None:
         """Whether all draws were seen.
@@ -61,6 +62,15 @@ class UntrackedRandomness:
                     "Hint: do it outside of the step and pass the result as an argument."
                 )
 
+    def put_back(self) -> None:
+        """All generators as they were. Iterators and other objects cannot be put back."""
+        random.setstate(self.common["the module random"])
+        np.random.set_state(self.legacy)  # noqa: NPY002
+        bits = rng._global().bit_generator
+        bits.state = {**bits.state, "state": self.common["minigrad's global generator"]}
+        for x, state in self.generators:
+            _set_state(x, state)
+
 
 def _common() -> dict[str, Any]:
     legacy: Any = np.random.get_state(legacy=False)  # noqa: NPY002  # the user's, which is looked at
@@ -71,7 +81,16 @@ def _common() -> dict[str, Any]:
     }
 
 
+def _set_state(x: Any, state: Any) -> None:
+    if isinstance(x, np.random.RandomState):
+        x.set_state(state)
+    elif isinstance(x, np.random.Generator):
+        x.bit_generator.state = state
+    else:
+        x.state = state
+
+
 def _state(x: Any) -> Any:
     if isinstance(x, np.random.RandomState):
-        return pickled(x)
+        return x.get_state(legacy=False)
     return x.bit_generator.state if isinstance(x, np.random.Generator) else x.state
