@@ -131,3 +131,8 @@ def _is_text(op: dis.Instruction) -> bool:
 def identifiers(strings: frozenset[str]) -> frozenset[str]:
     """The names in strings that may be evaluated, such as "config.rate * 2"."""
     return frozenset(word for text in strings for word in IDENTIFIER.findall(text))
+
+
+def instruction(code: CodeType, offset: int) -> str:
+    """The name of the instruction at an offset, as of a frame's f_lasti."""
+    return next((op.opname for op in dis.get_instructions(code) if op.offset == offset), "")

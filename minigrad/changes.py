@@ -37,7 +37,7 @@ def note_change(array: Any) -> None:
         known = _known.get(id(array))
         if known is None or known[0]() is not array:
             if hasattr(type(array), "minigrad_tracer"):
-                note_change(array.array)
+                note_change(array.mg_array)
                 return
             if not isinstance(array, np.ndarray):
                 return
@@ -99,7 +99,7 @@ def _arrays(saved: Sequence[Any]) -> list[Any]:
     found = []
     for value in saved:
         if hasattr(type(value), "minigrad_tracer"):
-            found += [value.array] if hasattr(value, "array") else []
+            found += [value.mg_array] if hasattr(value, "mg_array") else []
         elif isinstance(value, np.ndarray):
             found.append(value)
         elif isinstance(value, (tuple, list)):

@@ -31,7 +31,7 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
                 )
             found = np.nonzero(np.asarray(bare(p)))
             template += [Place(len(arrays) + k) for k in range(len(found))]
-            arrays += [trace.constant(i).value for i in found]
+            arrays += [trace.constant(i).mg_value for i in found]
         elif isinstance(p, slice):
             template.append((p.start, p.stop, p.step))
         elif p is None or p is Ellipsis or (type(p) is not TracerArray and isinstance(p, (int, np.integer))):
@@ -45,8 +45,8 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
 def check(trace: Any, x: TracerArray, low: Any, high: Any) -> Any:
     """Later calls check that the elements of x lie in [low, high]. The values of this call."""
     if trace.open:
-        add_check(trace, x.value, low, high)
-    return x.array
+        add_check(trace, x.mg_value, low, high)
+    return x.mg_array
 
 
 def add_check(trace: Any, value: Value, low: Any, high: Any) -> None:
@@ -68,21 +68,21 @@ def check_index(trace: Any, shape: tuple[int, ...], template: tuple[Any, ...], a
 def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     """x[index]."""
     if not trace.open:
-        return x.array[bare(index)]
+        return x.mg_array[bare(index)]
     parts = index if isinstance(index, tuple) else (index,)
     if is_basic(parts):
         found = trace.view(x, basic(x.shape, parts), another=True)
-        return found if isinstance(x.array[index], np.ndarray) else trace.fresh(x.array[index], found.value)
+        return found if isinstance(x.mg_array[index], np.ndarray) else trace.fresh(x.mg_array[index], found.mg_value)
     template, arrays = indexed(trace, index)
-    found = x.array[bare(index)]
+    found = x.mg_array[bare(index)]
     trace.check_index(x.shape, template, arrays)
-    return trace.fresh(found, trace.emit("gather", x.value, *arrays, index=template))
+    return trace.fresh(found, trace.emit("gather", x.mg_value, *arrays, index=template))
 
 
 def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
     """x[index] = new."""
     if not trace.open:
-        x.array[bare(index)] = bare(new)
+        x.mg_array[bare(index)] = bare(new)
         return
     trace.writable(x, "x[...] = value")
     parts = index if isinstance(index, tuple) else (index,)
@@ -91,33 +91,33 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         if same_part(target, new):
             return  # x[i] += y has written into x[i] already, and now assigns it
         value = trace.fitted(new, target.shape, target.dtype)
-        target.write(value)
-        target.array[...] = bare(new)
+        target.mg_write(value)
+        target.mg_array[...] = bare(new)
         return
     if is_mask(index) and math.prod(np.shape(new)) != 1 and not trace.pin_array(index):
         trace.rewritten(operator.setitem, x, (index, new), {})
         return
     if is_mask(index) and math.prod(np.shape(new)) == 1:
-        mask = trace.emit("reshape", index.value, shape=index.shape + (1,) * (x.ndim - index.ndim))
-        value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.value)
+        mask = trace.emit("reshape", index.mg_value, shape=index.shape + (1,) * (x.ndim - index.ndim))
+        value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.mg_value)
     else:
         template, arrays = indexed(trace, index)
         given = trace.operand(new)
         if isinstance(given, Value) and given.dtype != x.dtype:
             given = trace.emit("cast", given, dtype=x.dtype)
         trace.check_index(x.shape, template, arrays)
-        value = trace.emit("scatter", x.value, given, *arrays, index=template, how="set")
-    x.write(value)
-    x.array[bare(index)] = bare(new)
+        value = trace.emit("scatter", x.mg_value, given, *arrays, index=template, how="set")
+    x.mg_write(value)
+    x.mg_array[bare(index)] = bare(new)
 
 
 def cast(trace: Any, x: TracerArray, dtype: Any, casting: Any, copy: bool) -> Any:
     """x.astype(dtype)."""
     if not trace.open:
-        return x.array.astype(dtype, casting=casting, copy=copy)
+        return x.mg_array.astype(dtype, casting=casting, copy=copy)
     if x.dtype == dtype:
         return np.copy(x) if copy else x
-    return trace.fresh(x.array.astype(dtype, casting=casting), trace.emit("cast", x.value, dtype=dtype))
+    return trace.fresh(x.mg_array.astype(dtype, casting=casting), trace.emit("cast", x.mg_value, dtype=dtype))
 
 
 def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any:
@@ -149,14 +149,14 @@ def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
     if type(drawn) not in (float, int):
         return trace.fresh(drawn, value)
     number = TracedNumber(trace, drawn, None, lambda: value)
-    number._value = value  # an integer that is drawn has 64 bits
+    number.mg_cached = value  # an integer that is drawn has 64 bits
     return number
 
 
 def _pinned(x: Any) -> Any:
     """Arguments of a draw. Integers are sizes and numbers of trials: constants."""
     if type(x) is TracedNumber:
-        return x.pinned() if type(x.real) is int else x
+        return x.mg_pinned() if type(x.real) is int else x
     if type(x) in (tuple, list):
         return type(x)(map(_pinned, x))
     if type(x) is dict:
@@ -171,11 +171,11 @@ def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
         trace.generators.append(generator)
     if trace.draws.repeated(generator, "shuffle", (bare(x), axis), {}) is not None:
         refuse("rng.shuffle is repeated from an earlier state", "x = x[rng.permutation(len(x))]")
-    value = x.value
-    generator.shuffle(x.array, axis)
-    value = _drawn(trace, generator, "shuffle", [value], {"args": (Place(0),), "kwargs": {"axis": axis}}, x.array)
+    value = x.mg_value
+    generator.shuffle(x.mg_array, axis)
+    value = _drawn(trace, generator, "shuffle", [value], {"args": (Place(0),), "kwargs": {"axis": axis}}, x.mg_array)
     trace.draws.add(generator, "shuffle", (bare(x), axis), {}, value)
-    x.write(value)
+    x.mg_write(value)
 
 
 def _drawn(trace: Any, generator: Any, method: str, ins: Any, operands: dict[str, Any], drawn: Any) -> Value:
@@ -200,7 +200,7 @@ def is_mask(index: Any) -> bool:
 
 def same_part(x: TracerArray, y: Any) -> bool:
     """Whether two arrays are the same part of the same memory."""
-    if not isinstance(y, TracerArray) or y.memory is not x.memory:
+    if not isinstance(y, TracerArray) or y.mg_memory is not x.mg_memory:
         return False
-    a, b = x.array.__array_interface__, y.array.__array_interface__
+    a, b = x.mg_array.__array_interface__, y.mg_array.__array_interface__
     return all(a[key] == b[key] for key in ("data", "shape", "strides", "typestr"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dis
 import os
 from pathlib import Path
 from typing import Any
 
+from minigrad.bytecode import instruction
 from minigrad.compiler import numbers, tracer
 from minigrad.compiler.refusal import OWN
 
@@ -32,7 +32,11 @@ def _is_of_c_code(error: BaseException) -> bool:
     name = step.tb_frame.f_code.co_filename if step is not None else ""
     if step is None or name.startswith(OWN):
         return name in TRACING
-    return _is_library(name) or name.endswith(".pyx") or _instruction(step).startswith(("CALL", "PRECALL"))
+    return (
+        _is_library(name)
+        or name.endswith(".pyx")
+        or instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("CALL", "PRECALL"))
+    )
 
 
 def is_raised_by_python(traceback: Any) -> bool:
@@ -45,7 +49,7 @@ def is_raised_by_python(traceback: Any) -> bool:
         return name not in TRACING
     if _is_library(name):  # json's encoder, which C code calls with what it does not know
         return False
-    return _instruction(step).startswith(("RAISE", "RERAISE"))
+    return instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("RAISE", "RERAISE"))
 
 
 def _is_library(name: str) -> bool:
@@ -56,8 +60,3 @@ def _innermost(step: Any) -> Any:
     while step is not None and step.tb_next is not None:
         step = step.tb_next
     return step
-
-
-def _instruction(step: Any) -> str:
-    """The name of the instruction that raised."""
-    return next((op.opname for op in dis.get_instructions(step.tb_frame.f_code) if op.offset == step.tb_lasti), "")

@@ -55,7 +55,7 @@ class _KindOfNumber(type):
         if len(args) == 1 and not options:
             x = args[0].data if type(args[0]) is Tensor else args[0]
             if type(x) is TracerArray and not x.shape:
-                taken = x._trace.taken(x, sys._getframe(1), cls.kind)
+                taken = x.mg_trace.taken(x, sys._getframe(1), cls.kind)
                 if taken is not None:
                     return taken
             if type(x) is TracedNumber and type(x.real) is cls.kind:
@@ -116,9 +116,13 @@ def traced_hasattr(x: Any, name: str, /) -> bool:
 
 def traced_getattr(x: Any, name: str, /, *default: Any) -> Any:
     """getattr: of a tracer, what the array has."""
-    if _is_tracer(x) and not hasattr(bare(x), name):
+    if not _is_tracer(x):
+        return getattr(x, name, *default)
+    if not hasattr(bare(x), name):
         return getattr(bare(x), name, *default)
-    return getattr(x, name, *default)
+    if type(x) is TracerArray and name.startswith("__") and not hasattr(TracerArray, name):
+        x = x.mg_no_value()
+    return getattr(x, name)
 
 
 def traced_dir(*x: Any) -> Any:

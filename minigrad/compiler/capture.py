@@ -115,8 +115,8 @@ class StateCapture:
         number = len(self.arguments) + len(self.arrays)
         self.arrays.append(ArrayInput(ref, value, number))
         made = self.trace.argument(np.asarray(value), ref.path, number)
-        made.is_scalar = True
-        self.trace.scalars[id(made.memory)] = ref.identity
+        made.mg_is_scalar = True
+        self.trace.scalars[id(made.mg_memory)] = ref.identity
         return made
 
     def _fetch(self, ref: StateRef, value: Any, leaf: int | None = None, items: tuple[int, ...] = ()) -> None:
@@ -126,7 +126,7 @@ class StateCapture:
             number = len(self.arguments) + len(self.arrays)
             self.arrays.append(ArrayInput(ref, value, number, leaf, items))
             made = self.trace.argument(np.asarray(array), ref.path, number)
-            made.is_scalar = True
+            made.mg_is_scalar = True
             self._put(StateRef(value, "data", "slot", ref.path), array, made)
         elif type(array) is np.ndarray and id(array) not in self.trace.known and self._is_alone(array):
             number = len(self.arguments) + len(self.arrays)
@@ -185,7 +185,7 @@ class StateCapture:
                 new = self._argument(leaf, name, k)
             elif isinstance(leaf, np.floating):
                 new = self._argument(np.asarray(leaf), name, k)
-                new.is_scalar = True
+                new.mg_is_scalar = True
             elif isinstance(leaf, np.random.Generator) and id(leaf) not in self.generators:
                 new = self._generator(leaf)
                 self.argument_generators[id(leaf)] = k
@@ -297,8 +297,8 @@ class StateCapture:
 
     def original(self, x: Any) -> Any:
         """The user's object that a tracer stands for, if it stands for one."""
-        if type(x) is TracerArray and self.trace.known.get(id(x.array)) is x:
-            return x.array
+        if type(x) is TracerArray and self.trace.known.get(id(x.mg_array)) is x:
+            return x.mg_array
         if type(x) is TracerGenerator:
             return x.real
         return self.originals.get(id(x), x)

@@ -190,9 +190,9 @@ class Recipe:
         return self._entry_of_object(x) if is_known else None
 
     def _number(self, x: TracedNumber) -> int:
-        if x.expression is not None:
-            return self._add("number", x.expression, type(x.real))
-        return self._output(x.value, type(x.real).__name__)
+        if x.mg_expression is not None:
+            return self._add("number", x.mg_expression, type(x.real))
+        return self._output(x.mg_value, type(x.real).__name__)
 
     def _new_container(self, x: Any, path: str) -> int:
         kind = type(x)
@@ -273,43 +273,43 @@ class Recipe:
             as_gradients |= ids
             for x in found:
                 if type(x) is TracerArray:
-                    self._leaving.setdefault(id(x.memory), set()).add(id(x))
+                    self._leaving.setdefault(id(x.mg_memory), set()).add(id(x))
 
     def _array(self, x: TracerArray) -> int:
-        memory, known = x.memory, self.trace.known.get(id(x.array)) is x
+        memory, known = x.mg_memory, self.trace.known.get(id(x.mg_array)) is x
         outside = self._outside(memory)
         if outside is not None:
-            if known and x.array is not memory.array:
-                return self._add("object", x.array)
+            if known and x.mg_array is not memory.array:
+                return self._add("object", x.mg_array)
             base = self._bases.setdefault(id(memory), -1)
             if base < 0:
                 base = self._bases[id(memory)] = self._add(*outside)
             if known:
                 return base
             return self._view(x, memory.array, base)
-        if len(self._leaving.get(id(memory), ())) > 1 and x.parent is not None:
+        if len(self._leaving.get(id(memory), ())) > 1 and x.mg_parent is not None:
             if id(memory) not in self._bases:
                 root = root_of(x)
-                self._bases[id(memory)] = self._made[id(root)] = self._output(root.value, root)
+                self._bases[id(memory)] = self._made[id(root)] = self._output(root.mg_value, root)
                 self._hold.append(root)
-            return self._view(x, root_of(x).array, self._bases[id(memory)])
-        number = self._output(x.value, x)
-        if x.parent is None and not x.is_scalar:
+            return self._view(x, root_of(x).mg_array, self._bases[id(memory)])
+        number = self._output(x.mg_value, x)
+        if x.mg_parent is None and not x.mg_is_scalar:
             self._bases.setdefault(id(memory), number)
         return number
 
     def _view(self, x: TracerArray, root: Any, base: int) -> int:
         """A view of an array; where slices, reshapes and transposes do not make it, from its place in that memory."""
         chain = view_steps(x)
-        is_locked = root.flags.writeable and not x.array.flags.writeable
+        is_locked = root.flags.writeable and not x.mg_array.flags.writeable
         if chain is None:
-            if not root.flags.c_contiguous or not np.may_share_memory(x.array, root):
+            if not root.flags.c_contiguous or not np.may_share_memory(x.mg_array, root):
                 raise CompileError(
                     f"mg.compile: a view of shape {x.shape} of an array with gaps leaves the step.\n"
                     "Hint: return a copy."
                 )
-            offset = address_of(x.array) - address_of(root)
-            chain = [("strided", (x.shape, x.dtype, offset, x.array.strides))]
+            offset = address_of(x.mg_array) - address_of(root)
+            chain = [("strided", (x.shape, x.dtype, offset, x.mg_array.strides))]
         return self._add("view", base, chain, is_locked)
 
     def _outside(self, memory: Memory) -> Entry | None:
@@ -325,8 +325,8 @@ class Recipe:
 
     def _output(self, value: Value, x: Any) -> int:
         self.outputs.append(value)
-        how = x if isinstance(x, str) else "scalar" if x.is_scalar else "array"
-        if how == "array" and not x.array.flags.writeable:
+        how = x if isinstance(x, str) else "scalar" if x.mg_is_scalar else "array"
+        if how == "array" and not x.mg_array.flags.writeable:
             how = "locked"
         return self._add("output", len(self.outputs) - 1, how)
 
@@ -372,13 +372,13 @@ class Recipe:
         ):
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
-        if self._outside(now.data.memory) is not None or len(self._leaving.get(id(now.data.memory), ())) > 1:
+        if self._outside(now.data.mg_memory) is not None or len(self._leaving.get(id(now.data.mg_memory), ())) > 1:
             self.writes.append(("set", ref, self._entry(now, ref.path)))
             return
-        deferred = DeferredGrad(np.copy(now.data.array))
+        deferred = DeferredGrad(np.copy(now.data.mg_array))
         buffer = Buffer(ref.path, "kept", deferred.data, holder=deferred)
         self.trace.buffers.append(buffer)
-        self.kept[buffer] = now.data.value
+        self.kept[buffer] = now.data.mg_value
         self.writes.append(("gradient", ref, deferred))
 
     def _fill(self, given: Any, now: Contents, k: int) -> None:

@@ -103,9 +103,9 @@ def _copyto(trace: Trace, dst: Any, src: Any, casting: Any = "same_kind", where:
     target = trace.writable(dst, "np.copyto")
     value = trace.fitted(src, target.shape, target.dtype)
     if where is not True:
-        value = trace.emit("where", trace.operand(where), value, target.value)
-    target.write(value)
-    np.copyto(target.array, bare(src), casting=casting, where=bare(where))
+        value = trace.emit("where", trace.operand(where), value, target.mg_value)
+    target.mg_write(value)
+    np.copyto(target.mg_array, bare(src), casting=casting, where=bare(where))
 
 
 @records(np.where)
@@ -144,11 +144,11 @@ def _broadcast_to(trace: Trace, array: Any, shape: Any, subok: bool = False) -> 
     shape = (shape,) if isinstance(shape, int) else tuple(map(int, shape))
     if not isinstance(array, TracerArray) or array.shape == shape:
         return array if not isinstance(array, TracerArray) else _locked(trace.view(array, [], another=True))
-    return TracerArray(trace, np.broadcast_to(array.array, shape), array.memory, array, ("broadcast", shape))
+    return TracerArray(trace, np.broadcast_to(array.mg_array, shape), array.mg_memory, array, ("broadcast", shape))
 
 
 def _locked(x: TracerArray) -> TracerArray:
-    x.array.flags.writeable = False
+    x.mg_array.flags.writeable = False
     return x
 
 
@@ -156,7 +156,7 @@ def _locked(x: TracerArray) -> TracerArray:
 def _reshape(trace: Trace, a: Any, shape: Any, order: str = "C", **options: Any) -> Any:
     if order != "C" or options.get("copy") is not None:
         return NotImplemented
-    made = a.array.reshape(shape).shape
+    made = a.mg_array.reshape(shape).shape
     return trace.view(a, [("reshape", made)] if a.shape != made else [], another=True)
 
 
@@ -176,7 +176,7 @@ FUNCTIONS |= {f: _moving(f) for f in (np.transpose, np.swapaxes, np.moveaxis, np
 
 def _reshaping(function: Any) -> Any:
     """A function that inserts or drops axes of size 1."""
-    return lambda trace, a, *args, **kwargs: _reshape(trace, a, function(a.array, *args, **kwargs).shape)
+    return lambda trace, a, *args, **kwargs: _reshape(trace, a, function(a.mg_array, *args, **kwargs).shape)
 
 
 FUNCTIONS |= {f: _reshaping(f) for f in (np.expand_dims, np.squeeze)}
@@ -244,7 +244,7 @@ def _whole(name: str) -> Handler:
 
     def recorded(trace: Trace, x: Any) -> Any:
         x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
-        return trace.fresh(WHOLE[name](x.array), trace.emit(name, x.value))
+        return trace.fresh(WHOLE[name](x.mg_array), trace.emit(name, x.mg_value))
 
     return recorded
 
@@ -288,7 +288,7 @@ def _take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None,
     if axis is None:
         a, axis = np.reshape(a, -1), 0
     found = a[(slice(None),) * (axis % a.ndim) + (indices,)]
-    return trace.fresh(np.take(a.array, bare(indices), axis=axis), found.value)
+    return trace.fresh(np.take(a.mg_array, bare(indices), axis=axis), found.mg_value)
 
 
 @records(np.repeat)

@@ -18,7 +18,7 @@ class TracerGenerator(np.random.Generator):
 
     def __init__(self, trace: Any, real: np.random.Generator) -> None:
         super().__init__(real.bit_generator)
-        self._trace, self.real = trace, real
+        self.mg_trace, self.real = trace, real
 
     @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> type:
@@ -33,7 +33,7 @@ class TracerGenerator(np.random.Generator):
 
     def spawn(self, n_children: int) -> list[np.random.Generator]:
         """Generators of their own: they would be the same in each call of a program."""
-        if self._trace.open:
+        if self.mg_trace.open:
             stop(self, "rng.spawn makes other generators", "make them outside of the step")
         return self.real.spawn(n_children)
 
@@ -44,19 +44,19 @@ class TracerGenerator(np.random.Generator):
 def _draw(name: str) -> Any:
     def draw(self: TracerGenerator, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
-            if self._trace.open:
+            if self.mg_trace.open:
                 stop(self, f"rng.{name}(out=...)", "use the array that it returns")
             return getattr(self.real, name)(*bare(args), **bare(kwargs))
-        return self._trace.draw(self.real, name, args, kwargs)
+        return self.mg_trace.draw(self.real, name, args, kwargs)
 
     return draw
 
 
 def _shuffle(self: TracerGenerator, x: Any, axis: int = 0) -> None:
-    if not self._trace.open:
+    if not self.mg_trace.open:
         self.real.shuffle(bare(x), axis)
     elif type(x) is TracerArray:
-        self._trace.shuffle(self.real, x, axis)
+        self.mg_trace.shuffle(self.real, x, axis)
     else:
         stop(self, f"rng.shuffle writes into a {type(x).__name__}", "shuffle an array, or x = x[rng.permutation(n)]")
         self.real.shuffle(x, axis)

@@ -53,16 +53,16 @@ def history(
 def view_steps(x: TracerArray) -> list[Any] | None:
     """The steps from the whole memory to a view, None if they are not all slices, reshapes and transposes."""
     steps = []
-    while x.parent is not None:
-        steps.append(x.step)
-        x = x.parent
+    while x.mg_parent is not None:
+        steps.append(x.mg_step)
+        x = x.mg_parent
     return steps[::-1] if all(s is not None and s[0] in ("slice", "reshape", "transpose") for s in steps) else None
 
 
 def root_of(x: TracerArray) -> TracerArray:
     """The array that a view is one of."""
-    while x.parent is not None:
-        x = x.parent
+    while x.mg_parent is not None:
+        x = x.mg_parent
     return x
 
 

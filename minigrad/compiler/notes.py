@@ -83,7 +83,7 @@ def _name(line: Any) -> str | None:
 def _leaf(line: Any) -> str:
     """What the array of a leaf is called where the step finds it."""
     data = getattr(line.owner() if hasattr(line, "owner") else None, "data", None)
-    return str(data._trace.name_of(data)) if isinstance(data, TracerArray) else "leaf"
+    return str(data.mg_trace.name_of(data)) if isinstance(data, TracerArray) else "leaf"
 
 
 def _operand(parent: Any, number: Any) -> str:

@@ -40,14 +40,14 @@ class TracedNumber:
         key: which input it is, None for what is computed.
     """
 
-    __slots__ = ("__weakref__", "_trace", "_value", "expression", "key", "make", "real")
+    __slots__ = ("__weakref__", "mg_cached", "mg_expression", "mg_key", "mg_make", "mg_trace", "real")
     minigrad_tracer = True
 
     def __init__(
         self, trace: Any, real: Any, expression: Expression | None, make: Callable[[], Any], key: int | None = None
     ) -> None:
-        self._trace, self.real, self.expression, self.make, self.key = trace, real, expression, make, key
-        self._value: Any = None
+        self.mg_trace, self.real, self.mg_expression, self.mg_make, self.mg_key = trace, real, expression, make, key
+        self.mg_cached: Any = None
         trace.numbers.append(weakref.ref(self))
 
     @property  # type: ignore[misc]  # nobody assigns it
@@ -56,13 +56,13 @@ class TracedNumber:
         return type(self.real)
 
     @property
-    def value(self) -> Any:
+    def mg_value(self) -> Any:
         """The value of the program, of dtype float64 or int64 and without axes."""
-        if self._value is None:
-            if self.expression is not None and type(self.real) is int and not self.decide(_fits_int64):
+        if self.mg_cached is None:
+            if self.mg_expression is not None and type(self.real) is int and not self.mg_decide(_fits_int64):
                 refuse("an integer of more than 64 bits meets an array", "use float(n), or reduce it in another step")
-            self._value = self.make()
-        return self._value
+            self.mg_cached = self.mg_make()
+        return self.mg_cached
 
     # What NumPy and minigrad ask of it, and a Python number does not have.
     shape = property(lambda self: _for_libraries(self, "shape", ()))
@@ -72,93 +72,93 @@ class TracedNumber:
 
     # What decides, and what needs the number itself
 
-    def decide(self, holds: Callable[[Any], Any]) -> Any:
+    def mg_decide(self, holds: Callable[[Any], Any]) -> Any:
         """holds(number), which every call of the program must answer alike."""
         outcome = holds(self.real)
-        if self._trace.open:
-            expression = self._known()
-            self._trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
+        if self.mg_trace.open:
+            expression = self.mg_known()
+            self.mg_trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
         return outcome
 
-    def pinned(self) -> Any:
+    def mg_pinned(self) -> Any:
         """The number itself, which from here on is a constant of the program."""
-        if self._trace.open:
-            self._trace.pin(self)
-            real, expression = self.real, self._known()
-            self._trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
+        if self.mg_trace.open:
+            self.mg_trace.pin(self)
+            real, expression = self.real, self.mg_known()
+            self.mg_trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
         return self.real
 
-    def _known(self) -> Expression:
+    def mg_known(self) -> Expression:
         """The expression. A draw has none: what depends on its value differs from call to call."""
-        if self.expression is None:
+        if self.mg_expression is None:
             stop(
                 self,
                 "a number that is drawn or taken out of an array is read in Python (text, range, index, math.sqrt)",
                 instead() or "use it in arithmetic and comparisons only, and NumPy's functions",
             )
             return lambda inputs: self.real
-        return self.expression
+        return self.mg_expression
 
     def __bool__(self) -> bool:
-        if self.expression is None:
-            return self._trace.decide(self.value, bool(self.real))  # type: ignore[no-any-return]
-        return bool(self.decide(bool))
+        if self.mg_expression is None:
+            return self.mg_trace.decide(self.mg_value, bool(self.real))  # type: ignore[no-any-return]
+        return bool(self.mg_decide(bool))
 
     def __float__(self) -> float:
-        return float(self.pinned())
+        return float(self.mg_pinned())
 
     def __int__(self) -> int:
-        return int(self.pinned())
+        return int(self.mg_pinned())
 
     def __complex__(self) -> complex:
-        return complex(self.pinned())
+        return complex(self.mg_pinned())
 
     def __index__(self) -> int:
-        return operator.index(self.pinned())
+        return operator.index(self.mg_pinned())
 
     def __hash__(self) -> int:
-        return hash(self.pinned())
+        return hash(self.mg_pinned())
 
     def __repr__(self) -> str:
-        return repr(self.pinned())
+        return repr(self.mg_pinned())
 
     def __str__(self) -> str:
-        return str(self.pinned())
+        return str(self.mg_pinned())
 
     def __format__(self, form: str) -> str:
-        return format(self.pinned(), form)
+        return format(self.mg_pinned(), form)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.array(self.pinned(), dtype=dtype)
+        return np.array(self.mg_pinned(), dtype=dtype)
 
     def __reduce__(self) -> Any:
-        return type(self.real), (self.pinned(),)
+        return type(self.real), (self.mg_pinned(),)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self.pinned(), name)
+        return getattr(self.mg_pinned(), name)
 
     # Arithmetic
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self._trace.ufunc(ufunc, method, inputs, options)
+        return self.mg_trace.ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self._trace.function(function, types, args, kwargs)
+        return self.mg_trace.function(function, types, args, kwargs)
 
-    def through(self, function: Callable[[Any], Any], op: str) -> Any:
+    def mg_through(self, function: Callable[[Any], Any], op: str) -> Any:
         """function(number) as a number again, for code of minigrad's own that calls Python's math."""
-        return _computed(self._trace, function, op, self)
+        return _computed(self.mg_trace, function, op, self)
 
     def __neg__(self) -> Any:
-        return _computed(self._trace, operator.neg, "negative", self)
+        return _computed(self.mg_trace, operator.neg, "negative", self)
 
     def __pos__(self) -> Any:
         return self
 
     def __abs__(self) -> Any:
-        return _computed(self._trace, abs, "absolute", self)
+        return _computed(self.mg_trace, abs, "absolute", self)
 
 
 def _for_libraries(number: TracedNumber, name: str, value: Any) -> Any:
@@ -185,7 +185,7 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
     real = function(*reals)
     if not trace.open:
         return real
-    parts: list[Any] = [x.expression if type(x) is TracedNumber else _constant(x) for x in operands]
+    parts: list[Any] = [x.mg_expression if type(x) is TracedNumber else _constant(x) for x in operands]
     known = all(part is not None for part in parts)
 
     def expression(inputs: Any) -> Any:
@@ -200,7 +200,7 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
         if type(real) is int:
             for x in operands:
                 _check_small(trace, x, LARGEST.get(op, EXACT))
-        ins = [x.value if type(x) is TracedNumber else x for x in operands]
+        ins = [x.mg_value if type(x) is TracedNumber else x for x in operands]
         return trace.emit(op, *ins)
 
     if op == "power" and known:  # Python raises where NumPy has infinity
@@ -212,9 +212,9 @@ def _check_small(trace: Any, x: Any, largest: int) -> None:
     """An operand of integer arithmetic must be so small that 64 bits hold the result: Python's are unlimited."""
     if type(x.real) is float:
         return
-    if type(x) is TracedNumber and x.expression is None and abs(x.real) <= largest:
-        trace.add(Line("check", (x.value,), {"low": -largest, "high": largest}, ()))
-    elif not (x.decide(lambda v: abs(v) <= largest) if type(x) is TracedNumber else abs(x) <= largest):
+    if type(x) is TracedNumber and x.mg_expression is None and abs(x.real) <= largest:
+        trace.add(Line("check", (x.mg_value,), {"low": -largest, "high": largest}, ()))
+    elif not (x.mg_decide(lambda v: abs(v) <= largest) if type(x) is TracedNumber else abs(x) <= largest):
         refuse("a large integer meets an integer that is computed from arrays", "use float(n)")
 
 
@@ -232,30 +232,30 @@ def _binary(name: str, op: str) -> None:
 
     def forward(self: Any, other: Any, *modulus: Any) -> Any:
         if type(other) is complex:
-            return function(self.pinned(), other)
+            return function(self.mg_pinned(), other)
         if modulus:
-            return pow(self.pinned(), _real(other), *map(_real, modulus))
+            return pow(self.mg_pinned(), _real(other), *map(_real, modulus))
         if not _is_plain(other):
             made = _with_array(array_function, self, other)
-            return function(self.pinned(), other) if made is UNKNOWN else made
-        _check(self._trace, name, self, other)
-        return _computed(self._trace, function, op, self, other)
+            return function(self.mg_pinned(), other) if made is UNKNOWN else made
+        _check(self.mg_trace, name, self, other)
+        return _computed(self.mg_trace, function, op, self, other)
 
     def backward(self: Any, other: Any) -> Any:
         if type(other) is complex:
-            return function(other, self.pinned())
+            return function(other, self.mg_pinned())
         if not _is_plain(other):
             made = _with_array(array_function, other, self)
-            return function(other, self.pinned()) if made is UNKNOWN else made
-        _check(self._trace, name, other, self)
-        return _computed(self._trace, function, op, other, self)
+            return function(other, self.mg_pinned()) if made is UNKNOWN else made
+        _check(self.mg_trace, name, other, self)
+        return _computed(self.mg_trace, function, op, other, self)
 
     setattr(TracedNumber, f"__{name}__", forward)
     setattr(TracedNumber, f"__r{name}__", backward)
 
 
 def _real(x: Any) -> Any:
-    return x.pinned() if type(x) is TracedNumber else x
+    return x.mg_pinned() if type(x) is TracedNumber else x
 
 
 def _with_array(function: Any, x: Any, y: Any) -> Any:
@@ -269,15 +269,15 @@ def _with_array(function: Any, x: Any, y: Any) -> Any:
 def _check(trace: Any, name: str, x: Any, y: Any) -> None:
     """What Python refuses or computes in another way than NumPy must be decided as it was."""
     if name in ("truediv", "floordiv", "mod") and type(y) is TracedNumber:
-        if y.expression is None:
-            trace.add(Line("check", (trace.emit("equal", y.value, 0),), {"low": False, "high": False}, ()))
+        if y.mg_expression is None:
+            trace.add(Line("check", (trace.emit("equal", y.mg_value, 0),), {"low": False, "high": False}, ()))
         else:
-            y.decide(bool)
+            y.mg_decide(bool)
     if name == "pow":
         if type(y) is TracedNumber:
-            y.decide(lambda v: (type(v), v >= 0))
+            y.mg_decide(lambda v: (type(v), v >= 0))
         if type(x) is TracedNumber:
-            x.decide(lambda v: (v > 0, v == 0))
+            x.mg_decide(lambda v: (v > 0, v == 0))
 
 
 for _name, _op in (
@@ -293,17 +293,17 @@ def _comparison(name: str, op: str) -> None:
     def compare(self: Any, other: Any) -> Any:
         if not _is_plain(other):
             made = _with_array(getattr(np, op), self, other) if type(other) is not complex else UNKNOWN
-            return function(self.pinned(), other) if made is UNKNOWN else made
-        trace = self._trace
+            return function(self.mg_pinned(), other) if made is UNKNOWN else made
+        trace = self.mg_trace
         outcome = function(self.real, other.real if type(other) is TracedNumber else other)
-        if trace.open and not all(x.expression is not None for x in (self, other) if type(x) is TracedNumber):
+        if trace.open and not all(x.mg_expression is not None for x in (self, other) if type(x) is TracedNumber):
             if {type(x.real if type(x) is TracedNumber else x) for x in (self, other)} == {int, float}:
                 for x in (self, other):  # Python compares exactly, NumPy after rounding the integer
                     _check_small(trace, x, EXACT)
-            ins = [x.value if type(x) is TracedNumber else x for x in (self, other)]
+            ins = [x.mg_value if type(x) is TracedNumber else x for x in (self, other)]
             return trace.decide(trace.emit(op, *ins), outcome)
         if trace.open:
-            mine, theirs = self._known(), other._known() if type(other) is TracedNumber else _constant(other)
+            mine, theirs = self.mg_known(), other.mg_known() if type(other) is TracedNumber else _constant(other)
             trace.predicates.append(Predicate(lambda inputs: function(mine(inputs), theirs(inputs)), outcome, ""))
         return outcome
 
@@ -318,8 +318,8 @@ for _name, _op in (
 
 
 def _of_two_numbers(name: str, function: Callable[[Any, Any], Any]) -> None:
-    setattr(TracedNumber, f"__{name}__", lambda self, other: function(self.pinned(), _real(other)))
-    setattr(TracedNumber, f"__r{name}__", lambda self, other: function(_real(other), self.pinned()))
+    setattr(TracedNumber, f"__{name}__", lambda self, other: function(self.mg_pinned(), _real(other)))
+    setattr(TracedNumber, f"__r{name}__", lambda self, other: function(_real(other), self.mg_pinned()))
 
 
 for _name in (
@@ -337,8 +337,8 @@ def _of_the_number(name: str) -> None:
     function = getattr(int, name, None) or getattr(float, name)
 
     def pinned(self: Any, *others: Any) -> Any:
-        real = self.pinned()
-        return getattr(type(real), name)(real, *(x.pinned() if type(x) is TracedNumber else x for x in others))
+        real = self.mg_pinned()
+        return getattr(type(real), name)(real, *(x.mg_pinned() if type(x) is TracedNumber else x for x in others))
 
     pinned.__name__, pinned.__doc__ = name, function.__doc__
     setattr(TracedNumber, name, pinned)

@@ -59,7 +59,7 @@ class Protected:
         """Arguments of a function, in containers too."""
         if isinstance(x, TracerArray):
             if id(x) not in self.views:
-                view = self.views[id(x)] = x.array.view()
+                view = self.views[id(x)] = x.mg_array.view()
                 view.flags.writeable = False
             return self.views[id(x)]
         if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
@@ -77,11 +77,11 @@ def _as_view(
             continue
         if result is stand_ins.views.get(id(x)):
             return x
-        if result.base is not None and owner(result) is owner(x.array):
+        if result.base is not None and owner(result) is owner(x.mg_array):
             found = _view_of(trace, x, result, operands, count, call)
-            if x.array.flags.writeable and call[0] not in READ_ONLY and found.step:
-                result.flags.writeable = found.step[0] != "call" or _is_writable(call)
-            found.array = result
+            if x.mg_array.flags.writeable and call[0] not in READ_ONLY and found.mg_step:
+                result.flags.writeable = found.mg_step[0] != "call" or _is_writable(call)
+            found.mg_array = result
             return found
     return None
 
@@ -98,20 +98,20 @@ def _view_of(
 ) -> TracerArray:
     """A view that a function made of its operand x: by steps, as a call that is repeated, or element by element."""
     view: TracerArray
-    steps = where_in(result, x.array)
+    steps = where_in(result, x.mg_array)
     if steps is not None:
         view = trace.view(x, steps)
-        return view if view is not x else TracerArray(trace, result, x.memory, x, ("reshape", x.shape))
+        return view if view is not x else TracerArray(trace, result, x.mg_memory, x, ("reshape", x.shape))
     if count == 1 and len(operands) == 1:
-        return TracerArray(trace, result, x.memory, x, ("call", call))
-    found = elements_in(result, x.array)
+        return TracerArray(trace, result, x.mg_memory, x, ("call", call))
+    found = elements_in(result, x.mg_array)
     if found is None:
         refuse(
             f"{getattr(call[0], '__name__', call[0])} returns a view of an argument that the compiler cannot describe",
             "give it a copy: x.copy()",
         )
     view = trace.view(x, found[0])
-    return TracerArray(trace, result, x.memory, view, ("elements", found[1]))
+    return TracerArray(trace, result, x.mg_memory, view, ("elements", found[1]))
 
 
 def _hold_apart(results: list[Any]) -> None:
@@ -158,7 +158,7 @@ def is_foreign(x: Any) -> bool:
 def bare(x: Any) -> Any:
     """The real arrays, inside containers too."""
     if type(x) is TracerArray:
-        return x.array
+        return x.mg_array
     if hasattr(type(x), "minigrad_tracer"):  # a number or a generator
         return x.real
     if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):

@@ -52,12 +52,12 @@ class OutsideArrays:
 
         False for an array that the step computes, was given or has written: it differs from call to call.
         """
-        memory = x.memory
+        memory = x.mg_memory
         is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
-        if not is_state or memory.version or x.array.nbytes > PINNED:
+        if not is_state or memory.version or x.mg_array.nbytes > PINNED:
             return False
         self.remember(x)
-        self.contents_read.append(Row("content", x.array, x.array.tobytes(), self.name_of(x)))
+        self.contents_read.append(Row("content", x.mg_array, x.mg_array.tobytes(), self.name_of(x)))
         self.memories_read.append(memory)
         return True
 
@@ -84,9 +84,9 @@ class OutsideArrays:
                 self.names[id(root)] = name
             found = TracerArray(self, root, memory)
             for step in steps:
-                part = array if step[0] == "elements" else viewed(found.array, step)
+                part = array if step[0] == "elements" else viewed(found.mg_array, step)
                 found = TracerArray(self, part, memory, found, step)
-            found.array = array
+            found.mg_array = array
             self.known[id(array)] = found
             self.constants.append(array)
             if steps:
@@ -130,8 +130,8 @@ class OutsideArrays:
 
     def name_of(self, x: TracerArray) -> str:
         """What an array from outside is called."""
-        buffer = x.memory.buffer
-        return self.view_names.get(id(x)) or (buffer.name if buffer else self.names.get(id(x.memory.array), "leaf"))
+        buffer = x.mg_memory.buffer
+        return self.view_names.get(id(x)) or (buffer.name if buffer else self.names.get(id(x.mg_memory.array), "leaf"))
 
     def input(self, memory: Memory) -> Value:
         """The first value of an array from outside."""

@@ -84,12 +84,12 @@ def stop(x: Any, what: str, hint: str) -> None:
     Raises:
         CompileError: the trace is strict.
     """
-    x._trace.stop(CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}."))
+    x.mg_trace.stop(CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}."))
 
 
 def reading(x: Any) -> None:
     """The elements of a tracer array are read in Python: what the step does may depend on them."""
-    if x._trace.pin_array(x):
+    if x.mg_trace.pin_array(x):
         return
     stop(
         x,
@@ -114,7 +114,7 @@ def instead() -> str | None:
 
 def filling(x: Any) -> None:
     """The elements are wanted as an array: np.asarray, or an assignment to a part of an array that is unknown."""
-    if x._trace.pin_array(x):
+    if x.mg_trace.pin_array(x):
         return
     stop(
         x,

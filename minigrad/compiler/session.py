@@ -43,6 +43,7 @@ from minigrad.tensor import Tensor
 from minigrad.tracing import active
 
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
+HOOKS = frozenset({"default", "cls", "JSONEncoder"})
 
 
 class _Lock:
@@ -120,12 +121,8 @@ class TraceSession:
         if made.state_arguments or hides:
             made.is_state = True
             return made
-        if reach.unreadable:
-            path, x = reach.unreadable[0]
-            made.refusal = CompileError(
-                f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed.\n"
-                "Hint: use it outside of the step and pass arrays as arguments."
-            )
+        made.refusal = _unreadable(reach)
+        if made.refusal is not None:
             if self.strict:
                 raise made.refusal
             args, kwargs = call
@@ -326,6 +323,22 @@ class TraceSession:
         return bool(alive)
 
 
+def _unreadable(reach: Reach) -> CompileError | None:
+    """What the step can reach that no recording can show, if there is any."""
+    if reach.unreadable:
+        path, x = reach.unreadable[0]
+        return CompileError(
+            f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed.\n"
+            "Hint: use it outside of the step and pass arrays as arguments."
+        )
+    if not WRITERS.isdisjoint(reach.words) and not HOOKS.isdisjoint(reach.words):  # C code asks it about tracers too
+        return CompileError(
+            "mg.compile: the step may write JSON with a hook (default=, cls=), which would be asked about tracers that "
+            "stand for numbers.\nHint: return the values, and write them outside of the step."
+        )
+    return None
+
+
 def _check_records(pairs: list[tuple[Any, Any]], owns: dict[int, Any]) -> None:
     """The step got copies of records, and what it writes into one is found by comparing its attributes.
 
@@ -355,8 +368,8 @@ def _named(outer: Any) -> Callable[..., Any]:
 
     def watch(name: str, value: Any, label: str | None) -> Any:
         data = value.data if type(value) is Tensor else value
-        if type(data) is TracerArray and data._trace.open:
-            data.value.name, data.value.label = name, label
+        if type(data) is TracerArray and data.mg_trace.open:
+            data.mg_value.name, data.mg_value.label = name, label
         return value if outer is None else outer(name, value, label)
 
     return watch

@@ -47,7 +47,7 @@ class Settler:
         """x itself, or what stands in its place."""
         kind = type(x)
         if kind is TracerArray:
-            return x.array if not x.is_scalar else self.scalars.setdefault(id(x), (x.real_array, x))[0]
+            return x.mg_array if not x.mg_is_scalar else self.scalars.setdefault(id(x), (x.mg_real_array, x))[0]
         if kind is TracedNumber:
             return x.real
         if kind is TracerGenerator:

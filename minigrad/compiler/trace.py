@@ -65,11 +65,11 @@ def _recorded(handler: Callable[..., Any]) -> Any:
 WITHOUT: dict[str, Callable[..., Any]] = {
     "recorded": lambda ufunc, method, inputs, options: getattr(ufunc, method)(*bare(inputs), **bare(options)),
     "_function": lambda function, args, kwargs: function(*bare(args), **bare(kwargs)),
-    "getitem": lambda x, index: x.array[bare(index)],
-    "setitem": lambda x, index, new: x.array.__setitem__(bare(index), bare(new)),
-    "cast": lambda x, dtype, casting, copy: x.array.astype(dtype, casting=casting, copy=copy),
-    "rewritten": lambda function, x, args, kwargs: function(x.array, *bare(args), **bare(kwargs)),
-    "shuffle": lambda generator, x, axis: generator.shuffle(x.array, axis),
+    "getitem": lambda x, index: x.mg_array[bare(index)],
+    "setitem": lambda x, index, new: x.mg_array.__setitem__(bare(index), bare(new)),
+    "cast": lambda x, dtype, casting, copy: x.mg_array.astype(dtype, casting=casting, copy=copy),
+    "rewritten": lambda function, x, args, kwargs: function(x.mg_array, *bare(args), **bare(kwargs)),
+    "shuffle": lambda generator, x, axis: generator.shuffle(x.mg_array, axis),
     "draw": lambda generator, method, args, kwargs: getattr(generator, method)(*bare(args), **bare(kwargs)),
 }
 
@@ -126,8 +126,8 @@ class Trace(OutsideArrays):
 
     def pin(self, number: TracedNumber) -> None:
         """A number that changes from call to call is used in a way that makes it a constant."""
-        if number.key is not None:
-            self.pinned.add(number.key)
+        if number.mg_key is not None:
+            self.pinned.add(number.mg_key)
 
     def decide(self, value: Value, outcome: bool) -> bool:
         """What the step decides by a value of the program: a check of every later call. `outcome` itself.
@@ -172,7 +172,7 @@ class Trace(OutsideArrays):
         """
         if frame is None or x.size != 1 or not self.open or not self.followed.has(frame):
             return None
-        real = x.array.item() if kind is None else kind(x.array.item())
+        real = x.mg_array.item() if kind is None else kind(x.mg_array.item())
         if type(real) not in (int, float) or x.dtype.itemsize > 8 or x.dtype == np.uint64:
             return None
         try:
@@ -183,7 +183,7 @@ class Trace(OutsideArrays):
 
     def number(self, x: TracerArray, real: Any) -> TracedNumber:
         """The number in an array of one element, as a traced one."""
-        value = x.value if not x.shape else self.emit("reshape", x.value, shape=())
+        value = x.mg_value if not x.shape else self.emit("reshape", x.mg_value, shape=())
         if type(real) is int and x.dtype.kind == "f":
             self.add(Line("check", (value,), {"low": -(2.0**62), "high": 2.0**62}, ()))
         dtype = DOUBLE if type(real) is float else np.dtype(np.int64)
@@ -222,19 +222,19 @@ class Trace(OutsideArrays):
 
     def present(self, x: TracerArray) -> Value:
         """The value of an array now."""
-        if x.parent is None:
-            return self.input(x.memory) if x.memory.value is None else x.memory.value
-        assert x.step is not None
-        op, given = x.step
+        if x.mg_parent is None:
+            return self.input(x.mg_memory) if x.mg_memory.value is None else x.mg_memory.value
+        assert x.mg_step is not None
+        op, given = x.mg_step
         if op == "call":
-            return opaque_line(self, *given, x.array).out
+            return opaque_line(self, *given, x.mg_array).out
         if op == "elements":
-            index = self.constant(given).value
-            value = self.emit("gather", x.parent.value, index, index=(Place(0),))
+            index = self.constant(given).mg_value
+            value = self.emit("gather", x.mg_parent.mg_value, index, index=(Place(0),))
             value.name = self.view_names.get(id(x))
             return value
-        form = x.array.shape, x.array.dtype
-        value = self.add(Line(op, (x.parent.value,), {PARAMETER[op]: given}, (form,))).outs[0]
+        form = x.mg_array.shape, x.mg_array.dtype
+        value = self.add(Line(op, (x.mg_parent.mg_value,), {PARAMETER[op]: given}, (form,))).outs[0]
         value.name = self.view_names.get(id(x))
         return value
 
@@ -243,16 +243,16 @@ class Trace(OutsideArrays):
     def operand(self, x: Any) -> Value | Literal:
         """The value of an operand, or the literal."""
         if isinstance(x, TracerArray):
-            if x._trace is not self:
+            if x.mg_trace is not self:
                 refuse("an array of another step that is being compiled takes part", "return it from that step")
-            return x.value
+            return x.mg_value
         if type(x) in (bool, int, float, complex):
             return x  # type: ignore[no-any-return]
         if type(x) is TracedNumber:
-            return x.value  # type: ignore[no-any-return]
+            return x.mg_value  # type: ignore[no-any-return]
         if isinstance(x, np.generic):
             return self.emit("full", shape=(), dtype=x.dtype, value=x.item())
-        return self.constant(x if isinstance(x, np.ndarray) else np.asarray(x)).value
+        return self.constant(x if isinstance(x, np.ndarray) else np.asarray(x)).mg_value
 
     def computed(self, expression: Any, real: Any) -> Value:
         """An input of the program that Python computes from its numbers: integers of any size, and their quotients."""
@@ -268,7 +268,7 @@ class Trace(OutsideArrays):
             refuse(f"an array of {np.asarray(array).dtype} is made", "compute with numbers inside of the step")
         array = np.asarray(array)
         made = TracerArray(self, array, Memory(array, value))
-        made.is_scalar = is_scalar
+        made.mg_is_scalar = is_scalar
         return made
 
     def view(self, x: TracerArray, steps: list[Step], another: bool = False) -> TracerArray:
@@ -276,17 +276,17 @@ class Trace(OutsideArrays):
 
         Without steps x itself, unless another array is asked for.
         """
-        if x.is_scalar and (steps or another):  # an array that is made of a scalar has memory of its own
-            x = self.fresh(x.array.copy(), self.emit("copy", x.value))
+        if x.mg_is_scalar and (steps or another):  # an array that is made of a scalar has memory of its own
+            x = self.fresh(x.mg_array.copy(), self.emit("copy", x.mg_value))
         if another and not steps:
-            return TracerArray(self, x.array.view(), x.memory, x, ("reshape", x.shape))
+            return TracerArray(self, x.mg_array.view(), x.mg_memory, x, ("reshape", x.shape))
         for step in steps:
-            array = viewed(x.array, step)
-            if array.size and not np.may_share_memory(array, x.array):
+            array = viewed(x.mg_array, step)
+            if array.size and not np.may_share_memory(array, x.mg_array):
                 key = "shape" if step[0] == "reshape" else "axes"
-                x = self.fresh(array, self.emit(step[0], x.value, **{key: step[1]}))
+                x = self.fresh(array, self.emit(step[0], x.mg_value, **{key: step[1]}))
             else:
-                x = TracerArray(self, array, x.memory, x, step)
+                x = TracerArray(self, array, x.mg_memory, x, step)
         return x
 
     def fitted(self, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
@@ -308,9 +308,9 @@ class Trace(OutsideArrays):
                 "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
                 "mg.compile(step, state=[...])",
             )
-        if x.step is not None and x.step[0] == "call":
+        if x.mg_step is not None and x.mg_step[0] == "call":
             writes.refuse_write()
-        if x.memory.buffer is not None and x.memory.buffer.is_constant:
+        if x.mg_memory.buffer is not None and x.mg_memory.buffer.is_constant:
             refuse(
                 f"{what} writes into an array of shape {x.shape} that no place holds",
                 "make it inside the step with np.zeros_like(x, shape=...)",
@@ -360,18 +360,18 @@ class Trace(OutsideArrays):
         dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
         if dtype.kind in "iu" and dtype != np.int64:  # NumPy refuses a Python number that does not fit
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-            number.decide(lambda n: low <= n <= high)
-        if type(number.real) is int and dtype.kind == "f" and number.expression is not None:
-            value = self.computed(_as_float(number.expression), float(number.real))
+            number.mg_decide(lambda n: low <= n <= high)
+        if type(number.real) is int and dtype.kind == "f" and number.mg_expression is not None:
+            value = self.computed(_as_float(number.mg_expression), float(number.real))
         else:
-            value = number.value
+            value = number.mg_value
         value = value if value.dtype == dtype else self.emit("cast", value, dtype=dtype)
         return self.fresh(np.asarray(number.real, dtype), value)
 
     def _without_numbers(self, x: Any, dtypes: list[Any]) -> Any:
         """Arguments of a function: floats become arrays, integers (axes, sizes) constants."""
         if type(x) is TracedNumber:
-            return x.pinned() if type(x.real) is int else self._array_of(x, dtypes)
+            return x.mg_pinned() if type(x.real) is int else self._array_of(x, dtypes)
         if type(x) in (tuple, list):
             return type(x)(self._without_numbers(part, dtypes) for part in x)
         if type(x) is dict:
@@ -425,7 +425,7 @@ def _pinned(x: Any) -> Any:
         return {key: _pinned(part) for key, part in x.items()}
     if type(x) in (tuple, list):
         return type(x)(map(_pinned, x))
-    return x.pinned() if type(x) is TracedNumber else x
+    return x.mg_pinned() if type(x) is TracedNumber else x
 
 
 def _form(x: Any) -> Any:

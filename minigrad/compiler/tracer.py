@@ -1,8 +1,8 @@
 """Tracer arrays: an array that computes as NumPy does and lets a trace record every call that it takes part in.
 
-It stands for a real array (`array`), on which every call is carried out, and for a value of the program. Several
-tracer arrays may share memory. So each knows its `Memory`, and as a view how it was made of another one (`parent`
-and `step`): after a write through one of them, the value of another is made anew from the memory's present value.
+It stands for a real array (`mg_array`), on which every call is carried out, and for a value of the program. Several
+tracer arrays may share memory. So each knows its `Memory`, and as a view how it was made of another one (`mg_parent`
+and `mg_step`): after a write through one of them, the value of another is made anew from the memory's present value.
 Nothing that a program holds is ever out of date:
 
     t = p[2:]; p += 1; y = t * 2        t is now a slice of p + 1
@@ -18,75 +18,82 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from minigrad.bytecode import instruction
 from minigrad.compiler.memory import Memory, Step
 from minigrad.compiler.program import Value
-from minigrad.compiler.refusal import filling, reading, stop, user_frame
+from minigrad.compiler.refusal import OWN, filling, reading, stop, user_frame
 
 SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that make a scalar of a scalar
 
 
 class TracerArray(NDArrayOperatorsMixin):
-    """An array inside a traced step."""
+    """An array inside a traced step.
 
-    __slots__ = ("__weakref__", "_trace", "_value", "_version", "array", "is_scalar", "memory", "parent", "step")
+    What an array does not have begins with mg_: code that asks for x.value or x.array finds what it finds in an array.
+    """
+
+    __slots__ = (
+        *("__weakref__", "mg_array", "mg_cached", "mg_is_scalar", "mg_memory", "mg_parent", "mg_step", "mg_trace"),
+        "mg_version",
+    )
     minigrad_tracer = True
 
     def __init__(
         self, trace: Any, array: Any, memory: Memory, parent: TracerArray | None = None, step: Step | None = None
     ) -> None:
-        self._trace, self.array, self.memory, self.parent, self.step = trace, array, memory, parent, step
-        self._value: Value | None = None
-        self._version = -1
-        self.is_scalar = False  # whether it stands for a NumPy scalar
+        self.mg_trace, self.mg_array, self.mg_memory, self.mg_parent, self.mg_step = trace, array, memory, parent, step
+        self.mg_cached: Value | None = None
+        self.mg_version = -1
+        self.mg_is_scalar = False  # whether it stands for a NumPy scalar
         trace.tracers.append(weakref.ref(self))
 
     @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> Any:
         """That of the array: isinstance(x, np.ndarray) is answered as in an eager step."""
-        return self.array.dtype.type if self.is_scalar else np.ndarray
+        return self.mg_array.dtype.type if self.mg_is_scalar else np.ndarray
 
     @property
-    def real_array(self) -> Any:
+    def mg_real_array(self) -> Any:
         """What an eager step would have in its place."""
-        return self.array[()] if self.is_scalar else self.array
+        return self.mg_array[()] if self.mg_is_scalar else self.mg_array
 
     @property
-    def value(self) -> Value:
+    def mg_value(self) -> Value:
         """The present value in the program."""
-        if self._version != self.memory.version or self._value is None:
-            self._value = self._trace.present(self)
-            self._version = self.memory.version
-        return self._value
+        if self.mg_version != self.mg_memory.version or self.mg_cached is None:
+            self.mg_cached = self.mg_trace.present(self)
+            self.mg_version = self.mg_memory.version
+        return self.mg_cached
 
-    def write(self, value: Value) -> None:
+    def mg_write(self, value: Value) -> None:
         """This part of the memory has another value from here on."""
-        self.memory.value = self._trace.memory_after(self, value)
-        self.memory.version += 1
-        self._value, self._version = value, self.memory.version
+        self.mg_memory.value = self.mg_trace.memory_after(self, value)
+        self.mg_memory.version += 1
+        self.mg_cached, self.mg_version = value, self.mg_memory.version
 
     def __hash__(self) -> int:
-        if not self.is_scalar:
+        if not self.mg_is_scalar:
             raise TypeError("unhashable type: 'numpy.ndarray'")
-        return hash(self._no_value())
+        return hash(self.mg_no_value())
 
     # What it is
 
-    shape = property(lambda self: self.array.shape)
-    dtype = property(lambda self: self.array.dtype)
-    ndim = property(lambda self: self.array.ndim)
-    size = property(lambda self: self.array.size)
-    nbytes = property(lambda self: self.array.nbytes)
-    itemsize = property(lambda self: self.array.itemsize)
+    shape = property(lambda self: self.mg_array.shape)
+    dtype = property(lambda self: self.mg_array.dtype)
+    ndim = property(lambda self: self.mg_array.ndim)
+    size = property(lambda self: self.mg_array.size)
+    nbytes = property(lambda self: self.mg_array.nbytes)
+    itemsize = property(lambda self: self.mg_array.itemsize)
     T = property(lambda self: self.transpose())
     mT = property(lambda self: np.swapaxes(self, -1, -2))
 
     def __len__(self) -> int:
-        return len(self.array)
+        return len(self.mg_array)
 
     def __repr__(self) -> str:
-        if self._trace.open:
+        if self.mg_trace.open:
             reading(self)
-        return repr(self.array)
+        return repr(self.mg_array)
 
     def __iter__(self) -> Any:
         return (self[k] for k in range(len(self)))
@@ -94,39 +101,39 @@ class TracerArray(NDArrayOperatorsMixin):
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self._trace.ufunc(ufunc, method, inputs, options)
+        return self.mg_trace.ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        made = self._trace.function(function, types, args, kwargs)
-        is_of_scalar = function in SCALAR and args and type(args[0]) is TracerArray and args[0].is_scalar
+        made = self.mg_trace.function(function, types, args, kwargs)
+        is_of_scalar = function in SCALAR and args and type(args[0]) is TracerArray and args[0].mg_is_scalar
         return _scalar(made) if is_of_scalar else made
 
     def __getitem__(self, index: Any) -> Any:
-        return self._trace.getitem(self, index)
+        return self.mg_trace.getitem(self, index)
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        self._trace.setitem(self, index, new)
+        self.mg_trace.setitem(self, index, new)
 
     def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
         """The value of one of minigrad's own functions on arrays, as one operation."""
-        return self._trace.function(function, (), operands, settings)
+        return self.mg_trace.function(function, (), operands, settings)
 
     def takes_check(self, low: Any, high: Any) -> Any:
         """The values of this call, for a check (ops/checking.py) that later calls make as well."""
-        return self._trace.check(self, low, high)
+        return self.mg_trace.check(self, low, high)
 
-    def as_number(self) -> Any:
+    def mg_as_number(self) -> Any:
         """The Python number of a NumPy scalar, for code of minigrad's that keeps it as such."""
-        real = self.array.item()
-        is_traced = self._trace.open and type(real) in (int, float) and self.size == 1
-        return self._trace.number(self, real) if is_traced else real
+        real = self.mg_array.item()
+        is_traced = self.mg_trace.open and type(real) in (int, float) and self.size == 1
+        return self.mg_trace.number(self, real) if is_traced else real
 
     # Methods are NumPy's functions
 
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", copy: bool = True) -> Any:
         """A copy in another dtype."""
-        made = self._trace.cast(self, np.dtype(dtype), casting, copy)
-        return _scalar(made) if self.is_scalar else made
+        made = self.mg_trace.cast(self, np.dtype(dtype), casting, copy)
+        return _scalar(made) if self.mg_is_scalar else made
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         """np.reshape."""
@@ -135,7 +142,7 @@ class TracerArray(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: Any) -> Any:
         """np.transpose."""
-        if self.is_scalar:
+        if self.mg_is_scalar:
             return self
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
@@ -145,7 +152,7 @@ class TracerArray(NDArrayOperatorsMixin):
 
     def copy(self, order: Any = "C") -> Any:
         """A copy in C order, as the method of an array makes it; np.copy keeps the layout. A scalar needs none."""
-        if self.is_scalar:
+        if self.mg_is_scalar:
             return self
         return np.copy(self, order=order)
 
@@ -171,45 +178,46 @@ class TracerArray(NDArrayOperatorsMixin):
         """The same array; another dtype for the same bytes is refused."""
         if given:
             stop(self, f".view{given} looks at the bytes of an array", "use .astype(dtype)")
-            return self.array.view(*given)
-        return self if self.is_scalar else self[...]
+            return self.mg_array.view(*given)
+        return self if self.mg_is_scalar else self[...]
 
-    def _no_value(self, *args: Any, **kwargs: Any) -> Any:
-        if self._trace.open:
+    def mg_no_value(self, *args: Any, **kwargs: Any) -> Any:
+        """The real value, which Python reads: unless it is a constant of the program, the trace stops recording."""
+        if self.mg_trace.open:
             reading(self)
-        return self.real_array
+        return self.mg_real_array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if self._trace.open:
+        if self.mg_trace.open:
             filling(self)
-        return np.array(self.array, dtype=dtype, copy=copy)
+        return np.array(self.mg_array, dtype=dtype, copy=copy)
 
     def __format__(self, form: str) -> str:
-        return format(self._no_value(), form)
+        return format(self.mg_no_value(), form)
 
     def __str__(self) -> str:
-        return str(self._no_value())
+        return str(self.mg_no_value())
 
     def __reduce__(self) -> Any:
-        return self._no_value().__reduce__()
+        return self.mg_no_value().__reduce__()
 
     def __copy__(self) -> Any:
-        return self if self.is_scalar else np.copy(self)
+        return self if self.mg_is_scalar else np.copy(self)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self if self.is_scalar else np.copy(self)
+        return self if self.mg_is_scalar else np.copy(self)
 
     def __float__(self) -> float:
-        return float(self._no_value())
+        return float(self.mg_no_value())
 
     def __int__(self) -> int:
-        return int(self._no_value())
+        return int(self.mg_no_value())
 
     def __round__(self, *digits: Any) -> Any:
-        return round(self._no_value(), *digits)
+        return round(self.mg_no_value(), *digits)
 
     def __trunc__(self) -> Any:
-        return self._no_value().__trunc__()
+        return self.mg_no_value().__trunc__()
 
     def __pow__(self, other: Any) -> Any:
         if type(other) is int and other == 2:  # as arrays do: of bools np.power would make other integers
@@ -217,39 +225,39 @@ class TracerArray(NDArrayOperatorsMixin):
         return np.power(self, other) if not _answers_itself(other) else NotImplemented
 
     def __contains__(self, x: Any) -> bool:
-        if self._trace.open:
+        if self.mg_trace.open:
             reading(self)
-        return bare(x) in self.array
+        return bare(x) in self.mg_array
 
     def __buffer__(self, flags: int) -> memoryview:  # asked for from Python 3.12 on
-        if self._trace.open:
+        if self.mg_trace.open:
             stop(self, f"the memory of an array of shape {self.shape} is used", "use NumPy functions")
-        return memoryview(self.array)
+        return memoryview(self.mg_array)
 
     def __complex__(self) -> complex:
-        return complex(self._no_value())
+        return complex(self.mg_no_value())
 
     def __bool__(self) -> bool:
-        if not self._trace.open or self.size != 1:
-            return bool(self._no_value())
-        outcome = bool(self.real_array)
-        return outcome if self._trace.pin_array(self) else self._trace.decide(self.value, outcome)
+        if not self.mg_trace.open or self.size != 1:
+            return bool(self.mg_no_value())
+        outcome = bool(self.mg_real_array)
+        return outcome if self.mg_trace.pin_array(self) else self.mg_trace.decide(self.mg_value, outcome)
 
     def __index__(self) -> int:
-        return int(self._no_value().__index__())
+        return int(self.mg_no_value().__index__())
 
     def item(self, *args: Any) -> Any:
         """Its only element, traced where it is known what becomes of it; else the trace stops recording."""
-        taken = None if args else self._trace.taken(self, user_frame(sys._getframe(1)))
-        return self._no_value().item(*args) if taken is None else taken
+        taken = None if args else self.mg_trace.taken(self, user_frame(sys._getframe(1)))
+        return self.mg_no_value().item(*args) if taken is None else taken
 
     def tolist(self) -> Any:
         """Its elements: the trace stops recording."""
-        return self._no_value().tolist()
+        return self.mg_no_value().tolist()
 
     def tobytes(self) -> Any:
         """Its elements: the trace stops recording."""
-        return self._no_value().tobytes()
+        return self.mg_no_value().tobytes()
 
     @property
     def flags(self) -> Any:
@@ -259,13 +267,20 @@ class TracerArray(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         kind = self.__class__
         if not hasattr(kind, name):
-            return getattr(self.real_array, name)  # raises what an eager step would see
-        if name.startswith("__"):  # np.asarray looks for memory first, then for __array__
+            return getattr(self.mg_real_array, name)  # raises what an eager step would see
+        if name.startswith("__") and not _is_asked(sys._getframe(1)):
+            # np.asarray looks for memory first, then for __array__
             raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
-        if self._trace.open:
+        if self.mg_trace.open:
             hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
             stop(self, f"array.{name}", hint)
-        return getattr(self.real_array, name)
+        return getattr(self.mg_real_array, name)
+
+
+def _is_asked(frame: Any) -> bool:
+    """Whether a frame of the user's asks for an attribute itself: x.__array_interface__."""
+    code = frame.f_code
+    return not code.co_filename.startswith(OWN) and instruction(code, frame.f_lasti) in ("LOAD_ATTR", "LOAD_METHOD")
 
 
 class TracedFlags:
@@ -276,15 +291,15 @@ class TracedFlags:
 
     def __getattr__(self, name: str) -> Any:
         x = self._array
-        if name != "writeable" and x._trace.open:
+        if name != "writeable" and x.mg_trace.open:
             stop(x, f"array.flags.{name}", "ask outside of the step how an array lies in memory")
-        return getattr(x.array.flags, name)
+        return getattr(x.mg_array.flags, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         x = self._array
-        if (name != "writeable" or value or x.parent is None) and x._trace.open:
+        if (name != "writeable" or value or x.mg_parent is None) and x.mg_trace.open:
             stop(x, f"array.flags.{name} = {value}", "return a view that cannot be written")
-        setattr(x.array.flags, name, value)
+        setattr(x.mg_array.flags, name, value)
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name.lower())
@@ -293,13 +308,13 @@ class TracedFlags:
 def _scalar(x: Any) -> Any:
     """A tracer array that stands for a NumPy scalar from here on; the scalar itself if nothing is recorded any more."""
     if type(x) is TracerArray:
-        x.is_scalar = True
+        x.mg_is_scalar = True
     return x[()] if type(x) is np.ndarray and not x.shape else x
 
 
 def bare(x: Any) -> Any:
     """The real array or number in the place of a tracer."""
-    return x.real_array if type(x) is TracerArray else x.real if hasattr(type(x), "minigrad_tracer") else x
+    return x.mg_real_array if type(x) is TracerArray else x.real if hasattr(type(x), "minigrad_tracer") else x
 
 
 def _answers_itself(x: Any) -> bool:
@@ -332,9 +347,9 @@ def _assigned(name: str) -> Any:
     """A function that sets an attribute of the array itself; the trace stops recording."""
 
     def assign(self: TracerArray, new: Any) -> None:
-        if self._trace.open:
+        if self.mg_trace.open:
             stop(self, f"array.{name} is assigned to", "use a NumPy function that returns a new array")
-        setattr(self.array, name, bare(new))
+        setattr(self.mg_array, name, bare(new))
 
     return assign
 
@@ -343,7 +358,7 @@ for _name in ("shape", "dtype"):
     setattr(TracerArray, _name, property(vars(TracerArray)[_name].fget, _assigned(_name)))
 
 _ASSIGNABLE: dict[str, Callable[[TracerArray], Any]] = {
-    "strides": lambda self: self.array.strides,
+    "strides": lambda self: self.mg_array.strides,
     "flat": lambda self: TracerArray.__getattr__(self, "flat"),
 }
 for _name, _get in _ASSIGNABLE.items():
@@ -362,15 +377,15 @@ def _operators(name: str, ufunc: Any) -> None:
 
     def operator(self: TracerArray, other: Any) -> Any:
         if type(other) is TracerArray or type(other) in PLAIN:
-            return self._trace.ufunc(ufunc, "__call__", (self, other), {})
-        if self.is_scalar and name == "mul" and isinstance(other, SEQUENCES):
+            return self.mg_trace.ufunc(ufunc, "__call__", (self, other), {})
+        if self.mg_is_scalar and name == "mul" and isinstance(other, SEQUENCES):
             return _repeated(self, other)
         return forward(self, other)
 
     def reflected(self: TracerArray, other: Any) -> Any:
         if type(other) in PLAIN:
-            return self._trace.ufunc(ufunc, "__call__", (other, self), {})
-        if self.is_scalar and name == "mul" and isinstance(other, SEQUENCES):
+            return self.mg_trace.ufunc(ufunc, "__call__", (other, self), {})
+        if self.mg_is_scalar and name == "mul" and isinstance(other, SEQUENCES):
             return _repeated(other, self)
         return backward(self, other)
 
@@ -384,7 +399,7 @@ SEQUENCES = (list, tuple, str, bytes, bytearray)
 def _repeated(x: Any, y: Any) -> Any:
     """A sequence times a NumPy integer is repeated, and its length is asked for."""
     scalar, sequence = (x, y) if type(x) is TracerArray else (y, x)
-    real = scalar._no_value()
+    real = scalar.mg_no_value()
     return real * sequence if scalar is x else sequence * real
 
 
@@ -399,11 +414,11 @@ def _comparison(name: str) -> None:
 
     def operator(self: TracerArray, other: Any) -> Any:
         if other is None or isinstance(other, (str, bytes)):
-            return getattr(self.real_array, f"__{name}__")(other)  # which no element decides
+            return getattr(self.mg_real_array, f"__{name}__")(other)  # which no element decides
         if not isinstance(other, (np.ndarray, np.generic, int, float, complex, list, tuple)) and not hasattr(
             type(other), "__array_ufunc__"
         ):
-            return getattr(self._no_value(), f"__{name}__")(other)
+            return getattr(self.mg_no_value(), f"__{name}__")(other)
         return compare(self, other)
 
     setattr(TracerArray, f"__{name}__", operator)
@@ -418,7 +433,7 @@ def _in_place(name: str) -> Any:
     plain = getattr(TracerArray, f"__{name}__")
 
     def operator(self: TracerArray, other: Any) -> Any:
-        return plain(self, other) if self.is_scalar else in_place(self, other)  # nothing is written into a scalar
+        return plain(self, other) if self.mg_is_scalar else in_place(self, other)  # nothing is written into a scalar
 
     return operator
 
@@ -445,7 +460,7 @@ def _writer(name: str) -> Any:
     function = getattr(np.ndarray, name)
 
     def method(self: TracerArray, *args: Any, **kwargs: Any) -> None:
-        self._trace.rewrite(function, self, args, kwargs)
+        self.mg_trace.rewrite(function, self, args, kwargs)
 
     method.__name__, method.__doc__ = name, f"ndarray.{name}: recorded as a write into this array."
     return method

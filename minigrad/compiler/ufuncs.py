@@ -36,8 +36,8 @@ def plain(trace: Trace, ufunc: Any, inputs: Any, options: Any) -> Any:
     given = []
     for x in inputs:
         kind = type(x)
-        if kind is TracerArray and x._trace is trace:
-            given.append(x.array)
+        if kind is TracerArray and x.mg_trace is trace:
+            given.append(x.mg_array)
         elif kind in LITERALS or kind in SCALARS:
             given.append(x)
         else:
@@ -49,13 +49,13 @@ def plain(trace: Trace, ufunc: Any, inputs: Any, options: Any) -> Any:
     if array.dtype.kind not in NUMERIC:
         return NotImplemented
     try:
-        ins = [x.value if type(x) is TracerArray else trace.operand(x) for x in inputs]
+        ins = [x.mg_value if type(x) is TracerArray else trace.operand(x) for x in inputs]
     except CompileError as error:
         trace.stop(error)
         return made
     line = trace.add(Line(op, ins, {}, ((array.shape, array.dtype),)))
     tracer = TracerArray(trace, array, Memory(array, line.outs[0]))
-    tracer.is_scalar = array is not made
+    tracer.mg_is_scalar = array is not made
     return tracer
 
 
@@ -65,10 +65,10 @@ def _plain_into(trace: Trace, ufunc: Any, inputs: Any, given: list[Any], options
     if len(options) > 1 or len(out) != 1 or type(out[0]) is not TracerArray or ufunc is np.matmul:
         return NotImplemented
     (target,) = out
-    buffer = target.memory.buffer
-    if target._trace is not trace or (buffer is not None and buffer.is_constant):
+    buffer = target.mg_memory.buffer
+    if target.mg_trace is not trace or (buffer is not None and buffer.is_constant):
         return NotImplemented  # which is refused
-    if target.step is not None and target.step[0] == "call":
+    if target.mg_step is not None and target.mg_step[0] == "call":
         return NotImplemented
     kinds = tuple(type(x) if type(x) in LITERALS else x.dtype for x in given)
     shapes = [() if type(x) in LITERALS else x.shape for x in given]
@@ -78,11 +78,11 @@ def _plain_into(trace: Trace, ufunc: Any, inputs: Any, given: list[Any], options
         fits = False
     if not fits:
         return NotImplemented
-    ufunc(*given, out=trace.writable(target, "out=").array)
+    ufunc(*given, out=trace.writable(target, "out=").mg_array)
     try:
-        ins = [x.value if type(x) is TracerArray else trace.operand(x) for x in inputs]
+        ins = [x.mg_value if type(x) is TracerArray else trace.operand(x) for x in inputs]
         line = trace.add(Line(OPERATIONS[ufunc], ins, {}, ((target.shape, target.dtype),)))
-        target.write(line.outs[0])
+        target.mg_write(line.outs[0])
     except CompileError as error:
         trace.stop(error)
     return target
@@ -110,12 +110,12 @@ def recorded(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -
     if out[0] is None:
         return trace.fresh(getattr(ufunc, method)(*bare(inputs), **options), value)
     target = trace.writable(out[0], f"np.{ufunc.__name__}(out=...)")
-    value = trace.fitted(trace.fresh(target.array, value), target.shape, target.dtype)
+    value = trace.fitted(trace.fresh(target.mg_array, value), target.shape, target.dtype)
     if mask is not True:
-        value = trace.emit("where", trace.operand(mask), value, target.value)
+        value = trace.emit("where", trace.operand(mask), value, target.mg_value)
     masked = {} if mask is True else {"where": bare(mask)}
-    target.write(value)
-    getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.array)
+    target.mg_write(value)
+    getattr(ufunc, method)(*bare(inputs), **options, **masked, out=target.mg_array)
     return target
 
 
@@ -168,6 +168,6 @@ def _at(trace: Trace, ufunc: Any, x: Any, index: Any, *given: Any) -> None:
     if ufunc is np.subtract:
         added = trace.emit("negative", added)
     trace.check_index(target.shape, template, arrays)
-    value = trace.emit("scatter", target.value, added, *arrays, index=template, how="add")
-    target.write(value)
-    ufunc.at(target.array, bare(index), bare(given[0]))
+    value = trace.emit("scatter", target.mg_value, added, *arrays, index=template, how="add")
+    target.mg_write(value)
+    ufunc.at(target.mg_array, bare(index), bare(given[0]))

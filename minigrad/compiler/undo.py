@@ -42,7 +42,7 @@ class Undo:
 
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array, which is about to be written, if it is from outside."""
-        memory, array = x.memory, x.array
+        memory, array = x.mg_memory, x.mg_array
         if not memory.is_outside or id(memory) in self.known:
             return
         if not array.flags.writeable:

@@ -15,16 +15,16 @@ from minigrad.compiler.tracer import TracerArray
 
 def memory_after(trace: Any, x: TracerArray, value: Value) -> Value:
     """The value of all memory of x, when x gets a value."""
-    while x.parent is not None:
+    while x.mg_parent is not None:
         x, value = _parent_after(trace, x, value)
     return value
 
 
 def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray, Value]:
     """An array that x is a view of, and its value when x gets one."""
-    assert x.parent is not None
-    assert x.step is not None
-    op, given = x.step
+    assert x.mg_parent is not None
+    assert x.mg_step is not None
+    op, given = x.mg_step
     if op in ("call", "broadcast"):
         refuse_write()
     if op == "elements":
@@ -33,19 +33,19 @@ def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray
                 f"a write goes into an array of shape {x.shape} of which several elements are the same memory",
                 "write into a copy, or into the array that it is a view of",
             )
-        index = trace.constant(given).value
-        return x.parent, trace.emit("scatter", x.parent.value, value, index, index=(Place(0),), how="set")
+        index = trace.constant(given).mg_value
+        return x.mg_parent, trace.emit("scatter", x.mg_parent.mg_value, value, index, index=(Place(0),), how="set")
     top, chain = x, []
-    while top.parent is not None and top.step is not None and top.step[0] in ("reshape", "transpose", "slice"):
-        chain.append(top.step)
-        top = top.parent
+    while top.mg_parent is not None and top.mg_step is not None and top.mg_step[0] in ("reshape", "transpose", "slice"):
+        chain.append(top.mg_step)
+        top = top.mg_parent
     steps = _as_one_put(top.shape, tuple(chain[::-1]))
     if steps is not None:
-        return top, _put(trace, top.value, value, steps)
+        return top, _put(trace, top.mg_value, value, steps)
     if op == "slice":
-        return x.parent, _put(trace, x.parent.value, value, (x.step,))
-    op, given = inverse(x.parent.shape, x.step)
-    return x.parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
+        return x.mg_parent, _put(trace, x.mg_parent.mg_value, value, (x.mg_step,))
+    op, given = inverse(x.mg_parent.shape, x.mg_step)
+    return x.mg_parent, trace.emit(op, value, **{"shape" if op == "reshape" else "axes": given})
 
 
 @functools.lru_cache(maxsize=4096)
@@ -68,8 +68,8 @@ def rewritten(trace: Any, function: Any, x: Any, args: Any, kwargs: Any) -> None
     """function(x, ...), which writes into x: what is left there is a value that a function makes of all operands."""
     target = trace.writable(x, getattr(function, "__name__", str(function)))
     made = trace.opaque(_on_a_copy(function), (target, *args), kwargs)
-    target.write(made.value)
-    np.copyto(target.array, made.array)
+    target.mg_write(made.mg_value)
+    np.copyto(target.mg_array, made.mg_array)
 
 
 @functools.cache

@@ -71,7 +71,7 @@ def require(condition: Callable[..., Any], error: Callable[..., Exception], *ope
 
 def values_of(x: Any) -> Any:
     """The elements of an array; of a tracer array those of this call."""
-    return x.array if hasattr(type(x), "takes_check") else np.asarray(x)
+    return x.mg_array if hasattr(type(x), "takes_check") else np.asarray(x)
 
 
 def lies_in(values: Any, low: float, high: float) -> bool:

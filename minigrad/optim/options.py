@@ -62,7 +62,7 @@ def _number(call: str, name: str, value: Any, shown: Any, low: float, high: floa
             lambda x: _out_of_range(call, name, x, low, high, closed),
             value,
         )
-        return value.as_number()
+        return value.mg_as_number()
     return _number(call, name, value.item(), shown, low, high, closed)
 
 

@@ -186,6 +186,6 @@ def cosine(start: float, end: float, share: float) -> float:
 
 def _cos(x: float) -> float:
     """math.cos, also of a number that a compiled step traces."""
-    through = getattr(x, "through", None)
+    through = getattr(x, "mg_through", None)
     made: float = math.cos(x) if through is None else through(math.cos, "cos")
     return made

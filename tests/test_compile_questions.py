@@ -1,0 +1,323 @@
+"""What a recorded step asks about its values, and which exceptions of C code it catches: the answers are eager ones."""
+
+import collections.abc
+import contextlib
+import ctypes
+import hashlib
+import json
+import numbers
+import operator
+import random
+import sqlite3
+import sys
+import typing
+import warnings
+from datetime import timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.compiler.numbers import TracedNumber
+from minigrad.compiler.tracer import TracerArray
+
+pytestmark = pytest.mark.floating(all="ignore")
+CALLS = 6
+
+
+class Config:
+    """What a step reads besides its arguments."""
+
+    def __init__(self):
+        self.rate, self.steps = 0.0, 0
+
+
+def results(step, run):
+    """What the calls of a step return, and what random numbers come next."""
+    config, found = Config(), []
+    for k in range(CALLS):
+        config.rate, config.steps = 0.1 * k + 0.3, k + 3
+        random.seed(k)
+        np.random.seed(k)  # noqa: NPY002
+        found.append((np.asarray(run(np.ones(3) + k, 1.5 + k, config)), random.random(), np.random.random()))  # noqa: NPY002
+    return found
+
+
+def check_same(step):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = results(step, mg.compile(step, audit=False, backend="numpy"))
+    for (one, *drawn), (other, *also_drawn) in zip(results(step, step), compiled, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12)
+        assert drawn == also_drawn
+
+
+NAMES = [
+    *("array", "value", "memory", "step", "parent", "write", "is_scalar", "expression", "decide", "pinned", "key"),
+    *(
+        "shape",
+        "dtype",
+        "ndim",
+        "real",
+        "item",
+        "is_integer",
+        "bit_length",
+        "copy",
+        "clone",
+        "numpy",
+        "data",
+        "_version",
+    ),
+    *("__index__", "__len__", "__iter__", "__trunc__", "__round__", "__complex__", "__contains__", "__matmul__"),
+    *(
+        "__array__",
+        "__array_interface__",
+        "__array_struct__",
+        "__array_wrap__",
+        "__dlpack__",
+        "__buffer__",
+        "__slots__",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hasattr_and_getattr_answer_as_for_the_real_value(name):
+    def step(a, n, config):
+        values = (a, a.sum(), n, config.rate, config.steps)
+        known = [2.0 if hasattr(x, name) else 1.0 for x in values]
+        also = [3.0 if getattr(x, name, None) is None else 1.0 for x in values]
+        return a * np.array(known + also).prod() + config.rate * config.steps * n
+
+    check_same(step)
+
+
+KINDS = [getattr(collections.abc, n) for n in collections.abc.__all__]
+KINDS += [getattr(numbers, n) for n in numbers.__all__]
+KINDS += [getattr(typing, n) for n in dir(typing) if n.startswith("Supports")]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_isinstance_answers_as_for_the_real_value(kind):
+    def step(a, n, config):
+        known = [2.0 if isinstance(x, kind) else 1.0 for x in (a, a.sum(), n, config.rate, config.steps)]
+        return a * np.array(known).prod() + config.rate * config.steps * n
+
+    check_same(step)
+
+
+def test_a_builtin_under_another_name_answers_alike():
+    asked = isinstance
+
+    def step(a, n, config, has=hasattr):
+        return a * (2.0 if asked(a.sum(), collections.abc.Sized) else 1.0) * (3.0 if has(n, "value") else 1.0)
+
+    check_same(step)
+
+
+def test_a_builtin_that_the_step_keeps_is_the_real_one():
+    class Kept:
+        asks = None
+
+    def step(a, n, config):
+        Kept.asks = isinstance
+        return a * n
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = mg.compile(step, backend="numpy")
+        for k in range(4):
+            compiled(np.ones(3), k + 0.5, Config())
+            assert Kept.asks is isinstance
+
+
+def test_a_tracer_has_no_name_of_its_own_that_a_user_would_ask_for():
+    own = {n for kind in (TracerArray, TracedNumber) for n in dir(kind)}
+    own -= {n for n in own if n.startswith(("mg_", "__", "minigrad", "takes_"))}
+    assert own <= set(dir(np.ndarray)) | set(dir(float)) | set(dir(int))
+
+
+# Steps that catch what C code says about a tracer
+
+
+def json_of_a_scalar(a, n, config):
+    try:
+        text = json.dumps({"loss": a.sum()})
+    except TypeError:
+        text = ""
+    return a * len(text)
+
+
+def json_with_a_hook(a, n, config):
+    return a * len(json.dumps({"loss": a.sum()}, default=lambda x: None))
+
+
+def a_duration(a, n, config):
+    try:
+        timedelta(seconds=config.rate)
+    except TypeError:
+        return a * 2
+    return a * 3 * config.rate
+
+
+def a_digest(a, n, config):
+    try:
+        hashlib.sha256(a)
+    except TypeError:
+        return a * 2
+    return a * 3
+
+
+def a_suppressed_digest(a, n, config):
+    factor = 2
+    with contextlib.suppress(TypeError):
+        hashlib.sha256(a)
+        factor = 3
+    return a * factor
+
+
+def a_digest_caught_by_a_helper(a, n, config):
+    def digest(x):
+        try:
+            return hashlib.sha256(x).digest()[0]
+        except Exception:
+            return 7
+
+    return a * digest(a)
+
+
+def a_row_of_a_database(a, n, config):
+    try:
+        sqlite3.connect(":memory:").execute("select ?", (config.rate,))
+    except sqlite3.Error:
+        return a * 2
+    return a * 3 * config.rate
+
+
+def a_decimal(a, n, config):
+    try:
+        Decimal(config.rate)
+    except TypeError:
+        return a * 2
+    return a * 3 * config.rate
+
+
+def a_number_for_c(a, n, config):
+    try:
+        ctypes.c_double(config.rate)
+    except TypeError:
+        return a * 2
+    return a * 3 * config.rate
+
+
+def an_index(a, n, config):
+    try:
+        operator.index(config.rate)
+    except TypeError:
+        return a * 2 * config.rate
+    return a * 3
+
+
+def an_attribute(a, n, config):
+    try:
+        return a.value * 3
+    except AttributeError:
+        return a * 2
+
+
+def an_interface(a, n, config):
+    try:
+        return a * len(a.__array_interface__["shape"])
+    except AttributeError:
+        return a * 2
+
+
+def draws_before(a, n, config):
+    x, y = random.random(), np.random.random()  # noqa: NPY002
+    try:
+        hashlib.sha256(a)
+    except TypeError:
+        return a * 2
+    return a * x * y
+
+
+def draws_before_a_refusal(a, n, config):
+    x, y = random.random(), np.random.random()  # noqa: NPY002
+    hashlib.sha256(a)
+    return a * x * y
+
+
+CATCHING = [json_of_a_scalar, json_with_a_hook, a_duration, a_digest, a_suppressed_digest, a_digest_caught_by_a_helper]
+CATCHING += [
+    a_row_of_a_database,
+    a_decimal,
+    a_number_for_c,
+    an_index,
+    an_attribute,
+    draws_before,
+    draws_before_a_refusal,
+]
+
+
+@pytest.mark.parametrize("step", CATCHING, ids=lambda step: step.__name__)
+def test_what_c_code_says_about_a_tracer_is_no_exception_of_the_step(step):
+    check_same(step)
+
+
+def test_an_ordinary_handler_is_compiled():
+    def step(a, n, config):
+        try:
+            offset = {}["missing"]
+        except KeyError:
+            offset = 1.0
+        with contextlib.suppress(StopIteration):
+            next(iter([]))
+        try:
+            return a * config.rate + offset
+        finally:
+            config.done = True
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled = mg.compile(step, audit=False, backend="numpy")
+        found = results(step, compiled)
+    for (one, *_), (other, *_) in zip(results(step, step), found, strict=True):
+        np.testing.assert_allclose(other, one)
+    assert not compiled.eager
+
+
+def test_a_trace_function_of_somebody_else_is_put_back():
+    def step(a, n, config):
+        try:
+            return a * n
+        finally:
+            config.done = True
+
+    def outer(frame, event, arg):
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(outer)
+    try:
+        mg.compile(step, backend="numpy")(np.ones(3), 1.5, Config())
+        now = sys.gettrace()
+    finally:
+        sys.settrace(before)
+    assert now is outer
+
+
+def test_a_new_attribute_of_a_class_is_taken_back_with_the_recording():
+    class Counter:
+        pass
+
+    def step(a, n, config):
+        Counter.calls = getattr(Counter, "calls", 0) + 1
+        hashlib.sha256(a)
+        return a * Counter.calls
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = mg.compile(step, backend="numpy")
+        found = [compiled(np.ones(3), 0, Config())[0] for _ in range(4)]
+    assert found == [1, 2, 3, 4]
