@@ -34,32 +34,36 @@ def _kind(code: CodeType) -> str:
     return kind
 
 
-def note() -> str:
-    """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line."""
+def note(known: dict[Any, str]) -> str:
+    """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line.
+
+    Args:
+        known: texts of lines of the tape, which are asked for once for each operation of a rule.
+    """
     frame: Any = sys._getframe(3)  # those before are this one, Trace.add and what calls it
-    primitive = scope = rule = ""
+    primitive = scope = ""
     while frame is not None:
         code = frame.f_code
         kind = _KINDS.get(code) or _kind(code)
         if kind == "own":
             pass
         elif kind == "walk":
-            return f"{'gradient' if code is PULL else 'tangent'} of {described(frame.f_locals['line'])}"
+            line = frame.f_locals["line"]
+            text = known.get(line) or known.setdefault(line, described(line))
+            return f"{'gradient' if code is PULL else 'tangent'} of {text}"
         elif kind == "primitive":
             made = None if primitive else frame.f_globals.get("primitive")
             if made is not None:
                 primitive, scope = made.name, current_scope()
-        elif kind == "rule":
-            rule = rule or code.co_name
-        else:
+        elif kind == "user" or not primitive:
             break
         frame = frame.f_back
     if primitive:
         return f"{scope}: {primitive}" if scope else primitive
-    if rule:
-        return rule.strip("_")
     if frame is None:
         return ""
+    if _KINDS[frame.f_code] == "rule":
+        return str(frame.f_code.co_name.strip("_"))
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import rng
+from minigrad.collector import undisturbed
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.arguments import argument_names
 from minigrad.compiler.artifact import is_artifact
@@ -99,7 +100,7 @@ class TraceSession:
         Raises:
             CompileError: the session is strict, and something cannot be recorded; nothing has changed then.
         """
-        with _recordings.lock:
+        with _recordings.lock, undisturbed():
             return self._run(leaves, rebuild, rebuild(leaves) if call is None else call)
 
     def _run(self, leaves: list[Any], rebuild: Any, call: Any) -> Recording:
@@ -298,7 +299,7 @@ class TraceSession:
 
     def _find_leaks(self, trace: Trace, reach: Reach) -> bool:
         """A tracer that is still alive is held by something that nobody knows of."""
-        for register in (trace.known, trace.view_names, trace.contents, trace.constants):
+        for register in (trace.known, trace.view_names, trace.contents, trace.constants, trace.described):
             register.clear()
         self.made.origins = trace.origins
         if self.made.refusal is not None:  # frames of its traceback hold tracers

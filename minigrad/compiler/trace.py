@@ -95,6 +95,7 @@ class Trace(OutsideArrays):
         self.expressions: list[Any] = []  # numbers that are computed before the program runs
         self.numbers: list[weakref.ref[Any]] = []  # and traced numbers
         self.lines: list[Line] = []
+        self.described: dict[Any, str] = {}  # lines of the tape, in words
         self.generators: list[Any] = []
         self.draws = Draws()
         self.promoted: set[str] = set()
@@ -200,7 +201,7 @@ class Trace(OutsideArrays):
     def add(self, line: Line) -> Line:
         """Write a line down, with a note of what it is for."""
         if self.annotated:
-            line.note = note()
+            line.note = note(self.described)
         self.lines.append(line)
         self._check_promotion(line)
         return line
