@@ -33,7 +33,7 @@ def _is_of_c_code(error: BaseException) -> bool:
     if step is None or name.startswith(OWN):
         return name in TRACING
     return (
-        _is_library(name)
+        is_of_library(name)
         or name.endswith(".pyx")
         or instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("CALL", "PRECALL"))
     )
@@ -47,13 +47,14 @@ def is_raised_by_python(traceback: Any) -> bool:
     name = step.tb_frame.f_code.co_filename
     if name.startswith(OWN):
         return name not in TRACING
-    if _is_library(name):  # json's encoder, which C code calls with what it does not know
+    if is_of_library(name):  # json's encoder, which C code calls with what it does not know
         return False
     return instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("RAISE", "RERAISE"))
 
 
-def _is_library(name: str) -> bool:
-    return name.startswith(LIBRARY) and "site-packages" not in name
+def is_of_library(name: str) -> bool:
+    """Whether a file belongs to Python's own library."""
+    return name.startswith("<frozen ") or (name.startswith(LIBRARY) and "site-packages" not in name)
 
 
 def _innermost(step: Any) -> Any:

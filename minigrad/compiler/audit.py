@@ -72,7 +72,9 @@ class Audit:
         ]
         self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
-        self.grads = [StateRef(x, "_grad", "slot", "a gradient") for x in leaves if type(x) is Tensor]
+        tensors = [x for x in leaves if type(x) is Tensor]
+        self.slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
+        self.slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
         self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
         self.contents = self._held()
         # Python's floats may come from arrays, and are compared as if they were of the same dtype.
@@ -81,7 +83,7 @@ class Audit:
             dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float)
         )  # Python's, rounded as those
         dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
-        self.before = State(written, generators, [*self.places, *self.grads], self.lists, dicts)
+        self.before = State(written, generators, [*self.places, *self.slots], self.lists, dicts)
 
     is_other_way = False  # whether the step takes a branch that the program does not
 
@@ -96,7 +98,7 @@ class Audit:
         for holder in self.lists:
             found += parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
         found += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
-        for ref in self.grads:
+        for ref in self.slots:
             found += parts(ref.path, value_at(ref))
         for x in self.arguments:
             now = Contents(x)

@@ -67,19 +67,20 @@ class Caught:
 
 
 @contextmanager
-def catching(trace: Trace, reach: Reach) -> Iterator[Caught]:
+def catching(trace: Trace, reach: Reach) -> Iterator[None]:
     """Look for exceptions that the step catches, if it can catch any.
 
     A debugger's or a coverage tool's own trace function is put back afterwards.
     """
     caught = Caught(trace)
     if not any(_has_handlers(function.__code__) for function in reach.functions):
-        yield caught
+        yield
         return
     outer = sys.gettrace()
     sys.settrace(caught.begin)
     try:
-        yield caught
+        yield
+        caught.check()
     finally:
         if sys.gettrace() == caught.begin:  # else the step itself has set another
             sys.settrace(outer)

@@ -13,6 +13,7 @@ from minigrad.reach import (
     keys_of,
     same_objects,
 )
+from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
     from minigrad.compiler.capture import StateCapture
@@ -44,8 +45,8 @@ def changed_places(capture: StateCapture) -> list[tuple[StateRef, Any, Any]]:
                 continue
             found.append((ref, before, now))
     for ref, before in capture.replaced:
-        if ref.identity not in known and ref.is_grad and not _is_untouched(capture, ref):
-            now = ref.get()  # of an argument
+        if ref.identity not in known and type(ref.holder) is Tensor and not _is_untouched(capture, ref):
+            now = ref.get()  # of an argument: its data, or its gradient
             if now is not capture.put[ref.identity]:
                 found.append((ref, before, now))
     for holder, before, path in capture.contents:

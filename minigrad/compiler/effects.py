@@ -339,6 +339,8 @@ class Recipe:
             raise CompileError(
                 f"mg.compile: the step changes whether {ref.path} requires grad.\nHint: do it outside of the step."
             )
+        elif ref.key == "data" and id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
+            self.writes.append(("argument data", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
         else:
             if type(ref.key) is TracedNumber:
                 raise CompileError(

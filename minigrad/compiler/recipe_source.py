@@ -166,6 +166,8 @@ def _write_text(j: int, write: tuple[Any, ...], scope: dict[str, Any]) -> str:
         return f"t{at}._grad = t{rest[0]}"
     if how == "argument gradient":
         return f"x[{at}]._grad = t{rest[0]}"
+    if how == "argument data":
+        return f"x[{at}].data = t{rest[0]}"
     if how == "argument":
         keys, scope[f"n{j}"], entries = rest
         scope[f"k{j}"] = keys

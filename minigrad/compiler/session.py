@@ -29,6 +29,7 @@ from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import empty_like
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.sharing import layouts, shared_gradients, tied
+from minigrad.compiler.system import watching_calls
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.compiler.undo import Undo
@@ -178,9 +179,12 @@ class TraceSession:
             capture.watch_containers(pairs, rebuild.options)
             before.watch_arguments(pairs)
             owns = {id(made): vars(made) for _, made in pairs if type(own_attributes(made)) is dict}
-            with taking_numbers(self.function, trace.followed.hides) as function, catching(trace, reach) as caught:
+            with (
+                taking_numbers(self.function, trace.followed.hides) as function,
+                watching_calls(trace, reach),
+                catching(trace, reach),
+            ):
                 result = function(*args, **kwargs)
-            caught.check()
             if trace.refusal is None:
                 _check_records(pairs, owns)
             capture.look()
@@ -204,7 +208,7 @@ class TraceSession:
         except BaseException as error:
             trace.recording = False
             capture.look()
-            capture.settle()
+            capture.settle(error)
             if isinstance(error, CompileError) or is_artifact(error, trace.numbers):
                 before.put_back()
                 untracked.put_back()

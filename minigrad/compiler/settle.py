@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import FunctionType, MethodType
+from types import FunctionType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,12 +137,31 @@ def members(x: Any) -> Iterator[Part]:
             yield from parts(x)
             return
     yield from _elements(x)
+    if isinstance(x, BaseException):
+        yield from _exception(x)
     own = own_attributes(x)
     if type(own) is dict:
         yield own, _leave
     for base in type(x).__mro__:
         for name in slots_of(base):
             yield from _place(x, name, "slot")
+
+
+def _exception(x: BaseException) -> Iterator[Part]:
+    """What an exception was raised with: arguments, attributes in C (SystemExit.code), and other exceptions."""
+    yield x.args, functools.partial(setattr, x, "args")
+    for base in type(x).__mro__:
+        for name, place in vars(base).items():
+            if type(place) is MemberDescriptorType and base.__module__ == "builtins" and not name.startswith("_"):
+                yield getattr(x, name), functools.partial(_set_unless_read_only, x, name)
+    yield x.__cause__, _leave
+    yield x.__context__, _leave
+
+
+def _set_unless_read_only(x: BaseException, name: str, new: Any) -> None:
+    """An attribute of an exception, if it can be set: the members of an ExceptionGroup are those of its arguments."""
+    with contextlib.suppress(AttributeError):
+        setattr(x, name, new)
 
 
 def _is_of_numbers(x: Any) -> bool:

@@ -28,6 +28,7 @@ class Undo:
         self.places = [(ref, value) for ref, value in capture.reach.refs if ref.kind != "partial"]
         self.grads = [(ref.holder, ref.holder.grad) for ref, _ in self.places if ref.is_grad]
         self.grads += [(x, x.grad) for x in leaves if type(x) is Tensor]
+        self.data = [(x, x.data) for x in leaves if type(x) is Tensor]
         self.gradients = [(grad, grad.data) for _, grad in self.grads if type(grad) is Tensor]
         self.contents = capture.contents
         self.arguments: list[tuple[Any, Contents]] = []  # containers among the arguments, and what they held
@@ -71,8 +72,8 @@ class Undo:
                 ref.set(value)
         for tensor, grad in self.grads:
             tensor._grad = grad
-        for grad, data in self.gradients:
-            grad.data = data
+        for tensor, data in self.data + self.gradients:
+            tensor.data = data
         self._put_back_containers()
         for array, copy in reversed(self.arrays):  # a later copy may hold what was written before it was made
             np.copyto(array, copy)

@@ -1,0 +1,180 @@
+"""Calls of C code with effects outside of the process, or with answers from there: files, clocks, other threads.
+
+A program would not repeat them, and two recordings may see the same answer: `os.path.exists("stop")`, `time() > end`.
+So a recorded step may call only functions in C of which it is known that they compute. Before any other one runs, the
+recording is stopped and undone, and the step runs eagerly. Python tells of every call of C code (sys.setprofile); as
+that takes time, it is asked only where the step can reach anything of the kind.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from minigrad.bytecode import names_of
+from minigrad.compiler.artifact import is_of_library
+from minigrad.compiler.refusal import CompileError, place_in
+from minigrad.compiler.trace import Trace
+from minigrad.reach import MISSING, Reach
+from minigrad.reach.names import LIBRARIES, STANDARD
+
+# Modules of Python's library that only compute. What draws random numbers is compared before and after.
+COMPUTING = frozenset(
+    (
+        *("abc", "array", "ast", "bisect", "builtins", "cmath", "collections", "colorsys", "contextlib"),
+        *("contextvars", "copy", "copyreg", "dataclasses", "enum", "fractions", "functools", "heapq", "inspect"),
+        *("itertools", "json", "keyword", "math", "numbers", "operator", "random", "re", "reprlib", "statistics"),
+        *("string", "struct", "textwrap", "types", "typing", "unicodedata", "weakref", "zlib"),
+    )
+)
+ACCELERATORS = frozenset(f"_{name}" for name in COMPUTING) | {"_sre", "_collections_abc", "_datetime", "datetime"}
+ALLOWED = COMPUTING | ACCELERATORS | LIBRARIES
+PURE = {("posix", "fspath"), ("nt", "fspath"), ("sys", "exc_info"), ("sys", "exception"), ("sys", "intern")}
+PURE |= {("sys", "getsizeof"), ("_pickle", "dumps"), ("_pickle", "loads"), ("_thread", "get_ident")}
+IMPURE = frozenset({"open", "input", "breakpoint", "now", "today", "utcnow"})
+MINIGRAD, NUMPY = (str(Path(file).parent) + "/" for file in (str(Path(__file__).parent), np.__file__))
+
+
+class Stopped(BaseException):
+    """Raised in the place of a call that must not happen while a step is recorded, where no handler takes it."""
+
+
+class SystemCalls:
+    """The first call of C code that is not known to compute only.
+
+    Args:
+        trace: the trace of the step.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.refusal: CompileError | None = None
+
+    def see(self, frame: FrameType, event: str, function: Any) -> None:
+        """What sys.setprofile calls for each call."""
+        if event != "c_call" or not self.trace.open:
+            return
+        whose = _FRAMES.get(frame.f_code) or _whose(frame.f_code)
+        if whose == "own" or (whose == "library" and _is_called_by_minigrad(frame)):
+            return
+        name = _name_of_impure(function)
+        if name is None or (whose == "numpy" and not name.startswith(("io.", "_io."))):
+            return
+        self.refusal = CompileError(
+            f"mg.compile: the step calls {name}, which a program would not repeat, at "
+            f"{place_in(_users(frame))}\nHint: do it outside of the step, and pass what it returns."
+        )
+        raise Stopped
+
+    def check(self) -> None:
+        """Whether no such call was met.
+
+        Raises:
+            CompileError: one was.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+
+
+@contextmanager
+def watching_calls(trace: Trace, reach: Reach) -> Iterator[None]:
+    """Look at calls of C code, if the step can reach what is not known to compute only.
+
+    A profiler's own function is put back afterwards.
+    """
+    calls = SystemCalls(trace)
+    if not reaches_system(reach):
+        yield
+        return
+    outer = sys.getprofile()
+    sys.setprofile(calls.see)
+    try:
+        yield
+    except BaseException:  # Stopped, or what the step made of it
+        calls.check()
+        raise
+    finally:
+        sys.setprofile(outer)
+    calls.check()
+
+
+def reaches_system(reach: Reach) -> bool:
+    """Whether the user's code names or holds a module, a function or an object that does more than compute."""
+    if any(_is_of_system(value) for _, value in reach.refs):
+        return True
+    if any(ref.key in IMPURE and value is MISSING and ref.kind == "item" for ref, value in reach.refs):
+        return True
+    return any(
+        name.split(".")[0] not in ALLOWED
+        for function in reach.functions
+        for name, level in names_of(function.__code__).imports
+        if not level
+    )
+
+
+def _is_of_system(x: Any) -> bool:
+    if type(x) is ModuleType:
+        root, is_code = x.__name__.split(".")[0], True
+    elif isinstance(x, (BuiltinFunctionType, FunctionType, type)):
+        root, is_code = str(x.__module__).split(".")[0], True
+    else:
+        root, is_code = type(x).__module__.split(".")[0], False
+    if root in ALLOWED or (is_code and root == "None"):
+        return False
+    return root in STANDARD or (isinstance(x, BuiltinFunctionType) and is_code)
+
+
+_FRAMES: dict[CodeType, str] = {}
+
+
+def _whose(code: CodeType) -> str:
+    name = code.co_filename
+    if name.startswith((MINIGRAD, "<minigrad", "<__array_function__")):
+        kind = "own"
+    elif name.startswith(NUMPY):
+        kind = "numpy"
+    else:
+        kind = "library" if is_of_library(name) else "user"
+    _FRAMES[code] = kind
+    return kind
+
+
+def _is_called_by_minigrad(frame: FrameType) -> bool:
+    """Whether code of Python's library runs for minigrad, as the one that reads the line of a message."""
+    above: FrameType | None = frame
+    while above is not None and (_FRAMES.get(above.f_code) or _whose(above.f_code)) == "library":
+        above = above.f_back
+    return above is not None and _FRAMES[above.f_code] == "own"
+
+
+def _users(frame: FrameType) -> FrameType:
+    """The innermost frame of the user's."""
+    above: FrameType | None = frame
+    while above is not None and (_FRAMES.get(above.f_code) or _whose(above.f_code)) != "user":
+        above = above.f_back
+    return above or frame
+
+
+def _name_of_impure(function: Any) -> str | None:
+    """What a function in C is called, None if it computes only."""
+    name = getattr(function, "__name__", "")
+    owner = getattr(function, "__self__", None)
+    if owner is None or type(owner) is ModuleType:
+        kind = getattr(function, "__objclass__", None)
+        module = str(function.__module__ if kind is None else kind.__module__)
+        shown = f"{module}.{name}"
+    else:
+        kind = owner if isinstance(owner, type) else type(owner)
+        kinds = [base for base in kind.__mro__ if name in vars(base)]
+        kind = kinds[0] if kinds else kind
+        module, shown = str(kind.__module__), f"{kind.__module__}.{kind.__name__}.{name}"
+    root = module.split(".")[0]
+    if name in IMPURE and root in ("builtins", "io", "_io", "datetime"):
+        return shown
+    return None if root in ALLOWED or (root, name) in PURE else shown
