@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from minigrad.reach import (
     MISSING,
+    CacheState,
     Row,
     StateRef,
-    cache_state,
     elements,
     keys_of,
 )
@@ -52,7 +52,7 @@ class Guard:
     def _compiled(self) -> Callable[[], bool]:
         scope: dict[str, Any] = {"is_": is_, "MISSING": MISSING, "same": self._same, "dtype": get_default_dtype}
         scope |= {"dtype0": self.dtype, "vars": vars, "keys_of": keys_of, "elements": elements, "get": dict.get}
-        scope |= {"size": dict.__len__, "type": type, "map": map, "cache": cache_state}
+        scope |= {"size": dict.__len__, "type": type, "map": map, "cache": CacheState}
         tests = ["dtype() is dtype0"]
         hooks = [k for k, row in enumerate(self.rows) if row.kind == "hooks"]
         scope |= {"changes": hook_changes, "changes0": hook_changes[0], "hooks": hooks}

@@ -1,9 +1,9 @@
 """What the compiler knows about arithmetic: neutral elements, signs, products and powers.
 
 Results may differ from the step's own in the last digits, as x · (1/s) differs from x / s. A product with 0 is kept,
-because it may be NaN. So is x - x. One thing counts as 0 although x may not be finite: the sum of deviations from a
-mean. By it the second term of dl/dμ in batch normalization's derivation disappears, and a bias before it gets the
-gradient 0 that it has, instead of what rounding leaves.
+because it may be NaN. So is x - x. The sum of deviations from a mean is 0 times the mean, for the same reason. By it
+the second term of dl/dμ in batch normalization's derivation needs no walk over the batch, and a bias before it gets
+the gradient 0 that it has, instead of what rounding leaves.
 
 With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)), and x / s = x
 (1/s), the terms of a derivation that was composed line by line become the same as those of one made by hand.
@@ -170,7 +170,7 @@ def power(b: Builder, x: Operand, y: Operand) -> Value | None:
     if y in (2, 3):
         squared = b.op("multiply", x, x)
         return squared if y == 2 else b.op("multiply", squared, x)
-    if y == 0.5:
+    if y == 0.5 and (x.dtype.itemsize > 2 or least(x) >= 0):  # NumPy's loop of float16 gives others of -inf and -0.0
         return b.op("sqrt", x)
     if y in (-1, -2):
         return b.op("divide", 1.0, x if y == -1 else b.op("multiply", x, x))

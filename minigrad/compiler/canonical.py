@@ -26,7 +26,7 @@ def canonical(recipe: Recipe, number: Callable[[Value], Any]) -> Iterator[tuple[
             yield how, (rest[0], repr(rest[1:]))
         elif how == "number":
             yield how, (rest[1], rest[0].form)
-        elif how == "instance":
+        elif how in ("instance", "method"):
             yield how, (rest[0], repr(rest[1]))
         else:
             yield how, repr(rest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -197,9 +197,9 @@ class Recipe:
     def _new_container(self, x: Any, path: str) -> int:
         kind = type(x)
         if own_attributes(x) or _has_constructor(kind):
-            raise CompileError(
-                f"mg.compile: a new {kind.__name__}, a container with attributes or a constructor of its own, is left "
-                f"in {path}, and a compiled step cannot make another one.\nHint: use a plain container."
+            raise _cannot_make(
+                f"{kind.__name__}, a container with attributes or a constructor of its own, is left in {path}",
+                "use a plain container",
             )
         if isinstance(x, dict):
             keys = [self._entry(key, path) for key in x]
@@ -217,14 +217,14 @@ class Recipe:
         kind = type(x)
         if isinstance(x, FunctionType) and not any(type(p) is TracerArray for p in contents_of(x)):
             return self._add("object", x)
+        if kind is MethodType and isinstance(x.__func__, FunctionType):
+            return self._add("method", x.__func__, self._entry(x.__self__, f"{path}.__self__"))
         own = own_attributes(x)
         slots = [name for base in kind.__mro__ for name in slots_of(base)]
         is_strange = kind.__module__.split(".")[0] in ("builtins", "numpy") or not (own is not None or slots)
         if is_strange or not can_be_made(kind):
-            raise CompileError(
-                f"mg.compile: a new {kind.__name__} is left in {path}, and a compiled step cannot make another one.\n"
-                "Hint: return arrays, Tensors, numbers, or objects with attributes."
-            )
+            hint = "return arrays, Tensors, numbers, or objects with attributes"
+            raise _cannot_make(f"{kind.__name__} is left in {path}", hint)
         attributes = [("own", n, self._entry(v, f"{path}.{n}")) for n, v in (own or {}).items()]
         for name in slots:
             value = StateRef(x, name, "slot", "").get()
@@ -413,6 +413,12 @@ class Recipe:
             self.writes.append(("refill", holder, path, added))
         else:
             self.writes.append(("extend", holder, path, 0 if automatic else k, added))
+
+
+def _cannot_make(what: str, hint: str) -> CompileError:
+    error = CompileError(f"mg.compile: a new {what}, and a compiled step cannot make another one.\nHint: {hint}.")
+    error.again = error.once = True  # many objects are made in the first call only
+    return error
 
 
 def _has_constructor(kind: type) -> bool:

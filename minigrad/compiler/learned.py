@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.compiler.arguments import Rebuild, flat, flatten
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import is_plain
-from minigrad.compiler.signature import Signature, shown, signature
+from minigrad.compiler.signature import ANOTHER, Signature, shown, signature
 from minigrad.guards import is_number
 from minigrad.reach import StateRef, is_leaf
 from minigrad.reach.differences import Difference
@@ -220,7 +220,13 @@ class Learned:
         if path.startswith("len("):
             hint = 'let the step only append to a list: history.append(x) or logs["history"].append(x)'
         elif path.startswith("a decision"):
-            hint = "compute with the number by NumPy's functions (np.cos instead of math.cos), or outside of the step"
+            hint = (
+                "compute with the number by NumPy's functions (np.cos instead of math.cos), or outside of the step; "
+                "so too what looks it up or writes it down (table[n], writer.writerow([n]))"
+            )
+        elif before == now == ANOTHER:
+            changed = ", which is another object in each call"
+            hint = "pass arrays, or a dataclass, a dictionary or a list of arrays, of which the content counts"
         return (
             f"mg.compile: {name} was recorded {IN_A_ROW} times in a row because of {path}{changed}; it runs eagerly "
             f"from here on.\nHint: {hint}."

@@ -103,4 +103,5 @@ def _refuse(trace: Trace, a: Memory, b: Memory) -> None:
         "use one array and views of it of the same dtype (x[1:], x.T, x.reshape), or pass a copy of one of them."
     )
     error.again = error.once = True  # an optimizer puts replaced parameters back into its own memory, in one call
+    error.places = {m.buffer.place for m in (a, b) if m.buffer is not None and m.buffer.kind == "argument"}
     raise error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
         "fill": _fill,
         "order": put_in_order,
         "instance": _instance,
+        "method": MethodType,
         "extend": _extend,
         "refill": refill,
         "MISSING": MISSING,
@@ -99,6 +101,11 @@ def _instance_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
     return f"instance(k{k}, a{k}, ({''.join(f't{m}, ' for _, _, m in attributes)}))"
 
 
+def _method_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
+    scope[f"p{k}"], owner = rest
+    return f"method(p{k}, t{owner})"
+
+
 def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
     scope[f"e{k}"] = rest[0]
     return f"e{k}(n)"
@@ -124,6 +131,7 @@ _TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "items": _items_text,
     "dict": _dict_text,
     "instance": _instance_text,
+    "method": _method_text,
 }
 
 

@@ -16,11 +16,15 @@ OWN = (str(Path(__file__).parent.parent) + "/", str(Path(np.__file__).parent) + 
 class CompileError(RuntimeError):
     """A step does what cannot be recorded. The message says where, and what to write instead.
 
-    `again` says whether it may be different in a later call, `once` whether then in the next.
+    Attributes:
+        again: whether it may be different in a later call.
+        once: whether then in the next.
+        places: numbers of inputs that may be no inputs then.
     """
 
     again = False
     once = False
+    places: frozenset[int | None] | set[int | None] = frozenset()
 
 
 class CompileWarning(RuntimeWarning):

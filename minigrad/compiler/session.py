@@ -36,8 +36,8 @@ from minigrad.compiler.undo import Undo
 from minigrad.compiler.untracked import UNTRACED, UntrackedRandomness
 from minigrad.naming import probe
 from minigrad.reach import (
+    CacheState,
     Reach,
-    cache_state,
     is_leaf,
     own_attributes,
 )
@@ -198,6 +198,7 @@ class TraceSession:
                 except CompileError as error:
                     made.again |= error.again
                     made.once = error.once
+                    made.read |= {x.ref.identity for x in capture.arrays if x.number in error.places}
                     trace.stop(error)
                 except RecursionError:
                     trace.stop(
@@ -318,7 +319,7 @@ class TraceSession:
             alive and self.is_recorded
         ):  # nobody can take a tracer out of a cache: what this call has put there is undone
             for row in reach.rows:
-                if row.kind == "cache" and cache_state(row.holder) != row.held and row.held[1] == 0:
+                if row.kind == "cache" and CacheState(row.holder) != row.held and row.held.size == 0:
                     row.holder.cache_clear()
         if alive and self.made.refusal is None:
             self.made.refusal = CompileError(

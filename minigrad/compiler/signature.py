@@ -116,6 +116,9 @@ def value_key(x: Any, keep: list[Any]) -> Any:
     return "object", id(x)
 
 
+ANOTHER = "one object"  # which another one replaces
+
+
 def shown(part: Any) -> str:
     """A part of a signature in words."""
     if part[0] == "array":
@@ -124,5 +127,9 @@ def shown(part: Any) -> str:
         inner = part[1]
         if isinstance(inner, tuple) and len(inner) == 2 and inner[0] == "float":
             return repr(struct.unpack("d", inner[1])[0])
+        if isinstance(inner, tuple) and inner and inner[0] in ("object", "function", "method", "builtin", "partial"):
+            return ANOTHER
         return repr(inner[1]) if isinstance(inner, tuple) and len(inner) == 2 else str(inner)
+    if part[0] == "object":
+        return ANOTHER
     return part[1].__name__ if part[0] in ("number", "generator") else str(part[0])

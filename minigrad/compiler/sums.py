@@ -28,8 +28,8 @@ def summed(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
         return b.op("negative", b.op("sum", x.line.operands[0], axes=axes))
     if is_op(x, "broadcast") and is_invariant(x.line.operands[0], x.shape, axes):
         return b.op("multiply", _at_rank(b, x.line.operands[0], shape), float(count))
-    if is_deviation(x, axes):
-        return b.op("full", shape=shape, dtype=dtype, value=0.0)
+    if is_deviation(x, axes):  # 0, or NaN where the mean is not finite
+        return b.op("multiply", b.op("reshape", mean_of(x), shape=shape), 0.0)
     return _without_factors(b, x, axes) or _term_by_term(b, x, axes)
 
 
@@ -131,19 +131,30 @@ def _gains(b: Builder, term: Value, shape: tuple[int, ...], axes: tuple[int, ...
 
 def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
     """Whether x is y - Σ y / n with the sum over these axes."""
-    if not is_op(x, "subtract") or not isinstance(x.line.ins[0], Value):
+    if not is_op(x, "subtract") or len(x.line.operands) != 2:
         return False
-    y, mean = x.line.ins
-    while is_op(mean, "reshape", "broadcast"):
-        mean = mean.line.operands[0]  # type: ignore[union-attr]
-    if not is_op(mean, "multiply") or y.shape != x.shape:  # type: ignore[union-attr]
+    y, mean = x.line.operands[0], mean_of(x)
+    while is_op(mean, "reshape"):
+        mean = mean.line.operands[0]
+    if not is_op(mean, "multiply") or y.shape != x.shape:
         return False
-    parts = sorted(mean.line.ins, key=size)  # type: ignore[union-attr]
+    parts = sorted(mean.line.ins, key=size)
     count = math.prod(x.shape[k] for k in axes)
     total = parts[1]
     return (
-        parts[0] == 1 / count and is_op(total, "sum") and total.line.ins[0] is y and total.line.params["axes"] == axes
+        parts[0] == 1 / count
+        and is_op(total, "sum")
+        and total.line.ins[0] is y  # type: ignore[union-attr]
+        and total.line.params["axes"] == axes  # type: ignore[union-attr]
     )
+
+
+def mean_of(x: Value) -> Value:
+    """The mean from which x are deviations, in the shape of a sum."""
+    mean: Value = x.line.operands[1]
+    while is_op(mean, "broadcast"):
+        mean = mean.line.operands[0]
+    return mean
 
 
 @rule("matmul")

@@ -21,7 +21,7 @@ from minigrad.bytecode import names_of
 from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.refusal import CompileError, place_in
 from minigrad.compiler.trace import Trace
-from minigrad.reach import MISSING, Reach
+from minigrad.reach import MISSING, Reach, StateRef
 from minigrad.reach.names import LIBRARIES, STANDARD
 
 # Modules of Python's library that only compute. What draws random numbers is compared before and after.
@@ -106,7 +106,7 @@ def watching_calls(trace: Trace, reach: Reach) -> Iterator[None]:
 
 def reaches_system(reach: Reach) -> bool:
     """Whether the user's code names or holds a module, a function or an object that does more than compute."""
-    if any(_is_of_system(value) for _, value in reach.refs):
+    if any(_is_of_system(value) and not _is_minigrads(ref) for ref, value in reach.refs):
         return True
     if any(ref.key in IMPURE and value is MISSING and ref.kind == "item" for ref, value in reach.refs):
         return True
@@ -116,6 +116,11 @@ def reaches_system(reach: Reach) -> bool:
         for name, level in names_of(function.__code__).imports
         if not level
     )
+
+
+def _is_minigrads(ref: StateRef) -> bool:
+    """Whether a place belongs to an object of minigrad's: it has locks."""
+    return type(ref.owner).__module__.startswith("minigrad.")
 
 
 def _is_of_system(x: Any) -> bool:

@@ -222,6 +222,12 @@ class TracerArray(NDArrayOperatorsMixin):
     def __pow__(self, other: Any) -> Any:
         if type(other) is int and other == 2:  # as arrays do: of bools np.power would make other integers
             return np.square(self)
+        if isinstance(other, (float, np.floating)) and other == 0.5 and self.dtype.kind == "f":
+            if self.mg_is_scalar:  # scalars compute powers as C does: of -inf and -0.0 they are no roots
+                x = self if type(other) is float else self * type(other)(1)
+                return _scalar(np.where(x == -np.inf, -x, np.sqrt(x + 0.0)))
+            if type(other) is float:
+                return np.sqrt(self)  # as arrays do
         return np.power(self, other) if not _answers_itself(other) else NotImplemented
 
     def __contains__(self, x: Any) -> bool:

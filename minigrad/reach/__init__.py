@@ -13,10 +13,10 @@ to a fixpoint; everything counts once some code computes names (`vars`, `getattr
 """
 
 from minigrad.reach.contents import (
+    CacheState,
     Contents,
     attributes_of,
     base_of,
-    cache_state,
     elements,
     keys_of,
     own_attributes,
@@ -31,6 +31,7 @@ from minigrad.reach.walk import Reach
 
 __all__ = [
     "MISSING",
+    "CacheState",
     "Contents",
     "Reach",
     "Row",
@@ -39,7 +40,6 @@ __all__ = [
     "attributes_of",
     "base_of",
     "bits",
-    "cache_state",
     "elements",
     "is_leaf",
     "keys_of",

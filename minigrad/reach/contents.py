@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections import OrderedDict, deque
 from contextlib import suppress
 from types import (
@@ -118,10 +119,28 @@ def referent(proxy: Any) -> Any:
         return None
 
 
-def cache_state(x: Any) -> tuple[int, int]:
-    """What tells that a functools.lru_cache has computed something, or was cleared."""
-    info = x.cache_info()
-    return info.misses, info.currsize
+class CacheState:
+    """What a functools.lru_cache holds: it is told by its keys and results, and not by how many there are.
+
+    Attributes:
+        size: how many results there are.
+    """
+
+    __slots__ = ("held", "misses", "size")
+
+    def __init__(self, cache: Any) -> None:
+        info = cache.cache_info()
+        self.misses, self.size = info.misses, info.currsize
+        parts = gc.get_referents(cache)  # of an unlimited one the results stand in a dict of its own
+        parts += [y for x in parts if type(x) is dict and x is not vars(cache) for y in gc.get_referents(x)]
+        self.held = {id(x): x for x in parts}  # which keeps them, so that no other object gets the id
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CacheState):
+            return NotImplemented
+        return (self.misses, self.size) == (other.misses, other.size) and self.held.keys() == other.held.keys()
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,10 +8,10 @@ from typing import Any
 
 from minigrad.reach import (
     MISSING,
+    CacheState,
     Row,
     StateRef,
     alike,
-    cache_state,
     elements,
     keys_of,
     pickled,
@@ -127,7 +127,7 @@ _BY_KIND: dict[str, Callable[[Row], Iterator[Difference]]] = {
     "weak": _whole(lambda x: x(), operator.is_),
     "type": _whole(type, operator.is_, "the class of {path}"),
     "bases": _whole(lambda x: x.__mro__, operator.eq, "the bases of {path}"),
-    "cache": _whole(cache_state, operator.eq, "the cache of {path}"),
+    "cache": _whole(CacheState, operator.eq, "the cache of {path}"),
     "objects": _whole(lambda x: x.ravel().tolist(), _all_alike, "the elements of {path}"),
     "layout": _whole(
         lambda x: (x.shape, x.dtype, x.flags.writeable), operator.eq, "{path} (shape, dtype, whether it can be written)"

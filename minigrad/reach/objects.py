@@ -27,7 +27,7 @@ from minigrad.reach.code import (
     visit_module,
     visit_partial,
 )
-from minigrad.reach.contents import cache_state, elements, keys_of, own_attributes, referent, slots_of, values_of
+from minigrad.reach.contents import CacheState, elements, keys_of, own_attributes, referent, slots_of, values_of
 from minigrad.reach.leaves import MISSING, SIMPLE, pickled
 from minigrad.reach.members import visit_members
 from minigrad.reach.names import COMPUTED, LOGS, STANDARD
@@ -154,7 +154,7 @@ def visit_object(reach: Reach, path: str, x: Any) -> None:
     if kind.__name__ in COMPUTED:
         reach.everything = True
     if kind.__name__ == "_lru_cache_wrapper":
-        reach.row("cache", x, cache_state(x), path)
+        reach.row("cache", x, CacheState(x), path)
     if type(own_attributes(x)) is dict or any(slots_of(base) for base in kind.__mro__):
         visit_members(reach, path, x)
     elif stateful and kind is not object:

@@ -9,6 +9,7 @@ GROUPS = [
     "attack_effects",
     "attack_flow",
     "attack_kinds",
+    "attack_system",
     "attack_numbers",
     "attack_state",
     "config",

@@ -1,0 +1,525 @@
+"""Effects and answers from outside of the process, exceptions that carry values, and what C code reads by itself."""
+
+from __future__ import annotations
+
+import decimal
+import functools
+import io
+import os
+import pickle
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from scenarios.parts import numbers
+from scenarios.scenario import scenario
+
+
+def _calls(C: Any, see: Any, function: Any, change: Any = lambda k: None, count: int = 10) -> None:
+    step = C(function)
+    for k in range(count):
+        change(k)
+        see.attempt(step, numbers(k, 3))
+
+
+# Files and other effects
+
+
+@scenario(eager=True)
+def text_in_memory(C: Any, see: Any) -> None:
+    buffer = io.StringIO()
+
+    def step(x):
+        buffer.write("a")
+        return x * 2
+
+    _calls(C, see, step)
+    see(buffer.getvalue())
+
+
+@scenario(eager=True)
+def bytes_in_memory(C: Any, see: Any) -> None:
+    buffer = io.BytesIO()
+
+    def step(x):
+        pickle.dump(1, buffer)
+        return x * 2
+
+    _calls(C, see, step)
+    see(len(buffer.getvalue()))
+
+
+@scenario(eager=True)
+def appended_to_a_file(C: Any, see: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+
+        def step(x):
+            with open(path, "a") as file:
+                file.write("a")
+            return x * 2
+
+        _calls(C, see, step)
+        see(path.read_text())
+
+
+@scenario(eager=True)
+def a_file_that_is_open(C: Any, see: Any) -> None:
+    with tempfile.TemporaryFile("w+") as file:
+
+        def step(x):
+            file.write("a")
+            return x * 2
+
+        _calls(C, see, step)
+        file.seek(0)
+        see(file.read())
+
+
+@scenario(eager=True)
+def written_by_a_path(C: Any, see: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "n"
+        path.write_text("0")
+
+        def step(x):
+            path.write_text(str(int(path.read_text()) + 1))
+            return x * 2
+
+        _calls(C, see, step)
+        see(path.read_text())
+
+
+@scenario(eager=True)
+def folders_are_made(C: Any, see: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+
+        def step(x):
+            os.makedirs(os.path.join(folder, str(len(os.listdir(folder)))))
+            return x * 2
+
+        _calls(C, see, step)
+        see(sorted(os.listdir(folder)))
+
+
+@scenario(eager=True)
+def written_to_standard_output(C: Any, see: Any) -> None:
+    before, sys.stdout = sys.stdout, io.StringIO()
+    try:
+
+        def step(x):
+            sys.stdout.write("a")
+            return x * 2
+
+        _calls(C, see, step)
+        see(sys.stdout.getvalue())
+    finally:
+        sys.stdout = before
+
+
+@scenario
+def saved_in_a_rare_branch(C: Any, see: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        st = SimpleNamespace(n=0)
+
+        def step(x):
+            st.n += 1
+            if st.n == 7:
+                with open(os.path.join(folder, "state"), "wb") as file:
+                    file.write(b"saved")
+            return x * st.n
+
+        _calls(C, see, step)
+        see(os.listdir(folder))
+
+
+@scenario(eager=True)
+def arrays_saved(C: Any, see: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        st = SimpleNamespace(n=0)
+        fixed = np.arange(3.0)
+
+        def step(x):
+            st.n += 1
+            np.save(os.path.join(folder, f"{len(os.listdir(folder))}.npy"), fixed)
+            return x * st.n
+
+        _calls(C, see, step)
+        see(sorted(os.listdir(folder)))
+
+
+# Answers from outside
+
+
+@scenario(eager=True)
+def a_file_that_stops_it(C: Any, see: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "stop")
+        _calls(
+            C,
+            see,
+            lambda x: x * 0 if os.path.exists(path) else x * 2,
+            lambda k: Path(path).touch() if k == 6 else None,
+        )
+
+
+@scenario(eager=True)
+def a_budget_of_time(C: Any, see: Any) -> None:
+    st = SimpleNamespace(end=time.monotonic() + 1e9)
+
+    def change(k):
+        if k == 6:
+            st.end = 0.0
+
+    end = [st]
+    _calls(C, see, lambda x: x * 0 if time.monotonic() > end[0].end else x * 2, change)
+
+
+@scenario(eager=True)
+def precision_of_decimals(C: Any, see: Any) -> None:
+    context = decimal.getcontext()
+    before = context.prec
+
+    def change(k):
+        context.prec = 5 if k > 5 else before
+
+    try:
+        _calls(C, see, lambda x: x * decimal.getcontext().prec, change)
+    finally:
+        context.prec = before
+
+
+@scenario(eager=True)
+def limit_of_recursion(C: Any, see: Any) -> None:
+    before = sys.getrecursionlimit()
+    try:
+        _calls(C, see, lambda x: x * sys.getrecursionlimit(), lambda k: sys.setrecursionlimit(before + k // 5))
+    finally:
+        sys.setrecursionlimit(before)
+
+
+# The data of Tensors among the arguments
+
+
+@dataclass
+class Holder:
+    """A record with a Tensor."""
+
+    w: Any
+
+
+def _assign(C: Any, see: Any, make: Any, get: Any, fresh: bool = False) -> None:
+    def step(holder, x):
+        w = get(holder)
+        w.grad = None
+        (w * x).sum().backward()
+        w.data = w.data - 0.1 * w.grad.data
+        return w * 1.0
+
+    run = C(step)
+    holder = make()
+    for k in range(9):
+        holder = make() if fresh else holder
+        see(run(holder, numbers(k, 3 if k != 6 else 1)), get(holder), get(holder).grad)
+
+
+def _tensor() -> mg.Tensor:
+    return mg.Tensor(np.ones(3), requires_grad=True)
+
+
+@scenario
+def data_of_a_tensor(C: Any, see: Any) -> None:
+    _assign(C, see, _tensor, lambda w: w)
+
+
+@scenario
+def data_in_a_namespace(C: Any, see: Any) -> None:
+    _assign(C, see, lambda: SimpleNamespace(w=_tensor()), lambda h: h.w)
+
+
+@scenario
+def data_in_a_record(C: Any, see: Any) -> None:
+    _assign(C, see, lambda: Holder(_tensor()), lambda h: h.w)
+
+
+@scenario
+def data_in_fresh_records(C: Any, see: Any) -> None:
+    _assign(C, see, lambda: Holder(_tensor()), lambda h: h.w, fresh=True)
+
+
+@scenario
+def data_in_nested_containers(C: Any, see: Any) -> None:
+    _assign(C, see, lambda: {"a": [SimpleNamespace(w=_tensor())]}, lambda h: h["a"][0].w)
+
+
+@scenario
+def data_in_a_tuple(C: Any, see: Any) -> None:
+    _assign(C, see, lambda: (_tensor(), 1.0), lambda h: h[0])
+
+
+@scenario
+def data_before_an_exception(C: Any, see: Any) -> None:
+    def step(w, x):
+        w.data = w.data * 2
+        if x[0] > 0.5:
+            raise ValueError("too large")
+        return w * x
+
+    run, w = C(step), _tensor()
+    for k in range(10):
+        see.attempt(run, w, np.full(3, 1.0 if k in (4, 7) else 0.1))
+        see(w)
+
+
+@scenario(eager=True)
+def data_before_a_refusal(C: Any, see: Any) -> None:
+    def step(w, x):
+        w.data = w.data * 2
+        return w.data[w.data > x.item()]
+
+    run, w = C(step), _tensor()
+    for k in range(6):
+        see(run(w, np.array([k + 0.5])), w)
+
+
+# Exceptions that carry values
+
+
+class Diverged(Exception):
+    """With the loss."""
+
+    def __init__(self, loss: Any, step: int) -> None:
+        super().__init__("diverged")
+        self.loss, self.step = loss, step
+
+
+def _raising(C: Any, see: Any, fail: Any) -> None:
+    st = SimpleNamespace(n=0)
+
+    def step(x):
+        st.n += 1
+        if x[0] > 0.5:
+            fail(x * 2, st.n)
+        return x + 1
+
+    run = C(step)
+    for k in range(10):
+        try:
+            see(run(np.full(3, 1.0 if k in (0, 5, 8) else 0.1)))
+        except BaseException as error:
+            inner = getattr(error, "exceptions", ())
+            see(type(error), error.args, vars(error), getattr(error, "code", None), [e.args for e in inner])
+            cause = error.__cause__
+            see(None if cause is None else cause.args)
+        see(st.n)
+
+
+def _fail_with_both(y: Any, n: int) -> None:
+    raise ValueError(y, n, [y, {"n": n}])
+
+
+def _fail_with_attributes(y: Any, n: int) -> None:
+    raise Diverged(mg.Tensor(y), n)
+
+
+def _fail_with_a_key(y: Any, n: int) -> None:
+    raise KeyError(n)
+
+
+def _fail_in_a_group(y: Any, n: int) -> None:
+    raise ExceptionGroup("several", [ValueError(y), TypeError(n)])
+
+
+def _fail_with_a_cause(y: Any, n: int) -> None:
+    try:
+        raise ValueError(y, n)
+    except ValueError as error:
+        raise RuntimeError("outer") from error
+
+
+def _exit(y: Any, n: int) -> None:
+    sys.exit(n)
+
+
+@scenario
+def arrays_and_numbers_in_an_exception(C: Any, see: Any) -> None:
+    _raising(C, see, _fail_with_both)
+
+
+@scenario
+def attributes_of_an_exception(C: Any, see: Any) -> None:
+    _raising(C, see, _fail_with_attributes)
+
+
+@scenario
+def a_number_as_a_key_that_is_missing(C: Any, see: Any) -> None:
+    _raising(C, see, _fail_with_a_key)
+
+
+@scenario
+def a_group_of_exceptions(C: Any, see: Any) -> None:
+    _raising(C, see, _fail_in_a_group)
+
+
+@scenario
+def the_cause_of_an_exception(C: Any, see: Any) -> None:
+    _raising(C, see, _fail_with_a_cause)
+
+
+@scenario
+def the_status_of_an_exit(C: Any, see: Any) -> None:
+    _raising(C, see, _exit)
+
+
+# What C code reads by itself
+
+
+class Config:
+    """With a rate whose name is in no source."""
+
+    def __init__(self) -> None:
+        setattr(self, "ra" + "te", 1.0)
+
+
+def _hidden(C: Any, see: Any, read: Any) -> None:
+    config = Config()
+    _calls(C, see, lambda x: x * read(config), lambda k: setattr(config, "ra" + "te", 5.0) if k == 6 else None)
+
+
+@scenario
+def read_by_a_format(C: Any, see: Any) -> None:
+    template = "{o." + "ra" + "te}"
+    _hidden(C, see, lambda c: float(template.format(o=c)))
+
+
+@scenario
+def read_by_a_mapping_of_a_format(C: Any, see: Any) -> None:
+    template = "{o." + "ra" + "te}"
+    _hidden(C, see, lambda c: float(template.format_map({"o": c})))
+
+
+@scenario
+def read_by_pickle_s_protocol(C: Any, see: Any) -> None:
+    _hidden(C, see, lambda c: next(iter(c.__reduce_ex__(2)[2].values())))
+
+
+@scenario
+def read_as_a_state(C: Any, see: Any) -> None:
+    _hidden(C, see, lambda c: c.__getstate__().popitem()[1])
+
+
+def _cached(C: Any, see: Any, size: int | None) -> None:
+    config = SimpleNamespace(rate=1.0)
+
+    class Key:
+        pass
+
+    key = Key()
+
+    @functools.lru_cache(size)
+    def rate(key):
+        return config.rate
+
+    def change(k):
+        if k == 4:
+            config.rate = 3.0
+        if k == 7:
+            rate.cache_clear()
+        if k == 9:
+            rate.cache_clear()
+            rate(key)
+
+    _calls(C, see, lambda x: x * rate(key), change, 12)
+
+
+@scenario
+def a_cache_that_is_cleared(C: Any, see: Any) -> None:
+    _cached(C, see, None)
+
+
+@scenario
+def a_bounded_cache_that_is_cleared(C: Any, see: Any) -> None:
+    _cached(C, see, 8)
+
+
+# Numbers that are not finite
+
+
+def _special(C: Any, see: Any, function: Any, dtype: Any = float) -> None:
+    step = C(function)
+    for k in range(9):
+        x = np.array([[1.0, 4.0, -0.0], [2.0, 3.0, 0.5]], dtype)
+        if k > 4:
+            x[0, k % 3] = (np.nan, np.inf, -np.inf)[k % 3]
+        with np.errstate(all="ignore"):
+            see(np.isnan(step(x)), np.isinf(step(x)))
+
+
+@scenario
+def deviations_of_what_is_not_finite(C: Any, see: Any) -> None:
+    _special(C, see, lambda x: (x - x.mean()).sum())
+
+
+@scenario
+def deviations_in_columns(C: Any, see: Any) -> None:
+    _special(C, see, lambda x: (x - x.mean(axis=0)).sum(axis=0))
+
+
+@scenario
+def deviations_in_a_gradient(C: Any, see: Any) -> None:
+    bias = mg.Tensor(np.zeros(3), requires_grad=True)
+
+    def step(x):
+        bias.grad = None
+        y = bias + x
+        centred = y - mg.mean(y, axis=0)
+        (centred / mg.sqrt(mg.mean(centred**2, axis=0) + 1e-5) * np.arange(3.0)).sum().backward()
+        return bias.grad.data
+
+    _special(C, see, step)
+
+
+@scenario
+def roots_of_float16(C: Any, see: Any) -> None:
+    _special(C, see, lambda x: x**0.5, np.float16)
+
+
+@scenario
+def roots_of_scalars(C: Any, see: Any) -> None:
+    step = C(lambda x: x.sum() ** 0.5)
+    for k in range(8):
+        for dtype in (np.float16, np.float32, np.float64):
+            with np.errstate(all="ignore"):
+                see(step(np.array([(4.0, -np.inf, -0.0, np.inf)[k % 4], -0.0], dtype)))
+
+
+@scenario
+def a_method_of_an_argument(C: Any, see: Any) -> None:
+    step = C(lambda h: (h.w * 2, h.__init__))
+    for k in range(6):
+        holder = Holder(numbers(k, 3))
+        y, made = step(holder)
+        see(y, made.__self__ is holder)
+
+
+@scenario
+def made_when_it_is_first_needed(C: Any, see: Any) -> None:
+    st = SimpleNamespace(ring=None)
+
+    class Ring(list):
+        def __init__(self, size: int) -> None:
+            super().__init__(range(size))
+
+    def step(x):
+        if st.ring is None:
+            st.ring = Ring(3)
+        return x * st.ring[1]
+
+    _calls(C, see, step)
