@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.errors import refuse_mask
 from minigrad.rng import generator
 
 Array = Any
@@ -107,6 +108,8 @@ def train_test_split(*arrays: Array, test_size: float = 0.2, rng: Any = None) ->
 def _checked(arrays: tuple[Array, ...], what: str) -> tuple[Array, ...]:
     if any(isinstance(x, (tuple, list)) and any(np.ndim(part) for part in x) for x in arrays):
         raise ValueError(f"{what}: arrays are given one by one, {what}(x, y, ...), not as a tuple or a list of them")
+    for x in arrays:
+        refuse_mask(x, what)
     arrays = tuple(x if hasattr(x, "shape") else np.asarray(x) for x in arrays)
     shapes = [tuple(x.shape) for x in arrays]
     if not arrays or () in shapes or len({s[0] for s in shapes}) > 1:

@@ -109,6 +109,19 @@ def complex_refused(what: str) -> TypeError:
     )
 
 
+def refuse_mask(value: Any, what: str) -> None:
+    """Masks are kept by no operation of minigrad: what is hidden under one would take part.
+
+    Raises:
+        TypeError: value is a masked array.
+    """
+    if is_masked(value):
+        raise TypeError(
+            f"{what}: a masked array, whose mask would be lost. Fill it first, x.filled(0), or take what is not "
+            "masked, x.compressed()"
+        )
+
+
 def is_masked(value: Any) -> bool:
     """Whether this is an array with a mask, by the names of its classes.
 

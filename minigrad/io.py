@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.archive import TREE, Archive, write
 from minigrad.atomic import replacing
+from minigrad.errors import refuse_mask
 from minigrad.primitive import value_of
 
 DEEPEST = 100  # containers inside each other; json reads and writes them by recursion
@@ -79,8 +80,7 @@ def _described(value: Any, arrays: dict[str, Any], where: str, depth: int) -> An
         return {"tuple" if isinstance(value, tuple) else "list": items}
     if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, np.generic)):
         return {"value": value}
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"save: {where} is a masked array, whose mask would be lost; save its data and its mask")
+    refuse_mask(value, f"save: {where}")
     array = np.asarray(value_of(value))
     if array.dtype.kind not in "biufc":
         raise TypeError(f"save: {where} is {type(value).__name__}; it must be an array, a number, a text or None")

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minigrad.errors import describe
+from minigrad.errors import describe, refuse_mask
 from minigrad.ops.reduction import mean, root_of_squares
 from minigrad.primitive import value_of
 from minigrad.values import get_default_dtype
@@ -61,7 +61,9 @@ class _Transform:
 
     def _rows(self, x: Any) -> Array:
         """x as a matrix of finite numbers, one row a sample."""
-        what, x = f"{self!r}.fit({describe(x)})", np.asarray(value_of(x))
+        what = f"{self!r}.fit({describe(x)})"
+        refuse_mask(x, what)
+        x = np.asarray(value_of(x))
         if x.dtype.kind not in "biuf":
             raise TypeError(f"{what}: x must be numbers, its dtype is {x.dtype}")
         if x.ndim < 2 or not x.size:
@@ -87,6 +89,7 @@ class _Transform:
         """x, if the transform is fitted and x has as many features."""
         if not self.features:
             raise ValueError(f"{self!r}.{what}({describe(x)}): not fitted yet; call fit or fit_transform first")
+        refuse_mask(x, f"{self!r}.{what}({describe(x)})")
         x = x if hasattr(x, "dtype") else np.asarray(x)
         if not x.ndim or x.shape[-1] != self.features:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import is_masked
+from minigrad.errors import refuse_mask
 from minigrad.primitive import value_of
 
 _default_dtype: np.dtype[Any] = np.dtype(np.float64)
@@ -33,14 +33,14 @@ def copied(data: Any, dtype: Any) -> Any:
         if dtype is None and value.dtype.char == "d" and not isinstance(data, np.generic):
             dtype = _default_dtype
         return numbers(value if dtype is None or value.dtype == dtype else value.astype(dtype))
-    if is_masked(data):
-        raise TypeError("Tensor(masked array): the mask would be lost; fill it first (data.filled(0))")
+    refuse_mask(data, "Tensor")
     value = np.copy(data) if dtype is None or data.dtype == np.dtype(dtype) else data.astype(dtype)
     return numbers(value)
 
 
 def numbers(value: Any) -> Any:
     """The array itself, if it holds numbers."""
+    refuse_mask(value, "Tensor")
     if value.dtype.kind not in "biufc":
         raise TypeError(f"Tensor: data of dtype {value.dtype} are not numbers")
     return value

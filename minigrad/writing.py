@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.changes import note_change
-from minigrad.errors import ERRORS, complaint
+from minigrad.errors import ERRORS, complaint, refuse_mask
 from minigrad.node import mode
 from minigrad.ops import indexing
 from minigrad.primitive import value_of
@@ -27,6 +27,7 @@ def set_items(t: Tensor, index: Any, value: Any) -> None:
         _rebind(t, indexing.set_index(t, value, index=index))
         return
     given = value_of(value)
+    refuse_mask(given, "t[index] = value")
     try:
         t.data[index] = given
     except ERRORS as error:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor
+from minigrad import Tensor, nn
+from minigrad import functional as F
 from minigrad.ops import indexing, product, reduction, searching, shape
 from minigrad.primitive import Primitive, elementwise
 
@@ -213,3 +214,40 @@ def test_too_few_rules_are_refused() -> None:
 def test_rules_and_a_joint_rule_are_refused() -> None:
     with pytest.raises(TypeError, match="a joint one"):
         Primitive(np.exp, lambda v, out: v * out, joint=lambda v, out: (v * out,))
+
+
+MASKED = np.ma.masked_array([0, 1, 1], [False, False, True])
+MASKED_ROWS = np.ma.masked_array([[1.0, 2.0], [3.0, 4.0], [2.0, 1e6]], [[0, 0], [0, 0], [0, 1]])
+LOGITS = np.zeros((3, 2))
+
+
+def _assigned() -> None:
+    t = Tensor([1.0, 2.0, 3.0])
+    t[...] = MASKED
+
+
+MASKS = {
+    "a Tensor": lambda: Tensor(MASKED),
+    "asarray": lambda: mg.asarray(MASKED),
+    "an item": _assigned,
+    "an index": lambda: Tensor([1.0, 2.0, 3.0])[MASKED],
+    "an index in a tuple": lambda: Tensor(LOGITS)[:, MASKED],
+    "take": lambda: mg.take(Tensor([1.0, 2.0]), MASKED),
+    "labels": lambda: F.cross_entropy(LOGITS, MASKED),
+    "labels with a class to ignore": lambda: F.cross_entropy(LOGITS, MASKED, ignore_index=0),
+    "labels of a negative log-likelihood": lambda: F.nll_loss(LOGITS, MASKED),
+    "a target": lambda: F.mse_loss(LOGITS[:, 0], MASKED * 1.0),
+    "ids": lambda: nn.Embedding(2, 3, rng=0)(MASKED),
+    "classes": lambda: F.one_hot(MASKED, 2),
+    "a buffer": lambda: nn.ReLU().register_buffer("kept", MASKED),
+    "a state": lambda: nn.Linear(2, 1, rng=0).load_state_dict({"weight": MASKED_ROWS[:2, :1], "bias": np.zeros(1)}),
+    "rows": lambda: mg.data.DataLoader(MASKED_ROWS, MASKED, batch_size=2),
+    "what is standardized": lambda: mg.preprocessing.Standardize().fit(MASKED_ROWS),
+    "what is transformed": lambda: mg.preprocessing.MinMax().fit(np.eye(2)).transform(MASKED_ROWS),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_are_refused_wherever_arrays_come_in(name: str) -> None:
+    with pytest.raises(TypeError, match="mask"):
+        MASKS[name]()

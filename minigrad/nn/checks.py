@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.errors import refuse_mask
 from minigrad.primitive import value_of
 from minigrad.replaced import note_replaced
 from minigrad.tensor import Tensor
@@ -92,6 +93,8 @@ def check_state(kind: str, ours: Mapping[str, Any], state: Any, strict: bool) ->
     """
     if not isinstance(state, Mapping):
         raise ValueError(f"load_state_dict: a {type(state).__name__} is no state; give what state_dict() returned")
+    for name, value in state.items():
+        refuse_mask(value, f"load_state_dict: {name}")
     given = {name: np.asarray(value_of(value)) for name, value in state.items()}
     problems = [
         f"{name}: {value.shape} given, {ours[name].shape} wanted"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minigrad.changes import note_change
+from minigrad.errors import refuse_mask
 from minigrad.modes import current_scope, open_path
 from minigrad.nn import hooks
 from minigrad.nn.checks import assigned, check_state, note_parameter
@@ -115,6 +116,7 @@ class Module:
         """
         if name in self._parameters or hasattr(type(self), name):
             raise ValueError(f"register_buffer({name!r}): {type(self).__name__} already has an attribute of this name")
+        refuse_mask(value, f"register_buffer({name!r})")
         self.__dict__[name] = value
         if name not in self._buffers:
             self.__dict__["_buffers"] = (*self._buffers, name)

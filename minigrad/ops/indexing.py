@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.borrowed import owned
+from minigrad.errors import refuse_mask
 from minigrad.pairwise import add_at
 from minigrad.primitive import Function, linear, tensor_function
 
@@ -127,6 +128,7 @@ def scatter(v: Any, indices: Any, /, *, axis: int, size: int) -> Any:
 
 def integers(indices: Any, name: str) -> Any:
     """Integer indices as an array; anything else is refused."""
+    refuse_mask(indices, name)
     values = plain_index(indices)
     values = values if hasattr(values, "dtype") else np.asarray(values)
     if values.size == 0 and values.dtype.kind == "f":
@@ -148,4 +150,8 @@ def plain_index(index: Any) -> Any:
     if hasattr(index, "node") and hasattr(index, "data"):
         index = index.data
         return owned(index) if type(index) is np.ndarray and index.base is not None else index
-    return owned(index) if type(index) is np.ndarray else index
+    if type(index) is np.ndarray:
+        return owned(index)
+    if isinstance(index, np.ndarray):
+        refuse_mask(index, "an index")
+    return index

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.errors import refuse_mask
 from minigrad.optim.options import FLAGS, checked
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def _fitting(
     switches |= {name: 0.5 for name in ("momentum", "dampening") if name in options}
     possible = {"step", *optimizer.initial_state({**options, **switches})}
     needed = {"step", *optimizer.initial_state(options)} - optimizer.computed_state
+    for name, value in values.items():
+        refuse_mask(value, f"{call}: parameter {k}, {name}")
     found = {name: np.asarray(value) for name, value in values.items()}
     if not needed <= found.keys() <= possible or any(
         x.shape != (() if name == "step" else p.shape) or x.dtype.kind not in "biuf" for name, x in found.items()
