@@ -78,6 +78,7 @@ class Training:
     loss: Any = None
     metrics: Any = None
     validation: Any = None
+    begun: Any = None  # what tells which values of the user's objects have changed since
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on."""
@@ -119,7 +120,9 @@ def fit(
             schedule (an object with `step`) is stepped after each epoch.
         resume: a file that Checkpoint wrote: training goes on as if it had not been interrupted, bit for bit. Give the
             same callbacks. A training that had ended, because a callback stopped it, stays ended. Generators of random
-            numbers are found in the model, loader, loss, metrics and callbacks, and in functions that these call.
+            numbers are found in the model, loader, loss, metrics and callbacks, and in functions that these call; so
+            are numbers, texts, lists of them and arrays that have changed since the training began. What has
+            state_dict() and load_state_dict() is asked instead.
         progress: whether to show a bar in a terminal.
 
     Returns:
@@ -151,6 +154,8 @@ def fit(
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "is_last", False))
     training = Training(model, optimizer, History(), loader, callbacks)
     training.loss, training.metrics, training.validation = loss, metrics, validation
+    if callbacks or resume is not None:
+        training.begun = run_state.begun(training)
     if resume is not None:
         training.load(io.load(resume))
     before = _modes(model)
