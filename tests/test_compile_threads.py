@@ -62,6 +62,7 @@ def run(program: str, folder: Path, backend: str = "auto", *flags: str) -> str:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", *flags, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Exception ignored" not in done.stderr, done.stderr
     return done.stdout.strip()
 
 
@@ -252,6 +253,14 @@ def late():
 """
     assert run(program, tmp_path) == "late"  # nothing else is compiled before
     assert run(f"{program}\nstep = step_of(1)\nstep(x), step(x)", tmp_path) == "late"
+
+
+@pytest.mark.parametrize("pause", [0.1, 0.4, 0.7, 1.1])
+def test_a_process_ends_in_silence_while_numba_is_imported(tmp_path: Path, pause: float) -> None:
+    """What llvmlite registers at exit must be registered before functions of atexit run."""
+    pytest.importorskip("numba")
+    program = f"step = step_of(1)\nstep(x), step(x), step(x)\ntime.sleep({pause})\nprint('end')"
+    assert run(program, tmp_path) == "end"
 
 
 def test_masked_arrays_are_known_while_numpy_imports_them() -> None:

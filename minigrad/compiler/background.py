@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import warnings
@@ -14,7 +13,6 @@ from minigrad.compiler import kernel_files, kernel_store
 from minigrad.compiler.program import Program
 
 BACKENDS = ("auto", "numpy", "numba")
-_ending = threading.Event()
 
 
 def check_backend(backend: str) -> None:
@@ -82,17 +80,19 @@ class Kernels:
     def _start(self) -> None:
         kernel_files.gate.watch()
         self._process = os.getpid()
-        self._thread = threading.Thread(target=self._make, name="minigrad compiler", daemon=True)
+        self._thread = threading.Thread(target=self._make, name="minigrad compiler", daemon=False)
         with suppress(RuntimeError):  # no threads are left, or the process ends: NumPy goes on
             self._thread.start()
 
     def _make(self) -> None:
+        if _is_ending():
+            return
         try:
             with kernel_files.gate.held():
                 from minigrad.compiler.numba_source import NumbaSource
             source = NumbaSource(self.program, self.title)
             for load in source.loads():
-                if _ending.is_set():
+                if _is_ending():
                     return
                 load()
             run = source.compiled()
@@ -103,12 +103,9 @@ class Kernels:
             self._run = run  # last: it says that both are there
 
 
-def _stop() -> None:
-    """At the end of the process let the kernel that is being compiled come to its end, and no other begin."""
-    _ending.set()
-    for thread in threading.enumerate():
-        if thread.name == "minigrad compiler":
-            thread.join(10)
+def _is_ending() -> bool:
+    """Whether the process ends: it waits for threads that are no daemons, and no further kernel need be compiled.
 
-
-atexit.register(_stop)
+    So the import of numba, too, is over before functions of atexit run, among which it has some.
+    """
+    return not threading.main_thread().is_alive()
