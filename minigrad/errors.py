@@ -38,8 +38,17 @@ def complaint(error: Exception, name: str, operands: tuple[Any, ...], static: di
         return error
     what = call(name, operands, static)
     way_out = _way_out(error, name, operands)
+    values = [getattr(x, "data", None) for x in operands if hasattr(x, "requires_grad")]
+    if "operation on Tensors" in str(error) or any(hasattr(value, "requires_grad") for value in values):
+        told: Any = TypeError(
+            f"{what}: the data of an operand are a Tensor, where an array belongs. As p.grad is a Tensor, "
+            "p.data = p.data - lr * p.grad assigns one: write `with mg.no_grad(): p -= lr * p.grad`, or "
+            "p.data = p.data - lr * p.grad.data"
+        )
+        told.minigrad_call = what
+        return told  # type: ignore[no-any-return]
     kind = next(k for k in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, k))
-    told: Any = kind(f"{what}: {str(error).strip()}{way_out}")
+    told = kind(f"{what}: {str(error).strip()}{way_out}")
     told.minigrad_call = what
     return told  # type: ignore[no-any-return]
 

@@ -323,3 +323,12 @@ def test_whether_there_is_a_gradient_is_asked_with_is() -> None:
     for compare in (lambda: Tensor([1.0]) == None, lambda: Tensor([1.0]) != None):  # noqa: E711
         with pytest.raises(TypeError, match=r"equal: an operand is None.*write `t is None`"):
             compare()
+
+
+def test_a_tensor_as_the_data_of_another_is_named() -> None:
+    layer = mg.nn.Linear(2, 1, rng=0)
+    layer(np.ones((1, 2))).sum().backward()
+    for p in layer.parameters():
+        p.data = p.data - 0.1 * p.grad
+    with pytest.raises(TypeError, match=r"data of an operand are a Tensor.*no_grad\(\): p -= lr"):
+        layer(np.ones((1, 2)))
