@@ -19,6 +19,7 @@ from typing import Any
 
 from minigrad.compiler.artifact import is_raised_by_python
 from minigrad.compiler.refusal import OWN, CompileError, place_in
+from minigrad.compiler.system import Stopped
 from minigrad.compiler.trace import Trace
 from minigrad.reach import Reach
 
@@ -37,6 +38,7 @@ class Caught:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.refusal: CompileError | None = None
+        self.profile = sys.getprofile()
 
     def begin(self, frame: FrameType, event: str, _: Any) -> Any:
         """What sys.settrace calls for each new frame."""
@@ -47,7 +49,9 @@ class Caught:
 
     def look(self, frame: FrameType, event: str, raised: Any) -> Any:
         """What happens in a frame that has handlers."""
-        if event == "exception" and self.refusal is None and self.trace.open:
+        if event == "exception" and issubclass(raised[0], Stopped):
+            sys.setprofile(self.profile)  # which was taken away when it raised, and looks at calls in `finally` too
+        elif event == "exception" and self.refusal is None and self.trace.open:
             kind, error, traceback = raised
             if not issubclass(kind, ORDINARY) and not is_raised_by_python(traceback):
                 self.refusal = CompileError(

@@ -29,7 +29,7 @@ from minigrad.compiler.recording import Recording
 from minigrad.compiler.records import empty_like
 from minigrad.compiler.refusal import CompileError, place_of
 from minigrad.compiler.sharing import layouts, shared_gradients, tied
-from minigrad.compiler.system import watching_calls
+from minigrad.compiler.system import unreadable, watching_calls, writes_json
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.compiler.undo import Undo
@@ -43,9 +43,6 @@ from minigrad.reach import (
 )
 from minigrad.tensor import Tensor
 from minigrad.tracing import active
-
-WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
-HOOKS = frozenset({"default", "cls", "JSONEncoder"})
 
 
 class _Lock:
@@ -123,7 +120,7 @@ class TraceSession:
         if made.state_arguments or hides:
             made.is_state = True
             return made
-        made.refusal = _unreadable(reach)
+        made.refusal = unreadable(reach)
         if made.refusal is not None:
             if self.strict:
                 raise made.refusal
@@ -254,7 +251,7 @@ class TraceSession:
         made.rows = [*reach.rows, *trace.contents_read, *layouts(capture), *shared_gradients(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
         made.expressions = trace.expressions
-        made.tied, made.is_written = tied(capture), not WRITERS.isdisjoint(reach.words)
+        made.tied, made.is_written = tied(capture), writes_json(reach)
         made.sharing = sharing([x.value for x in capture.arrays] + leaves)
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
@@ -329,22 +326,6 @@ class TraceSession:
         return bool(alive)
 
 
-def _unreadable(reach: Reach) -> CompileError | None:
-    """What the step can reach that no recording can show, if there is any."""
-    if reach.unreadable:
-        path, x = reach.unreadable[0]
-        return CompileError(
-            f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed.\n"
-            "Hint: use it outside of the step and pass arrays as arguments."
-        )
-    if not WRITERS.isdisjoint(reach.words) and not HOOKS.isdisjoint(reach.words):  # C code asks it about tracers too
-        return CompileError(
-            "mg.compile: the step may write JSON with a hook (default=, cls=), which would be asked about tracers that "
-            "stand for numbers.\nHint: return the values, and write them outside of the step."
-        )
-    return None
-
-
 def _check_records(pairs: list[tuple[Any, Any]], owns: dict[int, Any]) -> None:
     """The step got copies of records, and what it writes into one is found by comparing its attributes.
 
@@ -404,7 +385,3 @@ def _roots_of_parameters(trace: Trace, capture: StateCapture, stores: dict[Buffe
         if ref.kind == "slot" and ref.key == "data" and type(value) is np.ndarray
     }
     return [b.array for b in stores if b.kind == "state" and id(owner(b.array)) in tensors]
-
-
-def _a(x: Any) -> str:
-    return x if isinstance(x, str) else f"a {type(x).__name__}"

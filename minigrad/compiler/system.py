@@ -9,6 +9,7 @@ that takes time, it is asked only where the step can reach anything of the kind.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,11 @@ PURE = {("posix", "fspath"), ("nt", "fspath"), ("sys", "exc_info"), ("sys", "exc
 PURE |= {("sys", "getsizeof"), ("_pickle", "dumps"), ("_pickle", "loads"), ("_thread", "get_ident")}
 IMPURE = frozenset({"open", "input", "breakpoint", "now", "today", "utcnow"})
 MINIGRAD, NUMPY = (str(Path(file).parent) + "/" for file in (str(Path(__file__).parent), np.__file__))
+
+
+WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
+HOOKS = frozenset({"default", "cls", "JSONEncoder"})
+LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 
 class Stopped(BaseException):
@@ -102,6 +108,33 @@ def watching_calls(trace: Trace, reach: Reach) -> Iterator[None]:
     finally:
         sys.setprofile(outer)
     calls.check()
+
+
+def unreadable(reach: Reach) -> CompileError | None:
+    """What the step can reach that no recording can show, if there is any."""
+    if reach.unreadable:
+        path, x = reach.unreadable[0]
+        return CompileError(
+            f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed.\n"
+            "Hint: use it outside of the step and pass arrays as arguments."
+        )
+    lock = next((ref.path for ref, x in reach.refs if isinstance(x, LOCKS) and not _is_minigrads(ref)), None)
+    if lock is not None:  # `with lock` is no call of which Python tells
+        return CompileError(
+            f"mg.compile: the step can reach the lock {lock}, which a program would not take.\nHint: take it around "
+            "the call of the compiled function."
+        )
+    if writes_json(reach) and not HOOKS.isdisjoint(reach.words):  # C code asks it about tracers too
+        return CompileError(
+            "mg.compile: the step may write JSON with a hook (default=, cls=), which would be asked about tracers that "
+            "stand for numbers.\nHint: return the values, and write them outside of the step."
+        )
+    return None
+
+
+def writes_json(reach: Reach) -> bool:
+    """Whether the step may give numbers to the writer of JSON, which is C code that looks at their type."""
+    return not WRITERS.isdisjoint(reach.words)
 
 
 def reaches_system(reach: Reach) -> bool:
@@ -183,3 +216,7 @@ def _name_of_impure(function: Any) -> str | None:
     if name in IMPURE and root in ("builtins", "io", "_io", "datetime"):
         return shown
     return None if root in ALLOWED or (root, name) in PURE else shown
+
+
+def _a(x: Any) -> str:
+    return x if isinstance(x, str) else f"a {type(x).__name__}"

@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -523,3 +524,60 @@ def made_when_it_is_first_needed(C: Any, see: Any) -> None:
         return x * st.ring[1]
 
     _calls(C, see, step)
+
+
+@scenario(eager=True)
+def effects_in_a_finally(C: Any, see: Any) -> None:
+    buffer = io.StringIO()
+
+    def step(x):
+        try:
+            time.sleep(0)
+            return x * 2
+        finally:
+            buffer.write("a")
+
+    _calls(C, see, step)
+    see(buffer.getvalue())
+
+
+@scenario(eager=True)
+def effects_at_the_end_of_a_block(C: Any, see: Any) -> None:
+    buffer = io.StringIO()
+
+    class Block:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            buffer.write("a")
+
+    def step(x):
+        with Block():
+            return x * time.monotonic() * 0 + x
+
+    _calls(C, see, step)
+    see(buffer.getvalue())
+
+
+@scenario(eager=True)
+def a_lock_around_a_counter(C: Any, see: Any) -> None:
+    lock, taken = threading.Lock(), []
+
+    class Noted:
+        def __enter__(self):
+            taken.append(lock.locked())
+
+        def __exit__(self, *error):
+            pass
+
+    st = SimpleNamespace(n=0)
+
+    def step(x):
+        with lock:
+            st.n += 1
+            return x * st.n
+
+    _calls(C, see, step)
+    with Noted():
+        see(st.n, taken)
