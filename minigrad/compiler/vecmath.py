@@ -84,9 +84,8 @@ def from_bits(context: Any, x: Any) -> Any:
 
 
 @inline
-def exp_32(x: Any) -> Any:
-    """exp of a float32."""
-    x = minimum(maximum(x, f32(-104.0)), f32(89.0))
+def _reduced_32(x: Any) -> Any:
+    """n and r, and (exp(r) - 1 - r) / r²."""
     shifted = x * f32(1.4426950408889634) + f32(12582912.0)
     n = shifted - f32(12582912.0)
     r = (x - n * f32(0.693359375)) + n * f32(2.12194440054690583e-4)
@@ -95,19 +94,18 @@ def exp_32(x: Any) -> Any:
     p = p * r + f32(0.0416682248355513766)
     p = p * r + f32(0.16666419898789828)
     p = p * r + f32(0.49999992111530256)
-    p = p * r + f32(1.00000003643935519)
-    p = p * r + f32(1.0)
-    k = i32(bits(shifted) - i32(0x4B400000))
-    half = i32(k >> i32(1))
-    first = from_bits(i32(i32(half + i32(127)) << i32(23)))
-    second = from_bits(i32(i32(k - half + i32(127)) << i32(23)))
-    return p * first * second
+    return i32(bits(shifted) - i32(0x4B400000)), r, p
 
 
 @inline
-def exp_64(x: Any) -> Any:
-    """exp of a float64."""
-    x = minimum(maximum(x, -746.0), 710.0)
+def _power_32(k: Any) -> Any:
+    """2ᵏ."""
+    return from_bits(i32(i32(k + i32(127)) << i32(23)))
+
+
+@inline
+def _reduced_64(x: Any) -> Any:
+    """n and r, and (exp(r) - 1 - r) / r²."""
     shifted = x * 1.4426950408889634 + 6755399441055744.0
     n = shifted - 6755399441055744.0
     r = (x - n * 0.6931471803691238) - n * 1.9082149292705877e-10
@@ -121,12 +119,32 @@ def exp_64(x: Any) -> Any:
     p = p * r + 4.1666666666492766427e-2
     p = p * r + 0.16666666666666169209
     p = p * r + 0.50000000000000176896
+    return bits(shifted) - np.int64(0x4338000000000000), r, p
+
+
+@inline
+def _power_64(k: Any) -> Any:
+    """2ᵏ."""
+    return from_bits((k + np.int64(1023)) << np.int64(52))
+
+
+@inline
+def exp_32(x: Any) -> Any:
+    """exp of a float32."""
+    n, r, p = _reduced_32(minimum(maximum(x, f32(-104.0)), f32(89.0)))
+    p = p * r + f32(1.00000003643935519)
+    p = p * r + f32(1.0)
+    half = i32(n >> i32(1))
+    return p * _power_32(half) * _power_32(i32(n - half))
+
+
+@inline
+def exp_64(x: Any) -> Any:
+    """exp of a float64."""
+    n, r, p = _reduced_64(minimum(maximum(x, -746.0), 710.0))
     p = p * (r * r) + r + 1.0
-    k = bits(shifted) - np.int64(0x4338000000000000)
-    half = k >> np.int64(1)
-    first = from_bits((half + np.int64(1023)) << np.int64(52))
-    second = from_bits((k - half + np.int64(1023)) << np.int64(52))
-    return p * first * second
+    half = n >> np.int64(1)
+    return p * _power_64(half) * _power_64(n - half)
 
 
 # expm1: exp(x) - 1 = 2ⁿ ((exp(r) - 1) + (1 - 2⁻ⁿ)). For |x| <= ln 2 / 2 that is exp(r) - 1, without a subtraction.
@@ -136,64 +154,39 @@ def exp_64(x: Any) -> Any:
 def expm1_32(x: Any) -> Any:
     """exp(x) - 1 of a float32."""
     x = minimum(maximum(x, f32(-18.0)), f32(89.0))
-    shifted = x * f32(1.4426950408889634) + f32(12582912.0)
-    n = shifted - f32(12582912.0)
-    r = (x - n * f32(0.693359375)) + n * f32(2.12194440054690583e-4)
-    p = f32(0.001383675773005746)
-    p = p * r + f32(0.008374828429326126)
-    p = p * r + f32(0.0416682248355513766)
-    p = p * r + f32(0.16666419898789828)
-    p = p * r + f32(0.49999992111530256)
+    n, r, p = _reduced_32(x)
     p = p * (r * r) + r
-    k = i32(bits(shifted) - i32(0x4B400000))
-    half = i32(k >> i32(1))
-    first = from_bits(i32(i32(half + i32(127)) << i32(23)))
-    second = from_bits(i32(i32(k - half + i32(127)) << i32(23)))
-    inverse = from_bits(i32(i32(i32(127) - half) << i32(23))) * from_bits(i32(i32(half - k + i32(127)) << i32(23)))
-    return x if x == f32(0.0) else (p + (f32(1.0) - inverse)) * first * second
+    half = i32(n >> i32(1))
+    rest = i32(n - half)
+    inverse = _power_32(i32(-half)) * _power_32(i32(-rest))
+    return x if x == f32(0.0) else (p + (f32(1.0) - inverse)) * _power_32(half) * _power_32(rest)
 
 
 @inline
 def expm1_64(x: Any) -> Any:
     """exp(x) - 1 of a float64."""
     x = minimum(maximum(x, -38.0), 710.0)
-    shifted = x * 1.4426950408889634 + 6755399441055744.0
-    n = shifted - 6755399441055744.0
-    r = (x - n * 0.6931471803691238) - n * 1.9082149292705877e-10
-    p = 2.4994368470974668783e-8
-    p = p * r + 2.7632293676665213005e-7
-    p = p * r + 2.7557622296678842775e-6
-    p = p * r + 2.4801486520199166764e-5
-    p = p * r + 1.9841269432993169476e-4
-    p = p * r + 1.3888888951224379804e-3
-    p = p * r + 8.3333333335590758044e-3
-    p = p * r + 4.1666666666492766427e-2
-    p = p * r + 0.16666666666666169209
-    p = p * r + 0.50000000000000176896
+    n, r, p = _reduced_64(x)
     p = p * (r * r) + r
-    k = bits(shifted) - np.int64(0x4338000000000000)
-    half = k >> np.int64(1)
-    first = from_bits((half + np.int64(1023)) << np.int64(52))
-    second = from_bits((k - half + np.int64(1023)) << np.int64(52))
-    inverse = from_bits((np.int64(1023) - half) << np.int64(52)) * from_bits(
-        (half - k + np.int64(1023)) << np.int64(52)
-    )
-    return x if x == 0.0 else (p + (1.0 - inverse)) * first * second
+    half = n >> np.int64(1)
+    rest = n - half
+    inverse = _power_64(-half) * _power_64(-rest)
+    return x if x == 0.0 else (p + (1.0 - inverse)) * _power_64(half) * _power_64(rest)
 
 
 # log: x = 2ⁿ m with m in [√½, √2). Denormal numbers are scaled first. What is not positive is chosen at the end.
 
 
 @inline
-def log_32(x: Any) -> Any:
-    """log of a float32."""
-    tiny = x < f32(1.17549435e-38)
-    scaled = x * f32(8388608.0) if tiny else x
-    offset = i32(bits(scaled) - i32(0x3F3504F3))
-    k = i32(offset >> i32(23))
-    m = from_bits(i32(i32(offset & i32(0x007FFFFF)) + i32(0x3F3504F3)))
-    n = f32(k) - (f32(23.0) if tiny else f32(0.0))
-    r = m - f32(1.0)
+def _split_32(x: Any) -> Any:
+    """n and m."""
+    offset = i32(bits(x) - i32(0x3F3504F3))
+    return i32(offset >> i32(23)), from_bits(i32(i32(offset & i32(0x007FFFFF)) + i32(0x3F3504F3)))
+
+
+@inline
+def _log_32(n: Any, r: Any) -> Any:
+    """n ln 2 + log(1 + r) for r in [√½ - 1, √2 - 1)."""
     p = f32(-0.07973724504918060606)
     p = p * r + f32(0.12655505703222451)
     p = p * r + f32(-0.12989432428875892)
@@ -205,21 +198,19 @@ def log_32(x: Any) -> Any:
     square = r * r
     y = (square * r) * p + n * f32(-2.12194440054690583e-4)
     y = y - f32(0.5) * square
-    y = (r + y) + n * f32(0.693359375)
-    y = y if x < f32(np.inf) else x
-    return y if x > f32(0.0) else (f32(-np.inf) if x == f32(0.0) else f32(np.nan))
+    return (r + y) + n * f32(0.693359375)
 
 
 @inline
-def log_64(x: Any) -> Any:
-    """log of a float64, through s = r/(2 + r) and log((1 + s)/(1 - s)) = 2s + s (s² P(s²))."""
-    tiny = x < 2.2250738585072014e-308
-    scaled = x * 4503599627370496.0 if tiny else x
-    offset = bits(scaled) - np.int64(0x3FE6A09E667F3BCD)
-    k = offset >> np.int64(52)
-    m = from_bits((offset & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
-    n = np.float64(k) - (52.0 if tiny else 0.0)
-    r = m - 1.0
+def _split_64(x: Any) -> Any:
+    """n and m."""
+    offset = bits(x) - np.int64(0x3FE6A09E667F3BCD)
+    return offset >> np.int64(52), from_bits((offset & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
+
+
+@inline
+def _log_64(n: Any, r: Any) -> Any:
+    """n ln 2 + log(1 + r), through s = r/(2 + r) and log((1 + s)/(1 - s)) = 2s + s (s² P(s²))."""
     s = r / (2.0 + r)
     z = s * s
     p = 0.14616895651483683948
@@ -230,7 +221,25 @@ def log_64(x: Any) -> Any:
     p = p * z + 0.39999999999898637651
     p = p * z + 0.66666666666666697308
     half = 0.5 * r * r
-    y = n * 0.6931471803691238 - ((half - (s * (half + z * p) + n * 1.9082149292705877e-10)) - r)
+    return n * 0.6931471803691238 - ((half - (s * (half + z * p) + n * 1.9082149292705877e-10)) - r)
+
+
+@inline
+def log_32(x: Any) -> Any:
+    """log of a float32."""
+    tiny = x < f32(1.17549435e-38)
+    k, m = _split_32(x * f32(8388608.0) if tiny else x)
+    y = _log_32(f32(k) - (f32(23.0) if tiny else f32(0.0)), m - f32(1.0))
+    y = y if x < f32(np.inf) else x
+    return y if x > f32(0.0) else (f32(-np.inf) if x == f32(0.0) else f32(np.nan))
+
+
+@inline
+def log_64(x: Any) -> Any:
+    """log of a float64."""
+    tiny = x < 2.2250738585072014e-308
+    k, m = _split_64(x * 4503599627370496.0 if tiny else x)
+    y = _log_64(np.float64(k) - (52.0 if tiny else 0.0), m - 1.0)
     y = y if x < np.inf else x
     return y if x > 0.0 else (-np.inf if x == 0.0 else np.nan)
 
@@ -243,23 +252,8 @@ def log1p_32(x: Any) -> Any:
     """log(1 + x) of a float32."""
     u = f32(1.0) + x
     rest = f32(1.0) - (u - x) if x > f32(1.0) else x - (u - f32(1.0))
-    offset = i32(bits(u) - i32(0x3F3504F3))
-    k = i32(offset >> i32(23))
-    m = from_bits(i32(i32(offset & i32(0x007FFFFF)) + i32(0x3F3504F3)))
-    n = f32(k)
-    r = (m - f32(1.0)) + rest * from_bits(i32(i32(i32(127) - min(k, i32(127))) << i32(23)))
-    p = f32(-0.07973724504918060606)
-    p = p * r + f32(0.12655505703222451)
-    p = p * r + f32(-0.12989432428875892)
-    p = p * r + f32(0.14209929487697666)
-    p = p * r + f32(-0.16641546597491483)
-    p = p * r + f32(0.20001203540307644)
-    p = p * r + f32(-0.25000305584212415)
-    p = p * r + f32(0.33333329913859099)
-    square = r * r
-    y = (square * r) * p + n * f32(-2.12194440054690583e-4)
-    y = y - f32(0.5) * square
-    y = (r + y) + n * f32(0.693359375)
+    k, m = _split_32(u)
+    y = _log_32(f32(k), (m - f32(1.0)) + rest * _power_32(i32(-min(k, i32(127)))))
     y = y if x < f32(np.inf) and x != f32(0.0) else x
     return y if x > f32(-1.0) else (f32(-np.inf) if x == f32(-1.0) else f32(np.nan))
 
@@ -269,22 +263,8 @@ def log1p_64(x: Any) -> Any:
     """log(1 + x) of a float64."""
     u = 1.0 + x
     rest = 1.0 - (u - x) if x > 1.0 else x - (u - 1.0)
-    offset = bits(u) - np.int64(0x3FE6A09E667F3BCD)
-    k = offset >> np.int64(52)
-    m = from_bits((offset & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
-    n = np.float64(k)
-    r = (m - 1.0) + rest * from_bits((np.int64(1023) - min(k, np.int64(1023))) << np.int64(52))
-    s = r / (2.0 + r)
-    z = s * s
-    p = 0.14616895651483683948
-    p = p * z + 0.15331675005049050998
-    p = p * z + 0.1818289095862714505
-    p = p * z + 0.22222211101308886366
-    p = p * z + 0.28571428626254960583
-    p = p * z + 0.39999999999898637651
-    p = p * z + 0.66666666666666697308
-    half = 0.5 * r * r
-    y = n * 0.6931471803691238 - ((half - (s * (half + z * p) + n * 1.9082149292705877e-10)) - r)
+    k, m = _split_64(u)
+    y = _log_64(np.float64(k), (m - 1.0) + rest * _power_64(-min(k, np.int64(1023))))
     y = y if x < np.inf and x != 0.0 else x
     return y if x > -1.0 else (-np.inf if x == -1.0 else np.nan)
 
