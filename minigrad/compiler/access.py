@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.memory import basic
-from minigrad.compiler.numbers import TracedNumber
+from minigrad.compiler.numbers import TracedNumber, pinned
 from minigrad.compiler.opaque import bare, templates
 from minigrad.compiler.program import Line, Place, Value
 from minigrad.compiler.records import NUMERIC
@@ -128,7 +128,7 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         trace.generators.append(generator)
     if method == "bytes":
         refuse("rng.bytes draws what is no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
-    given = _pinned({"args": args, "kwargs": kwargs})
+    given = pinned({"args": args, "kwargs": kwargs}, (int,))  # sizes and numbers of trials
     ins, operands = templates(trace, given, (TracerArray, TracedNumber))
     again = trace.draws.repeated(generator, method, bare(args), bare(kwargs))
     if again is not None and ins:  # equal operands now are not equal operands in each call
@@ -151,17 +151,6 @@ def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
     number = TracedNumber(trace, drawn, None, lambda: value)
     number.mg_cached = value  # an integer that is drawn has 64 bits
     return number
-
-
-def _pinned(x: Any) -> Any:
-    """Arguments of a draw. Integers are sizes and numbers of trials: constants."""
-    if type(x) is TracedNumber:
-        return x.mg_pinned() if type(x.real) is int else x
-    if type(x) in (tuple, list):
-        return type(x)(map(_pinned, x))
-    if type(x) is dict:
-        return {k: _pinned(v) for k, v in x.items()}
-    return x
 
 
 def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:

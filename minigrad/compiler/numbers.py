@@ -24,7 +24,6 @@ from minigrad.reach import bits
 from minigrad.tensor import Tensor
 
 Expression = Any  # a function of the inputs, with what it computes in its attribute `form`
-UNKNOWN: Any = object()
 LARGEST = {"add": 2**62 - 1, "subtract": 2**62 - 1, "multiply": 2**31}  # operands of whom 64 bits hold the result
 EXACT = 2**53  # integers beyond are rounded when they meet floating-point arrays
 
@@ -231,22 +230,16 @@ def _binary(name: str, op: str) -> None:
     array_function = getattr(np, op)
 
     def forward(self: Any, other: Any, *modulus: Any) -> Any:
-        if type(other) is complex:
-            return function(self.mg_pinned(), other)
         if modulus:
-            return pow(self.mg_pinned(), _real(other), *map(_real, modulus))
+            return pow(self.mg_pinned(), pinned(other), *pinned(modulus))
         if not _is_plain(other):
-            made = _with_array(array_function, self, other)
-            return function(self.mg_pinned(), other) if made is UNKNOWN else made
+            return _with_other(array_function, function, self, self, other)
         _check(self.mg_trace, name, self, other)
         return _computed(self.mg_trace, function, op, self, other)
 
     def backward(self: Any, other: Any) -> Any:
-        if type(other) is complex:
-            return function(other, self.mg_pinned())
         if not _is_plain(other):
-            made = _with_array(array_function, other, self)
-            return function(other, self.mg_pinned()) if made is UNKNOWN else made
+            return _with_other(array_function, function, self, other, self)
         _check(self.mg_trace, name, other, self)
         return _computed(self.mg_trace, function, op, other, self)
 
@@ -254,16 +247,27 @@ def _binary(name: str, op: str) -> None:
     setattr(TracedNumber, f"__r{name}__", backward)
 
 
-def _real(x: Any) -> Any:
-    return x.mg_pinned() if type(x) is TracedNumber else x
+def pinned(x: Any, kinds: tuple[type, ...] = (int, float)) -> Any:
+    """Numbers themselves in the place of traced ones of these kinds: in a tuple, list or dictionary of arguments."""
+    if type(x) is dict:
+        return {key: pinned(part, kinds) for key, part in x.items()}
+    if type(x) in (tuple, list):
+        return type(x)(pinned(part, kinds) for part in x)
+    return x.mg_pinned() if type(x) is TracedNumber and type(x.real) in kinds else x
 
 
-def _with_array(function: Any, x: Any, y: Any) -> Any:
-    """An operation with an array; Tensors answer for themselves. UNKNOWN if it is with an object of another class."""
-    other = y if type(x) is TracedNumber else x
-    if isinstance(other, (np.ndarray, np.generic)) or type(other) is complex:
+def _with_other(function: Any, plain: Any, number: TracedNumber, x: Any, y: Any) -> Any:
+    """An operation of a number and no number: with arrays NumPy's; Tensors answer for themselves.
+
+    An object of any other class gets the number itself, and so does a complex number, by the plain operator.
+    """
+    other = y if x is number else x
+    if isinstance(other, (np.ndarray, np.generic)):
         return function(x, y)
-    return NotImplemented if isinstance(other, Tensor) else UNKNOWN
+    if isinstance(other, Tensor):
+        return NotImplemented
+    real = number.mg_pinned()
+    return plain(real, y) if x is number else plain(x, real)
 
 
 def _check(trace: Any, name: str, x: Any, y: Any) -> None:
@@ -292,8 +296,7 @@ def _comparison(name: str, op: str) -> None:
 
     def compare(self: Any, other: Any) -> Any:
         if not _is_plain(other):
-            made = _with_array(getattr(np, op), self, other) if type(other) is not complex else UNKNOWN
-            return function(self.mg_pinned(), other) if made is UNKNOWN else made
+            return _with_other(getattr(np, op), function, self, self, other)
         trace = self.mg_trace
         outcome = function(self.real, other.real if type(other) is TracedNumber else other)
         if trace.open and not all(x.mg_expression is not None for x in (self, other) if type(x) is TracedNumber):
@@ -318,8 +321,8 @@ for _name, _op in (
 
 
 def _of_two_numbers(name: str, function: Callable[[Any, Any], Any]) -> None:
-    setattr(TracedNumber, f"__{name}__", lambda self, other: function(self.mg_pinned(), _real(other)))
-    setattr(TracedNumber, f"__r{name}__", lambda self, other: function(_real(other), self.mg_pinned()))
+    setattr(TracedNumber, f"__{name}__", lambda self, other: function(self.mg_pinned(), pinned(other)))
+    setattr(TracedNumber, f"__r{name}__", lambda self, other: function(pinned(other), self.mg_pinned()))
 
 
 for _name in (

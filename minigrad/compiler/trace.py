@@ -20,7 +20,7 @@ from minigrad.compiler.draws import Draws
 from minigrad.compiler.flow import NOTHING
 from minigrad.compiler.memory import Memory, Step, viewed
 from minigrad.compiler.notes import note
-from minigrad.compiler.numbers import TracedNumber
+from minigrad.compiler.numbers import TracedNumber, pinned
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.outside import OutsideArrays
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
@@ -336,7 +336,7 @@ class Trace(OutsideArrays):
                 if made is not NotImplemented:
                     return made
             try:
-                inputs = self.weakened(inputs) if method == "__call__" else _pinned(inputs)
+                inputs = self.weakened(inputs) if method == "__call__" else pinned(inputs)
             except CompileError as error:
                 self.stop(error)
             if errors_raise():
@@ -398,8 +398,8 @@ class Trace(OutsideArrays):
             try:
                 expected, found = function(*bare(args), **bare(kwargs)), function(*bare(made[0]), **bare(made[1]))
             except Exception:  # the call itself says why
-                return _pinned(args), _pinned(kwargs)
-        return made if _form(found) == _form(expected) else (_pinned(args), _pinned(kwargs))
+                return pinned(args), pinned(kwargs)
+        return made if _form(found) == _form(expected) else (pinned(args), pinned(kwargs))
 
     @_recorded
     def _function(self, function: Any, args: Any, kwargs: Any) -> Any:
@@ -418,15 +418,6 @@ class Trace(OutsideArrays):
         target: Any = self.writable(out, "out=")
         np.copyto(target, result, casting="same_kind", where=mask)
         return out
-
-
-def _pinned(x: Any) -> Any:
-    """Numbers themselves in the place of traced ones, in a tuple or dictionary of arguments."""
-    if type(x) is dict:
-        return {key: _pinned(part) for key, part in x.items()}
-    if type(x) in (tuple, list):
-        return type(x)(map(_pinned, x))
-    return x.mg_pinned() if type(x) is TracedNumber else x
 
 
 def _form(x: Any) -> Any:
