@@ -224,7 +224,7 @@ class Learned:
                 "compute with the number by NumPy's functions (np.cos instead of math.cos), or outside of the step; "
                 "so too what looks it up or writes it down (table[n], writer.writerow([n]))"
             )
-        elif before == now == ANOTHER:
+        elif isinstance(before, str) and isinstance(now, str) and before == now == ANOTHER:
             changed = ", which is another object in each call"
             hint = "pass arrays, or a dataclass, a dictionary or a list of arrays, of which the content counts"
         return (
