@@ -15,7 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from minigrad.compiler.numbers import TracedNumber
-from minigrad.compiler.refusal import CompileError, place
+from minigrad.compiler.refusal import CompileError, place, stop
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray, bare
 from minigrad.reach import MISSING
@@ -130,13 +130,26 @@ def traced_dir(*x: Any) -> Any:
     return dir(bare(x[0])) if x else sorted(sys._getframe(1).f_locals)
 
 
+def traced_id(x: Any, /) -> int:
+    """id: of an array of the state. Another array is another object in each call, and what follows from its id too."""
+    if type(x) is TracerArray:
+        if x.mg_trace.open and not (x.mg_memory.is_outside and x.mg_trace.known.get(id(x.mg_array)) is x):
+            stop(x, "id() of an array that is another one in each call", "give it a name or a number")
+        return id(x.mg_array)
+    return id(bare(x))
+
+
 STAND_INS: dict[Any, Any] = {
+    id: traced_id,
     type: traced_type,
     isinstance: traced_isinstance,
     hasattr: traced_hasattr,
     getattr: traced_getattr,
     dir: traced_dir,
 }
+
+
+BUILTINS = frozenset({*STAND_INS, print})
 
 
 def stand_in(trace: Trace, builtin: Any) -> Any:

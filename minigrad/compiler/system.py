@@ -8,8 +8,9 @@ that takes time, it is asked only where the step can reach anything of the kind.
 
 from __future__ import annotations
 
+import functools
 import sys
-import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,20 +32,24 @@ COMPUTING = frozenset(
         *("abc", "array", "ast", "bisect", "builtins", "cmath", "collections", "colorsys", "contextlib"),
         *("contextvars", "copy", "copyreg", "dataclasses", "enum", "fractions", "functools", "heapq", "inspect"),
         *("itertools", "json", "keyword", "math", "numbers", "operator", "random", "re", "reprlib", "statistics"),
-        *("string", "struct", "textwrap", "types", "typing", "unicodedata", "weakref", "zlib"),
+        *("string", "struct", "textwrap", "types", "typing", "unicodedata", "weakref"),
     )
 )
 ACCELERATORS = frozenset(f"_{name}" for name in COMPUTING) | {"_sre", "_collections_abc", "_datetime", "datetime"}
 ALLOWED = COMPUTING | ACCELERATORS | LIBRARIES
 PURE = {("posix", "fspath"), ("nt", "fspath"), ("sys", "exc_info"), ("sys", "exception"), ("sys", "intern")}
-PURE |= {("sys", "getsizeof"), ("_pickle", "dumps"), ("_pickle", "loads"), ("_thread", "get_ident")}
+PURE |= {("sys", "getsizeof"), ("_pickle", "dumps"), ("_pickle", "loads")}
 IMPURE = frozenset({"open", "input", "breakpoint", "now", "today", "utcnow"})
 MINIGRAD, NUMPY = (str(Path(file).parent) + "/" for file in (str(Path(__file__).parent), np.__file__))
 
 
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
 HOOKS = frozenset({"default", "cls", "JSONEncoder"})
-LOCKS = (type(threading.Lock()), type(threading.RLock()))
+SETTINGS = frozenset({"geterr", "seterr", "geterrcall", "seterrcall", "setbufsize", "set_printoptions", "printoptions"})
+FILES = frozenset(
+    {"load", "save", "savez", "savez_compressed", "savetxt", "loadtxt", "genfromtxt", "fromfile", "memmap"}
+)
+FILES |= {"tofile", "dump", "open_memmap", "fromregex", "DataSource"}  # of NumPy
 
 
 class Stopped(BaseException):
@@ -69,10 +74,17 @@ class SystemCalls:
         whose = _FRAMES.get(frame.f_code) or _whose(frame.f_code)
         if whose == "own" or (whose == "library" and _is_called_by_minigrad(frame)):
             return
-        name = _name_of_impure(function)
-        if name is None or (whose == "numpy" and not name.startswith(("io.", "_io."))):
-            return
-        self.refusal = CompileError(
+        name = name_of_impure(function)
+        if name is not None and (whose != "numpy" or name.startswith(("io.", "_io.", "numpy."))):
+            self.refuse(name, frame)
+
+    def refuse(self, name: str, frame: FrameType) -> None:
+        """Stop the recording where a frame calls what must not be called.
+
+        Raises:
+            Stopped: always.
+        """
+        self.refusal = self.refusal or CompileError(
             f"mg.compile: the step calls {name}, which a program would not repeat, at "
             f"{place_in(_users(frame))}\nHint: do it outside of the step, and pass what it returns."
         )
@@ -94,19 +106,18 @@ def watching_calls(trace: Trace, reach: Reach) -> Iterator[None]:
 
     A profiler's own function is put back afterwards.
     """
-    calls = SystemCalls(trace)
-    if not reaches_system(reach):
-        yield
-        return
-    outer = sys.getprofile()
-    sys.setprofile(calls.see)
+    calls = trace.calls = SystemCalls(trace)
+    outer, is_needed = sys.getprofile(), reaches_system(reach)
+    if is_needed:
+        sys.setprofile(calls.see)
     try:
         yield
     except BaseException:  # Stopped, or what the step made of it
         calls.check()
         raise
     finally:
-        sys.setprofile(outer)
+        if is_needed:
+            sys.setprofile(outer)
     calls.check()
 
 
@@ -118,11 +129,15 @@ def unreadable(reach: Reach) -> CompileError | None:
             f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed.\n"
             "Hint: use it outside of the step and pass arrays as arguments."
         )
-    lock = next((ref.path for ref, x in reach.refs if isinstance(x, LOCKS) and not _is_minigrads(ref)), None)
-    if lock is not None:  # `with lock` is no call of which Python tells
+    if (found := _with_hidden_state(reach)) is not None:
         return CompileError(
-            f"mg.compile: the step can reach the lock {lock}, which a program would not take.\nHint: take it around "
-            "the call of the compiled function."
+            f"mg.compile: the step can reach {found}, and nothing tells what it does or how it has changed.\nHint: use "
+            "it outside of the step, and pass what it gives; take a lock around the call of the compiled function."
+        )
+    if settings := SETTINGS & reach.words:
+        return CompileError(
+            f"mg.compile: the step names np.{min(settings)}, a setting of NumPy for everybody.\nHint: set it outside "
+            "of the step."
         )
     if writes_json(reach) and not HOOKS.isdisjoint(reach.words):  # C code asks it about tracers too
         return CompileError(
@@ -141,6 +156,8 @@ def reaches_system(reach: Reach) -> bool:
     """Whether the user's code names or holds a module, a function or an object that does more than compute."""
     if any(_is_of_system(value) and not _is_minigrads(ref) for ref, value in reach.refs):
         return True
+    if not FILES.isdisjoint(reach.words):
+        return True
     if any(ref.key in IMPURE and value is MISSING and ref.kind == "item" for ref, value in reach.refs):
         return True
     return any(
@@ -149,6 +166,44 @@ def reaches_system(reach: Reach) -> bool:
         for name, level in names_of(function.__code__).imports
         if not level
     )
+
+
+def _with_hidden_state(reach: Reach) -> str | None:
+    """An object in C of a module that does more than compute: a file, a lock, a ctypes variable.
+
+    Neither `with lock` nor `for line in file` is a call of which Python tells; nor is what C code calls by itself, as
+    functools.partial(os.stat, path). Objects of minigrad's own may have locks.
+    """
+    held = [(ref.path, x) for ref, x in reach.refs if not _is_minigrads(ref)]
+    own = {id(x) for ref, x in reach.refs if _is_minigrads(ref)}
+    held += [("", x) for x in reach.seen.values() if id(x) not in own]
+    for path, x in held:
+        called = x.func if isinstance(x, functools.partial) else None
+        called = x.default_factory if isinstance(x, defaultdict) else called
+        if isinstance(called, BuiltinFunctionType) and (name := name_of_impure(called)) is not None:
+            return f"{path or 'an object'}, which calls {name}"
+        if not isinstance(x, CODE) and any(map(_is_hidden, type(x).__mro__)):
+            return f"{path or 'an object'}, a {type(x).__name__}"
+    return None
+
+
+CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_hidden(kind: type) -> bool:
+    """Whether a class is written in C, in a module of which it is not known that it only computes."""
+    root = kind.__module__.split(".")[0]
+    if root in ALLOWED or kind.__module__ == "__main__" or issubclass(kind, BaseException):
+        return False
+    if root in STANDARD:
+        return is_in_c(kind)
+    return str(getattr(sys.modules.get(kind.__module__), "__file__", "")).endswith((".so", ".pyd"))
+
+
+def is_in_c(kind: type) -> bool:
+    """Whether no method of a class is written in Python."""
+    return not any(isinstance(x, FunctionType) for x in vars(kind).values())
 
 
 def _is_minigrads(ref: StateRef) -> bool:
@@ -199,7 +254,7 @@ def _users(frame: FrameType) -> FrameType:
     return above or frame
 
 
-def _name_of_impure(function: Any) -> str | None:
+def name_of_impure(function: Any) -> str | None:
     """What a function in C is called, None if it computes only."""
     name = getattr(function, "__name__", "")
     owner = getattr(function, "__self__", None)
@@ -214,6 +269,8 @@ def _name_of_impure(function: Any) -> str | None:
         module, shown = str(kind.__module__), f"{kind.__module__}.{kind.__name__}.{name}"
     root = module.split(".")[0]
     if name in IMPURE and root in ("builtins", "io", "_io", "datetime"):
+        return shown
+    if root == "numpy" and name in FILES:
         return shown
     return None if root in ALLOWED or (root, name) in PURE else shown
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import collections
+import contextlib
+import ctypes
 import decimal
 import functools
 import io
@@ -581,3 +585,224 @@ def a_lock_around_a_counter(C: Any, see: Any) -> None:
     _calls(C, see, step)
     with Noted():
         see(st.n, taken)
+
+
+# C code that calls C code, and objects in C that hide their state
+
+
+def _in_folder(C: Any, see: Any, make: Any, count: int = 10) -> None:
+    """A step over a folder that gets another file in each call."""
+    with tempfile.TemporaryDirectory() as folder:
+        step = C(make(folder))
+        for k in range(count):
+            Path(folder, f"f{k}").write_bytes(np.full(3, k + 1.0).tobytes())
+            see(step(numbers(k, 3)))
+
+
+@scenario(eager=True)
+def mapped_calls_of_the_system(C: Any, see: Any) -> None:
+    _in_folder(C, see, lambda folder: lambda x: x * sum(map(len, map(os.listdir, [folder]))))
+
+
+@scenario(eager=True)
+def a_partial_call_of_the_system(C: Any, see: Any) -> None:
+    def make(folder: str) -> Any:
+        files = functools.partial(os.listdir, folder)
+        return lambda x: x * len(files())
+
+    _in_folder(C, see, make)
+
+
+@scenario(eager=True)
+def a_default_of_the_system(C: Any, see: Any) -> None:
+    before = os.getcwd()
+    try:
+
+        def make(folder: str) -> Any:
+            os.chdir(folder)
+            places: Any = collections.defaultdict(os.listdir)
+
+            def step(x: Any) -> Any:
+                places.clear()
+                return x * len(places["all"])
+
+            return step
+
+        _in_folder(C, see, make)
+    finally:
+        os.chdir(before)
+
+
+@scenario(eager=True)
+def arrays_from_a_file(C: Any, see: Any) -> None:
+    _in_folder(C, see, lambda folder: lambda x: x * np.fromfile(os.path.join(folder, max(os.listdir(folder)))))
+
+
+@scenario(eager=True)
+def lines_of_a_file(C: Any, see: Any) -> None:
+    file = io.StringIO("".join(f"{k}\n" for k in range(40)))
+    _calls(C, see, lambda x: x * float(next(file)))
+    see(file.read())
+
+
+@scenario(eager=True)
+def a_method_that_is_bound_before(C: Any, see: Any) -> None:
+    buffer = io.StringIO()
+    write = buffer.write
+
+    def step(x):
+        write("a")
+        return x * 2
+
+    _calls(C, see, step)
+    see(buffer.getvalue())
+
+
+@scenario(eager=True)
+def printed_by_the_module(C: Any, see: Any) -> None:
+    def step(x):
+        builtins.print("a", end="", file=None)
+        return x * 2
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        _calls(C, see, step)
+    see(out.getvalue())
+
+
+@scenario(eager=True)
+def a_class_in_c_is_called(C: Any, see: Any) -> None:
+    def make(folder: str) -> Any:
+        path = os.path.join(folder, "log")
+
+        def step(x: Any) -> Any:
+            with io.FileIO(path, "a") as file:
+                file.write(b"a")
+            return x * os.stat(path).st_size
+
+        return step
+
+    _in_folder(C, see, make)
+
+
+@scenario(eager=True)
+def a_variable_of_ctypes(C: Any, see: Any) -> None:
+    n = ctypes.c_int(1)
+
+    def change(k: int) -> None:
+        n.value = 1 + k // 4
+
+    _calls(C, see, lambda x: x * n.value, change)
+
+
+@scenario(eager=True)
+def quotients_of_decimals(C: Any, see: Any) -> None:
+    context, ten = decimal.getcontext(), decimal.Decimal(10)
+    before = context.prec
+
+    def change(k: int) -> None:
+        context.prec = 3 if k > 5 else before
+
+    try:
+        _calls(C, see, lambda x: x * float(ten / 3), change)
+    finally:
+        context.prec = before
+
+
+@scenario(eager=True)
+def the_name_of_the_thread(C: Any, see: Any) -> None:
+    thread = threading.current_thread()
+    before = thread.name
+
+    def change(k: int) -> None:
+        thread.name = "t" * (1 + k // 4)
+
+    try:
+        _calls(C, see, lambda x: x * len(threading.current_thread().name), change)
+    finally:
+        thread.name = before
+
+
+@scenario(eager=True)
+def settings_of_numpy(C: Any, see: Any) -> None:
+    def step(x):
+        return x * (2.0 if np.geterr()["under"] == "warn" else 3.0)
+
+    run = C(step)
+    for k in range(10):
+        with np.errstate(under="warn" if k > 5 else "ignore"):
+            see(run(numbers(k, 3)))
+
+
+# What a step asks through a module, and what it makes
+
+
+@scenario
+def known_by_its_id(C: Any, see: Any) -> None:
+    buffer = np.ones(3)
+    names = {id(buffer): 2.0}
+    _calls(C, see, lambda x: x * names.get(id(buffer), 7.0) + buffer)
+
+
+@scenario(eager=True)
+def arguments_known_by_their_ids(C: Any, see: Any) -> None:
+    cache: dict[int, Any] = {}
+    x = numbers(0, 3)
+
+    def step(x):
+        if id(x) not in cache:
+            cache[id(x)] = 1.0
+        return x * 2
+
+    run = C(step)
+    for _ in range(8):
+        see(run(x), len(cache))
+
+
+@scenario
+def classes_asked_for_by_the_module(C: Any, see: Any) -> None:
+    kinds = {np.ndarray: 2.0, float: 3.0, np.float64: 5.0}
+
+    def step(x):
+        known = builtins.hasattr(x, "value") or builtins.isinstance(x.sum(), collections.abc.Iterable)
+        return x * kinds.get(builtins.type(x), 9.0) * kinds.get(builtins.type(x.sum()), 9.0) * (1 + known)
+
+    _calls(C, see, step)
+
+
+@scenario
+def made_and_filled(C: Any, see: Any) -> None:
+    def step(x, i):
+        hot = np.zeros((3, 4))
+        np.put_along_axis(hot, i[:, None], 1.0, 1)
+        degree, table = np.zeros(4), np.full((2, 3), 0.5)
+        np.add.at(degree, i, x)
+        table[1] = x
+        degree[i[0]] += 1.0
+        return hot, degree, table, np.ones(3) * x + np.eye(3)[0], np.empty(3).shape, np.full(3, x[0])
+
+    run = C(step)
+    for k in range(8):
+        see(*run(numbers(k, 3), np.array([k % 4, 1, 3])))
+
+
+@scenario
+def copies_of_what_is_computed(C: Any, see: Any) -> None:
+    def step(x):
+        y = x * 2
+        kept = np.array(y)
+        y += 1
+        return kept, y, np.asarray(y), np.array(y, dtype=np.float32), np.asarray(y, np.float64) is y
+
+    _calls(C, see, step)
+
+
+@scenario
+def a_mask_that_is_made(C: Any, see: Any) -> None:
+    def step(x):
+        keep = np.ones(3, bool)
+        keep[1] = False
+        rows = np.zeros(2, int)
+        rows[1] = 2
+        return x[keep], x[rows], np.zeros(3)[0] + len(np.ones(4))
+
+    _calls(C, see, step)
