@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "key": (lambda x: {x.sum().item(): 1}, "read in Python"),
     "print": (lambda x: str(mg.asarray(x)), "read in Python"),
     "format": (lambda x: f"{x.sum():.3f}", "read in Python"),
-    "asarray": (lambda x: np.asarray(x) + 1, "read in Python"),
+    "asarray": (lambda x: np.asarray(list(x[0])) + 1, "read in Python"),
     "index": (lambda x: [1, 2, 3][x[0, 0].astype(int)], "read in Python"),
     "equality": (lambda x: np.array_equal(x, x), "read in Python"),
     "mask": (lambda x: x[x > 2], "depends on the values"),

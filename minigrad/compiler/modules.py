@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from types import BuiltinFunctionType, ModuleType
+from types import BuiltinFunctionType, FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from minigrad.compiler.system import ALLOWED, MINIGRAD, is_in_c, name_of_impure
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray, bare
 from minigrad.reach import MISSING
-from minigrad.reach.names import STANDARD
+from minigrad.reach.names import CONSTRUCTORS, STANDARD
 
 KEPT = ("__name__", "__doc__", "__package__", "__loader__", "__spec__")
 
@@ -119,7 +119,7 @@ class _RefusingType(type):
 def _made(trace: Trace, function: Any, *args: Any, **options: Any) -> Any:
     """An array of floats that the step makes: it may write computed values into it."""
     fill = args[1] if len(args) > 1 else options.get("fill_value")
-    if function is np.full and hasattr(type(fill), "minigrad_tracer") and trace.open:
+    if function is np.full and hasattr(type(fill), "minigrad_tracer") and trace.open and not _is_for_an_object(trace):
         shape = args[0] if args else options["shape"]
         filled = trace.made(np.zeros(shape, options.get("dtype") or np.asarray(bare(fill)).dtype))
         filled[...] = fill
@@ -128,9 +128,20 @@ def _made(trace: Trace, function: Any, *args: Any, **options: Any) -> Any:
     if function is np.empty and made.dtype.kind == "f":
         made[...] = 0  # what nobody knows
     is_plain = type(made) is np.ndarray and made.dtype.kind == "f" and made.flags.c_contiguous
-    if not trace.open or not is_plain or sys._getframe(1).f_code.co_filename.startswith(MINIGRAD):
-        return made
-    return trace.made(made)
+    return trace.made(made) if trace.open and is_plain and not _is_for_an_object(trace) else made
+
+
+def _is_for_an_object(trace: Trace) -> bool:
+    """Whether minigrad, a constructor or a function in a functools.cache makes an array: who keeps it is not known."""
+    frame: FrameType | None = sys._getframe(2)
+    assert frame is not None
+    if frame.f_code.co_filename.startswith(MINIGRAD):
+        return True
+    while frame is not None and frame.f_code is not trace.step_code:
+        if frame.f_code.co_name in CONSTRUCTORS or frame.f_code in trace.cached:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _copied(trace: Trace, function: Any, *args: Any, **options: Any) -> Any:

@@ -88,6 +88,8 @@ class Trace(OutsideArrays):
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.calls: Any = None  # which calls of C code are refused
+        self.step_code: Any = None
+        self.cached: frozenset[Any] = frozenset()  # codes of functions whose results functools.cache keeps
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
