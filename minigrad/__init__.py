@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import e, inf, nan, newaxis, pi
 
+from minigrad import hints as _hints
 from minigrad.checkpoint import checkpoint
 from minigrad.creation import (
     arange, asarray, empty, empty_like, eye, from_dlpack, full, full_like, linspace, meshgrid, ones, ones_like, zeros,
@@ -98,16 +99,55 @@ _FUNCTIONS = {
 
 # What users of PyTorch look for here
 _ELSEWHERE = {
+    "absolute": "abs",
+    "amax": "max",
+    "amin": "min",
+    "array": "asarray",
+    "as_tensor": "asarray",
     "batch_norm": "functional.batch_norm",
+    "bmm": "matmul",
     "cat": "concat",
     "clamp": "clip",
+    "clone": "copy",
+    "concatenate": "concat",
     "cross_entropy": "functional.cross_entropy",
+    "cumprod": "cumulative_prod",
+    "cumsum": "cumulative_sum",
+    "det": "linalg.det",
+    "div": "divide",
+    "eq": "equal",
+    "flatten": "reshape",
     "from_numpy": "asarray",
+    "ge": "greater_equal",
     "gelu": "functional.gelu",
+    "gt": "greater",
+    "index_select": "take",
+    "inverse": "linalg.inv",
+    "invert": "bitwise_invert",
+    "layer_norm": "functional.layer_norm",
+    "le": "less_equal",
+    "left_shift": "bitwise_left_shift",
     "log_softmax": "functional.log_softmax",
+    "lt": "less",
+    "mm": "matmul",
+    "movedim": "moveaxis",
+    "mse_loss": "functional.mse_loss",
+    "mul": "multiply",
+    "ne": "not_equal",
+    "neg": "negative",
+    "one_hot": "functional.one_hot",
     "permute": "permute_dims",
+    "pinverse": "linalg.pinv",
+    "ravel": "reshape",
+    "right_shift": "bitwise_right_shift",
+    "slogdet": "linalg.slogdet",
     "softmax": "functional.softmax",
+    "sub": "subtract",
+    "svd": "linalg.svd",
     "transpose": "swapaxes",
+    "true_divide": "divide",
+    "unbind": "unstack",
+    "unique": "unique_values",
     "unsqueeze": "expand_dims",
     "view": "reshape",
 }
@@ -144,8 +184,8 @@ def __getattr__(name: str) -> Any:
         return _import_module(f"minigrad.{name}")
     if name in _FUNCTIONS:
         return getattr(_import_module(f"minigrad.{_FUNCTIONS[name]}"), name)
-    way_out = f". It is mg.{_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
-    raise AttributeError(f"module 'minigrad' has no attribute {name!r}{way_out}")
+    there = {k: f"It is mg.{where}" for k, where in _ELSEWHERE.items()}
+    raise _hints.missing(__name__, name, _hints.NAMESPACE | there)
 
 
 def __dir__() -> list[str]:

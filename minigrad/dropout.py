@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import hints
 from minigrad.activations import SELU_ALPHA, SELU_SCALE
 from minigrad.errors import call
 from minigrad.ops.random import uniform_like
@@ -98,3 +99,6 @@ def _mask(x: Any, shape: tuple[int, ...], p: float, rng: Any) -> Any:
     like = x if shape == x.shape else np.zeros_like(value_of(x), shape=shape)
     kept = uniform_like(like, generator(rng)) >= p
     return kept.astype(x.dtype) * (1 / (1 - p))
+
+
+hints.no_function(__name__, "It is mg.functional.dropout")

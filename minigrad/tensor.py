@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import leaves, methods, protocols, specialize, taken, writing
+from minigrad import hints, leaves, methods, protocols, specialize, taken, writing
 from minigrad.borrowed import own
 from minigrad.errors import describe
 from minigrad.node import Node, leaf, mode
@@ -137,6 +137,10 @@ class Tensor(Methods):
             if value.shape != self.shape:
                 raise ValueError(f"grad of shape {value.shape} for a Tensor of shape {self.shape}; they must be equal")
         self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
 
     def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
         """Compute the gradients of this with respect to all leaves that require them, and add them to their `.grad`.
@@ -366,4 +370,7 @@ def _rebuilt(data: Any, requires_grad: bool, name: str | None, label: str | None
 
 
 methods.install(Tensor)
+hints.install(Tensor, hints.TENSOR)
 specialize.bind(Tensor)
+
+hints.no_function(__name__, "It is mg.Tensor(values), or mg.asarray(values), which does not copy")

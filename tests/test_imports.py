@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "minigrad"
 
 # What a line names may import what the lines above it name; within a line, anything.
 LAYERS = [
-    {"node", "errors", "templates", "version", "collector", "allocator", "units", "locks", "tracing"},
+    {"node", "errors", "hints", "templates", "version", "collector", "allocator", "units", "locks", "tracing"},
     {"borrowed"},
     {"pairwise"},
     {"specialize"},

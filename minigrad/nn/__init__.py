@@ -1,5 +1,9 @@
 """Layers, networks, initializers, and penalties and constraints on parameters."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from minigrad import hints as _hints
 from minigrad.nn import constraints, init, regularizers
 from minigrad.nn.activations import (
     ELU,
@@ -145,3 +149,9 @@ __all__ = [
     "regularizers",
     "summary",
 ]
+
+
+if not _TYPE_CHECKING:  # which knows what is missing
+
+    def __getattr__(name: str) -> _Any:
+        raise _hints.missing(__name__, name, _hints.NN)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import refuse_mask
+from minigrad.errors import describe, refuse_mask
 from minigrad.primitive import value_of
 from minigrad.replaced import note_replaced
 from minigrad.tensor import Tensor
@@ -113,3 +113,20 @@ def check_state(kind: str, ours: Mapping[str, Any], state: Any, strict: bool) ->
         listed = "\n  ".join(problems)
         hint = "\nstrict=False ignores missing and unexpected names." if strict else ""
         raise ValueError(f"load_state_dict: the state does not fit this {kind}:\n  {listed}{hint}")
+
+
+def explain_input(module: Any, inputs: tuple[Any, ...], error: AttributeError) -> None:
+    """Say that an input is no array, where a module failed because it has not what arrays have.
+
+    Raises:
+        TypeError: it is so.
+    """
+    if error.name in ("shape", "ndim", "dtype", "size") and any(x is error.obj for x in inputs):
+        x = error.obj
+        hint = f"; np.array({'x' if isinstance(x, (list, tuple)) else '[x]'}) makes an array" if x is not None else ""
+        if isinstance(x, type) or hasattr(x, "modules"):
+            hint = ""
+        raise TypeError(
+            f"{type(module).__name__}: an input is {describe(x)} ({type(x).__name__}); modules take Tensors and "
+            f"arrays{hint}"
+        ) from error

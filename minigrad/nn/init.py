@@ -10,10 +10,11 @@ import difflib
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.hints import INIT, missing
 from minigrad.nn.structured import dirac, identity, orthogonal, sparse
 from minigrad.rng import generator
 from minigrad.values import get_default_dtype
@@ -294,3 +295,9 @@ def get(initializer: str | Callable[..., Array]) -> Callable[..., Array]:
         return _BY_NAME[name]
     near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.0)[0]
     raise ValueError(f"no initializer is called {initializer!r}; did you mean {near!r}?")
+
+
+if not TYPE_CHECKING:  # which knows what is missing
+
+    def __getattr__(name: str) -> Any:
+        raise missing(__name__, name, INIT)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, overload
 
-from minigrad import functional, fused
+from minigrad import functional, fused, hints
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn, initialized
 from minigrad.ops.shape import reshape
@@ -65,6 +65,9 @@ class Sequential(Module):
                 setattr(part, name, module)
             return part
         return inside[k][1]
+
+
+hints.install(Sequential, hints.SEQUENTIAL)
 
 
 class Linear(Module):

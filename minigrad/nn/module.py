@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from minigrad import hints
 from minigrad.changes import note_change
 from minigrad.errors import refuse_mask
 from minigrad.modes import current_scope, open_path
 from minigrad.nn import hooks
-from minigrad.nn.checks import assigned, check_state, note_parameter
+from minigrad.nn.checks import assigned, check_state, explain_input, note_parameter
 from minigrad.nn.unfound import warn_of_unfound
 from minigrad.node import mode
 from minigrad.primitive import value_of
@@ -51,6 +52,13 @@ class Module:
     _buffers: tuple[str, ...] = ()
     _hooks: Any = None  # None or a dict of them, in the order in which they were registered
 
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        if options:
+            hints.unknown_keywords(cls, options)
+        if (arguments or options) and cls.__init__ is object.__init__:  # which is silent if there is a __new__
+            raise TypeError(f"{cls.__name__}() takes no arguments")
+        return object.__new__(cls)
+
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """The function that this module is. Subclasses define it; call the module itself, not forward."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, x)")
@@ -59,13 +67,20 @@ class Module:
         """What forward returns; the lines that it records belong to this module's scope."""
         run = self._hooked if self._hooks else self.forward
         if not self._name:
-            return run(*inputs, **options)
+            try:
+                return run(*inputs, **options)
+            except AttributeError as error:
+                explain_input(self, (*inputs, *options.values()), error)
+                raise
         variable, path = open_path()
         try:
             variable.set(inside := f"{path}/{self._name}" if path else self._name)
             if self._parameters and variable is mode:
                 self._place_parameters(inside)
             return run(*inputs, **options)
+        except AttributeError as error:
+            explain_input(self, (*inputs, *options.values()), error)
+            raise
         finally:
             variable.set(path)
 
@@ -300,3 +315,6 @@ class Module:
         """An error that says which layer of the network it is."""
         path = current_scope()
         return ValueError(f"{f'layer {path!r}, ' if path else ''}{self!r}: {problem}")
+
+
+hints.install(Module, hints.MODULE)

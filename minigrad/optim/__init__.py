@@ -1,5 +1,9 @@
 """Optimizers, the update rules that they are made of, and schedules of the learning rate."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from minigrad import hints as _hints
 from minigrad.optim import rules
 from minigrad.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from minigrad.optim.algorithms import SGD, Adam, Adamax, AdamW, NAdam, RAdam
@@ -53,3 +57,9 @@ __all__ = [
     "clip_grad_value_",
     "rules",
 ]
+
+
+if not _TYPE_CHECKING:  # which knows what is missing
+
+    def __getattr__(name: str) -> _Any:
+        raise _hints.missing(__name__, name, _hints.OPTIM)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import hints
 from minigrad.optim.optimizer import Optimizer
 
 
@@ -159,3 +160,6 @@ class Schedule:
         is_whole = isinstance(value, (int, np.integer)) or (isinstance(value, float) and value.is_integer())
         what = "must be positive" if low == 1 and name == "T_max" else f"must be at least {low}"
         self._require(is_whole and not isinstance(value, bool) and value >= low, f"{name}={value!r} {what}, and whole")
+
+
+hints.install(Schedule, hints.SCHEDULE)

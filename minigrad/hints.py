@@ -1,0 +1,266 @@
+"""What users of PyTorch, Keras and NumPy look for under names that are others here: errors that say where it is.
+
+A class gets a descriptor for each such name. It costs nothing when other attributes are looked up, which `__getattr__`
+would, and `hasattr` stays False. Module-level `__getattr__` reads the tables for namespaces.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Never
+
+TENSOR = {
+    "add_": "Write t += x, under mg.no_grad() if t requires grad",
+    "amax": "It is t.max(axis)",
+    "amin": "It is t.min(axis)",
+    "bmm": "It is t @ u, mg.matmul",
+    "byte": "Write t.astype(np.uint8)",
+    "bool": "Write t.astype(bool)",
+    "chunk": "It is mg.split(t, sections, axis=...)",
+    "clamp": "It is t.clip(min, max)",
+    "clamp_": "Write t = t.clip(min, max), or t[...] = t.clip(min, max) under mg.no_grad()",
+    "clone": "It is mg.copy(t), which keeps the history; mg.copy(t.detach()) does not",
+    "contiguous": "Tensors need not be; mg.copy(t) makes a copy",
+    "copy": "It is mg.copy(t), which keeps the history; mg.copy(t.detach()) does not",
+    "copy_": "Write t[...] = values, under mg.no_grad() if t requires grad",
+    "cpu": "Tensors are always there: leave it out",
+    "cuda": "There is only the CPU: leave it out",
+    "detach_": "Write t = t.detach()",
+    "dim": "It is t.ndim",
+    "dot": "It is t @ u",
+    "double": "Write t.astype(np.float64)",
+    "element_size": "It is t.dtype.itemsize",
+    "eq": "It is t == u",
+    "expand": "It is t.broadcast_to(shape)",
+    "fill_": "Write t[...] = value, under mg.no_grad() if t requires grad",
+    "float": "Write t.astype(np.float32); float(t) makes a Python number",
+    "half": "Write t.astype(np.float16)",
+    "int": "Write t.astype(np.int32); int(t) makes a Python number",
+    "is_contiguous": "Tensors need not be contiguous: leave it out",
+    "long": "Write t.astype(np.int64)",
+    "masked_fill": "It is mg.where(mask, value, t)",
+    "matmul": "It is t @ u, mg.matmul",
+    "mm": "It is t @ u, mg.matmul",
+    "mul_": "Write t *= x, under mg.no_grad() if t requires grad",
+    "nelement": "It is t.size",
+    "norm": "It is mg.linalg.vector_norm(t), or mg.linalg.matrix_norm",
+    "numel": "It is t.size",
+    "permute": "It is t.transpose(*axes), mg.permute_dims",
+    "pow": "It is t ** n, mg.pow",
+    "ravel": "It is t.flatten()",
+    "requires_grad_": "Write t.requires_grad = True",
+    "round": "It is mg.round(t, decimals=...)",
+    "scatter": "It is mg.scatter",
+    "softmax": "It is mg.functional.softmax(t, axis=...)",
+    "split": "It is mg.split(t, sections, axis=...)",
+    "sub_": "Write t -= x, under mg.no_grad() if t requires grad",
+    "t": "It is t.T",
+    "to": "There is only the CPU; for another dtype write t.astype(dtype)",
+    "type": "Write t.astype(dtype); t.dtype is the present one",
+    "unsqueeze": "It is t.expand_dims(axis), or t[:, None]",
+    "view": "It is t.reshape(*sizes)",
+    "view_as": "It is t.reshape(u.shape)",
+    "zero_": "Write t[...] = 0, under mg.no_grad() if t requires grad; a gradient is reset with t.grad = None",
+}
+
+MODULE = {
+    "add": "Only an nn.ModuleList grows: give the layers to nn.Sequential at once",
+    "add_module": "Write setattr(model, name, module)",
+    "bfloat16": "Give dtype= to the layers, or call mg.set_default_dtype before they are made",
+    "compile": "It is mg.compile(step), around the whole training step",
+    "cpu": "Models are always there: leave it out",
+    "cuda": "There is only the CPU: leave it out",
+    "double": "Give dtype= to the layers, or call mg.set_default_dtype('float64') before they are made",
+    "evaluate": "It is minigrad.training.evaluate(model, loader, loss)",
+    "fit": "It is mg.fit(model, loader, loss, optimizer, epochs)",
+    "float": "Give dtype= to the layers, or call mg.set_default_dtype('float32') before they are made",
+    "get_parameter": "It is dict(model.named_parameters())[name]",
+    "half": "Give dtype= to the layers, such as dtype='float16'",
+    "load_weights": "Write model.load_state_dict(mg.io.load(path))",
+    "predict": "Call the model itself, model.eval()(x), under mg.no_grad()",
+    "register_module": "Write setattr(model, name, module)",
+    "register_parameter": "Write model.name = mg.Tensor(values, requires_grad=True)",
+    "save": "Write mg.io.save(path, model.state_dict())",
+    "save_weights": "Write mg.io.save(path, model.state_dict())",
+    "to": "There is only the CPU; for another dtype give dtype= to the layers, or call mg.set_default_dtype before",
+    "type": "Give dtype= to the layers, or call mg.set_default_dtype before they are made",
+}
+
+_FIXED = (
+    "A Sequential does not grow. Make another from its modules, nn.Sequential(*model, layer), or collect them in a list "
+    "or an nn.ModuleList before"
+)
+SEQUENTIAL = dict.fromkeys(("add", "append", "extend", "insert", "pop"), _FIXED)
+
+SCHEDULE = {
+    "base_lrs": 'It is [group["initial_lr"] for group in optimizer.param_groups]',
+    "get_lr": "It is get_last_lr()",
+    "last_epoch": "It is schedule.steps, the number of calls of step()",
+}
+
+_PARAMETER = "A parameter is a Tensor that a module has as its attribute: mg.Tensor(values, requires_grad=True)"
+_IN_A_LIST = (
+    "Give each an attribute of its own, setattr(self, f'weight_{k}', mg.Tensor(values, requires_grad=True)), or hold "
+    "modules in an nn.ModuleList or nn.ModuleDict"
+)
+
+NN = {
+    "BatchNorm1d": "It is nn.BatchNorm(channels), for any number of axes; channels are last",
+    "BatchNorm2d": "It is nn.BatchNorm(channels), for any number of axes; channels are last, (N, H, W, C)",
+    "BatchNorm3d": "It is nn.BatchNorm(channels), for any number of axes; channels are last, (N, D, H, W, C)",
+    "BatchNormalization": "It is nn.BatchNorm(channels)",
+    "Dense": "It is nn.Linear(in_features, out_features)",
+    "DataParallel": "There is only the CPU, whose cores NumPy's products use already",
+    "LayerNormalization": "It is nn.LayerNorm(features)",
+    "Parameter": _PARAMETER,
+    "ParameterDict": _IN_A_LIST,
+    "ParameterList": _IN_A_LIST,
+    "SyncBatchNorm": "It is nn.BatchNorm(channels)",
+    "Swish": "It is nn.SiLU()",
+    "ZeroPad2d": "It is the function mg.pad, or padding= of the convolution",
+    "functional": "It is mg.functional",
+    "parallel": "There is only the CPU, whose cores NumPy's products use already",
+    "utils": "Gradients are clipped by optim.clip_grad_norm_ and optim.clip_grad_value_",
+} | {
+    f"{name}{n}d": f"It is nn.{name}, for any number of axes; channels are last"
+    for name in ("InstanceNorm", "AdaptiveAvgPool", "AdaptiveMaxPool")
+    for n in (1, 2, 3)
+}
+
+OPTIM = {
+    "CyclicLR": "Of the schedules with a cycle there are optim.OneCycleLR and optim.CosineAnnealingWarmRestarts",
+    "LRScheduler": "It is optim.Schedule",
+    "lr_scheduler": "Schedules stand beside the optimizers: optim.StepLR, optim.CosineAnnealingLR, ...",
+}
+
+_IN_PLACE = "Initializers return arrays: p[...] = init.{}(p.shape) under mg.no_grad(), or init={!r} of the layer"
+_SAME = (
+    "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "orthogonal", "uniform", "normal", "zeros",
+    "ones", "constant", "dirac", "sparse",
+)  # fmt: skip
+INIT = {f"{here}_": _IN_PLACE.format(here, here) for here in _SAME} | {
+    "calculate_gain": "It is init.gain",
+    "eye_": _IN_PLACE.format("identity", "identity"),
+    "trunc_normal_": _IN_PLACE.format("truncated_normal", "truncated_normal"),
+}
+
+_DRAWN = "NumPy draws numbers: rng = np.random.default_rng(0), then mg.Tensor(rng.{})"
+NAMESPACE = {
+    "Adam": "It is mg.optim.Adam",
+    "DataLoader": "It is mg.data.DataLoader",
+    "Linear": "It is mg.nn.Linear",
+    "Module": "It is mg.nn.Module",
+    "Sequential": "It is mg.nn.Sequential",
+    "autograd": "Derivatives are t.backward(), mg.grad, mg.vjp, mg.jvp, mg.jacobian and mg.hessian",
+    "chunk": "It is mg.split",
+    "cuda": "There is only the CPU",
+    "device": "There is only the CPU: leave it out",
+    "double": "It is mg.float64",
+    "dot": "It is x @ y, mg.matmul",
+    "float": "It is mg.float32",
+    "float16": "Write dtype='float16'",
+    "half": "Write dtype='float16'",
+    "load": "It is mg.io.load(path), and model.load_state_dict takes what it returns",
+    "long": "It is mg.int64",
+    "masked_fill": "It is mg.where(mask, value, t)",
+    "norm": "It is mg.linalg.vector_norm, or mg.linalg.matrix_norm",
+    "rand": _DRAWN.format("random(size)"),
+    "rand_like": _DRAWN.format("random(t.shape)"),
+    "randint": _DRAWN.format("integers(low, high, size)"),
+    "randn": _DRAWN.format("normal(size=size)"),
+    "randn_like": _DRAWN.format("normal(size=t.shape)"),
+    "random": "NumPy draws numbers: rng = np.random.default_rng(0)",
+    "randperm": _DRAWN.format("permutation(n)"),
+    "save": "It is mg.io.save(path, model.state_dict())",
+    "utils": "It is mg.data.DataLoader; gradients are clipped by mg.optim.clip_grad_norm_",
+}
+
+# Keyword arguments of PyTorch's and Keras's layers
+KEYWORDS = {
+    "affine": "gamma and beta are always there; freeze them with requires_grad = False",
+    "batch_first": "sequences are always batch first, (N, T, features): leave it out",
+    "device": "there is only the CPU: leave it out",
+    "dim": "it is called axis",
+    "inplace": "results are always new Tensors: leave it out",
+    "padding_mode": "convolutions pad with zeros; call mg.pad before for another mode",
+    "track_running_stats": "running statistics are always kept; use them with layer.eval()",
+    "units": "layers are told both sizes: nn.Linear(in_features, out_features)",
+}
+
+
+class Hint:
+    """A name that is no attribute: whoever asks for it is told the way out."""
+
+    __slots__ = ("name", "way_out")
+
+    def __init__(self, name: str, way_out: str) -> None:
+        self.name, self.way_out = name, way_out
+
+    def __get__(self, instance: Any, owner: type) -> Never:
+        what = f"type object {owner.__name__!r}" if instance is None else f"{owner.__name__!r} object"
+        raise AttributeError(f"{what} has no attribute {self.name!r}. {self.way_out}")
+
+
+def install(cls: type, table: Mapping[str, str]) -> None:
+    """Let a class say the way out for names that it does not have. `dir` of its objects does not list them."""
+    for name, way_out in table.items():
+        assert name not in vars(cls), f"{cls.__name__} has a {name}"
+        setattr(cls, name, Hint(name, way_out))
+    cls.__dir__ = _listed  # type: ignore[method-assign]
+
+
+def _listed(self: Any) -> list[str]:
+    found = object.__dir__(self)
+    return [name for name in found if not isinstance(inspect.getattr_static(self, name, None), Hint)]
+
+
+def missing(module: str, name: str, table: Mapping[str, str]) -> AttributeError:
+    """The error for a name that a module does not have.
+
+    Args:
+        module: its name.
+        name: what was asked for.
+        table: ways out, by name.
+
+    Raises:
+        ImportError: it was asked for by `from module import name`, which would drop the way out from an AttributeError.
+    """
+    if name not in table:
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    caller = sys._getframe(2).f_code
+    if caller.co_name == "_handle_fromlist" and "importlib" in caller.co_filename:
+        raise ImportError(f"cannot import name {name!r} from {module!r}. {table[name]}", name=name)
+    return AttributeError(f"module {module!r} has no attribute {name!r}. {table[name]}")
+
+
+class _NoFunction(ModuleType):
+    """A module that has the name of a function of PyTorch's."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Never:
+        raise TypeError(f"{self.__name__} is a module, not a function. {vars(self)['_instead_of_a_call']}")
+
+
+def no_function(module: str, way_out: str) -> None:
+    """Let a module say the way out when it is called."""
+    found: Any = sys.modules[module]
+    found._instead_of_a_call = way_out
+    found.__class__ = _NoFunction
+
+
+def unknown_keywords(cls: type, options: Mapping[str, Any]) -> None:
+    """Refuse keywords of PyTorch's and Keras's that a class does not take, with the way out.
+
+    Raises:
+        TypeError: there are some.
+    """
+    given = options.keys() & KEYWORDS.keys()
+    if not given:
+        return
+    taken = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    unknown = sorted(given - {p.name for p in taken})
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken):
+        told = "; ".join(f"{name}=: {KEYWORDS[name]}" for name in unknown)
+        raise TypeError(f"{cls.__name__} got an unexpected keyword argument {unknown[0]!r}. {told}")
