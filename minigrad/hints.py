@@ -90,8 +90,8 @@ MODULE = {
 }
 
 _FIXED = (
-    "A Sequential does not grow. Make another from its modules, nn.Sequential(*model, layer), or collect them in a list "
-    "or an nn.ModuleList before"
+    "A Sequential does not grow. Make another from its modules, nn.Sequential(*model, layer), or collect them before "
+    "in a list or an nn.ModuleList"
 )
 SEQUENTIAL = dict.fromkeys(("add", "append", "extend", "insert", "pop"), _FIXED)
 
@@ -209,7 +209,7 @@ def install(cls: type, table: Mapping[str, str]) -> None:
     for name, way_out in table.items():
         assert name not in vars(cls), f"{cls.__name__} has a {name}"
         setattr(cls, name, Hint(name, way_out))
-    cls.__dir__ = _listed  # type: ignore[method-assign]
+    cls.__dir__ = _listed  # type: ignore[method-assign, assignment]
 
 
 def _listed(self: Any) -> list[str]:
@@ -250,17 +250,19 @@ def no_function(module: str, way_out: str) -> None:
     found.__class__ = _NoFunction
 
 
-def unknown_keywords(cls: type, options: Mapping[str, Any]) -> None:
+def check_arguments(cls: type, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> None:
     """Refuse keywords of PyTorch's and Keras's that a class does not take, with the way out.
 
     Raises:
-        TypeError: there are some.
+        TypeError: there are some; or there are arguments, and the class has no `__init__` that would refuse them.
     """
+    has_none = cls.__init__ is object.__init__  # type: ignore[misc]
     given = options.keys() & KEYWORDS.keys()
-    if not given:
-        return
-    taken = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-    unknown = sorted(given - {p.name for p in taken})
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken):
-        told = "; ".join(f"{name}=: {KEYWORDS[name]}" for name in unknown)
-        raise TypeError(f"{cls.__name__} got an unexpected keyword argument {unknown[0]!r}. {told}")
+    if given:
+        taken = () if has_none else inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+        unknown = sorted(given - {p.name for p in taken})
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken):
+            told = "; ".join(f"{name}=: {KEYWORDS[name]}" for name in unknown)
+            raise TypeError(f"{cls.__name__}() got an unexpected keyword argument {unknown[0]!r}. {told}")
+    if has_none and (arguments or options):  # on which object.__init__ is silent if there is a __new__
+        raise TypeError(f"{cls.__name__}() takes no arguments")

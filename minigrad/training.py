@@ -12,9 +12,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from minigrad import io, modes, run_state
+from minigrad import fitting, io, modes, run_state
 from minigrad.collector import tuned_gc
 from minigrad.modes import no_grad
+from minigrad.progress import Bar
 from minigrad.tensor import Tensor
 
 Metric = Callable[[Any, Any], Any]
@@ -102,7 +103,7 @@ def fit(
     *,
     validation: Iterable[Any] | None = None,
     metrics: Mapping[str, Metric] | None = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Iterable[Any] | None = (),
     resume: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
@@ -114,10 +115,12 @@ def fit(
         loss: a function of the model's output and the target.
         optimizer: over the model's parameters.
         epochs: how many there are in all, also after a resume.
-        validation: batches on which loss and metrics are measured after each epoch, in evaluation mode: "val_loss", ...
-        metrics: functions of output and target, by name; their means over the rows are measured.
+        validation: batches, or arrays (input, ..., target), on which loss and metrics are measured after each epoch,
+            in evaluation mode: "val_loss", ...
+        metrics: functions of output and target, by name, that return a number; their means over the rows are measured.
         callbacks: objects with on_step_end, on_epoch_end or on_end, each called with the Training; a learning-rate
-            schedule (an object with `step`) is stepped after each epoch.
+            schedule (an object with `step`) is stepped after each epoch. What a callback returns from a state_dict()
+            of its own is saved by Checkpoint, and resume gives it to its load_state_dict(state).
         resume: a file that Checkpoint wrote: training goes on as if it had not been interrupted, bit for bit. Give the
             same callbacks. A training that had ended, because a callback stopped it, stays ended. Generators of random
             numbers are found in the model, loader, loss, metrics and callbacks, and in functions that these call; so
@@ -130,7 +133,19 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss became NaN or infinite; the error names the step. Parameters are those before it.
-        ValueError: there are no batches, or epochs is negative; the file of resume is damaged or does not fit.
+        TypeError: an argument is of another kind than said here, or a batch, the loss or a metric is.
+        ValueError: there are no batches, or epochs is no whole number or negative; the loss is not a single number; the
+            file of resume is damaged or does not fit.
+
+    Each epoch begins with model.train(), also for parts that were in evaluation mode before: a BatchNorm whose
+    parameters are frozen goes on moving its running statistics. To keep all of it as it is, put it into evaluation mode
+    before each of its calls:
+
+        def keep_frozen(module, inputs):
+            module.eval()
+
+        norm.requires_grad_(False)
+        norm.register_forward_pre_hook(keep_frozen)
 
     However it ends, also by an interrupt, all modules are in the mode (training or evaluation) in which they were
     before, and so is the recording of gradients.
@@ -149,11 +164,11 @@ def fit(
         >>> history["loss"][-1] < 1e-3
         True
     """
-    if epochs < 0:
-        raise ValueError(f"fit(epochs={epochs}): must not be negative")
-    callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "is_last", False))
-    training = Training(model, optimizer, History(), loader, callbacks)
-    training.loss, training.metrics, training.validation = loss, metrics, validation
+    fitting.check_parts(model, loss, optimizer, epochs)
+    callbacks = fitting.checked_callbacks(callbacks)
+    training = Training(model, optimizer, History(), fitting.checked_loader(loader), callbacks)
+    training.loss, training.metrics = loss, fitting.checked_metrics(metrics)
+    training.validation = fitting.checked_validation(validation)
     if callbacks or resume is not None:
         training.begun = run_state.begun(training)
     if resume is not None:
@@ -161,7 +176,7 @@ def fit(
     before = _modes(model)
     try:
         try:
-            with tuned_gc(), _Bar(training, epochs) if progress else nullcontext() as bar:
+            with tuned_gc(), Bar(training, epochs) if progress else nullcontext() as bar:
                 _run(training, epochs, [*callbacks, bar] if bar else callbacks)
             _call(callbacks, "on_end", training)
         finally:
@@ -175,7 +190,7 @@ def _run(training: Training, epochs: int, called: Sequence[Any]) -> None:
     """All epochs that are left."""
     loss, metrics = training.loss, training.metrics
     while training.epoch < epochs and not training.stop:
-        measured = _epoch(training, loss, metrics or {}, called)
+        measured = _epoch(training, loss, metrics, called)
         if training.validation is not None:
             values = evaluate(training.model, training.validation, loss, metrics)
             measured |= {f"val_{name}": value for name, value in values.items()}
@@ -207,16 +222,24 @@ def _put_modes(before: Modes) -> None:
 def evaluate(
     model: Any, loader: Iterable[Any], loss: Callable[[Any, Any], Any], metrics: Mapping[str, Metric] | None = None
 ) -> dict[str, float]:
-    """The mean loss and metrics over all rows, in evaluation mode; all modes are put back afterwards."""
+    """The mean loss and metrics over all rows, in evaluation mode; all modes are put back afterwards.
+
+    Raises:
+        TypeError: a batch, the loss or a metric is of another kind than `fit` says.
+        ValueError: there are no batches; the loss is not a single number.
+    """
+    metrics = fitting.checked_metrics(metrics)
     before = _modes(model)
     mean = _Means()
     try:
         try:
             model.eval()
             with no_grad():
-                for *inputs, target in loader:
+                for batch in loader:
+                    inputs, target = fitting.inputs_and_target(batch)
                     out = model(*inputs)
-                    mean.add(len(target), {"loss": loss(out, target)} | _each(metrics or {}, out, target))
+                    value = _number(loss(out, target))
+                    mean.add(len(target), {"loss": value} | fitting.measured(metrics, out, target))
         finally:
             _put_modes(before)
     finally:
@@ -233,28 +256,34 @@ def _epoch(
     """One pass through the loader."""
     training.model.train()
     mean = _Means()
-    for *inputs, target in training.loader:
+    for batch in training.loader:
+        inputs, target = fitting.inputs_and_target(batch)
         training.optimizer.zero_grad()
         out = training.model(*inputs)
         value = loss(out, target)
-        if not math.isfinite(float(value)):
+        number = _number(value)
+        if not math.isfinite(number):
             raise NonFiniteLoss(
-                f"fit: the loss is {float(value)} in step {training.step + 1} (epoch {training.epoch + 1}). The "
+                f"fit: the loss is {number} in step {training.step + 1} (epoch {training.epoch + 1}). The "
                 "parameters are those before this step. Lower the learning rate, clip the gradients "
                 "(global_clipnorm=1.0), or scale the inputs; a checkpoint of the last epoch is unharmed"
             )
+        if not hasattr(value, "backward"):
+            raise fitting.loss_error(value)
         value.backward()
         training.optimizer.step()
         training.step += 1
         with no_grad():
-            mean.add(len(target), {"loss": value} | _each(metrics, out, target))
+            mean.add(len(target), {"loss": number} | fitting.measured(metrics, out, target))
         _call(callbacks, "on_step_end", training)
     return mean.values()
 
 
-def _each(metrics: Mapping[str, Metric], out: Any, target: Any) -> dict[str, Any]:
-    values = out.detach() if isinstance(out, Tensor) else out
-    return {name: metric(values, target) for name, metric in metrics.items()}
+def _number(loss: Any) -> float:
+    try:
+        return float(loss)
+    except (TypeError, ValueError) as error:
+        raise fitting.loss_error(loss) from error
 
 
 class _Means:
@@ -263,11 +292,11 @@ class _Means:
     def __init__(self) -> None:
         self.rows, self.totals = 0, dict[str, float]()
 
-    def add(self, rows: int, values: Mapping[str, Any]) -> None:
+    def add(self, rows: int, values: Mapping[str, float]) -> None:
         """Means over the rows of one batch."""
         self.rows += rows
         for name, value in values.items():
-            self.totals[name] = self.totals.get(name, 0.0) + rows * float(value)
+            self.totals[name] = self.totals.get(name, 0.0) + rows * value
 
     def values(self) -> dict[str, float]:
         if not self.rows:
@@ -282,34 +311,3 @@ def _call(callbacks: Sequence[Any], event: str, training: Training) -> None:
             act(training)
         elif event == "on_epoch_end" and hasattr(callback, "step"):
             callback.step()
-
-
-class _Bar:
-    """A progress bar in a terminal: epochs, and the last measures beside it. A callback, called after the others."""
-
-    def __init__(self, training: Training, epochs: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-        from rich.table import Column
-
-        measured = TextColumn("{task.fields[measured]}", table_column=Column())  # in a narrow terminal on several lines
-        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(16), measured, TimeRemainingColumn())
-        self._progress = Progress(*columns)
-        self._task = self._progress.add_task("", total=epochs, completed=training.epoch, measured="")
-        self._steps = len(training.loader) if hasattr(training.loader, "__len__") else 0
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def on_step_end(self, training: Training) -> None:
-        """Move on within the epoch, if it is known how many steps it has."""
-        if self._steps:
-            self._progress.update(self._task, advance=1 / self._steps)
-
-    def on_epoch_end(self, training: Training) -> None:
-        """Show the measures of the epoch."""
-        measured = "  ".join(f"{name}={values[-1]:.4g}" for name, values in training.history.epochs.items())
-        self._progress.update(self._task, completed=training.epoch, measured=measured)
-
-    def __exit__(self, *exception: Any) -> None:
-        self._progress.stop()

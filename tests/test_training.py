@@ -15,7 +15,8 @@ from minigrad import io, nn, optim
 from minigrad.callbacks import Checkpoint, EachStep, EarlyStopping
 from minigrad.data import DataLoader
 from minigrad.nn.constraints import MaxNorm
-from minigrad.training import History, NonFiniteLoss, Training, _Bar, evaluate, fit
+from minigrad.progress import Bar
+from minigrad.training import History, NonFiniteLoss, Training, evaluate, fit
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
@@ -239,7 +240,7 @@ def test_the_bar_tells_the_measures(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_bar_moves_within_an_epoch() -> None:
     model, loader, optimizer = parts()
     training = Training(model, optimizer, History({"loss": [0.5]}), loader)
-    with _Bar(training, 2) as bar:
+    with Bar(training, 2) as bar:
         bar.on_step_end(training)
         (task,) = bar._progress.tasks
         assert task.completed == pytest.approx(1 / len(loader))

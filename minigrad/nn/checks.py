@@ -123,9 +123,7 @@ def explain_input(module: Any, inputs: tuple[Any, ...], error: AttributeError) -
     """
     if error.name in ("shape", "ndim", "dtype", "size") and any(x is error.obj for x in inputs):
         x = error.obj
-        hint = f"; np.array({'x' if isinstance(x, (list, tuple)) else '[x]'}) makes an array" if x is not None else ""
-        if isinstance(x, type) or hasattr(x, "modules"):
-            hint = ""
+        hint = "; np.array(x) makes an array" if isinstance(x, (list, tuple, int, float)) else ""
         raise TypeError(
             f"{type(module).__name__}: an input is {describe(x)} ({type(x).__name__}); modules take Tensors and "
             f"arrays{hint}"

@@ -53,10 +53,8 @@ class Module:
     _hooks: Any = None  # None or a dict of them, in the order in which they were registered
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        if options:
-            hints.unknown_keywords(cls, options)
-        if (arguments or options) and cls.__init__ is object.__init__:  # which is silent if there is a __new__
-            raise TypeError(f"{cls.__name__}() takes no arguments")
+        """An object of the class, unless its arguments are those of another library."""
+        hints.check_arguments(cls, arguments, options)
         return object.__new__(cls)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:

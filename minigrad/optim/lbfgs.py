@@ -60,6 +60,7 @@ class LBFGS(Optimizer):
         "optimizer.step(mg.compile(closure))"
     )
 
+    needs_closure = True  # step cannot do without
     sliced = True  # a compiled closure reads only what the methods that it calls read, not the history of steps
 
     def __init__(
