@@ -8,11 +8,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar, copy_context
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 
 from minigrad import changes, intercept, naming, tracing
+from minigrad.errors import check_function, check_not_called
 from minigrad.modes import enable_grad
 from minigrad.node import Node, mode, next_serial
 from minigrad.pairwise import wide
@@ -39,7 +40,7 @@ PRESENT: tuple[ContextVar[Any], ...] = (
 _surroundings: weakref.WeakKeyDictionary[Any, dict[Any, Surroundings]] = weakref.WeakKeyDictionary()
 
 
-def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+def checkpoint(f: Callable[..., Any], *arguments: Never, **options: Never) -> Callable[..., Any]:
     """The same function, whose intermediate values are not kept for the backward pass but computed again there.
 
     Memory for a deep network falls from all its values to those at the checkpoints, for one more forward pass (Chen et
@@ -52,6 +53,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         f: a function of Tensors (nested structures are allowed) that returns Tensors.
+        *arguments: none. PyTorch's checkpoint(f, x) is checkpoint(f)(x) here.
+        **options: none.
 
     Returns:
         A function of the same arguments.
@@ -78,6 +81,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         True
     """
 
+    check_function(f, "checkpoint", "it comes too late: what it was computed from is kept already")
+    check_not_called((*arguments, *options), "checkpoint")
     walks = _Walks(f)
 
     @functools.wraps(f)

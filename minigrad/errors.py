@@ -141,3 +141,31 @@ def is_masked(value: Any) -> bool:
     return kind is not np.ndarray and any(
         c.__name__ == "MaskedArray" and c.__module__.startswith("numpy.ma") for c in kind.__mro__
     )
+
+
+def check_function(f: Any, what: str, way_out: str) -> None:
+    """Refuse what is no function where one is transformed.
+
+    Args:
+        f: what was given.
+        what: the transform.
+        way_out: for a value, most often the loss itself.
+
+    Raises:
+        TypeError: it cannot be called.
+    """
+    if not callable(f):
+        hint = f"; for a Tensor {way_out}" if hasattr(f, "requires_grad") else ""
+        raise TypeError(f"{what} takes a function, not {describe(f)} ({type(f).__name__}){hint}")
+
+
+def check_not_called(arguments: tuple[Any, ...], what: str) -> None:
+    """Refuse the arguments of a function where only the function itself is taken.
+
+    Raises:
+        TypeError: there are some.
+    """
+    if arguments:
+        raise TypeError(
+            f"{what} takes a function and returns one, which takes the arguments: mg.{what}(f)(x), not mg.{what}(f, x)"
+        )

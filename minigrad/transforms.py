@@ -14,14 +14,18 @@ come back.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minigrad.borrowed import owned
+from minigrad.errors import check_function, describe
 from minigrad.traced import Traced, Tree
 from minigrad.trees import tree_map
+
+BACKWARD = "use loss.backward(), which adds the gradients to the leaves' .grad"
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
@@ -46,7 +50,8 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
         >>> mg.grad(lambda p: (p["w"] * p["b"]).sum())({"w": np.ones(2), "b": np.array([3.0, 4.0])})
         {'w': array([3., 4.]), 'b': array([1., 1.])}
     """
-    both = value_and_grad(f, argnums, has_aux)
+    check_function(f, "grad", BACKWARD)
+    both = value_and_grad(f, _places("grad", argnums), has_aux)
 
     @functools.wraps(f)
     def gradient(*args: Any, **options: Any) -> Any:
@@ -66,6 +71,8 @@ def value_and_grad(
         >>> mg.value_and_grad(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
         (np.float64(5.0), array([2., 4.]))
     """
+    check_function(f, "value_and_grad", BACKWARD)
+    argnums = _places("value_and_grad", argnums)
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **options: Any) -> Any:
@@ -96,6 +103,7 @@ def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
         >>> pullback(np.array([1.0, 10.0]))
         (array([ 3., 40.]), array([ 1., 20.]))
     """
+    check_function(f, "vjp", "with a history use t.backward(cotangent)")
     # The caller may write to its arrays before it calls the pullback.
     run = Traced(f, tree_map(owned, primals), {}, tuple(range(len(primals))), has_aux)
 
@@ -107,13 +115,13 @@ def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
     return (value, pullback, run.aux) if has_aux else (value, pullback)
 
 
-def jvp(f: Callable[..., Any], primals: Sequence[Tree], tangents: Sequence[Tree], has_aux: bool = False) -> Any:
+def jvp(f: Callable[..., Any], primals: Tree, tangents: Tree, has_aux: bool = False) -> Any:
     """The value of f and its directional derivative along the tangents (forward mode, pushed along the tape).
 
     Args:
         f: a function of Tensors.
-        primals: its arguments.
-        tangents: a direction for each argument, of its structure and shapes.
+        primals: a tuple or list of its arguments; anything else, such as an array or a dict, is its only argument.
+        tangents: a direction for each argument, in the same structure.
 
     Returns:
         (value, tangent of the value), with has_aux (value, tangent, other results).
@@ -122,7 +130,13 @@ def jvp(f: Callable[..., Any], primals: Sequence[Tree], tangents: Sequence[Tree]
         >>> import minigrad as mg
         >>> mg.jvp(lambda x: mg.sin(x), (np.array([0.0, np.pi]),), (np.array([1.0, 2.0]),))[1]
         array([ 1., -2.])
+        >>> mg.jvp(mg.sin, np.array([0.0, np.pi]), np.array([1.0, 2.0]))[1]
+        array([ 1., -2.])
     """
+    check_function(f, "jvp", "write the computation as a function of its leaves")
+    if type(primals) not in (tuple, list):
+        primals, tangents = (primals,), (tangents,)
+    _check_tangents("jvp", primals, tangents)
     if len(primals) != len(tangents):
         raise TypeError(f"jvp: {len(primals)} primals and {len(tangents)} tangents; give one tangent for each primal")
     run = Traced(f, tuple(primals), {}, tuple(range(len(primals))), has_aux)
@@ -150,6 +164,8 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str 
         array([[2., 0.],
                [0., 4.]])
     """
+    check_function(f, "jacobian", "write the computation as a function of its leaves")
+    argnums = _places("jacobian", argnums)
     if mode not in (None, "forward", "reverse"):
         raise ValueError(f"jacobian(mode={mode!r}): must be 'forward', 'reverse' or None")
 
@@ -172,6 +188,8 @@ def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
         array([[ 6.,  0.],
                [ 0., 12.]])
     """
+    check_function(f, "hessian", "write the computation as a function of its leaves")
+    argnums = _places("hessian", argnums)
     return jacobian(grad(f, argnums), argnums, mode="forward")
 
 
@@ -193,12 +211,31 @@ def hvp(f: Callable[..., Any], primals: Tree, tangents: Tree) -> Any:
         >>> mg.hvp(lambda x: (x**3).sum(), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
         array([ 6., 12.])
     """
+    check_function(f, "hvp", "write the computation as a function of its leaves")
     if type(primals) not in (tuple, list):
         return hvp(f, (primals,), (tangents,))[0]
-    if type(tangents) not in (tuple, list):
-        raise TypeError(
-            f"hvp: the primals are a {type(primals).__name__} of arguments, and the tangents are of type "
-            f"{type(tangents).__name__}; give one tangent for each primal, in a tuple or list"
-        )
+    _check_tangents("hvp", primals, tangents)
     gradient = grad(f, argnums=tuple(range(len(primals))))
     return type(primals)(jvp(gradient, primals, tangents)[1])
+
+
+def _check_tangents(what: str, primals: Any, tangents: Any) -> None:
+    if type(tangents) not in (tuple, list):
+        raise TypeError(
+            f"{what}: the primals are a {type(primals).__name__} of arguments, and the tangents are of type "
+            f"{type(tangents).__name__}; give one tangent for each primal, in a tuple or list"
+        )
+
+
+def _places(what: str, argnums: Any) -> Any:
+    """The places of arguments as whole numbers: one, or a tuple."""
+    try:
+        if not isinstance(argnums, (Sequence, np.ndarray)):
+            return operator.index(argnums)
+        return tuple(map(operator.index, argnums))
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(
+        f"{what}(f, {describe(argnums)}): argnums is the place of an argument of f, or a tuple of places. The result "
+        f"takes the arguments: mg.{what}(f)(x), not mg.{what}(f, x)"
+    )

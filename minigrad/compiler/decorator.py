@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Never
 
 from minigrad.compiler.driver import Compiled
 from minigrad.compiler.refusal import CompileError
+from minigrad.errors import check_not_called
 
 
 def compile(
     function: Any = None,
-    *,
+    *arguments: Never,
     state: Iterable[Any] = (),
     limit: int = 8,
     backend: str = "auto",
@@ -30,6 +31,7 @@ def compile(
 
     Args:
         function: the step.
+        *arguments: none; the compiled step takes them.
         state: objects that the step reads or changes and that cannot be found from its closure, globals, bound object
             and arguments.
         limit: how many programs are kept.
@@ -53,6 +55,7 @@ def compile(
         >>> [float(step(np.array([1.0, k]))) for k in (2.0, 3.0, 4.0, 5.0)]
         [5.0, 10.0, 17.0, 26.0]
     """
+    check_not_called(arguments, "compile")
     if function is None:
         return functools.partial(
             compile, state=state, limit=limit, backend=backend, fallback=fallback, audit=audit, verify=verify
