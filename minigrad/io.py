@@ -83,7 +83,11 @@ def _described(value: Any, arrays: dict[str, Any], where: str, depth: int) -> An
     refuse_mask(value, f"save: {where}")
     array = np.asarray(value_of(value))
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"save: {where} is {type(value).__name__}; it must be an array, a number, a text or None")
+        texts = "; write array.tolist() to save texts" if array.dtype.kind in "UT" else ""
+        kind = f"an array of dtype {array.dtype}" if hasattr(value, "dtype") else type(value).__name__
+        raise TypeError(
+            f"save: {where} is {kind}; it must be an array of numbers or booleans, a number, a text or None{texts}"
+        )
     arrays[f"a{len(arrays)}"] = array
     return {"array": f"a{len(arrays) - 1}"}
 

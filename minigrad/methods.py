@@ -51,6 +51,11 @@ def power(x: Any, y: Any, /) -> Any:
     return e.power(x, y)
 
 
+def divided(x: Any, y: Any, /) -> Any:
+    """x // y and x % y."""
+    return e.floor_divide(x, y), e.remainder(x, y)
+
+
 def install(cls: Any) -> None:
     """Give the class its operators and methods."""
     for name, function in _BINARY.items():
@@ -58,6 +63,7 @@ def install(cls: Any) -> None:
         setattr(cls, f"__r{name}__", _reflected(function))
         setattr(cls, f"__i{name}__", augmented(_SYMBOLS[name], function))
     cls.__pow__, cls.__rpow__, cls.__ipow__ = power, _reflected(e.power), augmented("**", power)
+    cls.__divmod__, cls.__rdivmod__ = divided, _reflected(divided)
     for name, function in _COMPARISONS.items():
         setattr(cls, f"__{name}__", function)
     cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, e.bitwise_invert
@@ -124,6 +130,10 @@ if TYPE_CHECKING:
         __rand__ = __ror__ = __rxor__ = __rlshift__ = __rrshift__ = _binary
         __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __imatmul__ = __ipow__ = _binary
         __iand__ = __ior__ = __ixor__ = __ilshift__ = __irshift__ = _binary
+
+        def __divmod__(self, other: Any, /) -> tuple[Tensor, Tensor]: ...
+
+        __rdivmod__ = __divmod__
         __lt__ = __le__ = __gt__ = __ge__ = _binary
         __eq__ = __ne__ = _binary  # type: ignore[assignment]
         __neg__ = __pos__ = __abs__ = __invert__ = _unary

@@ -44,6 +44,7 @@ _UFUNCS: dict[Any, Any] = {
 _UFUNCS |= {
     np.matmul: product.matmul,
     np.vecdot: product.vecdot,
+    np.divmod: lambda x, y: (elementwise.floor_divide(x, y), elementwise.remainder(x, y)),
     np.fabs: lambda x: elementwise.abs(_at_least(np.float16, x)),
     np.deg2rad: lambda x: x * (np.pi / 180),
     np.rad2deg: lambda x: x * (180 / np.pi),

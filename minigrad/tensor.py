@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import weakref
 from collections.abc import Callable, Iterator
@@ -282,6 +283,23 @@ class Tensor(Methods):
         if self.node is not None and mode.get() is not None:
             taken.refuse(self)
         return complex(self.item())
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if self.data.size != 1:
+            raise TypeError(
+                f"round() of a Tensor of shape {self.shape} is not a single number; use "
+                f"mg.round(t, decimals={ndigits or 0})"
+            )
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
+        return round(self.data.item(), ndigits)
+
+    def __trunc__(self) -> int:
+        if self.data.size != 1:
+            raise TypeError(f"math.trunc of a Tensor of shape {self.shape} is not a single number; use mg.trunc(t)")
+        if self.node is not None and mode.get() is not None:
+            taken.refuse(self)
+        return math.trunc(float(self.data.item()))
 
     def __index__(self) -> int:
         return operator.index(self.item())

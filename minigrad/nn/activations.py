@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from minigrad import functional, fused
+from minigrad.nn.checks import check_whole
 from minigrad.nn.init import constant
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import initialized
@@ -67,6 +68,7 @@ class PReLU(Module):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
+        check_whole("PReLU", num_parameters=num_parameters)
         if num_parameters < 1:
             raise ValueError(f"PReLU({num_parameters}): there must be at least 1 slope")
         self.weight = initialized(partial(constant, value=init), (num_parameters,), dtype=dtype)

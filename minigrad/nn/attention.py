@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import functional, fused
+from minigrad.nn.checks import check_whole
 from minigrad.nn.layers import Linear
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, initialized
@@ -57,6 +58,7 @@ class MultiheadAttention(Module):
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
+        check_whole("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
         if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
             raise ValueError(
                 f"MultiheadAttention({embed_dim}, {num_heads}): num_heads must divide embed_dim, each head gets "
@@ -86,7 +88,8 @@ class MultiheadAttention(Module):
             key: (N, S, D); the query if not given.
             value: (N, S, D); the key if not given.
             mask: (T, S), (N, T, S), or (N, 1, S) for one of keys. Booleans say which keys may be attended to, numbers
-                are added to the scores.
+                are added to the scores. Two axes are always read as (T, S), also those of a padding mask (N, S) where
+                N is T or 1, which is one of queries then: write padding[:, None, :].
             is_causal: whether query t may attend to the keys 0 ... t only.
             need_weights: whether the weights are returned too.
 
@@ -107,15 +110,32 @@ class MultiheadAttention(Module):
                 if value is key
                 else self._projected(key, 1, 2) + self._projected(value, 2, 3)
             )
+        given = mask
         if mask is not None and len(np.shape(mask)) > 2:
             mask = expand_dims(mask, -3)
-        out, weights = fused.attention(q, k, v, mask, is_causal)
+        try:
+            out, weights = fused.attention(q, k, v, mask, is_causal)
+        except ValueError:
+            if given is not None:
+                self._check_mask(np.shape(given), q.shape, k.shape)
+            raise
         if self.training and self.dropout:
             weights = functional.dropout(weights, p=self.dropout, rng=self.rng)
             out = matmul(weights, v)
         out = swapaxes(out, -3, -2)
         out = self.out_proj(reshape(out, (*out.shape[:-2], self.embed_dim)))
         return (out, weights) if need_weights else out
+
+    def _check_mask(self, mask: tuple[int, ...], q: tuple[int, ...], k: tuple[int, ...]) -> None:
+        """Explain a mask that does not broadcast to (N, T, S): the axis of the heads is not the caller's to insert."""
+        scores = (*np.broadcast_shapes(q[:-3], k[:-3]), q[-2], k[-2])
+        pairs = zip(reversed(mask), reversed(scores), strict=False)
+        if len(mask) <= len(scores) and all(n in (1, size) for n, size in pairs):
+            return
+        hint = "one of keys, (N, S), is mask[:, None, :]"
+        if len(mask) == len(scores) + 1:
+            hint = "it has no axis for the heads: " + ("mask[:, 0]" if mask[-3] == 1 else "heads share one mask")
+        raise self._complaint(f"a mask of shape {mask} must broadcast to (N, T, S) = {scores}; {hint}")
 
     def _projected(self, x: Any, first: int, last: int) -> tuple[Any, ...]:
         """The queries, keys and values from first to last of x, in one product, each (N, H, T, d)."""
@@ -160,6 +180,7 @@ class PositionalEncoding(Module):
     """
 
     def __init__(self, d_model: int, dropout: float = 0.0, rng: Any = None) -> None:
+        check_whole("PositionalEncoding", d_model=d_model)
         check_probability("PositionalEncoding", dropout)
         self.d_model, self.p = d_model, dropout
         self.rng = None if rng is None else generator(rng)

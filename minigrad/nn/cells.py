@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad import functional, fused
 from minigrad.nn import init
+from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import initialized
 from minigrad.rng import generator
@@ -48,7 +49,8 @@ def zero_state(x: Any, shape: tuple[int, ...], weight: Tensor) -> Any:
 
 
 def check_sizes(what: str, **sizes: int) -> None:
-    """Refuse a size that is not positive."""
+    """Refuse a size that is not positive, or no whole number."""
+    check_whole(what, **sizes)
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{what}({name}={size}): must be at least 1")

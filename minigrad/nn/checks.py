@@ -128,3 +128,15 @@ def explain_input(module: Any, inputs: tuple[Any, ...], error: AttributeError) -
             f"{type(module).__name__}: an input is {describe(x)} ({type(x).__name__}); modules take Tensors and "
             f"arrays{hint}"
         ) from error
+
+
+def check_whole(what: str, **sizes: Any) -> None:
+    """Refuse a size that is no whole number.
+
+    Raises:
+        TypeError: one of them.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+            hint = f"; write int({size!r})" if isinstance(size, float) and size.is_integer() else ""
+            raise TypeError(f"{what}({name}={size!r}): must be a whole number{hint}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, overload
+from typing import Any, Never, overload
 
 from minigrad.nn.module import Module
 
@@ -41,7 +41,10 @@ class ModuleList(Container):
         (ReLU(), 5, 6)
     """
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] = (), *others: Never) -> None:
+        if others or isinstance(modules, Mapping):
+            what = "a dictionary; ModuleDict takes one" if not others else f"{1 + len(others)} arguments"
+            raise TypeError(f"ModuleList takes one list of modules, ModuleList([...]), not {what}")
         self.extend(modules)
 
     def append(self, module: Module) -> ModuleList:
@@ -51,6 +54,8 @@ class ModuleList(Container):
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end. Returns the list."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleList takes a list of modules, [...], not {modules!r}")
         for module in modules:
             self.append(module)
         return self
@@ -88,6 +93,8 @@ class ModuleDict(Container):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, or replace those of the same names."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleDict takes a dictionary of modules, {{'name': ...}}, not {modules!r}")
         for name, module in dict(modules).items():
             self[name] = module
 

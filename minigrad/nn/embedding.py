@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import functional
+from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn
 from minigrad.tensor import Tensor
@@ -42,8 +43,11 @@ class Embedding(Module):
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
+        check_whole("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if num_embeddings < 1 or embedding_dim < 1:
             raise ValueError(f"Embedding({num_embeddings}, {embedding_dim}): both sizes must be at least 1")
+        if padding_idx is not None:
+            check_whole("Embedding", padding_idx=padding_idx)
         if padding_idx is not None and not 0 <= padding_idx < num_embeddings:
             raise ValueError(f"Embedding(padding_idx={padding_idx}): ids are 0 ... {num_embeddings - 1}")
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 from minigrad import functional, fused, hints
+from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn, initialized
 from minigrad.ops.shape import reshape
@@ -35,9 +36,7 @@ class Sequential(Module):
     def __init__(self, *modules: Module) -> None:
         for k, module in enumerate(modules):
             if not isinstance(module, Module):
-                raise TypeError(
-                    f"Sequential: argument {k} is {module!r}, not a Module; write ReLU(), not ReLU or a function"
-                )
+                raise TypeError(f"Sequential: argument {k} is {module!r}, not a Module; {_instead(module)}")
             setattr(self, str(k), module)
 
     def forward(self, x: Any) -> Any:
@@ -68,6 +67,14 @@ class Sequential(Module):
 
 
 hints.install(Sequential, hints.SEQUENTIAL)
+
+
+def _instead(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return "the modules are given one by one: Sequential(*modules.values())"
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        return "the modules are given one by one: Sequential(*modules)"
+    return "write ReLU(), not ReLU or a function"
 
 
 class Linear(Module):
@@ -102,6 +109,7 @@ class Linear(Module):
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
+        check_whole("Linear", in_features=in_features, out_features=out_features)
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear({in_features}, {out_features}): both sizes must be at least 1")
         self.in_features, self.out_features = in_features, out_features
@@ -157,6 +165,7 @@ class Bilinear(Module):
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
+        check_whole("Bilinear", in1_features=in1_features, in2_features=in2_features, out_features=out_features)
         if min(in1_features, in2_features, out_features) < 1:
             raise ValueError(f"Bilinear({in1_features}, {in2_features}, {out_features}): all sizes must be at least 1")
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features

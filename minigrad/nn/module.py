@@ -311,8 +311,8 @@ class Module:
 
     def _complaint(self, problem: str) -> ValueError:
         """An error that says which layer of the network it is."""
-        path = current_scope()
-        return ValueError(f"{f'layer {path!r}, ' if path else ''}{self!r}: {problem}")
+        path, kind = current_scope(), f"{type(self).__name__}({self.extra_repr()})"
+        return ValueError(f"{f'layer {path!r}, ' if path else ''}{kind}: {problem}")
 
 
 hints.install(Module, hints.MODULE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from minigrad import functional, fused
 from minigrad.nn import init as initializers
+from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import initialized
 
@@ -43,6 +43,7 @@ class BatchNorm(Module):
     running_var: Any
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = None) -> None:
+        check_whole("BatchNorm", num_features=num_features)
         if num_features < 1:
             raise ValueError(f"BatchNorm({num_features}): there must be at least 1 feature")
         if momentum is None:
@@ -195,6 +196,7 @@ class GroupNorm(Module):
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: Any = None
     ) -> None:
+        check_whole("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm({num_groups}, {num_channels}): the number of groups must divide the number of channels"
@@ -235,6 +237,7 @@ class InstanceNorm(Module):
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: Any = None) -> None:
+        check_whole("InstanceNorm", num_features=num_features)
         if num_features < 1:
             raise ValueError(f"InstanceNorm({num_features}): there must be at least 1 feature")
         self.num_features, self.eps = num_features, eps
@@ -263,7 +266,9 @@ def _affine(shape: tuple[int, ...], scale: bool, shift: bool, dtype: Any) -> tup
 
 
 def _sizes(layer: str, given: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(given) if isinstance(given, Sequence) else (operator.index(given),)
+    sizes = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    for size in sizes:
+        check_whole(layer, normalized_shape=size)
     if not sizes or min(sizes) < 1:
         raise ValueError(f"{layer}({given}): normalized_shape is the size of x's last axis, or the sizes of several")
     return sizes

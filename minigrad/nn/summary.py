@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.errors import describe
 from minigrad.modes import enable_grad
 from minigrad.nn.containers import Container
 from minigrad.node import Node, next_serial
@@ -84,6 +85,7 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: Any = No
         A Summary: print it, or read its rows.
 
     Raises:
+        TypeError: this is no shape.
         ValueError: the shape does not fit the model; a shape is not made of positive integers.
 
     Example:
@@ -99,9 +101,20 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: Any = No
         Total                              67            280
         67 trainable, 0 frozen; 536 B of parameters
     """
+    if hasattr(input_shape, "shape") and len(input_shape.shape) != 1:
+        raise TypeError(
+            f"summary(input_shape={describe(input_shape)}): give the shape of the input, not the input: x.shape, "
+            f"{tuple(input_shape.shape)}"
+        )
+    if not hasattr(input_shape, "__len__"):
+        raise TypeError(
+            f"summary(input_shape={describe(input_shape)}): give a tuple of positive sizes, the batch among them: "
+            "(1, 784)"
+        )
     parameters = list(model.parameters())
     dtype = np.dtype(dtype or (parameters[0].dtype if parameters else get_default_dtype()))
-    shapes = [input_shape] if not input_shape or isinstance(input_shape[0], (int, np.integer)) else list(input_shape)
+    is_one = len(input_shape) == 0 or isinstance(input_shape[0], (int, np.integer))
+    shapes = [input_shape] if is_one else list(input_shape)
     run = copy.deepcopy(model).eval().requires_grad_(True)
     outputs, costs = _watched(run, [_input(shape, dtype) for shape in shapes])
     rows, seen = [], set()

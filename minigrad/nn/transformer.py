@@ -9,6 +9,7 @@ from typing import Any
 from minigrad import functional, fused
 from minigrad.modes import no_grad
 from minigrad.nn.attention import MultiheadAttention, check_probability
+from minigrad.nn.checks import check_whole
 from minigrad.nn.containers import ModuleList
 from minigrad.nn.layers import Linear
 from minigrad.nn.module import Module
@@ -60,6 +61,7 @@ class TransformerEncoderLayer(Module):
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
+        check_whole("TransformerEncoderLayer", d_model=d_model, nhead=nhead, dim_feedforward=dim_feedforward)
         check_probability("TransformerEncoderLayer", dropout)
         if isinstance(activation, str) and activation not in ACTIVATIONS:
             raise ValueError(
@@ -123,6 +125,7 @@ class TransformerEncoder(Module):
             raise TypeError(f"TransformerEncoder: layer is {layer!r}; give a TransformerEncoderLayer(d_model, nhead)")
         if norm is not None and not isinstance(norm, Module):
             raise TypeError(f"TransformerEncoder: norm is {norm!r}, not a Module; write LayerNorm(d_model)")
+        check_whole("TransformerEncoder", num_layers=num_layers)
         if num_layers < 1:
             raise ValueError(f"TransformerEncoder(num_layers={num_layers}): must be at least 1")
         self.layers = ModuleList(_drawn_anew(layer) for _ in range(num_layers))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
+from minigrad.errors import describe
 from minigrad.optim.flat import Flat
 from minigrad.optim.options import checked
 from minigrad.tensor import Tensor
@@ -32,6 +33,31 @@ def check_names(call: str, new: Iterable[str], known: Iterable[str]) -> None:
     unknown = sorted(set(new) - {*names, "initial_lr"}, key=repr)
     if unknown:
         raise TypeError(f"{call}: a group has no option {', '.join(map(repr, unknown))}; it may have {names}")
+
+
+def listed(params: Any, call: str) -> list[Any]:
+    """The parameters, given in a list or one alone.
+
+    Raises:
+        TypeError: this is a model, or something else that holds no Tensors.
+    """
+    if isinstance(params, Tensor):
+        return [params]
+    if hasattr(params, "parameters"):
+        raise TypeError(f"{call}: params is a {type(params).__name__}; give its parameters: model.parameters()")
+    if callable(params):
+        raise TypeError(f"{call}: params is a function; call it: model.parameters()")
+    if isinstance(params, np.ndarray):
+        raise TypeError(
+            f"{call}: params is an array, {describe(params)}; parameters are Tensors: "
+            "w = mg.Tensor(array, requires_grad=True), and then [w]"
+        )
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"{call}: params is {describe(params)} ({type(params).__name__}); give a list of Tensors, [w], or "
+            "model.parameters()"
+        )
+    return list(params)
 
 
 class Group(dict[str, Any]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -121,6 +123,8 @@ class LBFGS(Optimizer):
 
         Raises:
             TypeError: no closure.
+
+        It ends with a RuntimeWarning where the gradient is not finite.
         """
         if closure is None:
             raise TypeError("optim.LBFGS.step needs a closure that calls zero_grad and backward and returns the loss")
@@ -131,7 +135,7 @@ class LBFGS(Optimizer):
         before = self.evaluations
         first, loss, g = self._evaluate(closure)
         for k in range(group["max_iter"]):
-            if np.max(np.abs(g)) <= group["tolerance_grad"] or (k and self.evaluations - before >= group["max_eval"]):
+            if self._has_ended(loss, g, moved=k > 0) or (k and self.evaluations - before >= group["max_eval"]):
                 break
             d = self._direction(g, group["history_size"])
             slope = np.vdot(g, d).item()
@@ -157,6 +161,22 @@ class LBFGS(Optimizer):
             if abs(loss - old) < group["tolerance_change"]:
                 break
         return first
+
+    def _has_ended(self, loss: float, g: Array, moved: bool) -> bool:
+        """Whether the gradient is small enough, or leads nowhere, of which there is a warning."""
+        largest = np.max(np.abs(g)).item()
+        if not math.isfinite(largest):
+            wrong = int(np.count_nonzero(~np.isfinite(g)))
+            where = "The parameters are those after the last step" if moved else "Nothing was moved"
+            warnings.warn(
+                f"optim.LBFGS.step ended: {wrong} of {g.size} numbers of the gradient are not finite, and the loss is "
+                f"{loss:.3g}. {where}. Lower lr, take line_search_fn='strong_wolfe', or look with mg.detect_anomaly "
+                "for where it began",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return True
+        return bool(largest <= self.param_groups[0]["tolerance_grad"])
 
     def _evaluate(self, closure: Callable[[], Any]) -> tuple[Any, float, Array]:
         """What the closure returns, its value, and a flat copy of the gradients."""

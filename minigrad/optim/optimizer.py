@@ -12,7 +12,7 @@ from minigrad.errors import describe
 from minigrad.modes import enable_grad
 from minigrad.optim import clip, states
 from minigrad.optim.flat import Flat
-from minigrad.optim.group import Group, check_names
+from minigrad.optim.group import Group, check_names, listed
 from minigrad.optim.options import LIMITS, NAMES, Clipping
 from minigrad.replaced import replacements
 from minigrad.tensor import Tensor
@@ -101,7 +101,7 @@ class Optimizer:
             raise TypeError(
                 f"{self._call()}: params is a dictionary; give a list of Tensors or of groups: [{{'params': ...}}]"
             )
-        members = list(params)
+        members = listed(params, self._call())
         if not members:
             raise ValueError(f"{self._call()}: there are no parameters. Was a generator used up before?")
         return members if isinstance(members[0], dict) else [{"params": members}]
@@ -114,7 +114,7 @@ class Optimizer:
                 f"not {list(group) if isinstance(group, Mapping) else describe(group)}"
             )
         check_names(self._call(), set(group) - {"params"}, self.defaults)
-        members = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        members = listed(group["params"], self._call())
         members = [p[1] if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) else p for p in members]
         seen = {id(p) for other in self.param_groups for p in other["params"]}
         for p in members:
