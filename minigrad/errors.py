@@ -169,3 +169,16 @@ def check_not_called(arguments: tuple[Any, ...], what: str) -> None:
         raise TypeError(
             f"{what} takes a function and returns one, which takes the arguments: mg.{what}(f)(x), not mg.{what}(f, x)"
         )
+
+
+def derivative_failed(error: Exception, line: Any, where: str) -> Exception:
+    """The same error of linear algebra, with the operation whose derivative it is: a rule calls others than the user.
+
+    Args:
+        error: what a rule raised.
+        line: of the tape.
+        where: which pass it was.
+    """
+    told: Any = np.linalg.LinAlgError(f"in {where} {line.primitive.name}: {error}")
+    told.minigrad_call = line.primitive.name
+    return told  # type: ignore[no-any-return]

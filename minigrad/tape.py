@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.changes import check_unchanged
+from minigrad.errors import derivative_failed
 from minigrad.locks import LOCK
 from minigrad.node import Node, leaf, mode
 from minigrad.pairwise import HALF, narrow
@@ -71,28 +72,31 @@ def pull(
     if _hooked.data:  # which costs a tenth of len()
         with LOCK:
             special |= {line for line in HOOKED if line in due or line.serial >= lines[0].serial}
-    for line in reversed(lines):
-        v = due.pop(line, None)
-        if v is None:
-            continue
-        if line.dtype is HALF and v.dtype is not HALF:
-            v = narrow(v)
-        if special and line in special:
-            for hook in tuple(getattr(line, "hooks", ())):
-                v = hooked(hook, v)
-            if line in keep or line in stop:
-                found[line] = v
-            if line in stop:
+    try:
+        for line in reversed(lines):
+            v = due.pop(line, None)
+            if v is None:
                 continue
-        if line.primitive is None:
-            found[line] = v
-            continue
-        saved = line.saved
-        if saved is None:
-            raise released(line)
-        line.primitive.pull(line, v, due, recorded(line, saved) if record else saved)
-        if not retain:
-            line.saved = None
+            if line.dtype is HALF and v.dtype is not HALF:
+                v = narrow(v)
+            if special and line in special:
+                for hook in tuple(getattr(line, "hooks", ())):
+                    v = hooked(hook, v)
+                if line in keep or line in stop:
+                    found[line] = v
+                if line in stop:
+                    continue
+            if line.primitive is None:
+                found[line] = v
+                continue
+            saved = line.saved
+            if saved is None:
+                raise released(line)
+            line.primitive.pull(line, v, due, recorded(line, saved) if record else saved)
+            if not retain:
+                line.saved = None
+    except np.linalg.LinAlgError as error:
+        raise derivative_failed(error, line, "the backward pass of") from error
     return found
 
 
@@ -100,17 +104,20 @@ def push(lines: Sequence[Node], tangents: Mapping[Node, Array], *, record: bool 
     """Forward mode: from the tangents of some lines to those of all that depend on them."""
     check_unchanged(lines)
     known = dict(tangents)
-    for line in lines:
-        if line in known or line.primitive is None:
-            continue
-        given = [known.get(parent) if parent is not None else None for parent in line.parents]
-        if all(v is None for v in given):
-            continue
-        if line.saved is None:
-            raise released(line)
-        saved = recorded(line, line.saved) if record else line.saved
-        moved = line.primitive.push(line, given, saved)
-        known[line] = _pull_of_pull(line, given, saved, record) if moved is None else moved
+    try:
+        for line in lines:
+            if line in known or line.primitive is None:
+                continue
+            given = [known.get(parent) if parent is not None else None for parent in line.parents]
+            if all(v is None for v in given):
+                continue
+            if line.saved is None:
+                raise released(line)
+            saved = recorded(line, line.saved) if record else line.saved
+            moved = line.primitive.push(line, given, saved)
+            known[line] = _pull_of_pull(line, given, saved, record) if moved is None else moved
+    except np.linalg.LinAlgError as error:
+        raise derivative_failed(error, line, "forward mode through") from error
     return known
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor, nn
+from minigrad import Tensor, nn, optim
 from minigrad import functional as F
+from minigrad.compiler import CompileError
 from minigrad.ops import indexing, product, reduction, searching, shape
 from minigrad.primitive import Primitive, elementwise
 
@@ -150,6 +152,57 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "setitem of another shape": (lambda: (x() * 1).__setitem__(0, np.ones(2)), ValueError, "set_index((2, 3) float64, (2,) float64, index=0)"),
     "setitem out of bounds": (lambda: (x() * 1).__setitem__(9, 1.0), IndexError, "set_index | index=9"),
     "setitem of a string": (lambda: (x() * 1).__setitem__(0, "a"), TypeError, "set_index | 'a' (str)"),
+    # Plain numbers
+    "round of many": (lambda: round(x(), 1), TypeError, "round() | (2, 3) | mg.round(t, decimals=1)"),
+    "round that loses the gradient": (lambda: round(x()[0, 0]), TypeError, "by round | gradient would be lost"),
+    "trunc of many": (lambda: math.trunc(x()), TypeError, "math.trunc | (2, 3) | mg.trunc(t)"),
+    "trunc that loses the gradient": (lambda: math.trunc(x()[0, 0]), TypeError, "math.trunc | gradient would be lost"),
+    # Functions of functions
+    "grad of a loss": (lambda: mg.grad(x().sum(), x()), TypeError, "grad takes a function, not () float64 (Tensor) | loss.backward()"),
+    "value_and_grad of a loss": (lambda: mg.value_and_grad(x().sum()), TypeError, "value_and_grad takes a function | loss.backward()"),
+    "jacobian of a Tensor": (lambda: mg.jacobian(x(), x()), TypeError, "jacobian takes a function, not (2, 3) float64"),
+    "hessian of a Tensor": (lambda: mg.hessian(x().sum(), x()), TypeError, "hessian takes a function"),
+    "vjp of a Tensor": (lambda: mg.vjp(x(), x()), TypeError, "vjp takes a function | t.backward(cotangent)"),
+    "jvp of a Tensor": (lambda: mg.jvp(x(), x(), x()), TypeError, "jvp takes a function"),
+    "hvp of a Tensor": (lambda: mg.hvp(x().sum(), x(), x()), TypeError, "hvp takes a function"),
+    "checkpoint of a Tensor": (lambda: mg.checkpoint(x()), TypeError, "checkpoint takes a function"),
+    "compile of a Tensor": (lambda: mg.compile(x()), CompileError, "cannot be called | pass a function"),
+    "grad of nothing callable": (lambda: mg.grad("loss"), TypeError, "grad takes a function, not 'loss' (str)"),
+    "grad(f, x)": (lambda: mg.grad(mg.sin, x()), TypeError, "grad(f, (2, 3) float64) | argnums | mg.grad(f)(x), not mg.grad(f, x)"),
+    "grad(f, 1.5)": (lambda: mg.grad(mg.sin, 1.5), TypeError, "grad(f, 1.5) | argnums | mg.grad(f)(x)"),
+    "grad(f, array)": (lambda: mg.grad(mg.sin, np.ones(2)), TypeError, "grad(f, (2,) float64) | argnums"),
+    "value_and_grad(f, x)": (lambda: mg.value_and_grad(mg.sin, x()), TypeError, "mg.value_and_grad(f)(x)"),
+    "jacobian(f, x)": (lambda: mg.jacobian(mg.sin, x()), TypeError, "mg.jacobian(f)(x)"),
+    "hessian(f, x)": (lambda: mg.hessian(mg.sin, x()), TypeError, "mg.hessian(f)(x)"),
+    "checkpoint(f, x)": (lambda: mg.checkpoint(mg.sin, x()), TypeError, "mg.checkpoint(f)(x), not mg.checkpoint(f, x)"),
+    "checkpoint(f, use_reentrant=)": (lambda: mg.checkpoint(mg.sin, use_reentrant=False), TypeError, "mg.checkpoint(f)(x)"),
+    "compile(f, x)": (lambda: mg.compile(mg.sin, x()), TypeError, "mg.compile(f)(x), not mg.compile(f, x)"),
+    "jvp of a tuple along an array": (lambda: mg.jvp(mg.sin, (x(),), x()), TypeError, "jvp | one tangent for each primal"),
+    # Modules
+    "Linear of a list": (lambda: nn.Linear(2, 2)([[1.0, 2.0]]), TypeError, "Linear: an input is [[1.0, 2.0]] (list) | np.array(x)"),
+    "a network of a list": (lambda: nn.Sequential(nn.Flatten())([1.0]), TypeError, "Flatten: an input is | np.array(x)"),
+    "Linear of None": (lambda: nn.Linear(2, 2)(None), TypeError, "Linear: an input is None (NoneType)"),
+    "Linear of a number": (lambda: nn.Linear(2, 2)(1.0), TypeError, "Linear: an input is 1.0 (float)"),
+    "Linear of a list by name": (lambda: nn.Linear(2, 2)(x=[1.0]), TypeError, "Linear: an input is [1.0] (list)"),
+    "a convolution of a list": (lambda: nn.Conv2d(1, 1, 1)([[1.0]]), TypeError, "Conv2d: an input is"),
+    "a recurrent network of a list": (lambda: nn.LSTM(2, 2)([[[1.0, 2.0]]]), TypeError, "LSTM: an input is"),
+    "Sequential of a list": (lambda: nn.Sequential([nn.ReLU()]), TypeError, "Sequential | Sequential(*modules)"),
+    "Sequential of a generator": (lambda: nn.Sequential(nn.ReLU() for _ in "ab"), TypeError, "Sequential(*modules)"),
+    "Sequential of a dictionary": (lambda: nn.Sequential({"a": nn.ReLU()}), TypeError, "Sequential(*modules.values())"),
+    "Sequential of a class": (lambda: nn.Sequential(nn.ReLU), TypeError, "write ReLU(), not ReLU"),
+    "ModuleList of several": (lambda: nn.ModuleList(nn.ReLU(), nn.ReLU()), TypeError, "ModuleList([...]), not 2 arguments"),
+    "ModuleList of a module": (lambda: nn.ModuleList(nn.ReLU()), TypeError, "a list of modules | ReLU()"),
+    "ModuleList of a dictionary": (lambda: nn.ModuleList({"a": nn.ReLU()}), TypeError, "a dictionary; ModuleDict takes one"),
+    "ModuleDict of a module": (lambda: nn.ModuleDict(nn.ReLU()), TypeError, "a dictionary of modules | ReLU()"),
+    # Optimizers
+    "an optimizer of a model": (lambda: optim.Adam(nn.Linear(1, 1)), TypeError, "optim.Adam: params is a Linear | model.parameters()"),
+    "an optimizer of a Sequential": (lambda: optim.Adam(nn.Sequential(nn.ReLU())), TypeError, "params is a Sequential | model.parameters()"),
+    "an optimizer of a method": (lambda: optim.SGD(nn.Linear(1, 1).parameters, lr=1.0), TypeError, "a function; call it: model.parameters()"),
+    "an optimizer of an array": (lambda: optim.Adam(np.ones(3)), TypeError, "an array, (3,) float64 | mg.Tensor(array, requires_grad=True)"),
+    "an optimizer of a number": (lambda: optim.Adam(5), TypeError, "optim.Adam: params is 5 (int)"),
+    "a group of a model": (lambda: optim.Adam([{"params": nn.Linear(1, 1)}]), TypeError, "params is a Linear | model.parameters()"),
+    "clipping of a model": (lambda: optim.clip_grad_norm_(nn.Linear(1, 1), 1.0), TypeError, "clip_grad_norm_ | model.parameters()"),
+    "clipping by value of a model": (lambda: optim.clip_grad_value_(nn.Linear(1, 1), 1.0), TypeError, "clip_grad_value_ | model.parameters()"),
     # Others
     "subclass": (lambda: type("Mine", (Tensor,), {}), TypeError, "cannot be subclassed"),
     "device": (lambda: x().to_device("cuda"), ValueError, "'cuda' | 'cpu'"),

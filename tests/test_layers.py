@@ -1,6 +1,8 @@
 """Bilinear, Embedding, Identity and the kinds of dropout."""
 
 import math
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,3 +213,51 @@ def test_repr():
 def test_bad_input(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+SIZES: dict[str, Any] = {
+    "Linear(in_features": lambda n: nn.Linear(n, 2),
+    "Linear(out_features": lambda n: nn.Linear(2, n),
+    "Bilinear(in1_features": lambda n: nn.Bilinear(n, 2, 2),
+    "Bilinear(in2_features": lambda n: nn.Bilinear(2, n, 2),
+    "Bilinear(out_features": lambda n: nn.Bilinear(2, 2, n),
+    "BatchNorm(num_features": lambda n: nn.BatchNorm(n),
+    "InstanceNorm(num_features": lambda n: nn.InstanceNorm(n),
+    "LayerNorm(normalized_shape": lambda n: nn.LayerNorm(n),
+    "RMSNorm(normalized_shape": lambda n: nn.RMSNorm((2, n)),
+    "GroupNorm(num_groups": lambda n: nn.GroupNorm(n, 4),
+    "GroupNorm(num_channels": lambda n: nn.GroupNorm(2, n),
+    "Embedding(num_embeddings": lambda n: nn.Embedding(n, 2),
+    "Embedding(embedding_dim": lambda n: nn.Embedding(2, n),
+    "Embedding(padding_idx": lambda n: nn.Embedding(4, 2, padding_idx=n),
+    "PReLU(num_parameters": lambda n: nn.PReLU(n),
+    "RNN(input_size": lambda n: nn.RNN(n, 2),
+    "LSTM(hidden_size": lambda n: nn.LSTM(2, n),
+    "GRU(num_layers": lambda n: nn.GRU(2, 2, num_layers=n),
+    "LSTMCell(input_size": lambda n: nn.LSTMCell(n, 2),
+    "MultiheadAttention(embed_dim": lambda n: nn.MultiheadAttention(n, 1),
+    "MultiheadAttention(num_heads": lambda n: nn.MultiheadAttention(4, n),
+    "PositionalEncoding(d_model": lambda n: nn.PositionalEncoding(n),
+    "TransformerEncoderLayer(d_model": lambda n: nn.TransformerEncoderLayer(n, 1, 4),
+    "TransformerEncoderLayer(nhead": lambda n: nn.TransformerEncoderLayer(4, n, 4),
+    "TransformerEncoderLayer(dim_feedforward": lambda n: nn.TransformerEncoderLayer(4, 2, n),
+    "TransformerEncoder(num_layers": lambda n: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4), n),
+}
+
+
+@pytest.mark.parametrize("what", SIZES)
+def test_sizes_are_whole_numbers(what: str) -> None:
+    for wrong in (2.0, 2.5, "2", True, np.float64(2.0)):
+        with pytest.raises(TypeError, match=re.escape(f"{what}={wrong!r}): must be a whole number")) as caught:
+            SIZES[what](wrong)
+        assert ("write int(" in str(caught.value)) is bool(wrong == 2.0)
+    assert SIZES[what](np.int64(2)) is not None
+
+
+@pytest.mark.parametrize("what", ["in_channels", "out_channels", "kernel_size", "stride", "dilation", "groups"])
+@pytest.mark.parametrize("layer", [nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d])
+def test_sizes_of_convolutions_are_whole_numbers(layer: Any, what: str) -> None:
+    for wrong in (2.0, "2"):
+        sizes = {"in_channels": 2, "out_channels": 2, "kernel_size": 1} | {what: wrong}
+        with pytest.raises(ValueError, match=re.escape(f"{what}={wrong!r} must be a whole number")):
+            layer(**sizes)

@@ -211,6 +211,29 @@ def test_bad_input(name):
         call()
 
 
+@pytest.mark.parametrize(("power", "first"), [(0.5, [0.0, 1.0]), (8.0, [1e45, 1.0])])
+def test_a_gradient_that_is_not_finite_is_told(power, first):
+    w = mg.Tensor(first, requires_grad=True)
+    optimizer = optim.LBFGS([w])
+    with (
+        np.errstate(all="ignore"),
+        pytest.warns(RuntimeWarning, match=r"LBFGS.step ended: 1 of 2 numbers of the gradient.*Nothing was moved"),
+    ):
+        optimizer.step(closure_of(optimizer, [w], lambda w: (w**power).sum()))
+    assert w.tolist() == first
+
+
+def test_a_gradient_that_is_not_finite_after_a_step_is_told():
+    w = mg.Tensor([1.0], requires_grad=True)
+    optimizer = optim.LBFGS([w], lr=1.0)
+    with (
+        np.errstate(all="ignore"),
+        pytest.warns(RuntimeWarning, match=r"1 of 1 numbers of the gradient.*those after the last step"),
+    ):
+        optimizer.step(closure_of(optimizer, [w], lambda w: mg.sqrt(w).sum() * 4))
+    assert w.item() <= 0
+
+
 def test_state_that_does_not_fit():
     _, optimizer = minimize(bowl, np.ones(4))
     other = optim.LBFGS([w()])

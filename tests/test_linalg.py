@@ -435,6 +435,21 @@ def test_full_factors() -> None:
             r"solve\(\(2, 2\) float64, \(2, 1\) float64\)",
         ),
         (lambda: linalg.cholesky(-mg.eye(2)), N.LinAlgError, r"cholesky\(\(2, 2\) float64\).*definite.*identity"),
+        (
+            lambda: linalg.slogdet(mg.Tensor(np.zeros((2, 2)), requires_grad=True)).logabsdet.backward(),
+            N.LinAlgError,
+            r"in the backward pass of slogdet: inv.*Singular.*1e-6",
+        ),
+        (
+            lambda: linalg.qr(mg.Tensor(np.zeros((2, 2)), requires_grad=True)).Q.sum().backward(),
+            N.LinAlgError,
+            "in the backward pass of qr: solve.*Singular",
+        ),
+        (
+            lambda: mg.jvp(lambda x: linalg.slogdet(x).logabsdet, np.zeros((2, 2)), np.ones((2, 2))),
+            N.LinAlgError,
+            "in forward mode through slogdet: inv",
+        ),
         (lambda: linalg.inv(mg.ones((2, 3))), N.LinAlgError, r"inv\(\(2, 3\) float64\).*square"),
         (lambda: linalg.matrix_power(mg.ones((2, 3)), 2), ValueError, r"matrix_power\(\(2, 3\) float64, 2\).*square"),
         (lambda: linalg.qr(mg.ones(3)), ValueError, r"qr\(\(3,\) float64\).*insert"),

@@ -279,6 +279,23 @@ def test_it_learns_to_look_back() -> None:
     assert loss.item() < 0.1 * np.log(5)
 
 
+PADDING = r"must broadcast to \(N, T, S\) = \(\d, \d, \d\); one of keys, \(N, S\), is mask\[:, None, :\]$"
+
+
+def test_the_way_out_for_a_padding_mask_is_one() -> None:
+    """Also where N is T, and two axes are read as (T, S)."""
+    layer = nn.MultiheadAttention(4, 2, rng=0)
+    for n, t in ((3, 5), (5, 5), (1, 5)):
+        x = np.random.default_rng(0).normal(size=(n, t, 4))
+        padding = np.arange(t) < np.arange(1, n + 1)[:, None]
+        out = layer(x, mask=padding[:, None, :]).numpy()
+        for k in range(n):
+            alone = layer(x[k : k + 1, : k + 1]).numpy()[0]
+            np.testing.assert_allclose(out[k, : k + 1], alone, rtol=1e-12)
+    x, square = np.random.default_rng(0).normal(size=(5, 5, 4)), np.tri(5, dtype=bool)
+    np.testing.assert_allclose(layer(x, mask=square).numpy(), layer(x, is_causal=True).numpy(), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -287,7 +304,11 @@ def test_it_learns_to_look_back() -> None:
         (lambda: nn.MultiheadAttention(6, 2, dropout=1.5), r"dropout=1.5.*\[0, 1\]"),
         (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 5))), r"query of shape \(2, 4, 5\) is not \(N, T, D\)"),
         (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 6)), np.ones((2, 4, 5))), "key of shape"),
-        (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 6)), mask=np.ones((2, 4, 3), bool)), "mask must broadcast"),
+        (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 6)), mask=np.ones((2, 4, 3), bool)), PADDING),
+        (lambda: nn.MultiheadAttention(4, 2)(np.ones((3, 5, 4)), mask=np.ones((3, 5), bool)), PADDING),
+        (lambda: nn.TransformerEncoderLayer(4, 2, 8)(np.ones((3, 5, 4)), mask=np.ones((3, 5), bool)), PADDING),
+        (lambda: nn.MultiheadAttention(4, 2)(np.ones((3, 5, 4)), mask=np.ones((3, 1, 1, 5), bool)), r"mask\[:, 0\]"),
+        (lambda: nn.MultiheadAttention(4, 2)(np.ones((3, 5, 4)), mask=np.ones((3, 2, 5, 5), bool)), "share one mask"),
         (lambda: nn.TransformerEncoderLayer(6, 2, activation="swish"), "'relu', 'gelu' or a function"),
         (lambda: nn.TransformerEncoderLayer(6, 2, dropout=-1), "probability"),
         (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2), 0), "num_layers=0"),

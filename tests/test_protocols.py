@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -181,3 +182,26 @@ def test_what_is_not_answered_is_said(call: str, option: str) -> None:
     """An argument that would change the result is never dropped; the error repeats the call and says what is taken."""
     with pytest.raises(TypeError, match=rf"^np\.\w+\(.*: got an .*'{option}'\. On Tensors it takes \w, .*axis"):
         evaluate(f"np.{call}", x=Tensor(VALUES["x"]), k=VALUES["k"])
+
+
+def test_divmod() -> None:
+    x, y = np.array([7.5, -7.5, 3.0]), np.array([2.0, 2.0, -4.0])
+    for a, b in ((Tensor(x), y), (x, Tensor(y)), (Tensor(x), Tensor(y))):
+        for found in (divmod(a, b), np.divmod(a, b)):
+            assert all(isinstance(part, Tensor) for part in found)
+            for part, expected in zip(found, np.divmod(x, y), strict=True):
+                np.testing.assert_array_equal(part.numpy(), expected)
+    assert [part.tolist() for part in divmod(Tensor(x), 2)] == [[3.0, -4.0, 1.0], [1.5, 0.5, 1.0]]
+    assert [part.tolist() for part in divmod(7, Tensor([2.0]))] == [[3.0], [1.0]]
+    t = Tensor(x, requires_grad=True)
+    divmod(t, y)[1].sum().backward()
+    assert t.grad is not None
+    assert t.grad.tolist() == [1, 1, 1]
+
+
+def test_round_and_trunc_of_a_single_number() -> None:
+    t = Tensor([2.567])
+    assert (round(t), round(t, 1), math.trunc(t), math.trunc(-t), round(Tensor(3))) == (3, 2.6, 2, -2, 3)
+    assert type(round(t)) is type(math.trunc(Tensor(3))) is int
+    with mg.no_grad():
+        assert round(Tensor([1.5], requires_grad=True)) == 2

@@ -185,6 +185,14 @@ def test_shapes_that_are_none(shape):
         nn.Linear(3, 2).summary(shape)
 
 
+@pytest.mark.parametrize("given", [np.ones((2, 3)), mg.Tensor(np.ones((2, 3))), 3, None])
+def test_what_is_no_shape(given):
+    for summarized in (lambda: nn.summary(nn.Linear(3, 2), given), lambda: nn.Linear(3, 2).summary(given)):
+        with pytest.raises(TypeError, match=r"summary\(input_shape=.*give (the shape|a tuple)") as caught:
+            summarized()
+        assert ("x.shape, (2, 3)" in str(caught.value)) is hasattr(given, "shape")
+
+
 def test_a_shape_that_does_not_fit():
     with pytest.raises(ValueError, match=r"layer '0', Linear.*does not have 3 features"):
         nn.Sequential(nn.Linear(3, 2)).summary((1, 4))

@@ -276,6 +276,11 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_what_cannot_be_saved_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"the structure\['m'\] is Linear"):
         io.save(tmp_path / "x.npz", {"m": nn.Linear(1, 1)})
+    others = (np.array(["a", "b"]), "<U1"), (np.array([None]), "object"), (np.datetime64("2020"), "datetime64")
+    for value, kind in others:
+        with pytest.raises(TypeError, match=rf"\['m'\] is an array of dtype {kind}.*numbers or booleans") as caught:
+            io.save(tmp_path / "x.npz", {"m": value})
+        assert (".tolist()" in str(caught.value)) is (kind == "<U1")
     with pytest.raises(TypeError, match="keys must be texts"):
         io.save(tmp_path / "x.npz", {1.5: 2})
     assert list(tmp_path.iterdir()) == []

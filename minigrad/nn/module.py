@@ -29,8 +29,9 @@ class Module:
     """The base of all layers and networks. A subclass sets attributes and defines forward.
 
     An attribute that is a Tensor with requires_grad=True becomes a parameter, one that is a Module a child. Both are
-    plain attributes; only their names are remembered. An array or a constant Tensor that is assigned to a parameter is
-    its new value, as a new parameter. A child's lines on the tape carry its name as their scope, and
+    plain attributes; only their names are remembered. An array or a constant Tensor is no parameter: it is neither
+    trained nor saved, which `mg.Tensor(array, requires_grad=True)` and `register_buffer` are for. Assigned to a
+    parameter it is its new value, as a new parameter. A child's lines on the tape carry its name as their scope, and
     its parameters are listed under it: `encoder/0/weight`.
 
     Example:
