@@ -324,6 +324,8 @@ def test_batch_norm_refuses():
         layer(np.ones(3))
     with pytest.raises(ValueError, match="momentum"):
         nn.BatchNorm(3, momentum=1.5)
+    with pytest.raises(ValueError, match=r"BatchNorm\(momentum=None\).*give the weight of a batch"):
+        nn.BatchNorm(3, momentum=None)
 
 
 def test_dropout():

@@ -693,3 +693,27 @@ def test_an_error_inside_the_function_leaves_the_mode_as_it_was() -> None:
             mg.grad(f)(X)
         assert not mg.is_grad_enabled()
     assert mg.is_grad_enabled()
+
+
+def test_jvp_takes_its_only_argument_alone() -> None:
+    """An array is one argument, whatever its first axis; as for hvp."""
+    x, u = np.array([1.0, 2.0]), np.array([3.0, 5.0])
+    for given, along in ((x, u), (mg.Tensor(x), mg.Tensor(u)), (2.0, 3.0)):
+        alone, inside = mg.jvp(mg.sin, given, along), mg.jvp(mg.sin, (given,), (along,))
+        for a, b in zip(alone, inside, strict=True):
+            assert type(a) is type(b)
+            close(a, b)
+    _, tangent, aux = mg.jvp(lambda p: (p["w"] * p["b"], 7), {"w": x, "b": u}, {"w": u, "b": x}, has_aux=True)
+    close(tangent, u * u + x * x)
+    assert aux == 7
+    close(mg.jvp(lambda x: mg.sin(x).sum(), x[:1], u[:1])[1], np.cos(1.0) * 3)
+
+
+@pytest.mark.parametrize("places", [(0, 1), [0, 1], np.array([0, 1]), (np.int64(0), -1)])
+def test_argnums_are_whole_numbers_of_any_kind(places: Any) -> None:
+    found = mg.grad(lambda x, y: x * x * y, places)(2.0, 3.0)
+    assert tuple(map(float, found)) == (12.0, 4.0)
+    assert float(mg.grad(lambda x, y: x * x * y, np.int64(1))(2.0, 3.0)) == 4.0
+    for wrong in ((0, 1.5), "ab", None, (0, None)):
+        with pytest.raises(TypeError, match=r"grad\(f, .*argnums is the place of an argument of f"):
+            mg.grad(lambda x, y: x * y, wrong)  # type: ignore[arg-type]
