@@ -70,6 +70,8 @@ def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     if not trace.open:
         return x.mg_array[bare(index)]
     parts = index if isinstance(index, tuple) else (index,)
+    if len(parts) == x.ndim and all(isinstance(p, (int, np.integer)) for p in parts):  # a scalar, and no view
+        index = parts = _with_arrays(trace, parts)
     if is_basic(parts):
         found = trace.view(x, basic(x.shape, parts), another=True)
         return found if isinstance(x.mg_array[index], np.ndarray) else trace.fresh(x.mg_array[index], found.mg_value)
@@ -79,6 +81,11 @@ def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     return trace.fresh(found, trace.emit("gather", x.mg_value, *arrays, index=template))
 
 
+def _with_arrays(trace: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Parts of an index with arrays without axes in the place of traced integers: NumPy takes them alike."""
+    return tuple(trace.array_of(p, []) if type(p) is TracedNumber and type(p.real) is int else p for p in parts)
+
+
 def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
     """x[index] = new."""
     if not trace.open:
@@ -86,6 +93,8 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         return
     trace.writable(x, "x[...] = value")
     parts = index if isinstance(index, tuple) else (index,)
+    if any(type(p) is TracedNumber for p in parts):
+        index = parts = _with_arrays(trace, parts)
     if is_basic(parts):
         target = trace.view(x, basic(x.shape, parts))
         if same_part(target, new):
@@ -128,7 +137,7 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
         trace.generators.append(generator)
     if method == "bytes":
         refuse("rng.bytes draws what is no array", "draw integers: rng.integers(0, 256, n, dtype=np.uint8)")
-    given = pinned({"args": args, "kwargs": kwargs}, (int,))  # sizes and numbers of trials
+    given = _parameters(method, args, kwargs)
     ins, operands = templates(trace, given, (TracerArray, TracedNumber))
     again = trace.draws.repeated(generator, method, bare(args), bare(kwargs))
     if again is not None and ins:  # equal operands now are not equal operands in each call
@@ -142,6 +151,17 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
     value = _drawn(trace, generator, method, ins, operands, drawn)
     trace.draws.add(generator, method, bare(args), bare(kwargs), value)
     return _as_drawn(trace, drawn, value)
+
+
+def _parameters(method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a draw. Integers are constants, as sizes and numbers of trials, but for the range of integers."""
+    free = {"low", "high"} if method == "integers" else set()
+    first = args[:2] if free else ()
+    rest = pinned(args[len(first) :], (int,))
+    return {
+        "args": (*first, *rest),
+        "kwargs": {name: x if name in free else pinned(x, (int,)) for name, x in kwargs.items()},
+    }
 
 
 def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:

@@ -122,7 +122,7 @@ ANOTHER = "one object"  # which another one replaces
 def shown(part: Any) -> str:
     """A part of a signature in words."""
     if part[0] == "array":
-        return f"{part[2]} {part[3]}"
+        return f"{part[2]} {part[3]}" + (f" in memory that is used elsewhere {part[5]}" if part[5] else "")
     if part[0] == "value":
         inner = part[1]
         if isinstance(inner, tuple) and len(inner) == 2 and inner[0] == "float":

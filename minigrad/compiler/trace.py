@@ -365,9 +365,10 @@ class Trace(OutsideArrays):
         if not any(type(x) is TracedNumber for x in operands):
             return operands
         others = [x.dtype for x in operands if type(x) is not TracedNumber and hasattr(x, "dtype")]
-        return tuple(self._array_of(x, others) if type(x) is TracedNumber else x for x in operands)
+        return tuple(self.array_of(x, others) if type(x) is TracedNumber else x for x in operands)
 
-    def _array_of(self, number: TracedNumber, dtypes: list[Any]) -> TracerArray:
+    def array_of(self, number: TracedNumber, dtypes: list[Any]) -> TracerArray:
+        """An array without axes in the place of a number, of the dtype that it has beside these."""
         dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
         if dtype.kind in "iu" and dtype != np.int64:  # NumPy refuses a Python number that does not fit
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -382,7 +383,7 @@ class Trace(OutsideArrays):
     def _without_numbers(self, x: Any, dtypes: list[Any]) -> Any:
         """Arguments of a function: floats become arrays, integers (axes, sizes) constants."""
         if type(x) is TracedNumber:
-            return x.mg_pinned() if type(x.real) is int else self._array_of(x, dtypes)
+            return x.mg_pinned() if type(x.real) is int else self.array_of(x, dtypes)
         if type(x) in (tuple, list):
             return type(x)(self._without_numbers(part, dtypes) for part in x)
         if type(x) is dict:

@@ -806,3 +806,50 @@ def a_mask_that_is_made(C: Any, see: Any) -> None:
         return x[keep], x[rows], np.zeros(3)[0] + len(np.ones(4))
 
     _calls(C, see, step)
+
+
+class Replay:
+    """A ring buffer, from which a step samples."""
+
+    def __init__(self, size: int) -> None:
+        self.x, self.reward = np.zeros((size, 3)), np.zeros(size)
+        self.k, self.size, self.rng = 0, size, np.random.default_rng(0)
+
+    def push(self, x: Any, reward: Any) -> None:
+        self.x[self.k % self.size] = x
+        self.reward[self.k % self.size] = reward
+        self.k += 1
+
+    def sample(self, count: int) -> Any:
+        chosen = self.rng.integers(0, min(self.k, self.size), count)
+        return self.x[chosen], self.reward[chosen], self.reward[self.k % self.size]
+
+
+@scenario
+def a_replay_buffer(C: Any, see: Any) -> None:
+    replay = Replay(5)
+
+    def step(x):
+        replay.push(x, x.sum())
+        return replay.sample(4)
+
+    run = C(step)
+    for k in range(16):
+        see(*run(numbers(k, 3)), replay.x, replay.reward, replay.k)
+
+
+@scenario
+def a_place_that_moves_out(C: Any, see: Any) -> None:
+    st, table = SimpleNamespace(k=-6), np.zeros((4, 2))
+
+    def step(x):
+        table[st.k, 1] = x[0]
+        table[0, st.k] += x[1]
+        st.k += 1
+        return table[st.k - 1, 0] * x
+
+    run = C(step)
+    for k in range(12):
+        see.attempt(run, numbers(k, 3))
+        see(table, st.k)
+        st.k += 1 if k in (0, 1, 9) else 0
