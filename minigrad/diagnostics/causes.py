@@ -174,7 +174,7 @@ BACKWARD: dict[tuple[str, ...], list[tuple[Callable[..., Any], Reason]]] = {
         (lambda x: x < 1e-30, STEEP_LOG),
     ],
     ("log1p",): [(lambda x: x == -1, LOG1P), (lambda x: x < -1, LOG1P_NEGATIVE)],
-    ("divide",): [(lambda y, out: y == 0, DIVISION), (lambda y, out: abs(y) < 1e-6, STEEP_DIVISION)],
+    ("divide", "quotient"): [(lambda y, out: y == 0, DIVISION), (lambda y, out: abs(y) < 1e-6, STEEP_DIVISION)],
     ("reciprocal",): [(lambda out: abs(out) == np.inf, DIVISION), (lambda out: abs(out) > 1e6, STEEP_DIVISION)],
     ("exp", "exp2"): [(lambda out: out == np.inf, EXP)],
     ("expm1",): [(lambda x: x > 80, EXP)],
@@ -213,7 +213,11 @@ def vectors(name: str, saved: tuple[Array, ...]) -> Reason | None:
                 return EQUAL_SINGULAR
             if is_equal:
                 return EQUAL
-    if name in REGULAR and any(_is_singular(x) or float(np.abs(x).max(initial=0.0)) > 1e30 for x in arrays):
+    if (
+        name in REGULAR
+        and all(np.isfinite(x).all() for x in arrays)
+        and any(_is_singular(x) or float(np.abs(x).max(initial=0.0)) > 1e30 for x in arrays)
+    ):
         return SINGULAR
     return None
 

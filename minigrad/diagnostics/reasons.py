@@ -87,7 +87,9 @@ def forward_reason(p: Primitive, values: tuple[Array, ...], out: Array) -> Reaso
         return _indeterminate(p.name)
     size = max((float(np.abs(value_of(v)).max()) for v in values if np.size(v) and _real(v)), default=0.0)
     return Reason(
-        "overflow", f"the operands are finite, up to {size:.3g}, and the result exceeds its dtype's range", LARGE
+        "overflow",
+        f"an overflow: the operands are finite, up to {size:.3g}, and the result exceeds its dtype's range",
+        LARGE,
     )
 
 
