@@ -184,7 +184,7 @@ BACKWARD: dict[tuple[str, ...], list[tuple[Callable[..., Any], Reason]]] = {
 }
 MEANS = ("mean", "logsumexp", "var", "std", "max", "min")
 NORMALIZATIONS = ("batch_norm", "layer_norm")
-REGULAR = ("inv", "solve", "pinv", "slogdet", "cofactors", "qr")
+REGULAR = ("inv", "solve", "pinv", "slogdet", "qr")
 
 
 def whole(name: str, values: tuple[Array, ...], result: Array) -> Reason | None:
