@@ -328,3 +328,88 @@ def test_as_a_dictionary():
     assert content["cause"] == "discarded by where"
     assert content["line"] == line_of(divides, "1 / x")
     assert content["file"] == __file__
+
+
+# Causes are true, and the ways out lead out
+
+
+def total(x):
+    return sum(part.sum() for part in x) if isinstance(x, tuple) else x.sum()
+
+
+LA = mg.linalg
+DIAGONAL = np.diag([0.0, 1e-3])
+# What is done with x, its values, the cause that is named, and what the way out makes of it.
+CAUSES = {
+    "even power": (lambda x: x**4, [-1e100], "overflow", lambda x: (x / 1e100) ** 4),
+    "odd power": (lambda x: x**3, [-1e200], "overflow", lambda x: (x / 1e200) ** 3),
+    "power of an array": (lambda x: x ** np.array([2.0]), [-1e200], "overflow",
+        lambda x: (x / 1e200) ** np.array([2.0])),
+    "large exponent": (lambda x: 10.0**x, [400.0], "overflow", lambda x: 10.0 ** (x / 400)),
+    "exponent of a negative base": (lambda x: np.array([-2.0]) ** (x * 1), [2.0], "log of a negative number",
+        lambda x: np.clip(np.array([-2.0]), 1e-12, None) ** (x * 1)),
+    "fractional power": (lambda x: x**0.3, [-2.0], "root of a negative number", lambda x: mg.clip(x, 1e-12) ** 0.3),
+    "square root by power": (lambda x: x**0.5, [-2.0], "root of a negative number", lambda x: mg.clip(x, 1e-12) ** 0.5),
+    "root of 0": (mg.sqrt, [0.0], "infinite slope", lambda x: mg.sqrt(mg.clip(x, 1e-12))),
+    "fractional power of 0": (lambda x: x**0.3, [0.0], "infinite slope", lambda x: mg.clip(x, 1e-12) ** 0.3),
+    "negative power of 0": (lambda x: x**-1.5, [0.0], "division by zero",
+        lambda x: mg.where(x.data == 0, 1, x) ** -1.5),
+    "cube root of 0": (mg.cbrt, [0.0], "infinite slope", lambda x: mg.cbrt(mg.where(x.data == 0, 1e-12, x))),
+    "a root times a lot": (lambda x: mg.sqrt(x) * 1e200, [1e-320], "exploding gradient", lambda x: mg.sqrt(x) * 1e-50),
+    "log of 0": (mg.log, [0.0], "log of zero", lambda x: mg.log(mg.clip(x, 1e-12))),
+    "log of -1": (mg.log2, [-1.0], "log of a negative number", lambda x: mg.log2(mg.clip(x, 1e-12))),
+    "log of almost 0": (mg.log, [1e-320], "log of almost zero", lambda x: mg.log(mg.clip(x, 1e-12))),
+    "log1p of -1": (mg.log1p, [-1.0], "log of zero", lambda x: mg.log1p(mg.clip(x, -1 + 1e-6))),
+    "log1p of -2": (mg.log1p, [-2.0], "log of a negative number", lambda x: mg.log1p(mg.clip(x, -1 + 1e-6))),
+    "1 / 0": (lambda x: 1 / x, [0.0], "division by zero", lambda x: 1 / mg.where(x.data == 0, 1, x)),
+    "1 % 0": (lambda x: np.array([1.0]) % x, [0.0], "division by zero", lambda x: 1 % mg.where(x.data == 0, 1, x)),
+    "x % 0": (lambda x: x % 0.0, [1.0], "division by zero", lambda x: x % 1.0),
+    "fmod(x, 0)": (lambda x: np.fmod(x, 0.0), [1.0], "division by zero", lambda x: np.fmod(x, 1.0)),
+    "slope of 1 / x": (lambda x: 1 / x, [1e-200], "division by almost zero", lambda x: 1 / mg.clip(x, 1e-6)),
+    "1 / denormal": (lambda x: 1 / x, [1e-320], "division by almost zero", lambda x: 1 / mg.clip(x, 1e-6)),
+    "large / small": (lambda x: x / 1e-200, [1e200], "division by almost zero",
+        lambda x: x / np.clip(1e-200, 1e-6, None)),
+    "large / large": (lambda x: x / 1e-3, [1e308], "overflow", lambda x: (x / 1e308) / 1e-3),
+    "exp": (mg.exp, [1000.0], "exp overflows", lambda x: mg.exp(mg.clip(x, max=80))),
+    "exp2": (mg.exp2, [2000.0], "exp overflows", lambda x: mg.exp2(mg.clip(x, max=80))),
+    "exp in float16": (mg.exp, np.array([12.0], np.float16), "exp overflows", lambda x: mg.exp(mg.clip(x, max=10))),
+    "sinh": (mg.sinh, [-800.0], "exp overflows", lambda x: mg.sinh(mg.clip(x, -80, 80))),
+    "arcsin of 2": (mg.arcsin, [2.0], "outside the domain", lambda x: mg.arcsin(mg.clip(x, -1 + 1e-7, 1 - 1e-7))),
+    "arccos of 1": (mg.arccos, [1.0], "infinite slope", lambda x: mg.arccos(mg.clip(x, -1 + 1e-7, 1 - 1e-7))),
+    "arctanh of 1": (mg.arctanh, [1.0], "infinite value", lambda x: mg.arctanh(mg.clip(x, -1 + 1e-7, 1 - 1e-7))),
+    "arccosh of ½": (mg.arccosh, [0.5], "outside the domain", lambda x: mg.arccosh(mg.clip(x, 1 + 1e-6))),
+    "arccosh of 1": (mg.arccosh, [1.0], "infinite slope", lambda x: mg.arccosh(mg.clip(x, 1 + 1e-6))),
+    "batch norm of a constant": (lambda x: nn.BatchNorm(2, eps=0)(x), np.ones((3, 2)), "division by zero",
+        lambda x: nn.BatchNorm(2, eps=1e-5)(x)),
+    "layer norm of a constant": (lambda x: nn.LayerNorm(2, eps=0)(x), np.ones((3, 2)), "division by zero",
+        lambda x: nn.LayerNorm(2, eps=1e-5)(x)),
+    "layer norm, functional": (lambda x: F.layer_norm(x, eps=0), np.ones((3, 2)), "division by zero",
+        lambda x: F.layer_norm(x, eps=1e-5)),
+    "eigenvectors": (lambda x: LA.eigh(x)[1], np.eye(2), "equal eigenvalues", lambda x: LA.eigh(x + DIAGONAL)[1]),
+    "singular vectors": (lambda x: LA.svd(x)[0], np.eye(2), "equal singular values",
+        lambda x: LA.svd(x + 1e-3 * np.diag([1.0, 2.0]))[0]),
+    "singular vectors of 0": (lambda x: LA.svd(x)[0], np.zeros((2, 2)), "equal singular values",
+        lambda x: LA.svd(x + 1e-3 * np.diag([1.0, 2.0]))[0]),
+    "singular values alone": (lambda x: LA.svd(x)[2], np.eye(2), "equal singular values", lambda x: LA.svdvals(x)),
+    "almost singular": (LA.inv, np.eye(2) * 1e-200, "singular matrix", lambda x: LA.inv(x + 1e-6 * mg.eye(2))),
+    "solve, almost singular": (lambda x: LA.solve(x, np.full(2, 1e200)), np.eye(2) * 1e-200, "singular matrix",
+        lambda x: LA.solve(x + 1e-6 * mg.eye(2), np.full(2, 1e100))),
+    "slogdet": (lambda x: LA.slogdet(x)[1] * 1, np.zeros((2, 2)), "singular matrix",
+        lambda x: LA.slogdet(x + 1e-6 * mg.eye(2))[1]),
+    "large determinant": (LA.det, np.eye(2) * 1e200, "overflow", lambda x: LA.det(x / 1e200)),
+    "large product": (lambda x: x @ x, np.full((2, 2), 1e200), "overflow", lambda x: (x / 1e200) @ (x / 1e200)),
+    "mean of nothing": (mg.mean, np.zeros(0), "empty reduction", lambda x: x.sum()),
+    "logsumexp of nothing": (lambda x: mg.logsumexp(x, axis=0), np.zeros((0, 2)), "empty reduction", lambda x: x.sum()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_the_cause_is_true_and_the_way_out_leads_out(name):
+    function, values, cause, way_out = CAUSES[name]
+    x = mg.Tensor(np.array(values), requires_grad=True)
+    anomaly = found(lambda: total(function(x)).backward())
+    assert anomaly.cause == cause, anomaly.reason.sentence
+    assert anomaly.remedy
+    with mg.detect_anomaly():
+        total(way_out(x)).backward()
+    assert np.isfinite(x.grad.numpy()).all()

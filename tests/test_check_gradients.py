@@ -688,3 +688,121 @@ def test_the_table_of_cases(case: Case) -> None:
 
     report = check_gradients(f, *moving, elements=15)
     assert report.ok, str(report)
+
+
+# The size of x
+
+SCALES = [10.0**e for e in (-30, -20, -12, -8, -5, -2, 0, 3, 6, 8, 10, 12, 15, 20, 30)]
+AT_SCALES: dict[str, Any] = {
+    "sin": mg.sin, "cos": mg.cos, "bounded": lambda x: x / mg.sqrt(1 + x * x), "x sin x": lambda x: x * mg.sin(x),
+    "square": lambda x: x**2, "cube": lambda x: x**3, "sqrt": mg.sqrt, "log": mg.log, "1/x": lambda x: 1 / x,
+    "product": lambda x: x * mg.flip(x), "norm": mg.linalg.vector_norm, "linear": lambda x: 3 * x - x.sum(),
+    "abs": mg.abs, "relu": mg.relu, "softmax": functional.softmax, "tanh": mg.tanh, "gauss": lambda x: mg.exp(-x * x),
+}  # fmt: skip
+
+
+def at_scale(scale: float, dtype: Any) -> Any:
+    return (np.array([0.7, 1.3, 1.1, 0.9]) * scale).astype(dtype or float)
+
+
+def is_in_range(f: Any, x: Any) -> bool:
+    """Whether the value and the gradient are numbers in float32, and not denormal ones."""
+    with np.errstate(all="ignore"):
+        y, g = f(x), mg.grad(lambda t: f(t).sum())(x)
+    least = np.finfo(x.dtype).tiny
+    return all(np.isfinite(v).all() and ((np.abs(v) > least) | (v == 0)).all() for v in map(np.asarray, (y, g)))
+
+
+@pytest.mark.parametrize("dtype", [None, "float32"])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", AT_SCALES)
+@pytest.mark.floating(all="ignore")
+def test_a_right_function_is_never_accused_whatever_the_size_of_x(name: str, scale: float, dtype: Any) -> None:
+    f, x = AT_SCALES[name], at_scale(scale, dtype)
+    if is_in_range(f, x):
+        report = check_gradients(f, x, dtype=dtype)
+        assert report.ok, str(report)
+
+
+FAULTS: dict[str, Callable[[Any], Any]] = {
+    "a factor 2": lambda g: 2 * g, "the sign": lambda g: -g, "a missing term": lambda g: g * (np.arange(g.size) > 0),
+    "a thousandth": lambda g: g * 1.001,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", AT_SCALES)
+@pytest.mark.floating(all="ignore")
+def test_a_wrong_gradient_is_found_whatever_the_size_of_x(
+    name: str, scale: float, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a tape whose reverse walk is wrong: the only method that always applies does not take differences."""
+    from minigrad.verify import problem
+
+    f, x = AT_SCALES[name], at_scale(scale, None)
+    right = problem.Problem.gradient
+    if scale > 1e2 and name in ("softmax", "tanh", "gauss", "bounded"):
+        return  # saturated: the gradient is 0, or what rounding leaves of 1 - x²/(1 + x²)
+    monkeypatch.setattr(problem.Problem, "gradient", lambda *a: [FAULTS[fault](g) for g in right(*a)])
+    report = check_gradients(f, x)
+    assert not report.ok, str(report)
+    assert "WRONG" in str(report).splitlines()[0]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ["sin", "square", "cube", "sqrt", "log", "1/x", "norm", "product", "bounded"])
+@pytest.mark.floating(all="ignore")
+def test_a_wrong_gradient_by_hand_is_found_whatever_the_size_of_x(name: str, scale: float) -> None:
+    """Differences and Taylor's remainder alone."""
+    f, x = AT_SCALES[name], at_scale(scale, None)
+    for fault in FAULTS.values():
+
+        def gradient(v: Any, x: Any, fault: Any = fault) -> Any:
+            return fault(np.asarray(mg.grad(lambda t: (f(t) * v).sum())(x)))
+
+        report = check_gradients(f, x, gradient=gradient)
+        if not (name == "bounded" and scale > 1e2):  # saturated
+            assert not report.ok, str(report)
+
+
+def test_the_verdict_of_sin_at_a_hundred_million() -> None:
+    report = check_gradients(mg.sin, np.array([1e8]))
+    assert report.ok
+    assert not report.undecided
+    assert report.worst is not None
+    assert report.worst.difference < 1e-6
+
+
+def test_what_differences_cannot_check_is_decided_by_others_and_said() -> None:
+    report = check_gradients(mg.sin, np.array([1e20]))
+    assert report.ok
+    assert [entry.place for entry in report.undecided] == ["x[0]"]
+    first = str(report).splitlines()[0]
+    assert "right: 1 of 1 elements cannot be checked by differences" in first
+    assert first.endswith("but are by complex step and forward mode")
+    assert json.loads(report.to_json())["unchecked"][0]["index"] == [0]
+    for options in ({"gradient": lambda v, x: v * np.cos(x)}, {"modes": "differences"}):
+        report = check_gradients(np.sin, np.array([1e20]), **options)  # type: ignore[arg-type]
+        assert not report.ok
+        assert "gradients NOT CHECKED: 1 of 1 elements cannot be checked by differences" in str(report)
+
+
+def test_a_slope_that_is_smaller_than_what_differences_see_is_noted() -> None:
+    x = np.array([1e-20])
+    report = check_gradients(np.cos, x, gradient=lambda v, x: -v * np.sin(x))
+    assert report.ok
+    assert "less than differences can tell from 0 here" in str(report)
+    assert "less than" not in str(check_gradients(mg.cos, x))
+
+
+def test_the_ordinary_case_costs_what_it_did() -> None:
+    for f, most in ((mg.sin, 12), (lambda x: mg.tanh(x @ W), 14), (mg.relu, 8)):
+        calls = []
+
+        def counted(x: Any, f: Any = f, calls: Any = calls) -> Any:
+            calls.append(1)
+            return f(x)
+
+        assert check_gradients(counted, X, modes="differences").ok
+        assert len(calls) <= most * X.size

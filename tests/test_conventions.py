@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor
+from minigrad import Tensor, borrowed
 from minigrad.ops import reduction
 
 
@@ -111,3 +111,55 @@ def test_second_derivatives_at_such_points_are_finite() -> None:
 def test_nested_derivatives_do_not_confuse_their_variables() -> None:
     """d/dx [x · d/dy (x·y)] at x = 3 is 6."""
     assert float(mg.grad(lambda x: x * mg.grad(lambda y: x * y)(1.0))(3.0)) == 6.0
+
+
+# Writes between forward and backward
+
+
+def slope_after(n: int, write: Any) -> Any:
+    """The gradient of the sum of w * w * c, written to in between, with w = 2 and c = 3: 12 as it was computed."""
+    w, c = Tensor(np.full(n, 2.0), requires_grad=True), np.full(n, 3.0)
+    loss = (w * w * c).sum()
+    with mg.no_grad():
+        write(w, c)
+    loss.backward()
+    return w.grad.numpy()
+
+
+def write_one(at: int) -> Any:
+    return lambda w, c: c.__setitem__(at, 0.0)
+
+
+@pytest.mark.parametrize("n", [2048, 2049, 100_000])
+def test_which_elements_of_a_constant_may_be_written(n: int) -> None:
+    """At 16 KiB it is copied; a larger one is watched at 48 places at most."""
+    seen = 0
+    watched = set(borrowed._places(n)) if n > 2048 else set()
+    other = next(k for k in range(1, n) if k not in watched)
+    for at in (0, other, n - 1):
+        if at in watched:
+            with pytest.raises(RuntimeError, match="was changed since"):
+                slope_after(n, write_one(at))
+            seen += 1
+        else:
+            found = slope_after(n, write_one(at))
+            assert found[at] == (12.0 if n <= 2048 else 0.0), "copied, or unseen: the gradient of the new value"
+            assert np.all(np.delete(found, at) == 12.0)
+    assert seen == (2 if n > 2048 else 0)
+    assert len(watched) <= 48
+
+
+@pytest.mark.parametrize("n", [4, 100_000])
+def test_writes_to_the_memory_of_a_tensor(n: int) -> None:
+    assert np.all(slope_after(n, lambda w, c: w.data.__setitem__(..., 5.0)) == 30.0), "unseen"
+    assert np.all(slope_after(n, lambda w, c: setattr(w, "data", np.full(n, 5.0))) == 12.0), "not written at all"
+    with pytest.raises(RuntimeError, match="changed in place"):
+        slope_after(n, lambda w, c: w.__setitem__(n - 2, 5.0))
+
+
+def test_a_constant_that_cannot_be_written_is_not_watched() -> None:
+    w, c = Tensor(np.ones(5000), requires_grad=True), np.full(5000, 3.0)
+    c.flags.writeable = False
+    assert type((w * c).node.saved) is tuple
+    c.flags.writeable = True
+    assert type((w * c).node.saved) is borrowed.Watched

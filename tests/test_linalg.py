@@ -463,3 +463,15 @@ def test_full_factors() -> None:
 def test_errors(wrong: Callable[[], Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=f"(?s){message}"):
         wrong()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.floating(all="ignore")
+def test_the_slope_of_the_determinant_of_what_is_not_finite_is_nan(n: int, value: float) -> None:
+    """And comes to an end; other matrices of the stack have theirs."""
+    x = np.stack([np.diag(np.arange(1.0, n + 1))] * 2)
+    x[0, 0, 0] = value
+    bad, good = mg.grad(lambda t: mg.linalg.det(t)[1] * 1.0 + mg.linalg.det(t)[0])(x)
+    assert np.isnan(bad).any()
+    np.testing.assert_allclose(good, np.diag(np.prod(np.arange(1.0, n + 1)) / np.arange(1.0, n + 1)), rtol=1e-14)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,30 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_left(tmp_path: Path) -> 
         io.load(tmp_path / "other.npz")
 
 
+@pytest.mark.parametrize("epochs", [2, 1000])
+@pytest.mark.parametrize("columns", [40, 54, 60, 80, 200])
+@pytest.mark.parametrize("value", [0.5, 1 / 3, 123456.789, 1.2345e-10, -1.2345e-10, float("nan")])
 def test_the_bar_loses_nothing_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: float, columns: int, epochs: int
+) -> None:
+    """Whatever the values are: 1/3 takes two digits more than 0.5 does."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    model, loader, optimizer = parts()
+    history = History({name: [0.5, value] for name in ("loss", "val_loss", "accuracy", "val_another_accuracy")})
+    training = Training(model, optimizer, history, loader, epoch=epochs)
+    with _Bar(training, epochs) as bar:
+        bar.on_epoch_end(training)
+    said = capsys.readouterr().out
+    assert f"{epochs}/{epochs}" in said
+    assert "…" not in said
+    assert all(len(line) <= columns for line in said.splitlines())
+    joined = "".join(re.findall(r"[\w=.+-]+", said))
+    for text in (f"{name}={values[-1]:.4g}" for name, values in history.epochs.items()):
+        is_wider = len(f"epoch {epochs}/{epochs} ━ {text} -:--:--") > columns  # than a line has room for
+        assert text in (joined if is_wider else said)
+
+
+def test_the_bar_of_fit_in_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from minigrad.diagnostics.reasons import Reason
+from minigrad.diagnostics.causes import Reason
 from minigrad.diagnostics.source import Place
 
 SHOWN = 6  # steps of a chain

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.diagnostics.anomaly import Anomaly, AnomalyError, Step
+from minigrad.diagnostics.causes import Reason
 from minigrad.diagnostics.reasons import (
-    Reason,
     backward_reason,
     elements,
     forward_reason,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from minigrad.diagnostics.causes import BACKWARD, FORWARD, Reason, vectors, whole
 from minigrad.node import Node
 from minigrad.primitive import Elementwise, Primitive, value_of
 from minigrad.verify.report import counted
@@ -15,68 +14,7 @@ from minigrad.verify.report import counted
 Array = Any
 
 
-@dataclass(frozen=True)
-class Reason:
-    """A cause in a few words, the sentence that explains it, and the way out.
-
-    `discards` says what a branch does that np.where does not choose: "divides by zero".
-    """
-
-    cause: str
-    sentence: str
-    remedy: str
-    discards: str = ""
-
-
-LOGITS = "use a loss on logits (softmax_cross_entropy, bce_with_logits), log_softmax or logsumexp; else clamp: "
-NOT_WHERE = ". np.where on the result does not help: the gradient of the branch that it discards would be NaN"
 LARGE = "scale the inputs, take smaller initial weights or a lower learning rate, or normalize between layers"
-INSIDE = "keep the operand inside the domain: mg.clip(x, -1 + 1e-7, 1 - 1e-7)"
-
-LOG = Reason("log of zero", "log of 0", LOGITS + "mg.log(mg.clip(x, 1e-12))" + NOT_WHERE, "takes the log of 0")
-LOG_NEGATIVE = Reason("log of a negative number", "log of a negative number", LOG.remedy, "takes the log of x < 0")
-DIVISION = Reason(
-    "division by zero",
-    "division by zero",
-    "add a small number to the denominator, or choose another one where it is 0: x / mg.where(y == 0, 1, y)",
-    "divides by zero",
-)
-ROOT = Reason(
-    "infinite slope",
-    "a root of 0, whose slope is infinite",
-    "clamp below, mg.sqrt(mg.clip(x, 1e-12)), or add a small number inside the root",
-    "takes the root of 0, where its slope is infinite",
-)
-ROOT_NEGATIVE = Reason(
-    "root of a negative number", "root of a negative number", ROOT.remedy + NOT_WHERE, "takes the root of x < 0"
-)
-EXP = Reason(
-    "exp overflows",
-    "exp of a number that is too large",
-    "subtract the maximum before exp (softmax, logsumexp and the losses on logits do), or bound x: mg.clip(x, max=80)",
-    "overflows",
-)
-DOMAIN = Reason("outside the domain", "an operand outside [-1, 1]", INSIDE, "leaves its domain")
-EDGE = Reason("infinite slope", "±1, where the slope is infinite", INSIDE, "has an infinite slope at ±1")
-
-# For each operation, what is to be said if the numbers at the place are so.
-FORWARD: dict[tuple[str, ...], list[tuple[Callable[..., Any], Reason]]] = {
-    ("log", "log2", "log10"): [(lambda x: x == 0, LOG), (lambda x: x < 0, LOG_NEGATIVE)],
-    ("log1p",): [(lambda x: x == -1, LOG), (lambda x: x < -1, LOG_NEGATIVE)],
-    ("divide",): [(lambda x, y: y == 0, DIVISION)],
-    ("reciprocal",): [(lambda x: x == 0, DIVISION)],
-    ("sqrt",): [(lambda x: x < 0, ROOT_NEGATIVE)],
-    ("power",): [(lambda x, y: x == 0, DIVISION), (lambda x, y: x < 0, ROOT_NEGATIVE)],
-    ("exp", "exp2", "expm1", "sinh", "cosh"): [(lambda x: abs(x) > 80, EXP)],
-    ("arcsin", "arccos", "arctanh"): [(lambda x: abs(x) > 1, DOMAIN), (lambda x: abs(x) == 1, EDGE)],
-}
-BACKWARD: dict[tuple[str, ...], Reason] = {
-    ("sqrt", "cbrt", "power"): ROOT,
-    ("log", "log2", "log10", "log1p"): LOG,
-    ("divide", "reciprocal"): DIVISION,
-    ("exp", "exp2", "expm1", "sinh", "cosh"): EXP,
-    ("arcsin", "arccos"): EDGE,
-}
 
 
 def _known(table: Any, name: str, default: Any) -> Any:
@@ -138,14 +76,20 @@ def forward_reason(p: Primitive, values: tuple[Array, ...], out: Array) -> Reaso
     if isinstance(p, Elementwise):
         given = [at(value, np.shape(out), index) for value in values]
         for test, reason in _known(FORWARD, p.name, []):
-            if all(isinstance(x, (float, int)) for x in given) and test(*given):
+            if all(isinstance(x, (float, int)) for x in given) and test(*map(np.float64, given)):
                 return reason  # type: ignore[no-any-return]
     infinite = any(not is_finite(value) for value in values)
+    if not infinite and not isinstance(p, Elementwise):
+        found = whole(p.name, tuple(value_of(value) for value in values), value_of(out))
+        if found is not None:
+            return found
     if what(out) == "NaN" and infinite:
         return _indeterminate(p.name)
     size = max((float(np.abs(value_of(v)).max()) for v in values if np.size(v) and _real(v)), default=0.0)
     return Reason(
-        "overflow", f"the operands are finite, up to {size:.3g}, and the result exceeds its dtype's range", LARGE
+        "overflow",
+        f"an overflow: the operands are finite, up to {size:.3g}, and the result exceeds its dtype's range",
+        LARGE,
     )
 
 
@@ -164,7 +108,7 @@ def backward_reason(line: Node, v: Array, share: Array, saved: tuple[Array, ...]
     """Why a rule gives a share that is not finite from a cotangent that is, and that cotangent's value there."""
     p, index = line.primitive, first_bad(share)
     upstream = at(v, np.shape(share), index) if not isinstance(v, list) else None
-    known: Reason | None = _known(BACKWARD, p.name, None)
+    known = _kept_reason(p, share, saved) if isinstance(p, Elementwise) else vectors(p.name, saved)
     if upstream == 0:
         inner = known.discards if known else "has an infinite derivative"
         told = f"the gradient that arrives is 0, and {p.name} {inner}: 0 · inf is NaN"
@@ -179,8 +123,21 @@ def backward_reason(line: Node, v: Array, share: Array, saved: tuple[Array, ...]
     parts = [value_of(part) for part in (v if isinstance(v, list) else [v])]
     size = max((float(np.abs(part).max()) for part in parts if np.size(part)), default=0.0)
     told = f"the gradient that arrives is finite, up to {size:.3g}, and its product with the derivative is not"
-    remedy = "clip the gradients (global_clipnorm=1.0 in the optimizer), or take smaller weights"
+    remedy = "scale the inputs or the loss down, or take smaller weights; to clip what is infinite already is too late"
     return Reason("exploding gradient", told, remedy), upstream
+
+
+def _kept_reason(p: Primitive, share: Array, saved: tuple[Array, ...]) -> Reason | None:
+    """The cause by what an elementwise rule has kept, at the place if it can be told, else anywhere."""
+    kept = [np.nan if value is None else value_of(value) for value in saved[:]]  # nan passes no test
+    index = first_bad(share)
+    here = [at(value, np.shape(share), index) for value in kept]
+    given = kept if any(x is None for x in here) else here
+    with np.errstate(all="ignore"):
+        for test, reason in _known(BACKWARD, p.name, []):
+            if np.any(test(**dict(zip(p.saved, map(np.asarray, given), strict=False)))):
+                return reason  # type: ignore[no-any-return]
+    return None
 
 
 def from_outside(p: Primitive, values: tuple[Array, ...], lines: list[Node | None]) -> Reason:

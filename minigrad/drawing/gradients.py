@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.changes import check_unchanged
-from minigrad.diagnostics.reasons import Reason, backward_reason, forward_reason, is_finite, what
+from minigrad.diagnostics.causes import Reason
+from minigrad.diagnostics.reasons import backward_reason, forward_reason, is_finite, what
 from minigrad.drawing.model import Statistics
 from minigrad.drawing.values import norm, statistics
 from minigrad.node import Node

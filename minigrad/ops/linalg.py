@@ -145,9 +145,18 @@ def _power_of_two(x: Any, /) -> Any:
     return np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
 
 
+def _svd(x: Any) -> Any:
+    """The singular value decomposition; NaN values of a matrix with NaN or infinity, for which LAPACK may never end."""
+    is_finite = np.isfinite(x).all(axis=(-2, -1))
+    if is_finite.all():
+        return np.linalg.svd(x)
+    u, s, vh = np.linalg.svd(np.where(is_finite[..., None, None], x, 0))
+    return u, np.where(is_finite[..., None], s, np.nan), vh
+
+
 def _cofactors(x: Any, /) -> Any:
     """The derivative of the determinant, det(x) x⁻ᵀ, from the singular values so that it exists for singular x too."""
-    u, s, vh = np.linalg.svd(x)
+    u, s, vh = _svd(x)
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
     return sign[..., None, None] * (u * _products_without(s, s)[..., None, :] @ vh)
 
@@ -158,7 +167,7 @@ def _second_of_det(y: Any, x: Any, /) -> Any:
     Of a diagonal matrix S it is, with P_ij the product of all singular values but the i-th and the j-th, P_ii = 0,
     diag(P diag(y)) - P ∘ yᵀ, as the determinant is linear in each of its rows and columns.
     """
-    u, s, vh = np.linalg.svd(x)
+    u, s, vh = _svd(x)
     same = np.eye(x.shape[-1], dtype=bool)
     others = np.where(same, 0, _products_without(s, s[..., :, None], np.where(same, 1, s[..., None, :])))
     turned = u.mT @ y @ vh.mT

@@ -29,7 +29,7 @@ ANALYTIC = frozenset({
     "sliding_windows", "overlap_add", "window_gather", "window_scatter",
     "avg_pool", "avg_unpool", "convolve", "convolve_input", "convolve_kernel",
 })  # fmt: skip
-STEP = 1e-20
+STEPS = {np.float32: 1e-5, np.float64: 1e-20}  # beside 1 and beside x: the error is its square
 
 
 class NotAnalytic(Exception):
@@ -59,8 +59,10 @@ def _bare(x: Any) -> Any:
     return x.view(np.ndarray) if isinstance(x, Heard) else x
 
 
-def complex_step(problem: Problem, directions: Sequence[Array], values: Sequence[Array]) -> list[Array]:
-    """The derivative of each value along the directions.
+def complex_step(
+    problem: Problem, directions: Sequence[Array], values: Sequence[Array], dtype: Any = None
+) -> list[Array]:
+    """The derivative of each value along the directions, computed in another dtype if one is given.
 
     Raises:
         NotAnalytic: some operation is not analytic, or does not take complex numbers.
@@ -72,7 +74,9 @@ def complex_step(problem: Problem, directions: Sequence[Array], values: Sequence
             line.primitive.name in ANALYTIC and REGISTRY.get(line.primitive.name) is line.primitive
         ):
             raise NotAnalytic(f"{line.primitive.name} is not known to be analytic")
-    moved = [(x + 1j * STEP * u).view(Heard) for x, u in zip(problem.inputs, directions, strict=True)]
+    inputs = problem.inputs if dtype is None else [x.astype(dtype) for x in problem.inputs]
+    step = _step(problem, directions)
+    moved = [(x + 1j * (step * u).astype(x.dtype)).view(Heard) for x, u in zip(inputs, directions, strict=True)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
@@ -83,4 +87,17 @@ def complex_step(problem: Problem, directions: Sequence[Array], values: Sequence
         v.dtype.kind == "c" and np.allclose(v.real, u, rtol=1e-5, atol=1e-8) for v, u in zip(found, values, strict=True)
     ):
         raise NotAnalytic("the function gives other values on complex numbers")
-    return [v.imag / STEP for v in found]
+    return [(v.imag / step).astype(float) for v in found]
+
+
+def _step(problem: Problem, directions: Sequence[Array]) -> float:
+    """A step so short that no input is moved by more than a small part of itself, nor of 1."""
+    step = STEPS.get(problem.dtype, 1e-20)
+    ratios = [
+        np.minimum(1.0, np.abs(x[x != 0])) / np.abs(u[x != 0]) for x, u in zip(problem.inputs, directions, strict=True)
+    ]
+    step *= min((float(ratio.min(initial=1.0)) for ratio in ratios), default=1.0)
+    least = min((float(np.abs(u).min(initial=np.inf)) for u in directions), default=1.0)
+    if step * least < 1e3 * float(np.finfo(problem.dtype).tiny):
+        raise NotAnalytic("the inputs are of too different sizes for one step")
+    return step

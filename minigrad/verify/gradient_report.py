@@ -10,6 +10,8 @@ import numpy as np
 from minigrad.verify.differences import Slope
 from minigrad.verify.report import Report, number, table
 
+EXACT = ("complex step", "forward mode")  # methods that take no differences
+UNCHECKED = "cannot be checked by differences (values cancel, or neighboring numbers are too far apart)"
 SHOWN = 12  # inputs: the report is to fit on a screen
 
 
@@ -22,6 +24,7 @@ class Entry:
     engine: float
     slope: Slope
     tolerance: float
+    is_undecided: bool = False  # whether differences are too inexact here to tell a right gradient from a wrong one
 
     @property
     def difference(self) -> float:
@@ -35,11 +38,21 @@ class Entry:
 
     @property
     def ok(self) -> bool:
-        """Whether they agree within the tolerance; at a kink, whether the engine lies between its sides."""
+        """Whether they agree within the tolerance; at a kink, whether the engine lies between its sides.
+
+        Where differences decide nothing: whether the engine's is a number at all.
+        """
+        if self.is_undecided:
+            return bool(np.isfinite(self.engine))
         if self.is_kink:
             low, high = sorted((self.slope.left, self.slope.right))
             return low - self.tolerance <= self.engine <= high + self.tolerance
         return self.difference <= self.tolerance
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the slope is not 0, and smaller than its tolerance: any other of that size would agree, too."""
+        return not self.is_kink and 0 < abs(self.engine) < self.tolerance
 
     @property
     def place(self) -> str:
@@ -69,8 +82,22 @@ class GradientReport(Report):
 
     @property
     def ok(self) -> bool:
-        """Whether every element agrees within its tolerance, and every method that applies."""
-        return all(entry.ok for entry in self.entries) and not any(method.ok is False for method in self.methods)
+        """Whether every element agrees within its tolerance, and every method that applies.
+
+        Where differences cannot check an element, a method that needs none must agree: complex step or forward mode.
+        """
+        if not all(entry.ok for entry in self.entries) or any(method.ok is False for method in self.methods):
+            return False
+        return not self.undecided or bool(self._deciding)
+
+    @property
+    def undecided(self) -> list[Entry]:
+        """The elements that cannot be checked by differences: these cancel, or the spacing of x is too wide."""
+        return [entry for entry in self.entries if entry.is_undecided]
+
+    @property
+    def _deciding(self) -> list[str]:
+        return [method.name for method in self.methods if method.ok and method.name in EXACT]
 
     @property
     def kinks(self) -> list[Entry]:
@@ -97,13 +124,19 @@ class GradientReport(Report):
     def _verdict(self) -> str:
         what = "second derivatives" if self.order == 2 else "gradients"
         total, wrong = len(self.entries), sum(not entry.ok for entry in self.entries)
+        undecided = len(self.undecided)
         against = f"differences in {_precision(self.dtype)}"
         if wrong:
             return f"{what} WRONG: {wrong} of {total} elements differ from {against}"
-        agreeing = [f"{total} elements agree with {against}"] if total else []
+        agreeing = [f"{total - undecided} elements agree with {against}"] if total > undecided else []
         named = {ok: ", ".join(m.name for m in self.methods if m.ok is ok) for ok in (True, False)}
         if not self.ok:
+            if not named[False]:
+                return f"{what} NOT CHECKED: {undecided} of {total} elements {UNCHECKED}, and no other method applies"
             return f"{what} WRONG: {'; '.join([f'wrong by {named[False]}', *agreeing])}"
+        if undecided:
+            rest = f"{undecided} of {total} elements {UNCHECKED}, but are by {' and '.join(self._deciding)}"
+            return f"{what} right: {'; '.join([*agreeing, rest])}"
         return f"{what} right: {agreeing[0] if agreeing else 'by ' + named[True]}"
 
     def _table(self) -> list[str]:
@@ -114,7 +147,9 @@ class GradientReport(Report):
         rows = [("input", "shape", "worst at", "engine", "differences", "|difference|", "tolerance", "")]
         for name, shape in self.inputs:
             if name in shown:
-                entry, verdict = worst[name], "right" if all(e.ok for e in mine[name]) else "WRONG"
+                entry = worst[name]
+                verdict = "unchecked" if entry.is_undecided else "right"
+                verdict = verdict if all(e.ok for e in mine[name]) else "WRONG"
                 rows.append(
                     (name, str(shape), str(list(entry.index)), number(entry.engine), number(entry.slope.value),
                      f"{entry.difference:.1e}", f"{entry.tolerance:.1e}", verdict)
@@ -140,6 +175,7 @@ class GradientReport(Report):
                  "engine": e.engine, "ok": e.ok}
                 for e in self.kinks
             ],
+            "unchecked": [{"input": e.name, "index": list(e.index), "engine": e.engine} for e in self.undecided],
             "notes": self.notes,
         }  # fmt: skip
 
@@ -153,7 +189,7 @@ def _says(method: Method) -> str:
 
 
 def _badness(entry: Entry) -> float:
-    if entry.is_kink:
+    if entry.is_undecided or entry.is_kink:
         return 0.0 if entry.ok else np.inf
     if not np.isfinite(entry.difference):
         return np.inf

@@ -124,10 +124,11 @@ class Problem:
                 raise ValueError(f"check_gradients: the gradient for {name} has shape {g.shape}, the input {x.shape}")
         return found
 
-    def moved(self, directions: Sequence[Array]) -> list[Array]:
-        """The tangents of the values by forward mode."""
+    def moved(self, directions: Sequence[Array], dtype: Any = None) -> list[Array]:
+        """The tangents of the values by forward mode, computed in another dtype if one is given."""
+        inputs = self.inputs if dtype is None else [x.astype(dtype) for x in self.inputs]
         with enable_grad():
-            _, tangents = jvp(self.function, [attach(x, None) for x in self.inputs], directions)
+            _, tangents = jvp(self.function, [attach(x, None) for x in inputs], directions)
         return [np.asarray(value_of(v), dtype=float) for v in tangents]
 
     def lines(self) -> list[Node]:
