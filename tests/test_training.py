@@ -301,7 +301,7 @@ def test_the_bar_loses_nothing_in_a_narrow_terminal(
     model, loader, optimizer = parts()
     history = History({name: [0.5, value] for name in ("loss", "val_loss", "accuracy", "val_another_accuracy")})
     training = Training(model, optimizer, history, loader, epoch=epochs)
-    with _Bar(training, epochs) as bar:
+    with Bar(training, epochs) as bar:
         bar.on_epoch_end(training)
     said = capsys.readouterr().out
     assert f"{epochs}/{epochs}" in said
