@@ -298,6 +298,7 @@ def test_the_bar_loses_nothing_in_a_narrow_terminal(
 ) -> None:
     """Whatever the values are: 1/3 takes two digits more than 0.5 does."""
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("rich._console", None)  # the one console of a process keeps the width it was made with
     model, loader, optimizer = parts()
     history = History({name: [0.5, value] for name in ("loss", "val_loss", "accuracy", "val_another_accuracy")})
     training = Training(model, optimizer, history, loader, epoch=epochs)
@@ -317,6 +318,7 @@ def test_the_bar_of_fit_in_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("rich._console", None)
     model, loader, optimizer = parts()
     metrics = dict.fromkeys(("accuracy", "another_accuracy"), accuracy)
     history = fit(model, loader, F.cross_entropy, optimizer, 2, validation=loader, metrics=metrics)
