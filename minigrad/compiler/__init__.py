@@ -11,7 +11,7 @@ What a step does, recorded:
   notes: comments
 - session: one real call on tracers, whose result is a recording; undo: what was before it; draws: where generators
   stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded; artifact: exceptions of tracers;
-  caught: those that the step catches; system: calls that no program would repeat; modules: as the step sees them
+  caught: those that the step catches; system: calls that no program would repeat
 - capture: the state that a step can read, with tracers in its places; inputs: what later calls fetch there; sharing:
   what several places hold; changed: what the step has changed; exempt: what guards leave
   out; settle: tracers out of it again

@@ -155,7 +155,8 @@ def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any
 
 def _parameters(method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a draw. Integers are constants, as sizes and numbers of trials, but for the range of integers."""
-    free = {"low", "high"} if method == "integers" else set()
+    is_free = method == "integers" and "dtype" not in kwargs and len(args) <= 3
+    free = {"low", "high"} if is_free else set()
     first = args[:2] if free else ()
     rest = pinned(args[len(first) :], (int,))
     return {
@@ -166,6 +167,9 @@ def _parameters(method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
 
 def _as_drawn(trace: Any, drawn: Any, value: Value) -> Any:
     """The tracer of what has been drawn: an array, or a Python number."""
+    if type(drawn) is bool:
+        trace.stop(CompileError(f"mg.compile: a single bool is drawn, at {place()}\nHint: draw size=1."))
+        return drawn
     if type(drawn) not in (float, int):
         return trace.fresh(drawn, value)
     number = TracedNumber(trace, drawn, None, lambda: value)

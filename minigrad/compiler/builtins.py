@@ -27,7 +27,8 @@ class _TypeOfType(type):
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         if len(args) == 1 and not options:
-            return args[0].__class__ if _is_tracer(args[0]) else type(args[0])
+            x = args[0]
+            return type if x is cls else x.__class__ if _is_tracer(x) else type(x)
         return type(*args, **options)
 
     def __instancecheck__(cls, x: Any) -> bool:
@@ -147,9 +148,6 @@ STAND_INS: dict[Any, Any] = {
     getattr: traced_getattr,
     dir: traced_dir,
 }
-
-
-BUILTINS = frozenset({*STAND_INS, print})
 
 
 def stand_in(trace: Trace, builtin: Any) -> Any:

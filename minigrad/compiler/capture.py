@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import builtins
-from types import MappingProxyType
+from types import BuiltinFunctionType, MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.builtins import stand_in
 from minigrad.compiler.changed import changed_places, reordered, resized
 from minigrad.compiler.generator import TracerGenerator
 from minigrad.compiler.gradients import GradProbe
 from minigrad.compiler.inputs import ArrayInput, NumberInput
 from minigrad.compiler.memory import owner
-from minigrad.compiler.modules import seen_as
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.program import Buffer
 from minigrad.compiler.records import NUMERIC
 from minigrad.compiler.settle import Settler, remade
 from minigrad.compiler.sharing import gradients_held_elsewhere
-from minigrad.compiler.system import CODE
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
 from minigrad.node import next_serial
@@ -225,7 +224,7 @@ class StateCapture:
             return self._number(value, ref, items, None)
         if issubclass(kind, tuple):
             return self._traced_tuple(value, ref, items)
-        if kind in CODE:
+        if kind is BuiltinFunctionType:
             made = self._hidden(value)
             return value if made is MISSING else made
         if kind is MappingProxyType:
@@ -254,7 +253,7 @@ class StateCapture:
         return self._hidden(getattr(builtins, str(ref.key), None))
 
     def _hidden(self, builtin: Any) -> Any:
-        made = seen_as(self.trace, builtin)
+        made = stand_in(self.trace, builtin)
         if made is not MISSING:
             self.originals[id(made)] = builtin
         return made
@@ -342,7 +341,7 @@ class StateCapture:
         self.originals.clear()
         self.rebuilt.clear()
         self.generators.clear()
-        del self.changes_after, self.resized_after, self.filled_after
+        self.changes_after, self.resized_after, self.filled_after = [], [], []
 
     changes_after: list[tuple[StateRef, Any, Any]]
     resized_after: list[tuple[Any, list[Any], str]]

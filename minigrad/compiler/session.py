@@ -129,9 +129,6 @@ class TraceSession:
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
         trace.followed = follow(reach, self.function)
-        trace.step_code = getattr(self.function, "__code__", None)
-        caches = (row.holder.__wrapped__ for row in reach.rows if row.kind == "cache")
-        trace.cached = frozenset(code for x in caches if (code := getattr(x, "__code__", None)) is not None)
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)

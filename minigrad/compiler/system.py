@@ -106,7 +106,7 @@ def watching_calls(trace: Trace, reach: Reach) -> Iterator[None]:
 
     A profiler's own function is put back afterwards.
     """
-    calls = trace.calls = SystemCalls(trace)
+    calls = SystemCalls(trace)
     outer, is_needed = sys.getprofile(), reaches_system(reach)
     if is_needed:
         sys.setprofile(calls.see)
@@ -133,6 +133,11 @@ def unreadable(reach: Reach) -> CompileError | None:
         return CompileError(
             f"mg.compile: the step can reach {found}, and nothing tells what it does or how it has changed.\nHint: use "
             "it outside of the step, and pass what it gives; take a lock around the call of the compiled function."
+        )
+    if (name := _named_in_c(reach)) is not None:
+        return CompileError(
+            f"mg.compile: the step names {name}, which C code may call or make without a word.\nHint: do it outside of "
+            "the step, and pass what it gives."
         )
     if settings := SETTINGS & reach.words:
         return CompileError(
@@ -187,6 +192,29 @@ def _with_hidden_state(reach: Reach) -> str | None:
     return None
 
 
+def _named_in_c(reach: Reach) -> str | None:
+    """A class in C that does more than compute, as io.FileIO, or such a module where C code may call its functions.
+
+    Python tells neither of calls of classes, nor of those by C code: map(os.listdir, folders).
+    """
+    values: list[Any] = [x for _, x in reach.refs if isinstance(x, (type, ModuleType))]
+    modules = [x for x in values if isinstance(x, ModuleType)]
+    if any(x.__name__ == "builtins" for x in modules):
+        return "the module builtins"
+    if CALLING & reach.words and (found := next((x.__name__ for x in modules if _is_of_system(x)), None)):
+        return f"{found} beside {min(CALLING & reach.words)}"
+    for function in reach.functions:
+        for first, *names in names_of(function.__code__).chains:
+            x = function.__globals__.get(first)
+            for name in names:
+                x = getattr(x, name, None) if isinstance(x, ModuleType) and _is_of_system(x) else None
+                values.append(x)
+    kinds = (x for x in values if isinstance(x, type))
+    return next((f"{x.__module__}.{x.__name__}" for x in kinds if _is_hidden(x) and is_in_c(x)), None)
+
+
+CALLING = frozenset({"map", "filter", "starmap", "accumulate", "partial", "methodcaller", "defaultdict", "iter", "key"})
+CALLING |= {"takewhile", "dropwhile", "filterfalse", "groupby", "reduce"}
 CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
 
 

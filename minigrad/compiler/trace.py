@@ -87,9 +87,6 @@ class Trace(OutsideArrays):
         self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
-        self.calls: Any = None  # which calls of C code are refused
-        self.step_code: Any = None
-        self.cached: frozenset[Any] = frozenset()  # codes of functions whose results functools.cache keeps
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
@@ -274,13 +271,6 @@ class Trace(OutsideArrays):
         made = TracerArray(self, array, Memory(array, value))
         made.mg_is_scalar = is_scalar
         return made
-
-    def made(self, array: Any) -> TracerArray:
-        """The tracer array for an array that the step has just made, of one number or of others: np.zeros, np.eye."""
-        first = array.flat[0].item() if array.size else 0.0
-        if (array == first).all():
-            return self.fresh(array, self.emit("full", shape=array.shape, dtype=array.dtype, value=first))
-        return self.fresh(array, self.emit("copy", self.constant(array.copy()).mg_value))
 
     def view(self, x: TracerArray, steps: list[Step], another: bool = False) -> TracerArray:
         """A view of x; where the real array must be copied for it, one with memory of its own.

@@ -853,3 +853,53 @@ def a_place_that_moves_out(C: Any, see: Any) -> None:
         see.attempt(run, numbers(k, 3))
         see(table, st.k)
         st.k += 1 if k in (0, 1, 9) else 0
+
+
+@scenario
+def modules_are_themselves(C: Any, see: Any) -> None:
+    table, first = {np: 2.0, os: 3.0}, [np.zeros, time.time]
+    numpy = sys.modules["numpy"]
+
+    def step(x, xp):
+        known = xp is np, numpy is np, table[np], np in table, vars(os)["sep"], first[0] is np.zeros
+        return x * known[2], known, np.ones.__name__, type(type(x)) is type(np.float64), first
+
+    run = C(step)
+    for k in range(6):
+        see(*run(numbers(k, 3), np))
+
+
+@scenario
+def patched_while_it_runs(C: Any, see: Any) -> None:
+    def step(x):
+        before = np.zeros
+        np.zeros = lambda n: np.ones(n) * 7
+        try:
+            return np.zeros(3) + x
+        finally:
+            np.zeros = before
+
+    real = np.zeros
+    _calls(C, see, step)
+    see(np.zeros is real)
+
+
+@scenario
+def patched_between_calls(C: Any, see: Any) -> None:
+    real = np.zeros
+
+    def change(k: int) -> None:
+        np.zeros = (lambda *given, **options: real(*given, **options) + 5) if 3 < k < 7 else real  # type: ignore[assignment]
+
+    try:
+        _calls(C, see, lambda x: np.zeros(3) + x, change)
+    finally:
+        np.zeros = real
+
+
+@scenario(eager=True)
+def single_bools_are_drawn(C: Any, see: Any) -> None:
+    rng = np.random.default_rng(0)
+    step = C(lambda x, k: (x, rng.integers(0, k, dtype=bool)))
+    for k in (1, 2, 1, 1, 2, 2, 1):
+        see(*step(numbers(k, 3), k))
