@@ -147,11 +147,9 @@ def _power_of_two(x: Any, /) -> Any:
 
 def _svd(x: Any) -> Any:
     """The singular value decomposition; NaN values of a matrix with NaN or infinity, for which LAPACK may never end."""
-    is_finite = np.isfinite(x).all(axis=(-2, -1))
-    if is_finite.all():
-        return np.linalg.svd(x)
-    u, s, vh = np.linalg.svd(np.where(is_finite[..., None, None], x, 0))
-    return u, np.where(is_finite[..., None], s, np.nan), vh
+    is_finite = np.all(np.isfinite(x), axis=(-2, -1), keepdims=True)
+    u, s, vh = np.linalg.svd(np.where(is_finite, x, 0))
+    return u, np.where(is_finite[..., 0], s, np.nan), vh
 
 
 def _cofactors(x: Any, /) -> Any:
