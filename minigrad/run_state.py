@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import plain_values
 from minigrad.changes import note_change
-from minigrad.plain_values import PlainValues
 from minigrad.rng import generator
 from minigrad.sources import Found, put_state, state_of
 
@@ -19,14 +17,8 @@ if TYPE_CHECKING:
 NEEDED = {"model", "optimizer", "history", "epoch", "step", "callbacks"}
 
 
-def begun(training: Training) -> PlainValues:
-    """What tells later which plain values the training has changed."""
-    return PlainValues(_found(training))
-
-
 def taken(training: Training) -> dict[str, Any]:
     """The state."""
-    found = _found(training)
     return {
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
@@ -36,8 +28,7 @@ def taken(training: Training) -> dict[str, Any]:
         "epoch": training.epoch,
         "step": training.step,
         "stop": training.stop,
-        "sources": [[path, state_of(source)] for path, source in found.sources.items()],
-        "values": [] if training.begun is None else training.begun.changed(found),
+        "sources": [[path, state_of(source)] for path, source in _found(training).sources.items()],
         "callbacks": [callback.state_dict() for callback in remembering(training)],
         "callback kinds": [type(callback).__name__ for callback in remembering(training)],
     }
@@ -65,8 +56,6 @@ def put(training: Training, state: Mapping[str, Any]) -> None:
 def _put(training: Training, state: Mapping[str, Any]) -> None:
     _check_callbacks(training, state)
     found = None if "sources" not in state else _matched(training, state["sources"])
-    changed, objects = state.get("values", []), _found(training)
-    plain_values.check(objects, changed)
     training.model.load_state_dict(state["model"])
     ours, given = dict(others(training)), state.get("others", {})
     if ours.keys() != given.keys() or any(p.shape != given[k].shape for k, p in ours.items()):
@@ -92,7 +81,6 @@ def _put(training: Training, state: Mapping[str, Any]) -> None:
         _put_old(training, state["generators"])
     for path, source, bits in found or ():
         put_state(path, source, bits)
-    plain_values.put(objects, changed)
 
 
 def _check_callbacks(training: Training, state: Mapping[str, Any]) -> None:

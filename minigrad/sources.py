@@ -38,14 +38,12 @@ class Found:
         sources: by path, each once: those of NumPy and of Python that some object holds or some function reads, and
             those that minigrad, NumPy and Python have for everybody.
         iterators: paths of iterators that are under way, whose place nothing can put back.
-        objects: all others that were met, by path, each once.
     """
 
     def __init__(self, roots: Mapping[str, Any]) -> None:
         self.sources: dict[str, Any] = {"mg.manual_seed": generator(), "random.seed": random._inst}
         self.sources["np.random.seed"] = np.random.mtrand._rand
         self.iterators: list[str] = []
-        self.objects: dict[str, Any] = {}
         self._seen = {id(x): x for x in self.sources.values()}
         todo: deque[tuple[str, Any]] = deque(roots.items())
         while todo and len(self._seen) < MANY:
@@ -59,7 +57,6 @@ class Found:
             elif isinstance(x, ITERATORS):
                 self.iterators.append(path)
             else:
-                self.objects.setdefault(path, x)
                 todo.extend(_parts(path, x))
 
     def _free(self, path: str) -> str:

@@ -79,7 +79,6 @@ class Training:
     loss: Any = None
     metrics: Any = None
     validation: Any = None
-    begun: Any = None  # what tells which values of the user's objects have changed since
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on."""
@@ -123,9 +122,8 @@ def fit(
             of its own is saved by Checkpoint, and resume gives it to its load_state_dict(state).
         resume: a file that Checkpoint wrote: training goes on as if it had not been interrupted, bit for bit. Give the
             same callbacks. A training that had ended, because a callback stopped it, stays ended. Generators of random
-            numbers are found in the model, loader, loss, metrics and callbacks, and in functions that these call; so
-            are numbers, texts, lists of them and arrays that have changed since the training began. What has
-            state_dict() and load_state_dict() is asked instead.
+            numbers are found in the model, loader, loss, metrics and callbacks, and in functions that these call.
+            Numbers that your own objects count up are in the file if they have state_dict() and load_state_dict().
         progress: whether to show a bar in a terminal.
 
     Returns:
@@ -169,8 +167,6 @@ def fit(
     training = Training(model, optimizer, History(), fitting.checked_loader(loader), callbacks)
     training.loss, training.metrics = loss, fitting.checked_metrics(metrics)
     training.validation = fitting.checked_validation(validation)
-    if callbacks or resume is not None:
-        training.begun = run_state.begun(training)
     if resume is not None:
         training.load(io.load(resume))
     before = _modes(model)

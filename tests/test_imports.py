@@ -42,7 +42,7 @@ LAYERS = [
     },
     {"nn", "optim", "data", "preprocessing", "io", "archive", "atomic"},
     {"exact"},
-    {"training", "fitting", "progress", "run_state", "sources", "plain_values"},
+    {"training", "fitting", "progress", "run_state", "sources"},
     {"callbacks"},
     {"verify", "drawing", "compiler", "diagnostics"},
     {"cli", "demo", "check", "notes", "__main__"},
