@@ -339,12 +339,12 @@ for _name in (
 def _of_the_number(name: str) -> None:
     function = getattr(int, name, None) or getattr(float, name)
 
-    def pinned(self: Any, *others: Any) -> Any:
+    def method(self: Any, *others: Any) -> Any:
         real = self.mg_pinned()
-        return getattr(type(real), name)(real, *(x.mg_pinned() if type(x) is TracedNumber else x for x in others))
+        return getattr(type(real), name)(real, *pinned(others))
 
-    pinned.__name__, pinned.__doc__ = name, function.__doc__
-    setattr(TracedNumber, name, pinned)
+    method.__name__, method.__doc__ = name, function.__doc__
+    setattr(TracedNumber, name, method)
 
 
 for _name in ["invert", "round", "trunc", "floor", "ceil"]:

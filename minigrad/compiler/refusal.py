@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-OWN = (str(Path(__file__).parent.parent) + "/", str(Path(np.__file__).parent) + "/", "<minigrad", "<__array_function__")
+MINIGRAD, NUMPY = (str(folder) + "/" for folder in (Path(__file__).parent.parent, Path(np.__file__).parent))
+WRITTEN = ("<minigrad", "<__array_function__")  # source that is generated
+OWN = (MINIGRAD, NUMPY, *WRITTEN)
 
 
 class CompileError(RuntimeError):

@@ -13,15 +13,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-import numpy as np
-
 from minigrad.bytecode import names_of
 from minigrad.compiler.artifact import is_of_library
-from minigrad.compiler.refusal import CompileError, place_in
+from minigrad.compiler.refusal import MINIGRAD, NUMPY, WRITTEN, CompileError, place_in
 from minigrad.compiler.trace import Trace
 from minigrad.reach import MISSING, Reach, StateRef
 from minigrad.reach.names import LIBRARIES, STANDARD
@@ -40,8 +37,6 @@ ALLOWED = COMPUTING | ACCELERATORS | LIBRARIES
 PURE = {("posix", "fspath"), ("nt", "fspath"), ("sys", "exc_info"), ("sys", "exception"), ("sys", "intern")}
 PURE |= {("sys", "getsizeof"), ("_pickle", "dumps"), ("_pickle", "loads")}
 IMPURE = frozenset({"open", "input", "breakpoint", "now", "today", "utcnow"})
-MINIGRAD, NUMPY = (str(Path(file).parent) + "/" for file in (str(Path(__file__).parent), np.__file__))
-
 
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
 HOOKS = frozenset({"default", "cls", "JSONEncoder"})
@@ -179,9 +174,9 @@ def _with_hidden_state(reach: Reach) -> str | None:
     Neither `with lock` nor `for line in file` is a call of which Python tells; nor is what C code calls by itself, as
     functools.partial(os.stat, path). Objects of minigrad's own may have locks.
     """
-    held = [(ref.path, x) for ref, x in reach.refs if not _is_minigrads(ref)]
     own = {id(x) for ref, x in reach.refs if _is_minigrads(ref)}
-    held += [("", x) for x in reach.seen.values() if id(x) not in own]
+    places = ((ref.path, x) for ref, x in reach.refs if not _is_minigrads(ref))
+    held = [*places, *(("", x) for x in reach.seen.values() if id(x) not in own)]
     for path, x in held:
         called = x.func if isinstance(x, functools.partial) else None
         called = x.default_factory if isinstance(x, defaultdict) else called
@@ -256,7 +251,7 @@ _FRAMES: dict[CodeType, str] = {}
 
 def _whose(code: CodeType) -> str:
     name = code.co_filename
-    if name.startswith((MINIGRAD, "<minigrad", "<__array_function__")):
+    if name.startswith((MINIGRAD, *WRITTEN)):
         kind = "own"
     elif name.startswith(NUMPY):
         kind = "numpy"

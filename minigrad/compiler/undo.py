@@ -74,13 +74,14 @@ class Undo:
             tensor._grad = grad
         for tensor, data in self.data + self.gradients:
             tensor.data = data
-        self._put_back_containers()
+        self._put_back_contents()
         for array, copy in reversed(self.arrays):  # a later copy may hold what was written before it was made
             np.copyto(array, copy)
         for generator, state in self.generators:
             generator.bit_generator.state = state
 
-    def _put_back_containers(self) -> None:
+    def _put_back_contents(self) -> None:
+        """Containers as they were, and classes without what the step has added to them."""
         for holder, before, _ in self.contents:
             if isinstance(holder, dict):
                 for key in [key for key in keys_of(holder) if key not in before]:

@@ -29,7 +29,6 @@ class UntrackedRandomness:
         self.generators = [(x, _state(x)) for x in reached]
         self.others = list(others)
         self.common = _common()
-        self.legacy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
 
     def check(self, traced: Iterable[Any]) -> None:
         """Whether all draws were seen.
@@ -65,7 +64,7 @@ class UntrackedRandomness:
     def put_back(self) -> None:
         """All generators as they were. Iterators and other objects cannot be put back."""
         random.setstate(self.common["the module random"])
-        np.random.set_state(self.legacy)  # noqa: NPY002
+        np.random.set_state(self.common["np.random"])  # noqa: NPY002
         bits = rng._global().bit_generator
         bits.state = {**bits.state, "state": self.common["minigrad's global generator"]}
         for x, state in self.generators:
@@ -73,9 +72,8 @@ class UntrackedRandomness:
 
 
 def _common() -> dict[str, Any]:
-    legacy: Any = np.random.get_state(legacy=False)  # noqa: NPY002  # the user's, which is looked at
     return {
-        "np.random": (legacy["state"]["pos"], legacy["state"]["key"].tobytes(), legacy["has_gauss"], legacy["gauss"]),
+        "np.random": np.random.get_state(legacy=False),  # noqa: NPY002  # the user's, which is looked at
         "the module random": random.getstate(),
         "minigrad's global generator": rng._global().bit_generator.state["state"],
     }
