@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from minigrad.intercept import Entry, Layer, enter, frame_of, layers, leave, running
+from minigrad.intercept import STACK, Entry, Layer, enter, frame_of, layers, leave, running
 from minigrad.node import Node
 from minigrad.primitive import Primitive
 
@@ -20,7 +20,8 @@ class Observer(Layer):
     place of arrays, which an observer does not look into.
     """
 
-    _entries: tuple[Entry, ...] = ()
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []  # of all threads
 
     @property
     def inside(self) -> Node | None:
@@ -40,12 +41,13 @@ class Observer(Layer):
         return out
 
     def __enter__(self) -> Any:
-        self._entries = (*self._entries, enter(self))
+        self._entries.append(enter(self))
         return self
 
     def __exit__(self, *exception: Any) -> Any:
-        *others, entry = self._entries
-        self._entries = tuple(others)
+        here, entries = STACK.get(), tuple(self._entries)  # a copy: other threads enter and leave meanwhile
+        entry = next((entry for entry in reversed(entries) if entry in here), entries[-1])
+        self._entries.remove(entry)
         leave(entry)
 
 

@@ -15,6 +15,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
 from minigrad.diagnostics import AnomalyError, watch
+from minigrad.intercept import layers
+from minigrad.observers import Observer
 from minigrad.tape import HOOKED
 
 THREADS = 8
@@ -200,6 +202,20 @@ def test_one_block_and_one_decorator_serve_many_threads() -> None:
         return found
 
     assert together(work) == [0, 40] * (THREADS // 2)
+
+
+@pytest.mark.parametrize("block", [mg.detect_anomaly(), Observer()], ids=["detect_anomaly", "Observer"])
+def test_blocks_that_threads_share_find_their_own_layer(block: Any) -> None:
+    sys.setswitchinterval(1e-6)  # `_often` puts it back; the list of blocks changed while it was searched
+
+    def work(k: int) -> int:
+        for _ in range(400):
+            with block:
+                mg.log(np.ones(1))
+        return len(layers())
+
+    assert together(work) == [0] * THREADS
+    assert mg.log.primitive.record.__globals__["function"] is np.log
 
 
 def test_formulas_watches_and_anomalies_at_once() -> None:

@@ -53,6 +53,7 @@ class Anomalies(Observer):
     """
 
     def __init__(self, raising: bool) -> None:
+        super().__init__()
         self.raising = raising
         self.found: Anomaly | None = None
         self.here: Place | None = None  # where in the user's code the last operation was called
@@ -299,8 +300,8 @@ class detect_anomaly(ContextDecorator):
         self._open.append((Anomalies(raising=True).__enter__(), quiet))
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        here = layers(Anomalies)
-        block = next(block for block in reversed(self._open) if block[0] in here)
+        here, blocks = layers(Anomalies), tuple(self._open)  # a copy: other threads enter and leave meanwhile
+        block = next((block for block in reversed(blocks) if block[0] in here), blocks[-1])
         self._open.remove(block)
         anomalies, quiet = block
         anomalies.__exit__(kind, error, traceback)
