@@ -35,7 +35,7 @@ class Reason(NamedTuple):
 FIRST = ("reverse", "forward")
 REASONS = (
     Reason(
-        ("silu", "mish", "*gelu", "hardswish", "binary_cross_entropy_with_logits(x, 0.25)"), FIRST, np.inf,
+        ("silu", "mish", "*gelu*", "hardswish", "binary_cross_entropy_with_logits(x, 0.25)"), FIRST, np.inf,
         "The derivative has a zero, near which it is the difference of two terms: its absolute error is some units in "
         "the last place of 1.",
     ),

@@ -53,8 +53,15 @@ def complaint(error: Exception, name: str, operands: tuple[Any, ...], static: di
     return told  # type: ignore[no-any-return]
 
 
+def _is_finite(x: Any) -> bool:
+    values = np.asarray(x.data if hasattr(x, "requires_grad") else x)
+    return values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
+
+
 def _way_out(error: Exception, name: str, operands: tuple[Any, ...]) -> str:
     shapes = [np.shape(x) for x in operands]
+    if isinstance(error, np.linalg.LinAlgError) and not all(_is_finite(x) for x in operands):
+        return "\nThere are NaN or infinity among the elements; within mg.detect_anomaly() an error says where."
     if "core dimension" in str(error):
         return (
             f"\nA product sums over the last axis of x, {shapes[0]}, and the next to last of y, {shapes[1]}; "

@@ -475,3 +475,24 @@ def test_the_slope_of_the_determinant_of_what_is_not_finite_is_nan(n: int, value
     bad, good = mg.grad(lambda t: mg.linalg.det(t)[1] * 1.0 + mg.linalg.det(t)[0])(x)
     assert np.isnan(bad).any()
     np.testing.assert_allclose(good, np.diag(np.prod(np.arange(1.0, n + 1)) / np.arange(1.0, n + 1)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(linalg.svd, linalg.svdvals, linalg.pinv, linalg.matrix_rank),
+        lambda x: linalg.matrix_norm(x, ord="nuc"),
+        lambda x: linalg.svd((x if isinstance(x, np.ndarray) else x.detach())[..., :1]),
+    ],
+    ids=["svd", "svdvals", "pinv", "matrix_rank", "nuclear norm", "full"],
+)
+@pytest.mark.floating(all="ignore")
+def test_singular_values_of_what_is_not_finite_are_refused(function: Any, n: int, value: float) -> None:
+    """LAPACK's search for them may never end at an infinity."""
+    x = np.random.default_rng(n).normal(size=(2, n, n))
+    x[1, n // 2, 0] = value
+    for given in (x, mg.Tensor(x, requires_grad=True)):
+        with pytest.raises(N.LinAlgError, match="NaN or infinity among the elements; within"):
+            function(given)

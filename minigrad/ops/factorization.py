@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.errors import call
-from minigrad.ops.linalg import matrix_sizes, solve_matrices
+from minigrad.errors import call, complaint
+from minigrad.ops.linalg import matrix_sizes, solve_matrices, without_infinities
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import concat, matrix_transpose
 from minigrad.primitive import elementwise, primitive, tensor_function
@@ -175,7 +175,10 @@ cholesky_lower = primitive(np.linalg.cholesky, _cholesky_share, signature="(x, /
 eigh_parts = primitive(lambda x, /: tuple(np.linalg.eigh(x)), joint=_eigh_share, outputs=("w", "q"), name="eigh")
 qr_parts = primitive(lambda x, /: tuple(np.linalg.qr(x)), joint=_qr_share, outputs=("q", "r"), name="qr")
 svd_parts = primitive(
-    lambda x, /: tuple(np.linalg.svd(x, full_matrices=False)), joint=_svd_share, outputs=("u", "s", "vh"), name="svd"
+    lambda x, /: tuple(np.linalg.svd(without_infinities(x), full_matrices=False)),
+    joint=_svd_share,
+    outputs=("u", "s", "vh"),
+    name="svd",
 )
 
 
@@ -271,7 +274,9 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
     """
     rows, columns = matrix_sizes("svd", x)
     if full_matrices and rows != columns:
-        return SVDResult(*_without_gradient("svd", x, np.linalg.svd, "full_matrices=False"))
+        return SVDResult(
+            *_without_gradient("svd", x, lambda value: np.linalg.svd(without_infinities(value)), "full_matrices=False")
+        )
     return SVDResult(*svd_parts(x))
 
 
@@ -290,4 +295,7 @@ def _without_gradient(name: str, x: Any, function: Any, way_out: str) -> Any:
             f"{call(name, (x,), {})}: the full factors of a matrix that is not square have no derivative; "
             f"say {way_out}, or x.detach() if no gradient is wanted"
         )
-    return untracked(tuple(function(x.data))) if hasattr(x, "node") else function(x)
+    try:
+        return untracked(tuple(function(x.data))) if hasattr(x, "node") else function(x)
+    except np.linalg.LinAlgError as error:
+        raise complaint(error, name, (x,), {}) from None

@@ -64,11 +64,22 @@ It is computed from singular values, so that a first and a second derivative exi
 needs a regular x.
 """
 
+
+def without_infinities(x: Any) -> Any:
+    """Matrices (..., M, N), NaN where one holds an infinity: LAPACK's search for singular values may never end then.
+
+    At NaN it says that it does not converge.
+    """
+    if np.ndim(x) < 2:
+        return x
+    return np.where(np.all(np.isfinite(x), axis=(-2, -1), keepdims=True), x, np.nan)
+
+
 inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV)
 solve_matrices = primitive(np.linalg.solve, joint=_solve_shares, signature="(x, y, /)")
-pinv_of = primitive(lambda x, /, *, rtol: np.linalg.pinv(x, rtol=rtol), _pinv_share, name="pinv")
+pinv_of = primitive(lambda x, /, *, rtol: np.linalg.pinv(without_infinities(x), rtol=rtol), _pinv_share, name="pinv")
 matrix_rank = elementwise(
-    lambda x, /, *, rtol=None: np.linalg.matrix_rank(x, rtol=rtol) if rtol is not None else np.linalg.matrix_rank(x),
+    lambda x, /, *, rtol=None: np.linalg.matrix_rank(without_infinities(x), **({} if rtol is None else {"rtol": rtol})),
     name="matrix_rank",
     doc=_RANK,
 )
@@ -146,7 +157,7 @@ def _power_of_two(x: Any, /) -> Any:
 
 
 def _svd(x: Any) -> Any:
-    """The singular value decomposition; NaN values of a matrix with NaN or infinity, for which LAPACK may never end."""
+    """The singular value decomposition; the values of a matrix with NaN or infinity are NaN."""
     is_finite = np.all(np.isfinite(x), axis=(-2, -1), keepdims=True)
     u, s, vh = np.linalg.svd(np.where(is_finite, x, 0))
     return u, np.where(is_finite[..., 0], s, np.nan), vh
