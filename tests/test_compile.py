@@ -950,8 +950,9 @@ def test_names_and_comments_are_the_users() -> None:
 
 def test_explain() -> None:
     step = mg.compile(lambda x: (x * 1 + 0).sum())
+    assert "was not called yet" in step.explain()
     with pytest.raises(CompileError, match="was not called yet"):
-        step.explain()
+        _ = step.source
     step(X)
     text = step.explain()
     assert "(2, 2) float64" in text

@@ -328,6 +328,16 @@ class Compiled:
     def _warn(self, text: str) -> None:
         warnings.warn(CompileWarning(text), stacklevel=caller_level())
 
+    def _without_program(self) -> str:
+        """Why there is none yet."""
+        path, _, before, now = self.learned.reason
+        if not self.recordings:
+            hint = "call it" if self.attribute is None else f"ask that of an object: x.{self.attribute}.explain()"
+            return f"mg.compile: {self.name} was not called yet, so there is no program.\nHint: {hint}."
+        last = f"; {path} changed last, from {short(before)} to {short(now)}" if path else ""
+        times = "once" if self.recordings == 1 else f"{self.recordings} times"
+        return f"mg.compile: {self.name} was recorded {times}, and has no program yet{last}."
+
     def _too_many_recordings(self) -> str:
         """Why the step is not recorded once more: it takes more time than programs save."""
         path, _, before, now = self.learned.reason
@@ -435,7 +445,8 @@ class Compiled:
         """What was made of the step: for each program why it exists, its operations after each pass, and its memory."""
         if self.why is not None:
             return self.why
-        self._latest()
+        if self.latest is None:
+            return self._without_program()
         for version in self.versions:
             version.prepare(self.backend, self.verify)
         return "\n\n".join(text_of(self.name, version) for version in self.versions)
@@ -449,8 +460,7 @@ class Compiled:
         if self.why is not None:
             raise CompileError(self.why)
         if self.latest is None:
-            hint = "call it." if self.attribute is None else f"ask that of an object: x.{self.attribute}.explain()."
-            raise CompileError(f"mg.compile: {self.name} was not called yet, so there is no program.\nHint: {hint}")
+            raise CompileError(self._without_program())
         self.latest.prepare(self.backend, self.verify)
         return self.latest
 
