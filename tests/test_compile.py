@@ -1035,7 +1035,6 @@ def test_a_compiled_function_says_what_it_is() -> None:
     with np.errstate(all="ignore"):
         trainer.step(np.ones(2))
     assert repr(trainer.step).endswith("step: 1 program>")
-    with pytest.raises(CompileError, match=r"ask that of an object: x\.step\.explain"):
-        Trainer.step.explain()  # type: ignore[attr-defined]
+    assert "ask that of an object: x.step.explain()" in Trainer.step.explain()  # type: ignore[attr-defined]
     with pytest.raises(CompileError, match="3 cannot be called"):
         mg.compile(3)  # type: ignore[call-overload]

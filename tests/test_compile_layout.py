@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.compiler import kernel_files
 from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.memory import owner, viewed_through
 from minigrad.compiler.overlaps import overlaps_itself
@@ -21,7 +20,7 @@ BACKENDS = ["numpy", "numba"]
 
 @pytest.fixture(autouse=True)
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
 
 
 @given(st.randoms(use_true_random=False))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import kernel_files
 from minigrad.trees import flatten
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -21,7 +20,7 @@ BACKENDS = ["numpy", "numba"]
 
 @pytest.fixture(autouse=True)
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
 
 
 # What a step does with memory, against eager mode. Each makes a step and the arrays that it may change.

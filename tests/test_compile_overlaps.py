@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import CompileError, CompileWarning, kernel_files
+from minigrad.compiler import CompileError, CompileWarning
 from minigrad.compiler.numpy_source import Source
 from minigrad.compiler.program import Buffer, Line, Place, Program
 from minigrad.compiler.rules import check, make
@@ -23,7 +23,7 @@ BACKENDS = ["numpy", "numba"]
 
 @pytest.fixture(autouse=True)
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
 
 
 def twice_from_bytes() -> Any:

@@ -135,7 +135,8 @@ def test_a_child_of_a_process_that_imports_numba(tmp_path: Path) -> None:
     program = """
 step = step_of(0)
 step(x)
-step(x)  # recorded twice: now kernels are compiled
+step(x)  # recorded twice: now kernels can be compiled
+threading.Thread(target=step.wait).start()
 until(lambda: "numba" in sys.modules)
 child = os.fork()
 if child == 0:

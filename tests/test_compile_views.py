@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.compiler import kernel_files
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -23,7 +22,7 @@ CALLS = 4  # of which two are recordings
 @pytest.fixture(scope="module", autouse=True)
 def _by_python() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel_files, "load", interpreted.load)
+        interpreted.use(patch)
         yield
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import kernel_expressions, kernel_files
+from minigrad.compiler import kernel_expressions
 from minigrad.compiler.kernel_expressions import can_write
 from minigrad.compiler.numba_source import NumbaSource
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, Buffer, Line, Program, Value
@@ -183,7 +183,7 @@ def wrong_of_reductions(dtype: str) -> list[str]:
 
 @pytest.fixture
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
 
 
 @pytest.mark.usefixtures("_by_python")

@@ -13,7 +13,7 @@ import test_compile_models as models
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.compiler import decorator, kernel_files, rules
+from minigrad.compiler import decorator, rules
 from minigrad.compiler.kernel_lines import grouped
 from minigrad.compiler.prepare import Preparing
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run
 
 @pytest.fixture(autouse=True)
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
     monkeypatch.setattr(mg, "compile", functools.partial(decorator.compile, backend="numba"))
     monkeypatch.setattr(models, "STEPS", 8)
     monkeypatch.setattr(models, "assert_same", functools.partial(assert_same, steps=8))

@@ -12,7 +12,7 @@ from random_programs import Drawing, evaluate
 
 import minigrad as mg
 from minigrad import functional
-from minigrad.compiler import kernel_files, kernel_nests, kernel_source, numba_source, pool
+from minigrad.compiler import kernel_nests, kernel_source, numba_source, pool
 from minigrad.compiler.grouping import Grouping
 from minigrad.compiler.kernel import Kernel
 from minigrad.compiler.kernel_expressions import Expressions
@@ -29,7 +29,7 @@ SAMPLE = range(150)
 
 @pytest.fixture
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
 
 
 def apart(found: Any, expected: Any) -> str:

@@ -12,8 +12,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scenarios.snapshot import difference
 
-from minigrad.compiler import kernel_files
-
 SEEDS = st.integers(0, 10**6)
 NO_SHRINKING = [Phase.explicit, Phase.generate]  # a smaller seed makes no simpler loop
 
@@ -28,7 +26,7 @@ def test_numpy(seed: int) -> None:
 @settings(max_examples=10, phases=NO_SHRINKING)
 def test_kernels_run_by_python(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel_files, "load", interpreted.load)
+        interpreted.use(patch)
         assert random_training.check(seed, 6, "numba") == ""
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import kernel_files
 from minigrad.compiler.recycling import FROM, Recycled
 from minigrad.specialize import attach
 
@@ -24,7 +23,7 @@ BACKENDS = ["numpy", "numba"]
 
 @pytest.fixture(autouse=True)
 def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
 
 
 class Held:

@@ -11,8 +11,6 @@ import pytest
 import scenarios
 from scenarios.scenario import SCENARIOS, Outcome, compare, compare_observations, execute
 
-from minigrad.compiler import kernel_files
-
 NAMES = list(SCENARIOS)
 EVERY = 4  # kernels of one scenario out of so many are run by default
 
@@ -43,7 +41,7 @@ def test_numpy(name: str, what: str) -> None:
 )
 def test_kernels_run_by_python(name: str, monkeypatch: Any) -> None:
     """Objects are not kept between the calls here, so that memory and ids are used again."""
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
     assert compare(SCENARIOS[name], run(name, "numba", hold=False), run(name, None, hold=False)) == ""
 
 

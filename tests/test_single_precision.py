@@ -16,7 +16,6 @@ import pytest
 import test_compile_models as models
 
 import minigrad as mg
-from minigrad.compiler import kernel_files
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -78,7 +77,7 @@ def assert_no_further_apart(kind: str, name: str, steps: int, monkeypatch: pytes
     batches = [tuple(map(single, batch)) for batch in given]
     eager = observed(build, batches, steps)
     apart = [distances(observed(build, batches, steps, seed=seed), eager) for seed in range(1, CHANGED + 1)]
-    monkeypatch.setattr(kernel_files, "load", interpreted.load)
+    interpreted.use(monkeypatch)
     for backend in ("numpy", "numba"):
         ours = distances(observed(build, batches, steps, backend), eager)
         for quantity, distance in ours.items():

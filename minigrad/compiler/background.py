@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
 import warnings
+import weakref
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minigrad.compiler import kernel_files, kernel_store
+from minigrad.compiler import kernel_files, kernel_store, kernel_worker
+from minigrad.compiler.pool import cores
 from minigrad.compiler.program import Program
 
+if TYPE_CHECKING:
+    from minigrad.compiler.numba_source import NumbaSource
+
 BACKENDS = ("auto", "numpy", "numba")
+# In seconds of a program's life. Whatever is done for kernels is not done before as much time as it takes has passed:
+# then a run is never twice as long as without kernels, and one that ends soon does not pay for what it does not use.
+BEFORE_REQUEST, FOR_EACH_OP = 0.05, 0.0003
+BEFORE_IMPORT = 0.5
 
 
 def check_backend(backend: str) -> None:
@@ -24,32 +34,44 @@ def check_backend(backend: str) -> None:
 
 
 class Kernels:
-    """The numba program of a version: compiled at once (`wait`) or in a thread of its own.
+    """The numba program of a version, whose kernels another process compiles.
 
-    `run` and `source` are there when the program is ready. Both programs write into the same arrays of the user, so
-    they may take turns from step to step.
+    Args:
+        program: with ops in the places of which kernels may stand.
+        title: what the step is called.
+        calls: how often the NumPy program was called; it is asked only while somebody holds what this is a method of.
     """
 
-    def __init__(self, program: Program, title: str) -> None:
+    def __init__(self, program: Program, title: str, calls: Callable[[], int]) -> None:
         self.program, self.title = program, title
-        self.source: Any = None
+        self.source: NumbaSource | None = None
         self.error: BaseException | None = None
-        self._run: Callable[..., Any] | None = None
-        self._start()
+        self.run: Callable[..., Any] | None = None
+        self._calls = weakref.WeakMethod(calls)
+        self._requests: list[kernel_worker.Request] = []
+        self._process, self._lock, self._is_asked = os.getpid(), threading.Lock(), False
+        self._wait_for = BEFORE_REQUEST + FOR_EACH_OP * len(program.lines)
 
     @property
-    def run(self) -> Callable[..., Any] | None:
-        """The step with kernels, as soon as it is ready. Called between two steps, in the user's thread."""
-        if self._run is not None:
-            kernel_store.warn()
-        return self._run
+    def is_over(self) -> bool:
+        """Whether there is a program with kernels, or there never will be."""
+        return self.run is not None or self.error is not None
 
-    @property
-    def thread(self) -> threading.Thread:
-        """The thread that compiles. A forked child has none of its parent's threads, and begins again."""
-        if self._process != os.getpid() and self._run is None and self.error is None:
-            self._start()
-        return self._thread
+    def proceed(self, age: float) -> None:
+        """Do what is worth it by now, without waiting. Called between two steps, in the user's thread.
+
+        Args:
+            age: seconds for which the NumPy program has been in use.
+        """
+        if self.is_over or age < self._wait_for or not self._own_lock().acquire(blocking=False):
+            return
+        try:
+            self._request()
+            if "numba" in sys.modules or age >= BEFORE_IMPORT:
+                self._link()
+        finally:
+            self._lock.release()
+        kernel_store.warn()
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the program is ready.
@@ -57,55 +79,72 @@ class Kernels:
         Raises:
             RuntimeError: it could not be made.
         """
-        thread = self.thread
-        if thread.ident is None:  # not started, because the process ends
-            self._make()
-        else:
-            thread.join(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._own_lock():
+            self._request(hurry=True)
+            for request in self._requests:
+                request.done.wait(None if end is None else max(0.0, end - time.monotonic()))
+            self._link()
         kernel_store.warn()
         if self.error is not None:
             raise RuntimeError(f"the kernels of {self.title} could not be compiled: {self.error}") from self.error
 
+    def _own_lock(self) -> threading.Lock:
+        """A forked child has locks of its own, and none of its parent's requests."""
+        if self._process != os.getpid():
+            self._process, self._lock, self._requests, self._is_asked = os.getpid(), threading.Lock(), [], False
+        return self._lock
+
     def warn(self) -> None:
-        """Say once why there are no kernels."""
-        if self.error is not None:
-            error, self.error = self.error, None
-            warnings.warn(
-                f"mg.compile: the kernels of {self.title} could not be compiled ({type(error).__name__}: {error}); the "
-                "NumPy program goes on. backend='numpy' avoids this message.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+        """Say why there are no kernels."""
+        warnings.warn(
+            f"mg.compile: the kernels of {self.title} could not be compiled ({type(self.error).__name__}: "
+            f"{self.error}); the NumPy program goes on. backend='numpy' avoids this message.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
-    def _start(self) -> None:
-        kernel_files.gate.watch()
-        self._process = os.getpid()
-        self._thread = threading.Thread(target=self._make, name="minigrad compiler", daemon=False)
-        with suppress(RuntimeError):  # no threads are left, or the process ends: NumPy goes on
-            self._thread.start()
+    def _request(self, hurry: bool = False) -> None:
+        """Have kernels made, if that has not happened yet."""
+        if not (self._is_asked or self.is_over):
+            self._is_asked = True
+            try:
+                if self.source is None:
+                    from minigrad.compiler.numba_source import NumbaSource
 
-    def _make(self) -> None:
-        if _is_ending():
+                    self.source = NumbaSource(self.program, self.title)
+                self._requests = self._requested(self.source)
+            except kernel_worker.Unavailable as error:
+                if not hurry:  # who waits has them compiled here
+                    self.error = error
+            except Exception as error:
+                self.error = error
+        if hurry and self._requests:
+            kernel_worker.workers().hurry(min(4, cores()))
+
+    def _requested(self, source: NumbaSource) -> list[kernel_worker.Request]:
+        jobs = [kernel_files.job(*arguments) for arguments in source.kernel_arguments()]
+        found = [kernel_files.request(job, self._urgency()) for job in dict.fromkeys(jobs)]
+        return [request for request in found if request is not None]
+
+    def _urgency(self) -> Callable[[], float | None]:
+        calls = self._calls
+
+        def urgency() -> float | None:
+            """How often the program was called; None when nobody has it any more."""
+            return None if (counted := calls()) is None else counted()
+
+        return urgency
+
+    def _link(self) -> None:
+        """Load the machine code, if all of it is there."""
+        if self.is_over or not all(request.done.is_set() for request in self._requests):
             return
+        assert self.source is not None
         try:
-            with kernel_files.gate.held():
-                from minigrad.compiler.numba_source import NumbaSource
-            source = NumbaSource(self.program, self.title)
-            for load in source.loads():
-                if _is_ending():
-                    return
-                load()
-            run = source.compiled()
-        except Exception as error:  # told by wait or warn, in the user's thread
+            for request in self._requests:
+                kernel_files.take(request)
+            self.run = self.source.compiled()
+        except Exception as error:  # told by wait or warn
             self.error = error
-        else:
-            self.source = source
-            self._run = run  # last: it says that both are there
-
-
-def _is_ending() -> bool:
-    """Whether the process ends: it waits for threads that are no daemons, and no further kernel need be compiled.
-
-    So the import of numba, too, is over before functions of atexit run, among which it has some.
-    """
-    return not threading.main_thread().is_alive()
+        self._requests = []

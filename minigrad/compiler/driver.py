@@ -160,7 +160,7 @@ class Compiled:
 
     def _run(self, version: Specialization, leaves: Any, inputs: Inputs, args: Any, kwargs: Any) -> Any:
         """Run the program, or an audit if one is due. OTHER_WAY if a branch of the step is taken in another way."""
-        if version.left <= 0 and self.audit:
+        if version.left <= 0 and version.is_due(self.audit):
             return self._audit(version, list(leaves), inputs, args, kwargs)
         replay = Replay(version, inputs) if version.live else None
         try:
@@ -371,6 +371,8 @@ class Compiled:
         for version in self.versions:
             if version.kernels is not None:
                 version.kernels.wait(timeout)
+                with self.lock:
+                    version.look_now()
 
     @property
     def runs(self) -> int:

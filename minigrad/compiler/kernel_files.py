@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import pickle
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import kernel_store
+from minigrad.compiler import kernel_store, kernel_worker
 from minigrad.compiler.gate import Gate
+from minigrad.compiler.kernel_worker import Answer, Job, Request, Unavailable
 
 OPTIONS = 'error_model="numpy", fastmath={"contract"}, pipeline_class=Apart'
 HELPERS = ("apart.py", "vecmath.py")
@@ -37,8 +40,9 @@ f32, f64 = np.float32, np.float64
 @njit({options})
 '''
 
-gate = Gate()  # numba compiles one at a time
-_loaded: dict[str, Callable[..., None]] = {}
+gate = Gate()  # forks wait while numba is imported, and machine code linked
+_loaded: dict[Job, Callable[..., None]] = {}
+_codes: dict[Job, bytes] = {}  # that is not linked yet
 
 
 def is_available() -> bool:
@@ -51,10 +55,10 @@ def options(is_short: bool) -> str:
     return OPTIONS if is_short else f"nogil=True, {OPTIONS}"
 
 
-def load(
+def job(
     text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False, is_short: bool = False
-) -> Callable[..., None]:
-    """The compiled function, as numba's dispatcher calls it: nobody looks at the types of the arguments any more.
+) -> Job:
+    """What decides about the machine code of a kernel.
 
     Args:
         text: its source, a function called `kernel` of arrays in C order.
@@ -62,20 +66,91 @@ def load(
         arrays: (shape, dtype) of its arguments.
         in_parts: whether part, first, end and stage stand before them.
         is_short: whether it has few elements to go through.
-
-    Raises:
-        RuntimeError: this is a forked child, of a process that was compiling and could not be waited for.
     """
     imports = f"from minigrad.compiler.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
     types = signature(arrays, in_parts)
-    source = HEAD.format(imports=imports, options=options(is_short), signature=types) + text
-    with gate.held():
-        name = f"minigrad_kernel_{_digest(source + _surroundings())}"
-        if name not in _loaded:
+    return Job(HEAD.format(imports=imports, options=options(is_short), signature=types) + text, types)
+
+
+def load(
+    text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False, is_short: bool = False
+) -> Callable[..., None]:
+    """The compiled function, as numba's dispatcher calls it: nobody looks at the types of the arguments any more.
+
+    It waits until there is machine code. The arguments are those of `job`.
+
+    Raises:
+        RuntimeError: numba could not compile it, or this is a forked child, of a process that was importing numba and
+            could not be waited for.
+    """
+    wanted = job(text, functions, arrays, in_parts, is_short)
+    gate.watch()
+    for is_last in (False, True):
+        if wanted in _loaded:
+            break
+        code = _codes.pop(wanted, None) or (None if is_last else stored(wanted)) or _made(wanted)
+        with gate.held():
             if gate.is_broken:
-                raise RuntimeError("this process was forked in the middle of compiling, and cannot compile")
-            _loaded[name] = _compiled(name, source, types)
-        return _loaded[name]
+                raise RuntimeError("this process was forked in the middle of loading kernels, and cannot load any")
+            if wanted not in _loaded and (kernel := _linked(wanted, code)) is not None:
+                _loaded[wanted] = kernel
+    return _loaded[wanted]
+
+
+def request(wanted: Job, ask: Callable[[], float | None]) -> Request | None:
+    """Begin to make a kernel for programs that `ask` says to be called so often. None if its machine code is there.
+
+    Raises:
+        Unavailable: this system starts no process.
+    """
+    if wanted in _loaded or wanted in _codes:
+        return None
+    if (code := stored(wanted)) is not None:
+        _codes[wanted] = code
+        return None
+    return kernel_worker.workers().request(wanted, ask)
+
+
+def take(made: Request) -> None:
+    """Keep what a request has brought for `load`.
+
+    Raises:
+        RuntimeError: it could not be made.
+    """
+    kernel_store.note(made.answer.messages)
+    if made.answer.code is None:
+        raise RuntimeError(made.answer.error)
+    _codes[made.job] = made.answer.code
+
+
+def stored(wanted: Job) -> bytes | None:
+    """Its machine code, if it is kept in a file."""
+    return kernel_store.read(*_key(wanted))
+
+
+def answer(wanted: Job) -> Answer:
+    """Machine code from numba, which is kept in a file as well. For the process that compiles."""
+    try:
+        code = _compiled(wanted)
+    except Exception as error:
+        return Answer(None, f"{type(error).__name__}: {error}")
+    kernel_store.write(*_key(wanted), code)
+    return Answer(code, "", tuple(kernel_store.messages()))
+
+
+def _made(wanted: Job) -> bytes:
+    try:
+        made = kernel_worker.workers().request(wanted, lambda: math.inf)
+    except Unavailable:
+        with gate.held():  # better here than not at all: somebody waits
+            found = answer(wanted)
+        kernel_store.note(found.messages)
+        if found.code is None:
+            raise RuntimeError(found.error) from None
+        return found.code
+    made.done.wait()
+    take(made)
+    return _codes.pop(wanted)
 
 
 def signature(arrays: Sequence[Any], in_parts: bool = False) -> str:
@@ -92,22 +167,56 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def _key(wanted: Job) -> tuple[str, str]:
+    """The name of its file, and all that decides about the content, as far as it is known without numba."""
+    made_from = f"{wanted.source}{_surroundings()}"
+    return f"{_digest(made_from)}.kernel", made_from
+
+
 @cache
 def _surroundings() -> str:
-    import llvmlite
-    import numba
+    from importlib.metadata import version
 
     helpers = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HELPERS)
-    return f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version} {helpers}"
+    versions = " ".join(version(name) for name in ("numba", "llvmlite"))
+    return f"{versions} {np.__version__} {sys.version} {_processor()} {helpers}"
 
 
-def _compiled(name: str, source: str, types: str) -> Callable[..., None]:
+def _processor() -> str:
+    """Which instructions there are, so that machines with the same home have files of their own."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+        return "\n".join(line for line in text.split("\n") if line.startswith(("model name", "flags", "Features")))
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _compiled(wanted: Job) -> bytes:
+    files = _files()()
+    _run(wanted, files)
+    return bytes(files.code)
+
+
+def _linked(wanted: Job, code: bytes) -> Callable[..., None] | None:
+    """The function, of machine code. None if that is of another processor."""
+    files = _files()(code)
+    try:
+        return _run(wanted, files)
+    except _Foreign:
+        return None
+
+
+class _Foreign(Exception):
+    pass
+
+
+def _run(wanted: Job, files: Any) -> Callable[..., None]:
+    name = f"minigrad_kernel_{_digest(wanted.source)}"
     module = ModuleType(name)
     sys.modules[name] = module  # numba looks the module up by its name, also when it reads machine code
     try:
-        exec(compile(source, f"<{name}>", "exec"), module.__dict__)
-        module.kernel._cache = _files()(source)
-        return module.kernel.compile(types)  # type: ignore[no-any-return]
+        exec(compile(wanted.source, f"<{name}>", "exec"), module.__dict__)
+        module.kernel._cache = files
+        return module.kernel.compile(wanted.types)  # type: ignore[no-any-return]
     except BaseException:
         del sys.modules[name]
         raise
@@ -115,7 +224,7 @@ def _compiled(name: str, source: str, types: str) -> Callable[..., None]:
 
 @cache
 def _files() -> Any:
-    """The class of what numba calls a function's cache.
+    """The class of what numba calls a function's cache: machine code that is given to it, or taken from it.
 
     numba's own keeps an index besides, and reads both without a look at who wrote them. Before, it imports all that the
     compiler knows of Python and NumPy. That takes longer than to load the machine code of a whole step, and only
@@ -127,25 +236,23 @@ def _files() -> Any:
     from numba.core.serialize import dumps
 
     class Files(NullCache):  # type: ignore[misc]
-        def __init__(self, source: str) -> None:
-            self.source = source
+        def __init__(self, code: bytes | None = None) -> None:
+            self.code = code
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             rtsys.initialize(target_context)
-            payload = kernel_store.read(*self._key(target_context.codegen()))
-            if payload is not None:
-                with suppress(Exception):  # written by this very version; but better compiled again than no step
-                    return CompileResult._rebuild(target_context, *pickle.loads(payload))
-            target_context.refresh()
-            return None
+            if self.code is None:
+                target_context.refresh()
+                return None
+            processor, data = pickle.loads(self.code)
+            if processor != target_context.codegen().magic_tuple():
+                raise _Foreign
+            try:
+                return CompileResult._rebuild(target_context, *pickle.loads(data))
+            except Exception as error:
+                raise _Foreign from error
 
         def save_overload(self, sig: Any, data: Any) -> None:
-            if not data.library.has_dynamic_globals:
-                kernel_store.write(*self._key(data.codegen), dumps(data._reduce()))
-
-        def _key(self, codegen: Any) -> tuple[str, str]:
-            """The name of a file, and all that decides about its content: the processor as well."""
-            made_from = f"{self.source}{_surroundings()} {codegen.magic_tuple()}"
-            return f"{_digest(made_from)}.kernel", made_from
+            self.code = pickle.dumps((data.codegen.magic_tuple(), dumps(data._reduce())))
 
     return Files

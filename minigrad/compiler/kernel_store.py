@@ -16,7 +16,7 @@ import secrets
 import stat
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -96,17 +96,30 @@ def warn() -> None:
         warnings.warn(_messages.pop(0), RuntimeWarning, stacklevel=4)
 
 
+def messages() -> list[str]:
+    """What there is to say, for another process to say it."""
+    said, _messages[:] = _messages[:], []
+    return said
+
+
+def note(messages: Iterable[str]) -> None:
+    """Say these later, each once."""
+    for message in messages:
+        if message not in _said:
+            _said.add(message)
+            _messages.append(message)
+
+
 def _note(error: OSError) -> None:
     why = str(error.strerror or error)
     if isinstance(error.filename, str) and os.path.isabs(error.filename):
         why = f"{error.filename} {why}" if isinstance(error, Unsafe) else f"{error.filename}: {why}"
-    message = (
-        f"mg.compile: compiled kernels are not kept, and each process compiles them again. {why}. "
-        "Set MINIGRAD_CACHE to a folder of your own."
+    note(
+        [
+            f"mg.compile: compiled kernels are not kept, and each process compiles them again. {why}. "
+            "Set MINIGRAD_CACHE to a folder of your own."
+        ]
     )
-    if message not in _said:
-        _said.add(message)
-        _messages.append(message)
 
 
 def _digest(payload: bytes, made_from: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from minigrad.compiler import kernel_files, winograd
@@ -49,24 +48,18 @@ class NumbaSource(Source):
             f"\ndef bind({bind}"
         )
 
-    def loads(self) -> list[Callable[[], Any]]:
-        """For each kernel what compiles it, or finds its file; then for those of convolutions."""
+    def kernel_arguments(self) -> list[tuple[Any, ...]]:
+        """For each kernel the arguments of `kernel_files.load`; then for those of convolutions."""
         kernels = [
-            partial(
-                kernel_files.load,
-                source.text(),
-                sorted(source.functions),
-                arrays + source.rooms(),
-                source.in_parts,
-                is_short(source.kernel),
-            )
+            (source.text(), sorted(source.functions), arrays + source.rooms(), source.in_parts, is_short(source.kernel))
             for source, arrays in self.kernels.values()
         ]
-        return [*kernels, *(partial(winograd.prepare, dtype) for dtype in self.transforms)]
+        return kernels + [arguments for dtype in self.transforms for arguments in winograd.kernels(dtype)]
 
     def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
         """The step, with kernels from their files."""
-        scope: dict[str, Any] = {name: load() for name, load in zip(self.kernels, self.loads(), strict=False)}
+        loaded = [kernel_files.load(*arguments) for arguments in self.kernel_arguments()]
+        scope: dict[str, Any] = dict(zip(self.kernels, loaded, strict=False))
         for name, (source, _) in self.kernels.items():
             if source.in_parts:
                 scope[name] = InParts(scope[name], **source.plan())

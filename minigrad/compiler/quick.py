@@ -35,10 +35,10 @@ def quick(version: Specialization, audited: bool) -> Callable[[tuple[Any, ...], 
 
     Args:
         version: the specialization, which is ready.
-        audited: whether audits come between.
+        audited: whether audits come between. While kernels are being made, looks for them do.
     """
     tests = argument_tests(version.signature)
-    if tests is None or version.has_more or version.live or version.kernels is not None or not version.is_simple:
+    if tests is None or version.has_more or version.live or not version.is_simple:
         return None
     if not all(number == k for k, (number, _) in enumerate(version.places)):
         return None
@@ -58,7 +58,7 @@ def quick(x, lock):
     if not ({" and ".join(tests)}):
         return MISS
     with lock:
-        if {"version.left <= 0 or " if audited else ""}not fits():
+        if {"version.left <= 0 or " if audited or version.kernels is not None else ""}not fits():
             return MISS
         try:
             {call}

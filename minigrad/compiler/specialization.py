@@ -28,6 +28,8 @@ from minigrad.tensor import Tensor
 
 Inputs = tuple[list[Any], list[Any]]  # what is fetched: arrays (or the Tensors around them), and numbers
 NOTHING: Inputs = ([], [])
+NEVER = 1 << 60  # calls
+INTERVAL = 0.05  # seconds between two looks for kernels
 
 
 class Specialization:
@@ -56,8 +58,11 @@ class Specialization:
         self.prepared = False
         self.ready = False  # whether a second recording has confirmed the first
         self.audited = 0  # calls that audits have covered
-        self.left = 0  # calls until the next audit
-        self._due = 0  # and the number of calls at which that is
+        self.left = 0  # calls until the next audit, or the next look for kernels
+        self._pause = 0  # the number of calls at which `left` is 0
+        self._due = 0  # and at which the next audit is due
+        self._look = 0  # and at which kernels may be ready
+        self._first = 0.0  # when the program was called first, by the clock
         self.spreads: list[Any] = []  # how far roundings move what a call returns and leaves, if an audit had to ask
         self.seconds = 0.0
         self.kernels: Kernels | None = None
@@ -75,11 +80,11 @@ class Specialization:
         began = perf_counter()
         recording = self.recording
         self.program, self.report = optimized(check(recording.program), verify=verify)
-        self.source = Source(self.program, self.title)
+        self.source: Source = Source(self.program, self.title)
         self.run: Callable[..., Any] = self.source.compiled()
         self.adopt(self.source)
         if backend == "numba" or (backend == "auto" and is_available()):
-            self.kernels = Kernels(self.program, self.title)
+            self.kernels = Kernels(self.program, self.title, self.count)
             if backend == "numba":
                 self.kernels.wait()
                 self._take_kernels(self.kernels)
@@ -96,21 +101,61 @@ class Specialization:
         self.prepared = True
         self.seconds = perf_counter() - began
 
+    # Between calls
+
     @property
     def calls(self) -> int:
         """How often the program was called. Only `left` is counted at each call."""
-        return self._due - self.left
+        return self._pause - self.left
+
+    def count(self) -> int:
+        """How often the program was called."""
+        return self.calls
+
+    def is_due(self, audits: bool) -> bool:
+        """Whether an audit is due. Called when `left` is 0, which is also the time to look for kernels.
+
+        Args:
+            audits: whether there are any.
+        """
+        calls = self.calls
+        if self.kernels is not None and calls >= self._look:
+            self._look_for(self.kernels, calls)
+        if audits and calls >= self._due:
+            return True
+        ends = [self._due] * audits + [self._look] * (self.kernels is not None)
+        self._pause_until(min(ends, default=NEVER))
+        return False
 
     def covered(self, gap: Callable[[Specialization], int]) -> None:
         """An audit has made a call, and has covered all calls so far. The next is due after `gap` more."""
-        self._due += 1
+        self._pause += 1
         self.audited = self.calls
-        self.left = gap(self)
-        self._due = self.audited + self.left
+        self._due = self.audited + gap(self)
+        self._pause_until(self._due if self.kernels is None else min(self._due, self._look))
+
+    def _pause_until(self, calls: int) -> None:
+        self._pause, self.left = calls, calls - self.calls
+
+    def _look_for(self, kernels: Kernels, calls: int) -> None:
+        """Go on with the numba program if it is there. Else look again after a twentieth of a second, in calls."""
+        now = perf_counter()
+        self._first = self._first or now
+        age = now - self._first
+        kernels.proceed(age)
+        if kernels.is_over:
+            self._take_kernels(kernels)
+        self._look = calls + max(1, min(calls, int(calls * INTERVAL / age) if age else 1))
+
+    def look_now(self) -> None:
+        """Look for kernels before the next call."""
+        if self.kernels is not None:
+            self._look = self.calls
+            self._pause_until(self._look)
 
     def make_quick(self, audited: bool) -> None:
         """Let calls take the short way from here on, if they can."""
-        if not self._is_asked and self.kernels is None:
+        if not self._is_asked:
             self._is_asked, self.quick = True, quick(self, audited)
 
     # Whether it is the one
@@ -210,8 +255,6 @@ class Specialization:
             if type(array) is not np.ndarray:
                 array = np.asarray(array)
             given.append(array if number in self.written or array.flags.carray else np.array(array, order="C"))
-        if self.kernels is not None:
-            self._take_kernels(self.kernels)
         if self.has_more:
             self._prepare_call(given, leaves, numbers)
         if self.is_silent:
@@ -242,14 +285,14 @@ class Specialization:
         ]
 
     def _take_kernels(self, kernels: Kernels) -> None:
-        """Go on with the numba program as soon as it is there."""
-        is_alive = kernels.thread.is_alive()  # asked first: it may end before the next line
-        if kernels.run is not None:
-            self.run, self.source, self.kernels = kernels.run, kernels.source, None
-            self.adopt(self.source)
-        elif not is_alive:
+        """Go on with the numba program, or without one."""
+        self.kernels, self.quick, self._is_asked = None, None, False
+        if kernels.run is None or kernels.source is None:
             kernels.warn()
-            self.kernels = None
+            return
+        self.run, self.source = kernels.run, kernels.source
+        self.adopt(self.source)
+        self._due = self.calls  # nothing but an audit tests kernels
 
     def adopt(self, source: Any) -> None:
         """Let gradients that nobody has read yet be seen where this program computes them."""

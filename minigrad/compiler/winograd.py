@@ -30,6 +30,10 @@ BACK = ("{0}", "{0} + {1}", "{0} - {1}", "-{1}")  # of A
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 
 INPUT, TILE = "image[2 * p + {i}, 2 * q + {j}, c]", "tiles[4 * {i} + {j}, p * columns + q, c]"
+Transform = tuple[tuple[str, ...], int, str, str]
+INSIDE: Transform = (B, 4, INPUT, TILE)
+OUTSIDE: Transform = (A, 4, TILE, INPUT)
+BACKWARDS: Transform = (BACK, 2, INPUT, TILE)
 CHANNELS = 32  # from here on the transforms cost less than the products that they save
 CACHE = 1 << 20  # bytes of transformed tiles in work at a time
 
@@ -56,28 +60,20 @@ def faster(function: Any) -> Callable[..., Any]:
     return by_function[function]
 
 
-def prepare(dtype: Any) -> None:
-    """Compile the transforms, or find their files."""
-    for transform in (_inside, _outside, _back):
-        transform(dtype)
+def kernels(dtype: Any) -> list[tuple[Any, ...]]:
+    """For each kernel that transforms tiles the arguments of `kernel_files.load`."""
+    return [(_source(*transform), (), [((1, 1, 1), dtype)] * 2) for transform in (INSIDE, OUTSIDE, BACKWARDS)]
 
 
-def _inside(dtype: Any) -> Callable[..., None]:
-    return _transform(B, 4, INPUT, TILE, dtype)
-
-
-def _outside(dtype: Any) -> Callable[..., None]:
-    return _transform(A, 4, TILE, INPUT, dtype)
-
-
-def _back(dtype: Any) -> Callable[..., None]:
-    return _transform(BACK, 2, INPUT, TILE, dtype)
+@cache
+def _transform(transform: Transform, dtype: Any) -> Callable[..., None]:
+    return kernel_files.load(_source(*transform), (), [((1, 1, 1), dtype)] * 2)
 
 
 def _convolution(x: Any, w: Any, *, padding: Any, out: Any, **_: Any) -> Any:
     filters = np.einsum("ai,bj,ijco->abco", G.astype(w.dtype), G.astype(w.dtype), w, optimize=True)
     filters = np.reshape(filters, (16, *w.shape[2:]))
-    inside, outside = _inside(w.dtype), _outside(w.dtype)
+    inside, outside = _transform(INSIDE, w.dtype), _transform(OUTSIDE, w.dtype)
     rows, columns = out.shape[1] // 2, out.shape[2] // 2
 
     def part(_: int, first: int, end: int) -> None:
@@ -103,7 +99,7 @@ def _convolution_input(y: Any, w: Any, *, padding: Any, out: Any, **_: Any) -> A
 
 
 def _convolution_kernel(x: Any, y: Any, *, padding: Any, out: Any, **_: Any) -> Any:
-    inside, back = _inside(out.dtype), _back(out.dtype)
+    inside, back = _transform(INSIDE, out.dtype), _transform(BACKWARDS, out.dtype)
     rows, columns = y.shape[1] // 2, y.shape[2] // 2
     y = np.ascontiguousarray(y)
     shares = np.zeros((pool().parts, 16, *out.shape[2:]), out.dtype)
@@ -131,8 +127,7 @@ def _block(rows: int, columns: int, w: Any) -> int:
     return max(n for n in range(1, rows + 1) if rows % n == 0 and n <= max(1, fit))
 
 
-@cache
-def _transform(rows: Sequence[str], size: int, read: str, write: str, dtype: Any) -> Callable[..., None]:
+def _source(rows: Sequence[str], size: int, read: str, write: str) -> str:
     """The kernel that transforms all tiles, along both axes: from `size` × `size` entries to len(rows) × len(rows).
 
     One row of `tiles` is left free: planes that lie whole pages apart would meet in the same lines of the cache.
@@ -148,5 +143,4 @@ def _transform(rows: Sequence[str], size: int, read: str, write: str, dtype: Any
     lines = [f"a{i}{j} = {read.format(i=i, j=j)}" for i in one for j in one]
     lines += [f"b{i}{j} = {rows[i].format(*(f'a{k}{j}' for k in one))}" for i in other for j in one]
     lines += [f"{write.format(i=i, j=j)} = {rows[j].format(*(f'b{i}{k}' for k in one))}" for i in other for j in other]
-    source = "\n".join([*text, *(" " * 16 + line for line in lines)]) + "\n"
-    return kernel_files.load(source, (), [((1, 1, 1), dtype)] * 2)
+    return "\n".join([*text, *(" " * 16 + line for line in lines)]) + "\n"
