@@ -13,6 +13,9 @@ _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_D
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
 _OF_PYTHON = frozenset({"__dict__", "__class__"})
+TEXT, COMPARISON = "<text>", "<comparison>"  # among the words of code that makes texts of objects, or compares them
+_TEXTS = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
+_WRITERS = frozenset({"str", "repr", "ascii", "print", "join"})
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
 
@@ -21,7 +24,7 @@ class Names(NamedTuple):
 
     Attributes:
         read: names that may be read, strings among the constants included.
-        words: all names and strings.
+        words: all names and strings, TEXT and COMPARISON.
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
@@ -68,6 +71,8 @@ class _Found:
             self._note_rest(op)
         self.read |= self.scope
         self._collect(code.co_consts)
+        if not _WRITERS.isdisjoint(self.words) or any("%" in word for word in self.words):
+            self.words.add(TEXT)
 
     def _note_use(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
         """Whether a value is used otherwise than by appending to it."""
@@ -104,6 +109,10 @@ class _Found:
             self.replaced.add(op.argval)
         elif op.opname == "IMPORT_FROM":
             self.read.add(op.argval)
+        elif op.opname in _TEXTS:
+            self.words.add(TEXT)
+        elif op.opname == "CONTAINS_OP" or (op.opname == "COMPARE_OP" and str(op.argval) in ("==", "!=")):
+            self.words.add(COMPARISON)
 
     def _collect(self, constants: tuple[object, ...]) -> None:
         """The strings among constants, and the functions written inside."""

@@ -104,6 +104,10 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
     if row.kind == "slots":
         pairs = tuple((n, value) for n, value in held if (id(holder), n) not in exempt)
         return Row(row.kind, holder, pairs, row.path) if pairs else None
+    if row.kind == "parts":
+        kinds, parts, free = held
+        free |= {name for name, _ in parts if (id(holder), name) in exempt}
+        return Row(row.kind, holder, (kinds, [x for x in parts if x[0] not in free], free), row.path)
     if row.kind in ("cell", "variable"):
         return None if (id(holder), "cell_contents" if row.kind == "cell" else "value") in exempt else row
     return None if id(holder) in grown else row
@@ -190,6 +194,22 @@ def _set(k: int, row: Row, scope: dict[str, Any]) -> str:
     return f"elements(h{k}) == v{k}" if all(type(x) in (str, bytes) for x in row.held) else "False"
 
 
+def _parts(k: int, row: Row, scope: dict[str, Any]) -> str:
+    scope["has_parts"] = _has_parts
+    return f"has_parts(h{k}, *v{k})"
+
+
+def _has_parts(own: dict[str, Any], kinds: tuple[type, ...], parts: list[Any], free: frozenset[str]) -> bool:
+    """Whether these attributes are all that are of some classes, besides those that are free."""
+    k, count = 0, len(parts)
+    for name, value in own.items():
+        if issubclass(type(value), kinds) and name not in free:
+            if k == count or parts[k][1] is not value or parts[k][0] != name:
+                return False
+            k += 1
+    return k == count
+
+
 def _absent(k: int, row: Row, scope: dict[str, Any]) -> str:
     if row.kind == "absent":
         return f"v{k}.isdisjoint(h{k})" if row.holder else f"not h{k}"
@@ -243,6 +263,7 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "cache": lambda k, row, scope: f"cache(h{k}) == v{k}",
     "objects": lambda k, row, scope: "False",
     "slots": _slots,
+    "parts": _parts,
     "function": _function,
     "class": _class,
     "cell": _cell,

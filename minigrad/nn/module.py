@@ -47,6 +47,7 @@ class Module:
         ([2.0, 6.0], {'factor': Tensor([2.], name='factor', requires_grad=True)})
     """
 
+    traversed = (Tensor, np.ndarray)  # what methods go through all attributes for, besides modules: for mg.compile
     training = True
     _name = ""  # the attribute of the parent that this is
     _parameters: tuple[str, ...] = ()  # names of attributes, in the order in which they were set

@@ -20,6 +20,7 @@ from minigrad.reach.contents import (
     elements,
     keys_of,
     own_attributes,
+    parts_of,
     slots_of,
     values_of,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "is_leaf",
     "keys_of",
     "own_attributes",
+    "parts_of",
     "pickled",
     "put_in_order",
     "refill",

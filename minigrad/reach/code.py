@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.bytecode import Names, identifiers, names_of
+from minigrad.bytecode import TEXT, Names, identifiers, names_of
 from minigrad.reach.leaves import MISSING
 from minigrad.reach.names import (
     COMPUTED,
@@ -28,6 +28,7 @@ from minigrad.reach.names import (
     LOGS,
     PATCHED,
     STANDARD,
+    TEXTS,
     UNREAD,
     method_names,
     words,
@@ -179,6 +180,8 @@ def visit_class(reach: Reach, path: str, x: type, makes: bool) -> None:
         reach.made.add(id(x))
     if id(x) in reach.seen:
         return
+    if x is str and makes:  # held as a function that makes texts
+        reach.read_names(frozenset({TEXT}))
     reach.seen[id(x)] = x
     root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
     if root in LIBRARIES:
@@ -200,7 +203,9 @@ def _members_of_class(reach: Reach, path: str, x: type, makes: bool) -> None:
         if name in UNREAD:
             continue
         visit = functools.partial(_class_attribute, reach, x, name, value, f"{path}.{name}")
-        if name in CONSTRUCTORS and not (makes or reach.makes_all):
+        if name in TEXTS:
+            reach.when_named(TEXT, visit)
+        elif name in CONSTRUCTORS and not (makes or reach.makes_all):
             reach.constructors.setdefault(id(x), []).append(visit)
         else:
             reach.when_named(name, visit)
@@ -229,6 +234,8 @@ def visit_builtin(reach: Reach, path: str, x: BuiltinFunctionType) -> None:
     owner = x.__self__
     if x.__name__ in COMPUTED:
         reach.everything = True
+    if x in (repr, ascii, print):
+        reach.read_names(frozenset({TEXT}))
     if isinstance(owner, (np.random.Generator, np.random.RandomState)):
         reach.generators.append(owner)
         reach.sources.setdefault(id(owner), (path, owner))

@@ -40,6 +40,11 @@ def values_of(x: Any) -> list[Any]:
     return list(base_of(x).values(x))
 
 
+def parts_of(own: dict[str, Any], kinds: tuple[type, ...]) -> list[tuple[str, Any]]:
+    """The items of a dictionary of attributes whose values are of some classes."""
+    return [(name, value) for name, value in own.items() if issubclass(type(value), kinds)]
+
+
 def elements(x: Any) -> list[Any]:
     """The elements of a list, deque or set, whatever its own class does."""
     return list(base_of(x).__iter__(x))

@@ -14,6 +14,7 @@ from minigrad.reach import (
     alike,
     elements,
     keys_of,
+    parts_of,
     pickled,
     values_of,
 )
@@ -62,6 +63,18 @@ def _slots(row: Row) -> Iterator[Difference]:
         ref = StateRef(row.holder, name, "slot", row.path if name in ("data", "node") else f"{row.path}.{name}")
         if not alike(ref.get(), before):
             yield ref.path, ref, before, ref.get()
+
+
+def _parts(row: Row) -> Iterator[Difference]:
+    """Attributes of some classes, such as the layers of a module."""
+    kinds, parts, free = row.held
+    before, now = dict(parts), {name: x for name, x in parts_of(row.holder, kinds) if name not in free}
+    for name in [*before, *(name for name in now if name not in before)]:
+        ref = StateRef(row.holder, name, "item", f"{row.path}.{name}" if row.path else name)
+        if ref.get() is not before.get(name, MISSING):
+            yield ref.path, ref, before.get(name, MISSING), ref.get()
+    if list(now) != list(before) and now.keys() == before.keys():
+        yield f"{row.path} (order of its parts)", None, list(before), list(now)
 
 
 def _absent(row: Row) -> Iterator[Difference]:
@@ -117,6 +130,7 @@ _BY_KIND: dict[str, Callable[[Row], Iterator[Difference]]] = {
     **dict.fromkeys(("list", "list but"), _list),
     **dict.fromkeys(("absent", "class absent"), _absent),
     "slots": _slots,
+    "parts": _parts,
     "cell": _place("cell_contents", "cell"),
     "variable": _place("value", "variable"),
     "set": _whole(elements, _all_alike),

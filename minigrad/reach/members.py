@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from minigrad.bytecode import COMPARISON, TEXT
 from minigrad.reach.code import visit_class
-from minigrad.reach.contents import own_attributes, slots_of
-from minigrad.reach.names import BY_NAME, HEAP_TYPE, LIBRARIES, STANDARD, readers_of
+from minigrad.reach.contents import keys_of, own_attributes, parts_of, slots_of, values_of
+from minigrad.reach.names import BY_NAME, HEAP_TYPE, LIBRARIES, STANDARD, readers_of, traversals_of
 from minigrad.reach.places import StateRef
 
 if TYPE_CHECKING:
     from minigrad.reach.walk import Reach
+
+PLAIN = frozenset({"abc", "typing", "enum"})  # whose classes have no methods that look at all attributes
+WHOLE = frozenset({TEXT, COMPARISON})
 
 
 def visit_members(reach: Reach, path: str, x: Any) -> None:
@@ -35,6 +39,7 @@ def visit_members(reach: Reach, path: str, x: Any) -> None:
                 reach.ref(own, name, "item", f"{before}{name}", value, x)
         else:
             reach.named_attributes(own, path, x)
+            _wait_for_traversals(reach, path, x, own)
     for base in kind.__mro__:
         names = slots_of(base)
         if not names:
@@ -47,3 +52,35 @@ def visit_members(reach: Reach, path: str, x: Any) -> None:
         visit_class(reach, kind.__name__, kind, makes=False)
         if kind.__flags__ & HEAP_TYPE and kind.__module__.split(".")[0] not in STANDARD | LIBRARIES:
             reach.row("type", x, kind, path)
+
+
+def _wait_for_traversals(reach: Reach, path: str, x: Any, own: dict[str, Any]) -> None:
+    """What goes through the attributes of a user's object without their names: methods that its class inherits."""
+    kind: type = type(x)
+    for base in kind.__mro__[:-1]:
+        root = str(base.__module__).split(".")[0]
+        if root == "minigrad":
+            kinds = getattr(base, "traversed", None)
+            if kinds is None:
+                _visit_all(reach, path, x, own)
+            else:
+                visit = functools.partial(_visit_parts, reach, path, x, own, (base, *kinds))
+                reach.traversed.append((traversals_of(kind), visit))
+            return
+        if root in STANDARD - PLAIN:
+            reach.traversed.append((WHOLE, functools.partial(_visit_all, reach, path, x, own)))
+            return
+
+
+def _visit_parts(reach: Reach, path: str, x: Any, own: dict[str, Any], kinds: tuple[type, ...]) -> None:
+    """The attributes that are of some classes, such as the parameters and layers of a module."""
+    parts = parts_of(own, kinds)
+    reach.row("parts", own, (kinds, parts, frozenset()), path)
+    for name, _ in parts:
+        reach.attribute(own, name, f"{path}.{name}" if path else name, x)
+
+
+def _visit_all(reach: Reach, path: str, x: Any, own: dict[str, Any]) -> None:
+    reach.row("dict", own, (keys_of(own), values_of(own)), path)
+    for name in own:
+        reach.attribute(own, name, f"{path}.{name}" if path else name, x)

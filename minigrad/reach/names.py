@@ -9,7 +9,7 @@ from types import (
     FunctionType,
 )
 
-from minigrad.bytecode import names_of
+from minigrad.bytecode import TEXT, names_of
 
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
 STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code nobody changes
@@ -26,7 +26,10 @@ PATCHED = frozenset({"forward", "step", "zero_grad"})  # methods of minigrad's t
 UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
 UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
 CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__", "__init_subclass__", "__set_name__", "__del__"})
-CONSTRUCTORS |= {"__repr__", "__str__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__sizeof__"}
+TEXTS = frozenset(
+    {"__repr__", "__str__", "__format__"}
+)  # methods of a class that count where texts are made of objects
+CONSTRUCTORS |= {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__sizeof__"}
 LOGS = frozenset({"logging", "warnings"})
 LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
@@ -46,6 +49,13 @@ def method_names(kind: type) -> frozenset[str]:
         if isinstance(value, FunctionType):
             found |= frozenset(value.__code__.co_names)
     return found - COMPUTED - MAKERS
+
+
+@functools.lru_cache(maxsize=1024)
+def traversals_of(kind: type) -> frozenset[str]:
+    """The names by which a user's code has methods of minigrad's go through all attributes of an object."""
+    readers = readers_of(kind, "vars") - {"vars"}
+    return readers | {TEXT} if "__repr__" in readers else readers
 
 
 @functools.lru_cache(maxsize=1024)

@@ -100,7 +100,8 @@ class Row:
     reference refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the
     bytes of an array), "layout" (shape, dtype and whether it can be written, of an array), "objects" (the elements of
     an array of objects), "absent" and "class absent" (names that code reads and that are not there), "methods" (of a
-    library's class), "bases" (of a class), "variable" (of a context), "cache" (how often a functools.lru_cache has
+    library's class), "bases" (of a class), "parts" (attributes of some
+    classes, all that there are, in order), "variable" (of a context), "cache" (how often a functools.lru_cache has
     computed something).
     """
 

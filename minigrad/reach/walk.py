@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.bytecode import COMPARISON, TEXT
 from minigrad.node import Node
 from minigrad.reach import code, objects
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
-from minigrad.reach.names import COMPUTED, IMPLICIT, MAKERS
+from minigrad.reach.names import COMPUTED, IMPLICIT, MAKERS, TEXTS
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor import Tensor
@@ -84,6 +85,8 @@ class Reach:
         self.classes: list[tuple[str, type]] = []  # and classes
         self.library: dict[type, None] = {Tensor: None}  # classes of minigrad's, whose methods may be patched
         self.sliced: list[tuple[frozenset[str], Any]] = []  # the same for objects of the library, with readers
+        self.traversed: list[tuple[frozenset[str], Any]] = []  # objects that are gone through as wholes, and by whom
+        self.visited: set[tuple[int, str]] = set()  # ids of dictionaries, with keys whose items were visited
         self._todo: deque[tuple[str, Any]] = deque(roots)
         self._walk()
 
@@ -163,6 +166,9 @@ class Reach:
 
     def attribute(self, scope: dict[str, Any], name: str, path: str, owner: Any) -> None:
         """One attribute of an object whose others may not be read."""
+        if (id(scope), name) in self.visited:
+            return
+        self.visited.add((id(scope), name))
         value = scope.get(name, MISSING)
         self.row("items", scope, {name: value}, path)
         if value is not MISSING:
@@ -179,6 +185,8 @@ class Reach:
         """Some code uses these names: visit what waits for them."""
         if COMPUTED & names:
             self.everything = True
+        if TEXTS & names:  # object.__repr__(x)
+            names = names | {TEXT}
         self.read |= names if read is None else read
         if MAKERS & names and not self.makes_all:
             self.makes_all = True  # of an object's class another one may be made
@@ -193,13 +201,15 @@ class Reach:
                 visit()
 
     def _read_library(self) -> None:
-        """Visit the attributes of the library's sliced objects that some method which may be called reads."""
-        waiting, self.sliced = self.sliced, []
-        for readers, visit in waiting:
-            if self.everything or readers & self.words:
-                visit()
-            else:
-                self.sliced.append((readers, visit))
+        """Visit attributes without a name in the user's code that some method which may be called reads."""
+        marks = {TEXT, COMPARISON} & self.names
+        for kept in (self.sliced, self.traversed):
+            waiting, kept[:] = kept[:], []
+            for readers, visit in waiting:
+                if self.everything or readers & (self.words | marks):
+                    visit()
+                else:
+                    kept.append((readers, visit))
 
     def named_attributes(self, own: dict[str, Any], path: str, x: Any) -> None:
         """The attributes of a user's object that some code names."""

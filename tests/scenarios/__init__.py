@@ -10,6 +10,7 @@ GROUPS = [
     "attack_flow",
     "attack_kinds",
     "attack_system",
+    "attack_whole",
     "attack_numbers",
     "attack_state",
     "config",
