@@ -46,7 +46,6 @@ class Optimizer:
     clipping: Mapping[str, Any]
     fixed = ("defaults",)  # containers that are never changed
     computed_state: frozenset[str] = frozenset()  # names of state that is computed if a saved state lacks it
-    scheduled_by: Any = None  # the mark of the schedule that set the rates last
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.optim.optimizer import Optimizer
-from minigrad.optim.schedule import Mark
+from minigrad.optim.schedule import Mark, leave_mark
 
 
 class ReduceLROnPlateau:
@@ -99,7 +99,7 @@ class ReduceLROnPlateau:
             lr = max(group["lr"] * self.factor, self.min_lr)
             if group["lr"] - lr > self.eps:
                 group["lr"] = lr
-                self.optimizer.scheduled_by = Mark("ReduceLROnPlateau", stepped=True)
+                leave_mark(self.optimizer, Mark("ReduceLROnPlateau", stepped=True))
 
     def on_epoch_end(self, training: Any) -> None:
         """Take the metric of the last epoch of `mg.fit`."""

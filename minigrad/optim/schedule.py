@@ -8,6 +8,7 @@ others did; that is refused.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,33 @@ from typing import Any
 import numpy as np
 
 from minigrad import hints
+from minigrad.locks import LOCK
 from minigrad.optim.optimizer import Optimizer
 
 
 @dataclass
 class Mark:
-    """Left in an optimizer by the schedule that set its rates last."""
+    """What is known of the schedule that set the rates of an optimizer last."""
 
     kind: str  # the name of its class
     stepped: bool = False
     part_of: str = ""  # the kind of schedule that it is a part of
+
+
+# Beside the optimizers, whose attributes are what a step reads.
+_marks: weakref.WeakKeyDictionary[Optimizer, Mark] = weakref.WeakKeyDictionary()
+
+
+def scheduled_by(optimizer: Optimizer) -> Mark | None:
+    """The mark of the schedule that set the rates last."""
+    with LOCK:
+        return _marks.get(optimizer)
+
+
+def leave_mark(optimizer: Optimizer, mark: Mark) -> None:
+    """A schedule has set the rates."""
+    with LOCK:
+        _marks[optimizer] = mark
 
 
 class Schedule:
@@ -94,7 +112,7 @@ class Schedule:
 
     def _meet_others(self) -> None:
         """Notice that another schedule has moved the rates since."""
-        other = self.optimizer.scheduled_by
+        other = scheduled_by(self.optimizer)
         if other is not None and other is not self._mark and not other.part_of:
             self._require(
                 self.composes or not (self.steps and other.stepped),
@@ -102,7 +120,7 @@ class Schedule:
                 "one. Put both into one ChainedScheduler, or one after the other into a SequentialLR",
             )
             self._composed = self.composes
-        self.optimizer.scheduled_by = self._mark
+        leave_mark(self.optimizer, self._mark)
 
     def _following(self, present: float, base: float) -> float:
         """The present rate, changed as this schedule changes its own in this step."""

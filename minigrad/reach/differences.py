@@ -35,7 +35,7 @@ def _items(row: Row) -> Iterator[Difference]:
     if kind in ("dict", "dict but"):
         keys = keys_of(now)
         if [*map(type, keys)] != [*map(type, held[0])] or keys != held[0]:
-            yield f"{path} (keys)", None, held[0], keys
+            yield _keys(path, held[0], keys)
             return
         now = dict(zip(keys, values_of(now), strict=True))
     where = "class" if kind in ("class", "methods") else "item"
@@ -44,6 +44,15 @@ def _items(row: Row) -> Iterator[Difference]:
         if not alike(present, before):
             inner = path if kind == "items" and len(items) == 1 else f"{path}.{key}" if path else str(key)
             yield inner, StateRef(holder, key, where, inner), before, present
+
+
+def _keys(path: str, before: list[Any], now: list[Any]) -> Difference:
+    """How the keys of a dictionary, or attributes of an object, differ: those that are new or gone, or the order."""
+    gone = [key for key in before if not any(alike(key, k) for k in now)]
+    new = [key for key in now if not any(alike(key, k) for k in before)]
+    if not (gone or new):
+        return f"{path} (the order of its keys)", None, before, now
+    return f"{path} (keys that are there)", None, gone, new
 
 
 def _list(row: Row) -> Iterator[Difference]:
