@@ -30,7 +30,8 @@ Programs into better programs, and into source:
   in which loops each of them runs; kernel_lines: the program with kernels
 - kernel_source: a kernel as a function of loops, from its nests (kernel_nests), walks over rows (kernel_walks) and
   expressions (kernel_expressions); vecmath: exp, log, tanh, erf for them; apart: an option of numba's; pool: threads;
-  kernel_files: compiled kernels, and kernel_store: the files that keep them; gate: why a fork waits for them
+  kernel_files: compiled kernels; kernel_worker: the process that compiles them; kernel_store: the files that keep them;
+  gate: why a fork waits for them
 - winograd: convolutions of many channels with fewer products
 - numba_source: the program with kernels; background: made while the NumPy program runs
 
