@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,13 +29,23 @@ class NonFiniteLoss(ArithmeticError):
 class History:
     """What was measured in each epoch: `history["loss"]` is a list with a number for each.
 
-    `print(history)` shows a table.
+    `print(history)` shows a table, `dict(history)` are the lists by name. Its length is the number of epochs.
     """
 
     epochs: dict[str, list[float]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> list[float]:
         return self.epochs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.epochs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.epochs
+
+    def keys(self) -> Iterable[str]:
+        """What was measured; so `dict(history)` are the lists by name."""
+        return self.epochs.keys()
 
     def last(self, name: str) -> float:
         """What was measured in the last epoch.

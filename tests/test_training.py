@@ -327,3 +327,14 @@ def test_the_bar_of_fit_in_a_narrow_terminal(
     assert "…" not in said
     for name, values in history.epochs.items():
         assert f"{name}={values[-1]:.4g}" in said
+
+
+def test_a_history_is_lists_by_name() -> None:
+    history = History()
+    history.add({"loss": 2.0, "accuracy": 0.5})
+    history.add({"loss": 1.0, "accuracy": 0.75})
+    assert dict(history) == {"loss": [2.0, 1.0], "accuracy": [0.5, 0.75]}
+    assert list(history) == list(history.keys()) == ["loss", "accuracy"]
+    assert "loss" in history
+    assert "val_loss" not in history
+    assert len(history) == 2
