@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 IDLE = 10.0  # seconds without a request, after which the process ends
+INTERPRETER = re.compile(r"(python|pypy|graalpy)", re.IGNORECASE)  # not a server that has one inside
 LENGTH = struct.Struct("<Q")
 START = """
 import ast, sys
@@ -82,7 +84,7 @@ class _Workers:
         Raises:
             Unavailable: this system starts no process.
         """
-        if not sys.executable or getattr(sys, "frozen", False):
+        if not INTERPRETER.match(os.path.basename(sys.executable or "")) or getattr(sys, "frozen", False):
             raise Unavailable("kernels are compiled by another Python process, and there is no interpreter to start")
         with self.changed:
             request = self.running.get(job) or self.waiting.setdefault(job, Request(job))
@@ -170,7 +172,7 @@ class _Talk(threading.Thread):
                     self.child = _Child()
             except OSError as error:
                 return Answer(None, f"the process that compiles kernels could not be started: {error}")
-            _send(self.child.there, job)
+            _send(self.child.there, (*job, os.environ.get("MINIGRAD_CACHE")))
             answer = _receive(self.child.back)
             if answer is not None:
                 return Answer(*answer)
@@ -274,7 +276,10 @@ def main() -> None:
         os.nice(5)
     from minigrad.compiler import kernel_files
 
-    while (job := _receive(jobs)) is not None:
+    while (message := _receive(jobs)) is not None:
+        *job, folder = message
+        if folder is not None:  # it may have been set since this process began
+            os.environ["MINIGRAD_CACHE"] = folder
         _send(answers, kernel_files.answer(Job(*job)))
 
 
