@@ -54,7 +54,7 @@ from minigrad.ops.spatial.pool import (
     adaptive_avg_pool, adaptive_max_pool, avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d,
 )  # fmt: skip
 from minigrad.ops.spatial.slide import sliding_windows
-from minigrad.rng import manual_seed
+from minigrad.rng import get_rng_state, manual_seed, set_rng_state
 from minigrad.tape import Tape
 from minigrad.tensor import Tensor
 from minigrad.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -154,28 +154,29 @@ _ELSEWHERE = {
 
 __all__ = [
     "Tape", "Tensor", "__array_namespace_info__", "abs", "acos", "acosh", "adaptive_avg_pool", "adaptive_max_pool",
-    "add", "all", "allclose", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
-    "argmax", "argmin", "argsort", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "avg_pool1d",
-    "avg_pool2d", "avg_pool3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "add", "all", "allclose", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
+    "arctanh", "argmax", "argmin", "argsort", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "cbrt", "ceil",
     "checkpoint", "clip", "compile", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "copy", "copysign", "cos", "cosh", "count_nonzero", "cumulative_prod", "cumulative_sum",
     "custom", "detect_anomaly", "diagonal", "diff", "divide", "draw", "e", "einsum", "empty", "empty_like",
     "enable_grad", "equal", "erf", "exp", "exp2", "expand_dims", "expm1", "eye", "finfo", "fit", "flip", "float32",
     "float64", "floor", "floor_divide", "fmod", "from_dlpack", "full", "full_like", "gather", "get_default_dtype",
-    "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16", "int32", "int64",
-    "is_grad_enabled", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "less",
-    "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "max", "max_pool1d",
-    "max_pool2d", "max_pool3d", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply", "name", "nan",
-    "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer", "pad",
-    "permute_dims", "pi", "positive", "pow", "power", "prod", "reciprocal", "relu", "remainder", "repeat", "reshape",
-    "result_type", "roll", "round", "scatter", "scope", "searchsorted", "set_default_dtype", "sigmoid", "sign",
-    "signbit", "sin", "sinh", "sliding_windows", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tape_table", "tensordot", "tile",
-    "to_latex", "trace", "tril", "triu", "trunc", "tune_gc", "tune_malloc", "uint8", "uint16", "uint32", "uint64",
-    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad", "var", "vecdot",
-    "vjp", "where", "zeros", "zeros_like",
+    "get_rng_state", "grad", "greater", "greater_equal", "hessian", "hvp", "hypot", "iinfo", "inf", "int8", "int16",
+    "int32", "int64", "is_grad_enabled", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "jacobian",
+    "jvp", "less", "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "max",
+    "max_pool1d", "max_pool2d", "max_pool3d", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis",
+    "multiply", "name", "nan", "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones",
+    "ones_like", "outer", "pad", "permute_dims", "pi", "positive", "pow", "power", "prod", "reciprocal", "relu",
+    "remainder", "repeat", "reshape", "result_type", "roll", "round", "scatter", "scope", "searchsorted",
+    "set_default_dtype", "set_rng_state", "sigmoid", "sign", "signbit", "sin", "sinh", "sliding_windows",
+    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take",
+    "take_along_axis", "tan", "tanh", "tape_table", "tensordot", "tile", "to_latex", "trace", "tril", "triu",
+    "trunc", "tune_gc", "tune_malloc", "uint8", "uint16", "uint32", "uint64", "unique_all", "unique_counts",
+    "unique_inverse", "unique_values", "unstack", "value_and_grad", "var", "vecdot", "vjp", "where", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 

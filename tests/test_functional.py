@@ -219,6 +219,19 @@ def test_dropout_follows_the_global_seed():
     np.testing.assert_array_equal(first, F.dropout(x))
 
 
+def test_the_global_generator_goes_on_from_a_state():
+    mg.manual_seed(3)
+    F.dropout(mg.ones(5), p=0.5)
+    state = mg.get_rng_state()
+    first = F.dropout(mg.ones(50), p=0.5)
+    mg.set_rng_state(state)
+    np.testing.assert_array_equal(F.dropout(mg.ones(50), p=0.5), first)
+    other = np.random.Generator(np.random.MT19937(1)).bit_generator.state
+    for wrong in ({}, {"bit_generator": "PCG64"}, other):
+        with pytest.raises(ValueError, match="set_rng_state: this is no state of a PCG64"):
+            mg.set_rng_state(wrong)
+
+
 def test_batch_norm_normalizes():
     x = rng.standard_normal((50, 3)) * 4 + 10
     y = F.batch_norm(x, np.array([1.0, 2.0, 3.0]), np.array([5.0, 6.0, 7.0]), eps=0.0)
