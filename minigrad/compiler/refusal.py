@@ -97,14 +97,21 @@ def reading(x: Any) -> None:
     """The elements of a tracer array are read in Python: what the step does may depend on them."""
     if x.mg_trace.pin_array(x):
         return
+    frame = user_frame(sys._getframe(1))
+    why = x.mg_trace.followed.reason(frame)
+    if why and instead() is None:
+        stop(x, f"a number is taken out of an array, and what becomes of it is not known: {why}", TAKEN_OUTSIDE)
+        return
     stop(
         x,
-        f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray), "
-        "and they differ from call to call",
+        f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)",
         instead()
         or "return the array from the step and look at it outside; choose between values with mg.where; "
         "convert with .astype(dtype)",
     )
+
+
+TAKEN_OUTSIDE = "return the array from the step, and take the number outside: loss = step(x, y).item()"
 
 
 def instead() -> str | None:

@@ -177,11 +177,11 @@ class TraceSession:
             before.watch_arguments(pairs)
             owns = {id(made): vars(made) for _, made in pairs if type(own_attributes(made)) is dict}
             with (
-                taking_numbers(self.function, trace.followed.hides) as function,
+                taking_numbers(trace.followed.hides),
                 watching_calls(trace, reach),
                 catching(trace, reach),
             ):
-                result = function(*args, **kwargs)
+                result = self.function(*args, **kwargs)
             if trace.refusal is None:
                 _check_records(pairs, owns)
             capture.look()

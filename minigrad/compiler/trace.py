@@ -125,6 +125,13 @@ class Trace(OutsideArrays):
         if self.strict:
             raise self.refusal
 
+    def spoil(self, error: Exception) -> None:
+        """Record nothing from here on, where the user's own exception is about to be raised."""
+        if self.open:
+            self.refusal = self.refusal or error
+            self.let_go()
+            self.recording = False
+
     def pin(self, number: TracedNumber) -> None:
         """A number that changes from call to call is used in a way that makes it a constant."""
         if number.mg_key is not None:

@@ -17,6 +17,7 @@ GROUPS = [
     "derivatives",
     "environment",
     "failures",
+    "following",
     "models",
     "numbers",
     "numerics",
