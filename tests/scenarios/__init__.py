@@ -8,6 +8,7 @@ GROUPS = [
     "arrays",
     "attack_effects",
     "attack_flow",
+    "attack_following",
     "attack_kinds",
     "attack_system",
     "attack_numbers",
