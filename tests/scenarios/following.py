@@ -345,3 +345,22 @@ def a_number_scales_what_is_computed(C: Any, see: Any) -> None:
 
     for k in range(8):
         see(step(numbers(k, 3, 4)))
+
+
+@scenario
+def a_target_is_loaded(C: Any, see: Any) -> None:
+    model, target, average = mlp(), mlp(), mlp()
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+
+    @C
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y) + ((model(x) - target(x).detach()) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        target.load_state_dict(model.state_dict())
+        average.load_state_dict({k: 0.9 * v + 0.1 * model.state_dict()[k] for k, v in average.state_dict().items()})
+        return loss.item()
+
+    for k in range(8):
+        see(step(*batch(k)), model, target, average)
