@@ -107,11 +107,12 @@ class Allowed:
 
     def _why_not(self, x: ast.AST, body: Body) -> str:
         if isinstance(x, ast.Call):
-            return self._why_not_call(x, body)
+            is_block = isinstance(getattr(x, "parent", None), ast.withitem)
+            return "" if is_block else self._why_not_call(x, body)
         if not isinstance(x, (*STATEMENTS, *EXPRESSIONS, *PARTS)):
             return f"a statement or expression that is not followed, {type(x).__name__}"
-        if isinstance(x, ast.With):
-            return self._why_not_with(x, body)
+        if isinstance(x, ast.withitem):
+            return self._why_not_block(x, body)
         if isinstance(x, ast.Attribute):
             return self._why_not_attribute(x, body)
         if isinstance(x, ast.Compare):  # numbers are no objects that `is` could tell apart
@@ -126,14 +127,14 @@ class Allowed:
             return f"`{x.name}` is decorated in the step"
         return ""
 
-    def _why_not_with(self, x: ast.With, body: Body) -> str:
-        for item in x.items:
-            call = item.context_expr
-            if not isinstance(call, ast.Call) or self.taint.callee(call, body).kind != "library":
-                return f"it stands inside of, or before, the block `with {shown(call)}`, which is not minigrad's"
-            if item.optional_vars is not None:
-                return f"`with {shown(call)} as ...` gives an object that is not followed"
-        return ""
+    def _why_not_block(self, x: ast.withitem, body: Body) -> str:
+        """A block of minigrad's or NumPy's, of whose end it is known that it looks at nothing."""
+        call = x.context_expr
+        if not isinstance(call, ast.Call) or self.taint.callee(call, body).kind != "library":
+            return f"it stands inside of, or before, the block `with {shown(call)}`, which is not minigrad's"
+        if x.optional_vars is not None:
+            return f"`with {shown(call)} as ...` gives an object that is not followed"
+        return self._why_not_call(call, body)
 
     def _why_not_attribute(self, x: ast.Attribute, body: Body) -> str:
         is_written = not isinstance(x.ctx, ast.Load)

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from minigrad.compiler.hints import is_index, of_array
+
 MINIGRAD, NUMPY = (str(folder) + "/" for folder in (Path(__file__).parent.parent, Path(np.__file__).parent))
 WRITTEN = ("<minigrad", "<__array_function__")  # source that is generated
 OWN = (MINIGRAD, NUMPY, *WRITTEN)
@@ -102,6 +104,9 @@ def reading(x: Any) -> None:
     if why and instead() is None:
         stop(x, f"a number is taken out of an array, and what becomes of it is not known: {why}", TAKEN_OUTSIDE)
         return
+    if is_index(frame) and instead() is None:
+        stop(x, *of_array(x, frame))
+        return
     stop(
         x,
         f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)",
@@ -129,12 +134,7 @@ def filling(x: Any) -> None:
     """The elements are wanted as an array: np.asarray, or an assignment to a part of an array that is unknown."""
     if x.mg_trace.pin_array(x):
         return
-    stop(
-        x,
-        f"an array of shape {x.shape} is read in Python by np.asarray, or assigned to a part of an array that the "
-        "compiler was not shown",
-        "use the array as it is; of the other, name the object that holds it: mg.compile(step, state=[...])",
-    )
+    stop(x, *of_array(x, user_frame(sys._getframe(1))))
 
 
 def caller_level() -> int:

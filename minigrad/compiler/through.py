@@ -14,7 +14,7 @@ from minigrad.compiler.refusal import CompileError, place
 ASKED = {
     **dict.fromkeys(("__format__", "__str__", "__repr__"), "is written as text"),
     **dict.fromkeys(("__float__", "__int__", "__complex__"), "is given to code that wants a plain number"),
-    **dict.fromkeys(("__array__",), "becomes an element of an array (np.array, np.mean of a list)"),
+    **dict.fromkeys(("__array__",), "is put into an array, as by np.mean of a list"),
     **dict.fromkeys(("__index__",), "decides about an index, a shape or a loop"),
     **dict.fromkeys(("__hash__",), "is the key of a dictionary or a member of a set"),
 }

@@ -16,6 +16,7 @@ from typing import Any
 from minigrad.compiler.known import HARD, NUMERIC, OPERATORS
 from minigrad.compiler.syntax import node_of
 from minigrad.reach import Reach, own_attributes
+from minigrad.reach.names import LIBRARIES, STANDARD
 
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "UNKNOWN"})()
 ASSIGNING = frozenset({"setattr", "delattr", "vars", "__dict__", "globals", "locals", "exec", "eval", "__setattr__"})
@@ -115,7 +116,7 @@ class World:
     def of(self, x: Any) -> Body | None:
         """The function that a plain function or a method is, if it is the user's."""
         function, receiver = (x.__func__, x.__self__) if isinstance(x, MethodType) else (x, UNKNOWN)
-        if type(function) is not FunctionType or root_of(function) in NUMERIC:
+        if type(function) is not FunctionType or root_of(function) in LIBRARIES | STANDARD:
             return None
         key = id(function), id(receiver)
         if key not in self._of:
