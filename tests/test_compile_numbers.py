@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import time
 import warnings
@@ -88,14 +89,44 @@ ADVICE = {
 }
 
 
+def called(step: Any) -> None:
+    """Some calls with other values."""
+    for k in range(4):
+        step(X + k, (Y + k) % 3)
+
+
 @pytest.mark.parametrize("what", ADVICE)
 def test_what_runs_eagerly_is_told_the_way(what: str) -> None:
     function, expected = ADVICE[what]
     step = mg.compile(function)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for k in range(4):
-            step(X + k, (Y + k) % 3)
+        called(step)
     (text,) = [str(w.message) for w in caught]
     assert re.search(expected, text, re.DOTALL), text
     assert re.search(r"at .*test_compile_numbers\.py:\d+\n.*\nHint: ", text), text
+
+
+def logged(x: Any, y: Any) -> Any:
+    LOGGER.info("a step")
+    return x * 2
+
+
+def drawn(x: Any, y: Any) -> Any:
+    return x + np.random.normal(size=3)  # noqa: NPY002
+
+
+def frozen(x: Any, y: Any) -> Any:
+    W.requires_grad = not W.requires_grad
+    return x @ W
+
+
+LOGGER = logging.getLogger("minigrad tests")
+
+
+@pytest.mark.parametrize(("function", "line"), [(logged, "LOGGER.info"), (drawn, "np.random"), (frozen, "W.requires")])
+def test_what_is_found_after_the_step_has_a_place(function: Any, line: str) -> None:
+    step = mg.compile(function)
+    with pytest.warns(mg.compiler.CompileWarning) as caught:
+        called(step)
+    assert re.search(rf"at .*test_compile_numbers\.py:\d+\n.*{re.escape(line)}", str(caught[0].message))

@@ -164,7 +164,7 @@ class TraceSession:
     def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
-        untracked = UntrackedRandomness(reach.generators, others)
+        untracked = UntrackedRandomness(reach.generators, others, reach.functions)
         self.before = before = trace.undo = Undo(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
