@@ -1,19 +1,25 @@
 """Builtins as a recorded step sees them.
 
 `type`, `isinstance`, `hasattr`, `getattr` and `dir` see through tracers, and `print` stops the recording: they hide the
-real ones in the modules of the functions that the step reaches. `float` and `int` of the step itself take numbers out
-of arrays, as traced ones where it is known what becomes of them.
+real ones in the modules of the functions that the step reaches. `float` and `int` take numbers out of arrays, as traced
+ones where it is known what becomes of them, and functions of `math` compute with those: the code of the functions that
+call them has other names for them meanwhile.
 """
 
 from __future__ import annotations
 
+import builtins
 import functools
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
 
+import numpy as np
+
+from minigrad.compiler.known import DECIDING, OF_MATH
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.refusal import CompileError, place, stop
 from minigrad.compiler.trace import Trace
@@ -73,27 +79,54 @@ class _KindOfNumber(type):
         return getattr(cls.kind, name)
 
 
-NUMBERS = {kind.__name__: _KindOfNumber(kind.__name__, (), {"kind": kind}) for kind in (float, int)}
+class _Math:
+    """The module math to functions that are recorded."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(math, name)
+        return MATH[found] if type(found) is BuiltinFunctionType and found in OF_MATH else found
+
+
+def _of_math(function: Any) -> Any:
+    """A function of math that gives a number for a traced one; what it decides is checked in later calls."""
+
+    def call(*args: Any) -> Any:
+        x = args[0].data if len(args) == 1 and type(args[0]) is Tensor and not args[0].requires_grad else None
+        if len(args) == 1 and type(args[0]) is TracedNumber and args[0].mg_expression is None:
+            if function not in DECIDING:
+                return args[0].mg_called(function)
+            x = args[0].mg_trace.fresh(np.asarray(args[0].real, float), args[0].mg_as_float())
+        if function in DECIDING and type(x) is TracerArray and not x.shape:
+            return bool(getattr(np, function.__name__)(x))
+        return function(*args)
+
+    call.__name__ = function.__name__
+    return call
+
+
+NUMBERS: dict[str, Any] = {kind.__name__: _KindOfNumber(kind.__name__, (), {"kind": kind}) for kind in (float, int)}
+MATH = {function: _of_math(function) for function in OF_MATH}
+NUMBERS |= {"math": _Math(), **{function.__name__: made for function, made in MATH.items()}}
+# Where recorded code finds them. They stay there: another thread may still run such code when a recording ends.
+for _name, _x in NUMBERS.items():
+    setattr(builtins, f"__minigrad_{_name}__", _x)
 
 
 @contextmanager
-def taking_numbers(step: Any, hides: frozenset[str]) -> Iterator[Any]:
-    """The step with other names for float and int, that nobody else sees, and what they mean while it runs."""
-    function = getattr(step, "__func__", step)
-    if not hides or type(function) is not FunctionType:
-        yield step
-        return
-    names = {name: f"__minigrad_{name}__" for name in hides}
-    code, scope = _renamed(function.__code__, names), function.__globals__
-    made = FunctionType(code, scope, function.__name__, function.__defaults__, function.__closure__)
-    made.__kwdefaults__ = function.__kwdefaults__
-    made.__dict__.update(function.__dict__)
-    scope.update({names[name]: NUMBERS[name] for name in names})
+def taking_numbers(hides: list[tuple[FunctionType, dict[str, str]]]) -> Iterator[None]:
+    """Let these functions of the user's have other names for float, int and math while the step runs."""
+    before: list[tuple[FunctionType, CodeType, CodeType]] = []
     try:
-        yield made if function is step else made.__get__(step.__self__)
+        for function, names in hides:
+            code = function.__code__
+            other = _renamed(code, {name: f"__minigrad_{meaning}__" for name, meaning in names.items()})
+            before.append((function, code, other))
+            function.__code__ = other
+        yield
     finally:
-        for name in names.values():
-            scope.pop(name, None)
+        for function, code, other in before:
+            if function.__code__ is other:  # else the step itself has put another there
+                function.__code__ = code
 
 
 def _renamed(code: CodeType, names: dict[str, str]) -> CodeType:

@@ -20,6 +20,7 @@ from minigrad.compiler.gradients import DeferredGrad, GradProbe
 from minigrad.compiler.leaving import address_of, contents_of, history, is_live, new_arrays, root_of, view_steps
 from minigrad.compiler.memory import Memory
 from minigrad.compiler.numbers import TracedNumber
+from minigrad.compiler.places import at_name
 from minigrad.compiler.program import Buffer, Value
 from minigrad.compiler.records import can_be_made
 from minigrad.compiler.refusal import CompileError
@@ -337,7 +338,9 @@ class Recipe:
             self._write_gradient(ref, now)
         elif ref.is_node:
             raise CompileError(
-                f"mg.compile: the step changes whether {ref.path} requires grad.\nHint: do it outside of the step."
+                f"mg.compile: the step changes whether {ref.path} requires grad"
+                f"{at_name(self.capture.reach.functions, 'requires_grad', 'requires_grad_')}.\n"
+                "Hint: do it outside of the step."
             )
         elif ref.key == "data" and id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
             self.writes.append(("argument data", self._leaf[id(ref.holder)], self._entry(now, ref.path)))

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.program import Line
+from minigrad.compiler.program import Line, Place
 from minigrad.compiler.refusal import OWN, instead, refuse, stop
+from minigrad.compiler.through import asked, through, tried
 from minigrad.guards import Predicate
 from minigrad.reach import bits
 from minigrad.tensor import Tensor
@@ -39,41 +40,46 @@ class TracedNumber:
         key: which input it is, None for what is computed.
     """
 
-    __slots__ = ("__weakref__", "mg_cached", "mg_expression", "mg_key", "mg_make", "mg_trace", "real")
+    __slots__ = ("__weakref__", "mg_cached", "mg_expression", "mg_key", "mg_make", "mg_real", "mg_trace")
     minigrad_tracer = True
 
     def __init__(
         self, trace: Any, real: Any, expression: Expression | None, make: Callable[[], Any], key: int | None = None
     ) -> None:
-        self.mg_trace, self.real, self.mg_expression, self.mg_make, self.mg_key = trace, real, expression, make, key
+        self.mg_trace, self.mg_real, self.mg_expression, self.mg_make, self.mg_key = trace, real, expression, make, key
         self.mg_cached: Any = None
         trace.numbers.append(weakref.ref(self))
 
     @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> type:
         """That of the number: isinstance(x, float) is answered as in an eager step."""
-        return type(self.real)
+        return type(self.mg_real)
 
     @property
     def mg_value(self) -> Any:
         """The value of the program, of dtype float64 or int64 and without axes."""
         if self.mg_cached is None:
-            if self.mg_expression is not None and type(self.real) is int and not self.mg_decide(_fits_int64):
+            if self.mg_expression is not None and type(self.mg_real) is int and not self.mg_decide(_fits_int64):
                 refuse("an integer of more than 64 bits meets an array", "use float(n), or reduce it in another step")
             self.mg_cached = self.mg_make()
         return self.mg_cached
+
+    @property
+    def real(self) -> Any:
+        """The number itself for minigrad's own code; for all others what a number gives, which is a number like it."""
+        return self.mg_real if sys._getframe(1).f_code.co_filename.startswith(OWN) else self
 
     # What NumPy and minigrad ask of it, and a Python number does not have.
     shape = property(lambda self: _for_libraries(self, "shape", ()))
     ndim = property(lambda self: _for_libraries(self, "ndim", 0))
     size = property(lambda self: _for_libraries(self, "size", 1))
-    dtype = property(lambda self: _for_libraries(self, "dtype", np.dtype(type(self.real))))
+    dtype = property(lambda self: _for_libraries(self, "dtype", np.dtype(type(self.mg_real))))
 
     # What decides, and what needs the number itself
 
     def mg_decide(self, holds: Callable[[Any], Any]) -> Any:
         """holds(number), which every call of the program must answer alike."""
-        outcome = holds(self.real)
+        outcome = holds(self.mg_real)
         if self.mg_trace.open:
             expression = self.mg_known()
             self.mg_trace.predicates.append(Predicate(lambda inputs: holds(expression(inputs)), outcome, ""))
@@ -83,24 +89,24 @@ class TracedNumber:
         """The number itself, which from here on is a constant of the program."""
         if self.mg_trace.open:
             self.mg_trace.pin(self)
-            real, expression = self.real, self.mg_known()
+            real, expression = self.mg_real, self.mg_known()
             self.mg_trace.predicates.append(Predicate(lambda inputs: _is_same(expression(inputs), real), True, ""))
-        return self.real
+        return self.mg_real
 
     def mg_known(self) -> Expression:
         """The expression. A draw has none: what depends on its value differs from call to call."""
         if self.mg_expression is None:
             stop(
                 self,
-                "a number that is drawn or taken out of an array is read in Python (text, range, index, math.sqrt)",
-                instead() or "use it in arithmetic and comparisons only, and NumPy's functions",
+                f"a number that is drawn or taken out of an array {asked(__file__)}",
+                instead() or "return the array from the step and take the number outside, or use NumPy's functions",
             )
-            return lambda inputs: self.real
+            return lambda inputs: self.mg_real
         return self.mg_expression
 
     def __bool__(self) -> bool:
         if self.mg_expression is None:
-            return self.mg_trace.decide(self.mg_value, bool(self.real))  # type: ignore[no-any-return]
+            return self.mg_trace.decide(self.mg_value, bool(self.mg_real))  # type: ignore[no-any-return]
         return bool(self.mg_decide(bool))
 
     def __float__(self) -> float:
@@ -131,7 +137,7 @@ class TracedNumber:
         return np.array(self.mg_pinned(), dtype=dtype)
 
     def __reduce__(self) -> Any:
-        return type(self.real), (self.mg_pinned(),)
+        return type(self.mg_real), (self.mg_pinned(),)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -149,6 +155,30 @@ class TracedNumber:
     def mg_through(self, function: Callable[[Any], Any], op: str) -> Any:
         """function(number) as a number again, for code of minigrad's own that calls Python's math."""
         return _computed(self.mg_trace, function, op, self)
+
+    def mg_called(self, function: Callable[..., Any], *rest: Any) -> Any:
+        """function(number, *rest) as a number again: called anew in each call of the program."""
+        real = tried(self.mg_trace, function, self.mg_real, *rest)
+        kind = type(real)
+        if not self.mg_trace.open or kind not in (int, float) or (kind is int and not _fits_int64(real)):
+            self.mg_pinned()
+            return real
+        call: Any = through(function, kind, self._is_single, *rest)  # type: ignore[arg-type]
+        dtype = np.dtype(kind)
+        params = {"function": call, "args": (Place(0),), "kwargs": {}}
+        value = self.mg_trace.add(Line("call", (self.mg_value,), params, (((), dtype),))).out
+        return TracedNumber(self.mg_trace, real, None, lambda: value)
+
+    def mg_as_float(self) -> Any:
+        """Its value as one of dtype float64."""
+        value = self.mg_value
+        return value if value.dtype == np.float64 else self.mg_trace.emit("cast", value, dtype=np.dtype(float))
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether it comes from single precision."""
+        line = self.mg_value.line
+        return line.op == "cast" and any(v.dtype == np.float32 for v in line.operands)
 
     def __neg__(self) -> Any:
         return _computed(self.mg_trace, operator.neg, "negative", self)
@@ -178,10 +208,15 @@ def _is_plain(x: Any) -> bool:
     return type(x) in (int, float, bool, TracedNumber)
 
 
+def _base(exponent: Any, base: Any) -> Any:
+    """base ** exponent."""
+    return base**exponent
+
+
 def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any) -> Any:
     """function(*operands), recorded as an expression, and as an op if an array needs it."""
     reals = [x.real if type(x) is TracedNumber else x for x in operands]
-    real = function(*reals)
+    real = tried(trace, function, *reals)
     if not trace.open:
         return real
     parts: list[Any] = [x.mg_expression if type(x) is TracedNumber else _constant(x) for x in operands]
@@ -234,12 +269,16 @@ def _binary(name: str, op: str) -> None:
             return pow(self.mg_pinned(), pinned(other), *pinned(modulus))
         if not _is_plain(other):
             return _with_other(array_function, function, self, self, other)
+        if name == "pow" and self.mg_expression is None and type(other) in (int, float):
+            return self.mg_called(operator.pow, other)
         _check(self.mg_trace, name, self, other)
         return _computed(self.mg_trace, function, op, self, other)
 
     def backward(self: Any, other: Any) -> Any:
         if not _is_plain(other):
             return _with_other(array_function, function, self, other, self)
+        if name == "pow" and self.mg_expression is None and type(other) in (int, float):
+            return self.mg_called(_base, other)
         _check(self.mg_trace, name, other, self)
         return _computed(self.mg_trace, function, op, other, self)
 
@@ -298,7 +337,7 @@ def _comparison(name: str, op: str) -> None:
         if not _is_plain(other):
             return _with_other(getattr(np, op), function, self, self, other)
         trace = self.mg_trace
-        outcome = function(self.real, other.real if type(other) is TracedNumber else other)
+        outcome = function(self.mg_real, other.real if type(other) is TracedNumber else other)
         if trace.open and not all(x.mg_expression is not None for x in (self, other) if type(x) is TracedNumber):
             if {type(x.real if type(x) is TracedNumber else x) for x in (self, other)} == {int, float}:
                 for x in (self, other):  # Python compares exactly, NumPy after rounding the integer
@@ -347,5 +386,15 @@ def _of_the_number(name: str) -> None:
     setattr(TracedNumber, name, method)
 
 
-for _name in ["invert", "round", "trunc", "floor", "ceil"]:
+def _rounded(self: Any, *digits: Any) -> Any:
+    """round(number, digits): of a number that the program computes Python rounds it in each call."""
+    if self.mg_expression is not None:
+        real = self.mg_pinned()
+        return round(real, *pinned(digits))
+    return self.mg_called(round, *pinned(digits))
+
+
+TracedNumber.__round__ = _rounded  # type: ignore[attr-defined]
+
+for _name in ["invert", "trunc", "floor", "ceil"]:
     _of_the_number(f"__{_name}__")

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from minigrad.compiler.hints import is_index, of_array
+
 MINIGRAD, NUMPY = (str(folder) + "/" for folder in (Path(__file__).parent.parent, Path(np.__file__).parent))
 WRITTEN = ("<minigrad", "<__array_function__")  # source that is generated
 OWN = (MINIGRAD, NUMPY, *WRITTEN)
@@ -97,14 +99,24 @@ def reading(x: Any) -> None:
     """The elements of a tracer array are read in Python: what the step does may depend on them."""
     if x.mg_trace.pin_array(x):
         return
+    frame = user_frame(sys._getframe(1))
+    why = x.mg_trace.followed.reason(frame)
+    if why and instead() is None:
+        stop(x, f"a number is taken out of an array, and what becomes of it is not known: {why}", TAKEN_OUTSIDE)
+        return
+    if is_index(frame) and instead() is None:
+        stop(x, *of_array(x, frame))
+        return
     stop(
         x,
-        f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray), "
-        "and they differ from call to call",
+        f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)",
         instead()
         or "return the array from the step and look at it outside; choose between values with mg.where; "
         "convert with .astype(dtype)",
     )
+
+
+TAKEN_OUTSIDE = "return the array from the step, and take the number outside: loss = step(x, y).item()"
 
 
 def instead() -> str | None:
@@ -122,12 +134,7 @@ def filling(x: Any) -> None:
     """The elements are wanted as an array: np.asarray, or an assignment to a part of an array that is unknown."""
     if x.mg_trace.pin_array(x):
         return
-    stop(
-        x,
-        f"an array of shape {x.shape} is read in Python by np.asarray, or assigned to a part of an array that the "
-        "compiler was not shown",
-        "use the array as it is; of the other, name the object that holds it: mg.compile(step, state=[...])",
-    )
+    stop(x, *of_array(x, user_frame(sys._getframe(1))))
 
 
 def caller_level() -> int:

@@ -164,7 +164,7 @@ class TraceSession:
     def _traced_call(self, trace: Trace, capture: StateCapture, leaves: Any, names: list[str], rebuild: Any) -> None:
         made, reach = self.made, capture.reach
         others = [row for row in reach.rows if row.kind in UNTRACED]
-        untracked = UntrackedRandomness(reach.generators, others)
+        untracked = UntrackedRandomness(reach.generators, others, reach.functions)
         self.before = before = trace.undo = Undo(capture, leaves)
         token, named = active.set(trace), probe.set(_named(probe.get()))
         try:
@@ -177,11 +177,11 @@ class TraceSession:
             before.watch_arguments(pairs)
             owns = {id(made): vars(made) for _, made in pairs if type(own_attributes(made)) is dict}
             with (
-                taking_numbers(self.function, trace.followed.hides) as function,
+                taking_numbers(trace.followed.hides),
                 watching_calls(trace, reach),
                 catching(trace, reach),
             ):
-                result = function(*args, **kwargs)
+                result = self.function(*args, **kwargs)
             if trace.refusal is None:
                 _check_records(pairs, owns)
             capture.look()

@@ -18,6 +18,7 @@ from typing import Any
 
 from minigrad.bytecode import names_of
 from minigrad.compiler.artifact import is_of_library
+from minigrad.compiler.places import at_name
 from minigrad.compiler.refusal import MINIGRAD, NUMPY, WRITTEN, CompileError, place_in
 from minigrad.compiler.trace import Trace
 from minigrad.reach import MISSING, Reach, StateRef
@@ -121,7 +122,8 @@ def unreadable(reach: Reach) -> CompileError | None:
     if reach.unreadable:
         path, x = reach.unreadable[0]
         return CompileError(
-            f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed.\n"
+            f"mg.compile: the step can read {path}, {_a(x)}, and nothing tells whether it has changed"
+            f"{at_name(reach.functions, *path.split('.')[::-1])}.\n"
             "Hint: use it outside of the step and pass arrays as arguments."
         )
     if (found := _with_hidden_state(reach)) is not None:

@@ -24,6 +24,7 @@ from minigrad.compiler.numbers import TracedNumber, pinned
 from minigrad.compiler.opaque import arrays_in, bare, opaque, opaque_line
 from minigrad.compiler.outside import OutsideArrays
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
+from minigrad.compiler.promotion import check_promotion
 from minigrad.compiler.records import NUMERIC
 from minigrad.compiler.refusal import CompileError, instead, place, refuse
 from minigrad.compiler.rules import make
@@ -32,7 +33,7 @@ from minigrad.guards import Predicate
 from minigrad.reach import is_leaf
 from minigrad.tracing import active
 
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+DOUBLE = np.dtype(np.float64)
 PARAMETER = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "slice": "bounds"}  # of views
 WRITING = frozenset(
     {np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal}
@@ -125,6 +126,13 @@ class Trace(OutsideArrays):
         if self.strict:
             raise self.refusal
 
+    def spoil(self, error: Exception) -> None:
+        """Record nothing from here on, where the user's own exception is about to be raised."""
+        if self.open:
+            self.refusal = self.refusal or error
+            self.let_go()
+            self.recording = False
+
     def pin(self, number: TracedNumber) -> None:
         """A number that changes from call to call is used in a way that makes it a constant."""
         if number.mg_key is not None:
@@ -203,23 +211,9 @@ class Trace(OutsideArrays):
         if self.annotated:
             line.note = note(self.described)
         self.lines.append(line)
-        self._check_promotion(line)
+        if self.annotated:  # a recording that confirms another one has been told
+            check_promotion(line, self.promoted)
         return line
-
-    def _check_promotion(self, line: Line) -> None:
-        if not line.outs or line.outs[0].dtype != DOUBLE or line.op in ("cast", "call", "draw"):
-            return
-        kinds = {v.dtype for v in line.operands}
-        if SINGLE in kinds:
-            where = place()
-            if where not in self.promoted:
-                self.promoted.add(where)
-                warnings.warn(
-                    f"mg.compile: {line.op} of float32 and {min(map(str, kinds - {SINGLE}), default='?')} "
-                    f"gives float64, at {where}\nIf that is not meant, make the other operand a Python number "
-                    "(float(c)) or cast it: c.astype(x.dtype).",
-                    stacklevel=2,
-                )
 
     def present(self, x: TracerArray) -> Value:
         """The value of an array now."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from minigrad import rng
 from minigrad.compiler.draws import equal
+from minigrad.compiler.places import at_name
 from minigrad.compiler.refusal import CompileError
 from minigrad.reach import Row
 from minigrad.reach.differences import differences
 
+NP_RANDOM = ("rand", "randn", "randint", "normal", "uniform", "permutation", "shuffle", "choice", "seed", "sample")
 UNTRACED = frozenset({"state", "content", "objects"})  # kinds of rows
 
 
@@ -23,9 +26,11 @@ class UntrackedRandomness:
     Args:
         reached: generators that the step reaches through something that cannot be replaced (a bound `rng.normal`).
         others: rows of what no tracer stands for: objects whose state shows only when it is pickled, texts in arrays.
+        functions: the user's, to name the line.
     """
 
-    def __init__(self, reached: Iterable[Any], others: Iterable[Row]) -> None:
+    def __init__(self, reached: Iterable[Any], others: Iterable[Row], functions: Iterable[FunctionType] = ()) -> None:
+        self.functions = list(functions)
         self.generators = [(x, _state(x)) for x in reached]
         self.others = list(others)
         self.common = _common()
@@ -48,16 +53,18 @@ class UntrackedRandomness:
         ]
         changed += [f"a {type(x).__name__}" for x, state in self.generators if not equal(_state(x), state)]
         if changed:
+            names = ("random", *NP_RANDOM) if changed[0] in ("np.random", "the module random") else ()
             raise CompileError(
                 f"mg.compile: the step draws from {changed[0]} in a way that cannot be recorded, and every call would "
-                "repeat the numbers of the first.\nHint: draw with a Generator that the step can reach, "
-                "rng = np.random.default_rng(seed); rng.normal(size=...)."
+                f"repeat the numbers of the first{at_name(self.functions, *names)}.\n"
+                "Hint: draw with a Generator that the step can reach, rng = np.random.default_rng(seed); "
+                "rng.normal(size=...)."
             )
         for row in self.others:
             if next(differences(row), None) is not None:
                 raise CompileError(
                     f"mg.compile: the step advances or changes {row.path}, a {type(row.holder).__name__}, which a "
-                    "program cannot.\n"
+                    f"program cannot{at_name(self.functions, *row.path.split('.')[::-1])}.\n"
                     "Hint: do it outside of the step and pass the result as an argument."
                 )
 

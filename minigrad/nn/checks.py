@@ -95,7 +95,8 @@ def check_state(kind: str, ours: Mapping[str, Any], state: Any, strict: bool) ->
         raise ValueError(f"load_state_dict: a {type(state).__name__} is no state; give what state_dict() returned")
     for name, value in state.items():
         refuse_mask(value, f"load_state_dict: {name}")
-    given = {name: np.asarray(value_of(value)) for name, value in state.items()}
+    given = {name: value_of(value) for name, value in state.items()}
+    given = {n: x if isinstance(x, (np.ndarray, np.generic)) else np.asarray(x) for n, x in given.items()}
     problems = [
         f"{name}: {value.shape} given, {ours[name].shape} wanted"
         for name, value in given.items()
