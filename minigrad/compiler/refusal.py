@@ -36,6 +36,10 @@ class CompileWarning(RuntimeWarning):
 DECISION = "another decision"  # how the message of a failed check begins if nothing is wrong but the way
 
 
+class HiddenAttribute(AttributeError):
+    """An array has this attribute, and a tracer hides it from NumPy, which would take the array behind it."""
+
+
 class CheckFailed(Exception):
     """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
 
