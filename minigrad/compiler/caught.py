@@ -28,8 +28,7 @@ from typing import Any
 from minigrad.bytecode import instruction
 from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.operands import are_plain
-from minigrad.compiler.refusal import OWN, CompileError, HiddenAttribute, place_in
-from minigrad.compiler.system import Stopped
+from minigrad.compiler.refusal import OWN, CompileError, HiddenAttribute, Stopped, place_in
 from minigrad.compiler.trace import Trace
 from minigrad.reach import Reach
 from minigrad.reach.names import STANDARD

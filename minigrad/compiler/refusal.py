@@ -40,6 +40,10 @@ class HiddenAttribute(AttributeError):
     """An array has this attribute, and a tracer hides it from NumPy, which would take the array behind it."""
 
 
+class Stopped(BaseException):
+    """Raised in the place of a call that must not happen while a step is recorded, where no handler takes it."""
+
+
 class CheckFailed(Exception):
     """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
 

@@ -21,7 +21,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from minigrad.bytecode import instruction
 from minigrad.compiler.memory import Memory, Step
 from minigrad.compiler.program import Value
-from minigrad.compiler.refusal import OWN, HiddenAttribute, filling, reading, stop, user_frame
+from minigrad.compiler.refusal import OWN, HiddenAttribute, filling, place, reading, stop, user_frame
 
 SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that make a scalar of a scalar
 
@@ -250,7 +250,21 @@ class TracerArray(NDArrayOperatorsMixin):
         return outcome if self.mg_trace.pin_array(self) else self.mg_trace.decide(self.mg_value, outcome)
 
     def __index__(self) -> int:
+        if self.ndim and self.mg_trace.open:  # bytearray(x) asks for a size first, then for the memory
+            self.mg_halt("is read as bytes, or stands for an index", "use NumPy functions: x.tobytes()")
         return int(self.mg_no_value().__index__())
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.mg_no_value())
+
+    def __sizeof__(self) -> int:
+        if self.mg_trace.open:
+            self.mg_halt("is asked for its size in memory", "use x.nbytes")
+        return int(self.mg_real_array.__sizeof__())
+
+    def mg_halt(self, what: str, hint: str) -> None:
+        """Undo the recording: C code would see something else than an array."""
+        self.mg_trace.halt(f"an array of shape {self.shape} {what}, at {place()}", hint)
 
     def item(self, *args: Any) -> Any:
         """Its only element, traced where it is known what becomes of it; else the trace stops recording."""

@@ -6,6 +6,7 @@ GROUPS = [
     "accumulation",
     "arguments",
     "arrays",
+    "attack_calls",
     "attack_caught",
     "attack_effects",
     "attack_flow",
