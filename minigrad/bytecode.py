@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import re
+import sys
 from types import CodeType
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ _OF_PYTHON = frozenset({"__dict__", "__class__"})
 TEXT, COMPARISON = "<text>", "<comparison>"  # among the words of code that makes texts of objects, or compares them
 _TEXTS = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
 _WRITERS = frozenset({"str", "repr", "ascii", "print", "join"})
+_IMPORTING = frozenset({"import_module", "__import__"})
+_SYS = ("sys", "modules")
+_ENDS = ("CALL", "BINARY_SUBSCR", "LOAD_CONST")
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
 
@@ -28,6 +32,10 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
+        handed: chains whose values are used otherwise than by calling them: given to other code, or kept. They begin
+            with "" where that is no global or closure variable, and with "import" and the name of a module for what is
+            imported from there; ("os", "()") means that an attribute of os is called.
+        searches: what looks modules up by names that are no constants: import_module(config.name), sys.modules[name].
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
         locals: the same of local variables and parameters.
@@ -41,6 +49,8 @@ class Names(NamedTuple):
     inspected: frozenset[str]
     locals: frozenset[str]
     replaced: frozenset[str]
+    handed: frozenset[tuple[str, ...]]
+    searches: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -62,12 +72,18 @@ class _Found:
         self.inspected: set[str] = set()
         self.locals: set[str] = set()
         self.replaced: set[str] = set()
+        self.handed: set[tuple[str, ...]] = set()
+        self.searches: set[str] = set()
         self.chain: tuple[str, ...] = ()
+        self.path: tuple[str, ...] = ()
+        self.is_called = False
+        self.module = ""
         self.constants: list[object] = []
         instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
         for k, op in enumerate(instructions):
             self._note_use(op, instructions[k + 1 : k + 3])
             self._note_chain(op)
+            self._note_path(instructions, k)
             self._note_rest(op)
         self.read |= self.scope
         self._collect(code.co_consts)
@@ -98,11 +114,38 @@ class _Found:
         else:
             self.chain = ()
 
+    def _note_path(self, code: list[dis.Instruction], k: int) -> None:
+        """Whether what is loaded is called at once. What is loaded from another place than a scope begins with ""."""
+        op, after = code[k], code[k + 1] if k + 1 < len(code) else None
+        if op.opname in _GLOBAL or op.opname == "LOAD_DEREF":
+            is_pushed = op.opname == "LOAD_GLOBAL" and bool((op.arg or 0) & 1)
+            self.path, self.is_called = (op.argval,), is_pushed or (k > 0 and code[k - 1].opname == "PUSH_NULL")
+        elif op.opname in _ATTRIBUTE:
+            self.path = (*(self.path or ("",)), op.argval)
+        elif op.opname == "IMPORT_FROM":
+            self.handed.add(("import", self.module, op.argval))
+            return
+        else:
+            self.path, self.is_called = (), False
+            return
+        if after is not None and after.opname in _ATTRIBUTE:
+            return
+        is_called = self.is_called or _is_method(op) or (after is not None and after.opname == "PUSH_NULL")
+        if not is_called or len(self.path) > 1:
+            self.handed.add((*self.path[:-1], "()") if is_called else self.path)
+        if self.path[-1] in _IMPORTING or _SYS in (self.path[:2], self.path[1:3]):
+            is_member = after is not None and after.opname == "CONTAINS_OP"
+            name = code[max(0, k - len(self.path))] if is_member else after
+            ends = is_member or (k + 2 < len(code) and code[k + 2].opname.startswith(_ENDS))
+            if not ends or name is None or not (_is_text(name) or name.argval == "__name__"):
+                self.searches.add(".".join(self.path[-2:]))
+
     def _note_rest(self, op: dis.Instruction) -> None:
         """Constants, imports, and what Python itself keeps."""
         if op.opname == "LOAD_CONST":
             self.constants.append(op.argval)
         elif op.opname == "IMPORT_NAME":
+            self.module = op.argval
             level = self.constants[-2] if len(self.constants) > 1 else 0
             self.imports.add((op.argval, level if isinstance(level, int) else 0))
         elif op.opname == "STORE_ATTR" and op.argval in _OF_PYTHON:
@@ -131,6 +174,13 @@ class _Found:
 def _only_grows(following: list[dis.Instruction]) -> bool:
     """Whether what was loaded is only appended to."""
     return bool(following) and following[0].opname in _ATTRIBUTE and following[0].argval in GROWING
+
+
+def _is_method(op: dis.Instruction) -> bool:
+    """Whether an attribute is loaded as a method, which is called next."""
+    return op.opname == "LOAD_METHOD" or (
+        op.opname in _ATTRIBUTE and sys.version_info >= (3, 12) and bool((op.arg or 0) & 1)
+    )
 
 
 def _is_text(op: dis.Instruction) -> bool:

@@ -17,6 +17,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from scenarios.scenario import SCENARIOS, execute
 
 import minigrad as mg
 from minigrad.compiler.numbers import TracedNumber
@@ -321,3 +322,9 @@ def test_a_new_attribute_of_a_class_is_taken_back_with_the_recording():
         compiled = mg.compile(step, backend="numpy")
         found = [compiled(np.ones(3), 0, Config())[0] for _ in range(4)]
     assert found == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["texts_that_are_no_numbers", "names_that_are_not_there", "lengths_that_differ"])
+def test_an_exception_that_nothing_recorded_takes_part_in_is_ordinary(name):
+    found = execute(SCENARIOS[f"attack_caught-{name}"], "numpy", audit=False)
+    assert not found.warnings

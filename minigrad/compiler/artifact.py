@@ -39,19 +39,6 @@ def _is_of_c_code(error: BaseException) -> bool:
     )
 
 
-def is_raised_by_python(traceback: Any) -> bool:
-    """Whether an exception was raised by a `raise`, or by minigrad and NumPy as an eager step would see it."""
-    step = _innermost(traceback)
-    if step is None:
-        return True
-    name = step.tb_frame.f_code.co_filename
-    if name.startswith(OWN):
-        return name not in TRACING
-    if is_of_library(name):  # json's encoder, which C code calls with what it does not know
-        return False
-    return instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("RAISE", "RERAISE"))
-
-
 def is_of_library(name: str) -> bool:
     """Whether a file belongs to Python's own library."""
     return name.startswith("<frozen ") or (name.startswith(LIBRARY) and "site-packages" not in name)

@@ -1,11 +1,19 @@
-"""Exceptions that a recorded step catches itself: of C code, which takes no tracer for an array or a number.
+"""Exceptions that a recorded step catches itself, and that say something about what it computes.
 
-An eager step would not see them, and would not run the handler:
+C code takes no tracer for an array or a number. An eager step would not see such an exception, and would not run the
+handler:
 
     try:
         text = json.dumps(loss.item())
     except TypeError:
         text = "unknown"
+
+And what an operation says about the values of this call it may not say in the next, where no guard asks it again:
+
+    try:
+        return np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        return np.linalg.cholesky(a + jitter)
 """
 
 from __future__ import annotations
@@ -14,22 +22,25 @@ import queue
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from minigrad.compiler.artifact import is_raised_by_python
-from minigrad.compiler.refusal import OWN, CompileError, place_in
-from minigrad.compiler.system import Stopped
+from minigrad.bytecode import instruction
+from minigrad.compiler.artifact import is_of_library
+from minigrad.compiler.operands import are_plain
+from minigrad.compiler.refusal import OWN, CompileError, HiddenAttribute, Stopped, place_in
 from minigrad.compiler.trace import Trace
 from minigrad.reach import Reach
+from minigrad.reach.names import STANDARD
 
+# What only names and keys decide, and these are guarded.
+NAMED = (StopIteration, StopAsyncIteration, GeneratorExit, KeyError, NameError, AttributeError)
 # What has nothing to do with the type of an operand: every other exception may be about a tracer.
-ORDINARY = (StopIteration, StopAsyncIteration, GeneratorExit, LookupError, NameError, AttributeError, ArithmeticError)
-ORDINARY += (OSError, ImportError, queue.Empty, queue.Full)  # type: ignore[assignment]
+ORDINARY = (*NAMED, LookupError, ArithmeticError, OSError, ImportError, queue.Empty, queue.Full)
 
 
 class Caught:
-    """The first exception that C code raised while a step was recorded.
+    """The first exception about what is recorded that a step caught.
 
     Args:
         trace: the trace of the step.
@@ -53,10 +64,12 @@ class Caught:
             sys.setprofile(self.profile)  # which was taken away when it raised, and looks at calls in `finally` too
         elif event == "exception" and self.refusal is None and self.trace.open:
             kind, error, traceback = raised
-            if not issubclass(kind, ORDINARY) and not is_raised_by_python(traceback):
+            if _may_depend_on_arrays(kind, traceback):
+                name = AttributeError.__name__ if kind is HiddenAttribute else kind.__name__
                 self.refusal = CompileError(
-                    f"mg.compile: the step catches {kind.__name__}: {error}, which an eager step may not see, as a "
-                    f"tracer stands for an array or a number, at {place_in(frame)}\nHint: do it outside of the step."
+                    f"mg.compile: the step catches {name}: {error}, which may depend on the values of this call, or on "
+                    f"a tracer that stands for an array or a number, at {place_in(frame)}\n"
+                    "Hint: do it outside of the step."
                 )
         return self.look
 
@@ -70,6 +83,34 @@ class Caught:
             raise self.refusal
 
 
+def _may_depend_on_arrays(kind: type[BaseException], traceback: Any) -> bool:
+    """Whether an exception may be about the values, or the type, of what stands for an array or a number.
+
+    What a `raise` of the user's raises depends on branches, and these are recorded.
+    """
+    if issubclass(kind, HiddenAttribute):
+        return True
+    steps = []
+    while traceback is not None:
+        steps.append(traceback)
+        traceback = traceback.tb_next
+    names = [step.tb_frame.f_code.co_filename for step in steps]
+    k = max((k for k, name in enumerate(names) if not name.startswith(OWN) and not is_of_library(name)), default=-1)
+    frame, offset = (steps[k].tb_frame, steps[k].tb_lasti) if k >= 0 else _caller(steps[0].tb_frame)
+    if k == len(steps) - 1 and instruction(frame.f_code, offset).startswith(("RAISE", "RERAISE")):
+        return False
+    if any(name.startswith(OWN) for name in names[k + 1 :]):
+        return not issubclass(kind, NAMED)
+    return not issubclass(kind, ORDINARY) and not are_plain(frame, offset)
+
+
+def _caller(frame: FrameType) -> tuple[FrameType, int]:
+    """The frame that has called code of Python's library, and its present instruction."""
+    while is_of_library(frame.f_code.co_filename) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame, frame.f_lasti
+
+
 @contextmanager
 def catching(trace: Trace, reach: Reach) -> Iterator[None]:
     """Look for exceptions that the step catches, if it can catch any.
@@ -77,7 +118,7 @@ def catching(trace: Trace, reach: Reach) -> Iterator[None]:
     A debugger's or a coverage tool's own trace function is put back afterwards.
     """
     caught = Caught(trace)
-    if not any(_has_handlers(function.__code__) for function in reach.functions):
+    if not _can_catch(reach):
         yield
         return
     outer = sys.gettrace()
@@ -88,6 +129,20 @@ def catching(trace: Trace, reach: Reach) -> Iterator[None]:
     finally:
         if sys.gettrace() == caught.begin:  # else the step itself has set another
             sys.settrace(outer)
+
+
+def _can_catch(reach: Reach) -> bool:
+    """Whether code that the step reaches has handlers: the user's, or that of a module of Python's library."""
+    if any(_has_handlers(function.__code__) for function in reach.functions):
+        return True
+    return any(_is_of_python(x) for _, x in reach.refs)
+
+
+def _is_of_python(x: Any) -> bool:
+    """Whether x is code of Python's library that is written in Python."""
+    if type(x) is ModuleType:
+        return x.__name__.split(".")[0] in STANDARD and str(getattr(x, "__file__", "")).endswith(".py")
+    return type(x) is FunctionType and str(x.__module__).split(".")[0] in STANDARD
 
 
 def _has_handlers(code: CodeType) -> bool:

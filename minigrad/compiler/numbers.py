@@ -140,8 +140,8 @@ class TracedNumber:
         return type(self.mg_real), (self.mg_pinned(),)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name.startswith("__") and not hasattr(self.real, name):  # which NumPy asks for
+            raise AttributeError(f"{type(self.real).__name__!r} object has no attribute {name!r}")
         return getattr(self.mg_pinned(), name)
 
     # Arithmetic

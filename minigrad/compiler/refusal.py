@@ -38,6 +38,14 @@ class CompileWarning(RuntimeWarning):
 DECISION = "another decision"  # how the message of a failed check begins if nothing is wrong but the way
 
 
+class HiddenAttribute(AttributeError):
+    """An array has this attribute, and a tracer hides it from NumPy, which would take the array behind it."""
+
+
+class Stopped(BaseException):
+    """Raised in the place of a call that must not happen while a step is recorded, where no handler takes it."""
+
+
 class CheckFailed(Exception):
     """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
 

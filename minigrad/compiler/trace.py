@@ -10,7 +10,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from minigrad.compiler.outside import OutsideArrays
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.promotion import check_promotion
 from minigrad.compiler.records import NUMERIC
-from minigrad.compiler.refusal import CompileError, instead, place, refuse
+from minigrad.compiler.refusal import CompileError, Stopped, instead, place, refuse
 from minigrad.compiler.rules import make
 from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
@@ -88,6 +88,7 @@ class Trace(OutsideArrays):
         self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
+        self.halted: CompileError | None = None  # what must not have happened
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
@@ -132,6 +133,24 @@ class Trace(OutsideArrays):
             self.refusal = self.refusal or error
             self.let_go()
             self.recording = False
+
+    def halt(self, what: str, hint: str) -> NoReturn:
+        """Undo the recording, and run the step eagerly: what it does now, it must not do.
+
+        Raises:
+            Stopped: always.
+        """
+        self.halted = self.halted or CompileError(f"mg.compile: {what}\nHint: {hint}.")
+        raise Stopped
+
+    def check_halted(self) -> None:
+        """Whether the recording was not halted.
+
+        Raises:
+            CompileError: it was, and something has taken the exception.
+        """
+        if self.halted is not None:
+            raise self.halted
 
     def pin(self, number: TracedNumber) -> None:
         """A number that changes from call to call is used in a way that makes it a constant."""

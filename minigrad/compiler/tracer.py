@@ -21,7 +21,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from minigrad.bytecode import instruction
 from minigrad.compiler.memory import Memory, Step
 from minigrad.compiler.program import Value
-from minigrad.compiler.refusal import OWN, filling, reading, stop, user_frame
+from minigrad.compiler.refusal import OWN, HiddenAttribute, filling, place, reading, stop, user_frame
 
 SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that make a scalar of a scalar
 
@@ -250,7 +250,21 @@ class TracerArray(NDArrayOperatorsMixin):
         return outcome if self.mg_trace.pin_array(self) else self.mg_trace.decide(self.mg_value, outcome)
 
     def __index__(self) -> int:
+        if self.ndim and self.mg_trace.open:  # bytearray(x) asks for a size first, then for the memory
+            self.mg_halt("is read as bytes, or stands for an index", "use NumPy functions: x.tobytes()")
         return int(self.mg_no_value().__index__())
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.mg_no_value())
+
+    def __sizeof__(self) -> int:
+        if self.mg_trace.open:
+            self.mg_halt("is asked for its size in memory", "use x.nbytes")
+        return int(self.mg_real_array.__sizeof__())
+
+    def mg_halt(self, what: str, hint: str) -> None:
+        """Undo the recording: C code would see something else than an array."""
+        self.mg_trace.halt(f"an array of shape {self.shape} {what}, at {place()}", hint)
 
     def item(self, *args: Any) -> Any:
         """Its only element, traced where it is known what becomes of it; else the trace stops recording."""
@@ -274,13 +288,15 @@ class TracerArray(NDArrayOperatorsMixin):
         kind = self.__class__
         if not hasattr(kind, name):
             return getattr(self.mg_real_array, name)  # raises what an eager step would see
-        if name.startswith("__") and not _is_asked(sys._getframe(1)):
-            # np.asarray looks for memory first, then for __array__
-            raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+        if name in MEMORY and not _is_asked(sys._getframe(1)):  # np.asarray looks for it before it calls __array__
+            raise HiddenAttribute(f"{kind.__name__!r} object has no attribute {name!r}")
         if self.mg_trace.open:
             hint = f"use np.{name}(x)" if hasattr(np, name) else "use a NumPy function that returns a new array"
             stop(self, f"array.{name}", hint)
         return getattr(self.mg_real_array, name)
+
+
+MEMORY = frozenset(f"__array_{name}__" for name in ("interface", "struct", "priority", "wrap", "prepare", "finalize"))
 
 
 def _is_asked(frame: Any) -> bool:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from minigrad.reach.walk import Reach
 
 
+IMPORTING = frozenset({"import_module", "__import__"})
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 
 
@@ -126,22 +127,32 @@ def _library_attribute(reach: Reach, module: Any, names: list[str]) -> None:
         module = scope.get(name)
 
 
-def _imports(reach: Reach, function: FunctionType, named: Names) -> None:
+def _imports(reach: Reach, x: FunctionType, named: Names) -> None:
     """Modules that a function imports when it runs."""
-    package = function.__globals__.get("__package__") or ""
+    scope = x.__globals__
+    package = scope.get("__package__") or ""
     modules = named.imports
-    if ("sys", "modules") in named.chains:
-        names = (named.words | {function.__globals__.get("__name__", "")}) & sys.modules.keys()
-        modules = modules | {(name, 0) for name in names}
+    is_searched = not {("sys", "modules"), ("sys", "modules", "get")}.isdisjoint(named.chains)
+    imported = IMPORTING & named.words
+    if is_searched or imported:
+        modules = modules | {(name, 0) for name in named.words}
+        modules |= {(str(scope.get("__name__")), 0)} if is_searched else set()
+        reach.unreadable += [("a module", f"by what {name} gets") for name in sorted(named.searches)]
+        if imported and any(word.startswith(".") for word in named.words):
+            reach.unreadable.append(("a module", "by a relative name"))
     reach.by_identity |= any(name == "weakref" for name, _ in modules)
     for name, level in sorted(modules):
         full = ".".join([*package.split(".")[: max(0, package.count(".") + 2 - level)], name]) if level else name
         parts = full.split(".")
         for k in range(1, len(parts) + 1):
             module = ".".join(parts[:k])
-            if parts[0] not in LIBRARIES | STANDARD and (id(sys.modules), module) not in reach.seen:
-                reach.seen[id(sys.modules), module] = sys.modules
+            if (id(sys.modules), module) in reach.seen:
+                continue
+            reach.seen[id(sys.modules), module] = sys.modules
+            if parts[0] not in LIBRARIES | STANDARD:
                 reach.attribute(sys.modules, module, module, None)
+            elif is_searched:
+                reach.row("items", sys.modules, {module: sys.modules.get(module, MISSING)}, module)
 
 
 def visit_module(reach: Reach, path: str, x: ModuleType) -> None:

@@ -30,7 +30,7 @@ MISSING: Any = type("Missing", (), {"__repr__": lambda _: "missing", "__reduce__
 LEAVES = (
     *(bool, int, float, complex, str, bytes, type(None), range, slice, EllipsisType, NotImplementedType, CodeType),
     *(np.generic, np.dtype, enum.Enum, re.Pattern, decimal.Decimal, fractions.Fraction, pathlib.PurePath, uuid.UUID),
-    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, np.random.SeedSequence),
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
 )
 SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 LARGE = 1 << 20  # bytes; larger arrays are not compared before each call
-HARMLESS = frozenset({"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "Context", "object"})
+HARMLESS = frozenset({"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "object"})
 
 
 def visit_array(reach: Reach, path: str, x: Any) -> None:
@@ -151,6 +151,7 @@ def visit_object(reach: Reach, path: str, x: Any) -> None:
         reach.unreadable.append((path, "a log"))
         return
     stateful = kind.__module__.split(".")[0] in STANDARD or kind.__module__ == "builtins"
+    stateful |= issubclass(kind, np.random.SeedSequence)  # which counts what it has spawned
     if kind.__name__ in COMPUTED:
         reach.everything = True
     if kind.__name__ == "_lru_cache_wrapper":

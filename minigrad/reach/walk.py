@@ -6,11 +6,13 @@ import functools
 import os
 from collections import deque
 from types import (
+    BuiltinFunctionType,
     ClassMethodDescriptorType,
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodWrapperType,
+    ModuleType,
     WrapperDescriptorType,
 )
 from typing import Any
@@ -33,6 +35,7 @@ IDENTITIES = (
     ClassMethodDescriptorType,
 )
 
+LOOSE = frozenset({BuiltinFunctionType, MethodWrapperType, ModuleType})
 MANY = 200_000  # objects; a step that reaches more is not guarded in a reasonable time
 
 
@@ -52,6 +55,7 @@ class Reach:
         arrays: paths and arrays, by id; those inside of Tensors are not among them.
         tensors: paths and Tensors, by id.
         held: what something else holds, by id: everything but arrays, numbers and the roots themselves.
+        loose: paths, and functions in C and modules that other objects hold than places: tuples, properties, arguments.
         sources: paths and all sources of random numbers, by id.
     """
 
@@ -73,6 +77,7 @@ class Reach:
         self.inspected: set[str] = set()  # names of what is used otherwise than by appending to it
         self.inspected_locals: set[str] = set()  # the same of local variables and parameters
         self.roots = roots
+        self.loose: list[tuple[str, Any]] = [(path, x) for path, x in roots if type(x) in LOOSE]
         self.everything = everything
         self.fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
         self.constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
@@ -123,10 +128,15 @@ class Reach:
     def ref(self, holder: Any, key: Any, kind: str, path: str, value: Any, owner: Any = None) -> None:
         """A place and what stands there, which is walked too."""
         self.refs.append((StateRef(holder, key, kind, path, owner), value))
-        self.follow(path, value)
+        self._later(path, value)
 
     def follow(self, path: str, x: Any) -> None:
-        """Walk an object later."""
+        """Walk an object later that stands in no place of its own: in a tuple, a property, a bound method."""
+        if type(x) in LOOSE:
+            self.loose.append((path, x))
+        self._later(path, x)
+
+    def _later(self, path: str, x: Any) -> None:
         if type(x) is np.ndarray:
             self.arrays.setdefault(id(x), (path, x))
             if x.dtype.kind not in "biufc":

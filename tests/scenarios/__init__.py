@@ -6,6 +6,8 @@ GROUPS = [
     "accumulation",
     "arguments",
     "arrays",
+    "attack_calls",
+    "attack_caught",
     "attack_effects",
     "attack_flow",
     "attack_following",
