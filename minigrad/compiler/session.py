@@ -15,6 +15,7 @@ from minigrad.collector import undisturbed
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.arguments import argument_names
 from minigrad.compiler.artifact import is_artifact
+from minigrad.compiler.branches import is_in_branch
 from minigrad.compiler.builtins import taking_numbers
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.caught import catching
@@ -129,6 +130,7 @@ class TraceSession:
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
         trace.followed = follow(reach, self.function)
+        trace.is_in_branch = is_in_branch
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)

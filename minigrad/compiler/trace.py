@@ -26,7 +26,7 @@ from minigrad.compiler.outside import OutsideArrays
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.promotion import check_promotion
 from minigrad.compiler.records import NUMERIC
-from minigrad.compiler.refusal import CompileError, instead, place, refuse
+from minigrad.compiler.refusal import CompileError, instead, place, refuse, user_frame
 from minigrad.compiler.rules import make
 from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
@@ -89,6 +89,7 @@ class Trace(OutsideArrays):
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
+        self.is_in_branch: Callable[[FrameType | None], bool] = lambda frame: False
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
         self.pinned: set[int] = set()  # inputs that are constants after all
@@ -121,6 +122,8 @@ class Trace(OutsideArrays):
         """
         if self.refusal is None:
             self.refusal = error
+            if isinstance(error, CompileError):
+                error.is_branch = self.is_in_branch(user_frame())
         self.let_go()
         self.recording = False
         if self.strict:
