@@ -6,6 +6,7 @@ stops recording and the tracer arrays go on as the real arrays that they stand f
 
 from __future__ import annotations
 
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from minigrad.compiler.outside import OutsideArrays
 from minigrad.compiler.program import Buffer, Line, Literal, Place, Value
 from minigrad.compiler.promotion import check_promotion
 from minigrad.compiler.records import NUMERIC
-from minigrad.compiler.refusal import CompileError, instead, place, refuse, user_frame
+from minigrad.compiler.refusal import CompileError, instead, place, refuse
 from minigrad.compiler.rules import make
 from minigrad.compiler.tracer import TracerArray
 from minigrad.guards import Predicate
@@ -123,7 +124,7 @@ class Trace(OutsideArrays):
         if self.refusal is None:
             self.refusal = error
             if isinstance(error, CompileError):
-                error.is_branch = self.is_in_branch(user_frame())
+                error.is_branch = self.is_in_branch(sys._getframe(1))
         self.let_go()
         self.recording = False
         if self.strict:
