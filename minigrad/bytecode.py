@@ -12,6 +12,7 @@ IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
+_ITEMS = (["STORE_SUBSCR"], ["BINARY_SUBSCR"], ["COPY"])
 _OF_PYTHON = frozenset({"__dict__", "__class__"})
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
@@ -25,6 +26,8 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
+        opened: names whose values are used otherwise than by `name["key"]`, with a text written there.
+        keys: texts that are used otherwise than as keys to which something is assigned: `name["key"] = x`.
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
         locals: the same of local variables and parameters.
@@ -38,6 +41,8 @@ class Names(NamedTuple):
     inspected: frozenset[str]
     locals: frozenset[str]
     replaced: frozenset[str]
+    opened: frozenset[str]
+    keys: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -59,11 +64,14 @@ class _Found:
         self.inspected: set[str] = set()
         self.locals: set[str] = set()
         self.replaced: set[str] = set()
+        self.opened: set[str] = set()
+        self.keys: set[str] = set()
         self.chain: tuple[str, ...] = ()
         self.constants: list[object] = []
         instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
         for k, op in enumerate(instructions):
             self._note_use(op, instructions[k + 1 : k + 3])
+            self._note_keys(op, instructions[k + 1 : k + 3])
             self._note_chain(op)
             self._note_rest(op)
         self.read |= self.scope
@@ -79,6 +87,17 @@ class _Found:
                 self.inspected.add(op.argval)
         elif name.startswith(("LOAD_FAST", "STORE_FAST")) and not _only_grows(following):
             self.locals |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
+
+    def _note_keys(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
+        """Whether a value is used otherwise than by its items of known names, and a text otherwise than to set one."""
+        names = [op.opname for op in following]
+        if _is_text(op):
+            if names[:1] != ["STORE_SUBSCR"]:
+                self.keys.add(op.argval)
+        elif op.opname in _GLOBAL | _ATTRIBUTE or op.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLOSURE")):
+            is_item = bool(following) and _is_text(following[0]) and names[1:] in _ITEMS
+            if not is_item and op.argval is not None:
+                self.opened |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
 
     def _note_chain(self, op: dis.Instruction) -> None:
         """Globals and closure variables, and attributes of them."""
@@ -113,6 +132,7 @@ class _Found:
                 self.read.add(x)
             elif isinstance(x, (tuple, frozenset)):
                 self._collect(tuple(x))
+                self.keys |= {part for part in x if isinstance(part, str)}
             elif isinstance(x, CodeType):
                 inner = names_of(x)
                 for field in Names._fields:

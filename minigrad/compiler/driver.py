@@ -233,6 +233,7 @@ class Compiled:
             strict=self.fallback == "raise",
             confirms=len(begun) == 1 and not begun[0].has_decisions,
             growing=learned.growing,
+            replaced=learned.replaced,
         )
         self.recordings += 1
         avoid = self.avoided.look(learned.signature(call, keep), keep, self.versions, call.leaves)
