@@ -13,6 +13,7 @@ IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
+_ITEMS = (["STORE_SUBSCR"], ["BINARY_SUBSCR"], ["COPY"])
 _OF_PYTHON = frozenset({"__dict__", "__class__"})
 TEXT, COMPARISON = "<text>", "<comparison>"  # among the words of code that makes texts of objects, or compares them
 _TEXTS = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
@@ -32,10 +33,15 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
+<<<<<<< HEAD
         handed: chains whose values are used otherwise than by calling them: given to other code, or kept. They begin
             with "" where that is no global or closure variable, and with "import" and the name of a module for what is
             imported from there; ("os", "()") means that an attribute of os is called.
         searches: what looks modules up by names that are no constants: import_module(config.name), sys.modules[name].
+=======
+        opened: names whose values are used otherwise than by `name["key"]`, with a text written there.
+        keys: texts that are used otherwise than as keys to which something is assigned: `name["key"] = x`.
+>>>>>>> mend-numbers
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
         locals: the same of local variables and parameters.
@@ -49,8 +55,13 @@ class Names(NamedTuple):
     inspected: frozenset[str]
     locals: frozenset[str]
     replaced: frozenset[str]
+<<<<<<< HEAD
     handed: frozenset[tuple[str, ...]]
     searches: frozenset[str]
+=======
+    opened: frozenset[str]
+    keys: frozenset[str]
+>>>>>>> mend-numbers
 
 
 @functools.lru_cache(maxsize=4096)
@@ -72,8 +83,13 @@ class _Found:
         self.inspected: set[str] = set()
         self.locals: set[str] = set()
         self.replaced: set[str] = set()
+<<<<<<< HEAD
         self.handed: set[tuple[str, ...]] = set()
         self.searches: set[str] = set()
+=======
+        self.opened: set[str] = set()
+        self.keys: set[str] = set()
+>>>>>>> mend-numbers
         self.chain: tuple[str, ...] = ()
         self.path: tuple[str, ...] = ()
         self.is_called = False
@@ -82,6 +98,7 @@ class _Found:
         instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
         for k, op in enumerate(instructions):
             self._note_use(op, instructions[k + 1 : k + 3])
+            self._note_keys(op, instructions[k + 1 : k + 3])
             self._note_chain(op)
             self._note_path(instructions, k)
             self._note_rest(op)
@@ -100,6 +117,17 @@ class _Found:
                 self.inspected.add(op.argval)
         elif name.startswith(("LOAD_FAST", "STORE_FAST")) and not _only_grows(following):
             self.locals |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
+
+    def _note_keys(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
+        """Whether a value is used otherwise than by its items of known names, and a text otherwise than to set one."""
+        names = [op.opname for op in following]
+        if _is_text(op):
+            if names[:1] != ["STORE_SUBSCR"]:
+                self.keys.add(op.argval)
+        elif op.opname in _GLOBAL | _ATTRIBUTE or op.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLOSURE")):
+            is_item = bool(following) and _is_text(following[0]) and names[1:] in _ITEMS
+            if not is_item and op.argval is not None:
+                self.opened |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
 
     def _note_chain(self, op: dis.Instruction) -> None:
         """Globals and closure variables, and attributes of them."""
@@ -165,6 +193,7 @@ class _Found:
                 self.read.add(x)
             elif isinstance(x, (tuple, frozenset)):
                 self._collect(tuple(x))
+                self.keys |= {part for part in x if isinstance(part, str)}
             elif isinstance(x, CodeType):
                 inner = names_of(x)
                 for field in Names._fields:

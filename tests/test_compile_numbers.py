@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import re
 import time
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,3 +132,45 @@ def test_what_is_found_after_the_step_has_a_place(function: Any, line: str) -> N
     with pytest.warns(mg.compiler.CompileWarning) as caught:
         called(step)
     assert re.search(rf"at .*test_compile_numbers\.py:\d+\n.*{re.escape(line)}", str(caught[0].message))
+
+
+def verbose_argument(x: Any, k: int, verbose: bool) -> Any:
+    if verbose:
+        print("loss", x.sum().item())
+    return x * 2
+
+
+def counted(x: Any, k: int, verbose: bool) -> Any:
+    STATE.k += 1
+    loss = (x * x).sum()
+    if STATE.k % 5 == 0:
+        print(f"loss {loss.item():.3f}")
+    return loss
+
+
+def counter_argument(x: Any, k: int, verbose: bool) -> Any:
+    if k % 5 == 0:
+        print("step")
+    return x * k
+
+
+STATE = SimpleNamespace(k=0)
+
+
+@pytest.mark.parametrize("function", [verbose_argument, counted, counter_argument])
+@pytest.mark.parametrize("first", [0, 1])
+def test_only_the_branch_that_prints_runs_eagerly(function: Any, first: int) -> None:
+    found = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in (function, compiled := mg.compile(function)):
+            STATE.k = first - 1
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                results = [step(X[0] * k, k, k % 5 == 0) for k in range(first, 40)]
+            found.append((printed.getvalue(), np.array(results).tolist()))
+    assert found[0] == found[1]
+    (text,) = [str(w.message) for w in caught]
+    assert "runs eagerly when it takes this branch" in text
+    assert not compiled.eager
+    assert compiled.recordings <= 7
+    assert compiled.runs >= 20

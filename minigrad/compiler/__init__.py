@@ -7,11 +7,12 @@ What a step does, recorded:
   `.grad` while nobody has read it; builtins: those that a recorded step sees; memory: memories, views as steps
 - layout: where in a memory an array lies; writes: what a memory holds after one; overlaps: memories that are one
 - trace: NumPy calls on tracers become ops; outside: arrays from outside of the step; access: of elements; ufuncs,
-  functions: of NumPy's; opaque: of all others; flow: where numbers out of arrays go, read from the source with syntax;
-  notes: comments
+  functions: of NumPy's; opaque: of all others; promotion: the warning about float64; notes: comments
+- flow: which numbers out of arrays can be traced; world: the user's functions, read with syntax; calls: what they call,
+  taint: which of their variables may hold numbers, allowed, known: what may happen there; through: math of such numbers
 - session: one real call on tracers, whose result is a recording; undo: what was before it; draws: where generators
-  stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded; artifact: exceptions of tracers;
-  caught: those that the step catches; system: calls that no program would repeat
+  stand in it; untracked: draws that no tracer saw; refusal: what cannot be recorded, with hints and places; artifact:
+  exceptions of tracers; caught: those that the step catches; system: calls that no program would repeat
 - capture: the state that a step can read, with tracers in its places; inputs: what later calls fetch there; sharing:
   what several places hold; changed: what the step has changed; exempt: what guards leave
   out; settle: tracers out of it again
@@ -37,7 +38,8 @@ Programs into better programs, and into source:
 
 What the user calls:
 
-- decorator: mg.compile; driver: recordings, calls, audits or eager calls; learned: what becomes an input of programs
+- decorator: mg.compile; driver: recordings, calls, audits or eager calls; branches: those that run eagerly; learned:
+  what becomes an input of programs
 - arguments: containers and leaves; records: objects that are containers; signature: what of the arguments decides;
   specialization: the program for one signature and state; quick: its usual call as one function; compare: two
   recordings; derivative: derivatives of compiled functions

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
-from minigrad.compiler.calls import kind_of
+from minigrad.compiler.calls import is_foreign, kind_of
 from minigrad.compiler.known import (
     FILLING,
     KNOWN,
@@ -113,6 +114,8 @@ class Allowed:
             return f"a statement or expression that is not followed, {type(x).__name__}"
         if isinstance(x, ast.withitem):
             return self._why_not_block(x, body)
+        if isinstance(x, (ast.Attribute, ast.Name)) and self._is_passed_on(x, body):
+            return f"`{shown(x)}`, which is code that is not followed, is passed on"
         if isinstance(x, ast.Attribute):
             return self._why_not_attribute(x, body)
         if isinstance(x, ast.Compare):  # numbers are no objects that `is` could tell apart
@@ -135,6 +138,13 @@ class Allowed:
         if x.optional_vars is not None:
             return f"`with {shown(call)} as ...` gives an object that is not followed"
         return self._why_not_call(call, body)
+
+    def _is_passed_on(self, x: ast.Attribute | ast.Name, body: Body) -> bool:
+        """Whether a name is a function that is not followed, and is used for something else than a call."""
+        parent: Any = x.parent  # type: ignore[union-attr]
+        if not isinstance(x.ctx, ast.Load) or (isinstance(parent, ast.Call) and parent.func is x):
+            return False
+        return is_foreign(self.world.meaning(x, body), self.world)
 
     def _why_not_attribute(self, x: ast.Attribute, body: Body) -> str:
         is_written = not isinstance(x.ctx, ast.Load)
@@ -192,6 +202,9 @@ class Allowed:
         """A call of a variable, or of a method of an object of which is not known what it is."""
         func = call.func
         if not isinstance(func, ast.Attribute):
+            strange = self.world.strange
+            if strange and not gets:
+                return f"{of} is called, which may be `{strange}`"
             return f"{gets}, and what is called is not known" if gets else ""
         name, holder = func.attr, func.value
         is_users = name in self.world.named

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.known import COMPUTING, NUMERIC, OF_MATH, TAKING
+from minigrad.compiler.known import COMPUTING, KNOWN, NUMERIC, OF_MATH, OTHERS, TAKING
 from minigrad.compiler.syntax import is_called, name_of
 from minigrad.compiler.world import UNKNOWN, Body, World, root_of
 from minigrad.reach.names import HEAP_TYPE, STANDARD
@@ -75,6 +75,15 @@ def kind_of(x: Any) -> str:
     if root_of(x) in NUMERIC or any(isinstance(vars(b).get("__call__"), FunctionType) for b in kind.__mro__):
         return "object"
     return "foreign"
+
+
+def is_foreign(x: Any, world: World) -> bool:
+    """Whether an object is a function that is neither the user's nor known; classes are told by their objects."""
+    if not callable(x) or isinstance(x, type) or x is UNKNOWN or world.of(x) is not None:
+        return False
+    if x is getattr(builtins, getattr(x, "__name__", ""), UNKNOWN):
+        return x.__name__ not in KNOWN | OTHERS
+    return kind_of(x) == "foreign"
 
 
 def is_source(node: ast.AST) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from minigrad import observers
 from minigrad.compiler.audit import Audit, gap
 from minigrad.compiler.background import check_backend
+from minigrad.compiler.branches import Avoided
 from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect, watched
@@ -40,6 +41,7 @@ OTHER_WAY: Any = object()  # what a call gives if its program decides in another
 OWN = frozenset({
     *("function", "state", "limit", "backend", "fallback", "audit", "verify", "versions", "latest", "eager", "why"),
     *("learned", "derivatives", "recordings", "forgotten", "discarded", "lock", "attribute", "is_homeless"),
+    *("avoided", "is_told"),
 })  # fmt: skip
 
 
@@ -73,6 +75,8 @@ class Compiled:
         self.recordings = 0
         self.forgotten = 0  # calls of programs that are no longer there
         self.discarded = 0
+        self.avoided = Avoided()
+        self.is_told = False  # whether a warning has said that one branch runs eagerly
         self._renew_lock()
         _compiled.add(self)
         functools.update_wrapper(self, function, updated=())
@@ -147,6 +151,8 @@ class Compiled:
                 if result is not OTHER_WAY:
                     self.latest = version
                     return result
+        if self.discarded and self.avoided.has(key, self.versions, call.leaves):
+            return self.function(*args, **kwargs)
         if begun or ready:
             return self._record(call, begun, keep, ready)
         records, has_grown = len(learned.records), learned.has_grown(call)
@@ -227,8 +233,10 @@ class Compiled:
             strict=self.fallback == "raise",
             confirms=len(begun) == 1 and not begun[0].has_decisions,
             growing=learned.growing,
+            replaced=learned.replaced,
         )
         self.recordings += 1
+        avoid = self.avoided.look(learned.signature(call, keep), keep, self.versions, call.leaves)
         try:
             recording = session.run(call.leaves, call.rebuild, (call.args, call.options))
         except CompileError:
@@ -240,7 +248,7 @@ class Compiled:
             return self._dispatch(call.args, call.options)
         learned.note_call(call)
         if recording.refusal is not None:
-            self._give_up(call, recording, bool(ready))
+            self._give_up(call, recording, bool(ready), avoid)
         elif any(difference(version.recording, recording) is None for version in ready):
             pass  # what the program decides otherwise is a matter of rounding
         elif not learned.learn(recording) and not self._confirm(call, begun, recording):
@@ -251,7 +259,7 @@ class Compiled:
                 self._go_eager(self._too_many_ways(len(ways)))
         return watched(recording.result)
 
-    def _give_up(self, call: Call, recording: Recording, has_other_ways: bool) -> None:
+    def _give_up(self, call: Call, recording: Recording, has_other_ways: bool, avoid: Callable[[], bool]) -> None:
         """A call could not be recorded. The next one may be, if something else is an input then."""
         learned = self.learned
         if learned.know_by_identity(call):
@@ -261,8 +269,13 @@ class Compiled:
         if recording.again and self.discarded <= (1 if recording.once else IN_A_ROW):
             return
         assert recording.refusal is not None
+        if recording.refusal.is_branch and not has_other_ways:
+            has_other_ways = avoid()
+            if self.discarded == 1 and not has_other_ways:  # the next call may take another
+                return
         if has_other_ways and self.discarded < IN_A_ROW:
-            if self.discarded == 1:
+            if not self.is_told:
+                self.is_told = True
                 self._warn(self._said(recording.refusal, "runs eagerly when it takes this branch"))
         else:
             self._go_eager(recording.refusal)

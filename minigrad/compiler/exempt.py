@@ -10,16 +10,18 @@ import numpy as np
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.numbers import TracedNumber
 from minigrad.compiler.recording import Recording
+from minigrad.reach import StateRef
 from minigrad.tensor import Tensor
 
 
-def find_exempt(made: Recording, capture: StateCapture, growing: dict[int, Any]) -> None:
+def find_exempt(made: Recording, capture: StateCapture, growing: dict[int, Any], replaced: set[Any]) -> None:
     """Say in a recording which places guards leave out, and what the step gives another value at each call.
 
     Args:
         made: the recording.
         capture: the state.
         growing: lists to which other recordings have appended, by id.
+        replaced: places in which others have put new containers.
     """
     exempt = {x.ref.identity for x in capture.numbers if x.ref is not None}  # tuples: Specialization.tuples
     exempt |= {x.ref.identity for x in capture.arrays}
@@ -32,8 +34,15 @@ def find_exempt(made: Recording, capture: StateCapture, growing: dict[int, Any])
     # Also those to which this recording appends nothing, and another did, in another branch.
     grown |= {id(x): x for x, _, _ in capture.contents if id(x) in growing}
     made.grown = frozenset(key for key, x in grown.items() if capture.reach.only_grows(x))
+    made.replaced = {
+        ref.identity for ref, before, now in capture.changes_after if _is_replaced(capture, ref, before, now)
+    }
+    known = {
+        ref.identity for ref, _ in capture.reach.refs if ref.identity in replaced and capture.reach.is_never_read(ref)
+    }
+    made.exempt |= made.replaced | known
     for ref, before, now in capture.changes_after:
-        if ref.is_grad or ref.is_node:
+        if ref.is_grad or ref.is_node or ref.identity in made.replaced:
             continue
         if type(now) is not type(before) and not hasattr(type(now), "minigrad_tracer"):
             continue
@@ -45,6 +54,13 @@ def find_exempt(made: Recording, capture: StateCapture, growing: dict[int, Any])
             made.changing_numbers.add((ref.identity, (), None))
         elif type(before) in (np.ndarray, Tensor) or isinstance(before, (np.floating, np.integer)):
             made.changing_arrays.add(ref.identity)
+
+
+def _is_replaced(capture: StateCapture, ref: StateRef, before: Any, now: Any) -> bool:
+    """Whether the step puts a new container in a place that no code reads: best["weights"] = {...}."""
+    kinds = (dict, list, tuple)
+    is_new = type(now) in kinds and id(now) not in capture.reach.seen and id(now) not in capture.originals
+    return is_new and (before is None or type(before) in kinds) and capture.reach.is_never_read(ref)
 
 
 def _changes_arrays(before: tuple[Any, ...], now: Any) -> bool:

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from types import FrameType, FunctionType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from minigrad.compiler.allowed import Allowed
-from minigrad.compiler.calls import hidden, is_source
+from minigrad.compiler.calls import hidden, is_foreign, is_source
 from minigrad.compiler.known import TAKING
 from minigrad.compiler.refusal import MINIGRAD
 from minigrad.compiler.syntax import Place, end_of_call
 from minigrad.compiler.taint import Taint
-from minigrad.compiler.world import UNKNOWN, Body, World
+from minigrad.compiler.world import UNKNOWN, Body, World, root_of
 from minigrad.reach import Reach
 from minigrad.reach.names import words
 
@@ -63,13 +63,24 @@ def follow(reach: Reach, step: Any) -> Followed:
     """
     receiver = getattr(step, "__self__", UNKNOWN)
     function = _decorated(getattr(step, "__func__", step))
-    if type(function) is not FunctionType:
+    if type(function) is not FunctionType or function.__code__.co_filename.startswith(MINIGRAD):
         return NOTHING
     if not any(WANTED & words(f.__code__) for f in (function, *reach.functions)):
         return NOTHING
     world = World(reach, function, receiver)
+    world.strange = _strange(world, reach)
     allowed = Allowed(world, Taint(world))
     return _Sites(world, allowed).found()
+
+
+def _strange(world: World, reach: Reach) -> str:
+    """A function that is not followed, in a container or an attribute: what is taken from there may be called."""
+    scopes = {id(f.__globals__) for f in reach.functions} | {id(world.step.function.__globals__)}
+    for ref, x in reach.refs:
+        is_module = isinstance(ref.owner, ModuleType) or id(ref.holder) in scopes or ref.kind in ("cell", "class")
+        if not is_module and root_of(ref.owner) != "minigrad" and is_foreign(x, world):
+            return ref.path or str(ref.key)
+    return ""
 
 
 def _decorated(step: Any) -> Any:

@@ -43,6 +43,7 @@ class Learned:
         varying, fetched: identities of numbers, and of places whose arrays, are inputs of programs.
         pinned: identities of numbers that cannot be inputs.
         growing: lists to which the step appends, by id.
+        replaced: identities of places in which the step puts new containers, and that nobody reads.
         is_written: whether the step may give numbers to json, which asks a hook of the user's about what is none: no
             number is an input then.
         whole, records: classes of arguments that are known by which they are, and by what they hold.
@@ -56,6 +57,7 @@ class Learned:
         self.fetched: set[Any] = set()
         self.pinned: set[Any] = set()
         self.growing: dict[int, Any] = {}
+        self.replaced: set[Any] = set()
         self.is_written = False
         self.whole: set[type] = set()
         self.records: set[type] = set()
@@ -136,6 +138,9 @@ class Learned:
         self.is_written |= recording.is_written
         self.pinned |= recording.pinned
         self.growing |= recording.growing
+        if not recording.replaced <= self.replaced:
+            self._held.append(recording.keep)
+        self.replaced |= recording.replaced
         self.varying -= recording.pinned
         numbers = recording.changing_numbers - self.varying - self.pinned if not self.is_written else set()
         arrays = recording.changing_arrays - self.fetched - self.pinned
@@ -223,6 +228,11 @@ class Learned:
             hint = (
                 "compute with the number by NumPy's functions (np.cos instead of math.cos), or outside of the step; "
                 "so too what looks it up or writes it down (table[n], writer.writerow([n]))"
+            )
+        elif isinstance(before, (dict, list)) and isinstance(now, (dict, list)):
+            hint = (
+                "write into the arrays of the container that is there: best[k][...] = p; if the step only puts a new "
+                "one there, let it read nothing else of what holds it"
             )
         elif isinstance(before, str) and isinstance(now, str) and before == now == ANOTHER:
             changed = ", which is another object in each call"

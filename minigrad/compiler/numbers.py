@@ -163,7 +163,7 @@ class TracedNumber:
         if not self.mg_trace.open or kind not in (int, float) or (kind is int and not _fits_int64(real)):
             self.mg_pinned()
             return real
-        call: Any = through(function, kind, self._is_single, *rest)  # type: ignore[arg-type]
+        call: Any = through(function, kind, self.mg_is_single, *rest)  # type: ignore[arg-type]
         dtype = np.dtype(kind)
         params = {"function": call, "args": (Place(0),), "kwargs": {}}
         value = self.mg_trace.add(Line("call", (self.mg_value,), params, (((), dtype),))).out
@@ -175,7 +175,7 @@ class TracedNumber:
         return value if value.dtype == np.float64 else self.mg_trace.emit("cast", value, dtype=np.dtype(float))
 
     @property
-    def _is_single(self) -> bool:
+    def mg_is_single(self) -> bool:
         """Whether it comes from single precision."""
         line = self.mg_value.line
         return line.op == "cast" and any(v.dtype == np.float32 for v in line.operands)

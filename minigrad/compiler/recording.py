@@ -42,6 +42,7 @@ class Recording:
         self.rows: list[Row] = []
         self.exempt: frozenset[tuple[int, Any]] = frozenset()
         self.grown: frozenset[int] = frozenset()
+        self.replaced: set[Any] = set()  # places in which each call puts a new container, and that nobody reads
         self.growing: dict[int, Any] = {}  # lists to which the step appends, by id
         self.state_arguments: list[Any] = []
         self.numbers: list[NumberInput] = []

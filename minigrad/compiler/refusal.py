@@ -23,11 +23,13 @@ class CompileError(RuntimeError):
     Attributes:
         again: whether it may be different in a later call.
         once: whether then in the next.
+        is_branch: whether that stands in a branch of the step.
         places: numbers of inputs that may be no inputs then.
     """
 
     again = False
     once = False
+    is_branch = False
     places: frozenset[int | None] | set[int | None] = frozenset()
 
 

@@ -15,6 +15,7 @@ from minigrad.collector import undisturbed
 from minigrad.compiler import functions  # noqa: F401  (fills the table of what a trace records)
 from minigrad.compiler.arguments import argument_names
 from minigrad.compiler.artifact import is_artifact
+from minigrad.compiler.branches import is_in_branch
 from minigrad.compiler.builtins import taking_numbers
 from minigrad.compiler.capture import StateCapture
 from minigrad.compiler.caught import catching
@@ -71,6 +72,7 @@ class TraceSession:
         strict: raise where something cannot be recorded, and put back what has changed.
         confirms: another recording is there already, and this one is only compared with it.
         growing: lists to which other recordings have appended, by id.
+        replaced: places in which other recordings have put new containers that nobody reads.
     """
 
     def __init__(
@@ -82,9 +84,11 @@ class TraceSession:
         strict: bool = False,
         confirms: bool = False,
         growing: dict[int, Any] | None = None,
+        replaced: set[Any] | None = None,
     ) -> None:
         self.function, self.roots, self.strict, self.confirms = function, roots, strict, confirms
         self.varying, self.fetched, self.growing = varying, fetched, growing or {}
+        self.replaced = replaced or set()
         self.made = Recording()
 
     def run(self, leaves: list[Any], rebuild: Any, call: Any = None) -> Recording:
@@ -129,6 +133,7 @@ class TraceSession:
             return made
         trace = Trace(self.strict, annotated=not self.confirms)
         trace.followed = follow(reach, self.function)
+        trace.is_in_branch = is_in_branch
         capture = StateCapture(trace, reach, self.varying, self.fetched)
         try:
             self._traced_call(trace, capture, leaves, names, rebuild)
@@ -274,7 +279,7 @@ class TraceSession:
         ]
         for g, _ in made.generator_leaves:
             program.generators[g] = GeneratorSlot(program.generators[g])
-        find_exempt(made, capture, self.growing)
+        find_exempt(made, capture, self.growing, self.replaced)
         made.parameters = _roots_of_parameters(trace, capture, stores)
         made.scratch = {key for key, is_scratch in capture.scratch.items() if is_scratch}
         made.keep = reach.seen, capture.owned

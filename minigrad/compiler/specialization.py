@@ -187,6 +187,16 @@ class Specialization:
         arrays = self._fetched(leaves)
         return None if arrays is None else (arrays, numbers)
 
+    def decided_otherwise(self, leaves: Sequence[Any]) -> tuple[int, ...]:
+        """Which decisions on numbers a call takes in another way, if it differs in nothing else that guards compare."""
+        if not self.fits():
+            return ()
+        numbers = [x.fetch(leaves) for x in self.recording.numbers]
+        try:
+            return tuple(k for k, p in enumerate(self.recording.predicates) if p.holds(numbers) != p.outcome)
+        except (ArithmeticError, ValueError, TypeError):
+            return ()
+
     def undecided(self, leaves: Sequence[Any]) -> str:
         """What decides, besides guards, that this is not the one: numbers that are inputs, or arrays."""
         recording = self.recording

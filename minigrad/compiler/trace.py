@@ -6,6 +6,7 @@ stops recording and the tracer arrays go on as the real arrays that they stand f
 
 from __future__ import annotations
 
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
@@ -90,6 +91,7 @@ class Trace(OutsideArrays):
         self.refusal: Exception | None = None  # the first thing that could not be recorded
         self.halted: CompileError | None = None  # what must not have happened
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
+        self.is_in_branch: Callable[[FrameType | None], bool] = lambda frame: False
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
         self.pinned: set[int] = set()  # inputs that are constants after all
@@ -122,6 +124,8 @@ class Trace(OutsideArrays):
         """
         if self.refusal is None:
             self.refusal = error
+            if isinstance(error, CompileError):
+                error.is_branch = self.is_in_branch(sys._getframe(1))
         self.let_go()
         self.recording = False
         if self.strict:

@@ -99,6 +99,7 @@ class World:
         codes = [step.__code__, *(f.__code__ for f in others)]
         self.assigned = frozenset[str]().union(*map(stores_of, codes))
         self.may_assign = bool(ASSIGNING & reach.words)
+        self.strange = ""  # what is kept somewhere and is code that is not followed
         self.values: dict[str, list[Any]] = {}  # what stands in places of a name
         for ref, x in reach.refs:
             if isinstance(ref.key, str):

@@ -88,6 +88,8 @@ def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
         reach.read_names(named.words, named.read)
         reach.inspected |= named.inspected
         reach.inspected_locals |= named.locals
+        reach.opened |= named.opened
+        reach.keys |= named.keys
         reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.replaced]
         _globals(reach, x, named)
         _imports(reach, x, named)

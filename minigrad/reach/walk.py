@@ -22,8 +22,13 @@ import numpy as np
 from minigrad.bytecode import COMPARISON, TEXT
 from minigrad.node import Node
 from minigrad.reach import code, objects
+from minigrad.reach.contents import own_attributes
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
+<<<<<<< HEAD
 from minigrad.reach.names import COMPUTED, IMPLICIT, MAKERS, TEXTS
+=======
+from minigrad.reach.names import COMPUTED, IMPLICIT, LIBRARIES, MAKERS
+>>>>>>> mend-numbers
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor import Tensor
@@ -75,6 +80,9 @@ class Reach:
         self.words: set[str] = set()  # names in the user's code, and of the library's functions that are held somewhere
         self.by_identity = False  # whether the user's code can tell an object from an equal one by id() or weakref
         self.inspected: set[str] = set()  # names of what is used otherwise than by appending to it
+        self.opened: set[str] = set()  # names whose values are used otherwise than by items of known names
+        self.keys: set[str] = set()  # texts that may be keys of items that are read
+        self.times: dict[int, int] = {}  # how often dictionaries were met, by id
         self.inspected_locals: set[str] = set()  # the same of local variables and parameters
         self.roots = roots
         self.loose: list[tuple[str, Any]] = [(path, x) for path, x in roots if type(x) in LOOSE]
@@ -123,6 +131,22 @@ class Reach:
             and self.inspected_locals.isdisjoint(parameters)
         )
 
+    def is_never_read(self, ref: StateRef) -> bool:
+        """Whether no code that was reached can read a place: an attribute or an item that it only assigns."""
+        if self.everything or ref.kind != "item" or not isinstance(ref.key, str):
+            return False
+        owner = ref.owner
+        if owner is not None and own_attributes(owner) is ref.holder:
+            root = type(owner).__module__.split(".")[0]
+            is_plain = not any(base.__module__.split(".")[0] == "minigrad" for base in type(owner).__mro__)
+            return is_plain and (root == "types" or root not in LIBRARIES) and ref.key not in self.read
+        if type(ref.holder) is not dict or ref.key in self.keys or any(x is ref.holder for _, x in self.roots):
+            return False
+        places = [other for other, value in self.refs if value is ref.holder]
+        names = [other.path if other.kind == "cell" else other.key for other in places]
+        is_known = self.times.get(id(ref.holder), 0) == len(places)  # no tuple holds it, and the like
+        return bool(names) and is_known and all(isinstance(name, str) and name not in self.opened for name in names)
+
     # Places and rows
 
     def ref(self, holder: Any, key: Any, kind: str, path: str, value: Any, owner: Any = None) -> None:
@@ -143,6 +167,7 @@ class Reach:
                 self._todo.append((path, x))
         elif type(x) not in SIMPLE:
             self.held[id(x)] = x
+            self.times[id(x)] = self.times.get(id(x), 0) + 1
             self._todo.append((path, x))
 
     def row(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:

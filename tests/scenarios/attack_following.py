@@ -621,3 +621,63 @@ def callbacks_and_subclasses(C: Any, see: Any) -> None:
         return several["b"].text, several["a"].sum, several["a"].shown()
 
     tried(C, see, each, all_of_them)
+
+
+@scenario
+def containers_that_are_replaced_and_read(C: Any, see: Any) -> None:
+    """What the step puts into a place in each call, and reads by ever other ways, or the user replaces."""
+    one: dict[str, Any] = {"w": None, "n": 0}
+    two: dict[str, Any] = {"w": [0.0]}
+    three: dict[str, Any] = {"w": [1.0]}
+    held, s = (three,), SimpleNamespace(w=[1.0], v=[2.0], u=None)
+
+    class Kept:
+        w: Any = (3.0,)
+
+        def __iter__(self) -> Any:
+            return iter(vars(self).values())
+
+    kept = Kept()
+
+    def by_values(x: Any) -> Any:
+        found = [v for v in one.values() if v is not None]
+        one["w"] = [x.sum() * 2]
+        return len(found), found[0]
+
+    def by_another_name(x: Any) -> Any:
+        other = two
+        before = other["w"][0]
+        two["w"] = [x * 2]
+        return before
+
+    def in_a_tuple(x: Any) -> Any:
+        before = [next(iter(part.values()))[0] for part in held]
+        three["w"] = [x * 2]
+        return before
+
+    def attribute(x: Any) -> Any:
+        before = s.w[0]
+        s.w = [x * 2]
+        s.v = {"a": x}
+        return before
+
+    def iterated(x: Any) -> Any:
+        before = [*kept]
+        kept.w = (x * 2,)
+        return before
+
+    def only_sometimes(x: Any) -> Any:
+        if x[0] > 0:
+            s.u = {"x": x * 2}
+        return x.sum()
+
+    steps = [C(f) for f in (by_values, by_another_name, in_a_tuple, attribute, iterated, only_sometimes)]
+    for k in range(12):
+        for step in steps:
+            see.attempt(step, numbers(k, 3))
+        see(one, two, three, s, kept.w)
+        if k == 5:
+            s.v, s.u, s.w = None, [1], [x * 3 for x in s.w]
+        if k == 8:
+            two["w"], one["w"] = [np.ones(3)], None
+            del s.v

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -364,3 +365,25 @@ def a_target_is_loaded(C: Any, see: Any) -> None:
 
     for k in range(8):
         see(step(*batch(k)), model, target, average)
+
+
+@scenario
+def the_best_weights_are_kept(C: Any, see: Any) -> None:
+    best: dict[str, Any] = {"w": None, "loss": np.inf}
+    s = SimpleNamespace(last=None, rows=None, pair=None)
+
+    def make(model: Any, optimizer: Any, base: Any) -> Any:
+        def step(x: Any, y: Any) -> Any:
+            loss = base(x, y).item()
+            if loss < best["loss"]:
+                best["loss"] = loss
+                best["w"] = {k: p.copy() for k, p in model.state_dict().items()}
+            s.last = {k: v.copy() for k, v in model.state_dict().items()}
+            s.rows = [x * 2, loss]
+            s.pair = (x.sum(), y)
+            return loss
+
+        return step
+
+    trained(C, see, make, 12)
+    see(best, s)
