@@ -9,6 +9,7 @@ that takes time, it is asked only where the step can reach anything of the kind.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ WRITING = ("io.", "_io.", "numpy.", "builtins.print")  # what NumPy's own code m
 LOCKING = ("functools", "dataclasses", "reprlib")  # which leave locks as they were
 EVALUATING = frozenset({"eval", "exec", "compile", "__import__", "import_module", "chdir"})
 # Names that lead to functions in C: of what may print, of modules that may stand in others (contextlib.os), of methods.
-NAMING = SHOWN | EVALUATING | (STANDARD - ALLOWED) | (IMPURE - {"print"})
+NAMING = {"inspect"} | SHOWN | EVALUATING | (STANDARD - ALLOWED) | (IMPURE - {"print"})
 
 
 class SystemCalls:
@@ -153,8 +154,10 @@ def reaches_system(reach: Reach) -> bool:
     """Whether the user's code names or holds a module, a function or an object that does more than compute."""
     if any(is_of_system(value) and not is_minigrads(ref) for ref, value in reach.refs):
         return True
-    held = (*(x for _, x in reach.refs), *(x for _, x in reach.loose))
-    if any(is_of_system(x) if type(x) is ModuleType else type(x) in FUNCTIONS and name_of_impure(x) for x in held):
+    held = [x for _, x in (*reach.refs, *reach.loose)]
+    if any(type(x) is ModuleType and (x is inspect or is_of_system(x)) for x in held):
+        return True
+    if any(type(x) in FUNCTIONS and name_of_impure(x) is not None for x in held):
         return True
     if not FILES.isdisjoint(reach.words):
         return True
