@@ -54,6 +54,11 @@ def changed_places(capture: StateCapture) -> list[tuple[StateRef, Any, Any]]:
             for key in [key for key in keys_of(holder) if key not in before and (id(holder), key) not in known]:
                 ref = StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
                 found.append((ref, MISSING, ref.get()))
+    for kind, names, path in capture.classes:
+        for name in vars(kind).keys() - names:
+            ref = StateRef(kind, name, "class", f"{path}.{name}")
+            if ref.identity not in known:
+                found.append((ref, MISSING, ref.get()))
     return found
 
 

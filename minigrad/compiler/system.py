@@ -132,6 +132,11 @@ def unreadable(reach: Reach) -> CompileError | None:
             "mg.compile: the step may call bytearray.extend, which would take the elements of a tracer for bytes.\n"
             "Hint: use x.tobytes()."
         )
+    if any(("type",) in (named := names_of(f.__code__)).handed and "__class__" in named.words for f in reach.functions):
+        return CompileError(
+            "mg.compile: the step uses both `type` and `__class__`, which are not the same while it is recorded.\n"
+            "Hint: use type(x) alone."
+        )
     if settings := SETTINGS & reach.words:
         return CompileError(
             f"mg.compile: the step names np.{min(settings)}, a setting of NumPy for everybody.\nHint: set it outside "

@@ -87,6 +87,7 @@ class Trace(OutsideArrays):
         self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
+        self.kind_of: Any = None  # what stands for `type`, if anything does
         self.halted: CompileError | None = None  # what must not have happened
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile

@@ -14,6 +14,7 @@ GROUPS = [
     "attack_system",
     "attack_numbers",
     "attack_state",
+    "attack_types",
     "config",
     "containers",
     "derivatives",
