@@ -212,7 +212,9 @@ def _as_called(frame: FrameType, name: str) -> str:
         called = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
         frame = frame.f_back
     parts = [part for part in called.split(".") if not part.startswith("__")]
-    return name if not called or any(part[:1] in "_<" for part in parts) else f"{'.'.join(parts)} (which calls {name})"
+    if not called or any(part[:1] in "_<" for part in parts):
+        return name
+    return ".".join(parts) + ("" if name.startswith("_") else f" (which calls {name})")
 
 
 def _a(x: Any) -> str:

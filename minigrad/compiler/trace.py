@@ -6,6 +6,7 @@ stops recording and the tracer arrays go on as the real arrays that they stand f
 
 from __future__ import annotations
 
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -91,6 +92,8 @@ class Trace(OutsideArrays):
         self.halted: CompileError | None = None  # what must not have happened
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
+        self.is_elsewhere = False  # or this thread has, in another context
+        self.thread = threading.get_ident()
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
@@ -111,6 +114,7 @@ class Trace(OutsideArrays):
             return True
         if not self.is_foreign:
             self.is_foreign = True
+            self.is_elsewhere = threading.get_ident() == self.thread
             self.let_go()
         return False
 

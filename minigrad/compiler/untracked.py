@@ -56,7 +56,7 @@ class UntrackedRandomness:
         for row in self.others:
             if next(differences(row), None) is not None:
                 raise CompileError(
-                    f"mg.compile: the step advances or changes {row.path}, a {type(row.holder).__name__}, which a "
+                    f"mg.compile: the step advances or changes `{row.path}`, a {type(row.holder).__name__}, which a "
                     "program cannot.\n"
                     "Hint: do it outside of the step and pass the result as an argument."
                 )
