@@ -2,8 +2,11 @@
 
 import collections.abc
 import contextlib
+import contextvars
 import ctypes
+import functools
 import hashlib
+import itertools
 import json
 import numbers
 import operator
@@ -328,3 +331,83 @@ def test_a_new_attribute_of_a_class_is_taken_back_with_the_recording():
 def test_an_exception_that_nothing_recorded_takes_part_in_is_ordinary(name):
     found = execute(SCENARIOS[f"attack_caught-{name}"], "numpy", audit=False)
     assert not found.warnings
+
+
+def warned_by(step, calls=12):
+    """The first line of what is warned of while a step is called."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        compiled = mg.compile(step, audit=False, backend="numpy")
+        for _ in range(calls):
+            compiled(np.ones(3))
+    return [str(w.message).split("\n")[0] for w in found]
+
+
+def in_another_context(x):
+    return contextvars.Context().run(lambda: x * 2)
+
+
+def with_other_filters(x):
+    with warnings.catch_warnings():
+        return x * 2
+
+
+def advances_a_map(x):
+    return x * next(FLOATS)
+
+
+FLOATS = map(float, itertools.count())
+TEXTS = {
+    in_another_context: "the step computes in another context (contextvars.Context().run), where nothing is recorded",
+    with_other_filters: "the step calls warnings.catch_warnings, which a program would not repeat",
+    advances_a_map: "the step advances or changes `FLOATS`, a map, which a program cannot",
+}
+
+
+@pytest.mark.parametrize("step", TEXTS, ids=lambda step: step.__name__)
+def test_a_reason_is_said_plainly(step):
+    (text,) = warned_by(step)
+    assert TEXTS[step] in text
+
+
+def test_a_cache_that_is_cleared_is_no_object_at_an_address():
+    @functools.lru_cache
+    def rate(k):
+        return k + 1.0
+
+    def step(x):
+        return x * rate(1)
+
+    compiled = mg.compile(step, audit=False, backend="numpy")
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for _ in range(40):
+            rate.cache_clear()
+            rate(1)
+            compiled(np.ones(3))
+    assert len(found) == 1
+    assert " at 0x" not in str(found[0].message)
+
+
+def test_a_compiled_class_method_says_what_it_is():
+    class Model:
+        @classmethod
+        @mg.compile
+        def double(cls, x):
+            return x * 2
+
+    with pytest.warns(mg.compiler.CompileWarning, match="a method of the class Model itself"):
+        assert Model.double(np.ones(1))[0] == 2
+
+
+def test_nothing_is_said_about_what_del_may_not_do(tmp_path, capfd):
+    class Noted:
+        def __del__(self):
+            open(tmp_path / "log", "a").close()
+
+    def step(x):
+        Noted()
+        return x * 2
+
+    assert len(warned_by(step)) == 1
+    assert not capfd.readouterr().err

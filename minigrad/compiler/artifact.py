@@ -35,7 +35,7 @@ def _is_of_c_code(error: BaseException) -> bool:
     return (
         is_of_library(name)
         or name.endswith(".pyx")
-        or instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("CALL", "PRECALL"))
+        or instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("CALL", "PRECALL", "MATCH_CLASS"))
     )
 
 

@@ -28,29 +28,64 @@ from minigrad.reach import MISSING
 from minigrad.tensor import Tensor
 
 
-class _TypeOfType(type):
-    """Makes a class that answers as `type` does, but for tracers with the class that they stand for."""
+class TypeOfTracers:
+    """What `type` is while a step is recorded: of a tracer it gives the class that that stands for.
 
-    def __call__(cls, *args: Any, **options: Any) -> Any:
+    It is no class itself: classes of classes could then be made of it, which are no such any more.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The class of an object, or a new class."""
         if len(args) == 1 and not options:
             x = args[0]
-            return type if x is cls else x.__class__ if _is_tracer(x) else type(x)
+            made = type if x is self else x.__class__ if _is_tracer(x) else type(x)
+            return self if made is type else made  # type(float) is type
+        if any(base is self for base in args[1:2] and args[1]):
+            self.__mro_entries__(args[1])
         return type(*args, **options)
 
-    def __instancecheck__(cls, x: Any) -> bool:
+    def __mro_entries__(self, bases: Any) -> Any:
+        """What Python asks what is no class where it stands among the bases of one."""
+        trace = object.__getattribute__(self, "trace")
+        if trace.open:
+            hint = "make it outside of the step"
+            trace.halt(f"the step makes a class whose base is `type`, at {place()}", hint)
+        return (type,)
+
+    def __getattribute__(self, name: str) -> Any:
+        """type.__call__, type.mro: what `type` has; Python itself asks for the two of its own."""
+        own = name in ("__mro_entries__", "__reduce__")
+        return object.__getattribute__(self, name) if own else getattr(type, name)
+
+    def __instancecheck__(self, x: Any) -> bool:
         return isinstance(x, type)
 
-    def __subclasscheck__(cls, x: Any) -> bool:
+    def __subclasscheck__(self, x: Any) -> bool:
         return issubclass(x, type)
 
-    def __eq__(cls, other: object) -> bool:
-        return other is type or other is cls
+    def __getitem__(self, x: Any) -> Any:
+        return type[x]
 
-    def __hash__(cls) -> int:
+    def __or__(self, x: Any) -> Any:
+        return type | x
+
+    def __ror__(self, x: Any) -> Any:
+        return x | type
+
+    def __eq__(self, other: object) -> bool:
+        return other is type or other is self
+
+    def __hash__(self) -> int:
         return hash(type)
 
+    def __repr__(self) -> str:
+        return repr(type)
 
-traced_type = _TypeOfType("type", (), {})
+    def __reduce__(self) -> str:
+        return "type"
 
 
 class _KindOfNumber(type):
@@ -175,7 +210,6 @@ def traced_id(x: Any, /) -> int:
 
 STAND_INS: dict[Any, Any] = {
     id: traced_id,
-    type: traced_type,
     isinstance: traced_isinstance,
     hasattr: traced_hasattr,
     getattr: traced_getattr,
@@ -187,6 +221,9 @@ def stand_in(trace: Trace, builtin: Any) -> Any:
     """What hides a builtin while a step is recorded, MISSING if nothing does."""
     if builtin is print:
         return functools.partial(refused_print, trace)
+    if builtin is type:
+        trace.kind_of = trace.kind_of or TypeOfTracers(trace)
+        return trace.kind_of
     return STAND_INS.get(builtin, MISSING)
 
 

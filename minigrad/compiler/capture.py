@@ -63,6 +63,7 @@ class StateCapture:
         self.rebuilt: dict[int, tuple[Any, Any, Contents | None, int]] = {}
         self.tuples: dict[int, Any] = {}  # what stands for a tuple of the state, by the id of the user's
         self.originals: dict[int, Any] = {}  # and the other way round
+        self.classes = [(kind, vars(kind).keys() | set(), path) for path, kind in reach.classes]
         self.contents = [(x, _copied(x), path) for x, path in reach.containers]
 
     # Before the step
@@ -224,7 +225,7 @@ class StateCapture:
             return self._number(value, ref, items, None)
         if issubclass(kind, tuple):
             return self._traced_tuple(value, ref, items)
-        if kind is BuiltinFunctionType:
+        if kind is BuiltinFunctionType or value is type:
             made = self._hidden(value)
             return value if made is MISSING else made
         if kind is MappingProxyType:

@@ -28,13 +28,14 @@ from typing import Any
 from minigrad.bytecode import instruction
 from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.operands import are_plain
-from minigrad.compiler.refusal import OWN, CompileError, HiddenAttribute, Stopped, place_in
+from minigrad.compiler.refusal import MINIGRAD, OWN, CompileError, HiddenAttribute, Stopped, place_in
 from minigrad.compiler.trace import Trace
 from minigrad.reach import Reach
 from minigrad.reach.names import STANDARD
 
 # What only names and keys decide, and these are guarded.
 NAMED = (StopIteration, StopAsyncIteration, GeneratorExit, KeyError, NameError, AttributeError)
+RECORDING = (MINIGRAD, "<minigrad")  # code that works on tracers
 # What has nothing to do with the type of an operand: every other exception may be about a tracer.
 ORDINARY = (*NAMED, LookupError, ArithmeticError, OSError, ImportError, queue.Empty, queue.Full)
 
@@ -99,9 +100,10 @@ def _may_depend_on_arrays(kind: type[BaseException], traceback: Any) -> bool:
     frame, offset = (steps[k].tb_frame, steps[k].tb_lasti) if k >= 0 else _caller(steps[0].tb_frame)
     if k == len(steps) - 1 and instruction(frame.f_code, offset).startswith(("RAISE", "RERAISE")):
         return False
-    if any(name.startswith(OWN) for name in names[k + 1 :]):
+    if any(name.startswith(RECORDING) for name in names[k + 1 :]):
         return not issubclass(kind, NAMED)
-    return not issubclass(kind, ORDINARY) and not are_plain(frame, offset)
+    ordinary = NAMED if any(name.startswith(OWN) for name in names[k + 1 :]) else ORDINARY
+    return not issubclass(kind, ordinary) and not are_plain(frame, offset)
 
 
 def _caller(frame: FrameType) -> tuple[FrameType, int]:

@@ -54,7 +54,17 @@ def changed_places(capture: StateCapture) -> list[tuple[StateRef, Any, Any]]:
             for key in [key for key in keys_of(holder) if key not in before and (id(holder), key) not in known]:
                 ref = StateRef(holder, key, "item", f"{path}.{key}" if path else str(key))
                 found.append((ref, MISSING, ref.get()))
+    found += [(ref, MISSING, ref.get()) for ref in _new_attributes(capture) if ref.identity not in known]
     return found
+
+
+def _new_attributes(capture: StateCapture) -> list[StateRef]:
+    """Attributes that classes did not have before."""
+    return [
+        StateRef(kind, name, "class", f"{path}.{name}")
+        for kind, names, path in capture.classes
+        for name in vars(kind).keys() - names
+    ]
 
 
 def reordered(capture: StateCapture) -> list[tuple[Any, list[Any], str]]:

@@ -413,10 +413,12 @@ class Compiled:
             if not self.is_homeless:
                 self.is_homeless = True
                 kind = type(instance).__name__
-                text = f"mg.compile: {self.name} runs eagerly, as a {kind} has no __dict__ to keep it in"
-                warnings.warn(
-                    CompileWarning(f"{text}.\nHint: compile the method in __init__."), stacklevel=caller_level()
-                )
+                why, hint = f"as a {kind} has no __dict__ to keep it in", "compile the method in __init__"
+                if isinstance(instance, type):  # a class method
+                    why = f"as it is a method of the class {instance.__name__} itself, which keeps no compiled one"
+                    hint = "make it a static method"
+                text = f"mg.compile: {self.name} runs eagerly, {why}.\nHint: {hint}."
+                warnings.warn(CompileWarning(text), stacklevel=caller_level())
             return method
         if active.get() is not None:
             return method

@@ -13,7 +13,7 @@ from minigrad.reach.names import LIBRARIES, STANDARD
 COMPUTING = frozenset(
     (
         *("abc", "array", "ast", "bisect", "builtins", "cmath", "collections", "colorsys", "contextlib"),
-        *("contextvars", "copy", "copyreg", "dataclasses", "enum", "fractions", "functools", "heapq"),
+        *("contextvars", "copy", "copyreg", "dataclasses", "enum", "fractions", "functools", "heapq", "inspect"),
         *("itertools", "json", "keyword", "math", "numbers", "operator", "random", "re", "reprlib", "statistics"),
         *("string", "struct", "textwrap", "types", "typing", "unicodedata", "weakref"),
     )

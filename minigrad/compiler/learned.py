@@ -221,6 +221,8 @@ class Learned:
             if before is not None or now is not None
             else ""
         )
+        if changed and short(before) == short(now):
+            changed = ", which is another one that looks the same"
         hint = "keep it the same (pad batches, drop_last=True), or pass it as an array"
         if path.startswith("len("):
             hint = 'let the step only append to a list: history.append(x) or logs["history"].append(x)'

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dis
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from minigrad.bytecode import names_of
 from minigrad.compiler.layout import elements_in, where_in
 from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Line, Literal, Place, Value
-from minigrad.compiler.refusal import reading, refuse
+from minigrad.compiler.refusal import place, reading, refuse
 from minigrad.compiler.tracer import TracerArray
 
 READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
@@ -20,6 +23,7 @@ READ_ONLY = frozenset(  # functions whose views NumPy protects from being writte
 
 def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
+    _check_callbacks(trace, function, args, kwargs)
     stand_ins = Protected()
     try:
         result = function(*stand_ins.of(args), **stand_ins.of(kwargs))
@@ -47,6 +51,46 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     if isinstance(result, (tuple, list)):
         return type(result)(*traced) if hasattr(result, "_fields") else type(result)(traced)
     return traced[0]
+
+
+def _check_callbacks(trace: Any, function: Any, args: Any, kwargs: Any) -> None:
+    """A function of the user's that NumPy calls runs in each call of the program: it must leave nothing behind."""
+    given = [*args, *kwargs.values()]
+    given += [y for part in given if type(part) in (list, tuple) for y in part]
+    called = [x for x in given if callable(x) and not _is_of_numpy(x)]
+    kinds = (*OPERANDS, list) if function is np.piecewise else OPERANDS
+    is_known = all(issubclass(type(x), kinds) for x in given if not callable(x))
+    for x in called:
+        if not is_known or not _is_plain_function(x):
+            trace.halt(
+                f"np.{getattr(function, '__name__', function)} calls {getattr(x, '__name__', 'a function')}, which may "
+                f"do more than compute, at {place()}",
+                "use NumPy functions of whole arrays",
+            )
+
+
+def _is_of_numpy(x: Any) -> bool:
+    """Whether what is called is NumPy's or a builtin that computes: np.sum, len, float as a dtype."""
+    root = str((x if isinstance(x, (type, FunctionType)) else type(x)).__module__).split(".")[0]
+    is_bound = type(x) is BuiltinFunctionType and type(x.__self__) is not ModuleType  # log.append
+    return root in ("numpy", "builtins") and not is_bound and type(x) is not MethodType
+
+
+def _is_plain_function(x: Any) -> bool:
+    """Whether a function names nothing but its arguments, NumPy and builtins that compute."""
+    if type(x) is not FunctionType or x.__closure__ or x.__defaults__ or x.__kwdefaults__:
+        return False
+    named, scope = names_of(x.__code__), x.__globals__
+    for name in named.scope:
+        root = getattr(scope.get(name), "__name__", "").split(".")[0]
+        if root not in ("numpy", "math") if name in scope else name not in PLAIN:
+            return False
+    return not named.imports and not any(op.opname in WRITING for op in dis.get_instructions(x.__code__))
+
+
+OPERANDS = (TracerArray, np.ndarray, np.generic, int, float, complex, str, type(None), tuple)
+PLAIN = frozenset({"abs", "bool", "float", "int", "len", "max", "min", "range", "round", "sum"})
+WRITING = frozenset({"STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "DELETE_ATTR", "DELETE_SUBSCR", "MAKE_FUNCTION"})
 
 
 class Protected:

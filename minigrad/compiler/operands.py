@@ -16,14 +16,17 @@ import dis
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+from minigrad.compiler.tracer import TracerArray
 from minigrad.reach import is_leaf, own_attributes
 from minigrad.reach.names import STANDARD
+from minigrad.tensor import Tensor
 
 # Instructions whose operands are all computed by the expression that the instruction is said to stand for.
 WHOLE = ("CALL", "BINARY_", "UNARY_", "COMPARE_OP", "CONTAINS_OP", "GET_ITER", "FOR_ITER")
 NAMES = frozenset({"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"})
 ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 OTHERS = ("LOAD_", "MAKE_", "COPY", "SWAP", "YIELD", "SEND")  # and LOAD_CONST
+SHAPE = frozenset({"shape", "ndim", "dtype", "size"})  # what guards compare of an array
 MANY = 10_000  # items of a container that are looked at
 UNKNOWN: Any = type("Unknown", (), {})()
 
@@ -81,6 +84,8 @@ def _attribute(x: Any, name: str) -> Any:
     own = own_attributes(x)
     if type(own) is dict and name in own and not any(name in vars(base) for base in type(x).__mro__):
         return own[name]
+    if name in SHAPE and type(x) in (TracerArray, Tensor):
+        return None
     return None if is_plain(x) and type(x) is not ModuleType else UNKNOWN  # a method of C code
 
 
@@ -93,5 +98,5 @@ def is_plain(x: Any, left: int = MANY) -> bool:
     if kind in (FunctionType, BuiltinFunctionType, ModuleType, type):
         owner = getattr(x, "__self__", None)
         root = str(x.__name__ if kind is ModuleType else x.__module__).split(".")[0]
-        return root in STANDARD or root == "builtins" or (owner is not None and is_plain(owner, left))
+        return root in STANDARD or root in ("builtins", "numpy") or (owner is not None and is_plain(owner, left))
     return x is not UNKNOWN and is_leaf(x)

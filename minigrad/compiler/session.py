@@ -146,8 +146,9 @@ class TraceSession:
                 raise
             made.read, made.again = {x.identity for x in capture.numbers}, bool(capture.numbers)
             made.refusal = CompileError(
-                f"mg.compile: {type(error).__name__}: {error}, at {place_of(error)}\nHint: use NumPy functions: no "
-                "tracer array can stand for an array here."
+                f"mg.compile: {type(error).__name__}: {error}, which may be about a tracer, at {place_of(error)}\n"
+                "Hint: where an array or a number takes part, use NumPy functions: while the step is recorded, a "
+                "tracer stands for it."
             )
             if self.strict:
                 raise made.refusal from None
@@ -231,11 +232,14 @@ class TraceSession:
             made.read |= set(trace.scalars.values())
             made.again = True
         if trace.is_foreign and made.refusal is None:
+            made.again = not trace.is_elsewhere
             made.refusal = CompileError(
-                "mg.compile: another thread used an array of the step while it was recorded.\nHint: let threads "
+                "mg.compile: the step computes in another context (contextvars.Context().run), where nothing is "
+                "recorded.\nHint: use copy_context().run, or run the step there."
+                if trace.is_elsewhere
+                else "mg.compile: another thread used an array of the step while it was recorded.\nHint: let threads "
                 "work on arrays of their own until the step is compiled."
             )
-            made.again = True
 
     def _finish(self, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
         """The program, and what calls of it do besides."""

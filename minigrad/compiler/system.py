@@ -9,6 +9,7 @@ that takes time, it is asked only where the step can reach anything of the kind.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ WRITING = ("io.", "_io.", "numpy.", "builtins.print")  # what NumPy's own code m
 LOCKING = ("functools", "dataclasses", "reprlib")  # which leave locks as they were
 EVALUATING = frozenset({"eval", "exec", "compile", "__import__", "import_module", "chdir"})
 # Names that lead to functions in C: of what may print, of modules that may stand in others (contextlib.os), of methods.
-NAMING = SHOWN | EVALUATING | (STANDARD - ALLOWED) | (IMPURE - {"print"})
+NAMING = {"inspect"} | SHOWN | EVALUATING | (STANDARD - ALLOWED) | (IMPURE - {"print"})
 
 
 class SystemCalls:
@@ -133,6 +134,11 @@ def unreadable(reach: Reach) -> CompileError | None:
             "mg.compile: the step may call bytearray.extend, which would take the elements of a tracer for bytes.\n"
             "Hint: use x.tobytes()."
         )
+    if any(("type",) in (named := names_of(f.__code__)).handed and "__class__" in named.words for f in reach.functions):
+        return CompileError(
+            "mg.compile: the step uses both `type` and `__class__`, which are not the same while it is recorded.\n"
+            "Hint: use type(x) alone."
+        )
     if settings := SETTINGS & reach.words:
         return CompileError(
             f"mg.compile: the step names np.{min(settings)}, a setting of NumPy for everybody.\nHint: set it outside "
@@ -155,8 +161,10 @@ def reaches_system(reach: Reach) -> bool:
     """Whether the user's code names or holds a module, a function or an object that does more than compute."""
     if any(is_of_system(value) and not is_minigrads(ref) for ref, value in reach.refs):
         return True
-    held = (*(x for _, x in reach.refs), *(x for _, x in reach.loose))
-    if any(is_of_system(x) if type(x) is ModuleType else type(x) in FUNCTIONS and name_of_impure(x) for x in held):
+    held = [x for _, x in (*reach.refs, *reach.loose)]
+    if any(type(x) is ModuleType and (x is inspect or is_of_system(x)) for x in held):
+        return True
+    if any(type(x) in FUNCTIONS and name_of_impure(x) is not None for x in held):
         return True
     if not FILES.isdisjoint(reach.words):
         return True
@@ -206,7 +214,9 @@ def _as_called(frame: FrameType, name: str) -> str:
         called = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
         frame = frame.f_back
     parts = [part for part in called.split(".") if not part.startswith("__")]
-    return name if not called or any(part[:1] in "_<" for part in parts) else f"{'.'.join(parts)} (which calls {name})"
+    if not called or any(part[:1] in "_<" for part in parts):
+        return name
+    return ".".join(parts) + ("" if name.startswith("_") else f" (which calls {name})")
 
 
 def _a(x: Any) -> str:

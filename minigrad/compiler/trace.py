@@ -6,7 +6,11 @@ stops recording and the tracer arrays go on as the real arrays that they stand f
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import sys
+=======
+import threading
+>>>>>>> mend-system
 import warnings
 import weakref
 from collections.abc import Callable
@@ -89,10 +93,13 @@ class Trace(OutsideArrays):
         self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
+        self.kind_of: Any = None  # what stands for `type`, if anything does
         self.halted: CompileError | None = None  # what must not have happened
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
         self.is_in_branch: Callable[[FrameType | None], bool] = lambda frame: False
         self.is_foreign = False  # whether another thread has used a tracer array meanwhile
+        self.is_elsewhere = False  # or this thread has, in another context
+        self.thread = threading.get_ident()
         self.predicates: list[Predicate] = []  # decisions on numbers that change from call to call
         self.pinned: set[int] = set()  # inputs that are constants after all
         self.tracers: list[weakref.ref[Any]] = []
@@ -113,6 +120,7 @@ class Trace(OutsideArrays):
             return True
         if not self.is_foreign:
             self.is_foreign = True
+            self.is_elsewhere = threading.get_ident() == self.thread
             self.let_go()
         return False
 

@@ -286,7 +286,7 @@ class TracerArray(NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         kind = self.__class__
-        if not hasattr(kind, name):
+        if not hasattr(self.mg_real_array, name):
             return getattr(self.mg_real_array, name)  # raises what an eager step would see
         if name in MEMORY and not _is_asked(sys._getframe(1)):  # np.asarray looks for it before it calls __array__
             raise HiddenAttribute(f"{kind.__name__!r} object has no attribute {name!r}")

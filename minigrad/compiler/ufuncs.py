@@ -11,7 +11,7 @@ from minigrad.compiler.memory import Memory
 from minigrad.compiler.opaque import bare, is_foreign
 from minigrad.compiler.program import REDUCTIONS, UFUNCS, Line, Value
 from minigrad.compiler.records import NUMERIC
-from minigrad.compiler.refusal import CompileError
+from minigrad.compiler.refusal import CompileError, place
 from minigrad.compiler.rules import broadcast, loop, result
 from minigrad.compiler.tracer import TracerArray
 
@@ -92,6 +92,8 @@ def recorded(trace: Trace, ufunc: Any, method: str, inputs: Any, options: Any) -
     """A ufunc or one of its methods."""
     if not trace.open:
         return getattr(ufunc, method)(*bare(inputs), **bare(options))
+    if ufunc.__name__.endswith(" (vectorized)"):  # of np.frompyfunc
+        trace.halt(f"the step calls a ufunc of Python's, {ufunc.__name__}, at {place()}", "use NumPy's functions")
     options = dict(options)  # which the trace needs as they are if this is refused
     if any(is_foreign(x) for x in (*inputs, *options.get("out", ()))):
         return NotImplemented

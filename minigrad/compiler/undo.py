@@ -39,7 +39,7 @@ class Undo:
                 self.arrays.append((x, x.copy()))
         generators = [x for _, x in self.places] + leaves
         self.generators = [(x, x.bit_generator.state) for x in generators if isinstance(x, np.random.Generator)]
-        self.classes = [(kind, frozenset(vars(kind))) for _, kind in capture.reach.classes]
+        self.classes = capture.classes
 
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array, which is about to be written, if it is from outside."""
@@ -68,7 +68,7 @@ class Undo:
         for x, held in self.arguments:
             held.put(x)
         for ref, value in self.places:
-            if ref.get() is not value and not ref.is_grad:
+            if ref.kind != "index" and ref.get() is not value and not ref.is_grad:  # lists are refilled
                 ref.set(value)
         for tensor, grad in self.grads:
             tensor._grad = grad
@@ -88,6 +88,6 @@ class Undo:
                     base_of(holder).pop(holder, key)
             elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
                 refill(holder, before)
-        for kind, names in self.classes:
+        for kind, names, _ in self.classes:
             for name in vars(kind).keys() - names:
                 delattr(kind, name)

@@ -147,6 +147,9 @@ class CacheState:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        return f"{self.size} of {self.misses} computed results"
+
 
 @functools.lru_cache(maxsize=4096)
 def slots_of(kind: type) -> tuple[str, ...]:

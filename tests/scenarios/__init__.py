@@ -16,6 +16,7 @@ GROUPS = [
     "attack_whole",
     "attack_numbers",
     "attack_state",
+    "attack_types",
     "config",
     "containers",
     "derivatives",

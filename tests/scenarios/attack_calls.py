@@ -348,6 +348,45 @@ def a_view_of_memory(C: Any, see: Any) -> None:
     _as_bytes(C, see, lambda x: memoryview(x).tobytes())
 
 
+# Recordings that are undone
+
+
+@scenario(eager=True)
+def a_list_that_was_shorter_by_then(C: Any, see: Any) -> None:
+    held: list[Any] = [1.0, 2.0, 3.0]
+    with tempfile.TemporaryDirectory() as folder:
+
+        def step(x):
+            first = held.pop() if held else 0.0
+            Path(folder, "log").write_text("a")
+            return x * first
+
+        run = C(step)
+        for k in range(5):
+            see(run(numbers(k, 3)), held)
+
+
+@scenario(eager=True)
+def files_of_objects_that_go(C: Any, see: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+
+        class Noted:
+            def __del__(self) -> None:
+                with open(log, "a") as file:
+                    file.write("a")
+
+        def step(x):
+            Noted()
+            with open(log, "a") as file:
+                file.write("b")
+            return x
+
+        run = C(step)
+        for k in range(5):
+            see(run(numbers(k, 3)), log.read_text())
+
+
 # What is no reason to run eagerly
 
 
