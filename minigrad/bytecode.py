@@ -33,15 +33,12 @@ class Names(NamedTuple):
         scope: names of globals and builtins.
         chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
         imports: names of modules, with the level of a relative import.
-<<<<<<< HEAD
         handed: chains whose values are used otherwise than by calling them: given to other code, or kept. They begin
             with "" where that is no global or closure variable, and with "import" and the name of a module for what is
             imported from there; ("os", "()") means that an attribute of os is called.
         searches: what looks modules up by names that are no constants: import_module(config.name), sys.modules[name].
-=======
         opened: names whose values are used otherwise than by `name["key"]`, with a text written there.
         keys: texts that are used otherwise than as keys to which something is assigned: `name["key"] = x`.
->>>>>>> mend-numbers
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
         locals: the same of local variables and parameters.
@@ -55,13 +52,10 @@ class Names(NamedTuple):
     inspected: frozenset[str]
     locals: frozenset[str]
     replaced: frozenset[str]
-<<<<<<< HEAD
     handed: frozenset[tuple[str, ...]]
     searches: frozenset[str]
-=======
     opened: frozenset[str]
     keys: frozenset[str]
->>>>>>> mend-numbers
 
 
 @functools.lru_cache(maxsize=4096)
@@ -83,13 +77,10 @@ class _Found:
         self.inspected: set[str] = set()
         self.locals: set[str] = set()
         self.replaced: set[str] = set()
-<<<<<<< HEAD
         self.handed: set[tuple[str, ...]] = set()
         self.searches: set[str] = set()
-=======
         self.opened: set[str] = set()
         self.keys: set[str] = set()
->>>>>>> mend-numbers
         self.chain: tuple[str, ...] = ()
         self.path: tuple[str, ...] = ()
         self.is_called = False

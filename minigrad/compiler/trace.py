@@ -6,11 +6,8 @@ stops recording and the tracer arrays go on as the real arrays that they stand f
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import sys
-=======
 import threading
->>>>>>> mend-system
 import warnings
 import weakref
 from collections.abc import Callable

@@ -63,13 +63,8 @@ class UntrackedRandomness:
         for row in self.others:
             if next(differences(row), None) is not None:
                 raise CompileError(
-<<<<<<< HEAD
-                    f"mg.compile: the step advances or changes {row.path}, a {type(row.holder).__name__}, which a "
-                    f"program cannot{at_name(self.functions, *row.path.split('.')[::-1])}.\n"
-=======
                     f"mg.compile: the step advances or changes `{row.path}`, a {type(row.holder).__name__}, which a "
-                    "program cannot.\n"
->>>>>>> mend-system
+                    f"program cannot{at_name(self.functions, *row.path.split('.')[::-1])}.\n"
                     "Hint: do it outside of the step and pass the result as an argument."
                 )
 

@@ -24,11 +24,7 @@ from minigrad.node import Node
 from minigrad.reach import code, objects
 from minigrad.reach.contents import own_attributes
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
-<<<<<<< HEAD
-from minigrad.reach.names import COMPUTED, IMPLICIT, MAKERS, TEXTS
-=======
-from minigrad.reach.names import COMPUTED, IMPLICIT, LIBRARIES, MAKERS
->>>>>>> mend-numbers
+from minigrad.reach.names import COMPUTED, IMPLICIT, LIBRARIES, MAKERS, TEXTS
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor import Tensor
