@@ -41,6 +41,7 @@ IMPURE = frozenset({"open", "input", "breakpoint", "now", "today", "utcnow"})
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
 HOOKS = frozenset({"default", "cls", "JSONEncoder"})
 SETTINGS = frozenset({"geterr", "seterr", "geterrcall", "seterrcall", "setbufsize", "set_printoptions", "printoptions"})
+STATES = frozenset({"getstate", "get_state"})
 FILES = frozenset(
     {"load", "save", "savez", "savez_compressed", "savetxt", "loadtxt", "genfromtxt", "fromfile", "memmap"}
 )
@@ -133,6 +134,11 @@ def unreadable(reach: Reach) -> CompileError | None:
         return CompileError(
             f"mg.compile: the step names {name}, which C code may call or make without a word.\nHint: do it outside of "
             "the step, and pass what it gives."
+        )
+    if states := STATES & reach.words:
+        return CompileError(
+            f"mg.compile: the step names {min(states)}, the state of a source of random numbers.\nHint: ask for it "
+            "outside of the step."
         )
     if settings := SETTINGS & reach.words:
         return CompileError(

@@ -18,7 +18,11 @@ COMPUTED = frozenset({"vars", "dir", "eval", "exec", "locals", "globals", "getat
 COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple", "deepcopy", "__slots__", "dumps"}
 COMPUTED |= {"setattr", "delattr", "methodcaller", "format", "format_map", "vformat", "__format__"}
 COMPUTED |= {"__reduce__", "__reduce_ex__", "__getstate__", "__dir__"}
+WRITERS = frozenset({"__setattr__", "__delattr__"})  # the same where they are called by name
 MAKERS = frozenset({"__class__", "type", "copy", "replace", "_replace"})  # with them an object's class makes another
+OF_MAPPINGS = frozenset({"keys", "items", "values", "get"})  # what C code calls of one: {**x}, dict(x), match
+DESCRIBED = ("__doc__", "__module__", "__name__", "__qualname__")  # of functions and classes
+MADE = frozenset({"__subclasses__"})  # changes with each class that is made
 EVALUATED = frozenset({"eval", "exec", "globals", "locals", "vars"})  # strings in such code may name globals
 GENERIC = frozenset({"copy", "pickle", "json", "inspect"})  # modules that read objects as wholes
 IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule", "_value_"})
@@ -46,6 +50,15 @@ def method_names(kind: type) -> frozenset[str]:
         if isinstance(value, FunctionType):
             found |= frozenset(value.__code__.co_names)
     return found - COMPUTED - MAKERS
+
+
+@functools.lru_cache(maxsize=1024)
+def finds_methods(kind: type) -> bool:
+    """Whether a class of the standard library calls methods of those derived from it by names that it computes."""
+    return kind.__module__.split(".")[0] in STANDARD and any(
+        isinstance(f, FunctionType) and not name.startswith("__") and "getattr" in f.__code__.co_names
+        for name, f in vars(kind).items()
+    )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -101,7 +101,8 @@ class Row:
     bytes of an array), "layout" (shape, dtype and whether it can be written, of an array), "objects" (the elements of
     an array of objects), "absent" and "class absent" (names that code reads and that are not there), "methods" (of a
     library's class), "bases" (of a class), "variable" (of a context), "cache" (how often a functools.lru_cache has
-    computed something).
+    computed something), "names" (of the attributes of a class), "abstract" (how often something was registered with an
+    abstract class), "described" (names and texts of functions and classes).
     """
 
     __slots__ = ("held", "holder", "is_own", "kind", "path")

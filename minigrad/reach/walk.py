@@ -10,7 +10,6 @@ from types import (
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
-    MethodWrapperType,
     WrapperDescriptorType,
 )
 from typing import Any
@@ -20,15 +19,15 @@ import numpy as np
 from minigrad.node import Node
 from minigrad.reach import code, objects
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
-from minigrad.reach.names import COMPUTED, IMPLICIT, MAKERS
+from minigrad.reach.names import COMPUTED, IMPLICIT, MAKERS, WRITERS
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor import Tensor
 
 # Known by their identity; what they hold is looked at by other means, or cannot change.
 IDENTITIES = (
-    *(np.ndarray, np.ufunc, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
-    *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
+    *(np.ndarray, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
+    *(WrapperDescriptorType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
     ClassMethodDescriptorType,
 )
 
@@ -71,10 +70,15 @@ class Reach:
         self.by_identity = False  # whether the user's code can tell an object from an equal one by id() or weakref
         self.inspected: set[str] = set()  # names of what is used otherwise than by appending to it
         self.inspected_locals: set[str] = set()  # the same of local variables and parameters
+        self.whole: set[str] = set()  # names of what is used otherwise than by its items
+        self.whole_locals: set[str] = set()
+        self.weak: list[tuple[str, Any]] = []  # what weak references refer to
         self.roots = roots
         self.everything = everything
         self.fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
-        self.constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
+        self.constructors: dict[int, list[tuple[str, Any]]] = {}  # of classes of which only objects were met, by id
+        self.called: set[str] = set()  # constructors that some code calls by name
+        self.is_abstract = False  # whether there is a class of which others may be registered as subclasses
         self.made: set[int] = set()  # classes of which some code can make objects
         self.makes_all = False
         self.read: set[str] = set(IMPLICIT)  # names that may be read, where `names` may be written only
@@ -102,18 +106,31 @@ class Reach:
         code.visit_absences(
             self,
         )
+        self.unreadable += [(path, "a weak reference") for path, x in self.weak if id(x) not in self.held]
+        for waiting in (self.unread, self.unnamed, self.constructors, self.sliced):
+            waiting.clear()  # visits hold the walk, which would live on until the garbage is collected
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
 
     def only_grows(self, container: Any) -> bool:
-        """Whether no code that was reached does anything with a list or deque but append to it."""
-        names = [ref.path if ref.kind == "cell" else ref.key for ref, value in self.refs if value is container]
-        parameters = [path for path, x in self.roots if x is container]
-        return (
-            bool(names or parameters)
-            and all(isinstance(name, str) and name not in self.inspected for name in names)
-            and self.inspected_locals.isdisjoint(parameters)
-        )
+        """Whether no code that was reached does anything with a list or deque but append to it.
+
+        Nor with the containers that hold it, but to take items of them: `d == e` would look at all they hold.
+        """
+        return self._is_used(container, self.inspected, self.inspected_locals)
+
+    def _is_used(self, x: Any, names: set[str], local: set[str], depth: int = 0) -> bool:
+        """Whether a container is found only under names other than these, and in containers that are used by items."""
+        places = [ref for ref, value in self.refs if value is x]
+        parameters = [path for path, root in self.roots if root is x]
+        called = [ref.path if ref.kind == "cell" else ref.key for ref in places if not (depth and ref.kind == "index")]
+        if not (places or parameters) or depth > len(self.containers):
+            return False
+        if not all(isinstance(name, str) and name not in names for name in called) or not local.isdisjoint(parameters):
+            return False
+        plain = {id(holder) for holder, _ in self.containers}
+        holders = [ref.holder for ref in places if ref.owner is None and id(ref.holder) in plain]
+        return all(self._is_used(holder, self.whole, self.whole_locals, depth + 1) for holder in holders)
 
     # Places and rows
 
@@ -180,17 +197,38 @@ class Reach:
         if COMPUTED & names:
             self.everything = True
         self.read |= names if read is None else read
-        if MAKERS & names and not self.makes_all:
-            self.makes_all = True  # of an object's class another one may be made
-            for visit in [f for waiting in self.constructors.values() for f in waiting]:
-                visit()
-            self.constructors.clear()
+        if MAKERS & names:
+            self.make_all()
         if "getenv" in names:
             self.follow("os.environ", os.environ)
         for name in names - self.names:
             self.names.add(name)
             for visit in (*self.unread.pop(name, ()), *self.unnamed.pop(name, ())):
                 visit()
+
+    def make_all(self) -> None:
+        """Of any object's class another one may be made."""
+        self.makes_all = True
+        waiting, self.constructors = self.constructors, {}
+        for _, visit in [pair for pairs in waiting.values() for pair in pairs]:
+            visit()
+
+    def call(self, special: frozenset[str]) -> None:
+        """Some code calls special methods by name."""
+        self.everything |= not WRITERS.isdisjoint(special)
+        self.called |= special
+        for key, pairs in list(self.constructors.items()):
+            self.constructors[key] = [(name, visit) for name, visit in pairs if name not in special]
+            for name, visit in pairs:
+                if name in special:
+                    visit()
+
+    def when_read(self, name: str, visit: Any) -> None:
+        """Visit something now if some code names it, or when some does, also if code computes names."""
+        if name in self.names:
+            visit()
+        else:
+            self.unnamed.setdefault(name, []).append(visit)
 
     def _read_library(self) -> None:
         """Visit the attributes of the library's sliced objects that some method which may be called reads."""
