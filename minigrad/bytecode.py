@@ -78,7 +78,7 @@ class _Found:
             self._note_chain(op)
             self._note_rest(op)
             if op.opname in _ATTRIBUTE and op.argval.startswith("__"):
-                self._note_special(op, code.co_name, instructions[k - 1], instructions[k + 1 : k + 3])
+                self._note_special(op, code.co_name, instructions[k - 1], instructions[k + 1 :])
         self.read |= self.scope
         self._collect(code.co_consts)
 
@@ -130,10 +130,10 @@ class _Found:
         self, op: dis.Instruction, caller: str, before: dis.Instruction, following: list[dis.Instruction]
     ) -> None:
         """A special method: `super().__init__()` and `Base.__init__(self)` in another __init__ tell nothing new."""
+        texts = [j for j, other in enumerate(following[:2]) if _is_text(other)] if op.argval in _BY_TEXT else []
         is_of_base = op.opname == "LOAD_SUPER_ATTR" or before.opname in {*_GLOBAL, "LOAD_DEREF", "CALL"}
-        if op.argval in _BY_TEXT and any(map(_is_text, following)):
-            return
-        if op.argval != caller or not is_of_base:
+        is_known = _is_an_argument(following[texts[0] + 1 :]) if texts else is_of_base and op.argval == caller
+        if not is_known:
             self.explicit.add(op.argval)
 
     def _collect(self, constants: tuple[object, ...]) -> None:
@@ -154,6 +154,16 @@ class _Found:
 def _only_grows(following: list[dis.Instruction]) -> bool:
     """Whether what was loaded is only appended to."""
     return bool(following) and following[0].opname in _ATTRIBUTE and following[0].argval in GROWING
+
+
+def _is_an_argument(following: list[dis.Instruction]) -> bool:
+    """Whether a text that was loaded is given to a function as it stands, and is no part of a longer one."""
+    depth = 1
+    for op in following:
+        depth += -1 - (op.arg or 0) if op.opname == "CALL" else dis.stack_effect(op.opcode, op.arg)
+        if depth <= 1:
+            return op.opname.startswith("CALL")
+    return True
 
 
 def _is_opened(following: list[dis.Instruction]) -> bool:

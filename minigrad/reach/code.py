@@ -114,7 +114,9 @@ def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
 
 def _annotations(reach: Reach, function: FunctionType) -> None:
     with suppress(Exception):  # of Python 3.14 they are computed when they are read
-        reach.follow(f"{function.__name__}.__annotations__", function.__annotations__)
+        value, path = function.__annotations__, f"{function.__name__}.__annotations__"
+        reach.row("slots", function, (("__annotations__", value),), function.__name__)
+        reach.ref(function, "__annotations__", "slot", path, value)
 
 
 def _globals(reach: Reach, function: FunctionType, named: Names) -> None:

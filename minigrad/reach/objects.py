@@ -213,12 +213,12 @@ def _visit_state(reach: Reach, path: str, x: Any) -> None:
     if isinstance(x, random.Random) and not isinstance(x, random.SystemRandom):
         reach.generators.append(x)
         return
+    own = own_attributes(x)  # which Python makes when it is asked for
     state = pickled(x)
     if state is MISSING:
         reach.unreadable.append((path, x))
         return
     reach.row("state", x, state, path)
-    own = own_attributes(x)
     for part in parts_of(state):
         if part is not own:  # its attributes: only some of them may be read
             reach.follow(path, part)

@@ -11,6 +11,7 @@ GROUPS = [
     "attack_kinds",
     "attack_system",
     "attack_numbers",
+    "attack_reach",
     "attack_state",
     "config",
     "containers",
