@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from minigrad.bytecode import names_of
 from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.refusal import MINIGRAD, NUMPY, WRITTEN, CompileError, place_in
@@ -135,10 +137,10 @@ def unreadable(reach: Reach) -> CompileError | None:
             f"mg.compile: the step names {name}, which C code may call or make without a word.\nHint: do it outside of "
             "the step, and pass what it gives."
         )
-    if states := STATES & reach.words:
+    if (name := _state_of_a_source(reach)) is not None:
         return CompileError(
-            f"mg.compile: the step names {min(states)}, the state of a source of random numbers.\nHint: ask for it "
-            "outside of the step."
+            f"mg.compile: the step names {name}, the state of a source of random numbers.\nHint: ask for it outside of "
+            "the step."
         )
     if settings := SETTINGS & reach.words:
         return CompileError(
@@ -151,6 +153,12 @@ def unreadable(reach: Reach) -> CompileError | None:
             "stand for numbers.\nHint: return the values, and write them outside of the step."
         )
     return None
+
+
+def _state_of_a_source(reach: Reach) -> str | None:
+    """How the step may ask where a source of random numbers stands, which no guard compares."""
+    has_bits = "bit_generator" in reach.words or any(isinstance(x, np.random.BitGenerator) for x in reach.generators)
+    return min(STATES & reach.words, default="state" if has_bits and "state" in reach.words else None)
 
 
 def writes_json(reach: Reach) -> bool:

@@ -69,10 +69,10 @@ def visit_absences(reach: Reach) -> None:
             reach.row("methods", kind, held, kind.__name__)
     if reach.is_abstract:
         reach.row("abstract", abc, abc.get_cache_token(), "what is registered with an abstract class")
-    if asked := tuple(name for name in DESCRIBED if name in reach.read):
+    if asked := tuple(name for name in DESCRIBED if name in reach.words):
         described = asked, [*reach.functions, *(kind for _, kind in reach.classes)]
         reach.row("described", described, description(described), "a function or class")
-    reach.unreadable += [(name, "the classes that were made so far") for name in MADE & reach.read]
+    reach.unreadable += [(name, "the classes that were made so far") for name in MADE & reach.words]
 
 
 def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
@@ -260,7 +260,7 @@ def _class_attribute(reach: Reach, kind: type, name: str, value: Any, path: str)
 
 def visit_method(reach: Reach, path: str, x: MethodType) -> None:
     """A bound method: its object and its function."""
-    reach.follow(path, x.__self__)
+    _visit_owner(reach, path, x.__self__)
     reach.follow(path, x.__func__)
 
 
@@ -273,10 +273,16 @@ def visit_builtin(reach: Reach, path: str, x: Any) -> None:
         reach.unreadable.append((path, "the classes that were made so far"))
     if isinstance(owner, np.ndarray):  # no tracer can take its place: what it writes and reads would be lost
         reach.unreadable.append((path, f"the method {x.__name__} of an array"))
-    elif isinstance(owner, (np.random.Generator, np.random.RandomState)):
+    elif not isinstance(owner, ModuleType):
+        _visit_owner(reach, path, owner)
+
+
+def _visit_owner(reach: Reach, path: str, owner: Any) -> None:
+    """What a method is bound to: no tracer can take the place of a generator there."""
+    if isinstance(owner, (np.random.Generator, np.random.RandomState)):
         reach.generators.append(owner)
         reach.sources.setdefault(id(owner), (path, owner))
-    elif not isinstance(owner, ModuleType):
+    else:
         reach.follow(path, owner)
 
 

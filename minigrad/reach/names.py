@@ -55,7 +55,7 @@ def method_names(kind: type) -> frozenset[str]:
 @functools.lru_cache(maxsize=1024)
 def finds_methods(kind: type) -> bool:
     """Whether a class of the standard library calls methods of those derived from it by names that it computes."""
-    return kind.__module__.split(".")[0] in STANDARD and any(
+    return str(kind.__module__).split(".")[0] in STANDARD and any(
         isinstance(f, FunctionType) and not name.startswith("__") and "getattr" in f.__code__.co_names
         for name, f in vars(kind).items()
     )

@@ -165,18 +165,16 @@ def visit_proxy(reach: Reach, path: str, x: Any) -> None:
 
 def visit_weak(reach: Reach, path: str, x: Any) -> None:
     """A weak reference: what it refers to, which a program would keep alive if nothing else in its reach does."""
-    found = x()
-    reach.row("weak", x, found, path)
-    _follow_weakly(reach, path, found)
+    reach.row("weak", x, x(), path)
+    _follow_weakly(reach, path, x, x())
 
 
-def _follow_weakly(reach: Reach, path: str, x: Any) -> None:
+def _follow_weakly(reach: Reach, path: str, ref: Any, x: Any) -> None:
     was_held = id(x) in reach.held
     reach.follow(path, x)
     if not was_held:
         reach.held.pop(id(x), None)
-    if x is not None:
-        reach.weak.append((path, x))
+    reach.weak.append((path, ref, x))
 
 
 def visit_variable(reach: Reach, path: str, x: Any) -> None:
@@ -239,7 +237,7 @@ VISITORS: dict[Any, Any] = {
     (set, frozenset): visit_set,
     MappingProxyType: visit_proxy,
     weakref.ref: visit_weak,
-    weakref.ProxyTypes: lambda reach, path, x: _follow_weakly(reach, path, referent(x)),
+    weakref.ProxyTypes: lambda reach, path, x: _follow_weakly(reach, path, x, referent(x)),
     ContextVar: visit_variable,
     CellType: lambda reach, path, x: reach.ref(x, "cell_contents", "cell", path, StateRef(x, "", "cell", "").get()),
 }

@@ -72,7 +72,7 @@ class Reach:
         self.inspected_locals: set[str] = set()  # the same of local variables and parameters
         self.whole: set[str] = set()  # names of what is used otherwise than by its items
         self.whole_locals: set[str] = set()
-        self.weak: list[tuple[str, Any]] = []  # what weak references refer to
+        self.weak: list[tuple[str, Any, Any]] = []  # weak references, and what they refer to
         self.roots = roots
         self.everything = everything
         self.fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
@@ -106,11 +106,19 @@ class Reach:
         code.visit_absences(
             self,
         )
-        self.unreadable += [(path, "a weak reference") for path, x in self.weak if id(x) not in self.held]
+        self._look_at_weak()
         for waiting in (self.unread, self.unnamed, self.constructors, self.sliced):
             waiting.clear()  # visits hold the walk, which would live on until the garbage is collected
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
+
+    def _look_at_weak(self) -> None:
+        """What only a weak reference refers to may be gone before the next call, where a program keeps it alive."""
+        for path, ref, x in self.weak:
+            if x is not None and id(x) not in self.held:
+                owners = (place.owner for place, value in self.refs if value is ref)
+                if not any(type(owner).__module__.startswith("minigrad.") for owner in owners):
+                    self.unreadable.append((path, "a weak reference"))
 
     def only_grows(self, container: Any) -> bool:
         """Whether no code that was reached does anything with a list or deque but append to it.

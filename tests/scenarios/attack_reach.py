@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import nn
+from minigrad import nn, optim
 from scenarios.attack_state import drive
 from scenarios.parts import numbers
 from scenarios.scenario import scenario
@@ -87,6 +87,23 @@ def a_random_that_is_not_asked(C: Any, see: Any) -> None:
 def the_state_of_a_random(C: Any, see: Any) -> None:
     r = random.Random(3)
     drive(C, see, lambda x: x * (hash(r.getstate()) % 7), after(5, r.random))
+
+
+@scenario
+def the_state_of_bits(C: Any, see: Any) -> None:
+    rng, bits = np.random.default_rng(0), np.random.PCG64(0)
+    drive(C, see, lambda x: x * (rng.bit_generator.state["state"]["state"] % 7), after(5, rng.normal))
+    drive(C, see, lambda x: x * (bits.state["state"]["state"] % 7), after(5, bits.random_raw))
+
+
+@scenario(eager=True)
+def bound_methods_of_a_generator(C: Any, see: Any) -> None:
+    rng, old = np.random.default_rng(0), np.random.RandomState(0)
+    draw, raw, uniform = rng.normal, rng.bit_generator.random_raw, old.rand
+    drive(C, see, lambda x: x if draw() < 0.5 else -x, calls=6)
+    drive(C, see, lambda x: x if raw() else -x, calls=6)
+    drive(C, see, lambda x: x if uniform() < 0.9 else -x, calls=6)
+    see(rng.normal(), old.rand())
 
 
 @scenario
@@ -917,3 +934,15 @@ def a_finalizer_that_marks(C: Any, see: Any) -> None:
 
     drive(C, see, step)
     see(numbers(0, 2))
+
+
+@scenario
+def groups_of_an_optimizer(C: Any, see: Any) -> None:
+    model = nn.Linear(3, 3, rng=0)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    groups = optimizer.param_groups
+
+    def change(k: int) -> None:
+        groups[0]["lr"] = 0.1 * (1 + k // 5)
+
+    drive(C, see, lambda x: x * groups[0]["lr"], change)
