@@ -27,6 +27,7 @@ from minigrad.reach.names import (
     EVALUATED,
     GENERIC,
     HEAP_TYPE,
+    LATE,
     LIBRARIES,
     LOGGED,
     LOGS,
@@ -58,10 +59,10 @@ def visit_absences(reach: Reach) -> None:
         if reach.everything:
             reach.row("dict", own, (list(own), list(own.values())), path, is_own=True)
         else:
-            reach.row("absent", own, frozenset(reach.read).difference(own), path)
+            reach.row("absent", own, frozenset(reach.read | {"__getattr__"}).difference(own), path)
     for path, kind in reach.classes:
         special = {n for base in kind.__mro__[1:] if base is not object for n in vars(base) if n.startswith("__")}
-        reach.row("class absent", kind, frozenset(reach.read | special - UNREAD).difference(vars(kind)), path)
+        reach.row("class absent", kind, frozenset(reach.read | LATE | special - UNREAD).difference(vars(kind)), path)
     for kind in reach.library:
         names = {n for n in (reach.words | PATCHED) & vars(kind).keys() if not n.startswith("_")}
         held = {n: vars(kind)[n] for n in sorted(names) if isinstance(vars(kind)[n], (FunctionType, property))}

@@ -10,6 +10,7 @@ from types import (
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
+    MethodType,
     WrapperDescriptorType,
 )
 from typing import Any
@@ -113,12 +114,22 @@ class Reach:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
 
     def _look_at_weak(self) -> None:
-        """What only a weak reference refers to may be gone before the next call, where a program keeps it alive."""
+        """What a weak reference refers to may be gone before the next call, where a program keeps it alive.
+
+        It cannot if the reference is reached through it alone, as that of a layer to its model, or is minigrad's.
+        """
         for path, ref, x in self.weak:
-            if x is not None and id(x) not in self.held:
-                owners = (place.owner for place, value in self.refs if value is ref)
-                if not any(type(owner).__module__.startswith("minigrad.") for owner in owners):
-                    self.unreadable.append((path, "a weak reference"))
+            if x is None or (id(x) in self.held and self._leads_to(x, path)):
+                continue
+            owners = (place.owner for place, value in self.refs if value is ref)
+            if not any(type(owner).__module__.startswith("minigrad.") for owner in owners):
+                self.unreadable.append((path, "a weak reference"))
+
+    def _leads_to(self, x: Any, path: str) -> bool:
+        """Whether what is found at a path is a part of x."""
+        if any(root is x or (type(root) is MethodType and root.__self__ is x) for _, root in self.roots):
+            return True
+        return any(path.startswith(f"{place.path}.") for place, value in self.refs if value is x)
 
     def only_grows(self, container: Any) -> bool:
         """Whether no code that was reached does anything with a list or deque but append to it.

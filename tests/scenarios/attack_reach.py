@@ -420,6 +420,26 @@ def a_module_gets_a_name(C: Any, see: Any) -> None:
 
 
 @scenario
+def special_methods_that_appear(C: Any, see: Any) -> None:
+    m, seen = module("lazy", "rate = 1.0\n"), []
+
+    class Flag:
+        pass
+
+    flag, other = Flag(), Flag()
+
+    def step(x: Any) -> Any:
+        try:
+            return x * m.clip
+        except AttributeError:
+            return x * m.rate
+
+    drive(C, see, step, after(5, lambda: setattr(m, "__getattr__", lambda name: seen.append(name) or 0.1)), seen)
+    drive(C, see, lambda x: x if flag else -x, after(5, lambda: setattr(Flag, "__bool__", lambda self: False)))
+    drive(C, see, lambda x: x if flag == other else -x, after(5, lambda: setattr(Flag, "__eq__", lambda self, o: True)))
+
+
+@scenario
 def a_module_changes_its_class(C: Any, see: Any) -> None:
     class Doubled(types.ModuleType):
         def __getattribute__(self, name: str) -> Any:
@@ -892,6 +912,9 @@ def a_weak_cache(C: Any, see: Any) -> None:
     box = [Big()]
     cache = weakref.WeakValueDictionary(a=box[0])
     drive(C, see, lambda x: -x if cache.get("a") is None else x, after(5, box.clear))
+    full = [Big()]
+    ref = weakref.ref(full[0])
+    drive(C, see, lambda x: x * len(full) - (ref() is None), after(5, full.clear))
     held = Big()
     kept = [held]
     refs, proxy = weakref.ref(held), weakref.WeakSet(kept)
