@@ -190,7 +190,7 @@ def identifiers(strings: frozenset[str]) -> frozenset[str]:
 
 _KEEPING = ("STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF", "DELETE_ATTR", "DELETE_SUBSCR")
 _ANSWERS = frozenset({"hash", "id", "type", "tuple", "frozenset", "sorted", "len", "str", "repr", "int", "round"})
-_ANSWERS |= {"super", "__hash__", "tobytes", "lower", "items", "keys", "values"}
+_ANSWERS |= {"super", "isinstance", "issubclass", "__eq__", "__hash__", "tobytes", "lower", "items", "keys", "values"}
 
 
 @functools.lru_cache(maxsize=1024)

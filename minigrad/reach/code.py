@@ -151,6 +151,8 @@ def _library_attribute(reach: Reach, module: Any, names: list[str]) -> None:
         if module.__name__.split(".")[0] in LIBRARIES | STANDARD and name in scope:
             reach.seen[id(module), name] = module
             reach.row("items", scope, {name: scope[name]}, f"{module.__name__}.{name}")
+            if isinstance(scope[name], FunctionType) and module.__name__.split(".")[0] in STANDARD:
+                reach.follow(f"{module.__name__}.{name}", scope[name])  # which may read the user's objects
         module = scope.get(name)
 
 

@@ -112,16 +112,17 @@ def visit_dict(reach: Reach, path: str, x: dict[Any, Any]) -> None:
 
 
 def visit_key(reach: Reach, path: str, key: Any) -> None:
-    """What stands in a dictionary as a key, or in a set: whoever looks it up asks for its hash."""
+    """What stands in a dictionary as a key, or in a set: who looks it up asks for its hash and compares it."""
     reach.follow(path, key)
     kind: Any = type(key)
     if kind in SIMPLE:
         return
     for part in elements(key) if kind is frozenset else key if kind is tuple else ():
         visit_key(reach, path, part)
-    hashes = (vars(base).get("__hash__") for base in kind.__mro__ if is_users_class(base))
-    if any(isinstance(f, FunctionType) and not only_answers(f.__code__) for f in hashes):
-        reach.unreadable.append((path, f"a {kind.__name__} as a key, whose __hash__ does more than compute"))
+    asked = (vars(base).get(name) for base in kind.__mro__ if is_users_class(base) for name in ("__hash__", "__eq__"))
+    if any(isinstance(f, FunctionType) and not only_answers(f.__code__) for f in asked):
+        text = f"a {kind.__name__} as a key, whose __hash__ or __eq__ does more than compute"
+        reach.unreadable.append((path, text))
 
 
 def visit_sequence(reach: Reach, path: str, x: Any) -> None:

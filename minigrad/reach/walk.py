@@ -117,9 +117,10 @@ class Reach:
         """What a weak reference refers to may be gone before the next call, where a program keeps it alive.
 
         It cannot if the reference is reached through it alone, as that of a layer to its model, or is minigrad's.
+        Classes are in the caches of functools.singledispatch, and hardly ever go.
         """
         for path, ref, x in self.weak:
-            if x is None or (id(x) in self.held and self._leads_to(x, path)):
+            if x is None or isinstance(x, type) or (id(x) in self.held and self._leads_to(x, path)):
                 continue
             owners = (place.owner for place, value in self.refs if value is ref)
             if not any(type(owner).__module__.startswith("minigrad.") for owner in owners):

@@ -8,11 +8,13 @@ import ast
 import cmd
 import collections
 import dataclasses
+import functools
 import itertools
 import random
 import re
 import string
 import types
+import typing
 import weakref
 from collections.abc import Iterable, Sized
 from typing import Any
@@ -690,6 +692,22 @@ def a_hash_that_counts(C: Any, see: Any) -> None:
     drive(C, see, lambda x: x * (j in s), None, n)
     drive(C, see, lambda x: x * t[j, 1], None, n)
 
+    class E:
+        def __init__(self, v: int) -> None:
+            self.v = v
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            n["h"] += 1
+            return isinstance(other, E) and self.v == other.v
+
+    a, b = E(1), E(2)
+    table = {a: 1.0, b: 2.0}
+    n["h"] = 0
+    drive(C, see, lambda x: x * table[b], None, n)
+
 
 @scenario
 def a_hash_that_only_answers(C: Any, see: Any) -> None:
@@ -787,6 +805,7 @@ def annotations_that_change(C: Any, see: Any) -> None:
 
     drive(C, see, lambda x: x * len(Config.__annotations__), after(5, lambda: Config.__annotations__.update(c=int)))
     drive(C, see, lambda x: x * len(g.__annotations__), after(5, lambda: g.__annotations__.update(y=int)))
+    drive(C, see, lambda x: x * len(typing.get_type_hints(g)), after(5, lambda: g.__annotations__.update(z=int)))
     drive(C, see, lambda x: x * len(g.__annotations__), after(5, lambda: setattr(g, "__annotations__", {})))
 
 
@@ -882,6 +901,26 @@ class Filled(string.Formatter):
 def methods_found_by_the_library(C: Any, see: Any) -> None:
     v, tree = Visitor(), ast.parse("rate", mode="eval").body
     drive(C, see, lambda x: x * v.visit(tree), lambda k: setattr(v, "rate", 1.0 + k // 5))
+
+
+@scenario
+def functions_of_the_library_that_read_objects(C: Any, see: Any) -> None:
+    @dataclasses.dataclass
+    class Config:
+        rate: float = 1.0
+        unnamed: float = 1.0
+
+    @functools.singledispatch
+    def f(v: Any) -> float:
+        return 1.0
+
+    cfg = Config()
+
+    def change(k: int) -> None:
+        cfg.unnamed = 1.0 + k // 5
+
+    drive(C, see, lambda x: (x, dataclasses.replace(cfg, rate=3.0)), change)
+    drive(C, see, lambda x: x * f(2), after(5, lambda: f.register(int, lambda v: 3.0)))
 
 
 @scenario
