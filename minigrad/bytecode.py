@@ -14,6 +14,8 @@ _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_D
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
 _ITEMS = (["STORE_SUBSCR"], ["BINARY_SUBSCR"], ["COPY"])
+_BY_TEXT = frozenset({"__setattr__", "__delattr__"})  # whose first argument is a name
+_YIELDED_FROM = frozenset({"send", "throw", "close"})  # what `yield from x` may call of x
 _OF_PYTHON = frozenset({"__dict__", "__class__"})
 TEXT, COMPARISON = "<text>", "<comparison>"  # among the words of code that makes texts of objects, or compares them
 _TEXTS = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
@@ -42,6 +44,9 @@ class Names(NamedTuple):
         replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
         inspected: names whose values are used otherwise than by `name.append(...)` and its like.
         locals: the same of local variables and parameters.
+        whole: names whose values are used otherwise than by `name["text"]` and `name[key].append(...)` as well.
+        whole_locals: the same of local variables and parameters.
+        explicit: special methods called by name, `x.__init__()`, and not by one that delegates to a base class.
     """
 
     read: frozenset[str]
@@ -51,11 +56,14 @@ class Names(NamedTuple):
     imports: frozenset[tuple[str, int]]
     inspected: frozenset[str]
     locals: frozenset[str]
+    whole: frozenset[str]
+    whole_locals: frozenset[str]
     replaced: frozenset[str]
     handed: frozenset[tuple[str, ...]]
     searches: frozenset[str]
     opened: frozenset[str]
     keys: frozenset[str]
+    explicit: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -76,11 +84,14 @@ class _Found:
         self.imports: set[tuple[str, int]] = set()
         self.inspected: set[str] = set()
         self.locals: set[str] = set()
+        self.whole: set[str] = set()
+        self.whole_locals: set[str] = set()
         self.replaced: set[str] = set()
         self.handed: set[tuple[str, ...]] = set()
         self.searches: set[str] = set()
         self.opened: set[str] = set()
         self.keys: set[str] = set()
+        self.explicit: set[str] = set()
         self.chain: tuple[str, ...] = ()
         self.path: tuple[str, ...] = ()
         self.is_called = False
@@ -88,11 +99,13 @@ class _Found:
         self.constants: list[object] = []
         instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
         for k, op in enumerate(instructions):
-            self._note_use(op, instructions[k + 1 : k + 3])
+            self._note_use(op, instructions[k + 1 : k + 5])
             self._note_keys(op, instructions[k + 1 : k + 3])
             self._note_chain(op)
             self._note_path(instructions, k)
             self._note_rest(op)
+            if op.opname in _ATTRIBUTE and op.argval.startswith("__"):
+                self._note_special(op, code.co_name, instructions[k - 1], instructions[k + 1 :])
         self.read |= self.scope
         self._collect(code.co_consts)
         if not _WRITERS.isdisjoint(self.words) or any("%" in word for word in self.words):
@@ -102,12 +115,17 @@ class _Found:
         """Whether a value is used otherwise than by appending to it."""
         name = op.opname
         if name in _GLOBAL or name in _ATTRIBUTE or name == "LOAD_DEREF" or _is_text(op):
-            if _is_text(op) and following and following[0].opname == "BINARY_SUBSCR":
+            if _is_text(op) and following and _is_subscript(following[0]):
                 following = following[1:]
-            if not _only_grows(following):
-                self.inspected.add(op.argval)
-        elif name.startswith(("LOAD_FAST", "STORE_FAST")) and not _only_grows(following):
-            self.locals |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
+            inspected, whole = self.inspected, self.whole
+        elif name.startswith(("LOAD_FAST", "STORE_FAST")):
+            inspected, whole = self.locals, self.whole_locals
+        else:
+            return
+        names = set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
+        if not _only_grows(following):
+            inspected |= names
+            whole |= names if not _is_opened(following) else set()
 
     def _note_keys(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
         """Whether a value is used otherwise than by its items of known names, and a text otherwise than to set one."""
@@ -175,6 +193,19 @@ class _Found:
             self.words.add(TEXT)
         elif op.opname == "CONTAINS_OP" or (op.opname == "COMPARE_OP" and str(op.argval) in ("==", "!=")):
             self.words.add(COMPARISON)
+        elif op.opname == "GET_YIELD_FROM_ITER":
+            self.words |= _YIELDED_FROM
+            self.read |= _YIELDED_FROM
+
+    def _note_special(
+        self, op: dis.Instruction, caller: str, before: dis.Instruction, following: list[dis.Instruction]
+    ) -> None:
+        """A special method: `super().__init__()` and `Base.__init__(self)` in another __init__ tell nothing new."""
+        texts = [j for j, other in enumerate(following[:2]) if _is_text(other)] if op.argval in _BY_TEXT else []
+        is_of_base = op.opname == "LOAD_SUPER_ATTR" or before.opname in {*_GLOBAL, "LOAD_DEREF", "CALL"}
+        is_known = _is_an_argument(following[texts[0] + 1 :]) if texts else is_of_base and op.argval == caller
+        if not is_known:
+            self.explicit.add(op.argval)
 
     def _collect(self, constants: tuple[object, ...]) -> None:
         """The strings among constants, and the functions written inside."""
@@ -182,6 +213,7 @@ class _Found:
             if isinstance(x, str):
                 self.words.add(x)
                 self.read.add(x)
+                self.explicit |= {x} if x.startswith("__") else set()
             elif isinstance(x, (tuple, frozenset)):
                 self._collect(tuple(x))
                 self.keys |= {part for part in x if isinstance(part, str)}
@@ -203,6 +235,29 @@ def _is_method(op: dis.Instruction) -> bool:
     )
 
 
+def _is_an_argument(following: list[dis.Instruction]) -> bool:
+    """Whether a text that was loaded is given to a function as it stands, and is no part of a longer one."""
+    depth = 1
+    for op in following:
+        depth += -1 - (op.arg or 0) if op.opname == "CALL" else dis.stack_effect(op.opcode, op.arg)
+        if depth <= 1:
+            return op.opname.startswith("CALL")
+    return True
+
+
+def _is_opened(following: list[dis.Instruction]) -> bool:
+    """Whether of what was loaded one item is taken, whose own use is looked at, or that is only appended to."""
+    if len(following) < 3 or not following[0].opname.startswith("LOAD"):
+        return False
+    if _is_text(following[0]) and (_is_subscript(following[1]) or following[1].opname in ("COPY", "STORE_SUBSCR")):
+        return True
+    return _is_subscript(following[1]) and _only_grows(following[2:])
+
+
+def _is_subscript(op: dis.Instruction) -> bool:
+    return op.opname == "BINARY_SUBSCR" or (op.opname == "BINARY_OP" and op.argrepr == "[]")
+
+
 def _is_text(op: dis.Instruction) -> bool:
     return op.opname == "LOAD_CONST" and isinstance(op.argval, str)
 
@@ -210,6 +265,20 @@ def _is_text(op: dis.Instruction) -> bool:
 def identifiers(strings: frozenset[str]) -> frozenset[str]:
     """The names in strings that may be evaluated, such as "config.rate * 2"."""
     return frozenset(word for text in strings for word in IDENTIFIER.findall(text))
+
+
+_KEEPING = ("STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF", "DELETE_ATTR", "DELETE_SUBSCR")
+_ANSWERS = frozenset({"hash", "id", "type", "tuple", "frozenset", "sorted", "len", "str", "repr", "int", "round"})
+_ANSWERS |= {"super", "isinstance", "issubclass", "__eq__", "__hash__", "tobytes", "lower", "items", "keys", "values"}
+
+
+@functools.lru_cache(maxsize=1024)
+def only_answers(code: CodeType) -> bool:
+    """Whether a function writes nothing and calls nothing but what computes: it may be called once more or less."""
+    found = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
+    calls = sum(op.opname.startswith("CALL") and not op.opname.startswith("CALL_INTRINSIC") for op in found)
+    known = sum(op.opname in _GLOBAL | _ATTRIBUTE and op.argval in _ANSWERS for op in found)
+    return calls <= known and not any(op.opname in _KEEPING for op in found)
 
 
 def instruction(code: CodeType, offset: int) -> str:

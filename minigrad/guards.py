@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from operator import is_
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from minigrad.reach import (
@@ -15,6 +16,7 @@ from minigrad.reach import (
     CacheState,
     Row,
     StateRef,
+    description,
     elements,
     keys_of,
 )
@@ -52,6 +54,7 @@ class Guard:
     def _compiled(self) -> Callable[[], bool]:
         scope: dict[str, Any] = {"is_": is_, "MISSING": MISSING, "same": self._same, "dtype": get_default_dtype}
         scope |= {"dtype0": self.dtype, "vars": vars, "keys_of": keys_of, "elements": elements, "get": dict.get}
+        scope["description"] = description
         scope |= {"size": dict.__len__, "type": type, "map": map, "cache": CacheState}
         tests = ["dtype() is dtype0"]
         hooks = [k for k, row in enumerate(self.rows) if row.kind == "hooks"]
@@ -147,7 +150,7 @@ def _is_plain(holder: dict[Any, Any]) -> bool:
     kind = type(holder)
     if kind.__module__.startswith("minigrad."):
         return all(getattr(kind, name) is getattr(dict, name) for name in ("__len__", "__getitem__", "__iter__", "get"))
-    return kind in (dict, OrderedDict)
+    return kind in (dict, OrderedDict, MappingProxyType)
 
 
 def _identities(k: int, items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> list[str]:
@@ -270,6 +273,9 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
     "weak": lambda k, row, scope: f"h{k}() is v{k}",
     "type": lambda k, row, scope: f"type(h{k}) is v{k}",
     "state": lambda k, row, scope: "False",
+    "names": lambda k, row, scope: "False",
+    "abstract": lambda k, row, scope: f"h{k}.get_cache_token() == v{k}",
+    "described": lambda k, row, scope: f"description(h{k}) == v{k}",
     "content": lambda k, row, scope: f"h{k}.tobytes() == v{k}",
     "layout": lambda k, row, scope: f"(h{k}.shape, h{k}.dtype, h{k}.flags.writeable) == v{k}",
 }

@@ -22,6 +22,7 @@ COLUMNS = 1021  # of words that are added up; prime, so that elements that trade
 FIXED = frozenset(
     {
         *("weak", "state", "content", "objects", "absent", "class absent", "methods", "bases", "cache", "type"),
+        *("names", "abstract", "described"),
     }
 )  # kinds of rows that nothing can put back
 

@@ -27,6 +27,7 @@ from minigrad.reach import (
     Contents,
     Reach,
     StateRef,
+    behind,
     elements,
     is_leaf,
     keys_of,
@@ -228,7 +229,7 @@ class StateCapture:
         if kind is BuiltinFunctionType or value is type:
             made = self._hidden(value)
             return value if made is MISSING else made
-        if kind is MappingProxyType:
+        if kind is MappingProxyType and type(behind(value)) is dict:
             inner = {k: self._traced(x, ref) for k, x in value.items()}
             if any(a is not b for a, b in zip(inner.values(), value.values(), strict=True)):
                 return MappingProxyType(inner)

@@ -327,6 +327,7 @@ class Compiled:
         """Run the step as it stands from here on, and say so once."""
         self.eager, self.why = True, self._said(why, "runs eagerly from here on")
         self.versions.clear()
+        self.latest, self.learned = None, Learned()  # nothing of the state is kept alive any more
         if self.fallback == "raise":
             raise CompileError(self.why)
         self._warn(self.why)

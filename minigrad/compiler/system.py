@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from minigrad.bytecode import names_of
 from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.foreign import ALLOWED, FILES, IMPURE, SHOWN, is_of_system, name_of_impure
@@ -34,6 +36,7 @@ LOCKING = ("functools", "dataclasses", "reprlib")  # which leave locks as they w
 EVALUATING = frozenset({"eval", "exec", "compile", "__import__", "import_module", "chdir"})
 # Names that lead to functions in C: of what may print, of modules that may stand in others (contextlib.os), of methods.
 NAMING = {"inspect"} | SHOWN | EVALUATING | (STANDARD - ALLOWED) | (IMPURE - {"print"})
+STATES = frozenset({"getstate", "get_state"})
 
 
 class SystemCalls:
@@ -139,6 +142,11 @@ def unreadable(reach: Reach) -> CompileError | None:
             "mg.compile: the step uses both `type` and `__class__`, which are not the same while it is recorded.\n"
             "Hint: use type(x) alone."
         )
+    if (name := _state_of_a_source(reach)) is not None:
+        return CompileError(
+            f"mg.compile: the step names {name}, the state of a source of random numbers.\nHint: ask for it outside of "
+            "the step."
+        )
     if settings := SETTINGS & reach.words:
         return CompileError(
             f"mg.compile: the step names np.{min(settings)}, a setting of NumPy for everybody.\nHint: set it outside "
@@ -150,6 +158,12 @@ def unreadable(reach: Reach) -> CompileError | None:
             "stand for numbers.\nHint: return the values, and write them outside of the step."
         )
     return None
+
+
+def _state_of_a_source(reach: Reach) -> str | None:
+    """How the step may ask where a source of random numbers stands, which no guard compares."""
+    has_bits = "bit_generator" in reach.words or any(isinstance(x, np.random.BitGenerator) for x in reach.generators)
+    return min(STATES & reach.words, default="state" if has_bits and "state" in reach.words else None)
 
 
 def writes_json(reach: Reach) -> bool:

@@ -17,7 +17,7 @@ from minigrad.reach import Row
 from minigrad.reach.differences import differences
 
 NP_RANDOM = ("rand", "randn", "randint", "normal", "uniform", "permutation", "shuffle", "choice", "seed", "sample")
-UNTRACED = frozenset({"state", "content", "objects"})  # kinds of rows
+UNTRACED = frozenset({"state", "content", "objects", "described", "abstract"})  # kinds of rows
 
 
 class UntrackedRandomness:
@@ -89,6 +89,8 @@ def _common() -> dict[str, Any]:
 def _set_state(x: Any, state: Any) -> None:
     if isinstance(x, np.random.RandomState):
         x.set_state(state)
+    elif isinstance(x, random.Random):
+        random.Random.setstate(x, state)
     elif isinstance(x, np.random.Generator):
         x.bit_generator.state = state
     else:
@@ -98,4 +100,6 @@ def _set_state(x: Any, state: Any) -> None:
 def _state(x: Any) -> Any:
     if isinstance(x, np.random.RandomState):
         return x.get_state(legacy=False)
+    if isinstance(x, random.Random):
+        return random.Random.getstate(x)
     return x.bit_generator.state if isinstance(x, np.random.Generator) else x.state

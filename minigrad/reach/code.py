@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import sys
 import weakref
+from contextlib import suppress
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -16,20 +18,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.bytecode import TEXT, Names, identifiers, names_of
+from minigrad.reach.contents import description
 from minigrad.reach.leaves import MISSING
 from minigrad.reach.names import (
     COMPUTED,
     CONSTRUCTORS,
+    DESCRIBED,
     EVALUATED,
     GENERIC,
     HEAP_TYPE,
+    LATE,
     LIBRARIES,
     LOGGED,
     LOGS,
+    MADE,
+    OF_MAPPINGS,
     PATCHED,
     STANDARD,
     TEXTS,
     UNREAD,
+    WRITERS,
+    finds_methods,
     method_names,
     words,
 )
@@ -45,19 +54,28 @@ CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 
 def visit_absences(reach: Reach) -> None:
     """Names that code may read, where they are not: an attribute that appears later can be read then."""
+    if reach.everything:
+        for path, kind in reach.classes:
+            reach.row("names", kind, vars(kind).keys() - UNREAD, path)
     for path, own in reach.open_objects:
         if reach.everything:
             reach.row("dict", own, (list(own), list(own.values())), path, is_own=True)
         else:
-            reach.row("absent", own, frozenset(reach.read).difference(own), path)
+            reach.row("absent", own, frozenset(reach.read | {"__getattr__"}).difference(own), path)
     for path, kind in reach.classes:
         special = {n for base in kind.__mro__[1:] if base is not object for n in vars(base) if n.startswith("__")}
-        reach.row("class absent", kind, frozenset(reach.read | special - UNREAD).difference(vars(kind)), path)
+        reach.row("class absent", kind, frozenset(reach.read | LATE | special - UNREAD).difference(vars(kind)), path)
     for kind in reach.library:
         names = {n for n in (reach.words | PATCHED) & vars(kind).keys() if not n.startswith("_")}
         held = {n: vars(kind)[n] for n in sorted(names) if isinstance(vars(kind)[n], (FunctionType, property))}
         if held:
             reach.row("methods", kind, held, kind.__name__)
+    if reach.is_abstract:
+        reach.row("abstract", abc, abc.get_cache_token(), "what is registered with an abstract class")
+    if asked := tuple(name for name in DESCRIBED if name in reach.words):
+        described = asked, [*reach.functions, *(kind for _, kind in reach.classes)]
+        reach.row("described", described, description(described), "a function or class")
+    reach.unreadable += [(name, "the classes that were made so far") for name in MADE & reach.words]
 
 
 def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
@@ -86,13 +104,24 @@ def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
         reach.functions.append(x)
         named = names_of(code)
         reach.read_names(named.words, named.read)
+        reach.call(named.explicit)
+        reach.when_read("__annotations__", functools.partial(_annotations, reach, x))
         reach.inspected |= named.inspected
         reach.inspected_locals |= named.locals
         reach.opened |= named.opened
         reach.keys |= named.keys
+        reach.whole |= named.whole
+        reach.whole_locals |= named.whole_locals
         reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.replaced]
         _globals(reach, x, named)
         _imports(reach, x, named)
+
+
+def _annotations(reach: Reach, function: FunctionType) -> None:
+    with suppress(Exception):  # of Python 3.14 they are computed when they are read
+        value, path = function.__annotations__, f"{function.__name__}.__annotations__"
+        reach.row("slots", function, (("__annotations__", value),), function.__name__)
+        reach.ref(function, "__annotations__", "slot", path, value)
 
 
 def _globals(reach: Reach, function: FunctionType, named: Names) -> None:
@@ -126,6 +155,8 @@ def _library_attribute(reach: Reach, module: Any, names: list[str]) -> None:
         if module.__name__.split(".")[0] in LIBRARIES | STANDARD and name in scope:
             reach.seen[id(module), name] = module
             reach.row("items", scope, {name: scope[name]}, f"{module.__name__}.{name}")
+            if isinstance(scope[name], FunctionType) and module.__name__.split(".")[0] in STANDARD:
+                reach.follow(f"{module.__name__}.{name}", scope[name])  # which may read the user's objects
         module = scope.get(name)
 
 
@@ -165,15 +196,18 @@ def visit_module(reach: Reach, path: str, x: ModuleType) -> None:
     if x.__name__ in GENERIC:
         reach.everything = True
     scope = vars(x)
-    names = [n for n in scope if not n.startswith("__")]
-    if root in STANDARD:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
+    names = [n for n in scope if not n.startswith("__") or n == "__getattr__"]
+    if root not in STANDARD:
+        reach.open_objects.append((path, scope))
+        reach.row("type", x, type(x), path)
+        for name in scope.keys() - set(names):
+            reach.when_read(name, functools.partial(reach.attribute, scope, name, f"{path}.{name}", x))
+        if type(x) is not ModuleType:
+            visit_class(reach, type(x).__name__, type(x), makes=False)
+    else:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
         for name in names:
             if not isinstance(scope[name], CODE) and scope[name] is not sys.modules:
-                visit = functools.partial(reach.attribute, scope, name, f"{path}.{name}", x)
-                if name in reach.names:
-                    visit()
-                else:
-                    reach.unnamed.setdefault(name, []).append(visit)
+                reach.when_read(name, functools.partial(reach.attribute, scope, name, f"{path}.{name}", x))
         names = []
     if x.__name__ in LOGS:
         for name in LOGGED:
@@ -185,7 +219,7 @@ def visit_module(reach: Reach, path: str, x: ModuleType) -> None:
 def visit_class(reach: Reach, path: str, x: type, makes: bool) -> None:
     """A class, whose constructors count only if some code can make an object of it."""
     if makes or reach.makes_all:
-        for visit in reach.constructors.pop(id(x), ()):
+        for _, visit in reach.constructors.pop(id(x), ()):
             visit()
         if id(x) in reach.seen and id(x) not in reach.made:
             for base in x.__mro__[1:]:
@@ -196,6 +230,7 @@ def visit_class(reach: Reach, path: str, x: type, makes: bool) -> None:
     if x is str and makes:  # held as a function that makes texts
         reach.read_names(frozenset({TEXT}))
     reach.seen[id(x)] = x
+    reach.is_abstract |= issubclass(type(x), abc.ABCMeta)
     root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
     if root in LIBRARIES:
         if root == "minigrad":  # what its methods call on a user's subclass
@@ -212,14 +247,19 @@ def _members_of_class(reach: Reach, path: str, x: type, makes: bool) -> None:
     """Attributes and bases of a user's class."""
     reach.classes.append((path, x))
     reach.row("bases", x, x.__mro__, path)
+    is_found = any(map(finds_methods, x.__mro__))
+    if issubclass(x, dict) or "__getitem__" in vars(x):
+        reach.read_names(OF_MAPPINGS, frozenset())
     for name, value in vars(x).items():
-        if name in UNREAD:
-            continue
         visit = functools.partial(_class_attribute, reach, x, name, value, f"{path}.{name}")
         if name in TEXTS:
             reach.when_named(TEXT, visit)
-        elif name in CONSTRUCTORS and not (makes or reach.makes_all):
-            reach.constructors.setdefault(id(x), []).append(visit)
+        elif name in UNREAD:
+            reach.when_read(name, visit)
+        elif name in CONSTRUCTORS and not (makes or reach.makes_all or name in reach.called):
+            reach.constructors.setdefault(id(x), []).append((name, visit))
+        elif is_found and isinstance(value, FunctionType):
+            visit()
         else:
             reach.when_named(name, visit)
     for base in x.__mro__[1:]:
@@ -230,6 +270,9 @@ def _members_of_class(reach: Reach, path: str, x: type, makes: bool) -> None:
 
 def _class_attribute(reach: Reach, kind: type, name: str, value: Any, path: str) -> None:
     reach.row("class", kind, {name: value}, path)
+    makes = isinstance(value, classmethod) or (issubclass(kind, type) and isinstance(value, FunctionType))
+    if makes and not name.startswith("__"):  # it may call the class that it is given
+        reach.make_all()
     if name.startswith("__") and not isinstance(value, FunctionType):
         reach.follow(path, value)
     else:
@@ -238,21 +281,31 @@ def _class_attribute(reach: Reach, kind: type, name: str, value: Any, path: str)
 
 def visit_method(reach: Reach, path: str, x: MethodType) -> None:
     """A bound method: its object and its function."""
-    reach.follow(path, x.__self__)
+    _visit_owner(reach, path, x.__self__)
     reach.follow(path, x.__func__)
 
 
-def visit_builtin(reach: Reach, path: str, x: BuiltinFunctionType) -> None:
+def visit_builtin(reach: Reach, path: str, x: Any) -> None:
     """A function written in C: the object that it is bound to."""
     owner = x.__self__
-    if x.__name__ in COMPUTED:
+    if x.__name__ in COMPUTED | WRITERS:
         reach.everything = True
     if x in (repr, ascii, print):
         reach.read_names(frozenset({TEXT}))
+    if x.__name__ in MADE:
+        reach.unreadable.append((path, "the classes that were made so far"))
+    if isinstance(owner, np.ndarray):  # no tracer can take its place: what it writes and reads would be lost
+        reach.unreadable.append((path, f"the method {x.__name__} of an array"))
+    elif not isinstance(owner, ModuleType):
+        _visit_owner(reach, path, owner)
+
+
+def _visit_owner(reach: Reach, path: str, owner: Any) -> None:
+    """What a method is bound to: no tracer can take the place of a generator there."""
     if isinstance(owner, (np.random.Generator, np.random.RandomState)):
         reach.generators.append(owner)
         reach.sources.setdefault(id(owner), (path, owner))
-    elif not isinstance(owner, ModuleType):
+    else:
         reach.follow(path, owner)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import gc
+import operator
+import struct
 from collections import OrderedDict, deque
 from contextlib import suppress
 from types import (
     FunctionType,
+    MemberDescriptorType,
 )
 from typing import Any
+
+POINTER = struct.calcsize("P")
 
 
 def own_attributes(x: Any) -> Any:
@@ -116,6 +121,17 @@ class Contents:
                 object.__setattr__(x, name, value)
 
 
+def behind(proxy: Any) -> Any:
+    """What a MappingProxyType shows: a dictionary, or an object of a class that answers as it likes."""
+    return gc.get_referents(proxy)[0]
+
+
+def description(described: tuple[tuple[str, ...], list[Any]]) -> list[Any]:
+    """What functions and classes say of themselves, as their names and texts: one entry for each object."""
+    names, objects = described
+    return list(map(operator.attrgetter(*names), objects))
+
+
 def referent(proxy: Any) -> Any:
     """What a weakref.proxy stands for, None if it is gone."""
     try:
@@ -149,6 +165,23 @@ class CacheState:
 
     def __repr__(self) -> str:
         return f"{self.size} of {self.misses} computed results"
+
+
+@functools.lru_cache(maxsize=4096)
+def base_in_c(kind: type) -> type | None:
+    """The class in C that a class is or comes from, whose objects hold more than attributes and slots; None for object.
+
+    It is told by the size of its objects: a class written in Python adds a pointer for each slot.
+    """
+    while (base := kind.__base__) is not None:
+        own = vars(kind)
+        fields = sum(isinstance(x, MemberDescriptorType) for x in own.values()) if "__slots__" in own else 0
+        fields += kind.__dictoffset__ > 0 == base.__dictoffset__
+        fields += kind.__weakrefoffset__ > 0 == base.__weakrefoffset__
+        if kind.__basicsize__ != base.__basicsize__ + fields * POINTER or kind.__itemsize__ != base.__itemsize__:
+            return kind
+        kind = base
+    return None
 
 
 @functools.lru_cache(maxsize=4096)

@@ -12,12 +12,14 @@ from minigrad.reach import (
     Row,
     StateRef,
     alike,
+    description,
     elements,
     keys_of,
     parts_of,
     pickled,
     values_of,
 )
+from minigrad.reach.names import UNREAD
 
 Difference = tuple[str, StateRef | None, Any, Any]  # path, the place if it is one, what it held, what it holds
 
@@ -123,6 +125,13 @@ def _content(row: Row) -> Iterator[Difference]:
         yield f"the elements of {row.path}", None, "others", row.holder.ravel()
 
 
+def _described(row: Row) -> Iterator[Difference]:
+    names, objects = row.holder
+    for x, before, now in zip(objects, row.held, description(row.holder), strict=True):
+        if now != before:
+            yield f"{x.__qualname__} ({', '.join(names)})", None, before, now
+
+
 def _all_alike(now: Any, before: Any) -> bool:
     return len(now) == len(before) and all(map(alike, now, before))
 
@@ -156,5 +165,8 @@ _BY_KIND: dict[str, Callable[[Row], Iterator[Difference]]] = {
         lambda x: (x.shape, x.dtype, x.flags.writeable), operator.eq, "{path} (shape, dtype, whether it can be written)"
     ),
     "content": _content,
-    "state": _whole(pickled, _equal, "{path} (a {kind})"),
+    "described": _described,
+    "abstract": _whole(lambda x: x.get_cache_token(), operator.eq),
+    "names": _whole(lambda x: vars(x).keys() - UNREAD, operator.eq, "the attributes of {path}"),
+    "state": _whole(pickled, alike, "{path} (a {kind})"),
 }

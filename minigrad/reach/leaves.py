@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.reach.contents import own_attributes
+from minigrad.reach.contents import base_in_c, own_attributes
 from minigrad.reach.names import LIBRARIES, STANDARD
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "missing", "__reduce__": lambda _: "MISSING"})()
@@ -32,6 +32,7 @@ LEAVES = (
     *(np.generic, np.dtype, enum.Enum, re.Pattern, decimal.Decimal, fractions.Fraction, pathlib.PurePath, uuid.UUID),
     *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
 )
+DEEP = 16  # iterators, one inside of another
 SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
 
 
@@ -44,7 +45,7 @@ def is_leaf(x: Any) -> bool:
         return is_leaf(x.start) and is_leaf(x.stop) and is_leaf(x.step)
     if kind is tuple or kind is frozenset:
         return all(map(is_leaf, x))
-    return _is_leaf_class(kind) and (issubclass(kind, enum.Enum) or not (is_users_class(kind) and own_attributes(x)))
+    return is_leaf_class(kind) and (issubclass(kind, enum.Enum) or not (is_users_class(kind) and own_attributes(x)))
 
 
 def is_inert(x: Any) -> bool:
@@ -54,10 +55,11 @@ def is_inert(x: Any) -> bool:
         return kind is not np.ndarray
     if kind in (tuple, frozenset):
         return all(map(is_inert, x))
-    return _is_leaf_class(kind) and not is_users_class(kind)
+    return is_leaf_class(kind) and not is_users_class(kind)
 
 
-def _is_leaf_class(kind: type) -> bool:
+def is_leaf_class(kind: type) -> bool:
+    """Whether what objects of a class hold in C is immutable."""
     return _is_plain_leaf_class(kind) if type(kind) is type else issubclass(kind, LEAVES)
 
 
@@ -111,20 +113,51 @@ def same_objects(x: Any, y: Any) -> bool:
 
 
 def pickled(x: Any, depth: int = 0) -> Any:
-    """The state of an object without attributes (an iterator, a counter) as pickle would keep it, or MISSING."""
+    """The state of an object in C (an iterator, a counter) as pickle would keep it, MISSING if not all of it shows.
+
+    It is asked of the class in C itself, and not of what a user derives from that.
+    """
+    kind: Any = type(x)
+    base: Any = base_in_c(kind) or kind
+    own = base.__reduce_ex__ is object.__reduce_ex__ and base.__reduce__ is not object.__reduce__
     try:
-        state = x.__reduce_ex__(4)
+        state = base.__reduce__(x) if own else base.__reduce_ex__(x, 4)
     except Exception:
         return MISSING
     if isinstance(state, str):
         return state
-    return tuple(_as_it_stands(part, depth) for part in state[1:3] if part is not None)
+    held = tuple(_as_it_stands(part, depth) for part in state[1:3] if part is not None)
+    return MISSING if depth > DEEP or _is_hidden(held) else held
 
 
-def _as_it_stands(x: Any, depth: int) -> Any:
+def _as_it_stands(x: Any, depth: int, is_inside: bool = False) -> Any:
     """A part of a state that later changes leave alone: a copy of a list, the state of an iterator inside."""
-    if depth > 3:
-        return x
-    if type(x) in (tuple, list):
-        return type(x), tuple(_as_it_stands(part, depth + 1) if type(part) not in (tuple, list) else part for part in x)
-    return (type(x), pickled(x, depth + 1)) if isinstance(x, Iterator) else x
+    if type(x) is tuple or (type(x) is list and not is_inside):
+        return type(x), tuple(_as_it_stands(part, depth, is_inside or type(x) is list) for part in x)
+    return State((type(x), pickled(x, depth + 1))) if _is_iterator_in_c(type(x)) else x
+
+
+def _is_iterator_in_c(kind: type) -> bool:
+    return hasattr(kind, "__next__") and base_in_c(kind) is not None
+
+
+class State(tuple[Any, ...]):
+    """The class and the state of an iterator inside of another."""
+
+    __slots__ = ()
+
+
+def _is_hidden(x: Any) -> bool:
+    """Whether a state holds one that does not show."""
+    if type(x) is State:
+        return x[1] is MISSING
+    return type(x) is tuple and any(map(_is_hidden, x))
+
+
+def parts_of(state: Any) -> Iterator[Any]:
+    """The objects in a state as `pickled` tells it."""
+    if isinstance(state, tuple):
+        for part in state:
+            yield from parts_of(part)
+    else:
+        yield state

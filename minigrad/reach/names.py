@@ -18,7 +18,13 @@ COMPUTED = frozenset({"vars", "dir", "eval", "exec", "locals", "globals", "getat
 COMPUTED |= {"__dict__", "__getattr__", "__getattribute__", "asdict", "astuple", "deepcopy", "__slots__", "dumps"}
 COMPUTED |= {"setattr", "delattr", "methodcaller", "format", "format_map", "vformat", "__format__"}
 COMPUTED |= {"__reduce__", "__reduce_ex__", "__getstate__", "__dir__"}
+WRITERS = frozenset({"__setattr__", "__delattr__"})  # the same where they are called by name
 MAKERS = frozenset({"__class__", "type", "copy", "replace", "_replace"})  # with them an object's class makes another
+OF_MAPPINGS = frozenset({"keys", "items", "values", "get"})  # what C code calls of one: {**x}, dict(x), match
+DESCRIBED = ("__doc__", "__module__", "__name__", "__qualname__")  # of functions and classes
+LATE = frozenset({"__getattr__", "__getattribute__", "__setattr__", "__delattr__"})  # change a class that gets them
+LATE |= {"__bool__", "__len__", "__eq__", "__ne__", "__hash__", "__str__", "__repr__", "__format__"}
+MADE = frozenset({"__subclasses__"})  # changes with each class that is made
 EVALUATED = frozenset({"eval", "exec", "globals", "locals", "vars"})  # strings in such code may name globals
 GENERIC = frozenset({"copy", "pickle", "json", "inspect"})  # modules that read objects as wholes
 IMPLICIT = frozenset({"forward", "training", "_hooks", "_parameters", "_buffers", "_name", "rule", "_value_"})
@@ -56,6 +62,15 @@ def traversals_of(kind: type) -> frozenset[str]:
     """The names by which a user's code has methods of minigrad's go through all attributes of an object."""
     readers = readers_of(kind, "vars") - {"vars"}
     return readers | {TEXT} if "__repr__" in readers else readers
+
+
+@functools.lru_cache(maxsize=1024)
+def finds_methods(kind: type) -> bool:
+    """Whether a class of the standard library calls methods of those derived from it by names that it computes."""
+    return str(kind.__module__).split(".")[0] in STANDARD and any(
+        isinstance(f, FunctionType) and not name.startswith("__") and "getattr" in f.__code__.co_names
+        for name, f in vars(kind).items()
+    )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import random
 import weakref
 from collections import deque
@@ -13,12 +14,14 @@ from types import (
     FunctionType,
     MappingProxyType,
     MethodType,
+    MethodWrapperType,
     ModuleType,
 )
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.bytecode import only_answers
 from minigrad.reach.code import (
     visit_builtin,
     visit_descriptor,
@@ -27,10 +30,19 @@ from minigrad.reach.code import (
     visit_module,
     visit_partial,
 )
-from minigrad.reach.contents import CacheState, elements, keys_of, own_attributes, referent, slots_of, values_of
-from minigrad.reach.leaves import MISSING, SIMPLE, pickled
+from minigrad.reach.contents import (
+    CacheState,
+    base_in_c,
+    behind,
+    elements,
+    keys_of,
+    own_attributes,
+    referent,
+    values_of,
+)
+from minigrad.reach.leaves import MISSING, SIMPLE, is_leaf_class, is_users_class, parts_of, pickled
 from minigrad.reach.members import visit_members
-from minigrad.reach.names import COMPUTED, LOGS, STANDARD
+from minigrad.reach.names import COMPUTED, LOGS
 from minigrad.reach.places import StateRef
 from minigrad.tensor import Tensor
 
@@ -40,7 +52,16 @@ if TYPE_CHECKING:
 
 SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 LARGE = 1 << 20  # bytes; larger arrays are not compared before each call
-HARMLESS = frozenset({"Token", "lock", "RLock", "Lock", "Event", "Condition", "Semaphore", "object"})
+# Classes in C whose objects hold nothing that a step could read, or show all that they hold.
+HARMLESS = frozenset({"Token", "lock", "RLock", "_local", "_lru_cache_wrapper", "UnionType", "Struct"})
+HARMLESS |= {"GenericAlias", "_tuplegetter"}
+
+
+def visit_ufunc(reach: Reach, path: str, x: Any) -> None:
+    """A function of NumPy's: that of np.frompyfunc has the user's inside."""
+    for part in gc.get_referents(x):
+        if type(part) is not dict:
+            reach.follow(path, part)
 
 
 def visit_array(reach: Reach, path: str, x: Any) -> None:
@@ -86,8 +107,22 @@ def visit_dict(reach: Reach, path: str, x: dict[Any, Any]) -> None:
     before = f"{path}." if path else ""
     for key, value in zip(keys_of(x), values_of(x), strict=True):
         reach.ref(x, key, "item", f"{before}{key if type(key) in SIMPLE else type(key).__name__}", value)
-        reach.follow(path, key)
+        visit_key(reach, path, key)
     visit_members(reach, path, x)
+
+
+def visit_key(reach: Reach, path: str, key: Any) -> None:
+    """What stands in a dictionary as a key, or in a set: who looks it up asks for its hash and compares it."""
+    reach.follow(path, key)
+    kind: Any = type(key)
+    if kind in SIMPLE:
+        return
+    for part in elements(key) if kind is frozenset else key if kind is tuple else ():
+        visit_key(reach, path, part)
+    asked = (vars(base).get(name) for base in kind.__mro__ if is_users_class(base) for name in ("__hash__", "__eq__"))
+    if any(isinstance(f, FunctionType) and not only_answers(f.__code__) for f in asked):
+        text = f"a {kind.__name__} as a key, whose __hash__ or __eq__ does more than compute"
+        reach.unreadable.append((path, text))
 
 
 def visit_sequence(reach: Reach, path: str, x: Any) -> None:
@@ -113,22 +148,34 @@ def visit_set(reach: Reach, path: str, x: Any) -> None:
         reach.row("set", x, elements(x), path)
         reach.containers.append((x, path))
     for value in elements(x):
-        reach.follow(path, value)
+        visit_key(reach, path, value)
     if type(x) not in (set, frozenset):
         visit_members(reach, path, x)
 
 
 def visit_proxy(reach: Reach, path: str, x: Any) -> None:
-    """A read-only view of a dictionary."""
-    reach.row("items", x, dict(x), path)
+    """A read-only view of a dictionary, whose items may be those of a class, or of an object that acts as one."""
+    if type(behind(x)) is not dict:
+        reach.follow(path, behind(x))
+        return
+    reach.row("dict", x, (list(x), list(x.values())), path)
     for key, value in x.items():
         reach.follow(f"{path}.{key}", value)
+        reach.follow(path, key)
 
 
 def visit_weak(reach: Reach, path: str, x: Any) -> None:
-    """A weak reference: what it refers to."""
+    """A weak reference: what it refers to, which a program would keep alive if nothing else in its reach does."""
     reach.row("weak", x, x(), path)
-    reach.follow(path, x())
+    _follow_weakly(reach, path, x, x())
+
+
+def _follow_weakly(reach: Reach, path: str, ref: Any, x: Any) -> None:
+    was_held = id(x) in reach.held
+    reach.follow(path, x)
+    if not was_held:
+        reach.held.pop(id(x), None)
+    reach.weak.append((path, ref, x))
 
 
 def visit_variable(reach: Reach, path: str, x: Any) -> None:
@@ -145,34 +192,43 @@ def visit_opaque(reach: Reach, path: str, x: Any) -> None:
 
 
 def visit_object(reach: Reach, path: str, x: Any) -> None:
-    """Any other object: its members, or what pickle sees of one that shows none."""
-    kind = type(x)
+    """Any other object: its members, and what pickle sees of one that holds more than these."""
+    kind: Any = type(x)
     if kind.__module__ in LOGS:
         reach.unreadable.append((path, "a log"))
         return
-    stateful = kind.__module__.split(".")[0] in STANDARD or kind.__module__ == "builtins"
-    stateful |= issubclass(kind, np.random.SeedSequence)  # which counts what it has spawned
     if kind.__name__ in COMPUTED:
         reach.everything = True
     if kind.__name__ == "_lru_cache_wrapper":
         reach.row("cache", x, CacheState(x), path)
-    if type(own_attributes(x)) is dict or any(slots_of(base) for base in kind.__mro__):
-        visit_members(reach, path, x)
-    elif stateful and kind is not object:
-        state = pickled(x)
-        if state is MISSING and kind.__name__ not in HARMLESS:
-            reach.unreadable.append((path, x))
-        elif state is not MISSING:
-            reach.row("state", x, state, path)
-    else:
-        visit_members(reach, path, x)
+    base = base_in_c(kind)
+    if base is not None and base.__name__ not in HARMLESS and not is_leaf_class(kind):
+        _visit_state(reach, path, x)
+    visit_members(reach, path, x)
+
+
+def _visit_state(reach: Reach, path: str, x: Any) -> None:
+    """What an object in C holds besides attributes: all that can be known of it is what pickle would keep."""
+    if isinstance(x, random.Random) and not isinstance(x, random.SystemRandom):
+        reach.generators.append(x)
+        return
+    own = own_attributes(x)  # which Python makes when it is asked for
+    state = pickled(x)
+    if state is MISSING:
+        reach.unreadable.append((path, x))
+        return
+    reach.row("state", x, state, path)
+    for part in parts_of(state):
+        if part is not own:  # its attributes: only some of them may be read
+            reach.follow(path, part)
 
 
 VISITORS: dict[Any, Any] = {
     Tensor: visit_tensor,
     FunctionType: visit_function,
     MethodType: visit_method,
-    BuiltinFunctionType: visit_builtin,
+    (BuiltinFunctionType, MethodWrapperType): visit_builtin,
+    np.ufunc: visit_ufunc,
     ModuleType: visit_module,
     functools.partial: visit_partial,
     (property, staticmethod, classmethod, functools.cached_property): visit_descriptor,
@@ -182,7 +238,7 @@ VISITORS: dict[Any, Any] = {
     (set, frozenset): visit_set,
     MappingProxyType: visit_proxy,
     weakref.ref: visit_weak,
-    weakref.ProxyTypes: lambda reach, path, x: reach.follow(path, referent(x)),
+    weakref.ProxyTypes: lambda reach, path, x: _follow_weakly(reach, path, x, referent(x)),
     ContextVar: visit_variable,
     CellType: lambda reach, path, x: reach.ref(x, "cell_contents", "cell", path, StateRef(x, "", "cell", "").get()),
 }

@@ -100,9 +100,10 @@ class Row:
     reference refers to), "type" (its class), "state" (the pickled state of an object that has no other), "content" (the
     bytes of an array), "layout" (shape, dtype and whether it can be written, of an array), "objects" (the elements of
     an array of objects), "absent" and "class absent" (names that code reads and that are not there), "methods" (of a
-    library's class), "bases" (of a class), "parts" (attributes of some
-    classes, all that there are, in order), "variable" (of a context), "cache" (how often a functools.lru_cache has
-    computed something).
+    library's class), "bases" (of a class), "parts" (attributes of some classes, all that there are, in order),
+    "variable" (of a context), "cache" (how often a functools.lru_cache has computed something), "names" (of the
+    attributes of a class), "abstract" (how often something was registered with an abstract class), "described" (names
+    and texts of functions and classes).
     """
 
     __slots__ = ("held", "holder", "is_own", "kind", "path")

@@ -11,6 +11,7 @@ from types import (
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
+    MethodType,
     MethodWrapperType,
     ModuleType,
     WrapperDescriptorType,
@@ -24,15 +25,15 @@ from minigrad.node import Node
 from minigrad.reach import code, objects
 from minigrad.reach.contents import own_attributes
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
-from minigrad.reach.names import COMPUTED, IMPLICIT, LIBRARIES, MAKERS, TEXTS
+from minigrad.reach.names import COMPUTED, IMPLICIT, LIBRARIES, MAKERS, TEXTS, WRITERS
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor import Tensor
 
 # Known by their identity; what they hold is looked at by other means, or cannot change.
 IDENTITIES = (
-    *(np.ndarray, np.ufunc, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
-    *(WrapperDescriptorType, MethodWrapperType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
+    *(np.ndarray, np.random.Generator, np.random.BitGenerator, np.random.RandomState, Node),
+    *(WrapperDescriptorType, GetSetDescriptorType, MemberDescriptorType, type(str.join)),
     ClassMethodDescriptorType,
 )
 
@@ -80,11 +81,16 @@ class Reach:
         self.keys: set[str] = set()  # texts that may be keys of items that are read
         self.times: dict[int, int] = {}  # how often dictionaries were met, by id
         self.inspected_locals: set[str] = set()  # the same of local variables and parameters
+        self.whole: set[str] = set()  # names of what is used otherwise than by its items
+        self.whole_locals: set[str] = set()
+        self.weak: list[tuple[str, Any, Any]] = []  # weak references, and what they refer to
         self.roots = roots
         self.loose: list[tuple[str, Any]] = [(path, x) for path, x in roots if type(x) in LOOSE]
         self.everything = everything
         self.fixed: set[int] = set()  # containers of minigrad's own that nobody changes once they are made
-        self.constructors: dict[int, list[Any]] = {}  # of classes of which only objects were met, by id
+        self.constructors: dict[int, list[tuple[str, Any]]] = {}  # of classes of which only objects were met, by id
+        self.called: set[str] = set()  # constructors that some code calls by name
+        self.is_abstract = False  # whether there is a class of which others may be registered as subclasses
         self.made: set[int] = set()  # classes of which some code can make objects
         self.makes_all = False
         self.read: set[str] = set(IMPLICIT)  # names that may be read, where `names` may be written only
@@ -114,18 +120,50 @@ class Reach:
         code.visit_absences(
             self,
         )
+        self._look_at_weak()
+        for waiting in (self.unread, self.unnamed, self.constructors, self.sliced):
+            waiting.clear()  # visits hold the walk, which would live on until the garbage is collected
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
 
+    def _look_at_weak(self) -> None:
+        """What a weak reference refers to may be gone before the next call, where a program keeps it alive.
+
+        It cannot if the reference is reached through it alone, as that of a layer to its model, or is minigrad's.
+        Classes are in the caches of functools.singledispatch, and hardly ever go.
+        """
+        for path, ref, x in self.weak:
+            if x is None or isinstance(x, type) or (id(x) in self.held and self._leads_to(x, path)):
+                continue
+            owners = (place.owner for place, value in self.refs if value is ref)
+            if not any(type(owner).__module__.startswith("minigrad.") for owner in owners):
+                self.unreadable.append((path, "a weak reference"))
+
+    def _leads_to(self, x: Any, path: str) -> bool:
+        """Whether what is found at a path is a part of x."""
+        if any(root is x or (type(root) is MethodType and root.__self__ is x) for _, root in self.roots):
+            return True
+        return any(path.startswith(f"{place.path}.") for place, value in self.refs if value is x)
+
     def only_grows(self, container: Any) -> bool:
-        """Whether no code that was reached does anything with a list or deque but append to it."""
-        names = [ref.path if ref.kind == "cell" else ref.key for ref, value in self.refs if value is container]
-        parameters = [path for path, x in self.roots if x is container]
-        return (
-            bool(names or parameters)
-            and all(isinstance(name, str) and name not in self.inspected for name in names)
-            and self.inspected_locals.isdisjoint(parameters)
-        )
+        """Whether no code that was reached does anything with a list or deque but append to it.
+
+        Nor with the containers that hold it, but to take items of them: `d == e` would look at all they hold.
+        """
+        return self._is_used(container, self.inspected, self.inspected_locals)
+
+    def _is_used(self, x: Any, names: set[str], local: set[str], depth: int = 0) -> bool:
+        """Whether a container is found only under names other than these, and in containers that are used by items."""
+        places = [ref for ref, value in self.refs if value is x]
+        parameters = [path for path, root in self.roots if root is x]
+        called = [ref.path if ref.kind == "cell" else ref.key for ref in places if not (depth and ref.kind == "index")]
+        if not (places or parameters) or depth > len(self.containers):
+            return False
+        if not all(isinstance(name, str) and name not in names for name in called) or not local.isdisjoint(parameters):
+            return False
+        plain = {id(holder) for holder, _ in self.containers}
+        holders = [ref.holder for ref in places if ref.owner is None and id(ref.holder) in plain]
+        return all(self._is_used(holder, self.whole, self.whole_locals, depth + 1) for holder in holders)
 
     def is_never_read(self, ref: StateRef) -> bool:
         """Whether no code that was reached can read a place: an attribute or an item that it only assigns."""
@@ -219,17 +257,38 @@ class Reach:
         if TEXTS & names:  # object.__repr__(x)
             names = names | {TEXT}
         self.read |= names if read is None else read
-        if MAKERS & names and not self.makes_all:
-            self.makes_all = True  # of an object's class another one may be made
-            for visit in [f for waiting in self.constructors.values() for f in waiting]:
-                visit()
-            self.constructors.clear()
+        if MAKERS & names:
+            self.make_all()
         if "getenv" in names:
             self.follow("os.environ", os.environ)
         for name in names - self.names:
             self.names.add(name)
             for visit in (*self.unread.pop(name, ()), *self.unnamed.pop(name, ())):
                 visit()
+
+    def make_all(self) -> None:
+        """Of any object's class another one may be made."""
+        self.makes_all = True
+        waiting, self.constructors = self.constructors, {}
+        for _, visit in [pair for pairs in waiting.values() for pair in pairs]:
+            visit()
+
+    def call(self, special: frozenset[str]) -> None:
+        """Some code calls special methods by name."""
+        self.everything |= not WRITERS.isdisjoint(special)
+        self.called |= special
+        for key, pairs in list(self.constructors.items()):
+            self.constructors[key] = [(name, visit) for name, visit in pairs if name not in special]
+            for name, visit in pairs:
+                if name in special:
+                    visit()
+
+    def when_read(self, name: str, visit: Any) -> None:
+        """Visit something now if some code names it, or when some does, also if code computes names."""
+        if name in self.names:
+            visit()
+        else:
+            self.unnamed.setdefault(name, []).append(visit)
 
     def _read_library(self) -> None:
         """Visit attributes without a name in the user's code that some method which may be called reads."""

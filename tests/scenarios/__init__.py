@@ -15,6 +15,7 @@ GROUPS = [
     "attack_system",
     "attack_whole",
     "attack_numbers",
+    "attack_reach",
     "attack_state",
     "attack_types",
     "config",
