@@ -142,11 +142,20 @@ def test_without_another_process(monkeypatch: pytest.MonkeyPatch, auto: None, ho
     assert found == [right(k)] * 60
     assert len(caught) == 1
     assert step.latest.kernels is None
-    if how != "no process":
-        waiting = fresh(k + 0.5, backend="numba")
-        for _ in range(4):
-            assert waiting(X) == right(k + 0.5)
-        assert "kernel" in waiting.source
+    waiting = fresh(k + 0.5, backend="numba")
+    for _ in range(4):
+        assert waiting(X) == right(k + 0.5)
+    assert "kernel" in waiting.source
+
+
+def test_kernels_that_numba_cannot_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The NumPy program runs; who waits is told."""
+    monkeypatch.setattr(kernel_files, "OPTIONS", 'error_model="numpy", pipeline_class=Nobody')
+    step = fresh(3.5, backend="numba")
+    with pytest.warns(RuntimeWarning, match="NameError.*the NumPy program goes on"):
+        found = [float(step(X)) for _ in range(4)]
+    assert found == [right(3.5)] * 4
+    assert step.latest.calls == 2
 
 
 def test_an_unavailable_interpreter_is_named() -> None:

@@ -84,7 +84,7 @@ class Kernels:
             self._request(hurry=True)
             for request in self._requests:
                 request.done.wait(None if end is None else max(0.0, end - time.monotonic()))
-            self._link()
+            self._link(may_make=True)
         kernel_store.warn()
         if self.error is not None:
             raise RuntimeError(f"the kernels of {self.title} could not be compiled: {self.error}") from self.error
@@ -136,14 +136,15 @@ class Kernels:
 
         return urgency
 
-    def _link(self) -> None:
-        """Load the machine code, if all of it is there."""
+    def _link(self, may_make: bool = False) -> None:
+        """Load the machine code, if all of it is there. Who waits may have to make it."""
         if self.is_over or not all(request.done.is_set() for request in self._requests):
             return
         assert self.source is not None
         try:
             for request in self._requests:
-                kernel_files.take(request)
+                if not (may_make and request.answer.is_lost):
+                    kernel_files.take(request)
             self.run = self.source.compiled()
         except Exception as error:  # told by wait or warn
             self.error = error

@@ -141,16 +141,17 @@ def answer(wanted: Job) -> Answer:
 def _made(wanted: Job) -> bytes:
     try:
         made = kernel_worker.workers().request(wanted, lambda: math.inf)
+        made.done.wait()
+        found = made.answer
     except Unavailable:
-        with gate.held():  # better here than not at all: somebody waits
+        found = Answer(None, "", is_lost=True)
+    if found.is_lost:  # better here than not at all: somebody waits
+        with gate.held():
             found = answer(wanted)
-        kernel_store.note(found.messages)
-        if found.code is None:
-            raise RuntimeError(found.error) from None
-        return found.code
-    made.done.wait()
-    take(made)
-    return _codes.pop(wanted)
+    kernel_store.note(found.messages)
+    if found.code is None:
+        raise RuntimeError(found.error)
+    return found.code
 
 
 def signature(arrays: Sequence[Any], in_parts: bool = False) -> str:

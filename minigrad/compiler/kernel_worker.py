@@ -21,6 +21,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 IDLE = 10.0  # seconds without a request, after which the process ends
@@ -28,7 +29,10 @@ INTERPRETER = re.compile(r"(python|pypy|graalpy)", re.IGNORECASE)  # not a serve
 LENGTH = struct.Struct("<Q")
 START = """
 import ast, sys
-sys.path[:] = ast.literal_eval(sys.argv[1])
+place, path = ast.literal_eval(sys.argv[1])
+sys.path[:] = [place, *path]
+import minigrad  # the same one, wherever the path leads by now
+sys.path[:] = path
 from minigrad.compiler import kernel_worker
 kernel_worker.main()
 """
@@ -42,11 +46,12 @@ class Job(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Machine code or an error, and what there is to say about files."""
+    """Machine code or an error, what there is to say about files, and whether it is the process that failed."""
 
     code: bytes | None
     error: str
     messages: tuple[str, ...] = ()
+    is_lost: bool = False
 
 
 class Request:
@@ -171,21 +176,21 @@ class _Talk(threading.Thread):
                 if self.child is None:
                     self.child = _Child()
             except OSError as error:
-                return Answer(None, f"the process that compiles kernels could not be started: {error}")
+                return Answer(None, f"the process that compiles kernels could not be started: {error}", is_lost=True)
             _send(self.child.there, (*job, os.environ.get("MINIGRAD_CACHE")))
             answer = _receive(self.child.back)
             if answer is not None:
                 return Answer(*answer)
             code = self.child.end()
             self.child = None  # killed for its memory, or by a signal to all: once more
-        return Answer(None, f"the process that compiles kernels ended with exit code {code}")
+        return Answer(None, f"the process that compiles kernels ended with exit code {code}", is_lost=True)
 
 
 class _Child:
     """A process that compiles, and this side's ends of the pipes to it and back."""
 
     def __init__(self) -> None:
-        path = repr([x for x in sys.path if isinstance(x, str)])
+        path = repr((str(Path(__file__).parents[2]), [x for x in sys.path if isinstance(x, str)]))
         jobs, self.there = os.pipe()
         self.back, answers = os.pipe()
         try:

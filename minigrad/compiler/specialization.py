@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -86,7 +87,8 @@ class Specialization:
         if backend == "numba" or (backend == "auto" and is_available()):
             self.kernels = Kernels(self.program, self.title, self.count)
             if backend == "numba":
-                self.kernels.wait()
+                with suppress(RuntimeError):  # numba cannot compile a kernel: the NumPy program says so, and runs
+                    self.kernels.wait()
                 self._take_kernels(self.kernels)
         arguments = recording.arguments
         fetched = {x.number: j for j, x in enumerate(recording.arrays)}

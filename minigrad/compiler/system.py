@@ -30,7 +30,8 @@ from minigrad.reach.names import STANDARD
 
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
 HOOKS = frozenset({"default", "cls", "JSONEncoder"})
-SETTINGS = frozenset({"geterr", "seterr", "geterrcall", "seterrcall", "setbufsize", "set_printoptions", "printoptions"})
+SETTINGS = frozenset({"geterr", "seterr", "geterrcall", "seterrcall", "setbufsize", "getbufsize"})
+SETTINGS |= {"get_printoptions", "set_printoptions", "printoptions"}
 WRITING = ("io.", "_io.", "numpy.", "builtins.print")  # what NumPy's own code may call to read and write files
 LOCKING = ("functools", "dataclasses", "reprlib")  # which leave locks as they were
 EVALUATING = frozenset({"eval", "exec", "compile", "__import__", "import_module", "chdir"})
