@@ -75,7 +75,7 @@ def _is_only_called(ref: StateRef, handed: set[str], everything: bool) -> bool:
         return ref.path not in handed
     is_global = ref.kind == "item" and "__builtins__" in ref.holder
     if is_global or ((ref.owner is not None or ref.kind == "class") and not everything):
-        return ref.key not in handed
+        return ref.key not in handed and not str(ref.key).startswith("__")  # as the __wrapped__ of a cache
     return False
 
 

@@ -23,6 +23,7 @@ from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.foreign import ALLOWED, FILES, IMPURE, SHOWN, is_of_system, name_of_impure
 from minigrad.compiler.handed import FUNCTIONS, handed_to_c, is_minigrads, with_hidden_state
 from minigrad.compiler.places import at_name
+from minigrad.compiler.questions import looks_behind
 from minigrad.compiler.refusal import MINIGRAD, NUMPY, WRITTEN, CompileError, Stopped, place_in
 from minigrad.compiler.trace import Trace
 from minigrad.reach import Reach
@@ -138,10 +139,10 @@ def unreadable(reach: Reach) -> CompileError | None:
             "mg.compile: the step may call bytearray.extend, which would take the elements of a tracer for bytes.\n"
             "Hint: use x.tobytes()."
         )
-    if any(("type",) in (named := names_of(f.__code__)).handed and "__class__" in named.words for f in reach.functions):
+    if (how := looks_behind(reach)) is not None:
         return CompileError(
-            "mg.compile: the step uses both `type` and `__class__`, which are not the same while it is recorded.\n"
-            "Hint: use type(x) alone."
+            f"mg.compile: the step uses {how}, which sees a tracer where an array or a number is.\n"
+            "Hint: ask type(x), hasattr(x, name), getattr(x, name) and repr(x)."
         )
     if (name := _state_of_a_source(reach)) is not None:
         return CompileError(

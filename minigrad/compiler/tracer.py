@@ -255,7 +255,9 @@ class TracerArray(NDArrayOperatorsMixin):
         return int(self.mg_no_value().__index__())
 
     def __bytes__(self) -> bytes:
-        return bytes(self.mg_no_value())
+        if self.mg_trace.open:  # of a scalar bytes() and int.from_bytes() make different ones
+            self.mg_halt("is read as bytes", "use NumPy functions: x.tobytes()")
+        return bytes(self.mg_real_array)
 
     def __sizeof__(self) -> int:
         if self.mg_trace.open:

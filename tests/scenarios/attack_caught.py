@@ -246,6 +246,24 @@ def a_protocol_that_is_tried(C: Any, see: Any) -> None:
 
 
 @scenario(eager=True)
+def names_that_only_tracers_have(C: Any, see: Any) -> None:
+    def step(x, names=("__bytes__", "__trunc__", "__weakref__", "mg_array", "minigrad_tracer")):
+        found = []
+        for name in names:
+            with contextlib.suppress(AttributeError):
+                operator.attrgetter(name)(x)
+                found.append(name)
+        return found
+
+    _calls(C, see, step)
+
+
+@scenario(eager=True)
+def texts_of_an_object(C: Any, see: Any) -> None:
+    _calls(C, see, lambda x: object.__repr__(x)[:20])
+
+
+@scenario(eager=True)
 def a_mistake_of_shapes(C: Any, see: Any) -> None:
     def step(x):
         try:
