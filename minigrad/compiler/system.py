@@ -157,7 +157,7 @@ def unreadable(reach: Reach) -> CompileError | None:
 
 def _state_of_a_source(reach: Reach) -> str | None:
     """How the step may ask where a source of random numbers stands, which no guard compares."""
-    has_bits = "bit_generator" in reach.words or any(isinstance(x, np.random.BitGenerator) for x in reach.generators)
+    has_bits = any(isinstance(x, np.random.BitGenerator) for x in reach.generators)
     return min(STATES & reach.words, default="state" if has_bits and "state" in reach.words else None)
 
 
