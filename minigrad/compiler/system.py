@@ -43,7 +43,7 @@ IMPURE = frozenset({"open", "input", "breakpoint", "now", "today", "utcnow"})
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
 HOOKS = frozenset({"default", "cls", "JSONEncoder"})
 SETTINGS = frozenset({"geterr", "seterr", "geterrcall", "seterrcall", "setbufsize", "set_printoptions", "printoptions"})
-STATES = frozenset({"getstate", "get_state"})
+STATES = frozenset({"getstate", "get_state"})  # of sources of random numbers
 FILES = frozenset(
     {"load", "save", "savez", "savez_compressed", "savetxt", "loadtxt", "genfromtxt", "fromfile", "memmap"}
 )
@@ -156,9 +156,11 @@ def unreadable(reach: Reach) -> CompileError | None:
 
 
 def _state_of_a_source(reach: Reach) -> str | None:
-    """How the step may ask where a source of random numbers stands, which no guard compares."""
-    has_bits = any(isinstance(x, np.random.BitGenerator) for x in reach.generators)
-    return min(STATES & reach.words, default="state" if has_bits and "state" in reach.words else None)
+    """How the step may ask NumPy's C code where a source of random numbers stands, of which Python does not tell."""
+    kinds = {type(x) for x in reach.generators}
+    if "state" in reach.words and any(issubclass(kind, np.random.BitGenerator) for kind in kinds):
+        return "state"
+    return "get_state" if "get_state" in reach.words and np.random.RandomState in kinds else None
 
 
 def writes_json(reach: Reach) -> bool:
@@ -170,7 +172,7 @@ def reaches_system(reach: Reach) -> bool:
     """Whether the user's code names or holds a module, a function or an object that does more than compute."""
     if any(_is_of_system(value) and not _is_minigrads(ref) for ref, value in reach.refs):
         return True
-    if not FILES.isdisjoint(reach.words):
+    if not (FILES | STATES).isdisjoint(reach.words):
         return True
     if any(ref.key in IMPURE and value is MISSING and ref.kind == "item" for ref, value in reach.refs):
         return True
@@ -307,7 +309,7 @@ def name_of_impure(function: Any) -> str | None:
     root = module.split(".")[0]
     if name in IMPURE and root in ("builtins", "io", "_io", "datetime"):
         return shown
-    if root == "numpy" and name in FILES:
+    if (root == "numpy" and name in FILES) or name in STATES:
         return shown
     return None if root in ALLOWED or (root, name) in PURE else shown
 
