@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler.opaque import bare
-from minigrad.compiler.refusal import stop
+from minigrad.compiler.refusal import OWN, stop
 from minigrad.compiler.tracer import TracerArray
 
 
@@ -30,6 +31,14 @@ class TracerGenerator(np.random.Generator):
 
     def __hash__(self) -> int:
         return hash(self.real)
+
+    @property
+    def bit_generator(self) -> Any:
+        """The real one's, by which code may ask for a state that another call does not begin with."""
+        caller = sys._getframe(1).f_code
+        if self.mg_trace.open and "state" in caller.co_names and not caller.co_filename.startswith(OWN):
+            stop(self, "the state of a Generator is asked for", "ask for it outside of the step")
+        return self.real.bit_generator
 
     def spawn(self, n_children: int) -> list[np.random.Generator]:
         """Generators of their own: they would be the same in each call of a program."""

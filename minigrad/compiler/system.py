@@ -163,9 +163,11 @@ def unreadable(reach: Reach) -> CompileError | None:
 
 
 def _state_of_a_source(reach: Reach) -> str | None:
-    """How the step may ask where a source of random numbers stands, which no guard compares."""
-    has_bits = "bit_generator" in reach.words or any(isinstance(x, np.random.BitGenerator) for x in reach.generators)
-    return min(STATES & reach.words, default="state" if has_bits and "state" in reach.words else None)
+    """How the step may ask NumPy's C code where a source of random numbers stands, of which Python does not tell."""
+    kinds = {type(x) for x in reach.generators}
+    if "state" in reach.words and any(issubclass(kind, np.random.BitGenerator) for kind in kinds):
+        return "state"
+    return "get_state" if "get_state" in reach.words and np.random.RandomState in kinds else None
 
 
 def writes_json(reach: Reach) -> bool:
@@ -182,7 +184,7 @@ def reaches_system(reach: Reach) -> bool:
         return True
     if any(type(x) in FUNCTIONS and name_of_impure(x) is not None for x in held):
         return True
-    if not FILES.isdisjoint(reach.words):
+    if not (FILES | STATES).isdisjoint(reach.words):
         return True
     for function in reach.functions:
         named = names_of(function.__code__)

@@ -92,6 +92,23 @@ def the_state_of_a_random(C: Any, see: Any) -> None:
 
 
 @scenario
+def a_trainer_that_can_be_saved(C: Any, see: Any) -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.rng, self.layer = np.random.default_rng(0), nn.Linear(3, 3, rng=0)
+
+        def state_dict(self) -> Any:
+            return self.rng.bit_generator.state, random.getstate(), np.random.get_state()  # noqa: NPY002
+
+        def step(self, x: Any) -> Any:
+            return self.layer(x) + self.rng.normal(size=3)
+
+    trainer = Trainer()
+    drive(C, see, trainer.step)
+    see(trainer.state_dict()[0])
+
+
+@scenario
 def the_state_of_bits(C: Any, see: Any) -> None:
     rng, bits = np.random.default_rng(0), np.random.PCG64(0)
     drive(C, see, lambda x: x * (rng.bit_generator.state["state"]["state"] % 7), after(5, rng.normal))
