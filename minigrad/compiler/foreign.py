@@ -22,6 +22,7 @@ ACCELERATORS = frozenset(f"_{name}" for name in COMPUTING) | {"_sre", "_collecti
 ALLOWED = COMPUTING | ACCELERATORS | LIBRARIES
 PURE = {("posix", "fspath"), ("nt", "fspath"), ("sys", "intern"), ("_pickle", "dumps"), ("_pickle", "loads")}
 IMPURE = frozenset({"open", "input", "breakpoint", "print", "now", "today", "utcnow"})
+STATES = frozenset({"getstate", "get_state"})  # of sources of random numbers
 FILES = frozenset(
     {"load", "save", "savez", "savez_compressed", "savetxt", "loadtxt", "genfromtxt", "fromfile", "memmap"}
 )
@@ -49,7 +50,7 @@ def name_of_impure(function: Any) -> str | None:
     root = module.split(".")[0]
     if name in IMPURE and root in ("builtins", "io", "_io", "datetime"):
         return shown
-    if root == "numpy" and name in FILES:
+    if (root == "numpy" and name in FILES) or name in STATES:
         return shown
     return None if root in ALLOWED or (root, name) in PURE else shown
 

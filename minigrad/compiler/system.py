@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrad.bytecode import names_of
 from minigrad.compiler.artifact import is_of_library
-from minigrad.compiler.foreign import ALLOWED, FILES, IMPURE, SHOWN, is_of_system, name_of_impure
+from minigrad.compiler.foreign import ALLOWED, FILES, IMPURE, SHOWN, STATES, is_of_system, name_of_impure
 from minigrad.compiler.handed import FUNCTIONS, handed_to_c, is_minigrads, with_hidden_state
 from minigrad.compiler.places import at_name
 from minigrad.compiler.questions import looks_behind
@@ -38,7 +38,6 @@ LOCKING = ("functools", "dataclasses", "reprlib")  # which leave locks as they w
 EVALUATING = frozenset({"eval", "exec", "compile", "__import__", "import_module", "chdir"})
 # Names that lead to functions in C: of what may print, of modules that may stand in others (contextlib.os), of methods.
 NAMING = {"inspect"} | SHOWN | EVALUATING | (STANDARD - ALLOWED) | (IMPURE - {"print"})
-STATES = frozenset({"getstate", "get_state"})
 
 
 class SystemCalls:
