@@ -26,6 +26,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from minigrad.bytecode import instruction
+from minigrad.compiler import builtins
 from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.operands import are_plain
 from minigrad.compiler.refusal import MINIGRAD, OWN, CompileError, HiddenAttribute, Stopped, place_in
@@ -95,6 +96,8 @@ def _may_depend_on_arrays(kind: type[BaseException], traceback: Any) -> bool:
     while traceback is not None:
         steps.append(traceback)
         traceback = traceback.tb_next
+    while len(steps) > 1 and steps[-1].tb_frame.f_code.co_filename == builtins.__file__:
+        steps.pop()  # what stands for int() has called it
     names = [step.tb_frame.f_code.co_filename for step in steps]
     k = max((k for k, name in enumerate(names) if not name.startswith(OWN) and not is_of_library(name)), default=-1)
     frame, offset = (steps[k].tb_frame, steps[k].tb_lasti) if k >= 0 else _caller(steps[0].tb_frame)

@@ -16,6 +16,7 @@ import dis
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+from minigrad.compiler import builtins as stand_ins
 from minigrad.compiler.tracer import TracerArray
 from minigrad.reach import is_leaf, own_attributes
 from minigrad.reach.names import STANDARD
@@ -95,8 +96,12 @@ def is_plain(x: Any, left: int = MANY) -> bool:
     if kind in (list, tuple, set, frozenset, dict):
         parts = [*x, *x.values()] if kind is dict else list(x)
         return len(parts) <= left and all(is_plain(y, left // (len(parts) or 1)) for y in parts)
+    if kind.__module__ == stand_ins.__name__:  # what float and int are while a step is recorded
+        return True
     if kind in (FunctionType, BuiltinFunctionType, ModuleType, type):
         owner = getattr(x, "__self__", None)
-        root = str(x.__name__ if kind is ModuleType else x.__module__).split(".")[0]
-        return root in STANDARD or root in ("builtins", "numpy") or (owner is not None and is_plain(owner, left))
+        module = str(x.__name__ if kind is ModuleType else x.__module__)
+        root = module.split(".", maxsplit=1)[0]
+        is_builtin = root in ("builtins", "numpy") or module == stand_ins.__name__
+        return root in STANDARD or is_builtin or (owner is not None and is_plain(owner, left))
     return x is not UNKNOWN and is_leaf(x)

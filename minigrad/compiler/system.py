@@ -153,7 +153,9 @@ def unreadable(reach: Reach) -> CompileError | None:
             f"mg.compile: the step names np.{min(settings)}, a setting of NumPy for everybody.\nHint: set it outside "
             "of the step."
         )
-    if writes_json(reach) and not HOOKS.isdisjoint(reach.words):  # C code asks it about tracers too
+    if writes_json(reach) and any(
+        HOOKS & names_of(function.__code__).words for function in reach.functions
+    ):  # C code asks it about tracers too
         return CompileError(
             "mg.compile: the step may write JSON with a hook (default=, cls=), which would be asked about tracers that "
             "stand for numbers.\nHint: return the values, and write them outside of the step."

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.bytecode import instruction
+from minigrad.compiler.hints import is_index
 from minigrad.compiler.memory import Memory, Step
 from minigrad.compiler.program import Value
 from minigrad.compiler.refusal import OWN, HiddenAttribute, filling, place, reading, stop, user_frame
@@ -250,7 +251,8 @@ class TracerArray(NDArrayOperatorsMixin):
         return outcome if self.mg_trace.pin_array(self) else self.mg_trace.decide(self.mg_value, outcome)
 
     def __index__(self) -> int:
-        if self.ndim and self.mg_trace.open:  # bytearray(x) asks for a size first, then for the memory
+        frame = user_frame(sys._getframe(1)) if self.ndim and self.mg_trace.open else None
+        if frame is not None and not is_index(frame):  # bytearray(x) asks for a size first, then for the memory
             self.mg_halt("is read as bytes, or stands for an index", "use NumPy functions: x.tobytes()")
         return int(self.mg_no_value().__index__())
 
