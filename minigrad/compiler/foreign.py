@@ -21,7 +21,7 @@ COMPUTING = frozenset(
 ACCELERATORS = frozenset(f"_{name}" for name in COMPUTING) | {"_sre", "_collections_abc", "_datetime", "datetime"}
 ALLOWED = COMPUTING | ACCELERATORS | LIBRARIES
 PURE = {("posix", "fspath"), ("nt", "fspath"), ("sys", "intern"), ("_pickle", "dumps"), ("_pickle", "loads")}
-IMPURE = frozenset({"open", "input", "breakpoint", "print", "now", "today", "utcnow"})
+IMPURE = frozenset({"open", "input", "breakpoint", "print", "now", "today", "utcnow", "getweakrefcount", "getweakrefs"})
 STATES = frozenset({"getstate", "get_state"})  # of sources of random numbers
 FILES = frozenset(
     {"load", "save", "savez", "savez_compressed", "savetxt", "loadtxt", "genfromtxt", "fromfile", "memmap"}
@@ -48,7 +48,7 @@ def name_of_impure(function: Any) -> str | None:
         kind = kinds[0] if kinds else kind
         module, shown = str(kind.__module__), f"{kind.__module__}.{kind.__name__}.{name}"
     root = module.split(".")[0]
-    if name in IMPURE and root in ("builtins", "io", "_io", "datetime"):
+    if name in IMPURE and root in ("builtins", "io", "_io", "datetime", "_weakref"):
         return shown
     if (root == "numpy" and name in FILES) or name in STATES:
         return shown

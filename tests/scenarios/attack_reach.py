@@ -1025,3 +1025,19 @@ def groups_of_an_optimizer(C: Any, see: Any) -> None:
         groups[0]["lr"] = 0.1 * (1 + k // 5)
 
     drive(C, see, lambda x: x * groups[0]["lr"], change)
+
+
+class Counted:
+    pass
+
+
+@scenario(eager=True)
+def how_many_weak_references_there_are(C: Any, see: Any) -> None:
+    node, kept = Counted(), list[Any]()
+    drive(
+        C,
+        see,
+        lambda x: x * (1 + weakref.getweakrefcount(node)),
+        after(5, lambda: kept.append(weakref.proxy(node))),
+        calls=8,
+    )

@@ -903,3 +903,15 @@ def single_bools_are_drawn(C: Any, see: Any) -> None:
     step = C(lambda x, k: (x, rng.integers(0, k, dtype=bool)))
     for k in (1, 2, 1, 1, 2, 2, 1):
         see(*step(numbers(k, 3), k))
+
+
+@scenario(eager=True)
+def how_numpy_prints(C: Any, see: Any) -> None:
+    before = np.get_printoptions()["precision"]
+    run = C(lambda x: x * np.get_printoptions()["precision"])
+    try:
+        for k in range(8):
+            np.set_printoptions(precision=4 if k > 4 else 8)
+            see(run(numbers(k, 3)))
+    finally:
+        np.set_printoptions(precision=before)
