@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -475,3 +476,13 @@ def test_convolutions_are_bilinear() -> None:
     settings = {"stride": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
     windows = np.stack([v[:, k : k + 3, 0] for k in range(3)], 1)
     assert same(REGISTRY["convolve"].function(v, w, **settings), windows @ w[:, 0])
+
+
+@pytest.mark.parametrize("n", [5, 2, 10, 45])
+def test_the_reciprocal_of_a_rounded_root(n: int) -> None:
+    """1/c and c/n are the same float for c = √n, as it is rounded, but not the same number."""
+    c = math.sqrt(n)
+    table = numbers.Constants()
+    table.learn(c, *numbers.residues_of(Fraction(c)))
+    assert table.derived(1 / c) == numbers.residues_of(1 / Fraction(c))
+    assert table.derived(3 * c / 7) == numbers.residues_of(Fraction(c) * Fraction(3, 7))

@@ -58,22 +58,37 @@ class Constants:
         return min(near, default=(0.0, None))[1] if len({r for _, r in near}) == 1 else None
 
     def derived(self, value: float) -> tuple[int, int | None] | None:
-        """The residues of a product of two known constants, or of one and a simple fraction, that `value` is."""
-        for c, (p, q) in self.known.items():
+        """The residues of a known constant times a simple fraction, or of a product of two, that `value` is.
+
+        Of several such products it is that with the simplest fraction: 1/c and c/5 are the same float for c = √5, as it
+        is rounded, but not the same number.
+        """
+        best, size = None, math.inf
+        for c, known in self.known.items():
             if c < 0:
                 continue
             for ratio, is_product in ((value / c, True), (value * c, False)):
-                other = simple(ratio, _tolerance(value)) if math.isfinite(ratio) and ratio else None
-                found = self.find(ratio) if other is None and is_product and math.isfinite(ratio) else None
-                if other is not None:
-                    found = residues_of(other)
-                if found is not None:
-                    r, s = found
-                    return tuple(  # type: ignore[return-value]
-                        None if y is None or x is None else y * (x if is_product else pow(x, -1, m)) % m
-                        for x, y, m in ((p, r, P), (q, s, Q))
-                    )
-        return None
+                if not math.isfinite(ratio) or not ratio:
+                    continue
+                fraction = simple(ratio, _tolerance(value))
+                found = self.find(ratio) if fraction is None and is_product else None
+                if fraction is not None:
+                    found, how_simple = residues_of(fraction), abs(fraction.numerator) * fraction.denominator
+                else:
+                    how_simple = 2 * SIMPLE
+                if found is not None and how_simple < size:
+                    best, size = _times(found, known, is_product), how_simple
+        return best
+
+
+def _times(x: tuple[int, int | None], y: tuple[int, int | None], is_product: bool) -> tuple[int, int | None]:
+    """x y, or x / y, modulo P and Q."""
+    p, q = (
+        None if a is None or b is None else a * (b if is_product else pow(b, -1, m)) % m
+        for a, b, m in ((x[0], y[0], P), (x[1], y[1], Q))
+    )
+    assert p is not None
+    return p, q
 
 
 _constants: ContextVar[Constants | None] = ContextVar("constants", default=None)

@@ -250,7 +250,7 @@ def a_trainer(C: Any, see: Any) -> None:
 def a_model_of_the_users(C: Any, see: Any) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
-            self.first, self.second = nn.Linear(3, 4, rng=0), nn.Linear(4, 4, rng=1)
+            self.first, self.second = nn.Linear(3, 5, rng=0), nn.Linear(5, 4, rng=1)
 
         def forward(self, x: Any) -> Any:
             hidden = F.relu(self.first(x))
