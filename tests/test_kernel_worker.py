@@ -188,6 +188,22 @@ def talks() -> list[Any]:
     return [thread for thread in threading.enumerate() if isinstance(thread, kernel_worker._Talk)]
 
 
+def test_a_process_makes_so_many_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba keeps what it has compiled, so another one goes on."""
+    monkeypatch.setattr(kernel_worker, "MANY", 1)
+    monkeypatch.setattr(kernel_worker, "_workers", kernel_worker._Workers())
+    before = {child.pid for child in kernel_worker._children}
+    seen = set()
+    for k in range(2):
+        job = kernel_files.job(f"def kernel(x):\n    x[0] = {k}.0625\n", (), [((1,), "f8")])
+        request = kernel_worker.workers().request(job, lambda: 0.0)
+        while not request.done.is_set():
+            seen |= {child.pid for child in list(kernel_worker._children)}
+            time.sleep(0.001)
+        assert request.answer.code
+    assert len(seen - before) == 2
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_has_workers_of_its_own() -> None:

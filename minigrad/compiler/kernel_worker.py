@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 IDLE = 10.0  # seconds without a request, after which the process ends
+MANY = 100  # kernels, after which another process goes on: numba keeps all that it has compiled
 INTERPRETER = re.compile(r"(python|pypy|graalpy)", re.IGNORECASE)  # not a server that has one inside
 LENGTH = struct.Struct("<Q")
 START = """
@@ -162,8 +163,13 @@ class _Talk(threading.Thread):
 
     def run(self) -> None:
         """Requests, one after the other."""
+        done = 0
         while (request := self.workers.next()) is not None:
             self.workers.finish(request, self._answer(request.job))
+            done += 1
+            if done % MANY == 0 and self.child is not None:
+                self.child.end()
+                self.child = None
         child, self.child = self.child, None
         self.workers.leave(self)
         if child is not None:
