@@ -19,7 +19,11 @@ _YIELDED_FROM = frozenset({"send", "throw", "close"})  # what `yield from x` may
 _OF_PYTHON = frozenset({"__dict__", "__class__"})
 TEXT, COMPARISON = "<text>", "<comparison>"  # among the words of code that makes texts of objects, or compares them
 _TEXTS = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
-_WRITERS = frozenset({"str", "repr", "ascii", "print", "join"})
+_WRITERS = frozenset(
+    {"str", "repr", "ascii", "print", "join", "mod", "__mod__", "Template", "str_", "array", "asarray"}
+)
+_COMPARERS = frozenset({"index", "count", "remove", "sort", "sorted", "max", "min", "eq", "ne", "lt", "le", "gt", "ge"})
+_COMPARERS |= {"__eq__", "__ne__", "__lt__", "__contains__", "contains", "indexOf", "countOf", "bisect", "insort"}
 _IMPORTING = frozenset({"import_module", "__import__"})
 _SYS = ("sys", "modules")
 _ENDS = ("CALL", "BINARY_SUBSCR", "LOAD_CONST")
@@ -108,8 +112,10 @@ class _Found:
                 self._note_special(op, code.co_name, instructions[k - 1], instructions[k + 1 :])
         self.read |= self.scope
         self._collect(code.co_consts)
-        if not _WRITERS.isdisjoint(self.words) or any("%" in word for word in self.words):
+        if not _WRITERS.isdisjoint(self.words):
             self.words.add(TEXT)
+        if not _COMPARERS.isdisjoint(self.words):
+            self.words.add(COMPARISON)
 
     def _note_use(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
         """Whether a value is used otherwise than by appending to it."""
@@ -191,8 +197,12 @@ class _Found:
             self.read.add(op.argval)
         elif op.opname in _TEXTS:
             self.words.add(TEXT)
-        elif op.opname == "CONTAINS_OP" or (op.opname == "COMPARE_OP" and str(op.argval) in ("==", "!=")):
+        elif op.opname in ("CONTAINS_OP", "COMPARE_OP"):
             self.words.add(COMPARISON)
+        elif op.opname == "BINARY_OP" and op.argrepr in ("%", "%="):
+            self.words.add(TEXT)
+        elif op.opname == "MATCH_CLASS":  # reads attributes that the class names
+            self.words.add("__dict__")
         elif op.opname == "GET_YIELD_FROM_ITER":
             self.words |= _YIELDED_FROM
             self.read |= _YIELDED_FROM

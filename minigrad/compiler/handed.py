@@ -49,7 +49,7 @@ def handed_to_c(reach: Reach) -> str | None:
 
 def is_minigrads(ref: StateRef) -> bool:
     """Whether a place belongs to an object of minigrad's: it has locks."""
-    return type(ref.owner).__module__.startswith("minigrad.")
+    return any(str(base.__module__).startswith("minigrad.") for base in type(ref.owner).__mro__)
 
 
 def _held(reach: Reach) -> str | None:

@@ -52,6 +52,11 @@ IMPORTING = frozenset({"import_module", "__import__"})
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 
 
+def has_a_name(ref: StateRef) -> bool:
+    """Whether a place is a global or a variable: all that reads it is in the code."""
+    return ref.kind == "cell" or (ref.kind == "item" and "__builtins__" in ref.holder)
+
+
 def visit_absences(reach: Reach) -> None:
     """Names that code may read, where they are not: an attribute that appears later can be read then."""
     if reach.everything:

@@ -82,5 +82,7 @@ def _visit_parts(reach: Reach, path: str, x: Any, own: dict[str, Any], kinds: tu
 
 def _visit_all(reach: Reach, path: str, x: Any, own: dict[str, Any]) -> None:
     reach.row("dict", own, (keys_of(own), values_of(own)), path)
+    for names in (reach.read, reach.inspected, reach.whole, reach.opened, reach.keys):
+        names.update(own)
     for name in own:
         reach.attribute(own, name, f"{path}.{name}" if path else name, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
@@ -38,6 +38,7 @@ IDENTITIES = (
 )
 
 LOOSE = frozenset({BuiltinFunctionType, MethodWrapperType, ModuleType})
+PLAIN = (list, deque, dict, OrderedDict, defaultdict)  # containers with no methods of a user's
 MANY = 200_000  # objects; a step that reaches more is not guarded in a reasonable time
 
 
@@ -155,6 +156,8 @@ class Reach:
     def _is_used(self, x: Any, names: set[str], local: set[str], depth: int = 0) -> bool:
         """Whether a container is found only under names other than these, and in containers that are used by items."""
         places = [ref for ref, value in self.refs if value is x]
+        if self.everything or type(x) not in PLAIN or self.times.get(id(x), 0) != len(places):
+            return False  # read by a computed name, by methods of its own, or held by a tuple and the like
         parameters = [path for path, root in self.roots if root is x]
         called = [ref.path if ref.kind == "cell" else ref.key for ref in places if not (depth and ref.kind == "index")]
         if not (places or parameters) or depth > len(self.containers):
@@ -179,6 +182,7 @@ class Reach:
         places = [other for other, value in self.refs if value is ref.holder]
         names = [other.path if other.kind == "cell" else other.key for other in places]
         is_known = self.times.get(id(ref.holder), 0) == len(places)  # no tuple holds it, and the like
+        is_known &= all(other.owner is not None or code.has_a_name(other) for other in places)
         return bool(names) and is_known and all(isinstance(name, str) and name not in self.opened for name in names)
 
     # Places and rows

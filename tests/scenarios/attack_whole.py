@@ -354,3 +354,131 @@ def a_trainer_that_counts_epochs_compiles_once(C: Any, see: Any) -> None:
         trainer.epoch += 1
         see(loss, trainer.net)
     see(trainer.history)
+
+
+# Lists that grow, and are looked at in another way
+
+
+def _grows(C: Any, see: Any, history: list[Any], function: Any) -> None:
+    step = C(function)
+    for k in range(12):
+        see.attempt(step, numbers(k, 3))
+        see(len(history))
+
+
+@scenario(eager=True)
+def a_list_by_a_computed_name(C: Any, see: Any) -> None:
+    class Log:
+        names = ("loss", "accuracy")
+
+        def __init__(self) -> None:
+            self.loss: list[float] = []
+            self.accuracy: list[float] = []
+
+        def longest(self) -> int:
+            return max(len(getattr(self, name)) for name in self.names)
+
+    log = Log()
+
+    def step(x):
+        log.loss.append(1.0)
+        return x * (2 if log.longest() > 5 else 1)
+
+    _grows(C, see, log.loss, step)
+
+
+@scenario(eager=True)
+def a_list_with_an_append_of_its_own(C: Any, see: Any) -> None:
+    class Window(list):  # type: ignore[type-arg]
+        def append(self, value: Any) -> None:
+            super().append(value)
+            if len(self) > 5:
+                del self[0]
+
+    window = Window()
+
+    def step(x):
+        window.append(1.0)
+        return x * 2
+
+    _grows(C, see, window, step)
+
+
+@scenario(eager=True)
+def a_list_in_a_tuple_as_well(C: Any, see: Any) -> None:
+    history: list[float] = []
+    logs = (history, 1)
+
+    def step(x):
+        history.append(1.0)
+        return x * (2 if len(logs[0]) > 5 else 1)
+
+    _grows(C, see, history, step)
+
+
+@scenario
+def a_nested_dictionary_is_read_before_it_is_replaced(C: Any, see: Any) -> None:
+    run: dict[str, Any] = {"best": {"w": [1.0]}}
+
+    def step(x):
+        n = sum(len(value) for value in run["best"].values())
+        run["best"]["w"] = [1.0]
+        return x * n
+
+    def change(k: int) -> None:
+        if k == 5:
+            run["best"]["w"] = [1.0, 2.0, 3.0]
+
+    _calls(C, see, step, change)
+
+
+@scenario
+def text_by_a_form_that_is_a_global(C: Any, see: Any) -> None:
+    form = "%s"
+    _texts(C, see, Shown, lambda m: form % m)
+
+
+@scenario
+def a_namespace_is_found_by_its_index(C: Any, see: Any) -> None:
+    one, items = SimpleNamespace(rate=2), [SimpleNamespace(rate=2), SimpleNamespace(rate=5)]
+
+    def change(k: int) -> None:
+        one.rate = 5 if k > 5 else 2
+
+    _calls(C, see, lambda x: x * (1 + items.index(one)), change)
+
+
+@scenario
+def a_class_pattern(C: Any, see: Any) -> None:
+    class Config:
+        __match_args__ = ("rate",)
+
+    config = Config()
+
+    def step(x):
+        match config:
+            case Config(rate):
+                return x * rate
+        return x
+
+    _calls(C, see, step, lambda k: setattr(config, "rate", 5.0 if k > 5 else 2.0))
+
+
+@scenario
+def an_optimizer_of_the_users(C: Any, see: Any) -> None:
+    class Slow(optim.SGD):
+        pass
+
+    net = nn.Linear(3, 1, rng=0)
+    optimizer = Slow(net.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = (net(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = C(step)
+    for k in range(8):
+        see(run(numbers(k, 4, 3)), net)
