@@ -197,7 +197,7 @@ class _Found:
             self.read.add(op.argval)
         elif op.opname in _TEXTS:
             self.words.add(TEXT)
-        elif op.opname in ("CONTAINS_OP", "COMPARE_OP"):
+        elif op.opname == "CONTAINS_OP" or (op.opname == "COMPARE_OP" and str(op.argval) in ("==", "!=")):
             self.words.add(COMPARISON)
         elif op.opname == "BINARY_OP" and op.argrepr in ("%", "%="):
             self.words.add(TEXT)
