@@ -17,6 +17,7 @@ from typing import Any
 from minigrad.bytecode import names_of
 from minigrad.compiler.foreign import ALLOWED, is_hidden, is_in_c, is_of_system, name_of_impure
 from minigrad.reach import MISSING, Reach, StateRef, own_attributes
+from minigrad.reach.code import has_a_name
 from minigrad.reach.names import STANDARD
 
 CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
@@ -81,7 +82,7 @@ def _is_only_called(ref: StateRef, handed: set[str], everything: bool) -> bool:
 
 def _named(reach: Reach) -> str | None:
     """A function in C that some code loads otherwise than to call it, a class in C that some code names."""
-    strays = [x for _, x in reach.loose] + [x for ref, x in reach.refs if not _has_a_name(ref)]
+    strays = [x for _, x in reach.loose] + [x for ref, x in reach.refs if not has_a_name(ref)]
     codes = [(function, names_of(function.__code__)) for function in reach.functions]
     for function, named in codes:
         for chain in named.chains | named.handed:
@@ -108,11 +109,6 @@ SEARCHING = frozenset({"getattr", "vars", "__dict__", "attrgetter", "methodcalle
 
 
 SEARCHED = frozenset({"import_module", "__import__", "modules"})
-
-
-def _has_a_name(ref: StateRef) -> bool:
-    """Whether what stands in a place is a global or a variable: all that reads it is in the code."""
-    return ref.kind == "cell" or (ref.kind == "item" and "__builtins__" in ref.holder)
 
 
 def _start(function: FunctionType, chain: tuple[str, ...]) -> Any:

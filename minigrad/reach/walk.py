@@ -122,7 +122,7 @@ class Reach:
             self,
         )
         self._look_at_weak()
-        for waiting in (self.unread, self.unnamed, self.constructors, self.sliced):
+        for waiting in (self.unread, self.unnamed, self.constructors, self.sliced, self.traversed):
             waiting.clear()  # visits hold the walk, which would live on until the garbage is collected
         if len(self.seen) > MANY:
             self.unreadable.append(("the step", f"more than {MANY} objects"))
