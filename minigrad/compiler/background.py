@@ -17,6 +17,7 @@ from minigrad.compiler.program import Program
 
 if TYPE_CHECKING:
     from minigrad.compiler.numba_source import NumbaSource
+    from minigrad.compiler.specialization import Specialization
 
 BACKENDS = ("auto", "numpy", "numba")
 # In seconds of a program's life. Whatever is done for kernels is not done before as much time as it takes has passed:
@@ -39,15 +40,15 @@ class Kernels:
     Args:
         program: with ops in the places of which kernels may stand.
         title: what the step is called.
-        calls: how often the NumPy program was called; it is asked only while somebody holds what this is a method of.
+        version: whose program it is. It is held weakly: nobody needs kernels for a program that is gone.
     """
 
-    def __init__(self, program: Program, title: str, calls: Callable[[], int]) -> None:
+    def __init__(self, program: Program, title: str, version: Specialization) -> None:
         self.program, self.title = program, title
         self.source: NumbaSource | None = None
         self.error: BaseException | None = None
         self.run: Callable[..., Any] | None = None
-        self._calls = weakref.WeakMethod(calls)
+        self._version = weakref.ref(version)
         self._requests: list[kernel_worker.Request] = []
         self._process, self._lock, self._is_asked = os.getpid(), threading.Lock(), False
         self._wait_for = BEFORE_REQUEST + FOR_EACH_OP * len(program.lines)
@@ -128,11 +129,11 @@ class Kernels:
         return [request for request in found if request is not None]
 
     def _urgency(self) -> Callable[[], float | None]:
-        calls = self._calls
+        reference = self._version
 
         def urgency() -> float | None:
             """How often the program was called; None when nobody has it any more."""
-            return None if (counted := calls()) is None else counted()
+            return None if (version := reference()) is None else version.calls
 
         return urgency
 

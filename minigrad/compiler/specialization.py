@@ -85,7 +85,7 @@ class Specialization:
         self.run: Callable[..., Any] = self.source.compiled()
         self.adopt(self.source)
         if backend == "numba" or (backend == "auto" and is_available()):
-            self.kernels = Kernels(self.program, self.title, self.count)
+            self.kernels = Kernels(self.program, self.title, self)
             if backend == "numba":
                 with suppress(RuntimeError):  # numba cannot compile a kernel: the NumPy program says so, and runs
                     self.kernels.wait()
@@ -109,10 +109,6 @@ class Specialization:
     def calls(self) -> int:
         """How often the program was called. Only `left` is counted at each call."""
         return self._pause - self.left
-
-    def count(self) -> int:
-        """How often the program was called."""
-        return self.calls
 
     def is_due(self, audits: bool) -> bool:
         """Whether an audit is due. Called when `left` is 0, which is also the time to look for kernels.
