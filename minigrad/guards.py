@@ -11,15 +11,7 @@ from operator import is_
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from minigrad.reach import (
-    MISSING,
-    CacheState,
-    Row,
-    StateRef,
-    description,
-    elements,
-    keys_of,
-)
+from minigrad.reach import MISSING, CacheState, Row, StateRef, description, elements, keys_of, package_of
 from minigrad.reach.differences import Difference, differences
 from minigrad.tape import hook_changes
 from minigrad.tensor import Tensor
@@ -132,12 +124,9 @@ def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
 def _dict_of(k: int, row: Row, keys: list[Any], items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> str:
     is_plain = _is_plain(row.holder)
     tests = [f"len(h{k}) == {len(keys)}" if is_plain else f"size(h{k}) == {len(keys)}", *_identities(k, items, scope)]
-    has_texts_only = all(type(key) is str for key in keys)
-    if not row.is_own and (len(keys) > 1 or not has_texts_only):  # whoever goes through a dictionary sees its order
-        scope[f"n{k}"], scope[f"t{k}"] = keys, [type(key) for key in keys]
-        now = f"[*h{k}]" if is_plain else f"keys_of(h{k})"
-        tests.append(f"{now} == n{k}")
-        tests += [f"[*map(type, {now})] == t{k}"] * (not has_texts_only)
+    if not row.is_own and keys:  # whoever goes through a dictionary sees its keys and their order
+        scope[f"n{k}"] = keys
+        tests.append(f"all(map(is_, h{k}, n{k}))" if is_plain else f"all(map(is_, keys_of(h{k}), n{k}))")
     return " and ".join(tests)
 
 
@@ -148,7 +137,7 @@ def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
 def _is_plain(holder: dict[Any, Any]) -> bool:
     """Whether a dictionary answers by dict's own methods: those of a user's class are not asked."""
     kind = type(holder)
-    if kind.__module__.startswith("minigrad."):
+    if package_of(kind) == "minigrad":
         return all(getattr(kind, name) is getattr(dict, name) for name in ("__len__", "__getitem__", "__iter__", "get"))
     return kind in (dict, OrderedDict, MappingProxyType)
 
@@ -192,9 +181,10 @@ def _list_of(k: int, size: int, items: Iterable[tuple[int, Any]], scope: dict[st
 
 
 def _set(k: int, row: Row, scope: dict[str, Any]) -> str:
-    if not row.held and type(row.holder) in (set, frozenset):
+    is_plain = type(row.holder) in (set, frozenset)
+    if not row.held and is_plain:
         return f"not h{k}"
-    return f"elements(h{k}) == v{k}" if all(type(x) in (str, bytes) for x in row.held) else "False"
+    return f"len(h{k}) == {len(row.held)} and all(map(is_, h{k}, v{k}))" if is_plain else "False"
 
 
 def _parts(k: int, row: Row, scope: dict[str, Any]) -> str:

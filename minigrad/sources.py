@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.reach import package_of
 from minigrad.rng import generator
 from minigrad.tensor import Tensor
 
@@ -71,7 +72,7 @@ def _is_data(x: Any) -> bool:
 def _parts(path: str, x: Any) -> Iterator[tuple[str, Any]]:
     """What an object holds, in an order that does not change from run to run."""
     if isinstance(x, type):
-        if x.__module__.split(".")[0] not in LIBRARIES:
+        if package_of(x) not in LIBRARIES:
             yield from ((f"{path}.{name}", value) for name, value in vars(x).items() if not name.startswith("__"))
         return
     if isinstance(x, types.ModuleType):
@@ -120,7 +121,7 @@ def _of_function(path: str, x: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{path}:{name}", cell.cell_contents
             except ValueError:  # not assigned yet
                 continue
-        if (x.__module__ or "").split(".")[0] not in LIBRARIES:
+        if package_of(x) not in LIBRARIES:
             yield from _globals(path, x.__globals__, dict.fromkeys(_names(x.__code__)))
 
 

@@ -1,6 +1,8 @@
-"""Amounts with their units, as reports write them."""
+"""Amounts with their units, and values, as reports and messages write them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 def text_of_bytes(n: float) -> str:
@@ -15,3 +17,17 @@ def text_of_bytes(n: float) -> str:
             return f"{n:.3g} {unit}"
         n /= 1000
     return f"{n:.3g} GB"
+
+
+def short(x: Any, width: int = 80) -> str:
+    """A value in a message, cut to a width; an object whose text cannot be made is told by its class.
+
+    Example:
+        >>> short([1.0, 2.0]), short("a" * 20, 10), short(10**5000)
+        ('[1.0, 2.0]', 'aaaaaaa...', 'an int of 16610 bits')
+    """
+    try:
+        text = x if isinstance(x, str) else repr(x)
+    except Exception:
+        return f"an int of {x.bit_length()} bits" if type(x) is int else f"a {type(x).__name__}"
+    return text if len(text) <= width else text[: width - 3] + "..."

@@ -31,7 +31,7 @@ from minigrad.compiler.artifact import is_of_library
 from minigrad.compiler.operands import are_plain
 from minigrad.compiler.refusal import MINIGRAD, OWN, CompileError, HiddenAttribute, Stopped, place_in
 from minigrad.compiler.trace import Trace
-from minigrad.reach import Reach
+from minigrad.reach import Reach, package_of
 from minigrad.reach.names import STANDARD
 
 # What only names and keys decide, and these are guarded.
@@ -147,7 +147,7 @@ def _is_of_python(x: Any) -> bool:
     """Whether x is code of Python's library that is written in Python."""
     if type(x) is ModuleType:
         return x.__name__.split(".")[0] in STANDARD and str(getattr(x, "__file__", "")).endswith(".py")
-    return type(x) is FunctionType and str(x.__module__).split(".")[0] in STANDARD
+    return type(x) is FunctionType and package_of(x) in STANDARD
 
 
 def _has_handlers(code: CodeType) -> bool:

@@ -12,6 +12,7 @@ from minigrad.compiler.program import Buffer, Place, Value
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.trace import COMPUTED
 from minigrad.reach import bits, is_leaf
+from minigrad.units import short
 
 
 class _Canonical:
@@ -130,5 +131,4 @@ def _first_difference(x: Any, y: Any) -> tuple[Any, Any]:
 def _short(x: Any) -> str:
     if isinstance(x, bytes) and len(x) == np.dtype(float).itemsize:
         return f"{np.frombuffer(x)[0]:.6g}"
-    text = repr(x)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return short(x, 60)

@@ -22,7 +22,7 @@ from minigrad.compiler.checks import errors_raise
 from minigrad.compiler.compare import difference
 from minigrad.compiler.derivative import Replay, connect, watched
 from minigrad.compiler.explanation import reason_of, text_of
-from minigrad.compiler.learned import IN_A_ROW, Call, Learned, short
+from minigrad.compiler.learned import IN_A_ROW, Call, Learned
 from minigrad.compiler.quick import MISS
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
@@ -32,6 +32,7 @@ from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.naming import probe
 from minigrad.reach import register_opaque
 from minigrad.tracing import active
+from minigrad.units import short
 
 FALLBACKS = ("warn", "raise")
 WAYS = 8  # through the branches of a step that depend on the values of arrays

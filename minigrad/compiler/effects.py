@@ -26,7 +26,7 @@ from minigrad.compiler.records import can_be_made
 from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace import Trace
 from minigrad.compiler.tracer import TracerArray
-from minigrad.reach import MISSING, Contents, StateRef, is_leaf, own_attributes, slots_of
+from minigrad.reach import MISSING, Contents, StateRef, is_leaf, own_attributes, package_of, slots_of
 from minigrad.tensor import Tensor
 from minigrad.trees import flatten
 
@@ -222,7 +222,7 @@ class Recipe:
             return self._add("method", x.__func__, self._entry(x.__self__, f"{path}.__self__"))
         own = own_attributes(x)
         slots = [name for base in kind.__mro__ for name in slots_of(base)]
-        is_strange = kind.__module__.split(".")[0] in ("builtins", "numpy") or not (own is not None or slots)
+        is_strange = package_of(kind) in ("builtins", "numpy") or not (own is not None or slots)
         if is_strange or not can_be_made(kind):
             hint = "return arrays, Tensors, numbers, or objects with attributes"
             raise _cannot_make(f"{kind.__name__} is left in {path}", hint)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minigrad.compiler.compare import difference
 from minigrad.compiler.recording import Recording
 from minigrad.compiler.signature import shown
 from minigrad.reach.differences import Difference
+from minigrad.units import short
 
 if TYPE_CHECKING:
     from minigrad.compiler.specialization import Specialization
@@ -28,7 +29,7 @@ def reason_of(change: Difference, recording: Recording, others: list[Specializat
     if not path:
         return ""
     return f"{path} changed" + (
-        f" from {_short(before)} to {_short(now)}" if before is not None or now is not None else ""
+        f" from {short(before, 40)} to {short(now, 40)}" if before is not None or now is not None else ""
     )
 
 
@@ -45,8 +46,3 @@ def text_of(name: str, version: Specialization) -> str:
     work += f", {source.single} lines of single numbers" * bool(source.single)
     lines.append(f"    {work}; {source.memory()}; compiled in {version.seconds:.2f} s")
     return "\n".join(lines)
-
-
-def _short(x: Any) -> str:
-    text = x if isinstance(x, str) else repr(x)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -7,6 +7,7 @@ import sys
 from types import BuiltinFunctionType, FunctionType, MethodWrapperType, ModuleType
 from typing import Any
 
+from minigrad.reach import package_of
 from minigrad.reach.names import LIBRARIES, STANDARD
 
 # Modules of Python's library that only compute. What draws random numbers is compared before and after.
@@ -58,7 +59,7 @@ def name_of_impure(function: Any) -> str | None:
 @functools.lru_cache(maxsize=1024)
 def is_hidden(kind: type) -> bool:
     """Whether a class is written in C, in a module of which it is not known that it only computes."""
-    root = kind.__module__.split(".")[0]
+    root = package_of(kind)
     if root in ALLOWED or kind.__module__ == "__main__" or issubclass(kind, BaseException):
         return False
     if root in STANDARD:
@@ -76,9 +77,9 @@ def is_of_system(x: Any) -> bool:
     if type(x) is ModuleType:
         root, is_code = x.__name__.split(".")[0], True
     elif isinstance(x, (BuiltinFunctionType, FunctionType, type)):
-        root, is_code = str(x.__module__).split(".")[0], True
+        root, is_code = package_of(x), True
     else:
-        root, is_code = type(x).__module__.split(".")[0], False
+        root, is_code = package_of(type(x)), False
     if root in ALLOWED or (is_code and root == "None"):
         return False
     return root in STANDARD or (isinstance(x, BuiltinFunctionType) and is_code)

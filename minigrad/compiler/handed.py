@@ -16,7 +16,7 @@ from typing import Any
 
 from minigrad.bytecode import names_of
 from minigrad.compiler.foreign import ALLOWED, is_hidden, is_in_c, is_of_system, name_of_impure
-from minigrad.reach import MISSING, Reach, StateRef, own_attributes
+from minigrad.reach import MISSING, Reach, StateRef, is_of_minigrad, own_attributes, package_of
 from minigrad.reach.code import has_a_name
 from minigrad.reach.names import STANDARD
 
@@ -50,7 +50,7 @@ def handed_to_c(reach: Reach) -> str | None:
 
 def is_minigrads(ref: StateRef) -> bool:
     """Whether a place belongs to an object of minigrad's: it has locks."""
-    return any(str(base.__module__).startswith("minigrad.") for base in type(ref.owner).__mro__)
+    return is_of_minigrad(type(ref.owner))
 
 
 def _held(reach: Reach) -> str | None:
@@ -137,7 +137,7 @@ def _along(x: Any, names: tuple[str, ...]) -> list[Any]:
         kind, own = type(x), own_attributes(x)
         if kind is ModuleType or (type(own) is dict and name in own and not isinstance(x, type)):
             x = own.get(name, MISSING)
-        elif str((x if isinstance(x, type) else kind).__module__).split(".")[0] in STANDARD | {"builtins", "numpy"}:
+        elif package_of(x if isinstance(x, type) else kind) in STANDARD | {"builtins", "numpy"}:
             x = getattr(x, name, MISSING)
         else:
             x = MISSING

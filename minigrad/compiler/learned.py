@@ -16,6 +16,7 @@ from minigrad.guards import is_number
 from minigrad.reach import StateRef, is_leaf
 from minigrad.reach.differences import Difference
 from minigrad.tensor import Tensor
+from minigrad.units import short
 
 if TYPE_CHECKING:
     from minigrad.compiler.specialization import Specialization
@@ -256,9 +257,3 @@ def _is_number_key(part: Any) -> bool:
 
 def _kind_name(x: Any) -> Any:
     return "float" if type(x) is float else type(x)
-
-
-def short(x: Any) -> str:
-    """A value in a message."""
-    text = x if isinstance(x, str) else repr(x)
-    return text if len(text) <= 80 else text[:77] + "..."

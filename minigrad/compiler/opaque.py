@@ -15,6 +15,7 @@ from minigrad.compiler.memory import owner
 from minigrad.compiler.program import Line, Literal, Place, Value
 from minigrad.compiler.refusal import place, reading, refuse
 from minigrad.compiler.tracer import TracerArray
+from minigrad.reach import package_of
 
 READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
     {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, sliding_window_view}
@@ -71,7 +72,7 @@ def _check_callbacks(trace: Any, function: Any, args: Any, kwargs: Any) -> None:
 
 def _is_of_numpy(x: Any) -> bool:
     """Whether what is called is NumPy's or a builtin that computes: np.sum, len, float as a dtype."""
-    root = str((x if isinstance(x, (type, FunctionType)) else type(x)).__module__).split(".")[0]
+    root = package_of(x if isinstance(x, (type, FunctionType)) else type(x))
     is_bound = type(x) is BuiltinFunctionType and type(x.__self__) is not ModuleType  # log.append
     return root in ("numpy", "builtins") and not is_bound and type(x) is not MethodType
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.reach import alike, is_leaf
+from minigrad.reach import alike, is_leaf, package_of
 from minigrad.tensor import Tensor
 
 TOLERANCE = {np.dtype(np.float64): 1e-7, np.dtype(np.complex128): 1e-7, np.dtype(np.float16): 2e-2}
@@ -33,7 +33,7 @@ def parts(path: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
             yield from parts(f"{path}[{k}]", part, depth + 1)
     elif is_leaf(x):
         yield path, x
-    elif depth < 4 and type(getattr(x, "__dict__", None)) is dict and type(x).__module__.split(".")[0] != "minigrad":
+    elif depth < 4 and type(getattr(x, "__dict__", None)) is dict and package_of(type(x)) != "minigrad":
         for key, part in vars(x).items():
             yield from parts(f"{path}.{key}", part, depth + 1)
 

@@ -9,11 +9,7 @@ import numpy as np
 from minigrad.compiler.memory import owner
 from minigrad.compiler.opaque import arrays_in
 from minigrad.compiler.records import NUMERIC
-from minigrad.reach import (
-    Row,
-    StateRef,
-    is_leaf,
-)
+from minigrad.reach import Row, StateRef, is_leaf, package_of
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -79,7 +75,7 @@ def layouts(capture: StateCapture) -> list[Row]:
     """Shapes and dtypes of the user's arrays, which can be assigned. Those of Tensors and optimizers nobody assigns."""
     found = {}
     for ref, value in capture.reach.refs:
-        owner_of_place = type(ref.owner).__module__.partition(".")[0]
+        owner_of_place = package_of(type(ref.owner))
         if type(value) is not np.ndarray or type(ref.holder) is Tensor or owner_of_place == "minigrad":
             continue
         if ".flats." not in ref.path and value.dtype.kind in NUMERIC and ref.identity not in capture.fetched:

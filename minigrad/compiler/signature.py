@@ -14,6 +14,7 @@ from minigrad.compiler.records import NUMERIC
 from minigrad.node import mode
 from minigrad.reach import StateRef, bits, is_leaf
 from minigrad.tensor import Tensor
+from minigrad.units import short
 
 Signature = tuple[Any, ...]  # whether ops are recorded, the structure, and a key for each leaf
 
@@ -129,7 +130,7 @@ def shown(part: Any) -> str:
             return repr(struct.unpack("d", inner[1])[0])
         if isinstance(inner, tuple) and inner and inner[0] in ("object", "function", "method", "builtin", "partial"):
             return ANOTHER
-        return repr(inner[1]) if isinstance(inner, tuple) and len(inner) == 2 else str(inner)
+        return short(inner[1] if isinstance(inner, tuple) and len(inner) == 2 else str(inner))
     if part[0] == "object":
         return ANOTHER
     return part[1].__name__ if part[0] in ("number", "generator") else str(part[0])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.bytecode import TEXT, Names, identifiers, names_of
-from minigrad.reach.contents import description
+from minigrad.reach.contents import description, package_of
 from minigrad.reach.leaves import MISSING
 from minigrad.reach.names import (
     COMPUTED,
@@ -236,7 +236,7 @@ def visit_class(reach: Reach, path: str, x: type, makes: bool) -> None:
         reach.read_names(frozenset({TEXT}))
     reach.seen[id(x)] = x
     reach.is_abstract |= issubclass(type(x), abc.ABCMeta)
-    root = x.__module__.split(".")[0] if isinstance(x.__module__, str) else ""
+    root = package_of(x)
     if root in LIBRARIES:
         if root == "minigrad":  # what its methods call on a user's subclass
             reach.library[x] = None
@@ -312,15 +312,3 @@ def _visit_owner(reach: Reach, path: str, owner: Any) -> None:
         reach.sources.setdefault(id(owner), (path, owner))
     else:
         reach.follow(path, owner)
-
-
-def visit_partial(reach: Reach, path: str, x: Any) -> None:
-    """functools.partial: a place that holds a function and arguments."""
-    reach.ref(x, "partial", "partial", path, (x.func, x.args, x.keywords))
-    reach.row("slots", x, (("func", x.func), ("args", x.args)), path)
-
-
-def visit_descriptor(reach: Reach, path: str, x: Any) -> None:
-    """A property or another wrapper: the functions inside."""
-    for name in ("fget", "fset", "__func__", "func", "__wrapped__"):
-        reach.follow(path, getattr(x, name, None))

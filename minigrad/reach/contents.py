@@ -10,11 +10,22 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from types import (
     FunctionType,
+    GetSetDescriptorType,
     MemberDescriptorType,
 )
 from typing import Any
 
 POINTER = struct.calcsize("P")
+
+
+def package_of(x: Any) -> str:
+    """The package that a class or function is from: "numpy" for "numpy.linalg"; its __module__ may hold anything."""
+    return str(x.__module__).split(".")[0]
+
+
+def is_of_minigrad(kind: type) -> bool:
+    """Whether a class is minigrad's or comes from one."""
+    return any(package_of(base) == "minigrad" for base in kind.__mro__)
 
 
 def own_attributes(x: Any) -> Any:
@@ -25,6 +36,15 @@ def own_attributes(x: Any) -> Any:
         return get(x, "__dict__")
     except AttributeError:
         return None
+    except Exception:  # of a property of that name
+        return None
+
+
+@functools.lru_cache(maxsize=4096)
+def hides_attributes(kind: type) -> bool:
+    """Whether objects of a class of the user's have a `__dict__` of their own making instead of their attributes."""
+    places = [vars(base).get("__dict__") for base in kind.__mro__]
+    return any(type(place) not in (type(None), GetSetDescriptorType, MemberDescriptorType) for place in places)
 
 
 def base_of(x: Any) -> Any:
@@ -187,10 +207,18 @@ def base_in_c(kind: type) -> type | None:
 @functools.lru_cache(maxsize=4096)
 def slots_of(kind: type) -> tuple[str, ...]:
     """The slots that a class adds, by the names under which they are found."""
-    if kind.__module__ == "builtins" or kind.__module__.startswith("numpy"):
+    if package_of(kind) in ("builtins", "numpy"):
         return ()
     given = kind.__dict__.get("__slots__", ())
     names = (given,) if isinstance(given, str) else tuple(given)
     private = f"_{kind.__name__.lstrip('_')}"
     mangled = (private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
     return tuple(n for n in mangled if n not in ("__dict__", "__weakref__"))
+
+
+@functools.lru_cache(maxsize=1024)
+def fields_of(kind: type) -> tuple[str, ...]:
+    """The fields of a class of exceptions in C: of `SystemExit` its code, of all of them the cause."""
+    bases = [base for base in kind.__mro__ if base.__module__ == "builtins"]
+    names = [name for base in bases for name, place in vars(base).items() if type(place) is MemberDescriptorType]
+    return ("__cause__", "__context__", *names)

@@ -36,7 +36,7 @@ def _items(row: Row) -> Iterator[Difference]:
     now = vars(holder) if kind in ("class", "methods") else holder
     if kind in ("dict", "dict but"):
         keys = keys_of(now)
-        if [*map(type, keys)] != [*map(type, held[0])] or keys != held[0]:
+        if not _all_alike(keys, held[0]):
             yield _keys(path, held[0], keys)
             return
         now = dict(zip(keys, values_of(now), strict=True))

@@ -11,7 +11,7 @@ import pathlib
 import re
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import (
     CodeType,
     EllipsisType,
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.reach.contents import base_in_c, own_attributes
+from minigrad.reach.contents import base_in_c, own_attributes, package_of
 from minigrad.reach.names import LIBRARIES, STANDARD
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "missing", "__reduce__": lambda _: "MISSING"})()
@@ -33,6 +33,15 @@ LEAVES = (
     *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
 )
 DEEP = 16  # iterators, one inside of another
+EXACT = frozenset({bool, int, str, bytes, type(None), EllipsisType, NotImplementedType})  # equal ones are the same
+# The values of objects of these classes and of those derived from them, whatever their own methods answer.
+NUMBERS_AND_TEXTS: dict[type, Callable[[Any], Any]] = {
+    float: lambda x: struct.pack("d", float.__float__(x)),
+    complex: lambda x: struct.pack("dd", complex.real.__get__(x), complex.imag.__get__(x)),
+    int: int.__index__,
+    str: str.__str__,
+    bytes: lambda x: bytes.__getitem__(x, slice(None)),
+}
 SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.float64, type(MISSING)})
 
 
@@ -71,27 +80,35 @@ def _is_plain_leaf_class(kind: type) -> bool:
 @functools.lru_cache(maxsize=4096)
 def is_users_class(kind: type) -> bool:
     """Whether a class is neither the standard library's nor that of a library known here."""
-    return str(kind.__module__).split(".")[0] not in STANDARD | LIBRARIES
+    return package_of(kind) not in STANDARD | LIBRARIES
 
 
 def bits(x: Any) -> Any:
     """A leaf by type and bits: 0.0 is not -0.0, True is not 1, nan is nan."""
-    kind = type(x)
+    kind: Any = type(x)
     if kind is float:
         return "float", struct.pack("d", x)
-    if kind is complex:
-        return "complex", struct.pack("dd", x.real, x.imag)
-    if isinstance(x, np.generic):
-        return kind, x.dtype.str, x.tobytes()
-    if isinstance(x, (tuple, list)):
-        return kind, tuple(map(bits, x))
+    if kind in EXACT:
+        return kind, x
+    if issubclass(kind, np.generic):
+        return kind, x.dtype, x.tobytes()
+    if issubclass(kind, (tuple, list)):
+        return kind, tuple(map(bits, tuple.__iter__(x) if issubclass(kind, tuple) else list.__iter__(x)))
     if kind in (set, frozenset):
         return kind, frozenset(map(bits, x))
-    if kind is slice:
-        return "slice", bits((x.start, x.stop, x.step))
-    if isinstance(x, enum.Enum):
-        return kind, x.name
-    return kind, x
+    if kind in (slice, range):
+        return kind, bits((x.start, x.stop, x.step))
+    if issubclass(kind, enum.Enum):
+        return kind, x._name_
+    for base, get in NUMBERS_AND_TEXTS.items():
+        if issubclass(kind, base):
+            return kind, get(x)
+    if kind is CodeType:
+        return kind, x, x.co_filename
+    if kind is dict:
+        return kind, tuple((bits(key), bits(value)) for key, value in x.items())
+    state = pickled(x) if is_leaf_class(kind) else MISSING  # Decimal("1.0") is equal to Decimal("1.00"), and another
+    return kind, x if state is MISSING else bits(state)
 
 
 def alike(now: Any, before: Any) -> bool:
@@ -154,10 +171,10 @@ def _is_hidden(x: Any) -> bool:
     return type(x) is tuple and any(map(_is_hidden, x))
 
 
-def parts_of(state: Any) -> Iterator[Any]:
-    """The objects in a state as `pickled` tells it."""
+def objects_in(state: Any) -> Iterator[Any]:
+    """The objects in a state as `pickled` tells it, without those that hold them."""
     if isinstance(state, tuple):
         for part in state:
-            yield from parts_of(part)
+            yield from objects_in(part)
     else:
         yield state

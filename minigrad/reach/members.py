@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.bytecode import COMPARISON, TEXT
 from minigrad.reach.code import visit_class
-from minigrad.reach.contents import keys_of, own_attributes, parts_of, slots_of, values_of
+from minigrad.reach.contents import hides_attributes, keys_of, own_attributes, package_of, parts_of, slots_of, values_of
 from minigrad.reach.names import BY_NAME, HEAP_TYPE, LIBRARIES, STANDARD, readers_of, traversals_of
 from minigrad.reach.places import StateRef
 
@@ -21,11 +21,14 @@ WHOLE = frozenset({TEXT, COMPARISON})
 def visit_members(reach: Reach, path: str, x: Any) -> None:
     """Attributes and slots of an object, and its class."""
     kind: type = type(x)
+    if hides_attributes(kind):
+        reach.unreadable.append((path, f"a {kind.__name__}, whose __dict__ is not its attributes"))
+        return
     own = own_attributes(x)
     before = f"{path}." if path else ""
     if type(own) is dict and id(own) not in reach.seen:
         reach.seen[id(own)] = own
-        root = kind.__module__.split(".")[0]
+        root = package_of(kind)
         if not reach.everything and root == "minigrad" and getattr(kind, "sliced", False):
             reach.containers.append((own, path))
             for name in own:
@@ -50,15 +53,22 @@ def visit_members(reach: Reach, path: str, x: Any) -> None:
             reach.ref(x, name, "slot", f"{before}{name}", value, x)
     if kind.__module__ != "builtins":
         visit_class(reach, kind.__name__, kind, makes=False)
-        if kind.__flags__ & HEAP_TYPE and kind.__module__.split(".")[0] not in STANDARD | LIBRARIES:
+        if kind.__flags__ & HEAP_TYPE and package_of(kind) not in STANDARD | LIBRARIES:
             reach.row("type", x, kind, path)
+
+
+def visit_field(reach: Reach, path: str, x: Any, name: str) -> None:
+    """A field of an object in C that can be set, and that some code names: `SystemExit.code`, `property.__doc__`."""
+    value = StateRef(x, name, "slot", "").get()
+    reach.row("slots", x, ((name, value),), path)
+    reach.ref(x, name, "slot", f"{path}.{name}" if path else name, value, x)
 
 
 def _wait_for_traversals(reach: Reach, path: str, x: Any, own: dict[str, Any]) -> None:
     """What goes through the attributes of a user's object without their names: methods that its class inherits."""
     kind: type = type(x)
     for base in kind.__mro__[:-1]:
-        root = str(base.__module__).split(".")[0]
+        root = package_of(base)
         if root == "minigrad":
             kinds = getattr(base, "traversed", None)
             if kinds is None:

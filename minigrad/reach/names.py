@@ -10,6 +10,7 @@ from types import (
 )
 
 from minigrad.bytecode import TEXT, names_of
+from minigrad.reach.contents import package_of
 
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
 STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code nobody changes
@@ -67,7 +68,7 @@ def traversals_of(kind: type) -> frozenset[str]:
 @functools.lru_cache(maxsize=1024)
 def finds_methods(kind: type) -> bool:
     """Whether a class of the standard library calls methods of those derived from it by names that it computes."""
-    return str(kind.__module__).split(".")[0] in STANDARD and any(
+    return package_of(kind) in STANDARD and any(
         isinstance(f, FunctionType) and not name.startswith("__") and "getattr" in f.__code__.co_names
         for name, f in vars(kind).items()
     )

@@ -6,7 +6,7 @@ import functools
 import gc
 import random
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from contextvars import ContextVar
 from types import (
     BuiltinFunctionType,
@@ -24,24 +24,23 @@ import numpy as np
 from minigrad.bytecode import only_answers
 from minigrad.reach.code import (
     visit_builtin,
-    visit_descriptor,
     visit_function,
     visit_method,
     visit_module,
-    visit_partial,
 )
 from minigrad.reach.contents import (
     CacheState,
     base_in_c,
     behind,
     elements,
+    fields_of,
     keys_of,
     own_attributes,
     referent,
     values_of,
 )
-from minigrad.reach.leaves import MISSING, SIMPLE, is_leaf_class, is_users_class, parts_of, pickled
-from minigrad.reach.members import visit_members
+from minigrad.reach.leaves import MISSING, SIMPLE, is_leaf_class, is_users_class, objects_in, pickled
+from minigrad.reach.members import visit_field, visit_members
 from minigrad.reach.names import COMPUTED, LOGS
 from minigrad.reach.places import StateRef
 from minigrad.tensor import Tensor
@@ -55,6 +54,9 @@ LARGE = 1 << 20  # bytes; larger arrays are not compared before each call
 # Classes in C whose objects hold nothing that a step could read, or show all that they hold.
 HARMLESS = frozenset({"Token", "lock", "RLock", "_local", "_lru_cache_wrapper", "UnionType", "Struct"})
 HARMLESS |= {"GenericAlias", "_tuplegetter"}
+CONTAINERS: frozenset[type | None] = frozenset(
+    {dict, OrderedDict, list, deque, tuple, set, frozenset}
+)  # in C, that hold their items and nothing else
 
 
 def visit_ufunc(reach: Reach, path: str, x: Any) -> None:
@@ -108,6 +110,14 @@ def visit_dict(reach: Reach, path: str, x: dict[Any, Any]) -> None:
     for key, value in zip(keys_of(x), values_of(x), strict=True):
         reach.ref(x, key, "item", f"{before}{key if type(key) in SIMPLE else type(key).__name__}", value)
         visit_key(reach, path, key)
+    _visit_rest(reach, path, x)
+
+
+def _visit_rest(reach: Reach, path: str, x: Any) -> None:
+    """What a container holds besides its items: attributes, and what a class in C adds (a default_factory)."""
+    kind: Any = type(x)
+    if base_in_c(kind) not in CONTAINERS:
+        _visit_state(reach, path, x)
     visit_members(reach, path, x)
 
 
@@ -131,7 +141,7 @@ def visit_sequence(reach: Reach, path: str, x: Any) -> None:
     reach.containers.append((x, path))
     for k, value in enumerate(elements(x)):
         reach.ref(x, k, "index", f"{path}.{k}", value)
-    visit_members(reach, path, x)
+    _visit_rest(reach, path, x)
 
 
 def visit_tuple(reach: Reach, path: str, x: Any) -> None:
@@ -139,7 +149,7 @@ def visit_tuple(reach: Reach, path: str, x: Any) -> None:
     for k, value in enumerate(tuple.__iter__(x)):
         reach.follow(f"{path}.{k}", value)
     if type(x) is not tuple:
-        visit_members(reach, path, x)
+        _visit_rest(reach, path, x)
 
 
 def visit_set(reach: Reach, path: str, x: Any) -> None:
@@ -150,7 +160,7 @@ def visit_set(reach: Reach, path: str, x: Any) -> None:
     for value in elements(x):
         visit_key(reach, path, value)
     if type(x) not in (set, frozenset):
-        visit_members(reach, path, x)
+        _visit_rest(reach, path, x)
 
 
 def visit_proxy(reach: Reach, path: str, x: Any) -> None:
@@ -166,8 +176,10 @@ def visit_proxy(reach: Reach, path: str, x: Any) -> None:
 
 def visit_weak(reach: Reach, path: str, x: Any) -> None:
     """A weak reference: what it refers to, which a program would keep alive if nothing else in its reach does."""
-    reach.row("weak", x, x(), path)
-    _follow_weakly(reach, path, x, x())
+    reach.row("weak", x, weakref.ref.__call__(x), path)
+    _follow_weakly(reach, path, x, weakref.ref.__call__(x))
+    if type(x) is not weakref.ref:
+        visit_members(reach, path, x)
 
 
 def _follow_weakly(reach: Reach, path: str, ref: Any, x: Any) -> None:
@@ -183,6 +195,33 @@ def visit_variable(reach: Reach, path: str, x: Any) -> None:
     value = StateRef(x, "value", "variable", x.name).get()
     reach.row("variable", x, value, x.name)
     reach.ref(x, "value", "variable", x.name, value)
+
+
+def visit_partial(reach: Reach, path: str, x: Any) -> None:
+    """functools.partial: a place that holds a function and arguments."""
+    reach.ref(x, "partial", "partial", path, (x.func, x.args, x.keywords))
+    reach.row("slots", x, (("func", x.func), ("args", x.args)), path)
+    visit_members(reach, path, x)
+
+
+def visit_descriptor(reach: Reach, path: str, x: Any) -> None:
+    """A property or another wrapper: the functions inside."""
+    for name in ("fget", "fset", "__func__", "func", "__wrapped__"):
+        reach.follow(path, getattr(x, name, None))
+    if isinstance(x, property):
+        reach.only_when_named("__doc__", functools.partial(visit_field, reach, path, x, "__doc__"))
+    kind: Any = type(x)
+    if is_users_class(kind):
+        visit_members(reach, path, x)
+    elif isinstance(x, (staticmethod, classmethod)):
+        reach.named_attributes(own_attributes(x), path, x)
+
+
+def visit_cell(reach: Reach, path: str, x: Any) -> None:
+    """A cell that is held as an object: a variable of a function, taken from its __closure__."""
+    value = StateRef(x, "cell_contents", "cell", path).get()
+    reach.row("cell", x, value, path)
+    reach.ref(x, "cell_contents", "cell", path, value)
 
 
 def visit_opaque(reach: Reach, path: str, x: Any) -> None:
@@ -204,6 +243,9 @@ def visit_object(reach: Reach, path: str, x: Any) -> None:
     base = base_in_c(kind)
     if base is not None and base.__name__ not in HARMLESS and not is_leaf_class(kind):
         _visit_state(reach, path, x)
+    if isinstance(x, BaseException):
+        for name in fields_of(kind):
+            reach.only_when_named(name, functools.partial(visit_field, reach, path, x, name))
     visit_members(reach, path, x)
 
 
@@ -218,7 +260,7 @@ def _visit_state(reach: Reach, path: str, x: Any) -> None:
         reach.unreadable.append((path, x))
         return
     reach.row("state", x, state, path)
-    for part in parts_of(state):
+    for part in objects_in(state):
         if part is not own:  # its attributes: only some of them may be read
             reach.follow(path, part)
 
@@ -240,7 +282,7 @@ VISITORS: dict[Any, Any] = {
     weakref.ref: visit_weak,
     weakref.ProxyTypes: lambda reach, path, x: _follow_weakly(reach, path, x, referent(x)),
     ContextVar: visit_variable,
-    CellType: lambda reach, path, x: reach.ref(x, "cell_contents", "cell", path, StateRef(x, "", "cell", "").get()),
+    CellType: visit_cell,
 }
 
 

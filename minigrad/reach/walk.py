@@ -23,12 +23,13 @@ import numpy as np
 from minigrad.bytecode import COMPARISON, TEXT
 from minigrad.node import Node
 from minigrad.reach import code, objects
-from minigrad.reach.contents import own_attributes
+from minigrad.reach.contents import is_of_minigrad, own_attributes, package_of
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
 from minigrad.reach.names import COMPUTED, IMPLICIT, LIBRARIES, MAKERS, TEXTS, WRITERS
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor import Tensor
+from minigrad.units import short
 
 # Known by their identity; what they hold is looked at by other means, or cannot change.
 IDENTITIES = (
@@ -110,7 +111,12 @@ class Reach:
         while True:
             while self._todo:
                 path, x = self._todo.popleft()
-                self._visit(path, x)
+                try:
+                    self._visit(path, x)
+                except Exception as error:  # of a metaclass of the user's, or of a structure that is nested too deeply
+                    self.unreadable.append(
+                        (path, f"something that cannot be looked at ({type(error).__name__}: {short(str(error))})")
+                    )
             self._read_library()
             if self.everything:
                 for later in [f for waiting in self.unread.values() for f in waiting]:
@@ -118,9 +124,7 @@ class Reach:
                 self.unread.clear()
             if not self._todo:
                 break
-        code.visit_absences(
-            self,
-        )
+        code.visit_absences(self)
         self._look_at_weak()
         for waiting in (self.unread, self.unnamed, self.constructors, self.sliced, self.traversed):
             waiting.clear()  # visits hold the walk, which would live on until the garbage is collected
@@ -137,7 +141,7 @@ class Reach:
             if x is None or isinstance(x, type) or (id(x) in self.held and self._leads_to(x, path)):
                 continue
             owners = (place.owner for place, value in self.refs if value is ref)
-            if not any(type(owner).__module__.startswith("minigrad.") for owner in owners):
+            if not any(package_of(type(owner)) == "minigrad" for owner in owners):
                 self.unreadable.append((path, "a weak reference"))
 
     def _leads_to(self, x: Any, path: str) -> bool:
@@ -174,8 +178,8 @@ class Reach:
             return False
         owner = ref.owner
         if owner is not None and own_attributes(owner) is ref.holder:
-            root = type(owner).__module__.split(".")[0]
-            is_plain = not any(base.__module__.split(".")[0] == "minigrad" for base in type(owner).__mro__)
+            root = package_of(type(owner))
+            is_plain = not is_of_minigrad(type(owner))
             return is_plain and (root == "types" or root not in LIBRARIES) and ref.key not in self.read
         if type(ref.holder) is not dict or ref.key in self.keys or any(x is ref.holder for _, x in self.roots):
             return False
@@ -249,7 +253,14 @@ class Reach:
 
     def when_named(self, name: str, visit: Any) -> None:
         """Visit an attribute now if some code names it, or when some does."""
-        if self.everything or name in self.names or name.startswith("__"):
+        if name.startswith("__"):
+            visit()
+        else:
+            self.only_when_named(name, visit)
+
+    def only_when_named(self, name: str, visit: Any) -> None:
+        """The same of an attribute that the language itself never reads."""
+        if self.everything or name in self.names:
             visit()
         else:
             self.unread.setdefault(name, []).append(visit)

@@ -16,6 +16,7 @@ GROUPS = [
     "attack_whole",
     "attack_numbers",
     "attack_reach",
+    "attack_same",
     "attack_state",
     "attack_types",
     "config",

@@ -36,7 +36,7 @@ class Identities:
 
 
 def of_the_compiler(x: Any) -> bool:
-    return type(x).__module__.startswith("minigrad.compiler")
+    return str(type(x).__module__).startswith("minigrad.compiler")
 
 
 def is_tracer(x: Any) -> bool:
@@ -47,7 +47,10 @@ def is_tracer(x: Any) -> bool:
 
 def attributes(x: Any) -> dict[str, Any]:
     """Attributes of an object, those in slots included."""
-    found = dict(getattr(x, "__dict__", {}))
+    try:
+        found = dict(getattr(x, "__dict__", {}))
+    except RuntimeError:  # of a property of that name
+        found = {}
     for kind in type(x).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
