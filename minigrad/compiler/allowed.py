@@ -216,6 +216,8 @@ class Allowed:
             return "" if name in FILLING or name not in IN_C else f"{gets or of}, and what is called is not known"
         if name in FILLING | PLAIN | METHODS:  # those of arrays take numbers, and those of numbers are noticed
             return ""
+        if name == "backward" and not gets:  # of a Tensor, which holds arrays only
+            return ""
         return f"{gets or f'{of} may look at such a number'}, and what is called is not known"
 
     def _is_object(self, name: str) -> bool:

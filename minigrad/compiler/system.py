@@ -168,7 +168,11 @@ def _state_of_a_source(reach: Reach) -> str | None:
     kinds = {type(x) for x in reach.generators}
     if "state" in reach.words and any(issubclass(kind, np.random.BitGenerator) for kind in kinds):
         return "state"
-    return "get_state" if "get_state" in reach.words and np.random.RandomState in kinds else None
+    if "get_state" not in reach.words:
+        return None
+    held = [x for _, x in (*reach.refs, *reach.loose) if type(x) is ModuleType]
+    is_common = any(x is np.random or (x is np and "random" in reach.words) for x in held)
+    return "get_state" if is_common or np.random.RandomState in kinds else None
 
 
 def writes_json(reach: Reach) -> bool:

@@ -97,10 +97,14 @@ class Taint:
 
     def candidates(self, found: Callee) -> list[Body]:
         """Functions of the user's that a call of something unknown may run first: by its name, or as an object."""
-        if found.kind not in ("unknown", "object"):
+        if found.kind not in ("unknown", "object") or self._is_of_container(found.name):
             return []
         names = {found.name, "forward", "__call__"}
         return [b for name in names for b in self.world.named.get(name, ())]
+
+    def _is_of_container(self, name: str) -> bool:
+        """Whether only lists, dicts and the like have a method of this name, and no layer stands under it."""
+        return name in FILLING and name not in self.world.named and name not in self.world.values
 
     # Spreading
 

@@ -271,7 +271,9 @@ class TracerArray(NDArrayOperatorsMixin):
         self.mg_trace.halt(f"an array of shape {self.shape} {what}, at {place()}", hint)
 
     def item(self, *args: Any) -> Any:
-        """Its only element, traced where it is known what becomes of it; else the trace stops recording."""
+        """Its only element: a decision of a bool, traced where it is known what becomes of it; else no recording."""
+        if not args and self.size == 1 and self.dtype == np.bool_:
+            return bool(self)
         taken = None if args else self.mg_trace.taken(self, user_frame(sys._getframe(1)))
         return self.mg_no_value().item(*args) if taken is None else taken
 

@@ -11,6 +11,9 @@ import types
 import weakref
 from typing import Any
 
+import numpy as np
+
+from minigrad import nn, optim
 from scenarios.attack_reach import after
 from scenarios.attack_state import drive
 from scenarios.scenario import scenario
@@ -232,3 +235,45 @@ def a_class_whose_class_compares(C: Any, see: Any) -> None:
 
     config = Config()
     drive(C, see, lambda x: x * config.rate)
+
+
+# Generators and numbers
+
+
+@scenario(eager=True)
+def the_state_of_the_global_generator_is_put_back(C: Any, see: Any) -> None:
+    np.random.seed(0)  # noqa: NPY002
+
+    def step(x: Any) -> Any:
+        state = np.random.get_state()  # noqa: NPY002
+        y = x + np.random.normal(size=3)  # noqa: NPY002
+        np.random.set_state(state)  # noqa: NPY002
+        return y
+
+    drive(C, see, step, after(5, lambda: np.random.seed(1)))  # noqa: NPY002
+
+
+@scenario
+def a_layer_that_keeps_a_number(C: Any, see: Any) -> None:
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.seen = nn.Linear(3, 3, rng=0), list[float]()
+
+        def forward(self, x: Any) -> Any:
+            y = self.inner(x)
+            self.seen.append(float(y.sum()))
+            return y
+
+    model = Layer()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    drive(C, see, step)
+    see(model.seen)
