@@ -19,13 +19,13 @@ from minigrad.ops.linalg import (
     matrix_power,
     matrix_rank,
     multi_dot,
-    pinv,
     slogdet,
     solve,
     trace,
 )
 from minigrad.ops.norm import matrix_norm, norm, vector_norm
 from minigrad.ops.product import diagonal, matmul, outer, tensordot, vecdot
+from minigrad.ops.pseudoinverse import pinv
 from minigrad.ops.shape import matrix_transpose
 
 __all__ = [

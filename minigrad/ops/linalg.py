@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.errors import call
-from minigrad.ops.precision import floating
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
@@ -42,13 +41,6 @@ def _solve_shares(v: Any, x: Any, out: Any) -> tuple[Any, Any]:
     return -share @ out.mT, share
 
 
-def _pinv_share(v: Any, x: Any, out: Any) -> Any:
-    """The transpose of Golub & Pereyra 1973, equation 4.12, for a rank that does not change."""
-    left = v.mT - (x @ out) @ v.mT
-    right = v.mT - v.mT @ (out @ x)
-    return left @ out @ out.mT + out.mT @ out @ right - out.mT @ v @ out.mT
-
-
 _INV = """The inverses of square matrices (..., M, M). The derivative is dx⁻¹ = -x⁻¹ dx x⁻¹ (Giles 2008, 2.2.3).
 
 Raises:
@@ -77,7 +69,6 @@ def without_infinities(x: Any) -> Any:
 
 inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV)
 solve_matrices = primitive(np.linalg.solve, joint=_solve_shares, signature="(x, y, /)")
-pinv_of = primitive(lambda x, /, *, rtol: np.linalg.pinv(without_infinities(x), rtol=rtol), _pinv_share, name="pinv")
 matrix_rank = elementwise(
     lambda x, /, *, rtol=None: np.linalg.matrix_rank(without_infinities(x), **({} if rtol is None else {"rtol": rtol})),
     name="matrix_rank",
@@ -108,23 +99,6 @@ def solve(x: Any, y: Any, /) -> Any:
         return solve_matrices(x, y)
     out = solve_matrices(x, expand_dims(y, axis=1))
     return reshape_to(out, shape=out.shape[:-1])
-
-
-@tensor_function
-def pinv(x: Any, /, *, rtol: Any = None) -> Any:
-    """The Moore-Penrose inverse of matrices: (..., M, N) to (..., N, M).
-
-    Singular values below rtol times the largest count as 0; rtol is max(M, N) times the dtype's eps if not given. The
-    derivative (Golub & Pereyra 1973, equation 4.12) supposes that the rank does not change. Integers are taken as
-    float64.
-
-    Example:
-        >>> import minigrad as mg
-        >>> mg.linalg.pinv(mg.Tensor([[2.0, 0.0], [0.0, 0.0]]))
-        Tensor([[0.5, 0. ],
-               [0. , 0. ]])
-    """
-    return pinv_of(floating(x), rtol=rtol)
 
 
 # Determinants

@@ -25,6 +25,12 @@ def regular(*shape: int) -> Draw:
     return lambda rng: rng.uniform(-0.5, 0.5, shape) + np.diag(1.5 * np.arange(1, 1 + shape[-1]))
 
 
+def uneven(*shape: int) -> Draw:
+    """Matrices with singular values of about 2, 1 and 0.1."""
+    sizes = np.eye(*shape) * np.array([2.0, 1.0, 0.1])[: shape[-1]]
+    return lambda rng: sizes + rng.uniform(-0.05, 0.05, shape)
+
+
 def definite(x: Any) -> Any:
     return x @ x.mT + np.eye(x.shape[-1], dtype=x.dtype)
 
@@ -47,6 +53,7 @@ CASES: list[Case] = [
     row("solve", "stacks that broadcast", a.solve, regular(2, 1, 2, 2), signed(3, 2, 1), reference=N.solve),
     row("solve", "constant matrix", a.solve, np.diag([2.0, 3.0]), signed(2, 1), reference=N.solve),
     row("pinv", "tall", a.pinv, signed(4, 2), reference=N.pinv),
+    row("pinv", "values cut off", lambda x: a.pinv(x, rtol=0.3), uneven(4, 3), reference=lambda x: N.pinv(x, rtol=0.3)),
     row("pinv", "wide stack", N.pinv, signed(2, 2, 3), reference=N.pinv),
     row("det", "matrix", a.det, regular(3, 3), reference=N.det),
     row("det", "stack", N.det, regular(2, 2, 2), reference=N.det),
