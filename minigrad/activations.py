@@ -15,6 +15,7 @@ from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, silu, softsi
 from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
+from minigrad.primitive import value_of
 
 __all__ = [
     "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish", "prelu",
@@ -137,10 +138,22 @@ def selu(x: Any, /) -> Any:
 @widened
 def softmax(x: Any, /, *, axis: int = -1) -> Any:
     """exp(x) / Σ exp(x) along an axis, without overflow."""
-    return np.exp(log_softmax(x, axis=axis))
+    e = np.exp(below_largest(x, axis))
+    return e / np.sum(e, axis=axis, keepdims=True)
 
 
 @widened
 def log_softmax(x: Any, /, *, axis: int = -1) -> Any:
     """x - log Σ exp(x) along an axis, without overflow."""
+    x = below_largest(x, axis)
     return x - logsumexp(x, axis=axis, keepdims=True)
+
+
+def below_largest(x: Any, axis: int) -> Any:
+    """x less its largest element along an axis, unless that is infinite.
+
+    Softmax and its derivatives are the same for it, so the largest element counts as a constant. log Σ exp(x) of the
+    differences has the digits that it would lose at the size of the largest.
+    """
+    top = np.max(value_of(x), axis=axis, keepdims=True, initial=-np.inf)
+    return x - np.where(np.isfinite(top), top, 0)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.activations import softmax
 from minigrad.errors import call
 from minigrad.naming import name
 from minigrad.ops.product import matmul
-from minigrad.ops.reduction import logsumexp, max
+from minigrad.ops.reduction import max
 from minigrad.ops.shape import matrix_transpose
 from minigrad.primitive import primitive
 from minigrad.values import get_default_dtype
@@ -49,8 +50,7 @@ def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_ca
         scores = np.where(_past(scores), scores, -np.inf)
     blind = max(scores, axis=-1, keepdims=True) == -np.inf  # rows that may attend to nothing
     scores = np.where(blind, 0, scores)
-    weights = np.exp(scores - logsumexp(scores, axis=-1, keepdims=True))
-    weights = name("weights", np.where(blind, 0, weights))
+    weights = name("weights", np.where(blind, 0, softmax(scores)))
     return name("out", matmul(weights, v))
 
 

@@ -55,7 +55,7 @@ GOLDEN = {
     ("var", "x"): "v · 2 · (x − mean(x)) / N",
     ("std", "x"): "v · (x − mean(x)) / (N · out)",
     ("max", "x"): "where(x = out, v / sum(x = out), 0)",
-    ("logsumexp", "x"): "v · exp(x − out)",
+    ("logsumexp", "x"): "v · exp(x − out) / sum(exp(x − out))",
     ("cumulative_sum", "x"): "flip(cumsum(flip(v)))",
     ("matmul", "x"): "v @ yᵀ",
     ("matmul", "y"): "xᵀ @ v",

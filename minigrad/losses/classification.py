@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.activations import log_softmax
 from minigrad.errors import call
 from minigrad.losses.checks import (
     check_equal_shapes,
@@ -21,7 +22,7 @@ from minigrad.ops.checking import require
 from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.precision import floating, widened
-from minigrad.ops.reduction import logsumexp, mean, sum
+from minigrad.ops.reduction import mean, sum
 from minigrad.primitive import value_of
 
 
@@ -61,7 +62,7 @@ def cross_entropy(
     """
     check_label_smoothing(label_smoothing, "cross_entropy")
     ids = check_targets(logits, labels, "cross_entropy", ignore_index)
-    logp = logits - logsumexp(logits, axis=-1, keepdims=True)
+    logp = log_softmax(logits)
     loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
     return _chosen(loss, logp, ids, labels, weight, ignore_index, label_smoothing, reduction, "cross_entropy")
 

@@ -170,7 +170,7 @@ prod_over = primitive(
 )
 logsumexp_over = primitive(
     widened(_logsumexp),
-    lambda v, x, out, axis: _evenly(v, x, axis) * _softmax_share(x, _kept(out, x.shape, axis)),
+    lambda v, x, out, axis: _kept(v, x.shape, axis) * _softmax_share(x, _kept(out, x.shape, axis), axis),
     name="logsumexp",
 )
 cumsum_along: Function = linear(
@@ -219,16 +219,15 @@ def _shared(v: Any, count: int) -> Any:
     return v / count if v.dtype != np.float16 else (v.astype(np.float32) / count).astype(np.float16)
 
 
-def _softmax_share(x: Any, out: Any) -> Any:
-    """exp(x - logsumexp), 0 where x is -inf even if all are, and 1 where it is inf."""
+def _softmax_share(x: Any, out: Any, axis: Any) -> Any:
+    """exp(x) / Σ exp(x): 0 where x is -inf even if all are, and even parts for the elements that are inf.
+
+    exp(x - out) alone has the rounding of out, which is large if x is; all elements along the axis have the same.
+    """
     most = float(np.finfo(x.dtype).max)
-    return np.exp(np.minimum(x, most) - np.where(np.isneginf(out), 0, np.minimum(out, most)))
-
-
-def _evenly(v: Any, x: Any, axis: Any) -> Any:
-    """v in even parts for the elements that are inf, if there are any."""
-    count = np.add.reduce(np.isposinf(x), axis=axis, keepdims=True, dtype=x.dtype)
-    return _kept(v, x.shape, axis) / np.maximum(count, 1)
+    p = np.exp(np.minimum(x, most) - np.where(np.isneginf(out), 0, np.minimum(out, most)))
+    total = np.sum(p, axis=axis, keepdims=True)
+    return p / (total + (total == 0))
 
 
 # Products. y_k = x_k y_{k-1} is a linear recurrence, and so is its transpose; written so, zeros in x are exact.
