@@ -6,6 +6,7 @@ does not reach it; `older` says that there is some, and then the walk itself is 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,11 +20,12 @@ from minigrad.primitive import linear
 from minigrad.specialize import attach
 from minigrad.tape import ancestors, pull, push
 from minigrad.tensor import Tensor
-from minigrad.trees import flatten, tree_map
+from minigrad.trees import flatten, leaves_like, tree_map
 from minigrad.values import get_default_dtype
 
 Tree = Any
 
+ALONE = 3  # references to an array that nobody else has: two names of it here, and the one that counts them
 input_line = linear(lambda x, /: x, lambda v: v, name="input")
 
 
@@ -38,14 +40,17 @@ class Traced:
         for k in chosen:
             if not -len(args) <= k < len(args):
                 raise TypeError(f"argnums={argnums}: the function was called with {len(args)} positional arguments")
+        if len({k % len(args) for k in chosen}) < len(chosen):
+            raise ValueError(f"argnums={argnums}: an argument of {len(args)} is named twice; name each of them once")
         wanted = [args[k] for k in chosen]
         given, rebuild = flatten(wanted[0] if isinstance(argnums, int) else tuple(wanted))
         self.given, self.rebuild = given, rebuild
         with enable_grad():
             self.variables = [variable(x) for x in given]
             replaced = rebuild(self.variables)
+            self.inputs = (replaced,) if isinstance(argnums, int) else replaced
             arguments = list(args)
-            for k, x in zip(chosen, (replaced,) if isinstance(argnums, int) else replaced, strict=True):
+            for k, x in zip(chosen, self.inputs, strict=True):
                 arguments[k] = x
             returned = f(*arguments, **options)
         self.value: Any = returned[0] if has_aux else returned
@@ -88,9 +93,7 @@ class Traced:
 
     def cotangents(self, tree: Tree) -> list[Any]:
         """A structure of cotangents as a list, if it fits the value."""
-        given, _ = flatten(tree)
-        if len(given) != len(self.outputs):
-            raise TypeError(f"vjp: a cotangent of {len(given)} arrays for a value of {len(self.outputs)}")
+        given = leaves_like(tree, self.value, "vjp: the cotangent")
         for v, t in zip(given, self.outputs, strict=True):
             if np.shape(v) != t.shape:
                 raise ValueError(f"vjp: cotangent of shape {np.shape(v)} for a value of shape {t.shape}")
@@ -108,18 +111,19 @@ class Traced:
             found = pull(self.lines, due, stop=self.nodes, record=record, retain=retain or record) if due else {}
         shares = []
         for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
-            v = found.get(node)
+            v = found.pop(node, None)
             if v is not None and v.dtype.kind == "c":
                 raise complex_refused(f"the gradient of an argument of shape {t.shape}{_first_complex(self.lines)}")
             v = np.zeros_like(t.data) if v is None else v if v.dtype == t.dtype else v.astype(t.dtype)
-            shares.append(self._like_input(k, v))
+            shares.append(self._like_input(k, apart(v, shares)))
         return self.rebuild(shares)
 
     def push(self, tangents: tuple[Tree, ...]) -> Tree:
         """The tangents of the value, in its structure."""
-        given, _ = flatten(tangents)
-        if len(given) != len(self.variables):
-            raise TypeError(f"jvp: tangents of {len(given)} arrays for primals of {len(self.variables)}")
+        return self.push_leaves(leaves_like(tangents, self.inputs, "jvp: the tangents"))
+
+    def push_leaves(self, given: list[Any]) -> Tree:
+        """The same for a list of tangents, one for each variable."""
         for v, t in zip(given, self.variables, strict=True):
             if np.shape(v) != t.shape:
                 raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
@@ -129,10 +133,11 @@ class Traced:
         start = {node: _as(v, node.dtype, record) for node, v in zip(self.nodes, given, strict=True)}
         with _recording(record):
             known = push(self.lines, start, record=record)
-        moved = []
+        moved: list[Any] = []
         for t in self.outputs:
-            v = known.get(t.node) if t.node is not None else None
-            moved.append(self._like_input(0, np.zeros_like(t.data) if v is None else v))
+            v = known.pop(t.node, None) if t.node is not None else None
+            v = np.zeros_like(t.data) if v is None else v
+            moved.append(self._like_input(0, apart(v, moved)))
         return self.rebuild_value(moved)
 
     def by_rows(self) -> Tree:
@@ -162,7 +167,7 @@ class Traced:
             pushed = []
             for basis in _basis(x):
                 tangents = [basis if j == k else np.zeros_like(u.data) for j, u in enumerate(self.variables)]
-                pushed.append(flatten(self.push((self.rebuild(tangents),)))[0])
+                pushed.append(flatten(self.push_leaves(tangents))[0])
             for j, t in enumerate(self.outputs):
                 parts = [row[j] for row in pushed]
                 shape = t.shape + x.shape
@@ -170,6 +175,17 @@ class Traced:
                     np.reshape(np.stack(parts, axis=-1), shape) if parts else self._nothing(shape, t.dtype)
                 )
         return self.rebuild_value([self.rebuild(column) for column in columns])
+
+
+def apart(v: Any, others: Sequence[Any]) -> Any:
+    """A result in memory of its own, so that whoever writes to it changes nothing else.
+
+    The cotangent of x + y is that of both; that of x is the caller's own array if the function returns x.
+    """
+    if type(v) is np.ndarray:
+        is_alone = sys.getrefcount(v) <= ALONE and (v.base is None or sys.getrefcount(v.base) <= ALONE - 1)
+        return v if is_alone else v.copy("K")
+    return v if isinstance(v, np.generic) or not any(v is x for x in others) else np.copy(v)
 
 
 def variable(x: Any) -> Tensor:

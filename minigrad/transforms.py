@@ -111,7 +111,7 @@ def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
         given = run.cotangents(cotangent)
         return run.pull(given, retain=True)
 
-    value = tree_map(run.result, run.value)
+    value = tree_map(lambda t: owned(run.result(t)), run.value)  # the tape has these arrays, and the pullback needs it
     return (value, pullback, run.aux) if has_aux else (value, pullback)
 
 

@@ -40,3 +40,44 @@ def tree_map(function: Callable[..., Any], tree: Any) -> Any:
     """The structure with the function applied to each leaf."""
     leaves, rebuild = flatten(tree)
     return rebuild([function(leaf) for leaf in leaves])
+
+
+def leaves_like(tree: Any, like: Any, what: str, path: str = "") -> list[Any]:
+    """The leaves of a structure in the order of those of another one, which it must fit: by keys, and by places.
+
+    Args:
+        tree: the structure.
+        like: the one that says the order. Lists may stand for tuples, and dicts may have another order.
+        what: names the structure in errors.
+        path: where in it this part stands.
+
+    Raises:
+        TypeError: they do not fit; the message names the place.
+
+    Example:
+        >>> leaves_like({"b": 2, "a": 1}, {"a": "x", "b": "y"}, "the tangents")
+        [1, 2]
+    """
+    place = what + path
+    if isinstance(like, dict):
+        if not isinstance(tree, dict):
+            raise TypeError(f"{place}: a {type(tree).__name__} in the place of a dict with the keys {list(like)}")
+        if tree.keys() != like.keys():
+            raise TypeError(f"{place}: the keys are {list(tree)}, and must be {list(like)}")
+        parts: Any = [(tree[key], part, f"[{key!r}]") for key, part in like.items()]
+    elif isinstance(like, (tuple, list)):
+        is_other = not isinstance(tree, (tuple, list)) or (hasattr(tree, "_fields") and type(tree) is not type(like))
+        if is_other or len(tree) != len(like):
+            given = f"{len(tree)} parts" if isinstance(tree, (tuple, list)) else f"a {type(tree).__name__}"
+            given = f"a {type(tree).__name__}" if is_other else given
+            raise TypeError(f"{place}: {given} in the place of a {type(like).__name__} of {len(like)} parts")
+        parts = [(x, part, f"[{k}]") for k, (x, part) in enumerate(zip(tree, like, strict=True))]
+    elif like is None:
+        if tree is not None:
+            raise TypeError(f"{place}: a {type(tree).__name__} in the place of None")
+        return []
+    elif tree is None or isinstance(tree, (dict, tuple, list)):
+        raise TypeError(f"{place}: a {type(tree).__name__} in the place of an array or a number")
+    else:
+        return [tree]
+    return [leaf for x, part, at in parts for leaf in leaves_like(x, part, what, path + at)]

@@ -15,7 +15,7 @@ from minigrad.specialize import attach
 from minigrad.tape import ancestors
 from minigrad.tensor import Tensor
 from minigrad.transforms import jvp, vjp
-from minigrad.trees import flatten
+from minigrad.trees import flatten, leaves_like
 from minigrad.verify.differences import WIDEST
 
 Array = Any
@@ -102,13 +102,21 @@ class Problem:
         """f as a function of the inputs that vary, to a tuple."""
         return tuple(flatten(self.f(*self.arguments(tensors)))[0])
 
+    def _in_order(self, gradients: Any) -> list[Any]:
+        """What the hand-written gradient returned as a list; those of a dict of inputs go by its keys."""
+        like = self.rebuild(self.leaves)
+        if len(self.moving) == len(self.leaves) and any(isinstance(x, dict) for x in like):
+            gradients = gradients if len(like) > 1 else (gradients,) if isinstance(gradients, dict) else gradients
+            return leaves_like(gradients, like, "check_gradients: the gradient")
+        return flatten(gradients)[0]
+
     def gradient(self, weights: Sequence[Array], inputs: Sequence[Array] | None = None) -> list[Array]:
         """The gradients of <weights, f>, in float64, as the tape or the hand-written gradient gives them."""
         inputs = self.inputs if inputs is None else inputs
         weights = [w.astype(inputs[0].dtype) for w in weights]
         if self.by_hand:
             cotangent = weights[0] if len(weights) == 1 else tuple(weights)
-            given, _ = flatten(self.by_hand(cotangent, *self.arguments(inputs)))
+            given = self._in_order(self.by_hand(cotangent, *self.arguments(inputs)))
             if len(given) != len(inputs):
                 raise ValueError(
                     f"check_gradients: the gradient returned {len(given)} arrays for the {len(inputs)} floating-point "
