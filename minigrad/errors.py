@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,8 @@ def constant(value: Any, name: str) -> Any:
         )
     if isinstance(value, np.generic) or (hasattr(value, "__array_function__") and hasattr(value, "dtype")):
         if value.dtype.char in NUMERIC:
-            return value
+            kind: Any = type(value)
+            return value.view(np.ndarray) if _is_plain_subclass(kind) else value
         raise TypeError(
             f"{name}: an operand has dtype {value.dtype}; minigrad computes with numbers and booleans. "
             "Convert it first, for example x.astype(float)."
@@ -114,6 +116,14 @@ def constant(value: Any, name: str) -> Any:
     raise TypeError(
         f"{name}: an operand is {describe(value)} ({type(value).__name__}); it must be a number, an array or a "
         f"Tensor.{question}"
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _is_plain_subclass(kind: Any) -> bool:
+    """Whether arrays of a class compute as all others do, like those of np.memmap and np.recarray."""
+    return issubclass(kind, np.ndarray) and all(
+        getattr(kind, name) is getattr(np.ndarray, name) for name in ("__array_ufunc__", "__array_function__")
     )
 
 

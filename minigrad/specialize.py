@@ -115,6 +115,8 @@ def selected(line: Node, values: tuple[Any, ...]) -> tuple[Any, ...]:
 def unbroadcast(share: Any, shape: tuple[int, ...]) -> Any:
     """Sum a share over the axes along which its operand was broadcast: the transpose of broadcasting."""
     lead = share.ndim - len(shape)
+    if lead < 0:  # axes of size 1 before the others, which a value may have that is written to fewer axes
+        return np.reshape(unbroadcast(share, shape[-lead:]), shape)
     if type(share) is np.ndarray and share.size >= MANY and share.shape[lead:] == shape and _has_rows(share, shape):
         rows = np.reshape(share, (math.prod(share.shape[:lead]), math.prod(shape)))
         return np.reshape(column_sums(rows), shape)

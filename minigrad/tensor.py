@@ -44,10 +44,11 @@ class Tensor(Methods):
         Tensor([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_grad", "data", "node")
+    __slots__ = ("__weakref__", "_grad", "_part", "data", "node")
 
     data: Any  # the array itself. Writing into it goes unseen by the tape: use `t[...] = ` under no_grad
     node: Node | None
+    _part: tuple[Any, ...]  # of what was taken out of a Tensor: that, and where it stands in it
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor) and data.node is not None and mode.get() is not None:
@@ -348,7 +349,8 @@ class Tensor(Methods):
     # Reading and writing elements
 
     def __getitem__(self, index: Any) -> Tensor:
-        return indexing.getitem(self, index=indexing.plain_index(index))
+        index = indexing.plain_index(index)
+        return writing.note_part(indexing.getitem(self, index=index), self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         writing.set_items(self, index, value)

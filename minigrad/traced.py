@@ -109,7 +109,7 @@ class Traced:
                 due[t.node] = due[t.node] + v if t.node in due else v
         with _recording(record):
             found = pull(self.lines, due, stop=self.nodes, record=record, retain=retain or record) if due else {}
-        shares = []
+        shares: list[Any] = []
         for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
             v = found.pop(node, None)
             if v is not None and v.dtype.kind == "c":

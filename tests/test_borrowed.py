@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -45,11 +46,18 @@ OPERANDS: dict[str, tuple[Make, Any, Callable[[Any, Any], Any]]] = {
     "a target": (np.zeros, 5.0, lambda w, a: F.mse_loss(w, a)),
     "another dtype": (lambda n: np.ones(n, "float32"), 7.0, lambda w, a: w * a),
     "integers": (lambda n: np.ones(n, int), 7, lambda w, a: w * a),
+    "of a memory map": (lambda n: mapped(np.ones(n)), 7.0, lambda w, a: w * a),
+    "a product with a memory map": (lambda n: mapped(np.ones((n, n // n))), 7.0, lambda w, a: w @ a),
+    "a mask of a memory map": (lambda n: mapped(np.arange(n) % 2 == 0), True, lambda w, a: mg.where(a, w, 0.0)),
+    "a row of a memory map": (lambda n: mapped(np.ones((2, n)))[1], 7.0, lambda w, a: w * a),
+    "of a record array": (lambda n: np.ones(n).view(np.recarray), 7.0, lambda w, a: w * a),
     "a custom operand": (np.ones, 7.0, mg.custom(lambda w, a: w * a, lambda v, a: v * a, None)),
 }
 # These are right for any size.
 INDICES: dict[str, tuple[Make, Any, Callable[[Any, Any], Any]]] = {
     "an index": (np.arange, 1, lambda w, a: w[a]),
+    "an index of a memory map": (lambda n: mapped(np.arange(n)), 1, lambda w, a: w[a]),
+    "taken by a memory map": (lambda n: mapped(np.arange(n)), 1, lambda w, a: mg.take(w, a)),
     "a mask as an index": (lambda n: np.arange(n) % 2 == 0, True, lambda w, a: w[a]),
     "part of an index": (np.arange, 1, lambda w, a: w[None][0, a]),
     "a Tensor as an index": (np.arange, 1, lambda w, a: w[mg.asarray(a)]),
@@ -64,6 +72,14 @@ INDICES: dict[str, tuple[Make, Any, Callable[[Any, Any], Any]]] = {
     "one_hot labels": (lambda n: np.array([0, 1, 0]), 2, lambda w, a: F.nll_loss(w[:3] * np.ones((3, 1)), a)),
     "a static parameter": (np.ones, 7.0, lambda w, a: mg.custom(lambda x, k=None: x * k, lambda v, k: v * k)(w, k=a)),
 }
+
+
+def mapped(array: Any) -> Any:
+    """The array in a file that is mapped into memory."""
+    with tempfile.TemporaryFile() as file:
+        made = np.memmap(file, array.dtype, "w+", shape=array.shape)
+    made[...] = array
+    return made
 
 
 def gradient(make: Make, op: Callable[[Any, Any], Any], n: int, write: Callable[[Any], None]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import minigrad as mg
 from minigrad import Tensor, tape
 
 
-def leaf(*values: float) -> Tensor:
+def leaf(*values: Any) -> Tensor:
     return Tensor(list(values), requires_grad=True)
 
 
@@ -211,3 +212,113 @@ def test_an_assignment_that_would_change_the_shape_is_refused(requires_grad: boo
     with pytest.raises(ValueError, match=r"change the shape of t from \(2,\) to \(3, 2\); write t = t \+ value"):
         t += np.ones((3, 2))
     assert t.shape == (2,)
+
+
+# Parts of Tensors: a write to one reaches the whole, as in NumPy
+
+
+def test_a_write_to_a_part_reaches_the_whole() -> None:
+    x = mg.Tensor(np.zeros((2, 3)))
+    x[0][1] = 5.0
+    row = x[1]
+    row[2] = 7.0
+    row += 1.0
+    assert x.tolist() == [[0.0, 5.0, 0.0], [1.0, 1.0, 8.0]]
+    assert row.tolist() == [1.0, 1.0, 8.0]
+    y = mg.Tensor(np.zeros((2, 2, 2)))
+    middle = y[1]
+    inner = middle[0]
+    del middle
+    inner[1] = 3.0
+    y[0][1][1] = 4.0
+    assert y.tolist() == [[[0.0, 0.0], [0.0, 4.0]], [[0.0, 3.0], [0.0, 0.0]]]
+
+
+def test_rows_of_a_parameter_are_written_under_no_grad() -> None:
+    w = leaf([1.0, 3.0], [2.0, 2.0])
+    with mg.no_grad():
+        for row in w:
+            row /= row.sum()
+        w[0][1] = 5.0
+        w.T[0, 1] = 7.0
+        w.mT[1, 1] += 0.5
+        w[1] *= 2.0
+    assert w.tolist() == [[0.25, 5.0], [14.0, 2.0]]
+    assert w.is_leaf
+
+
+def test_gradients_of_writes_to_parts() -> None:
+    w = leaf([1.0, 1.0], [1.0, 1.0])
+    h = w * 2
+    for row in h:
+        row *= row
+    h[0] *= 3
+    h.T[0, 1] = 7.0
+    assert h.tolist() == [[12.0, 12.0], [7.0, 4.0]]
+    (h * h).sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [[576.0, 576.0], [0.0, 64.0]]
+    buffer, v = mg.zeros((2, 2)), leaf(3.0)
+    buffer[0][1:] = v * 2
+    (buffer * buffer).sum().backward()
+    assert v.grad is not None
+    assert v.grad.tolist() == [24.0]
+
+
+def test_a_part_of_a_leaf_is_refused_while_operations_are_recorded() -> None:
+    w = leaf([1.0, 2.0], [3.0, 4.0])
+    with pytest.raises(RuntimeError, match="leaf Tensor"):
+        w[0][1] = 5.0
+    row = next(iter(w))
+    with pytest.raises(RuntimeError, match="leaf Tensor"):
+        row /= 2
+    assert w.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_part_that_is_out_of_date_is_refused() -> None:
+    x = leaf([1.0, 2.0], [3.0, 4.0]) * 1
+    row = x[0]
+    x[1] = 0.0
+    with pytest.raises(RuntimeError, match="Take it again"):
+        row[0] = 5.0
+    assert x.tolist() == [[1.0, 2.0], [0.0, 0.0]]
+    row = x[0]
+    row[0] = 5.0
+    assert x.tolist() == [[5.0, 2.0], [0.0, 0.0]]
+
+
+def test_a_copy_is_no_part() -> None:
+    x = leaf([1.0, 2.0], [3.0, 4.0]) * 1
+    for part in (mg.copy(x[0]), x[0] * 1, x[[0]][0], x[0].detach()):
+        part[0] = 9.0
+    assert x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_part_keeps_nothing_of_what_nobody_has() -> None:
+    h = mg.Tensor(np.ones(3))
+    first = weakref.ref(h)
+    h = h[1:]
+    h = h[:1]
+    assert first() is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "index", "given"),
+    [
+        ((4, 2), 1, (1, 2)),
+        ((4, 2), (slice(1, 3), 0), (1, 1, 2)),
+        ((4, 2), ([0, 0], [1, 1]), (1, 2)),
+        ((3,), slice(1, 2), (1, 1)),
+    ],
+)
+def test_values_may_have_more_axes_of_size_1(shape: Any, index: Any, given: Any) -> None:
+    x, v = mg.Tensor(np.ones(shape), requires_grad=True), mg.Tensor(np.full(given, 2.0), requires_grad=True)
+    y = x * 1
+    y[index] = v
+    (y * y).sum().backward()
+    expected = np.ones(shape)
+    expected[index] = np.full(given, 2.0)
+    assert y.tolist() == expected.tolist()
+    assert v.grad is not None
+    assert v.grad.shape == given
+    assert v.grad.data.sum() == 2 * expected[expected == 2.0].sum()

@@ -152,6 +152,7 @@ def plain_index(index: Any) -> Any:
         return owned(index) if type(index) is np.ndarray and index.base is not None else index
     if type(index) is np.ndarray:
         return owned(index)
-    if isinstance(index, np.ndarray):
+    if isinstance(index, np.ndarray) and not hasattr(type(index), "minigrad_tracer"):  # a subclass, as of np.memmap
         refuse_mask(index, "an index")
+        return owned(np.asarray(index))
     return index

@@ -95,6 +95,8 @@ def visit_tensor(reach: Reach, path: str, x: Tensor) -> None:
         if key == "_grad" and value is not MISSING:
             value = x.grad  # what stands for a gradient that nobody has read yet is no part of the state
         reach.refs.append((ref, value))
+    if hasattr(x, "_part"):  # a write to a part reaches the whole
+        reach.follow(path, x._part[0])
     if node is not None:
         hooks = getattr(node, "hooks", None)
         reach.row("hooks", node, hooks and list(hooks), f"{path}.hooks")
