@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar, copy_context
@@ -17,6 +16,7 @@ from minigrad.errors import check_function, check_not_called
 from minigrad.modes import enable_grad
 from minigrad.node import Node, mode, next_serial
 from minigrad.pairwise import wide
+from minigrad.primitive import Opaque
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
 from minigrad.tensor import Tensor
@@ -216,16 +216,10 @@ def _serial(t: Tensor) -> int:
     return t.node.serial
 
 
-class _Recompute:
+class _Recompute(Opaque):
     """The primitive of one checkpointed call: its pull runs the function again and pulls through that."""
 
     kind = "checkpoint"
-    static = ()
-    sequence = True
-    operands = ("arrays",)
-    saved = ("arrays",)
-    signature = inspect.Signature()
-    outputs: tuple[str, ...] = ()
 
     def __init__(self, f: Any, leaves: list[Any], rebuild: Any, moving: list[int], snapshot: Snapshot) -> None:
         self.f, self.rebuild, self.moving, self.snapshot = f, rebuild, moving, snapshot

@@ -56,6 +56,8 @@ def _softmax(x: Any, /, *, axis: int = -1) -> Array:
         >>> softmax(np.array([0.0, 0.0, np.log(2)]))
         array([0.25, 0.25, 0.5 ])
     """
+    if not x.size:
+        return np.copy(x)
     return (_softmax_values if axis in (0, -x.ndim) else _softmax_rows)(x, axis)
 
 

@@ -233,6 +233,23 @@ class Linear(Primitive):
         return any(set(names) & set(self.operands) for names in self.names)
 
 
+class Opaque:
+    """What stands in the place of a primitive for one call of a function that is run again, or compiled, for its pull.
+
+    It has no rules that could be shown as formulas.
+    """
+
+    static: tuple[str, ...] = ()
+    sequence = True
+    operands = ("arrays",)
+    saved = ("arrays",)
+    names: tuple[tuple[str, ...], ...] = ((),)
+    rules: tuple[Rule, ...] = (None,)
+    joint: Rule = None
+    signature = inspect.Signature()
+    outputs: tuple[str, ...] = ()
+
+
 def value_of(x: Any) -> Any:
     """The array of a Tensor; anything else as it is."""
     return x.data if hasattr(x, "node") else x

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.changes import changed_since
 from minigrad.errors import complex_refused
 from minigrad.modes import enable_grad
 from minigrad.node import Node, leaf, mode
@@ -52,17 +53,31 @@ class Traced:
             arguments = list(args)
             for k, x in zip(chosen, self.inputs, strict=True):
                 arguments[k] = x
+            self.nodes = [t.node for t in self.variables if t.node is not None]  # one for each variable
+            self.since = self.nodes[0].serial if self.nodes else 0
             returned = f(*arguments, **options)
+        if has_aux and not (isinstance(returned, (tuple, list)) and len(returned) == 2):
+            raise TypeError(
+                f"has_aux=True: the function must return a pair (value, other results), not a {type(returned).__name__}"
+            )
+        self._refuse_writes()
         self.value: Any = returned[0] if has_aux else returned
         self.aux: Any = returned[1] if has_aux else None
         outputs, self.rebuild_value = flatten(self.value)
         self.outputs = [t if isinstance(t, Tensor) else attach(np.asarray(t), None) for t in outputs]
-        self.nodes = [t.node for t in self.variables if t.node is not None]  # one for each variable
-        self.since = self.nodes[0].serial if self.nodes else 0
         nodes = [t.node for t in self.outputs if t.node is not None]
         self.lines, self.older = ancestors(nodes, self.since)
         if has_aux:
             self.aux = tree_map(self.result, self.aux)
+
+    def _refuse_writes(self) -> None:
+        """Refuse a function that has written into an argument, where no operations were recorded."""
+        for t, node in zip(self.variables, self.nodes, strict=True):
+            if t.node is None or (t.node is node and changed_since(t.data, self.since)):
+                raise RuntimeError(
+                    f"the function writes into an argument of shape {t.shape} under no_grad, and its derivative has "
+                    "no meaning. Compute with a copy, t = mg.copy(t), or leave the argument out of argnums"
+                )
 
     def single(self, what: str) -> Tensor:
         """The value, which must be one Tensor, or a number or an array that the arguments have no part in."""

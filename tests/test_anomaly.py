@@ -413,3 +413,27 @@ def test_the_cause_is_true_and_the_way_out_leads_out(name):
     with mg.detect_anomaly():
         total(way_out(x)).backward()
     assert np.isfinite(x.grad.numpy()).all()
+
+
+def test_blocks_that_end_in_another_order_leave_numpy_as_it_was():
+    before = np.geterr()
+    first, second = mg.detect_anomaly(), mg.detect_anomaly()
+    with np.errstate(all="warn"):
+        warns = np.geterr()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(np.geterr().values()) == {"ignore"}
+        second.__exit__(None, None, None)
+        assert np.geterr() == warns
+    assert np.geterr() == before
+
+
+def test_an_error_that_was_caught_is_not_raised_again():
+    with mg.detect_anomaly():
+        for _ in range(2):
+            with pytest.raises(AnomalyError, match="NaN arises in log"):
+                mg.log(leaf(-1.0))
+        w = leaf(0.0)
+        with pytest.raises(AnomalyError):
+            mg.sqrt(w * 0).sum().backward()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import minigrad as mg
 import minigrad.fused
 import minigrad.linalg
 from minigrad import Tensor, mean, wengert
@@ -323,3 +324,14 @@ def test_formulas_in_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda _: [formula(*rule) for rule in GOLDEN], range(4))
     assert [*found] == [[*GOLDEN.values()]] * 4
+
+
+@pytest.mark.floating(all="ignore")
+@pytest.mark.parametrize("wrap", [mg.checkpoint, lambda f: mg.compile(f, backend="numpy")])
+def test_calls_that_are_run_again_have_no_formula_and_can_be_drawn(wrap):
+    w, x = mg.Tensor(np.ones(3), requires_grad=True).named("w"), mg.Tensor(np.ones(3), requires_grad=True).named("x")
+    f = wrap(lambda x: mg.tanh(x * w))
+    for _ in range(4):
+        y = f(x).sum()
+    assert "pull" in mg.to_latex(y)
+    assert "spread" in mg.draw(y, formulas=True).source

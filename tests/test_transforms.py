@@ -790,3 +790,31 @@ def test_results_share_no_memory_with_the_tape_or_the_caller() -> None:
 def test_an_argument_named_twice_is_refused(transform: Any, places: Any) -> None:
     with pytest.raises(ValueError, match="named twice"):
         transform(lambda x, y: x * y, argnums=places)(2.0, 3.0)
+
+
+@pytest.mark.parametrize("make", [np.array, mg.Tensor, lambda x: mg.Tensor(x, requires_grad=True)])
+def test_a_function_that_writes_into_its_argument_is_refused(make: Any) -> None:
+    def f(t: Any) -> Any:
+        with mg.no_grad():
+            t[0] = 5.0
+        return t.sum()
+
+    with pytest.raises(RuntimeError, match="writes into an argument of shape"):
+        mg.grad(f)(make([1.0, 2.0]))
+
+
+def test_a_function_may_rebind_its_argument() -> None:
+    def f(t: Any) -> Any:
+        t *= 2
+        t[0] = 0.0
+        return t.sum()
+
+    given = mg.Tensor([1.0, 2.0], requires_grad=True)
+    assert mg.grad(f)(given).tolist() == [0.0, 2.0]
+    assert given.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("f", [lambda x: x.sum(), lambda x: x, lambda x: (x.sum(), 1, 2)])
+def test_other_results_come_in_a_pair(f: Any) -> None:
+    with pytest.raises(TypeError, match="must return a pair"):
+        mg.grad(f, has_aux=True)(np.ones(2))

@@ -7,7 +7,6 @@ writes and places that it changes are put back to what they were (`Replay`), and
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +19,7 @@ from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.modes import enable_grad, no_grad
 from minigrad.node import Node, mode, next_serial
 from minigrad.pairwise import wide
+from minigrad.primitive import Opaque
 from minigrad.restore import State, fingerprint
 from minigrad.specialize import attach, selected
 from minigrad.tape import ancestors, pull
@@ -132,15 +132,10 @@ def watched(results: Any) -> Any:
     return results
 
 
-class _Derivative:
+class _Derivative(Opaque):
     """The primitive of one call of a compiled function."""
 
     kind = "compiled"
-    static = ()
-    sequence = True
-    operands = ("arrays",)
-    saved = ("arrays",)
-    signature = inspect.Signature()
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import inspect
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import ContextDecorator
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
@@ -100,6 +101,7 @@ class Anomalies(Observer):
         self._remember(out, trace)
         self._last = (here, trace)
         if self.raising and worst == "NaN":
+            trace.used = True
             self._tell(trace.anomaly)
 
     def recorded(self, line: Node) -> None:
@@ -125,6 +127,7 @@ class Anomalies(Observer):
                     self._consumers.setdefault(owner, []).append(weakref.ref(line))
         trace = self._lines.get(line)
         if starts and trace is not None:
+            trace.used = True
             self._tell(trace.anomaly)
             return
         bad = next((share for share in shares.values() if not is_finite(share)), None)
@@ -182,9 +185,9 @@ class Anomalies(Observer):
     # How values, lines and places belong together
 
     def _tell(self, anomaly: Anomaly) -> None:
-        self.found = anomaly
         if self.raising:
             raise AnomalyError(anomaly)
+        self.found = anomaly
 
     def _trace_of(self, value: Array) -> Trace | None:
         kept = self._values.get(id(value))
@@ -260,6 +263,20 @@ def _label(line: Node | None, value: Any) -> str:
     return "·" if value is None else f"array{np.shape(value)}"
 
 
+# How many blocks are open in this context, and what NumPy did about floating-point errors before the first.
+_silent: ContextVar[tuple[int, Any]] = ContextVar("minigrad_silent", default=(0, None))
+
+
+def _silence(change: int) -> None:
+    """One more block in which NumPy does not warn, or one less. They may end in any order."""
+    depth, before = _silent.get()
+    if depth == 0 and change > 0:
+        before = np.seterr(all="ignore")
+    elif depth == 1 and change < 0:
+        np.seterr(**before)
+    _silent.set((max(depth + change, 0), before))
+
+
 class detect_anomaly(ContextDecorator):
     """Say where a NaN or an infinity arises: the operation, the line of your code, the chain, and a way out.
 
@@ -283,7 +300,7 @@ class detect_anomaly(ContextDecorator):
     """
 
     def __init__(self) -> None:
-        self._open: list[tuple[Anomalies, Any]] = []  # of all threads
+        self._open: list[Anomalies] = []  # of all threads
 
     def __call__(self, function: Any) -> Any:
         """As a decorator. The body of a generator or coroutine would run after the block had ended."""
@@ -295,17 +312,15 @@ class detect_anomaly(ContextDecorator):
         return super().__call__(function)
 
     def __enter__(self) -> None:
-        quiet = np.errstate(all="ignore")
-        quiet.__enter__()
-        self._open.append((Anomalies(raising=True).__enter__(), quiet))
+        self._open.append(Anomalies(raising=True).__enter__())
+        _silence(1)
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         here, blocks = layers(Anomalies), tuple(self._open)  # a copy: other threads enter and leave meanwhile
-        block = next((block for block in reversed(blocks) if block[0] in here), blocks[-1])
-        self._open.remove(block)
-        anomalies, quiet = block
+        anomalies = next((block for block in reversed(blocks) if block in here), blocks[-1])
+        self._open.remove(anomalies)
         anomalies.__exit__(kind, error, traceback)
-        quiet.__exit__(kind, error, traceback)
+        _silence(-1)
         left = anomalies.remaining()
         if left is None or isinstance(error, AnomalyError):
             return

@@ -167,6 +167,11 @@ class Optimizer:
     def _move_all(self) -> None:
         work = []
         for group in self.param_groups:
+            if type(group) is not Group:
+                raise TypeError(
+                    f"{self._call()}.step: param_groups holds a {type(group).__name__} that was put there by hand; add "
+                    "parameters with optimizer.add_param_group({'params': [...]}) instead"
+                )
             for flat in group.flats:
                 if flat.is_stale():
                     self._check_replaced()

@@ -78,7 +78,9 @@ def formula(primitive: Any, operand: str | int = 0, *, as_latex: bool = False, v
 
 
 def _in_general(p: Primitive, k: int, v: str) -> Expression | None:
-    """What the rule of operand k makes of an example."""
+    """What the rule of operand k makes of an example, None if there is no rule that could be shown."""
+    if not p.joint and p.rules[k] is None:
+        return None
     for known in _examples(p):
         share = share_of(p, k, known, _vector(p, known, v))
         if share is not None:
