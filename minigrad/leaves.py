@@ -29,7 +29,7 @@ def store(found: dict[Node, Any]) -> None:
                 continue
             is_number = issubclass(type(v), np.generic)
             is_free = is_number or (holders == ALONE and type(v) is np.ndarray and v.base is None)
-            if is_free and owner.grad is None and v.dtype == line.dtype and v.shape == line.shape:
+            if is_free and owner.grad is None and v.dtype == _dtype(owner, v) and v.shape == line.shape:
                 owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)
             else:
                 _add(owner, v)
@@ -56,14 +56,20 @@ def accumulate(owner: Tensor, v: Any) -> None:
 def _add(owner: Tensor, v: Any) -> None:
     if v.dtype.kind == "c":
         raise complex_refused(f"the gradient of a Tensor of shape {owner.shape} is {v.dtype}")
-    present = owner.grad
+    present, dtype = owner.grad, _dtype(owner, v)
     total: Any
     if hasattr(v, "node"):
-        total = v.astype(owner.dtype) if v.dtype != owner.dtype else v
+        total = v.astype(dtype) if v.dtype != dtype else v
         total = total if present is None else present + total
         owner._grad = specialize.attach(np.copy(total.data), total.node)
     else:
         total = np.copy(v) if present is None else present.data + v
-        if total.shape != owner.shape or total.dtype != owner.dtype:
-            total = np.broadcast_to(total, owner.shape).astype(owner.dtype)
+        if total.shape != owner.shape or total.dtype != dtype:
+            total = np.broadcast_to(total, owner.shape).astype(dtype)
         owner._grad = specialize.attach(total, None)
+
+
+def _dtype(owner: Tensor, v: Any) -> Any:
+    """The dtype of a gradient: that of the Tensor, which is another one than before if `t.data` was assigned."""
+    dtype = owner.data.dtype
+    return dtype if dtype.kind == "f" else v.dtype

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     """x[index]."""
     if not trace.open:
         return x.mg_array[bare(index)]
+    index = _as_numbers(index)
     parts = index if isinstance(index, tuple) else (index,)
     if len(parts) == x.ndim and all(isinstance(p, (int, np.integer)) for p in parts):  # a scalar, and no view
         index = parts = _with_arrays(trace, parts)
@@ -79,6 +81,14 @@ def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
     found = x.mg_array[bare(index)]
     trace.check_index(x.shape, template, arrays)
     return trace.fresh(found, trace.emit("gather", x.mg_value, *arrays, index=template))
+
+
+def _as_numbers(index: Any) -> Any:
+    """An index with numbers in the place of objects that stand for one: what their __index__ gives."""
+    if type(index) is tuple:
+        return tuple(map(_as_numbers, index))
+    has_own = isinstance(getattr(type(index), "__index__", None), FunctionType)
+    return type(index).__index__(index) if has_own and not hasattr(type(index), "minigrad_tracer") else index
 
 
 def _with_arrays(trace: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -92,6 +102,7 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         x.mg_array[bare(index)] = bare(new)
         return
     trace.writable(x, "x[...] = value")
+    index = _as_numbers(index)
     parts = index if isinstance(index, tuple) else (index,)
     if any(type(p) is TracedNumber for p in parts):
         index = parts = _with_arrays(trace, parts)
@@ -111,7 +122,7 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.mg_value)
     else:
         template, arrays = indexed(trace, index)
-        given = trace.operand(new)
+        given = trace.stored(new, x.dtype)
         if isinstance(given, Value) and given.dtype != x.dtype:
             given = trace.emit("cast", given, dtype=x.dtype)
         trace.check_index(x.shape, template, arrays)

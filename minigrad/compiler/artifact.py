@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.bytecode import instruction
 from minigrad.compiler import numbers, tracer
-from minigrad.compiler.refusal import OWN
+from minigrad.compiler.refusal import OWN, HiddenAttribute
 
 TRACING = frozenset({tracer.__file__, numbers.__file__})
 LIBRARY = str(Path(os.__file__).parent) + os.sep
@@ -27,11 +27,11 @@ def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
 
 
 def _is_of_c_code(error: BaseException) -> bool:
-    """Whether an exception comes from C code, from Python's own library, or from a tracer that lacks an attribute."""
+    """Whether an exception comes from C code, from Python's own library, or from a tracer that hides an attribute."""
     step = _innermost(error.__traceback__)
     name = step.tb_frame.f_code.co_filename if step is not None else ""
-    if step is None or name.startswith(OWN):
-        return name in TRACING
+    if step is None or name.startswith(OWN):  # what the real array or number says itself, an eager step says as well
+        return name in TRACING and isinstance(error, HiddenAttribute)
     return (
         is_of_library(name)
         or name.endswith(".pyx")

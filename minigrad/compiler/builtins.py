@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import io
 import math
 import sys
 from collections.abc import Iterator
@@ -228,7 +229,10 @@ def stand_in(trace: Trace, builtin: Any) -> Any:
 
 
 def refused_print(trace: Trace, *values: Any, **options: Any) -> None:
-    """What `print` is while a step is recorded: it prints, and stops the recording."""
+    """What `print` is while a step is recorded: it stops the recording, and prints when the call is over.
+
+    If the step has to run once more, as after an exception that is about a tracer, that prints.
+    """
     if trace.open:
         trace.stop(
             CompileError(
@@ -236,4 +240,6 @@ def refused_print(trace: Trace, *values: Any, **options: Any) -> None:
                 "printed, and print it outside."
             )
         )
-    print(*values, **options)
+    text = io.StringIO()
+    print(*values, **{**options, "file": text, "flush": False})
+    trace.printed.append((text.getvalue(), options.get("file"), options.get("flush", False)))

@@ -142,8 +142,10 @@ def _stack(trace: Trace, arrays: Any, axis: int = 0, out: Any = None, **options:
 @records(np.broadcast_to)
 def _broadcast_to(trace: Trace, array: Any, shape: Any, subok: bool = False) -> Any:
     shape = (shape,) if isinstance(shape, int) else tuple(map(int, shape))
-    if not isinstance(array, TracerArray) or array.shape == shape:
-        return array if not isinstance(array, TracerArray) else _locked(trace.view(array, [], another=True))
+    if not isinstance(array, TracerArray):
+        return NotImplemented
+    if array.shape == shape:
+        return _locked(trace.view(array, [], another=True))
     return TracerArray(trace, np.broadcast_to(array.mg_array, shape), array.mg_memory, array, ("broadcast", shape))
 
 
@@ -300,7 +302,13 @@ WRITERS = (np.put_along_axis, np.put, np.place, np.putmask, np.fill_diagonal)
 
 
 def _writer(function: Any) -> Handler:
-    return lambda trace, a=None, *args, **kwargs: trace.rewritten(function, kwargs.pop("arr", a), args, kwargs)
+    def record(trace: Trace, a: Any = None, *args: Any, **kwargs: Any) -> Any:
+        a = kwargs.pop("arr", a)
+        if function in (np.place, np.putmask):  # of a NumPy scalar they take any dtype, and of arrays they do not
+            args = tuple(x.astype(a.dtype) if type(x) is TracerArray and x.mg_is_scalar else x for x in args)
+        return trace.rewritten(function, a, args, kwargs)
+
+    return record
 
 
 FUNCTIONS |= {f: _writer(f) for f in WRITERS}

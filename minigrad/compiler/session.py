@@ -192,23 +192,7 @@ class TraceSession:
                 _check_records(pairs, owns)
             capture.look()
             if trace.refusal is None:
-                try:
-                    untracked.check(trace.generators)
-                    trace.draws.check()
-                    self._check_fetched(capture)
-                    self.is_recorded = True
-                    self._finish(trace, capture, leaves, result)
-                except CompileError as error:
-                    made.again |= error.again
-                    made.once = error.once
-                    made.read |= {x.ref.identity for x in capture.arrays if x.number in error.places}
-                    trace.stop(error)
-                except RecursionError:
-                    trace.stop(
-                        CompileError(
-                            "mg.compile: what the step returns or leaves contains itself.\nHint: return its parts."
-                        )
-                    )
+                self._record(trace, capture, untracked, leaves, result)
         except BaseException as error:
             trace.recording = False
             capture.look()
@@ -216,14 +200,36 @@ class TraceSession:
             if isinstance(error, CompileError) or is_artifact(error, trace.numbers):
                 before.put_back()
                 untracked.put_back()
+                trace.printed.clear()
             raise
         finally:
             active.reset(token)
             probe.reset(named)
-            trace.recording, trace.undo = False, None
+            trace.close()
         (made.result,) = capture.settle(result)
         made.refusal = trace.refusal  # type: ignore[assignment]
         self._note_reads(trace)
+
+    def _record(
+        self, trace: Trace, capture: StateCapture, untracked: UntrackedRandomness, leaves: list[Any], result: Any
+    ) -> None:
+        """Make the program of a call that was recorded to its end, if there can be one."""
+        made = self.made
+        try:
+            untracked.check(trace.generators)
+            trace.draws.check()
+            self._check_fetched(capture)
+            self.is_recorded = True
+            self._finish(trace, capture, leaves, result)
+        except CompileError as error:
+            made.again |= error.again
+            made.once = error.once
+            made.read |= {x.ref.identity for x in capture.arrays if x.number in error.places}
+            trace.stop(error)
+        except RecursionError:
+            trace.stop(
+                CompileError("mg.compile: what the step returns or leaves contains itself.\nHint: return its parts.")
+            )
 
     def _note_reads(self, trace: Trace) -> None:
         """Whether another recording may succeed where this one did not."""

@@ -72,11 +72,16 @@ def _items(x: Any) -> Any:
 
 
 def layouts(capture: StateCapture) -> list[Row]:
-    """Shapes and dtypes of the user's arrays, which can be assigned. Those of Tensors and optimizers nobody assigns."""
+    """Shapes and dtypes of the user's arrays, which can be assigned, and whether they can be written.
+
+    Those of Tensors and optimizers nobody assigns; whether they can be written counts where the step writes them.
+    """
     found = {}
     for ref, value in capture.reach.refs:
-        owner_of_place = package_of(type(ref.owner))
-        if type(value) is not np.ndarray or type(ref.holder) is Tensor or owner_of_place == "minigrad":
+        if type(value) is not np.ndarray:
+            continue
+        is_of_library = type(ref.holder) is Tensor or package_of(type(ref.owner)) == "minigrad"
+        if is_of_library and id(value) not in capture.trace.targets:
             continue
         if ".flats." not in ref.path and value.dtype.kind in NUMERIC and ref.identity not in capture.fetched:
             held = value.shape, value.dtype, value.flags.writeable

@@ -40,6 +40,10 @@ PARAMETER = {"reshape": "shape", "broadcast": "shape", "transpose": "axes", "sli
 WRITING = frozenset(
     {np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal}
 )  # and return nothing
+# Beside narrower arrays a Python number has their dtype in some functions, and its own in others. Of all that are in
+# neither set, such a number is a constant.
+WEAK = WRITING | {np.where, np.clip, np.full_like, np.nan_to_num, np.isclose}
+STRONG = frozenset({np.searchsorted, np.digitize, np.interp, np.quantile, np.percentile, np.isin, np.append})
 COMPUTED = 1 << 20  # numbers of inputs from here on are those of expressions
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # how NumPy functions are recorded; filled by functions.py
 
@@ -90,6 +94,8 @@ class Trace(OutsideArrays):
         self.strict, self.annotated = strict, annotated
         self.recording = True
         self.refusal: Exception | None = None  # the first thing that could not be recorded
+        self.targets: set[int] = set()  # ids of arrays that are written, and of those that they are views of
+        self.printed: list[tuple[str, Any, bool]] = []  # texts, where to, and whether at once
         self.kind_of: Any = None  # what stands for `type`, if anything does
         self.halted: CompileError | None = None  # what must not have happened
         self.followed = NOTHING  # calls that take numbers out of arrays which can be traced
@@ -142,6 +148,12 @@ class Trace(OutsideArrays):
             self.refusal = self.refusal or error
             self.let_go()
             self.recording = False
+
+    def close(self) -> None:
+        """The call is over: nothing is recorded any more, and what it printed is printed."""
+        self.recording, self.undo = False, None
+        for text, file, flush in self.printed:
+            print(text, end="", file=file, flush=flush)
 
     def halt(self, what: str, hint: str) -> NoReturn:
         """Undo the recording, and run the step eagerly: what it does now, it must not do.
@@ -314,7 +326,7 @@ class Trace(OutsideArrays):
 
     def fitted(self, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
         """x as a write takes it: in this shape and dtype."""
-        v = self.operand(x)
+        v = self.stored(x, dtype)
         if not isinstance(v, Value):
             return self.emit("full", shape=shape, dtype=np.dtype(dtype), value=v)
         if v.ndim > len(shape):
@@ -323,8 +335,17 @@ class Trace(OutsideArrays):
             v = self.emit("cast", v, dtype=np.dtype(dtype))
         return v if v.shape == shape else self.emit("broadcast", v, shape=shape)
 
+    def stored(self, x: Any, dtype: Any) -> Value | Literal:
+        """What is written into an array of a dtype: a Python number that integers cannot hold is a constant."""
+        is_number = type(x) is TracedNumber
+        return self.operand(x.mg_pinned() if is_number and not self.holds(np.dtype(dtype), x) else x)
+
     def writable(self, x: Any, what: str) -> TracerArray:
         """The target of a write, if it is known. What its memory holds is remembered."""
+        part = x
+        while isinstance(part, TracerArray):
+            self.targets.add(id(part.mg_array))
+            part = part.mg_parent
         if not isinstance(x, TracerArray):
             refuse(
                 f"{what} writes into an array of shape {np.shape(x)} that the compiler was not shown",
@@ -377,14 +398,29 @@ class Trace(OutsideArrays):
         if not any(type(x) is TracedNumber for x in operands):
             return operands
         others = [x.dtype for x in operands if type(x) is not TracedNumber and hasattr(x, "dtype")]
-        return tuple(self.array_of(x, others) if type(x) is TracedNumber else x for x in operands)
+        return tuple(self._weak(x, others) if type(x) is TracedNumber else x for x in operands)
+
+    def _weak(self, number: TracedNumber, dtypes: list[Any]) -> Any:
+        """A number beside arrays of some dtypes: an array, or a constant if it is no integer that theirs can hold."""
+        dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
+        return self.array_of(number, dtypes) if self.holds(dtype, number) else number.mg_pinned()
+
+    def holds(self, dtype: Any, number: TracedNumber) -> bool:
+        """Whether an integer dtype can hold a number, in every call. NumPy refuses Python numbers that do not fit."""
+        if dtype.kind not in "iu" or (dtype == np.int64 and type(number.real) is int):
+            return True
+        low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        fits = bool(low <= number.real <= high)
+        if number.mg_expression is not None:
+            return bool(number.mg_decide(lambda n: low <= n <= high))
+        if fits:  # the largest float below 2**63 is 2**63 - 1024
+            bounds = (low, high) if type(number.real) is int else (float(low), float(np.nextafter(high + 1.0, 0)))
+            self.add(Line("check", (number.mg_value,), {"low": bounds[0], "high": bounds[1]}, ()))
+        return fits
 
     def array_of(self, number: TracedNumber, dtypes: list[Any]) -> TracerArray:
         """An array without axes in the place of a number, of the dtype that it has beside these."""
         dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
-        if dtype.kind in "iu" and dtype != np.int64:  # NumPy refuses a Python number that does not fit
-            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-            number.mg_decide(lambda n: low <= n <= high)
         if type(number.real) is int and dtype.kind == "f" and number.mg_expression is not None:
             value = self.computed(_as_float(number.mg_expression), float(number.real))
         else:
@@ -413,6 +449,14 @@ class Trace(OutsideArrays):
     def _with_arrays(self, function: Any, args: Any, kwargs: Any) -> Any:
         """The arguments with arrays in the place of numbers, if the function gives the same of them, else constants."""
         dtypes = [x.dtype for x in arrays_in(args)]
+        is_strong = function in STRONG
+        if any(dtype.itemsize < DOUBLE.itemsize for dtype in dtypes) and not is_strong and function not in WEAK:
+            return pinned(args), pinned(kwargs)
+        if function in WRITING and args and hasattr(args[0], "dtype"):
+            numbers = [x for x in (*args, *kwargs.values()) if type(x) is TracedNumber]
+            if not all(self.holds(args[0].dtype, x) for x in numbers):
+                return pinned(args), pinned(kwargs)
+        dtypes = [] if is_strong else dtypes
         made = self._without_numbers(args, dtypes), self._without_numbers(kwargs, dtypes)
         if function in WRITING or kwargs.get("out") is not None:
             return made

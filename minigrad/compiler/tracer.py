@@ -10,6 +10,7 @@ Nothing that a program holds is ever out of date:
 
 from __future__ import annotations
 
+import operator
 import sys
 import weakref
 from collections.abc import Callable
@@ -89,15 +90,15 @@ class TracerArray(NDArrayOperatorsMixin):
     mT = property(lambda self: np.swapaxes(self, -1, -2))
 
     def __len__(self) -> int:
-        return len(self.mg_array)
+        return len(self.mg_real_array)
 
     def __repr__(self) -> str:
         if self.mg_trace.open:
             reading(self)
-        return repr(self.mg_array)
+        return repr(self.mg_real_array)
 
     def __iter__(self) -> Any:
-        return (self[k] for k in range(len(self)))
+        return iter(self.mg_real_array) if self.mg_is_scalar else (self[k] for k in range(len(self)))
 
     # NumPy's protocols
 
@@ -110,9 +111,13 @@ class TracerArray(NDArrayOperatorsMixin):
         return _scalar(made) if is_of_scalar else made
 
     def __getitem__(self, index: Any) -> Any:
+        if self.mg_is_scalar:
+            _ = self.mg_real_array[bare(index)]  # which says what is wrong with an index of a scalar
         return self.mg_trace.getitem(self, index)
 
     def __setitem__(self, index: Any, new: Any) -> None:
+        if self.mg_is_scalar:
+            self.mg_real_array[index] = new  # raises what the user would see
         self.mg_trace.setitem(self, index, new)
 
     def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
@@ -221,6 +226,8 @@ class TracerArray(NDArrayOperatorsMixin):
         return self.mg_no_value().__trunc__()
 
     def __pow__(self, other: Any) -> Any:
+        if self.mg_is_scalar and self.dtype.kind == "b":  # of a bool and a Python number NumPy's scalars say the dtype
+            return _scalar(np.power(self.astype((self.mg_real_array ** bare(other)).dtype), other))
         if type(other) is int and other == 2:  # as arrays do: of bools np.power would make other integers
             return np.square(self)
         if isinstance(other, (float, np.floating)) and other == 0.5 and self.dtype.kind == "f":
@@ -254,7 +261,7 @@ class TracerArray(NDArrayOperatorsMixin):
         frame = user_frame(sys._getframe(1)) if self.ndim and self.mg_trace.open else None
         if frame is not None and not is_index(frame):  # bytearray(x) asks for a size first, then for the memory
             self.mg_halt("is read as bytes, or stands for an index", "use NumPy functions: x.tobytes()")
-        return int(self.mg_no_value().__index__())
+        return operator.index(self.mg_no_value())
 
     def __bytes__(self) -> bytes:
         if self.mg_trace.open:  # of a scalar bytes() and int.from_bytes() make different ones
@@ -321,7 +328,7 @@ class TracedFlags:
         x = self._array
         if name != "writeable" and x.mg_trace.open:
             stop(x, f"array.flags.{name}", "ask outside of the step how an array lies in memory")
-        return getattr(x.mg_array.flags, name)
+        return getattr(x.mg_real_array.flags, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         x = self._array

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import array
+import copy
+import warnings
+from collections.abc import MutableSequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.compiler.records import NUMERIC
-from minigrad.reach import Contents, base_of, keys_of, refill, same_objects
+from minigrad.reach import Contents, alike, base_of, keys_of, pickled, put_in_order, refill, same_objects
+from minigrad.restore import put_source, source_state
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -37,9 +43,12 @@ class Undo:
         for x in [x for _, x in self.places] + leaves:
             if type(x) is np.ndarray and x.dtype.kind not in NUMERIC and x.flags.writeable:
                 self.arrays.append((x, x.copy()))
-        generators = [x for _, x in self.places] + leaves
-        self.generators = [(x, x.bit_generator.state) for x in generators if isinstance(x, np.random.Generator)]
+        sources = [x for _, x in capture.reach.sources.values()]
+        sources += [x for x in leaves if isinstance(x, np.random.Generator)]
+        self.sources = [(x, source_state(x)) for x in sources if not hasattr(type(x), "minigrad_tracer")]
         self.classes = capture.classes
+        states = [row for row in capture.reach.rows if row.kind == "state"]
+        self.iterators = [(row, copied) for row in states if (copied := _copy(row.holder)) is not None]
 
     def keep(self, x: TracerArray) -> None:
         """Copy the real array of a tracer array, which is about to be written, if it is from outside."""
@@ -75,10 +84,15 @@ class Undo:
         for tensor, data in self.data + self.gradients:
             tensor.data = data
         self._put_back_contents()
-        for array, copy in reversed(self.arrays):  # a later copy may hold what was written before it was made
-            np.copyto(array, copy)
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
+        for real, copied in reversed(self.arrays):  # a later copy may hold what was written before it was made
+            np.copyto(real, copied)
+        for source, state in self.sources:
+            put_source(source, state)
+        for row, copied in self.iterators:
+            if not alike(pickled(row.holder), row.held) and not _rewound(row.holder, copied):
+                for ref, value in self.places:
+                    if value is row.holder:
+                        ref.set(copied)
 
     def _put_back_contents(self) -> None:
         """Containers as they were, and classes without what the step has added to them."""
@@ -86,8 +100,30 @@ class Undo:
             if isinstance(holder, dict):
                 for key in [key for key in keys_of(holder) if key not in before]:
                     base_of(holder).pop(holder, key)
+                put_in_order(holder, list(before))
             elif holder != before if isinstance(holder, set) else not same_objects(holder, before):
                 refill(holder, before)
         for kind, names, _ in self.classes:
             for name in vars(kind).keys() - names:
                 delattr(kind, name)
+
+
+def _copy(x: Any) -> Any:
+    """A copy of an object in C that Python knows how to make: an iterator, a counter, an array of numbers; or None."""
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")  # Python 3.14 copies no iterators of itertools, and says so before
+        return copy.copy(x)
+    return None
+
+
+def _rewound(x: Any, before: Any) -> bool:
+    """Whether an object could be given the state of its copy."""
+    with suppress(Exception):
+        if isinstance(x, (MutableSequence, array.array)):
+            x[:] = before
+            return True
+        state = before.__reduce__()
+        if len(state) > 2 and hasattr(x, "__setstate__") and same_objects(state[1], x.__reduce__()[1]):
+            x.__setstate__(state[2])
+            return True
+    return False

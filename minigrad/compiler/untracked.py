@@ -15,6 +15,7 @@ from minigrad.compiler.places import at_name
 from minigrad.compiler.refusal import CompileError
 from minigrad.reach import Row
 from minigrad.reach.differences import differences
+from minigrad.restore import put_source, source_state
 
 NP_RANDOM = ("rand", "randn", "randint", "normal", "uniform", "permutation", "shuffle", "choice", "seed", "sample")
 UNTRACED = frozenset({"state", "content", "objects", "described", "abstract"})  # kinds of rows
@@ -31,7 +32,7 @@ class UntrackedRandomness:
 
     def __init__(self, reached: Iterable[Any], others: Iterable[Row], functions: Iterable[FunctionType] = ()) -> None:
         self.functions = list(functions)
-        self.generators = [(x, _state(x)) for x in reached]
+        self.generators = [(x, source_state(x)) for x in reached]
         self.others = list(others)
         self.common = _common()
 
@@ -51,7 +52,7 @@ class UntrackedRandomness:
             for name, state in self.common.items()
             if not equal(now[name], state) and (name != "minigrad's global generator" or id(rng._global()) not in seen)
         ]
-        changed += [f"a {type(x).__name__}" for x, state in self.generators if not equal(_state(x), state)]
+        changed += [f"a {type(x).__name__}" for x, state in self.generators if not equal(source_state(x), state)]
         if changed:
             names = ("random", *NP_RANDOM) if changed[0] in ("np.random", "the module random") else ()
             raise CompileError(
@@ -75,7 +76,7 @@ class UntrackedRandomness:
         bits = rng._global().bit_generator
         bits.state = {**bits.state, "state": self.common["minigrad's global generator"]}
         for x, state in self.generators:
-            _set_state(x, state)
+            put_source(x, state)
 
 
 def _common() -> dict[str, Any]:
@@ -84,22 +85,3 @@ def _common() -> dict[str, Any]:
         "the module random": random.getstate(),
         "minigrad's global generator": rng._global().bit_generator.state["state"],
     }
-
-
-def _set_state(x: Any, state: Any) -> None:
-    if isinstance(x, np.random.RandomState):
-        x.set_state(state)
-    elif isinstance(x, random.Random):
-        random.Random.setstate(x, state)
-    elif isinstance(x, np.random.Generator):
-        x.bit_generator.state = state
-    else:
-        x.state = state
-
-
-def _state(x: Any) -> Any:
-    if isinstance(x, np.random.RandomState):
-        return x.get_state(legacy=False)
-    if isinstance(x, random.Random):
-        return random.Random.getstate(x)
-    return x.bit_generator.state if isinstance(x, np.random.Generator) else x.state

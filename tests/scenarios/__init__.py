@@ -9,6 +9,7 @@ GROUPS = [
     "attack_calls",
     "attack_caught",
     "attack_effects",
+    "attack_errors",
     "attack_flow",
     "attack_following",
     "attack_kinds",
