@@ -229,8 +229,9 @@ class Learned:
             hint = 'let the step only append to a list: history.append(x) or logs["history"].append(x)'
         elif path.startswith("a decision"):
             hint = (
-                "compute with the number by NumPy's functions (np.cos instead of math.cos), or outside of the step; "
-                "so too what looks it up or writes it down (table[n], writer.writerow([n]))"
+                "compute with the number by NumPy's functions (np.cos instead of math.cos, n * np.ones(3) instead of "
+                "np.full(3, n) or np.array([n, n, n])), or outside of the step; so too what looks it up or writes it "
+                "down (table[n], writer.writerow([n]))"
             )
         elif isinstance(before, (dict, list)) and isinstance(now, (dict, list)):
             hint = (

@@ -140,8 +140,8 @@ class TracedNumber:
         return type(self.mg_real), (self.mg_pinned(),)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and not hasattr(self.real, name):  # which NumPy asks for
-            raise AttributeError(f"{type(self.real).__name__!r} object has no attribute {name!r}")
+        if not hasattr(self.mg_real, name):  # which NumPy asks for, and whoever asks whether it is a Tensor
+            raise AttributeError(f"{type(self.mg_real).__name__!r} object has no attribute {name!r}")
         return getattr(self.mg_pinned(), name)
 
     # Arithmetic
