@@ -132,7 +132,7 @@ TAIL = """## Sums, and what is not in the table
 | `softmax`, `log_softmax` | the exponent is rounded: half of max - x units, reason 4 |
 | derivative of `log_softmax`, and of `nll_loss` of it | absolute error of a unit of 1; `fused.softmax_cross_entropy` of logits is exact also where the label is nearly certain |
 | gates of `lstm`, `gru` and `rnn` as single primitives | computed as ½ tanh(½ x) + ½, with derivatives from the output: absolute error of a unit of 1 |
-| kernels of compiled steps | exp, log, tanh, erf and normal_cdf are polynomials: errors below 1, 1, 3, 3, 4 (float32) and 1, 1, 2, 1, 5 times the machine epsilon (`compiler/vecmath.py`, measured in `tests/test_vecmath.py`) |
+| kernels of compiled steps | exp, log, tanh, erf and normal_cdf are polynomials: errors below 1, 1, 3, 3, 4 (float32) and 1, 1, 2, 1, 5 times the machine epsilon (`compiler/kernels/vecmath.py`, measured in `tests/test_vecmath.py`) |
 """  # noqa: E501
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import minigrad as mg
 from benchmarks.ulp import Subject
 from minigrad import functional as F
-from minigrad import fused, losses
+from minigrad import fused
+from minigrad.functional import losses
 from minigrad.ops import elementwise as e
 
 one = mp.mpf(1)

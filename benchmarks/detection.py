@@ -41,8 +41,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.gradient_checks import peers
 from benchmarks.mutations import Mutant, mutants, refactored, with_line
 from minigrad.verify import Derivation
-from minigrad.verify.draws import Draw, at
-from minigrad.verify.gradients import signed
+from minigrad.verify.problem import signed
+from minigrad.verify.samples import Draw, at
 from minigrad.verify.truth import truth
 from minigrad.verify.verdicts import CannotRun
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import e, inf, nan, newaxis, pi
 
-from minigrad import hints as _hints
-from minigrad.checkpoint import checkpoint
-from minigrad.creation import (
+from minigrad.util import hints as _hints
+from minigrad.recompute.checkpoint import checkpoint
+from minigrad.tensor.creation import (
     arange, asarray, empty, empty_like, eye, from_dlpack, full, full_like, linspace, meshgrid, ones, ones_like, zeros,
     zeros_like,
 )  # fmt: skip
-from minigrad.custom import custom
-from minigrad.dtypes import (
+from minigrad.tensor.custom import custom
+from minigrad.tensor.dtypes import (
     bool, can_cast, finfo, float32, float64, iinfo, int8, int16, int32, int64, isdtype, result_type, uint8, uint16,
     uint32, uint64,
 )  # fmt: skip
-from minigrad.info import __array_namespace_info__
-from minigrad.modes import enable_grad, is_grad_enabled, no_grad, scope
-from minigrad.naming import name
+from minigrad.tensor.array_api_info import __array_namespace_info__
+from minigrad.engine.modes import enable_grad, is_grad_enabled, no_grad, scope
+from minigrad.tensor.naming import name
 from minigrad.ops.einsum import einsum
 from minigrad.ops.elementwise import (
     abs, add, allclose, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, bitwise_and, bitwise_invert,
@@ -54,25 +54,25 @@ from minigrad.ops.spatial.pool import (
     adaptive_avg_pool, adaptive_max_pool, avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d,
 )  # fmt: skip
 from minigrad.ops.spatial.slide import sliding_windows
-from minigrad.rng import get_rng_state, manual_seed, set_rng_state
-from minigrad.tape import Tape
-from minigrad.tensor import Tensor
-from minigrad.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-from minigrad.values import get_default_dtype, set_default_dtype
+from minigrad.util.rng import get_rng_state, manual_seed, set_rng_state
+from minigrad.engine.tape import Tape
+from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from minigrad.tensor.convert import get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
     from minigrad import (  # noqa: F401
         callbacks, data, diagnostics, drawing, functional, fused, io, linalg, nn, optim, preprocessing, training,
         verify,
     )  # fmt: skip
-    from minigrad.allocator import tune_malloc
-    from minigrad.collector import tune_gc
     from minigrad.compiler import compile
     from minigrad.diagnostics import detect_anomaly
     from minigrad.drawing import draw
     from minigrad.drawing.chain_rule import to_latex
     from minigrad.drawing.table import tape_table
     from minigrad.training import fit
+    from minigrad.util.gc_tuning import tune_gc
+    from minigrad.util.malloc_tuning import tune_malloc
 
 __version__ = "0.1.0"
 
@@ -93,8 +93,8 @@ _FUNCTIONS = {
     "fit": "training",
     "tape_table": "drawing.table",
     "to_latex": "drawing.chain_rule",
-    "tune_gc": "collector",
-    "tune_malloc": "allocator",
+    "tune_gc": "util.gc_tuning",
+    "tune_malloc": "util.malloc_tuning",
 }
 
 # What users of PyTorch look for here
@@ -115,6 +115,7 @@ _ELSEWHERE = {
     "cumsum": "cumulative_sum",
     "det": "linalg.det",
     "div": "divide",
+    "dropout": "functional.dropout",
     "eq": "equal",
     "flatten": "reshape",
     "from_numpy": "asarray",

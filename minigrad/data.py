@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import refuse_mask
-from minigrad.rng import generator
+from minigrad.engine.errors import refuse_mask
+from minigrad.util.rng import generator
 
 Array = Any
 

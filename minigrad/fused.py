@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.attention import attention
-from minigrad.fused_activations import gelu, softmax
-from minigrad.losses.checks import check_reduction, check_targets
+from minigrad.engine.pairwise import column_sums
+from minigrad.engine.primitive import primitive
+from minigrad.functional.attention import attention
+from minigrad.functional.fused_activations import gelu, softmax
+from minigrad.functional.losses.loss_checks import check_reduction, check_targets
+from minigrad.functional.recurrent import gru, gru_cell, lstm, lstm_cell, rnn
 from minigrad.ops.blocks import row_blocks
 from minigrad.ops.precision import widened
 from minigrad.ops.product import matrix_product, right_share
 from minigrad.ops.shape import reshape
-from minigrad.pairwise import column_sums
-from minigrad.primitive import primitive
-from minigrad.sequences import gru, gru_cell, lstm, lstm_cell, rnn
 
 __all__ = [
     "attention",

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from minigrad.errors import describe, refuse_mask
+from minigrad.engine.errors import describe, refuse_mask
+from minigrad.engine.primitive import value_of
 from minigrad.ops.reduction import mean, root_of_squares
-from minigrad.primitive import value_of
-from minigrad.values import get_default_dtype
+from minigrad.tensor.convert import get_default_dtype
 
 __all__ = ["MinMax", "Standardize", "Whiten"]
 

@@ -43,13 +43,13 @@ def no_kernels_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minigrad.compiler.specialization.is_available", lambda: False)
 
 
-PROVABLE = 300_000  # elements (see minigrad.compiler.evaluate.work) of programs whose passes are proven in the tests
+PROVABLE = 300_000  # elements (see minigrad.compiler.ir.evaluate.work) of programs whose passes are proven in the tests
 
 
 @pytest.fixture(autouse=True)
 def passes_are_proven(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[None]:
     """Every pass keeps what a program computes, in exact arithmetic, for every program that a test compiles."""
-    from minigrad.compiler import proof
+    from minigrad.compiler.passes import proof
 
     with proof.proven(limit=PROVABLE) as watch:
         yield

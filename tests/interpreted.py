@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler import kernel_files
+from minigrad.compiler.kernels import files as kernel_files
 
 SCOPE = {
     "np": np,

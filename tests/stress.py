@@ -25,9 +25,9 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
-from minigrad.callbacks import Checkpoint, EachStep, EarlyStopping
 from minigrad.data import DataLoader
-from minigrad.training import fit
+from minigrad.train.callbacks import Checkpoint, EachStep, EarlyStopping
+from minigrad.train.loop import fit
 
 EPOCHS = 8
 X = np.random.default_rng(0).normal(size=(48, 6))

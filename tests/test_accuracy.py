@@ -14,8 +14,8 @@ from benchmarks.accuracy_subjects import SUBJECTS
 from benchmarks.ulp import Subject, measured
 from minigrad import functional as F
 from minigrad import fused
-from minigrad.pairwise import add_at, add_reduce
-from minigrad.primitive import REGISTRY
+from minigrad.engine.pairwise import add_at, add_reduce
+from minigrad.engine.primitive import REGISTRY
 
 NAMES = [subject.name for subject in SUBJECTS]
 

@@ -14,8 +14,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.collector import tuned_gc
 from minigrad.data import DataLoader
+from minigrad.util.gc_tuning import tuned_gc
 
 FAULTS = """
 import resource

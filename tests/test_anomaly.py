@@ -10,9 +10,10 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad import nn, primitive
+from minigrad import nn
 from minigrad.diagnostics import AnomalyError
 from minigrad.diagnostics.source import place
+from minigrad.engine import primitive
 
 pytestmark = pytest.mark.floating(all="ignore")
 

@@ -11,7 +11,7 @@ from agreement import assert_agree
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import fused
-from minigrad.tape import Tape
+from minigrad.engine.tape import Tape
 
 rng = np.random.default_rng(3)
 

@@ -14,8 +14,8 @@ import minigrad as mg
 from minigrad import Tensor, nn, optim
 from minigrad import functional as F
 from minigrad.compiler import CompileError
+from minigrad.engine.primitive import Primitive, elementwise
 from minigrad.ops import indexing, product, reduction, searching, shape
-from minigrad.primitive import Primitive, elementwise
 
 
 def x() -> Tensor:

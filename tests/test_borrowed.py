@@ -12,7 +12,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import fused
-from minigrad.borrowed import SMALL, sample
+from minigrad.engine.borrowed import SMALL, sample
 
 FEW, MANY = 3, 40_000  # elements: of an array that is copied, and of one that is watched
 Make = Callable[[int], Any]

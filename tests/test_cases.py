@@ -11,9 +11,10 @@ import walks
 from cases import CASES, Case
 from walks import close, differences, outputs, pairing, pulled, pushed, random_like
 
-from minigrad import Tensor, tape
-from minigrad.node import mode
-from minigrad.primitive import REGISTRY, Elementwise, Linear, Primitive
+from minigrad import Tensor
+from minigrad.engine import tape
+from minigrad.engine.node import mode
+from minigrad.engine.primitive import REGISTRY, Elementwise, Linear, Primitive
 
 
 def rows(driver: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minigrad import cli
+from minigrad.app import cli
 
 LIBRARY = Path(__file__).parent.parent / "examples" / "derivations"
 RIGHT, WRONG = LIBRARY / "batch_norm.py", LIBRARY / "wrong" / "x_for_centered.py"

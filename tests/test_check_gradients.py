@@ -12,7 +12,7 @@ from cases import CASES, Case
 
 import minigrad as mg
 from minigrad import functional, fused
-from minigrad.primitive import REGISTRY
+from minigrad.engine.primitive import REGISTRY
 from minigrad.verify import GradientReport, assert_gradients, check_gradients
 from minigrad.verify.complex_step import ANALYTIC
 from minigrad.verify.differences import WIDEST, slope
@@ -186,7 +186,7 @@ def test_wrong_second_derivatives() -> None:
 
 @pytest.mark.parametrize("name", ["x*x", "tanh", "batch norm"])
 def test_forward_mode_that_disagrees_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from minigrad.primitive import Elementwise
+    from minigrad.engine.primitive import Elementwise
 
     push = Elementwise.push
     monkeypatch.setattr(Elementwise, "push", lambda *arguments: 1.001 * push(*arguments))

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import functional, trees
-from minigrad.rng import generator
+from minigrad import functional
+from minigrad.util import pytree
+from minigrad.util.rng import generator
 
 RNG = np.random.default_rng(3)
 X, W, B = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 3)), RNG.normal(size=3)
@@ -277,15 +278,15 @@ TREES: list[Any] = [
 
 @pytest.mark.parametrize("tree", TREES, ids=repr)
 def test_a_tree_is_rebuilt_from_its_leaves(tree: Any) -> None:
-    found, rebuild = trees.flatten(tree)
+    found, rebuild = pytree.flatten(tree)
     assert all(isinstance(x, float) for x in found)
     again = rebuild(found)
     assert again == tree
     assert type(again) is type(tree)
-    assert trees.tree_map(lambda x: x, tree) == tree
-    assert trees.flatten(trees.tree_map(lambda x: -x, tree))[0] == [-x for x in found]
+    assert pytree.tree_map(lambda x: x, tree) == tree
+    assert pytree.flatten(pytree.tree_map(lambda x: -x, tree))[0] == [-x for x in found]
 
 
 def test_leaves_come_in_the_order_of_the_structure() -> None:
-    assert trees.flatten({"b": 1, "a": (2, [3])})[0] == [1, 2, 3]
-    assert trees.flatten(Pair(1, 2))[1]([3, 4]) == Pair(3, 4)
+    assert pytree.flatten({"b": 1, "a": (2, [3])})[0] == [1, 2, 3]
+    assert pytree.flatten(Pair(1, 2))[1]([3, 4]) == Pair(3, 4)

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, optim, restore, snapshot, surroundings
+from minigrad import nn, optim
+from minigrad.recompute import restore, snapshot, surroundings
 
 Make = Callable[[], Any]
 RNG = np.random.default_rng(11)

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minigrad import cli, fused
-from minigrad.demo import digits, gradients
+from minigrad import fused
+from minigrad.app import cli
+from minigrad.app.demo import digits, gradients
 from minigrad.drawing import engine
 
 PNG = b"\x89PNG"
@@ -189,6 +190,6 @@ def test_as_a_module():
 
 
 def test_the_command_line_imports_nothing_before_it_is_needed():
-    program = "import sys, minigrad.cli; print([m for m in ('rich', 'graphviz', 'matplotlib') if m in sys.modules])"
+    program = "import sys, minigrad.app.cli; print([m for m in ('rich', 'graphviz', 'matplotlib') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

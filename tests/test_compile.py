@@ -19,9 +19,11 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
-from minigrad.compiler import CompileError, CompileWarning, passes, rules
-from minigrad.compiler.numba_source import NumbaSource
-from minigrad.compiler.tracer import TracerArray
+from minigrad.compiler import CompileError, CompileWarning
+from minigrad.compiler.ir import typing as rules
+from minigrad.compiler.kernels.numba_backend import NumbaSource
+from minigrad.compiler.passes import pipeline as passes
+from minigrad.compiler.trace.tracer import TracerArray
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

@@ -13,8 +13,10 @@ import walks
 from cases import CASES, Case
 
 import minigrad as mg
-from minigrad import Tensor, tape
-from minigrad.compiler import passes, rules
+from minigrad import Tensor
+from minigrad.compiler.ir import typing as rules
+from minigrad.compiler.passes import pipeline as passes
+from minigrad.engine import tape
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

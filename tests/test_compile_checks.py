@@ -11,14 +11,14 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import fused, nn, optim
-from minigrad.compiler import kernel_files
-from minigrad.compiler.checks import barrier, checks_first, errors_raise, range_of
 from minigrad.compiler.driver import Compiled
-from minigrad.compiler.passes import optimized, without_dead_code
-from minigrad.compiler.plan import Plan
-from minigrad.compiler.program import Buffer, Line, Program
+from minigrad.compiler.ir.checks import barrier, checks_first, errors_raise, range_of
+from minigrad.compiler.ir.program import Buffer, Line, Program
+from minigrad.compiler.ir.typing import Malformed, check, make
+from minigrad.compiler.kernels import files as kernel_files
+from minigrad.compiler.numpy.plan import Plan
+from minigrad.compiler.passes.pipeline import optimized, without_dead_code
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.compiler.rules import Malformed, check, make
 from minigrad.ops.checking import require, require_range
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.arguments import flatten
+from minigrad.compiler.capture.arguments import flatten
+from minigrad.compiler.fast_call import fast_guard
 from minigrad.compiler.learned import FLAT
-from minigrad.compiler.quick import fast_guard
 from minigrad.compiler.signature import signature
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly

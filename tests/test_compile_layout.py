@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.compiler.layout import elements_in, where_in
-from minigrad.compiler.memory import owner, viewed_through
-from minigrad.compiler.overlaps import overlaps_itself
+from minigrad.compiler.capture.overlaps import overlaps_itself
+from minigrad.compiler.ir.layout import elements_in, where_in
+from minigrad.compiler.ir.view_memory import owner, viewed_through
 
 windows = np.lib.stride_tricks.sliding_window_view
 BACKENDS = ["numpy", "numba"]

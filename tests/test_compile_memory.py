@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.trees import flatten
+from minigrad.util.pytree import flatten
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

@@ -11,7 +11,8 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
-from minigrad.compiler import passes, rules
+from minigrad.compiler.ir import typing as rules
+from minigrad.compiler.passes import pipeline as passes
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

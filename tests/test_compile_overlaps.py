@@ -11,9 +11,9 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler import CompileError, CompileWarning
-from minigrad.compiler.numpy_source import Source
-from minigrad.compiler.program import Buffer, Line, Place, Program
-from minigrad.compiler.rules import check, make
+from minigrad.compiler.ir.program import Buffer, Line, Place, Program
+from minigrad.compiler.ir.typing import check, make
+from minigrad.compiler.numpy.source import Source
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

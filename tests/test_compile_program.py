@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.program import Buffer, Line, Place, Program, Value
-from minigrad.compiler.rules import Malformed, check, make
+from minigrad.compiler.ir.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.ir.typing import Malformed, check, make
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

@@ -11,12 +11,14 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
-from minigrad.compiler import passes, prepare, proof
-from minigrad.compiler.evaluate import work
-from minigrad.compiler.passes import optimized
-from minigrad.compiler.program import Buffer, Line, Program, Value
-from minigrad.compiler.proof import ProofError, prove_equal, proven
-from minigrad.compiler.rules import make
+from minigrad.compiler.ir.evaluate import work
+from minigrad.compiler.ir.program import Buffer, Line, Program, Value
+from minigrad.compiler.ir.typing import make
+from minigrad.compiler.kernels import legalize
+from minigrad.compiler.passes import pipeline as passes
+from minigrad.compiler.passes import proof
+from minigrad.compiler.passes.pipeline import optimized
+from minigrad.compiler.passes.proof import ProofError, prove_equal, proven
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -117,7 +119,7 @@ def test_labels_are_drawn_in_range() -> None:
     def picked(op: Any, x: Any, labels: Any) -> Any:
         return op("gather", op("cast", x, dtype=np.dtype("f8")), labels, index=(proof_place, 1))
 
-    from minigrad.compiler.program import Place
+    from minigrad.compiler.ir.program import Place
 
     proof_place = Place(0)
     report = prove_equal(*pair(picked, picked, (3, 2), (3,), dtype="i8"))
@@ -276,7 +278,7 @@ def test_a_wrong_axis_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fault_in_the_form_for_kernels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare.Preparing, "run", faulty(prepare.Preparing.run, sign))
+    monkeypatch.setattr(legalize.Preparing, "run", faulty(legalize.Preparing.run, sign))
     with pytest.raises(ProofError, match=r"^the form for kernels changes"):
         run()
 

@@ -23,8 +23,8 @@ import pytest
 from scenarios.scenario import SCENARIOS, execute
 
 import minigrad as mg
-from minigrad.compiler.numbers import TracedNumber
-from minigrad.compiler.tracer import TracerArray
+from minigrad.compiler.trace.numbers import TracedNumber
+from minigrad.compiler.trace.tracer import TracerArray
 
 pytestmark = pytest.mark.floating(all="ignore")
 CALLS = 6

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import passes, rules
+from minigrad.compiler.ir import typing as rules
+from minigrad.compiler.passes import pipeline as passes
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from minigrad.compiler import gate
-from minigrad.compiler.pool import Pool
-from minigrad.errors import is_masked
+from minigrad.compiler.kernels.threads import Pool
+from minigrad.engine.errors import is_masked
 
 LIMIT = 180.0  # seconds. On a quiet machine each takes a few
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -25,7 +25,8 @@ HEAD = """
 import faulthandler, os, sys, threading, time
 import numpy as np
 import minigrad as mg
-from minigrad.compiler import background, kernel_files
+from minigrad.compiler import background
+from minigrad.compiler.kernels import files as kernel_files
 
 # Only in children: one of a process that has such a timer would wait for the timer's thread, which it does not have.
 if hasattr(os, "register_at_fork"):  # a child says where it hangs

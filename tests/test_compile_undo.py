@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import session
-from minigrad.compiler.leaving import contents_of, new_arrays
-from minigrad.compiler.numbers import TracedNumber
+from minigrad.compiler.capture import session
+from minigrad.compiler.capture.leaving import contents_of, new_arrays
+from minigrad.compiler.capture.undo import Undo
 from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.undo import Undo
+from minigrad.compiler.trace.numbers import TracedNumber
 
 pytestmark = pytest.mark.floating(all="warn")  # where errors raise, compiled functions run eagerly
 State = dict[str, Any]

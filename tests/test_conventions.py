@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor, borrowed
+from minigrad import Tensor
+from minigrad.engine import borrowed
 from minigrad.ops import reduction
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import functions
+from minigrad.compiler.trace import functions
 from minigrad.ops.spatial import columns, convolution
 from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
 from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.spatial.convolution import convolve, convolve_input, convolve_kernel
 from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.ops.spatial.windows import output_size, pad
-from minigrad.transforms import grad, hessian, jacobian, jvp
+from minigrad.tensor.transforms import grad, hessian, jacobian, jvp
 from minigrad.verify.gradients import check_gradients
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -346,7 +346,7 @@ FILTERED: list[Any] = [  # (N, size, padding, in, out)
 def test_minimal_filtering(case: Any, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a compiled step; in float32 it is about as exact as by the definition. Two tiles at a time."""
     pytest.importorskip("numba")
-    from minigrad.compiler import winograd
+    from minigrad.compiler.kernels import winograd
 
     n, size, padding, inputs, outputs = case
     monkeypatch.setattr(functions, "MANY_PRODUCTS", 0)
@@ -375,7 +375,7 @@ def test_minimal_filtering(case: Any, dtype: str, monkeypatch: pytest.MonkeyPatc
 
 def test_where_minimal_filtering_is_used() -> None:
     pytest.importorskip("numba")
-    from minigrad.compiler.winograd import suits
+    from minigrad.compiler.kernels.winograd import suits
 
     static: dict[str, Any] = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.engine.primitive import REGISTRY
 from minigrad.ops import elementwise
-from minigrad.primitive import REGISTRY
 from minigrad.verify import Derivation
 
 Line = Callable[..., Any]

@@ -8,11 +8,11 @@ import walks
 from cases import CASES
 
 import minigrad as mg
-from minigrad.drawing import draw, style, told
+from minigrad.drawing import draw, number_text, style
 from minigrad.drawing.backward import seeds
 from minigrad.drawing.model import Graph
 from minigrad.drawing.values import statistics
-from minigrad.tape import pull
+from minigrad.engine.tape import pull
 
 
 def leaf(name, value):
@@ -125,11 +125,11 @@ def test_what_leaves_a_scope_in_two_values_adds_up_as_a_norm():
 
 def test_a_mean_that_is_rounding_is_written_as_0():
     s = statistics(np.array([1.0, -1.0, 1e-16]))
-    assert told.values(s).startswith("0 ± 0.82")
-    assert told.number(-0.0) == "0"
-    assert told.number(-1.5e-7) == "−1.5e−7"
-    assert told.values(statistics(np.array([2.0, 2.0]))) == "2"
-    assert told.values(statistics(np.array([1.0, np.nan]))).endswith(", 1 not finite")
+    assert number_text.values(s).startswith("0 ± 0.82")
+    assert number_text.number(-0.0) == "0"
+    assert number_text.number(-1.5e-7) == "−1.5e−7"
+    assert number_text.values(statistics(np.array([2.0, 2.0]))) == "2"
+    assert number_text.values(statistics(np.array([1.0, np.nan]))).endswith(", 1 not finite")
 
 
 def test_values_of_leaves_that_no_rule_kept():

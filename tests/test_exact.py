@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from minigrad import exact
+from minigrad.engine.primitive import REGISTRY
 from minigrad.exact import Exact, Inexact, NotASquare, Tie, draw, field, numbers, opaque_roots, rational, same
 from minigrad.exact.field import GENERATOR, P, Q
-from minigrad.primitive import REGISTRY
 
 pytestmark = pytest.mark.floating(under="ignore", over="ignore")
 

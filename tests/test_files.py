@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad import atomic, io
+from minigrad import io
+from minigrad.io import atomic
 
 TREE = {
     "w": np.arange(6.0).reshape(2, 3),
@@ -217,7 +218,7 @@ def test_one_path_and_many_processes(tmp_path: Path) -> None:
 def test_a_killed_process_leaves_the_old_file_and_its_orphan_goes(tmp_path: Path) -> None:
     io.save(tmp_path / "x", TREE)
     code = (
-        "import sys, os, signal\nfrom minigrad import atomic\n"
+        "import sys, os, signal\nfrom minigrad.io import atomic\n"
         "with atomic.replacing(sys.argv[1]) as file:\n    file.write(b'half')\n    file.flush()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -404,7 +405,7 @@ def test_a_deep_description(tmp_path: Path) -> None:
 @posix
 def test_a_file_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     io.save(tmp_path / "x", {"w": np.zeros(1000)})
-    monkeypatch.setattr("minigrad.archive._memory", lambda: 8000.0)
+    monkeypatch.setattr("minigrad.io.archive._memory", lambda: 8000.0)
     assert "more than the memory" in refuses(tmp_path / "x")
     with open(tmp_path / "sparse", "wb") as file:
         file.truncate(1 << 42)

@@ -12,9 +12,9 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
-from minigrad.callbacks import Checkpoint, EarlyStopping
 from minigrad.data import DataLoader
-from minigrad.training import History, Training, evaluate, fit
+from minigrad.train.callbacks import Checkpoint, EarlyStopping
+from minigrad.train.loop import History, Training, evaluate, fit
 
 X = np.random.default_rng(0).normal(size=(20, 3))
 Y = X @ np.ones((3, 1))

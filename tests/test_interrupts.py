@@ -17,10 +17,12 @@ from numpy.lib import format as npy
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad import io, modes, nn, optim, training
-from minigrad.callbacks import Checkpoint, EarlyStopping
+from minigrad import io, nn, optim
 from minigrad.data import DataLoader
-from minigrad.locks import LOCK
+from minigrad.engine import modes
+from minigrad.train import loop as training
+from minigrad.train.callbacks import Checkpoint, EarlyStopping
+from minigrad.util.locks import LOCK
 
 # An interrupt inside a generator that is being closed is reported, and goes no further.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import kernel_expressions
-from minigrad.compiler.kernel_expressions import can_write
-from minigrad.compiler.numba_source import NumbaSource
-from minigrad.compiler.program import REDUCTIONS, UFUNCS, Buffer, Line, Program, Value
-from minigrad.compiler.rules import check, make
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Buffer, Line, Program, Value
+from minigrad.compiler.ir.typing import check, make
+from minigrad.compiler.kernels import expressions as kernel_expressions
+from minigrad.compiler.kernels.expressions import can_write
+from minigrad.compiler.kernels.numba_backend import NumbaSource
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minigrad.compiler import kernel_store
+from minigrad.compiler.kernels import store as kernel_store
 
 STEP = """
 import sys
@@ -32,7 +32,7 @@ with warnings.catch_warnings(record=True) as caught:
     other = mg.compile(lambda x: (np.tanh(x) * x).sum(axis=0), backend="numba", fallback="raise")
     for _ in range(2):
         other(x)
-from minigrad.compiler import kernel_worker
+from minigrad.compiler.kernels import worker as kernel_worker
 print("kernel" in step.source, bool(kernel_worker._children), "numba.np.arraymath" in sys.modules)
 print([str(w.message) for w in caught if "kernels are not kept" in str(w.message)])
 """

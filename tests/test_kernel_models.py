@@ -13,9 +13,10 @@ import test_compile_models as models
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.compiler import decorator, rules
-from minigrad.compiler.kernel_lines import grouped
-from minigrad.compiler.prepare import Preparing
+from minigrad.compiler import decorator
+from minigrad.compiler.ir import typing as rules
+from minigrad.compiler.kernels.legalize import Preparing
+from minigrad.compiler.kernels.lines import grouped
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

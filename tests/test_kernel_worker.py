@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import background, kernel_files, kernel_worker
-from minigrad.compiler.kernel_worker import Job, Unavailable
+from minigrad.compiler import background
+from minigrad.compiler.kernels import files as kernel_files
+from minigrad.compiler.kernels import worker as kernel_worker
+from minigrad.compiler.kernels.worker import Job, Unavailable
 
 pytest.importorskip("numba")
 pytestmark = pytest.mark.floating(all="ignore")

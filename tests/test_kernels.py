@@ -12,15 +12,17 @@ from random_programs import Drawing, evaluate
 
 import minigrad as mg
 from minigrad import functional
-from minigrad.compiler import kernel_nests, kernel_source, numba_source, pool
-from minigrad.compiler.grouping import Grouping
-from minigrad.compiler.kernel import Kernel
-from minigrad.compiler.kernel_expressions import Expressions
-from minigrad.compiler.numba_source import NumbaSource
-from minigrad.compiler.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.ir.kernel import Kernel
+from minigrad.compiler.ir.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.ir.schedule import Schedule
+from minigrad.compiler.ir.typing import check, make
+from minigrad.compiler.kernels import loops as kernel_source
+from minigrad.compiler.kernels import nests as kernel_nests
+from minigrad.compiler.kernels import numba_backend, threads
+from minigrad.compiler.kernels.expressions import Expressions
+from minigrad.compiler.kernels.fusion import Grouping
+from minigrad.compiler.kernels.numba_backend import NumbaSource
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.compiler.rules import check, make
-from minigrad.compiler.schedule import Schedule
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -83,8 +85,8 @@ def test_random_programs_that_merge_axes() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     """Kernels cut along their first axis, also where there are fewer rows than parts."""
-    monkeypatch.setattr(numba_source, "is_worth_threads", lambda kernel: bool(kernel.sizes))
-    monkeypatch.setattr(pool, "_shared", pool.Pool(workers))
+    monkeypatch.setattr(numba_backend, "is_worth_threads", lambda kernel: bool(kernel.sizes))
+    monkeypatch.setattr(threads, "_shared", threads.Pool(workers))
     for seed in range(500, 560):
         assert not (complaint := difference(Drawing(seed).program())), f"seed {seed}, {complaint}"
 

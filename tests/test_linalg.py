@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import linalg
-from minigrad.tape import Tape, push
+from minigrad.engine.tape import Tape, push
 
 N = np.linalg
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.grouping import MAX_ARRAYS
-from minigrad.compiler.numba_source import NumbaSource
+from minigrad.compiler.kernels.fusion import MAX_ARRAYS
+from minigrad.compiler.kernels.numba_backend import NumbaSource
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

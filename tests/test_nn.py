@@ -8,7 +8,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import fused, nn, optim
 from minigrad.nn import init
-from minigrad.rng import generator
+from minigrad.util.rng import generator
 
 rng = np.random.default_rng(5)
 

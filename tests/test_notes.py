@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad import cli
-from minigrad.notes import Claim, Experiment, collection, subplots
-from minigrad.notes.chapters import ORDER
+from minigrad.app import cli
+from minigrad.app.notes import Claim, Experiment, collection, subplots
+from minigrad.app.notes.chapters import ORDER
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn: pip install 'minigrad[data]'")
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'minigrad[plot]'")
@@ -56,7 +56,7 @@ A fair coin shows heads
 half of the time.
 """
 
-from minigrad.notes import Claim, Experiment, subplots
+from minigrad.app.notes import Claim, Experiment, subplots
 
 def picture(runs):
     figure, axis = subplots(title="Heads")

@@ -10,8 +10,8 @@ import pytest
 import test_cases
 from cases import CASES, Case
 
-from minigrad import specialize
-from minigrad.primitive import REGISTRY, Elementwise, Linear, Primitive
+from minigrad.engine import specialize
+from minigrad.engine.primitive import REGISTRY, Elementwise, Linear, Primitive
 
 FAULTS = [
     (name, k)

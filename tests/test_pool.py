@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad.compiler.pool import Pool, pool
+from minigrad.compiler.kernels.threads import Pool, pool
 
 
 def test_every_row_is_worked_on_once() -> None:

@@ -23,7 +23,7 @@ from minigrad.ops.spatial.pool import (
 )
 from minigrad.ops.spatial.pooling import first_maximum, max_pool, window_gather
 from minigrad.ops.spatial.windows import output_size
-from minigrad.transforms import grad, hessian, jacobian, jvp
+from minigrad.tensor.transforms import grad, hessian, jacobian, jvp
 from minigrad.verify.gradients import check_gradients
 
 MAX, AVG = (max_pool1d, max_pool2d, max_pool3d), (avg_pool1d, avg_pool2d, avg_pool3d)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor, protocols
+from minigrad import Tensor
 from minigrad.ops.random import normal_like, uniform_like
+from minigrad.tensor import numpy_protocol
 
 # x (3, 4) and y (4,) of both signs, s (3, 3) symmetric and positive definite, k integers, b booleans
 CALLS = """
@@ -95,13 +96,13 @@ def test_as_numpy(text: str) -> None:
 
 
 def test_every_function_is_asked_for() -> None:
-    missing = set(protocols.FUNCTIONS) - {asked(text) for text in LIST} - OTHERS
-    assert not {protocols._name(f) for f in missing}
+    missing = set(numpy_protocol.FUNCTIONS) - {asked(text) for text in LIST} - OTHERS
+    assert not {numpy_protocol._name(f) for f in missing}
 
 
 def test_every_ufunc_of_one_operand_is_answered() -> None:
     """Those of floats, in the middle of all their domains."""
-    for ufunc in protocols._UFUNCS:
+    for ufunc in numpy_protocol._UFUNCS:
         if ufunc.nin == 1 and "d->" in "".join(ufunc.types):
             a = np.array([0.25, 0.5]) + (ufunc is np.arccosh)
             same(ufunc(Tensor(a)), ufunc(a))

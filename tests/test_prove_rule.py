@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import minigrad.fused  # noqa: F401  (all primitives are declared)
+from minigrad.engine.primitive import REGISTRY, Elementwise
 from minigrad.ops import elementwise, product
-from minigrad.primitive import REGISTRY, Elementwise
 from minigrad.verify import prove_rule
 
 pytest.importorskip("sympy")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 import minigrad as mg
-from minigrad import tape
+from minigrad.engine import tape
 
 # The naive engine: a value and, for each operand, how a cotangent is handed on. It follows every path by recursion,
 # and what it hands on is made of the same operations, so that gradients have gradients.
@@ -89,6 +89,21 @@ class Variable:
 
     def __init__(self, tensor: mg.Tensor, naive: Naive) -> None:
         self.tensor, self.naive = tensor, naive
+        self.part: Part | None = None
+
+
+class Part(NamedTuple):
+    """What a variable is a part of: a write to it reaches that too, unless that was written itself since."""
+
+    whole: Variable
+    index: Any
+    seen: Naive
+    is_written: bool = False
+
+
+def is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is ... or isinstance(part, (int, slice)) for part in parts)
 
 
 SHAPES = [(), (3,), (2, 3), (2, 1)]
@@ -186,7 +201,35 @@ class Program(RuleBasedStateMachine):
             with pytest.raises(IndexError):
                 x.tensor[index]
             return multiple()
-        return self.made(x.tensor[index], naive)
+        made = self.made(x.tensor[index], naive)
+        if isinstance(made, Variable) and made.tensor.ndim and is_basic(index):
+            made.part = Part(x, index, x.naive)
+        return made
+
+    def written(self, x: Variable, naive: Naive) -> Any:
+        """What becomes of x, and of what it is a part of; or the error that refuses the write."""
+        if x in self.leaves:
+            return "no_grad"
+        if x.part is None:
+            return [(x, naive)]
+        if x.part.whole.naive is not x.part.seen:
+            return "Take it again"
+        rest = self.written(x.part.whole, write(x.part.seen, x.part.index, naive))
+        return rest if isinstance(rest, str) else [(x, naive), *rest]
+
+    def put(self, x: Variable, naive: Naive, change: Any) -> None:
+        """Write to x, and to the naive values."""
+        found = self.written(x, naive)
+        if isinstance(found, str):
+            with pytest.raises(RuntimeError, match=found):
+                change()
+        elif all(naive.paths <= 200 for _, naive in found):
+            change()
+            for variable, new in found:
+                variable.naive = new
+            for variable, _ in found:
+                if variable.part is not None:
+                    variable.part = variable.part._replace(seen=variable.part.whole.naive, is_written=True)
 
     @rule(target=variables, x=variables)
     def detach(self, x: Variable) -> Any:
@@ -206,26 +249,17 @@ class Program(RuleBasedStateMachine):
             return
         fits = value.tensor.shape in ((), shape)
         given, reference = (value.tensor, value.naive) if fits else (value.tensor.sum(), total(value.naive))
-        if x in self.leaves:
-            with pytest.raises(RuntimeError, match="no_grad"):
-                x.tensor[index] = given
+        if fits and value.part is not None and value.part == Part(x, index, x.naive, is_written=True):
+            x.tensor[index] = given  # it is there already
             return
-        naive = write(x.naive, index, reference)
-        if naive.paths <= 200:
-            x.tensor[index] = given
-            x.naive = naive
+        self.put(x, write(x.naive, index, reference), lambda: x.tensor.__setitem__(index, given))
 
     @rule(x=variables, y=variables, name=st.sampled_from(sorted(IN_PLACE)))
     def augmented(self, x: Variable, y: Variable, name: str) -> None:
         assume(y.tensor.shape in ((), x.tensor.shape))
         naive = BINARY[name][1](x.naive, y.naive)
         assume(naive.paths <= 200 and np.max(np.abs(naive.value), initial=0.0) < 1e3)
-        if x in self.leaves:
-            with pytest.raises(RuntimeError, match="no_grad"):
-                IN_PLACE[name](x.tensor, y.tensor)
-        else:
-            assert IN_PLACE[name](x.tensor, y.tensor) is x.tensor
-            x.naive = naive
+        self.put(x, naive, lambda: IN_PLACE[name](x.tensor, y.tensor))
 
     @rule()
     def zero_grad(self) -> None:

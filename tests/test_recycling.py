@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.recycling import FROM, Recycled
-from minigrad.specialize import attach
+from minigrad.compiler.numpy.buffer_reuse import FROM, Recycled
+from minigrad.engine.specialize import attach
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

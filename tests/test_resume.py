@@ -16,9 +16,9 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
-from minigrad.callbacks import Checkpoint, EarlyStopping
 from minigrad.data import DataLoader
-from minigrad.training import fit
+from minigrad.train.callbacks import Checkpoint, EarlyStopping
+from minigrad.train.loop import fit
 
 X = np.random.default_rng(0).normal(size=(24, 3))
 Y = np.random.default_rng(1).normal(size=(24, 1))

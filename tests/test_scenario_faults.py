@@ -191,7 +191,7 @@ def tracer_left(f: Any, s: State, k: int, args: Any) -> Any:
     y = f(*args)
 
     class Tracer:
-        __module__ = "minigrad.compiler.tracer"
+        __module__ = "minigrad.compiler.trace.tracer"
         __array_ufunc__ = None
 
     s.w.node.saved = (Tracer(),)

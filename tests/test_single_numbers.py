@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.program import UFUNCS
-from minigrad.compiler.single_numbers import is_of_numbers
+from minigrad.compiler.ir.program import UFUNCS
+from minigrad.compiler.numpy.scalars import is_of_numbers
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

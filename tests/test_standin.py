@@ -11,8 +11,9 @@ from cases import CASES, Case
 from standin import Refused, StandIn, bare
 from walks import outputs
 
-from minigrad import Tensor, tape
-from minigrad.primitive import Linear, Primitive
+from minigrad import Tensor
+from minigrad.engine import tape
+from minigrad.engine.primitive import Linear, Primitive
 
 
 def results(case: Case, operands: list[Any], wrap: walks.Wrap) -> list[Any]:

@@ -5,8 +5,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import fused, nn
+from minigrad.engine.primitive import REGISTRY
 from minigrad.nn.summary import COSTS
-from minigrad.primitive import REGISTRY
 
 
 class Convolution(nn.Module):

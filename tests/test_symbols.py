@@ -11,12 +11,13 @@ import pytest
 import minigrad as mg
 import minigrad.fused
 import minigrad.linalg
-from minigrad import Tensor, mean, wengert
+from minigrad import Tensor, mean
+from minigrad.engine import tape_text
+from minigrad.engine.primitive import REGISTRY, Elementwise, Primitive
+from minigrad.engine.tape import Tape
 from minigrad.ops import elementwise, indexing, reduction
-from minigrad.primitive import REGISTRY, Elementwise, Primitive
 from minigrad.symbols import Call, Name, Number, Symbol, computed, formula, latex, listening, local_derivatives, text
 from minigrad.symbols.expression import number
-from minigrad.tape import Tape
 
 RULES = [
     (name, operand)
@@ -249,7 +250,7 @@ def test_local_derivatives_bear_the_names_of_the_user(batch_norm: dict[str, Any]
 def test_local_derivatives_take_names_from_the_caller(batch_norm: dict[str, Any]) -> None:
     lines = list(Tape(batch_norm["y"]))
     line = next(line for line in lines if line.primitive and line.primitive.name == "sqrt")
-    shown = wengert.names(lines)
+    shown = tape_text.names(lines)
     assert local_derivatives(line, shown) == {"x": "v / (2 · std)"}
     assert local_derivatives(line, {line: "σ"}, as_latex=True) == {"x": r"\frac{v}{2 \cdot \sigma}"}
 

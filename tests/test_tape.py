@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import tape
-from minigrad.node import Node
+from minigrad.engine import tape
+from minigrad.engine.node import Node
 
 
 def leaf(*shape: int, name: str) -> mg.Tensor:

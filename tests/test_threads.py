@@ -15,9 +15,9 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
 from minigrad.diagnostics import AnomalyError, watch
-from minigrad.intercept import layers
-from minigrad.observers import Observer
-from minigrad.tape import HOOKED
+from minigrad.engine.intercept import layers
+from minigrad.engine.observers import Observer
+from minigrad.engine.tape import HOOKED
 
 THREADS = 8
 

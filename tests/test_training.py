@@ -13,11 +13,11 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
-from minigrad.callbacks import Checkpoint, EachStep, EarlyStopping
 from minigrad.data import DataLoader
 from minigrad.nn.constraints import MaxNorm
-from minigrad.progress import Bar
-from minigrad.training import History, NonFiniteLoss, Training, evaluate, fit
+from minigrad.train.callbacks import Checkpoint, EachStep, EarlyStopping
+from minigrad.train.loop import History, NonFiniteLoss, Training, evaluate, fit
+from minigrad.train.progress import Bar
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))

@@ -279,12 +279,14 @@ def test_jacobians_of_empty_tensors(mode: str | None) -> None:
 
 
 def test_the_mode_with_fewer_walks_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from minigrad import traced
+    from minigrad.tensor import linearize
 
     calls: list[str] = []
     for name in ("pull", "push"):
-        walk = getattr(traced, name)
-        monkeypatch.setattr(traced, name, lambda *a, name=name, walk=walk, **k: (calls.append(name), walk(*a, **k))[1])
+        walk = getattr(linearize, name)
+        monkeypatch.setattr(
+            linearize, name, lambda *a, name=name, walk=walk, **k: (calls.append(name), walk(*a, **k))[1]
+        )
     mg.jacobian(lambda x: M @ x)(X)
     assert calls == ["pull", "pull"]
     calls.clear()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from minigrad.compiler import vecmath
+from minigrad.compiler.kernels import vecmath
 
 EXACT: dict[str, Any] = {
     "exp": np.exp,

@@ -11,11 +11,12 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad import nn, optim, primitive
+from minigrad import nn, optim
 from minigrad.diagnostics import Watch, watch
 from minigrad.diagnostics.prediction import predictions
 from minigrad.diagnostics.statistics import Dead, Histogram, Thinned, Values
-from minigrad.tape import HOOKED
+from minigrad.engine import primitive
+from minigrad.engine.tape import HOOKED
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

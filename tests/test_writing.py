@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor, tape
+from minigrad import Tensor
+from minigrad.engine import tape
 
 
 def leaf(*values: Any) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from cases import Case
 
-from minigrad import Tensor, tape
-from minigrad.node import Node
+from minigrad import Tensor
+from minigrad.engine import tape
+from minigrad.engine.node import Node
 
 Wrap = Callable[[Any], Any]
 

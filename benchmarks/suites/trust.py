@@ -56,8 +56,8 @@ def eager(p: Any) -> Step:
 
 def recording(p: Any) -> Step:
     """One call on tracer arrays, as the first two calls are."""
-    from minigrad.compiler.arguments import flatten
-    from minigrad.compiler.session import TraceSession
+    from minigrad.compiler.capture.arguments import flatten
+    from minigrad.compiler.capture.session import TraceSession
 
     step = networks.minigrad_step(p)
     leaves, rebuild, _ = flatten(step.arguments, {})

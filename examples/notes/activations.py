@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from minigrad import functional, nn
-from minigrad.notes import COLORS, Claim, Experiment, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
 UNITS, INPUTS, LAYERS = 100, 1000, 5
 ACTIVATIONS = {"sigmoid": functional.sigmoid, "tanh": np.tanh, "ReLU": functional.relu}

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from minigrad import data, functional, nn, optim
-from minigrad.notes import COLORS, Claim, Experiment, digits, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 
 SCALES = np.logspace(0, -4, 16)
 

@@ -14,7 +14,7 @@ import numpy as np
 from batch_norm import network, train
 
 from minigrad import functional, nn, no_grad
-from minigrad.notes import COLORS, Claim, Experiment, digits, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 
 SIZES = (2, 4, 8, 16, 32, 64)
 NORMS = {"with batch norm": nn.BatchNorm, "without": None}

@@ -14,7 +14,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import functional, nn, optim
-from minigrad.notes import COLORS, Claim, Experiment, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
 LENGTH, UNITS, ROWS, STEPS = 30, 20, 32, 300
 EIGENVALUE, VALUE, NORM, RATE = 1.15, 0.01, 1.0, 0.01

@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.notes import COLORS, Claim, Experiment, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
 SIZE = 20
 ACCURACY = 1e-10

@@ -12,8 +12,8 @@ independent inputs of variance 1, a unit has the variance fan_in · Var(w).
 import numpy as np
 
 import minigrad as mg
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 from minigrad.nn.init import compute_fans, he_normal
-from minigrad.notes import COLORS, Claim, Experiment, subplots
 
 KERNELS = {  # shape of the kernel: the fans of the notes
     (4, 20): (4, 20),

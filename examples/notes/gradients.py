@@ -14,7 +14,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import functional, nn
-from minigrad.notes import COLORS, Claim, Experiment, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
 UNITS, ROWS, DEPTH = 100, 200, 30
 ACTIVATIONS = {"sigmoid": functional.sigmoid, "tanh": np.tanh, "ReLU": functional.relu}

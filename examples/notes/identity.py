@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import functional, optim
-from minigrad.notes import COLORS, Claim, Experiment, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
 ROWS, UNITS, STEPS, RATE = 500, 3, 100, 0.1
 

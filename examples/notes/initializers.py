@@ -14,9 +14,9 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 from minigrad.fused import softmax_cross_entropy
 from minigrad.nn import init
-from minigrad.notes import COLORS, Claim, Experiment, digits, subplots
 
 UNITS, LAYERS, BATCH = 64, 5, 64
 STEPS = 100

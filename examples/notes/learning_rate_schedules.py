@@ -11,7 +11,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.notes import COLORS, Claim, Experiment, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
 STEPS, RATE, CURVATURE, NOISE = 1000, 0.1, 1.0, 1.0
 WALKERS = 2000  # independent w, all moved by one optimizer

@@ -12,7 +12,7 @@ import numpy as np
 from batch_norm import network, train
 
 from minigrad import functional, nn
-from minigrad.notes import COLORS, Claim, Experiment, digits, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 
 RATES = 10.0 ** np.arange(-3, 1.6, 0.5)
 NORMS = {"with batch norm": nn.BatchNorm, "without": None}

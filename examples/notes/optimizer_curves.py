@@ -13,8 +13,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 from minigrad.fused import softmax_cross_entropy
-from minigrad.notes import COLORS, Claim, Experiment, digits, subplots
 
 BATCH, EPOCHS = 32, 10
 OPTIMIZERS = {  # batch size (None: all images), learning rate, function of parameters and learning rate

@@ -16,7 +16,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.notes import COLORS, Claim, Experiment, subplots
+from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
 KAPPA, TURN = 25, np.pi / 6
 STEPS = {"valley along an axis": 60, "turned by 30°": 60, "Rosenbrock": 500}

@@ -14,10 +14,10 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 from minigrad.functional import cross_entropy
 from minigrad.nn.constraints import MaxNorm
 from minigrad.nn.regularizers import L1, L2
-from minigrad.notes import COLORS, Claim, Experiment, digits, subplots
 
 ROWS, SET_ASIDE, NOISE, EPOCHS, BATCH = 400, 200, 0.3, 80, 25
 NONE, STOPPED = "no cure", "early stopping"

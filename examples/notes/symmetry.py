@@ -12,7 +12,7 @@ those of dl/dh = dl/dz W2ᵀ, hence those of dl/dW1 = xᵀ (dl/dh · (1 - h²)),
 import numpy as np
 
 from minigrad import functional, nn, optim
-from minigrad.notes import Claim, Experiment, digits, subplots
+from minigrad.app.notes import Claim, Experiment, digits, subplots
 
 UNITS, STEPS, BATCH = 16, 600, 64
 STARTS = {

@@ -11,12 +11,14 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minigrad.compiler import kernel_files, kernel_store, kernel_worker
-from minigrad.compiler.pool import cores
-from minigrad.compiler.program import Program
+from minigrad.compiler.ir.program import Program
+from minigrad.compiler.kernels import files as kernel_files
+from minigrad.compiler.kernels import store as kernel_store
+from minigrad.compiler.kernels import worker as kernel_worker
+from minigrad.compiler.kernels.threads import cores
 
 if TYPE_CHECKING:
-    from minigrad.compiler.numba_source import NumbaSource
+    from minigrad.compiler.kernels.numba_backend import NumbaSource
     from minigrad.compiler.specialization import Specialization
 
 BACKENDS = ("auto", "numpy", "numba")
@@ -111,7 +113,7 @@ class Kernels:
             self._is_asked = True
             try:
                 if self.source is None:
-                    from minigrad.compiler.numba_source import NumbaSource
+                    from minigrad.compiler.kernels.numba_backend import NumbaSource
 
                     self.source = NumbaSource(self.program, self.title)
                 self._requests = self._requested(self.source)

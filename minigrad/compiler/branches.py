@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from minigrad.compiler.follow.syntax import node_of
 from minigrad.compiler.refusal import OWN
 from minigrad.compiler.signature import Signature
 from minigrad.compiler.specialization import Specialization
-from minigrad.compiler.syntax import node_of
 
-SESSION = __file__.replace("branches", "session")
+SESSION = str(Path(__file__).parent / "capture" / "session.py")
 
 
 class Avoided:

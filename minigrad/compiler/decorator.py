@@ -8,7 +8,7 @@ from typing import Any, Never
 
 from minigrad.compiler.driver import Compiled
 from minigrad.compiler.refusal import CompileError
-from minigrad.errors import check_not_called
+from minigrad.engine.errors import check_not_called
 
 
 def compile(

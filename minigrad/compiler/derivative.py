@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.borrowed import sample, watch
-from minigrad.compiler import arguments
+from minigrad.compiler.capture import arguments
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.modes import enable_grad, no_grad
-from minigrad.node import Node, mode, next_serial
-from minigrad.pairwise import wide
-from minigrad.primitive import Opaque
-from minigrad.restore import State, fingerprint
-from minigrad.specialize import attach, selected
-from minigrad.tape import ancestors, pull
-from minigrad.tensor import Tensor
-from minigrad.traced import variable
-from minigrad.trees import flatten
+from minigrad.engine.borrowed import sample, watch
+from minigrad.engine.modes import enable_grad, no_grad
+from minigrad.engine.node import Node, mode, next_serial
+from minigrad.engine.pairwise import wide
+from minigrad.engine.primitive import Opaque
+from minigrad.engine.specialize import attach, selected
+from minigrad.engine.tape import ancestors, pull
+from minigrad.recompute.restore import State, fingerprint
+from minigrad.tensor.linearize import variable
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.pytree import flatten
 
 
 class Replay:

@@ -14,25 +14,25 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from minigrad import observers
-from minigrad.compiler.audit import Audit, gap
+from minigrad.compiler.audit.audits import Audit, gap
 from minigrad.compiler.background import check_backend
 from minigrad.compiler.branches import Avoided
-from minigrad.compiler.checks import errors_raise
-from minigrad.compiler.compare import difference
+from minigrad.compiler.capture.compare import difference
+from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.capture.session import TraceSession
 from minigrad.compiler.derivative import Replay, connect, watched
 from minigrad.compiler.explanation import reason_of, text_of
+from minigrad.compiler.fast_call import MISS
+from minigrad.compiler.ir.checks import errors_raise
 from minigrad.compiler.learned import IN_A_ROW, Call, Learned
-from minigrad.compiler.quick import MISS
-from minigrad.compiler.recording import Recording
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
-from minigrad.compiler.session import TraceSession
 from minigrad.compiler.signature import UnsupportedArgument
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.naming import probe
+from minigrad.engine import observers
+from minigrad.engine.tracing import active
 from minigrad.reach import register_opaque
-from minigrad.tracing import active
-from minigrad.units import short
+from minigrad.tensor.naming import probe
+from minigrad.util.text import short
 
 FALLBACKS = ("warn", "raise")
 WAYS = 8  # through the branches of a step that depend on the values of arrays

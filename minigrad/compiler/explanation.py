@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minigrad.compiler.compare import difference
-from minigrad.compiler.recording import Recording
+from minigrad.compiler.capture.compare import difference
+from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.signature import shown
 from minigrad.reach.differences import Difference
-from minigrad.units import short
+from minigrad.util.text import short
 
 if TYPE_CHECKING:
     from minigrad.compiler.specialization import Specialization

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.arguments import Rebuild, flat, flatten
-from minigrad.compiler.recording import Recording
-from minigrad.compiler.records import is_plain
+from minigrad.compiler.capture.arguments import Rebuild, flat, flatten
+from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.signature import ANOTHER, Signature, shown, signature
-from minigrad.guards import is_number
+from minigrad.compiler.trace.records import is_plain
 from minigrad.reach import StateRef, is_leaf
 from minigrad.reach.differences import Difference
-from minigrad.tensor import Tensor
-from minigrad.units import short
+from minigrad.reach.guards import is_number
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.text import short
 
 if TYPE_CHECKING:
     from minigrad.compiler.specialization import Specialization

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.compiler.hints import is_index, of_array
+from minigrad.compiler.advice import is_index, of_array
 
 MINIGRAD, NUMPY = (str(folder) + "/" for folder in (Path(__file__).parent.parent, Path(np.__file__).parent))
 WRITTEN = ("<minigrad", "<__array_function__")  # source that is generated

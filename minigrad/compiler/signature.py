@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.memory import owner
-from minigrad.compiler.records import NUMERIC
-from minigrad.node import mode
+from minigrad.compiler.ir.view_memory import owner
+from minigrad.compiler.trace.records import NUMERIC
+from minigrad.engine.node import mode
 from minigrad.reach import StateRef, bits, is_leaf
-from minigrad.tensor import Tensor
-from minigrad.units import short
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.text import short
 
 Signature = tuple[Any, ...]  # whether ops are recorded, the structure, and a key for each leaf
 

@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.changes import note_change
 from minigrad.compiler.background import Kernels
-from minigrad.compiler.kernel_files import is_available
-from minigrad.compiler.memory import owner, sharing
-from minigrad.compiler.numpy_source import Source
-from minigrad.compiler.passes import optimized
-from minigrad.compiler.quick import fast_guard, quick
-from minigrad.compiler.recipe_source import compiled
-from minigrad.compiler.recording import Recording
+from minigrad.compiler.capture.recipes import compiled
+from minigrad.compiler.capture.recording import Recording
+from minigrad.compiler.fast_call import fast_guard, quick
+from minigrad.compiler.ir.typing import check
+from minigrad.compiler.ir.view_memory import owner, sharing
+from minigrad.compiler.kernels.files import is_available
+from minigrad.compiler.numpy.source import Source
+from minigrad.compiler.passes.pipeline import optimized
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.compiler.rules import check
 from minigrad.compiler.signature import Signature
-from minigrad.compiler.trace import COMPUTED
-from minigrad.guards import Guard
+from minigrad.compiler.trace.trace import COMPUTED
+from minigrad.engine.mutation import note_change
 from minigrad.reach import StateRef, alike
 from minigrad.reach.differences import Difference
-from minigrad.tensor import Tensor
+from minigrad.reach.guards import Guard
+from minigrad.tensor.tensor import Tensor
 
 Inputs = tuple[list[Any], list[Any]]  # what is fetched: arrays (or the Tensors around them), and numbers
 NOTHING: Inputs = ([], [])

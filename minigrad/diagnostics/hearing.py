@@ -11,9 +11,9 @@ import numpy as np
 from minigrad.diagnostics.anomaly import Anomaly
 from minigrad.diagnostics.layers import Layer, Parameter
 from minigrad.diagnostics.nonfinite import Anomalies
-from minigrad.node import Node
-from minigrad.primitive import Primitive, value_of
-from minigrad.tensor import Tensor
+from minigrad.engine.node import Node
+from minigrad.engine.primitive import Primitive, value_of
+from minigrad.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from minigrad.diagnostics.watching import Watch

@@ -10,11 +10,11 @@ import numpy as np
 
 from minigrad import nn
 from minigrad.diagnostics.statistics import LOG_RANGE, Dead, Histogram, Thinned, Values
+from minigrad.engine.primitive import value_of
 from minigrad.nn.cells import _Cell as Cell
 from minigrad.nn.init import compute_fans
 from minigrad.nn.recurrent import _Recurrent as Recurrent
-from minigrad.primitive import value_of
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 Array = Any
 

@@ -24,11 +24,11 @@ from minigrad.diagnostics.reasons import (
     what,
 )
 from minigrad.diagnostics.source import Place, place
-from minigrad.intercept import layers
-from minigrad.modes import current_scope
-from minigrad.node import Node
-from minigrad.observers import Observer
-from minigrad.primitive import Primitive, value_of
+from minigrad.engine.intercept import layers
+from minigrad.engine.modes import current_scope
+from minigrad.engine.node import Node
+from minigrad.engine.observers import Observer
+from minigrad.engine.primitive import Primitive, value_of
 
 Array = Any
 KEPT = 200  # values that are not finite and are followed at one time

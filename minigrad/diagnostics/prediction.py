@@ -10,8 +10,8 @@ import numpy as np
 
 from minigrad import nn
 from minigrad.diagnostics.layers import ELEMENTWISE, TRANSPARENT, Layer
-from minigrad.modes import no_grad
-from minigrad.primitive import value_of
+from minigrad.engine.modes import no_grad
+from minigrad.engine.primitive import value_of
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(101)
 

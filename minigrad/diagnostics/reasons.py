@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.diagnostics.causes import BACKWARD, FORWARD, Reason, vectors, whole
-from minigrad.node import Node
-from minigrad.primitive import Elementwise, Primitive, value_of
-from minigrad.verify.report import counted
+from minigrad.engine.node import Node
+from minigrad.engine.primitive import Elementwise, Primitive, value_of
+from minigrad.util.report import counted
 
 Array = Any
 

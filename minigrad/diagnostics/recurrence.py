@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import nn
-from minigrad.primitive import value_of
+from minigrad.engine.primitive import value_of
 
 Array = Any
 ROWS = 8  # sequences that are followed

@@ -14,8 +14,8 @@ from minigrad.diagnostics import signals, updates
 from minigrad.diagnostics.findings import EXPLAINED_BY, Finding, percent, short, small
 from minigrad.diagnostics.layers import Layer
 from minigrad.diagnostics.prediction import Prediction, predictions
-from minigrad.verify.report import Report as Base
-from minigrad.verify.report import counted, table
+from minigrad.util.report import Report as Base
+from minigrad.util.report import counted, table
 
 if TYPE_CHECKING:
     from minigrad.diagnostics.watching import Watch

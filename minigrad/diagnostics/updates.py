@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.diagnostics.findings import Finding, short
 from minigrad.diagnostics.layers import Parameter, norm
 from minigrad.nn.module import Module
-from minigrad.verify.report import counted
+from minigrad.util.report import counted
 
 if TYPE_CHECKING:
     from minigrad.diagnostics.watching import Watch

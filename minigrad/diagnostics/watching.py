@@ -11,13 +11,13 @@ from minigrad.diagnostics.hearing import Ear, base, is_float, output_hook, param
 from minigrad.diagnostics.layers import FUNCTIONS, Layer, Parameter
 from minigrad.diagnostics.recurrence import observe_sequence
 from minigrad.diagnostics.source import Place
+from minigrad.engine.node import Node
+from minigrad.engine.primitive import Primitive, value_of
+from minigrad.engine.tape import add_hook
 from minigrad.nn.containers import Container
 from minigrad.nn.module import Module
-from minigrad.node import Node
-from minigrad.primitive import Primitive, value_of
-from minigrad.tape import add_hook
-from minigrad.tensor import Tensor
-from minigrad.trees import flatten
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.pytree import flatten
 
 if TYPE_CHECKING:
     from minigrad.diagnostics.report import Report

@@ -70,8 +70,8 @@ def draw(
     """
     from minigrad.drawing.fold import Levels
     from minigrad.drawing.picture import pictured
-    from minigrad.primitive import value_of
-    from minigrad.tape import Tape, listed
+    from minigrad.engine.primitive import value_of
+    from minigrad.engine.tape import Tape, listed
 
     outputs = listed(outputs)
     if direction not in ("TB", "LR"):

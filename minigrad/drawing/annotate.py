@@ -10,7 +10,7 @@ from minigrad.drawing.backward import seeds
 from minigrad.drawing.gradients import Birth, Gradients, born_values, gradients
 from minigrad.drawing.model import Graph
 from minigrad.drawing.values import recovered, statistics
-from minigrad.node import Node
+from minigrad.engine.node import Node
 
 if TYPE_CHECKING:
     from minigrad.drawing.describe import Description

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.node import Node, leaf, mode, next_serial
-from minigrad.primitive import value_of
-from minigrad.specialize import attach
-from minigrad.tape import Tape, recorded, released
+from minigrad.engine.node import Node, leaf, mode, next_serial
+from minigrad.engine.primitive import value_of
+from minigrad.engine.specialize import attach
+from minigrad.engine.tape import Tape, recorded, released
 
 
 def seeds(outputs: Sequence[Node], given: Any) -> tuple[dict[Node, Any], list[str]]:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
-from minigrad.node import Node
+from minigrad.engine.node import Node
+from minigrad.engine.tape import Tape, listed
+from minigrad.engine.tape_text import kept
 from minigrad.symbols import Call, Expression, Name, Number, computed, shares
 from minigrad.symbols.array import expression_of
 from minigrad.symbols.expression import mapped
 from minigrad.symbols.latex import Latex
 from minigrad.symbols.writing import written
-from minigrad.tape import Tape, listed
-from minigrad.wengert import kept
 
 LONGEST = 60  # lines: more of them are nothing to be read
 GRADIENT = "∂"  # before a name: the gradient of what bears it

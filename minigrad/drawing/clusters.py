@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from minigrad.drawing.model import Cluster, Phase
-from minigrad.node import Node
+from minigrad.engine.node import Node
 
 Home = dict[Node, tuple[Cluster, ...]]  # the clusters around each line, the outermost first
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.borrowed import SMALL
 from minigrad.drawing.fold import Group
-from minigrad.node import Node
-from minigrad.wengert import kept
+from minigrad.engine.borrowed import SMALL
+from minigrad.engine.node import Node
+from minigrad.engine.tape_text import kept
 
 
 def constant_arrays(lines: Iterable[Node], groups: Mapping[Node, Group]) -> dict[int, tuple[str, Any]]:

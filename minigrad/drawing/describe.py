@@ -15,9 +15,9 @@ from minigrad.drawing.formulas import Formulas
 from minigrad.drawing.labels import contents, dtype_of, folded_names, key_of, keys, labels, operand_name
 from minigrad.drawing.model import Edge, Graph, Phase, Verdict, Vertex
 from minigrad.drawing.strands import hues, strands
-from minigrad.node import Node
-from minigrad.tape import Tape
-from minigrad.wengert import each, expression, names
+from minigrad.engine.node import Node
+from minigrad.engine.tape import Tape
+from minigrad.engine.tape_text import each, expression, names
 
 RELEASED = (
     "Saved values were released by backward(), so constants are not shown, and of gradients those of leaves only. "

@@ -10,7 +10,7 @@ from typing import Any
 
 import graphviz  # type: ignore[import-untyped]
 
-from minigrad.drawing import style, told
+from minigrad.drawing import number_text, style
 from minigrad.drawing.model import Cluster, Edge, Graph, Vertex
 from minigrad.drawing.printable import printable
 
@@ -111,9 +111,9 @@ def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
     if vertex.shape:
         rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(_kind(vertex, graph))}</font>')
     if vertex.values is not None:
-        rows.append(f'<font point-size="10">{escaped(told.values(vertex.values))}</font>')
+        rows.append(f'<font point-size="10">{escaped(number_text.values(vertex.values))}</font>')
     if vertex.gradient is not None:
-        rows.append(f'<font point-size="10"><b>{escaped(told.gradient(vertex.gradient))}</b></font>')
+        rows.append(f'<font point-size="10"><b>{escaped(number_text.gradient(vertex.gradient))}</b></font>')
     if vertex.born:
         rows.append(f"<b>{escaped(vertex.born)} born here</b>")
     if vertex.verdict is not None:
@@ -189,7 +189,7 @@ def _edge_label(edge: Edge, targets: list[Vertex], vertices: Mapping[str, Vertex
     """
     rows = [escaped(edge.formula)] if edge.formula else []
     if edge.share is not None:
-        rows.append(escaped(told.number(edge.share)))
+        rows.append(escaped(number_text.number(edge.share)))
     if edge.born:
         rows.append(f'<font color="{style.BAD}"><b>{escaped(edge.born)} born here</b></font>')
     if rows or graph.shown & {"grads", "formulas"}:
@@ -246,7 +246,7 @@ def _legend(dot: Any, by_size: bool) -> None:
         "folded scope": style.MODULE,
     }
     if by_size:
-        colors = {f"{told.number(norm)}": style.magnitude(norm) for norm in (1e9, 1e6, 1e3, 1, 1e-3, 1e-6, 1e-9)}
+        colors = {f"{number_text.number(norm)}": style.magnitude(norm) for norm in (1e9, 1e6, 1e3, 1, 1e-3, 1e-6, 1e-9)}
         samples = {text: {"fillcolor": color, "fontcolor": style.ink_on(color)} for text, color in colors.items()}
         samples["not finite"] = {"fillcolor": style.FAINT, "color": style.BAD, "penwidth": "2.6"}
     with dot.subgraph(name="cluster legend", graph_attr=CLUSTER | {"label": "legend"}) as inside:

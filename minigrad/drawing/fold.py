@@ -10,7 +10,7 @@ from typing import Literal
 
 from minigrad.drawing.clusters import Home
 from minigrad.drawing.model import Cluster, Phase
-from minigrad.node import Node
+from minigrad.engine.node import Node
 
 LIMIT = 100  # vertices: about what can be read on a page
 

@@ -11,10 +11,10 @@ from typing import Any
 from minigrad.drawing.constants import same
 from minigrad.drawing.fold import only_unit_axes
 from minigrad.drawing.model import Phase
-from minigrad.node import Node
+from minigrad.engine.node import Node
+from minigrad.engine.tape_text import kept
 from minigrad.symbols import Expression, Name, computed, shares, text
 from minigrad.symbols.expression import Call, mapped, number, size
-from minigrad.wengert import kept
 
 WIDTH = 30  # characters; an operand that would make a formula longer is written as …
 CHAIN = 60  # of a chain of elementwise operations

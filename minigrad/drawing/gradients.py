@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.changes import check_unchanged
 from minigrad.diagnostics.causes import Reason
 from minigrad.diagnostics.reasons import backward_reason, forward_reason, is_finite, what
 from minigrad.drawing.model import Statistics
 from minigrad.drawing.values import norm, statistics
-from minigrad.node import Node
-from minigrad.wengert import kept
+from minigrad.engine.mutation import check_unchanged
+from minigrad.engine.node import Node
+from minigrad.engine.tape_text import kept
 
 Array = Any
 Operand = tuple[Node, int]  # a line, and which of its operands

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minigrad.drawing.fold import Group
-from minigrad.node import Node
+from minigrad.engine.node import Node
 
 COUNTED = 4  # operations of a folded vertex that are counted
 ROOM = 70  # characters of its parameters' shapes

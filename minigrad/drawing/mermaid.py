@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from minigrad.drawing import style, told
+from minigrad.drawing import number_text, style
 from minigrad.drawing.model import Edge, Graph, Vertex
 from minigrad.drawing.printable import printable
 
@@ -62,9 +62,9 @@ def _text(vertex: Vertex, graph: Graph) -> str:
     rows += [escaped(row) for row in (vertex.formula, *vertex.details) if row]
     rows.append(escaped(vertex.shape if vertex.dtype in ("", graph.dtype) else f"{vertex.shape} {vertex.dtype}"))
     if vertex.values is not None:
-        rows.append(escaped(told.values(vertex.values)))
+        rows.append(escaped(number_text.values(vertex.values)))
     if vertex.gradient is not None:
-        rows.append(escaped(told.gradient(vertex.gradient)))
+        rows.append(escaped(number_text.gradient(vertex.gradient)))
     if vertex.born:
         rows.append(escaped(f"{vertex.born} born here"))
     if vertex.verdict is not None:
@@ -75,7 +75,7 @@ def _text(vertex: Vertex, graph: Graph) -> str:
 def _edge_text(edge: Edge) -> str:
     parts = [
         edge.formula,
-        "" if edge.share is None else told.number(edge.share),
+        "" if edge.share is None else number_text.number(edge.share),
         edge.born and f"{edge.born} born here",
     ]
     rows = [escaped(part) for part in parts if part]

@@ -19,7 +19,7 @@ from minigrad.drawing.explorer import page
 from minigrad.drawing.fold import Levels
 from minigrad.drawing.mermaid import mermaid
 from minigrad.drawing.model import Graph
-from minigrad.tape import Tape
+from minigrad.engine.tape import Tape
 
 TEXT = ("dot", "gv", "mmd", "mermaid", "html")  # formats that need no layout
 EXPLAINED = 3_000  # lines; on pages of longer tapes, local derivatives are left out unless they are asked for

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from operator import attrgetter
 
 from minigrad.drawing.clusters import Home
-from minigrad.node import Node
+from minigrad.engine.node import Node
 
 STRANDS = 4  # an edge that leads to more named values than this is drawn as one gray line
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.drawing import told
+from minigrad.drawing import number_text
 from minigrad.drawing.describe import describe
 from minigrad.drawing.model import Graph, Vertex
 from minigrad.drawing.printable import printable
-from minigrad.primitive import value_of
-from minigrad.tape import Tape, listed
+from minigrad.engine.primitive import value_of
+from minigrad.engine.tape import Tape, listed
 
 
 def tape_table(*outputs: Any, values: bool = False, grads: Any = False, formulas: bool = False) -> str:
@@ -51,7 +51,7 @@ def _written(graph: Graph) -> str:
     called = {vertex.key: vertex.variable for vertex in lines}
     shares: dict[str, list[str]] = {}
     for edge in graph.edges:
-        parts = [edge.formula, "" if edge.share is None else told.number(edge.share), edge.born and "born here"]
+        parts = [edge.formula, "" if edge.share is None else number_text.number(edge.share), edge.born and "born here"]
         if what := " ".join(part for part in parts if part):
             shares.setdefault(edge.target, []).append(f"{called[edge.source]}: {what}")
     rows = [[*_row(vertex, graph), ", ".join(shares.get(vertex.key, []))] for vertex in lines]
@@ -76,6 +76,6 @@ def _row(vertex: Vertex, graph: Graph) -> list[str]:
         printable(vertex.call),
         vertex.shape,
         "" if vertex.dtype == graph.dtype else vertex.dtype,
-        "" if vertex.values is None else told.values(vertex.values).replace("  ", " ") + born,
-        "" if vertex.gradient is None else told.gradient(vertex.gradient),
+        "" if vertex.values is None else number_text.values(vertex.values).replace("  ", " ") + born,
+        "" if vertex.gradient is None else number_text.gradient(vertex.gradient),
     ]

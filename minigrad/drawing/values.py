@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from minigrad.drawing.model import Statistics
-from minigrad.node import Node
-from minigrad.primitive import value_of
-from minigrad.templates import named
-from minigrad.wengert import kept
+from minigrad.engine.codegen import named
+from minigrad.engine.node import Node
+from minigrad.engine.primitive import value_of
+from minigrad.engine.tape_text import kept
 
 Array = Any
 

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from minigrad import hints as _hints
 from minigrad.nn import constraints, init, regularizers
 from minigrad.nn.activations import (
     ELU,
@@ -65,6 +64,7 @@ from minigrad.nn.pool import (
 from minigrad.nn.recurrent import GRU, LSTM, RNN
 from minigrad.nn.summary import summary
 from minigrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from minigrad.util import hints as _hints
 
 __all__ = [
     "ELU",

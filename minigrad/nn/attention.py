@@ -14,7 +14,7 @@ from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, initialized
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import expand_dims, permute_dims, reshape, swapaxes, unstack
-from minigrad.rng import generator
+from minigrad.util.rng import generator
 
 
 class MultiheadAttention(Module):

@@ -13,8 +13,8 @@ from minigrad.nn import init
 from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import initialized
-from minigrad.rng import generator
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.rng import generator
 
 State = tuple[Any, ...]  # h; of LSTM h and c
 Parameters = tuple[Any, ...]  # both kernels and both biases

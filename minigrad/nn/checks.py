@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import describe, refuse_mask
-from minigrad.primitive import value_of
-from minigrad.replaced import note_replaced
-from minigrad.tensor import Tensor
+from minigrad.engine.errors import describe, refuse_mask
+from minigrad.engine.primitive import value_of
+from minigrad.tensor.replaced import note_replaced
+from minigrad.tensor.tensor import Tensor
 
 _parameters: dict[int, weakref.ref[Tensor]] = {}  # all Tensors that were a parameter of a module, by id
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.changes import note_change
+from minigrad.engine.mutation import note_change
 from minigrad.nn.module import Module
 from minigrad.nn.regularizers import Only, select
 from minigrad.ops.reduction import root_of_squares
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 Array = Any
 

@@ -14,8 +14,8 @@ from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn, initialized
 from minigrad.ops.spatial import conv, conv_transpose
 from minigrad.ops.spatial.arguments import LAYOUT, Call, Numbers, Padding, channels_first
-from minigrad.rng import generator
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.rng import generator
 
 
 class _Convolution(Module):

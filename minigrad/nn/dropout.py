@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from minigrad import functional
-from minigrad.dropout import check_probability
+from minigrad.functional.dropout import check_probability
 from minigrad.nn.module import Module
 from minigrad.ops.spatial.arguments import LAYOUT
-from minigrad.rng import generator
+from minigrad.util.rng import generator
 
 
 class Dropout(Module):

@@ -8,7 +8,7 @@ from minigrad import functional
 from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 
 class Embedding(Module):

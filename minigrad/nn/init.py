@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.hints import INIT, missing
 from minigrad.nn.structured import dirac, identity, orthogonal, sparse
-from minigrad.rng import generator
-from minigrad.values import get_default_dtype
+from minigrad.tensor.convert import get_default_dtype
+from minigrad.util.hints import INIT, missing
+from minigrad.util.rng import generator
 
 Shape = tuple[int, ...]
 Array = Any

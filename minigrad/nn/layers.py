@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from minigrad import functional, fused, hints
+from minigrad import functional, fused
 from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn, initialized
 from minigrad.ops.shape import reshape
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
+from minigrad.util import hints
 
 
 class Sequential(Module):

@@ -1,4 +1,4 @@
-"""Losses as modules; the functions, with their equations and errors, are in `minigrad.losses`."""
+"""Losses as modules; the functions, with their equations and errors, are in `minigrad.functional.losses`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import functional, fused
-from minigrad.losses.checks import check_label_smoothing, check_reduction
+from minigrad.functional.losses.loss_checks import check_label_smoothing, check_reduction
 from minigrad.nn.module import Module
-from minigrad.values import get_default_dtype
+from minigrad.tensor.convert import get_default_dtype
 
 
 class _Loss(Module):

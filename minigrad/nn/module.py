@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from minigrad import hints
-from minigrad.changes import note_change
-from minigrad.errors import refuse_mask
-from minigrad.modes import current_scope, open_path
+from minigrad.engine.errors import refuse_mask
+from minigrad.engine.modes import current_scope, open_path
+from minigrad.engine.mutation import note_change
+from minigrad.engine.node import mode
+from minigrad.engine.primitive import value_of
 from minigrad.nn import hooks
 from minigrad.nn.checks import assigned, check_state, explain_input, note_parameter
 from minigrad.nn.unfound import warn_of_unfound
-from minigrad.node import mode
-from minigrad.primitive import value_of
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
+from minigrad.util import hints
 
 if TYPE_CHECKING:
     from minigrad.nn.summary import Summary
@@ -36,7 +36,7 @@ class Module:
 
     Example:
         >>> import numpy as np
-        >>> from minigrad.tensor import Tensor
+        >>> from minigrad.tensor.tensor import Tensor
         >>> class Scale(Module):
         ...     def __init__(self):
         ...         self.factor = Tensor([2.0], requires_grad=True)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.nn import init as initializers
-from minigrad.rng import generator
-from minigrad.tensor import Tensor
-from minigrad.values import get_default_dtype
+from minigrad.tensor.convert import get_default_dtype
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.rng import generator
 
 Initializer = str | Callable[..., Any]
 

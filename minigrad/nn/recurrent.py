@@ -19,8 +19,8 @@ from minigrad.nn.cells import (
 )
 from minigrad.nn.module import Module
 from minigrad.ops.shape import concat, flip, stack
-from minigrad.rng import generator
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.rng import generator
 
 
 class _Recurrent(Module):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.nn.module import Module
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 Only = str | Iterable[str] | Callable[[str, Tensor], bool] | None
 

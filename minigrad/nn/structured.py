@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.rng import generator
-from minigrad.values import get_default_dtype
+from minigrad.tensor.convert import get_default_dtype
+from minigrad.util.rng import generator
 
 Shape = tuple[int, ...]
 Array = Any

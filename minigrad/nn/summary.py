@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.errors import describe
-from minigrad.modes import enable_grad
+from minigrad.engine.errors import describe
+from minigrad.engine.modes import enable_grad
+from minigrad.engine.node import Node, next_serial
+from minigrad.engine.tape import Tape
 from minigrad.nn.containers import Container
-from minigrad.node import Node, next_serial
-from minigrad.tape import Tape
-from minigrad.tensor import Tensor
-from minigrad.trees import flatten
-from minigrad.units import text_of_bytes
-from minigrad.values import get_default_dtype
+from minigrad.tensor.convert import get_default_dtype
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.pytree import flatten
+from minigrad.util.text import text_of_bytes
 
 if TYPE_CHECKING:
     from minigrad.nn.module import Module

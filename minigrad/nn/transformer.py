@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad import functional, fused
-from minigrad.modes import no_grad
+from minigrad.engine.modes import no_grad
 from minigrad.nn.attention import MultiheadAttention, check_probability
 from minigrad.nn.checks import check_whole
 from minigrad.nn.containers import ModuleList
@@ -15,7 +15,7 @@ from minigrad.nn.layers import Linear
 from minigrad.nn.module import Module
 from minigrad.nn.norm import LayerNorm
 from minigrad.nn.parameter import Initializer, drawn
-from minigrad.rng import generator
+from minigrad.util.rng import generator
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": functional.relu, "gelu": fused.gelu}
 

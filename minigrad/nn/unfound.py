@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from minigrad.nn.module import Module

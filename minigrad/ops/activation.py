@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import elementwise
 from minigrad.ops.blocks import elementwise_blocks
 from minigrad.ops.elementwise import normal_cdf, normal_pdf, sech_squared, sigmoid, sigmoid_slope, softplus
 from minigrad.ops.special import normal_values
-from minigrad.primitive import elementwise
 
 FAR = 1000.0  # exp(-x) is 0 there, and for half precision it is a number
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.node import Node
-from minigrad.specialize import attach
+from minigrad.engine.node import Node
+from minigrad.engine.specialize import attach
 
 DEPTH = 16  # of the products that are looked through
 

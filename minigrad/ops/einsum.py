@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import Function, linear, tensor_function
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import reshape_to, transpose
-from minigrad.primitive import Function, linear, tensor_function
 
 
 @lru_cache(maxsize=4096)

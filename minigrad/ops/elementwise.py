@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import Function, elementwise, tensor_function
 from minigrad.ops.cofactor import cofactor
 from minigrad.ops.documentation import document
 from minigrad.ops.special import (
@@ -25,7 +26,6 @@ from minigrad.ops.special import (
     sigmoid_values,
     softplus_values,
 )
-from minigrad.primitive import Function, elementwise, tensor_function
 
 # Arithmetic
 add = elementwise(np.add, lambda v: v, lambda v: v)

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.errors import call, complaint
+from minigrad.engine.errors import call, complaint
+from minigrad.engine.primitive import elementwise, primitive, tensor_function
+from minigrad.engine.specialize import untracked
 from minigrad.ops.linalg import matrix_sizes, solve_matrices, without_infinities
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import concat, matrix_transpose
-from minigrad.primitive import elementwise, primitive, tensor_function
-from minigrad.specialize import untracked
 
 _ROUNDINGS = 32  # so many units of rounding apart, two values or two products count as equal
 

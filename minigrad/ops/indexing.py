@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.borrowed import owned
-from minigrad.errors import refuse_mask
-from minigrad.pairwise import add_at
-from minigrad.primitive import Function, linear, tensor_function
+from minigrad.engine.borrowed import owned
+from minigrad.engine.errors import refuse_mask
+from minigrad.engine.pairwise import add_at
+from minigrad.engine.primitive import Function, linear, tensor_function
 
 
 def is_basic(index: Any) -> bool:

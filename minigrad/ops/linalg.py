@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.errors import call
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import Function, elementwise, linear, primitive, tensor_function
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
-from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function
 
 
 class SlogdetResult(NamedTuple):

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import call
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
 from minigrad.ops.elementwise import abs, not_equal, quotient
 from minigrad.ops.factorization import svdvals
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import _kept, left_shape, max, min, root_of_squares, sum
 from minigrad.ops.shape import astype, axes_of, expand_dims, moveaxis
-from minigrad.primitive import primitive, tensor_function
 
 
 def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:

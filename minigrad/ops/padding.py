@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import call
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import tensor_function, value_of
+from minigrad.engine.specialize import untracked
 from minigrad.ops.indexing import getitem
 from minigrad.ops.reduction import max, mean, min
 from minigrad.ops.searching import sort
 from minigrad.ops.shape import concat, copy, pad_zeros
-from minigrad.primitive import tensor_function, value_of
-from minigrad.specialize import untracked
 
 REPEATED = ("edge", "reflect", "symmetric", "wrap")  # modes in which every element is one of x
 OPTIONS = {"constant": "constant_values", "linear_ramp": "end_values"} | dict.fromkeys(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minigrad.pairwise import HALF, MANY, WIDER
+from minigrad.engine.pairwise import HALF, MANY, WIDER
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import call
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import linear, tensor_function
 from minigrad.ops.einsum import contract, einsum
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_to
-from minigrad.primitive import linear, tensor_function
 
 
 def matrix_product(x: Any, y: Any, /) -> Any:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import primitive, tensor_function
 from minigrad.ops.factorization import svd_parts
 from minigrad.ops.linalg import without_infinities
 from minigrad.ops.precision import floating
-from minigrad.primitive import primitive, tensor_function, value_of
+
+_ROUNDINGS = 64  # so many units of rounding, and less, are cut off as zeros
 
 
 def _pinv_share(v: Any, x: Any, out: Any, rtol: Any) -> Any:
@@ -17,30 +19,26 @@ def _pinv_share(v: Any, x: Any, out: Any, rtol: Any) -> Any:
     left = v.mT - (x @ out) @ v.mT
     right = v.mT - v.mT @ (out @ x)
     share = left @ out @ out.mT + out.mT @ out @ right - out.mT @ v @ out.mT
-    cuts_zeros_only = rtol is None or np.all(np.asarray(rtol) <= max(x.shape[-2:]) * np.finfo(x.dtype).eps)
-    return share if cuts_zeros_only else _with_cut_values(share, v, x, rtol)
+    roundings = _ROUNDINGS * max(x.shape[-2:]) * np.finfo(x.dtype).eps
+    cuts_zeros_only = rtol is None or np.all(np.asarray(rtol) <= roundings)
+    return share if cuts_zeros_only else share + _of_cut_values(v, x, rtol)
 
 
-def _with_cut_values(share: Any, v: Any, x: Any, rtol: Any) -> Any:
-    """The share, and what singular values add to it that are cut off and are not 0.
+def _of_cut_values(v: Any, x: Any, rtol: Any) -> Any:
+    """What singular values add to the share that are cut off and are not 0.
 
     Golub & Pereyra suppose that nothing but zeros is cut off. A⁺ turns with all singular vectors: for a value sᵢ that
     is kept and one sⱼ that is not, the part of the differential along uᵢ, vⱼ is (Pᵢⱼ + (sⱼ/sᵢ) Pⱼᵢ) / (sᵢ² - sⱼ²), with
     P = Uᵀ dA V (Daletskii & Krein 1965, for the function that is 1/s where s is kept and 0 elsewhere).
     """
     u, s, vh = svd_parts(x)
-    values = value_of(s)
-    kept = values > np.expand_dims(np.asarray(rtol), -1) * np.max(values, axis=-1, keepdims=True, initial=0)
-    least = max(x.shape[-2:]) * np.finfo(x.dtype).eps * np.max(values, axis=-1, keepdims=True, initial=0)
-    if not np.any(~kept & (values > least)):
-        return share
-    across = kept[..., :, None] & ~kept[..., None, :]  # i is kept, j is not
+    kept = s > np.expand_dims(np.asarray(rtol, x.dtype), -1) * np.max(s, axis=-1, keepdims=True)
+    across = np.logical_and(kept[..., :, None], np.logical_not(kept[..., None, :]))  # i is kept, j is not
     si, sj = s[..., :, None], s[..., None, :]
     ratio = np.where(across, sj, 0) / np.where(across, si, 1)
-    factor = ratio / np.where(across, si**2 - sj**2, 1)
+    factor = ratio / np.where(across, si * si - sj * sj, 1)
     c = u.mT @ v.mT @ vh.mT
-    more = factor * (c * ratio + c.mT) + factor.mT * (c * ratio.mT + c.mT)
-    return share + u @ more @ vh
+    return u @ (factor * (c * ratio + c.mT) + factor.mT * (c * ratio.mT + c.mT)) @ vh
 
 
 pinv_of = primitive(lambda x, /, *, rtol: np.linalg.pinv(without_infinities(x), rtol=rtol), _pinv_share, name="pinv")

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.pairwise import add_reduce, running_sums
+from minigrad.engine.primitive import Function, elementwise, linear, primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
 from minigrad.ops.elementwise import quotient
 from minigrad.ops.precision import widened
 from minigrad.ops.shape import axes_of, axis_of, broadcast_to_shape, cast
-from minigrad.pairwise import add_reduce, running_sums
-from minigrad.primitive import Function, elementwise, linear, primitive, tensor_function
 
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.errors import call
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import elementwise, tensor_function, value_of
+from minigrad.engine.specialize import untracked
 from minigrad.ops.indexing import getitem, take_along_axis
 from minigrad.ops.shape import reshape
-from minigrad.primitive import elementwise, tensor_function, value_of
-from minigrad.specialize import untracked
 
 argsort_along = elementwise(lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort")
 searchsorted_in = elementwise(

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import call, complex_refused
-from minigrad.node import mode
+from minigrad.engine.errors import call, complex_refused
+from minigrad.engine.node import mode
+from minigrad.engine.primitive import linear, tensor_function, value_of
+from minigrad.engine.specialize import unbroadcast
 from minigrad.ops.indexing import getitem
-from minigrad.primitive import linear, tensor_function, value_of
-from minigrad.specialize import unbroadcast
 
 Axes = int | tuple[int, ...]
 

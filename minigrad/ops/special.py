@@ -39,7 +39,7 @@ _LARGE = (
     (1.0, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
      2.33520497626869185e-3),
 )  # fmt: skip
-# For float32, a minimax fit of erf(x)/x in x², up to |x| = 3.95: the one of compiler/vecmath.py.
+# For float32, a minimax fit of erf(x)/x in x², up to |x| = 3.95: the one of compiler/kernels/vecmath.py.
 _SINGLE = (
     (
         2.0257309874882760e-6, 2.8469266319268342e-4, 3.8086400342500576e-3, 5.2876859839153826e-2,

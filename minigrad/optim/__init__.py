@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from minigrad import hints as _hints
 from minigrad.optim import rules
 from minigrad.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from minigrad.optim.algorithms import SGD, Adam, Adamax, AdamW, NAdam, RAdam
@@ -25,6 +24,7 @@ from minigrad.optim.schedules import (
     PolynomialLR,
     StepLR,
 )
+from minigrad.util import hints as _hints
 
 __all__ = [
     "LBFGS",

@@ -28,7 +28,7 @@ class SGD(Optimizer):
         ValueError: an option is out of range, and as Optimizer.
 
     Example:
-        >>> from minigrad.tensor import Tensor
+        >>> from minigrad.tensor.tensor import Tensor
         >>> w = Tensor([1.0, 2.0], requires_grad=True)
         >>> optimizer = SGD([w], lr=0.5)
         >>> (w * w).sum().backward()

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad.ops.checking import require
 from minigrad.optim.group import listed
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 Array = Any
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.changes import note_change
-from minigrad.tensor import Tensor
+from minigrad.engine.mutation import note_change
+from minigrad.tensor.tensor import Tensor
 
 Array = Any
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from minigrad.errors import describe
+from minigrad.engine.errors import describe
 from minigrad.optim.flat import Flat
 from minigrad.optim.options import checked
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from minigrad.optim.optimizer import Optimizer

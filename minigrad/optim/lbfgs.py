@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.changes import note_change
-from minigrad.modes import enable_grad
+from minigrad.engine.modes import enable_grad
+from minigrad.engine.mutation import note_change
 from minigrad.optim.line_search import Point, strong_wolfe
 from minigrad.optim.optimizer import Optimizer
 
@@ -43,7 +43,7 @@ class LBFGS(Optimizer):
         ValueError: an option is out of range, several groups or dtypes, and as Optimizer.
 
     Example:
-        >>> from minigrad.tensor import Tensor
+        >>> from minigrad.tensor.tensor import Tensor
         >>> w = Tensor([-1.5, 2.0], requires_grad=True)
         >>> optimizer = LBFGS([w], max_iter=100, tolerance_change=1e-15, line_search_fn="strong_wolfe")
         >>> def closure():

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.errors import describe
-from minigrad.modes import enable_grad
+from minigrad.engine.errors import describe
+from minigrad.engine.modes import enable_grad
 from minigrad.optim import clip, states
 from minigrad.optim.flat import Flat
 from minigrad.optim.group import Group, check_names, listed
 from minigrad.optim.options import LIMITS, NAMES, Clipping
-from minigrad.replaced import replacements
-from minigrad.tensor import Tensor
+from minigrad.tensor.replaced import replacements
+from minigrad.tensor.tensor import Tensor
 
 Array = Any
 

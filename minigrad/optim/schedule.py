@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import hints
-from minigrad.locks import LOCK
 from minigrad.optim.optimizer import Optimizer
+from minigrad.util import hints
+from minigrad.util.locks import LOCK
 
 
 @dataclass

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.errors import refuse_mask
+from minigrad.engine.errors import refuse_mask
 from minigrad.optim.options import FLAGS, checked
 
 if TYPE_CHECKING:
     from minigrad.optim.group import Group
     from minigrad.optim.optimizer import Optimizer
-    from minigrad.tensor import Tensor
+    from minigrad.tensor.tensor import Tensor
 
 Array = Any
 

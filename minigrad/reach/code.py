@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.bytecode import TEXT, Names, identifiers, names_of
+from minigrad.reach.bytecode import TEXT, Names, identifiers, names_of
 from minigrad.reach.contents import description, package_of
 from minigrad.reach.leaves import MISSING
 from minigrad.reach.names import (

@@ -9,7 +9,7 @@ from types import (
     FunctionType,
 )
 
-from minigrad.bytecode import TEXT, names_of
+from minigrad.reach.bytecode import TEXT, names_of
 from minigrad.reach.contents import package_of
 
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.bytecode import only_answers
+from minigrad.reach.bytecode import only_answers
 from minigrad.reach.code import (
     visit_builtin,
     visit_function,
@@ -43,7 +43,7 @@ from minigrad.reach.leaves import MISSING, SIMPLE, is_leaf_class, is_users_class
 from minigrad.reach.members import visit_field, visit_members
 from minigrad.reach.names import COMPUTED, LOGS
 from minigrad.reach.places import StateRef
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from minigrad.reach.walk import Reach

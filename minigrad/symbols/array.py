@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from minigrad.intercept import Layer, intercept
-from minigrad.primitive import DECLARED, Primitive
+from minigrad.engine.intercept import Layer, intercept
+from minigrad.engine.primitive import DECLARED, Primitive
+from minigrad.engine.tape_text import brief
 from minigrad.symbols.expression import Call, Expression, Name, Number, number
-from minigrad.wengert import brief
 
 REDUCED = {
     np.add: "sum",

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.node import Node
-from minigrad.primitive import REGISTRY, Primitive
-from minigrad.specialize import unbroadcast
+from minigrad.engine.codegen import named
+from minigrad.engine.node import Node
+from minigrad.engine.primitive import REGISTRY, Primitive
+from minigrad.engine.specialize import unbroadcast
+from minigrad.engine.tape_text import brief, kept, names, static
 from minigrad.symbols.array import Index, Symbol, evaluated, expression_of, like, listening
 from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
 from minigrad.symbols.latex import latex
 from minigrad.symbols.writing import text
-from minigrad.templates import named
-from minigrad.wengert import brief, kept, names, static
 
 # What a primitive is shown on: sizes and static parameters of no importance, tried until its rule runs on them.
 SIZE = 7
@@ -95,8 +95,8 @@ def local_derivatives(
 
     Args:
         line: of a tape.
-        shown: how lines are called, as `minigrad.wengert.names` gives them; by default the names that the line and
-            its parents have, and the rule's own letters for those without.
+        shown: how lines are called, as `minigrad.engine.tape_text.names` gives them; by default the names that the
+            line and its parents have, and the rule's own letters for those without.
         as_latex: LaTeX in the place of text.
         v: the name of the cotangent of the line.
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.tape import pull
-from minigrad.verify.draws import Draw, draw, redraw
+from minigrad.engine.tape import pull
+from minigrad.util.report import Report, table
 from minigrad.verify.repair import Source
-from minigrad.verify.report import Report, table
+from minigrad.verify.samples import Draw, draw, redraw
 from minigrad.verify.truth import inner_lines, nodes_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.primitive import REGISTRY
+from minigrad.engine.primitive import REGISTRY
 from minigrad.verify.problem import Problem
 
 Array = Any

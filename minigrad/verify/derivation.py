@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 from minigrad.verify import diagnosis
 from minigrad.verify.audit import AuditReport, audit
 from minigrad.verify.derivation_report import DerivationReport
-from minigrad.verify.draws import Draw, draw, elsewhere, redraw
 from minigrad.verify.forward import Forward
 from minigrad.verify.proven import fused
+from minigrad.verify.samples import Draw, draw, elsewhere, redraw
 from minigrad.verify.truth import Truth, confirm
 from minigrad.verify.verdicts import CannotRun, close, excuse_other_decompositions, judge
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.util.report import Report, counted, number, table
 from minigrad.verify.differences import Slope
-from minigrad.verify.report import Report, counted, number, table
 
 if TYPE_CHECKING:
     from minigrad.drawing.picture import Picture

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.specialize import unbroadcast
+from minigrad.engine.specialize import unbroadcast
 from minigrad.verify import repair
 from minigrad.verify.derivation_report import LineReport
 from minigrad.verify.evidence import (
@@ -34,7 +34,7 @@ from minigrad.verify.verdicts import CannotRun
 
 if TYPE_CHECKING:
     from minigrad.verify.derivation import Derivation, Line
-    from minigrad.verify.draws import Draw
+    from minigrad.verify.samples import Draw
 
 Array = Any
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.modes import current_scope, enable_grad, no_grad
-from minigrad.naming import probe
-from minigrad.tape import Tape
-from minigrad.tensor import Tensor
-from minigrad.traced import variable
-from minigrad.trees import flatten
+from minigrad.engine.modes import current_scope, enable_grad, no_grad
+from minigrad.engine.tape import Tape
+from minigrad.tensor.linearize import variable
+from minigrad.tensor.naming import probe
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.pytree import flatten
 
 Array = Any
 # Sizes that are drawn for named axes. Pairwise coprime, so that a factor tells which size it comes from.

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.util.report import Report, number, table
 from minigrad.verify.differences import Slope
-from minigrad.verify.report import Report, number, table
 
 EXACT = ("complex step", "forward mode")  # methods that take no differences
 UNCHECKED = "cannot be checked by differences (values cancel, or neighboring numbers are too far apart)"

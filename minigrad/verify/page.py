@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from minigrad.util.report import counted
 from minigrad.verify.derivation_report import DerivationReport, LineReport
-from minigrad.verify.report import counted
 
 STYLE = """
 :root { color-scheme: light dark; --right: #00664f; --wrong: #b03a00; --line: #8884; --soft: #8881; }

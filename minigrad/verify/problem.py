@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.modes import enable_grad, no_grad
-from minigrad.node import Node, leaf
-from minigrad.primitive import value_of
-from minigrad.specialize import attach
-from minigrad.tape import ancestors
-from minigrad.tensor import Tensor
-from minigrad.transforms import jvp, vjp
-from minigrad.trees import flatten, leaves_like
+from minigrad.engine.modes import enable_grad, no_grad
+from minigrad.engine.node import Node, leaf
+from minigrad.engine.primitive import value_of
+from minigrad.engine.specialize import attach
+from minigrad.engine.tape import ancestors
+from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.transforms import jvp, vjp
+from minigrad.util.pytree import flatten, leaves_like
 from minigrad.verify.differences import WIDEST
 
 Array = Any

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.primitive import REGISTRY, Primitive
+from minigrad.engine.primitive import REGISTRY, Primitive
 from minigrad.symbols import Call, Name, Symbol, formula, listening
 from minigrad.symbols.formulas import share_of
+from minigrad.util.report import Report, number, table
 from minigrad.verify.regions import Region, V, X, all_borders, domain, is_inside, regions
-from minigrad.verify.report import Report, number, table
 from minigrad.verify.symbolic import STEPS, TAKEN_AT_ITS_WORD, Translation, UndecidedError, jumps, step, sympy
 
 DIGITS = 40

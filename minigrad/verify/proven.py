@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.modes import no_grad
-from minigrad.naming import probe
-from minigrad.primitive import RESERVED, Primitive, as_function
-from minigrad.tensor import Tensor
-from minigrad.transforms import vjp
-from minigrad.trees import flatten
-from minigrad.verify.draws import draw
+from minigrad.engine.modes import no_grad
+from minigrad.engine.primitive import RESERVED, Primitive, as_function
+from minigrad.tensor.naming import probe
+from minigrad.tensor.tensor import Tensor
+from minigrad.tensor.transforms import vjp
+from minigrad.util.pytree import flatten
+from minigrad.verify.samples import draw
 
 if TYPE_CHECKING:
     from minigrad.verify.derivation import Derivation

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.primitive import Primitive
+from minigrad.engine.primitive import Primitive
 from minigrad.verify.symbolic import sympy
 
 ANCHORS = (-1, 0, 1)  # one operand is compared with these: where arcsin, log1p and others have their borders

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.tensor import Tensor
+from minigrad.tensor.tensor import Tensor
 from minigrad.verify.edits import edits
 
 if TYPE_CHECKING:
     from minigrad.verify.derivation import Derivation, Line
     from minigrad.verify.derivation_report import LineReport
-    from minigrad.verify.draws import Draw
+    from minigrad.verify.samples import Draw
 
 
 def search(derivation: Derivation, line: Line, draws: Sequence[Draw], report: LineReport, seconds: float) -> str | None:

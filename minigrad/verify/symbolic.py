@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.primitive import REGISTRY
+from minigrad.engine.primitive import REGISTRY
 from minigrad.symbols import Call, Expression, Name, Number, Symbol, listening
 
 TAKEN_AT_ITS_WORD = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.node import Node
-from minigrad.tape import ancestors, pull
+from minigrad.engine.node import Node
+from minigrad.engine.tape import ancestors, pull
 from minigrad.verify.differences import WIDEST, Slope, slope
 from minigrad.verify.forward import Forward, Run
 from minigrad.verify.problem import signed

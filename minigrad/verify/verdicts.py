@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.verify.derivation_report import LineReport
-from minigrad.verify.draws import Draw, redraw
 from minigrad.verify.problem import signed
+from minigrad.verify.samples import Draw, redraw
 from minigrad.verify.truth import Truth, shares
 
 if TYPE_CHECKING:

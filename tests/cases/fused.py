@@ -10,8 +10,8 @@ import numpy as np
 
 from cases.case import Case, Draw, row, signed
 from minigrad import fused
-from minigrad.sequences.gated import _gru_primitive
-from minigrad.sequences.memory import _lstm_primitive
+from minigrad.functional.recurrent.gru import _gru_primitive
+from minigrad.functional.recurrent.lstm import _lstm_primitive
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any, Any]:

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import compiler, rng
-from minigrad.node import mode
+from minigrad import compiler
+from minigrad.engine.node import mode
+from minigrad.util import rng
 from scenarios.snapshot import Identities, difference, snapshot, tracers
 
 SCENARIOS: dict[str, Scenario] = {}

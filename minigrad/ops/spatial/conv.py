@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import tensor_function
 from minigrad.ops.spatial.arguments import Call, Numbers, Padding, channels_first, torch_kernel
 from minigrad.ops.spatial.convolution import convolve
-from minigrad.primitive import tensor_function
 
 
 @tensor_function

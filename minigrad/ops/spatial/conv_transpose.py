@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import tensor_function
 from minigrad.ops.spatial.arguments import Call, Numbers, Padding, channels_first, torch_kernel
 from minigrad.ops.spatial.convolution import convolve_input
 from minigrad.ops.spatial.windows import extent
-from minigrad.primitive import tensor_function
 
 
 @tensor_function

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import Function, linear
 from minigrad.ops.spatial.columns import (
     blocks,
     by_group,
@@ -44,7 +45,6 @@ from minigrad.ops.spatial.columns import (
 from minigrad.ops.spatial.depthwise import depthwise, depthwise_input, depthwise_kernel, is_depthwise
 from minigrad.ops.spatial.windows import Pairs, Sizes, empty, extent, output_size, pad, taps
 from minigrad.ops.whole import whole
-from minigrad.primitive import Function, linear
 
 
 def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import tensor_function
 from minigrad.ops.precision import widened
 from minigrad.ops.spatial.arguments import Call, Numbers, Padding
 from minigrad.ops.spatial.pooling import avg_pool, max_pool
 from minigrad.ops.spatial.windows import Pairs, Sizes, extent
-from minigrad.primitive import tensor_function
 
 
 @tensor_function

@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import Function, linear, primitive
 from minigrad.ops.precision import summing
 from minigrad.ops.spatial.windows import Index, Pairs, Sizes, axis_taps, extent, output_size, taps, zeros
-from minigrad.primitive import Function, linear, primitive
 
 
 def _max_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:

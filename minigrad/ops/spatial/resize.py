@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import tensor_function
 from minigrad.ops.indexing import take
 from minigrad.ops.spatial.arguments import Call, Numbers
-from minigrad.primitive import tensor_function
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.primitive import tensor_function
 from minigrad.ops.spatial import windows
 from minigrad.ops.spatial.arguments import Call, Numbers
-from minigrad.primitive import tensor_function
 
 
 @tensor_function

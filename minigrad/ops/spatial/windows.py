@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from minigrad.engine.primitive import Function, linear
 from minigrad.ops.precision import summing
-from minigrad.primitive import Function, linear
 
 Sizes = Sequence[int]
 Pairs = Sequence[tuple[int, int]]

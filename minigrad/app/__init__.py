@@ -1,0 +1,1 @@
+"""The program `minigrad`: its commands, the demonstration, and the notes."""

@@ -1,0 +1,116 @@
+"""The command line: `minigrad demo`, also `python -m minigrad demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from minigrad.util.version import installed
+
+SHOWN = "(default: %(default)s)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: as on the command line, without the program's name; those of this process if not given.
+
+    Returns:
+        The exit status: 0 if all is well, 1 if something that was checked does not hold.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # σ² on a terminal that has no σ
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.command is None:
+        parser.print_help()
+        return 0
+    command: argparse.ArgumentParser = given.parser
+    try:
+        return 0 if given.run(given) else 1
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        command.error(f'{error}: pip install "minigrad[all]"')
+    except (ValueError, TypeError, ArithmeticError, OSError) as error:
+        command.error(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="minigrad", description="See and prove your gradients.")
+    parser.add_argument("--version", action="version", version=f"minigrad {installed()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    demo = commands.add_parser(
+        "demo",
+        help="train a batch-norm network on digits, check its gradients, draw them",
+        description="Train a batch-norm network on handwritten digits, check every gradient of batch norm, draw them.",
+    )
+    demo.set_defaults(run=_demo, parser=demo)
+    demo.add_argument(
+        "--out", default="minigrad-demo", metavar="DIR", help=f"the folder for pictures and the report {SHOWN}"
+    )
+    demo.add_argument("--epochs", type=int, default=15, metavar="N", help=f"how often to go through the digits {SHOWN}")
+    demo.add_argument("--seed", type=seed, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+
+    check = commands.add_parser(
+        "check",
+        help="check the derivations in Python files, line by line",
+        description="Check every minigrad.verify.Derivation in a file, or in the files of a folder; there, folders "
+        "called wrong are left out. The exit status is 1 if a line is wrong.",
+    )
+    check.set_defaults(run=_check, parser=check)
+    check.add_argument("path", help="a Python file, or a folder")
+    check.add_argument("name", nargs="?", help="only this derivation, by its variable or forward function")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
+    check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+
+    notes = commands.add_parser(
+        "notes",
+        help="run the experiments of the course notes, and write their gallery",
+        description="Run the experiments of the course notes, hold their claims against the measured numbers, and "
+        "write one page with the pictures. The exit status is 1 if a claim fails.",
+    )
+    notes.set_defaults(run=_notes, parser=notes)
+    notes.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this experiment, such as batch_norm; may be repeated. A name that does not exist lists them all",
+    )
+    notes.add_argument("--quick", action="store_true", help="fewer seeds and steps: under a minute")
+    notes.add_argument(
+        "--out", default="minigrad-notes", metavar="DIR", help=f"the folder for page and pictures {SHOWN}"
+    )
+    return parser
+
+
+def seed(text: str) -> int:
+    """A seed as it is written on the command line."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number}: a seed is not negative")
+    return number
+
+
+def _demo(given: argparse.Namespace) -> bool:
+    from minigrad.app import demo
+
+    return demo.run(given.out, given.epochs, given.seed)
+
+
+def _check(given: argparse.Namespace) -> bool:
+    from minigrad.app import check
+
+    return check.run([given.path], given.name, given.json, given.html, given.seed)
+
+
+def _notes(given: argparse.Namespace) -> bool:
+    from minigrad.app.notes import collection
+
+    return collection.run(given.only, given.quick, given.out)

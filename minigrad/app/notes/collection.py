@@ -1,0 +1,86 @@
+"""Where the experiments are, their order in the notes, and the command that runs them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from minigrad.app.check import imported
+from minigrad.app.notes.chapters import ORDER
+from minigrad.app.notes.experiment import Experiment, Outcome
+
+
+def folder() -> Path:
+    """The folder of the experiments: within the package as it is installed, `examples/notes` in a checkout.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    package = Path(__file__).parent
+    places = [package / "experiments", package.parents[2] / "examples" / "notes"]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise ValueError(f"the experiments are neither in {places[0]} nor in {places[1]}: is the installation complete?")
+
+
+def experiments(names: Sequence[str] = ()) -> list[Experiment]:
+    """The experiments in the order of the notes.
+
+    Args:
+        names: those that are wanted; all if empty.
+
+    Raises:
+        ValueError: there is none of this name; the nearest one is suggested.
+    """
+    place = {name: k for k, name in enumerate(name for chapter in ORDER.values() for name in chapter)}
+    files = sorted(folder().glob("*.py"), key=lambda path: (place.get(path.stem, len(place)), path.stem))
+    found = {path.stem: path for path in files}
+    for name in names:
+        if name not in found:
+            near = "".join(f"; did you mean {n!r}?" for n in difflib.get_close_matches(name, found, n=1)) or "."
+            raise ValueError(f"no experiment is called {name!r}{near} There are {', '.join(found)}")
+    return [imported(path).experiment for name, path in found.items() if not names or name in names]
+
+
+def run(names: Sequence[str], quick: bool, out: str | Path) -> bool:
+    """`minigrad notes`: run experiments, print the claims, and write the pictures and the page that shows them.
+
+    Args:
+        names: of the experiments; all if empty.
+        quick: their quick form.
+        out: the folder of the page, `notes.html`, and the pictures. It is made if missing.
+
+    Returns:
+        Whether all claims hold.
+
+    Raises:
+        ValueError: there is no experiment of this name.
+        ImportError: scikit-learn or matplotlib is not installed.
+        OSError: the folder cannot be made or written to.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    from minigrad.app.notes import gallery
+
+    wanted, folder = experiments(names), Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    console, outcomes, pictures = Console(highlight=False, soft_wrap=True), list[Outcome](), dict[str, Path]()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("seeds"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        bar = progress.add_task("", total=sum(experiment.seeds[quick] for experiment in wanted))
+        for experiment in wanted:
+            progress.update(bar, description=experiment.name)
+            outcome = experiment.run(quick, lambda: progress.advance(bar))
+            outcomes.append(outcome)
+            pictures[experiment.name] = outcome.save(folder)
+            console.print(Text(str(outcome), style="" if outcome.ok else "red"))
+    path = folder / "notes.html"
+    path.write_text(gallery.page(outcomes, pictures), encoding="utf-8")
+    failed = [outcome.experiment.name for outcome in outcomes if not outcome.ok]
+    verdict = f"claims fail in {', '.join(failed)}" if failed else "all claims hold"
+    console.print(Text(f"{verdict}, {sum(o.seconds for o in outcomes):.0f} s; written: {path}", style="bold"))
+    return not failed

@@ -1,0 +1,229 @@
+"""What may run after a number was taken out of an array: statements, expressions and calls, and why others may not."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from minigrad.compiler.follow.calls import is_foreign, kind_of
+from minigrad.compiler.follow.known import (
+    FILLING,
+    KNOWN,
+    METHODS,
+    OTHERS,
+    PLAIN,
+    RUNNING,
+    TEXT,
+)
+from minigrad.compiler.follow.syntax import shown
+from minigrad.compiler.follow.taint import Taint, arguments
+from minigrad.compiler.follow.world import UNKNOWN, Body, World
+
+STATEMENTS = (
+    *(ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.If, ast.For, ast.While, ast.Pass, ast.With),
+    *(ast.Raise, ast.Assert, ast.Try, ast.ExceptHandler, ast.Break, ast.Continue, ast.Global, ast.Nonlocal),
+    *(ast.FunctionDef, ast.Delete),
+)
+EXPRESSIONS = (
+    *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare),
+    *(ast.IfExp, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp),
+    *(ast.JoinedStr, ast.FormattedValue, ast.Call, ast.Lambda, ast.Starred, ast.NamedExpr, ast.Yield, ast.YieldFrom),
+)
+PARTS = (
+    *(ast.keyword, ast.comprehension, ast.withitem, ast.expr_context, ast.operator, ast.unaryop, ast.boolop),
+    *(ast.cmpop, ast.arguments, ast.arg),
+)
+IN_C = frozenset(name for kind in (dict, list, set, str, bytes, bytearray, memoryview) for name in dir(kind))
+
+
+class Allowed:
+    """Says of source what stands in the way of tracing numbers.
+
+    Args:
+        world: the functions of the user's that may run.
+        taint: which expressions may be numbers out of arrays.
+    """
+
+    def __init__(self, world: World, taint: Taint) -> None:
+        self.world, self.taint = world, taint
+        self._own: dict[int, str] = {}
+        self._calls: dict[int, tuple[list[Body], bool]] = {}
+
+    def reason(self, nodes: list[ast.AST], body: Body) -> str:
+        """What stands in the way in these parts of a function, and in the functions that they call. Empty if nothing.
+
+        Args:
+            nodes: the parts.
+            body: the function.
+        """
+        if self.world.hard is not None:
+            hard = self.world.hard
+            return f"objects that the step reaches have a method `{hard.function.__qualname__}`"
+        found = self._first(nodes, body)
+        todo, met = [self._called(nodes, body)], set[int]()
+        if self.world.operators:
+            todo.append((self.world.operators, False))
+        while todo and not found:
+            bodies, is_open = todo.pop()
+            for inner in [*bodies, *(self.world.bodies if is_open else ())]:
+                if id(inner) in met or found:
+                    continue
+                met.add(id(inner))
+                if id(inner) not in self._own:
+                    self._own[id(inner)] = self._first_of(inner)
+                    self._calls[id(inner)] = self._called(inner.nodes, inner)
+                found = self._own[id(inner)]
+                todo.append(self._calls[id(inner)])
+        return found
+
+    def _first_of(self, body: Body) -> str:
+        """The same for the whole of a function of the user's."""
+        if body.is_made:
+            return ""
+        if body.node is None or isinstance(body.node, ast.AsyncFunctionDef):
+            return f"the source of `{body.name}`, which may run there, cannot be read"
+        found = self._first(body.nodes, body)
+        return f"{found} in `{body.name}`" if found else ""
+
+    def _first(self, nodes: list[ast.AST], body: Body) -> str:
+        for node in nodes:
+            if why := self._why_not(node, body):
+                line = getattr(node, "lineno", None) or getattr(getattr(node, "parent", None), "lineno", 0)
+                return f"{why} (line {line})"
+        return ""
+
+    def _called(self, nodes: list[ast.AST], body: Body) -> tuple[list[Body], bool]:
+        """The functions of the user's that are called, and whether any of those may be that the step reaches."""
+        bodies, is_open = list[Body](), False
+        for node in nodes:
+            if isinstance(node, ast.Call):
+                found = self.taint.callee(node, body)
+                bodies += [found.body] if found.body is not None else []
+                is_open |= found.kind in ("unknown", "object", "library", "class", "error")
+            elif isinstance(node, ast.Attribute):
+                is_open |= node.attr in self.world.descriptors
+        return bodies, is_open
+
+    # Nodes
+
+    def _why_not(self, x: ast.AST, body: Body) -> str:
+        if isinstance(x, ast.Call):
+            is_block = isinstance(getattr(x, "parent", None), ast.withitem)
+            return "" if is_block else self._why_not_call(x, body)
+        if not isinstance(x, (*STATEMENTS, *EXPRESSIONS, *PARTS)):
+            return f"a statement or expression that is not followed, {type(x).__name__}"
+        if isinstance(x, ast.withitem):
+            return self._why_not_block(x, body)
+        if isinstance(x, (ast.Attribute, ast.Name)) and self._is_passed_on(x, body):
+            return f"`{shown(x)}`, which is code that is not followed, is passed on"
+        if isinstance(x, ast.Attribute):
+            return self._why_not_attribute(x, body)
+        if isinstance(x, ast.Compare):  # numbers are no objects that `is` could tell apart
+            return self._why_not_compare(x, body)
+        if isinstance(x, ast.DictComp) and self.taint.has(x.key, body):
+            return f"`{shown(x.key)}`, which may be such a number, is a key of a dictionary"
+        if isinstance(x, ast.Dict) and any(key is not None and self.taint.has(key, body) for key in x.keys):
+            return "such a number is a key of a dictionary"
+        if isinstance(x, ast.Delete) and not all(isinstance(y, (ast.Name, ast.Subscript)) for y in x.targets):
+            return "a statement that is not followed, del"
+        if isinstance(x, ast.FunctionDef) and x.decorator_list:
+            return f"`{x.name}` is decorated in the step"
+        return ""
+
+    def _why_not_block(self, x: ast.withitem, body: Body) -> str:
+        """A block of minigrad's or NumPy's, of whose end it is known that it looks at nothing."""
+        call = x.context_expr
+        if not isinstance(call, ast.Call) or self.taint.callee(call, body).kind != "library":
+            return f"it stands inside of, or before, the block `with {shown(call)}`, which is not minigrad's"
+        if x.optional_vars is not None:
+            return f"`with {shown(call)} as ...` gives an object that is not followed"
+        return self._why_not_call(call, body)
+
+    def _is_passed_on(self, x: ast.Attribute | ast.Name, body: Body) -> bool:
+        """Whether a name is a function that is not followed, and is used for something else than a call."""
+        parent: Any = x.parent  # type: ignore[union-attr]
+        if not isinstance(x.ctx, ast.Load) or (isinstance(parent, ast.Call) and parent.func is x):
+            return False
+        return is_foreign(self.world.meaning(x, body), self.world)
+
+    def _why_not_attribute(self, x: ast.Attribute, body: Body) -> str:
+        is_written = not isinstance(x.ctx, ast.Load)
+        if x.attr.startswith("__") and (is_written or x.attr not in ("__name__", "__class__", "__init__")):
+            return f"`{shown(x)}` is an attribute of Python's own"
+        if is_written and x.attr in self.world.descriptors:
+            return f"`{shown(x)}` is a property, whose code runs when it is set"
+        return ""
+
+    def _why_not_compare(self, x: ast.Compare, body: Body) -> str:
+        sides = [x.left, *x.comparators]
+        for k, op in enumerate(x.ops):
+            is_asked = isinstance(op, (ast.Is, ast.IsNot)) and not isinstance(sides[k + 1], ast.Constant)
+            if is_asked and any(self.taint.has(y, body) for y in sides[k : k + 2]):
+                return f"`{shown(x)}` asks whether such a number is an object"
+        return ""
+
+    # Calls
+
+    def _why_not_call(self, call: ast.Call, body: Body) -> str:
+        found = self.taint.callee(call, body)
+        given = next((x for x in arguments(call) if self.taint.has(x, body)), None)
+        of = f"`{shown(call.func)}`"
+        gets = f"{of} gets `{shown(given)}`, which may be such a number" if given is not None else ""
+        match found.kind:
+            case "source" | "user" | "ufunc" | "math":
+                return ""
+            case "builtin":
+                return self._why_not_builtin(call, found.name, of, gets)
+            case "library":
+                return gets and self._why_not_library(call, body, gets)
+            case "object":
+                return ""
+            case "class" | "error" | "computing":
+                return gets and f"{gets}, and what becomes of it there is not followed"
+            case "foreign":
+                return f"{of} is called, which is code that is not followed"
+        return self._why_not_unknown(call, body, of, gets)
+
+    def _why_not_library(self, call: ast.Call, body: Body, gets: str) -> str:
+        """Functions of minigrad's and NumPy's take numbers, or notice them; not so functions that they are given."""
+        meanings = (self.world.meaning(x, body) for x in arguments(call))
+        is_given = any(isinstance(x, ast.Lambda) for x in arguments(call))
+        is_given |= any(x is not UNKNOWN and callable(x) and not isinstance(x, type) for x in meanings)
+        return f"{gets}, and calls a function with it" if is_given else ""
+
+    def _why_not_builtin(self, call: ast.Call, name: str, of: str, gets: str) -> str:
+        if name in KNOWN:
+            is_plain = not call.keywords or name in ("print", "enumerate", "sum", "zip", "round", "max", "min")
+            keyed = any(k.arg == "key" for k in call.keywords)
+            return "" if is_plain and not (keyed and gets) else f"{of} is called with options"
+        return gets if name in OTHERS else f"{of} is called, which is not followed"
+
+    def _why_not_unknown(self, call: ast.Call, body: Body, of: str, gets: str) -> str:
+        """A call of a variable, or of a method of an object of which is not known what it is."""
+        func = call.func
+        if not isinstance(func, ast.Attribute):
+            strange = self.world.strange
+            if strange and not gets:
+                return f"{of} is called, which may be `{strange}`"
+            return f"{gets}, and what is called is not known" if gets else ""
+        name, holder = func.attr, func.value
+        is_users = name in self.world.named
+        if not gets and not self.taint.has(holder, body):
+            is_known = name in METHODS | FILLING | PLAIN | RUNNING | TEXT or is_users or self._is_of_container(name)
+            is_known |= self._is_object(name)
+            return "" if is_known else f"{of} is called, of which is not known what it is"
+        if is_users:
+            return "" if name in FILLING or name not in IN_C else f"{gets or of}, and what is called is not known"
+        if name in FILLING | PLAIN | METHODS:  # those of arrays take numbers, and those of numbers are noticed
+            return ""
+        if name == "backward" and not gets:  # of a Tensor, which holds arrays only
+            return ""
+        return f"{gets or f'{of} may look at such a number'}, and what is called is not known"
+
+    def _is_object(self, name: str) -> bool:
+        """Whether what is kept under a name are layers and other objects of minigrad's or the user's, or functions."""
+        kinds = {kind_of(x) if self.world.of(x) is None else "user" for x in self.world.values.get(name, ())}
+        return bool(kinds) and kinds <= {"user", "object", "library", "ufunc", "class"}
+
+    def _is_of_container(self, name: str) -> bool:
+        return name in IN_C and not name.startswith("__") and name not in ("format", "format_map", "tofile")

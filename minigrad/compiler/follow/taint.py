@@ -1,0 +1,214 @@
+"""Which expressions may be numbers out of arrays, or hold such numbers: by the names of variables and attributes.
+
+A variable is known within its function, attributes and variables of outer functions by their names everywhere.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from minigrad.compiler.follow.calls import Callee, callee
+from minigrad.compiler.follow.known import FILLING, PLAIN_RESULT
+from minigrad.compiler.follow.world import Body, World
+
+Key = tuple[Any, str]  # a body and a variable, "attr" and an attribute, "outer" and a variable, "return" of a body
+
+
+class Taint:
+    """Names that may get a number, or something with one in it, in the functions of a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.names: set[Key] = set()
+        self.made_of: dict[Key, set[Key]] = {}  # what a variable was made of: h = logs["loss"]
+        self._callees: dict[tuple[int, int], Callee] = {}
+        for operator in world.operators:
+            self.names |= {(operator, name) for name in operator.parameters}
+        bodies = [world.step, *world.bodies]
+        while True:
+            before = len(self.names)
+            for body in bodies:
+                for node in body.nodes:
+                    self._spread(node, body)
+                if isinstance(body.node, ast.Lambda) and self.has(body.node.body, body):
+                    self.names.add((body, "return"))
+            bodies += [b for b in world.known() if b not in bodies]
+            if len(self.names) == before:
+                break
+
+    def callee(self, call: ast.Call, body: Body) -> Callee:
+        """What a call calls."""
+        key = id(call), id(body)
+        if key not in self._callees:
+            self._callees[key] = callee(call, body, self.world)
+        return self._callees[key]
+
+    def key(self, x: ast.AST, body: Body) -> Key | None:
+        """The name of a variable or attribute, or of the container whose item x is."""
+        if isinstance(x, ast.Name):
+            return (body, x.id) if x.id in body.local else ("outer", x.id)
+        if isinstance(x, ast.Attribute):
+            return "attr", x.attr
+        if isinstance(x, (ast.Subscript, ast.Starred)):
+            return self.key(x.value, body)
+        if isinstance(x, ast.Call) and isinstance(x.func, ast.Attribute):  # d.setdefault("loss", []).append(v)
+            return self.key(x.func.value, body)
+        return None
+
+    def has(self, x: ast.AST | None, body: Body) -> bool:
+        """Whether an expression may be a number out of an array, or hold one."""
+        match x:
+            case None | ast.Constant() | ast.Compare() | ast.JoinedStr():  # texts and decisions, which are noticed
+                return False
+            case ast.Name():
+                return self.key(x, body) in self.names
+            case ast.Attribute():
+                return ("attr", x.attr) in self.names or self.has(x.value, body)
+            case ast.Subscript():
+                return self.has(x.value, body)
+            case ast.IfExp():
+                return self.has(x.body, body) or self.has(x.orelse, body)
+            case ast.UnaryOp(op=ast.Not()):
+                return False
+            case ast.Lambda():
+                return self.has(x.body, body)
+            case ast.ListComp() | ast.GeneratorExp() | ast.SetComp():
+                return self.has(x.elt, body)
+            case ast.DictComp():
+                return self.has(x.value, body) or self.has(x.key, body)
+            case ast.Call():
+                return self._call_has(x, body)
+        return any(self.has(y, body) for y in ast.iter_child_nodes(x))
+
+    def _call_has(self, call: ast.Call, body: Body) -> bool:
+        found = self.callee(call, body)
+        if found.kind == "source":
+            return True
+        if found.kind in ("ufunc", "error") or (found.kind == "builtin" and found.name in PLAIN_RESULT):
+            return False
+        if found.kind == "user":
+            return (found.body, "return") in self.names
+        if any((b, "return") in self.names for b in self.candidates(found)):
+            return True
+        is_made = isinstance(call.func, ast.Name) and self.key(call.func, body) in self.names
+        return is_made or any(self.has(y, body) for y in (*arguments(call), getattr(call.func, "value", None)))
+
+    def candidates(self, found: Callee) -> list[Body]:
+        """Functions of the user's that a call of something unknown may run first: by its name, or as an object."""
+        if found.kind not in ("unknown", "object") or self._is_of_container(found.name):
+            return []
+        names = {found.name, "forward", "__call__"}
+        return [b for name in names for b in self.world.named.get(name, ())]
+
+    def _is_of_container(self, name: str) -> bool:
+        """Whether only lists, dicts and the like have a method of this name, and no layer stands under it."""
+        return name in FILLING and name not in self.world.named and name not in self.world.values
+
+    # Spreading
+
+    def _spread(self, node: ast.AST, body: Body) -> None:
+        match node:
+            case ast.Assign():
+                for target in node.targets:
+                    self._assign(target, node.value, body)
+            case ast.AugAssign():  # a list gets more items
+                self._assign(node.target, node.value, body, inside=True)
+            case ast.AnnAssign() | ast.NamedExpr() if node.value is not None:
+                self._assign(node.target, node.value, body)
+            case ast.For() | ast.comprehension():
+                self._iterate(node.target, node.iter, body)
+            case ast.Return() | ast.Yield() | ast.YieldFrom():
+                if self.has(node.value, body):
+                    self.names.add(self._returned(node, body))
+            case ast.withitem() if node.optional_vars is not None:
+                self._assign(node.optional_vars, node.context_expr, body)
+            case ast.Call():
+                self._pass(node, body)
+
+    def _returned(self, node: Any, body: Body) -> Key:
+        """What a function returns; of one that is written inside of another, the name of the function."""
+        while node.parent is not body.node:
+            node = node.parent
+            if isinstance(node, ast.FunctionDef):
+                return body, node.name
+        return body, "return"
+
+    def _put(self, target: ast.AST, body: Body, inside: bool = False) -> None:
+        """A variable or an attribute may hold a number; with `inside` in an object that was there: h = s.losses."""
+        todo, met = [self.key(target, body)], set[Any]()
+        while todo:
+            key = todo.pop()
+            if key is not None and key not in met:
+                met.add(key)
+                self.names.add(key)
+                todo += self.made_of.get(key, ()) if inside else ()
+
+    def _assign(self, target: ast.AST, value: ast.AST, body: Body, inside: bool = False) -> None:
+        if isinstance(target, (ast.Tuple, ast.List)):
+            pairs: Any = [(t, value) for t in target.elts]
+            if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts):
+                pairs = zip(target.elts, value.elts, strict=True)
+            for part, given in pairs:
+                self._assign(part, given, body)
+            return
+        if isinstance(target, ast.Name):
+            self._note_origin(target, value, body)
+        if self.has(value, body):
+            self._put(target, body, inside or isinstance(target, ast.Subscript))
+
+    def _note_origin(self, target: ast.Name, value: ast.AST, body: Body) -> None:
+        key, origin = self.key(target, body), self.key(value, body)
+        if key is not None and origin is not None and key != origin:
+            self.made_of.setdefault(key, set()).add(origin)
+
+    def _iterate(self, target: ast.AST, source: ast.AST, body: Body) -> None:
+        """for target in source: keys and counters are no numbers out of arrays."""
+        pair = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
+        if isinstance(source, ast.Call):
+            found = self.callee(source, body)
+            if found.kind == "builtin" and found.name == "enumerate" and len(pair) == 2 and source.args:
+                self._iterate(pair[1], source.args[0], body)
+                return
+            is_zip = found.kind == "builtin" and found.name == "zip"
+            if is_zip and len(pair) == len(source.args) and not any(isinstance(x, ast.Starred) for x in source.args):
+                for part, given in zip(pair, source.args, strict=True):
+                    self._iterate(part, given, body)
+                return
+            if found.kind == "unknown" and found.name == "items" and len(pair) == 2 and not source.args:
+                self._iterate(pair[1], source.func.value, body)  # type: ignore[attr-defined]
+                return
+        self._assign(target, source, body)
+
+    def _pass(self, call: ast.Call, body: Body) -> None:
+        """What a call gives to a container, or to a function of the user's."""
+        found, is_given = self.callee(call, body), any(self.has(x, body) for x in arguments(call))
+        if is_given and isinstance(call.func, ast.Attribute) and call.func.attr in FILLING:
+            self._put(call.func.value, body, inside=True)
+        if is_given:
+            self.names |= {(b, name) for b in self.candidates(found) for name in b.everything}
+        for name, x in bound(call, found.body) if found.body is not None else ():
+            if self.has(x, body):
+                self.names.add((found.body, name))
+            if (key := self.key(x, body)) is not None:
+                self.made_of.setdefault((found.body, name), set()).add(key)
+
+
+def arguments(call: ast.Call) -> list[Any]:
+    """All that a call is given."""
+    return [*call.args, *(k.value for k in call.keywords)]
+
+
+def bound(call: ast.Call, body: Body) -> Iterator[tuple[str, ast.AST]]:
+    """Which parameter of a function gets which argument; any may get what is starred."""
+    names = body.parameters[1:] if body.is_bound else body.parameters
+    for k, x in enumerate(call.args):
+        if any(isinstance(y, ast.Starred) for y in call.args[: k + 1]):
+            found = body.everything
+        else:
+            found = [names[k]] if k < len(names) else body.rest
+        yield from ((name, x) for name in found)
+    for keyword in call.keywords:
+        found = [keyword.arg] if keyword.arg in body.everything else body.rest if keyword.arg else body.everything
+        yield from ((str(name), keyword.value) for name in found)

@@ -1,0 +1,265 @@
+"""Checks in a program: which of them are needed, and when they run.
+
+A failed check ends a program before it changes anything that can be seen from outside. So checks run as early as their
+operands allow, and no store is computed in its buffer before the last of them (plan.py). Calls of opaque functions may
+raise too, and count as checks there; `barrier` is the last of both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.ir.costs import FLOATS, NUMBERS
+from minigrad.compiler.ir.program import EXACT, VIEWS, Line, Program, Value
+from minigrad.compiler.ir.typing import make
+
+Range = tuple[float, float]
+EVERYTHING: Range = (-math.inf, math.inf)
+SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: ignore[attr-defined]
+_asked: tuple[Any, bool] = (None, False)
+COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
+CLOSE = {8: (1e-9, 1e-12), 4: (1e-4, 1e-6), 2: (1e-2, 1e-3)}  # relative and absolute distance, by the size of a float
+DEEP = 20  # lines through which a range is followed
+ALONG = {np.argsort: -1, np.argmax: None, np.argmin: None}  # functions that return indices along an axis, its default
+
+
+def barrier(program: Program) -> int:
+    """The number of the last line that may end the program; -1 if there is none."""
+    return max((k for k, line in enumerate(program.lines) if line.op == "check" or may_raise(line)), default=-1)
+
+
+def may_raise(line: Line) -> bool:
+    """Whether a line calls a function which may refuse its operands."""
+    return line.op == "call" or (line.op == "draw" and bool(line.ins))
+
+
+def errors_raise() -> bool:
+    """Whether floating-point errors raise where this is called, by np.errstate. No program does; eager code must run.
+
+    Takes a tenth of the time of np.geterr: NumPy keeps its settings in one object, which is asked once.
+    """
+    global _asked
+    setting = SETTING.get() if SETTING is not None else None
+    if setting is None or _asked[0] is not setting:
+        _asked = setting, any(kind in ("raise", "call", "log") for kind in np.geterr().values())
+    return _asked[1]
+
+
+def close_calls(decision: Value) -> list[Line]:
+    """The comparisons that a decision hangs on and that rounding may turn: of floats that were computed."""
+    found, pending, seen = [], [decision], set[Value]()
+    while pending:
+        v = pending.pop()
+        if v in seen:
+            continue
+        seen.add(v)
+        line = v.line
+        if line.op in COMPARISONS and any(x.dtype.kind == "f" and _is_rounded(x) for x in line.operands):
+            found.append(line)
+        elif v.dtype.kind == "b":
+            pending += [x for x in line.operands if x.dtype.kind == "b"]
+        elif v.dtype.kind in "iu":  # a number of elements that fulfill something
+            pending += line.operands
+        if line.op in COMPARISONS:
+            pending += [x for x in line.operands if x.dtype.kind in "biu"]
+    return found
+
+
+def _is_rounded(v: Value) -> bool:
+    """Whether a value was computed with roundings, and not merely taken from somewhere."""
+    pending, seen = [v], set[Value]()
+    while pending:
+        v = pending.pop()
+        if v.line.op == "call" or (v.line.op != "input" and v.line.op not in EXACT):  # what others do is not known
+            return True
+        if v not in seen:
+            seen.add(v)
+            pending += v.line.operands
+    return False
+
+
+def checks_first(program: Program) -> Program:
+    """One check for each value, none that always holds, and all of them as early as possible."""
+    needed = checked_ranges(program)
+    decides = {content(line.operands[0]) for line in program.lines if line.op == "check" and "decides" in line.params}
+    lines = [line for line in program.lines if line.op != "check"]
+    checks = []
+    for line in program.lines:
+        if line.op == "check" and (root := content(line.operands[0])) in needed:
+            low, high = needed.pop(root)
+            if not is_within(range_of(root), (low, high)):
+                params = {"low": low, "high": high} | ({"decides": True} if root in decides else {})
+                checks.append(Line("check", (root,), params, (), line.note))
+    if len(lines) == len(program.lines):
+        return program
+    return program.replaced(lambda v: v, _early(lines, checks))
+
+
+def checked_ranges(program: Program) -> dict[Value, Range]:
+    """The range in which each value lies whose content is checked."""
+    found: dict[Value, Range] = {}
+    for line in program.lines:
+        if line.op == "check":
+            root = content(line.operands[0])
+            low, high = found.get(root, EVERYTHING)
+            found[root] = max(low, line.params["low"]), min(high, line.params["high"])
+    return found
+
+
+def _early(lines: list[Line], checks: list[Line]) -> list[Line]:
+    """The lines with each check directly after all that it depends on. Draws keep their order."""
+    number = {line: k for k, line in enumerate(lines)}
+    draws = [line for line in lines if line.op == "draw"]
+    placed = {line for line in lines if line.op == "input"}
+    ordered = [line for line in lines if line.op == "input"]
+    depends = {check: _ancestors(check, number, draws) for check in checks}
+    for check in sorted(checks, key=lambda check: len(depends[check])):
+        ordered += sorted(depends[check] - placed, key=number.__getitem__)
+        ordered.append(check)
+        placed |= depends[check]
+    return [*ordered, *(line for line in lines if line not in placed)]
+
+
+def _ancestors(check: Line, number: dict[Line, int], draws: list[Line]) -> set[Line]:
+    found, pending = set[Line](), [v.line for v in check.operands]
+    while pending:
+        line = pending.pop()
+        if line not in found:
+            found.add(line)
+            pending += [v.line for v in line.operands]
+            if line.op == "draw":
+                pending += [earlier for earlier in draws if number[earlier] < number[line]]
+    return found
+
+
+def by_kernels(program: Program) -> Program:
+    """Checks of arrays as checks of a single bool, which a kernel computes in a third of NumPy's time."""
+    lines = []
+    for line in program.lines:
+        made = []
+        if line.op == "check":
+            made = _wrong(line.operands[0], line.params["low"], line.params["high"])
+        lines += made
+        if made:
+            params = {**line.params, "low": False, "high": False}
+            lines.append(Line("check", (made[-1].out,), params, (), line.note))
+        else:
+            lines.append(line)
+    return program.replaced(lambda v: v, lines)
+
+
+def _wrong(x: Value, low: Any, high: Any) -> list[Line]:
+    """Lines that find out whether an element of x is out of range. None if that is no work for a kernel."""
+    if x.ndim == 0 or not (x.dtype in FLOATS or x.dtype in NUMBERS):
+        return []
+    axes = tuple(range(x.ndim))
+    if x.dtype.kind == "b":
+        if not high:
+            return [make("any", x, axes=axes)]
+        holds = make("all", x, axes=axes)
+        return [holds, make("logical_not", holds.out)] if low else []
+    least, largest = limits(x)  # of a smaller number NumPy makes no integer of this dtype
+    sides = [make("less", x, low)] if low > least else []
+    sides += [make("greater", x, high)] if high < largest else []
+    if len(sides) > 1:
+        sides.append(make("logical_or", *(side.out for side in sides)))
+    return [*sides, make("any", sides[-1].out, axes=axes)] if sides else []
+
+
+# Ranges
+
+
+def content(v: Value) -> Value:
+    """The value of which v has the same elements, perhaps in another order, repeated, or in a wider integer dtype."""
+    while True:
+        line = v.line
+        same = line.op in ("reshape", "transpose", "copy", "broadcast") or (line.op == "cast" and _is_wider(line))
+        if not same or not v.size or not isinstance(line.ins[0], Value):
+            return v
+        v = line.ins[0]
+
+
+def _is_wider(line: Line) -> bool:
+    (x,) = line.ins
+    kinds = line.out.dtype.kind + x.dtype.kind if isinstance(x, Value) else ""
+    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, line.out.dtype)  # type: ignore[union-attr]
+
+
+def is_within(inner: Range, outer: Range) -> bool:
+    """Whether one range is a part of the other."""
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def range_of(v: Value, depth: int = 0) -> Range:
+    """A range in which the integers of v lie in every call, whatever its operands are."""
+    line = v.line
+    if v.dtype.kind not in "iub" or depth > DEEP:
+        return EVERYTHING
+    own: Range = (0, math.inf) if v.dtype.kind == "u" else (0, 1) if v.dtype.kind == "b" else EVERYTHING
+    return _both(own, _by_operation(line, v, [range_of_operand(x, depth + 1) for x in line.ins]))
+
+
+def range_of_operand(x: Any, depth: int) -> Range:
+    """The same of a literal."""
+    return range_of(x, depth) if isinstance(x, Value) else (x, x) if isinstance(x, (bool, int)) else EVERYTHING
+
+
+def _by_operation(line: Line, v: Value, ins: list[Range]) -> Range:
+    op, params = line.op, line.params
+    if op in VIEWS or op in ("copy", "broadcast", "gather"):
+        return ins[0]
+    if op == "cast":
+        return ins[0] if _is_wider(line) else EVERYTHING
+    if op == "full":
+        return params["value"], params["value"]
+    if op == "input":
+        array = params["buffer"].array if params["buffer"].is_constant else None
+        return EVERYTHING if array is None or not array.size else (int(array.min()), int(array.max()))
+    if op in ("concatenate", "where"):
+        parts = ins[op == "where" :]
+        return min(low for low, _ in parts), max(high for _, high in parts)
+    if op in ("maximum", "minimum"):
+        choose = max if op == "maximum" else min
+        return choose(ins[0][0], ins[1][0]), choose(ins[0][1], ins[1][1])
+    if op in ("add", "subtract"):
+        (a, b), (c, d) = ins
+        moved = (a + c, b + d) if op == "add" else (a - d, b - c)
+        return moved if is_within(moved, limits(v)) else EVERYTHING  # beyond, NumPy's integers begin again
+    if op == "remainder" and ins[1][0] == ins[1][1] > 0:
+        return 0, ins[1][0] - 1
+    if op == "call":
+        return _index_range(line)
+    return _drawn_range(line) if op == "draw" else EVERYTHING
+
+
+def _index_range(line: Line) -> Range:
+    """What np.argsort and the like return: indices along an axis of their operand."""
+    params, x = line.params, line.operands[0] if line.operands else None
+    if x is None or params["function"] not in ALONG or len(params["args"]) > 2:
+        return EVERYTHING
+    default = params["kwargs"].get("axis", ALONG[params["function"]])
+    given = params["args"][1] if len(params["args"]) > 1 else default
+    if not (given is None or type(given) is int):
+        return EVERYTHING
+    return 0, (x.size if given is None else x.shape[given]) - 1
+
+
+def _drawn_range(line: Line) -> Range:
+    args, kwargs = line.params["args"], line.params["kwargs"]
+    if line.params["method"] == "permutation" and len(args) == 1 and type(args[0]) is int and not kwargs:
+        return 0, args[0] - 1
+    return EVERYTHING
+
+
+def limits(v: Value) -> Range:
+    """The range of a dtype."""
+    if v.dtype.kind not in "iu":
+        return (0, 1) if v.dtype.kind == "b" else EVERYTHING
+    return int(np.iinfo(v.dtype).min), int(np.iinfo(v.dtype).max)
+
+
+def _both(a: Range, b: Range) -> Range:
+    return max(a[0], b[0]), min(a[1], b[1])

@@ -1,0 +1,206 @@
+"""What the ops of a program compute, one after the other, on exact arrays or on plain ones: its meaning, for proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Line, Program, Value
+from minigrad.compiler.ir.typing import real_index
+from minigrad.exact import Constants, Exact, Inexact
+from minigrad.exact.array import UFUNCS as EXACT_UFUNCS
+from minigrad.exact.reductions import bilinear
+from minigrad.ops.special import WHOLE
+
+Array = Any  # an exact array, a plain one of bools or integers, or, where nothing is exact, any plain one
+FLOATS = {"where": (1, 2), "gather": (0,), "scatter": (0, 1)}  # which operands are numbers like the result
+
+
+class Evaluator:
+    """Evaluates programs on the same inputs.
+
+    Args:
+        inputs: gives the content of a buffer.
+        draw: gives the value of a line `draw`.
+        call: gives the values of a line `call`, from its operands.
+        exact: exact arrays for floating-point values; otherwise plain arrays of float64.
+    """
+
+    def __init__(
+        self,
+        inputs: Callable[[Any], Array],
+        draw: Callable[[Line, list[Array]], Array],
+        call: Callable[[Line, Sequence[Array]], Sequence[Array]],
+        exact: bool = True,
+    ) -> None:
+        self.inputs, self.draw, self.call, self.exact = inputs, draw, call, exact
+        self.constants = Constants()
+        self.fixed: set[Value] = set()  # values that are made of literals only
+        self.known: dict[Line, tuple[list[Array], tuple[Array, ...]]] = {}  # by line: operands and results
+
+    def values(self, program: Program) -> dict[Value, Array]:
+        """All values of a program. A line on the operands that it had in another program is not computed again.
+
+        Raises:
+            Inexact: an operation is not known in exact arithmetic.
+            Redraw: the inputs lie where a comparison or a root cannot be decided.
+        """
+        found: dict[Value, Array] = {}
+        for line in program.lines:
+            ins = [found[x] if isinstance(x, Value) else x for x in line.ins]
+            before = self.known.get(line)
+            if before is not None and line.op != "draw" and all(x is y for x, y in zip(before[0], ins, strict=True)):
+                results = before[1]
+            else:
+                results = self._computed(line, ins)
+                self.known[line] = ins, results
+            for v, result in zip(line.outs, results, strict=True):
+                if np.shape(result) != v.shape:
+                    raise AssertionError(f"{line} computes an array of shape {np.shape(result)}")
+                found[v] = result
+        return found
+
+    def _computed(self, line: Line, ins: list[Array]) -> tuple[Array, ...]:
+        if line.op == "input":
+            return (self.inputs(line.params["buffer"]),)
+        if line.op == "draw":
+            return (self.draw(line, ins),)
+        if line.op == "check":  # it has no value; which checks a pass may leave out is tested with the pass
+            return ()
+        if line.op == "call":
+            return tuple(self.call(line, ins))
+        dtype = line.out.dtype
+        if dtype.kind not in "biuf":
+            raise Inexact(f"{line.op} of dtype {dtype}")
+        if dtype.kind == "f":
+            which = FLOATS.get(line.op, range(len(ins)))
+            ins = [self.number(x) if k in which else x for k, x in enumerate(ins)]
+        with np.errstate(all="ignore"):
+            result = self._result(line, ins)
+        if not isinstance(result, Exact):
+            return (np.asarray(result, np.float64 if dtype.kind == "f" else dtype),)
+        self._learn(line, result)
+        return (result,)
+
+    def number(self, x: Any) -> Array:
+        """An operand of an op whose value is floating-point."""
+        if not self.exact:
+            return np.asarray(x, np.float64)
+        if isinstance(x, Exact):
+            return x
+        made = Exact.of(x)
+        if type(x) is float and made.q is not None:
+            self.constants.learn(x, int(made.p), int(made.q))
+        return made
+
+    def _learn(self, line: Line, result: Exact) -> None:
+        """Note what a value is that is made of literals: a pass may fold it."""
+        if all(x in self.fixed for x in line.operands) and result.size and line.op != "concatenate":
+            self.fixed.add(line.out)
+            q = None if result.q is None else int(result.q.flat[0])
+            self.constants.learn(float(result.real.flat[0]), int(result.p.flat[0]), q if q is None or q >= 0 else None)
+
+    def _result(self, line: Line, ins: list[Array]) -> Array:
+        op, params = line.op, line.params
+        if op in UFUNCS:
+            return UFUNCS[op](*ins)
+        if op in REDUCTIONS:
+            return REDUCTIONS[op].reduce(ins[0], axis=params["axes"], keepdims=True)
+        if op not in OPS:
+            raise Inexact(op)
+        return OPS[op](self, line, *ins, **params)
+
+
+def _full(self: Evaluator, line: Line, *, shape: Any, dtype: Any, value: Any) -> Array:
+    if line.out.dtype.kind != "f":
+        return np.full(shape, value, dtype)
+    return np.broadcast_to(self.number(value), shape)
+
+
+def _cast(self: Evaluator, line: Line, x: Array, *, dtype: Any) -> Array:
+    return x if np.dtype(dtype).kind == "f" else x.astype(dtype)
+
+
+def _where(self: Evaluator, line: Line, c: Array, x: Array, y: Array) -> Array:
+    return np.where(c, x, y)
+
+
+def _matmul(self: Evaluator, line: Line, x: Array, y: Array) -> Array:
+    return np.matmul(x, y)
+
+
+def _convolution(self: Evaluator, line: Line, x: Array, y: Array, *, function: Any, settings: Any, shape: Any) -> Array:
+    if isinstance(x, Exact):
+        return bilinear(function, x, y, **dict(settings))
+    return function(x, y, **dict(settings))
+
+
+def _whole(self: Evaluator, line: Line, x: Array) -> Array:
+    return EXACT_UFUNCS[line.op](x) if isinstance(x, Exact) else WHOLE[line.op](x)
+
+
+def _slice(self: Evaluator, line: Line, x: Array, *, bounds: Any) -> Array:
+    return x[tuple(slice(*b) for b in bounds)]
+
+
+def _put(self: Evaluator, line: Line, x: Array, y: Array, *, steps: Any) -> Array:
+    places = np.arange(line.out.size).reshape(line.out.shape)
+    for op, how in steps:
+        if op == "slice":
+            places = places[tuple(slice(*b) for b in how)]
+        else:
+            places = places.reshape(how) if op == "reshape" else places.transpose(how)
+    flat = np.copy(x).reshape(-1)
+    flat[places.reshape(-1)] = y.reshape(-1)
+    return flat.reshape(line.out.shape)
+
+
+def _concatenate(self: Evaluator, line: Line, *arrays: Array, axis: int) -> Array:
+    return np.concatenate(arrays, axis)
+
+
+def _gather(self: Evaluator, line: Line, x: Array, *arrays: Array, index: Any) -> Array:
+    return x[real_index(index, arrays)]
+
+
+def _scatter(self: Evaluator, line: Line, x: Array, y: Array, *arrays: Array, index: Any, how: str) -> Array:
+    out = np.copy(x)
+    if how == "add":
+        np.add.at(out, real_index(index, arrays), y)
+    else:
+        out[real_index(index, arrays)] = y
+    return out
+
+
+OPS: dict[str, Callable[..., Array]] = {
+    "full": _full,
+    **dict.fromkeys(WHOLE, _whole),
+    "where": _where,
+    "cast": _cast,
+    "broadcast": lambda self, line, x, *, shape: np.broadcast_to(x, shape),
+    "matmul": _matmul,
+    "convolution": _convolution,
+    "reshape": lambda self, line, x, *, shape: np.reshape(x, shape),
+    "transpose": lambda self, line, x, *, axes: np.transpose(x, axes),
+    "slice": _slice,
+    "put": _put,
+    "concatenate": _concatenate,
+    "gather": _gather,
+    "scatter": _scatter,
+    "copy": lambda self, line, x: x,
+}
+
+
+def work(program: Program) -> int:
+    """How many elements a proof has to compute: those of all values; of products, a share of the terms."""
+    total = 0
+    for line in program.lines:
+        total += sum(v.size for v in (*line.outs, *line.operands))
+        if line.op == "matmul":
+            total += line.out.size * line.operands[0].shape[-1] // 16
+        elif line.op == "convolution":
+            x, y = line.operands
+            total += max(x.size * y.size, line.out.size * min(x.size, y.size)) // 64
+    return total

@@ -1,0 +1,194 @@
+"""Where an array lies in the memory of another one: as slices, transposes and reshapes, or element by element.
+
+What a view was made with is not recorded anywhere, so it is found from the pointer, the shape and the strides. Every
+answer is checked by making the view and comparing these three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.ir.view_memory import Step, bounds, simplified, viewed_through
+
+Bounds = tuple[int, int | None, int]
+
+
+def where_in(view: Any, root: Any) -> list[Step] | None:
+    """The steps from root to an array in its memory.
+
+    Args:
+        view: the array.
+        root: the array whose memory it may lie in, of any layout.
+
+    Returns:
+        Slices, transposes and reshapes that make `view` of `root`; None if there are none: another dtype, elements of
+        which some overlap (as in sliding windows), or bytes that do not belong to root.
+
+    Example:
+        >>> a = np.arange(12.0).reshape(3, 4)
+        >>> where_in(a[:, ::2], a)
+        [('slice', ((0, 3, 1), (0, 3, 2)))]
+        >>> where_in(a.T[1], a)
+        [('slice', ((0, 3, 1), (1, 2, 1))), ('reshape', (3,))]
+    """
+    if view is root:
+        return []
+    if view.dtype != root.dtype:
+        return None
+    if root.ndim == 1 and root.flags.c_contiguous and view.flags.c_contiguous and view.size:
+        return _block_of(view, root)
+    if not view.size:
+        return simplified(root.shape, [("slice", ((0, 0, 1),) * root.ndim), ("reshape", view.shape)])
+    for steps in _candidates(view, root):
+        if _is_same(viewed_through(root, steps), view):
+            return simplified(root.shape, steps)
+    return None
+
+
+def _block_of(view: Any, root: Any) -> list[Step] | None:
+    """The steps to elements of an array of one axis that follow each other, as the parameters of an optimizer do."""
+    first, rest = divmod(_address(view) - _address(root), root.itemsize)
+    if rest or first < 0 or first + view.size > root.size:
+        return None
+    steps: list[Step] = [("slice", ((first, first + view.size, 1),))] if view.size < root.size else []
+    return [*steps, ("reshape", view.shape)] if view.ndim != 1 else steps
+
+
+def elements_in(view: Any, root: Any) -> tuple[list[Step], Any] | None:
+    """The steps from root to all of its memory as one axis, and the places there of a view's elements.
+
+    None if root has gaps or overlaps itself, or if the view does not lie on root's elements.
+
+    Example:
+        >>> a = np.arange(5)
+        >>> elements_in(np.lib.stride_tricks.sliding_window_view(a, 3), a)
+        ([], array([[0, 1, 2],
+               [1, 2, 3],
+               [2, 3, 4]]))
+    """
+    flat, size = _flattening(root), root.itemsize
+    if flat is None or view.dtype != root.dtype:
+        return None
+    offset = _address(view) - _address(root)
+    if offset % size or any(s % size for s, n in zip(view.strides, view.shape, strict=True) if n > 1):
+        return None
+    places = np.full(view.shape, offset // size, np.intp)
+    for axis, (n, stride) in enumerate(zip(view.shape, view.strides, strict=True)):
+        steps = np.arange(n, dtype=np.intp) * (stride // size)
+        places += steps.reshape((n,) + (1,) * (view.ndim - axis - 1))
+    if places.size and (places.min() < 0 or places.max() >= root.size):
+        return None
+    return simplified(root.shape, flat), places
+
+
+def _candidates(view: Any, root: Any) -> Iterator[list[Step]]:
+    """Steps that may lead from root to a view."""
+    if _is_same(view, root):
+        yield []
+        return
+    if (found := _along_axes(view, root)) is not None:
+        yield found
+    flat = _flattening(root)
+    if flat is None or (_address(view) - _address(root)) % root.itemsize:
+        return
+    whole = viewed_through(root, flat)
+    for blocks in _blocks(view, whole):
+        steps = [*flat, *blocks]
+        inner = _along_axes(view, viewed_through(whole, blocks))
+        if inner is not None:
+            yield [*steps, *inner]
+
+
+def _along_axes(view: Any, root: Any) -> list[Step] | None:
+    """A slice, a transpose and reshapes by axes of size 1, where each axis of the view runs along one of root's."""
+    parts = _first_element(view, root)
+    if parts is None:
+        return None
+    taken: dict[int, int] = {}  # axis of root -> axis of the view
+    for axis, (n, stride) in enumerate(zip(view.shape, view.strides, strict=True)):
+        if n == 1:
+            continue
+        fit = [
+            k
+            for k, (size, of_root) in enumerate(zip(root.shape, root.strides, strict=True))
+            if k not in taken
+            and size > 1
+            and of_root
+            and stride
+            and stride % of_root == 0
+            and 0 <= parts[k] + (n - 1) * (stride // of_root) < size
+        ]
+        if not fit:
+            return None
+        taken[max(fit, key=lambda k: abs(root.strides[k]))] = axis
+    given: list[Bounds] = []
+    for k, (start, size) in enumerate(zip(parts, root.shape, strict=True)):
+        count, step = 1, 1
+        if k in taken:
+            count, step = view.shape[taken[k]], view.strides[taken[k]] // root.strides[k]
+        end = start + count * step
+        given.append(bounds(slice(start, None if end < 0 else end, step), size))
+    kept = [taken[k] for k in sorted(taken)]
+    steps: list[Step] = [("slice", tuple(given)), ("reshape", tuple(view.shape[axis] for axis in kept))]
+    steps.append(("transpose", tuple(kept.index(axis) for axis in sorted(kept))))
+    return [*steps, ("reshape", view.shape)]
+
+
+def _first_element(view: Any, root: Any) -> list[int] | None:
+    """The index in root of the view's first element."""
+    if not root.size:
+        return None
+    lowest = sum((n - 1) * stride for n, stride in zip(root.shape, root.strides, strict=True) if stride < 0)
+    offset = _address(view) - _address(root) - lowest
+    index = [0] * root.ndim
+    for k in sorted(range(root.ndim), key=lambda k: -abs(root.strides[k])):
+        n, stride = root.shape[k], root.strides[k]
+        if n > 1 and stride:
+            count, offset = divmod(offset, abs(stride))
+            index[k] = count if stride > 0 else n - 1 - count
+            if not 0 <= index[k] < n:
+                return None
+    return None if offset else index
+
+
+def _flattening(root: Any) -> list[Step] | None:
+    """The steps to all of root's memory as one axis, in the order of the addresses; None if it has gaps."""
+    order = sorted(range(root.ndim), key=lambda k: (-abs(root.strides[k]), -root.shape[k], k))
+    if not root.transpose(order).flags.c_contiguous:
+        return None
+    return [("transpose", tuple(order)), ("reshape", (root.size,))]
+
+
+def _blocks(view: Any, flat: Any) -> Iterator[list[Step]]:
+    """Reshapes of parts of a memory whose axes a view may run along: blocks of blocks, as large as its strides."""
+    size = flat.itemsize
+    axes = sorted(((abs(s) // size, n) for s, n in zip(view.strides, view.shape, strict=True) if n > 1), reverse=True)
+    lowest = sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True) if s < 0)
+    start = (_address(view) - _address(flat) + lowest) // size
+    if not axes or any(not s for s, _ in axes):
+        yield []
+        return
+    sizes = [s for s, _ in axes] + [1]
+    if len(axes) == 1 or any(a % b for a, b in pairwise(sizes)):
+        yield []
+        return
+    shape = (axes[0][1], *(a // b for a, b in pairwise(sizes)))
+    count = sizes[0] * shape[0]
+    for first in dict.fromkeys((start, start - start % sizes[0], flat.size - count)):
+        if first >= 0 and first + count <= flat.size:
+            yield [("slice", ((first, first + count, 1),)), ("reshape", shape)]
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Whether two arrays consist of the same elements of one memory in the same order."""
+    if a.shape != b.shape or a.dtype != b.dtype or _address(a) != _address(b):
+        return False
+    return all(s == t for s, t, n in zip(a.strides, b.strides, a.shape, strict=True) if n > 1)

@@ -1,0 +1,262 @@
+"""The program: what a traced step did, as lines in single assignment.
+
+A `Line` computes values from values: an operation, its operands (`ins`), static parameters (`params`), and the values
+that it makes (`outs`, nearly always one; a `check` makes none). An operand is a `Value` or a literal: a Python bool,
+int, float or complex, which stays weak in promotion as it is in NumPy. Values have NumPy's own shapes and result
+dtypes. Nothing in a program is ever written: values are mathematical, so lines may be merged, moved and removed as
+their operands allow. Three kinds of lines alone have an order or an identity: `input`, `draw` and `call` of a function
+with an effect.
+
+A `check` is what eager code refuses by looking at values. A program whose check fails raises CheckFailed, and has then
+changed nothing that can be seen from outside: no buffer, and no Generator (numpy_source.py restores those). The same
+holds where a `call` raises, or returns other shapes or dtypes than the recorded ones. So a check needs no order, and
+runs as early as its operands allow (checks.py). It is never removed, except where it always holds.
+
+Memory appears at the edges only. A `Buffer` is an array that exists outside: an argument, or an array of the user's
+(a parameter, running statistics, an optimizer's state). Its content at the beginning is the value of its `input` line.
+`stores` says what each written buffer holds at the end. All stores happen at once: a stored value may be computed from,
+or be, the old content of any buffer (two buffers may exchange theirs). How values are placed into memory, in the
+buffer itself where that is safe, is the plan's matter (plan.py). Two buffers never overlap.
+
+    outputs     values that the step returns, as arrays that nobody else holds
+    stores      Buffer -> the value that it holds at the end
+
+Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy where "elementwise" stands.
+
+    input        ()          buffer                   the content of a buffer at the beginning
+    full         ()          shape, dtype, value      one literal, everywhere
+    add, exp ... (x, ...)                             a ufunc with one output, by NumPy's name; elementwise
+    erf          (x,)                                 minigrad's error function; elementwise
+    normal_cdf   (x,)                                 the distribution function of the standard normal; elementwise
+    where        (c, x, y)                            c is bool; elementwise
+    cast         (x,)        dtype                    astype; elementwise
+    broadcast    (x,)        shape                    x repeated to the shape
+    sum prod max min all any (x,)  axes               a ufunc's reduce. axes: sorted, non-negative, at least one. They
+                                                      are always kept with size 1; a reshape may drop them
+    matmul       (x, y)                               np.matmul, both with at least one axis
+    convolution  (x, y)      function, settings,      one of the three maps of ops/spatial/convolution.py, with
+                             shape                    settings as pairs of a name and a value
+    reshape      (x,)        shape                    elements in C order
+    transpose    (x,)        axes
+    slice        (x,)        bounds                   for each axis (start, stop, step) with start and stop as in a
+                                                      Python slice, normalized; no axis is dropped (a reshape may)
+    put          (x, y)      steps                    a copy of x whose part that `steps` names is y. steps: pairs of
+                                                      ("reshape", shape), ("transpose", axes), ("slice", bounds)
+    concatenate  (x, ...)    axis
+    gather       (x, i, ...) index                    x[index], where index is a tuple of ints, (start, stop, step),
+                                                      None, Ellipsis, and Place(k), the k-th of i, ...
+    scatter      (x, y, i, ...) index, how            a copy of x with x[index] = y (how="set"), or added up ("add")
+    draw         ()          generator, method, args  a draw from program.generators[generator]: method(*args, **kwargs)
+    copy         (x,)                                 x in C order, in memory of its own
+    call         (x, ...)    function, args, kwargs   an opaque NumPy function; Place(k) stands for the k-th operand
+    check        (x,)        low, high                no value: no element of x is < low or > high. Of a bool array with
+                                                      low and high True: all are true. NaN passes
+
+`check` (in rules.py) holds a program to all of this, and to what NumPy says about shapes and dtypes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+Literal = bool | int | float | complex
+
+VIEWS = frozenset({"reshape", "transpose", "slice"})
+REDUCTIONS: dict[str, np.ufunc] = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "all": np.logical_and,
+    "any": np.logical_or,
+}
+UFUNCS: dict[str, np.ufunc] = {
+    f.__name__: f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
+}
+EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
+EXACT |= {"maximum", "minimum", "fmax", "fmin", "negative", "absolute", "sign", "floor", "ceil", "max", "min"}
+ELEMENTWISE = frozenset(UFUNCS) | {"erf", "normal_cdf", "where", "cast", "broadcast"}
+
+
+class Value:
+    """An array that a line makes.
+
+    `name` is what the user calls it (μ as mu), or None; `label` how it is written in a formula.
+    """
+
+    __slots__ = ("dtype", "label", "line", "name", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, line: Line) -> None:
+        self.shape, self.dtype, self.line = shape, np.dtype(dtype), line
+        self.name: str | None = None
+        self.label: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name or 'value'} of {self.line.op} {self.shape} {self.dtype}>"
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it takes where it is stored."""
+        return self.size * int(self.dtype.itemsize)
+
+
+class Line:
+    """One operation: op(ins, params) makes outs. `operands` are the values among ins; `note` says what it is for."""
+
+    __slots__ = ("ins", "note", "op", "operands", "outs", "params")
+
+    def __init__(
+        self,
+        op: str,
+        ins: Iterable[Value | Literal],
+        params: dict[str, Any],
+        results: Iterable[tuple[tuple[int, ...], Any]],
+        note: str = "",
+    ) -> None:
+        self.op, self.ins, self.params, self.note = op, tuple(ins), params, note
+        self.operands = [x for x in self.ins if type(x) is Value]
+        self.outs = tuple([Value(shape, dtype, self) for shape, dtype in results])
+
+    @property
+    def out(self) -> Value:
+        """The value of a line that makes one."""
+        (out,) = self.outs
+        return out
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {', '.join(f'{v.shape} {v.dtype}' for v in self.outs)}>"
+
+
+class Place:
+    """Where the k-th operand stands in the arguments of a call, or the k-th array in an index."""
+
+    __slots__ = ("k",)
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and self.k == other.k
+
+    def __hash__(self) -> int:
+        return hash((Place, self.k))
+
+    def __repr__(self) -> str:
+        return f"Place({self.k})"
+
+
+class Buffer:
+    """An array outside of the program.
+
+    kind is "argument" (another array at each call, in C order), "state" (the same array at each call), "scratch" (a
+    state that nobody reads after the step: what it holds at the end does not matter), or "kept" (an array that the
+    compiled step makes and that lives on after it, such as a parameter's gradient; it has no input).
+    `array` is the array itself, None for an argument; `place` is the number of an argument. `holder` is what shows a
+    kept array to the user: the plan of a program may place it in other memory, where the holder looks while that one
+    runs.
+    `is_constant` says of a state that it is out of the user's reach, so its content is the same in each call.
+    """
+
+    __slots__ = ("array", "dtype", "holder", "is_constant", "kind", "name", "place", "shape")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        array: Any,
+        place: int | None = None,
+        holder: Any = None,
+        is_constant: bool = False,
+    ) -> None:
+        self.name, self.kind, self.place, self.holder, self.is_constant = name, kind, place, holder, is_constant
+        self.shape, self.dtype = array.shape, array.dtype
+        self.array = None if kind == "argument" else array
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name} {self.shape} {self.dtype}>"
+
+
+class Program:
+    """Lines in an order in which they can run, the buffers that they read, and what comes out.
+
+    `scalars` are the numbers of outputs that a call returns as NumPy scalars.
+    """
+
+    __slots__ = ("buffers", "generators", "lines", "outputs", "scalars", "stores")
+
+    def __init__(
+        self,
+        lines: list[Line],
+        buffers: list[Buffer],
+        stores: dict[Buffer, Value],
+        outputs: list[Value],
+        generators: list[Any],
+        scalars: frozenset[int] = frozenset(),
+    ) -> None:
+        self.lines, self.buffers, self.stores, self.outputs = lines, buffers, stores, outputs
+        self.generators, self.scalars = generators, scalars
+
+    def __len__(self) -> int:
+        return sum(line.op != "input" for line in self.lines)
+
+    def users(self) -> dict[Value, list[Line]]:
+        """For each value the lines that read it, in order; a line stands once for each operand."""
+        found: dict[Value, list[Line]] = {v: [] for line in self.lines for v in line.outs}
+        for line in self.lines:
+            for v in line.operands:
+                found[v].append(line)
+        return found
+
+    def results(self) -> list[Value]:
+        """All that leaves the program: outputs and stored values."""
+        return [*self.outputs, *self.stores.values()]
+
+    def replaced(self, change: Callable[[Value], Value], lines: list[Line]) -> Program:
+        """The same buffers and generators with other lines, and results through `change`."""
+        stores = {b: change(v) for b, v in self.stores.items()}
+        return Program(lines, self.buffers, stores, [change(v) for v in self.outputs], self.generators, self.scalars)
+
+    def __str__(self) -> str:
+        """A line of text for each line, for tests and for reading."""
+        names: dict[Value, str] = {}
+        text = []
+        for line in self.lines:
+            for v in line.outs:
+                names[v] = f"%{len(names) + 1}" + (f":{v.name}" if v.name else "")
+            ins = ", ".join(names[x] if isinstance(x, Value) else repr(x) for x in line.ins)
+            params = "".join(f", {k}={_short(v)}" for k, v in line.params.items())
+            made = ", ".join(f"{names[v]} {v.shape} {v.dtype}" for v in line.outs)
+            made = f"{made} = " if made else ""
+            text.append(f"{made}{line.op}({ins}{params})" + (f"  # {line.note}" if line.note else ""))
+        text += [f"store {b.name} {names[v]}" for b, v in self.stores.items()]
+        return "\n".join([*text, f"return {', '.join(names[v] for v in self.outputs)}"])
+
+
+def _short(x: Any) -> str:
+    return x.name if isinstance(x, Buffer) else getattr(x, "__name__", None) or repr(x)
+
+
+def without_dead_code(program: Program) -> Program:
+    """Without lines that nothing needs. Draws stay, or a Generator would fall behind; and checks."""
+    stores = {b: v for b, v in program.stores.items() if v.line.op != "input" or v.line.params["buffer"] is not b}
+    needed = {v.line for v in (*program.outputs, *stores.values())}
+    for line in reversed(program.lines):
+        if line in needed or line.op in ("draw", "check"):
+            needed.add(line)
+            needed.update(v.line for v in line.operands)
+    lines = [line for line in program.lines if line in needed]
+    return Program(lines, program.buffers, stores, program.outputs, program.generators, program.scalars)

@@ -1,0 +1,202 @@
+"""Random exact inputs of programs: the same for each program that is evaluated on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.ir.evaluate import Array, Evaluator
+from minigrad.compiler.ir.program import Buffer, Line, Place, Program, Value
+from minigrad.exact import Exact, Inexact, constants, draw, rational
+from minigrad.exact.array import FUNCTIONS
+from minigrad.exact.draws import SCALE
+from minigrad.exact.field import P
+
+FEW = 256  # different numbers up to which a constant array is taken as it is
+COUNTS = 8  # integers that are no indices are drawn below
+
+
+class Sample:
+    """One draw of everything that a program reads.
+
+    Floating-point buffers are random rationals; of a state that holds no negative number, positive ones. Integers are
+    small, so that they are indices of whatever they index. What the user cannot change keeps its content.
+
+    Args:
+        program: whose buffers are drawn.
+        seed: of the draw.
+        positive: positive numbers only, so that roots and logarithms have floats.
+        scale: a number by which all are divided.
+        limit: integers are below it, besides the limit that indexing sets.
+        exponents: residues modulo Q, by which exp is a homomorphism.
+        exact: exact arrays; otherwise their floats.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        seed: int,
+        *,
+        positive: bool = False,
+        scale: int = 1,
+        limit: int = COUNTS,
+        exponents: bool = False,
+        exact: bool = True,
+    ) -> None:
+        self.positive, self.scale, self.exponents, self.exact = positive, scale, exponents, exact
+        self.seed, self.limit, self.limits = seed, limit, index_limits(program)
+        self.contents: dict[Buffer, Array] = {}
+        self.drawn: dict[Any, Array] = {}
+        self.results: dict[Any, list[Array]] = {}
+        self.sequence: list[Any] = []
+        self.evaluator = Evaluator(self.content, self.draw, self.call, exact)
+
+    def values(self, program: Program) -> tuple[dict[Value, Array], list[Any]]:
+        """All values of a program, and the draws that it makes from each generator, in order."""
+        self.sequence = []
+        with constants(self.evaluator.constants):
+            found = self.evaluator.values(program)
+        return found, sorted(self.sequence, key=lambda key: key[:2])
+
+    def content(self, buffer: Buffer) -> Array:
+        """What a buffer holds at the beginning."""
+        if buffer not in self.contents:
+            number = len(self.contents)
+            rng = np.random.default_rng([self.seed, number])
+            made = self._content(buffer, rng)
+            self.contents[buffer] = made if self.exact or not isinstance(made, Exact) else made.real
+        return self.contents[buffer]
+
+    def _content(self, buffer: Buffer, rng: np.random.Generator) -> Array:
+        kind, array = buffer.dtype.kind, buffer.array
+        if kind not in "biuf":
+            raise Inexact(f"an array of dtype {buffer.dtype}")
+        if buffer.is_constant and array is not None and (kind != "f" or len(np.unique(array)) <= FEW):
+            return Exact.of(array) if kind == "f" else np.array(array)
+        if kind == "b":
+            return rng.integers(0, 2, buffer.shape).astype(bool)
+        if kind in "iu":
+            limit = self.limits.get(buffer)
+            low, high = (1, self.limit) if limit is None else (0, min(limit, self.limit))
+            return rng.integers(min(low, high - 1), max(high, 1), buffer.shape).astype(buffer.dtype)
+        positive = self.positive or (array is not None and bool((array >= 0).all()))
+        return draw(rng, buffer.shape, positive=positive, exponents=self.exponents, scale=self.scale)
+
+    def draw(self, line: Line, ins: Sequence[Array]) -> Array:
+        """The same value for the same draw: number of the generator, how many before, method and arguments."""
+        params = line.params
+        k = params["generator"]
+        order = sum(key[0] == k for key in self.sequence)
+        of = tuple(map(fingerprint, ins))
+        key = (k, order, params["method"], repr(params["args"]), repr(params["kwargs"]), *of)
+        self.sequence.append(key)
+        if key not in self.drawn:
+            rng = np.random.default_rng([self.seed, k, order, 1])
+            if ins:  # of any distribution: what the method does with random operands proves nothing more
+                made: Array = _any_of(line.out.shape, line.out.dtype.kind, rng)
+            else:
+                made = np.asarray(getattr(rng, params["method"])(*params["args"], **params["kwargs"]))
+            if made.dtype.kind == "f" and self.exact:
+                made = rational(np.rint(made.astype(np.float64) * SCALE), SCALE, self.exponents)
+            self.drawn[key] = made if made.dtype.kind != "f" or self.exact else made.astype(np.float64)
+        return self.drawn[key]
+
+    def call(self, line: Line, ins: Sequence[Array]) -> Sequence[Array]:
+        """A function without an op, such as np.cumsum: itself, where exact arithmetic knows it.
+
+        Otherwise it is a pseudo-random function of its parameters and the operands' residues, whose floats are what the
+        function makes of theirs. Integers and bools are then what they are in the first program.
+        """
+        params = line.params
+        if is_known(params["function"]) and any(isinstance(x, Exact) for x in ins):
+            try:
+                made = params["function"](*_filled(params["args"], ins), **_filled(params["kwargs"], ins))
+            except (Inexact, TypeError, ValueError):
+                made = None
+            results = made if isinstance(made, (tuple, list)) else (made,)
+            if [_kind(r) for r in results] == [v.dtype.kind for v in line.outs]:
+                return results
+        key = (params["function"], repr(params["args"]), repr(params["kwargs"]), *(fingerprint(x) for x in ins))
+        if key not in self.results:
+            reals = [x.real if isinstance(x, Exact) else x for x in ins]
+            text = repr((params["function"].__name__, *key[1:]))
+            rng = np.random.default_rng(list(hashlib.blake2b(text.encode(), digest_size=16).digest()))
+            try:
+                with np.errstate(all="ignore"):
+                    made = params["function"](*_filled(params["args"], reals), **_filled(params["kwargs"], reals))
+            except Exception:  # it refuses random operands, as np.linalg.cholesky does: any function serves the proof
+                made = None
+            results = made if isinstance(made, (tuple, list)) else (made,)
+            if [(np.shape(r), _kind(r)) for r in results] != [(v.shape, v.dtype.kind) for v in line.outs]:
+                results = [_any_of(v.shape, v.dtype.kind, rng) for v in line.outs]
+            self.results[key] = [self._result(np.asarray(r), rng) for r in results]
+        return self.results[key]
+
+    def _result(self, real: Any, rng: np.random.Generator) -> Array:
+        if not self.exact or real.dtype.kind in "biu":
+            return real
+        if real.dtype.kind != "f":
+            raise Inexact(f"a function whose result is {real.dtype}")
+        return Exact(real.astype(np.float64), rng.integers(0, P, real.shape))
+
+
+def is_known(function: Any) -> bool:
+    """Whether exact arrays may know a function of NumPy's, or a method of a ufunc."""
+    return isinstance(getattr(function, "__self__", function), np.ufunc) or function in FUNCTIONS
+
+
+def _kind(x: Array) -> str:
+    return getattr(getattr(x, "dtype", None), "kind", "")
+
+
+def _any_of(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> Array:
+    """Some array of this kind."""
+    if kind in "biu":
+        return np.asarray(rng.integers(0, 2, shape)).astype(np.dtype({"b": "?", "i": "i8", "u": "u8"}[kind]))
+    real = rng.normal(size=shape)
+    return np.asarray(real + 1j * rng.normal(size=shape) if kind == "c" else real)
+
+
+def _filled(x: Any, operands: Sequence[Any]) -> Any:
+    """Arguments of a call, operands in the places of their numbers."""
+    if isinstance(x, Place):
+        return operands[x.k]
+    if isinstance(x, dict):
+        return {k: _filled(v, operands) for k, v in x.items()}
+    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+        return type(x)(_filled(v, operands) for v in x)
+    return x
+
+
+def fingerprint(x: Array) -> bytes:
+    """A digest of an array: of its shape, and of residues or elements."""
+    content = x.p if isinstance(x, Exact) else np.asarray(x)
+    digest = hashlib.blake2b(repr((np.shape(x), content.dtype.str)).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(content).tobytes())
+    return digest.digest()
+
+
+def index_limits(program: Program) -> dict[Buffer, int]:
+    """For each buffer of integers that reaches an index: the size of the smallest axis that it may index."""
+    sources: dict[Value, frozenset[Buffer]] = {}
+    limits: dict[Buffer, int] = {}
+    for line in program.lines:
+        if line.op in ("gather", "scatter", "call"):
+            arrays = line.operands[1:] if line.op != "call" else line.operands
+            size = min((n for v in line.operands[:1] for n in v.shape), default=1)
+            for buffer in _all_sources(arrays, sources):
+                limits[buffer] = min(limits.get(buffer, size), size)
+        found = frozenset(_all_sources(line.operands, sources))
+        if line.op == "input" and line.out.dtype.kind in "iu":
+            found = frozenset({line.params["buffer"]})
+        for v in line.outs:
+            sources[v] = found if v.dtype.kind in "iu" else frozenset()
+    return limits
+
+
+def _all_sources(values: Sequence[Value], sources: dict[Value, frozenset[Buffer]]) -> Iterator[Buffer]:
+    for v in values:
+        yield from sources[v]

@@ -1,0 +1,244 @@
+"""What NumPy says about each operation: the shape and dtype of its value; and the checker of programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Literal, Place, Program, Value
+
+Result = tuple[tuple[int, ...], Any]
+
+
+def make(op: str, *ins: Value | Literal, **params: Any) -> Line:
+    """A line whose value has the shape and dtype that NumPy would give it."""
+    return Line(op, ins, params, [result(op, ins, params)])
+
+
+def result(op: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
+    """The shape and dtype of a line's value. Raises ValueError or TypeError where NumPy would."""
+    if op in UFUNCS:
+        shapes = {_shape(x) for x in ins}
+        return shapes.pop() if len(shapes) == 1 else broadcast(*shapes), loop(op, tuple(map(kind, ins)))[-1]
+    if op in REDUCTIONS:
+        return reduced(ins[0].shape, params["axes"]), _reduced_dtype(op, ins[0].dtype)
+    return RESULTS[op](*ins, **params)
+
+
+def kind(x: Value | Literal) -> Any:
+    """What decides about promotion: the dtype of a value, the type of a literal."""
+    return x.dtype if isinstance(x, Value) else type(x)
+
+
+broadcast = lru_cache(maxsize=4096)(np.broadcast_shapes)  # asked several times for each line by each pass
+
+
+@lru_cache(maxsize=4096)
+def loop(op: str, kinds: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
+    """The dtypes of NumPy's inner loop: of the operands as they are read, and of the value."""
+    weak = [np.dtype(bool) if k is bool else k for k in kinds]
+    if all(isinstance(k, type) for k in weak):
+        weak = [np.dtype(k) for k in weak]
+    return UFUNCS[op].resolve_dtypes((*weak, None))
+
+
+@lru_cache(maxsize=512)
+def _reduced_dtype(op: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return REDUCTIONS[op].reduce(np.ones(1, dtype), keepdims=True).dtype  # type: ignore[no-any-return]
+
+
+def reduced(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with size 1 along the axes."""
+    if not axes or list(axes) != sorted(set(axes)) or axes[0] < 0 or axes[-1] >= len(shape):
+        raise ValueError(f"axes {axes} of shape {shape}")
+    return tuple(1 if k in axes else n for k, n in enumerate(shape))
+
+
+def sliced(shape: tuple[int, ...], bounds: tuple[tuple[int, int | None, int], ...]) -> tuple[int, ...]:
+    """The shape of a slice."""
+    if len(bounds) != len(shape):
+        raise ValueError(f"bounds {bounds} of shape {shape}")
+    return tuple(len(range(*slice(*b).indices(n))) for n, b in zip(shape, bounds, strict=True))
+
+
+def step_shape(shape: tuple[int, ...], step: tuple[str, Any]) -> tuple[int, ...]:
+    """The shape after a view."""
+    op, given = step
+    if op == "reshape":
+        if math.prod(given) != math.prod(shape):
+            raise ValueError(f"reshape of {shape} to {given}")
+        return given  # type: ignore[no-any-return]
+    if op == "transpose":
+        if sorted(given) != list(range(len(shape))):
+            raise ValueError(f"axes {given} of shape {shape}")
+        return tuple(shape[k] for k in given)
+    return sliced(shape, given)
+
+
+def indexed(shape: tuple[int, ...], index: tuple[Any, ...], arrays: tuple[Value, ...]) -> tuple[int, ...]:
+    """The shape of x[index]."""
+    stand_in = np.broadcast_to(np.zeros((), bool), shape)
+    zeros = [np.zeros(a.shape, np.intp) for a in arrays]
+    found: tuple[int, ...] = stand_in[real_index(index, zeros)].shape
+    return found
+
+
+def real_index(index: tuple[Any, ...], arrays: Any) -> tuple[Any, ...]:
+    """An index as NumPy takes it."""
+    return tuple(arrays[p.k] if isinstance(p, Place) else slice(*p) if isinstance(p, tuple) else p for p in index)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if isinstance(x, Value) else ()
+
+
+def _where(c: Any, x: Any, y: Any) -> Result:
+    if kind(c) not in (np.dtype(bool), bool):
+        raise TypeError(f"where: a condition of dtype {kind(c)}")
+    kinds = [k if isinstance(k, np.dtype) else k(0) for k in (kind(x), kind(y))]
+    return broadcast(_shape(c), _shape(x), _shape(y)), np.result_type(*kinds)
+
+
+def _broadcast(x: Value, *, shape: tuple[int, ...]) -> Result:
+    if broadcast(x.shape, shape) != shape:
+        raise ValueError(f"broadcast of {x.shape} to {shape}")
+    return shape, x.dtype
+
+
+def _matmul(x: Value, y: Value) -> Result:
+    if not x.ndim or not y.ndim or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise ValueError(f"matmul of {x.shape} and {y.shape}")
+    lead = broadcast(x.shape[:-2], y.shape[:-2])
+    shape = (*lead, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ()))
+    return shape, np.matmul.resolve_dtypes((x.dtype, y.dtype, None))[-1]
+
+
+def _put(x: Value, y: Value, *, steps: tuple[Any, ...]) -> Result:
+    shape = x.shape
+    for step in steps:
+        shape = step_shape(shape, step)
+    if (y.shape, y.dtype) != (shape, x.dtype):
+        raise ValueError(f"put {y.shape} {y.dtype} where {shape} {x.dtype} is")
+    return x.shape, x.dtype
+
+
+def _concatenate(*arrays: Value, axis: int) -> Result:
+    first = arrays[0].shape
+    for x in arrays:
+        if x.shape[:axis] != first[:axis] or x.shape[axis + 1 :] != first[axis + 1 :]:
+            raise ValueError(f"concatenate {first} and {x.shape} along {axis}")
+    total = sum(x.shape[axis] for x in arrays)
+    return (*first[:axis], total, *first[axis + 1 :]), np.result_type(*(x.dtype for x in arrays))
+
+
+def _scatter(x: Value, y: Any, *arrays: Value, index: Any, how: str) -> Result:
+    shape = indexed(x.shape, index, arrays)
+    if how not in ("set", "add") or np.broadcast_shapes(shape, _shape(y)) != shape:
+        raise ValueError(f"scatter {how} {_shape(y)} where {shape} is")
+    return x.shape, x.dtype
+
+
+RESULTS: dict[str, Callable[..., Result]] = {
+    "input": lambda *, buffer: (buffer.shape, buffer.dtype),
+    "full": lambda *, shape, dtype, value: (shape, dtype),
+    "erf": lambda x: (x.shape, x.dtype),
+    "normal_cdf": lambda x: (x.shape, x.dtype),
+    "where": _where,
+    "cast": lambda x, *, dtype: (_shape(x), dtype),
+    "broadcast": _broadcast,
+    "matmul": _matmul,
+    "convolution": lambda x, y, *, function, settings, shape: (shape, np.result_type(x.dtype, y.dtype)),
+    "reshape": lambda x, *, shape: (step_shape(x.shape, ("reshape", shape)), x.dtype),
+    "transpose": lambda x, *, axes: (step_shape(x.shape, ("transpose", axes)), x.dtype),
+    "slice": lambda x, *, bounds: (step_shape(x.shape, ("slice", bounds)), x.dtype),
+    "put": _put,
+    "concatenate": _concatenate,
+    "gather": lambda x, *arrays, index: (indexed(x.shape, index, arrays), x.dtype),
+    "scatter": _scatter,
+    "copy": lambda x: (x.shape, x.dtype),
+}
+OPAQUE = frozenset({"draw", "call"})
+
+
+class Malformed(AssertionError):
+    """A program breaks a rule of its own kind."""
+
+
+def check(program: Program) -> Program:
+    """Hold a program to the rules of program.py, and return it. Raises Malformed, naming the line."""
+    buffers = set(program.buffers)
+    defined: set[Value] = set()
+    read: set[Buffer] = set()
+    for number, line in enumerate(program.lines, 1):
+        for x in line.ins:
+            if isinstance(x, Value):
+                _hold(x in defined, number, line, "an operand is not computed before it:", x)
+            else:
+                _hold(type(x) in (bool, int, float, complex), number, line, "neither value nor literal:", x)
+        for out in line.outs:
+            _hold(out.line is line, number, line, "its value says that it comes from", out.line)
+            _hold(out not in defined, number, line, "its value is computed twice:", out)
+            _hold({int}.issuperset(map(type, out.shape)), number, line, "not made of ints: shape", out.shape)
+        _check_line(number, line)
+        if line.op == "input":
+            buffer = line.params["buffer"]
+            _hold(buffer in buffers, number, line, "not among the buffers:", buffer)
+            _hold(buffer not in read, number, line, "read by two inputs:", buffer)
+            _hold(buffer.kind != "kept", number, line, "without content at the beginning:", buffer)
+            read.add(buffer)
+        if line.op == "draw":
+            k = line.params["generator"]
+            _hold(0 <= k < len(program.generators), number, line, "there is no generator", k)
+        defined.update(line.outs)
+    for buffer, v in program.stores.items():
+        where = f"store to {buffer.name}"
+        _hold(buffer in buffers, 0, where, "not among the buffers:", buffer)
+        _hold(v in defined, 0, where, "not computed:", v)
+        _hold((v.shape, v.dtype) == (buffer.shape, buffer.dtype), 0, where, "of another form:", v)
+    for v in program.outputs:
+        _hold(v in defined, 0, "output", "not computed:", v)
+    return program
+
+
+def _check_line(number: int, line: Line) -> None:
+    if line.op == "kernel":
+        kernel = line.params["kernel"]
+        same = all((x.size, x.dtype) == (v.size, v.dtype) for x, v in zip(line.operands, kernel.ins, strict=True))
+        same = same and all(x.shape == v.shape for x, v in zip(line.outs, kernel.outs, strict=True))
+        _hold(same, number, line, "its kernel is of other arrays:", kernel.ins)
+        return
+    if line.op == "check":
+        single = not line.outs and len(line.operands) == 1
+        _hold(single, number, line, "it checks one value and makes none:", line.ins)
+        _hold(line.operands[0].size > 0, number, line, "there is nothing to check in", line.operands[0])
+        within = line.params["low"] <= line.params["high"]
+        _hold(within, number, line, "no value lies in the range of", line.params)
+        return
+    if line.op in OPAQUE:
+        _hold(line.op != "draw" or len(line.outs) == 1, number, line, "a draw makes one value, not", line.outs)
+        return
+    try:
+        shape, dtype = result(line.op, line.ins, line.params)
+    except KeyError as error:
+        raise Malformed(f"{_said(number, line)}: unknown operation or missing parameter {error}") from error
+    except (TypeError, ValueError, IndexError) as error:
+        raise Malformed(f"{_said(number, line)}: {error}") from error
+    out = line.out
+    same = out.shape == shape and out.dtype == dtype
+    _hold(same, number, line, "NumPy makes another value:", (out, shape, dtype))
+    if line.op in VIEWS:
+        _hold(len(line.operands) == 1, number, line, "a view is of one value, not", line.ins)
+
+
+def _hold(condition: bool, number: int, line: Line | str, complaint: str, about: Any) -> None:
+    if not condition:
+        raise Malformed(f"{_said(number, line)}: {complaint} {about}")
+
+
+def _said(number: int, line: Line | str) -> str:
+    """Which line it is."""
+    return f"line {number}, {line.op}" if isinstance(line, Line) else line

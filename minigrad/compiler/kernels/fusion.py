@@ -1,0 +1,276 @@
+"""Which lines run together in one kernel.
+
+A cheap elementwise value whose recipe reads at most one stored array of its own size is *virtual*: it is never stored,
+and its recipe is repeated wherever it is used, also in another kernel, unless something else than a kernel needs its
+memory. The other lines are taken in order. A line joins, among the kernels that come after all that it depends on, the
+first that computes one of its operands, else the first with exactly its space, else it opens a kernel. In the end a
+kernel whose results all go to one later kernel moves there, and one of single numbers alone is given up again: Python
+computes those sooner than it hands the arrays to a kernel (single_numbers.py).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+import numpy as np
+
+from minigrad.compiler.ir.costs import EXPENSIVE
+from minigrad.compiler.ir.kernel import padded
+from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Line, Program, Value
+from minigrad.compiler.kernels.expressions import can_write
+
+MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
+MAX_LINES = 120
+MAX_ARRAYS = 64  # numba compiles a function in a time that grows with the square of the number of its arguments
+
+
+def is_alias(line: Line) -> bool:
+    """Whether a reshape only adds or drops leading axes of size 1."""
+    if line.op != "reshape":
+        return False
+    x, out = line.operands[0], line.out
+    ndim = max(x.ndim, out.ndim)
+    return padded(x.shape, ndim) == padded(out.shape, ndim)
+
+
+def space_of(line: Line) -> tuple[int, ...]:
+    """The shape over which a line runs."""
+    return line.operands[0].shape if line.op in REDUCTIONS else line.out.shape
+
+
+def root_of(x: Value) -> Value:
+    """What a value is a view of."""
+    while x.line.op in VIEWS:
+        x = x.line.operands[0]
+    return x
+
+
+def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether one of two spaces holds the other."""
+    try:
+        both = np.broadcast_shapes(a, b)
+    except ValueError:
+        return False
+    return padded(both, 0) in (a, b) or both in (a, b)
+
+
+class Item:
+    """A kernel in the making, or one line of another kind; `place` is its number among the items."""
+
+    def __init__(self, line: Line, is_kernel: bool) -> None:
+        self.own, self.is_kernel = [line], is_kernel
+        self.space = space_of(line) if is_kernel else ()
+        self.place = 0
+        self.arrays: set[Value] = set()  # that it reads or leaves in memory
+
+    def add(self, line: Line) -> None:
+        """One more line of the kernel."""
+        self.own.append(line)
+        self.space = np.broadcast_shapes(self.space, space_of(line))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a line may join."""
+        return self.is_kernel and len(self.own) < MAX_LINES and len(self.arrays) < MAX_ARRAYS
+
+
+class Grouping:
+    """The items of a program in order."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.number = {line: k for k, line in enumerate(program.lines)}
+        self.stored_for_others = self._needed_in_memory()
+        self.virtual: set[Value] = set()
+        self.items: list[Item] = []
+        self.home: dict[Value, Item] = {}
+        self.by_space: dict[tuple[int, ...], list[Item]] = {}  # kernels in order, but for some that are full
+        for line in program.lines:
+            self._place(line)
+        self._sink()
+        self._delay()
+
+    def _needed_in_memory(self) -> set[Value]:
+        needed = set(self.program.results())
+        for line in reversed(self.program.lines):
+            if is_alias(line):
+                needed.update(x for x in line.operands if line.out in needed)
+            elif not can_write(line):
+                needed.update(line.operands)
+        return needed
+
+    def _place(self, line: Line) -> None:
+        if is_alias(line) and self._is_inner(line.operands[0]) and line.out not in self.stored_for_others:
+            self.virtual.add(line.out)
+            return
+        if is_alias(line) and (item := self.home.get(line.operands[0])) is not None and item.is_kernel:
+            item.own.append(line)  # the kernel writes it in the shape that is needed outside
+            self.home[line.out] = item
+            return
+        constant = line.op == "full" and line.out in self.stored_for_others
+        if constant or is_alias(line) or not can_write(line):
+            self._open(line, is_kernel=False)
+            return
+        if self._is_virtual(line):
+            self.virtual.add(line.out)
+            return
+        item = self._kernel_for(line)
+        if item is None:
+            last = self._last_home(line)
+            place = last.place + 1 if last is not None else 0
+            self._open(line, is_kernel=True, place=place if line.out.size == 1 else None)
+        else:
+            self._join(item, line)
+
+    def _open(self, line: Line, is_kernel: bool, place: int | None = None) -> None:
+        """A new item at the end. Single numbers come as early as they can: then they may still move to their users."""
+        item = Item(line, is_kernel)
+        item.place = len(self.items) if place is None else place
+        self.items.insert(item.place, item)
+        for later in self.items[item.place + 1 :]:
+            later.place += 1
+        for v in line.outs:
+            self.home[v] = item
+        if is_kernel:
+            item.arrays = self._arrays(line, item)
+            insort(self.by_space.setdefault(item.space, []), item, key=_place)
+
+    def _arrays(self, line: Line, item: Item) -> set[Value]:
+        """The arguments that an item has on account of a line, as far as they are known yet."""
+        read = {x for x in self.leaves(line) if self.home[x] is not item}
+        return read | self.stored_for_others.intersection(line.outs)
+
+    def _join(self, item: Item, line: Line) -> None:
+        """One more line for a kernel, whose space may become another by that."""
+        before = item.space
+        item.add(line)
+        item.arrays |= self._arrays(line, item)
+        self.home[line.out] = item
+        if item.space != before:
+            kernels = self.by_space[before]
+            del kernels[bisect_left(kernels, item.place, key=_place)]
+            insort(self.by_space.setdefault(item.space, []), item, key=_place)
+
+    def _is_inner(self, v: Value) -> bool:
+        return v in self.virtual or can_write(v.line)
+
+    def _is_virtual(self, line: Line) -> bool:
+        v = line.out
+        if line.op == "full":
+            return v not in self.stored_for_others
+        if line.op in REDUCTIONS or v in self.stored_for_others or v.size == 0:
+            return False
+        operations, leaves = 0, set[Value]()
+        pending = [v]
+        while pending:
+            x = pending.pop()
+            if x is not v and x not in self.virtual:
+                leaves.add(x)
+                continue
+            if x.line.op in EXPENSIVE:
+                return False
+            operations += x.line.op not in VIEWS
+            pending += x.line.operands
+        limit = MAX_SCALAR_RECIPE if v.size == 1 else MAX_RECIPE
+        return operations <= limit and sum(x.size == v.size for x in leaves) <= 1
+
+    def leaves(self, line: Line) -> set[Value]:
+        """The stored values that a line needs, through recipes."""
+        found, pending = set[Value](), list(line.operands)
+        while pending:
+            x = pending.pop()
+            if x in self.virtual:
+                pending += x.line.operands
+            else:
+                found.add(x)
+        return found
+
+    def _last_home(self, line: Line) -> Item | None:
+        """The last of the items that make what a line needs."""
+        return max((self.home[x] for x in self.leaves(line)), key=_place, default=None)
+
+    def _kernel_for(self, line: Line) -> Item | None:
+        last, space = self._last_home(line), space_of(line)
+        if last is not None and last.has_room and fits(last.space, space):
+            return last
+        kernels = self.by_space.get(space, [])
+        first = bisect_left(kernels, last.place if last is not None else 0, key=_place)
+        while first < len(kernels) and not kernels[first].has_room:
+            del kernels[first]  # it has none any more
+        return kernels[first] if first < len(kernels) else None
+
+    def lines_of(self, item: Item) -> list[Line]:
+        """The lines of a kernel with the recipes that they use, in order."""
+        lines, pending = set(item.own), list(item.own)
+        while pending:
+            for x in pending.pop().operands:
+                if x in self.virtual and x.line not in lines:
+                    lines.add(x.line)
+                    pending.append(x.line)
+        return sorted(lines, key=self.number.__getitem__)
+
+    def _sink(self) -> None:
+        """Move a kernel whose results all go to one later kernel into that."""
+        results = set(self.program.results())
+        reads = {item: self.read_by(item) for item in self.items}
+        readers: dict[Value, set[Item]] = {}
+        for item, values in reads.items():
+            for x in values:
+                readers.setdefault(x, set()).add(item)
+        gone: set[Item] = set()
+        for item in reversed(self.items):
+            made = {v for line in item.own for v in line.outs}
+            if not item.is_kernel or made & results:
+                continue
+            users = set[Item]().union(*(readers.get(v, ()) for v in made)) - {item}
+            if len(users) != 1:
+                continue
+            (user,) = users
+            fitting = user.is_kernel and fits(user.space, item.space)
+            arrays = (item.arrays | user.arrays) - made
+            if not fitting or len(user.own) + len(item.own) > MAX_LINES or len(arrays) > MAX_ARRAYS:
+                continue
+            user.arrays = arrays
+            user.own = sorted([*item.own, *user.own], key=self.number.__getitem__)
+            user.space = np.broadcast_shapes(user.space, item.space)
+            for v in made:
+                self.home[v] = user
+            for x in reads[item]:
+                readers[x].discard(item)
+                readers[x].add(user)
+            reads[user] |= reads[item]
+            gone.add(item)
+        self.items = [item for item in self.items if item not in gone]
+
+    def _delay(self) -> None:
+        """Kernels that only change the user's arrays come last, and last of all what overwrites what another reads.
+
+        Whatever needs the old content has then been there, and the new one can be computed in its place.
+        """
+        read = {x for item in self.items for x in self.read_by(item) if self.home.get(x) is not item}
+        last = [item for item in self.items if item.is_kernel and not any(line.out in read for line in item.own)]
+        old = {b: line.out for line in self.program.lines if line.op == "input" for b in [line.params["buffer"]]}
+        overwritten = {self.home.get(v): old[b] for b, v in self.program.stores.items() if b in old}
+        readers: dict[Value, set[Item]] = {}
+        for item in last:
+            for x in self.read_by(item):
+                readers.setdefault(root_of(x), set()).add(item)
+        delayed = set(last)
+
+        def order(item: Item) -> int:
+            if item not in delayed:
+                return 0
+            x = overwritten.get(item)
+            return 1 + bool(x is not None and readers.get(x, set()) - {item})
+
+        self.items.sort(key=order)
+
+    def read_by(self, item: Item) -> set[Value]:
+        """The values that an item reads, its own among them."""
+        if not item.is_kernel:
+            return set(item.own[0].operands)
+        return {x for line in self.lines_of(item) for x in line.operands}
+
+
+def _place(item: Item) -> int:
+    return item.place

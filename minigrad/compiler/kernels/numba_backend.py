@@ -1,0 +1,144 @@
+"""The numba back end: the NumPy program with kernels in the place of elementwise lines and reductions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from minigrad.compiler.ir.checks import by_kernels
+from minigrad.compiler.ir.costs import EXPENSIVE
+from minigrad.compiler.ir.kernel import Kernel
+from minigrad.compiler.ir.program import Line, Program, Value
+from minigrad.compiler.kernels import files as kernel_files
+from minigrad.compiler.kernels import winograd
+from minigrad.compiler.kernels.legalize import Preparing
+from minigrad.compiler.kernels.lines import grouped
+from minigrad.compiler.kernels.loops import KernelSource
+from minigrad.compiler.kernels.threads import InParts, cores
+from minigrad.compiler.numpy.source import Source
+from minigrad.compiler.refusal import CheckFailed
+from minigrad.reach.generated import code_of
+
+MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see pool.py
+SHORT = 20_000  # elements, which take about 10 µs
+
+
+class NumbaSource(Source):
+    """The source of a program whose loops numba compiles. Products and the rest are NumPy's."""
+
+    def __init__(self, program: Program, title: str = "A compiled step.") -> None:
+        self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
+        self.by_text: dict[Any, str] = {}
+        self.transforms: set[Any] = set()  # dtypes for which `winograd` is used
+        super().__init__(grouped(by_kernels(Preparing(program).run())), title)
+
+    @property
+    def text(self) -> str:
+        """The whole module."""
+        if not self.kernels:
+            return super().text
+        functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
+        imports = ["from numba import njit", "from minigrad.compiler.kernels.noalias import Apart"]
+        imports += [f"from minigrad.compiler.kernels.vecmath import {', '.join(functions)}"] * bool(functions)
+        is_in_parts = any(source.in_parts for source, _ in self.kernels.values())
+        imports += ["from minigrad.compiler.kernels.threads import InParts"] * is_in_parts
+        kernels = [_function(name, source) for name, (source, _) in self.kernels.items()]
+        head, bind = super().text.split("\ndef bind(", 1)
+        head = head.replace("import numpy as np\n", "import numpy as np\n" + "\n".join(imports) + "\n", 1)
+        return "\n".join([head, "f32, f64 = np.float32, np.float64", "\n", *(f"{k}\n" for k in kernels)]) + (
+            f"\ndef bind({bind}"
+        )
+
+    def kernel_arguments(self) -> list[tuple[Any, ...]]:
+        """For each kernel the arguments of `kernel_files.load`; then for those of convolutions."""
+        kernels = [
+            (source.text(), sorted(source.functions), arrays + source.rooms(), source.in_parts, is_short(source.kernel))
+            for source, arrays in self.kernels.values()
+        ]
+        return kernels + [arguments for dtype in self.transforms for arguments in winograd.kernels(dtype)]
+
+    def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
+        """The step, with kernels from their files."""
+        loaded = [kernel_files.load(*arguments) for arguments in self.kernel_arguments()]
+        scope: dict[str, Any] = dict(zip(self.kernels, loaded, strict=False))
+        for name, (source, _) in self.kernels.items():
+            if source.in_parts:
+                scope[name] = InParts(scope[name], **source.plan())
+        exec(code_of(super().text, filename), scope)
+        scope["CheckFailed"] = CheckFailed
+        return scope["bind"](**self.bound())  # type: ignore[no-any-return]
+
+    def _computed(self, line: Line) -> list[str]:
+        if line.op == "kernel":
+            return [self._kernel(line)]
+        if line.op == "convolution":
+            function, settings, (x, y) = line.params["function"], dict(line.params["settings"]), line.operands
+            if winograd.suits(function, x, y, line.out, settings):
+                self.transforms.add(line.out.dtype)
+                return [self.calls.convolution(line, winograd.faster(function))]
+        return super()._computed(line)
+
+    def _kernel(self, line: Line) -> str:
+        kernel: Kernel = line.params["kernel"]
+        inner = dict(zip(kernel.ins, line.operands, strict=True))
+        outer = dict(zip(kernel.outs, line.outs, strict=True))
+        lies = {(self._address(inner[x]), kernel.shape(x)): x for x in kernel.ins}
+        places = {v: (self._address(outer[v]), kernel.shape(v)) for v in kernel.outs}
+        shared = {v: lies[place] for v, place in places.items() if place in lies and place[0] is not None}
+        source = KernelSource(kernel, shared, in_parts=is_worth_threads(kernel))
+        given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
+        arrays = [(source.shape(v), v.dtype) for v, _ in given]
+        plan = repr(source.in_parts and source.plan())
+        key = (source.text(), kernel_files.signature(arrays), plan, is_short(kernel))
+        if key not in self.by_text:
+            self.by_text[key] = self.scope.fresh("kernel")
+            self.kernels[self.by_text[key]] = source, arrays
+        return f"{self.by_text[key]}({', '.join(self._reshaped(v, source.shape(k)) for k, v in given)})"
+
+    def _address(self, v: Value) -> int | None:
+        """Where a value lies, if it is there in each call."""
+        array = self.plan.arrays.get(v)
+        return None if array is None or not array.size else int(array.__array_interface__["data"][0])
+
+    def _reshaped(self, v: Value, shape: tuple[int, ...]) -> str:
+        """An argument in the shape that the kernel takes, made once if it lies in the same memory in each call."""
+        name = self.names[v]
+        if v.shape == shape:
+            return self._in_order(v)
+        if not self.plan.is_static(v):
+            return f"{self._in_order(v)}.reshape({', '.join(map(str, shape))})"
+        view = f"{name}.reshape({', '.join(map(str, shape))})"
+        key = (v, shape)
+        if key not in self.by_text:
+            self.by_text[key] = self.scope.fresh(f"{name}_flat")
+            self.scope.prepared[self.by_text[key]] = view
+        return self.by_text[key]
+
+    def _in_order(self, v: Value) -> str:
+        """In C order, as kernels take their arguments. What a NumPy function returns may have another."""
+        root = self.plan.root[v].line
+        unknown = root.op == "call" or (root.op == "input" and root.params["buffer"] in self.program.stores)
+        if not unknown or self.plan.is_static(v):
+            return self.names[v]
+        return f"{self._f('np.ascontiguousarray')}({self.names[v]})"
+
+
+def is_worth_threads(kernel: Kernel) -> bool:
+    """Whether a kernel is large enough to be cut into parts, one for each core."""
+    expensive = any(line.op in EXPENSIVE for line in kernel.lines)
+    enough = math.prod(kernel.sizes) >= (MANY_EXPENSIVE if expensive else MANY)
+    return enough and cores() > 1 and kernel.sizes[0] >= 2 * cores()
+
+
+def is_short(kernel: Kernel) -> bool:
+    """Whether a kernel has few elements to go through."""
+    return math.prod(kernel.sizes) < SHORT
+
+
+def _function(name: str, source: KernelSource) -> str:
+    text = f"@njit({kernel_files.options(is_short(source.kernel))})\n{source.text(name)}"
+    if source.in_parts:
+        given = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
+        text += f"\n\n{name} = InParts({name}, {given})\n"
+    return text

@@ -1,0 +1,77 @@
+"""Lines of single numbers, written with Python's own.
+
+A NumPy call on 0-d arrays takes some 400 ns, whatever it computes. Python's `x * y` takes 20, and rounds alike. So what
+is computed from single float64s and bools alone is an expression of Python's floats and bools; it has memory only
+where something else reads it, or where it is left or returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.ir.program import UFUNCS, Line, Program, Value
+from minigrad.compiler.ir.pysyntax import literal
+
+FLOAT, BOOL = np.dtype(np.float64), np.dtype(np.bool_)
+ARITHMETIC = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "negative": "-{}",
+    "square": "{0} * {0}",
+    "absolute": "abs({})",
+    "divide": "{0} / {1} if {1} else float({divide}({0}, {1}))",
+}
+COMPARISONS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!="}
+CHOICES = {  # one of the operands: NaN where there is one, as in NumPy
+    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    "where": "{1} if {0} else {2}",
+}
+# Those that take floats alone: ldexp wants an integer.
+OF_FLOATS = {op for op, f in UFUNCS.items() if any(t.split("->")[0] in ("d" * f.nin, "?" * f.nin) for t in f.types)}
+EXACT = 2**53  # integers below are floats as well
+
+
+def is_of_numbers(line: Line) -> bool:
+    """Whether a line computes a single float64 or bool from such ones."""
+    if not line.operands or not line.outs or line.outs[0].shape or line.operands[0].shape:
+        return False
+    if not (line.op in OF_FLOATS or line.op in ("where", "cast")):
+        return False
+    literals = [x for x in line.ins if not isinstance(x, Value)]
+    return all(v.shape == () and v.dtype in (FLOAT, BOOL) for v in (*line.operands, *line.outs)) and not any(
+        isinstance(x, complex) or (type(x) is int and abs(x) >= EXACT) for x in literals
+    )
+
+
+def without_memory(program: Program) -> set[Value]:
+    """The values of such lines that no other line reads, and that do not leave the program."""
+    needed = set(program.results())
+    for line in program.lines:
+        if not is_of_numbers(line):
+            needed.update(line.operands)
+    return {line.out for line in program.lines if is_of_numbers(line)} - needed
+
+
+def number_text(x: Any, line: Line) -> str:
+    """A literal operand, of the type in which the line computes."""
+    is_float = FLOAT in (line.out.dtype, *(v.dtype for v in line.operands))
+    return literal(float(x) if is_float else x)
+
+
+def expression(line: Line, operands: list[str], function: Callable[[str], str]) -> str:
+    """What a line computes. `function` gives the local name of one of NumPy's."""
+    op, dtype = line.op, line.out.dtype
+    if op in ARITHMETIC and dtype == FLOAT:
+        return ARITHMETIC[op].format(*operands, divide=function("np.divide") if op == "divide" else "")
+    if op in COMPARISONS:
+        return f" {COMPARISONS[op]} ".join(operands)
+    chosen = [x.dtype for x in line.ins[op == "where" :] if isinstance(x, Value)]
+    if op in CHOICES and all(d == dtype for d in chosen):
+        return CHOICES[op].format(*operands)
+    inner = operands[0] if op == "cast" else f"{function(f'np.{op}')}({', '.join(operands)})"
+    return f"{'float' if dtype == FLOAT else 'bool'}({inner})"

@@ -1,0 +1,319 @@
+"""The NumPy back end: a program as straight-line Python source that writes into planned memory.
+
+The source is a module with one function, `bind`. It takes the arrays of the user that the step reads and writes (and
+Generators), sets the memory up, and returns the step, a function of the arguments alone. Nothing but NumPy is needed to
+run it; print it, save it, change it:
+
+    namespace = {}
+    exec(step.source, namespace)
+    run = namespace["bind"](**arrays)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache, cached_property
+from textwrap import fill
+from typing import Any
+
+from minigrad.compiler.ir.checks import barrier, may_raise
+from minigrad.compiler.ir.names import identifier, named
+from minigrad.compiler.ir.program import VIEWS, Buffer, Line, Program, Value
+from minigrad.compiler.ir.pysyntax import HEAD, imports, inside, literal, slices, title_of
+from minigrad.compiler.numpy.buffer_reuse import FROM, Recycled
+from minigrad.compiler.numpy.calls import Calls
+from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
+from minigrad.compiler.numpy.scalars import expression, is_of_numbers, number_text
+from minigrad.compiler.numpy.scope import Scope
+from minigrad.compiler.refusal import CheckFailed
+from minigrad.reach.generated import code_of
+from minigrad.util.text import text_of_bytes
+
+SILENT = frozenset({"np.asarray", "np.empty", "np.float32", "np.float64"})
+SILENT |= {"np.maximum.reduce", "np.minimum.reduce", "np.logical_and.reduce"}  # of checks
+SILENT |= {"np.uint8", "np.uint16", "np.uint32", "np.uint64"}
+MANY_NAMES = 1000  # CPython hands names to an inner function in a time that grows with the square of their number
+
+
+def first_guarded(program: Program) -> int:
+    """The first line that calls a function which may raise, or draws before something that may fail; -1 if none."""
+    last = barrier(program)
+    of_these = [k for k, line in enumerate(program.lines) if may_raise(line) or (line.op == "draw" and k < last)]
+    return min(of_these, default=-1)
+
+
+def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
+    """The buffers, other than arguments, that the program reads or writes."""
+    read = {line.params["buffer"] for line in program.lines if line.op == "input"}
+    used = read | (program.stores.keys() - plan.moved.keys())
+    return [b for b in program.buffers if b.kind != "argument" and b in used]
+
+
+def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
+    """The buffers in whose memory a value may lie: as a view, or as what a call returns, which may be one."""
+    found: dict[Buffer, None] = {}
+    seen: set[Value] = set()
+    pending = [plan.root[v]]
+    while pending:
+        root = pending.pop()
+        if root in seen:
+            continue
+        seen.add(root)
+        if root.line.op == "input":
+            found[root.line.params["buffer"]] = None
+        elif root.line.op == "call":
+            pending += [plan.root[x] for x in root.line.operands]
+    return list(found)
+
+
+@cache
+def _text_of(kind: type) -> str:
+    """The source of a class, without annotations."""
+    return inspect.getsource(kind).replace(": Any", "").replace(" -> Any", "")
+
+
+class Source:
+    """The source of a program, and what it is bound to."""
+
+    def __init__(self, program: Program, title: str = "A compiled step.", recycle: bool = True) -> None:
+        self.program, self.plan, self.title = program, Plan(program, recycle), title
+        self.scope = scope = Scope()
+        self._f = scope.function
+        self.buffers = {b: scope.fresh(identifier(b.name)) for b in used_buffers(program, self.plan)}
+        self.rngs = [scope.fresh(f"rng{k}") for k in range(len(program.generators))]
+        arguments = [b for b in program.buffers if b.kind == "argument"]
+        self.arguments = {b: scope.fresh(identifier(b.name)) for b in arguments}
+        self.names = scope.names = named(program, scope.taken)
+        for line in program.lines:
+            if line.op == "input":
+                buffer = line.params["buffer"]
+                self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
+        self.joined: dict[Value, str] = {}
+        self.numbers: dict[Value, str] = {}  # values that are there as Python numbers
+        self.read_as_numbers = {x for line in program.lines if is_of_numbers(line) for x in line.operands}
+        self.single = 0  # lines that read or compute such
+        self.recycled = False
+        self.filled: list[str] = []  # parts of what bind makes that are filled once
+        self.body: list[str] = []
+        self.guarded = range(0)  # of the body: what may raise, or draws before something that may
+        self.calls = Calls(scope, self.plan, self.rngs)
+        self._write()
+
+    # The parts of the module
+
+    @property
+    def text(self) -> str:
+        """The whole module."""
+        parameters = ", ".join([*self.buffers.values(), *self.rngs, *self.scope.constants])
+        own = [f"    {name} = {function}" for name, function in self.scope.functions.items()]
+        prepared = [f"    {name} = {text}" for name, text in self.scope.prepared.items()]
+        prepared += [f"    {line}" for line in self.filled]
+        inner = [self._signature(), *(f"        {line}" for line in self._guarded_body())]
+        bind = [f"def bind({parameters}):", '    """The step, for these arrays."""', *own]
+        blocks = f"    # {self.memory()}, {text_of_bytes(self.plan.unplanned)} if every value had its own"
+        return "\n".join([self._head(), *bind, blocks, *prepared, "", *inner, "", "    return step", ""])
+
+    def _signature(self) -> str:
+        """The step's first line. Its parameters are the arguments; in a long program the others have their values."""
+        parameters = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
+        if len(self.scope.prepared) > MANY_NAMES:
+            around = (
+                *self.buffers.values(),
+                *self.rngs,
+                *self.scope.constants,
+                *self.scope.functions,
+                *self.scope.prepared,
+            )
+            parameters += [f"{name}={name}" for name in around]
+        text = f"    def step({', '.join(parameters)}):"
+        return text if len(self.scope.prepared) <= MANY_NAMES else fill(text, 118, subsequent_indent=" " * 8)
+
+    def _head(self) -> str:
+        roots = {f.split(".")[0] for f in self.scope.functions.values()} - {"np"}
+        roots |= {"sys"} if self.recycled else set()
+        head = HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
+        classes = [Recycled] * self.recycled + [CheckFailed] * self.calls.can_fail
+        return head + "".join(f"\n{_text_of(kind)}\n" for kind in classes)
+
+    @cached_property
+    def is_silent(self) -> bool:
+        """Whether nothing that the step calls gives floating-point warnings."""
+        return set(self.scope.functions.values()) <= SILENT and not any(map(callable, self.scope.constants.values()))
+
+    def bound(self) -> dict[str, Any]:
+        """The arguments of bind."""
+        arrays = {name: buffer.array for buffer, name in self.buffers.items()}
+        return {**arrays, **dict(zip(self.rngs, self.program.generators, strict=True)), **self.scope.constants}
+
+    def compiled(self, filename: str = "<compiled step>") -> Callable[..., Any]:
+        """The step."""
+        scope: dict[str, Any] = {}
+        exec(code_of(self.text, filename), scope)
+        scope["CheckFailed"] = CheckFailed  # the source has a class of its own, to run without minigrad
+        return scope["bind"](**self.bound())  # type: ignore[no-any-return]
+
+    # Writing
+
+    def _guarded_body(self) -> list[str]:
+        """The body. Where a function of others' may raise, or a check may fail after a draw, that is made good."""
+        if not self.guarded:
+            return self.body
+        before, after = self.body[: self.guarded.start], self.body[self.guarded.stop :]
+        inside = [f"    {line}" for line in self.body[self.guarded.start : self.guarded.stop]]
+        saved = [f"{rng}_state = {rng}.bit_generator.state" for rng in self.rngs]
+        restored = [f"    {rng}.bit_generator.state = {rng}_state" for rng in self.rngs]
+        raised = "    raise CheckFailed(str(error)) from error"
+        return [*before, *saved, "try:", *inside, "except Exception as error:", *restored, raised, *after]
+
+    def _write(self) -> None:
+        plan = self.plan
+        for k, block in enumerate(plan.blocks):
+            self.scope.prepared[f"block{k}"] = f"memory({block.nbytes})"
+        guarded = first_guarded(self.program)
+        for k, line in enumerate(self.program.lines):
+            if k == guarded:
+                self.guarded = range(len(self.body), len(self.body))
+            self._write_line(line)
+            if k == plan.barrier and guarded >= 0:
+                self.guarded = range(self.guarded.start, len(self.body))
+        first = {v: k for k, v in reversed(list(enumerate(self.program.outputs)))}
+        returned = [self._returned(k, v, first[v] == k) for k, v in enumerate(self.program.outputs)]
+        self._write_stores()  # buffers change after what is returned was copied
+        self.body.append(f"return [{', '.join(returned)}]")
+
+    def _returned(self, number: int, v: Value, is_first: bool) -> str:
+        if self.plan.kind[v] == "fresh" and is_first:
+            return self.names[v]
+        name = self.scope.fresh(f"{self.names[v]}_copy")
+        copy = "[()]" if number in self.program.scalars and not v.shape else ".copy()"
+        self.body.append(f"{name} = {self.names[v]}{copy}")
+        return name
+
+    def _write_line(self, line: Line) -> None:
+        if line.op == "check":
+            self._append(self._computed(line)[0], line.note)
+            return
+        for v in line.outs:
+            self._prepare(line, v)
+        name = self.names[line.outs[0]]
+        if line.op in VIEWS:
+            if not self.plan.is_static(line.out):
+                self.body.append(f"{name} = {self._view(line)}")
+        elif is_of_numbers(line):
+            self._write_number(line)
+        elif line.op not in ("full", "input"):
+            for v in line.outs:
+                if self.plan.kind[v] == "fresh" and v.nbytes >= FROM:
+                    self.body.append(f"{self.names[v]} = {self._recycled(v)}()")
+                elif self.plan.kind[v] == "fresh":
+                    self.body.append(f"{self.names[v]} = {self._f('np.empty')}({v.shape}, {self.scope.dtype(v.dtype)})")
+            for k, text in enumerate(self._computed(line)):
+                self._append(text, line.note if k == 0 else "")
+
+    def _append(self, text: str, note: str) -> None:
+        words = note.replace("\n", " ")
+        comment = f"  # {words}" if words else ""
+        self.body.append(f"{text}{comment}" if len(text) + len(comment) < 150 else text + comment[: 150 - len(text)])
+
+    def _write_number(self, line: Line) -> None:
+        v, name, note = line.out, self.names[line.out], line.note
+        self.single += 1
+        text = expression(line, [self._number(x, line) for x in line.ins], self.scope.function)
+        if self.plan.kind[v] == "number":
+            self.numbers[v] = name
+            self._append(f"{name} = {text}", note)
+            return
+        if v in self.read_as_numbers:
+            self.numbers[v] = self.scope.fresh(f"{name}_number")
+            self._append(f"{self.numbers[v]} = {text}", note)
+            text, note = self.numbers[v], ""
+            self.single += 1
+        made = f"{name} = {self._f('np.asarray')}({text})" if self.plan.kind[v] == "fresh" else f"{name}[()] = {text}"
+        self._append(made, note)
+
+    def _number(self, x: Any, line: Line) -> str:
+        """An operand of a line of single numbers: read from its array when it is first needed."""
+        if not isinstance(x, Value) or x.line.op == "full":
+            return number_text(x.line.params["value"] if isinstance(x, Value) else x, line)
+        if x not in self.numbers:
+            self.numbers[x] = self.scope.fresh(f"{self.names[x]}_number")
+            self.body.append(f"{self.numbers[x]} = {self.names[x]}.item()")
+            self.single += 1
+        return self.numbers[x]
+
+    def _recycled(self, v: Value) -> str:
+        """The name of what hands out memory for a large result."""
+        name = self.scope.fresh(f"{self.names[v]}_memory")
+        self.scope.prepared[name] = f"Recycled({v.shape}, {str(v.dtype)!r})"
+        self.recycled = True
+        return name
+
+    def _prepare(self, line: Line, v: Value) -> None:
+        """The name of a value that lies in the same memory in each call."""
+        if not self.plan.is_static(v):
+            return
+        name = self.names[v]
+        if line.op == "input":
+            return
+        if line.op in VIEWS:
+            text = self._view(line)
+        elif line.op == "full":
+            text = f"np.full({v.shape}, {literal(line.params['value'])}, {str(v.dtype)!r})"
+        elif v in self.plan.block:
+            text = f"array(block{self.plan.block[v]}, {v.shape}, {str(v.dtype)!r})"
+        elif v in self.plan.part:
+            out, start, end = self.plan.part[v]
+            text = f"{self._joined(out)}[{start}:{end}].reshape({inside(v.shape)})"
+        elif self.plan.kind[v] == "joined":
+            text = self._joined(v)
+        else:
+            buffer = self.plan.home[v]
+            text = self.buffers[buffer] + ("" if buffer.shape == v.shape else f".reshape({inside(v.shape)})")
+        if text != name:
+            self.scope.prepared[name] = text
+
+    def _joined(self, out: Value) -> str:
+        """The memory of a concatenation is given to bind: arrays that live on may lie in it."""
+        if out not in self.joined:
+            self.joined[out] = self.scope.fresh("joined")
+            self.scope.constants[self.joined[out]] = self.plan.arrays[out]
+            for start, end, value in self.plan.filled.get(out, ()):
+                self.filled.append(f"{self.joined[out]}[{start}:{end}] = {literal(value)}")
+        return self.joined[out]
+
+    def _view(self, line: Line) -> str:
+        x = self.names[line.operands[0]]
+        if line.op == "reshape":
+            return f"{x}.reshape({inside(line.params['shape'])})"
+        if line.op == "transpose":
+            axes = line.params["axes"]
+            return f"{x}.T" if axes == tuple(range(len(axes)))[::-1] else f"{x}.transpose({inside(axes)})"
+        return f"{x}[{slices(line.params['bounds'], line.operands[0].shape)}]"
+
+    def _computed(self, line: Line) -> list[str]:
+        return self.calls.texts(line)  # numba_source.py writes kernels besides
+
+    def _write_stores(self) -> None:
+        """Stores that are not computed in place. What another of them overwrites is copied first."""
+        copied = self.plan.copied
+        targets = {b for b, _ in copied}
+        texts = {}
+        for buffer, v in copied:
+            changing = [source for source in buffers_under(self.plan, v) if source in targets]
+            if changing:
+                name = self.scope.fresh(f"old_{self.names[v]}")
+                others = ", ".join(source.name for source in changing if source is not buffer)
+                note = f"  # {others} is about to change" if others else ""
+                self.body.append(f"{name} = {self.names[v]}.copy(){note}")
+                texts[v] = name
+        for buffer, v in copied:
+            target = self.arguments[buffer] if buffer.kind == "argument" else self.buffers[buffer]
+            if unshaped(v).line.op == "full":
+                self.body.append(f"{target}.fill({literal(unshaped(v).line.params['value'])})  # {buffer.name}")
+                continue
+            self.body.append(f"{self._f('np.copyto')}({target}, {texts.get(v, self.names[v])})  # {buffer.name}")
+
+    def memory(self) -> str:
+        """How much memory the program has, in words."""
+        return f"{text_of_bytes(self.plan.nbytes)} in {len(self.plan.blocks)} blocks"

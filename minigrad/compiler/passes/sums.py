@@ -1,0 +1,169 @@
+"""Rules of sums: what is constant along the axes comes out, sums of terms become sums of sums."""
+
+from __future__ import annotations
+
+import math
+
+from minigrad.compiler.ir.builder import Builder, rule
+from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, number, size
+from minigrad.compiler.ir.program import Value
+from minigrad.compiler.ir.typing import result
+
+
+@rule("sum")
+def summed(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ of a constant, over axes of size 1, of a sum, of a broadcast; Σ -x, Σ c x, and Σ (c x + d y)."""
+    shape, dtype = result("sum", (x,), {"axes": axes})
+    if x.dtype.kind != "f":
+        return None
+    if all(x.shape[k] == 1 for k in axes):
+        return x
+    count = math.prod(x.shape[k] for k in axes)
+    if is_full(x):
+        return b.op("full", shape=shape, dtype=dtype, value=number(x) * count)
+    if is_op(x, "sum"):
+        inner = x.line.operands[0]
+        return b.op("sum", inner, axes=tuple(sorted({*axes, *x.line.params["axes"]})))
+    if is_op(x, "negative"):
+        return b.op("negative", b.op("sum", x.line.operands[0], axes=axes))
+    if is_op(x, "broadcast") and is_invariant(x.line.operands[0], x.shape, axes):
+        return b.op("multiply", _at_rank(b, x.line.operands[0], shape), float(count))
+    if is_deviation(x, axes):  # 0, or NaN where the mean is not finite
+        return b.op("multiply", b.op("reshape", mean_of(x), shape=shape), 0.0)
+    return _without_factors(b, x, axes) or _term_by_term(b, x, axes)
+
+
+def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+    """Whether x, broadcast to the shape, is the same along the axes."""
+    if not isinstance(x, Value):
+        return True
+    lead = len(shape) - x.ndim
+    return all(k < lead or x.shape[k - lead] == 1 for k in axes)
+
+
+def _at_rank(b: Builder, x: Operand, shape: tuple[int, ...]) -> Value:
+    """An invariant factor in the shape that the sum has."""
+    assert isinstance(x, Value)
+    return b.op("broadcast", b.op("reshape", x, shape=(1,) * (len(shape) - x.ndim) + x.shape), shape=shape)
+
+
+def factors(x: Operand) -> list[Operand]:
+    """The factors of a product of one dtype, through nested products."""
+    if is_op(x, "multiply") and is_float(*x.line.ins):  # type: ignore[union-attr]
+        return [f for y in x.line.ins for f in factors(y)]  # type: ignore[union-attr]
+    return [x]
+
+
+def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]]:
+    """The factors of x that are the same along the axes, and the others."""
+    found = factors(x)
+    moving = [f for f in found if not is_invariant(f, x.shape, axes)]
+    is_scaled = len(moving) > 1  # x (y s) may be harmless where x y overflows
+    fixed = [f for f in found if is_invariant(f, x.shape, axes) and not (is_scaled and is_scale(f))]
+    return fixed, [f for f in found if all(f is not other for other in fixed)]
+
+
+def _without_factors(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
+    """Σ c x as c Σ x."""
+    fixed, moving = split(x, axes)
+    if not fixed or not moving or not _is_ordinary(fixed):
+        return None
+    if len(moving) > 2 and any(map(is_scale, moving)):  # their order may matter
+        return None
+    rest = product(b, moving)
+    if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
+        return None
+    return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
+
+
+def _is_ordinary(factors: list[Operand]) -> bool:
+    """Whether the numbers among them and their product are far from 0, overflow and infinity.
+
+    Σ (∞ x) is not ∞ Σ x where x has both signs, and Σ x may overflow where Σ (1e-300 x) does not.
+    """
+    numbers = [abs(number(f)) for f in factors if number(f) is not None]
+    return all(TINY <= n <= 1 / TINY for n in [*numbers, math.prod(numbers)])
+
+
+def product(b: Builder, operands: list[Operand]) -> Value:
+    """The product of factors, in an order of its own so that equal products are found to be equal."""
+    first, *others = sorted(operands, key=lambda f: b.number[f.line] if isinstance(f, Value) else -1)
+    for f in others:
+        first = b.op("multiply", first, f)
+    assert isinstance(first, Value)
+    return first
+
+
+def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ...]) -> Value:
+    if number(total) == 0:
+        return b.op("full", shape=shape, dtype=total.dtype, value=0.0)
+    literals = math.prod(f for f in fixed if not isinstance(f, Value))
+    values: list[Operand] = [f for f in fixed if isinstance(f, Value)]
+    if values:
+        total = b.op("multiply", total, product(b, values))
+    total = b.op("multiply", total, literals)
+    if len(total.shape) < len(shape):
+        total = b.op("reshape", total, shape=(1,) * (len(shape) - total.ndim) + total.shape)
+    return total if total.shape == shape else b.op("broadcast", total, shape=shape)
+
+
+def _term_by_term(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
+    """Σ (c x ± d y) as c Σ x ± d Σ y, if of each term a factor comes out, or the sum is known without a walk."""
+    if not is_op(x, "add", "subtract") or not is_float(*x.line.ins):
+        return None
+    terms = x.line.operands
+    if len(terms) < 2 or not all(_gains(b, t, x.shape, axes) for t in terms):
+        return None
+    sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
+    return b.op(x.line.op, *sums)
+
+
+def _gains(b: Builder, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+    while is_op(term, "negative"):
+        term = term.line.operands[0]
+    if is_invariant(term, shape, axes) or (term.shape == shape and b.has("sum", term, axes=axes)):
+        return True
+    if is_op(term, "add", "subtract"):
+        return all(_gains(b, t, shape, axes) for t in term.line.operands) and len(term.line.operands) == 2
+    fixed, moving = split(term, axes) if term.shape == shape else ([], [])
+    return any(isinstance(f, Value) for f in fixed) and bool(moving)
+
+
+def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
+    """Whether x is y - Σ y / n with the sum over these axes."""
+    if not is_op(x, "subtract") or len(x.line.operands) != 2:
+        return False
+    y, mean = x.line.operands[0], mean_of(x)
+    while is_op(mean, "reshape"):
+        mean = mean.line.operands[0]
+    if not is_op(mean, "multiply") or y.shape != x.shape:
+        return False
+    parts = sorted(mean.line.ins, key=size)
+    count = math.prod(x.shape[k] for k in axes)
+    total = parts[1]
+    return (
+        parts[0] == 1 / count
+        and is_op(total, "sum")
+        and total.line.ins[0] is y  # type: ignore[union-attr]
+        and total.line.params["axes"] == axes  # type: ignore[union-attr]
+    )
+
+
+def mean_of(x: Value) -> Value:
+    """The mean from which x are deviations, in the shape of a sum."""
+    mean: Value = x.line.operands[1]
+    while is_op(mean, "broadcast"):
+        mean = mean.line.operands[0]
+    return mean
+
+
+@rule("matmul")
+def matmul(b: Builder, x: Value, y: Value) -> Value | None:
+    """A product with a vector of one number is a sum."""
+    if not is_float(x, y) or x.ndim + y.ndim != 3:
+        return None
+    vector, matrix, axis = (x, y, 0) if x.ndim == 1 else (y, x, 1)
+    if not is_full(vector) or matrix.ndim != 2:
+        return None
+    total = b.op("sum", b.op("multiply", matrix, float(number(vector))), axes=(axis,))
+    return b.op("reshape", total, shape=(matrix.shape[1 - axis],))

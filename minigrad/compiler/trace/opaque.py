@@ -1,0 +1,225 @@
+"""Functions for which programs have no operation: one line that calls them, or a view of an operand."""
+
+from __future__ import annotations
+
+import dis
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from minigrad.compiler.ir.layout import elements_in, where_in
+from minigrad.compiler.ir.program import Line, Literal, Place, Value
+from minigrad.compiler.ir.view_memory import owner
+from minigrad.compiler.refusal import place, reading, refuse
+from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.reach import package_of
+from minigrad.reach.bytecode import names_of
+
+READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
+    {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, sliding_window_view}
+)
+
+
+def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
+    _check_callbacks(trace, function, args, kwargs)
+    stand_ins = Protected()
+    try:
+        result = function(*stand_ins.of(args), **stand_ins.of(kwargs))
+    except ValueError as error:
+        if "read-only" in str(error) or "output array" in str(error):
+            refuse(
+                f"{getattr(function, '__name__', function)} writes into one of its arguments",
+                "write x[...] = values, or give an array as out=",
+            )
+        raise
+    operands = list(arrays_in((args, kwargs)))
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    if not results or not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
+        for x in operands:
+            if isinstance(x, TracerArray):
+                reading(x)
+                return function(*bare(args), **bare(kwargs))
+    traced: list[Any] = [
+        _as_view(trace, r, operands, stand_ins, len(results), (function, args, kwargs)) for r in results
+    ]
+    if any(h is None for h in traced):
+        _hold_apart([r for h, r in zip(traced, results, strict=True) if h is None])
+        line = opaque_line(trace, function, args, kwargs, *results)
+        traced = [trace.fresh(r, v) if h is None else h for h, r, v in zip(traced, results, line.outs, strict=True)]
+    if isinstance(result, (tuple, list)):
+        return type(result)(*traced) if hasattr(result, "_fields") else type(result)(traced)
+    return traced[0]
+
+
+def _check_callbacks(trace: Any, function: Any, args: Any, kwargs: Any) -> None:
+    """A function of the user's that NumPy calls runs in each call of the program: it must leave nothing behind."""
+    given = [*args, *kwargs.values()]
+    given += [y for part in given if type(part) in (list, tuple) for y in part]
+    called = [x for x in given if callable(x) and not _is_of_numpy(x)]
+    kinds = (*OPERANDS, list) if function is np.piecewise else OPERANDS
+    is_known = all(issubclass(type(x), kinds) for x in given if not callable(x))
+    for x in called:
+        if not is_known or not _is_plain_function(x):
+            trace.halt(
+                f"np.{getattr(function, '__name__', function)} calls {getattr(x, '__name__', 'a function')}, which may "
+                f"do more than compute, at {place()}",
+                "use NumPy functions of whole arrays",
+            )
+
+
+def _is_of_numpy(x: Any) -> bool:
+    """Whether what is called is NumPy's or a builtin that computes: np.sum, len, float as a dtype."""
+    root = package_of(x if isinstance(x, (type, FunctionType)) else type(x))
+    is_bound = type(x) is BuiltinFunctionType and type(x.__self__) is not ModuleType  # log.append
+    return root in ("numpy", "builtins") and not is_bound and type(x) is not MethodType
+
+
+def _is_plain_function(x: Any) -> bool:
+    """Whether a function names nothing but its arguments, NumPy and builtins that compute."""
+    if type(x) is not FunctionType or x.__closure__ or x.__defaults__ or x.__kwdefaults__:
+        return False
+    named, scope = names_of(x.__code__), x.__globals__
+    for name in named.scope:
+        root = getattr(scope.get(name), "__name__", "").split(".")[0]
+        if root not in ("numpy", "math") if name in scope else name not in PLAIN:
+            return False
+    return not named.imports and not any(op.opname in WRITING for op in dis.get_instructions(x.__code__))
+
+
+OPERANDS = (TracerArray, np.ndarray, np.generic, int, float, complex, str, type(None), tuple)
+PLAIN = frozenset({"abs", "bool", "float", "int", "len", "max", "min", "range", "round", "sum"})
+WRITING = frozenset({"STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "DELETE_ATTR", "DELETE_SUBSCR", "MAKE_FUNCTION"})
+
+
+class Protected:
+    """Arrays that cannot be written, in the place of tracer arrays: a write by NumPy would not be in the program."""
+
+    def __init__(self) -> None:
+        self.views: dict[int, Any] = {}  # by the id of the tracer array
+
+    def of(self, x: Any) -> Any:
+        """Arguments of a function, in containers too."""
+        if isinstance(x, TracerArray):
+            if id(x) not in self.views:
+                view = self.views[id(x)] = x.mg_array.view()
+                view.flags.writeable = False
+            return self.views[id(x)]
+        if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+            return type(x)(map(self.of, x))
+        if isinstance(x, dict):
+            return {k: self.of(v) for k, v in x.items()}
+        return x
+
+
+def _as_view(
+    trace: Any, result: Any, operands: list[Any], stand_ins: Protected, count: int, call: tuple[Any, Any, Any]
+) -> TracerArray | None:
+    for x in operands:
+        if not isinstance(x, TracerArray) or not isinstance(result, np.ndarray):
+            continue
+        if result is stand_ins.views.get(id(x)):
+            return x
+        if result.base is not None and owner(result) is owner(x.mg_array):
+            found = _view_of(trace, x, result, operands, count, call)
+            if x.mg_array.flags.writeable and call[0] not in READ_ONLY and found.mg_step:
+                result.flags.writeable = found.mg_step[0] != "call" or _is_writable(call)
+            found.mg_array = result
+            return found
+    return None
+
+
+def _is_writable(call: tuple[Any, Any, Any]) -> bool:
+    """Whether the view that a function makes of arrays which can be written can be written itself."""
+    function, args, kwargs = call
+    found = function(*bare(args), **bare(kwargs))
+    return isinstance(found, np.ndarray) and found.flags.writeable
+
+
+def _view_of(
+    trace: Any, x: TracerArray, result: Any, operands: list[Any], count: int, call: tuple[Any, Any, Any]
+) -> TracerArray:
+    """A view that a function made of its operand x: by steps, as a call that is repeated, or element by element."""
+    view: TracerArray
+    steps = where_in(result, x.mg_array)
+    if steps is not None:
+        view = trace.view(x, steps)
+        return view if view is not x else TracerArray(trace, result, x.mg_memory, x, ("reshape", x.shape))
+    if count == 1 and len(operands) == 1:
+        return TracerArray(trace, result, x.mg_memory, x, ("call", call))
+    found = elements_in(result, x.mg_array)
+    if found is None:
+        refuse(
+            f"{getattr(call[0], '__name__', call[0])} returns a view of an argument that the compiler cannot describe",
+            "give it a copy: x.copy()",
+        )
+    view = trace.view(x, found[0])
+    return TracerArray(trace, result, x.mg_memory, view, ("elements", found[1]))
+
+
+def _hold_apart(results: list[Any]) -> None:
+    """Results are values of their own: what is written into one must not be seen in another."""
+    arrays = [r for r in results if isinstance(r, np.ndarray)]
+    for k, x in enumerate(arrays):
+        if any(np.may_share_memory(x, y) for y in arrays[:k]):
+            refuse("a NumPy function returns several views of one new array", "call it outside of the step")
+
+
+def opaque_line(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) -> Line:
+    """A line that calls a function."""
+    ins, operands = templates(trace, {"args": tuple(args), "kwargs": kwargs})
+    params = {"function": function, **operands}
+    made: Line = trace.add(Line("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
+    return made
+
+
+def templates(
+    trace: Any, arguments: dict[str, Any], kinds: Any = (TracerArray, np.ndarray)
+) -> tuple[list[Value | Literal], dict[str, Any]]:
+    """The operands among the arguments of a call, and the arguments with a Place where an operand stands."""
+    ins: list[Value | Literal] = []
+
+    def template(x: Any) -> Any:
+        if issubclass(type(x), kinds):
+            ins.append(trace.operand(x))
+            return Place(len(ins) - 1)
+        if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+            return type(x)(map(template, x))
+        if isinstance(x, dict):
+            return {k: template(v) for k, v in x.items()}
+        return x
+
+    made = template(arguments)
+    return ins, made
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether another class than arrays answers for x, such as a Tensor."""
+    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (TracerArray, np.ndarray, np.generic))
+
+
+def bare(x: Any) -> Any:
+    """The real arrays, inside containers too."""
+    if type(x) is TracerArray:
+        return x.mg_array
+    if hasattr(type(x), "minigrad_tracer"):  # a number or a generator
+        return x.real
+    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+        return type(x)(map(bare, x))
+    if isinstance(x, dict):
+        return {k: bare(v) for k, v in x.items()}
+    return x
+
+
+def arrays_in(x: Any) -> Any:
+    """The arrays in containers."""
+    if isinstance(x, (TracerArray, np.ndarray)):
+        yield x
+    elif isinstance(x, dict):
+        for part in x.values():
+            yield from arrays_in(part)
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from arrays_in(part)

@@ -1,0 +1,56 @@
+"""The warning about float64 that appears from float32, which doubles memory and time."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from minigrad.compiler.ir.program import VIEWS, Line, Value
+from minigrad.compiler.refusal import place
+
+STATE = "state"
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def check_promotion(line: Line, told: set[str]) -> None:
+    """Warn if a line makes float64 of float32, once for each line of the user's.
+
+    A scalar of single precision beside an array of double precision changes nothing.
+
+    Args:
+        line: what was recorded.
+        told: lines of the user's that a warning has named.
+    """
+    if not line.outs or line.outs[0].dtype != DOUBLE or line.op in ("cast", "call", "draw"):
+        return
+    singles = [v for v in line.operands if v.dtype == SINGLE]
+    others = [v for v in line.operands if v.dtype != SINGLE]
+    is_scalar = all(v.shape == () for v in singles) and any(v.dtype == DOUBLE and v.shape for v in others)
+    if not singles or is_scalar:
+        return
+    where = place()
+    if where in told or STATE in told:
+        return
+    told.add(where)
+    kinds = min((str(v.dtype) for v in others), default="?")
+    state = next((name for v in others if (name := _name_of_state(v))), "")
+    told |= {STATE} if state else set()  # what follows in other lines follows from that
+    hint = (
+        f"{state} is float64. If that is not meant, call mg.set_default_dtype('float32') before the model is made, or "
+        "give it x.astype(np.float64)."
+        if state
+        else "If that is not meant, make the other operand a Python number (float(c)) or cast it: c.astype(x.dtype)."
+    )
+    warnings.warn(f"mg.compile: {line.op} of float32 and {kinds} gives float64, at {where}\n{hint}", stacklevel=2)
+
+
+def _name_of_state(v: Value) -> str:
+    """What the user calls an array of the state, of which a value is a view."""
+    named = v.name
+    while v.line.op in VIEWS or v.line.op == "broadcast":
+        v = v.line.operands[0]
+        named = named or v.name
+    if v.line.op != "input" or v.line.params["buffer"].kind != "state":
+        return ""
+    return str(named or v.line.params["buffer"].name)

@@ -1,0 +1,245 @@
+"""Builtins as a recorded step sees them.
+
+`type`, `isinstance`, `hasattr`, `getattr` and `dir` see through tracers, and `print` stops the recording: they hide the
+real ones in the modules of the functions that the step reaches. `float` and `int` take numbers out of arrays, as traced
+ones where it is known what becomes of them, and functions of `math` compute with those: the code of the functions that
+call them has other names for them meanwhile.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import io
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import BuiltinFunctionType, CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.follow.known import DECIDING, OF_MATH
+from minigrad.compiler.refusal import CompileError, place, stop
+from minigrad.compiler.trace.numbers import TracedNumber
+from minigrad.compiler.trace.trace import Trace
+from minigrad.compiler.trace.tracer import TracerArray, bare
+from minigrad.reach import MISSING
+from minigrad.tensor.tensor import Tensor
+
+
+class TypeOfTracers:
+    """What `type` is while a step is recorded: of a tracer it gives the class that that stands for.
+
+    It is no class itself: classes of classes could then be made of it, which are no such any more.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The class of an object, or a new class."""
+        if len(args) == 1 and not options:
+            x = args[0]
+            made = type if x is self else x.__class__ if _is_tracer(x) else type(x)
+            return self if made is type else made  # type(float) is type
+        if any(base is self for base in args[1:2] and args[1]):
+            self.__mro_entries__(args[1])
+        return type(*args, **options)
+
+    def __mro_entries__(self, bases: Any) -> Any:
+        """What Python asks what is no class where it stands among the bases of one."""
+        trace = object.__getattribute__(self, "trace")
+        if trace.open:
+            hint = "make it outside of the step"
+            trace.halt(f"the step makes a class whose base is `type`, at {place()}", hint)
+        return (type,)
+
+    def __getattribute__(self, name: str) -> Any:
+        """type.__call__, type.mro: what `type` has; Python itself asks for the two of its own."""
+        own = name in ("__mro_entries__", "__reduce__")
+        return object.__getattribute__(self, name) if own else getattr(type, name)
+
+    def __instancecheck__(self, x: Any) -> bool:
+        return isinstance(x, type)
+
+    def __subclasscheck__(self, x: Any) -> bool:
+        return issubclass(x, type)
+
+    def __getitem__(self, x: Any) -> Any:
+        return type[x]
+
+    def __or__(self, x: Any) -> Any:
+        return type | x
+
+    def __ror__(self, x: Any) -> Any:
+        return x | type
+
+    def __eq__(self, other: object) -> bool:
+        return other is type or other is self
+
+    def __hash__(self) -> int:
+        return hash(type)
+
+    def __repr__(self) -> str:
+        return repr(type)
+
+    def __reduce__(self) -> str:
+        return "type"
+
+
+class _KindOfNumber(type):
+    """A class that is float or int to whoever calls it or asks isinstance."""
+
+    kind: type
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if len(args) == 1 and not options:
+            x = args[0].data if type(args[0]) is Tensor else args[0]
+            if type(x) is TracerArray and not x.shape:
+                taken = x.mg_trace.taken(x, sys._getframe(1), cls.kind)
+                if taken is not None:
+                    return taken
+            if type(x) is TracedNumber and type(x.real) is cls.kind:
+                return x
+        return cls.kind(*args, **options)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, cls.kind)
+
+    def __subclasscheck__(cls, x: Any) -> bool:
+        return issubclass(x, cls.kind)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls.kind, name)
+
+
+class _Math:
+    """The module math to functions that are recorded."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(math, name)
+        return MATH[found] if type(found) is BuiltinFunctionType and found in OF_MATH else found
+
+
+def _of_math(function: Any) -> Any:
+    """A function of math that gives a number for a traced one; what it decides is checked in later calls."""
+
+    def call(*args: Any) -> Any:
+        x = args[0].data if len(args) == 1 and type(args[0]) is Tensor and not args[0].requires_grad else None
+        if len(args) == 1 and type(args[0]) is TracedNumber and args[0].mg_expression is None:
+            if function not in DECIDING:
+                return args[0].mg_called(function)
+            x = args[0].mg_trace.fresh(np.asarray(args[0].real, float), args[0].mg_as_float())
+        if function in DECIDING and type(x) is TracerArray and not x.shape:
+            return bool(getattr(np, function.__name__)(x))
+        return function(*args)
+
+    call.__name__ = function.__name__
+    return call
+
+
+NUMBERS: dict[str, Any] = {kind.__name__: _KindOfNumber(kind.__name__, (), {"kind": kind}) for kind in (float, int)}
+MATH = {function: _of_math(function) for function in OF_MATH}
+NUMBERS |= {"math": _Math(), **{function.__name__: made for function, made in MATH.items()}}
+# Where recorded code finds them. They stay there: another thread may still run such code when a recording ends.
+for _name, _x in NUMBERS.items():
+    setattr(builtins, f"__minigrad_{_name}__", _x)
+
+
+@contextmanager
+def taking_numbers(hides: list[tuple[FunctionType, dict[str, str]]]) -> Iterator[None]:
+    """Let these functions of the user's have other names for float, int and math while the step runs."""
+    before: list[tuple[FunctionType, CodeType, CodeType]] = []
+    try:
+        for function, names in hides:
+            code = function.__code__
+            other = _renamed(code, {name: f"__minigrad_{meaning}__" for name, meaning in names.items()})
+            before.append((function, code, other))
+            function.__code__ = other
+        yield
+    finally:
+        for function, code, other in before:
+            if function.__code__ is other:  # else the step itself has put another there
+                function.__code__ = code
+
+
+def _renamed(code: CodeType, names: dict[str, str]) -> CodeType:
+    inner = tuple(_renamed(x, names) if isinstance(x, CodeType) else x for x in code.co_consts)
+    return code.replace(co_names=tuple(names.get(name, name) for name in code.co_names), co_consts=inner)
+
+
+def _is_tracer(x: Any) -> bool:
+    return hasattr(type(x), "minigrad_tracer")
+
+
+def traced_isinstance(x: Any, kinds: Any, /) -> bool:
+    """isinstance: an abstract class such as Iterable looks at what a tracer itself can do."""
+    return isinstance(bare(x), kinds)
+
+
+def traced_hasattr(x: Any, name: str, /) -> bool:
+    """hasattr: a tracer has attributes that an array does not have, and the other way round."""
+    return hasattr(bare(x), name)
+
+
+def traced_getattr(x: Any, name: str, /, *default: Any) -> Any:
+    """getattr: of a tracer, what the array has."""
+    if not _is_tracer(x):
+        return getattr(x, name, *default)
+    if not hasattr(bare(x), name):
+        return getattr(bare(x), name, *default)
+    if type(x) is TracerArray and name.startswith("__") and not hasattr(TracerArray, name):
+        x = x.mg_no_value()
+    return getattr(x, name)
+
+
+def traced_dir(*x: Any) -> Any:
+    """dir, of another object than the caller's scope."""
+    return dir(bare(x[0])) if x else sorted(sys._getframe(1).f_locals)
+
+
+def traced_id(x: Any, /) -> int:
+    """id: of an array of the state. Another array is another object in each call, and what follows from its id too."""
+    if type(x) is TracerArray:
+        if x.mg_trace.open and not (x.mg_memory.is_outside and x.mg_trace.known.get(id(x.mg_array)) is x):
+            stop(x, "id() of an array that is another one in each call", "give it a name or a number")
+        return id(x.mg_array)
+    return id(bare(x))
+
+
+STAND_INS: dict[Any, Any] = {
+    id: traced_id,
+    isinstance: traced_isinstance,
+    hasattr: traced_hasattr,
+    getattr: traced_getattr,
+    dir: traced_dir,
+}
+
+
+def stand_in(trace: Trace, builtin: Any) -> Any:
+    """What hides a builtin while a step is recorded, MISSING if nothing does."""
+    if builtin is print:
+        return functools.partial(refused_print, trace)
+    if builtin is type:
+        trace.kind_of = trace.kind_of or TypeOfTracers(trace)
+        return trace.kind_of
+    return STAND_INS.get(builtin, MISSING)
+
+
+def refused_print(trace: Trace, *values: Any, **options: Any) -> None:
+    """What `print` is while a step is recorded: it stops the recording, and prints when the call is over.
+
+    If the step has to run once more, as after an exception that is about a tracer, that prints.
+    """
+    if trace.open:
+        trace.stop(
+            CompileError(
+                f"mg.compile: the step prints, and a program would not, at {place()}\nHint: return what is to be "
+                "printed, and print it outside."
+            )
+        )
+    text = io.StringIO()
+    print(*values, **{**options, "file": text, "flush": False})
+    trace.printed.append((text.getvalue(), options.get("file"), options.get("flush", False)))

@@ -1,0 +1,153 @@
+"""no_grad, enable_grad and scope: whether operations are recorded, and under which name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Self, TypeVar, overload
+
+from minigrad.engine.node import mode
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# While operations are recorded, the mode is the path of scopes; while they are not, the path is here.
+_path: ContextVar[str] = ContextVar("minigrad_scope", default="")
+
+State = tuple[str | None, str]  # the values of both
+
+# The blocks that are open in this context, each with the state before it.
+_blocks: ContextVar[tuple[tuple[_Mode, State], ...]] = ContextVar("minigrad_blocks", default=())
+
+
+class _Mode:
+    """A context manager, also a decorator. It may be entered several times, and by several threads at once.
+
+    Blocks may end in any order, as those in generators do: what was entered later goes on as if this one had not been.
+    """
+
+    def _state(self, before: State) -> State:
+        """The state inside, from the one outside."""
+        raise NotImplementedError
+
+    def __enter__(self) -> None:
+        whole = suspended()
+        before = whole[0]
+        try:
+            _blocks.set((*_blocks.get(), (self, before)))
+            _put(self._state(before))
+        except BaseException:  # an interrupt: the block was not entered
+            resumed(whole)
+            raise
+
+    def __exit__(self, *exception: Any) -> None:
+        blocks = None
+        try:
+            blocks = _blocks.get()
+            resumed(self._outside(blocks))
+        except BaseException:  # an interrupt: once more
+            resumed(self._outside(_blocks.get() if blocks is None else blocks))
+            raise
+
+    def _outside(self, blocks: tuple[tuple[_Mode, State], ...]) -> tuple[State, Any]:
+        """The modes after this block has ended, from the blocks that are open."""
+        if blocks and blocks[-1][0] is self:
+            return blocks[-1][1], blocks[:-1]
+        k = next((k for k in reversed(range(len(blocks))) if blocks[k][0] is self), None)
+        if k is None:
+            return suspended()  # entered in another context, which has ended
+        state, later = blocks[k][1], []
+        for other, _ in blocks[k + 1 :]:
+            later.append((other, state))
+            state = other._state(state)
+        return state, (*blocks[:k], *later)
+
+    def __call__(self, function: F) -> F:
+        """The function with this mode while its body runs: also that of a generator or of a coroutine."""
+        from minigrad.engine.decorating import decorated
+
+        run: F = decorated(function, self)
+        return run
+
+
+def _put(state: State) -> None:
+    mode.set(state[0])
+    _path.set(state[1])
+
+
+class _Switch(_Mode):
+    """A mode without arguments: `@no_grad` is `@no_grad()`."""
+
+    @overload
+    def __new__(cls) -> Self: ...
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+    def __new__(cls, function: Any = None) -> Any:
+        """The mode, or the function with this mode around it."""
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+
+class no_grad(_Switch):
+    """Nothing is recorded inside: `with no_grad():`, `@no_grad()` or `@no_grad`. Leaves may be written in place.
+
+    A decorated generator or coroutine records nothing while its own body runs; between its steps the mode is that of
+    whoever runs it.
+    """
+
+    def _state(self, before: State) -> State:
+        return None, before[1] if before[0] is None else before[0]
+
+
+class enable_grad(_Switch):
+    """Operations are recorded inside, also within no_grad: a block, or a decorator with or without parentheses."""
+
+    def _state(self, before: State) -> State:
+        return (before[1] if before[0] is None else before[0]), before[1]
+
+
+class scope(_Mode):
+    """Lines recorded inside belong to this scope: `with mg.scope("encoder"):`. Scopes nest, joined by a slash.
+
+    Printed tapes and pictures group lines by scope; modules open one for each of their children.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"scope: {name!r} is not a name; give a non-empty string")
+        self.name = name
+
+    def _state(self, before: State) -> State:
+        path = before[1] if before[0] is None else before[0]
+        inside = f"{path}/{self.name}" if path else self.name
+        return (None, inside) if before[0] is None else (inside, before[1])
+
+
+def current_scope() -> str:
+    """The path of the scopes that are open, "" outside of all."""
+    path = mode.get()
+    return _path.get() if path is None else path
+
+
+def open_path() -> tuple[ContextVar[Any], str]:
+    """Where the path of the open scopes is, and the path. Modules open a scope at every call, without the cost of a
+    context manager: `variable.set(inside)`, and at the end `variable.set(path)`.
+    """
+    path = mode.get()
+    return (_path, _path.get()) if path is None else (mode, path)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded."""
+    return mode.get() is not None
+
+
+def suspended() -> tuple[State, Any]:
+    """The modes of this context, to be put back by `resumed`."""
+    return (mode.get(), _path.get()), _blocks.get()
+
+
+def resumed(modes: tuple[State, Any]) -> None:
+    """Put back what `suspended` gave."""
+    state, blocks = modes
+    _put(state)
+    _blocks.set(blocks)

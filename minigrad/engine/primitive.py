@@ -1,0 +1,327 @@
+"""Primitives: NumPy functions with the rules of their derivatives.
+
+A primitive is a function and one rule for each operand that has a derivative, None for one without. The function's
+positional-only parameters are its operands, its keyword-only parameters are static. A rule applies the transposed
+derivative to a vector v. It names, as parameters, what it needs besides v:
+
+    x, y, ...           values of operands, by the function's own parameter names (a ufunc's are x, y)
+    out                 the value of the function; several outputs have names of their own
+    axis, ...           static parameters
+    x_shape, x_dtype    of an operand, without keeping its value
+    arrays, i           of a primitive over a sequence: all values, and which one's share is asked for
+    wanted              in a joint rule: for each operand, whether its share is needed
+
+What no rule that will run names is not kept for the backward pass.
+
+Three kinds. Each factory returns a function of arrays or Tensors; on arrays alone it is its NumPy function.
+
+    primitive      only a pull. Forward mode pulls the pull, which is linear in v.
+    linear         linear in each operand that has a rule: forward mode is the function itself.
+    elementwise    the Jacobian is diagonal, hence its own transpose: forward mode is the rule itself.
+
+A fused primitive gives one joint rule, which returns the shares of all operands at once. Where it has several
+outputs, v is a tuple of their cotangents, None for an output that nobody used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
+from weakref import WeakSet
+
+import numpy as np
+
+from minigrad.engine import codegen, specialize
+from minigrad.engine.node import Node
+from minigrad.util.locks import LOCK
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
+P = ParamSpec("P")
+Array = Any  # whatever answers NumPy's protocols
+Rule = Callable[..., Array] | None
+
+RESERVED = frozenset({"v", "n", "due", "saved"})  # what a pull calls its own parameters
+
+REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
+DECLARED: WeakSet[Primitive] = WeakSet()  # and those without
+FUNCTIONS: WeakSet[Primitive] = WeakSet()  # and those that users made: all that can be called
+
+
+on_new: list[Callable[[Primitive], None]] = []  # called with each that is made from here on
+
+
+class Function(Protocol):
+    """What a factory returns: the recording function, with the primitive and the source at hand."""
+
+    primitive: Primitive
+    source: str
+    __name__: str
+
+    @overload
+    def __call__(self, x: Tensor, /, *others: Any, **static: Any) -> Tensor: ...
+    @overload
+    def __call__(self, x: Any, y: Tensor, /, *others: Any, **static: Any) -> Tensor: ...
+    @overload
+    def __call__(self, *operands: Any, **static: Any) -> Any: ...
+
+
+class TensorFunction(Protocol[P]):
+    """A function made of primitives: a Tensor for a Tensor, else what NumPy gives."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, x: Tensor, /, *others: P.args, **static: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(self, x: Any, /, *others: P.args, **static: P.kwargs) -> Any: ...
+
+
+def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunction[P]:
+    """Tell type checkers that a Tensor as the first argument makes the result a Tensor."""
+    return function
+
+
+class _Pull:
+    """pull(line, v, due, saved): reverse mode through one line, written when it is first asked for.
+
+    It is found in the primitive's dictionary from then on. There, layers may stand in its place (intercept.py), which a
+    thread that writes it at the same time must not undo.
+    """
+
+    def __get__(self, p: Any, kind: type) -> Any:
+        if p is None:
+            return self
+        with LOCK:
+            return p.__dict__.setdefault("pull", p.written_pull)
+
+
+class Primitive:
+    """A function, its rules, and what was specialized from them: record and pull."""
+
+    kind = "primitive"
+    is_checked = False  # whether what rules return is checked: those of users (custom.py) are
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *rules: Rule,
+        joint: Callable[..., Any] | None = None,
+        signature: str | inspect.Signature | None = None,
+        outputs: Sequence[str] = (),
+        name: str | None = None,
+        doc: str | None = None,
+    ) -> None:
+        self.function = function
+        self.doc = doc
+        self.name = name or function.__name__.strip("_")
+        self.signature = _signature(function, signature)
+        parameters = self.signature.parameters.values()
+        self.operands = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        self.static = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        self.sequence = self.operands == ("arrays",)
+        self.outputs = tuple(outputs)
+        self.rules = rules
+        self.joint = joint
+        if rules and (joint or len(rules) != len(self.operands)):
+            raise TypeError(
+                f"{self.name}{self.signature} has {len(self.operands)} operands: give one rule for each, or one joint "
+                f"rule. {len(rules)} rules were given{' and a joint one' if joint else ''}."
+            )
+        self.names = tuple(codegen.named(rule) for rule in rules)
+        self.saved = codegen.saved(self)
+        self._check_names()
+        self.record, self.record_source, self.pull_source = specialize.write(self)
+
+    pull: Any = _Pull()
+
+    @cached_property
+    def written_pull(self) -> Callable[..., None]:
+        """The pull as it was written, whatever stands around it."""
+        return specialize.made(self, self.pull_source)
+
+    @property
+    def callee(self) -> Callable[..., Any]:
+        """What the record function calls: the function."""
+        return self.function
+
+    @property
+    def source(self) -> str:
+        """What was written for this primitive."""
+        return "\n".join(filter(None, [self.record_source, self.pull_source]))
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}{self.signature}>"
+
+    def _check_names(self) -> None:
+        taken = RESERVED & {*self.operands, *self.static}
+        if taken:
+            raise TypeError(
+                f"{self.name}{self.signature}: the name {min(taken)!r} is taken (v is the vector that a rule "
+                "transforms); call the operand otherwise"
+            )
+        known = {*self.operands, *self.static, *(self.outputs or ("out",)), "i", "wanted"}
+        known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
+        for names in (*self.names, codegen.named(self.joint)):
+            for name in names:
+                if name not in known:
+                    raise TypeError(
+                        f"a rule of {self.name}{self.signature} names {name!r}, which is none of its values"
+                    )
+
+    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
+        """Forward mode: the tangent of the value from those of the parents (None: zero).
+
+        None as the result says that this kind has no fast way; the walk then pulls the pull.
+        """
+        return None
+
+    def apply(self, k: int, line: Node, v: Array, saved: tuple[Any, ...]) -> Array:
+        """The rule of operand k applied to v, outside the walk."""
+        known = self.known(line, saved)
+        parent, rule = line.parents[k], self.rules[k]
+        if parent is None or rule is None:
+            raise ValueError(f"{self.name}: no derivative flows through {self.operands[k]}")
+        known |= {f"{self.operands[k]}_shape": parent.shape, f"{self.operands[k]}_dtype": parent.dtype}
+        return rule(v, *(known[name] for name in self.names[k]))
+
+    def known(self, line: Node, saved: tuple[Any, ...]) -> dict[str, Any]:
+        """The saved values and static parameters of a line, by name."""
+        return dict(zip(self.saved, saved, strict=True)) | dict(zip(self.static, line.params, strict=True))
+
+
+class Elementwise(Primitive):
+    """Each element of the value depends on the same element of the (broadcast) operands."""
+
+    kind = "elementwise"
+
+    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array:
+        """Forward mode: each rule applied to its operand's tangent."""
+        moved = total(self.apply(k, line, v, saved) for k, v in enumerate(tangents) if v is not None)
+        return moved if moved.shape == line.shape else moved + np.zeros_like(moved, shape=line.shape)
+
+
+class Linear(Primitive):
+    """Linear in each operand that has a rule.
+
+    If a rule names another such operand (a product) the others are held while one moves; if none does (a sum) all
+    move together.
+    """
+
+    kind = "linear"
+
+    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
+        """Forward mode: the function itself, with tangents in the place of operands."""
+        static = dict(zip(self.static, line.params, strict=True))
+        known = self.known(line, saved)
+        if self.is_product:
+            return total(
+                self.record(*(v if j == k else known[name] for j, name in enumerate(self.operands)), **static)
+                for k, v in enumerate(tangents)
+                if v is not None
+            )
+        if any(v is None for v in tangents):
+            return None
+        return self.record(tuple(tangents), **static) if self.sequence else self.record(*tangents, **static)
+
+    @property
+    def is_product(self) -> bool:
+        """Whether the others are held while one operand moves."""
+        return any(set(names) & set(self.operands) for names in self.names)
+
+
+class Opaque:
+    """What stands in the place of a primitive for one call of a function that is run again, or compiled, for its pull.
+
+    It has no rules that could be shown as formulas.
+    """
+
+    static: tuple[str, ...] = ()
+    sequence = True
+    operands = ("arrays",)
+    saved = ("arrays",)
+    names: tuple[tuple[str, ...], ...] = ((),)
+    rules: tuple[Rule, ...] = (None,)
+    joint: Rule = None
+    signature = inspect.Signature()
+    outputs: tuple[str, ...] = ()
+
+
+def value_of(x: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return x.data if hasattr(x, "node") else x
+
+
+def read_only(x: Any) -> Any:
+    """The same values, which cannot be written to."""
+    if type(x) is np.ndarray and x.flags.writeable:
+        x = x.view()
+        x.flags.writeable = False
+    return x
+
+
+def total(shares: Any) -> Array:
+    """The sum of at least one share."""
+    first, *others = shares
+    for share in others:
+        first = first + share
+    return first
+
+
+def primitive(function: Callable[..., Any], *rules: Rule, **options: Any) -> Function:
+    """A primitive with a pull only."""
+    return _declare(Primitive(function, *rules, **options))
+
+
+def linear(function: Callable[..., Any], *rules: Rule, **options: Any) -> Function:
+    """A primitive that is linear in each operand that has a rule."""
+    return _declare(Linear(function, *rules, **options))
+
+
+def elementwise(function: Callable[..., Any], *rules: Rule, **options: Any) -> Function:
+    """A primitive whose Jacobian is diagonal."""
+    return _declare(Elementwise(function, *rules, **options))
+
+
+def _declare(made: Primitive) -> Function:
+    with LOCK:
+        DECLARED.add(made)
+    if made.pull_source:
+        REGISTRY[made.name] = made
+    return as_function(made)
+
+
+def as_function(made: Primitive) -> Function:
+    """The recording function of a primitive, with the primitive and its source at hand."""
+    with LOCK:
+        FUNCTIONS.add(made)
+        for told in on_new:
+            told(made)
+    record: Any = made.record
+    module = getattr(made.function, "__module__", None) or "numpy"
+    record.primitive = made
+    record.source = made.source
+    record.__qualname__ = made.name
+    record.__doc__ = made.doc or (None if module.startswith("numpy") else made.function.__doc__)
+    record.__module__ = "minigrad" if module.startswith(("minigrad", "numpy")) else module
+    function: Function = record
+    return function
+
+
+def _signature(function: Callable[..., Any], given: str | inspect.Signature | None) -> inspect.Signature:
+    """The signature as given, for example "(x, /, *, axis=None)"; else a ufunc's, else the function's own."""
+    if isinstance(given, inspect.Signature):
+        return given
+    if given is not None:
+        return _read(given)
+    if isinstance(function, np.ufunc):
+        return _read(f"({'x, y, z'[: 3 * function.nin - 2]}, /)")
+    return inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> inspect.Signature:
+    return inspect.signature(eval(f"lambda {text.strip('()')}: None"))

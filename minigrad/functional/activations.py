@@ -1,0 +1,159 @@
+"""Activations. `minigrad.functional` lists these functions.
+
+relu, sigmoid, tanh, softplus, gelu, silu, mish and softsign are primitives, the others are composed. Derivatives at
+kinks are those of docs/conventions.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import value_of
+from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, silu, softsign
+from minigrad.ops.elementwise import relu, softplus
+from minigrad.ops.precision import floating, widened
+from minigrad.ops.reduction import logsumexp
+
+__all__ = [
+    "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish", "prelu",
+    "relu6", "selu", "silu", "softmax", "softsign",
+]  # fmt: skip
+
+# The α and λ of Klambauer et al. (2017), equation 14, to all digits of float64.
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+
+
+def gelu(x: Any, /, *, approximate: str = "none") -> Any:
+    """x Φ(x), with Φ the distribution function of the standard normal (Hendrycks & Gimpel 2016).
+
+    Args:
+        x: any shape.
+        approximate: "none", or "tanh" for their approximation ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+
+    Raises:
+        ValueError: approximate is neither.
+
+    Example:
+        >>> import numpy as np
+        >>> gelu(np.array([-1.0, 0.0, 1.0])).round(4)
+        array([-0.1587,  0.    ,  0.8413])
+    """
+    if approximate == "none":
+        return gelu_exact(x)
+    if approximate == "tanh":
+        return gelu_by_tanh(x)
+    raise ValueError(f"gelu(approximate={approximate!r}): must be 'none' or 'tanh'")
+
+
+def log_sigmoid(x: Any, /) -> Any:
+    """log sigmoid(x) = -softplus(-x), without overflow. Integers and booleans, which wrap around, are float64 first."""
+    return -softplus(-floating(x))
+
+
+def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """x clipped to [min_val, max_val] (Collobert 2004). As for clip, the derivative at the bounds is 1; PyTorch has 0.
+
+    Args:
+        x: any shape.
+        min_val: the lower bound.
+        max_val: the upper bound, which is larger.
+
+    Raises:
+        ValueError: the bounds are not in this order.
+    """
+    if not min_val < max_val:
+        raise ValueError(f"hardtanh(min_val={min_val}, max_val={max_val}): the first must be less than the second")
+    return np.clip(x, min_val, max_val)
+
+
+def relu6(x: Any, /) -> Any:
+    """min(max(x, 0), 6) (Krizhevsky 2010), with the derivatives 0 at 0, as relu, and 1 at 6, as clip; PyTorch has 0."""
+    return np.where(x > 6, 6, relu(x))
+
+
+def hardsigmoid(x: Any, /) -> Any:
+    """min(max(x + 3, 0), 6) / 6, a sigmoid of three lines (Howard et al. 2019, section 5.2).
+
+    The derivative at ±3 is 1/6, as for clip.
+    """
+    return np.clip(x + 3.0, 0, 6) / 6
+
+
+def hardswish(x: Any, /) -> Any:
+    """x · hardsigmoid(x) (Howard et al. 2019, section 5.2), 0 at -inf."""
+    inside = np.clip(x, -3.0, 3.0)  # as an integer -3 is none of the unsigned
+    return np.where(x > 3, x, inside * (inside + 3) / 6)
+
+
+def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Any:
+    """x where it is positive, negative_slope · x elsewhere (Maas, Hannun & Ng 2013), also at 0."""
+    return np.where(x > 0, x, negative_slope * x)
+
+
+def prelu(x: Any, alpha: Any, /) -> Any:
+    """x where it is positive, alpha · x elsewhere, also at 0, with alpha learned (He et al. 2015, equation 1).
+
+    Args:
+        x: (..., C), channels last.
+        alpha: (C,), one slope for each channel, or (1,) or () for all.
+
+    Raises:
+        ValueError: alpha has another shape.
+
+    Example:
+        >>> prelu(np.array([[-1.0, -1.0], [2.0, 2.0]]), np.array([0.25, 0.5]))
+        array([[-0.25, -0.5 ],
+               [ 2.  ,  2.  ]])
+    """
+    if alpha.shape not in ((), (1,), x.shape[-1:]):
+        raise ValueError(
+            f"{call('prelu', (x, alpha), {})}: alpha is one slope, or one for each of the channels, "
+            "which are x's last axis"
+        )
+    if not x.ndim:
+        alpha = np.reshape(alpha, ())
+    return np.where(x > 0, x, alpha * x)
+
+
+def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
+    """x where it is positive, α (exp(x) - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016)."""
+    x = floating(x)  # NumPy's exponentials of small integers are float16
+    positive = x > 0
+    # The inner choice keeps exp from overflowing in the branch that is not taken.
+    return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
+
+
+def selu(x: Any, /) -> Any:
+    """λ elu(x; α), with α and λ such that mean 0 and variance 1 stay (Klambauer et al. 2017, equation 2).
+
+    To be used with `lecun_normal` initial weights and `alpha_dropout`.
+    """
+    return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
+
+
+@widened
+def softmax(x: Any, /, *, axis: int = -1) -> Any:
+    """exp(x) / Σ exp(x) along an axis, without overflow."""
+    e = np.exp(below_largest(x, axis))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+@widened
+def log_softmax(x: Any, /, *, axis: int = -1) -> Any:
+    """x - log Σ exp(x) along an axis, without overflow."""
+    x = below_largest(x, axis)
+    return x - logsumexp(x, axis=axis, keepdims=True)
+
+
+def below_largest(x: Any, axis: int) -> Any:
+    """x less its largest element along an axis, unless that is infinite.
+
+    Softmax and its derivatives are the same for it, so the largest element counts as a constant. log Σ exp(x) of the
+    differences has the digits that it would lose at the size of the largest.
+    """
+    top = np.max(value_of(x), axis=axis, keepdims=True, initial=-np.inf)
+    return x - np.where(np.isfinite(top), top, 0)

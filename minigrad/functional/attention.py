@@ -1,0 +1,197 @@
+"""Scaled dot-product attention (Vaswani et al. 2017, equation 1), composed and as one primitive."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import primitive
+from minigrad.functional.activations import softmax
+from minigrad.ops.product import matmul
+from minigrad.ops.reduction import max
+from minigrad.ops.shape import matrix_transpose
+from minigrad.tensor.convert import get_default_dtype
+from minigrad.tensor.naming import name
+
+Array = Any
+
+
+def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> Any:
+    """softmax(q kᵀ / √d) v: for each query the mean of the values, weighted by how well their keys fit.
+
+    Args:
+        q: (..., T, d), the queries.
+        k: (..., S, d), the keys.
+        v: (..., S, e), the values.
+        mask: broadcasts to (..., T, S). Booleans say which keys a query may attend to; numbers are added to the
+            scores, -inf closes. A query that may attend to nothing gets zeros.
+        is_causal: whether query t may attend to the keys 0 ... t only; besides the mask.
+
+    Returns:
+        (..., T, e). The lines of the tape are called scores, weights and out. `fused.attention` is the same in one.
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> q, k, v = np.zeros((2, 4)), np.zeros((3, 4)), np.arange(3.0)[:, None]
+        >>> scaled_dot_product_attention(q, k, v).ravel(), scaled_dot_product_attention(q, k, v, is_causal=True).ravel()
+        (array([1., 1.]), array([0. , 0.5]))
+    """
+    _check("scaled_dot_product_attention", q, k, v, mask)
+    scores = name("scores", matmul(q * (1 / math.sqrt(q.shape[-1])), matrix_transpose(k)))
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    if is_causal:
+        scores = np.where(_past(scores), scores, -np.inf)
+    blind = max(scores, axis=-1, keepdims=True) == -np.inf  # rows that may attend to nothing
+    scores = np.where(blind, 0, scores)
+    weights = name("weights", np.where(blind, 0, softmax(scores)))
+    return name("out", matmul(weights, v))
+
+
+def _past(scores: Any) -> Array:
+    """Which keys are not later than each query: (T, S) booleans, a lower triangle."""
+    return np.tril(np.ones_like(scores, shape=scores.shape[-2:], dtype=bool))
+
+
+def _check(what: str, q: Any, k: Any, v: Any, mask: Any) -> None:
+    """Refuse shapes that do not fit, before anything is computed."""
+    shapes = [np.shape(x) for x in (q, k, v)]
+    fits = all(len(shape) > 1 for shape in shapes)
+    fits = fits and shapes[0][-1] == shapes[1][-1] and shapes[1][-2] == shapes[2][-2] and 0 not in shapes[1][-2:]
+    if not fits:
+        raise ValueError(
+            f"{call(what, (q, k, v), {})}: queries (..., T, d) go with keys (..., S, d) and values (..., S, e), with "
+            "S and d at least 1. Heads are a leading axis: (N, heads, T, d)"
+        )
+    scores = (*np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2]), shapes[0][-2], shapes[1][-2])
+    if mask is None:
+        return
+    if not hasattr(mask, "dtype"):
+        raise TypeError(f"{call(what, (q, k, v), {'mask': mask})}: the mask must be an array; np.array(mask) makes one")
+    given = np.shape(mask)
+    if mask.dtype.kind not in "bf":
+        raise TypeError(
+            f"{call(what, (q, k, v), {'mask': mask})}: a mask holds booleans (True may be attended to) or numbers "
+            "that are added to the scores. For a mask of 0 and 1: mask.astype(bool)"
+        )
+    if len(given) > len(scores) or any(
+        n not in (1, size) for n, size in zip(reversed(given), reversed(scores), strict=False)
+    ):
+        raise ValueError(
+            f"{call(what, (q, k, v), {'mask': mask})}: the mask must broadcast to the scores, {scores}: insert axes "
+            "where it is the same for all, mask[:, None, None, :] for one of keys (N, S) and scores (N, heads, T, S)"
+        )
+
+
+# One primitive
+
+
+def _attention(
+    query: Any, key: Any, value: Any, mask: Any, /, *, scale: float = 1.0, is_causal: bool = False
+) -> tuple[Array, Array]:
+    """The output and the weights; a mask without axes is none."""
+    scores = np.matmul(query * scale, key.mT)
+    is_masked = is_causal or np.ndim(mask) > 0
+    if np.ndim(mask):
+        scores = scores + (_closed(mask, scores) if mask.dtype == bool else mask)
+    if is_causal:
+        scores = scores + _closed(_past(scores), scores)
+    top = np.maximum.reduce(scores, axis=-1, keepdims=True)
+    if is_masked:  # a finite maximum where all keys are closed: their weights become exp(-inf) = 0
+        top = np.maximum(top, np.finfo(scores.dtype).min)
+    p = np.subtract(scores, top, out=scores)
+    p = np.exp(p, out=p)
+    total = np.add.reduce(p, axis=-1, keepdims=True)
+    if is_masked:  # the largest term is 1, so this changes only the sum 0 of a closed row
+        total = np.maximum(total, 1)
+    p = np.divide(p, total, out=p)
+    return np.matmul(p, value), p
+
+
+def _closed(allowed: Any, scores: Any) -> Array:
+    """0 where allowed, -inf elsewhere, in the dtype of the scores."""
+    return np.where(allowed, np.zeros_like(scores, shape=()), -np.inf)
+
+
+def _attention_shares(v: Any, query: Any, key: Any, value: Any, weights: Any, scale: float) -> tuple[Any, ...]:
+    """With p the weights and s the masked scores, from the cotangents dy of the output and dp of the weights:
+
+    dvalue = pᵀ dy     dp += dy valueᵀ     ds = p (dp - Σ dp p)     dquery = ds key / √d     dkey = dsᵀ query / √d
+    """
+    dy, dp = v
+    dvalue = None
+    if dy is not None:
+        dvalue = np.matmul(weights.mT, dy)
+        through = np.matmul(dy, value.mT)
+        dp = through if dp is None else dp + through
+    dscores = weights * (dp - np.add.reduce(dp * weights, axis=-1, keepdims=True))
+    return np.matmul(dscores, key) * scale, np.matmul(dscores.mT, query) * scale, dvalue, dscores
+
+
+_attend = primitive(_attention, joint=_attention_shares, outputs=("out", "weights"))
+
+
+def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> tuple[Any, Any]:
+    """`functional.scaled_dot_product_attention` as one primitive, with the weights as its second output.
+
+    Args:
+        q: (..., T, d), the queries. Heads are a leading axis.
+        k: (..., S, d), the keys.
+        v: (..., S, e), the values.
+        mask: broadcasts to (..., T, S): booleans say which keys a query may attend to, numbers are added to the scores.
+        is_causal: whether query t may attend to the keys 0 ... t only; besides the mask.
+
+    Returns:
+        out (..., T, e) and the weights (..., T, S), both differentiable. Of what is computed the weights are kept.
+
+    Raises:
+        ValueError: shapes do not fit.
+        TypeError: the mask holds neither booleans nor numbers.
+
+    Example:
+        >>> out, weights = attention(np.zeros((2, 4)), np.zeros((2, 4)), np.array([[1.0], [2.0]]), is_causal=True)
+        >>> out.ravel(), weights
+        (array([1. , 1.5]), array([[1. , 0. ],
+               [0.5, 0.5]]))
+    """
+    _check("attention", q, k, v, mask)
+    scale = 1 / math.sqrt(q.shape[-1])
+    pair: tuple[Any, Any] = _attend(q, k, v, 0.0 if mask is None else mask, scale=scale, is_causal=is_causal)
+    return pair
+
+
+# Positions
+
+
+def sinusoidal_encoding(length: int, features: int, /, *, dtype: Any = None) -> Array:
+    """Positions as waves (Vaswani et al. 2017, section 3.5), to be added to a sequence.
+
+        p[t, 2i] = sin(t / 10000^(2i/D))    p[t, 2i + 1] = cos(t / 10000^(2i/D))
+
+    Args:
+        length: T, the number of positions t = 0 ... T - 1.
+        features: D.
+        dtype: of the result, by default that of new Tensors.
+
+    Returns:
+        (T, D), an array.
+
+    Raises:
+        ValueError: a size is not positive.
+
+    Example:
+        >>> sinusoidal_encoding(2, 4).round(2)
+        array([[0.  , 1.  , 0.  , 1.  ],
+               [0.84, 0.54, 0.01, 1.  ]])
+    """
+    if length < 1 or features < 1:
+        raise ValueError(f"sinusoidal_encoding({length}, {features}): both sizes must be at least 1")
+    k = np.arange(features)
+    angles = np.arange(length)[:, None] / 10000.0 ** ((k - k % 2) / features)
+    return np.where(k % 2, np.cos(angles), np.sin(angles)).astype(np.dtype(dtype or get_default_dtype()))

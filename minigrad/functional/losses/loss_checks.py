@@ -1,0 +1,88 @@
+"""What losses refuse, and how they reduce."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.errors import call
+from minigrad.engine.primitive import value_of
+from minigrad.ops.checking import require, require_range
+from minigrad.ops.indexing import integers
+from minigrad.ops.reduction import mean, sum
+
+
+def reduced(loss: Any, reduction: str, what: str) -> Any:
+    """The mean or sum of the elements, or the elements."""
+    check_reduction(reduction, what)
+    return mean(loss) if reduction == "mean" else sum(loss) if reduction == "sum" else loss
+
+
+def check_reduction(reduction: str, what: str) -> None:
+    """Refuse an unknown reduction."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{what}(reduction={reduction!r}): must be 'mean', 'sum' or 'none'")
+
+
+def check_equal_shapes(what: str, *operands: Any) -> None:
+    """Refuse operands that NumPy would broadcast: (N,) against (N, 1) would give (N, N)."""
+    if len({np.shape(x) for x in operands}) > 1:
+        raise ValueError(
+            f"{call(what, operands, {})}: shapes must be equal, they are not broadcast. "
+            "Drop or insert an axis: prediction[:, 0] or target[:, None]."
+        )
+
+
+def check_range(x: Any, low: float, high: float, what: str, way_out: str) -> None:
+    """Refuse values outside [low, high]."""
+
+    def error(x: Any) -> ValueError:
+        return ValueError(f"{what} lies in [{low:g}, {high:g}], here in [{x.min():.4g}, {x.max():.4g}]; {way_out}")
+
+    require_range(value_of(x), low, high, error)
+
+
+def check_signs(target: Any, what: str) -> None:
+    """Refuse targets other than -1 and 1."""
+
+    def error(target: Any) -> ValueError:
+        wrong = target[np.absolute(target) != 1].flat[0]
+        return ValueError(f"{what}: targets are -1 or 1, here one is {wrong}; from 0 and 1 take 2 * target - 1")
+
+    require(lambda target: np.absolute(target) == 1, error, value_of(target))
+
+
+def check_targets(logits: Any, labels: Any, what: str, ignore_index: int | None = None) -> Any:
+    """Class ids for logits, as an array; labels whose shape or range does not fit are refused.
+
+    Where a label is ignore_index, 0 takes its place.
+    """
+    shape = np.shape(labels)
+    if logits.ndim < 1 or shape != logits.shape[:-1]:
+        way_out = "; drop the last axis of the labels: labels[:, 0]" if shape == (*logits.shape[:-1], 1) else ""
+        raise ValueError(
+            f"{call(what, (logits, labels), {})}: logits (..., C) go with labels (...), one class id a row{way_out}"
+        )
+    if ignore_index is not None:
+        labels = integers(labels, what)
+        labels = np.where(labels == ignore_index, 0, labels)
+    return check_labels(labels, logits.shape[-1], what)
+
+
+def check_labels(labels: Any, classes: int, what: str) -> Any:
+    """Class ids as an array; those that are no integers or out of range are refused."""
+
+    def error(labels: Any) -> ValueError:
+        wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
+        return ValueError(f"{what}: label {wrong} for {classes} classes; labels are 0 ... {classes - 1}")
+
+    labels = integers(labels, what)
+    require_range(labels, 0, classes - 1, error)
+    return labels
+
+
+def check_label_smoothing(smoothing: float, what: str) -> None:
+    """Refuse what is not a share of the probability."""
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"{what}(label_smoothing={smoothing}): must lie in [0, 1)")

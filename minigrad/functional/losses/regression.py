@@ -1,0 +1,102 @@
+"""Losses between numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.functional.losses.loss_checks import check_equal_shapes, reduced
+from minigrad.ops.elementwise import clip
+from minigrad.ops.precision import widened
+
+
+@widened
+def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """(prediction - target)², of equal shapes.
+
+    Args:
+        prediction: any shape.
+        target: the same shape.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: the shapes differ. (N,) against (N, 1) would broadcast to (N, N).
+    """
+    check_equal_shapes("mse_loss", prediction, target)
+    return reduced(np.square(prediction - target), reduction, "mse_loss")
+
+
+@widened
+def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """|prediction - target|, with derivative 0 where they are equal.
+
+    Args:
+        prediction: any shape.
+        target: the same shape.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: the shapes differ, or the reduction is unknown.
+
+    Example:
+        >>> l1_loss(np.array([1.0, -2.0]), np.zeros(2), reduction="sum").tolist()
+        3.0
+    """
+    check_equal_shapes("l1_loss", prediction, target)
+    return reduced(np.absolute(prediction - target), reduction, "l1_loss")
+
+
+@widened
+def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+    """½ d² where |d| = |prediction - target| is at most δ, and δ (|d| - ½ δ) beyond (Huber 1964, with k = δ).
+
+    Args:
+        prediction: any shape.
+        target: the same shape.
+        delta: δ > 0, where the parabola goes over into a line.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: δ is not positive, the shapes differ, or the reduction is unknown.
+
+    Example:
+        >>> huber_loss(np.array([0.5, 3.0]), np.zeros(2), reduction="none")
+        array([0.125, 2.5  ])
+    """
+    if not delta > 0:
+        raise ValueError(f"huber_loss(delta={delta}): must be positive")
+    check_equal_shapes("huber_loss", prediction, target)
+    return reduced(_huber(prediction - target, delta), reduction, "huber_loss")
+
+
+@widened
+def smooth_l1_loss(prediction: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
+    """½ d² / β where |d| = |prediction - target| is at most β, and |d| - ½ β beyond (Girshick 2015, equation 3).
+
+    It is huber_loss with δ = β, divided by β, and goes over into l1_loss as β goes to 0.
+
+    Args:
+        prediction: any shape.
+        target: the same shape.
+        beta: β >= 0; with 0 it is l1_loss.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: β is negative, the shapes differ, or the reduction is unknown.
+
+    Example:
+        >>> smooth_l1_loss(np.array([0.5, 3.0]), np.zeros(2), beta=2.0, reduction="none")
+        array([0.0625, 2.    ])
+    """
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss(beta={beta}): must not be negative")
+    check_equal_shapes("smooth_l1_loss", prediction, target)
+    d = prediction - target
+    return reduced(_huber(d, beta) / beta if beta else np.absolute(d), reduction, "smooth_l1_loss")
+
+
+def _huber(d: Any, delta: float) -> Any:
+    """With c = d limited to [-δ, δ], both branches are ½ c² + δ |d - c|. What is infinite meets no 0."""
+    c = clip(d, -delta, delta)
+    return 0.5 * (c * c) + delta * np.absolute(d - c)

@@ -1,0 +1,139 @@
+"""Gated recurrent units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.pairwise import column_sums
+from minigrad.engine.primitive import primitive
+from minigrad.functional.recurrent.cells import check_step, gate_parts
+from minigrad.functional.recurrent.sequence import (
+    Steps,
+    bias_array,
+    buffer,
+    from_input,
+    input_shares,
+    rows_of,
+    state_share,
+)
+from minigrad.ops.shape import unstack
+
+Array = Any
+
+
+def _gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, /) -> tuple[Array, Array, Array]:
+    """The state after each step, the gates r, z, n, and the part b_n that r multiplies."""
+    operands, size = (x, h, weight_ih, weight_hh, bias_ih, bias_hh), h.shape[-1]
+    y, inner = buffer(operands, size), buffer(operands, size)
+    gates = from_input(buffer(operands, 3 * size), x, weight_ih, bias_ih)
+    for t in range(len(gates)):
+        b = h @ weight_hh + bias_hh
+        inner[t] = b[:, 2 * size :]
+        chosen = gates[t, :, : 2 * size]
+        chosen += b[:, : 2 * size]
+        chosen *= 0.5
+        np.tanh(chosen, out=chosen)
+        chosen *= 0.5
+        chosen += 0.5
+        r, z, n = gate_parts(gates[t], 3)
+        n += r * inner[t]
+        np.tanh(n, out=n)
+        h = np.multiply(z, h, out=y[t])
+        h += (1 - z) * n
+    return y, gates, inner
+
+
+def _gru_shares(
+    v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, y: Any, gates: Any, inner: Any, wanted: Any
+) -> tuple[Any, ...]:
+    """From the last step to the first, with [r z n] the gates:
+
+        dz = dh' (h - n)    dn = dh' (1 - z)    da_n = dn (1 - n²)    dr = da_n b_n
+        da = [dr r (1 - r), dz z (1 - z), da_n]    db = [dr r (1 - r), dz z (1 - z), da_n r]
+        dh = db Wʰᵀ + dh' z    dWʰ = Σ hᵀ db    dbʰ = Σ db
+
+    What arrives at the gates and at b_n, in higher derivatives, is added to [dr dz dn] and to the last part of db.
+    """
+    dy, dgates, dinner = (None if share is None else unstack(share) for share in v)
+    steps = list(zip(unstack(gates), unstack(inner), (h, *unstack(y)[:-1]), strict=True))
+    back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
+    dh: Any = 0.0
+    shares, state_shares = Steps(len(steps)), Steps(len(steps))
+    for k in reversed(range(len(steps))):
+        gate, b_n, before = steps[k]
+        r, z, n = gate_parts(gate, 3)
+        dh = dh if dy is None else dy[k] + dh
+        dr, dz, dn = (0.0, 0.0, 0.0) if dgates is None else gate_parts(dgates[k], 3)
+        dz, dn = dz + dh * (before - n), dn + dh * (1 - z)
+        da_n = dn * (1 - n * n)
+        dr = dr + da_n * b_n
+        db_n = da_n * r if dinner is None else da_n * r + dinner[k]
+        da_r, da_z = dr * (r * (1 - r)), dz * (z * (1 - z))
+        shares[k] = np.concatenate([da_r, da_z, da_n], axis=-1)
+        db = state_shares[k] = np.concatenate([da_r, da_z, db_n], axis=-1)
+        dh = db @ back + dh * z
+    dx, dweight_ih, dbias_ih = input_shares(shares.together(), x, weight_ih, wanted)
+    all_db = state_shares.together()
+    return dx, dh, dweight_ih, state_share(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
+
+
+_gru_primitive = primitive(_gru, joint=_gru_shares, outputs=("y", "gates", "inner"))
+
+
+def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> tuple[Any, Any]:
+    """`functional.gru_cell` for all steps of a sequence as one primitive (Cho et al. 2014).
+
+    It keeps its operands, and of every step the state, the gates and the part that r multiplies.
+
+    Args:
+        x: (T, N, I), the inputs: T steps of N sequences.
+        h: (N, H), the state before the first.
+        weight_ih: (I, 3H), columns in the order r, z, n.
+        weight_hh: (H, 3H)
+        bias_ih: (3H,), or the number 0.
+        bias_hh: likewise.
+
+    Returns:
+        the states after all steps (T, N, H), and the last one (N, H).
+
+    Raises:
+        ValueError: shapes do not fit; there is no step.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> y, h = gru(np.ones((2, 1, 1)), one, np.zeros((1, 3)), np.zeros((1, 3)))
+        >>> y.ravel(), h
+        (array([0.5 , 0.25]), array([[0.25]]))
+    """
+    check_step("gru", 3, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), steps=True)
+    biases = bias_array(bias_ih, weight_hh), bias_array(bias_hh, weight_hh)
+    y = _gru_primitive(x, h, weight_ih, weight_hh, *biases)[0]
+    return y, y[-1]
+
+
+def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
+    """`functional.gru_cell` as one primitive: a sequence of one step.
+
+    Args:
+        x: (N, I), the input of this step.
+        h: (N, H), the state before it.
+        weight_ih: (I, 3H), columns in the order r, z, n.
+        weight_hh: (H, 3H)
+        bias_ih: (3H,), or the number 0.
+        bias_hh: likewise.
+
+    Returns:
+        (N, H), the state after the step.
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
+        array([[0.5]])
+    """
+    check_step("gru_cell", 3, x, h, weight_ih, weight_hh, (bias_ih, bias_hh))
+    return gru(x[None], h, weight_ih, weight_hh, bias_ih, bias_hh)[1]

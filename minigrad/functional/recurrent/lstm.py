@@ -1,0 +1,143 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.primitive import primitive
+from minigrad.functional.recurrent.cells import check_step, gate_parts
+from minigrad.functional.recurrent.sequence import Steps, bias_array, buffer, from_input, input_shares, state_share
+from minigrad.ops.shape import unstack
+
+Array = Any
+
+
+def _lstm(x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, /) -> tuple[Array, Array, Array]:
+    """The output and the cell after each step, and the gates σ(i), σ(f), tanh(g), σ(o).
+
+    σ(x) is ½ tanh(½ x) + ½, so that one tanh, scaled before and after, makes all four.
+    """
+    operands, size = (x, h, c, weight_ih, weight_hh, bias), h.shape[-1]
+    y, cells = buffer(operands, size), buffer(operands, size)
+    gates = from_input(buffer(operands, 4 * size), x, weight_ih, bias)
+    scale = np.full_like(gates, 0.5, shape=(4, size))
+    shift = np.full_like(gates, 0.5, shape=(4, size))
+    scale[2], shift[2] = 1, 0
+    scale, shift = np.reshape(scale, (4 * size,)), np.reshape(shift, (4 * size,))
+    for t in range(len(gates)):
+        now = gates[t]
+        now += h @ weight_hh
+        now *= scale
+        np.tanh(now, out=now)
+        now *= scale
+        now += shift
+        i, f, g, o = gate_parts(now, 4)
+        c = np.multiply(f, c, out=cells[t])
+        c += i * g
+        h = np.tanh(c, out=y[t])
+        h *= o
+    return y, cells, gates
+
+
+def _lstm_shares(
+    v: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, y: Any, cells: Any, gates: Any, wanted: Any
+) -> tuple[Any, ...]:
+    """From the last step to the first, with s = [i f g o] the gates, between l = [0 0 -1 0] and 1, and t = tanh(c'):
+
+        dc' += dh' o (1 - t²)    ds = [dc' g, dc' c, dc' i, dh' t]    da = ds (s - l) (1 - s)
+        dh = da Wʰᵀ    dc = dc' f
+
+    What arrives at the gates themselves, in higher derivatives, is added to ds.
+    """
+    dy, dcells, dgates = (None if share is None else unstack(share) for share in v)
+    cell_of = unstack(cells)
+    steps = list(zip(unstack(gates), cell_of, (c, *cell_of[:-1]), strict=True))
+    zeros, ones = np.zeros_like(gates, shape=c.shape[-1:]), np.ones_like(gates, shape=c.shape[-1:])
+    lowest = np.concatenate([zeros, zeros, -ones, zeros], axis=0)
+    back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
+    dh: Any = 0.0
+    dc: Any = 0.0
+    shares = Steps(len(steps))
+    for k in reversed(range(len(steps))):
+        s, after, before = steps[k]
+        i, f, g, o = gate_parts(s, 4)
+        t = np.tanh(after)
+        dh = dh if dy is None else dy[k] + dh
+        dc = dc + dh * o * (1 - t * t)
+        dc = dc if dcells is None else dc + dcells[k]
+        ds = np.concatenate([dc * g, dc * before, dc * i, dh * t], axis=-1)
+        ds = ds if dgates is None else ds + dgates[k]
+        da = shares[k] = ds * ((s - lowest) * (1 - s))
+        dh, dc = da @ back, dc * f
+    all_da = shares.together()
+    dx, dweight_ih, dbias = input_shares(all_da, x, weight_ih, wanted)
+    return dx, dh, dc, dweight_ih, state_share(all_da, h, y), dbias
+
+
+_lstm_primitive = primitive(_lstm, joint=_lstm_shares, outputs=("y", "cells", "gates"))
+
+
+def lstm(
+    x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
+) -> tuple[Any, tuple[Any, Any]]:
+    """`functional.lstm_cell` for all steps of a sequence as one primitive (Hochreiter & Schmidhuber 1997).
+
+    It keeps its operands, and of every step the output, the cell and the gates.
+
+    Args:
+        x: (T, N, I), the inputs: T steps of N sequences.
+        h: (N, H), the output before the first step.
+        c: (N, H), the cell before it.
+        weight_ih: (I, 4H), columns in the order i, f, g, o.
+        weight_hh: (H, 4H)
+        bias_ih: (4H,), or the number 0.
+        bias_hh: likewise.
+
+    Returns:
+        the outputs of all steps (T, N, H), and the last output and cell (h, c), each (N, H).
+
+    Raises:
+        ValueError: shapes do not fit; there is no step.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> y, (h, c) = lstm(np.ones((2, 1, 1)), one, one, np.zeros((1, 4)), np.zeros((1, 4)))
+        >>> y.ravel().round(4), c
+        (array([0.2311, 0.1225]), array([[0.25]]))
+    """
+    check_step("lstm", 4, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), c, steps=True)
+    y, cells, _ = _lstm_primitive(x, h, c, weight_ih, weight_hh, bias_array(bias_ih + bias_hh, weight_hh))
+    return y, (y[-1], cells[-1])
+
+
+def lstm_cell(
+    x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
+) -> tuple[Any, Any]:
+    """`functional.lstm_cell` as one primitive: a sequence of one step.
+
+    Args:
+        x: (N, I), the input of this step.
+        h: (N, H), the output before it.
+        c: (N, H), the cell before it.
+        weight_ih: (I, 4H), columns in the order i, f, g, o.
+        weight_hh: (H, 4H)
+        bias_ih: (4H,), or the number 0.
+        bias_hh: likewise.
+
+    Returns:
+        h' and c', each (N, H).
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> h, c = lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
+        >>> c, h.round(4)
+        (array([[0.5]]), array([[0.2311]]))
+    """
+    check_step("lstm_cell", 4, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), c)
+    h_next, c_next = lstm(x[None], h, c, weight_ih, weight_hh, bias_ih, bias_hh)[1]
+    return h_next, c_next

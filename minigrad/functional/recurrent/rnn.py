@@ -1,0 +1,83 @@
+"""The plain recurrent network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.primitive import primitive
+from minigrad.functional.recurrent.cells import check_step
+from minigrad.functional.recurrent.sequence import Steps, bias_array, buffer, from_input, input_shares, state_share
+from minigrad.ops.shape import unstack
+
+Array = Any
+
+
+def _rnn(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias: Any, /, *, nonlinearity: str) -> Array:
+    """The state after each step."""
+    y = from_input(buffer((x, h, weight_ih, weight_hh, bias), h.shape[-1]), x, weight_ih, bias)
+    for t in range(len(y)):
+        now = y[t]
+        now += h @ weight_hh
+        h = np.tanh(now, out=now) if nonlinearity == "tanh" else np.maximum(now, 0, out=now)
+    return y
+
+
+def _rnn_shares(
+    v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, out: Any, nonlinearity: str, wanted: Any
+) -> tuple[Any, ...]:
+    """From the last step to the first: da = dh' f'(a), and dh = da Wᵀ goes to the step before."""
+    slopes = unstack(1 - out * out if nonlinearity == "tanh" else out > 0)
+    dy, back = unstack(v), np.copy(weight_hh.mT, order="C")
+    dh: Any = 0.0
+    shares = Steps(len(dy))
+    for k in reversed(range(len(dy))):
+        da = shares[k] = (dy[k] + dh) * slopes[k]
+        dh = da @ back
+    all_da = shares.together()
+    dx, dweight_ih, dbias = input_shares(all_da, x, weight_ih, wanted)
+    return dx, dh, dweight_ih, state_share(all_da, h, out), dbias
+
+
+_rnn_primitive = primitive(_rnn, joint=_rnn_shares)
+
+
+def rnn(
+    x: Any,
+    h: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    bias_ih: Any = 0.0,
+    bias_hh: Any = 0.0,
+    *,
+    nonlinearity: str = "tanh",
+) -> tuple[Any, Any]:
+    """`functional.rnn_cell` for all steps of a sequence as one primitive (Elman 1990).
+
+    Args:
+        x: (T, N, I), the inputs: T steps of N sequences.
+        h: (N, H), the state before the first.
+        weight_ih: (I, H)
+        weight_hh: (H, H)
+        bias_ih: (H,), or the number 0.
+        bias_hh: likewise.
+        nonlinearity: "tanh" or "relu".
+
+    Returns:
+        the states after all steps (T, N, H), and the last one (N, H).
+
+    Raises:
+        ValueError: shapes do not fit; there is no step; the nonlinearity is unknown.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> y, h = rnn(np.ones((3, 1, 1)), one, one, 2 * one, nonlinearity="relu")
+        >>> y.ravel(), h
+        (array([ 3.,  7., 15.]), array([[15.]]))
+    """
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"rnn(nonlinearity={nonlinearity!r}): must be 'tanh' or 'relu'")
+    check_step("rnn", 1, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), steps=True)
+    y = _rnn_primitive(x, h, weight_ih, weight_hh, bias_array(bias_ih + bias_hh, weight_hh), nonlinearity=nonlinearity)
+    return y, y[-1]

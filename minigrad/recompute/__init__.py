@@ -1,0 +1,1 @@
+"""Recomputation: `checkpoint` runs a function again instead of keeping what it computed."""

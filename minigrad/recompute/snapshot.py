@@ -1,0 +1,201 @@
+"""Snapshots: what a function saw in one call, so that the call can be repeated as it was.
+
+A `Snapshot` is the state of a function's surroundings before a call. Its `repeat()` puts back what the call saw, and
+afterwards what is there now: objects, plain arrays and sources of random numbers. Parameters are not copied: if one was
+written since, the call cannot be repeated, just as a backward pass over it could not be run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from minigrad.engine.mutation import changed_since, forgotten, latest_change, note_change
+from minigrad.engine.node import next_serial
+from minigrad.reach import Row
+from minigrad.recompute import restore
+from minigrad.recompute.surroundings import Arrays, Loose, Root, Surroundings
+from minigrad.tensor.convert import get_default_dtype, set_default_dtype
+from minigrad.tensor.tensor import Tensor
+
+
+class Snapshot:
+    """The state of some surroundings before a call.
+
+    Args:
+        surroundings: of the function.
+        now: its loose rows, as `Surroundings.current` gives them.
+        what: the call, for errors.
+        arguments: pairs of a path and an array or a Tensor without a history.
+    """
+
+    def __init__(self, surroundings: Surroundings, now: Loose, what: str, arguments: Sequence[Root] = ()) -> None:
+        self.what = what
+        self.surroundings = surroundings
+        self.serial, self.latest = next_serial(), latest_change()
+        self.dtype = get_default_dtype()
+        loose, arrays, tensors = now
+        given = [(path, t) for path, t in arguments if isinstance(t, Tensor)]
+        new = [Row("slots", t, (("data", t.data), ("node", t.node)), path) for path, t in (*tensors, *given)]
+        self.loose = [*loose, *new]
+        arrays = [*arrays, *((path, x) for path, x in arguments if not isinstance(x, Tensor))]
+        self._note_arrays(arrays, [*tensors, *given])
+        self.grads = [(t, getattr(t, "_grad", None)) for _, t in (*surroundings.tensors, *tensors, *given)]
+        self.sources = [(path, x, restore.source_state(x)) for path, x in surroundings.sources]
+        self.progress = [(path, x, restore.progress(x)) for path, x in surroundings.iterators]
+
+    def _note_arrays(self, arrays: list[Root], tensors: list[tuple[str, Tensor]]) -> None:
+        """Copy small arrays; keep of large ones, and of parameters, what tells whether they were written."""
+        prepared = self.surroundings.prepared()
+        copied, parameters, large = prepared.copied, prepared.parameters, prepared.large
+        if arrays or tensors:
+            new = Arrays(arrays, tensors, self.surroundings.written)
+            copied, parameters, large = copied + new.copied, parameters + new.parameters, large + new.large
+        self.copies = [(path, x, restore.contents(x)) for path, x in copied]
+        self.prints = [(path, x, restore.checksum(x)) for path, x in large]
+        self.parameters = parameters
+        self.samples = [view.tobytes() for _, _, view in parameters]
+
+    def close(self) -> bool:
+        """After the call: whether it can be repeated.
+
+        It cannot be if it wrote an array of which no copy was made. The next snapshot has one.
+
+        Raises:
+            RuntimeError: the call has advanced something whose state nothing can put back.
+        """
+        for path, x in self._moved():
+            raise RuntimeError(
+                f"{self.what} advances or changes {path or 'an object'}, a {type(x).__name__}, whose state cannot be "
+                "put back, so the call cannot be repeated in the backward pass. Advance it outside, and pass what it "
+                "yields as an argument."
+            )
+        written = [x for _, x, before in self.prints if restore.checksum(x) != before]
+        if latest_change() != self.latest:
+            written += [x for _, x, _ in self.parameters if changed_since(x, self.serial)]
+        if written:
+            self.surroundings.note_written(written)
+        if all(before is getattr(t, "_grad", None) for t, before in self.grads):
+            self.grads = self.grads if self.surroundings.reads_gradients else []
+        self.sources = [
+            (path, x, state)
+            for path, x, state in self.sources
+            if not restore.same_state(restore.source_state(x), state)
+        ]
+        return not written
+
+    def _moved(self) -> list[Root]:
+        """What was advanced or changed since, and cannot be put back."""
+        moved = [(path, x) for path, x, before in self.progress if restore.progress(x) != before]
+        return moved + [(row.path, row.holder) for row in self.surroundings.fixed if restore.differs(row)]
+
+    def check(self) -> None:
+        """Whether everything is unchanged that cannot be put back.
+
+        Raises:
+            RuntimeError: something has changed since the call.
+        """
+        for (path, x, view), before in zip(self.parameters, self.samples, strict=True):
+            if view.tobytes() != before or changed_since(x, self.serial):
+                raise self._changed(f"{path or 'a parameter'} of shape {x.shape} was changed in place")
+        for path, x, before in self.prints:
+            if restore.checksum(x) != before:
+                raise self._changed(f"the array {path} of shape {x.shape} and dtype {x.dtype} was changed")
+        for path, x, before in self.copies:
+            if not x.flags.writeable and not restore.holds(x, before):
+                raise self._changed(f"the read-only array {path} of shape {x.shape} was changed")
+        for path, x in self._moved():
+            raise self._changed(f"{path or 'an object'}, a {type(x).__name__}, was advanced or changed")
+
+    def _changed(self, what: str) -> RuntimeError:
+        return RuntimeError(
+            f"the backward pass computes {self.what} once more, and {what} since the forward call, so the gradient "
+            "would be wrong. Call backward() before the change, or change a copy."
+        )
+
+    def repeat(self) -> Repetition:
+        """The state of the call, for as long as a `with` block lasts."""
+        return Repetition(self)
+
+
+class Repetition:
+    """The time in which everything is as it was before a call.
+
+    In the end arrays, objects and sources of random numbers are as they were when it began. `settle()` puts the last
+    two back earlier: after the call itself, so that what hooks do during the pull through it remains.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.retained = False  # whether the tape of the repeated call lives on
+        self.settled = True
+        self.rows: dict[int, Row] = {}
+        self.arrays: dict[int, Any] = {}
+        # What the call writes in place is put back in the end, so it has not changed for anyone else.
+        self.changes: AbstractContextManager[None] = forgotten() if snapshot.surroundings.written else nullcontext()
+
+    def __enter__(self) -> Repetition:
+        snapshot = self.snapshot
+        snapshot.check()
+        self.changes.__enter__()
+        self.settled = False
+        self.sources = [(x, restore.source_state(x)) for _, x, _ in snapshot.sources]
+        self.grads = [(t, getattr(t, "_grad", None)) for t, _ in snapshot.grads]
+        self.dtype = get_default_dtype()
+        try:
+            self._enter()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _enter(self) -> None:
+        snapshot = self.snapshot
+        if self.dtype is not snapshot.dtype:
+            set_default_dtype(snapshot.dtype)
+        stable = snapshot.surroundings.stable
+        for row in [*snapshot.loose, *(() if snapshot.surroundings.fits() else stable)]:
+            if restore.differs(row):
+                self.rows[id(row)] = restore.present(row)
+                restore.put(row)
+        for _, x, before in snapshot.copies:
+            if not restore.holds(x, before):
+                self.arrays[id(x)] = restore.contents(x)
+                restore.put_contents(x, before)
+        for _, x, state in snapshot.sources:
+            restore.put_source(x, state)
+        for t, grad in snapshot.grads:
+            t._grad = grad
+
+    def settle(self) -> None:
+        """Put back what objects held when the repetition began, and where random numbers stood."""
+        if self.settled:
+            return
+        self.settled = True
+        snapshot = self.snapshot
+        if self.dtype is not snapshot.dtype:
+            set_default_dtype(self.dtype)
+        stable = snapshot.surroundings.stable
+        for row in [*snapshot.loose, *(() if not self.rows and snapshot.surroundings.fits() else stable)]:
+            before = self.rows.get(id(row), row)
+            if restore.differs(before):
+                restore.put(before)
+        for x, state in self.sources:
+            restore.put_source(x, state)
+        for t, grad in self.grads:
+            if getattr(t, "_grad", None) is not grad:
+                t._grad = grad
+
+    def __exit__(self, *exception: Any) -> None:
+        self.settle()
+        changed = []
+        for _, x, held in self.snapshot.copies:
+            before = self.arrays.get(id(x), held)
+            if not restore.holds(x, before):
+                restore.put_contents(x, before)
+                changed.append(x)
+        self.changes.__exit__(None, None, None)
+        if self.retained:
+            for x in changed:  # the tape of the repeated call may need what stood there
+                note_change(x)

@@ -1,0 +1,165 @@
+"""Surroundings: what a function reaches, found by one walk that is good for as long as nothing changes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Container, Iterable, Sequence
+from types import MethodType, ModuleType
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from minigrad.reach import Reach, Row, is_leaf, words
+from minigrad.reach.guards import Guard
+from minigrad.recompute import restore
+from minigrad.tensor.convert import get_default_dtype
+from minigrad.tensor.tensor import Tensor
+from minigrad.util import rng
+
+COPIED = 1 << 16  # bytes of an array that is copied at each call; of a larger one a checksum is kept
+SETTLED = 3  # calls after which a guard is worth compiling
+
+Root = tuple[str, Any]  # a path and an object
+Loose = tuple[list[Row], list[tuple[str, Any]], list[tuple[str, Tensor]]]
+
+
+class Surroundings:
+    """What some objects reach, walked once.
+
+    Args:
+        roots: pairs of a path and an object.
+        loose: keys of rows that changed from one call to the next before; their objects are looked at in each call.
+        written: arrays, by id, that a call has written and that are not copied because of their size or kind.
+    """
+
+    def __init__(self, roots: Sequence[Root], loose: frozenset[Any] = frozenset(), written: Any = None) -> None:
+        self.loose_keys = loose
+        self.written: WeakValueDictionary[int, Any] = WeakValueDictionary() if written is None else written
+        self.given = [x for _, x in roots[1:]]  # kept alive, because it is known by its id
+        reach = Reach(list(roots))
+        gradients = _gradients(reach)
+        rows = [row for row in reach.rows if id(row.holder) not in gradients]
+        self.fixed = [row for row in rows if row.kind in restore.FIXED]
+        self.loose = [row for row in rows if row.kind not in restore.FIXED and _key(row) in loose]
+        self.stable = [row for row in rows if row.kind not in restore.FIXED and _key(row) not in loose]
+        self.tensors = [(path, t) for path, t in reach.tensors.values() if id(t) not in gradients]
+        self.arrays = list(reach.arrays.values())
+        self.sources = _sources(reach)
+        self.unreadable = reach.unreadable
+        self.iterators = [*reach.unreadable, *((row.path, row.holder) for row in self.fixed if row.kind == "state")]
+        self.reads_gradients = any("grad" in words(f.__code__) for f in reach.functions)
+        self._prepared: Arrays | None = None
+        self.guard: Guard | None = None
+        self.dtype = get_default_dtype()
+        self.calls = 0
+
+    def prepared(self) -> Arrays:
+        """The arrays in stable places. Parameters have the same data for as long as the guard fits."""
+        if self._prepared is None:
+            self._prepared = Arrays(self.arrays, self.tensors, self.written)
+        return self._prepared
+
+    def note_written(self, arrays: Iterable[Any]) -> None:
+        """Copy these arrays from the next call on."""
+        self.written.update({id(x): x for x in arrays})
+        self._prepared = None
+
+    def holds(self, x: Any) -> bool:
+        """Whether x is among what was reached, so that these surroundings keep it alive."""
+        return any(
+            row.holder is x or any(v is x or (type(v) is MethodType and v.__self__ is x) for v in restore.values(row))
+            for row in (*self.stable, *self.loose, *self.fixed)
+        )
+
+    def fits(self) -> bool:
+        """Whether the objects whose rows are stable hold what they held."""
+        if self.guard is not None:
+            return self.guard.fits()
+        return self.dtype is get_default_dtype() and not any(map(restore.differs, self.stable))
+
+    @classmethod
+    def first(cls, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
+        """Surroundings that nothing is known of yet, and their loose rows, of which there are none."""
+        return cls(roots), ([], [], [])
+
+    def current(self, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
+        """These surroundings if they are as they were, else those from another walk; and their loose rows now."""
+        if self.fits() and not any(map(restore.differs, self.fixed)):
+            now = self.loose_now()
+            if now is not None:
+                self.calls += 1
+                if self.calls == SETTLED:
+                    self.guard = Guard(self.stable, frozenset(), frozenset())
+                return self, now
+        changed = {_key(row) for row in self.stable if restore.differs(row)}
+        other = Surroundings(roots, self.loose_keys | changed, self.written)
+        return other, (other.loose, [], [])
+
+    def loose_now(self) -> Loose | None:
+        """The loose rows as they are now, new arrays and Tensors in them; None if there is more that is new."""
+        rows: list[Row] = []
+        arrays: list[tuple[str, Any]] = []
+        tensors: list[tuple[str, Tensor]] = []
+        for row in self.loose:
+            now = restore.present(row)
+            known = set(map(id, restore.values(row)))
+            for value in restore.values(now):
+                if id(value) in known or is_leaf(value):
+                    continue
+                if type(value) is np.ndarray:
+                    arrays.append((row.path, value))
+                elif type(value) is Tensor and not getattr(value.node, "hooks", None):
+                    tensors.append((row.path, value))
+                else:
+                    return None
+            rows.append(now)
+        return rows, arrays, tensors
+
+
+class Arrays:
+    """Arrays by how it is known later what they held: by a copy, a sample (of parameters) or a checksum.
+
+    Args:
+        arrays: paths and plain arrays.
+        tensors: paths and Tensors.
+        written: ids of those that a call writes: they are copied.
+    """
+
+    def __init__(self, arrays: Iterable[Root], tensors: Iterable[tuple[str, Tensor]], written: Container[int]) -> None:
+        self.copied: list[Root] = []
+        self.parameters: list[tuple[str, Any, Any]] = []  # with the view of the sample
+        self.large: list[Root] = []
+        seen: set[int] = set()
+        plain = [(path, x, False) for path, x in arrays]
+        for path, x, is_parameter in plain + [(path, t.data, t.node is not None) for path, t in tensors]:
+            if id(x) in seen or not isinstance(x, np.ndarray) or hasattr(type(x), "minigrad_tracer"):
+                continue
+            seen.add(id(x))
+            if is_parameter and id(x) not in written:
+                self.parameters.append((path, x, restore.sampled(x)))
+            elif id(x) in written or x.nbytes <= COPIED:
+                self.copied.append((path, x))
+            else:
+                self.large.append((path, x))
+
+
+def _gradients(reach: Reach) -> set[int]:
+    """Ids of Tensors that are nothing but the gradient of another, and change with every step."""
+    found = {id(value) for ref, value in reach.refs if ref.is_grad}
+    return found - {id(value) for ref, value in reach.refs if not ref.is_grad}
+
+
+def _sources(reach: Reach) -> list[tuple[str, Any]]:
+    """Sources of random numbers, one for each stream; those of Python and NumPy if some code names them."""
+    found = [("minigrad's global generator", rng.generator()), *reach.sources.values()]
+    modules = {value.__name__ for _, value in reach.refs if isinstance(value, ModuleType)}
+    if "random" in reach.names or modules & {"random", "numpy.random"}:
+        common: Any = np.random.get_state
+        found += [("np.random", common.__self__), ("the module random", random.random.__self__)]  # type: ignore[attr-defined]
+    return list({id(getattr(x, "bit_generator", x)): (path, x) for path, x in found}.values())
+
+
+def _key(row: Row) -> Any:
+    names = tuple(row.held) if row.kind in ("items", "class") else None
+    return row.kind, id(row.holder), names

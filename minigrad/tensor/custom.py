@@ -1,0 +1,237 @@
+"""custom: a user's own function with a derivative written by hand.
+
+What the user gives is checked where it meets the engine: a rule sees v and the operands as arrays that cannot be
+written to, because others use them too, and what it returns must fit its operand. Errors name the rule.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.errors import NUMERIC, describe
+from minigrad.engine.node import Node, mode
+from minigrad.engine.primitive import Function, Primitive, Rule, as_function, read_only
+from minigrad.engine.specialize import attach
+from minigrad.tensor.tensor import Tensor
+
+
+def custom(
+    function: Callable[..., Any],
+    *rules: Rule,
+    joint: Callable[..., Any] | None = None,
+    outputs: Sequence[str] = (),
+    name: str | None = None,
+) -> Function:
+    """A primitive from a function of arrays and the rules of its derivative.
+
+    Args:
+        function: computes with NumPy. Parameters without a default are operands, those with one are static and passed
+            by keyword. A ufunc (also SciPy's) has the operands x, y, z; x1, x2, ... if there are more than three.
+        *rules: one for each operand, None for an operand without a derivative. A rule takes v, the cotangent of the
+            result, and names what else it needs: operands, `out`, static parameters, `x_shape`, `x_dtype`. It returns
+            the operand's share, of the operand's shape (or of the result's, if the operand was broadcast), or None if
+            there is no gradient. It is written with NumPy's functions, so that it can be differentiated again, and
+            does not write into v or the operands.
+        joint: instead of the rules, one rule that returns a tuple with the shares of all operands.
+        outputs: names of the results, if the function returns a tuple. The joint rule's v is then a tuple, with None
+            for results that were not used, and it may name the results.
+        name: what printed tapes and pictures call it.
+
+    Returns:
+        A function of arrays or Tensors. Check its rules with `mg.verify.check_gradients`.
+
+    Raises:
+        TypeError: there is not one rule for each operand, or a rule names something unknown. When it runs: a rule or
+            the function returns no array of real numbers.
+        ValueError: a rule returns another shape, or writes into what it is given.
+
+    Example:
+        >>> import minigrad as mg
+        >>> import numpy as np
+        >>> cube = mg.custom(lambda x: x**3, lambda v, x: v * 3 * x**2, name="cube")
+        >>> float(mg.grad(cube)(2.0)), float(mg.grad(mg.grad(cube))(2.0))
+        (12.0, 12.0)
+    """
+    label = name or str(getattr(function, "__name__", "custom"))
+    label = label if label.isidentifier() else "custom"
+    signature = _signature(function, label)
+    operands = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_ONLY]
+    if not rules and joint is None:
+        raise TypeError(
+            f"custom: {label}{signature} has no rule, so that gradients would be lost; give one for each of its "
+            f"operands ({', '.join(operands)}), None for an operand without a derivative"
+        )
+    for k, rule in enumerate((joint,) if joint is not None else rules):
+        of = f" for {operands[k]}" if joint is None and k < len(operands) else ""
+        if rule is not None and not callable(rule):
+            raise TypeError(f"custom: the rule of {label}{of} is {describe(rule)}, which is not a function of v")
+        if isinstance(rule, FunctionType) and not inspect.signature(rule).parameters:
+            raise TypeError(f"custom: the rule of {label}{of} takes no parameter; its first is v, the cotangent")
+    if isinstance(function, np.ufunc) and function.nout not in (1, len(outputs)):
+        raise TypeError(
+            f"custom: {label} returns {function.nout} arrays; name them with outputs=, and give a joint rule"
+        )
+    return as_function(Custom(function, *rules, joint=joint, signature=signature, outputs=outputs, name=label))
+
+
+def _signature(function: Any, label: str) -> inspect.Signature:
+    """Operands are positional, static parameters keywords, whatever the function itself says."""
+    if isinstance(function, np.ufunc):
+        n = function.nin
+        names = "xyz"[:n] if n <= 3 else [f"x{k}" for k in range(1, n + 1)]
+        return inspect.Signature([inspect.Parameter(x, inspect.Parameter.POSITIONAL_ONLY) for x in names])
+    if not callable(function):
+        raise TypeError(f"custom({describe(function)}, ...): give a function of arrays, then the rules")
+    try:
+        given = inspect.signature(function).parameters.values()
+    except ValueError:
+        raise TypeError(
+            f"custom: {label} does not say what its parameters are; wrap it: lambda x: {label}(x)"
+        ) from None
+    operands, static = [], []
+    for p in given:
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise TypeError(f"custom: {p} is not a fixed operand; give each operand a name (fixed number of operands)")
+        if p.kind is p.KEYWORD_ONLY or p.default is not p.empty:
+            static.append(p.replace(kind=p.KEYWORD_ONLY, annotation=p.empty))
+        else:
+            operands.append(p.replace(kind=p.POSITIONAL_ONLY, annotation=p.empty))
+    return inspect.Signature([*operands, *static])
+
+
+class Custom(Primitive):
+    """A primitive whose function and rules are a user's."""
+
+    is_checked = True
+
+    @cached_property
+    def callee(self) -> Callable[..., Any]:
+        """The function, called with arrays that it cannot write to, and its result checked."""
+        return self.function if isinstance(self.function, np.ufunc) else self._applied
+
+    def _applied(self, *operands: Any, **static: Any) -> Any:
+        for key, value in static.items():
+            if isinstance(value, Tensor):
+                if value.node is not None and mode.get() is not None:
+                    raise TypeError(
+                        f"{key}= is a Tensor that requires grad, and no gradient flows to a static "
+                        "parameter; make it an operand, that is a parameter without a default"
+                    )
+                static[key] = value.data
+        given = [_protected(x) for x in operands]
+        try:
+            out = self.function(*given, **static)
+        except ValueError as error:
+            raise _named(error, "the function", "its operands") from error
+        if not self.outputs:
+            return self._value(next((x for x, y in zip(operands, given, strict=True) if out is y), out))
+        if not isinstance(out, (tuple, list)) or len(out) != len(self.outputs):
+            got = f"{len(out)} values" if isinstance(out, (tuple, list)) else f"a {type(out).__name__}"
+            raise TypeError(
+                f"the function returned {got}, and outputs= names {len(self.outputs)}: {', '.join(self.outputs)}"
+            )
+        return tuple(map(self._value, out))
+
+    def _value(self, out: Any) -> Any:
+        if isinstance(out, Tensor):
+            raise TypeError(
+                "the function returned a Tensor. It is called with arrays: compute with NumPy's functions "
+                "on its operands, and make Tensors that take part operands too"
+            )
+        if isinstance(out, (bool, int, float)):
+            return np.asarray(out)[()]
+        if not _is_array(out):
+            raise TypeError(
+                f"the function returned {describe(out)} ({type(out).__name__}); it must return an array "
+                "of numbers" + (", and outputs= names the results of one that returns several" * isinstance(out, tuple))
+            )
+        return out
+
+    # Rules
+
+    def guarded(self, k: int | None, rule: Any) -> Any:
+        """The rule of operand k, or the joint one, called with arrays that it cannot write to."""
+
+        def run(v: Any, *known: Any) -> Any:
+            given = [_protected(x) for x in (v, *known)]
+            try:
+                share = rule(*given)
+            except Exception as error:
+                raise _named(error, self._rule(k), "v or its operands") from error
+            return v if share is given[0] and type(v) is np.ndarray else share
+
+        return run
+
+    def checked(self, n: Node, k: int, share: Any) -> Any:
+        """A share as the walk takes it; None if there is none."""
+        parent = n.parents[k]
+        if share is None or parent is None:
+            return None
+        if isinstance(share, (bool, int, float)):
+            share = np.asarray(share, parent.dtype)[()]
+        if not _is_array(share):
+            raise TypeError(
+                f"{self._rule(k)} returned {describe(share)} ({type(share).__name__}); it must return an array of the "
+                f"operand's shape {parent.shape}, or None if there is no gradient"
+            )
+        if share.dtype.kind == "c":
+            raise TypeError(f"{self._rule(k)} returned {share.dtype}; gradients are real numbers")
+        shapes = n.shape if self.outputs else (n.shape,)
+        if share.shape != parent.shape and not any(share.shape == s and _stretches(parent.shape, s) for s in shapes):
+            raise ValueError(
+                f"{self._rule(k)} returned shape {share.shape} for an operand of shape {parent.shape}; it must return "
+                f"the gradient with respect to the operand, which has the operand's shape"
+            )
+        return share if share.dtype.kind == "f" else share.astype(parent.dtype)
+
+    def checked_all(self, n: Node, shares: Any) -> tuple[Any, ...]:
+        """What a joint rule returned, as the walk takes it."""
+        if not isinstance(shares, (tuple, list)) or len(shares) != len(self.operands):
+            got = f"{len(shares)} shares" if isinstance(shares, (tuple, list)) else f"a {type(shares).__name__}"
+            raise TypeError(
+                f"{self._rule(None)} returned {got}; it must return a tuple with one share for each operand "
+                f"({', '.join(self.operands)}), None where there is no gradient"
+            )
+        return tuple(self.checked(n, k, share) for k, share in enumerate(shares))
+
+    def _rule(self, k: int | None) -> str:
+        of = "" if k is None else f" for {self.operands[k]}"
+        return f"the {'joint ' * (k is None or self.joint is not None)}rule of {self.name}{of}"
+
+
+def _protected(x: Any) -> Any:
+    """The same values, which cannot be written to."""
+    if isinstance(x, Tensor):
+        return attach(read_only(x.data), x.node)
+    return tuple(map(_protected, x)) if type(x) is tuple else read_only(x)
+
+
+def _named(error: Exception, what: str, whose: str) -> Exception:
+    """An error of a user's function, by name; with the way out if it has written where it must not."""
+    kind, message = type(error), f"{what}: {error}"
+    if "read-only" in str(error):
+        message += f". It must not write into {whose}, which others use too: compute a new array instead"
+    if kind.__module__ == "builtins":
+        try:
+            return kind(message)
+        except TypeError:
+            pass  # one that is made of other things than a message
+    error.add_note(f"in {what}")
+    return error
+
+
+def _is_array(x: Any) -> bool:
+    """Whether this is an array of numbers: NumPy's, or one that listens."""
+    dtype = getattr(x, "dtype", None)
+    return hasattr(x, "shape") and isinstance(dtype, np.dtype) and (dtype.char in NUMERIC or dtype.kind == "c")
+
+
+def _stretches(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is broadcast to the other."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))

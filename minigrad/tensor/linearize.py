@@ -1,0 +1,262 @@
+"""Traced: one call of a function on fresh variables, and the walks along the tape that lies between them and its value.
+
+This is what all transforms share. What the function takes from outside is older than the variables, so that the walk
+does not reach it; `older` says that there is some, and then the walk itself is recorded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.errors import complex_refused
+from minigrad.engine.modes import enable_grad
+from minigrad.engine.mutation import changed_since
+from minigrad.engine.node import Node, leaf, mode
+from minigrad.engine.primitive import linear
+from minigrad.engine.specialize import attach
+from minigrad.engine.tape import ancestors, pull, push
+from minigrad.tensor.convert import get_default_dtype
+from minigrad.tensor.tensor import Tensor
+from minigrad.util.pytree import flatten, leaves_like, tree_map
+
+Tree = Any
+
+ALONE = 3  # references to an array that nobody else has: two names of it here, and the one that counts them
+input_line = linear(lambda x, /: x, lambda v: v, name="input")
+
+
+class Traced:
+    """One call of f on fresh variables, and the tape that lies between them and its value."""
+
+    def __init__(
+        self, f: Callable[..., Any], args: tuple[Any, ...], options: Any, argnums: int | Sequence[int], has_aux: bool
+    ) -> None:
+        self.outer = mode.get() is not None
+        chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        for k in chosen:
+            if not -len(args) <= k < len(args):
+                raise TypeError(f"argnums={argnums}: the function was called with {len(args)} positional arguments")
+        if len({k % len(args) for k in chosen}) < len(chosen):
+            raise ValueError(f"argnums={argnums}: an argument of {len(args)} is named twice; name each of them once")
+        wanted = [args[k] for k in chosen]
+        given, rebuild = flatten(wanted[0] if isinstance(argnums, int) else tuple(wanted))
+        self.given, self.rebuild = given, rebuild
+        with enable_grad():
+            self.variables = [variable(x) for x in given]
+            replaced = rebuild(self.variables)
+            self.inputs = (replaced,) if isinstance(argnums, int) else replaced
+            arguments = list(args)
+            for k, x in zip(chosen, self.inputs, strict=True):
+                arguments[k] = x
+            self.nodes = [t.node for t in self.variables if t.node is not None]  # one for each variable
+            self.since = self.nodes[0].serial if self.nodes else 0
+            returned = f(*arguments, **options)
+        if has_aux and not (isinstance(returned, (tuple, list)) and len(returned) == 2):
+            raise TypeError(
+                f"has_aux=True: the function must return a pair (value, other results), not a {type(returned).__name__}"
+            )
+        self._refuse_writes()
+        self.value: Any = returned[0] if has_aux else returned
+        self.aux: Any = returned[1] if has_aux else None
+        outputs, self.rebuild_value = flatten(self.value)
+        self.outputs = [t if isinstance(t, Tensor) else attach(np.asarray(t), None) for t in outputs]
+        nodes = [t.node for t in self.outputs if t.node is not None]
+        self.lines, self.older = ancestors(nodes, self.since)
+        if has_aux:
+            self.aux = tree_map(self.result, self.aux)
+
+    def _refuse_writes(self) -> None:
+        """Refuse a function that has written into an argument, where no operations were recorded."""
+        for t, node in zip(self.variables, self.nodes, strict=True):
+            if t.node is None or (t.node is node and changed_since(t.data, self.since)):
+                raise RuntimeError(
+                    f"the function writes into an argument of shape {t.shape} under no_grad, and its derivative has "
+                    "no meaning. Compute with a copy, t = mg.copy(t), or leave the argument out of argnums"
+                )
+
+    def single(self, what: str) -> Tensor:
+        """The value, which must be one Tensor, or a number or an array that the arguments have no part in."""
+        is_plain = isinstance(self.value, (int, float, np.generic)) or hasattr(self.value, "__array_function__")
+        if not is_plain or (self.outputs[0].dtype.kind not in "fiu"):
+            dtype = f" of dtype {self.outputs[0].dtype}" if is_plain else ""
+            raise TypeError(
+                f"{what}: the function must return one Tensor of real numbers, not {type(self.value).__name__}{dtype}"
+            )
+        return self.outputs[0]
+
+    def records(self, *values: Any) -> bool:
+        """Whether the walk must be recorded: something older than the variables takes part in it."""
+        return self.outer and (self.older or any(getattr(x, "node", None) is not None for x in values))
+
+    def result(self, t: Any) -> Any:
+        """A result as the caller wants it: with its history if an enclosing transform needs it."""
+        if not isinstance(t, Tensor):
+            return t
+        if self.outer and self.older:
+            return t
+        return t.detach() if any(isinstance(x, Tensor) for x in self.given) else t.data
+
+    def _like_input(self, k: int, v: Any) -> Any:
+        if isinstance(v, Tensor):
+            return v
+        return attach(v, None) if isinstance(self.given[k], Tensor) else v
+
+    def cotangents(self, tree: Tree) -> list[Any]:
+        """A structure of cotangents as a list, if it fits the value."""
+        given = leaves_like(tree, self.value, "vjp: the cotangent")
+        for v, t in zip(given, self.outputs, strict=True):
+            if np.shape(v) != t.shape:
+                raise ValueError(f"vjp: cotangent of shape {np.shape(v)} for a value of shape {t.shape}")
+        return given
+
+    def pull(self, cotangents: Sequence[Any], retain: bool) -> Tree:
+        """The cotangents of the variables, in the structure of the chosen arguments."""
+        record = self.records(*cotangents)
+        due: dict[Node, Any] = {}
+        for t, v in zip(self.outputs, cotangents, strict=True):
+            if t.node is not None and t.node.serial >= self.since:
+                v = _as(v, t.dtype, record)  # noqa: PLW2901
+                due[t.node] = due[t.node] + v if t.node in due else v
+        with _recording(record):
+            found = pull(self.lines, due, stop=self.nodes, record=record, retain=retain or record) if due else {}
+        shares: list[Any] = []
+        for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
+            v = found.pop(node, None)
+            if v is not None and v.dtype.kind == "c":
+                raise complex_refused(f"the gradient of an argument of shape {t.shape}{_first_complex(self.lines)}")
+            v = np.zeros_like(t.data) if v is None else v if v.dtype == t.dtype else v.astype(t.dtype)
+            shares.append(self._like_input(k, apart(v, shares)))
+        return self.rebuild(shares)
+
+    def push(self, tangents: tuple[Tree, ...]) -> Tree:
+        """The tangents of the value, in its structure."""
+        return self.push_leaves(leaves_like(tangents, self.inputs, "jvp: the tangents"))
+
+    def push_leaves(self, given: list[Any]) -> Tree:
+        """The same for a list of tangents, one for each variable."""
+        for v, t in zip(given, self.variables, strict=True):
+            if np.shape(v) != t.shape:
+                raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
+        if told := _first_complex(self.lines):
+            raise complex_refused(f"forward mode{told}")
+        record = self.records(*given)
+        start = {node: _as(v, node.dtype, record) for node, v in zip(self.nodes, given, strict=True)}
+        with _recording(record):
+            known = push(self.lines, start, record=record)
+        moved: list[Any] = []
+        for t in self.outputs:
+            v = known.pop(t.node, None) if t.node is not None else None
+            v = np.zeros_like(t.data) if v is None else v
+            moved.append(self._like_input(0, apart(v, moved)))
+        return self.rebuild_value(moved)
+
+    def by_rows(self) -> Tree:
+        """The Jacobian by a pull for each element of the value."""
+        rows = []
+        for k, t in enumerate(self.outputs):
+            pulled = []
+            for basis in _basis(t):
+                cotangents = [basis if j == k else np.zeros_like(u.data) for j, u in enumerate(self.outputs)]
+                pulled.append(flatten(self.pull(cotangents, retain=True))[0])
+            parts = zip(*pulled, strict=True) if pulled else ((),) * len(self.variables)
+            columns = [
+                np.reshape(np.stack(part), t.shape + x.shape) if part else self._nothing(t.shape + x.shape, x.dtype)
+                for part, x in zip(parts, self.variables, strict=True)
+            ]
+            rows.append(self.rebuild(columns))
+        return self.rebuild_value(rows)
+
+    def _nothing(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A block of the Jacobian without an element."""
+        return self._like_input(0, np.zeros(shape, dtype))
+
+    def by_columns(self) -> Tree:
+        """The Jacobian by a push for each element of the variables."""
+        columns: list[list[Any]] = [[] for _ in self.outputs]
+        for k, x in enumerate(self.variables):
+            pushed = []
+            for basis in _basis(x):
+                tangents = [basis if j == k else np.zeros_like(u.data) for j, u in enumerate(self.variables)]
+                pushed.append(flatten(self.push_leaves(tangents))[0])
+            for j, t in enumerate(self.outputs):
+                parts = [row[j] for row in pushed]
+                shape = t.shape + x.shape
+                columns[j].append(
+                    np.reshape(np.stack(parts, axis=-1), shape) if parts else self._nothing(shape, t.dtype)
+                )
+        return self.rebuild_value([self.rebuild(column) for column in columns])
+
+
+def apart(v: Any, others: Sequence[Any]) -> Any:
+    """A result in memory of its own, so that whoever writes to it changes nothing else.
+
+    The cotangent of x + y is that of both; that of x is the caller's own array if the function returns x.
+    """
+    if type(v) is np.ndarray:
+        is_alone = sys.getrefcount(v) <= ALONE and (v.base is None or sys.getrefcount(v.base) <= ALONE - 1)
+        return v if is_alone else v.copy("K")
+    return v if isinstance(v, np.generic) or not any(v is x for x in others) else np.copy(v)
+
+
+def variable(x: Any) -> Tensor:
+    """A fresh Tensor with the value of x; if x has a history, a line that continues it."""
+    if isinstance(x, Tensor):
+        if x.node is not None:
+            return input_line(x)
+        value = x.data
+    elif type(x) is np.ndarray and x.ndim == 0 and x.dtype.kind in "iu":  # a number, as a Python integer is one
+        value = x.astype(get_default_dtype())
+    elif hasattr(x, "__array_function__"):
+        value = x if hasattr(x, "ndim") else np.asarray(x)
+    elif isinstance(x, np.floating):
+        value = np.asarray(x)
+    elif isinstance(x, (int, float, np.integer)) and not isinstance(x, bool):
+        value = np.asarray(x, dtype=get_default_dtype())
+    else:
+        raise TypeError(
+            f"cannot differentiate with respect to {x!r} ({type(x).__name__}); give a number, array or Tensor"
+        )
+    if value.dtype.kind != "f":
+        raise TypeError(
+            f"cannot differentiate with respect to {value.dtype} values (shape {value.shape}); convert them to "
+            "floating point, x.astype(float), or leave the argument out of argnums"
+        )
+    return attach(value, leaf(value))  # type: ignore[no-any-return]
+
+
+def _first_complex(lines: Sequence[Node]) -> str:
+    """Which operation computed a complex number first; "" if none did."""
+    for line in lines:
+        dtypes = line.dtype if isinstance(line.dtype, tuple) else (line.dtype,)
+        if line.primitive is not None and any(dtype.kind == "c" for dtype in dtypes):
+            return f" ({line.primitive.name} of shape {line.shape} gave {line.dtype})"
+    return ""
+
+
+def _as(v: Any, dtype: Any, record: bool) -> Any:
+    """A given cotangent or tangent: an array, or a Tensor if the walk is recorded."""
+    if isinstance(v, Tensor):
+        v = v if record else v.data
+    elif not hasattr(v, "dtype"):
+        v = np.asarray(v)
+    if v.dtype.kind == "c" and dtype.kind != "c":
+        raise complex_refused(f"a cotangent or tangent of dtype {v.dtype} for {dtype}")
+    v = v if v.dtype == dtype else v.astype(dtype)
+    return attach(v, None) if record and not isinstance(v, Tensor) else v
+
+
+def _basis(t: Any) -> Any:
+    for k in range(t.size):
+        unit = np.zeros(t.size, dtype=t.dtype)
+        unit[k] = 1
+        yield unit.reshape(t.shape)
+
+
+def _recording(wanted: bool) -> AbstractContextManager[Any]:
+    """enable_grad if asked for, otherwise nothing changes."""
+    return enable_grad() if wanted else nullcontext()

@@ -1,0 +1,160 @@
+# ruff: noqa: D102  (what the methods do is said where they are defined)
+"""The operators and methods of Tensor, taken from the primitives themselves so that an operation costs one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minigrad.ops import elementwise as e
+from minigrad.ops import product, reduction, shape
+from minigrad.tensor.inplace import TRANSPOSED, augmented, note_part
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
+_BINARY = {
+    "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide,
+    "mod": e.remainder, "matmul": product.matmul,
+    "and": e.bitwise_and, "or": e.bitwise_or, "xor": e.bitwise_xor,
+    "lshift": e.bitwise_left_shift, "rshift": e.bitwise_right_shift,
+}  # fmt: skip
+_SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "matmul": "@",
+    "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>", "pow": "**",
+}  # fmt: skip
+_COMPARISONS = {
+    "eq": e.equal, "ne": e.not_equal, "lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal
+}  # fmt: skip
+_METHODS: dict[str, Any] = {
+    "abs": e.abs, "exp": e.exp, "log": e.log, "sqrt": e.sqrt, "square": e.square, "sin": e.sin, "cos": e.cos,
+    "tanh": e.tanh, "sigmoid": e.sigmoid, "relu": e.relu,
+    "sum": reduction.sum, "mean": reduction.mean, "prod": reduction.prod, "var": reduction.var, "std": reduction.std,
+    "max": reduction.max, "min": reduction.min, "all": reduction.all, "any": reduction.any,
+    "logsumexp": reduction.logsumexp, "cumsum": reduction.cumulative_sum, "cumprod": reduction.cumulative_prod,
+    "argmax": reduction.argmax, "argmin": reduction.argmin,
+    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "expand_dims": shape.expand_dims, "repeat": shape.repeat,
+    "astype": shape.astype, "broadcast_to": shape.broadcast_to,
+}  # fmt: skip
+
+
+def power(x: Any, y: Any, /) -> Any:
+    """x ** y, with the usual small powers as the operations that they are."""
+    if (type(y) is int or type(y) is float) and x.dtype.kind == "f":
+        if y == 2:
+            return e.square(x)
+        if y == 0.5:
+            return e.sqrt(x)
+        if y == 1:
+            return e.positive(x)
+        if y == -1:
+            return e.reciprocal(x)
+    return e.power(x, y)
+
+
+def divided(x: Any, y: Any, /) -> Any:
+    """x // y and x % y."""
+    return e.floor_divide(x, y), e.remainder(x, y)
+
+
+def install(cls: Any) -> None:
+    """Give the class its operators and methods."""
+    for name, function in _BINARY.items():
+        setattr(cls, f"__{name}__", function)
+        setattr(cls, f"__r{name}__", _reflected(function))
+        setattr(cls, f"__i{name}__", augmented(_SYMBOLS[name], function))
+    cls.__pow__, cls.__rpow__, cls.__ipow__ = power, _reflected(e.power), augmented("**", power)
+    cls.__divmod__, cls.__rdivmod__ = divided, _reflected(divided)
+    for name, function in _COMPARISONS.items():
+        setattr(cls, f"__{name}__", function)
+    cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, e.bitwise_invert
+    for name, function in _METHODS.items():
+        setattr(cls, name, function)
+    cls.T = property(_transposed, doc="The transpose of a matrix.")
+    cls.mT = property(_matrix_transpose, doc="The transpose of the last two axes.")
+    cls.reshape, cls.transpose, cls.flatten, cls.clip = _reshape, _transpose, _flatten, _clip
+
+
+def _reflected(function: Any) -> Any:
+    return lambda x, y: function(y, x)
+
+
+def _matrix_transpose(x: Any) -> Any:
+    if x.ndim < 2:
+        raise ValueError(f"mT of a Tensor of shape {x.shape}: it needs two axes")
+    return note_part(shape.matrix_transpose(x), x, TRANSPOSED)
+
+
+def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x limited to [min, max]; the gradient passes where x lies in the closed interval."""
+    return e.clip(x, min, max)
+
+
+def _transposed(x: Any) -> Any:
+    if x.ndim != 2:
+        raise ValueError(f"T of a Tensor of shape {x.shape}: it needs exactly two axes; use .mT or permute_dims")
+    return note_part(shape.matrix_transpose(x), x, TRANSPOSED)
+
+
+def _reshape(x: Any, *sizes: Any) -> Any:
+    """x with another shape, given as numbers or as a tuple; one size may be -1."""
+    return shape.reshape(x, sizes[0] if len(sizes) == 1 else sizes)
+
+
+def _transpose(x: Any, *axes: Any) -> Any:
+    """x with its axes in the given order, reversed if none is given."""
+    given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+    return shape.permute_dims(x, given or None)
+
+
+def _flatten(x: Any, start: int = 0) -> Any:
+    """x with the axes from `start` on merged into one."""
+    return shape.reshape(x, (*x.shape[:start], -1))
+
+
+if TYPE_CHECKING:
+
+    class Methods:
+        """What install gives to Tensor, as type checkers see it."""
+
+        def _binary(self, other: Any, /) -> Tensor: ...
+        def _unary(self) -> Tensor: ...
+        def _reduction(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
+        def _sum(self, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor: ...
+        def _variance(self, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Tensor: ...
+        def _running(self, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor: ...
+        def _place(self, *, axis: int | None = None, keepdims: bool = False) -> Tensor: ...
+
+        __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __matmul__ = __pow__ = _binary
+        __and__ = __or__ = __xor__ = __lshift__ = __rshift__ = _binary
+        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rmatmul__ = __rpow__ = _binary
+        __rand__ = __ror__ = __rxor__ = __rlshift__ = __rrshift__ = _binary
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __imatmul__ = __ipow__ = _binary
+        __iand__ = __ior__ = __ixor__ = __ilshift__ = __irshift__ = _binary
+
+        def __divmod__(self, other: Any, /) -> tuple[Tensor, Tensor]: ...
+
+        __rdivmod__ = __divmod__
+        __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __eq__ = __ne__ = _binary  # type: ignore[assignment]
+        __neg__ = __pos__ = __abs__ = __invert__ = _unary
+        abs = exp = log = sqrt = square = sin = cos = tanh = sigmoid = relu = _unary
+        max = min = all = any = logsumexp = _reduction
+        sum = mean = prod = _sum
+        var = std = _variance
+        cumsum = cumprod = _running
+        argmax = argmin = _place
+
+        @property
+        def T(self) -> Tensor: ...
+        @property
+        def mT(self) -> Tensor: ...
+        def swapaxes(self, axis1: int, axis2: int) -> Tensor: ...
+        def squeeze(self, axis: Any = None) -> Tensor: ...
+        def expand_dims(self, axis: Any = 0) -> Tensor: ...
+        def repeat(self, repeats: Any, *, axis: int | None = None) -> Tensor: ...
+        def astype(self, dtype: Any, /, *, copy: bool = True) -> Tensor: ...
+        def broadcast_to(self, shape: Any) -> Tensor: ...
+        def reshape(self, *sizes: Any) -> Tensor: ...
+        def transpose(self, *axes: Any) -> Tensor: ...
+        def flatten(self, start: int = 0) -> Tensor: ...
+        def clip(self, min: Any = None, max: Any = None) -> Tensor: ...

@@ -1,0 +1,1 @@
+"""The training loop: `fit`, callbacks, progress, and how a run is saved and resumed."""

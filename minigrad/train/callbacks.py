@@ -1,0 +1,121 @@
+"""Callbacks of fit: early stopping, checkpoints, and schedules that go on with every step.
+
+A callback is any object with on_step_end, on_epoch_end or on_end, each called with the Training.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from minigrad import io
+from minigrad.train.loop import Training
+
+
+class EarlyStopping:
+    """Stops when a measure has not improved for a number of epochs; the best parameters are put back.
+
+    Args:
+        monitor: its name in the history.
+        patience: how many epochs without improvement are waited for.
+        min_delta: what counts as an improvement.
+        mode: "min" or "max".
+        restore_best: whether the model gets its best state back at the end.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "min",
+        restore_best: bool = True,
+    ) -> None:
+        if mode not in ("min", "max") or isinstance(patience, bool) or not patience >= 0:
+            raise ValueError(
+                f"EarlyStopping(mode={mode!r}, patience={patience}): mode is 'min' or 'max', patience >= 0"
+            )
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"EarlyStopping(min_delta={min_delta}): must be finite and not negative")
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.sign, self.restore_best = (1.0 if mode == "min" else -1.0), restore_best
+        self.best, self.best_epoch = math.inf, 0
+        self._state: Any = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "model": self._state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where state_dict was taken."""
+        self.best, self.best_epoch, self._state = state["best"], state["best_epoch"], state["model"]
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Compare the last epoch with the best so far."""
+        value = self.sign * training.history.last(self.monitor)
+        if value < self.best - self.min_delta:
+            self.best, self.best_epoch = value, training.epoch
+            self._state = training.model.state_dict() if self.restore_best else None
+        elif training.epoch - self.best_epoch >= max(self.patience, 1):
+            training.stop = True
+
+    def on_end(self, training: Training) -> None:
+        """Put the best state back."""
+        if self._state is not None:
+            training.model.load_state_dict(self._state)
+
+
+class Checkpoint:
+    """Writes the whole state of the training to a file after each epoch, from which `fit(resume=...)` continues.
+
+    It is called after the other callbacks, whose state (that of a schedule, of EarlyStopping) is part of the file.
+
+    Args:
+        path: the file; it is replaced as a whole.
+        every: after how many epochs.
+    """
+
+    is_last = True
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"Checkpoint(every={every!r}): must be a whole number, at least 1")
+        self.path, self.every = Path(path), every
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Write the state, if it is time."""
+        if training.epoch % self.every == 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            io.save(self.path, training.state())
+
+
+class EachStep:
+    """Steps a learning-rate schedule after each step of the optimizer. By itself among the callbacks it is stepped
+    after each epoch.
+
+    Args:
+        schedule: of `optim`, whose t counts steps.
+
+    Example:
+        >>> from minigrad import Tensor, optim
+        >>> optimizer = optim.Adam([Tensor([1.0], requires_grad=True)])
+        >>> callbacks = [EachStep(optim.OneCycleLR(optimizer, max_lr=3e-3, total_steps=1000))]
+    """
+
+    def __init__(self, schedule: Any) -> None:
+        self.schedule = schedule
+
+    def state_dict(self) -> dict[str, Any]:
+        """The schedule's."""
+        return self.schedule.state_dict()  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where state_dict was taken."""
+        self.schedule.load_state_dict(state)
+
+    def on_step_end(self, training: Training) -> None:
+        """Step the schedule."""
+        self.schedule.step()

@@ -1,0 +1,1 @@
+"""Helpers without any knowledge of arrays that are differentiated: text, trees, random generators, memory."""
