@@ -5,7 +5,7 @@ copied where it is small. Where it is large it is kept as it is, with a sample o
 is refused if the sample has changed. The sample is all that is seen: its places are spread at random over the array,
 with the first and the last element among them, so a new batch is noticed, a single other element may not be.
 
-What the engine made itself is not borrowed. Arrays without axes and leaves are looked after by changes.py.
+What the engine made itself is not borrowed. Arrays without axes and leaves are looked after by mutation.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Makes, for each primitive, the two functions that run for every operation, record and pull, from their text.
 
-`templates.py` writes the text. Primitives of the same form share what was compiled, and both are compiled when they
+`codegen.py` writes the text. Primitives of the same form share what was compiled, and both are compiled when they
 first run, which keeps the import light. What the text refers to is here: the globals of all written functions.
 """
 

@@ -249,7 +249,7 @@ class StateCapture:
         return made
 
     def _builtin(self, ref: StateRef) -> Any:
-        """What a global hides while a step is recorded: see builtins.py."""
+        """What a global hides while a step is recorded: see trace/stand_ins.py."""
         if ref.kind != "item" or "__builtins__" not in ref.holder:
             return MISSING
         return self._hidden(getattr(builtins, str(ref.key), None))

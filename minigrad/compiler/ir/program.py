@@ -8,7 +8,7 @@ their operands allow. Three kinds of lines alone have an order or an identity: `
 with an effect.
 
 A `check` is what eager code refuses by looking at values. A program whose check fails raises CheckFailed, and has then
-changed nothing that can be seen from outside: no buffer, and no Generator (numpy_source.py restores those). The same
+changed nothing that can be seen from outside: no buffer, and no Generator (numpy/source.py restores those). The same
 holds where a `call` raises, or returns other shapes or dtypes than the recorded ones. So a check needs no order, and
 runs as early as its operands allow (checks.py). It is never removed, except where it always holds.
 
@@ -52,7 +52,7 @@ Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy whe
     check        (x,)        low, high                no value: no element of x is < low or > high. Of a bool array with
                                                       low and high True: all are true. NaN passes
 
-`check` (in rules.py) holds a program to all of this, and to what NumPy says about shapes and dtypes.
+`check` (in typing.py) holds a program to all of this, and to what NumPy says about shapes and dtypes.
 """
 
 from __future__ import annotations

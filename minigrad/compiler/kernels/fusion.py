@@ -5,7 +5,7 @@ and its recipe is repeated wherever it is used, also in another kernel, unless s
 memory. The other lines are taken in order. A line joins, among the kernels that come after all that it depends on, the
 first that computes one of its operands, else the first with exactly its space, else it opens a kernel. In the end a
 kernel whose results all go to one later kernel moves there, and one of single numbers alone is given up again: Python
-computes those sooner than it hands the arrays to a kernel (single_numbers.py).
+computes those sooner than it hands the arrays to a kernel (numpy/scalars.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The loops of a kernel as text: a nest, with the phases of its rows. What happens to an element: kernel_walks.py."""
+"""The loops of a kernel as text: a nest, with the phases of its rows. What happens to an element: walks.py."""
 
 from __future__ import annotations
 

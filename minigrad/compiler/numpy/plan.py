@@ -7,7 +7,7 @@ A value lies in one of these:
     joined      in the memory of a concatenation: what is concatenated is computed where it will stand
     constant    in memory that is filled once, because the value is the same in each call
     fresh       in a new array, because the step returns it
-    number      nowhere: a single number that only lines of such read (single_numbers.py)
+    number      nowhere: a single number that only lines of such read (scalars.py)
     local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
 
 A view lies where its operand lies. A value may be computed in a buffer when nobody reads the old content afterwards,

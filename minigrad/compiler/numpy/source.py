@@ -292,7 +292,7 @@ class Source:
         return f"{x}[{slices(line.params['bounds'], line.operands[0].shape)}]"
 
     def _computed(self, line: Line) -> list[str]:
-        return self.calls.texts(line)  # numba_source.py writes kernels besides
+        return self.calls.texts(line)  # kernels/numba_backend.py writes kernels besides
 
     def _write_stores(self) -> None:
         """Stores that are not computed in place. What another of them overwrites is copied first."""
