@@ -80,10 +80,10 @@ class _Transform:
             raise ValueError(f"{what}: {_columns(far)} wider than the range of {rows.dtype}; scale x down first")
         return rows
 
-    def _refuse_constant(self, rows: Array, constant: Array, way_out: str) -> None:
+    def _refuse_constant(self, rows: Array, constant: Array, hint: str) -> None:
         where = np.flatnonzero(constant)
         if where.size:
-            raise ValueError(f"{self!r}.fit({describe(rows)}): {_columns(where)} constant; {way_out}")
+            raise ValueError(f"{self!r}.fit({describe(rows)}): {_columns(where)} constant; {hint}")
 
     def _fitting(self, x: Any, what: str) -> Any:
         """x, if the transform is fitted and x has as many features."""

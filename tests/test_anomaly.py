@@ -1,4 +1,4 @@
-"""detect_anomaly names the operation, the line of the user's code, the chain and the way out."""
+"""detect_anomaly names the operation, the line of the user's code, the chain and a hint."""
 
 import gc
 import inspect
@@ -98,7 +98,7 @@ def test_where_it_arises_and_why(function, values, text, operation, direction, k
     assert anomaly.place.source in report
     marks = next(line for line in report.splitlines() if set(line.strip()) == {"^"})
     assert marks.strip() == "^" * len(text)
-    assert "way out: " in report
+    assert "hint: " in report
 
 
 def test_the_branch_that_where_discards():
@@ -167,7 +167,7 @@ def test_a_long_chain_shows_its_ends_and_what_happens_on_it():
 
     anomaly = found(long, leaf(0.0, 1.0))
     assert len(anomaly.chain) == 22
-    rows = str(anomaly).partition("it came this way:\n")[2].partition("\nway out")[0].splitlines()
+    rows = str(anomaly).partition("it came this way:\n")[2].partition("\nhint")[0].splitlines()
     assert [row.split()[0] for row in rows] == ["log(x)", "...", "add(add(…),", "add(add(…),", "sum(add(…))"]
     assert rows[0].endswith("-inf arises here")
     assert "18 more" in rows[1]
@@ -331,7 +331,7 @@ def test_as_a_dictionary():
     assert content["file"] == __file__
 
 
-# Causes are true, and the ways out lead out
+# Causes are true, and the hints help
 
 
 def total(x):
@@ -340,7 +340,7 @@ def total(x):
 
 LA = mg.linalg
 DIAGONAL = np.diag([0.0, 1e-3])
-# What is done with x, its values, the cause that is named, and what the way out makes of it.
+# What is done with x, its values, the cause that is named, and what the hint makes of it.
 CAUSES = {
     "even power": (lambda x: x**4, [-1e100], "overflow", lambda x: (x / 1e100) ** 4),
     "odd power": (lambda x: x**3, [-1e200], "overflow", lambda x: (x / 1e200) ** 3),
@@ -406,13 +406,13 @@ CAUSES = {
 
 @pytest.mark.parametrize("name", CAUSES)
 def test_the_cause_is_true_and_the_way_out_leads_out(name):
-    function, values, cause, way_out = CAUSES[name]
+    function, values, cause, hint = CAUSES[name]
     x = mg.Tensor(np.array(values), requires_grad=True)
     anomaly = found(lambda: total(function(x)).backward())
     assert anomaly.cause == cause, anomaly.reason.sentence
     assert anomaly.remedy
     with mg.detect_anomaly():
-        total(way_out(x)).backward()
+        total(hint(x)).backward()
     assert np.isfinite(x.grad.numpy()).all()
 
 

@@ -1,4 +1,4 @@
-"""Bad input: a clear error that repeats the call and names the way out."""
+"""Bad input: a clear error that repeats the call and gives a hint."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def test_integers() -> None:
     assert kernel.grad.data[0, 0, 0, 0] == x[0, :3, :5, 0].sum()
 
 
-# Errors repeat the call and say the way out
+# Errors repeat the call and give a hint
 
 PICTURES, KERNEL = np.ones((2, 8, 9, 3)), np.ones((3, 3, 3, 4))
 FIRST = np.moveaxis(PICTURES, -1, 1)

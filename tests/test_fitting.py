@@ -1,4 +1,4 @@
-"""fit given what it cannot take: errors that name the argument and the way out, and what it takes in several forms."""
+"""fit given what it cannot take: errors that name the argument and a hint, and what it takes in several forms."""
 
 from __future__ import annotations
 

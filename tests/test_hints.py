@@ -81,7 +81,7 @@ def test_names_without_a_hint_are_as_ever() -> None:
 
 
 def test_what_hints_name_is_there() -> None:
-    """A way out that is none would be worse than silence."""
+    """A hint that does not help would be worse than silence."""
     t, model = Tensor(np.ones((2, 3))), nn.Sequential(nn.Linear(3, 2))
     for name in ("expand_dims", "transpose", "reshape", "flatten", "broadcast_to", "astype", "clip", "detach", "item"):
         assert callable(getattr(t, name))

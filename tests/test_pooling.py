@@ -240,7 +240,7 @@ def test_max_pool_keeps_its_operand_and_its_value_only() -> None:
     assert line.saved == ()
 
 
-# Errors repeat the call and say the way out
+# Errors repeat the call and give a hint
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, mg.Tensor])

@@ -1,4 +1,4 @@
-"""What is told of a NaN or an infinity: the operation, the line of the user's code, the chain, and the way out."""
+"""What is told of a NaN or an infinity: the operation, the line of the user's code, the chain, and a hint."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Anomaly:
 
     @property
     def remedy(self) -> str:
-        """The way out."""
+        """The hint."""
         return WHERE.format(discards=self.reason.discards or "is not finite") if self.discarded else self.reason.remedy
 
     def headline(self) -> str:
@@ -87,7 +87,7 @@ class Anomaly:
         if len(self.chain) > 1:
             lines.append("the gradient came this way:" if self.direction == "backward" else "it came this way:")
             lines += _table([step.row() for step in _shortened(self.chain)])
-        return "\n".join([*lines, *textwrap.wrap(f"way out: {self.remedy}", 110, subsequent_indent="    ")])
+        return "\n".join([*lines, *textwrap.wrap(f"hint: {self.remedy}", 110, subsequent_indent="    ")])
 
     def to_dict(self) -> dict[str, Any]:
         """The content in plain Python values."""

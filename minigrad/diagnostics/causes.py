@@ -13,7 +13,7 @@ Array = Any
 
 @dataclass(frozen=True)
 class Reason:
-    """A cause in a few words, the sentence that explains it, and the way out.
+    """A cause in a few words, the sentence that explains it, and a hint.
 
     `discards` says what a branch does that np.where does not choose: "divides by zero".
     """

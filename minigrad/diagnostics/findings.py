@@ -1,4 +1,4 @@
-"""A finding: which layer, what is wrong with it, the evidence, and the way out."""
+"""A finding: which layer, what is wrong with it, the evidence, and a hint."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Finding:
         layer: its dotted name; "" for the model as a whole.
         cause: in a few words, one of those in docs/diagnostics.md: "saturated", "dead ReLU", "log of zero", ...
         sentence: what was measured, and what it should be.
-        remedy: the way out.
+        remedy: the hint.
         evidence: the numbers behind the sentence, by name.
         follows_from: another cause that was found and explains this one, or "".
     """

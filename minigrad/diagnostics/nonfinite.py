@@ -278,7 +278,7 @@ def _silence(change: int) -> None:
 
 
 class detect_anomaly(ContextDecorator):
-    """Say where a NaN or an infinity arises: the operation, the line of your code, the chain, and a way out.
+    """Say where a NaN or an infinity arises: the operation, the line of your code, the chain, and a hint.
 
     `with mg.detect_anomaly():` or `@mg.detect_anomaly()`. A NaN raises where it arises, in the forward pass or in a
     gradient. An infinity may be meant (a mask, a limit): it raises when a backward pass starts from it, when it turns

@@ -1,4 +1,4 @@
-"""What a watch found: one table sorted by trouble, a sentence for each, and the way out."""
+"""What a watch found: one table sorted by trouble, a sentence for each, and a hint."""
 
 from __future__ import annotations
 
@@ -176,8 +176,8 @@ class Report(Base):
         if self.layers:
             parts.append(_html_table(self._cells()))
         for told, remedy in self._own():
-            way_out = f'<br><span style="opacity:.75">→ {escape(remedy)}</span>' if remedy else ""
-            parts.append(f'<p style="margin:.4em 0"><span style="color:#a33b00">✗</span> {escape(told)}{way_out}</p>')
+            hint = f'<br><span style="opacity:.75">→ {escape(remedy)}</span>' if remedy else ""
+            parts.append(f'<p style="margin:.4em 0"><span style="color:#a33b00">✗</span> {escape(told)}{hint}</p>')
         parts += [f'<p style="margin:.4em 0;opacity:.75">{escape(text)}</p>' for text in self._consequences()]
         if self.predictions:
             parts.append(f"<p>{escape(PREDICTED)}</p>")

@@ -73,7 +73,7 @@ def frozen(w: Watch) -> Iterator[Finding]:
 
 
 def _why_frozen(parameters: list[Parameter], ran: bool, module: Module) -> tuple[str, str, str]:
-    """The cause, why it is so, and the way out."""
+    """The cause, why it is so, and a hint."""
     if not any(p.tensor.requires_grad for p in parameters):
         remedy = "if this is not meant: layer.requires_grad_(True), and a new optimizer"
         return "frozen", "requires_grad is False", remedy

@@ -10,7 +10,7 @@ a third off the cost of a small operation. `print(multiply.source)` shows it. Fo
         if x_line is not None and not x_line.shape and ...: x_value = x_value[()]
         ...                                                                       # the same for y
         try: out = x_value * y_value if x_value is not x or y_value is not y else function(x_value, y_value)
-        except errors as error: raise complaint(error, name, (x, y), {}) from error
+        except errors as error: raise explain_error(error, name, (x, y), {}) from error
         if (x_line is None and y_line is None) or (scope := mode()) is None:
             if type(x) is not Tensor and type(y) is not Tensor: return out
             n = None
@@ -91,7 +91,7 @@ def record_source(p: Primitive, as_operator: bool = True) -> str:
     lines += [
         *(_as_scalar(p, x) for x in p.operands if has_operator),
         f"    try: out = {_operated(p) if has_operator else _called(p)}",
-        f"    except errors as error: raise complaint(error, name, {given}, {static}) from error",
+        f"    except errors as error: raise explain_error(error, name, {given}, {static}) from error",
     ]
     no_tensor = "not any(tensors)" if p.sequence else " and ".join(f"type({x}) is not Tensor" for x in p.operands)
     if not tracked:

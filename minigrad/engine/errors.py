@@ -1,4 +1,4 @@
-"""Errors repeat the user's own call back and say the way out."""
+"""Errors repeat the user's own call back and give a hint."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def call(name: str, operands: tuple[Any, ...], static: dict[str, Any]) -> str:
     return f"{name}({', '.join(shown)})"
 
 
-def complaint(error: Exception, name: str, operands: tuple[Any, ...], static: dict[str, Any]) -> Exception:
-    """The same kind of error, with the call and the way out."""
+def explain_error(error: Exception, name: str, operands: tuple[Any, ...], static: dict[str, Any]) -> Exception:
+    """The same kind of error, with the call and a hint."""
     if hasattr(error, "minigrad_call"):
         return error
     what = call(name, operands, static)
-    way_out = _way_out(error, name, operands)
+    hint = _way_out(error, name, operands)
     values = [getattr(x, "data", None) for x in operands if hasattr(x, "requires_grad")]
     if "operation on Tensors" in str(error) or any(hasattr(value, "requires_grad") for value in values):
         told: Any = TypeError(
@@ -49,7 +49,7 @@ def complaint(error: Exception, name: str, operands: tuple[Any, ...], static: di
         told.minigrad_call = what
         return told  # type: ignore[no-any-return]
     kind = next(k for k in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, k))
-    told = kind(f"{what}: {str(error).strip()}{way_out}")
+    told = kind(f"{what}: {str(error).strip()}{hint}")
     told.minigrad_call = what
     return told  # type: ignore[no-any-return]
 
@@ -160,19 +160,19 @@ def is_masked(value: Any) -> bool:
     )
 
 
-def check_function(f: Any, what: str, way_out: str) -> None:
+def check_function(f: Any, what: str, hint: str) -> None:
     """Refuse what is no function where one is transformed.
 
     Args:
         f: what was given.
         what: the transform.
-        way_out: for a value, most often the loss itself.
+        hint: for a value, most often the loss itself.
 
     Raises:
         TypeError: it cannot be called.
     """
     if not callable(f):
-        hint = f"; for a Tensor {way_out}" if hasattr(f, "requires_grad") else ""
+        hint = f"; for a Tensor {hint}" if hasattr(f, "requires_grad") else ""
         raise TypeError(f"{what} takes a function, not {describe(f)} ({type(f).__name__}){hint}")
 
 

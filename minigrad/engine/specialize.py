@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrad.engine.borrowed import kept, owned
 from minigrad.engine.codegen import OPERATORS, pull_source, record_source
-from minigrad.engine.errors import ERRORS, complaint, constant
+from minigrad.engine.errors import ERRORS, constant, explain_error
 from minigrad.engine.node import Node, mode, next_serial
 from minigrad.engine.pairwise import HALF, add_reduce, column_sums, wide
 from minigrad.util.locks import LOCK
@@ -47,7 +47,7 @@ ENGINE: dict[str, Any] = {
     "half": HALF,
     "wide": wide,
     "constant": constant,
-    "complaint": complaint,
+    "explain_error": explain_error,
     "errors": ERRORS,
     "kept": kept,
     "owned": owned,

@@ -77,7 +77,7 @@ class PReLU(Module):
         """Elementwise."""
         count = self.weight.size
         if count > 1 and x.shape[-1:] != (count,):
-            raise self._complaint(f"x of shape {x.shape} does not have {count} channels on its last axis")
+            raise self._explained(f"x of shape {x.shape} does not have {count} channels on its last axis")
         return functional.prelu(x, self.weight)
 
     def extra_repr(self) -> str:

@@ -100,7 +100,7 @@ class MultiheadAttention(Module):
         value = key if value is None else value
         for what, x in (("query", query), ("key", key), ("value", value)):
             if len(x.shape) < 2 or x.shape[-1] != self.embed_dim:
-                raise self._complaint(f"{what} of shape {x.shape} is not (N, T, D) with D = {self.embed_dim}")
+                raise self._explained(f"{what} of shape {x.shape} is not (N, T, D) with D = {self.embed_dim}")
         if key is query and value is key:
             q, k, v = self._projected(query, 0, 3)
         else:
@@ -135,7 +135,7 @@ class MultiheadAttention(Module):
         hint = "one of keys, (N, S), is mask[:, None, :]"
         if len(mask) == len(scores) + 1:
             hint = "it has no axis for the heads: " + ("mask[:, 0]" if mask[-3] == 1 else "heads share one mask")
-        raise self._complaint(f"a mask of shape {mask} must broadcast to (N, T, S) = {scores}; {hint}")
+        raise self._explained(f"a mask of shape {mask} must broadcast to (N, T, S) = {scores}; {hint}")
 
     def _projected(self, x: Any, first: int, last: int) -> tuple[Any, ...]:
         """The queries, keys and values from first to last of x, in one product, each (N, H, T, d)."""
@@ -189,7 +189,7 @@ class PositionalEncoding(Module):
     def forward(self, x: Any) -> Any:
         """(..., T, D) to the same shape."""
         if len(x.shape) < 2 or x.shape[-1] != self.d_model:
-            raise self._complaint(f"x of shape {x.shape} is not (N, T, D) with D = {self.d_model}")
+            raise self._explained(f"x of shape {x.shape} is not (N, T, D) with D = {self.d_model}")
         length = x.shape[-2]
         if length > len(self._table):
             doubled = 2 ** math.ceil(math.log2(length))

@@ -83,7 +83,7 @@ class _Cell(Module):
             state: h (N, hidden_size), of an LSTM a pair (h, c); zeros if not given.
         """
         if len(x.shape) != 2 or x.shape[1] != self.input_size:
-            raise self._complaint(f"x of shape {x.shape} is not (N, {self.input_size})")
+            raise self._explained(f"x of shape {x.shape} is not (N, {self.input_size})")
         shape = (x.shape[0], self.hidden_size)
         parts = state_parts(self, state, self.states, shape)
         if parts is None:
@@ -104,7 +104,7 @@ def state_parts(module: Module, state: Any, count: int, shape: tuple[int, ...]) 
     parts: State = (state,) if count == 1 else tuple(state)
     if [np.shape(part) for part in parts] != [shape] * count:
         wanted = f"h {shape}" if count == 1 else f"a pair (h, c), each {shape}"
-        raise module._complaint(f"the state has shape {[np.shape(part) for part in parts]}; it must be {wanted}")
+        raise module._explained(f"the state has shape {[np.shape(part) for part in parts]}; it must be {wanted}")
     return parts
 
 

@@ -61,7 +61,7 @@ class _Convolution(Module):
         shape = x.shape
         if len(shape) != self.rank + 2 or shape[-1] != self.in_channels:
             remedy = channels_first(shape, self.in_channels) if len(shape) == self.rank + 2 else ""
-            raise self._complaint(
+            raise self._explained(
                 f"x of shape {shape} is not {LAYOUT[self.rank]} with C = {self.in_channels} channels{remedy}"
             )
 

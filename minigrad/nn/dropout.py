@@ -60,7 +60,7 @@ class _SpatialDropout(Dropout):
     def forward(self, x: Any) -> Any:
         """x with channels dropped in training."""
         if x.ndim != self.rank + 2:
-            raise self._complaint(f"x of shape {x.shape} is not {LAYOUT[self.rank]}")
+            raise self._explained(f"x of shape {x.shape} is not {LAYOUT[self.rank]}")
         return functional.spatial_dropout(x, p=self.p, training=self.training, rng=self.rng)
 
 

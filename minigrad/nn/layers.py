@@ -121,7 +121,7 @@ class Linear(Module):
         """(..., in_features) to (..., out_features)."""
         shape = x.shape
         if not shape or shape[-1] != self.in_features:
-            raise self._complaint(f"x of shape {shape} does not have {self.in_features} features on its last axis")
+            raise self._explained(f"x of shape {shape} does not have {self.in_features} features on its last axis")
         if self.bias is None or len(shape) == 1:
             return functional.linear(x, self.weight, self.bias)
         return fused.linear(x, self.weight, self.bias)
@@ -178,7 +178,7 @@ class Bilinear(Module):
         """(..., in1_features) and (..., in2_features) to (..., out_features)."""
         sizes = self.in1_features, self.in2_features
         if not x1.shape or x1.shape[:-1] != x2.shape[:-1] or (x1.shape[-1], *x2.shape[-1:]) != sizes:
-            raise self._complaint(
+            raise self._explained(
                 f"x1 of shape {x1.shape} and x2 of shape {x2.shape} must have equal leading axes, and {sizes[0]} and "
                 f"{sizes[1]} features on the last one"
             )

@@ -311,7 +311,7 @@ class Module:
             return f"{type(self).__name__}({text})"
         return f"{type(self).__name__}({text}\n{indent(chr(10).join(inside), '  ')}\n)"
 
-    def _complaint(self, problem: str) -> ValueError:
+    def _explained(self, problem: str) -> ValueError:
         """An error that says which layer of the network it is."""
         path, kind = current_scope(), f"{type(self).__name__}({self.extra_repr()})"
         return ValueError(f"{f'layer {path!r}, ' if path else ''}{kind}: {problem}")

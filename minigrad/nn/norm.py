@@ -64,13 +64,13 @@ class BatchNorm(Module):
         """x normalized, in its own shape (..., C)."""
         shape = x.shape
         if len(shape) < 2 or shape[-1] != self.num_features:
-            raise self._complaint(f"x of shape {shape} is not (N, ..., C) with C = {self.num_features} features")
+            raise self._explained(f"x of shape {shape} is not (N, ..., C) with C = {self.num_features} features")
         if not self.training:
             mean, var = self.running_mean, self.running_var
             return functional.batch_norm_inference(x, self.gamma, self.beta, mean, var, eps=self.eps)
         count = math.prod(shape[:-1])
         if count < 2:
-            raise self._complaint(
+            raise self._explained(
                 f"x of shape {shape} is a batch of {count}, without a variance to normalize with. Train with at least "
                 "two (drop_last=True in the DataLoader), or call eval() first."
             )
@@ -207,7 +207,7 @@ class GroupNorm(Module):
     def forward(self, x: Any) -> Any:
         """x normalized, in its own shape (N, ..., C)."""
         if x.ndim < 2 or x.shape[-1] != self.num_channels:
-            raise self._complaint(f"x of shape {x.shape} is not (N, ..., C) with C = {self.num_channels} channels")
+            raise self._explained(f"x of shape {x.shape} is not (N, ..., C) with C = {self.num_channels} channels")
         return functional.group_norm(x, self.gamma, self.beta, groups=self.num_groups, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -247,7 +247,7 @@ class InstanceNorm(Module):
         """x normalized, in its own shape (N, *spatial, C)."""
         shape = x.shape
         if len(shape) < 3 or shape[-1] != self.num_features or math.prod(shape[1:-1]) == 1:
-            raise self._complaint(
+            raise self._explained(
                 f"x of shape {shape} is not (N, *spatial, C) with C = {self.num_features} channels and more than one "
                 "position"
             )
@@ -281,5 +281,5 @@ def _short(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
 def _axes(layer: Module, x: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
     """The axes that have these sizes, as negative numbers."""
     if x.shape[-len(sizes) :] != sizes:
-        raise layer._complaint(f"x of shape {x.shape} does not end with {sizes}")
+        raise layer._explained(f"x of shape {x.shape} does not end with {sizes}")
     return tuple(range(-len(sizes), 0))

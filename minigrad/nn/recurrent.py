@@ -84,7 +84,7 @@ class _Recurrent(Module):
                 "equal length together"
             )
         if len(x.shape) != 3 or x.shape[2] != self.input_size or not x.shape[1]:
-            raise self._complaint(f"x of shape {x.shape} is not (N, T, {self.input_size}) with T at least 1")
+            raise self._explained(f"x of shape {x.shape} is not (N, T, {self.input_size}) with T at least 1")
         directions = 1 + self.bidirectional
         shape = (self.num_layers * directions, x.shape[0], self.hidden_size)
         given = state_parts(self, state, self.states, shape)

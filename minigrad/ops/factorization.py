@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.engine.errors import call, complaint
+from minigrad.engine.errors import call, explain_error
 from minigrad.engine.primitive import elementwise, primitive, tensor_function
 from minigrad.engine.specialize import untracked
 from minigrad.ops.linalg import matrix_sizes, solve_matrices, without_infinities
@@ -289,13 +289,13 @@ def svdvals(x: Any, /) -> Any:
     return svd(x, full_matrices=False).S
 
 
-def _without_gradient(name: str, x: Any, function: Any, way_out: str) -> Any:
+def _without_gradient(name: str, x: Any, function: Any, hint: str) -> Any:
     if getattr(x, "node", None) is not None:
         raise ValueError(
             f"{call(name, (x,), {})}: the full factors of a matrix that is not square have no derivative; "
-            f"say {way_out}, or x.detach() if no gradient is wanted"
+            f"say {hint}, or x.detach() if no gradient is wanted"
         )
     try:
         return untracked(tuple(function(x.data))) if hasattr(x, "node") else function(x)
     except np.linalg.LinAlgError as error:
-        raise complaint(error, name, (x,), {}) from None
+        raise explain_error(error, name, (x,), {}) from None

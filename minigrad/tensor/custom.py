@@ -213,7 +213,7 @@ def _protected(x: Any) -> Any:
 
 
 def _named(error: Exception, what: str, whose: str) -> Exception:
-    """An error of a user's function, by name; with the way out if it has written where it must not."""
+    """An error of a user's function, by name; with a hint if it has written where it must not."""
     kind, message = type(error), f"{what}: {error}"
     if "read-only" in str(error):
         message += f". It must not write into {whose}, which others use too: compute a new array instead"

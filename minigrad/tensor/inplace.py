@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.engine.errors import ERRORS, complaint, refuse_mask
+from minigrad.engine.errors import ERRORS, explain_error, refuse_mask
 from minigrad.engine.mutation import note_change
 from minigrad.engine.node import mode
 from minigrad.engine.primitive import value_of
@@ -85,7 +85,7 @@ def set_items(t: Tensor, index: Any, value: Any) -> None:
     try:
         t.data[index] = given
     except ERRORS as error:
-        raise complaint(error, "t[index] = value", (t, given), {"index": index}) from error
+        raise explain_error(error, "t[index] = value", (t, given), {"index": index}) from error
     note_change(t.data)
 
 

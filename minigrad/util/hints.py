@@ -192,23 +192,23 @@ KEYWORDS = {
 
 
 class Hint:
-    """A name that is no attribute: whoever asks for it is told the way out."""
+    """A name that is no attribute: asking for it raises an error with a hint."""
 
-    __slots__ = ("name", "way_out")
+    __slots__ = ("hint", "name")
 
-    def __init__(self, name: str, way_out: str) -> None:
-        self.name, self.way_out = name, way_out
+    def __init__(self, name: str, hint: str) -> None:
+        self.name, self.hint = name, hint
 
     def __get__(self, instance: Any, owner: type) -> Never:
         what = f"type object {owner.__name__!r}" if instance is None else f"{owner.__name__!r} object"
-        raise AttributeError(f"{what} has no attribute {self.name!r}. {self.way_out}")
+        raise AttributeError(f"{what} has no attribute {self.name!r}. {self.hint}")
 
 
 def install(cls: type, table: Mapping[str, str]) -> None:
-    """Let a class say the way out for names that it does not have. `dir` of its objects does not list them."""
-    for name, way_out in table.items():
+    """Let a class give hints for names that it does not have. `dir` of its objects does not list them."""
+    for name, hint in table.items():
         assert name not in vars(cls), f"{cls.__name__} has a {name}"
-        setattr(cls, name, Hint(name, way_out))
+        setattr(cls, name, Hint(name, hint))
     cls.__dir__ = _listed  # type: ignore[method-assign, assignment]
 
 
@@ -223,10 +223,10 @@ def missing(module: str, name: str, table: Mapping[str, str]) -> AttributeError:
     Args:
         module: its name.
         name: what was asked for.
-        table: ways out, by name.
+        table: hints, by name.
 
     Raises:
-        ImportError: it was asked for by `from module import name`, which would drop the way out from an AttributeError.
+        ImportError: it was asked for by `from module import name`, which would drop the hint from an AttributeError.
     """
     if name not in table:
         return AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -243,15 +243,15 @@ class _NoFunction(ModuleType):
         raise TypeError(f"{self.__name__} is a module, not a function. {vars(self)['_instead_of_a_call']}")
 
 
-def no_function(module: str, way_out: str) -> None:
-    """Let a module say the way out when it is called."""
+def no_function(module: str, hint: str) -> None:
+    """Let a module that is called raise an error with a hint."""
     found: Any = sys.modules[module]
-    found._instead_of_a_call = way_out
+    found._instead_of_a_call = hint
     found.__class__ = _NoFunction
 
 
 def check_arguments(cls: type, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-    """Refuse keywords of PyTorch's and Keras's that a class does not take, with the way out.
+    """Refuse keywords of PyTorch's and Keras's that a class does not take, with a hint.
 
     Raises:
         TypeError: there are some; or there are arguments, and the class has no `__init__` that would refuse them.

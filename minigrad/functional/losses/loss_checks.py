@@ -34,11 +34,11 @@ def check_equal_shapes(what: str, *operands: Any) -> None:
         )
 
 
-def check_range(x: Any, low: float, high: float, what: str, way_out: str) -> None:
+def check_range(x: Any, low: float, high: float, what: str, hint: str) -> None:
     """Refuse values outside [low, high]."""
 
     def error(x: Any) -> ValueError:
-        return ValueError(f"{what} lies in [{low:g}, {high:g}], here in [{x.min():.4g}, {x.max():.4g}]; {way_out}")
+        return ValueError(f"{what} lies in [{low:g}, {high:g}], here in [{x.min():.4g}, {x.max():.4g}]; {hint}")
 
     require_range(value_of(x), low, high, error)
 
@@ -60,9 +60,9 @@ def check_targets(logits: Any, labels: Any, what: str, ignore_index: int | None 
     """
     shape = np.shape(labels)
     if logits.ndim < 1 or shape != logits.shape[:-1]:
-        way_out = "; drop the last axis of the labels: labels[:, 0]" if shape == (*logits.shape[:-1], 1) else ""
+        hint = "; drop the last axis of the labels: labels[:, 0]" if shape == (*logits.shape[:-1], 1) else ""
         raise ValueError(
-            f"{call(what, (logits, labels), {})}: logits (..., C) go with labels (...), one class id a row{way_out}"
+            f"{call(what, (logits, labels), {})}: logits (..., C) go with labels (...), one class id a row{hint}"
         )
     if ignore_index is not None:
         labels = integers(labels, what)

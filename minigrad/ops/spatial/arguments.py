@@ -1,6 +1,6 @@
 """The arguments of convolutions and pooling: what a user may write, turned into what the primitives take.
 
-Every refusal is a ValueError that repeats the call and says the way out.
+Every refusal is a ValueError that repeats the call and gives a hint.
 """
 
 from __future__ import annotations
