@@ -36,7 +36,7 @@ Y = np.argmax(X @ np.random.default_rng(1).normal(size=(6, 3)), axis=1)
 
 def training(seed: int, path: Path | None, resume: bool, watch: Any = None) -> tuple[Any, Any]:
     """A run with everything that draws and remembers, and its model. `watch` is called with the model before it."""
-    random.seed(seed)  # Python seeds it anew after a fork
+    random.seed(seed)  # Python seeds it again after a fork
     noise = np.random.default_rng([seed, 1])
     model = nn.Sequential(
         nn.Linear(6, 16, rng=seed),

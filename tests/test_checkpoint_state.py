@@ -654,7 +654,7 @@ def test_modules_and_activations_are_not_kept_alive() -> None:
 
 
 def test_a_function_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if it is checkpointed anew in each call, reads what another checkpoint does, or counts."""
+    """Also if it is checkpointed again in each call, reads what another checkpoint does, or counts."""
     layer, counted, walks = block(), [0], []
 
     def f(x: Any) -> Any:

@@ -382,7 +382,7 @@ HEALTHY = {
     "10 layers, He": (partial(mlp, nn.ReLU, "he_normal", 10, 50, None), classes, partial(optim.SGD, lr=0.01), CE, 10),
     "head of zeros": (head_of_zeros, classes, ADAM, CE, 20),
     "dropout": (with_dropout, classes, ADAM, CE, 20),
-    "functions in the place of modules": (lambda rng: Parts(mg.tanh), classes, SGD, CE, 20),
+    "functions in place of modules": (lambda rng: Parts(mg.tanh), classes, SGD, CE, 20),
     "residual": (residual, classes, partial(optim.Adam, lr=1e-3), CE, 10),
     "convolutional": (convolutional, images, ADAM, CE, 10),
     "embedding": (Embedded, words, ADAM, CE, 10),

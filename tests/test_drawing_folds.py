@@ -128,7 +128,7 @@ def test_every_run_of_a_scope_is_drawn_by_itself():
     assert [c.key for c in graph.clusters if c.depth == 1] == ["cell", "cell#2"]
     assert is_acyclic(graph)
     shared = [v.name for v in graph.vertices if v.kind == "parameter"]
-    assert sorted(shared) == ["bias", "bias", "weight", "weight"]  # used by both runs, hence in neither
+    assert sorted(shared) == ["bias", "bias", "weight", "weight"]  # used by both runs, so in neither
 
 
 def test_chains_of_elementwise_operations_are_merged():

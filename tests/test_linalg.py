@@ -369,7 +369,7 @@ def test_vectors_that_are_not_used_may_have_equal_values() -> None:
     [(np.float32, s) for s in (1e-25, 1e-20, 3e19, 1e25)] + [(np.float64, s) for s in (1e-200, 1e-155, 1e155, 1e200)],
 )
 def test_factors_of_very_large_and_small_matrices(dtype: Any, scale: float) -> None:
-    """Vectors are those of x / scale, hence their gradient that of x / scale, divided by scale."""
+    """Vectors are those of x / scale, so their gradient that of x / scale, divided by scale."""
     x = np.random.default_rng(0).standard_normal((3, 2))
     w, tolerance = np.arange(6.0).reshape(3, 2), 2e4 * np.finfo(dtype).eps
     large = (x * scale).astype(dtype)

@@ -460,7 +460,7 @@ def test_ctc_gradients():
 
 
 def test_ctc_labels_that_do_not_fit():
-    """Two equal labels need a blank between them, hence three times."""
+    """Two equal labels need a blank between them, so three times."""
     leaf = mg.Tensor(rng.standard_normal((2, 2, 3)), requires_grad=True)
     labels, steps, counts = np.array([[1, 1], [1, 2]]), np.array([2, 2]), np.array([2, 2])
     loss = F.ctc_loss(F.log_softmax(leaf), labels, steps, counts, reduction="none")

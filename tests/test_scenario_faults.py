@@ -50,7 +50,7 @@ def scenario(C: Any, see: Any) -> None:
 
 
 def planted(reason: str) -> Callable[[Any], Any]:
-    """fault(function, s, k, args) makes call number k in the place of function(*args)."""
+    """fault(function, s, k, args) makes call number k in place of function(*args)."""
 
     def add(fault: Any) -> Any:
         FAULTS[fault.__name__] = (fault, reason)

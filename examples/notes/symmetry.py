@@ -6,7 +6,7 @@ worse: tanh(0) = 0, so neither the activations nor the gradients of the hidden l
 the bias of the last layer learns, how frequent the classes are. Random weights break the symmetry.
 
 By induction: let the columns of W1 be equal, and the rows of W2. Then the columns of h = tanh(x W1) are equal, hence
-those of dl/dh = dl/dz W2ᵀ, hence those of dl/dW1 = xᵀ (dl/dh · (1 - h²)), and the rows of dl/dW2 = hᵀ dl/dz.
+those of dl/dh = dl/dz W2ᵀ, so those of dl/dW1 = xᵀ (dl/dh · (1 - h²)), and the rows of dl/dW2 = hᵀ dl/dz.
 """
 
 import numpy as np

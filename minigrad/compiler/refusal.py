@@ -45,7 +45,7 @@ class HiddenAttribute(AttributeError):
 
 
 class Stopped(BaseException):
-    """Raised in the place of a call that must not happen while a step is recorded, where no handler takes it."""
+    """Raised in place of a call that must not happen while a step is recorded, where no handler takes it."""
 
 
 class CheckFailed(Exception):

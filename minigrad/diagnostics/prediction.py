@@ -45,7 +45,7 @@ def predictions(layers: list[Layer]) -> list[Prediction]:
         Var(y) = n Var(w) E[x²] + Var(b), and E[x²] = E[f(z)²] for z ~ N(0, Var(y)) of the layer before
 
     (He et al. 2015, equation 9, where E[f(z)²] is ½ Var(z); for any f: Poole et al. 2016, equation 3). Behind a layer
-    of which theory knows nothing, such as pooling, it starts anew from what was measured.
+    of which theory knows nothing, such as pooling, it starts again from what was measured.
     """
     found = []
     q: dict[Layer, float] = {}  # the predicted mean square of each layer's output

@@ -148,7 +148,7 @@ def from_outside(p: Primitive, values: tuple[Array, ...], lines: list[Node | Non
     name = getattr(line, "name", None)
     operand = f"operand {k if p.sequence else p.operands[k]}{f' ({name})' if name else ''}"
     if line is not None and line.primitive is None:
-        remedy = "an earlier update or a file put it there: watch from the first step on, or load the weights anew"
+        remedy = "an earlier update or a file put it there: watch from the first step on, or load the weights again"
     else:
         remedy = f"look for {bad[k]} in the data: ~np.isfinite(x).all(axis=0) says which features have some"
     kind = "NaN" if bad[k] == "NaN" else "infinity"

@@ -219,7 +219,7 @@ def gradients(w: Watch) -> Iterator[Finding]:
     evidence = {"first": first, "last": last}
     told = f"from {last:.1e} in layer {hidden[-1].name} to {first:.1e} here"
     if first / last < GRADIENT:
-        remedy = "ReLU with he_normal in the place of sigmoids, BatchNorm or LayerNorm, or residual connections"
+        remedy = "ReLU with he_normal in place of sigmoids, BatchNorm or LayerNorm, or residual connections"
         yield Finding(hidden[0].name, "vanishing gradient", f"the gradient vanishes: {told}", remedy, evidence)
     elif first / last > 1 / GRADIENT:
         remedy = "clip the gradients (global_clipnorm=1.0), smaller initial weights, or BatchNorm or LayerNorm"

@@ -30,7 +30,7 @@ def draw(
     A node is a line of the tape: the name that the user gave it, how it is computed and its shape (with the dtype
     where it is not the one that most lines have). Leaves are ellipses, constant arrays have dashed borders, outputs
     double ones; scopes are boxes around their lines. Each named value has a color, and so has every strand of an edge:
-    it leads to the named value of that color. Gradients flow against the arrows, hence the strands that leave a value
+    it leads to the named value of that color. Gradients flow against the arrows, so the strands that leave a value
     are the terms of its gradient, one for each path to another named value.
 
     The source depends on the model only: the same model gives the same text in every run.

@@ -130,7 +130,7 @@ class Formulas:
         return ["" if e is None else self._share(e, stands_for) for e in shares(line, shown)]
 
     def _share(self, e: Expression, stands_for: Mapping[str, Node]) -> str:
-        """A share with names and short formulas in the place of numbers of lines."""
+        """A share with names and short formulas in place of numbers of lines."""
 
         def written_out(part: Expression) -> Expression:
             line = stands_for.get(part.text) if isinstance(part, Name) else None

@@ -84,7 +84,7 @@ def watch(lines: Iterable[Node]) -> None:
 
 
 def owned(x: Any) -> Any:
-    """A parameter of a line, with copies in the place of arrays."""
+    """A parameter of a line, with copies in place of arrays."""
     if type(x) is np.ndarray:
         return x if _trace() is not None else x.copy("K")
     return tuple(map(owned, x)) if type(x) is tuple else x

@@ -47,7 +47,7 @@ import numpy as np
 if TYPE_CHECKING:
     from minigrad.engine.primitive import Primitive
 
-# What a record function writes in the place of a call: NumPy's scalars, the values of a graph of single numbers, have
+# What a record function writes in place of a call: NumPy's scalars, the values of a graph of single numbers, have
 # operators five times as quick as the ufuncs, and ten times as quick as those of an array without axes. Such an array,
 # which a leaf has to be so that it can be written in place, is taken as the scalar that it holds. Not for operands that
 # are all Python's own numbers, nor for the square of what may be a boolean: there operators differ from ufuncs.

@@ -2,10 +2,10 @@
 
 An operation calls the function of its primitive and makes a line; later a walk goes through that line. Whoever wants to
 see or replace that (formulas, anomaly detection, a watch) enters a layer. The layer entered last is asked first, and
-asks the next with `call_next`. Layers belong to a context, hence to a thread; they are removed by identity, so they may
+asks the next with `call_next`. Layers belong to a context, so to a thread; they are removed by identity, so they may
 end in any order.
 
-While there is a layer in any thread, every primitive calls a dispatcher in the place of its function. That is put in
+While there is a layer in any thread, every primitive calls a dispatcher in place of its function. That is put in
 with the first layer and taken out after the last, in this file and nowhere else.
 """
 

@@ -91,7 +91,7 @@ def check_unchanged(lines: Sequence[Node]) -> None:
                     raise RuntimeError(
                         f"{line.primitive.name} (line {line.serial}, shape {line.shape}) kept a value for the backward "
                         "pass, and that memory was changed in place since, so its gradient would be wrong. Call "
-                        "backward() before the update, or compute the value anew after it."
+                        "backward() before the update, or compute the value again after it."
                     )
 
 

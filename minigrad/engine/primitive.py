@@ -17,7 +17,7 @@ Three kinds. Each factory returns a function of arrays or Tensors; on arrays alo
 
     primitive      only a pull. Forward mode pulls the pull, which is linear in v.
     linear         linear in each operand that has a rule: forward mode is the function itself.
-    elementwise    the Jacobian is diagonal, hence its own transpose: forward mode is the rule itself.
+    elementwise    the Jacobian is diagonal, so its own transpose: forward mode is the rule itself.
 
 A fused primitive gives one joint rule, which returns the shares of all operands at once. Where it has several
 outputs, v is a tuple of their cotangents, None for an output that nobody used.
@@ -214,7 +214,7 @@ class Linear(Primitive):
     kind = "linear"
 
     def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
-        """Forward mode: the function itself, with tangents in the place of operands."""
+        """Forward mode: the function itself, with tangents in place of operands."""
         static = dict(zip(self.static, line.params, strict=True))
         known = self.known(line, saved)
         if self.is_product:
@@ -234,7 +234,7 @@ class Linear(Primitive):
 
 
 class Opaque:
-    """What stands in the place of a primitive for one call of a function that is run again, or compiled, for its pull.
+    """What stands in place of a primitive for one call of a function that is run again, or compiled, for its pull.
 
     It has no rules that could be shown as formulas.
     """

@@ -198,7 +198,7 @@ def made(p: Primitive, source: str) -> FunctionType:
 
 
 def rebind(p: Primitive, function: Callable[..., Any]) -> None:
-    """Let the record function of a primitive call another function in the place of the primitive's own."""
+    """Let the record function of a primitive call another function in place of the primitive's own."""
     record: Any = p.record
     with LOCK:
         record.__globals__["function"] = function

@@ -173,7 +173,7 @@ def released(line: Node) -> RuntimeError:
     return RuntimeError(
         f"{line.primitive.name} (line {line.serial}, shape {line.shape}) no longer has the values that its derivative "
         "needs: they were released by the first backward pass. If you need a second one, say "
-        "backward(retain_graph=True) in the first; if you did not mean to, compute the loss anew in every step."
+        "backward(retain_graph=True) in the first; if you did not mean to, compute the loss again in every step."
     )
 
 
@@ -233,7 +233,7 @@ def hooked(hook: Any, v: Array) -> Array:
         return v
     if np.shape(replaced) != v.shape:
         raise ValueError(
-            f"a hook returned shape {np.shape(replaced)} in the place of a gradient of shape {v.shape}; return one of "
+            f"a hook returned shape {np.shape(replaced)} in place of a gradient of shape {v.shape}; return one of "
             "the same shape, or None to leave it as it is"
         )
     return replaced if is_tensor else value_of(replaced)

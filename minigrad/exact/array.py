@@ -44,7 +44,7 @@ _opaque_roots: ContextVar[bool] = ContextVar("opaque_roots", default=False)
 def opaque_roots() -> Iterator[None]:
     """Let the root of what is no square be a pseudo-random function of it, within a block, instead of NotASquare.
 
-    What is proven so holds for every function in the place of the root, so for the root as well. What differs may
+    What is proven so holds for every function in place of the root, so for the root as well. What differs may
     still be equal by (√a)² = a.
     """
     token = _opaque_roots.set(True)

@@ -1,4 +1,4 @@
-"""Dropout: noise that is made anew at each call. `minigrad.functional` lists these functions."""
+"""Dropout: noise that is made again at each call. `minigrad.functional` lists these functions."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5
         μ = mean(x)    σ² = mean((x - μ)²)    x̂ = (x - μ) / √(σ² + ε)    y = γ x̂ + β
 
     Args:
-        x: (..., D), or with several axes in the place of D.
+        x: (..., D), or with several axes in place of D.
         gamma: (D,), the scale, or None for 1.
         beta: (D,), the shift, or None for 0.
         eps: added to the variance, which is the biased one (1/D).
@@ -112,7 +112,7 @@ def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) ->
         r = √(mean(x²) + ε)    x̂ = x / r    y = γ x̂
 
     Args:
-        x: (..., D), or with several axes in the place of D.
+        x: (..., D), or with several axes in place of D.
         gamma: (D,), the scale, or None for 1.
         eps: added to the mean square. PyTorch's default is the machine epsilon of x's dtype.
         axis: the trailing axes to take the mean over.
@@ -148,7 +148,7 @@ def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps:
 
     Returns:
         y, of x's shape. The lines of the tape are called mu, var, xhat and y; the first three are grouped,
-        (N, positions, G, C/G) with 1 in the place of what the mean is taken over.
+        (N, positions, G, C/G) with 1 in place of what the mean is taken over.
 
     Raises:
         ValueError: groups does not divide C; gamma or beta is not (C,).

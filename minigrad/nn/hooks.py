@@ -27,7 +27,7 @@ class Hook:
 
 
 def call(module: Any, hooks: dict[Hook, None], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What module.forward returns, with what its hooks put in the place of inputs and output."""
+    """What module.forward returns, with what its hooks put in place of inputs and output."""
     for hook in list(hooks):
         if hook.before:
             given = hook.function(module, inputs)

@@ -102,7 +102,7 @@ class TransformerEncoder(Module):
     """Encoder layers one after another (Vaswani et al. 2017, section 3.1).
 
     Args:
-        layer: a TransformerEncoderLayer, of which copies are made. Each copy draws its matrices anew, with the layer's
+        layer: a TransformerEncoderLayer, of which copies are made. Each copy draws its matrices again, with the layer's
             `init`, and all draw from the layer's generator; PyTorch's copies start out equal.
         num_layers: how many.
         norm: a module that follows the last layer, or None. What pre-norm layers return is a sum that nothing has

@@ -139,7 +139,7 @@ def integers(indices: Any, name: str) -> Any:
 
 
 def plain_index(index: Any) -> Any:
-    """An index with arrays in the place of Tensors and lists, and copies in the place of the user's arrays.
+    """An index with arrays in place of Tensors and lists, and copies in place of the user's arrays.
 
     No gradient flows to an index, but the backward pass reads it again.
     """

@@ -1,4 +1,4 @@
-"""Random arrays that answer NumPy's protocols: a draw is an operation like any other, made anew at each call."""
+"""Random arrays that answer NumPy's protocols: a draw is an operation like any other, made again at each call."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class CosineAnnealingLR(Schedule):
 
 
 class CosineAnnealingWarmRestarts(Schedule):
-    """Half cosines that begin anew after T_0, T_0 T_mult, T_0 T_mult², ... steps (SGDR, Loshchilov & Hutter 2017)."""
+    """Half cosines that begin again after T_0, T_0 T_mult, T_0 T_mult², ... steps (SGDR, Loshchilov & Hutter 2017)."""
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min

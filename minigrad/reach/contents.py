@@ -101,7 +101,7 @@ class Contents:
         return self.items + [value for _, _, value in self.attributes]
 
     def replace(self, values: list[Any]) -> None:
-        """Let other things stand in the place of all values."""
+        """Let other things stand in place of all values."""
         self.items = values[: len(self.items)]
         rest = values[len(self.items) :]
         self.attributes = [(how, name, x) for (how, name, _), x in zip(self.attributes, rest, strict=True)]

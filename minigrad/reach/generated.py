@@ -1,6 +1,6 @@
 """Written functions: text that was compiled before is not compiled again.
 
-A guard or a program of a step that is recorded anew has often the text that it had, and compiling it is the most
+A guard or a program of a step that is recorded again has often the text that it had, and compiling it is the most
 expensive part of it.
 """
 

@@ -245,7 +245,7 @@ def _identity(ones: Any) -> Any:
 
 
 def _bare(x: Any, made: Callable[[Any], Any] = lambda ones: ones) -> Any:
-    """Arrays in the place of symbols, inside containers too."""
+    """Arrays in place of symbols, inside containers too."""
     if isinstance(x, Symbol):
         return made(x._ones)
     if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):

@@ -60,7 +60,7 @@ def formula(primitive: Any, operand: str | int = 0, *, as_latex: bool = False, v
     Args:
         primitive: a primitive, the function that records it, or its name.
         operand: its name or its position.
-        as_latex: LaTeX in the place of text.
+        as_latex: LaTeX in place of text.
         v: the name of the vector that the rule is applied to; for several outputs, of what theirs begin with.
 
     Raises:
@@ -97,7 +97,7 @@ def local_derivatives(
         line: of a tape.
         shown: how lines are called, as `minigrad.engine.tape_text.names` gives them; by default the names that the
             line and its parents have, and the rule's own letters for those without.
-        as_latex: LaTeX in the place of text.
+        as_latex: LaTeX in place of text.
         v: the name of the cotangent of the line.
 
     Returns:

@@ -23,7 +23,7 @@ from minigrad.ops import indexing, shape
 if TYPE_CHECKING:
     from minigrad.tensor.tensor import Tensor
 
-TRANSPOSED = "mT"  # in the place of an index
+TRANSPOSED = "mT"  # in place of an index
 
 
 def note_part(part: Tensor, whole: Tensor, index: Any) -> Tensor:

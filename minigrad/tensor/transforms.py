@@ -155,7 +155,7 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str 
 
     Returns:
         A function of the same arguments. For a single array each it gives an array of shape
-        (*value shape, *argument shape); otherwise the structure of the value with, in the place of each of its
+        (*value shape, *argument shape); otherwise the structure of the value with, in place of each of its
         arrays, the structure of the arguments.
 
     Example:

@@ -114,7 +114,7 @@ def _matched(training: Training, saved: list[Any]) -> list[tuple[str, Any, Any]]
     if found.iterators:
         raise ValueError(
             f"fit(resume=...): {', '.join(found.iterators)} is a running iterator, whose place is in no file, so the "
-            "training cannot go on where it was. Make it anew in each epoch, inside __iter__ of the loader"
+            "training cannot go on where it was. Make it again in each epoch, inside __iter__ of the loader"
         )
     ours, theirs = list(found.sources), [path for path, _ in saved]
     if len(ours) != len(theirs):

@@ -182,5 +182,5 @@ def put_state(path: str, source: Any, state: Mapping[str, Any]) -> None:
             seeds = source.seed_seq
         behind = state["spawned"] - now["spawned"]
         if behind < 0:
-            raise ValueError(f"{path} has spawned {-behind} children more than the state; make it anew")
+            raise ValueError(f"{path} has spawned {-behind} children more than the state; make it again")
         seeds.spawn(behind)

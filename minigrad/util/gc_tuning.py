@@ -2,7 +2,7 @@
 
 A long tape is many small objects that live for a while and form no cycles. Before every full collection the collector
 waits for ten of the middle generation; on a tape of 100,000 lines its full collections then take a quarter of all
-time, and find nothing. With a hundred in the place of ten they cost nothing that can be measured. Young objects are
+time, and find nothing. With a hundred in place of ten they cost nothing that can be measured. Young objects are
 collected as before; old cyclic garbage waits longer. A program decides that for itself: importing minigrad changes
 nothing.
 """

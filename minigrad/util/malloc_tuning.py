@@ -8,11 +8,11 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 
 
 def tune_malloc(keep: int = 1 << 30) -> bool:
-    """Let the process keep freed memory for its next arrays, in the place of giving it back to the system each time.
+    """Let the process keep freed memory for its next arrays, in place of giving it back to the system each time.
 
     glibc gives the memory of large arrays back to the system when they are freed, so that the kernel hands out, and
     clears, fresh pages again and again. With this, temporaries of megabytes cost what the arithmetic costs. It holds
-    for the whole process and cannot be undone, and memory that was needed once stays with the process; hence it is
+    for the whole process and cannot be undone, and memory that was needed once stays with the process; so it is
     never done on import.
 
     Args:

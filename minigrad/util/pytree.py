@@ -61,7 +61,7 @@ def leaves_like(tree: Any, like: Any, what: str, path: str = "") -> list[Any]:
     place = what + path
     if isinstance(like, dict):
         if not isinstance(tree, dict):
-            raise TypeError(f"{place}: a {type(tree).__name__} in the place of a dict with the keys {list(like)}")
+            raise TypeError(f"{place}: a {type(tree).__name__} in place of a dict with the keys {list(like)}")
         if tree.keys() != like.keys():
             raise TypeError(f"{place}: the keys are {list(tree)}, and must be {list(like)}")
         parts: Any = [(tree[key], part, f"[{key!r}]") for key, part in like.items()]
@@ -70,14 +70,14 @@ def leaves_like(tree: Any, like: Any, what: str, path: str = "") -> list[Any]:
         if is_other or len(tree) != len(like):
             given = f"{len(tree)} parts" if isinstance(tree, (tuple, list)) else f"a {type(tree).__name__}"
             given = f"a {type(tree).__name__}" if is_other else given
-            raise TypeError(f"{place}: {given} in the place of a {type(like).__name__} of {len(like)} parts")
+            raise TypeError(f"{place}: {given} in place of a {type(like).__name__} of {len(like)} parts")
         parts = [(x, part, f"[{k}]") for k, (x, part) in enumerate(zip(tree, like, strict=True))]
     elif like is None:
         if tree is not None:
-            raise TypeError(f"{place}: a {type(tree).__name__} in the place of None")
+            raise TypeError(f"{place}: a {type(tree).__name__} in place of None")
         return []
     elif tree is None or isinstance(tree, (dict, tuple, list)):
-        raise TypeError(f"{place}: a {type(tree).__name__} in the place of an array or a number")
+        raise TypeError(f"{place}: a {type(tree).__name__} in place of an array or a number")
     else:
         return [tree]
     return [leaf for x, part, at in parts for leaf in leaves_like(x, part, what, path + at)]

@@ -17,7 +17,7 @@ def _global() -> np.random.Generator:
 
 
 def manual_seed(seed: int) -> None:
-    """Start the global generator anew from a seed. Generators obtained from `generator()` before follow it."""
+    """Start the global generator again from a seed. Generators obtained from `generator()` before follow it."""
     bits = generator().bit_generator
     bits.state = type(bits)(seed).state
 

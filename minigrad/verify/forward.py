@@ -25,7 +25,7 @@ Array = Any
 # Sizes that are drawn for named axes. Pairwise coprime, so that a factor tells which size it comes from.
 SIZES = (7, 5, 4, 3, 11, 13)
 OTHER_SIZES = {7: 9, 5: 7, 4: 5, 3: 2, 11: 13, 13: 11}  # of a second draw: two numbers rarely coincide in both
-EPSILON = 0.3  # in the place of a tiny default such as 1e-5, at which a forgotten ε could not be told from rounding
+EPSILON = 0.3  # in place of a tiny default such as 1e-5, at which a forgotten ε could not be told from rounding
 
 
 @dataclass

@@ -68,7 +68,7 @@ class Source:
 
     @contextmanager
     def edited(self, old: ast.expr, new: ast.expr) -> Iterator[Callable[..., Any] | None]:
-        """The function with one expression in the place of another, None if that is no program."""
+        """The function with one expression in place of another, None if that is no program."""
         put = self._places[id(old)]
         put(ast.fix_missing_locations(ast.copy_location(new, old)))
         try:

@@ -21,7 +21,7 @@ TAKEN_AT_ITS_WORD = {
     "erf": "the error function; its approximation is tested against known values",
     "normal_cdf": "the normal distribution function; its approximation is tested against known values",
     "normal_pdf": "the normal density; its evaluation by parts of x is tested against known values",
-    "softsign": "x / (1 + |x|), with the largest number in the place of inf",
+    "softsign": "x / (1 + |x|), with the largest number in place of inf",
     **dict.fromkeys(("bounded", "bounded_below"), "x, as it meets a factor that is 0 where x is cut off"),
     "gaussian": "exp(-x²); its evaluation by parts of x is tested against known values",
 }
@@ -68,7 +68,7 @@ def of_integers(x: Any) -> Any:
 
 
 def jumps(e: Any) -> Any:
-    """A formula with sympy's own functions in the place of steps, for evaluation."""
+    """A formula with sympy's own functions in place of steps, for evaluation."""
     s = sympy()
     e = e.replace(step("Floor"), s.floor).replace(step("Ceil"), s.ceiling)
     return e.replace(step("Trunc"), lambda t: s.sign(t) * s.floor(abs(t)))

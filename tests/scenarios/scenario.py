@@ -216,7 +216,7 @@ def compare_observations(ours: Outcome, eager: Outcome, identity: bool) -> str:
     """The first observation that differs. With identity, also which arrays are the same objects as before."""
     for (label, found), (where, expected) in zip(ours.observations, eager.observations, strict=False):
         if label != where:
-            return f"{label} comes in the place of {where}"
+            return f"{label} comes in place of {where}"
         if label.endswith("output") and ours.warnings:
             continue  # what is printed may appear in the calls only that run eagerly, if that is said
         if text := difference(found, expected, identity=identity):

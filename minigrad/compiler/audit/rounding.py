@@ -25,7 +25,7 @@ Step = tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], Any]  # what,
 class Rounded:
     """A recorded program whose roundings can be changed. Checks are left out.
 
-    It stands in the place of the source of a program (`Specialization.adopt`, `Specialization.run`).
+    It stands in place of the source of a program (`Specialization.adopt`, `Specialization.run`).
     """
 
     is_silent = False

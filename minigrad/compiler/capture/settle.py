@@ -1,4 +1,4 @@
-"""Settling: real arrays in the place of tracers, in everything that a recorded step has made or changed."""
+"""Settling: real arrays in place of tracers, in everything that a recorded step has made or changed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Settler:
                     put(new)
 
     def settle_keys(self, x: Any) -> None:
-        """Numbers in the place of traced ones among the keys of a dictionary, whose order stays."""
+        """Numbers in place of traced ones among the keys of a dictionary, whose order stays."""
         keys = keys_of(x)
         real = [key if is_leaf(key) and type(key) is not tuple else self._shallow(key, []) for key in keys]
         if not same_objects(real, keys):

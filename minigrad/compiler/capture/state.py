@@ -313,7 +313,7 @@ class StateCapture:
                 ref.set(value)
 
     def settle(self, *roots: Any) -> list[Any]:
-        """Real arrays in the place of tracers in all that the step has made or changed. Returns the new roots."""
+        """Real arrays in place of tracers in all that the step has made or changed. Returns the new roots."""
         self.restore()
         replacer = Settler(self)
         self._put_back_containers(replacer)

@@ -1,4 +1,4 @@
-"""Programs are rewritten by building them anew, line by line, through a builder that knows better ways.
+"""Programs are rewritten by building them again, line by line, through a builder that knows better ways.
 
 A rule is a function of the builder and a line's operands and parameters. It returns the value by which the line can be
 replaced, or None. Rules are entered by operation; the first that applies decides. What a rule builds goes through the

@@ -1,4 +1,4 @@
-"""A program as kernels want it: sums in the place of products with ones, axes of size 1 kept, operands in C order."""
+"""A program as kernels want it: sums in place of products with ones, axes of size 1 kept, operands in C order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program with kernels in the place of the lines that run together."""
+"""A program with kernels in place of the lines that run together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minigrad.compiler.numpy.scalars import is_of_numbers
 
 
 def grouped(program: Program) -> Program:
-    """The program with kernels in the place of elementwise lines and reductions."""
+    """The program with kernels in place of elementwise lines and reductions."""
     grouping = Grouping(program)
     results = set(program.results())
     read_outside = set(results)

@@ -29,7 +29,7 @@ class KernelSource(Expressions):
 
     def __init__(self, kernel: Kernel, shared: Mapping[Value, Value] | None = None, in_parts: bool = False) -> None:
         super().__init__()
-        # Single numbers are read anew at each stage, so none may have been overwritten at one before.
+        # Single numbers are read again at each stage, so none may have been overwritten at one before.
         self.in_parts = in_parts and all(kernel.axes(v) for v in shared or ())
         self.is_narrow = not in_parts and is_narrow(kernel)
         self.stages: list[bool] = []  # whether a nest runs over the first axis

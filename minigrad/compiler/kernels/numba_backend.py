@@ -1,4 +1,4 @@
-"""The numba back end: the NumPy program with kernels in the place of elementwise lines and reductions."""
+"""The numba back end: the NumPy program with kernels in place of elementwise lines and reductions."""
 
 from __future__ import annotations
 

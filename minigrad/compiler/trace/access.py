@@ -84,7 +84,7 @@ def getitem(trace: Any, x: TracerArray, index: Any) -> Any:
 
 
 def _as_numbers(index: Any) -> Any:
-    """An index with numbers in the place of objects that stand for one: what their __index__ gives."""
+    """An index with numbers in place of objects that stand for one: what their __index__ gives."""
     if type(index) is tuple:
         return tuple(map(_as_numbers, index))
     has_own = isinstance(getattr(type(index), "__index__", None), FunctionType)
@@ -92,7 +92,7 @@ def _as_numbers(index: Any) -> Any:
 
 
 def _with_arrays(trace: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Parts of an index with arrays without axes in the place of traced integers: NumPy takes them alike."""
+    """Parts of an index with arrays without axes in place of traced integers: NumPy takes them alike."""
     return tuple(trace.array_of(p, []) if type(p) is TracedNumber and type(p.real) is int else p for p in parts)
 
 
@@ -141,7 +141,7 @@ def cast(trace: Any, x: TracerArray, dtype: Any, casting: Any, copy: bool) -> An
 
 
 def draw(trace: Any, generator: Any, method: str, args: Any, kwargs: Any) -> Any:
-    """A draw from a generator: made anew in each call of the step."""
+    """A draw from a generator: made again in each call of the step."""
     if not trace.open:
         return getattr(generator, method)(*args, **kwargs)
     if not any(generator is g for g in trace.generators):

@@ -1,6 +1,6 @@
 """Traced numbers: Python numbers that change from call to call, as inputs of a program.
 
-A rate that a schedule changes, betas of a one-cycle schedule, a float argument. Such a number stands in the place of
+A rate that a schedule changes, betas of a one-cycle schedule, a float argument. Such a number stands in place of
 the Python number while a step is recorded. Arithmetic is recorded twice: as ops of the program, for what becomes part
 of an array, and as a Python expression of the inputs, for what stays a number (a counter that the step writes back). A
 decision that depends on it (`if step > 10`) becomes a predicate, which later calls must decide alike. Whatever else
@@ -157,7 +157,7 @@ class TracedNumber:
         return _computed(self.mg_trace, function, op, self)
 
     def mg_called(self, function: Callable[..., Any], *rest: Any) -> Any:
-        """function(number, *rest) as a number again: called anew in each call of the program."""
+        """function(number, *rest) as a number again: called again in each call of the program."""
         real = tried(self.mg_trace, function, self.mg_real, *rest)
         kind = type(real)
         if not self.mg_trace.open or kind not in (int, float) or (kind is int and not _fits_int64(real)):
@@ -287,7 +287,7 @@ def _binary(name: str, op: str) -> None:
 
 
 def pinned(x: Any, kinds: tuple[type, ...] = (int, float)) -> Any:
-    """Numbers themselves in the place of traced ones of these kinds: in a tuple, list or dictionary of arguments."""
+    """Numbers themselves in place of traced ones of these kinds: in a tuple, list or dictionary of arguments."""
     if type(x) is dict:
         return {key: pinned(part, kinds) for key, part in x.items()}
     if type(x) in (tuple, list):

@@ -95,7 +95,7 @@ WRITING = frozenset({"STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "DELETE_ATTR"
 
 
 class Protected:
-    """Arrays that cannot be written, in the place of tracer arrays: a write by NumPy would not be in the program."""
+    """Arrays that cannot be written, in place of tracer arrays: a write by NumPy would not be in the program."""
 
     def __init__(self) -> None:
         self.views: dict[int, Any] = {}  # by the id of the tracer array

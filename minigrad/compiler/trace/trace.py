@@ -394,7 +394,7 @@ class Trace(OutsideArrays):
     _ufunc = _recorded(ufuncs.recorded)
 
     def weakened(self, operands: Any) -> Any:
-        """The operands with arrays in the place of traced numbers, in the dtype that a Python number would take."""
+        """The operands with arrays in place of traced numbers, in the dtype that a Python number would take."""
         if not any(type(x) is TracedNumber for x in operands):
             return operands
         others = [x.dtype for x in operands if type(x) is not TracedNumber and hasattr(x, "dtype")]
@@ -419,7 +419,7 @@ class Trace(OutsideArrays):
         return fits
 
     def array_of(self, number: TracedNumber, dtypes: list[Any]) -> TracerArray:
-        """An array without axes in the place of a number, of the dtype that it has beside these."""
+        """An array without axes in place of a number, of the dtype that it has beside these."""
         dtype = np.result_type(*dtypes, number.real) if dtypes else number.dtype
         if type(number.real) is int and dtype.kind == "f" and number.mg_expression is not None:
             value = self.computed(_as_float(number.mg_expression), float(number.real))
@@ -447,7 +447,7 @@ class Trace(OutsideArrays):
         return self._function(function, args, kwargs)
 
     def _with_arrays(self, function: Any, args: Any, kwargs: Any) -> Any:
-        """The arguments with arrays in the place of numbers, if the function gives the same of them, else constants."""
+        """The arguments with arrays in place of numbers, if the function gives the same of them, else constants."""
         dtypes = [x.dtype for x in arrays_in(args)]
         is_strong = function in STRONG
         if any(dtype.itemsize < DOUBLE.itemsize for dtype in dtypes) and not is_strong and function not in WEAK:

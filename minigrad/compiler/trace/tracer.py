@@ -2,7 +2,7 @@
 
 It stands for a real array (`mg_array`), on which every call is carried out, and for a value of the program. Several
 tracer arrays may share memory. So each knows its `Memory`, and as a view how it was made of another one (`mg_parent`
-and `mg_step`): after a write through one of them, the value of another is made anew from the memory's present value.
+and `mg_step`): after a write through one of them, the value of another is made again from the memory's present value.
 Nothing that a program holds is ever out of date:
 
     t = p[2:]; p += 1; y = t * 2        t is now a slice of p + 1
@@ -348,7 +348,7 @@ def _scalar(x: Any) -> Any:
 
 
 def bare(x: Any) -> Any:
-    """The real array or number in the place of a tracer."""
+    """The real array or number in place of a tracer."""
     return x.mg_real_array if type(x) is TracerArray else x.real if hasattr(type(x), "minigrad_tracer") else x
 
 

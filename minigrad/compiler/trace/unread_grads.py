@@ -1,4 +1,4 @@
-"""What stands in the place of a `.grad` that nobody has read yet.
+"""What stands in place of a `.grad` that nobody has read yet.
 
 `Tensor.grad` calls `read(tensor)` of anything there that is no Tensor, and the object puts a Tensor in its place.
 """

@@ -6,7 +6,7 @@ same buffer, i * dilation rows further on, so there is one product for each i an
 It is filled block by block, so that it stays in the cache and its memory is used again.
 
 A product with few columns leaves the processor idle: with 3 output channels it takes as long as with 12. So where there
-are few, neighboring places along the last axis are computed together. Their windows overlap, hence one window of
+are few, neighboring places along the last axis are computed together. Their windows overlap, so one window of
 (together - 1) * stride + window entries serves them all, with a kernel that holds the given one once for each place,
 shifted, among zeros (`side_by_side`). There is more to multiply, but less to write, and the whole is faster.
 """

@@ -249,7 +249,7 @@ def _check(
 
 
 def _adapted(name: str, x: Any, output_size: Numbers) -> tuple[Any, tuple[int, ...], list[Any]]:
-    """x, laid out so that equal windows do: (x, the window, for each axis laid out anew its weights for a mean).
+    """x, laid out so that equal windows do: (x, the window, for each axis laid out again its weights for a mean).
 
     An axis that does not divide is laid out window by window, short windows filled up with their last entry.
     """

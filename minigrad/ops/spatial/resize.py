@@ -24,7 +24,7 @@ def interpolate(
 ) -> Any:
     """Another size for the spatial axes: (N, *spatial, C) -> (N, *size, C).
 
-    With m entries in the place of n, entry i is taken at the position (i + ½) n/m - ½ of the old axis, so that the
+    With m entries in place of n, entry i is taken at the position (i + ½) n/m - ½ of the old axis, so that the
     borders of the image stay where they are; with align_corners at i (n - 1)/(m - 1), so that the first and last
     entries do. "nearest" takes entry floor(i n/m), the linear modes go straight from one entry to the next. Values
     are those of PyTorch's `interpolate` (with recompute_scale_factor=True), without its antialiasing.
