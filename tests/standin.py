@@ -2,7 +2,7 @@
 
 It is no ndarray. It refuses to become one (`__array__`), to become a number or a truth value, to be iterated, and to
 be written to, except by the function of a primitive into an array that this same call made, or a view of it. What the
-rules and the walks do must go through NumPy's functions, or a listening array could not hear it.
+rules and the walks do must go through NumPy's functions, or a tracer array could not see it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRITERS = {np.copyto, np.put_along_axis, np.place, np.put, np.putmask, np.fill_d
 
 
 class Refused(AssertionError):
-    """Something was done that a listening array would not survive."""
+    """Something was done that a tracer array would not survive."""
 
 
 class StandIn(NDArrayOperatorsMixin):

@@ -84,7 +84,7 @@ def test_a_tensor_records_the_function_once() -> None:
     assert [line.primitive.name for line in mg.Tape(y) if line.primitive] == ["exp", "multiply"]
 
 
-def test_a_listening_array_hears_the_function_once() -> None:
+def test_a_tracer_array_sees_the_function_once() -> None:
     step = mg.compile(lambda x: fused.gelu(x, approximate="tanh"), backend="numpy")
     x = rng.standard_normal((40, 3))
     np.testing.assert_allclose(step(x), fused.gelu(x, approximate="tanh"), rtol=1e-12)

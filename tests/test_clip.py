@@ -202,7 +202,7 @@ def test_mixed_dtypes():
 
 
 def test_ordinary_and_scaled_norms_agree():
-    """A listening array takes the scaled way, real arrays the short one: they differ by rounding at most."""
+    """A tracer array takes the scaled way, real arrays the short one: they differ by rounding at most."""
     from minigrad.optim import clip
 
     g = np.random.default_rng(0).normal(size=1000)

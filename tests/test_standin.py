@@ -43,9 +43,9 @@ def results(case: Case, operands: list[Any], wrap: walks.Wrap) -> list[Any]:
 def test_stand_in(case: Case) -> None:
     """Forward, pull and push, on arrays and recorded, give what they give on ndarrays."""
     operands = case.operands()
-    listening, plain = results(case, operands, StandIn), results(case, operands, walks.bare)
-    assert listening
-    for x, y in zip(listening, plain, strict=True):
+    traced, plain = results(case, operands, StandIn), results(case, operands, walks.bare)
+    assert traced
+    for x, y in zip(traced, plain, strict=True):
         assert isinstance(x, StandIn)
         np.testing.assert_allclose(bare(x), y, rtol=1e-14, atol=1e-15)  # plain arrays may take a quicker way
 

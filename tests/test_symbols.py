@@ -16,7 +16,7 @@ from minigrad.engine import tape_text
 from minigrad.engine.primitive import REGISTRY, Elementwise, Primitive
 from minigrad.engine.tape import Tape
 from minigrad.ops import elementwise, indexing, reduction
-from minigrad.symbols import Call, Name, Number, Symbol, computed, formula, latex, listening, local_derivatives, text
+from minigrad.symbols import Call, Name, Number, Symbol, computed, formula, intercepting, latex, local_derivatives, text
 from minigrad.symbols.expression import number
 
 RULES = [
@@ -312,9 +312,9 @@ def test_a_symbol_has_the_shape_and_dtype_of_an_array() -> None:
         assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
 
 
-def test_listening_leaves_the_primitives_as_they_were() -> None:
+def test_intercepting_leaves_the_primitives_as_they_were() -> None:
     before = reduction.mean_over(np.arange(4.0))
-    with listening():
+    with intercepting():
         assert text(reduction.mean_over(Symbol(x, (4,))).expression) == "mean(x)"
         assert reduction.mean_over(np.arange(4.0)) == before
     with pytest.raises(TypeError, match="has no formula"):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.diagnostics.hearing import Ear, base, is_float, output_hook, parameter_hook
 from minigrad.diagnostics.layers import FUNCTIONS, Layer, Parameter
+from minigrad.diagnostics.observing import Ear, base, is_float, output_hook, parameter_hook
 from minigrad.diagnostics.recurrence import observe_sequence
 from minigrad.diagnostics.source import Place
 from minigrad.engine.node import Node

@@ -41,7 +41,7 @@ ENGINE: dict[str, Any] = {
     "next_serial": next_serial,
     "plain": frozenset({float, int, bool}),
     "ndarray": np.ndarray,
-    "numeric": frozenset({float, int, bool, np.ndarray, np.float64, np.float32}),  # what hears of nothing
+    "numeric": frozenset({float, int, bool, np.ndarray, np.float64, np.float32}),  # which see no operation
     "float64": np.float64,
     "double": np.dtype(np.float64),
     "half": HALF,

@@ -10,7 +10,7 @@ import numpy as np
 def uniform_like(x: Any, rng: np.random.Generator) -> Any:
     """Uniform numbers in [0, 1) of x's shape and dtype; for integers and booleans they are float64.
 
-    A listening array hears this call as it hears NumPy's.
+    A tracer array sees this call as it sees NumPy's.
     """
     return _draw(uniform_like, _uniform, x, rng)
 

@@ -56,7 +56,7 @@ _SINGLE = (
 def erf_values(x: Any, /) -> Any:
     """The error function 2/√π ∫₀ˣ exp(-t²) dt, to the last digits of its dtype (float64: Cody 1969).
 
-    An array with a method `takes_whole` hears of it as one operation, and not of those that it is made of.
+    An array with a method `takes_whole` sees it as one operation, and not of those that it is made of.
     """
     if hasattr(x, "takes_whole"):
         return x.takes_whole(erf_values, x)
@@ -231,7 +231,7 @@ def normal_pdf_values(x: Any, /) -> Any:
 
 
 def _gaussian(x: Any, function: Any, scale: float, factor: float = 1.0) -> Any:
-    """factor exp(-scale x²). An array with a method `takes_whole` hears of it as the function."""
+    """factor exp(-scale x²). An array with a method `takes_whole` sees it as the function."""
     if hasattr(x, "takes_whole"):
         return x.takes_whole(function, x)
     return exp_of_square(_floating(x), scale, factor)
@@ -254,7 +254,7 @@ def exp_of_square(x: Any, scale: float, factor: float = 1.0) -> Any:
 def normal_cdf_values(x: Any, /) -> Any:
     """Φ(x), the distribution function of the standard normal, to the last digits also where it is tiny.
 
-    An array with a method `takes_whole` hears of it as one operation.
+    An array with a method `takes_whole` sees it as one operation.
     """
     if hasattr(x, "takes_whole"):
         return x.takes_whole(normal_cdf_values, x)

@@ -9,7 +9,7 @@ from typing import Any
 def whole(function: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
     """function(*operands, **settings).
 
-    An operand with a method `takes_whole` hears of it as one operation, and not of those that it is made of.
+    An operand with a method `takes_whole` sees it as one operation, and not of those that it is made of.
 
     Example:
         >>> whole(sorted, [3, 1, 2], reverse=True)

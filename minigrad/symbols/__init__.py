@@ -1,12 +1,22 @@
 """Formulas from the rules themselves: arrays of symbols on which a primitive's rule is run."""
 
-from minigrad.symbols.array import Symbol, listening
+from minigrad.symbols.array import Symbol, intercepting
 from minigrad.symbols.expression import Call, Expression, Name, Number
 from minigrad.symbols.formulas import computed, formula, local_derivatives, shares
 from minigrad.symbols.latex import latex
 from minigrad.symbols.writing import text
 
 __all__ = [
-    "Call", "Expression", "Name", "Number", "Symbol", "computed", "formula", "latex", "listening", "local_derivatives",
-    "shares", "text",
+    "Call",
+    "Expression",
+    "Name",
+    "Number",
+    "Symbol",
+    "computed",
+    "formula",
+    "intercepting",
+    "latex",
+    "local_derivatives",
+    "shares",
+    "text",
 ]  # fmt: skip

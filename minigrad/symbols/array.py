@@ -120,10 +120,10 @@ def expression_of(x: Any) -> Expression:
     return number(x.flat[0].item()) if x.size == 1 else Name("const")
 
 
-def listening() -> AbstractContextManager[None]:
+def intercepting() -> AbstractContextManager[None]:
     """Within, a primitive composed of several NumPy functions meets symbols as one call that bears its name.
 
-    Its function would be heard as what it is made of, and may write into arrays. For arrays nothing changes.
+    Its function would be seen as what it is made of, and may write into arrays. For arrays nothing changes.
     """
     return intercept(_Formulas())
 

@@ -15,7 +15,7 @@ from minigrad.engine.node import Node
 from minigrad.engine.primitive import REGISTRY, Primitive
 from minigrad.engine.specialize import unbroadcast
 from minigrad.engine.tape_text import brief, kept, names, static
-from minigrad.symbols.array import Index, Symbol, evaluated, expression_of, like, listening
+from minigrad.symbols.array import Index, Symbol, evaluated, expression_of, intercepting, like
 from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
 from minigrad.symbols.latex import latex
 from minigrad.symbols.writing import text
@@ -178,7 +178,7 @@ def share_of(p: Primitive, k: int, known: Mapping[str, Any], v: Any) -> Symbol |
     known = {**known, "i": k, "wanted": [j == k for j in range(len(p.operands))]}
     rule: Any = p.joint or p.rules[place]
     try:
-        with listening():
+        with intercepting():
             share = rule(v, *(known[name] for name in (named(rule) if p.joint else p.names[place])))
             share = share[k] if p.joint else share
     except Exception:

@@ -26,7 +26,7 @@ def get_default_dtype() -> np.dtype[Any]:
 
 
 def copied(data: Any, dtype: Any) -> Any:
-    """A copy that a listening array hears: np.copy and astype are calls like any other."""
+    """A copy that a tracer array sees: np.copy and astype are calls like any other."""
     data = value_of(data)
     if not hasattr(data, "__array_function__"):
         value = np.array(data)

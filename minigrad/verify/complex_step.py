@@ -2,7 +2,7 @@
 
 Nothing cancels, so h may be 1e-20 and the derivative is good to the last digits (Lyness & Moler 1967; Squire & Trapp
 1998). It asks that every operation be analytic: the tape is read for that, and what leaves no line on it (sign) is
-heard by the array that goes through.
+seen by the array that goes through.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NotAnalytic(Exception):
     """Why the complex step does not apply."""
 
 
-class Heard(np.ndarray[Any, Any]):
+class ComplexStepArray(np.ndarray[Any, Any]):
     """Complex numbers that object to what NumPy computes for them without being analytic."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -52,11 +52,11 @@ class Heard(np.ndarray[Any, Any]):
 
 
 def _heard(x: Any) -> Any:
-    return x.view(Heard) if isinstance(x, np.ndarray) and x.dtype.kind == "c" else x
+    return x.view(ComplexStepArray) if isinstance(x, np.ndarray) and x.dtype.kind == "c" else x
 
 
 def _bare(x: Any) -> Any:
-    return x.view(np.ndarray) if isinstance(x, Heard) else x
+    return x.view(np.ndarray) if isinstance(x, ComplexStepArray) else x
 
 
 def complex_step(
@@ -76,7 +76,9 @@ def complex_step(
             raise NotAnalytic(f"{line.primitive.name} is not known to be analytic")
     inputs = problem.inputs if dtype is None else [x.astype(dtype) for x in problem.inputs]
     step = _step(problem, directions)
-    moved = [(x + 1j * (step * u).astype(x.dtype)).view(Heard) for x, u in zip(inputs, directions, strict=True)]
+    moved = [
+        (x + 1j * (step * u).astype(x.dtype)).view(ComplexStepArray) for x, u in zip(inputs, directions, strict=True)
+    ]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import REGISTRY, Primitive
-from minigrad.symbols import Call, Name, Symbol, formula, listening
+from minigrad.symbols import Call, Name, Symbol, formula
 from minigrad.symbols.formulas import share_of
 from minigrad.util.report import Report, number, table
 from minigrad.verify.regions import Region, V, X, all_borders, domain, is_inside, regions
@@ -145,7 +145,7 @@ def sides(p: Primitive, k: int, region: Region) -> tuple[Any, Any, Any]:
     geometry = {f"{name}_shape": () for name in p.operands} | {f"{name}_dtype": np.float64 for name in p.operands}
     made: Any = Call(p.name, tuple(map(Name, p.operands)))
     if not is_taken_at_its_word(p):
-        with listening():
+        with intercepting():
             made = p.function(*symbols.values()).expression
     out = Translation(operands, region.values)(made)
     share = share_of(p, k, symbols | geometry | {"out": Symbol(Name("out"))}, Symbol(Name("v")))

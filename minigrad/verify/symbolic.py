@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import REGISTRY
-from minigrad.symbols import Call, Expression, Name, Number, Symbol, listening
+from minigrad.symbols import Call, Expression, Name, Number, Symbol, intercepting
 
 TAKEN_AT_ITS_WORD = {
     "erf": "the error function; its approximation is tested against known values",
@@ -126,7 +126,7 @@ class Translation:
     def composed(self, op: str, x: list[Any]) -> Any:
         """A primitive made of NumPy functions: what its function makes of symbols."""
         p = REGISTRY[op]
-        with listening():
+        with intercepting():
             value = p.function(*(Symbol(Name(name)) for name in p.operands))
         return Translation(dict(zip(p.operands, x, strict=True)), self.region)(value.expression)
 

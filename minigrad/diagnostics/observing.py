@@ -1,4 +1,4 @@
-"""What a watch hears besides the calls of modules: operations of the engine, and gradients."""
+"""What a watch observes besides the calls of modules: operations of the engine, and gradients."""
 
 from __future__ import annotations
 

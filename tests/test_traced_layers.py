@@ -37,11 +37,11 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_stand_in(name):
     x = np.random.default_rng(0).standard_normal((2, 4, 4, 6))
-    listening, plain = (Tensor(array, requires_grad=True) for array in (StandIn(x), x))
-    outputs = [FUNCTIONS[name](t) for t in (listening, plain)]
+    traced, plain = (Tensor(array, requires_grad=True) for array in (StandIn(x), x))
+    outputs = [FUNCTIONS[name](t) for t in (traced, plain)]
     for out in outputs:
         (out * out).sum().backward()
     assert isinstance(outputs[0].data, StandIn)
     # Plain arrays take quicker ways to the same numbers: the last digits may differ.
     np.testing.assert_allclose(bare(outputs[0].data), outputs[1].data, rtol=4e-15)
-    np.testing.assert_allclose(bare(listening.grad.data), plain.grad.data, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(bare(traced.grad.data), plain.grad.data, rtol=1e-14, atol=1e-14)
