@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,16 +89,7 @@ class Variable:
 
     def __init__(self, tensor: mg.Tensor, naive: Naive) -> None:
         self.tensor, self.naive = tensor, naive
-        self.part: Part | None = None
-
-
-class Part(NamedTuple):
-    """What a variable is a part of: a write to it reaches that too, unless that was written itself since."""
-
-    whole: Variable
-    index: Any
-    seen: Naive
-    is_written: bool = False
+        self.is_part = False  # of another variable
 
 
 def is_basic(index: Any) -> bool:
@@ -203,33 +194,8 @@ class Program(RuleBasedStateMachine):
             return multiple()
         made = self.made(x.tensor[index], naive)
         if isinstance(made, Variable) and made.tensor.ndim and is_basic(index):
-            made.part = Part(x, index, x.naive)
+            made.is_part = True
         return made
-
-    def written(self, x: Variable, naive: Naive) -> Any:
-        """What becomes of x, and of what it is a part of; or the error that refuses the write."""
-        if x in self.leaves:
-            return "no_grad"
-        if x.part is None:
-            return [(x, naive)]
-        if x.part.whole.naive is not x.part.seen:
-            return "Take it again"
-        rest = self.written(x.part.whole, write(x.part.seen, x.part.index, naive))
-        return rest if isinstance(rest, str) else [(x, naive), *rest]
-
-    def put(self, x: Variable, naive: Naive, change: Any) -> None:
-        """Write to x, and to the naive values."""
-        found = self.written(x, naive)
-        if isinstance(found, str):
-            with pytest.raises(RuntimeError, match=found):
-                change()
-        elif all(naive.paths <= 200 for _, naive in found):
-            change()
-            for variable, new in found:
-                variable.naive = new
-            for variable, _ in found:
-                if variable.part is not None:
-                    variable.part = variable.part._replace(seen=variable.part.whole.naive, is_written=True)
 
     @rule(target=variables, x=variables)
     def detach(self, x: Variable) -> Any:
@@ -244,22 +210,31 @@ class Program(RuleBasedStateMachine):
         try:
             shape = x.naive.value[index].shape
         except IndexError:
-            with pytest.raises(IndexError if x not in self.leaves else RuntimeError):
+            with pytest.raises(RuntimeError if x in self.leaves or x.is_part else IndexError):
                 x.tensor[index] = 0.0
             return
         fits = value.tensor.shape in ((), shape)
         given, reference = (value.tensor, value.naive) if fits else (value.tensor.sum(), total(value.naive))
-        if fits and value.part is not None and value.part == Part(x, index, x.naive, is_written=True):
-            x.tensor[index] = given  # it is there already
+        if x in self.leaves or x.is_part:
+            with pytest.raises(RuntimeError, match="no_grad" if x in self.leaves else "the part alone would change"):
+                x.tensor[index] = given
             return
-        self.put(x, write(x.naive, index, reference), lambda: x.tensor.__setitem__(index, given))
+        naive = write(x.naive, index, reference)
+        if naive.paths <= 200:
+            x.tensor[index] = given
+            x.naive = naive
 
     @rule(x=variables, y=variables, name=st.sampled_from(sorted(IN_PLACE)))
     def augmented(self, x: Variable, y: Variable, name: str) -> None:
         assume(y.tensor.shape in ((), x.tensor.shape))
         naive = BINARY[name][1](x.naive, y.naive)
         assume(naive.paths <= 200 and np.max(np.abs(naive.value), initial=0.0) < 1e3)
-        self.put(x, naive, lambda: IN_PLACE[name](x.tensor, y.tensor))
+        if x in self.leaves:
+            with pytest.raises(RuntimeError, match="no_grad"):
+                IN_PLACE[name](x.tensor, y.tensor)
+        else:
+            assert IN_PLACE[name](x.tensor, y.tensor) is x.tensor
+            x.naive, x.is_part = naive, False
 
     @rule()
     def zero_grad(self) -> None:

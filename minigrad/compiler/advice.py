@@ -7,7 +7,7 @@ import linecache
 from types import FrameType
 from typing import Any
 
-from minigrad.reach.bytecode import instruction
+from minigrad.util.bytecode import instruction
 
 UNSEEN = "that the compiler was not shown"
 ONE_HOT = (

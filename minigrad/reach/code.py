@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.reach.bytecode import TEXT, Names, identifiers, names_of
 from minigrad.reach.contents import description, package_of
 from minigrad.reach.leaves import MISSING
 from minigrad.reach.names import (
@@ -43,6 +42,7 @@ from minigrad.reach.names import (
     words,
 )
 from minigrad.reach.places import StateRef
+from minigrad.util.bytecode import TEXT, Names, identifiers, names_of
 
 if TYPE_CHECKING:
     from minigrad.reach.walk import Reach

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from minigrad.reach.bytecode import COMPARISON, TEXT
 from minigrad.reach.code import visit_class
 from minigrad.reach.contents import hides_attributes, keys_of, own_attributes, package_of, parts_of, slots_of, values_of
 from minigrad.reach.names import BY_NAME, HEAP_TYPE, LIBRARIES, STANDARD, readers_of, traversals_of
 from minigrad.reach.places import StateRef
+from minigrad.util.bytecode import COMPARISON, TEXT
 
 if TYPE_CHECKING:
     from minigrad.reach.walk import Reach

@@ -9,8 +9,8 @@ from types import (
     FunctionType,
 )
 
-from minigrad.reach.bytecode import TEXT, names_of
 from minigrad.reach.contents import package_of
+from minigrad.util.bytecode import TEXT, names_of
 
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
 STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code nobody changes

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.reach.bytecode import only_answers
 from minigrad.reach.code import (
     visit_builtin,
     visit_function,
@@ -44,6 +43,7 @@ from minigrad.reach.members import visit_field, visit_members
 from minigrad.reach.names import COMPUTED, LOGS
 from minigrad.reach.places import StateRef
 from minigrad.tensor.tensor import Tensor
+from minigrad.util.bytecode import only_answers
 
 if TYPE_CHECKING:
     from minigrad.reach.walk import Reach
@@ -95,8 +95,6 @@ def visit_tensor(reach: Reach, path: str, x: Tensor) -> None:
         if key == "_grad" and value is not MISSING:
             value = x.grad  # what stands for a gradient that nobody has read yet is no part of the state
         reach.refs.append((ref, value))
-    if hasattr(x, "_part"):  # a write to a part reaches the whole
-        reach.follow(path, x._part[0])
     if node is not None:
         hooks = getattr(node, "hooks", None)
         reach.row("hooks", node, hooks and list(hooks), f"{path}.hooks")

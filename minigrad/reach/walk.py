@@ -22,13 +22,13 @@ import numpy as np
 
 from minigrad.engine.node import Node
 from minigrad.reach import code, objects
-from minigrad.reach.bytecode import COMPARISON, TEXT
 from minigrad.reach.contents import is_of_minigrad, own_attributes, package_of
 from minigrad.reach.leaves import MISSING, SIMPLE, is_inert
 from minigrad.reach.names import COMPUTED, IMPLICIT, LIBRARIES, MAKERS, TEXTS, WRITERS
 from minigrad.reach.objects import SOURCES, VISITORS
 from minigrad.reach.places import Row, StateRef
 from minigrad.tensor.tensor import Tensor
+from minigrad.util.bytecode import COMPARISON, TEXT
 from minigrad.util.text import short
 
 # Known by their identity; what they hold is looked at by other means, or cannot change.

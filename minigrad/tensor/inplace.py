@@ -1,15 +1,15 @@
 """What looks like a write: t[index] = value and t += value.
 
 Only a leaf under no_grad is written in place. Any other Tensor is rebound to a new result, so that the old value is
-still there for the gradient.
-
-A part of a Tensor, x[0] or x.T, remembers what it is a part of, so that a write to it reaches that as well, as it does
-in NumPy: x[0][1] = value, and `for row in x: row /= 2`. The whole is rebound in its turn, and the gradient is right.
+still there for the gradient. So a part, q = x[0], is a Tensor of its own: q *= 2 changes q and not x. A write that
+would be lost for this reason is refused: x[0][1] = value, and `for row in x: row /= 2`.
 """
 
 from __future__ import annotations
 
 import sys
+import weakref
+from types import EllipsisType, NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,67 +18,51 @@ from minigrad.engine.errors import ERRORS, explain_error, refuse_mask
 from minigrad.engine.mutation import note_change
 from minigrad.engine.node import mode
 from minigrad.engine.primitive import value_of
-from minigrad.ops import indexing, shape
+from minigrad.ops import indexing
+from minigrad.util.bytecode import instruction
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor import Tensor
 
-TRANSPOSED = "mT"  # in place of an index
+BASIC = frozenset({int, slice, NoneType, EllipsisType, np.int64})
 
 
-def note_part(part: Tensor, whole: Tensor, index: Any) -> Tensor:
-    """The part, which remembers the whole if it shares its memory: (whole, index).
-
-    Once it was written it has memory of its own; then what the whole held after that is there too.
-    """
-    data = part.data if type(part.data) is np.ndarray else getattr(part.data, "mg_array", None)
-    if data is not None and data.base is not None:
-        if hasattr(whole, "_part") and _is_unseen(whole._part):
-            del whole._part  # h = h[1:] keeps nothing of what h was before
-        part._part = (whole, index)
+def note_part(part: Tensor, whole: Tensor, is_iterated: bool = False) -> Tensor:
+    """The part, which remembers what it was taken from for as long as that lives; of a part of a part the outermost."""
+    outer = getattr(whole, "_part", None)
+    part._part = (weakref.ref(whole) if outer is None or outer[0]() is None else outer[0], is_iterated)
     return part
 
 
-def _is_unseen(part: Any) -> bool:
-    """Whether nobody else has the whole, nor what that is a part of itself."""
-    return sys.getrefcount(part[0]) <= UNSEEN and not hasattr(part[0], "_part")
+def is_basic(index: Any) -> bool:
+    """Whether an index takes a part that NumPy would show as a view."""
+    return type(index) in BASIC or (type(index) is tuple and all(type(k) in BASIC for k in index))
 
 
-UNSEEN = 2  # references to a whole that only its part has, and the one that counts them
+def iterated(t: Tensor) -> Any:
+    """The parts along the first axis. Those of a, b = t are Tensors of their own; those of a loop are rows of t."""
+    frame = sys._getframe(2)
+    is_loop = not instruction(frame.f_code, frame.f_lasti).startswith("UNPACK")
+    return (note_part(t[k], t, is_loop) for k in range(len(t)))
 
 
-def _write_whole(t: Tensor, result: Tensor) -> None:
-    """Let what t is a part of hold the result.
-
-    Raises:
-        RuntimeError: it holds something else than when the part was taken from it.
-    """
-    whole, index, *held = t._part
-    data = getattr(whole.data, "mg_array", whole.data)
-    is_same = whole.data is held[0] if held else _base(getattr(t.data, "mg_array", t.data)) is _base(data)
-    if not is_same:
-        raise RuntimeError(
-            f"a write to a part of shape {t.shape} of a Tensor of shape {whole.shape} that was written itself since "
-            "the part was taken from it. Take it again, row = x[0], or write to the whole, x[0, 1] = value"
-        )
-    if index is TRANSPOSED:
-        set_items(whole, ..., shape.matrix_transpose(result))
-    else:
-        set_items(whole, index, result)
-    t._part = (whole, index, whole.data)
-
-
-def _base(array: Any) -> Any:
-    return array if array.base is None else array.base
+def _refuse_part(t: Tensor, what: str, always: bool) -> None:
+    """Refuse a write to a part that would leave the whole as it was, where somebody still has that."""
+    whole, is_iterated = getattr(t, "_part", (None, False))
+    if whole is None or not (always or is_iterated) or (alive := whole()) is None:
+        return
+    raise RuntimeError(
+        f"{what} on a part, of shape {t.shape}, of a Tensor of shape {alive.shape}: the part alone would change. Write "
+        "to the whole, x[0, 1] = value or x[k] /= 2, or to a copy, row = mg.copy(x[0])"
+    )
 
 
 def set_items(t: Tensor, index: Any, value: Any) -> None:
     """Do t[index] = value."""
     index = indexing.plain_index(index)
-    if _is_there(t, index, value):
-        return
     if not _in_place(t, "t[index] = value"):
-        _rebind(t, indexing.set_index(t, value, index=index))
+        _refuse_part(t, "t[index] = value", always=True)
+        _rebind(t, indexing.set_index(t, value, index=index), "t[index] = value")
         return
     given = value_of(value)
     refuse_mask(given, "t[index] = value")
@@ -89,19 +73,13 @@ def set_items(t: Tensor, index: Any, value: Any) -> None:
     note_change(t.data)
 
 
-def _is_there(t: Tensor, index: Any, value: Any) -> bool:
-    """Whether this is the second half of t[index] += value, whose first has written to t already."""
-    part: tuple[Any, ...] = getattr(value, "_part", ())
-    if len(part) < 3 or part[0] is not t or part[2] is not t.data:
-        return False
-    return part[1] is not TRANSPOSED and indexing.is_basic(index) and bool(part[1] == index)
-
-
 def augmented(symbol: str, function: Any) -> Any:
     """The method of an augmented assignment, such as t += value, for the function of its operator."""
 
     def assign(t: Tensor, other: Any) -> Tensor:
         in_place = _in_place(t, f"t {symbol}= value")
+        if not in_place:
+            _refuse_part(t, f"t {symbol}= value", always=False)
         value = function(t, other)
         if value.shape != t.shape:
             raise ValueError(
@@ -109,7 +87,7 @@ def augmented(symbol: str, function: Any) -> Any:
                 f"t = t {symbol} value for a new Tensor"
             )
         if not in_place:
-            return _rebind(t, value)
+            return _rebind(t, value, f"t {symbol}= value")
         np.copyto(t.data, value.data, casting="same_kind")
         note_change(t.data)
         return t
@@ -130,8 +108,14 @@ def _in_place(t: Tensor, what: str) -> bool:
     return True
 
 
-def _rebind(t: Tensor, result: Tensor) -> Tensor:
-    if hasattr(t, "_part") and not _is_unseen(t._part):
-        _write_whole(t, result)
+def _rebind(t: Tensor, result: Tensor, what: str) -> Tensor:
+    if t.node is not None and result.node is None and mode.get() is None:
+        raise RuntimeError(
+            f"{what} under no_grad on a Tensor (shape {t.shape}) that was computed from one with requires_grad=True "
+            "would cut it off from its history, and gradients would be lost. Write to its value, t = t.detach(), or "
+            "while operations are recorded"
+        )
     t.data, t.node = result.data, result.node
+    if hasattr(t, "_part"):
+        del t._part  # its memory is its own now
     return t

@@ -99,7 +99,10 @@ class Traced:
             return t
         if self.outer and self.older:
             return t
-        return t.detach() if any(isinstance(x, Tensor) for x in self.given) else t.data
+        data = t.data
+        if type(data) is np.ndarray and any(_base(data) is _base(x.data) for x in self.variables):
+            data = data.copy("K")  # the caller's own array, or a part of it
+        return attach(data, None) if any(isinstance(x, Tensor) for x in self.given) else data
 
     def _like_input(self, k: int, v: Any) -> Any:
         if isinstance(v, Tensor):
@@ -149,8 +152,9 @@ class Traced:
         with _recording(record):
             known = push(self.lines, start, record=record)
         moved: list[Any] = []
-        for t in self.outputs:
-            v = known.pop(t.node, None) if t.node is not None else None
+        last = {t.node: k for k, t in enumerate(self.outputs)}  # a result may be there twice
+        for k, t in enumerate(self.outputs):
+            v = None if t.node is None else known.pop(t.node, None) if last[t.node] == k else known.get(t.node)
             v = np.zeros_like(t.data) if v is None else v
             moved.append(self._like_input(0, apart(v, moved)))
         return self.rebuild_value(moved)
@@ -190,6 +194,10 @@ class Traced:
                     np.reshape(np.stack(parts, axis=-1), shape) if parts else self._nothing(shape, t.dtype)
                 )
         return self.rebuild_value([self.rebuild(column) for column in columns])
+
+
+def _base(array: Any) -> Any:
+    return array if getattr(array, "base", None) is None else array.base
 
 
 def apart(v: Any, others: Sequence[Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.ops import elementwise as e
 from minigrad.ops import product, reduction, shape
-from minigrad.tensor.inplace import TRANSPOSED, augmented, note_part
+from minigrad.tensor.inplace import augmented, note_part
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor import Tensor
@@ -81,7 +81,7 @@ def _reflected(function: Any) -> Any:
 def _matrix_transpose(x: Any) -> Any:
     if x.ndim < 2:
         raise ValueError(f"mT of a Tensor of shape {x.shape}: it needs two axes")
-    return note_part(shape.matrix_transpose(x), x, TRANSPOSED)
+    return note_part(shape.matrix_transpose(x), x)
 
 
 def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
@@ -92,7 +92,7 @@ def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
 def _transposed(x: Any) -> Any:
     if x.ndim != 2:
         raise ValueError(f"T of a Tensor of shape {x.shape}: it needs exactly two axes; use .mT or permute_dims")
-    return note_part(shape.matrix_transpose(x), x, TRANSPOSED)
+    return note_part(shape.matrix_transpose(x), x)
 
 
 def _reshape(x: Any, *sizes: Any) -> Any:

@@ -50,7 +50,7 @@ class Tensor(Methods):
 
     data: Any  # the array itself. Writing into it goes unseen by the tape: use `t[...] = ` under no_grad
     node: Node | None
-    _part: tuple[Any, ...]  # of what was taken out of a Tensor: that, and where it stands in it
+    _part: tuple[Any, bool]  # of what was taken out of a Tensor: a weak reference to that, and whether by a loop
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor) and data.node is not None and mode.get() is not None:
@@ -322,7 +322,7 @@ class Tensor(Methods):
     def __iter__(self) -> Iterator[Tensor]:
         if self.data.ndim == 0:
             raise TypeError("iteration over a 0-d Tensor")
-        return (self[k] for k in range(len(self)))
+        return inplace.iterated(self)  # type: ignore[no-any-return]
 
     __hash__ = object.__hash__
 
@@ -351,8 +351,8 @@ class Tensor(Methods):
     # Reading and writing elements
 
     def __getitem__(self, index: Any) -> Tensor:
-        index = indexing.plain_index(index)
-        return inplace.note_part(indexing.getitem(self, index=index), self, index)
+        part = indexing.getitem(self, index=indexing.plain_index(index))
+        return inplace.note_part(part, self) if inplace.is_basic(index) else part
 
     def __setitem__(self, index: Any, value: Any) -> None:
         inplace.set_items(self, index, value)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import REGISTRY, Primitive
-from minigrad.symbols import Call, Name, Symbol, formula
+from minigrad.symbols import Call, Name, Symbol, formula, intercepting
 from minigrad.symbols.formulas import share_of
 from minigrad.util.report import Report, number, table
 from minigrad.verify.regions import Region, V, X, all_borders, domain, is_inside, regions

@@ -31,8 +31,8 @@ from minigrad.compiler.trace import stand_ins
 from minigrad.compiler.trace.artifact import is_of_library
 from minigrad.compiler.trace.trace import Trace
 from minigrad.reach import Reach, package_of
-from minigrad.reach.bytecode import instruction
 from minigrad.reach.names import STANDARD
+from minigrad.util.bytecode import instruction
 
 # What only names and keys decide, and these are guarded.
 NAMED = (StopIteration, StopAsyncIteration, GeneratorExit, KeyError, NameError, AttributeError)

@@ -16,9 +16,9 @@ from typing import Any
 
 from minigrad.compiler.refuse.foreign import ALLOWED, is_hidden, is_in_c, is_of_system, name_of_impure
 from minigrad.reach import MISSING, Reach, StateRef, is_of_minigrad, own_attributes, package_of
-from minigrad.reach.bytecode import names_of
 from minigrad.reach.code import has_a_name
 from minigrad.reach.names import STANDARD
+from minigrad.util.bytecode import names_of
 
 CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
 FUNCTIONS = frozenset({BuiltinFunctionType, MethodWrapperType})

@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.compiler.trace.numbers import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import Reach
-from minigrad.reach.bytecode import names_of
+from minigrad.util.bytecode import names_of
 
 ASKING = frozenset({"attrgetter", "methodcaller", "__getattribute__", "getattr_static"})
 OF_OBJECT = frozenset({("object", name) for name in ("__repr__", "__str__", "__dir__")})

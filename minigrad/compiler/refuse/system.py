@@ -26,8 +26,8 @@ from minigrad.compiler.refuse.questions import looks_behind
 from minigrad.compiler.trace.artifact import is_of_library
 from minigrad.compiler.trace.trace import Trace
 from minigrad.reach import Reach
-from minigrad.reach.bytecode import names_of
 from minigrad.reach.names import STANDARD
+from minigrad.util.bytecode import names_of
 
 WRITERS = frozenset({"dump", "dumps", "JSONEncoder"})  # of JSON
 HOOKS = frozenset({"default", "cls", "JSONEncoder"})

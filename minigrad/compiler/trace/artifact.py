@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.compiler.refusal import OWN, HiddenAttribute
 from minigrad.compiler.trace import numbers, tracer
-from minigrad.reach.bytecode import instruction
+from minigrad.util.bytecode import instruction
 
 TRACING = frozenset({tracer.__file__, numbers.__file__})
 LIBRARY = str(Path(os.__file__).parent) + os.sep

@@ -15,7 +15,7 @@ from minigrad.compiler.ir.view_memory import owner
 from minigrad.compiler.refusal import place, reading, refuse
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import package_of
-from minigrad.reach.bytecode import names_of
+from minigrad.util.bytecode import names_of
 
 READ_ONLY = frozenset(  # functions whose views NumPy protects from being written
     {np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, sliding_window_view}

@@ -23,7 +23,7 @@ from minigrad.compiler.advice import is_index
 from minigrad.compiler.ir.program import Value
 from minigrad.compiler.ir.view_memory import Memory, Step
 from minigrad.compiler.refusal import OWN, HiddenAttribute, filling, place, reading, stop, user_frame
-from minigrad.reach.bytecode import instruction
+from minigrad.util.bytecode import instruction
 
 SCALAR = frozenset({np.transpose, np.squeeze, np.real, np.imag})  # functions that make a scalar of a scalar
 
