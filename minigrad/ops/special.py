@@ -58,10 +58,12 @@ def erf_values(x: Any, /) -> Any:
 
     An array with a method `takes_whole` sees it as one operation, and not of those that it is made of.
     """
-    if hasattr(x, "takes_whole"):
+    if hasattr(x, "takes_whole") and x.dtype.char in "fd":
         return x.takes_whole(erf_values, x)
     if getattr(x, "dtype", None) == np.float32:
         return _erf_single(x)
+    if getattr(x, "dtype", None) == np.float16:
+        return _erf_single(x.astype(np.float32)).astype(np.float16)
     size = np.absolute(x)
     inner, middle = np.minimum(size, 0.46875), np.clip(size, 0.46875, 4.0)
     value = np.where(
@@ -232,7 +234,7 @@ def normal_pdf_values(x: Any, /) -> Any:
 
 def _gaussian(x: Any, function: Any, scale: float, factor: float = 1.0) -> Any:
     """factor exp(-scale x²). An array with a method `takes_whole` sees it as the function."""
-    if hasattr(x, "takes_whole"):
+    if hasattr(x, "takes_whole") and x.dtype.char in "fd":
         return x.takes_whole(function, x)
     return exp_of_square(_floating(x), scale, factor)
 
@@ -256,7 +258,7 @@ def normal_cdf_values(x: Any, /) -> Any:
 
     An array with a method `takes_whole` sees it as one operation.
     """
-    if hasattr(x, "takes_whole"):
+    if hasattr(x, "takes_whole") and x.dtype.char in "fd":
         return x.takes_whole(normal_cdf_values, x)
     x = _floating(x)
     if x.dtype == np.float16:

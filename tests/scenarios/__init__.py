@@ -13,6 +13,7 @@ GROUPS = [
     "attack_flow",
     "attack_following",
     "attack_kinds",
+    "attack_library",
     "attack_system",
     "attack_whole",
     "attack_numbers",

@@ -23,11 +23,11 @@ from minigrad.compiler.follow.flow import follow
 from minigrad.compiler.ir.program import Buffer, Program, Value
 from minigrad.compiler.ir.view_memory import owner, sharing
 from minigrad.compiler.refusal import CompileError, place_of
+from minigrad.compiler.refuse.artifact import is_artifact
 from minigrad.compiler.refuse.caught import catching
 from minigrad.compiler.refuse.system import unreadable, watching_calls, writes_json
 from minigrad.compiler.refuse.untracked import UNTRACED, UntrackedRandomness
 from minigrad.compiler.trace import functions  # noqa: F401  (fills the table of what a trace records)
-from minigrad.compiler.trace.artifact import is_artifact
 from minigrad.compiler.trace.generator import GeneratorSlot
 from minigrad.compiler.trace.records import empty_like
 from minigrad.compiler.trace.stand_ins import taking_numbers

@@ -61,11 +61,11 @@ class Scope:
     def name_of(self, function: Any) -> str:
         """A local name for a function, NumPy's by its path, however deep it lies."""
         owner = getattr(function, "__self__", None)
-        if isinstance(owner, np.ufunc):
+        if isinstance(owner, np.ufunc) and _is_at(f"numpy.{owner.__name__}", owner):
             return self.function(f"np.{owner.__name__}.{function.__name__}", f"{owner.__name__}_{function.__name__}")
         module = getattr(function, "__module__", "") or ""
         path = f"{module}.{getattr(function, '__qualname__', function.__name__)}"
-        if module.startswith("numpy") and "<" not in path:
+        if _is_at(path, function):
             return self.function(path.replace("numpy.", "np.", 1), function.__name__)
         name = unique(identifier(getattr(function, "__name__", "function")), self.taken)
         self.constants[name] = function
@@ -85,3 +85,12 @@ class Scope:
     def dtype(self, dtype: Any) -> str:
         """The local name of a dtype."""
         return self.function(f"np.{np.dtype(dtype).name}") if np.dtype(dtype).kind != "b" else self.function("np.bool_")
+
+
+def _is_at(path: str, function: Any) -> bool:
+    """Whether a function of NumPy's is found under this path. A ufunc of another package may have any name."""
+    found: Any = np
+    first, *rest = path.split(".")
+    for part in rest:
+        found = getattr(found, part, None)
+    return first == "numpy" and found is function

@@ -26,9 +26,9 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from minigrad.compiler.refusal import MINIGRAD, OWN, CompileError, HiddenAttribute, Stopped, place_in
+from minigrad.compiler.refuse.artifact import is_of_library
 from minigrad.compiler.refuse.operands import are_plain
 from minigrad.compiler.trace import stand_ins
-from minigrad.compiler.trace.artifact import is_of_library
 from minigrad.compiler.trace.trace import Trace
 from minigrad.reach import Reach, package_of
 from minigrad.reach.names import STANDARD

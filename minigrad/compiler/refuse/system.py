@@ -20,10 +20,10 @@ import numpy as np
 
 from minigrad.compiler.follow.places import at_name
 from minigrad.compiler.refusal import MINIGRAD, NUMPY, WRITTEN, CompileError, Stopped, place_in
+from minigrad.compiler.refuse.artifact import is_of_library
 from minigrad.compiler.refuse.foreign import ALLOWED, FILES, IMPURE, SHOWN, STATES, is_of_system, name_of_impure
 from minigrad.compiler.refuse.handed import FUNCTIONS, handed_to_c, is_minigrads, with_hidden_state
 from minigrad.compiler.refuse.questions import looks_behind
-from minigrad.compiler.trace.artifact import is_of_library
 from minigrad.compiler.trace.trace import Trace
 from minigrad.reach import Reach
 from minigrad.reach.names import STANDARD

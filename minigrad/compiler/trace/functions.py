@@ -218,10 +218,14 @@ def _mean(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = 
 
 @records(np.clip)
 def _clip(trace: Trace, a: Any, *limits: Any, **options: Any) -> Any:
-    low, high = (*limits, options.pop("min", None), options.pop("max", None))[:2] if not limits else (*limits, None)[:2]
-    if options and set(options) - {"a_min", "a_max"}:
+    if len(limits) > 2:
+        return trace.written(limits[2], np.clip(a, *limits[:2], *limits[3:], **options), True)
+    if set(options) - {"a_min", "a_max", "min", "max"} or len(limits) + len(options) < 2:
         return NotImplemented
-    low, high = options.get("a_min", low), options.get("a_max", high)
+    named: Any = [options.get(f"a_{name}", options.get(name)) for name in ("min", "max")]
+    low, high = (limits + tuple(named[len(limits) :]))[:2]
+    if low is None and high is None:
+        return np.copy(a)
     if any(isinstance(limit, np.ndarray) and limit.dtype != a.dtype for limit in (low, high)):
         return NotImplemented
     a = a if low is None else np.maximum(a, low)

@@ -25,6 +25,8 @@ READ_ONLY = frozenset(  # functions whose views NumPy protects from being writte
 def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
     _check_callbacks(trace, function, args, kwargs)
+    if function is sliding_window_view and (kwargs.get("writeable") or args[4:]):
+        refuse("windows that can be written lie in the memory of their array several times", "write into the array")
     stand_ins = Protected()
     try:
         result = function(*stand_ins.of(args), **stand_ins.of(kwargs))

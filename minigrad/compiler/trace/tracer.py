@@ -118,6 +118,10 @@ class TracerArray(NDArrayOperatorsMixin):
     def __setitem__(self, index: Any, new: Any) -> None:
         if self.mg_is_scalar:
             self.mg_real_array[index] = new  # raises what the user would see
+        frame = sys._getframe(1)
+        is_users = self.mg_trace.open and not frame.f_code.co_filename.startswith(OWN)
+        if is_users and not instruction(frame.f_code, frame.f_lasti).startswith("STORE"):
+            self.mg_halt("is written by C code, as by np.random.shuffle", "do it outside of the step")
         self.mg_trace.setitem(self, index, new)
 
     def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
@@ -162,9 +166,13 @@ class TracerArray(NDArrayOperatorsMixin):
             return self
         return np.copy(self, order=order)
 
+    def clip(self, min: Any = None, max: Any = None, out: Any = None, **options: Any) -> Any:
+        """np.clip, which does not take one limit alone."""
+        return np.clip(self, min, max, out=out, **options)
+
     def conjugate(self) -> Any:
-        """np.conjugate."""
-        return np.conjugate(self)
+        """np.conjugate, and the array itself if it is real."""
+        return np.conjugate(self) if self.dtype.kind == "c" else self
 
     conj = conjugate
 
@@ -195,6 +203,9 @@ class TracerArray(NDArrayOperatorsMixin):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.mg_trace.open:
+            frame = user_frame(sys._getframe(1))
+            if frame is not None and "-packages" in frame.f_code.co_filename:  # which may take it for a copy
+                self.mg_halt("is read by another library", "call it outside of the step, and pass what it gives")
             filling(self)
         return np.array(self.mg_array, dtype=dtype, copy=copy)
 
@@ -504,7 +515,7 @@ def _writer(name: str) -> Any:
 for _name in ("partition", "put", "sort"):
     setattr(TracerArray, _name, _writer(_name))
 
-METHODS = "all any argmax argmin argsort clip cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat "
+METHODS = "all any argmax argmin argsort cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat "
 
 METHODS += "round searchsorted squeeze std sum swapaxes take trace var"
 

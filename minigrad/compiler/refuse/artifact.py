@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrad.compiler.refusal import OWN, HiddenAttribute
+from minigrad.compiler.refuse.operands import are_plain
 from minigrad.compiler.trace import numbers, tracer
 from minigrad.util.bytecode import instruction
 
@@ -21,6 +22,8 @@ def is_artifact(error: BaseException, numbers: list[Any]) -> bool:
     C code may say anything about a tracer that it does not take, and the user's own code raises with `raise`. The step
     runs again then, eagerly, and raises what is its own.
     """
+    if isinstance(error, (ValueError, NotImplementedError, BufferError)):
+        return _is_about_operands(error)
     if not isinstance(error, (TypeError, AttributeError)):
         return False
     return bool(numbers) or any(name in str(error) for name in TRACERS) or _is_of_c_code(error)
@@ -37,6 +40,21 @@ def _is_of_c_code(error: BaseException) -> bool:
         or name.endswith(".pyx")
         or instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("CALL", "PRECALL", "MATCH_CLASS"))
     )
+
+
+def _is_about_operands(error: BaseException) -> bool:
+    """Whether C code that a user's code has called with something recorded says that it does not take that."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None and not _is_of_cython(step.tb_next):
+        step = step.tb_next
+    if step is None or step.tb_frame.f_code.co_filename.startswith(OWN):
+        return False
+    is_call = instruction(step.tb_frame.f_code, step.tb_lasti).startswith(("CALL", "PRECALL"))
+    return is_call and not are_plain(step.tb_frame, step.tb_lasti)
+
+
+def _is_of_cython(step: Any) -> bool:
+    return bool(step.tb_frame.f_code.co_filename.endswith(".pyx"))
 
 
 def is_of_library(name: str) -> bool:
