@@ -290,3 +290,16 @@ def test_a_tree_is_rebuilt_from_its_leaves(tree: Any) -> None:
 def test_leaves_come_in_the_order_of_the_structure() -> None:
     assert pytree.flatten({"b": 1, "a": (2, [3])})[0] == [1, 2, 3]
     assert pytree.flatten(Pair(1, 2))[1]([3, 4]) == Pair(3, 4)
+
+
+def test_results_that_are_no_arrays_are_returned_as_they_are() -> None:
+    w = mg.Tensor([1.0, 2.0], requires_grad=True)
+
+    def f(x: Any) -> Any:
+        return x * x, 3, {"shape": x.shape, "name": "f", "sum": x.sum()}, True, None
+
+    square, count, rest, flag, nothing = mg.checkpoint(f)(w)
+    (square.sum() + rest["sum"]).backward()
+    assert (count, rest["shape"], rest["name"], flag, nothing) == (3, (2,), "f", True, None)
+    assert w.grad is not None
+    assert w.grad.tolist() == [3.0, 5.0]

@@ -820,3 +820,29 @@ def test_a_function_may_rebind_its_argument() -> None:
 def test_other_results_come_in_a_pair(f: Any) -> None:
     with pytest.raises(TypeError, match="must return a pair"):
         mg.grad(f, has_aux=True)(np.ones(2))
+
+
+def test_forward_mode_of_a_result_that_occurs_twice() -> None:
+    def f(x: Any) -> Any:
+        h = mg.tanh(x)
+        return h, {"again": h, "input": x}
+
+    x = np.array([0.5, -1.0])
+    slope = 1 - np.tanh(x) ** 2
+    _, (first, rest) = mg.jvp(f, (x,), (np.ones(2),))
+    np.testing.assert_allclose([first, rest["again"], rest["input"]], [slope, slope, np.ones(2)], rtol=1e-15)
+    for mode in ("forward", "reverse", None):
+        blocks = mg.jacobian(lambda x: (lambda h: (h, h))(mg.tanh(x)), mode=mode)(x)
+        np.testing.assert_allclose(blocks, [np.diag(slope)] * 2, rtol=1e-15)
+
+
+def test_results_are_not_the_callers_own_arrays() -> None:
+    a, t = np.ones((2, 2)), np.ones((2, 2))
+    for value in (
+        mg.jvp(lambda x: x, (a,), (t,))[0],
+        mg.jvp(lambda x: x.T, (a,), (t,))[0],
+        mg.value_and_grad(lambda x: (x.sum(), x), has_aux=True)(a)[0][1],
+        mg.value_and_grad(lambda x: (x.sum(), {"row": x[0]}), has_aux=True)(a)[0][1]["row"],
+    ):
+        value[...] = 9.0
+        assert a.tolist() == t.tolist() == [[1.0, 1.0], [1.0, 1.0]]

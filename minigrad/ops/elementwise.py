@@ -151,6 +151,8 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     lowest, highest = -math.inf, math.inf
     if kind.kind in "iu":
         lowest, highest = np.iinfo(kind).min, np.iinfo(kind).max
+    elif kind.kind == "b":
+        lowest, highest = False, True
     return clip_between(x, lowest if min is None else min, highest if max is None else max)
 
 

@@ -256,7 +256,14 @@ class _Recompute(Opaque):
                 leaves[k] = t
             args, options = self.rebuild(leaves)
             copies = [] if given is None else list(_copies(given, (args, options)))
-            outputs, rebuild_value = flatten(self.f(*args, **options))
+            parts, rebuild = flatten(self.f(*args, **options))
+        places = [k for k, x in enumerate(parts) if hasattr(x, "dtype")]  # others are no outputs: a count, a shape
+
+        def rebuild_value(values: list[Any]) -> Any:
+            given = dict(zip(places, values, strict=True))
+            return rebuild([given.get(k, x) for k, x in enumerate(parts)])
+
+        outputs = [parts[k] for k in places]
         _write_back(copies, {id(t): x for t, x in zip(variables[1:], inputs, strict=True)})
         outputs = [t if isinstance(t, Tensor) else attach(t, None) for t in outputs]
         return variables, outputs, rebuild_value
