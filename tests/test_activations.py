@@ -221,10 +221,7 @@ def test_erf_and_gelu_in_half_precision_over_the_whole_range():
         return t * phi(t) if math.isfinite(t) else max(t, 0.0)
 
     x = np.concatenate([np.linspace(-10, 10, 801), [6e4, -6e4, np.inf, -np.inf]]).astype(np.float16)
-    for found, function in (
-        (mg.erf(x), math.erf),
-        (F.gelu(x), lambda t: t * phi(t) if math.isfinite(t) else max(t, 0.0)),
-    ):
+    for found, function in ((mg.erf(x), math.erf), (F.gelu(x), gelu)):
         expected = np.array([function(float(t)) for t in x])
         assert found.dtype == np.float16
-        np.testing.assert_allclose(found.astype(float), expected, rtol=2e-3, atol=1e-7)
+        np.testing.assert_allclose(found.astype(float), expected, rtol=2e-3, atol=1e-6)
