@@ -29,7 +29,7 @@ SCOPE = {
 
 
 def load(
-    text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False, is_short: bool = False
+    text: str, functions: Sequence[str], arrays: Sequence[Any], is_chunked: bool = False, is_short: bool = False
 ) -> Callable[..., None]:
     """In the place of `kernel_files.load`. Holds the arguments to what numba would hold them to."""
     assert set(functions) <= set(SCOPE)
@@ -39,7 +39,7 @@ def load(
     kernel = scope["kernel"]
 
     def run(*every: Any) -> None:
-        numbers, given = every[: 4 * in_parts], every[4 * in_parts :]
+        numbers, given = every[: 4 * is_chunked], every[4 * is_chunked :]
         expected = [(len(shape), np.dtype(dtype)) for shape, dtype in arrays]
         assert [(x.ndim, x.dtype) for x in given] == expected, text
         assert all(x.flags.c_contiguous and x.flags.aligned for x in given)

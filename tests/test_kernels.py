@@ -20,7 +20,7 @@ from minigrad.compiler.kernels import loops as kernel_source
 from minigrad.compiler.kernels import nests as kernel_nests
 from minigrad.compiler.kernels import numba_backend, threads
 from minigrad.compiler.kernels.expressions import Expressions
-from minigrad.compiler.kernels.fusion import Grouping
+from minigrad.compiler.kernels.fusion import Fusion
 from minigrad.compiler.kernels.numba_backend import NumbaSource
 from minigrad.compiler.refusal import CheckFailed
 
@@ -239,7 +239,7 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "an operand that is read later is overwritten": lambda m: m.setattr(Kernel, "may_share", lambda self, x, out: True),
     "a maximum begins with 0": lambda m: m.setattr(Expressions, "start", _from_zero),
     "a phase comes too early": lambda m: m.setattr(Schedule, "_phase", lambda self, operands, number, how: 0),
-    "kernels do not wait": lambda m: m.setattr(Grouping, "_last_home", lambda self, line: None),
+    "kernels do not wait": lambda m: m.setattr(Fusion, "_last_home", lambda self, line: None),
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.numpy.buffer_reuse import FROM, Recycled
+from minigrad.compiler.numpy.buffer_reuse import FROM, ReusedBuffer
 from minigrad.engine.specialize import attach
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -61,7 +61,7 @@ WAYS = [name for name in vars(Held) if not name.startswith("_") and name != "in_
 
 @pytest.mark.parametrize("way", WAYS)
 def test_memory_that_is_held_is_not_handed_out(way: str) -> None:
-    made = Recycled((4, 5), "float64")
+    made = ReusedBuffer((4, 5), "float64")
     first = made()
     first[...] = 1
     start = first.ctypes.data
@@ -76,13 +76,13 @@ def test_memory_that_is_held_is_not_handed_out(way: str) -> None:
 
 
 def test_memory_is_handed_out_again() -> None:
-    made = Recycled((4, 5), "float64")
+    made = ReusedBuffer((4, 5), "float64")
     places = {made().ctypes.data for _ in range(10)}
     assert len(places) == 1  # otherwise the tests above show nothing
 
 
 def test_nothing_that_was_done_to_an_array_comes_back() -> None:
-    made = Recycled((4, 5), "float64")
+    made = ReusedBuffer((4, 5), "float64")
     first = made()
     gone = weakref.ref(first)
     first.flags.writeable = False
@@ -97,7 +97,7 @@ def test_nothing_that_was_done_to_an_array_comes_back() -> None:
 def test_without_counts_that_can_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter(range(2, 1000))
     monkeypatch.setattr("sys.getrefcount", lambda array: next(counts))
-    made = Recycled((4, 5), "float64")
+    made = ReusedBuffer((4, 5), "float64")
     monkeypatch.setattr("sys.getrefcount", lambda array: 2)
     made.references = lambda array: 2
     held = [made() for _ in range(3)]

@@ -26,14 +26,14 @@ from minigrad.compiler.kernels import store as kernel_store
 from minigrad.compiler.kernels import worker as kernel_worker
 from minigrad.compiler.kernels.worker import Answer, Job, Request, Unavailable
 
-OPTIONS = 'error_model="numpy", fastmath={"contract"}, pipeline_class=Apart'
+OPTIONS = 'error_model="numpy", fastmath={"contract"}, pipeline_class=NoAlias'
 HELPERS = ("noalias.py", "vecmath.py")
 HEAD = '''"""A kernel of a compiled step, compiled for {signature}."""
 
 import numpy as np
 from numba import njit
 
-from minigrad.compiler.kernels.noalias import Apart
+from minigrad.compiler.kernels.noalias import NoAlias
 {imports}
 f32, f64 = np.float32, np.float64
 
@@ -57,7 +57,7 @@ def options(is_short: bool) -> str:
 
 
 def job(
-    text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False, is_short: bool = False
+    text: str, functions: Sequence[str], arrays: Sequence[Any], is_chunked: bool = False, is_short: bool = False
 ) -> Job:
     """What decides about the machine code of a kernel.
 
@@ -65,16 +65,16 @@ def job(
         text: its source, a function called `kernel` of arrays in C order.
         functions: the names that it uses of `minigrad.compiler.kernels.vecmath`.
         arrays: (shape, dtype) of its arguments.
-        in_parts: whether part, first, end and stage stand before them.
+        is_chunked: whether part, first, end and stage stand before them.
         is_short: whether it has few elements to go through.
     """
     imports = f"from minigrad.compiler.kernels.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
-    types = signature(arrays, in_parts)
+    types = signature(arrays, is_chunked)
     return Job(HEAD.format(imports=imports, options=options(is_short), signature=types) + text, types)
 
 
 def load(
-    text: str, functions: Sequence[str], arrays: Sequence[Any], in_parts: bool = False, is_short: bool = False
+    text: str, functions: Sequence[str], arrays: Sequence[Any], is_chunked: bool = False, is_short: bool = False
 ) -> Callable[..., None]:
     """The compiled function, as numba's dispatcher calls it: nobody looks at the types of the arguments any more.
 
@@ -84,7 +84,7 @@ def load(
         RuntimeError: numba could not compile it, or this is a forked child, of a process that was importing numba and
             could not be waited for.
     """
-    wanted = job(text, functions, arrays, in_parts, is_short)
+    wanted = job(text, functions, arrays, is_chunked, is_short)
     gate.watch()
     for is_last in (False, True):
         if wanted in _loaded:
@@ -155,9 +155,10 @@ def _made(wanted: Job) -> bytes:
     return found.code
 
 
-def signature(arrays: Sequence[Any], in_parts: bool = False) -> str:
+def signature(arrays: Sequence[Any], is_chunked: bool = False) -> str:
     """How numba writes the types of the arguments."""
-    return f"void({'int64, ' * 4 * in_parts}{', '.join(_type(len(shape), np.dtype(dtype)) for shape, dtype in arrays)})"
+    types = ", ".join(_type(len(shape), np.dtype(dtype)) for shape, dtype in arrays)
+    return f"void({'int64, ' * 4 * is_chunked}{types})"
 
 
 def _type(ndim: int, dtype: np.dtype[Any]) -> str:

@@ -54,8 +54,8 @@ def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     return padded(both, 0) in (a, b) or both in (a, b)
 
 
-class Item:
-    """A kernel in the making, or one line of another kind; `place` is its number among the items."""
+class FusionGroup:
+    """A kernel in the making, or one line of another kind; `place` is its number among the groups."""
 
     def __init__(self, line: Line, is_kernel: bool) -> None:
         self.own, self.is_kernel = [line], is_kernel
@@ -74,17 +74,17 @@ class Item:
         return self.is_kernel and len(self.own) < MAX_LINES and len(self.arrays) < MAX_ARRAYS
 
 
-class Grouping:
-    """The items of a program in order."""
+class Fusion:
+    """The groups of a program in order."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.number = {line: k for k, line in enumerate(program.lines)}
         self.stored_for_others = self._needed_in_memory()
         self.virtual: set[Value] = set()
-        self.items: list[Item] = []
-        self.home: dict[Value, Item] = {}
-        self.by_space: dict[tuple[int, ...], list[Item]] = {}  # kernels in order, but for some that are full
+        self.groups: list[FusionGroup] = []
+        self.home: dict[Value, FusionGroup] = {}
+        self.by_space: dict[tuple[int, ...], list[FusionGroup]] = {}  # kernels in order, but for some that are full
         for line in program.lines:
             self._place(line)
         self._sink()
@@ -103,9 +103,9 @@ class Grouping:
         if is_alias(line) and self._is_inner(line.operands[0]) and line.out not in self.stored_for_others:
             self.virtual.add(line.out)
             return
-        if is_alias(line) and (item := self.home.get(line.operands[0])) is not None and item.is_kernel:
-            item.own.append(line)  # the kernel writes it in the shape that is needed outside
-            self.home[line.out] = item
+        if is_alias(line) and (group := self.home.get(line.operands[0])) is not None and group.is_kernel:
+            group.own.append(line)  # the kernel writes it in the shape that is needed outside
+            self.home[line.out] = group
             return
         constant = line.op == "full" and line.out in self.stored_for_others
         if constant or is_alias(line) or not can_write(line):
@@ -114,42 +114,42 @@ class Grouping:
         if self._is_virtual(line):
             self.virtual.add(line.out)
             return
-        item = self._kernel_for(line)
-        if item is None:
+        group = self._kernel_for(line)
+        if group is None:
             last = self._last_home(line)
             place = last.place + 1 if last is not None else 0
             self._open(line, is_kernel=True, place=place if line.out.size == 1 else None)
         else:
-            self._join(item, line)
+            self._join(group, line)
 
     def _open(self, line: Line, is_kernel: bool, place: int | None = None) -> None:
-        """A new item at the end. Single numbers come as early as they can: then they may still move to their users."""
-        item = Item(line, is_kernel)
-        item.place = len(self.items) if place is None else place
-        self.items.insert(item.place, item)
-        for later in self.items[item.place + 1 :]:
+        """A new group at the end. Single numbers come as early as they can: then they may still move to their users."""
+        group = FusionGroup(line, is_kernel)
+        group.place = len(self.groups) if place is None else place
+        self.groups.insert(group.place, group)
+        for later in self.groups[group.place + 1 :]:
             later.place += 1
         for v in line.outs:
-            self.home[v] = item
+            self.home[v] = group
         if is_kernel:
-            item.arrays = self._arrays(line, item)
-            insort(self.by_space.setdefault(item.space, []), item, key=_place)
+            group.arrays = self._arrays(line, group)
+            insort(self.by_space.setdefault(group.space, []), group, key=_place)
 
-    def _arrays(self, line: Line, item: Item) -> set[Value]:
-        """The arguments that an item has on account of a line, as far as they are known yet."""
-        read = {x for x in self.leaves(line) if self.home[x] is not item}
+    def _arrays(self, line: Line, group: FusionGroup) -> set[Value]:
+        """The arguments that an group has on account of a line, as far as they are known yet."""
+        read = {x for x in self.leaves(line) if self.home[x] is not group}
         return read | self.stored_for_others.intersection(line.outs)
 
-    def _join(self, item: Item, line: Line) -> None:
+    def _join(self, group: FusionGroup, line: Line) -> None:
         """One more line for a kernel, whose space may become another by that."""
-        before = item.space
-        item.add(line)
-        item.arrays |= self._arrays(line, item)
-        self.home[line.out] = item
-        if item.space != before:
+        before = group.space
+        group.add(line)
+        group.arrays |= self._arrays(line, group)
+        self.home[line.out] = group
+        if group.space != before:
             kernels = self.by_space[before]
-            del kernels[bisect_left(kernels, item.place, key=_place)]
-            insort(self.by_space.setdefault(item.space, []), item, key=_place)
+            del kernels[bisect_left(kernels, group.place, key=_place)]
+            insort(self.by_space.setdefault(group.space, []), group, key=_place)
 
     def _is_inner(self, v: Value) -> bool:
         return v in self.virtual or can_write(v.line)
@@ -185,11 +185,11 @@ class Grouping:
                 found.add(x)
         return found
 
-    def _last_home(self, line: Line) -> Item | None:
-        """The last of the items that make what a line needs."""
+    def _last_home(self, line: Line) -> FusionGroup | None:
+        """The last of the groups that make what a line needs."""
         return max((self.home[x] for x in self.leaves(line)), key=_place, default=None)
 
-    def _kernel_for(self, line: Line) -> Item | None:
+    def _kernel_for(self, line: Line) -> FusionGroup | None:
         last, space = self._last_home(line), space_of(line)
         if last is not None and last.has_room and fits(last.space, space):
             return last
@@ -199,9 +199,9 @@ class Grouping:
             del kernels[first]  # it has none any more
         return kernels[first] if first < len(kernels) else None
 
-    def lines_of(self, item: Item) -> list[Line]:
+    def lines_of(self, group: FusionGroup) -> list[Line]:
         """The lines of a kernel with the recipes that they use, in order."""
-        lines, pending = set(item.own), list(item.own)
+        lines, pending = set(group.own), list(group.own)
         while pending:
             for x in pending.pop().operands:
                 if x in self.virtual and x.line not in lines:
@@ -212,65 +212,65 @@ class Grouping:
     def _sink(self) -> None:
         """Move a kernel whose results all go to one later kernel into that."""
         results = set(self.program.results())
-        reads = {item: self.read_by(item) for item in self.items}
-        readers: dict[Value, set[Item]] = {}
-        for item, values in reads.items():
+        reads = {group: self.read_by(group) for group in self.groups}
+        readers: dict[Value, set[FusionGroup]] = {}
+        for group, values in reads.items():
             for x in values:
-                readers.setdefault(x, set()).add(item)
-        gone: set[Item] = set()
-        for item in reversed(self.items):
-            made = {v for line in item.own for v in line.outs}
-            if not item.is_kernel or made & results:
+                readers.setdefault(x, set()).add(group)
+        gone: set[FusionGroup] = set()
+        for group in reversed(self.groups):
+            made = {v for line in group.own for v in line.outs}
+            if not group.is_kernel or made & results:
                 continue
-            users = set[Item]().union(*(readers.get(v, ()) for v in made)) - {item}
+            users = set[FusionGroup]().union(*(readers.get(v, ()) for v in made)) - {group}
             if len(users) != 1:
                 continue
             (user,) = users
-            fitting = user.is_kernel and fits(user.space, item.space)
-            arrays = (item.arrays | user.arrays) - made
-            if not fitting or len(user.own) + len(item.own) > MAX_LINES or len(arrays) > MAX_ARRAYS:
+            fitting = user.is_kernel and fits(user.space, group.space)
+            arrays = (group.arrays | user.arrays) - made
+            if not fitting or len(user.own) + len(group.own) > MAX_LINES or len(arrays) > MAX_ARRAYS:
                 continue
             user.arrays = arrays
-            user.own = sorted([*item.own, *user.own], key=self.number.__getitem__)
-            user.space = np.broadcast_shapes(user.space, item.space)
+            user.own = sorted([*group.own, *user.own], key=self.number.__getitem__)
+            user.space = np.broadcast_shapes(user.space, group.space)
             for v in made:
                 self.home[v] = user
-            for x in reads[item]:
-                readers[x].discard(item)
+            for x in reads[group]:
+                readers[x].discard(group)
                 readers[x].add(user)
-            reads[user] |= reads[item]
-            gone.add(item)
-        self.items = [item for item in self.items if item not in gone]
+            reads[user] |= reads[group]
+            gone.add(group)
+        self.groups = [group for group in self.groups if group not in gone]
 
     def _delay(self) -> None:
         """Kernels that only change the user's arrays come last, and last of all what overwrites what another reads.
 
         Whatever needs the old content has then been there, and the new one can be computed in its place.
         """
-        read = {x for item in self.items for x in self.read_by(item) if self.home.get(x) is not item}
-        last = [item for item in self.items if item.is_kernel and not any(line.out in read for line in item.own)]
+        read = {x for group in self.groups for x in self.read_by(group) if self.home.get(x) is not group}
+        last = [group for group in self.groups if group.is_kernel and not any(line.out in read for line in group.own)]
         old = {b: line.out for line in self.program.lines if line.op == "input" for b in [line.params["buffer"]]}
         overwritten = {self.home.get(v): old[b] for b, v in self.program.stores.items() if b in old}
-        readers: dict[Value, set[Item]] = {}
-        for item in last:
-            for x in self.read_by(item):
-                readers.setdefault(root_of(x), set()).add(item)
+        readers: dict[Value, set[FusionGroup]] = {}
+        for group in last:
+            for x in self.read_by(group):
+                readers.setdefault(root_of(x), set()).add(group)
         delayed = set(last)
 
-        def order(item: Item) -> int:
-            if item not in delayed:
+        def order(group: FusionGroup) -> int:
+            if group not in delayed:
                 return 0
-            x = overwritten.get(item)
-            return 1 + bool(x is not None and readers.get(x, set()) - {item})
+            x = overwritten.get(group)
+            return 1 + bool(x is not None and readers.get(x, set()) - {group})
 
-        self.items.sort(key=order)
+        self.groups.sort(key=order)
 
-    def read_by(self, item: Item) -> set[Value]:
-        """The values that an item reads, its own among them."""
-        if not item.is_kernel:
-            return set(item.own[0].operands)
-        return {x for line in self.lines_of(item) for x in line.operands}
+    def read_by(self, group: FusionGroup) -> set[Value]:
+        """The values that an group reads, its own among them."""
+        if not group.is_kernel:
+            return set(group.own[0].operands)
+        return {x for line in self.lines_of(group) for x in line.operands}
 
 
-def _place(item: Item) -> int:
-    return item.place
+def _place(group: FusionGroup) -> int:
+    return group.place

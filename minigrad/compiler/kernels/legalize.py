@@ -26,7 +26,7 @@ from minigrad.compiler.kernels.expressions import can_write
 FEW = 4096  # elements that are cheaper to compute twice than to wait for
 
 
-class Preparing:
+class Legalizer:
     """Rewrites the lines of a program in order."""
 
     def __init__(self, program: Program) -> None:

@@ -5,29 +5,29 @@ from __future__ import annotations
 from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Line, Program, Value, without_dead_code
 from minigrad.compiler.ir.typing import make
-from minigrad.compiler.kernels.fusion import Grouping
+from minigrad.compiler.kernels.fusion import Fusion
 from minigrad.compiler.kernels.loops import KernelSource
 from minigrad.compiler.numpy.scalars import is_of_numbers
 
 
 def grouped(program: Program) -> Program:
     """The program with kernels in place of elementwise lines and reductions."""
-    grouping = Grouping(program)
+    fusion = Fusion(program)
     results = set(program.results())
     read_outside = set(results)
-    for item in grouping.items:
-        read_outside |= {x for x in grouping.read_by(item) if grouping.home.get(x) is not item}
+    for group in fusion.groups:
+        read_outside |= {x for x in fusion.read_by(group) if fusion.home.get(x) is not group}
     renamed: dict[Value, Value] = {}
     copies: dict[Value, Line] = {}
     lines = []
     alone: set[Line] = set()
-    for item in grouping.items:
-        if item.is_kernel and all(line.op == "full" or is_of_numbers(line) for line in grouping.lines_of(item)):
-            lines += [_renamed(line, renamed) for line in grouping.lines_of(item) if line not in alone]
-            alone.update(grouping.lines_of(item))
-        elif item.is_kernel:
-            wanted = [line.out for line in item.own if line.out in read_outside]
-            kernel, views = kernel_of(grouping.lines_of(item), wanted, results)
+    for group in fusion.groups:
+        if group.is_kernel and all(line.op == "full" or is_of_numbers(line) for line in fusion.lines_of(group)):
+            lines += [_renamed(line, renamed) for line in fusion.lines_of(group) if line not in alone]
+            alone.update(fusion.lines_of(group))
+        elif group.is_kernel:
+            wanted = [line.out for line in group.own if line.out in read_outside]
+            kernel, views = kernel_of(fusion.lines_of(group), wanted, results)
             for v in kernel.ins:
                 x = renamed.get(v, v)
                 if not in_order(x) and x not in copies:
@@ -38,7 +38,7 @@ def grouped(program: Program) -> Program:
                 lines.append(make("reshape", renamed[source], shape=v.shape))
                 renamed[v] = lines[-1].out
         else:
-            lines.append(_renamed(item.own[0], renamed))
+            lines.append(_renamed(group.own[0], renamed))
     return without_dead_code(program.replaced(lambda v: renamed.get(v, v), lines))
 
 

@@ -22,16 +22,16 @@ class KernelSource(Expressions):
         kernel: what it computes.
         shared: outputs that lie in the memory of an operand, which is one argument then. Passed twice, the compiler
             could not know that the two do not overlap, and would not vectorize.
-        in_parts: whether it is written for threads, which work on ranges of the first axis. The function then takes
+        is_chunked: whether it is written for threads, which work on ranges of the first axis. The function then takes
             part, first, end and stage besides: nests are stages, of which one is run at each call, and what is summed
-            over the first axis goes to a place of the part's own. `pool.InParts` calls it.
+            over the first axis goes to a place of the part's own. `pool.Chunked` calls it.
     """
 
-    def __init__(self, kernel: Kernel, shared: Mapping[Value, Value] | None = None, in_parts: bool = False) -> None:
+    def __init__(self, kernel: Kernel, shared: Mapping[Value, Value] | None = None, is_chunked: bool = False) -> None:
         super().__init__()
         # Single numbers are read again at each stage, so none may have been overwritten at one before.
-        self.in_parts = in_parts and all(kernel.axes(v) for v in shared or ())
-        self.is_narrow = not in_parts and is_narrow(kernel)
+        self.is_chunked = is_chunked and all(kernel.axes(v) for v in shared or ())
+        self.is_narrow = not is_chunked and is_narrow(kernel)
         self.stages: list[bool] = []  # whether a nest runs over the first axis
         self.partial: list[tuple[int, str, Value]] = []  # sums by part: stage, operation, what they are of
         self.kernel, self.schedule = kernel, kernel.schedule
@@ -51,14 +51,14 @@ class KernelSource(Expressions):
         for number, nest in enumerate(self.schedule.nests):
             start = len(self.body)
             NestSource(self, number, nest)
-            if self.in_parts:
+            if self.is_chunked:
                 self._as_stage(number, start, nest)
 
     @property
     def parameters(self) -> list[str]:
         """The names of the arguments: operands, then outputs that share no memory with one."""
         own = [name for name in self.targets.values() if name.startswith("o")]
-        if not self.in_parts:
+        if not self.is_chunked:
             return [*self.arguments.values(), *own]
         sums = [f"q{self.names[v]}" for _, _, v in self.partial]
         return ["part", "first", "end", "stage", *self.arguments.values(), *own, *self._temporaries(), *sums]
@@ -79,22 +79,22 @@ class KernelSource(Expressions):
         else:
             self.body += text
 
-    def rooms(self) -> list[Any]:
+    def scratch(self) -> list[Any]:
         """(shape, dtype) of the arrays that a kernel in parts takes besides: temporary ones, and sums by part."""
-        if not self.in_parts:
+        if not self.is_chunked:
             return []
         made = [(self.kernel.shape(v), v.dtype) for v in self._temporaries().values()]
         return made + [((1, *self.kernel.shape(v)), v.dtype) for _, _, v in self.partial]
 
     def plan(self) -> dict[str, Any]:
-        """What pool.InParts must know."""
+        """What pool.Chunked must know."""
         places = {name: k for k, name in enumerate(self.parameters[4:])}
         sums = []
         for stage, op, v in self.partial:
             target = places.get(self.array(v)) if self.kernel.axes(v) or v in self.targets else None
             sums.append((stage, op, places[f"q{self.names[v]}"], target))
-        rooms = [(shape, dtype.name) for shape, dtype in self.rooms()]
-        return {"rows": self.kernel.sizes[0], "stages": self.stages, "rooms": rooms, "sums": sums}
+        scratch = [(shape, dtype.name) for shape, dtype in self.scratch()]
+        return {"rows": self.kernel.sizes[0], "stages": self.stages, "scratch": scratch, "sums": sums}
 
     def summed_by_part(self, line: Line, number: int) -> str | None:
         """The place of a part's own share in what a nest sums over the first axis, or in a single number.
@@ -102,7 +102,7 @@ class KernelSource(Expressions):
         None if the kernel is not in parts, or no part has only a share.
         """
         axes = self.kernel.axes(line.out)
-        if not self.in_parts or 0 in axes or (axes and self.schedule.nests[number].axes[:1] != (0,)):
+        if not self.is_chunked or 0 in axes or (axes and self.schedule.nests[number].axes[:1] != (0,)):
             return None
         self.partial.append((number, line.op, line.out))
         return f"q{self.names[line.out]}[part{'' if axes else ', 0'}]"
@@ -112,10 +112,10 @@ class KernelSource(Expressions):
         head = [f"def {name}({', '.join(self.parameters)}):"]
         sizes = [f"n{a} = {self._size(a)}" for a in range(len(self.kernel.sizes))]
         scalars = [f"{self.scalar(v)} = {name}[0]" for v, name in self.arguments.items() if not self.kernel.axes(v)]
-        given = self._temporaries() if self.in_parts else {}
-        rooms = [f"{name} = {made}" for name, made in self.allocated.items() if name not in given]
-        cut = [f"{name} = {name}[first:end]" for name in self._cut()] if self.in_parts else []
-        return "\n".join(head + ["    " + line for line in (*cut, *sizes, *scalars, *rooms, *self.body)]) + "\n"
+        given = self._temporaries() if self.is_chunked else {}
+        scratch = [f"{name} = {made}" for name, made in self.allocated.items() if name not in given]
+        cut = [f"{name} = {name}[first:end]" for name in self._cut()] if self.is_chunked else []
+        return "\n".join(head + ["    " + line for line in (*cut, *sizes, *scalars, *scratch, *self.body)]) + "\n"
 
     def _cut(self) -> list[str]:
         """The arrays along the first axis, of which a part takes its range."""
@@ -136,7 +136,7 @@ class KernelSource(Expressions):
                 if self.is_narrow and len(axes) == 2:
                     return f"{name}.size // {self.kernel.sizes[1]}"
                 return f"{name}.shape[{axes.index(axis)}]"
-        return "end - first" if self.in_parts and axis == 0 else str(self.kernel.sizes[axis])
+        return "end - first" if self.is_chunked and axis == 0 else str(self.kernel.sizes[axis])
 
     def scalar(self, v: Value) -> str:
         """The name of the only element of an operand."""

@@ -11,8 +11,8 @@ from typing import Any
 from numba.core.compiler import Compiler
 
 
-class Apart(Compiler):  # type: ignore[misc]
-    """numba's own steps, with LLVM's `noalias` on every argument. For `njit(pipeline_class=Apart)`."""
+class NoAlias(Compiler):  # type: ignore[misc]
+    """numba's own steps, with LLVM's `noalias` on every argument. For `njit(pipeline_class=NoAlias)`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

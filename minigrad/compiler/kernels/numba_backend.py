@@ -12,10 +12,10 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Line, Program, Value
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels import winograd
-from minigrad.compiler.kernels.legalize import Preparing
+from minigrad.compiler.kernels.legalize import Legalizer
 from minigrad.compiler.kernels.lines import grouped
 from minigrad.compiler.kernels.loops import KernelSource
-from minigrad.compiler.kernels.threads import InParts, cores
+from minigrad.compiler.kernels.threads import Chunked, cores
 from minigrad.compiler.numpy.source import Source
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.reach.generated import code_of
@@ -31,7 +31,7 @@ class NumbaSource(Source):
         self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
         self.by_text: dict[Any, str] = {}
         self.transforms: set[Any] = set()  # dtypes for which `winograd` is used
-        super().__init__(grouped(by_kernels(Preparing(program).run())), title)
+        super().__init__(grouped(by_kernels(Legalizer(program).run())), title)
 
     @property
     def text(self) -> str:
@@ -39,10 +39,10 @@ class NumbaSource(Source):
         if not self.kernels:
             return super().text
         functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
-        imports = ["from numba import njit", "from minigrad.compiler.kernels.noalias import Apart"]
+        imports = ["from numba import njit", "from minigrad.compiler.kernels.noalias import NoAlias"]
         imports += [f"from minigrad.compiler.kernels.vecmath import {', '.join(functions)}"] * bool(functions)
-        is_in_parts = any(source.in_parts for source, _ in self.kernels.values())
-        imports += ["from minigrad.compiler.kernels.threads import InParts"] * is_in_parts
+        is_in_parts = any(source.is_chunked for source, _ in self.kernels.values())
+        imports += ["from minigrad.compiler.kernels.threads import Chunked"] * is_in_parts
         kernels = [_function(name, source) for name, (source, _) in self.kernels.items()]
         head, bind = super().text.split("\ndef bind(", 1)
         head = head.replace("import numpy as np\n", "import numpy as np\n" + "\n".join(imports) + "\n", 1)
@@ -53,8 +53,8 @@ class NumbaSource(Source):
     def kernel_arguments(self) -> list[tuple[Any, ...]]:
         """For each kernel the arguments of `kernel_files.load`; then for those of convolutions."""
         kernels = [
-            (source.text(), sorted(source.functions), arrays + source.rooms(), source.in_parts, is_short(source.kernel))
-            for source, arrays in self.kernels.values()
+            (k.text(), sorted(k.functions), arrays + k.scratch(), k.is_chunked, is_short(k.kernel))
+            for k, arrays in self.kernels.values()
         ]
         return kernels + [arguments for dtype in self.transforms for arguments in winograd.kernels(dtype)]
 
@@ -63,8 +63,8 @@ class NumbaSource(Source):
         loaded = [kernel_files.load(*arguments) for arguments in self.kernel_arguments()]
         scope: dict[str, Any] = dict(zip(self.kernels, loaded, strict=False))
         for name, (source, _) in self.kernels.items():
-            if source.in_parts:
-                scope[name] = InParts(scope[name], **source.plan())
+            if source.is_chunked:
+                scope[name] = Chunked(scope[name], **source.plan())
         exec(code_of(super().text, filename), scope)
         scope["CheckFailed"] = CheckFailed
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
@@ -86,10 +86,10 @@ class NumbaSource(Source):
         lies = {(self._address(inner[x]), kernel.shape(x)): x for x in kernel.ins}
         places = {v: (self._address(outer[v]), kernel.shape(v)) for v in kernel.outs}
         shared = {v: lies[place] for v, place in places.items() if place in lies and place[0] is not None}
-        source = KernelSource(kernel, shared, in_parts=is_worth_threads(kernel))
+        source = KernelSource(kernel, shared, is_chunked=is_worth_threads(kernel))
         given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
         arrays = [(source.shape(v), v.dtype) for v, _ in given]
-        plan = repr(source.in_parts and source.plan())
+        plan = repr(source.is_chunked and source.plan())
         key = (source.text(), kernel_files.signature(arrays), plan, is_short(kernel))
         if key not in self.by_text:
             self.by_text[key] = self.scope.fresh("kernel")
@@ -138,7 +138,7 @@ def is_short(kernel: Kernel) -> bool:
 
 def _function(name: str, source: KernelSource) -> str:
     text = f"@njit({kernel_files.options(is_short(source.kernel))})\n{source.text(name)}"
-    if source.in_parts:
+    if source.is_chunked:
         given = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
-        text += f"\n\n{name} = InParts({name}, {given})\n"
+        text += f"\n\n{name} = Chunked({name}, {given})\n"
     return text

@@ -134,14 +134,14 @@ class _Ended:
         return next((error for error in self.raised if error is not None), interrupt)
 
 
-class InParts:
+class Chunked:
     """A kernel written for parts, as a function of its own arrays.
 
     Args:
         kernel: a function of part, first row, end, stage, and arrays.
         rows: the size of the first axis.
         stages: which of the stages are cut along it. They follow one another; between them everybody waits.
-        rooms: shapes and dtypes of arrays that it needs besides: temporary ones, then those for `sums`.
+        scratch: shapes and dtypes of arrays that it needs besides: temporary ones, then those for `sums`.
         sums: stage, operation, the number of the array in which each part leaves its share, and of the array that the
             result goes to (None: the first part's place).
     """
@@ -151,12 +151,12 @@ class InParts:
         kernel: Kernel,
         rows: int,
         stages: Sequence[bool],
-        rooms: Sequence[tuple[tuple[int, ...], str]],
+        scratch: Sequence[tuple[tuple[int, ...], str]],
         sums: Sequence[tuple[int, str, int, int | None]],
     ) -> None:
         self.kernel, self.rows, self.stages, self.sums = kernel, rows, stages, sums
-        count = len(rooms) - len(sums)
-        self.temporaries, self.shares = rooms[:count], rooms[count:]
+        count = len(scratch) - len(sums)
+        self.temporaries, self.shares = scratch[:count], scratch[count:]
 
     def __call__(self, *given: Any) -> None:
         """Run all stages. The order in which parts are added up is the same in each call."""

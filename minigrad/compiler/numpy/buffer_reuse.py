@@ -14,7 +14,7 @@ import numpy as np
 FROM = 1 << 18  # bytes; smaller arrays come from memory that the process has
 
 
-class Recycled:
+class ReusedBuffer:
     """Memory that is handed out again when nobody holds an array in it any more; else new memory.
 
     Each array is a new object, a view of the memory: so a weak reference to it ends with it, and what a user does to
@@ -24,7 +24,7 @@ class Recycled:
     or a Python whose counts are not those that are expected here), each array has new memory.
 
     Example:
-        >>> made = Recycled((1000, 1000), "float32")
+        >>> made = ReusedBuffer((1000, 1000), "float32")
         >>> first = made()
         >>> second = made()
         >>> second.base is first.base

@@ -11,7 +11,7 @@ from minigrad.compiler.ir.program import UFUNCS, Place, Value
 from minigrad.compiler.ir.pysyntax import literal
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
-RESERVED = ("np", "sys", "memory", "array", "Recycled", "CheckFailed", "bind", "step", *OWN)
+RESERVED = ("np", "sys", "memory", "array", "ReusedBuffer", "CheckFailed", "bind", "step", *OWN)
 
 
 class Scope:

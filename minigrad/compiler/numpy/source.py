@@ -21,7 +21,7 @@ from minigrad.compiler.ir.checks import barrier, may_raise
 from minigrad.compiler.ir.names import identifier, named
 from minigrad.compiler.ir.program import VIEWS, Buffer, Line, Program, Value
 from minigrad.compiler.ir.pysyntax import HEAD, imports, inside, literal, slices, title_of
-from minigrad.compiler.numpy.buffer_reuse import FROM, Recycled
+from minigrad.compiler.numpy.buffer_reuse import FROM, ReusedBuffer
 from minigrad.compiler.numpy.calls import Calls
 from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
 from minigrad.compiler.numpy.scalars import expression, is_of_numbers, number_text
@@ -133,7 +133,7 @@ class Source:
         roots = {f.split(".")[0] for f in self.scope.functions.values()} - {"np"}
         roots |= {"sys"} if self.recycled else set()
         head = HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
-        classes = [Recycled] * self.recycled + [CheckFailed] * self.calls.can_fail
+        classes = [ReusedBuffer] * self.recycled + [CheckFailed] * self.calls.can_fail
         return head + "".join(f"\n{_text_of(kind)}\n" for kind in classes)
 
     @cached_property
@@ -245,7 +245,7 @@ class Source:
     def _recycled(self, v: Value) -> str:
         """The name of what hands out memory for a large result."""
         name = self.scope.fresh(f"{self.names[v]}_memory")
-        self.scope.prepared[name] = f"Recycled({v.shape}, {str(v.dtype)!r})"
+        self.scope.prepared[name] = f"ReusedBuffer({v.shape}, {str(v.dtype)!r})"
         self.recycled = True
         return name
 

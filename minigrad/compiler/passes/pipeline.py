@@ -144,7 +144,7 @@ def optimized(program: Program, verify: bool = False) -> tuple[Program, list[tup
         if proof is not None:
             proof.step(name, program)
     if proof is not None:
-        from minigrad.compiler.kernels.legalize import Preparing
+        from minigrad.compiler.kernels.legalize import Legalizer
 
-        proof.step("the form for kernels", Preparing(program).run())
+        proof.step("the form for kernels", Legalizer(program).run())
     return program, report
