@@ -24,7 +24,7 @@ class DataLoader:
         rng: a Generator or a seed for the order; the global generator if not given.
         transform: called with the arrays of each batch; what it returns is the batch.
 
-    Iteration gives tuples of arrays, or arrays if there is only one. Without shuffling they are views.
+    Iteration gives tuples of arrays, or arrays if there is only one. A batch has memory of its own.
 
     Raises:
         ValueError: no arrays, several in one tuple or list, unequal lengths, or a batch_size that is no whole number
@@ -69,7 +69,7 @@ class DataLoader:
         order = generator(self.rng).permutation(len(self.arrays[0])) if self.shuffle else None
         for k in range(len(self)):
             rows = slice(k * self.batch_size, (k + 1) * self.batch_size)
-            batch = tuple([x[rows if order is None else order[rows]] for x in self.arrays])
+            batch = tuple([_rows(x, rows) if order is None else x[order[rows]] for x in self.arrays])
             if self.transform is not None:
                 yield self.transform(*batch)
             else:
@@ -78,6 +78,11 @@ class DataLoader:
     def __repr__(self) -> str:
         shapes = ", ".join(str(tuple(x.shape)) for x in self.arrays)
         return f"DataLoader({shapes}, batch_size={self.batch_size}, shuffle={self.shuffle}, drop_last={self.drop_last})"
+
+
+def _rows(x: Array, rows: slice) -> Array:
+    """Some rows, which can be written without the data."""
+    return x[rows].copy() if isinstance(x, np.ndarray) else x[rows]
 
 
 def train_test_split(*arrays: Array, test_size: float = 0.2, rng: Any = None) -> tuple[Array, ...]:

@@ -222,7 +222,7 @@ def test_errors() -> None:
         fit(model, loader, F.cross_entropy, optimizer, -1)
     with pytest.raises(ValueError, match="'val_loss' is not measured"):
         fit(model, loader, F.cross_entropy, optimizer, 1, callbacks=[EarlyStopping()], progress=False)
-    with pytest.raises(ValueError, match="mode is 'min' or 'max'"):
+    with pytest.raises(ValueError, match="mode is 'auto', 'min' or 'max'"):
         EarlyStopping(mode="least")
     for every in (0, -1, 2.5, True, "2"):
         with pytest.raises(ValueError, match="at least 1"):
@@ -338,3 +338,11 @@ def test_a_history_is_lists_by_name() -> None:
     assert "loss" in history
     assert "val_loss" not in history
     assert len(history) == 2
+
+
+@pytest.mark.parametrize(
+    ("monitor", "sign"), [("val_loss", 1.0), ("val_accuracy", -1.0), ("f1", -1.0), ("val_auc", -1.0), ("mae", 1.0)]
+)
+def test_early_stopping_knows_which_measures_grow(monitor, sign):
+    assert EarlyStopping(monitor).sign == sign
+    assert EarlyStopping(monitor, mode="min").sign == 1.0

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor
+from minigrad import Tensor, nn
 from minigrad.engine import tape
+from minigrad.tensor import inplace
 
 
 def leaf(*values: Any) -> Tensor:
@@ -225,6 +226,7 @@ LOST: dict[str, Any] = {
     "an item of a part of a part": lambda x: x[:, None][0].__setitem__(0, 5.0),
     "an item of the transpose": lambda x: x.T[0].__setitem__(1, 5.0),
     "the transpose": lambda x: x.mT.__setitem__((0, 1), 5.0),
+    "an item of an item by small integers": lambda x: x[np.uint8(0)].__setitem__(1, 5.0),
     "rows": lambda x: [row.__itruediv__(2.0) for row in x],
     "rows of a list": lambda x: [row.__imul__(2.0) for row in list(x)],
     "an item of a row": lambda x: [row.__setitem__(0, 2.0) for row in x],
@@ -287,6 +289,82 @@ def test_columns_by_a_list_or_a_mask_are_copies() -> None:
         column = w[:, [1]]
         column[0] = 9.0
     assert w.tolist() == [[0.0, 3.0], [0.0, 5.0]]
+
+
+RESULTS: dict[str, Any] = {
+    "reshape": lambda x: x.reshape(-1),
+    "swapaxes": lambda x: np.swapaxes(x, 0, 1),
+    "permute_dims": lambda x: mg.permute_dims(x, (1, 0)),
+    "ravel": np.ravel,
+    "flip": mg.flip,
+    "expand_dims": lambda x: mg.expand_dims(x, axis=0),
+    "detach": lambda x: x.detach(),
+    "a new one": lambda x: x * 1,
+}
+
+
+@pytest.mark.skipif(
+    inplace._temporary == 0, reason="this Python does not tell a variable from the value of an expression"
+)
+@pytest.mark.parametrize("what", RESULTS)
+def test_a_write_to_what_nothing_refers_to_is_refused(what: str) -> None:
+    for x in _kinds():
+        for mode in (nullcontext(), mg.no_grad()):
+            with mode, pytest.raises(RuntimeError, match="nothing else refers to"):
+                RESULTS[what](x)[0] = 5.0
+        assert x.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_tensors_that_are_held_anywhere_can_be_written() -> None:
+    held: dict[str, Any] = {"list": [mg.zeros(2)], "object": type("Holder", (), {})()}
+    held["object"].x = mg.zeros(2)
+    held["list"][0][1] = 1.0
+    held["object"].x[1] = 1.0
+    held["object"].x.__setitem__(0, 2.0)
+    d = held["list"][0].detach()
+    d[0] = 3.0
+    assert [held["list"][0].tolist(), held["object"].x.tolist(), d.tolist()] == [[0.0, 1.0], [2.0, 1.0], [3.0, 1.0]]
+
+
+def test_loops_over_what_only_they_have_and_over_vectors() -> None:
+    x = mg.Tensor(np.array([[1.0, 3.0], [2.0, 2.0]]))
+    rows = []
+    for row in x * 2:
+        row /= row.sum()
+        rows.append(row.tolist())
+    for v in x[0]:
+        v *= 2
+        rows.append(v.tolist())
+    assert rows == [[0.25, 0.75], [0.5, 0.5], 2.0, 6.0]
+    assert x.tolist() == [[1.0, 3.0], [2.0, 2.0]]
+
+
+def test_a_value_of_a_transform_is_not_copied_into_a_leaf() -> None:
+    model = nn.Linear(2, 1, rng=0)
+    given = {name: p.data.copy() for name, p in model.named_parameters()}
+
+    def loaded(state: Any) -> Any:
+        model.load_state_dict(state)
+        return model(np.ones((1, 2))).sum()
+
+    def copied(state: Any) -> Any:
+        with mg.no_grad():
+            for name, p in model.named_parameters():
+                p[...] = state[name]
+        return model(np.ones((1, 2))).sum()
+
+    def added(state: Any) -> Any:
+        with mg.no_grad():
+            for name, p in model.named_parameters():
+                p += state[name]
+        return model(np.ones((1, 2))).sum()
+
+    for f in (loaded, copied, added):
+        with pytest.raises(RuntimeError, match="the gradient would be lost"):
+            mg.grad(f)(given)
+    model.load_state_dict(given)  # outside of a transform it is what it always was
+    with mg.no_grad():
+        model.weight[...] = mg.Tensor(given["weight"], requires_grad=True) * 1
 
 
 def test_a_part_keeps_nothing_alive() -> None:

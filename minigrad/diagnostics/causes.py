@@ -24,7 +24,10 @@ class Reason:
     discards: str = ""
 
 
-LOGITS = "use a loss on logits (softmax_cross_entropy, bce_with_logits), log_softmax or logsumexp; else clamp: "
+LOGITS = (
+    "use a loss on logits (softmax_cross_entropy, binary_cross_entropy_with_logits), log_softmax or logsumexp; "
+    "else clamp: "
+)
 NOT_WHERE = ". np.where on the result does not help: the gradient of the branch that it discards would be NaN"
 LARGE = "scale the inputs, take smaller initial weights or a lower learning rate, or normalize between layers"
 INSIDE = "keep the operand inside the domain: mg.clip(x, -1 + 1e-7, 1 - 1e-7)"

@@ -11,6 +11,8 @@ next_serial = itertools.count(1).__next__
 # None while nothing is recorded, else the path of the scope that new lines belong to ("" outside of all).
 # One variable for both, because every operation reads it.
 mode: ContextVar[str | None] = ContextVar("minigrad_mode", default="")
+# While a transform calls its function: the serial number of its first variable. Younger lines depend on its arguments.
+transformed: ContextVar[int | None] = ContextVar("minigrad_transformed", default=None)
 
 
 class Node:

@@ -16,6 +16,7 @@ from minigrad.engine.primitive import value_of
 from minigrad.nn import hooks
 from minigrad.nn.checks import assigned, check_state, explain_input, note_parameter
 from minigrad.nn.unfound import warn_of_unfound
+from minigrad.tensor.inplace import refuse_traced
 from minigrad.tensor.tensor import Tensor
 from minigrad.util import hints
 
@@ -289,6 +290,7 @@ class Module:
         check_state(type(self).__name__, ours, state, strict)
         for name, value in state.items():
             if name in ours:
+                refuse_traced(value, f"{type(self).__name__}.load_state_dict")
                 np.copyto(ours[name], value_of(value), casting="same_kind")
                 note_change(ours[name])
 

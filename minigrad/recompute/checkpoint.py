@@ -17,7 +17,7 @@ from minigrad.engine.modes import enable_grad
 from minigrad.engine.node import Node, mode, next_serial
 from minigrad.engine.pairwise import wide
 from minigrad.engine.primitive import Opaque
-from minigrad.engine.specialize import attach, selected
+from minigrad.engine.specialize import selected
 from minigrad.engine.tape import ancestors, pull
 from minigrad.tensor import naming
 from minigrad.tensor.linearize import variable
@@ -257,7 +257,8 @@ class _Recompute(Opaque):
             args, options = self.rebuild(leaves)
             copies = [] if given is None else list(_copies(given, (args, options)))
             parts, rebuild = flatten(self.f(*args, **options))
-        places = [k for k, x in enumerate(parts) if hasattr(x, "dtype")]  # others are no outputs: a count, a shape
+        # What has no history is no output, and returned as it is: a count, an array of class ids.
+        places = [k for k, x in enumerate(parts) if isinstance(x, Tensor) and x.node is not None]
 
         def rebuild_value(values: list[Any]) -> Any:
             given = dict(zip(places, values, strict=True))
@@ -265,7 +266,6 @@ class _Recompute(Opaque):
 
         outputs = [parts[k] for k in places]
         _write_back(copies, {id(t): x for t, x in zip(variables[1:], inputs, strict=True)})
-        outputs = [t if isinstance(t, Tensor) else attach(t, None) for t in outputs]
         return variables, outputs, rebuild_value
 
     def run_again(self, inputs: list[Any]) -> tuple[list[Tensor], list[Tensor], Any]:

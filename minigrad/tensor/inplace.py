@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sys
 import weakref
-from types import EllipsisType, NoneType
+from types import EllipsisType, FrameType, NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.engine.errors import ERRORS, explain_error, refuse_mask
 from minigrad.engine.mutation import note_change
-from minigrad.engine.node import mode
+from minigrad.engine.node import mode, transformed
 from minigrad.engine.primitive import value_of
 from minigrad.ops import indexing
 from minigrad.util.bytecode import instruction
@@ -24,14 +24,40 @@ from minigrad.util.bytecode import instruction
 if TYPE_CHECKING:
     from minigrad.tensor.tensor import Tensor
 
-BASIC = frozenset({int, slice, NoneType, EllipsisType, np.int64})
+BASIC = frozenset({int, slice, NoneType, EllipsisType, *(np.dtype(code).type for code in "bhilqBHILQ")})
+HERE = 2  # references to a whole that only the function that counts them has
 
 
-def note_part(part: Tensor, whole: Tensor, is_iterated: bool = False) -> Tensor:
+def note_part(part: Tensor, whole: Tensor, rows: Rows | None = None) -> Tensor:
     """The part, which remembers what it was taken from for as long as that lives; of a part of a part the outermost."""
     outer = getattr(whole, "_part", None)
-    part._part = (weakref.ref(whole) if outer is None or outer[0]() is None else outer[0], is_iterated)
+    reference = weakref.ref(whole) if outer is None or outer[0]() is None else outer[0]
+    part._part = (reference, None if rows is None else weakref.ref(rows))
     return part
+
+
+class Rows:
+    """The parts of a Tensor along its first axis, one after the other.
+
+    Those of `a, b = t` are Tensors of their own, and so are the elements of a vector, which are numbers in NumPy. Those
+    of a loop are rows of t.
+    """
+
+    __slots__ = ("__weakref__", "is_loop", "k", "whole")
+
+    def __init__(self, whole: Tensor, caller: FrameType) -> None:
+        self.whole, self.k = whole, 0
+        self.is_loop = whole.ndim > 1 and not instruction(caller.f_code, caller.f_lasti).startswith("UNPACK")
+
+    def __iter__(self) -> Rows:
+        return self
+
+    def __next__(self) -> Tensor:
+        if self.k == len(self.whole):
+            raise StopIteration
+        part = self.whole[self.k]
+        self.k += 1
+        return note_part(part, self.whole, self) if self.is_loop else part
 
 
 def is_basic(index: Any) -> bool:
@@ -39,18 +65,24 @@ def is_basic(index: Any) -> bool:
     return type(index) in BASIC or (type(index) is tuple and all(type(k) in BASIC for k in index))
 
 
-def iterated(t: Tensor) -> Any:
-    """The parts along the first axis. Those of a, b = t are Tensors of their own; those of a loop are rows of t."""
-    frame = sys._getframe(2)
-    is_loop = not instruction(frame.f_code, frame.f_lasti).startswith("UNPACK")
-    return (note_part(t[k], t, is_loop) for k in range(len(t)))
+def refuse_traced(value: Any, what: str) -> None:
+    """Refuse a value that depends on the argument of a transform, where it is written into a leaf under no_grad."""
+    since, node = transformed.get(), getattr(value, "node", None)
+    if since is not None and node is not None and node.serial >= since:
+        raise RuntimeError(
+            f"{what} under no_grad inside a function that mg.grad and the like differentiate, with a value of shape "
+            f"{value.shape} that depends on its argument: the gradient would be lost. Assign the value instead of "
+            "copying it, setattr(module, name, value), or leave no_grad out"
+        )
 
 
 def _refuse_part(t: Tensor, what: str, always: bool) -> None:
     """Refuse a write to a part that would leave the whole as it was, where somebody still has that."""
-    whole, is_iterated = getattr(t, "_part", (None, False))
-    if whole is None or not (always or is_iterated) or (alive := whole()) is None:
+    whole, rows = getattr(t, "_part", (None, None))
+    if whole is None or not (always or rows is not None) or (alive := whole()) is None:
         return
+    if rows is not None and sys.getrefcount(alive) == HERE + (rows() is not None):
+        return  # for row in x * 2: only the loop has the whole
     raise RuntimeError(
         f"{what} on a part, of shape {t.shape}, of a Tensor of shape {alive.shape}: the part alone would change. Write "
         "to the whole, x[0, 1] = value or x[k] /= 2, or to a copy, row = mg.copy(x[0])"
@@ -59,11 +91,17 @@ def _refuse_part(t: Tensor, what: str, always: bool) -> None:
 
 def set_items(t: Tensor, index: Any, value: Any) -> None:
     """Do t[index] = value."""
+    if sys.getrefcount(t) == _temporary and _is_assignment(sys._getframe(2)):
+        raise RuntimeError(
+            f"t[index] = value on a Tensor of shape {t.shape} that nothing else refers to, so the value would be lost. "
+            "Write to the Tensor that it comes from, x[0, 1] = value instead of x.reshape(-1)[1] = value"
+        )
     index = indexing.plain_index(index)
     if not _in_place(t, "t[index] = value"):
         _refuse_part(t, "t[index] = value", always=True)
         _rebind(t, indexing.set_index(t, value, index=index), "t[index] = value")
         return
+    refuse_traced(value, "t[index] = value")
     given = value_of(value)
     refuse_mask(given, "t[index] = value")
     try:
@@ -78,7 +116,9 @@ def augmented(symbol: str, function: Any) -> Any:
 
     def assign(t: Tensor, other: Any) -> Tensor:
         in_place = _in_place(t, f"t {symbol}= value")
-        if not in_place:
+        if in_place:
+            refuse_traced(other, f"t {symbol}= value")
+        else:
             _refuse_part(t, f"t {symbol}= value", always=False)
         value = function(t, other)
         if value.shape != t.shape:
@@ -119,3 +159,32 @@ def _rebind(t: Tensor, result: Tensor, what: str) -> Tensor:
     if hasattr(t, "_part"):
         del t._part  # its memory is its own now
     return t
+
+
+def _is_assignment(frame: FrameType) -> bool:
+    """Whether a frame is at x[index] = value, and not at x.__setitem__(index, value), which has one reference less."""
+    return instruction(frame.f_code, frame.f_lasti).startswith("STORE")
+
+
+class _Probe:
+    def __setitem__(self, index: int, counts: list[int]) -> None:
+        _count(self, counts)
+
+
+def _count(probe: _Probe, counts: list[int]) -> None:
+    counts.append(sys.getrefcount(probe))
+
+
+def _count_of_temporary() -> int:
+    """How many references `set_items` counts to a Tensor that is the value of an expression; 0 if that does not show.
+
+    From Python 3.14 on a variable may count as little: then only parts are refused.
+    """
+    counts: list[int] = []
+    named = _Probe()
+    _Probe()[0] = counts
+    named[0] = counts
+    return counts[0] if counts[0] < counts[1] else 0
+
+
+_temporary = _count_of_temporary()

@@ -16,7 +16,7 @@ import numpy as np
 from minigrad.engine.errors import complex_refused
 from minigrad.engine.modes import enable_grad
 from minigrad.engine.mutation import changed_since
-from minigrad.engine.node import Node, leaf, mode
+from minigrad.engine.node import Node, leaf, mode, transformed
 from minigrad.engine.primitive import linear
 from minigrad.engine.specialize import attach
 from minigrad.engine.tape import ancestors, pull, push
@@ -55,7 +55,12 @@ class Traced:
                 arguments[k] = x
             self.nodes = [t.node for t in self.variables if t.node is not None]  # one for each variable
             self.since = self.nodes[0].serial if self.nodes else 0
-            returned = f(*arguments, **options)
+            outermost = transformed.get()
+            token = transformed.set(self.since if outermost is None else outermost)
+            try:
+                returned = f(*arguments, **options)
+            finally:
+                transformed.reset(token)
         if has_aux and not (isinstance(returned, (tuple, list)) and len(returned) == 2):
             raise TypeError(
                 f"has_aux=True: the function must return a pair (value, other results), not a {type(returned).__name__}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class Tensor(Methods):
 
     data: Any  # the array itself. Writing into it goes unseen by the tape: use `t[...] = ` under no_grad
     node: Node | None
-    _part: tuple[Any, bool]  # of what was taken out of a Tensor: a weak reference to that, and whether by a loop
+    _part: tuple[Any, Any]  # of what was taken out of a Tensor: weak references to that, and to the loop
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor) and data.node is not None and mode.get() is not None:
@@ -322,7 +323,7 @@ class Tensor(Methods):
     def __iter__(self) -> Iterator[Tensor]:
         if self.data.ndim == 0:
             raise TypeError("iteration over a 0-d Tensor")
-        return inplace.iterated(self)  # type: ignore[no-any-return]
+        return inplace.Rows(self, sys._getframe(1))
 
     __hash__ = object.__hash__
 

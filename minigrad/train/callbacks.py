@@ -14,6 +14,9 @@ from typing import Any
 from minigrad import io
 from minigrad.train.loop import Training
 
+# Measures of which more is better, by what their names contain.
+LARGER = ("acc", "f1", "auc", "precision", "recall", "r2", "score", "iou", "dice", "bleu")
+
 
 class EarlyStopping:
     """Stops when a measure has not improved for a number of epochs; the best parameters are put back.
@@ -22,7 +25,8 @@ class EarlyStopping:
         monitor: its name in the history.
         patience: how many epochs without improvement are waited for.
         min_delta: what counts as an improvement.
-        mode: "min" or "max".
+        mode: "min", "max", or "auto": the larger the better for names such as accuracy, f1, auc and score, else the
+            smaller.
         restore_best: whether the model gets its best state back at the end.
     """
 
@@ -31,12 +35,14 @@ class EarlyStopping:
         monitor: str = "val_loss",
         patience: int = 5,
         min_delta: float = 0.0,
-        mode: str = "min",
+        mode: str = "auto",
         restore_best: bool = True,
     ) -> None:
+        if mode == "auto":
+            mode = "max" if any(word in monitor.lower() for word in LARGER) else "min"
         if mode not in ("min", "max") or isinstance(patience, bool) or not patience >= 0:
             raise ValueError(
-                f"EarlyStopping(mode={mode!r}, patience={patience}): mode is 'min' or 'max', patience >= 0"
+                f"EarlyStopping(mode={mode!r}, patience={patience}): mode is 'auto', 'min' or 'max', patience >= 0"
             )
         if not 0 <= min_delta < math.inf:
             raise ValueError(f"EarlyStopping(min_delta={min_delta}): must be finite and not negative")
