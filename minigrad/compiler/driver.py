@@ -249,7 +249,8 @@ class Compiled:
             return self._dispatch(call.args, call.options)
         learned.note_call(call)
         if recording.refusal is not None:
-            self._give_up(call, recording, bool(ready), avoid)
+            is_branch = recording.refusal.is_branch and bool(self.versions)
+            self._give_up(call, recording, is_branch or bool(ready), avoid)
         elif any(difference(version.recording, recording) is None for version in ready):
             pass  # what the program decides otherwise is a matter of rounding
         elif not learned.learn(recording) and not self._confirm(call, begun, recording):
@@ -270,8 +271,8 @@ class Compiled:
         if recording.again and self.discarded <= (1 if recording.once else IN_A_ROW):
             return
         assert recording.refusal is not None
-        if recording.refusal.is_branch and not has_other_ways:
-            has_other_ways = avoid()
+        if recording.refusal.is_branch:
+            has_other_ways |= avoid()
             if self.discarded == 1 and not has_other_ways:  # the next call may take another
                 return
         if has_other_ways and self.discarded < IN_A_ROW:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import inspect
 import re
 import sys
 from types import CodeType
@@ -27,6 +28,8 @@ _COMPARERS |= {"__eq__", "__ne__", "__lt__", "__contains__", "contains", "indexO
 _IMPORTING = frozenset({"import_module", "__import__"})
 _SYS = ("sys", "modules")
 _ENDS = ("CALL", "BINARY_SUBSCR", "LOAD_CONST")
+_DISPLAYS = frozenset({"BUILD_MAP", "BUILD_CONST_KEY_MAP"})
+VARIADIC = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
 GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
 
 
@@ -102,8 +105,13 @@ class _Found:
         self.module = ""
         self.constants: list[object] = []
         instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
+        own = _own_dictionaries(code, instructions)
         for k, op in enumerate(instructions):
-            self._note_use(op, instructions[k + 1 : k + 5])
+            is_of_own = (
+                k > 0 and instructions[k - 1].opname.startswith("LOAD_FAST") and instructions[k - 1].argval in own
+            )
+            if not (_is_text(op) and (is_of_own or _is_key_of_display(instructions, k))):
+                self._note_use(op, instructions[k + 1 : k + 5])
             self._note_keys(op, instructions[k + 1 : k + 3])
             self._note_chain(op)
             self._note_path(instructions, k)
@@ -231,6 +239,47 @@ class _Found:
                 inner = names_of(x)
                 for field in Names._fields:
                     getattr(self, field).update(getattr(inner, field))
+
+
+def _own_dictionaries(code: CodeType, instructions: list[dis.Instruction]) -> set[str]:
+    """Local variables that only ever stand for a dictionary written there: out = {"loss": loss}.
+
+    What an item of one holds was put in by the same code, and how it got that counts there.
+    """
+    count = code.co_argcount + code.co_kwonlyargcount + sum(bool(code.co_flags & flag) for flag in VARIADIC)
+    stores = dict.fromkeys(code.co_varnames[:count], False)  # parameters stand for anything
+    for k, op in enumerate(instructions):
+        if op.opname.startswith("STORE_FAST"):
+            is_display = op.opname == "STORE_FAST" and instructions[k - 1].opname in _DISPLAYS
+            for name in op.argval if isinstance(op.argval, tuple) else (op.argval,):
+                stores[name] = stores.get(name, True) and is_display
+    return {name for name, is_own in stores.items() if is_own}
+
+
+# How many values an instruction takes from the stack; of others than these and loads it is not asked.
+_TAKES = {"BINARY_OP": 2, "BINARY_SUBSCR": 2, "COMPARE_OP": 2, "CONTAINS_OP": 2, "IS_OP": 2, "LOAD_ATTR": 1}
+_TAKES |= {"LOAD_METHOD": 1, "UNARY_NEGATIVE": 1, "UNARY_NOT": 1, "PRECALL": 0, "KW_NAMES": 0, "PUSH_NULL": 0}
+
+
+def _is_key_of_display(instructions: list[dis.Instruction], k: int) -> bool:
+    """Whether a text is the key of a dictionary that is written there: {"loss": loss}."""
+    above = 0  # values on the stack above it
+    for op in instructions[k + 1 :]:
+        count = op.arg or 0
+        if op.opname == "BUILD_MAP" and 2 * count > above:
+            return (2 * count - 1 - above) % 2 == 0
+        if op.opname == "CALL":
+            taken = count + 2
+        elif op.opname in ("BUILD_TUPLE", "BUILD_LIST", "BUILD_MAP"):
+            taken = 2 * count if op.opname == "BUILD_MAP" else count
+        elif op.opname.startswith("LOAD_") and op.opname not in _TAKES:
+            taken = 0
+        else:
+            taken = _TAKES.get(op.opname, above + 1)
+        if taken > above or op.is_jump_target:
+            return False
+        above += dis.stack_effect(op.opcode, op.arg)
+    return False
 
 
 def _only_grows(following: list[dis.Instruction]) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import copy
 import functools
+import io
 import math
 import operator
 import weakref
@@ -18,6 +20,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn, optim
+from scenarios.attack_state import drive
 from scenarios.parts import in_json, numbers, weight
 from scenarios.scenario import scenario
 
@@ -681,3 +684,70 @@ def containers_that_are_replaced_and_read(C: Any, see: Any) -> None:
         if k == 8:
             two["w"], one["w"] = [np.ones(3)], None
             del s.v
+
+
+# Dictionaries of losses that have the keys of the history
+
+
+@scenario
+def a_dictionary_with_the_keys_of_the_history(C: Any, see: Any) -> None:
+    log: dict[str, list[float]] = {"loss": [], "size": []}
+
+    def step(x: Any) -> Any:
+        out = {"loss": (x * x).mean()}
+        sizes = {"size": np.abs(x).max(), "loss": out["loss"] * 2}
+        log["loss"].append(float(out["loss"]))
+        log["size"].append(sizes["size"].item())
+        return sizes["loss"]
+
+    drive(C, see, step, calls=14)
+    see(log)
+
+
+@scenario
+def a_history_read_through_a_dictionary_of_the_steps(C: Any, see: Any) -> None:
+    log: dict[str, list[Any]] = {"loss": [], "all": [], "kept": []}
+
+    def step(x: Any) -> Any:
+        out: dict[str, Any] = {}
+        out.update(log)
+        more = {"kept": log["kept"]}
+        log["loss"].append(1.0)
+        log["all"].append(2.0)
+        log["kept"].append(3.0)
+        also = {"all": x}
+        also["all"] = log["all"]
+        return x * (len(out["loss"]) + 10 * len(also["all"]) + 100 * len(more["kept"]))
+
+    drive(C, see, step, calls=12)
+
+
+@scenario(eager=True)
+def a_rare_print_at_the_first_call_and_after_a_change(C: Any, see: Any) -> None:
+    state = {"n": 0, "rate": 0.1}
+
+    def step(x: Any) -> Any:
+        loss = (x * state["rate"]).sum()
+        if state["n"] % 4 == 0:
+            print(f"{float(loss):.3f}")
+        state["n"] += 1
+        return loss
+
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        drive(C, see, step, lambda k: state.update(rate=0.1 + (k > 6) * 0.1), calls=14)
+    see(text.getvalue())
+
+
+@scenario
+def a_confusion_matrix_beside_an_accuracy(C: Any, see: Any) -> None:
+    matrix, rates = np.zeros((2, 2), int), list[float]()
+
+    def step(x: Any) -> Any:
+        guess, label = (x > 0).astype(int), (x > 0.1).astype(int)
+        rates.append(float((guess == label).mean()))
+        np.add.at(matrix, (label, guess), 1)
+        return x * 2
+
+    drive(C, see, step)
+    see(matrix, rates)

@@ -22,7 +22,8 @@ OTHERS = frozenset({"range", "sorted", "set", "dict", "frozenset", "iter", "next
 OTHERS |= {"callable", "super", "slice", "pow", "getattr", "id", "format", "complex", "bytes"}
 FILLING = frozenset({"append", "appendleft", "update", "setdefault", "extend", "insert"})  # keep what they get
 PLAIN = frozenset({"get", "items", "values", "keys", "pop", "popleft", "popitem", "clear", "copy"})
-METHODS = frozenset(name for kind in (np.ndarray, Tensor, np.random.Generator) for name in dir(kind) if name[0] != "_")
+_KINDS = (np.ndarray, Tensor, np.random.Generator, np.ufunc)
+METHODS = frozenset(name for kind in _KINDS for name in dir(kind) if name[0] != "_")
 METHODS -= {"backward", "dump", "dumps", "tofile"}
 RUNNING = frozenset(name for kind in (nn.Module, optim.Optimizer) for name in dir(kind) if name[0] != "_")
 RUNNING |= {"backward", "step", "zero_grad", "get_last_lr", "forward"}  # methods of minigrad's, in which hooks run

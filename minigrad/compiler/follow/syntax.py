@@ -78,7 +78,8 @@ def _is_current(node: ast.AST, code: CodeType) -> bool:
         for part in (x.name, x.asname or "", x.name.split(".")[0])
     }
     names |= {x.module or "" for x in ast.walk(node) if isinstance(x, ast.ImportFrom)}
-    return names >= set(code.co_names) - {"__annotations__"} and {*code.co_varnames[: code.co_argcount]} <= {
+    used = {name for name in code.co_names if not name.startswith("__minigrad_")}  # of float while a step is recorded
+    return names >= used - {"__annotations__"} and {*code.co_varnames[: code.co_argcount]} <= {
         *(x.arg for x in ast.walk(node) if isinstance(x, ast.arg))
     }
 

@@ -165,6 +165,8 @@ class Taint:
 
     def _iterate(self, target: ast.AST, source: ast.AST, body: Body) -> None:
         """for target in source: keys and counters are no numbers out of arrays."""
+        if type(self.world.meaning(source, body)) is dict:  # which gives its keys
+            return
         pair = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
         if isinstance(source, ast.Call):
             found = self.callee(source, body)

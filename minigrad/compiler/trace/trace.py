@@ -161,7 +161,9 @@ class Trace(OutsideArrays):
         Raises:
             Stopped: always.
         """
-        self.halted = self.halted or CompileError(f"mg.compile: {what}\nHint: {hint}.")
+        if self.halted is None:
+            self.halted = CompileError(f"mg.compile: {what}\nHint: {hint}.")
+            self.halted.is_branch = self.is_in_branch(sys._getframe(1))
         raise Stopped
 
     def check_halted(self) -> None:
