@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from minigrad.compiler.refuse.foreign import ALLOWED, FILES, IMPURE, SHOWN, STAT
 from minigrad.compiler.refuse.handed import FUNCTIONS, handed_to_c, is_minigrads, with_hidden_state
 from minigrad.compiler.refuse.questions import looks_behind
 from minigrad.compiler.trace.trace import Trace
-from minigrad.reach import Reach
+from minigrad.reach import Reach, StateRef
 from minigrad.reach.names import STANDARD
 from minigrad.util.bytecode import names_of
 
@@ -170,9 +170,21 @@ def _state_of_a_source(reach: Reach) -> str | None:
         return "state"
     if "get_state" not in reach.words:
         return None
-    held = [x for _, x in (*reach.refs, *reach.loose) if type(x) is ModuleType]
-    is_common = any(x is np.random or (x is np and "random" in reach.words) for x in held)
+    is_common = any(_asks_for_state(f, chain) for f in reach.functions for chain in names_of(f.__code__).chains)
     return "get_state" if is_common or np.random.RandomState in kinds else None
+
+
+def _asks_for_state(function: FunctionType, chain: tuple[str, ...]) -> bool:
+    """Whether names in a function stand for np.random.get_state, under whatever name the module is known."""
+    if chain[-1] != "get_state":
+        return False
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    found: Any = function.__globals__.get(chain[0])
+    for name, cell in cells:
+        found = StateRef(cell, "", "cell", "").get() if name == chain[0] else found
+    for name in chain[1:-1]:
+        found = vars(found).get(name) if type(found) is ModuleType else None
+    return found is np.random
 
 
 def writes_json(reach: Reach) -> bool:
