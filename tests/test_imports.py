@@ -18,7 +18,7 @@ LAYERS = [
     ("engine",),
     ("ops",),
     ("tensor", "reach", "recompute"),
-    ("functional", "linalg", "fused"),
+    ("functional", "losses", "linalg", "fused"),
     ("data", "io", "preprocessing", "optim", "nn", "train", "training", "callbacks"),
     ("symbols", "exact", "diagnostics", "drawing", "verify", "compiler"),
     ("app", "__main__"),
@@ -79,7 +79,7 @@ def test_imports_of_the_compiler_point_backwards(path: Path) -> None:
 
 def test_the_root_holds_only_names() -> None:
     """What lies beside the packages are the ways in."""
-    ways_in = {"__init__", "__main__", "callbacks", "data", "fused", "linalg", "preprocessing", "training"}
+    ways_in = {"__init__", "__main__", "callbacks", "data", "fused", "linalg", "losses", "preprocessing", "training"}
     assert {path.stem for path in PACKAGE.glob("*.py")} == ways_in
 
 
@@ -87,6 +87,17 @@ def test_the_map_names_every_part() -> None:
     page = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
     files = page.partition("## Files")[2].partition("\n## ")[0]
     assert not {part(path) for path in FILES} - {"__main__"} - set(re.findall(r"\w+", files))
+
+
+def test_a_path_of_version_0_1_still_leads_there() -> None:
+    code = "import warnings; warnings.simplefilter('error'); import minigrad.losses"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "DeprecationWarning: minigrad.losses is minigrad.functional now" in done.stderr
+    code = (
+        "from minigrad.losses import mse_loss; from minigrad import functional; print(mse_loss is functional.mse_loss)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_rules_do_not_know_tensors() -> None:

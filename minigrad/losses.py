@@ -1,0 +1,10 @@
+"""The losses by the path that they had in version 0.1; they are `minigrad.functional`'s now."""
+
+import warnings
+
+from minigrad.functional import losses
+from minigrad.functional.losses import *  # noqa: F403
+
+__all__ = losses.__all__
+
+warnings.warn("minigrad.losses is minigrad.functional now", DeprecationWarning, stacklevel=2)
