@@ -68,8 +68,7 @@ def leaves_like(tree: Any, like: Any, what: str, path: str = "") -> list[Any]:
     elif isinstance(like, (tuple, list)):
         is_other = not isinstance(tree, (tuple, list)) or (hasattr(tree, "_fields") and type(tree) is not type(like))
         if is_other or len(tree) != len(like):
-            given = f"{len(tree)} parts" if isinstance(tree, (tuple, list)) else f"a {type(tree).__name__}"
-            given = f"a {type(tree).__name__}" if is_other else given
+            given = f"a {type(tree).__name__}" if is_other else f"{len(tree)} parts"
             raise TypeError(f"{place}: {given} in place of a {type(like).__name__} of {len(like)} parts")
         parts = [(x, part, f"[{k}]") for k, (x, part) in enumerate(zip(tree, like, strict=True))]
     elif like is None:

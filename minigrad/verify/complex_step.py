@@ -44,14 +44,14 @@ class ComplexStepArray(np.ndarray[Any, Any]):
             raise NotAnalytic(f"{ufunc.__name__} is not analytic")
         if "out" in options:
             options["out"] = tuple(_bare(x) for x in options["out"])
-        return _heard(getattr(ufunc, method)(*(_bare(x) for x in inputs), **options))
+        return _as_step_array(getattr(ufunc, method)(*(_bare(x) for x in inputs), **options))
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         found = super().__array_function__(function, types, args, options)
-        return type(found)(map(_heard, found)) if type(found) in (tuple, list) else _heard(found)
+        return type(found)(map(_as_step_array, found)) if type(found) in (tuple, list) else _as_step_array(found)
 
 
-def _heard(x: Any) -> Any:
+def _as_step_array(x: Any) -> Any:
     return x.view(ComplexStepArray) if isinstance(x, np.ndarray) and x.dtype.kind == "c" else x
 
 

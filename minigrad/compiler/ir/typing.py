@@ -234,9 +234,9 @@ def _check_line(number: int, line: Line) -> None:
         _hold(len(line.operands) == 1, number, line, "a view is of one value, not", line.ins)
 
 
-def _hold(condition: bool, number: int, line: Line | str, explain_error: str, about: Any) -> None:
+def _hold(condition: bool, number: int, line: Line | str, problem: str, about: Any) -> None:
     if not condition:
-        raise Malformed(f"{_said(number, line)}: {explain_error} {about}")
+        raise Malformed(f"{_said(number, line)}: {problem} {about}")
 
 
 def _said(number: int, line: Line | str) -> str:

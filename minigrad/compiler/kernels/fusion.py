@@ -136,7 +136,7 @@ class Fusion:
             insort(self.by_space.setdefault(group.space, []), group, key=_place)
 
     def _arrays(self, line: Line, group: FusionGroup) -> set[Value]:
-        """The arguments that an group has on account of a line, as far as they are known yet."""
+        """The arguments that a group has on account of a line, as far as they are known yet."""
         read = {x for x in self.leaves(line) if self.home[x] is not group}
         return read | self.stored_for_others.intersection(line.outs)
 
@@ -266,7 +266,7 @@ class Fusion:
         self.groups.sort(key=order)
 
     def read_by(self, group: FusionGroup) -> set[Value]:
-        """The values that an group reads, its own among them."""
+        """The values that a group reads, its own among them."""
         if not group.is_kernel:
             return set(group.own[0].operands)
         return {x for line in self.lines_of(group) for x in line.operands}

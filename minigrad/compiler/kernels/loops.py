@@ -24,7 +24,7 @@ class KernelSource(Expressions):
             could not know that the two do not overlap, and would not vectorize.
         is_chunked: whether it is written for threads, which work on ranges of the first axis. The function then takes
             part, first, end and stage besides: nests are stages, of which one is run at each call, and what is summed
-            over the first axis goes to a place of the part's own. `pool.Chunked` calls it.
+            over the first axis goes to a place of the part's own. `threads.Chunked` calls it.
     """
 
     def __init__(self, kernel: Kernel, shared: Mapping[Value, Value] | None = None, is_chunked: bool = False) -> None:
@@ -87,7 +87,7 @@ class KernelSource(Expressions):
         return made + [((1, *self.kernel.shape(v)), v.dtype) for _, _, v in self.partial]
 
     def plan(self) -> dict[str, Any]:
-        """What pool.Chunked must know."""
+        """What threads.Chunked must know."""
         places = {name: k for k, name in enumerate(self.parameters[4:])}
         sums = []
         for stage, op, v in self.partial:

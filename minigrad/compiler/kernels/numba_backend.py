@@ -20,7 +20,7 @@ from minigrad.compiler.numpy.source import Source
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.reach.generated import code_of
 
-MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see pool.py
+MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see threads.py
 SHORT = 20_000  # elements, which take about 10 µs
 
 

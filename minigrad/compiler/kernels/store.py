@@ -145,8 +145,8 @@ class _Folder:
         number = os.open(self._name(name), flags | FLAGS, 0o600, dir_fd=self.number)
         try:
             status = os.fstat(number)
-            if not stat.S_ISREG(status.st_mode) or (explain_error := _explained(status)):
-                raise Unsafe(explain_error if stat.S_ISREG(status.st_mode) else "is not a file")
+            if not stat.S_ISREG(status.st_mode) or (reason := _explained(status)):
+                raise Unsafe(reason if stat.S_ISREG(status.st_mode) else "is not a file")
             return open(number, "wb" if flags & os.O_WRONLY else "rb")
         except BaseException:
             os.close(number)
@@ -183,8 +183,8 @@ def _folder(make: bool = False) -> Iterator[_Folder]:
         raise Unsafe(0, "is a link that another user made", str(path))
     number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if explain_error := _explained(os.fstat(number)):
-            raise Unsafe(0, explain_error, str(path))
+        if reason := _explained(os.fstat(number)):
+            raise Unsafe(0, reason, str(path))
         yield _Folder(path, number)
     finally:
         os.close(number)
