@@ -77,7 +77,7 @@ of the least denormal number. NumPy's own functions are off by up to 4 units, so
 listed with its reason. The first derivative is the larger error of reverse and forward mode. A dash stands for second
 derivatives that are not measured.
 
-`tests/test_accuracy.py` holds a sample to the same limits in every run, and many more points with `pytest -m slow`.
+`tests/ops/test_accuracy.py` holds a sample to the same limits in every run, and many more points with `pytest -m slow`.
 
 | function | float32: value | first | second | float64: value | first | second | reason |
 |---|---|---|---|---|---|---|---|
@@ -124,7 +124,7 @@ TAIL = """## Sums, and what is not in the table
 | sums and means of float32 over many rows, bias gradients, `batch_norm` | blocks added in pairs: off by less than 1e-6 of the sum of absolute values for 1e6 rows, in compiled programs and kernels, too |
 | running sums (`cumulative_sum`) | every number is added to what is there; of float64 the n-th is off by up to n/2 units; of float16 and long rows of float32 they are computed in the next wider dtype and rounded once |
 | gradients at indices that repeat (`x[idx]`, `embedding`, `take`, `repeat`, `pad`), of overlapping windows, and means of large windows | float16 is added in float32, and more than 256 numbers of float32 in float64; rounded once |
-| gradients of a Tensor that is used several times | float16 is added in float32; of other dtypes every share is added to what is there |
+| gradients of a Tensor that is used several times | float16 is added in float32; of other dtypes every contribution is added to what is there |
 | matrix products, and the gradients of weights | BLAS decides; float32 over 1e6 rows is good to about 1e-4 |
 | norms, standard deviation, `hypot` | scaled: neither the value nor the derivative overflows or underflows before the result does |
 | means, norms, variance, softmax, normalizations and losses of float16 | computed in float32, rounded once |
@@ -132,7 +132,7 @@ TAIL = """## Sums, and what is not in the table
 | `softmax`, `log_softmax` | the exponent is rounded: half of max - x units, reason 4 |
 | derivative of `log_softmax`, and of `nll_loss` of it | absolute error of a unit of 1; `fused.softmax_cross_entropy` of logits is exact also where the label is nearly certain |
 | gates of `lstm`, `gru` and `rnn` as single primitives | computed as ½ tanh(½ x) + ½, with derivatives from the output: absolute error of a unit of 1 |
-| kernels of compiled steps | exp, log, tanh, erf and normal_cdf are polynomials: errors below 1, 1, 3, 3, 4 (float32) and 1, 1, 2, 1, 5 times the machine epsilon (`compiler/kernels/vecmath.py`, measured in `tests/test_vecmath.py`) |
+| kernels of compiled steps | exp, log, tanh, erf and normal_cdf are polynomials: errors below 1, 1, 3, 3, 4 (float32) and 1, 1, 2, 1, 5 times the machine epsilon (`compiler/kernels/vecmath.py`, measured in `tests/compiler/test_vecmath.py`) |
 """  # noqa: E501
 
 

@@ -1,4 +1,4 @@
-"""Hand-derived primitives: functions whose derivative is worth making by hand, each one line of the tape.
+"""Hand-derived primitives: functions whose derivative is worth making by hand, each one node of the tape.
 
 Each is the same function as its composition in `minigrad.functional`, and the tests hold it to that. A function may
 write into arrays that it made itself; a rule writes nowhere, so that it can be recorded in its turn.
@@ -79,8 +79,8 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
     return (y if x.ndim == 2 else np.reshape(y, x.shape)), mu, var, istd
 
 
-def _batch_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
-    """The shares of x, γ and β, from the cotangents of y, μ, σ² and s = 1/√(σ² + ε).
+def _batch_norm_contributions(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
+    """The contributions of x, γ and β, from the cotangents of y, μ, σ² and s = 1/√(σ² + ε).
 
     With dy, dμ, dσ², ds those cotangents, dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
         dx = γ s dy - ((x - μ) γ s² dγ/N + γ s dβ/N) + dμ/N + 2 (x - μ) (dσ² - s³ ds/2)/N
@@ -114,7 +114,9 @@ def _rows(x: Any) -> Any:
 
 
 # The statistics of float16 stay float32: a variance is soon beyond 65504.
-batch_norm = primitive(widened(_batch_norm, 1), joint=widened(_batch_norm_shares), outputs=("y", "mu", "var", "istd"))
+batch_norm = primitive(
+    widened(_batch_norm, 1), joint=widened(_batch_norm_contributions), outputs=("y", "mu", "var", "istd")
+)
 
 
 # Layer normalization
@@ -156,8 +158,8 @@ def _layer_norm_rows(rows: Any, scale: Any, shift: Any, eps: float) -> tuple[Arr
     return centered * istd[:, None] * scale + shift, mu, istd
 
 
-def _layer_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
-    """The shares of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
+def _layer_norm_contributions(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
+    """The contributions of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
 
     With c = x - μ, of which x̂ is s c, means over the row, ∂s/∂x = -s³ c/D and ∂μ/∂x = 1/D:
         dx = s γ dy - s mean(γ dy) - c s³ mean(γ dy c) - c s³ ds/D + dμ/D,    dγ = Σ s dy c,    dβ = Σ dy
@@ -166,13 +168,15 @@ def _layer_norm_shares(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[
     shapes = (-1, gamma.size), (-1,), (-1,)
     rows, m, s = (np.reshape(a, shape) for a, shape in zip((x, mu, istd), shapes, strict=True))
     cotangents = (a if a is None else np.reshape(a, shape) for a, shape in zip(v, shapes, strict=True))
-    dx, *shares = _layer_norm_row_shares(rows, m, s, *cotangents, np.reshape(gamma, (-1,)))
-    dgamma, dbeta = (a if a is None else np.reshape(a, gamma.shape) for a in shares)
+    dx, *contributions = _layer_norm_row_contributions(rows, m, s, *cotangents, np.reshape(gamma, (-1,)))
+    dgamma, dbeta = (a if a is None else np.reshape(a, gamma.shape) for a in contributions)
     return np.reshape(dx, x.shape), dgamma, dbeta
 
 
 @row_blocks(6, added=2)
-def _layer_norm_row_shares(x: Any, mu: Any, s: Any, dy: Any, dmu: Any, ds: Any, scale: Any) -> tuple[Any, Any, Any]:
+def _layer_norm_row_contributions(
+    x: Any, mu: Any, s: Any, dy: Any, dmu: Any, ds: Any, scale: Any
+) -> tuple[Any, Any, Any]:
     centered = x - mu[:, None]
     slope: Any = 0.0
     level: Any = 0.0
@@ -193,7 +197,7 @@ def _layer_norm_row_shares(x: Any, mu: Any, s: Any, dy: Any, dmu: Any, ds: Any, 
     return dx, dgamma, dbeta
 
 
-layer_norm = primitive(widened(_layer_norm, 1), joint=widened(_layer_norm_shares), outputs=("y", "mu", "istd"))
+layer_norm = primitive(widened(_layer_norm, 1), joint=widened(_layer_norm_contributions), outputs=("y", "mu", "istd"))
 
 
 # Cross-entropy
@@ -240,10 +244,10 @@ def _apart(p: Any, labels: Any, at: Any, axis: int) -> tuple[Array, Array]:
 FEW_CLASSES = 64
 
 
-def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, rest: Any, reduction: str) -> tuple[Array, None]:
+def _softmax_cross_entropy_contributions(v: Any, labels: Any, p: Any, rest: Any, reduction: str) -> tuple[Array, None]:
     """(p - one_hot(labels)) dl, and through p itself p (dp - Σ dp p). p - 1 at the labels is minus the rest."""
     dloss, dp, drest = v
-    share = None
+    contribution = None
     classes = np.arange(p.shape[-1])
     # In the layout of p, for which a transposed mask is no detour.
     is_transposed = type(p) is np.ndarray and p.flags.fnc
@@ -253,16 +257,16 @@ def _softmax_cross_entropy_shares(v: Any, labels: Any, p: Any, rest: Any, reduct
         dp = through if dp is None else dp + through
     if dloss is not None:
         factor = dloss[:, None] if reduction == "none" else dloss / labels.shape[0] if reduction == "mean" else dloss
-        share = np.where(is_label, -rest[:, None], p) * factor
+        contribution = np.where(is_label, -rest[:, None], p) * factor
     if dp is not None:
         through = p * (dp - np.add.reduce(dp * p, axis=-1, keepdims=True))
-        share = through if share is None else share + through
-    return share, None
+        contribution = through if contribution is None else contribution + through
+    return contribution, None
 
 
 _softmax_loss = primitive(
     widened(_softmax_cross_entropy),
-    joint=widened(_softmax_cross_entropy_shares),
+    joint=widened(_softmax_cross_entropy_contributions),
     outputs=("loss", "p", "rest"),
     name="softmax_cross_entropy",
 )

@@ -14,8 +14,8 @@ def slope(function: Callable[..., Any], tangents: Sequence[Any]) -> Callable[...
     """<gradient, tangents>, from reverse mode."""
 
     def along(*operands: Any) -> Any:
-        shares = mg.grad(function, tuple(range(len(operands))))(*operands)
-        return sum((g * t).sum() for g, t in zip(shares, tangents, strict=True) if g is not None)
+        contributions = mg.grad(function, tuple(range(len(operands))))(*operands)
+        return sum((g * t).sum() for g, t in zip(contributions, tangents, strict=True) if g is not None)
 
     return along
 

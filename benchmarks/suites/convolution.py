@@ -65,10 +65,10 @@ def torch_step(p: Any, backward: bool) -> Step:
         y.backward(v)
         return y, x.grad, kernel.grad
 
-    def read(y: Any, *shares: Any) -> Any:
-        if not shares:
+    def read(y: Any, *contributions: Any) -> Any:
+        if not contributions:
             return y.movedim(1, -1)
-        dx, dkernel = shares
+        dx, dkernel = contributions
         return y.detach().movedim(1, -1), dx.movedim(1, -1), dkernel.movedim((0, 1), (-1, -2))
 
     return Step(both if backward else forward, (first(p.v),), read)

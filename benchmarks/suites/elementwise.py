@@ -88,13 +88,13 @@ def jax_step(p: Any, name: str, backward: bool) -> Step:
         if not backward:
             return functions[name](*inputs)
         y, pull = jax.vjp(functions[name], *inputs)
-        return y, *pull(v)  # the shares of γ and β too, as the others compute them
+        return y, *pull(v)  # the contributions of γ and β too, as the others compute them
 
     def step(*arguments: Any) -> Any:
         return jax.block_until_ready(result(*arguments))
 
-    def read(y: Any, *shares: Any) -> Any:
-        return y, *shares[:1]
+    def read(y: Any, *contributions: Any) -> Any:
+        return y, *contributions[:1]
 
     return Step(step, tuple(map(jnp.asarray, (p.v, p.x, p.gamma, p.beta))), read)
 

@@ -26,7 +26,7 @@ def minigrad_kept(p: Any) -> Step:
         known = {id(owner(t.data)) for t in model.parameters()} | {id(p.x)}
         buffers = {}
         for line in mg.Tape(fused.softmax_cross_entropy(model(p.x), p.labels)):
-            for value in line.saved or ():
+            for value in line.residuals or ():
                 if isinstance(value, np.ndarray) and id(owner(value)) not in known:
                     buffers[id(owner(value))] = owner(value).nbytes
         return sum(buffers.values()) / MB

@@ -107,7 +107,7 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
     node.parents, node.params = parents, ()
     others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in moving]
     arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk sees whether they were written meanwhile
-    node.saved = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured) + arrays,)
+    node.residuals = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured) + arrays,)
     node.scope, node.serial = mode.get() or "", next_serial()
     tensors = [outputs[k] if isinstance(k, int) else k.get() for k in version.live]
     values = [t.data for t in tensors]
@@ -162,11 +162,11 @@ class _Derivative(Opaque):
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
 
-    def pull(self, n: Node, v: Any, due: dict[Node, Any], saved: tuple[Any, ...]) -> None:
+    def pull(self, n: Node, v: Any, pending: dict[Node, Any], residuals: tuple[Any, ...]) -> None:
         """The contributions to the parents, from a compiled function of the arguments and the cotangents."""
         record = any(isinstance(x, Tensor) for x in v)
         key = (*self.key, tuple(x is None for x in v))
-        for t, array in zip(self.captured, saved[0][len(self.moving) :], strict=False):
+        for t, array in zip(self.captured, residuals[0][len(self.moving) :], strict=False):
             if t.data is not (array.data if isinstance(array, Tensor) else array):
                 raise RuntimeError(
                     f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "
@@ -181,15 +181,15 @@ class _Derivative(Opaque):
                 )
         function = self.compiled.derivative(key, self.function)
         with enable_grad() if record else no_grad(), self.replay.repeated():
-            shares = function(list(saved[0][: len(self.moving)]), self.leaves, list(v))
-        for parent, share in zip(n.parents, shares, strict=True):
-            if share is None:
+            contributions = function(list(residuals[0][: len(self.moving)]), self.leaves, list(v))
+        for parent, contribution in zip(n.parents, contributions, strict=True):
+            if contribution is None:
                 continue
-            given = share if record or not isinstance(share, Tensor) else share.data
+            given = contribution if record or not isinstance(contribution, Tensor) else contribution.data
             assert parent is not None
-            due[parent] = due[parent] + wide(given) if parent in due else given
+            pending[parent] = pending[parent] + wide(given) if parent in pending else given
 
-    def push(self, n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
+    def push(self, n: Node, tangents: Any, residuals: tuple[Any, ...]) -> Any:
         """Forward mode pulls the vjp."""
         return None
 
@@ -211,8 +211,8 @@ class _Derivative(Opaque):
                 for where, v in zip(live, cotangents, strict=True):
                     node = (outputs[where] if isinstance(where, int) else where.get()).node
                     if v is not None and node is not None:
-                        share = v if record or not isinstance(v, Tensor) else v.data
-                        own[node] = own[node] + share if node in own else share
+                        contribution = v if record or not isinstance(v, Tensor) else v.data
+                        own[node] = own[node] + contribution if node in own else contribution
                 nodes, _ = ancestors(own)
                 found = pull(nodes, own, stop=targets, record=record) if own else {}
             for where in live:
@@ -224,6 +224,6 @@ class _Derivative(Opaque):
         return vjp
 
 
-def _share(share: Any) -> Any:
+def _share(contribution: Any) -> Any:
     """A contribution as a Tensor; None where no result depends on the parent, whose gradient stays None."""
-    return share if share is None or isinstance(share, Tensor) else attach(share, None)
+    return contribution if contribution is None or isinstance(contribution, Tensor) else attach(contribution, None)

@@ -203,9 +203,9 @@ def whole(name: str, values: tuple[Array, ...], result: Array) -> Reason | None:
     return None
 
 
-def vectors(name: str, saved: tuple[Array, ...]) -> Reason | None:
+def vectors(name: str, residuals: tuple[Array, ...]) -> Reason | None:
     """The cause in a factorization's rule."""
-    arrays = [np.asarray(x) for x in saved if x is not None and np.ndim(x)]
+    arrays = [np.asarray(x) for x in residuals if x is not None and np.ndim(x)]
     if name in ("eigh", "svd"):
         most = max((x.ndim for x in arrays), default=0)
         for values in (x for x in arrays if x.ndim == most - 1 and x.size):

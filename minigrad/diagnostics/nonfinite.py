@@ -104,46 +104,46 @@ class Anomalies(Observer):
             trace.used = True
             self._tell(trace.anomaly)
 
-    def recorded(self, line: Node) -> None:
-        """The line belongs to what was computed last, or to the line whose rules are running."""
+    def recorded(self, node: Node) -> None:
+        """The node belongs to what was computed last, or to the node whose rules are running."""
         if self.inside is not None:
-            self._places[line] = self._places.get(self.inside)
+            self._places[node] = self._places.get(self.inside)
             return
-        self._places[line], trace = self._last
+        self._places[node], trace = self._last
         if trace is not None:
-            self._lines[line] = trace
+            self._lines[node] = trace
 
     # Backward
 
-    def pulled(self, line: Node, v: Array, shares: dict[Node, Array], saved: tuple[Array, ...]) -> None:
-        """Look at the shares that a line gives."""
+    def pulled(self, node: Node, v: Array, contributions: dict[Node, Array], residuals: tuple[Array, ...]) -> None:
+        """Look at the contributions that a node gives."""
         if self.found is not None:
             return
-        starts = line not in self._consumers
-        for parent in line.parents:
+        starts = node not in self._consumers
+        for parent in node.parents:
             if parent is not None and parent.primitive is not None:
                 owner = parent.parents[0] if parent.primitive.kind == "select" else parent
                 if owner is not None:
-                    self._consumers.setdefault(owner, []).append(weakref.ref(line))
-        trace = self._lines.get(line)
+                    self._consumers.setdefault(owner, []).append(weakref.ref(node))
+        trace = self._lines.get(node)
         if starts and trace is not None:
             trace.used = True
             self._tell(trace.anomaly)
             return
-        bad = next((share for share in shares.values() if not is_finite(share)), None)
+        bad = next((contribution for contribution in contributions.values() if not is_finite(contribution)), None)
         if bad is None:
             return
-        bad, way = _worst(bad), self._way(line)
+        bad, way = _worst(bad), self._way(node)
         v = [x for x in v if x is not None] if isinstance(v, tuple | list) else v
         if not is_finite(v):
             reason = Reason(
                 "gradient from outside",
-                f"the gradient that arrives at {line.primitive.name} is not finite already",
+                f"the gradient that arrives at {node.primitive.name} is not finite already",
                 "look at the gradient that was given to backward(), and at what hooks return",
             )
             zero = False
         else:
-            reason, upstream = backward_reason(line, v, bad, saved)
+            reason, upstream = backward_reason(node, v, bad, residuals)
             zero = upstream == 0
             if trace is not None:
                 born = trace.anomaly.reason
@@ -157,24 +157,24 @@ class Anomalies(Observer):
         chain[-1] = replace(chain[-1], note=f"{worst} arises here")
         self._tell(
             Anomaly(
-                worst, "backward", line.primitive.name, self._places.get(line), reason, elements(bad), tuple(chain),
-                line.scope, where is not None,
+                worst, "backward", node.primitive.name, self._places.get(node), reason, elements(bad), tuple(chain),
+                node.scope, where is not None,
             )
         )  # fmt: skip
 
     # Forward mode
 
-    def pushed(self, line: Node, tangents: Sequence[Array | None], moved: Array, saved: tuple[Array, ...]) -> None:
-        """Look at the tangent of a line's value."""
+    def pushed(self, node: Node, tangents: Sequence[Array | None], moved: Array, residuals: tuple[Array, ...]) -> None:
+        """Look at the tangent of a node's value."""
         given = [v for v in tangents if v is not None]
         if self.found is not None or is_finite(moved) or not is_finite(given):
             return
-        reason, _ = backward_reason(line, given[0], moved, saved)
+        reason, _ = backward_reason(node, given[0], moved, residuals)
         reason = replace(reason, sentence=reason.sentence.replace("gradient", "tangent"))
-        worst, here = what(moved), self._places.get(line)
-        chain = (*self._before(line.parents), replace(self._step_of(line), note=f"{worst} arises here"))
+        worst, here = what(moved), self._places.get(node)
+        chain = (*self._before(node.parents), replace(self._step_of(node), note=f"{worst} arises here"))
         told = elements(moved)
-        self._tell(Anomaly(worst, "forward mode", line.primitive.name, here, reason, told, chain, line.scope))
+        self._tell(Anomaly(worst, "forward mode", node.primitive.name, here, reason, told, chain, node.scope))
 
     def remaining(self) -> Anomaly | None:
         """The first that was found, or else a value that is not finite and that nothing used."""
@@ -182,7 +182,7 @@ class Anomalies(Observer):
             return self.found
         return next((trace.anomaly for _, trace in self._values.values() if not trace.used), None)
 
-    # How values, lines and places belong together
+    # How values, nodes and places belong together
 
     def _tell(self, anomaly: Anomaly) -> None:
         if self.raising:
@@ -211,34 +211,34 @@ class Anomalies(Observer):
         given = [_label(getattr(t, "node", None), value_of(t)) for t in tensors]
         return Step(f"{p.name}({', '.join(given)})", here, note)
 
-    def _step_of(self, line: Node, note: str = "") -> Step:
-        name = getattr(line, "name", None)
-        numbers = getattr(line, "numbers", None) or (None,) * len(line.parents)
-        given = [_label(parent, x) for parent, x in zip(line.parents, numbers, strict=False)]
-        text = f"{line.primitive.name}({', '.join(given)})" if line.primitive is not None else "leaf"
-        return Step(f"{name} = {text}" if name else text, self._places.get(line), note)
+    def _step_of(self, node: Node, note: str = "") -> Step:
+        name = getattr(node, "name", None)
+        numbers = getattr(node, "numbers", None) or (None,) * len(node.parents)
+        given = [_label(parent, x) for parent, x in zip(node.parents, numbers, strict=False)]
+        text = f"{node.primitive.name}({', '.join(given)})" if node.primitive is not None else "leaf"
+        return Step(f"{name} = {text}" if name else text, self._places.get(node), note)
 
     def _before(self, operands: Iterable[Node | None]) -> tuple[Step, ...]:
         """The last operations that led to the operands, oldest first."""
-        lines: list[Node] = []
-        line = next((operand for operand in operands if operand is not None), None)
-        while line is not None and line.primitive is not None and len(lines) < 3:
-            if line.primitive.kind != "select":
-                lines.append(line)
-            line = next((parent for parent in line.parents if parent is not None), None)
-        return tuple(self._step_of(line) for line in reversed(lines))
+        nodes: list[Node] = []
+        node = next((operand for operand in operands if operand is not None), None)
+        while node is not None and node.primitive is not None and len(nodes) < 3:
+            if node.primitive.kind != "select":
+                nodes.append(node)
+            node = next((parent for parent in node.parents if parent is not None), None)
+        return tuple(self._step_of(node) for node in reversed(nodes))
 
-    def _way(self, line: Node) -> list[Node]:
-        """The lines through which the gradient came, from the output to this line."""
-        way, seen = [line], {line}
+    def _way(self, node: Node) -> list[Node]:
+        """The nodes through which the gradient came, from the output to this node."""
+        way, seen = [node], {node}
         while (consumer := next(iter(self._using(way[-1])), None)) is not None and consumer not in seen:
             way.append(consumer)
             seen.add(consumer)
         return way[::-1]
 
-    def _using(self, line: Node) -> list[Node]:
-        """The lines that used this one in the walk, np.where before all others."""
-        found = [other for reference in self._consumers.get(line, ()) if (other := reference()) is not None]
+    def _using(self, node: Node) -> list[Node]:
+        """The nodes that used this one in the walk, np.where before all others."""
+        found = [other for reference in self._consumers.get(node, ()) if (other := reference()) is not None]
         return sorted(found, key=lambda other: other.primitive.name != "where")
 
 
@@ -253,11 +253,11 @@ def _worst(out: Array) -> Array:
     return next(value for value in out if not is_finite(value)) if isinstance(out, tuple) else out
 
 
-def _label(line: Node | None, value: Any) -> str:
+def _label(node: Node | None, value: Any) -> str:
     """An operand: its name, its number, or what made it."""
-    if line is not None:
-        name = getattr(line, "name", None)
-        return name or ("leaf" if line.primitive is None else f"{line.primitive.name}(…)")
+    if node is not None:
+        name = getattr(node, "name", None)
+        return name or ("leaf" if node.primitive is None else f"{node.primitive.name}(…)")
     if isinstance(value, int | float) or (value is not None and np.ndim(value) == 0):
         return f"{float(value):.6g}"
     return "·" if value is None else f"array{np.shape(value)}"

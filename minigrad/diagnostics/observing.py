@@ -35,11 +35,11 @@ class Ear(Anomalies):
         super().computed(p, values, out, frame)
         self._layer = self.watch.called(p, values, out, self.here)
 
-    def recorded(self, line: Node) -> None:
-        """Let the watch see the gradient of a layer's line."""
-        super().recorded(line)
+    def recorded(self, node: Node) -> None:
+        """Let the watch see the gradient of a layer's node."""
+        super().recorded(node)
         if self._layer is not None and self.inside is None:
-            self.watch.hook(line, self._layer)
+            self.watch.hook(node, self._layer)
 
     def _tell(self, anomaly: Anomaly) -> None:
         super()._tell(anomaly)

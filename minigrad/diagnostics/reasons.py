@@ -104,17 +104,19 @@ def _indeterminate(name: str) -> Reason:
     return Reason(sentence, f"{sentence} is NaN", remedy)
 
 
-def backward_reason(line: Node, v: Array, share: Array, saved: tuple[Array, ...]) -> tuple[Reason, float | None]:
-    """Why a rule gives a share that is not finite from a cotangent that is, and that cotangent's value there."""
-    p, index = line.primitive, first_bad(share)
-    upstream = at(v, np.shape(share), index) if not isinstance(v, list) else None
-    known = _kept_reason(p, share, saved) if isinstance(p, Elementwise) else vectors(p.name, saved)
+def backward_reason(
+    node: Node, v: Array, contribution: Array, residuals: tuple[Array, ...]
+) -> tuple[Reason, float | None]:
+    """Why a rule gives a contribution that is not finite from a cotangent that is, and that cotangent's value there."""
+    p, index = node.primitive, first_bad(contribution)
+    upstream = at(v, np.shape(contribution), index) if not isinstance(v, list) else None
+    known = _kept_reason(p, contribution, residuals) if isinstance(p, Elementwise) else vectors(p.name, residuals)
     if upstream == 0:
         inner = known.discards if known else "has an infinite derivative"
         told = f"the gradient that arrives is 0, and {p.name} {inner}: 0 · inf is NaN"
         remedy = known.remedy if known else "keep the operand away from where the derivative is infinite"
         return Reason("0 · inf", told, remedy, known.discards if known else "has an infinite slope"), upstream
-    held = [value for value in saved if value is not None and not is_finite(value)]
+    held = [value for value in residuals if value is not None and not is_finite(value)]
     if known and not held:
         return known, upstream
     if held:
@@ -127,27 +129,27 @@ def backward_reason(line: Node, v: Array, share: Array, saved: tuple[Array, ...]
     return Reason("exploding gradient", told, remedy), upstream
 
 
-def _kept_reason(p: Primitive, share: Array, saved: tuple[Array, ...]) -> Reason | None:
+def _kept_reason(p: Primitive, contribution: Array, residuals: tuple[Array, ...]) -> Reason | None:
     """The cause by what an elementwise rule has kept, at the place if it can be told, else anywhere."""
-    kept = [np.nan if value is None else value_of(value) for value in saved[:]]  # nan passes no test
-    index = first_bad(share)
-    here = [at(value, np.shape(share), index) for value in kept]
+    kept = [np.nan if value is None else value_of(value) for value in residuals[:]]  # nan passes no test
+    index = first_bad(contribution)
+    here = [at(value, np.shape(contribution), index) for value in kept]
     given = kept if any(x is None for x in here) else here
     with np.errstate(all="ignore"):
         for test, reason in _known(BACKWARD, p.name, []):
-            if np.any(test(**dict(zip(p.saved, map(np.asarray, given), strict=False)))):
+            if np.any(test(**dict(zip(p.residuals, map(np.asarray, given), strict=False)))):
                 return reason  # type: ignore[no-any-return]
     return None
 
 
-def from_outside(p: Primitive, values: tuple[Array, ...], lines: list[Node | None]) -> Reason:
+def from_outside(p: Primitive, values: tuple[Array, ...], nodes: list[Node | None]) -> Reason:
     """An operand that came with NaN, or else an infinity, in it."""
     bad = {k: what(value) for k, value in enumerate(values) if not is_finite(value)}
     k = min(bad, key=lambda k: bad[k] != "NaN")
-    line = lines[k]
-    name = getattr(line, "name", None)
+    node = nodes[k]
+    name = getattr(node, "name", None)
     operand = f"operand {k if p.sequence else p.operands[k]}{f' ({name})' if name else ''}"
-    if line is not None and line.primitive is None:
+    if node is not None and node.primitive is None:
         remedy = "an earlier update or a file put it there: watch from the first step on, or load the weights again"
     else:
         remedy = f"look for {bad[k]} in the data: ~np.isfinite(x).all(axis=0) says which features have some"

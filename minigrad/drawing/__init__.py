@@ -27,9 +27,9 @@ def draw(
 ) -> Picture:
     """The graph that computed the outputs, as a `graphviz.Digraph`.
 
-    A node is a line of the tape: the name that the user gave it, how it is computed and its shape (with the dtype
-    where it is not the one that most lines have). Leaves are ellipses, constant arrays have dashed borders, outputs
-    double ones; scopes are boxes around their lines. Each named value has a color, and so has every strand of an edge:
+    A node is a node of the tape: the name that the user gave it, how it is computed and its shape (with the dtype
+    where it is not the one that most nodes have). Leaves are ellipses, constant arrays have dashed borders, outputs
+    double ones; scopes are boxes around their nodes. Each named value has a color, and so has every strand of an edge:
     it leads to the named value of that color. Gradients flow against the arrows, so the strands that leave a value
     are the terms of its gradient, one for each path to another named value.
 
@@ -44,7 +44,7 @@ def draw(
         collapse: "elementwise" merges elementwise operations that are used only once into the one that uses them.
         limit: how many nodes may be drawn; if there are more, they are folded, and a note says so. None for no limit.
         values: write mean ± standard deviation, least and largest element on each node.
-        grads: write the norm of the gradient on each node, and that of each share of it on the edge along which it
+        grads: write the norm of the gradient on each node, and that of each contribution on the edge along which it
             flows back. Colors tell its logarithm: blue vanishes, orange explodes; red is not finite, back to where that
             was born. In the place of True, the gradients of the outputs to start from.
         formulas: write on each edge what the rule of the operation hands back along it, for a gradient v.

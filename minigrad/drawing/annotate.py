@@ -1,4 +1,4 @@
-"""Numbers on a Graph: values, gradients and shares, and where what is not finite was born."""
+"""Numbers on a Graph: values, gradients and contributions, and where what is not finite was born."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def annotate(d: Description, graph: Graph, known: Mapping[Node, Any], values: bo
     """
     found = Gradients()
     if grads is not False:
-        due, notes = seeds(d.tape.outputs, grads)
-        found = gradients(d.lines, due, d.key.__getitem__)
-        graph.notes += notes if found.shares else found.notes
+        pending, notes = seeds(d.tape.outputs, grads)
+        found = gradients(d.nodes, pending, d.key.__getitem__)
+        graph.notes += notes if found.contributions else found.notes
         _write_gradients(d, graph, found)
     finite = all(not s.bad for s in found.adjoints.values()) and not found.born
     if values or not finite:
-        arrays = recovered(d.lines, known)
+        arrays = recovered(d.nodes, known)
         if values:
             _write_values(d, graph, arrays)
-        _write_births(d, graph, found, born_values(d.lines, arrays), arrays)
+        _write_births(d, graph, found, born_values(d.nodes, arrays), arrays)
 
 
 def _write_values(d: Description, graph: Graph, arrays: Mapping[Node, Any]) -> None:
     constants = dict(d.arrays.values())
     for vertex in graph.vertices:
-        line = d.last.get(vertex.key)
-        vertex.values = statistics(constants[vertex.key] if line is None else arrays.get(line))
+        node = d.last.get(vertex.key)
+        vertex.values = statistics(constants[vertex.key] if node is None else arrays.get(node))
     unknown = [v.label or v.formula for v in graph.vertices if v.key in d.last and d.last[v.key] not in arrays]
     if unknown:
         some = ", ".join(unknown[:TOLD]) + (f" and {len(unknown) - TOLD:,} more" if len(unknown) > TOLD else "")
@@ -55,35 +55,37 @@ def _write_values(d: Description, graph: Graph, arrays: Mapping[Node, Any]) -> N
 
 def _write_gradients(d: Description, graph: Graph, found: Gradients) -> None:
     for vertex in graph.vertices:
-        line = d.last.get(vertex.key)
-        vertex.gradient = None if line is None else found.adjoints.get(line)
+        node = d.last.get(vertex.key)
+        vertex.gradient = None if node is None else found.adjoints.get(node)
     for edge, operand in zip(graph.edges, d.operands, strict=False):
         if edge.kind == "constant":
             continue
-        edge.share = found.joint.get((edge.source, edge.target)) if operand is None else found.shares.get(operand)
+        edge.contribution = (
+            found.joint.get((edge.source, edge.target)) if operand is None else found.contributions.get(operand)
+        )
 
 
 def _write_births(
     d: Description, graph: Graph, found: Gradients, values: Mapping[Node, Birth], arrays: Mapping[Node, Any]
 ) -> None:
-    """Mark where what is not finite came from: the vertex of a value, the edge of a share."""
+    """Mark where what is not finite came from: the vertex of a value, the edge of a contribution."""
     vertices = {vertex.key: vertex for vertex in graph.vertices}
     edges = {operand: edge for edge, operand in zip(graph.edges, d.operands, strict=False) if operand is not None}
     told: list[str] = []
-    for line, (kind, reason) in values.items():
-        vertex = vertices[d.key[line]]
-        inside = line in d.groups and line is not d.groups[line].last
-        vertex.born = f"{kind} in {line.primitive.name}" if inside else kind
-        told.append(f"{kind} is born in the value of {d.called(line)}: {reason.sentence}. Way out: {reason.remedy}.")
-    for (line, k), (kind, reason) in found.born.items():
-        edge = edges.get((line, k))
+    for node, (kind, reason) in values.items():
+        vertex = vertices[d.key[node]]
+        inside = node in d.groups and node is not d.groups[node].last
+        vertex.born = f"{kind} in {node.primitive.name}" if inside else kind
+        told.append(f"{kind} is born in the value of {d.called(node)}: {reason.sentence}. Way out: {reason.remedy}.")
+    for (node, k), (kind, reason) in found.born.items():
+        edge = edges.get((node, k))
         if edge is not None:
             edge.born = kind
         else:
-            vertices[d.key[line]].born = f"{kind} in {line.primitive.name}"
-        rule = f"{d.formulas.shares(line)[k]}, for a finite v; " if line in d.formulas.of else ""
+            vertices[d.key[node]].born = f"{kind} in {node.primitive.name}"
+        rule = f"{d.formulas.contributions(node)[k]}, for a finite v; " if node in d.formulas.of else ""
         told.append(
-            f"{kind} is born on the way back through {d.called(line)}: {rule}{reason.sentence}. "
+            f"{kind} is born on the way back through {d.called(node)}: {rule}{reason.sentence}. "
             f"Way out: {reason.remedy}."
         )
     graph.notes += told[:TOLD] + ([f"{len(told) - TOLD} more are born elsewhere."] if len(told) > TOLD else [])

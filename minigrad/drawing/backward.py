@@ -19,27 +19,27 @@ def seeds(outputs: Sequence[Node], given: Any) -> tuple[dict[Node, Any], list[st
     """The gradients that the walk starts from: as given, 1 for a number, else ±1 at random, the same in every run."""
     if given is True:
         rng = np.random.default_rng(0)
-        due = {line: rng.choice([-1.0, 1.0] if line.shape else [1.0], line.shape) for line in outputs}
-        due = {line: np.asarray(v, line.dtype) for line, v in due.items()}
-        random = any(line.shape != () for line in outputs)
-        return due, ["The gradient of the output is ±1 at random; grads=v starts from v."] if random else []
+        pending = {node: rng.choice([-1.0, 1.0] if node.shape else [1.0], node.shape) for node in outputs}
+        pending = {node: np.asarray(v, node.dtype) for node, v in pending.items()}
+        random = any(node.shape != () for node in outputs)
+        return pending, ["The gradient of the output is ±1 at random; grads=v starts from v."] if random else []
     several = [given] if len(outputs) == 1 else given
     if not isinstance(several, (tuple, list)) or len(several) != len(outputs):
         raise ValueError(f"draw: grads for {len(outputs)} outputs must be a list of as many arrays, in their order")
-    due = {}
-    for line, one in zip(outputs, several, strict=True):
-        v = np.asarray(value_of(one), line.dtype)
-        if v.shape != line.shape:
-            raise ValueError(f"draw: grads of shape {v.shape} for an output of shape {line.shape}; they must be equal")
-        due[line] = due[line] + v if line in due else v
-    return due, []
+    pending = {}
+    for node, one in zip(outputs, several, strict=True):
+        v = np.asarray(value_of(one), node.dtype)
+        if v.shape != node.shape:
+            raise ValueError(f"draw: grads of shape {v.shape} for an output of shape {node.shape}; they must be equal")
+        pending[node] = pending[node] + v if node in pending else v
+    return pending, []
 
 
 @dataclass
 class Backward:
-    """Which lines belong to the backward pass, and to what."""
+    """Which nodes belong to the backward pass, and to what."""
 
-    origin: dict[Node, Node] = field(default_factory=dict)  # of each: the line whose rule recorded it
+    origin: dict[Node, Node] = field(default_factory=dict)  # of each: the node whose rule recorded it
     gradient_of: dict[Node, Node] = field(default_factory=dict)  # of some: the value that it is the gradient of
     seeds: dict[Node, Any] = field(default_factory=dict)  # the gradients of the outputs
 
@@ -56,43 +56,43 @@ def differentiated(tape: Tape, grads: Any) -> tuple[Tape, Backward]:
     """
     made = Backward()
     given, _ = seeds(tape.outputs, grads)
-    due: dict[Node, Any] = {}
-    starts: list[tuple[int, Node]] = []  # from which serial number on lines belong to which line's rule
+    pending: dict[Node, Any] = {}
+    starts: list[tuple[int, Node]] = []  # from which serial number on nodes belong to which node's rule
     ends: list[Any] = []
-    place = {line: k for k, line in enumerate(tape.lines, 1)}
+    place = {node: k for k, node in enumerate(tape.nodes, 1)}
     token = mode.set("")
     try:
-        for line, v in given.items():
+        for node, v in given.items():
             seed = leaf(v)
-            due[line] = attach(v, seed)
-            made.seeds[seed], made.origin[seed] = v, line
-        for line in reversed(tape.lines):
-            v = due.pop(line, None)
+            pending[node] = attach(v, seed)
+            made.seeds[seed], made.origin[seed] = v, node
+        for node in reversed(tape.nodes):
+            v = pending.pop(node, None)
             if v is None:
                 continue
             if not isinstance(v, list):
-                _called(v.node, line, place[line], made)
-            if line.primitive is None:
+                _called(v.node, node, place[node], made)
+            if node.primitive is None:
                 ends.append(v)
                 continue
-            if line.saved is None:
-                raise released(line)
-            starts.append((next_serial(), line))
-            line.primitive.pull(line, v, due, recorded(line, line.saved))
+            if node.residuals is None:
+                raise released(node)
+            starts.append((next_serial(), node))
+            node.primitive.pull(node, v, pending, recorded(node, node.residuals))
     finally:
         mode.reset(token)
-    whole = Tape(*(attach(None, line) for line in tape.outputs), *ends)
+    whole = Tape(*(attach(None, node) for node in tape.outputs), *ends)
     first = starts[0][0] if starts else next_serial()
     numbers = [number for number, _ in starts]
-    for line in whole.lines:
-        if line.serial > first and not _selects_forward(line, first):
-            made.origin[line] = starts[bisect(numbers, line.serial) - 1][1]
+    for node in whole.nodes:
+        if node.serial > first and not _selects_forward(node, first):
+            made.origin[node] = starts[bisect(numbers, node.serial) - 1][1]
     return whole, made
 
 
-def _selects_forward(line: Node, first: int) -> bool:
-    """Whether the line stands for an output of the forward pass that a rule kept."""
-    parent = line.parents[0] if line.primitive is not None and line.primitive.kind == "select" else None
+def _selects_forward(node: Node, first: int) -> bool:
+    """Whether the node stands for an output of the forward pass that a rule kept."""
+    parent = node.parents[0] if node.primitive is not None and node.primitive.kind == "select" else None
     return parent is not None and parent.serial < first
 
 
@@ -114,14 +114,14 @@ def _called(gradient: Node, value: Node, place: int, made: Backward) -> None:
 
 
 def phases(tape: Tape, backward: Backward | None) -> Mapping[Node, tuple[str, ...]]:
-    """The path of each line: its scope, within "forward" or "backward" if there are both."""
+    """The path of each node: its scope, within "forward" or "backward" if there are both."""
     if backward is None:
-        return {line: _path(line) for line in tape.lines}
+        return {node: _path(node) for node in tape.nodes}
     return {
-        line: ("backward", *_path(backward.origin[line])) if line in backward.origin else ("forward", *_path(line))
-        for line in tape.lines
+        node: ("backward", *_path(backward.origin[node])) if node in backward.origin else ("forward", *_path(node))
+        for node in tape.nodes
     }
 
 
-def _path(line: Node) -> tuple[str, ...]:
-    return tuple(line.scope.split("/")) if line.scope else ()
+def _path(node: Node) -> tuple[str, ...]:
+    return tuple(node.scope.split("/")) if node.scope else ()

@@ -9,13 +9,13 @@ from typing import Any
 from minigrad.engine.node import Node
 from minigrad.engine.tape import Tape, listed
 from minigrad.engine.tape_text import kept
-from minigrad.symbols import Call, Expression, Name, Number, computed, shares
+from minigrad.symbols import Call, Expression, Name, Number, computed, contributions
 from minigrad.symbols.array import expression_of
 from minigrad.symbols.expression import mapped
 from minigrad.symbols.latex import Latex
 from minigrad.symbols.writing import written
 
-LONGEST = 60  # lines: more of them are nothing to be read
+LONGEST = 60  # nodes: more of them are nothing to be read
 GRADIENT = "∂"  # before a name: the gradient of what bears it
 
 
@@ -30,9 +30,9 @@ class _Notation(Latex):
 
 
 def to_latex(*outputs: Any) -> str:
-    """A short tape as LaTeX: what each line computes, then the gradient of each line by the chain rule, backwards.
+    """A short tape as LaTeX: what each node computes, then the gradient of each node by the chain rule, backwards.
 
-    A line without a name is called z with its place on the tape. l is the number that is differentiated; the gradient
+    A node without a name is called z with its place on the tape. l is the number that is differentiated; the gradient
     of an output that is none starts the chain.
 
     Args:
@@ -62,24 +62,24 @@ def to_latex(*outputs: Any) -> str:
     tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape(*outputs)
     if len(tape) > LONGEST:
         raise ValueError(
-            f"to_latex: {len(tape):,} lines are too many to be read, {LONGEST} are the most; write a part of the "
+            f"to_latex: {len(tape):,} nodes are too many to be read, {LONGEST} are the most; write a part of the "
             "computation, or draw it folded: mg.draw(..., depth=1)"
         )
     called = _called(tape)
-    forward = [_row(Name(called[line]), _value(line, called)) for line in tape if not line.is_leaf]
+    forward = [_row(Name(called[node]), _value(node, called)) for node in tape if not node.is_leaf]
     gradients = _gradients(tape, called)
-    backward = [_row(Name(GRADIENT + called[line]), total) for line, total in gradients]
+    backward = [_row(Name(GRADIENT + called[node]), total) for node, total in gradients]
     rows = " \\\\\n".join(forward) + (" \\\\[1ex]\n" if forward and backward else "") + " \\\\\n".join(backward)
     return f"\\begin{{align*}}\n{rows}\n\\end{{align*}}"
 
 
 def _called(tape: Tape) -> dict[Node, str]:
-    """The label or name of each line where no other has it, else z with its place."""
-    given = {line: getattr(line, "label", None) or getattr(line, "name", None) for line in tape}
+    """The label or name of each node where no other has it, else z with its place."""
+    given = {node: getattr(node, "label", None) or getattr(node, "name", None) for node in tape}
     taken = list(given.values())
     return {
-        line: name if name is not None and taken.count(name) == 1 else f"z{k}"
-        for k, (line, name) in enumerate(given.items(), 1)
+        node: name if name is not None and taken.count(name) == 1 else f"z{k}"
+        for k, (node, name) in enumerate(given.items(), 1)
     }
 
 
@@ -87,14 +87,14 @@ def _row(left: Expression, right: Expression) -> str:
     return f"{written(_Notation(), left)} &= {written(_Notation(), right)}"
 
 
-def _value(line: Node, called: Mapping[Node, str]) -> Expression:
-    """What a line computes from its operands."""
-    if line.primitive.kind == "select":
-        parent = line.parents[0]
+def _value(node: Node, called: Mapping[Node, str]) -> Expression:
+    """What a node computes from its operands."""
+    if node.primitive.kind == "select":
+        parent = node.parents[0]
         assert parent is not None
-        return computed(line, [Name(called[parent])])
-    pairs = zip(line.parents, kept(line), strict=True)
-    return computed(line, [_constant(value) if p is None else Name(called[p]) for p, value in pairs])
+        return computed(node, [Name(called[parent])])
+    pairs = zip(node.parents, kept(node), strict=True)
+    return computed(node, [_constant(value) if p is None else Name(called[p]) for p, value in pairs])
 
 
 def _constant(value: Any) -> Expression:
@@ -102,35 +102,39 @@ def _constant(value: Any) -> Expression:
 
 
 def _gradients(tape: Tape, called: Mapping[Node, str]) -> list[tuple[Node, Expression]]:
-    """The sum of the shares that each line gets, in the order of the walk backwards."""
-    arriving: dict[Node, list[Expression]] = {line: [Number(1)] for line in tape.outputs if line.shape == ()}
+    """The sum of the contributions that each node gets, in the order of the walk backwards."""
+    arriving: dict[Node, list[Expression]] = {node: [Number(1)] for node in tape.outputs if node.shape == ()}
     found = []
-    chosen = {(line.parents[0], line.params[0]): line for line in tape if not line.is_leaf and _selects(line)}
-    for line in reversed(tape.lines):
-        if line in arriving:
-            found.append((line, reduce(lambda a, b: Call("add", (a, b)), arriving[line])))
-        if line.is_leaf or _selects(line):
+    chosen = {(node.parents[0], node.params[0]): node for node in tape if not node.is_leaf and _selects(node)}
+    for node in reversed(tape.nodes):
+        if node in arriving:
+            found.append((node, reduce(lambda a, b: Call("add", (a, b)), arriving[node])))
+        if node.is_leaf or _selects(node):
             continue
-        v = GRADIENT + called[line]
-        outputs = {f"{v}_{name}": chosen.get((line, k)) for k, name in enumerate(line.primitive.outputs)}
-        for parent, share in zip(line.parents, shares(line, called, v=v), strict=True):
+        v = GRADIENT + called[node]
+        outputs = {f"{v}_{name}": chosen.get((node, k)) for k, name in enumerate(node.primitive.outputs)}
+        for parent, contribution in zip(node.parents, contributions(node, called, v=v), strict=True):
             if parent is not None:
-                whole = Name(f"{line.primitive.name}.pull") if share is None else _with_outputs(share, outputs, called)
+                whole = (
+                    Name(f"{node.primitive.name}.pull")
+                    if contribution is None
+                    else _with_outputs(contribution, outputs, called)
+                )
                 arriving.setdefault(parent, []).append(whole)
     return found
 
 
-def _selects(line: Node) -> bool:
-    return line.primitive is not None and line.primitive.kind == "select"
+def _selects(node: Node) -> bool:
+    return node.primitive is not None and node.primitive.kind == "select"
 
 
 def _with_outputs(e: Expression, outputs: Mapping[str, Node | None], called: Mapping[Node, str]) -> Expression:
-    """A share with the gradients of several outputs by the names of the lines that select them; 0 for the others."""
+    """A contribution, with each output's gradient by the name of the node that selects it; 0 for the others."""
 
     def change(part: Expression) -> Expression:
         if not isinstance(part, Name) or part.text not in outputs:
             return part
-        line = outputs[part.text]
-        return Number(0) if line is None else Name(GRADIENT + called[line])
+        node = outputs[part.text]
+        return Number(0) if node is None else Name(GRADIENT + called[node])
 
     return mapped(e, change)

@@ -10,50 +10,50 @@ from itertools import takewhile
 from minigrad.drawing.model import Cluster, Phase
 from minigrad.engine.node import Node
 
-Home = dict[Node, tuple[Cluster, ...]]  # the clusters around each line, the outermost first
+Home = dict[Node, tuple[Cluster, ...]]  # the clusters around each node, the outermost first
 
 
 def clusters(
-    lines: Sequence[Node], paths: Mapping[Node, tuple[str, ...]], backward: Container[Node] = ()
+    nodes: Sequence[Node], paths: Mapping[Node, tuple[str, ...]], backward: Container[Node] = ()
 ) -> tuple[list[Cluster], Home]:
-    """The clusters of a tape, and where its lines belong.
+    """The clusters of a tape, and where its nodes belong.
 
     Lines that follow each other in a scope are one run of it. Leaves belong where they are used: to the innermost
-    cluster around all of their users; of the forward pass, if `backward` says which lines are not.
+    cluster around all of their users; of the forward pass, if `backward` says which nodes are not.
     """
     made: list[Cluster] = []
     runs: Counter[str] = Counter()
     home: Home = {}
     open_now: tuple[Cluster, ...] = ()
-    for line in lines:
-        if line.is_leaf:
+    for node in nodes:
+        if node.is_leaf:
             continue
-        if line.primitive.kind == "select" and (parent := line.parents[0]) is not None:
-            home[line] = home[parent]
-            for cluster in home[line]:
-                cluster.lines += 1
+        if node.primitive.kind == "select" and (parent := node.parents[0]) is not None:
+            home[node] = home[parent]
+            for cluster in home[node]:
+                cluster.nodes += 1
             continue
-        path = paths[line]
+        path = paths[node]
         if len(path) != len(open_now) or any(c.name != name for c, name in zip(open_now, path, strict=True)):
             same = sum(1 for _ in takewhile(lambda pair: pair[0].name == pair[1], zip(open_now, path, strict=False)))
             open_now = open_now[:same]
             for name in path[same:]:
-                open_now = (*open_now, _opened(name, open_now, runs, line in backward))
+                open_now = (*open_now, _opened(name, open_now, runs, node in backward))
                 made.append(open_now[-1])
-        home[line] = open_now
+        home[node] = open_now
         for cluster in open_now:
-            cluster.lines += 1
-    users = _users(lines, backward)
-    for line in lines:
-        if line.is_leaf:
-            home[line] = around(home[user] for user in users.get(line, ()))
-            for cluster in home[line]:
-                cluster.lines += 1
-                if line.scope:
-                    cluster.parameters += math.prod(line.shape)
-                    within = line.scope.removeprefix(cluster.scope).strip("/")
-                    name = getattr(line, "label", None) or getattr(line, "name", None) or "parameter"
-                    cluster.shapes.append((f"{within}/{name}" if within else name, str(line.shape)))
+            cluster.nodes += 1
+    users = _users(nodes, backward)
+    for node in nodes:
+        if node.is_leaf:
+            home[node] = around(home[user] for user in users.get(node, ()))
+            for cluster in home[node]:
+                cluster.nodes += 1
+                if node.scope:
+                    cluster.parameters += math.prod(node.shape)
+                    within = node.scope.removeprefix(cluster.scope).strip("/")
+                    name = getattr(node, "label", None) or getattr(node, "name", None) or "parameter"
+                    cluster.shapes.append((f"{within}/{name}" if within else name, str(node.shape)))
     return made, home
 
 
@@ -67,13 +67,13 @@ def _opened(name: str, outer: tuple[Cluster, ...], runs: Counter[str], backward:
     return Cluster(key, name, scope, outer[-1].key if outer else None, len(outer) + 1, phase=phase)
 
 
-def _users(lines: Iterable[Node], backward: Container[Node]) -> dict[Node, list[Node]]:
-    """For each leaf, the lines of its own pass that use it."""
+def _users(nodes: Iterable[Node], backward: Container[Node]) -> dict[Node, list[Node]]:
+    """For each leaf, the nodes of its own pass that use it."""
     users: dict[Node, list[Node]] = {}
-    for line in lines:
-        for parent in line.parents:
-            if parent is not None and parent.is_leaf and (parent in backward) == (line in backward):
-                users.setdefault(parent, []).append(line)
+    for node in nodes:
+        for parent in node.parents:
+            if parent is not None and parent.is_leaf and (parent in backward) == (node in backward):
+                users.setdefault(parent, []).append(node)
     return users
 
 

@@ -14,23 +14,23 @@ from minigrad.engine.node import Node
 from minigrad.engine.tape_text import kept
 
 
-def constant_arrays(lines: Iterable[Node], groups: Mapping[Node, Group]) -> dict[int, tuple[str, Any]]:
+def constant_arrays(nodes: Iterable[Node], groups: Mapping[Node, Group]) -> dict[int, tuple[str, Any]]:
     """The constant arrays that were kept for the rules, each once, with a name by the order of their use.
 
     One that is used within a folded vertex only is part of it, unless nothing else enters there: then it is the data.
     """
     entered = {
-        id(groups[line])
-        for line in lines
-        if line in groups
-        and any(parent is not None and groups.get(parent) is not groups[line] for parent in line.parents)
+        id(groups[node])
+        for node in nodes
+        if node in groups
+        and any(parent is not None and groups.get(parent) is not groups[node] for parent in node.parents)
     }
     found: dict[int, tuple[str, Any]] = {}
-    for line in lines:
-        group = groups.get(line)
+    for node in nodes:
+        group = groups.get(node)
         if group is not None and group.kind != "chain" and id(group) in entered:
             continue
-        values = constants_of(line)
+        values = constants_of(node)
         for value in values:
             found.setdefault(id(value), (f"c{len(found) + 1}", value))
         if values and group is not None:
@@ -38,11 +38,11 @@ def constant_arrays(lines: Iterable[Node], groups: Mapping[Node, Group]) -> dict
     return found
 
 
-def constants_of(line: Node) -> list[Any]:
-    """The constant operands of a line that are arrays, as far as they were kept."""
-    if line.is_leaf or line.primitive.kind == "select":
+def constants_of(node: Node) -> list[Any]:
+    """The constant operands of a node that are arrays, as far as they were kept."""
+    if node.is_leaf or node.primitive.kind == "select":
         return []
-    pairs = zip(line.parents, kept(line), strict=True)
+    pairs = zip(node.parents, kept(node), strict=True)
     return [same(value) for parent, value in pairs if parent is None and getattr(value, "shape", ()) != ()]
 
 
@@ -51,7 +51,7 @@ _known: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDic
 
 
 def same(value: Any) -> Any:
-    """One array for all small ones that are equal: each line has its own copy (borrowed.py)."""
+    """One array for all small ones that are equal: each node has its own copy (borrowed.py)."""
     if type(value) is not np.ndarray or value.nbytes > SMALL:
         return value
     return _known.setdefault((value.shape, value.dtype.str, value.tobytes()), value)

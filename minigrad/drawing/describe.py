@@ -40,10 +40,10 @@ def describe(
     """The graph of a tape.
 
     Args:
-        tape: the lines to be shown.
+        tape: the nodes to be shown.
         direction: in which it is to be laid out.
         levels: what is folded; nothing, if not given.
-        verdicts: on the gradients of named lines. They take the place of the colors of names.
+        verdicts: on the gradients of named nodes. They take the place of the colors of names.
         known: values of outputs, which a tape does not hold.
         values: show statistics of values.
         grads: show norms of gradients; or the gradients of the outputs to start from.
@@ -83,22 +83,22 @@ class Description:
         backward: Backward | None = None,
     ) -> None:
         self.tape, self.verdicts, self.shown = tape, verdicts, shown
-        lines = self.lines = tape.lines
+        nodes = self.nodes = tape.nodes
         self.outputs = frozenset(tape.outputs)
-        self.place = {line: k for k, line in enumerate(lines, 1)}
+        self.place = {node: k for k, node in enumerate(nodes, 1)}
         self.backward = backward
-        self.clusters, self.home = clusters(lines, phases(tape, backward), backward.origin if backward else ())
-        self.groups, self.notes = folded(lines, self.clusters, self.home, tape.outputs, levels, self.phase)
-        self.key = keys(lines, self.place, self.groups)
-        drawn = {key: self.groups.get(line, line) for line, key in self.key.items()}
+        self.clusters, self.home = clusters(nodes, phases(tape, backward), backward.origin if backward else ())
+        self.groups, self.notes = folded(nodes, self.clusters, self.home, tape.outputs, levels, self.phase)
+        self.key = keys(nodes, self.place, self.groups)
+        drawn = {key: self.groups.get(node, node) for node, key in self.key.items()}
         self.last = {key: x if isinstance(x, Node) else x.last for key, x in drawn.items()}  # whose value is shown
         self.operands: list[tuple[Node, int] | None] = []  # of each edge; None where several are one
-        self.labels = labels(lines, self.place)
-        self.arrays = constant_arrays(lines, self.groups)
-        self.open = [line for line in lines if self.is_open(line)]
+        self.labels = labels(nodes, self.place)
+        self.arrays = constant_arrays(nodes, self.groups)
+        self.open = [node for node in nodes if self.is_open(node)]
         self.hues = {} if verdicts else hues(self.open, self.outputs, backward.gradient_of if backward else {})
         called = {key: name for key, (name, _) in self.arrays.items()}
-        short = {line: name.partition(" = ")[0] for line, name in self.labels.items() if self.phase(line) == "backward"}
+        short = {node: name.partition(" = ")[0] for node, name in self.labels.items() if self.phase(node) == "backward"}
         self.formulas = Formulas(
             self.open,
             self.labels | short,
@@ -112,13 +112,13 @@ class Description:
 
     def graph(self, direction: str) -> Graph:
         """The graph, without numbers."""
-        kinds = Counter(line.dtype for line in self.lines if not isinstance(line.dtype, tuple))
+        kinds = Counter(node.dtype for node in self.nodes if not isinstance(node.dtype, tuple))
         edges = self.edges()
         vertices = self.vertices()
         for group in self.groups.values():
             if group.kind == "module" and group.cluster is not None:
                 group.cluster.vertex = self.key[group.last]
-        if any(line.saved is None and line.primitive.saved for line in self.lines if not line.is_leaf):
+        if any(node.residuals is None and node.primitive.residuals for node in self.nodes if not node.is_leaf):
             self.notes.append(RELEASED)
         return Graph(
             vertices=[*vertices, *self.constants()],
@@ -130,82 +130,82 @@ class Description:
             shown=self.shown,
         )
 
-    def called(self, line: Node) -> str:
-        """How a note refers to a line."""
-        name = self.labels.get(line)
-        what = "leaf" if line.is_leaf else line.primitive.name
-        return f"{name} ({what}, line {self.place[line]})" if name else f"{what} (line {self.place[line]})"
+    def called(self, node: Node) -> str:
+        """How a note refers to a node."""
+        name = self.labels.get(node)
+        what = "leaf" if node.is_leaf else node.primitive.name
+        return f"{name} ({what}, node {self.place[node]})" if name else f"{what} (node {self.place[node]})"
 
-    def phase(self, line: Node) -> Phase:
-        """The pass that a line belongs to."""
-        return "backward" if self.backward and line in self.backward.origin else "forward"
+    def phase(self, node: Node) -> Phase:
+        """The pass that a node belongs to."""
+        return "backward" if self.backward and node in self.backward.origin else "forward"
 
-    def gradient_of(self, line: Node) -> str:
-        """The vertex of the value that a line is the gradient of."""
-        value = self.backward.gradient_of.get(line) if self.backward else None
+    def gradient_of(self, node: Node) -> str:
+        """The vertex of the value that a node is the gradient of."""
+        value = self.backward.gradient_of.get(node) if self.backward else None
         return self.key[value] if value is not None and self.is_open(value) else ""
 
-    def is_open(self, line: Node) -> bool:
-        """Whether the line is drawn by itself, or as the last of a chain."""
-        return line not in self.groups or self.groups[line].kind == "chain"
+    def is_open(self, node: Node) -> bool:
+        """Whether the node is drawn by itself, or as the last of a chain."""
+        return node not in self.groups or self.groups[node].kind == "chain"
 
     # Vertices
 
     def vertices(self) -> list[Vertex]:
-        """One for each line, or for the lines of a group, at the place of the last of them."""
-        shown = names(self.lines)
+        """One for each node, or for the nodes of a group, at the place of the last of them."""
+        shown = names(self.nodes)
         made = []
-        for line in self.lines:
-            group = self.groups.get(line)
+        for node in self.nodes:
+            group = self.groups.get(node)
             if group is None:
-                made.append(self.line_vertex(line, shown))
-            elif line is group.last:
+                made.append(self.line_vertex(node, shown))
+            elif node is group.last:
                 made.append(self.chain_vertex(group, shown) if group.kind == "chain" else self.folded(group))
         return made
 
-    def line_vertex(self, line: Node, shown: dict[Node, str]) -> Vertex:
-        """One line."""
-        name = getattr(line, "name", None) or ""
-        formula = "" if line.is_leaf else self.formulas.text[line]
-        if line in self.formulas.called_by_place:
-            formula = f"%{self.place[line]} = {formula}"
+    def line_vertex(self, node: Node, shown: dict[Node, str]) -> Vertex:
+        """One node."""
+        name = getattr(node, "name", None) or ""
+        formula = "" if node.is_leaf else self.formulas.text[node]
+        if node in self.formulas.called_by_place:
+            formula = f"%{self.place[node]} = {formula}"
         return Vertex(
-            key=self.key[line],
-            kind=self.kind(line),
+            key=self.key[node],
+            kind=self.kind(node),
             name=name,
-            label=self.labels.get(line, ""),
+            label=self.labels.get(node, ""),
             formula=formula,
-            operation="" if line.is_leaf else line.primitive.name,
-            variable=shown[line],
-            call=expression(line, shown),
-            shape=each(line, line.shape),
-            dtype=dtype_of(line),
-            place=self.place[line],
-            scope=line.scope,
-            cluster=key_of(self.home[line]),
-            phase=self.phase(line),
-            gradient_of=self.gradient_of(line),
-            hue=self.hues.get(line),
+            operation="" if node.is_leaf else node.primitive.name,
+            variable=shown[node],
+            call=expression(node, shown),
+            shape=each(node, node.shape),
+            dtype=dtype_of(node),
+            place=self.place[node],
+            scope=node.scope,
+            cluster=key_of(self.home[node]),
+            phase=self.phase(node),
+            gradient_of=self.gradient_of(node),
+            hue=self.hues.get(node),
             verdict=self.verdicts.get(name),
         )
 
     def chain_vertex(self, group: Group, shown: dict[Node, str]) -> Vertex:
-        """The last line of a chain, and the operations in it."""
+        """The last node of a chain, and the operations in it."""
         vertex = self.line_vertex(group.last, shown)
-        vertex.lines = len(group.lines)
-        if "…" in vertex.formula and sum(line.primitive.kind == "elementwise" for line in group.lines) > 1:
-            vertex.details = contents(group.lines, vertex.lines, 0, [])
+        vertex.nodes = len(group.nodes)
+        if "…" in vertex.formula and sum(node.primitive.kind == "elementwise" for node in group.nodes) > 1:
+            vertex.details = contents(group.nodes, vertex.nodes, 0, [])
         return vertex
 
     def folded(self, group: Group) -> Vertex:
         """A vertex for a scope or a block of the tape: how much is in it, and its parameters."""
         last, cluster = group.last, group.cluster
-        operations = [line for line in group.lines if not line.is_leaf]
+        operations = [node for node in group.nodes if not node.is_leaf]
         if cluster is None:
-            first = self.place[group.lines[0]]
-            name = f"lines {first:,} … {self.place[group.lines[-1]]:,}" if operations else "leaves"
-            outer: tuple[Any, ...] = around(self.home[line] for line in group.lines)
-            held = sum(math.prod(line.shape) for line in group.lines if line.is_leaf)
+            first = self.place[group.nodes[0]]
+            name = f"nodes {first:,} … {self.place[group.nodes[-1]]:,}" if operations else "leaves"
+            outer: tuple[Any, ...] = around(self.home[node] for node in group.nodes)
+            held = sum(math.prod(node.shape) for node in group.nodes if node.is_leaf)
             shapes: list[tuple[str, str]] = []
         else:
             name, held, shapes = cluster.name, cluster.parameters, cluster.shapes
@@ -221,29 +221,29 @@ class Description:
             scope=cluster.scope if cluster else "",
             cluster=key_of(outer),
             phase=self.phase(last),
-            lines=len(group.lines),
-            details=contents(operations, len(group.lines), held, shapes),
+            nodes=len(group.nodes),
+            details=contents(operations, len(group.nodes), held, shapes),
         )
 
-    def kind(self, line: Node) -> Any:
+    def kind(self, node: Node) -> Any:
         """A leaf in a scope is a parameter: modules place theirs where they are used."""
-        if line in self.outputs and not (self.backward and line in self.backward.seeds):
+        if node in self.outputs and not (self.backward and node in self.backward.seeds):
             return "output"
-        if not line.is_leaf:
+        if not node.is_leaf:
             return "operation"
-        return "parameter" if line.scope else "input"
+        return "parameter" if node.scope else "input"
 
     def constants(self) -> list[Vertex]:
         """Constant arrays, drawn where they are used."""
         users: dict[int, list[Any]] = defaultdict(list)
         phases: dict[int, Phase] = {}
-        for line in self.lines:
-            for value in constants_of(line):
+        for node in self.nodes:
+            for value in constants_of(node):
                 if id(value) in self.arrays:
-                    group = self.groups.get(line)
+                    group = self.groups.get(node)
                     depth = group.cluster.depth - 1 if group and group.kind == "module" and group.cluster else None
-                    users[id(value)].append(self.home[line][:depth])
-                    phases.setdefault(id(value), self.phase(line))
+                    users[id(value)].append(self.home[node][:depth])
+                    phases.setdefault(id(value), self.phase(node))
         return [
             Vertex(
                 key=name,
@@ -262,25 +262,27 @@ class Description:
 
     def edges(self) -> list[Edge]:
         """One for each operand. Between folded vertices, and from or to them, one for all."""
-        paths = strands(self.lines, self.hues, self.home)
+        paths = strands(self.nodes, self.hues, self.home)
         made: list[Edge] = []
         joint: dict[tuple[str, str], Edge] = {}
-        for line in self.lines:
-            formulas = self.formulas.shares(line) if "formulas" in self.shown and line in self.formulas.of else []
-            for k, parent in enumerate(line.parents):
-                if parent is None or (a := self.key[parent]) == (b := self.key[line]):
+        for node in self.nodes:
+            formulas = (
+                self.formulas.contributions(node) if "formulas" in self.shown and node in self.formulas.of else []
+            )
+            for k, parent in enumerate(node.parents):
+                if parent is None or (a := self.key[parent]) == (b := self.key[node]):
                     continue
-                alone = self.is_open(parent) and self.is_open(line)
+                alone = self.is_open(parent) and self.is_open(node)
                 if (a, b) in joint and not alone:
                     joint[a, b].count += 1
                     continue
-                edge = Edge(a, b, operand_name(line, k), formula=formulas[k] if formulas else "")
-                if self.phase(parent) != self.phase(line):
+                edge = Edge(a, b, operand_name(node, k), formula=formulas[k] if formulas else "")
+                if self.phase(parent) != self.phase(node):
                     edge.kind = "saved"
                 elif alone:
-                    edge.strands = tuple(self.key[target] for target in paths[line])
+                    edge.strands = tuple(self.key[target] for target in paths[node])
                 made.append(edge)
-                self.operands.append((line, k) if alone else None)
+                self.operands.append((node, k) if alone else None)
                 joint.setdefault((a, b), edge)
         return made
 
@@ -288,9 +290,9 @@ class Description:
         """From constant arrays to their users."""
         return list(
             {
-                (name, self.key[line]): Edge(name, self.key[line], kind="constant")
-                for line in self.lines
-                for value in constants_of(line)
+                (name, self.key[node]): Edge(name, self.key[node], kind="constant")
+                for node in self.nodes
+                for value in constants_of(node)
                 if id(value) in self.arrays
                 for name in [self.arrays[id(value)][0]]
             }.values()

@@ -153,7 +153,7 @@ def _measured(vertex: Vertex) -> dict[str, str]:
 
 
 def _edges(graph: Graph, dot: Any) -> None:
-    """An edge of one strand for each named value that it leads to; or in the color of the share that flows back."""
+    """An edge of one strand for each named value that it leads to; or in the color of the contribution along it."""
     vertices = {vertex.key: vertex for vertex in graph.vertices}
     for edge in graph.edges:
         if edge.kind == "constant":
@@ -176,20 +176,20 @@ def _edges(graph: Graph, dot: Any) -> None:
 
 def _share_color(edge: Edge, vertices: Mapping[str, Vertex]) -> dict[str, str]:
     carries_on = not vertices[edge.source].finite and not vertices[edge.target].finite
-    if carries_on or (edge.share is not None and not math.isfinite(edge.share)):
+    if carries_on or (edge.contribution is not None and not math.isfinite(edge.contribution)):
         return {"color": style.BAD, "penwidth": "4" if edge.born else "2.4"}
-    return {} if edge.share is None else {"color": style.magnitude(edge.share, style.GRAY)}
+    return {} if edge.contribution is None else {"color": style.magnitude(edge.contribution, style.GRAY)}
 
 
 def _edge_label(edge: Edge, targets: list[Vertex], vertices: Mapping[str, Vertex], graph: Graph) -> str:
-    """The formula and the size of the share.
+    """The formula and the size of the contribution.
 
     Without them, what arrives through these strands on the way back: "dl/dσ² dl/dx̂"; the output of a loss is not worth
     a word.
     """
     rows = [escaped(edge.formula)] if edge.formula else []
-    if edge.share is not None:
-        rows.append(escaped(number_text.number(edge.share)))
+    if edge.contribution is not None:
+        rows.append(escaped(number_text.number(edge.contribution)))
     if edge.born:
         rows.append(f'<font color="{style.BAD}"><b>{escaped(edge.born)} born here</b></font>')
     if rows or graph.shown & {"grads", "formulas"}:
@@ -231,7 +231,9 @@ def _is_leaf(vertex: Vertex) -> bool:
 
 STRANDS = "Gradients flow against the arrows. A strand leads to the named value of its color."
 SAVED = "Dotted lines lead from values of the forward pass to where the backward pass uses them."
-SIZES = "Colors tell the size of gradients: of a node the whole one, of an edge the share that flows back along it."
+SIZES = (
+    "Colors tell the size of gradients: of a node the whole one, of an edge the contribution that flows back along it."
+)
 
 
 def _legend(dot: Any, by_size: bool) -> None:

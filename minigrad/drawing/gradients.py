@@ -1,4 +1,4 @@
-"""Gradients on a picture: the adjoint at every line, the share of every operand, and where infinities were born."""
+"""Gradients on a picture: the cotangent of every node, the contribution to every operand, where infinities arise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minigrad.engine.node import Node
 from minigrad.engine.tape_text import kept
 
 Array = Any
-Operand = tuple[Node, int]  # a line, and which of its operands
+Operand = tuple[Node, int]  # a node, and which of its operands
 
 
 class Birth(NamedTuple):
@@ -32,99 +32,101 @@ class Gradients:
     """What one backward pass found, in numbers."""
 
     adjoints: dict[Node, Statistics] = field(default_factory=dict)
-    shares: dict[Operand, float] = field(default_factory=dict)  # norms
+    contributions: dict[Operand, float] = field(default_factory=dict)  # norms
     joint: dict[tuple[str, str], float] = field(default_factory=dict)  # of all that flows between two vertices
-    born: dict[Operand, Birth] = field(default_factory=dict)  # shares that are not finite though all they come from is
+    born: dict[Operand, Birth] = field(
+        default_factory=dict
+    )  # contributions that are not finite though all they come from is
     notes: list[str] = field(default_factory=list)
 
 
 class _Handed(dict[Node, Any]):
-    """Stands where a pull adds up what is due, and keeps every share by itself."""
+    """Stands where a pull adds up what is pending, and keeps every contribution by itself."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.shares: list[tuple[Node, Any]] = []
+        self.contributions: list[tuple[Node, Any]] = []
 
-    def __contains__(self, line: object) -> bool:
+    def __contains__(self, node: object) -> bool:
         return False
 
-    def __setitem__(self, line: Node, share: Any) -> None:
-        self.shares.append((line, share))
+    def __setitem__(self, node: Node, contribution: Any) -> None:
+        self.contributions.append((node, contribution))
 
-    def setdefault(self, line: Node, places: Any = None) -> Any:
-        """What a line that selects one of several outputs asks for."""
-        self.shares.append((line, places))
+    def setdefault(self, node: Node, places: Any = None) -> Any:
+        """What a node that selects one of several outputs asks for."""
+        self.contributions.append((node, places))
         return places
 
 
-def gradients(lines: Sequence[Node], due: dict[Node, Array], key: Callable[[Node], str]) -> Gradients:
-    """Walk backwards once, looking at every share.
+def gradients(nodes: Sequence[Node], pending: dict[Node, Array], key: Callable[[Node], str]) -> Gradients:
+    """Walk backwards once, looking at every contribution.
 
     Args:
-        lines: of a tape, in order.
-        due: the gradients of the outputs.
-        key: of the vertex that a line is drawn as. What flows between two of them is added up before it is measured.
+        nodes: of a tape, in order.
+        pending: the gradients of the outputs.
+        key: of the vertex that a node is drawn as. What flows between two of them is added up before it is measured.
     """
     found = Gradients()
-    if any(line.saved is None for line in lines if line.primitive is not None):
-        return _of_leaves(lines, found)
+    if any(node.residuals is None for node in nodes if node.primitive is not None):
+        return _of_leaves(nodes, found)
     try:
-        check_unchanged(lines)
+        check_unchanged(nodes)
     except RuntimeError as error:
         found.notes.append(f"Only the gradients of leaves are known: {error}")
-        return _of_leaves(lines, found)
-    arriving: dict[Node, dict[str, Array]] = {}  # at each line, by the vertex from which it comes
+        return _of_leaves(nodes, found)
+    arriving: dict[Node, dict[str, Array]] = {}  # at each node, by the vertex from which it comes
     with np.errstate(all="ignore"):
-        for line in reversed(lines):
-            v = due.pop(line, None)
+        for node in reversed(nodes):
+            v = pending.pop(node, None)
             if v is None:
                 continue
             if not isinstance(v, list) and (measured := statistics(v)) is not None:
-                found.adjoints[line] = measured
-            for source, share in arriving.pop(line, {}).items():
-                pair = (key(line), source)
-                found.joint[pair] = float(np.hypot(found.joint.get(pair, 0.0), norm(share)))
-            if line.primitive is None:
+                found.adjoints[node] = measured
+            for source, contribution in arriving.pop(node, {}).items():
+                pair = (key(node), source)
+                found.joint[pair] = float(np.hypot(found.joint.get(pair, 0.0), norm(contribution)))
+            if node.primitive is None:
                 continue
-            for k, parent, share in _shares(line, v):
-                due[parent] = _sum(due[parent], share) if parent in due else share
-                if isinstance(share, list):
-                    found.shares[line, k] = norm(v)
+            for k, parent, contribution in _contributions(node, v):
+                pending[parent] = _sum(pending[parent], contribution) if parent in pending else contribution
+                if isinstance(contribution, list):
+                    found.contributions[node, k] = norm(v)
                     continue
-                found.shares[line, k] = norm(share)
-                if key(parent) != key(line):
+                found.contributions[node, k] = norm(contribution)
+                if key(parent) != key(node):
                     at = arriving.setdefault(parent, {})
-                    at[key(line)] = at[key(line)] + share if key(line) in at else share
-                if not is_finite(share) and is_finite((v, line.saved)):
-                    reason, _ = backward_reason(line, v, share, line.saved or ())
-                    found.born[line, k] = Birth(kind_of(share), reason)
+                    at[key(node)] = at[key(node)] + contribution if key(node) in at else contribution
+                if not is_finite(contribution) and is_finite((v, node.residuals)):
+                    reason, _ = backward_reason(node, v, contribution, node.residuals or ())
+                    found.born[node, k] = Birth(kind_of(contribution), reason)
     return found
 
 
-def _shares(line: Node, v: Any) -> list[tuple[int, Node, Any]]:
-    """The share of each operand, with its number."""
+def _contributions(node: Node, v: Any) -> list[tuple[int, Node, Any]]:
+    """The contribution of each operand, with its number."""
     handed = _Handed()
-    line.primitive.pull(line, v, handed, line.saved)
+    node.primitive.pull(node, v, handed, node.residuals)
     found, k = [], -1
-    for parent, share in handed.shares:
-        k = next(j for j in range(k + 1, len(line.parents)) if line.parents[j] is parent)
-        found.append((k, parent, share))
+    for parent, contribution in handed.contributions:
+        k = next(j for j in range(k + 1, len(node.parents)) if node.parents[j] is parent)
+        found.append((k, parent, contribution))
     return found
 
 
 def _sum(a: Any, b: Any) -> Any:
-    """Of two shares; of a line with several outputs, for each of them."""
+    """Of two contributions; of a node with several outputs, for each of them."""
     if not isinstance(a, list):
         return a + b
     return [x if y is None else y if x is None else x + y for x, y in zip(a, b, strict=True)]
 
 
-def _of_leaves(lines: Sequence[Node], found: Gradients) -> Gradients:
+def _of_leaves(nodes: Sequence[Node], found: Gradients) -> Gradients:
     """What backward() left at the leaves."""
-    for line in lines:
-        owner = getattr(line, "owner", lambda: None)() if line.is_leaf else None
+    for node in nodes:
+        owner = getattr(node, "owner", lambda: None)() if node.is_leaf else None
         if owner is not None and owner.grad is not None and (measured := statistics(owner.grad)) is not None:
-            found.adjoints[line] = measured
+            found.adjoints[node] = measured
     return found
 
 
@@ -133,16 +135,16 @@ def kind_of(x: Array) -> str:
     return what(x).replace("inf", "∞").replace("-", "−")
 
 
-def born_values(lines: Sequence[Node], values: Mapping[Node, Array]) -> dict[Node, Birth]:
+def born_values(nodes: Sequence[Node], values: Mapping[Node, Array]) -> dict[Node, Birth]:
     """Lines whose value is not finite though all that it is computed from is."""
     found = {}
-    for line in lines:
-        value = values.get(line)
-        if line.is_leaf or value is None or is_finite(value) or line.primitive.kind == "select":
+    for node in nodes:
+        value = values.get(node)
+        if node.is_leaf or value is None or is_finite(value) or node.primitive.kind == "select":
             continue
-        pairs = zip(line.parents, kept(line), strict=True)
+        pairs = zip(node.parents, kept(node), strict=True)
         operands = tuple(values.get(parent) if parent is not None else x for parent, x in pairs)
         if all(x is not None for x in operands) and is_finite(operands):
             out = next(x for x in value if not is_finite(x)) if isinstance(value, tuple) else value
-            found[line] = Birth(kind_of(out), forward_reason(line.primitive, operands, out))
+            found[node] = Birth(kind_of(out), forward_reason(node.primitive, operands, out))
     return found

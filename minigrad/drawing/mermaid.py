@@ -75,7 +75,7 @@ def _text(vertex: Vertex, graph: Graph) -> str:
 def _edge_text(edge: Edge) -> str:
     parts = [
         edge.formula,
-        "" if edge.share is None else number_text.number(edge.share),
+        "" if edge.contribution is None else number_text.number(edge.contribution),
         edge.born and f"{edge.born} born here",
     ]
     rows = [escaped(part) for part in parts if part]
@@ -83,9 +83,9 @@ def _edge_text(edge: Edge) -> str:
 
 
 def _edge_color(edge: Edge, graph: Graph) -> str:
-    """That of the share, or of the only named value that the edge leads to."""
-    if edge.share is not None:
-        return style.magnitude(edge.share, style.GRAY)
+    """That of the contribution, or of the only named value that the edge leads to."""
+    if edge.contribution is not None:
+        return style.magnitude(edge.contribution, style.GRAY)
     if "grads" in graph.shown or len(edge.strands) != 1:
         return ""
     return next((style.hue(v.hue) or "" for v in graph.vertices if v.key == edge.strands[0]), "")

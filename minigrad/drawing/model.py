@@ -1,8 +1,8 @@
 """A picture as plain data: what is drawn, before it is written as DOT, Mermaid, text or JSON.
 
 A Graph has vertices, edges between them and clusters around them, all known by their keys. Keys are made from places on
-the tape, so that the same model has the same keys in every run: `n7` is the seventh line, `c2` the second constant
-array, `m7` a vertex that stands for several lines, the last of them the seventh.
+the tape, so that the same model has the same keys in every run: `n7` is the seventh node, `c2` the second constant
+array, `m7` a vertex that stands for several nodes, the last of them the seventh.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ class Verdict:
 
 @dataclass(slots=True)
 class Vertex:
-    """A line of the tape, a constant array, or several lines folded into one."""
+    """A node of the tape, a constant array, or several nodes folded into one."""
 
     key: str
     kind: Kind
-    name: str = ""  # given by the user to a line, or to a scope
+    name: str = ""  # given by the user to a node, or to a scope
     label: str = ""  # how the name is written; leaves without a name are called by their place
     formula: str = ""  # how the value is computed: "(x − μ) / √(σ² + 1e-05)"
     operation: str = ""  # the name of the primitive
-    variable: str = ""  # what the line is called on the printed tape: its name, or "%7"
+    variable: str = ""  # what the node is called on the printed tape: its name, or "%7"
     call: str = ""  # as on the printed tape: "subtract(x, mu)"
     shape: str = ""  # "(6, 3)"; of several outputs all of them
     dtype: str = ""
-    place: int = 0  # on the tape, from 1; of a folded vertex that of its last line, of a constant 0
+    place: int = 0  # on the tape, from 1; of a folded vertex that of its last node, of a constant 0
     scope: str = ""  # the path, joined by slashes
     cluster: str | None = None  # the key of the innermost cluster around it
     phase: Phase = "forward"
     gradient_of: str = ""  # in the backward pass: the key of the value, where it is drawn by itself
     hue: int | None = None  # named values have colors, the same for the same name in every layer
-    lines: int = 1  # how many lines of the tape it stands for
+    nodes: int = 1  # how many nodes of the tape it stands for
     details: tuple[str, ...] = ()  # of a folded vertex: what is in it, row by row
     values: Statistics | None = None
     gradient: Statistics | None = None  # the adjoint: of the outputs' gradient with respect to this value
@@ -71,17 +71,17 @@ class Edge:
     source: str
     target: str
     operand: str = ""  # the primitive's name for it: "x", "y", "arrays[2]"
-    kind: Literal["operand", "constant", "saved"] = "operand"  # saved: a forward value that the backward pass uses
+    kind: Literal["operand", "constant", "saved"] = "operand"  # residuals: a forward value that the backward pass uses
     count: int = 1  # how many operands, where vertices are folded
     strands: tuple[str, ...] = ()  # keys of the named values that the edge leads to
-    formula: str = ""  # the share that flows back along it: "v · (1 − y²)"
-    share: float | None = None  # the norm of that share
-    born: str = ""  # "NaN" or "∞" if it first appears in this share
+    formula: str = ""  # the contribution that flows back along it: "v · (1 − y²)"
+    contribution: float | None = None  # the norm of that contribution
+    born: str = ""  # "NaN" or "∞" if it first appears in this contribution
 
 
 @dataclass(slots=True)
 class Cluster:
-    """One run of a scope: the lines recorded from when it was entered until it was left."""
+    """One run of a scope: the nodes recorded from when it was entered until it was left."""
 
     key: str
     name: str
@@ -90,7 +90,7 @@ class Cluster:
     depth: int  # from 1
     folded: bool = False  # drawn as one vertex; its own key is in `vertex`
     vertex: str = ""
-    lines: int = 0
+    nodes: int = 0
     parameters: int = 0  # how many numbers its parameters hold
     shapes: list[tuple[str, str]] = field(default_factory=list)  # of its parameters: ("weight", "(64, 32)")
     phase: Phase = "forward"
@@ -104,7 +104,7 @@ class Graph:
     edges: list[Edge]
     clusters: list[Cluster]
     direction: str = "TB"
-    dtype: str = "float64"  # the one that most lines have: not repeated on every vertex
+    dtype: str = "float64"  # the one that most nodes have: not repeated on every vertex
     notes: list[str] = field(default_factory=list)  # what was folded, what is not shown and why
     shown: frozenset[str] = frozenset()  # "values", "grads", "formulas", "verdicts", "backward": what was asked for
 

@@ -22,7 +22,7 @@ from minigrad.drawing.model import Graph
 from minigrad.engine.tape import Tape
 
 TEXT = ("dot", "gv", "mmd", "mermaid", "html")  # formats that need no layout
-EXPLAINED = 3_000  # lines; on pages of longer tapes, local derivatives are left out unless they are asked for
+EXPLAINED = 3_000  # nodes; on pages of longer tapes, local derivatives are left out unless they are asked for
 
 
 class Picture(graphviz.Digraph):  # type: ignore[misc]

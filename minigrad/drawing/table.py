@@ -13,14 +13,14 @@ from minigrad.engine.tape import Tape, listed
 
 
 def tape_table(*outputs: Any, values: bool = False, grads: Any = False, formulas: bool = False) -> str:
-    """The tape as text: a Wengert list with values, gradients and their shares.
+    """The tape as text: a Wengert list with values, gradients and their contributions.
 
     Args:
         *outputs: Tensors, or one Tape.
         values: mean ± standard deviation, least and largest element of each value.
-        grads: the norm of the gradient at each line, and of the share that each operand gets from it; or the gradients
-            of the outputs to start from, ±1 at random if they are not numbers.
-        formulas: the share of each operand as a formula, for a gradient v of the line.
+        grads: the norm of the gradient at each node, and of the contribution to each operand; or the gradients of the
+            outputs to start from, ±1 at random if they are not numbers.
+        formulas: the contribution of each operand as a formula, for a gradient v of the line.
 
     Returns:
         One line of text for each line of the tape, in columns, and notes below it.
@@ -49,12 +49,16 @@ def _written(graph: Graph) -> str:
     """The columns, each as wide as it must be."""
     lines = [vertex for vertex in graph.vertices if vertex.place]
     called = {vertex.key: vertex.variable for vertex in lines}
-    shares: dict[str, list[str]] = {}
+    contributions: dict[str, list[str]] = {}
     for edge in graph.edges:
-        parts = [edge.formula, "" if edge.share is None else number_text.number(edge.share), edge.born and "born here"]
+        parts = [
+            edge.formula,
+            "" if edge.contribution is None else number_text.number(edge.contribution),
+            edge.born and "born here",
+        ]
         if what := " ".join(part for part in parts if part):
-            shares.setdefault(edge.target, []).append(f"{called[edge.source]}: {what}")
-    rows = [[*_row(vertex, graph), ", ".join(shares.get(vertex.key, []))] for vertex in lines]
+            contributions.setdefault(edge.target, []).append(f"{called[edge.source]}: {what}")
+    rows = [[*_row(vertex, graph), ", ".join(contributions.get(vertex.key, []))] for vertex in lines]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     text = [
         "  ".join(

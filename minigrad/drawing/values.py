@@ -1,4 +1,4 @@
-"""The values of the lines of a tape: those that were kept, and the others computed once more."""
+"""The values of the nodes of a tape: those that were kept, and the others computed once more."""
 
 from __future__ import annotations
 
@@ -16,76 +16,76 @@ from minigrad.engine.tape_text import kept
 Array = Any
 
 
-def recovered(lines: Sequence[Node], known: Mapping[Node, Array]) -> dict[Node, Array]:
-    """The value of each line as far as it can be had, a tuple for several outputs.
+def recovered(nodes: Sequence[Node], known: Mapping[Node, Array]) -> dict[Node, Array]:
+    """The value of each node as far as it can be had, a tuple for several outputs.
 
-    A tape keeps only what its rules need. What a line or one of its users kept is there; the rest is computed from it,
+    A tape keeps only what its rules need. What a node or one of its users kept is there; the rest is computed from it,
     with the functions of the primitives. What depends on a constant array that nobody kept stays unknown.
 
     Args:
-        lines: of a tape, in order.
+        nodes: of a tape, in order.
         known: values that the caller has: those of the outputs.
     """
     found: dict[Node, Array] = dict(known)
-    for line in lines:
-        if line.is_leaf:
-            owner = getattr(line, "owner", lambda: None)()
+    for node in nodes:
+        if node.is_leaf:
+            owner = getattr(node, "owner", lambda: None)()
             if owner is not None:
-                found[line] = owner.data
+                found[node] = owner.data
             continue
-        operands = zip(line.parents, _kept(line), strict=True)
+        operands = zip(node.parents, _kept(node), strict=True)
         found |= {parent: value for parent, value in operands if parent is not None and value is not None}
-        own = dict(zip(line.primitive.saved, (line.saved or ())[:], strict=False)).get("out")
+        own = dict(zip(node.primitive.residuals, (node.residuals or ())[:], strict=False)).get("out")
         if own is not None:
-            found[line] = own
-    for line in lines:
-        if line not in found and (value := _computed(line, found)) is not None:
-            found[line] = value
+            found[node] = own
+    for node in nodes:
+        if node not in found and (value := _computed(node, found)) is not None:
+            found[node] = value
     return found
 
 
-def _kept(line: Node) -> list[Any]:
-    return [None] * len(line.parents) if line.primitive.kind == "select" else kept(line)
+def _kept(node: Node) -> list[Any]:
+    return [None] * len(node.parents) if node.primitive.kind == "select" else kept(node)
 
 
-def _computed(line: Node, found: Mapping[Node, Array]) -> Array | None:
-    """The value of a line from those of its operands; None where one is unknown or the function cannot run again."""
-    p = line.primitive
+def _computed(node: Node, found: Mapping[Node, Array]) -> Array | None:
+    """The value of a node from those of its operands; None where one is unknown or the function cannot run again."""
+    p = node.primitive
     if p is None:
         return None
     if p.kind == "select":
-        return _selected(line, found)
-    pairs = zip(line.parents, kept(line), strict=True)
+        return _selected(node, found)
+    pairs = zip(node.parents, kept(node), strict=True)
     operands = [found.get(parent) if parent is not None else x for parent, x in pairs]
-    if any(x is None and not _is_none(line, k) for k, x in enumerate(operands)):
+    if any(x is None and not _is_none(node, k) for k, x in enumerate(operands)):
         return None
-    static = dict(zip(p.static, line.params, strict=True))
+    params = dict(zip(p.param_names, node.params, strict=True))
     try:
         with np.errstate(all="ignore"):
-            value = p.function(tuple(operands), **static) if p.sequence else p.function(*operands, **static)
+            value = p.function(tuple(operands), **params) if p.sequence else p.function(*operands, **params)
     except Exception:  # a function of the user's that can run once only, or memory that changed since
         return None
     shape = tuple(x.shape for x in value) if p.outputs else value.shape
-    return value if shape == line.shape else None
+    return value if shape == node.shape else None
 
 
-def _is_none(line: Node, k: int) -> bool:
+def _is_none(node: Node, k: int) -> bool:
     """Whether an operand without value was None, as a rule that runs would have kept anything else."""
-    p = line.primitive
-    if line.parents[k] is not None or p.sequence:
+    p = node.primitive
+    if node.parents[k] is not None or p.sequence:
         return False
-    running = [names for names, parent in zip(p.names, line.parents, strict=False) if parent is not None]
+    running = [names for names, parent in zip(p.names, node.parents, strict=False) if parent is not None]
     return any(p.operands[k] in names for names in (*running, named(p.joint)))
 
 
-def _selected(line: Node, found: Mapping[Node, Array]) -> Array | None:
+def _selected(node: Node, found: Mapping[Node, Array]) -> Array | None:
     """One of several outputs: of all of them, or the one that the rule kept."""
-    parent, k = line.parents[0], line.params[0]
+    parent, k = node.parents[0], node.params[0]
     assert parent is not None
     if parent in found:
         return found[parent][k]
     p = parent.primitive
-    kept_here = dict(zip(p.saved, (parent.saved or ())[:], strict=False))
+    kept_here = dict(zip(p.residuals, (parent.residuals or ())[:], strict=False))
     return kept_here.get(p.outputs[k])
 
 

@@ -30,19 +30,19 @@ SMALL = 1 << 14  # bytes: up to here an array is copied, which takes less than a
 SAMPLED = 48  # elements of a larger one that are looked at
 
 
-def kept(line: Node, k: int) -> tuple[Any, ...]:
-    """The saved values of a line, the k-th of which is a borrowed array."""
-    saved: Any = line.saved
-    array = saved[k]
+def kept(node: Node, k: int) -> tuple[Any, ...]:
+    """The residuals of a node, the k-th of which is a borrowed array."""
+    residuals: Any = node.residuals
+    array = residuals[k]
     if array is None or _trace() is not None:  # a trace knows arrays by what they are; see `watch`
-        return saved  # type: ignore[no-any-return]
+        return residuals  # type: ignore[no-any-return]
     if array.nbytes <= SMALL:
         copy = array.copy("K")
-        if len(saved) == 2:
-            return (saved[0], copy) if k else (copy, saved[1])
-        return *saved[:k], copy, *saved[k + 1 :]
+        if len(residuals) == 2:
+            return (residuals[0], copy) if k else (copy, residuals[1])
+        return *residuals[:k], copy, *residuals[k + 1 :]
     is_fixed = array.flags.owndata and not array.flags.writeable
-    return saved if is_fixed else Watched(saved, line, array)
+    return residuals if is_fixed else Watched(residuals, node, array)
 
 
 class Watched(tuple[Any, ...]):
@@ -54,11 +54,11 @@ class Watched(tuple[Any, ...]):
     samples: list[tuple[Any, Any, bytes]]
     what: str
 
-    def __new__(cls, saved: tuple[Any, ...], line: Node, array: Any) -> Watched:
+    def __new__(cls, residuals: tuple[Any, ...], node: Node, array: Any) -> Watched:
         """The same values, with one more array that is watched."""
-        made = super().__new__(cls, saved[:])
-        made.samples = [*getattr(saved, "samples", ()), (array, array.shape, sample(array))]
-        made.what = f"{line.primitive.name} (line {line.serial})"
+        made = super().__new__(cls, residuals[:])
+        made.samples = [*getattr(residuals, "samples", ()), (array, array.shape, sample(array))]
+        made.what = f"{node.primitive.name} (node {node.serial})"
         return made
 
     def __iter__(self) -> Iterator[Any]:
@@ -72,19 +72,19 @@ class Watched(tuple[Any, ...]):
         return super().__iter__()
 
 
-def watch(lines: Iterable[Node]) -> None:
-    """Watch the constant operands of lines that were recorded on tracer arrays, whose place the real ones have now."""
-    for line in lines:
-        if not line.saved or not isinstance(getattr(line.primitive, "operands", None), tuple):
+def watch(nodes: Iterable[Node]) -> None:
+    """Watch the constant operands of nodes that were recorded on tracer arrays, whose place the real ones have now."""
+    for node in nodes:
+        if not node.residuals or not isinstance(getattr(node.primitive, "operands", None), tuple):
             continue
-        constant = {x for x, parent in zip(line.primitive.operands, line.parents, strict=False) if parent is None}
-        for name, value in zip(line.primitive.saved, line.saved[:], strict=False):
+        constant = {x for x, parent in zip(node.primitive.operands, node.parents, strict=False) if parent is None}
+        for name, value in zip(node.primitive.residuals, node.residuals[:], strict=False):
             if name in constant and type(value) is np.ndarray:
-                line.saved = Watched(line.saved, line, value)
+                node.residuals = Watched(node.residuals, node, value)
 
 
 def owned(x: Any) -> Any:
-    """A parameter of a line, with copies in place of arrays."""
+    """A parameter of a node, with copies in place of arrays."""
     if type(x) is np.ndarray:
         return x if _trace() is not None else x.copy("K")
     return tuple(map(owned, x)) if type(x) is tuple else x

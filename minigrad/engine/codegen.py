@@ -1,37 +1,37 @@
 """The text of the two functions that run for every operation, record and pull, written for each primitive once.
 
 A general version would look up at every call what never changes: how many operands there are, which values some
-rule names, which static parameters exist. So both are written from the rules' own parameter names, which takes about
+rule names, which parameters exist. So both are written from the rules' own parameter names, which takes about
 a third off the cost of a small operation. `print(multiply.source)` shows it. For multiply:
 
     def multiply(x, y, /):
-        if type(x) is Tensor: x_value = x.data; x_line = x.node
-        else: x_value = x if type(x) in plain else constant(x, name); x_line = None
-        if x_line is not None and not x_line.shape and ...: x_value = x_value[()]
+        if type(x) is Tensor: x_value = x.data; x_node = x.node
+        else: x_value = x if type(x) in plain else constant(x, name); x_node = None
+        if x_node is not None and not x_node.shape and ...: x_value = x_value[()]
         ...                                                                       # the same for y
         try: out = x_value * y_value if x_value is not x or y_value is not y else function(x_value, y_value)
         except errors as error: raise explain_error(error, name, (x, y), {}) from error
-        if (x_line is None and y_line is None) or (scope := mode()) is None:
+        if (x_node is None and y_node is None) or (scope := mode()) is None:
             if type(x) is not Tensor and type(y) is not Tensor: return out
             n = None
         else:
-            n = Node(); n.primitive = primitive; n.parents = (x_line, y_line); ...
-            n.saved = (x_value if y_line is not None else None, y_value if x_line is not None else None)
+            n = Node(); n.primitive = primitive; n.parents = (x_node, y_node); ...
+            n.residuals = (x_value if y_node is not None else None, y_value if x_node is not None else None)
             ...
         t = new(Tensor); t.data = out; t.node = n
         return t
 
-    def pull(n, v, due, saved):
-        (x_line, y_line) = n.parents
-        (x, y) = saved
+    def pull(n, v, pending, residuals):
+        (x_node, y_node) = n.parents
+        (x, y) = residuals
         shape = n.shape
-        if x_line is not None:
-            share = rule_x(v, y)
-            if shape != x_line.shape: share = unbroadcast(share, x_line.shape)
-            due[x_line] = due[x_line] + (share if x_line.dtype is not half else wide(share)) if x_line in due else share
+        if x_node is not None:
+            contribution = rule_x(v, y)
+            if shape != x_node.shape: contribution = unbroadcast(contribution, x_node.shape)
+            pending[x_node] = pending[x_node] + ... if x_node in pending else contribution
         ...                                                                       # the same for y
 
-`saved` is an argument, so that the walk can hand in the same values as Tensors: what the rules do is then recorded
+`residuals` is an argument, so that the walk can hand in the same values as Tensors: what the rules do is then recorded
 in its turn, and that is all that higher derivatives need.
 """
 
@@ -74,29 +74,29 @@ def named(rule: Callable[..., Any] | None) -> tuple[str, ...]:
     return tuple(inspect.signature(rule).parameters)[1:]
 
 
-def saved(p: Primitive) -> tuple[str, ...]:
+def residuals(p: Primitive) -> tuple[str, ...]:
     """The values that are kept for the rules: operands and outputs that some rule names."""
     needed = {name for names in (*p.names, named(p.joint)) for name in names}
     return tuple(name for name in (*p.operands, *(p.outputs or ("out",))) if name in needed)
 
 
 def record_source(p: Primitive, as_operator: bool = True) -> str:
-    """The function that applies a primitive and writes a line of the tape."""
+    """The function that applies a primitive and records a node."""
     tracked = _differentiable(p)
     lines = [f"def record{p.signature.replace(parameters=_bare(p))}:"]
     lines += ARRAYS if p.sequence else [line for x in p.operands for line in _operand(p, x, x in tracked)]
     has_operator = as_operator and p.function in OPERATORS
     given = "tuple(arrays)" if p.sequence else _tuple(list(p.operands))
-    static = "{" + ", ".join(f"{s!r}: {s}" for s in p.static) + "}"
+    params = "{" + ", ".join(f"{s!r}: {s}" for s in p.param_names) + "}"
     lines += [
         *(_as_scalar(p, x) for x in p.operands if has_operator),
         f"    try: out = {_operated(p) if has_operator else _called(p)}",
-        f"    except errors as error: raise explain_error(error, name, {given}, {static}) from error",
+        f"    except errors as error: raise explain_error(error, name, {given}, {params}) from error",
     ]
     no_tensor = "not any(tensors)" if p.sequence else " and ".join(f"type({x}) is not Tensor" for x in p.operands)
     if not tracked:
         return "\n".join([*lines, f"    return out if {no_tensor} else untracked(out)"]) + "\n"
-    return "\n".join([*lines, *_line(p, tracked, no_tensor)]) + "\n"
+    return "\n".join([*lines, *_node(p, tracked, no_tensor)]) + "\n"
 
 
 # The operands of a primitive over a sequence.
@@ -104,22 +104,22 @@ ARRAYS = [
     "    tensors = [type(x) is Tensor for x in arrays]",
     "    arrays_value = [x.data if t else x if type(x) in plain else constant(x, name)"
     " for x, t in zip(arrays, tensors)]",
-    "    lines = tuple([x.node if t else None for x, t in zip(arrays, tensors)])",
+    "    nodes = tuple([x.node if t else None for x, t in zip(arrays, tensors)])",
 ]
 
 
 def _operand(p: Primitive, x: str, is_tracked: bool) -> list[str]:
-    """An operand's value, and its line if a gradient can flow to it."""
+    """An operand's value, and its node if a gradient can flow to it."""
     optional = f" or {x} is None" if p.signature.parameters[x].default is None else ""
-    line, none = (f"; {x}_line = {x}.node", f"; {x}_line = None") if is_tracked else ("", "")
+    node, none = (f"; {x}_node = {x}.node", f"; {x}_node = None") if is_tracked else ("", "")
     return [
-        f"    if type({x}) is Tensor: {x}_value = {x}.data{line}",
+        f"    if type({x}) is Tensor: {x}_value = {x}.data{node}",
         f"    else: {x}_value = {x} if type({x}) in plain{optional} else constant({x}, name){none}",
     ]
 
 
 def _as_scalar(p: Primitive, x: str) -> str:
-    has_no_axes = f"{x}_line is not None and not {x}_line.shape and type({x}_value) is ndarray"
+    has_no_axes = f"{x}_node is not None and not {x}_node.shape and type({x}_value) is ndarray"
     none_listens = "".join(f" and type({y}_value) in numeric" for y in p.operands if y != x)
     return f"    if {has_no_axes}{none_listens}: {x}_value = {x}_value[()]"
 
@@ -127,26 +127,26 @@ def _as_scalar(p: Primitive, x: str) -> str:
 def _operated(p: Primitive) -> str:
     operation = OPERATORS[p.function].format(*(f"{x}_value" for x in p.operands))
     has_tensor = " or ".join(f"{x}_value is not {x}" for x in p.operands)
-    return f"{operation} if {'x_line is not None' if p.function is np.square else has_tensor} else {_called(p)}"
+    return f"{operation} if {'x_node is not None' if p.function is np.square else has_tensor} else {_called(p)}"
 
 
 def _called(p: Primitive) -> str:
-    return f"function({', '.join([*(f'{x}_value' for x in p.operands), *(f'{s}={s}' for s in p.static)])})"
+    return f"function({', '.join([*(f'{x}_value' for x in p.operands), *(f'{s}={s}' for s in p.param_names)])})"
 
 
-def _line(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
-    """The line of the tape, if an operand has one and recording is on, and the result."""
-    constant = "all(x is None for x in lines)" if p.sequence else " and ".join(f"{x}_line is None" for x in tracked)
+def _node(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
+    """The node, if an operand has one and recording is on, and the result."""
+    constant = "all(x is None for x in nodes)" if p.sequence else " and ".join(f"{x}_node is None" for x in tracked)
     constant = f"({constant})" if " and " in constant else constant
-    parents = "lines" if p.sequence else _tuple([f"{x}_line" if x in tracked else "None" for x in p.operands])
+    parents = "nodes" if p.sequence else _tuple([f"{x}_node" if x in tracked else "None" for x in p.operands])
     line = [
         f"n = Node(); n.primitive = primitive; n.parents = {parents}; n.scope = scope",
-        f"n.saved = {_saved(p, tracked)}; n.params = {_tuple(list(p.static))}; n.serial = next_serial()",
+        f"n.residuals = {_saved(p, tracked)}; n.params = {_tuple(list(p.param_names))}; n.serial = next_serial()",
     ]
-    if p.is_checked and p.static:
-        line.append(f"n.params = owned({_tuple(list(p.static))})")
+    if p.is_checked and p.param_names:
+        line.append(f"n.params = owned({_tuple(list(p.param_names))})")
     if not p.sequence and len(p.operands) > 1:
-        has_constant = " or ".join(f"{x}_line is None" for x in tracked)
+        has_constant = " or ".join(f"{x}_node is None" for x in tracked)
         numbers = _tuple([f"{x} if type({x}) in plain else None" for x in p.operands])
         line += [f"if {has_constant}:", f"    n.numbers = {numbers}", *_borrowed(p, tracked, "    ")]
         line += _borrowed(p, [x for x in p.operands if x not in tracked], "")
@@ -171,12 +171,12 @@ def _line(p: Primitive, tracked: list[str], no_tensor: str) -> list[str]:
 
 
 def _borrowed(p: Primitive, operands: list[str], indent: str) -> list[str]:
-    """What becomes of constant arrays that are saved: those of the user's, and Tensors that share their memory."""
+    """Constant arrays among the residuals: the user's own, and those of Tensors that share their memory."""
     return [
-        f"{indent}if {f'{x}_line is None and ' if indent else ''}type({x}_value) is ndarray"
-        f" and ({x}_value is {x} or {x}_value.base is not None): n.saved = kept(n, {p.saved.index(x)})"
+        f"{indent}if {f'{x}_node is None and ' if indent else ''}type({x}_value) is ndarray"
+        f" and ({x}_value is {x} or {x}_value.base is not None): n.residuals = kept(n, {p.residuals.index(x)})"
         for x in operands
-        if x in p.saved
+        if x in p.residuals
     ]
 
 
@@ -192,26 +192,26 @@ def _saved(p: Primitive, tracked: list[str]) -> str:
     """The tuple of kept values; one is replaced by None when no rule that will run names it."""
     values = dict(zip(p.outputs, (f"out[{k}]" for k in range(len(p.outputs))), strict=True)) or {"out": "out"}
     items = []
-    for name in p.saved:
+    for name in p.residuals:
         value = values.get(name, f"{name}_value")
         users = [x for x, names in zip(p.operands, p.names, strict=False) if name in names]
         if p.joint or p.sequence or set(users) >= set(tracked):
             items.append(value)
         else:
-            items.append(f"{value} if {' or '.join(f'{x}_line is not None' for x in users)} else None")
+            items.append(f"{value} if {' or '.join(f'{x}_node is not None' for x in users)} else None")
     return _tuple(items)
 
 
 def pull_source(p: Primitive) -> str:
-    """The function that takes a cotangent through a line, or "" if the primitive has no derivative."""
+    """The function that takes a cotangent through a node, or "" if the primitive has no derivative."""
     if not (p.rules or p.joint):
         return ""
-    body = _joint_shares(p) if p.joint else _shares_of_sequence(p) if p.sequence else _shares(p)
-    return "\n".join(["def pull(n, v, due, saved):", *body]) + "\n"
+    body = _joint_contributions(p) if p.joint else _shares_of_sequence(p) if p.sequence else _contributions(p)
+    return "\n".join(["def pull(n, v, pending, residuals):", *body]) + "\n"
 
 
-def _shares(p: Primitive) -> list[str]:
-    lines = [f"    {_tuple([f'{x}_line' for x in p.operands])} = n.parents"]
+def _contributions(p: Primitive) -> list[str]:
+    lines = [f"    {_tuple([f'{x}_node' for x in p.operands])} = n.parents"]
     lines += _opening(p, {name for names in p.names for name in names})
     elementwise = p.kind == "elementwise"
     if elementwise and len(p.operands) > 1:
@@ -219,64 +219,67 @@ def _shares(p: Primitive) -> list[str]:
     for k, (x, rule, names) in enumerate(zip(p.operands, p.rules, p.names, strict=True)):
         if rule is None:
             continue
-        share = "v" if _is_identity(rule) else _call(f"rule_{x}", names, p)
-        lines.append(f"    if {x}_line is not None:")
+        contribution = "v" if _is_identity(rule) else _call(f"rule_{x}", names, p)
+        lines.append(f"    if {x}_node is not None:")
         if p.is_checked:
             lines += [
-                f"        share = checked(n, {k}, {share})",
-                f"    if {x}_line is not None and share is not None:",
+                f"        contribution = checked(n, {k}, {contribution})",
+                f"    if {x}_node is not None and contribution is not None:",
             ]
         else:
-            lines.append(f"        share = {share}")
+            lines.append(f"        contribution = {contribution}")
         if not elementwise or len(p.operands) > 1:
-            shape = "shape" if elementwise else "share.shape"
-            lines.append(f"        if {shape} != {x}_line.shape: share = unbroadcast(share, {x}_line.shape)")
-        lines.append(f"        {_due(f'{x}_line')}")
+            shape = "shape" if elementwise else "contribution.shape"
+            lines.append(
+                f"        if {shape} != {x}_node.shape: contribution = unbroadcast(contribution, {x}_node.shape)"
+            )
+        lines.append(f"        {_pending(f'{x}_node')}")
     return lines
 
 
 def _shares_of_sequence(p: Primitive) -> list[str]:
     return [
         *_opening(p, set(p.names[0])),
-        "    for i, line in enumerate(n.parents):",
-        "        if line is not None:",
-        f"            share = {_call('rule_arrays', p.names[0], p)}",
-        f"            {_due('line')}",
+        "    for i, parent in enumerate(n.parents):",
+        "        if parent is not None:",
+        f"            contribution = {_call('rule_arrays', p.names[0], p)}",
+        f"            {_pending('parent')}",
     ]
 
 
-def _due(line: str) -> str:
-    """A share is added to those that are due to a line. Of float16 the sum is a float32 until the walk reaches it."""
-    share = f"(share if {line}.dtype is not half else wide(share))"
-    return f"due[{line}] = due[{line}] + {share} if {line} in due else share"
+def _pending(node: str) -> str:
+    """Add a contribution to a node's pending cotangent; of float16 the sum is float32 until the walk reaches it."""
+    contribution = f"(contribution if {node}.dtype is not half else wide(contribution))"
+    return f"pending[{node}] = pending[{node}] + {contribution} if {node} in pending else contribution"
 
 
-def _joint_shares(p: Primitive) -> list[str]:
+def _joint_contributions(p: Primitive) -> list[str]:
     names = named(p.joint)
-    lines = [*_opening(p, set(names)), f"    {_tuple([f'{x}_line' for x in p.operands])} = n.parents"]
-    if "wanted" in names:
-        lines.append("    wanted = [line is not None for line in n.parents]")
-    shares = _call("joint", names, p)
+    lines = [*_opening(p, set(names)), f"    {_tuple([f'{x}_node' for x in p.operands])} = n.parents"]
+    if "needs_grad" in names:
+        lines.append("    needs_grad = [parent is not None for parent in n.parents]")
+    contributions = _call("joint", names, p)
+    contributions = f"checked_all(n, {contributions})" if p.is_checked else contributions
     return [
         *lines,
-        f"    for line, share in zip(n.parents, {f'checked_all(n, {shares})' if p.is_checked else shares}):",
-        "        if line is not None and share is not None:",
-        "            if share.shape != line.shape: share = unbroadcast(share, line.shape)",
-        f"            {_due('line')}",
+        f"    for parent, contribution in zip(n.parents, {contributions}):",
+        "        if parent is not None and contribution is not None:",
+        "            if contribution.shape != parent.shape: contribution = unbroadcast(contribution, parent.shape)",
+        f"            {_pending('parent')}",
     ]
 
 
 def _opening(p: Primitive, names: set[str]) -> list[str]:
     """The first lines of a pull: what the rules name, as local variables."""
-    lines = [f"    {_tuple(list(p.saved))} = saved"] if p.saved else []
-    if names & set(p.static):
-        lines.append(f"    {_tuple(list(p.static))} = n.params")
+    lines = [f"    {_tuple(list(p.residuals))} = residuals"] if p.residuals else []
+    if names & set(p.param_names):
+        lines.append(f"    {_tuple(list(p.param_names))} = n.params")
     return lines
 
 
 def _call(rule: str, names: tuple[str, ...], p: Primitive) -> str:
-    of_line = {f"{x}_{what}": f"{x}_line.{what}" for x in p.operands for what in ("shape", "dtype")}
-    return f"{rule}({', '.join(['v', *(of_line.get(name, name) for name in names)])})"
+    of_node = {f"{x}_{what}": f"{x}_node.{what}" for x in p.operands for what in ("shape", "dtype")}
+    return f"{rule}({', '.join(['v', *(of_node.get(name, name) for name in names)])})"
 
 
 def _is_identity(rule: Any) -> bool:

@@ -27,17 +27,17 @@ def describe(value: Any) -> str:
     return f"{shape} {dtype}"
 
 
-def call(name: str, operands: tuple[Any, ...], static: dict[str, Any]) -> str:
+def call(name: str, operands: tuple[Any, ...], params: dict[str, Any]) -> str:
     """The call as the user wrote it, with shapes and dtypes for values."""
-    shown = [describe(x) for x in operands] + [f"{k}={describe(v)}" for k, v in static.items()]
+    shown = [describe(x) for x in operands] + [f"{k}={describe(v)}" for k, v in params.items()]
     return f"{name}({', '.join(shown)})"
 
 
-def explain_error(error: Exception, name: str, operands: tuple[Any, ...], static: dict[str, Any]) -> Exception:
+def explain_error(error: Exception, name: str, operands: tuple[Any, ...], params: dict[str, Any]) -> Exception:
     """The same kind of error, with the call and a hint."""
     if hasattr(error, "minigrad_call"):
         return error
-    what = call(name, operands, static)
+    what = call(name, operands, params)
     hint = _way_out(error, name, operands)
     values = [getattr(x, "data", None) for x in operands if hasattr(x, "requires_grad")]
     if "operation on Tensors" in str(error) or any(hasattr(value, "requires_grad") for value in values):
@@ -84,8 +84,8 @@ def _way_out(error: Exception, name: str, operands: tuple[Any, ...]) -> str:
             "multiple of the identity: x + 1e-6 * mg.eye(n)."
         )
     if isinstance(error, TypeError) and "ufunc" in str(error):
-        wanted = "x.astype(int) or x.astype(bool)" if "bit" in name or "shift" in name else "x.astype(float)"
-        return f"\nConvert the operands first: {wanted}."
+        cast = "x.astype(int) or x.astype(bool)" if "bit" in name or "shift" in name else "x.astype(float)"
+        return f"\nConvert the operands first: {cast}."
     return ""
 
 

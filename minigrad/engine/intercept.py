@@ -1,6 +1,6 @@
 """One stack of layers around the operations of the engine; without a layer, nothing is paid for it.
 
-An operation calls the function of its primitive and makes a line; later a walk goes through that line. Whoever wants to
+An operation calls the function of its primitive and makes a node; later a walk goes through that node. Whoever wants to
 see or replace that (formulas, anomaly detection, a watch) enters a layer. The layer entered last is asked first, and
 asks the next with `call_next`. Layers belong to a context, so to a thread; they are removed by identity, so they may
 end in any order.
@@ -38,14 +38,16 @@ class Layer:
         """What a primitive gives for these arrays: call_next(*operands, **params), or something else."""
         return call_next(*operands, **params)
 
-    def recorded(self, line: Node) -> None:
-        """The line for what was computed last; it is filled in when this returns."""
+    def recorded(self, node: Node) -> None:
+        """The node for what was computed last; it is filled in when this returns."""
 
-    def pulled(self, line: Node, v: Array, shares: dict[Node, Array], saved: tuple[Array, ...]) -> None:
-        """The walk went through a line: its cotangent, and what its rules gave to its parents."""
+    def pulled(self, node: Node, v: Array, contributions: dict[Node, Array], residuals: tuple[Array, ...]) -> None:
+        """The walk went through a node: its cotangent, and what its rules gave to its parents."""
 
-    def pushed(self, line: Node, tangents: Sequence[Array | None], moved: Array, saved: tuple[Array, ...]) -> None:
-        """Forward mode went through a line: the tangents of its parents, and that of its value."""
+    def pushed(
+        self, node: Node, tangents: Sequence[Array | None], tangent_out: Array, residuals: tuple[Array, ...]
+    ) -> None:
+        """Forward mode went through a node: the tangents of its parents, and that of its value."""
 
 
 class Entry:
@@ -59,7 +61,7 @@ class Entry:
 
 
 STACK: ContextVar[tuple[Entry, ...]] = ContextVar("minigrad_layers", default=())
-_rules: ContextVar[Node | None] = ContextVar("minigrad_rules", default=None)  # the line whose rules are running
+_rules: ContextVar[Node | None] = ContextVar("minigrad_rules", default=None)  # the node whose rules are running
 _open = 0  # entries in all threads
 _changed: list[Primitive] = []  # in which the dispatchers are
 
@@ -109,7 +111,7 @@ def layers(kind: type[Layer] = Layer) -> list[Layer]:
 
 
 def running() -> Node | None:
-    """The line whose rules are running in this context, while there are layers."""
+    """The node whose rules are running in this context, while there are layers."""
     return _rules.get()
 
 
@@ -158,42 +160,42 @@ def _asked(layer: Layer, p: Primitive, call_next: Callable[..., Any], /, *operan
 
 
 def _line() -> Node:
-    line = Node()
+    node = Node()
     for layer in layers():
-        layer.recorded(line)
-    return line
+        layer.recorded(node)
+    return node
 
 
-def _pull(p: Primitive, n: Node, v: Any, due: dict[Node, Any], saved: tuple[Any, ...]) -> None:
+def _pull(p: Primitive, n: Node, v: Any, pending: dict[Node, Any], residuals: tuple[Any, ...]) -> None:
     told = layers()
     if not told:
-        p.written_pull(n, v, due, saved)
+        p.written_pull(n, v, pending, residuals)
         return
-    shares: dict[Node, Any] = {}
+    contributions: dict[Node, Any] = {}
     with _inside(n):
-        p.written_pull(n, v, shares, saved)
+        p.written_pull(n, v, contributions, residuals)
     for layer in told:
-        layer.pulled(n, v, shares, saved)
-    for parent, share in shares.items():
-        due[parent] = due[parent] + wide(share) if parent in due else share
+        layer.pulled(n, v, contributions, residuals)
+    for parent, contribution in contributions.items():
+        pending[parent] = pending[parent] + wide(contribution) if parent in pending else contribution
 
 
-def _push(p: Primitive, n: Node, tangents: Sequence[Any], saved: tuple[Any, ...]) -> Any:
+def _push(p: Primitive, n: Node, tangents: Sequence[Any], residuals: tuple[Any, ...]) -> Any:
     told = layers()
     if not told:
-        return type(p).push(p, n, tangents, saved)
+        return type(p).push(p, n, tangents, residuals)
     with _inside(n):
-        moved = type(p).push(p, n, tangents, saved)
-    if moved is not None:  # else the walk pulls the pull
+        tangent_out = type(p).push(p, n, tangents, residuals)
+    if tangent_out is not None:  # else the walk pulls the pull
         for layer in told:
-            layer.pushed(n, tangents, moved, saved)
-    return moved
+            layer.pushed(n, tangents, tangent_out, residuals)
+    return tangent_out
 
 
 @contextmanager
-def _inside(line: Node) -> Iterator[None]:
-    """The rules of a line are running."""
-    token = _rules.set(line)
+def _inside(node: Node) -> Iterator[None]:
+    """The rules of a node are running."""
+    token = _rules.set(node)
     try:
         yield
     finally:

@@ -108,7 +108,7 @@ class enable_grad(_Switch):
 class scope(_Mode):
     """Lines recorded inside belong to this scope: `with mg.scope("encoder"):`. Scopes nest, joined by a slash.
 
-    Printed tapes and pictures group lines by scope; modules open one for each of their children.
+    Printed tapes and pictures group nodes by scope; modules open one for each of their children.
     """
 
     def __init__(self, name: str) -> None:

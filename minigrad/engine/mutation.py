@@ -1,4 +1,4 @@
-"""Which memory was written in place, and when: a backward pass over older lines must not use it.
+"""Which memory was written in place, and when: a backward pass over older nodes must not use it.
 
 Only leaves are ever written in place. Nothing is compared unless some leaf changed after the tape began, so the
 check costs a training loop nothing.
@@ -72,32 +72,32 @@ def _noted() -> list[tuple[tuple[int, int], Change]]:
         return list(_changes.items())
 
 
-def check_unchanged(lines: Sequence[Node]) -> None:
-    """Refuse lines that kept memory which was written after they were recorded."""
-    for line in lines:
-        if line.parents:
-            if line.serial > _latest:
+def check_unchanged(nodes: Sequence[Node]) -> None:
+    """Refuse nodes that kept memory which was written after they were recorded."""
+    for node in nodes:
+        if node.parents:
+            if node.serial > _latest:
                 return
             break
-    oldest = lines[0].serial if lines else _latest
+    oldest = nodes[0].serial if nodes else _latest
     changes = [(low, high, when) for (low, high), (owner, when) in _noted() if oldest < when and owner() is not None]
     if not changes:
         return
-    for line in lines:
-        for value in _arrays(line.saved or ()):
+    for node in nodes:
+        for value in _arrays(node.residuals or ()):
             start, end = byte_bounds(value)
             for low, high, when in changes:
-                if line.serial < when and low < end and start < high:
+                if node.serial < when and low < end and start < high:
                     raise RuntimeError(
-                        f"{line.primitive.name} (line {line.serial}, shape {line.shape}) kept a value for the backward "
+                        f"{node.primitive.name} (node {node.serial}, shape {node.shape}) kept a value for the backward "
                         "pass, and that memory was changed in place since, so its gradient would be wrong. Call "
                         "backward() before the update, or compute the value again after it."
                     )
 
 
-def _arrays(saved: Sequence[Any]) -> list[Any]:
+def _arrays(residuals: Sequence[Any]) -> list[Any]:
     found = []
-    for value in saved:
+    for value in residuals:
         if hasattr(type(value), "minigrad_tracer"):
             found += [value.mg_array] if hasattr(value, "mg_array") else []
         elif isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""Node, one line of the tape, and the mode that says whether lines are written."""
+"""Node, one node of the tape, and the mode that says whether nodes are written."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 next_serial = itertools.count(1).__next__
 
-# None while nothing is recorded, else the path of the scope that new lines belong to ("" outside of all).
+# None while nothing is recorded, else the path of the scope that new nodes belong to ("" outside of all).
 # One variable for both, because every operation reads it.
 mode: ContextVar[str | None] = ContextVar("minigrad_mode", default="")
-# While a transform calls its function: the serial number of its first variable. Younger lines depend on its arguments.
+# While a transform calls its function: the serial number of its first variable. Younger nodes depend on its arguments.
 transformed: ContextVar[int | None] = ContextVar("minigrad_transformed", default=None)
 
 
 class Node:
-    """One line of the tape: which primitive made a value, from which lines, and what its rules need.
+    """One node of the tape: which primitive made a value, from which nodes, and what its rules need.
 
-    The serial number grows with creation and a line is made after the lines it uses, so sorting by it is a
-    topological order. Slots are bare, because a line is written for every operation: `name`, `label`, `hooks`,
-    `numbers` and `owner` are set only on lines that have them and are read with a default.
+    The serial number grows with creation and a node is made after the nodes it uses, so sorting by it is a
+    topological order. Slots are bare, because a node is written for every operation: `name`, `label`, `hooks`,
+    `numbers` and `owner` are set only on nodes that have them and are read with a default.
     """
 
     __slots__ = (
@@ -31,10 +31,10 @@ class Node:
         "name",  # given by the user
         "numbers",  # operands that are Python numbers, for printing; None for the others
         "owner",  # of a leaf: a weak reference to its Tensor
-        "params",  # static parameters, in the order of the primitive's signature
+        "params",  # parameters, in the order of the primitive's signature
         "parents",  # a Node, or None for a constant, for each operand
         "primitive",  # None for a leaf
-        "saved",  # values that the rules name; None once they are released
+        "residuals",  # values that the rules name; None once they are released
         "scope",
         "serial",
         "shape",  # of the value; a tuple of them for several outputs
@@ -49,7 +49,7 @@ class Node:
     params: tuple[Any, ...]
     parents: tuple[Node | None, ...]
     primitive: Any
-    saved: tuple[Any, ...] | None
+    residuals: tuple[Any, ...] | None
     scope: str
     serial: int
     shape: Any
@@ -57,7 +57,7 @@ class Node:
     def __repr__(self) -> str:
         name = getattr(self, "name", None)
         what = "leaf" if self.primitive is None else self.primitive.name
-        return f"<line {self.serial}: {name + ' = ' if name else ''}{what} {self.shape} {self.dtype}>"
+        return f"<node {self.serial}: {name + ' = ' if name else ''}{what} {self.shape} {self.dtype}>"
 
     @property
     def is_leaf(self) -> bool:
@@ -66,12 +66,12 @@ class Node:
 
 
 def leaf(value: Any) -> Node:
-    """The line of a Tensor that no operation made."""
-    line = Node()
-    line.primitive = None
-    line.parents = line.saved = line.params = ()
-    line.shape = value.shape
-    line.dtype = value.dtype
-    line.serial = next_serial()
-    line.scope = mode.get() or ""
-    return line
+    """The node of a Tensor that no operation made."""
+    node = Node()
+    node.primitive = None
+    node.parents = node.residuals = node.params = ()
+    node.shape = value.shape
+    node.dtype = value.dtype
+    node.serial = next_serial()
+    node.scope = mode.get() or ""
+    return node

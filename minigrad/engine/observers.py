@@ -25,7 +25,7 @@ class Observer(Layer):
 
     @property
     def inside(self) -> Node | None:
-        """The line whose rules are running."""
+        """The node whose rules are running."""
         return running()
 
     def computed(self, p: Primitive, values: tuple[Array, ...], out: Array, frame: FrameType) -> None:

@@ -58,10 +58,10 @@ def _by_blocks(x: Any, axes: tuple[int, ...]) -> Any:
     shape = tuple(x.shape[k] for k in kept)
     order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
     if set(order[-len(kept) :]) == set(kept):  # what is kept lies inside, as for sums over the batch
-        moved = np.transpose(x, [*order[: -len(kept)], *kept])
-        return np.reshape(column_sums(np.reshape(moved, (rows, math.prod(shape)))), shape)
-    moved = np.reshape(np.transpose(x, [*kept, *(k for k in order if k in axes)]), (-1, rows))
-    return np.reshape(np.add.reduce(np.ascontiguousarray(moved), axis=1), shape)
+        tangent_out = np.transpose(x, [*order[: -len(kept)], *kept])
+        return np.reshape(column_sums(np.reshape(tangent_out, (rows, math.prod(shape)))), shape)
+    tangent_out = np.reshape(np.transpose(x, [*kept, *(k for k in order if k in axes)]), (-1, rows))
+    return np.reshape(np.add.reduce(np.ascontiguousarray(tangent_out), axis=1), shape)
 
 
 def column_sums(rows: Any) -> Any:

@@ -1,15 +1,15 @@
 """Primitives: NumPy functions with the rules of their derivatives.
 
 A primitive is a function and one rule for each operand that has a derivative, None for one without. The function's
-positional-only parameters are its operands, its keyword-only parameters are static. A rule applies the transposed
+positional-only parameters are its operands, its keyword-only parameters are params. A rule applies the transposed
 derivative to a vector v. It names, as parameters, what it needs besides v:
 
     x, y, ...           values of operands, by the function's own parameter names (a ufunc's are x, y)
     out                 the value of the function; several outputs have names of their own
-    axis, ...           static parameters
+    axis, ...           parameters
     x_shape, x_dtype    of an operand, without keeping its value
-    arrays, i           of a primitive over a sequence: all values, and which one's share is asked for
-    wanted              in a joint rule: for each operand, whether its share is needed
+    arrays, i           of a primitive over a sequence: all values, and which one's contribution is asked for
+    needs_grad              in a joint rule: for each operand, whether its contribution is needed
 
 What no rule that will run names is not kept for the backward pass.
 
@@ -19,7 +19,7 @@ Three kinds. Each factory returns a function of arrays or Tensors; on arrays alo
     linear         linear in each operand that has a rule: forward mode is the function itself.
     elementwise    the Jacobian is diagonal, so its own transpose: forward mode is the rule itself.
 
-A fused primitive gives one joint rule, which returns the shares of all operands at once. Where it has several
+A fused primitive gives one joint rule, which returns the contributions of all operands at once. Where it has several
 outputs, v is a tuple of their cotangents, None for an output that nobody used.
 """
 
@@ -44,7 +44,7 @@ P = ParamSpec("P")
 Array = Any  # whatever answers NumPy's protocols
 Rule = Callable[..., Array] | None
 
-RESERVED = frozenset({"v", "n", "due", "saved"})  # what a pull calls its own parameters
+RESERVED = frozenset({"v", "n", "pending", "saved"})  # what a pull calls its own parameters
 
 REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
 DECLARED: WeakSet[Primitive] = WeakSet()  # and those without
@@ -62,11 +62,11 @@ class Function(Protocol):
     __name__: str
 
     @overload
-    def __call__(self, x: Tensor, /, *others: Any, **static: Any) -> Tensor: ...
+    def __call__(self, x: Tensor, /, *others: Any, **params: Any) -> Tensor: ...
     @overload
-    def __call__(self, x: Any, y: Tensor, /, *others: Any, **static: Any) -> Tensor: ...
+    def __call__(self, x: Any, y: Tensor, /, *others: Any, **params: Any) -> Tensor: ...
     @overload
-    def __call__(self, *operands: Any, **static: Any) -> Any: ...
+    def __call__(self, *operands: Any, **params: Any) -> Any: ...
 
 
 class TensorFunction(Protocol[P]):
@@ -75,9 +75,9 @@ class TensorFunction(Protocol[P]):
     __name__: str
 
     @overload
-    def __call__(self, x: Tensor, /, *others: P.args, **static: P.kwargs) -> Tensor: ...
+    def __call__(self, x: Tensor, /, *others: P.args, **params: P.kwargs) -> Tensor: ...
     @overload
-    def __call__(self, x: Any, /, *others: P.args, **static: P.kwargs) -> Any: ...
+    def __call__(self, x: Any, /, *others: P.args, **params: P.kwargs) -> Any: ...
 
 
 def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunction[P]:
@@ -86,7 +86,7 @@ def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunct
 
 
 class _Pull:
-    """pull(line, v, due, saved): reverse mode through one line, written when it is first asked for.
+    """pull(node, v, pending, residuals): reverse mode through one node, written when it is first asked for.
 
     It is found in the primitive's dictionary from then on. There, layers may stand in its place (intercept.py), which a
     thread that writes it at the same time must not undo.
@@ -121,7 +121,7 @@ class Primitive:
         self.signature = _signature(function, signature)
         parameters = self.signature.parameters.values()
         self.operands = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
-        self.static = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        self.param_names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         self.sequence = self.operands == ("arrays",)
         self.outputs = tuple(outputs)
         self.rules = rules
@@ -132,7 +132,7 @@ class Primitive:
                 f"rule. {len(rules)} rules were given{' and a joint one' if joint else ''}."
             )
         self.names = tuple(codegen.named(rule) for rule in rules)
-        self.saved = codegen.saved(self)
+        self.residuals = codegen.residuals(self)
         self._check_names()
         self.record, self.record_source, self.pull_source = specialize.write(self)
 
@@ -157,13 +157,13 @@ class Primitive:
         return f"<{self.kind} {self.name}{self.signature}>"
 
     def _check_names(self) -> None:
-        taken = RESERVED & {*self.operands, *self.static}
+        taken = RESERVED & {*self.operands, *self.param_names}
         if taken:
             raise TypeError(
                 f"{self.name}{self.signature}: the name {min(taken)!r} is taken (v is the vector that a rule "
                 "transforms); call the operand otherwise"
             )
-        known = {*self.operands, *self.static, *(self.outputs or ("out",)), "i", "wanted"}
+        known = {*self.operands, *self.param_names, *(self.outputs or ("out",)), "i", "needs_grad"}
         known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
         for names in (*self.names, codegen.named(self.joint)):
             for name in names:
@@ -172,25 +172,25 @@ class Primitive:
                         f"a rule of {self.name}{self.signature} names {name!r}, which is none of its values"
                     )
 
-    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
+    def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array | None:
         """Forward mode: the tangent of the value from those of the parents (None: zero).
 
         None as the result says that this kind has no fast way; the walk then pulls the pull.
         """
         return None
 
-    def apply(self, k: int, line: Node, v: Array, saved: tuple[Any, ...]) -> Array:
+    def apply(self, k: int, node: Node, v: Array, residuals: tuple[Any, ...]) -> Array:
         """The rule of operand k applied to v, outside the walk."""
-        known = self.known(line, saved)
-        parent, rule = line.parents[k], self.rules[k]
+        known = self.known(node, residuals)
+        parent, rule = node.parents[k], self.rules[k]
         if parent is None or rule is None:
             raise ValueError(f"{self.name}: no derivative flows through {self.operands[k]}")
         known |= {f"{self.operands[k]}_shape": parent.shape, f"{self.operands[k]}_dtype": parent.dtype}
         return rule(v, *(known[name] for name in self.names[k]))
 
-    def known(self, line: Node, saved: tuple[Any, ...]) -> dict[str, Any]:
-        """The saved values and static parameters of a line, by name."""
-        return dict(zip(self.saved, saved, strict=True)) | dict(zip(self.static, line.params, strict=True))
+    def known(self, node: Node, residuals: tuple[Any, ...]) -> dict[str, Any]:
+        """The residuals and parameters of a node, by name."""
+        return dict(zip(self.residuals, residuals, strict=True)) | dict(zip(self.param_names, node.params, strict=True))
 
 
 class Elementwise(Primitive):
@@ -198,10 +198,14 @@ class Elementwise(Primitive):
 
     kind = "elementwise"
 
-    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array:
+    def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array:
         """Forward mode: each rule applied to its operand's tangent."""
-        moved = total(self.apply(k, line, v, saved) for k, v in enumerate(tangents) if v is not None)
-        return moved if moved.shape == line.shape else moved + np.zeros_like(moved, shape=line.shape)
+        tangent_out = total(self.apply(k, node, v, residuals) for k, v in enumerate(tangents) if v is not None)
+        return (
+            tangent_out
+            if tangent_out.shape == node.shape
+            else tangent_out + np.zeros_like(tangent_out, shape=node.shape)
+        )
 
 
 class Linear(Primitive):
@@ -213,19 +217,19 @@ class Linear(Primitive):
 
     kind = "linear"
 
-    def push(self, line: Node, tangents: Sequence[Array | None], saved: tuple[Any, ...]) -> Array | None:
+    def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array | None:
         """Forward mode: the function itself, with tangents in place of operands."""
-        static = dict(zip(self.static, line.params, strict=True))
-        known = self.known(line, saved)
+        params = dict(zip(self.param_names, node.params, strict=True))
+        known = self.known(node, residuals)
         if self.is_product:
             return total(
-                self.record(*(v if j == k else known[name] for j, name in enumerate(self.operands)), **static)
+                self.record(*(v if j == k else known[name] for j, name in enumerate(self.operands)), **params)
                 for k, v in enumerate(tangents)
                 if v is not None
             )
         if any(v is None for v in tangents):
             return None
-        return self.record(tuple(tangents), **static) if self.sequence else self.record(*tangents, **static)
+        return self.record(tuple(tangents), **params) if self.sequence else self.record(*tangents, **params)
 
     @property
     def is_product(self) -> bool:
@@ -239,10 +243,10 @@ class Opaque:
     It has no rules that could be shown as formulas.
     """
 
-    static: tuple[str, ...] = ()
+    param_names: tuple[str, ...] = ()
     sequence = True
     operands = ("arrays",)
-    saved = ("arrays",)
+    residuals = ("arrays",)
     names: tuple[tuple[str, ...], ...] = ((),)
     rules: tuple[Rule, ...] = (None,)
     joint: Rule = None
@@ -263,11 +267,11 @@ def read_only(x: Any) -> Any:
     return x
 
 
-def total(shares: Any) -> Array:
-    """The sum of at least one share."""
-    first, *others = shares
-    for share in others:
-        first = first + share
+def total(contributions: Any) -> Array:
+    """The sum of at least one contribution."""
+    first, *others = contributions
+    for contribution in others:
+        first = first + contribution
     return first
 
 

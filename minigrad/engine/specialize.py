@@ -32,7 +32,7 @@ class Unbound:
 
 _UNBOUND: list[dict[str, Any]] = []  # the globals of record functions that do not know Tensor yet
 
-# The globals that all written functions share.
+# The globals that all written functions contribution.
 ENGINE: dict[str, Any] = {
     "__name__": __name__,
     "Tensor": Unbound,
@@ -61,11 +61,11 @@ def bind(tensor: type) -> None:
     _UNBOUND.clear()
 
 
-def attach(value: Any, line: Node | None) -> Any:
-    """A Tensor with this value, made by this line."""
+def attach(value: Any, node: Node | None) -> Any:
+    """A Tensor with this value, made by this node."""
     tensor = new(ENGINE["Tensor"])
     tensor.data = value
-    tensor.node = line
+    tensor.node = node
     return tensor
 
 
@@ -75,23 +75,23 @@ def untracked(value: Any) -> Any:
 
 
 class Select:
-    """The line that picks one of several outputs; its cotangent goes to that output's place in the tuple."""
+    """The node that picks one of several outputs; its cotangent goes to that output's place in the tuple."""
 
     kind = "select"
     name = "select"
-    saved = operands = outputs = ()
-    static = ("output",)
+    residuals = operands = outputs = ()
+    param_names = ("output",)
 
     @staticmethod
-    def pull(n: Node, v: Any, due: dict[Node, Any], saved: tuple[Any, ...]) -> None:
+    def pull(n: Node, v: Any, pending: dict[Node, Any], residuals: tuple[Any, ...]) -> None:
         """The cotangent goes to its place in the tuple."""
         parent, k = n.parents[0], n.params[0]
         assert parent is not None
-        places = due.setdefault(parent, [None] * len(parent.shape))
+        places = pending.setdefault(parent, [None] * len(parent.shape))
         places[k] = v if places[k] is None else places[k] + wide(v)
 
     @staticmethod
-    def push(n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
+    def push(n: Node, tangents: Any, residuals: tuple[Any, ...]) -> Any:
         """The tangent of that output."""
         return tangents[0][n.params[0]]
 
@@ -99,40 +99,45 @@ class Select:
 SELECT = Select()
 
 
-def select(line: Node, k: int) -> Node:
-    """A line for output k of a line with several."""
+def select(node: Node, k: int) -> Node:
+    """A node for output k of a node with several."""
     n = Node()
-    n.primitive, n.parents, n.params, n.saved = SELECT, (line,), (k,), ()
-    n.scope, n.shape, n.dtype, n.serial = line.scope, line.shape[k], line.dtype[k], next_serial()
+    n.primitive, n.parents, n.params, n.residuals = SELECT, (node,), (k,), ()
+    n.scope, n.shape, n.dtype, n.serial = node.scope, node.shape[k], node.dtype[k], next_serial()
     return n
 
 
-def selected(line: Node, values: tuple[Any, ...]) -> tuple[Any, ...]:
+def selected(node: Node, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """A Tensor for each output."""
-    return tuple([attach(x, select(line, k)) for k, x in enumerate(values)])
+    return tuple([attach(x, select(node, k)) for k, x in enumerate(values)])
 
 
-def unbroadcast(share: Any, shape: tuple[int, ...]) -> Any:
-    """Sum a share over the axes along which its operand was broadcast: the transpose of broadcasting."""
-    lead = share.ndim - len(shape)
+def unbroadcast(contribution: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a contribution over the axes along which its operand was broadcast: the transpose of broadcasting."""
+    lead = contribution.ndim - len(shape)
     if lead < 0:  # axes of size 1 before the others, which a value may have that is written to fewer axes
-        return np.reshape(unbroadcast(share, shape[-lead:]), shape)
-    if type(share) is np.ndarray and share.size >= MANY and share.shape[lead:] == shape and _has_rows(share, shape):
-        rows = np.reshape(share, (math.prod(share.shape[:lead]), math.prod(shape)))
+        return np.reshape(unbroadcast(contribution, shape[-lead:]), shape)
+    if (
+        type(contribution) is np.ndarray
+        and contribution.size >= MANY
+        and contribution.shape[lead:] == shape
+        and _has_rows(contribution, shape)
+    ):
+        rows = np.reshape(contribution, (math.prod(contribution.shape[:lead]), math.prod(shape)))
         return np.reshape(column_sums(rows), shape)
     axes = tuple(range(lead)) + tuple(
-        lead + k for k, size in enumerate(shape) if size == 1 and share.shape[lead + k] != 1
+        lead + k for k, size in enumerate(shape) if size == 1 and contribution.shape[lead + k] != 1
     )
-    share = add_reduce(share, axis=axes, keepdims=True)
-    return share if share.shape == shape else np.reshape(share, shape)
+    contribution = add_reduce(contribution, axis=axes, keepdims=True)
+    return contribution if contribution.shape == shape else np.reshape(contribution, shape)
 
 
 MANY = 1 << 13  # numbers: from here on a product with ones is quicker than a sum, of few columns ten times
 
 
-def _has_rows(share: Any, shape: tuple[int, ...]) -> bool:
+def _has_rows(contribution: Any, shape: tuple[int, ...]) -> bool:
     """Whether BLAS sums the rows as they lie. A sum of everything stays NumPy's, which adds in pairs."""
-    return share.dtype.char in "fd" and share.flags.c_contiguous and math.prod(shape) > 1
+    return contribution.dtype.char in "fd" and contribution.flags.c_contiguous and math.prod(shape) > 1
 
 
 new = object.__new__
@@ -151,9 +156,9 @@ def write(p: Primitive) -> tuple[Callable[..., Any], str, str]:
     return record, source.replace("def record(", f"def {p.name}(", 1), pull_source(p)
 
 
-def _uncompiled(*operands: Any, **static: Any) -> Any:
+def _uncompiled(*operands: Any, **params: Any) -> Any:
     """The code of a record function before its first call. Its globals are the primitive's own."""
-    return compiled(primitive)(*operands, **static)  # type: ignore[name-defined]  # noqa: F821
+    return compiled(primitive)(*operands, **params)  # type: ignore[name-defined]  # noqa: F821
 
 
 def _compiled(p: Primitive) -> Callable[..., Any]:

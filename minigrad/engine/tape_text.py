@@ -9,56 +9,56 @@ from typing import Any
 from minigrad.engine.node import Node
 
 
-def names(lines: Sequence[Node]) -> dict[Node, str]:
-    """How each line is referred to: by its user's name, with the scope or the place if that is not unique, else %k."""
-    given = {line: getattr(line, "name", None) for line in lines}
-    scoped = {line: f"{line.scope}/{name}" if line.scope and name else name for line, name in given.items()}
+def names(nodes: Sequence[Node]) -> dict[Node, str]:
+    """How each node is referred to: by its user's name, with the scope or the place if that is not unique, else %k."""
+    given = {node: getattr(node, "name", None) for node in nodes}
+    scoped = {node: f"{node.scope}/{name}" if node.scope and name else name for node, name in given.items()}
     plain, full = Counter(given.values()), Counter(scoped.values())
     shown = {}
-    for k, line in enumerate(lines, 1):
-        name, scope = given[line], scoped[line]
+    for k, node in enumerate(nodes, 1):
+        name, scope = given[node], scoped[node]
         if name is None or scope is None:
-            shown[line] = f"%{k}"
+            shown[node] = f"%{k}"
         else:
-            shown[line] = name if plain[name] == 1 else scope if full[scope] == 1 else f"{scope}#{k}"
+            shown[node] = name if plain[name] == 1 else scope if full[scope] == 1 else f"{scope}#{k}"
     return shown
 
 
-def expression(line: Node, shown: dict[Node, str]) -> str:
-    """The operation of a line with its operands and static parameters, as it would be called."""
-    if line.primitive is None:
+def expression(node: Node, shown: dict[Node, str]) -> str:
+    """The operation of a node with its operands and parameters, as it would be called."""
+    if node.primitive is None:
         return "leaf"
-    primitive = line.primitive
+    primitive = node.primitive
     if primitive.kind == "select":
-        parent = line.parents[0]
+        parent = node.parents[0]
         assert parent is not None
-        return f"{shown.get(parent, '?')}.{parent.primitive.outputs[line.params[0]]}"
+        return f"{shown.get(parent, '?')}.{parent.primitive.outputs[node.params[0]]}"
     operands = [
         shown.get(parent, "?") if parent is not None else constant(value)
-        for parent, value in zip(line.parents, kept(line), strict=True)
+        for parent, value in zip(node.parents, kept(node), strict=True)
     ]
-    return f"{primitive.name}({', '.join(operands + static(line))})"
+    return f"{primitive.name}({', '.join(operands + params_text(node))})"
 
 
-def kept(line: Node) -> list[Any]:
+def kept(node: Node) -> list[Any]:
     """The value of each operand: Python numbers, and what was kept for the rules and not released; else None."""
-    primitive = line.primitive
-    values = dict(zip(primitive.saved, (line.saved or ())[:], strict=False))
+    primitive = node.primitive
+    values = dict(zip(primitive.residuals, (node.residuals or ())[:], strict=False))
     if primitive.sequence:
         arrays = list(values.get("arrays") or ())
-        return arrays + [None] * (len(line.parents) - len(arrays))  # a checkpoint's closure gives parents only
-    numbers = getattr(line, "numbers", (None,) * len(primitive.operands))
+        return arrays + [None] * (len(node.parents) - len(arrays))  # a checkpoint's closure gives parents only
+    numbers = getattr(node, "numbers", (None,) * len(primitive.operands))
     return [
         values.get(name) if number is None else number for name, number in zip(primitive.operands, numbers, strict=True)
     ]
 
 
-def static(line: Node) -> list[str]:
-    """The static parameters that differ from their defaults, as they would be written."""
-    defaults = {name: p.default for name, p in line.primitive.signature.parameters.items()}
+def params_text(node: Node) -> list[str]:
+    """The parameters that differ from their defaults, as they would be written."""
+    defaults = {name: p.default for name, p in node.primitive.signature.parameters.items()}
     return [
         f"{name}={brief(value)}"
-        for name, value in zip(line.primitive.static, line.params, strict=True)
+        for name, value in zip(node.primitive.param_names, node.params, strict=True)
         if not _same(value, defaults[name])
     ]
 
@@ -77,7 +77,7 @@ def constant(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A static parameter in few characters; index arrays by their shape, slices as they are written."""
+    """A parameter in few characters; index arrays by their shape, slices as they are written."""
     if isinstance(value, tuple):
         inside = ", ".join(brief(part) for part in value)
         return f"({inside},)" if len(value) == 1 else f"({inside})"
@@ -90,18 +90,18 @@ def brief(value: Any) -> str:
     return f"<{value.dtype}{list(shape)}>" if shape else str(value)
 
 
-def each(line: Node, what: Any) -> str:
-    """The shape or dtype of a line; of all its outputs if there are several."""
-    several = line.primitive is not None and line.primitive.outputs
+def each(node: Node, what: Any) -> str:
+    """The shape or dtype of a node; of all its outputs if there are several."""
+    several = node.primitive is not None and node.primitive.outputs
     return ", ".join(map(str, what)) if several else str(what)
 
 
-def listing(lines: Sequence[Node]) -> str:
-    """One line of text for each line of the tape, in columns."""
-    shown = names(lines)
+def listing(nodes: Sequence[Node]) -> str:
+    """One line of text for each node of the tape, in columns."""
+    shown = names(nodes)
     rows = [
-        (str(k), shown[line], expression(line, shown), each(line, line.shape), each(line, line.dtype))
-        for k, line in enumerate(lines, 1)
+        (str(k), shown[node], expression(node, shown), each(node, node.shape), each(node, node.dtype))
+        for k, node in enumerate(nodes, 1)
     ]
     widths = [max(len(row[c]) for row in rows) for c in range(4)] if rows else []
     return "\n".join(

@@ -1,6 +1,6 @@
 """Activations, normalizations and losses (`minigrad.functional.losses`), composed of primitives.
 
-Everything here takes Tensors or arrays, records one line for each step it names, and is differentiable to any order.
+Everything here takes Tensors or arrays, records one node for each step it names, and is differentiable to any order.
 Channels are last. `minigrad.fused` has the hot ones as single primitives with derivatives made by hand.
 """
 

@@ -31,7 +31,7 @@ def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_ca
         is_causal: whether query t may attend to the keys 0 ... t only; besides the mask.
 
     Returns:
-        (..., T, e). The lines of the tape are called scores, weights and out. `fused.attention` is the same in one.
+        (..., T, e). The nodes of the tape are called scores, weights and out. `fused.attention` is the same in one.
 
     Raises:
         ValueError: shapes do not fit.
@@ -119,7 +119,7 @@ def _closed(allowed: Any, scores: Any) -> Array:
     return np.where(allowed, np.zeros_like(scores, shape=()), -np.inf)
 
 
-def _attention_shares(v: Any, query: Any, key: Any, value: Any, weights: Any, scale: float) -> tuple[Any, ...]:
+def _attention_contributions(v: Any, query: Any, key: Any, value: Any, weights: Any, scale: float) -> tuple[Any, ...]:
     """With p the weights and s the masked scores, from the cotangents dy of the output and dp of the weights:
 
     dvalue = pᵀ dy     dp += dy valueᵀ     ds = p (dp - Σ dp p)     dquery = ds key / √d     dkey = dsᵀ query / √d
@@ -134,7 +134,7 @@ def _attention_shares(v: Any, query: Any, key: Any, value: Any, weights: Any, sc
     return np.matmul(dscores, key) * scale, np.matmul(dscores.mT, query) * scale, dvalue, dscores
 
 
-_attend = primitive(_attention, joint=_attention_shares, outputs=("out", "weights"))
+_attend = primitive(_attention, joint=_attention_contributions, outputs=("out", "weights"))
 
 
 def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Normalizations, composed of primitives, with names on their lines. Channels are last.
+"""Normalizations, composed of primitives, with names on their nodes. Channels are last.
 
 `minigrad.functional` lists these functions; `minigrad.fused` has batch and layer normalization as single primitives.
 """
@@ -31,7 +31,7 @@ def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = 
         axis: the leading axes to take mean and variance over; all but the last if not given.
 
     Returns:
-        y, of x's shape. The lines of the tape are called mu, var, xhat and y.
+        y, of x's shape. The nodes of the tape are called mu, var, xhat and y.
 
     Raises:
         ValueError: axis is not made of leading axes; shapes do not fit.
@@ -91,7 +91,7 @@ def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5
         axis: the trailing axes to take mean and variance over.
 
     Returns:
-        y, of x's shape. The lines of the tape are called mu, var, xhat and y.
+        y, of x's shape. The nodes of the tape are called mu, var, xhat and y.
 
     Raises:
         ValueError: axis is not made of trailing axes; gamma or beta does not have their shape.
@@ -118,7 +118,7 @@ def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) ->
         axis: the trailing axes to take the mean over.
 
     Returns:
-        y, of x's shape. The lines of the tape are called r, xhat and y.
+        y, of x's shape. The nodes of the tape are called r, xhat and y.
 
     Raises:
         ValueError: axis is not made of trailing axes; gamma does not have their shape.
@@ -147,7 +147,7 @@ def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps:
         eps: added to the variance, which is the biased one.
 
     Returns:
-        y, of x's shape. The lines of the tape are called mu, var, xhat and y; the first three are grouped,
+        y, of x's shape. The nodes of the tape are called mu, var, xhat and y; the first three are grouped,
         (N, positions, G, C/G) with 1 in place of what the mean is taken over.
 
     Raises:
@@ -179,7 +179,7 @@ def instance_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1
         eps: added to the variance, which is the biased one (1 / positions).
 
     Returns:
-        y, of x's shape. The lines of the tape are called mu, var, xhat and y.
+        y, of x's shape. The nodes of the tape are called mu, var, xhat and y.
 
     Raises:
         ValueError: x has no spatial axis, or only one position, which has no variance; gamma or beta is not (C,).

@@ -32,7 +32,7 @@ class Module:
     An attribute that is a Tensor with requires_grad=True becomes a parameter, one that is a Module a child. Both are
     plain attributes; only their names are remembered. An array or a constant Tensor is no parameter: it is neither
     trained nor saved, which `mg.Tensor(array, requires_grad=True)` and `register_buffer` are for. Assigned to a
-    parameter it is its new value, as a new parameter. A child's lines on the tape carry its name as their scope, and
+    parameter it is its new value, as a new parameter. A child's nodes on the tape carry its name as their scope, and
     its parameters are listed under it: `encoder/0/weight`.
 
     Example:
@@ -65,7 +65,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """What forward returns; the lines that it records belong to this module's scope."""
+        """What forward returns; the nodes that it records belong to this module's scope."""
         run = self._hooked if self._hooks else self.forward
         if not self._name:
             try:
@@ -91,9 +91,9 @@ class Module:
     def _place_parameters(self, path: str) -> None:
         """Parameters are listed under the scope in which they are used."""
         for name in self._parameters:
-            line = self.__dict__[name].node
-            if line is not None:
-                line.scope = path
+            node = self.__dict__[name].node
+            if node is not None:
+                node.scope = path
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get(name)

@@ -61,11 +61,11 @@ class Summary:
             table.append((name, _shown(row.shape), _number(row.parameters), _number(row.multiply_adds)))
         table.append(("Total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
         a, b, c, d = (max(map(len, column)) for column in zip(*table, strict=True))
-        lines = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}".rstrip() for w, x, y, z in table]
+        nodes = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}".rstrip() for w, x, y, z in table]
         rule = "─" * (a + b + c + d + 6)
         frozen = self.parameters - self.trainable
         note = f"{self.trainable:,} trainable, {frozen:,} frozen; {text_of_bytes(self.bytes)} of parameters"
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], note])
+        return "\n".join([nodes[0], rule, *nodes[1:-1], rule, nodes[-1], note])
 
     __repr__ = __str__
 
@@ -138,9 +138,9 @@ def _input(shape: Any, dtype: np.dtype[Any]) -> Tensor:
 
 
 def _watched(model: Module, inputs: list[Tensor]) -> tuple[dict[Module, Any], Counter[Module]]:
-    """The output shapes and costs of each module, by hooks and by the lines between the calls of hooks."""
+    """The output shapes and costs of each module, by hooks and by the nodes between the calls of hooks."""
     shapes: dict[Module, Any] = {}
-    ends: list[tuple[int, Module | None]] = []  # from this line on, the innermost open module
+    ends: list[tuple[int, Module | None]] = []  # from this node on, the innermost open module
     open_modules: list[Module] = []
 
     def enter(module: Module, given: Any) -> None:
@@ -162,71 +162,71 @@ def _watched(model: Module, inputs: list[Tensor]) -> tuple[dict[Module, Any], Co
     costs: Counter[Module] = Counter()
     if results:
         starts = np.array([serial for serial, _ in ends])
-        for line in Tape(*results):
-            k = int(np.searchsorted(starts, line.serial)) - 1
+        for node in Tape(*results):
+            k = int(np.searchsorted(starts, node.serial)) - 1
             if k >= 0 and (owner := ends[k][1]) is not None:
-                costs[owner] += multiply_adds(line)
+                costs[owner] += multiply_adds(node)
     return shapes, costs
 
 
-def multiply_adds(line: Node) -> int:
-    """The multiply-adds of a line of the tape, 0 unless it is a product."""
-    count = COSTS.get(line.primitive.name) if line.primitive is not None else None
-    return count(line) if count is not None else 0
+def multiply_adds(node: Node) -> int:
+    """The multiply-adds of a node of the tape, 0 unless it is a product."""
+    count = COSTS.get(node.primitive.name) if node.primitive is not None else None
+    return count(node) if count is not None else 0
 
 
-def _shape(line: Node, k: int) -> Any:
-    parent = line.parents[k]
+def _shape(node: Node, k: int) -> Any:
+    parent = node.parents[k]
     return None if parent is None else parent.shape
 
 
-def _matmul(line: Node) -> int:
+def _matmul(node: Node) -> int:
     """The size of the result times the size of the axis that is summed over."""
-    x, y = _shape(line, 0), _shape(line, 1)
-    cost: int = math.prod(line.shape) * (x[-1] if x is not None else y[-2])
+    x, y = _shape(node, 0), _shape(node, 1)
+    cost: int = math.prod(node.shape) * (x[-1] if x is not None else y[-2])
     return cost
 
 
-def _windows(line: Node, k: int) -> int:
+def _windows(node: Node, k: int) -> int:
     """For each place and each channel of it, the products with the kernel's other axes."""
-    kernel = _shape(line, 1)
-    places = line.shape if k else _shape(line, 0)
+    kernel = _shape(node, 1)
+    places = node.shape if k else _shape(node, 0)
     return 0 if kernel is None or places is None else math.prod(places) * math.prod(kernel[:-1])
 
 
-def _contract(line: Node) -> int:
+def _contract(node: Node) -> int:
     """The product of the sizes of all axes that occur."""
-    inputs, _, out = line.params[0].partition("->")
-    sizes: dict[str, int] = dict(zip(out, line.shape, strict=True))
+    inputs, _, out = node.params[0].partition("->")
+    sizes: dict[str, int] = dict(zip(out, node.shape, strict=True))
     for k, axes in enumerate(inputs.split(",")):
-        sizes |= dict(zip(axes, _shape(line, k) or (), strict=False))
+        sizes |= dict(zip(axes, _shape(node, k) or (), strict=False))
     return math.prod(sizes.values())
 
 
-def _attention(line: Node) -> int:
+def _attention(node: Node) -> int:
     """Of the weights' size, once for each feature of a query and once for each of a value."""
-    out, weights = line.shape
-    q = _shape(line, 0)
+    out, weights = node.shape
+    q = _shape(node, 0)
     return math.prod(weights) * ((0 if q is None else q[-1]) + out[-1])  # type: ignore[no-any-return]
 
 
-def _recurrent(line: Node, weights: int) -> int:
+def _recurrent(node: Node, weights: int) -> int:
     """For each row of each step, the two weight matrices, of which the first is operand `weights`."""
-    y = line.shape[0] if isinstance(line.shape[0], tuple) else line.shape
+    y = node.shape[0] if isinstance(node.shape[0], tuple) else node.shape
     rows: int = math.prod(y[:-1])
-    return rows * sum(math.prod(_shape(line, k) or (0,)) for k in (weights, weights + 1))
+    return rows * sum(math.prod(_shape(node, k) or (0,)) for k in (weights, weights + 1))
 
 
 COSTS: dict[str, Callable[[Node], int]] = {
     "attention": _attention,
-    "rnn": lambda line: _recurrent(line, 2),
-    "lstm": lambda line: _recurrent(line, 3),
-    "gru": lambda line: _recurrent(line, 2),
+    "rnn": lambda node: _recurrent(node, 2),
+    "lstm": lambda node: _recurrent(node, 3),
+    "gru": lambda node: _recurrent(node, 2),
     "matmul": _matmul,
     "linear": _matmul,
     "contract": _contract,
-    "convolve": lambda line: _windows(line, 1),
-    "convolve_input": lambda line: _windows(line, 0),
+    "convolve": lambda node: _windows(node, 1),
+    "convolve_input": lambda node: _windows(node, 0),
 }
 
 

@@ -21,23 +21,23 @@ def cofactor(v: Any, of: Any) -> Any:
         v: an array, of which nothing is known, or a Tensor.
         of: a Tensor of v's shape.
     """
-    line, target = getattr(v, "node", None), getattr(of, "node", None)
-    if line is None or target is None or line.shape != target.shape or line.serial < target.serial:
+    node, target = getattr(v, "node", None), getattr(of, "node", None)
+    if node is None or target is None or node.shape != target.shape or node.serial < target.serial:
         return None
-    return _cofactor(line, target, DEPTH)
+    return _cofactor(node, target, DEPTH)
 
 
-def _cofactor(line: Node | None, target: Node, depth: int) -> Any:
-    if line is target:
+def _cofactor(node: Node | None, target: Node, depth: int) -> Any:
+    if node is target:
         return 1.0
-    if line is None or line.primitive is None or line.saved is None or not depth or line.serial < target.serial:
+    if node is None or node.primitive is None or node.residuals is None or not depth or node.serial < target.serial:
         return None
-    name, parents = line.primitive.name, line.parents
+    name, parents = node.primitive.name, node.parents
     if name not in ("multiply", "divide", "negative", "positive", "square", "add", "subtract"):
         return None
     found: list[Any] = [None if p is None else _cofactor(p, target, depth - 1) for p in parents]
     if name in ("add", "subtract"):
-        if found[0] is None or found[1] is None or any(p is not None and p.shape != line.shape for p in parents):
+        if found[0] is None or found[1] is None or any(p is not None and p.shape != node.shape for p in parents):
             return None
         return found[0] + found[1] if name == "add" else found[0] - found[1]
     k = next((k for k, multiple in enumerate(found) if multiple is not None), None)
@@ -46,14 +46,14 @@ def _cofactor(line: Node | None, target: Node, depth: int) -> Any:
     if name in ("negative", "positive"):
         return -found[k] if name == "negative" else found[k]
     if name == "square":
-        return found[k] * _operand(line, 0)
-    return found[k] * _operand(line, 1 - k) if name == "multiply" else found[k] / _operand(line, 1)
+        return found[k] * _operand(node, 0)
+    return found[k] * _operand(node, 1 - k) if name == "multiply" else found[k] / _operand(node, 1)
 
 
-def _operand(line: Node, k: int) -> Any:
-    """An operand of a line: a Tensor, or a constant."""
-    primitive = line.primitive
-    assert line.saved is not None
-    value = line.saved[primitive.saved.index(primitive.operands[k])]
-    parent = line.parents[k]
+def _operand(node: Node, k: int) -> Any:
+    """An operand of a node: a Tensor, or a constant."""
+    primitive = node.primitive
+    assert node.residuals is not None
+    value = node.residuals[primitive.residuals.index(primitive.operands[k])]
+    parent = node.parents[k]
     return value if parent is None else attach(value, parent)

@@ -1,7 +1,7 @@
 """Factorizations of matrices: Cholesky, eigenvalues of symmetric matrices, QR, singular values.
 
-The letters are those of Giles 2008 (see linalg.py): A is x, and its cotangent Ā the share. The gradient of a function
-of a symmetric matrix (cholesky, eigh) is the symmetric one.
+The letters are those of Giles 2008 (see linalg.py): A is x, its cotangent Ā the gradient. The gradient of a function of
+a symmetric matrix (cholesky, eigh) is the symmetric one.
 
 Derivatives through vectors divide by the differences of the values (eigenvalues, singular values) that they belong to.
 For equal values this is 0 / 0 if the function does not depend on which basis of their space was found. Its derivative
@@ -136,10 +136,10 @@ def _qr_share(v: Any, q: Any, r: Any) -> tuple[Any]:
         m = r @ v_r.mT
     if v_q is not None:
         m = m - v_q.mT @ q
-    share = q @ (np.tril(m) + np.tril(m, -1).mT)
+    contribution = q @ (np.tril(m) + np.tril(m, -1).mT)
     if v_q is not None:
-        share = v_q + share
-    return (solve_matrices(r, share.mT).mT,)
+        contribution = v_q + contribution
+    return (solve_matrices(r, contribution.mT).mT,)
 
 
 def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
@@ -158,12 +158,12 @@ def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
         row, noise = s[..., None, :], p_noise + r_noise
         inner = inner + 0.5 * _over_gaps(p + r, _off_diagonal(row - row.mT), s, noise)
         inner = inner + 0.5 * _over_gaps(p - r, _off_diagonal(row + row.mT), s, noise)
-    share = u @ inner @ vh
+    contribution = u @ inner @ vh
     if v_u is not None and u.shape[-2] > u.shape[-1]:
-        share = share + _outside(u, v_u, s) @ vh
+        contribution = contribution + _outside(u, v_u, s) @ vh
     if v_v is not None and vh.shape[-1] > vh.shape[-2]:
-        share = share + u @ _outside(vh.mT, v_v, s).mT
-    return (share,)
+        contribution = contribution + u @ _outside(vh.mT, v_v, s).mT
+    return (contribution,)
 
 
 is_unused = elementwise(_is_unused)

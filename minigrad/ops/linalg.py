@@ -1,7 +1,7 @@
 """Linear algebra: inverses and linear systems, determinants, powers and products.
 
 Rules follow M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
-differentiation" (2008), with his letters: A is x, and its cotangent Ā the share. All take stacks of matrices.
+differentiation" (2008), with his letters: A is x, and its cotangent Ā the contribution. All take stacks of matrices.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def matrix_sizes(name: str, x: Any) -> tuple[int, int]:
 # Inverses and linear systems
 
 
-def _solve_shares(v: Any, x: Any, out: Any) -> tuple[Any, Any]:
+def _solve_contributions(v: Any, x: Any, out: Any) -> tuple[Any, Any]:
     """B̄ = A⁻ᵀ C̄, Ā = -B̄ Cᵀ (Giles 2008, 2.3.1)."""
-    share = solve_matrices(x.mT, v)
-    return -share @ out.mT, share
+    contribution = solve_matrices(x.mT, v)
+    return -contribution @ out.mT, contribution
 
 
 _INV = """The inverses of square matrices (..., M, M). The derivative is dx⁻¹ = -x⁻¹ dx x⁻¹ (Giles 2008, 2.2.3).
@@ -68,7 +68,7 @@ def without_infinities(x: Any) -> Any:
 
 
 inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV)
-solve_matrices = primitive(np.linalg.solve, joint=_solve_shares, signature="(x, y, /)")
+solve_matrices = primitive(np.linalg.solve, joint=_solve_contributions, signature="(x, y, /)")
 matrix_rank = elementwise(
     lambda x, /, *, rtol=None: np.linalg.matrix_rank(without_infinities(x), **({} if rtol is None else {"rtol": rtol})),
     name="matrix_rank",

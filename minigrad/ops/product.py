@@ -31,7 +31,7 @@ def _rows(x: Any) -> Any:
 
 
 def right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
-    """The share of y in x @ y."""
+    """The contribution of y in x @ y."""
     if len(y_shape) == 2 and x.ndim > 2:
         return _rows(x).mT @ _rows(v)
     return x.mT @ v

@@ -18,14 +18,14 @@ def _pinv_share(v: Any, x: Any, out: Any, rtol: Any) -> Any:
     """The transpose of Golub & Pereyra 1973, equation 4.12, for a rank that does not change."""
     left = v.mT - (x @ out) @ v.mT
     right = v.mT - v.mT @ (out @ x)
-    share = left @ out @ out.mT + out.mT @ out @ right - out.mT @ v @ out.mT
+    contribution = left @ out @ out.mT + out.mT @ out @ right - out.mT @ v @ out.mT
     roundings = _ROUNDINGS * max(x.shape[-2:]) * np.finfo(x.dtype).eps
     cuts_zeros_only = rtol is None or np.all(np.asarray(rtol) <= roundings)
-    return share if cuts_zeros_only else share + _of_cut_values(v, x, rtol)
+    return contribution if cuts_zeros_only else contribution + _of_cut_values(v, x, rtol)
 
 
 def _of_cut_values(v: Any, x: Any, rtol: Any) -> Any:
-    """What singular values add to the share that are cut off and are not 0.
+    """What singular values add to the contribution that are cut off and are not 0.
 
     Golub & Pereyra suppose that nothing but zeros is cut off. A⁺ turns with all singular vectors: for a value sᵢ that
     is kept and one sⱼ that is not, the part of the differential along uᵢ, vⱼ is (Pᵢⱼ + (sⱼ/sᵢ) Pⱼᵢ) / (sᵢ² - sⱼ²), with

@@ -233,7 +233,7 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
-    """The slices of x along an axis, taken by halves: a share of each slice alone would have the size of the whole."""
+    """The slices of x along an axis, taken by halves: the gradient of each slice alone would have the size of x."""
     k = axis_of(axis, len(np.shape(x)))
     if type(x) is np.ndarray:
         return tuple(np.moveaxis(x, k, 0))

@@ -1,4 +1,4 @@
-"""checkpoint: a function as one line of the tape, computed again in the backward pass instead of kept."""
+"""checkpoint: a function as one node of the tape, computed again in the backward pass instead of kept."""
 
 from __future__ import annotations
 
@@ -197,15 +197,15 @@ def _same_objects(x: Any, y: Any) -> bool:
 
 
 def _outside(variables: list[Tensor], outputs: list[Tensor]) -> tuple[Node, ...]:
-    """The lines from outside on which the outputs depend: a closure's Tensors."""
+    """The nodes from outside on which the outputs depend: a closure's Tensors."""
     since = _serial(variables[0])
     inside, _ = ancestors([t.node for t in outputs if t.node is not None], since)
     own = {t.node for t in variables}
     found = dict.fromkeys(
         parent
-        for line in inside
-        if line not in own
-        for parent in line.parents
+        for node in inside
+        if node not in own
+        for parent in node.parents
         if parent is not None and parent.serial < since
     )
     found |= dict.fromkeys(t.node for t in outputs if t.node is not None and t.node.serial < since)
@@ -230,7 +230,7 @@ class _Recompute(Opaque):
         self.seen: list[Any] = []
 
     def first(self, given: Any, inputs: list[Tensor]) -> Any:
-        """The forward call, as one line of the tape if gradients can flow through it."""
+        """The forward call, as one node of the tape if gradients can flow through it."""
         variables, outputs, rebuild_value = self.run(list(inputs), given)
         used = _outside(variables, outputs)
         parents = tuple(t.node for t in inputs) + used
@@ -238,14 +238,14 @@ class _Recompute(Opaque):
             return rebuild_value([t.detach() for t in outputs])
         if not self.snapshot.close():
             return rebuild_value(outputs)  # with their history: this call cannot be repeated
-        line = Node()
-        line.primitive, line.parents, line.params = self, parents, ()
-        line.saved = (tuple(t.data for t in inputs),)
-        line.scope, line.serial = mode.get() or "", next_serial()
+        node = Node()
+        node.primitive, node.parents, node.params = self, parents, ()
+        node.residuals = (tuple(t.data for t in inputs),)
+        node.scope, node.serial = mode.get() or "", next_serial()
         self.seen = [_sample(t.data) for t in outputs]
         self.outputs = tuple(f"out{k}" for k in range(len(outputs)))
-        line.shape, line.dtype = tuple(t.shape for t in outputs), tuple(t.dtype for t in outputs)
-        return rebuild_value(list(selected(line, tuple(t.data for t in outputs))))
+        node.shape, node.dtype = tuple(t.shape for t in outputs), tuple(t.dtype for t in outputs)
+        return rebuild_value(list(selected(node, tuple(t.data for t in outputs))))
 
     def run(self, inputs: list[Any], given: Any = None) -> tuple[list[Tensor], list[Tensor], Any]:
         """Call the function on fresh variables. The first variable is a mark: it is older than all that follows."""
@@ -279,30 +279,30 @@ class _Recompute(Opaque):
 
         return self.context.copy().run(run)  # type: ignore[no-any-return]
 
-    def pull(self, n: Node, v: Any, due: dict[Node, Any], saved: tuple[Any, ...]) -> None:
+    def pull(self, n: Node, v: Any, pending: dict[Node, Any], residuals: tuple[Any, ...]) -> None:
         """The contributions to the parents: from a second run, in the state of the first, and a pull through it."""
         record = any(hasattr(x, "node") for x in v)
         with self.snapshot.repeat() as repetition:
             repetition.retained = record
-            variables, outputs, _ = self.run_again(list(saved[0]))
+            variables, outputs, _ = self.run_again(list(residuals[0]))
             repetition.settle()
             self._compare(n, outputs)
             own: dict[Node, Any] = {}
-            for t, share in zip(outputs, v, strict=True):
-                if share is not None and t.node is not None:
-                    own[t.node] = own[t.node] + share if t.node in own else share
-            lines, _ = ancestors(own, _serial(variables[0]))
+            for t, contribution in zip(outputs, v, strict=True):
+                if contribution is not None and t.node is not None:
+                    own[t.node] = own[t.node] + contribution if t.node in own else contribution
+            nodes, _ = ancestors(own, _serial(variables[0]))
             nodes = [t.node for t in variables[1:] if t.node is not None]
-            found = pull(lines, own, stop=nodes, record=record, retain=record) if lines else {}
+            found = pull(nodes, own, stop=nodes, record=record, retain=record) if nodes else {}
         if not own.keys() <= set(n.parents):
             raise self._another("depends on other Tensors")
-        # What is left in `own` is due to lines from outside.
-        shares = [(n.parents[k], found.get(node)) for k, node in enumerate(nodes)] + list(own.items())
-        for parent, share in shares:
-            if parent is not None and share is not None:
-                due[parent] = due[parent] + wide(share) if parent in due else share
+        # What is left in `own` is pending for nodes from outside.
+        contributions = [(n.parents[k], found.get(node)) for k, node in enumerate(nodes)] + list(own.items())
+        for parent, contribution in contributions:
+            if parent is not None and contribution is not None:
+                pending[parent] = pending[parent] + wide(contribution) if parent in pending else contribution
 
-    def push(self, n: Node, tangents: Any, saved: tuple[Any, ...]) -> Any:
+    def push(self, n: Node, tangents: Any, residuals: tuple[Any, ...]) -> Any:
         """Forward mode pulls the pull."""
         return None
 

@@ -2,7 +2,7 @@
 
 from minigrad.symbols.array import Symbol, intercepting
 from minigrad.symbols.expression import Call, Expression, Name, Number
-from minigrad.symbols.formulas import computed, formula, local_derivatives, shares
+from minigrad.symbols.formulas import computed, contributions, formula, local_derivatives
 from minigrad.symbols.latex import latex
 from minigrad.symbols.writing import text
 
@@ -13,10 +13,10 @@ __all__ = [
     "Number",
     "Symbol",
     "computed",
+    "contributions",
     "formula",
     "intercepting",
     "latex",
     "local_derivatives",
-    "shares",
     "text",
 ]  # fmt: skip

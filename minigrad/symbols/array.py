@@ -142,16 +142,16 @@ class _Formulas(Layer):
         return applied(p, operands, params)
 
 
-def applied(p: Primitive, operands: Any, static: dict[str, Any]) -> Any:
+def applied(p: Primitive, operands: Any, params: dict[str, Any]) -> Any:
     """What a primitive makes of symbols: one, or a tuple of them for several outputs."""
-    value = evaluated(p.function, operands, static)
+    value = evaluated(p.function, operands, params)
     given = operands[0] if p.sequence else operands
     if p.outputs:
-        whole = _result(p.name, given, _details(static), value[0]).expression
+        whole = _result(p.name, given, _details(params), value[0]).expression
         return tuple(like(Call("select", (whole,), (name,)), x) for name, x in zip(p.outputs, value, strict=True))
     if p.name == "getitem":
-        return like(_read(expression_of(operands[0]), static["index"]), value)
-    return _result(p.name, given, _details(static), value)
+        return like(_read(expression_of(operands[0]), params["index"]), value)
+    return _result(p.name, given, _details(params), value)
 
 
 def _result(op: str, operands: Any, details: tuple[str, ...], value: Any) -> Symbol:
@@ -167,15 +167,15 @@ def _stretched(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def _details(static: dict[str, Any]) -> tuple[str, ...]:
-    """The static parameters that say what is computed, not only along which axes."""
-    shown = [_index(static["index"])] if "index" in static else []
-    if "spec" in static:
-        shown.append(f'"{static["spec"]}"')
-    if static.get("k"):
-        shown.append(str(static["k"]))
-    if "dtype" in static:
-        shown.append(str(np.dtype(static["dtype"])))
+def _details(params: dict[str, Any]) -> tuple[str, ...]:
+    """The parameters that say what is computed, not only along which axes."""
+    shown = [_index(params["index"])] if "index" in params else []
+    if "spec" in params:
+        shown.append(f'"{params["spec"]}"')
+    if params.get("k"):
+        shown.append(str(params["k"]))
+    if "dtype" in params:
+        shown.append(str(np.dtype(params["dtype"])))
     return tuple(shown)
 
 

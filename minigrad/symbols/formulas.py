@@ -1,4 +1,4 @@
-"""What the rules of a primitive, or of one line of a tape, compute: the rule itself, run on symbols."""
+"""What the rules of a primitive, or of one node of a tape, compute: the rule itself, run on symbols."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from minigrad.engine.codegen import named
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import REGISTRY, Primitive
 from minigrad.engine.specialize import unbroadcast
-from minigrad.engine.tape_text import brief, kept, names, static
+from minigrad.engine.tape_text import brief, kept, names, params_text
 from minigrad.symbols.array import Index, Symbol, evaluated, expression_of, intercepting, like
 from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
 from minigrad.symbols.latex import latex
 from minigrad.symbols.writing import text
 
-# What a primitive is shown on: sizes and static parameters of no importance, tried until its rule runs on them.
+# What a primitive is shown on: sizes and parameters of no importance, tried until its rule runs on them.
 SIZE = 7
 SHAPES: list[tuple[int, ...]] = [(SIZE, SIZE), (3, 3), (1, SIZE, SIZE, SIZE), (SIZE,), ()]
 # Of primitives whose operands must have shapes in a ratio: gates that lie side by side.
@@ -73,8 +73,8 @@ def formula(primitive: Any, operand: str | int = 0, *, as_latex: bool = False, v
     """
     p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
     k = _position(p, operand)
-    share = _in_general(p, k, v)
-    return _by_name(p, k, v) if share is None else _shown(share, as_latex)
+    contribution = _in_general(p, k, v)
+    return _by_name(p, k, v) if contribution is None else _shown(contribution, as_latex)
 
 
 def _in_general(p: Primitive, k: int, v: str) -> Expression | None:
@@ -82,26 +82,26 @@ def _in_general(p: Primitive, k: int, v: str) -> Expression | None:
     if not p.joint and p.rules[k] is None:
         return None
     for known in _examples(p):
-        share = share_of(p, k, known, _vector(p, known, v))
-        if share is not None:
-            return mapped(share.expression, _counted)
+        contribution = share_of(p, k, known, _vector(p, known, v))
+        if contribution is not None:
+            return mapped(contribution.expression, _counted)
     return None
 
 
 def local_derivatives(
-    line: Node, shown: Mapping[Node, str] | None = None, *, as_latex: bool = False, v: str = "v"
+    node: Node, shown: Mapping[Node, str] | None = None, *, as_latex: bool = False, v: str = "v"
 ) -> dict[str, str]:
-    """What a line of a tape hands to each of its operands, in the user's own names.
+    """What a node of a tape hands to each of its operands, in the user's own names.
 
     Args:
-        line: of a tape.
-        shown: how lines are called, as `minigrad.engine.tape_text.names` gives them; by default the names that the
-            line and its parents have, and the rule's own letters for those without.
+        node: of a tape.
+        shown: how nodes are called, as `minigrad.engine.tape_text.names` gives them; by default the names that the
+            node and its parents have, and the rule's own letters for those without.
         as_latex: LaTeX in place of text.
-        v: the name of the cotangent of the line.
+        v: the name of the cotangent of the node.
 
     Returns:
-        for each operand that is on the tape the share that it gets: summed over the axes along which it was
+        for each operand that is on the tape the contribution that it gets: summed over the axes along which it was
         broadcast, with the numbers that were constants.
 
     Example:
@@ -111,81 +111,87 @@ def local_derivatives(
         >>> local_derivatives(y.node), local_derivatives(y.node.parents[0])
         ({'x': 'v · (1 − tanh(x)²)'}, {'x': 'v · 3'})
     """
-    p = line.primitive
+    p = node.primitive
     if p is None:
         return {}
     if p.kind == "select":
-        parent = line.parents[0]
+        parent = node.parents[0]
         assert parent is not None
-        return {parent.primitive.outputs[line.params[0]]: v}
+        return {parent.primitive.outputs[node.params[0]]: v}
     return {
         f"arrays[{k}]" if p.sequence else p.operands[k]: (
-            _by_name(p, 0 if p.sequence else k, v) if share is None else _shown(share, as_latex)
+            _by_name(p, 0 if p.sequence else k, v) if contribution is None else _shown(contribution, as_latex)
         )
-        for k, share in enumerate(shares(line, shown, v=v))
-        if line.parents[k] is not None
+        for k, contribution in enumerate(contributions(node, shown, v=v))
+        if node.parents[k] is not None
     }
 
 
-def shares(line: Node, shown: Mapping[Node, str] | None = None, *, v: str = "v") -> list[Expression | None]:
-    """The share of each parent of a line, None for a constant, and where the rule has no formula."""
-    p = line.primitive
-    shown = _names(line) if shown is None else shown
-    known = _of_line(line, shown)
+def contributions(node: Node, shown: Mapping[Node, str] | None = None, *, v: str = "v") -> list[Expression | None]:
+    """The contribution of each parent of a node, None for a constant, and where the rule has no formula."""
+    p = node.primitive
+    shown = _names(node) if shown is None else shown
+    known = _of_node(node, shown)
     vector = _vector(p, known, v)
     found: list[Expression | None] = []
-    for k, parent in enumerate(line.parents):
-        share = None if parent is None else share_of(p, k, known, vector)
+    for k, parent in enumerate(node.parents):
+        contribution = None if parent is None else share_of(p, k, known, vector)
         if parent is None:
             found.append(None)
-        elif share is None or (p.kind != "elementwise" and share.shape != parent.shape and line.saved is None):
-            found.append(_renamed(line, _in_general(p, 0 if p.sequence else k, v), shown))
+        elif contribution is None or (
+            p.kind != "elementwise" and contribution.shape != parent.shape and node.residuals is None
+        ):
+            found.append(_renamed(node, _in_general(p, 0 if p.sequence else k, v), shown))
         else:
-            found.append((share if share.shape == parent.shape else unbroadcast(share, parent.shape)).expression)
+            found.append(
+                (
+                    contribution if contribution.shape == parent.shape else unbroadcast(contribution, parent.shape)
+                ).expression
+            )
     return found
 
 
-def _renamed(line: Node, e: Expression | None, shown: Mapping[Node, str]) -> Expression | None:
-    """A general formula with the names of a line, whose constants are not known."""
+def _renamed(node: Node, e: Expression | None, shown: Mapping[Node, str]) -> Expression | None:
+    """A general formula with the names of a node, whose constants are not known."""
     if e is None:
         return None
-    p = line.primitive
-    letters = [f"arrays[{k}]" for k in range(len(line.parents))] if p.sequence else p.operands
+    p = node.primitive
+    letters = [f"arrays[{k}]" for k in range(len(node.parents))] if p.sequence else p.operands
     given = {
-        x: "const" if parent is None else shown.get(parent, x) for x, parent in zip(letters, line.parents, strict=True)
+        x: "const" if parent is None else shown.get(parent, x) for x, parent in zip(letters, node.parents, strict=True)
     }
-    given |= {"out": shown.get(line, "out")}
+    given |= {"out": shown.get(node, "out")}
     return mapped(e, lambda part: Name(given.get(part.text, part.text)) if isinstance(part, Name) else part)
 
 
-def computed(line: Node, operands: Sequence[Expression]) -> Expression:
-    """What a line computes, from the expressions of its operands: infix, √ and superscripts when it is written."""
-    p = line.primitive
+def computed(node: Node, operands: Sequence[Expression]) -> Expression:
+    """What a node computes, from the expressions of its operands: infix, √ and superscripts when it is written."""
+    p = node.primitive
     if p.kind == "select":
-        parent = line.parents[0]
+        parent = node.parents[0]
         assert parent is not None
-        return Call("select", tuple(operands), (parent.primitive.outputs[line.params[0]],))
+        return Call("select", tuple(operands), (parent.primitive.outputs[node.params[0]],))
     if p.name == "getitem":
-        inside = brief(line.params[0])
+        inside = brief(node.params[0])
         return Call("getitem", tuple(operands), (inside[1:-1].rstrip(",") if inside.startswith("(") else inside,))
-    details = (re.sub(r"^axis=\((\d+),\)$", r"axis=\1", part) for part in static(line))
+    details = (re.sub(r"^axis=\((\d+),\)$", r"axis=\1", part) for part in params_text(node))
     return Call(p.name, tuple(operands), tuple(details))
 
 
 def share_of(p: Primitive, k: int, known: Mapping[str, Any], v: Any) -> Symbol | None:
     """The rule of operand k run on v and on what it names; None where it cannot run on symbols, whatever the reason."""
     place = 0 if p.sequence else k
-    known = {**known, "i": k, "wanted": [j == k for j in range(len(p.operands))]}
+    known = {**known, "i": k, "needs_grad": [j == k for j in range(len(p.operands))]}
     rule: Any = p.joint or p.rules[place]
     try:
         with intercepting():
-            share = rule(v, *(known[name] for name in (named(rule) if p.joint else p.names[place])))
-            share = share[k] if p.joint else share
+            contribution = rule(v, *(known[name] for name in (named(rule) if p.joint else p.names[place])))
+            contribution = contribution[k] if p.joint else contribution
     except Exception:
         return None
-    if share is None:  # a joint rule says so of an operand without derivative
+    if contribution is None:  # a joint rule says so of an operand without derivative
         return Symbol(Number(0), known[p.operands[k]].shape)
-    return share if isinstance(share, Symbol) else like(expression_of(share), share)
+    return contribution if isinstance(contribution, Symbol) else like(expression_of(contribution), contribution)
 
 
 def _shown(e: Expression, as_latex: bool) -> str:
@@ -205,35 +211,35 @@ def _vector(p: Primitive, known: Mapping[str, Any], v: str) -> Any:
     return tuple(Symbol(Name(f"{v}_{name}"), known[name].shape, known[name].dtype) for name in p.outputs)
 
 
-def _of_line(line: Node, shown: Mapping[Node, str]) -> dict[str, Any]:
-    """What the rules of a line may name, as symbols that bear the user's names."""
-    p = line.primitive
-    known: dict[str, Any] = dict(zip(p.static, line.params, strict=True))
-    letters = [f"arrays[{k}]" for k in range(len(line.parents))] if p.sequence else p.operands
+def _of_node(node: Node, shown: Mapping[Node, str]) -> dict[str, Any]:
+    """What the rules of a node may name, as symbols that bear the user's names."""
+    p = node.primitive
+    known: dict[str, Any] = dict(zip(p.param_names, node.params, strict=True))
+    letters = [f"arrays[{k}]" for k in range(len(node.parents))] if p.sequence else p.operands
     operands = []
-    for letter, parent, value in zip(letters, line.parents, kept(line), strict=True):
+    for letter, parent, value in zip(letters, node.parents, kept(node), strict=True):
         if parent is not None:
             operands.append(Symbol(Name(shown.get(parent, letter)), parent.shape, parent.dtype))
         elif value is None:
-            operands.append(Symbol(Name("const"), () if p.outputs else line.shape))
+            operands.append(Symbol(Name("const"), () if p.outputs else node.shape))
         elif np.ndim(value) == 0:
             operands.append(value.item() if hasattr(value, "item") else value)
         else:
             operands.append(like(expression_of(value), value))
     known |= {"arrays": tuple(operands)} if p.sequence else dict(zip(letters, operands, strict=True))
-    for letter, parent in zip(letters, line.parents, strict=True):
+    for letter, parent in zip(letters, node.parents, strict=True):
         if parent is not None:
             known |= {f"{letter}_shape": parent.shape, f"{letter}_dtype": parent.dtype}
     if p.outputs:
-        made = zip(p.outputs, line.shape, line.dtype, strict=True)
+        made = zip(p.outputs, node.shape, node.dtype, strict=True)
         return known | {name: Symbol(Name(name), shape, dtype) for name, shape, dtype in made}
-    return known | {"out": Symbol(Name(shown.get(line, "out")), line.shape, line.dtype)}
+    return known | {"out": Symbol(Name(shown.get(node, "out")), node.shape, node.dtype)}
 
 
-def _names(line: Node) -> dict[Node, str]:
-    """The names that the user gave to a line and its parents."""
-    lines = list(dict.fromkeys([*(parent for parent in line.parents if parent is not None), line]))
-    return {part: name for part, name in names(lines).items() if getattr(part, "name", None)}
+def _names(node: Node) -> dict[Node, str]:
+    """The names that the user gave to a node and its parents."""
+    nodes = list(dict.fromkeys([*(parent for parent in node.parents if parent is not None), node]))
+    return {part: name for part, name in names(nodes).items() if getattr(part, "name", None)}
 
 
 def _position(p: Primitive, operand: str | int) -> int:
@@ -247,10 +253,10 @@ def _position(p: Primitive, operand: str | int) -> int:
 
 def _examples(p: Primitive) -> Iterator[dict[str, Any]]:
     """What the rules of a primitive may name, for operands of some shapes that go together."""
-    options = [q.default for name, q in p.signature.parameters.items() if name in p.static]
+    options = [q.default for name, q in p.signature.parameters.items() if name in p.param_names]
     choices = [
         STATIC.get(name, [None]) if default is inspect.Parameter.empty else [default]
-        for name, default in zip(p.static, options, strict=True)
+        for name, default in zip(p.param_names, options, strict=True)
     ]
     count = 2 if p.sequence else len(p.operands)
     letters = ["arrays[0]", "arrays[1]"] if p.sequence else p.operands
@@ -258,7 +264,7 @@ def _examples(p: Primitive) -> Iterator[dict[str, Any]]:
     for shapes in sorted(tried, key=lambda shapes: len(set(shapes))):
         for kind, static_values in combinations((np.float64, np.intp), combinations(*choices)):
             kinds = [np.float64] * (count - 1) + [kind]
-            static_known = dict(zip(p.static, static_values, strict=True))
+            static_known = dict(zip(p.param_names, static_values, strict=True))
             operands = [Symbol(Name(x), *what) for x, *what in zip(letters, shapes, kinds, strict=True)]
             try:
                 value = evaluated(p.function, [tuple(operands)] if p.sequence else operands, static_known)

@@ -23,13 +23,13 @@ def store(found: dict[Node, Any]) -> None:
     """Add the cotangents of leaves to their gradients. An array that nobody else has becomes the gradient itself."""
     with LOCK:
         while found:
-            line, v, holders = _popped(found)
-            owner = line.owner() if hasattr(line, "owner") else None
+            node, v, holders = _popped(found)
+            owner = node.owner() if hasattr(node, "owner") else None
             if owner is None:
                 continue
             is_number = issubclass(type(v), np.generic)
             is_free = is_number or (holders == ALONE and type(v) is np.ndarray and v.base is None)
-            if is_free and owner.grad is None and v.dtype == _dtype(owner, v) and v.shape == line.shape:
+            if is_free and owner.grad is None and v.dtype == _dtype(owner, v) and v.shape == node.shape:
                 owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)
             else:
                 _add(owner, v)
@@ -37,8 +37,8 @@ def store(found: dict[Node, Any]) -> None:
 
 def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
     """One of the items, taken out, and how many references there are to its value."""
-    line, v = found.popitem()
-    return line, v, sys.getrefcount(v)
+    node, v = found.popitem()
+    return node, v, sys.getrefcount(v)
 
 
 ALONE = _popped({None: np.empty(0)})[2]  # the count of a value that nobody else knows

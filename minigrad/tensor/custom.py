@@ -31,14 +31,14 @@ def custom(
     """A primitive from a function of arrays and the rules of its derivative.
 
     Args:
-        function: computes with NumPy. Parameters without a default are operands, those with one are static and passed
+        function: computes with NumPy. Parameters without a default are operands, those with one are params and passed
             by keyword. A ufunc (also SciPy's) has the operands x, y, z; x1, x2, ... if there are more than three.
         *rules: one for each operand, None for an operand without a derivative. A rule takes v, the cotangent of the
-            result, and names what else it needs: operands, `out`, static parameters, `x_shape`, `x_dtype`. It returns
-            the operand's share, of the operand's shape (or of the result's, if the operand was broadcast), or None if
-            there is no gradient. It is written with NumPy's functions, so that it can be differentiated again, and
+            result, and names what else it needs: operands, `out`, parameters, `x_shape`, `x_dtype`. It returns
+            the operand's gradient, of the operand's shape (or of the result's, if the operand was broadcast), or None
+            if there is no gradient. It is written with NumPy's functions, so that it can be differentiated again, and
             does not write into v or the operands.
-        joint: instead of the rules, one rule that returns a tuple with the shares of all operands.
+        joint: instead of the rules, one rule that returns a tuple with the contributions of all operands.
         outputs: names of the results, if the function returns a tuple. The joint rule's v is then a tuple, with None
             for results that were not used, and it may name the results.
         name: what printed tapes and pictures call it.
@@ -81,7 +81,7 @@ def custom(
 
 
 def _signature(function: Any, label: str) -> inspect.Signature:
-    """Operands are positional, static parameters keywords, whatever the function itself says."""
+    """Operands are positional, parameters keywords, whatever the function itself says."""
     if isinstance(function, np.ufunc):
         n = function.nin
         names = "xyz"[:n] if n <= 3 else [f"x{k}" for k in range(1, n + 1)]
@@ -94,15 +94,15 @@ def _signature(function: Any, label: str) -> inspect.Signature:
         raise TypeError(
             f"custom: {label} does not say what its parameters are; wrap it: lambda x: {label}(x)"
         ) from None
-    operands, static = [], []
+    operands, params = [], []
     for p in given:
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise TypeError(f"custom: {p} is not a fixed operand; give each operand a name (fixed number of operands)")
         if p.kind is p.KEYWORD_ONLY or p.default is not p.empty:
-            static.append(p.replace(kind=p.KEYWORD_ONLY, annotation=p.empty))
+            params.append(p.replace(kind=p.KEYWORD_ONLY, annotation=p.empty))
         else:
             operands.append(p.replace(kind=p.POSITIONAL_ONLY, annotation=p.empty))
-    return inspect.Signature([*operands, *static])
+    return inspect.Signature([*operands, *params])
 
 
 class Custom(Primitive):
@@ -115,18 +115,18 @@ class Custom(Primitive):
         """The function, called with arrays that it cannot write to, and its result checked."""
         return self.function if isinstance(self.function, np.ufunc) else self._applied
 
-    def _applied(self, *operands: Any, **static: Any) -> Any:
-        for key, value in static.items():
+    def _applied(self, *operands: Any, **params: Any) -> Any:
+        for key, value in params.items():
             if isinstance(value, Tensor):
                 if value.node is not None and mode.get() is not None:
                     raise TypeError(
-                        f"{key}= is a Tensor that requires grad, and no gradient flows to a static "
+                        f"{key}= is a Tensor that requires grad, and no gradient flows to a "
                         "parameter; make it an operand, that is a parameter without a default"
                     )
-                static[key] = value.data
+                params[key] = value.data
         given = [_protected(x) for x in operands]
         try:
-            out = self.function(*given, **static)
+            out = self.function(*given, **params)
         except ValueError as error:
             raise _named(error, "the function", "its operands") from error
         if not self.outputs:
@@ -161,44 +161,50 @@ class Custom(Primitive):
         def run(v: Any, *known: Any) -> Any:
             given = [_protected(x) for x in (v, *known)]
             try:
-                share = rule(*given)
+                contribution = rule(*given)
             except Exception as error:
                 raise _named(error, self._rule(k), "v or its operands") from error
-            return v if share is given[0] and type(v) is np.ndarray else share
+            return v if contribution is given[0] and type(v) is np.ndarray else contribution
 
         return run
 
-    def checked(self, n: Node, k: int, share: Any) -> Any:
-        """A share as the walk takes it; None if there is none."""
+    def checked(self, n: Node, k: int, contribution: Any) -> Any:
+        """A contribution as the walk takes it; None if there is none."""
         parent = n.parents[k]
-        if share is None or parent is None:
+        if contribution is None or parent is None:
             return None
-        if isinstance(share, (bool, int, float)):
-            share = np.asarray(share, parent.dtype)[()]
-        if not _is_array(share):
+        if isinstance(contribution, (bool, int, float)):
+            contribution = np.asarray(contribution, parent.dtype)[()]
+        if not _is_array(contribution):
             raise TypeError(
-                f"{self._rule(k)} returned {describe(share)} ({type(share).__name__}); it must return an array of the "
-                f"operand's shape {parent.shape}, or None if there is no gradient"
+                f"{self._rule(k)} returned {describe(contribution)} ({type(contribution).__name__}); it must return an "
+                f"array of the operand's shape {parent.shape}, or None if there is no gradient"
             )
-        if share.dtype.kind == "c":
-            raise TypeError(f"{self._rule(k)} returned {share.dtype}; gradients are real numbers")
+        if contribution.dtype.kind == "c":
+            raise TypeError(f"{self._rule(k)} returned {contribution.dtype}; gradients are real numbers")
         shapes = n.shape if self.outputs else (n.shape,)
-        if share.shape != parent.shape and not any(share.shape == s and _stretches(parent.shape, s) for s in shapes):
+        if contribution.shape != parent.shape and not any(
+            contribution.shape == s and _stretches(parent.shape, s) for s in shapes
+        ):
             raise ValueError(
-                f"{self._rule(k)} returned shape {share.shape} for an operand of shape {parent.shape}; it must return "
-                f"the gradient with respect to the operand, which has the operand's shape"
+                f"{self._rule(k)} returned shape {contribution.shape} for an operand of shape {parent.shape}; it must "
+                f"return the gradient with respect to the operand, which has the operand's shape"
             )
-        return share if share.dtype.kind == "f" else share.astype(parent.dtype)
+        return contribution if contribution.dtype.kind == "f" else contribution.astype(parent.dtype)
 
-    def checked_all(self, n: Node, shares: Any) -> tuple[Any, ...]:
+    def checked_all(self, n: Node, contributions: Any) -> tuple[Any, ...]:
         """What a joint rule returned, as the walk takes it."""
-        if not isinstance(shares, (tuple, list)) or len(shares) != len(self.operands):
-            got = f"{len(shares)} shares" if isinstance(shares, (tuple, list)) else f"a {type(shares).__name__}"
+        if not isinstance(contributions, (tuple, list)) or len(contributions) != len(self.operands):
+            got = (
+                f"{len(contributions)} contributions"
+                if isinstance(contributions, (tuple, list))
+                else f"a {type(contributions).__name__}"
+            )
             raise TypeError(
-                f"{self._rule(None)} returned {got}; it must return a tuple with one share for each operand "
+                f"{self._rule(None)} returned {got}; it must return a tuple with one contribution for each operand "
                 f"({', '.join(self.operands)}), None where there is no gradient"
             )
-        return tuple(self.checked(n, k, share) for k, share in enumerate(shares))
+        return tuple(self.checked(n, k, contribution) for k, contribution in enumerate(contributions))
 
     def _rule(self, k: int | None) -> str:
         of = "" if k is None else f" for {self.operands[k]}"

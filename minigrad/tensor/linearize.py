@@ -27,7 +27,7 @@ from minigrad.util.pytree import flatten, leaves_like, tree_map
 Tree = Any
 
 ALONE = 3  # references to an array that nobody else has: two names of it here, and the one that counts them
-input_line = linear(lambda x, /: x, lambda v: v, name="input")
+input_node = linear(lambda x, /: x, lambda v: v, name="input")
 
 
 class Traced:
@@ -71,7 +71,7 @@ class Traced:
         outputs, self.rebuild_value = flatten(self.value)
         self.outputs = [t if isinstance(t, Tensor) else attach(np.asarray(t), None) for t in outputs]
         nodes = [t.node for t in self.outputs if t.node is not None]
-        self.lines, self.older = ancestors(nodes, self.since)
+        self.nodes, self.older = ancestors(nodes, self.since)
         if has_aux:
             self.aux = tree_map(self.result, self.aux)
 
@@ -125,21 +125,23 @@ class Traced:
     def pull(self, cotangents: Sequence[Any], retain: bool) -> Tree:
         """The cotangents of the variables, in the structure of the chosen arguments."""
         record = self.records(*cotangents)
-        due: dict[Node, Any] = {}
+        pending: dict[Node, Any] = {}
         for t, v in zip(self.outputs, cotangents, strict=True):
             if t.node is not None and t.node.serial >= self.since:
                 v = _as(v, t.dtype, record)  # noqa: PLW2901
-                due[t.node] = due[t.node] + v if t.node in due else v
+                pending[t.node] = pending[t.node] + v if t.node in pending else v
         with _recording(record):
-            found = pull(self.lines, due, stop=self.nodes, record=record, retain=retain or record) if due else {}
-        shares: list[Any] = []
+            found = (
+                pull(self.nodes, pending, stop=self.nodes, record=record, retain=retain or record) if pending else {}
+            )
+        contributions: list[Any] = []
         for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
             v = found.pop(node, None)
             if v is not None and v.dtype.kind == "c":
-                raise complex_refused(f"the gradient of an argument of shape {t.shape}{_first_complex(self.lines)}")
+                raise complex_refused(f"the gradient of an argument of shape {t.shape}{_first_complex(self.nodes)}")
             v = np.zeros_like(t.data) if v is None else v if v.dtype == t.dtype else v.astype(t.dtype)
-            shares.append(self._like_input(k, apart(v, shares)))
-        return self.rebuild(shares)
+            contributions.append(self._like_input(k, apart(v, contributions)))
+        return self.rebuild(contributions)
 
     def push(self, tangents: tuple[Tree, ...]) -> Tree:
         """The tangents of the value, in its structure."""
@@ -150,12 +152,12 @@ class Traced:
         for v, t in zip(given, self.variables, strict=True):
             if np.shape(v) != t.shape:
                 raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
-        if told := _first_complex(self.lines):
+        if told := _first_complex(self.nodes):
             raise complex_refused(f"forward mode{told}")
         record = self.records(*given)
         start = {node: _as(v, node.dtype, record) for node, v in zip(self.nodes, given, strict=True)}
         with _recording(record):
-            known = push(self.lines, start, record=record)
+            known = push(self.nodes, start, record=record)
         moved: list[Any] = []
         last = {t.node: k for k, t in enumerate(self.outputs)}  # a result may be there twice
         for k, t in enumerate(self.outputs):
@@ -217,10 +219,10 @@ def apart(v: Any, others: Sequence[Any]) -> Any:
 
 
 def variable(x: Any) -> Tensor:
-    """A fresh Tensor with the value of x; if x has a history, a line that continues it."""
+    """A fresh Tensor with the value of x; if x has a history, a node that continues it."""
     if isinstance(x, Tensor):
         if x.node is not None:
-            return input_line(x)
+            return input_node(x)
         value = x.data
     elif type(x) is np.ndarray and x.ndim == 0 and x.dtype.kind in "iu":  # a number, as a Python integer is one
         value = x.astype(get_default_dtype())
@@ -242,12 +244,12 @@ def variable(x: Any) -> Tensor:
     return attach(value, leaf(value))  # type: ignore[no-any-return]
 
 
-def _first_complex(lines: Sequence[Node]) -> str:
+def _first_complex(nodes: Sequence[Node]) -> str:
     """Which operation computed a complex number first; "" if none did."""
-    for line in lines:
-        dtypes = line.dtype if isinstance(line.dtype, tuple) else (line.dtype,)
-        if line.primitive is not None and any(dtype.kind == "c" for dtype in dtypes):
-            return f" ({line.primitive.name} of shape {line.shape} gave {line.dtype})"
+    for node in nodes:
+        dtypes = node.dtype if isinstance(node.dtype, tuple) else (node.dtype,)
+        if node.primitive is not None and any(dtype.kind == "c" for dtype in dtypes):
+            return f" ({node.primitive.name} of shape {node.shape} gave {node.dtype})"
     return ""
 
 

@@ -15,7 +15,7 @@ probe: ContextVar[Callable[[str, Any, str | None], Any] | None] = ContextVar("mi
 def name(name: str, value: Any, label: str | None = None) -> Any:
     """Name a value of the forward pass, and return it: `mu = mg.name("mu", x.mean(0), label="μ")`.
 
-    The line of the tape is called so in printed tapes, reports and pictures, and a derivation can refer to the value
+    The node of the tape is called so in printed tapes, reports and pictures, and a derivation can refer to the value
     and its gradient by this name. A plain array is returned as it is.
 
     Args:

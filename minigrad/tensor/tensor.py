@@ -1,4 +1,4 @@
-"""Tensor: an array together with the line of the tape that made it."""
+"""Tensor: an array together with the node of the tape that made it."""
 
 from __future__ import annotations
 
@@ -152,25 +152,25 @@ class Tensor(Methods):
 
         Args:
             gradient: the cotangent to start from, of this Tensor's shape; 1 if this is a single number.
-            retain_graph: keep the saved values, so that backward can run again. Implied by create_graph.
+            retain_graph: keep the residuals, so that backward can run again. Implied by create_graph.
             create_graph: record the backward pass itself, so that gradients can be differentiated.
 
         Raises:
-            RuntimeError: nothing was recorded, the saved values were released, or memory changed in place since.
+            RuntimeError: nothing was recorded, the residuals were released, or memory changed in place since.
             ValueError: this is not a single number and no gradient is given, or one of another shape.
         """
-        line = self._line("backward")
+        node = self._line("backward")
         start = self._cotangent(gradient, recorded=create_graph)
-        lines, _ = ancestors([line])
+        nodes, _ = ancestors([node])
         if create_graph:
             token = mode.set(mode.get() or "")
             try:
-                found = pull(lines, {line: start}, record=True)
+                found = pull(nodes, {node: start}, record=True)
                 accumulate.store(found)
             finally:
                 mode.reset(token)
         else:
-            accumulate.store(pull(lines, {line: start.data}, retain=retain_graph))
+            accumulate.store(pull(nodes, {node: start.data}, retain=retain_graph))
 
     def _line(self, what: str) -> Node:
         if self.node is None:
@@ -191,7 +191,7 @@ class Tensor(Methods):
             one = type(self.data)(1) if issubclass(type(self.data), np.generic) else np.ones_like(self.data)
             return specialize.attach(one, None)  # type: ignore[no-any-return]
         if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not recorded:
-            given = specialize.attach(gradient, None)  # no line will keep it, and leaves copy what is not theirs
+            given = specialize.attach(gradient, None)  # no node will keep it, and leaves copy what is not theirs
         else:
             given = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
         if given.dtype.kind == "c":
@@ -221,17 +221,17 @@ class Tensor(Methods):
         Returns:
             A Hook: its remove() ends this.
         """
-        line = self._line("register_hook")
+        node = self._line("register_hook")
         if not callable(hook):
             raise TypeError(f"register_hook({hook!r}): a hook is a function of the gradient")
-        return add_hook(line, hook)
+        return add_hook(node, hook)
 
     def detach(self) -> Tensor:
         """The same array without its history."""
         return specialize.attach(self.data, None)  # type: ignore[no-any-return]
 
     def named(self, name: str, label: str | None = None) -> Tensor:
-        """Name this line of the tape: printed tapes, reports and pictures use it. Returns the Tensor itself.
+        """Name this node of the tape: printed tapes, reports and pictures use it. Returns the Tensor itself.
 
         Args:
             name: as a Python identifier, for example "var".

@@ -1,8 +1,8 @@
 """The audit of a check: which errors would it accept?
 
 A check has inputs, a cotangent and a tolerance, and looks at the inputs' gradients. Every line is spoiled in turn (its
-sign, its size, a factor or term left out of it) and so is every share that a consumer hands to a value; what the check
-then still accepts, it cannot see. An error that no check could see, because the spoiled derivation is the same
+sign, its size, a factor or term left out of it) and every contribution of a consumer is dropped; what the check then
+still accepts, it cannot see. An error that no check could see, because the spoiled derivation is the same
 function, is told apart by a check with random inputs and a random signed cotangent.
 """
 
@@ -21,7 +21,7 @@ from minigrad.engine.tape import pull
 from minigrad.util.report import Report, table
 from minigrad.verify.repair import Source
 from minigrad.verify.samples import Draw, draw, redraw
-from minigrad.verify.truth import inner_lines, nodes_of
+from minigrad.verify.truth import inner_nodes, nodes_of
 
 if TYPE_CHECKING:
     from minigrad.verify.derivation import Derivation
@@ -32,7 +32,7 @@ Spoiled = Callable[["Derivation", "Draw"], "dict[str, Array] | None"]  # the inp
 
 @dataclass(frozen=True)
 class Error:
-    """A spoiled line or share."""
+    """A spoiled line or contribution."""
 
     where: str  # "dxhat", or "σ² ← x̂"
     what: str  # "`dout` for `dout * gamma`", "dropped"
@@ -217,32 +217,32 @@ def _chained(
     return {t: known[f"d{t}"] for t in derivation.lines if t in made.truth.run.inputs}
 
 
-# Spoiled shares
+# Spoiled contributions
 
 
 def _share_errors(own: Draw) -> Iterator[Error]:
     run = own.truth.run
-    for value, handed in own.truth.shares.items():
+    for value, handed in own.truth.contributions.items():
         if len(handed) < 2:
-            continue  # the only share is the whole gradient, and that is spoiled line by line
+            continue  # the only contribution is the whole gradient, and that is spoiled line by line
         for consumer in handed:
             where = f"dl/d{run.labels.get(value, value)}"
             yield Error(where, f"the path through {run.labels.get(consumer, consumer)}", _without(value, consumer))
 
 
 def _without(value: str, consumer: str) -> Spoiled:
-    """The inputs' gradients if one share is dropped. They are linear in it, so only the share itself is pulled."""
+    """The inputs' gradients if one contribution is dropped. They are linear in it, so only it is pulled."""
 
     def gradients(derivation: Derivation, made: Draw) -> dict[str, Array] | None:
-        run, share = made.truth.run, made.truth.shares[value].get(consumer)
-        if share is None:
+        run, contribution = made.truth.run, made.truth.contributions[value].get(consumer)
+        if contribution is None:
             return {}
         nodes = nodes_of(run)
         if value in run.inputs:
-            lost = {value: share}
+            lost = {value: contribution}
         else:
             inputs = {k: nodes[k] for k in run.inputs}
-            found = pull(inner_lines(run, [nodes[value]]), {nodes[value]: share}, stop=inputs.values())
+            found = pull(inner_nodes(run, [nodes[value]]), {nodes[value]: contribution}, stop=inputs.values())
             lost = {k: found[node] for k, node in inputs.items() if node in found}
         return {k: made.truth.gradients[k] - lost.get(k, 0.0) for k in run.inputs}
 

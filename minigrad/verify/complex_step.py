@@ -1,7 +1,7 @@
 """The complex step: f(x + ihu) = f(x) + ih <f', u> + O(h²), so the imaginary part is a derivative without differences.
 
 Nothing cancels, so h may be 1e-20 and the derivative is good to the last digits (Lyness & Moler 1967; Squire & Trapp
-1998). It asks that every operation be analytic: the tape is read for that, and what leaves no line on it (sign) is
+1998). It asks that every operation be analytic: the tape is read for that, and what leaves no node on it (sign) is
 seen by the array that goes through.
 """
 
@@ -69,11 +69,11 @@ def complex_step(
     """
     if problem.by_hand:
         raise NotAnalytic("there is no tape that shows what the function computes")
-    for line in problem.lines():
-        if line.primitive is not None and not (
-            line.primitive.name in ANALYTIC and REGISTRY.get(line.primitive.name) is line.primitive
+    for node in problem.nodes():
+        if node.primitive is not None and not (
+            node.primitive.name in ANALYTIC and REGISTRY.get(node.primitive.name) is node.primitive
         ):
-            raise NotAnalytic(f"{line.primitive.name} is not known to be analytic")
+            raise NotAnalytic(f"{node.primitive.name} is not known to be analytic")
     inputs = problem.inputs if dtype is None else [x.astype(dtype) for x in problem.inputs]
     step = _step(problem, directions)
     moved = [

@@ -173,8 +173,8 @@ class Derivation:
     ) -> AuditReport:
         """Which errors would a check of the inputs' gradients accept?
 
-        Every line is spoiled in turn (sign, size, a factor or a term left out), and every share that a consumer hands
-        to a value is dropped. The report lists what the check accepts all the same, and because of what: a parameter
+        Every line is spoiled in turn (sign, size, a factor or a term left out), and every contribution of a consumer is
+        dropped. The report lists what the check accepts all the same, and because of what: a parameter
         that is 1, an upstream gradient of ones, a tolerance.
 
         Args:

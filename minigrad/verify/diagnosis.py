@@ -1,7 +1,7 @@
 """Why a line is wrong, from evidence.
 
-A reason is an equation between the line's result, the truth, and things that have a name: a size, a value, the share
-that arrives through a consumer. It is told only if it holds for all elements, in two draws of different values and,
+A reason is an equation between the line's result, the truth, and things that have a name: a size, a value, the
+contribution of a consumer. It is told only if it holds for all elements, in two draws of different values and,
 where that is possible, different sizes, and if one name alone explains it. Then an edit of the line itself is sought
 that makes it right. What has neither is shown by its worst element.
 """
@@ -59,8 +59,8 @@ def _cases(derivation: Derivation, line: Line, report: LineReport, first: Draw, 
         except CannotRun:
             continue
         expected = t.gradients[line.target] if report.random_upstream is None else report.expected
-        shares = {} if report.random_upstream is not None else t.shares[line.target]
-        cases.append(Case(line.target, result, expected, shares, t.run.values, made.sizes, t))
+        contributions = {} if report.random_upstream is not None else t.contributions[line.target]
+        cases.append(Case(line.target, result, expected, contributions, t.run.values, made.sizes, t))
     return cases
 
 
@@ -136,18 +136,18 @@ def _value(case: Case) -> Iterator[Reason]:
 
 
 def _paths(case: Case) -> Iterator[Reason]:
-    """The numbers by which the shares must be multiplied to give the result: 1 each if it is right."""
-    shares = {k: s for k, s in case.shares.items() if np.any(np.abs(s) > 1e-11 * case.truth.scale)}
-    if case.result.shape != case.expected.shape or len(case.shares) < 2 or not shares:
+    """The numbers by which the contributions must be multiplied to give the result: 1 each if it is right."""
+    contributions = {k: s for k, s in case.contributions.items() if np.any(np.abs(s) > 1e-11 * case.truth.scale)}
+    if case.result.shape != case.expected.shape or len(case.contributions) < 2 or not contributions:
         return
-    columns = np.stack([np.ravel(s) for s in shares.values()], axis=1)
-    if np.linalg.matrix_rank(columns, rtol=1e-9) < len(shares):  # several answers: none can be told
+    columns = np.stack([np.ravel(s) for s in contributions.values()], axis=1)
+    if np.linalg.matrix_rank(columns, rtol=1e-9) < len(contributions):  # several answers: none can be told
         return
     found = np.linalg.lstsq(columns, np.ravel(case.result), rcond=None)[0]
     if not case.equal(columns @ found, np.ravel(case.result)):
         return
-    off = {k: float(c) for k, c in zip(shares, found, strict=True) if not math.isclose(c, 1, abs_tol=1e-7)}
-    if not off or len(off) > 2 or (len(off) == len(shares) > 1):
+    off = {k: float(c) for k, c in zip(contributions, found, strict=True) if not math.isclose(c, 1, abs_tol=1e-7)}
+    if not off or len(off) > 2 or (len(off) == len(contributions) > 1):
         return
     numbers = {round(c, 7) for c in off.values()}
     if len(numbers) == 1:
@@ -170,24 +170,27 @@ def _times_told(case: Case, factor: float, many: bool) -> Iterator[tuple[str, bo
 
 
 def _path_times_value(case: Case) -> Iterator[Reason]:
-    """One share is off by a factor that has a name."""
-    if case.result.shape != case.expected.shape or len(case.shares) < 2:
+    """One contribution is off by a factor that has a name."""
+    if case.result.shape != case.expected.shape or len(case.contributions) < 2:
         return
-    for k, share in case.shares.items():
-        if np.any(np.abs(share) > 1e-11 * case.truth.scale):
-            for label, power, sign in times_value(case, case.result - (case.expected - share), share):
-                told = power_told(label, power, sign).replace("it is", "the share is")
+    for k, contribution in case.contributions.items():
+        if np.any(np.abs(contribution) > 1e-11 * case.truth.scale):
+            for label, power, sign in times_value(case, case.result - (case.expected - contribution), contribution):
+                told = power_told(label, power, sign).replace("it is", "the contribution is")
                 yield Reason("path", f"in the path through {case.label(k)}, {told}")
 
 
 def _two_factors(case: Case) -> Iterator[Reason]:
-    """Two named values, or one and a size, are missing from the whole or from one share."""
+    """Two named values, or one and a size, are missing from the whole or from one contribution."""
     if case.result.shape != case.expected.shape:
         return
     parts = {"": (case.result, case.expected)}
-    if len(case.shares) > 1:
-        for k, share in case.shares.items():
-            parts[f"in the path through {case.label(k)}, "] = (case.result - (case.expected - share), share)
+    if len(case.contributions) > 1:
+        for k, contribution in case.contributions.items():
+            parts[f"in the path through {case.label(k)}, "] = (
+                case.result - (case.expected - contribution),
+                contribution,
+            )
     for where, (got, want) in parts.items():
         if case.equal(got, 0 * want):
             continue
@@ -217,9 +220,9 @@ def _sizes_told(case: Case, factor: float | None) -> list[str]:
 
 def _diagonal(case: Case) -> Iterator[Reason]:
     """A function that mixes elements, taken for one that does not."""
-    for k, share in case.shares.items():
+    for k, contribution in case.contributions.items():
         own = diagonal(case.truth, k, case.target) if case.result.shape == case.expected.shape else None
-        if own is not None and case.equal(case.result, case.expected - share + own):
+        if own is not None and case.equal(case.result, case.expected - contribution + own):
             yield Reason(
                 "diagonal",
                 f"only the diagonal of d{case.label(k)}/d{case.label(case.target)} is there: each element of "
@@ -228,11 +231,11 @@ def _diagonal(case: Case) -> Iterator[Reason]:
 
 
 def _place(case: Case) -> Iterator[Reason]:
-    """The difference lies only where one share alone arrives."""
-    if case.result.shape != case.expected.shape or len(case.shares) < 2:
+    """The difference lies only where one contribution alone arrives."""
+    if case.result.shape != case.expected.shape or len(case.contributions) < 2:
         return
     differs = np.abs(case.result - case.expected) > 1e-11 * case.truth.scale
-    reached = {k: s != 0 for k, s in case.shares.items()}
+    reached = {k: s != 0 for k, s in case.contributions.items()}
     where = [k for k, places in reached.items() if np.any(places & differs)]
     if len(where) == 1 and not np.any(differs & ~reached[where[0]]):
         yield Reason("place", f"it differs only where the path through {case.label(where[0])} arrives")

@@ -31,7 +31,7 @@ class Case:
     target: str
     result: Array
     expected: Array
-    shares: dict[str, Array]  # by consumer
+    contributions: dict[str, Array]  # by consumer
     values: dict[str, Any]  # by name
     sizes: dict[str, float]
     truth: Truth

@@ -1,6 +1,6 @@
 """The forward function of a derivation: its inputs and how they are drawn, and its runs with named values.
 
-While it runs, `mg.name` is a probe: the named value becomes a line of its own on the tape, at which the gradient is
+While it runs, `mg.name` is a probe: the named value becomes a node of its own on the tape, at which the gradient is
 read, and for finite differences it is moved by a shift. The Tensor itself is rebound, so that code which goes on with
 the reference it had before naming sees the probe too.
 """

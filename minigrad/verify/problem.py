@@ -139,12 +139,12 @@ class Problem:
             _, tangents = jvp(self.function, [attach(x, None) for x in inputs], directions)
         return [np.asarray(value_of(v), dtype=float) for v in tangents]
 
-    def lines(self) -> list[Node]:
+    def nodes(self) -> list[Node]:
         """The tape between the inputs and the values."""
         with enable_grad():
             variables = [attach(x, leaf(x)) for x in self.inputs]
             outputs = [t.node for t in self.function(*variables) if isinstance(t, Tensor)]
-        return ancestors([line for line in outputs if line is not None], variables[0].node.serial)[0]
+        return ancestors([node for node in outputs if node is not None], variables[0].node.serial)[0]
 
     def of_gradient(self, rng: np.random.Generator) -> Problem:
         """The problem whose function is this one's gradient along a fixed cotangent."""

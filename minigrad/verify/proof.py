@@ -124,8 +124,8 @@ def _proof(p: Primitive, k: int, inside: list[Region]) -> Proof:
         found = [(region, *sides(p, k, region)) for region in inside]
         against = next((told for part in found if (told := disproof(*part[:3]))), "")
         if not against:
-            for region, share, slope, _ in found:
-                if not is_zero(share - slope * V(), region):
+            for region, contribution, slope, _ in found:
+                if not is_zero(contribution - slope * V(), region):
                     raise UndecidedError(f"sympy finds neither a difference nor a proof that there is none ({region})")
             has_jumps = any(out.has(*map(step, STEPS)) for *_, out in found)
             proof.where = domain(p, inside) + ", between jumps" * has_jumps
@@ -148,10 +148,10 @@ def sides(p: Primitive, k: int, region: Region) -> tuple[Any, Any, Any]:
         with intercepting():
             made = p.function(*symbols.values()).expression
     out = Translation(operands, region.values)(made)
-    share = share_of(p, k, symbols | geometry | {"out": Symbol(Name("out"))}, Symbol(Name("v")))
-    if share is None:
+    contribution = share_of(p, k, symbols | geometry | {"out": Symbol(Name("out"))}, Symbol(Name("v")))
+    if contribution is None:
         raise UndecidedError("the rule does not run on symbols")
-    rule = Translation({**operands, "out": out, "v": V()}, region.values)(share.expression)
+    rule = Translation({**operands, "out": out, "v": V()}, region.values)(contribution.expression)
     return rule, sympy().diff(out, operands[p.operands[k]]), sympy().sympify(out)
 
 
@@ -160,11 +160,11 @@ def is_taken_at_its_word(p: Primitive) -> bool:
     return p.name in TAKEN_AT_ITS_WORD and p.function is REGISTRY[p.name].function
 
 
-def disproof(region: Region, share: Any, slope: Any) -> str:
+def disproof(region: Region, contribution: Any, slope: Any) -> str:
     """A point of the region at which the rule is not the derivative; nothing if none is found."""
     for v, sample in product(("1", "-3/7"), SAMPLES):
         there = region.at([sympy().Rational(gap) for gap in sample])
-        rule, derivative = evaluated(share, there, v), evaluated(slope * V(), there, v)
+        rule, derivative = evaluated(contribution, there, v), evaluated(slope * V(), there, v)
         if rule is None or derivative is None:
             raise UndecidedError(f"the rule or the derivative is no real number for {region}")
         if abs(rule - derivative) > SMALL * (1 + abs(derivative)):

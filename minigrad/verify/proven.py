@@ -126,7 +126,7 @@ def _joint(derivation: Derivation, results: list[str], outputs: int) -> Callable
     if any(name not in kept for name in forward.constants):
         kept += [name for name in forward.constants if name not in kept]
 
-    def shares(v: Any, *values: Any) -> tuple[Any, ...]:
+    def contributions(v: Any, *values: Any) -> tuple[Any, ...]:
         known = dict(zip(kept, values, strict=True))
         inputs = [known[name] for name in forward.inputs]
         found: dict[str, Any] = {}
@@ -146,8 +146,8 @@ def _joint(derivation: Derivation, results: list[str], outputs: int) -> Callable
 
     p = inspect.Parameter
     signature = inspect.Signature([p(name, p.POSITIONAL_OR_KEYWORD) for name in ["v", *map(_own, kept)]])
-    shares.__signature__ = signature  # type: ignore[attr-defined]
-    return shares
+    contributions.__signature__ = signature  # type: ignore[attr-defined]
+    return contributions
 
 
 def _through_named(
@@ -175,7 +175,7 @@ def _through_named(
         return tuple(found[name] for name, d in zip(named, v, strict=True) if d is not None)
 
     _, pullback = vjp(values, *(inputs[k] for k in moving))
-    shares: list[Any] = [None] * len(inputs)
-    for k, share in zip(moving, pullback(tuple(d for d in v if d is not None)), strict=True):
-        shares[k] = share
-    return shares
+    contributions: list[Any] = [None] * len(inputs)
+    for k, contribution in zip(moving, pullback(tuple(d for d in v if d is not None)), strict=True):
+        contributions[k] = contribution
+    return contributions

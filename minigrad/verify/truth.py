@@ -1,7 +1,8 @@
 """What is true of the gradients in a forward function: at every name, and from every consumer of it.
 
-One walk serves all. The gradient at a name is the pull from the outputs, read there. The share of consumer k at the
-value j is the pull from k alone, stopping at every other name: the terms that a derivation adds up on one line.
+One walk serves all. The gradient at a name is the pull from the outputs, read there. The contribution of consumer k
+to the cotangent of j is the pull from k alone, stopping at every other name: the terms that a derivation adds up on
+one line.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ Array = Any
 
 @dataclass
 class Truth:
-    """Gradients by name for one cotangent, and the shares they are made of."""
+    """Gradients by name for one cotangent, and the contributions they are made of."""
 
     run: Run
     cotangents: dict[str, Array]  # of the outputs
     gradients: dict[str, Array]  # of inputs, named values and outputs
-    shares: dict[str, dict[str, Array]]  # shares[j][k]: what consumer k hands to j
+    contributions: dict[str, dict[str, Array]]  # contributions[j][k]: what consumer k hands to j
     scale: float  # the size of the largest gradient: what is 1e-11 of it is rounding
 
     def is_zero(self, name: str) -> bool:
@@ -40,18 +41,19 @@ def truth(forward: Forward, arguments: Mapping[str, Any], cotangents: Mapping[st
     """The gradients at all names of one run, by the tape."""
     run = forward.run(arguments)
     nodes = nodes_of(run)
-    due = _due({k: cotangents[k] for k in run.outputs}, run)
-    lines = inner_lines(run, list(due))
-    found = pull(lines, dict(due), stop=[nodes[k] for k in run.inputs], keep=nodes.values())
+    pending = _pending({k: cotangents[k] for k in run.outputs}, run)
+    found = pull(
+        inner_nodes(run, list(pending)), dict(pending), stop=[nodes[k] for k in run.inputs], keep=nodes.values()
+    )
     gradients = {k: found.get(node, np.zeros_like(run.values[k])) for k, node in nodes.items()}
     gradients |= {k: np.asarray(cotangents[k]) for k in run.outputs if k not in nodes or k not in run.named}
     scale = max((float(np.max(np.abs(g), initial=0.0)) for g in gradients.values()), default=1.0) or 1.0
     made = Truth(run, dict(cotangents), gradients, {}, scale)
-    made.shares = shares(made, {k: gradients[k] for k in [*run.outputs, *run.named]})
+    made.contributions = contributions(made, {k: gradients[k] for k in [*run.outputs, *run.named]})
     return made
 
 
-def shares(t: Truth, upstream: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+def contributions(t: Truth, upstream: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """What each consumer hands to each value that it uses directly, for given gradients of the consumers."""
     run, nodes = t.run, nodes_of(t.run)
     found: dict[str, dict[str, Array]] = {k: {} for k in [*run.inputs, *run.named]}
@@ -60,8 +62,7 @@ def shares(t: Truth, upstream: Mapping[str, Array]) -> dict[str, dict[str, Array
         if node is None:
             continue
         others = {name: other for name, other in nodes.items() if name != consumer}
-        lines = inner_lines(run, [node])
-        handed = pull(lines, {node: np.asarray(upstream[consumer])}, stop=others.values())
+        handed = pull(inner_nodes(run, [node]), {node: np.asarray(upstream[consumer])}, stop=others.values())
         for name, other in others.items():
             if other in handed and name in found:
                 found[name][consumer] = handed[other]
@@ -69,7 +70,7 @@ def shares(t: Truth, upstream: Mapping[str, Array]) -> dict[str, dict[str, Array
 
 
 def diagonal(t: Truth, consumer: str, target: str) -> Array | None:
-    """The share that comes from the diagonal of a Jacobian alone, each element of the consumer to its own place.
+    """The contribution that comes from the diagonal of a Jacobian alone, each element of the consumer to its own place.
 
     It is what a derivation has that takes softmax, or a norm, for a function of single elements. None if the two have
     different shapes, or more elements than are worth one pull each.
@@ -81,13 +82,13 @@ def diagonal(t: Truth, consumer: str, target: str) -> Array | None:
     node, place = run.tensors[consumer].node, nodes.get(target)
     if node is None or place is None:
         return None
-    lines = inner_lines(run, [node])
+    inner = inner_nodes(run, [node])
     stop = [other for name, other in nodes.items() if name != consumer]
     found = np.zeros_like(upstream)
     for at in np.ndindex(upstream.shape):
         single = np.zeros_like(upstream)
         single[at] = upstream[at]
-        handed = pull(lines, {node: single}, stop=stop)
+        handed = pull(inner, {node: single}, stop=stop)
         if place in handed:
             found[at] = handed[place][at]
     return found
@@ -131,20 +132,20 @@ def _widest(forward: Forward, arguments: Mapping[str, Any]) -> Any:
 
 
 def nodes_of(run: Run) -> dict[str, Node]:
-    """The line of each input and named value."""
+    """The node of each input and named value."""
     return {k: node for k in [*run.inputs, *run.named] if (node := run.tensors[k].node) is not None}
 
 
-def _due(cotangents: Mapping[str, Array], run: Run) -> dict[Node, Array]:
-    due: dict[Node, Array] = {}
+def _pending(cotangents: Mapping[str, Array], run: Run) -> dict[Node, Array]:
+    pending: dict[Node, Array] = {}
     for k, v in cotangents.items():
         node = run.tensors[k].node
         if node is not None:
-            due[node] = due[node] + v if node in due else np.asarray(v)
-    return due
+            pending[node] = pending[node] + v if node in pending else np.asarray(v)
+    return pending
 
 
-def inner_lines(run: Run, outputs: Sequence[Node]) -> list[Node]:
-    """The lines from the inputs to these outputs."""
+def inner_nodes(run: Run, outputs: Sequence[Node]) -> list[Node]:
+    """The nodes from the inputs to these outputs."""
     first = min((t.node.serial for t in run.tensors.values() if t.node is not None), default=0)
     return ancestors(outputs, first)[0]

@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.verify.derivation_report import LineReport
 from minigrad.verify.problem import signed
 from minigrad.verify.samples import Draw, redraw
-from minigrad.verify.truth import Truth, shares
+from minigrad.verify.truth import Truth, contributions
 
 if TYPE_CHECKING:
     from minigrad.verify.derivation import Derivation, Line
@@ -55,11 +55,11 @@ def _with_random_upstream(derivation: Derivation, line: Line, report: LineReport
     t = draw.truth
     used = line.uses(t)
     vanishing = [k for k in [line.target, *used] if t.is_zero(k)]
-    if not vanishing or not used or not set(used) <= set(t.shares[line.target]):
+    if not vanishing or not used or not set(used) <= set(t.contributions[line.target]):
         return
     rng = np.random.default_rng(5)
     upstream = {k: signed(rng, g.shape) for k, g in t.gradients.items()}
-    handed = shares(t, upstream)[line.target]
+    handed = contributions(t, upstream)[line.target]
     expected = sum(handed[k] for k in used)
     names = draw.names() | {f"d{k}": upstream[k] for k in used}
     result = derivation.evaluate(line, names)
@@ -78,15 +78,15 @@ def _with_random_upstream(derivation: Derivation, line: Line, report: LineReport
 
 
 def _dropped_zeros(line: Line, draw: Draw) -> list[str]:
-    """Notes on consumers whose share is identically 0 and which the line leaves out, rightly."""
+    """Notes on consumers whose contribution is identically 0 and which the line leaves out, rightly."""
     t = draw.truth
-    used, consumers = set(line.uses(t)), t.shares[line.target]
+    used, consumers = set(line.uses(t)), t.contributions[line.target]
     if not used or not used <= set(consumers):
         return []
     return [
         f"the path through {t.run.labels.get(k, k)} is identically 0 here, so leaving it out is right"
-        for k, share in consumers.items()
-        if k not in used and np.all(np.abs(share) <= 1e-11 * t.scale) and not t.is_zero(k)
+        for k, contribution in consumers.items()
+        if k not in used and np.all(np.abs(contribution) <= 1e-11 * t.scale) and not t.is_zero(k)
     ]
 
 
@@ -132,7 +132,7 @@ def excuse_other_decompositions(
             return
     labels = fresh.truth.run.labels
     for t in wrong:
-        through = ", ".join(labels.get(k, k) for k in fresh.truth.shares[t])
+        through = ", ".join(labels.get(k, k) for k in fresh.truth.contributions[t])
         reports[t].verdict, reports[t].kind = "other decomposition", "other decomposition"
         reports[t].reason = (
             f"the inputs' gradients are right, but this forward function uses {labels.get(t, t)} in another way "

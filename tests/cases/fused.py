@@ -1,4 +1,4 @@
-"""Hand-derived primitives. tests/test_fused.py holds them to the functions that they fuse as well."""
+"""Hand-derived primitives. tests/functional/test_fused.py holds them to the functions that they fuse as well."""
 
 from __future__ import annotations
 

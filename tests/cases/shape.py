@@ -93,7 +93,7 @@ CASES = [
         same(name, f"{shape} k={k}", partial(getattr(s, name), k=k), partial(getattr(np, name), k=k), shape)
         for name in ("tril", "triu") for shape, k in [((3, 3), 0), ((3, 4), 1), ((2, 4, 3), -1), ((0, 3), 0)]
     ),
-    same("input", "of a transform", linearize.input_line, lambda x: x, (3, 4)),
+    same("input", "of a transform", linearize.input_node, lambda x: x, (3, 4)),
     same("copy", "matrix", s.copy, lambda x: x, (3, 4)),
     same("copy", "0-d", np.copy, lambda x: x, ()),
     same("astype", "float64", lambda x: s.astype(x, np.float64), lambda x: x, (3, 4)),

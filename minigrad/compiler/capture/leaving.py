@@ -18,7 +18,7 @@ from minigrad.tensor.tensor import Tensor
 
 def is_live(node: Node | None) -> bool:
     """Whether a tape is there, and nothing of it was released."""
-    return node is not None and all(n.saved is not None for n in ancestors([node])[0])
+    return node is not None and all(n.residuals is not None for n in ancestors([node])[0])
 
 
 def history(

@@ -212,7 +212,7 @@ def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:
     made.node = node = Node()
     node.primitive = primitive
     node.parents = node.params = ()
-    node.saved = None
+    node.residuals = None
     node.shape = value.shape
     node.dtype = value.dtype
     node.scope = ""

@@ -197,7 +197,7 @@ def _tensor(x: Tensor) -> Iterator[Part]:
 def _nodes(x: Node) -> Iterator[Part]:
     """The tape behind a node."""
     for node in ancestors([x])[0]:
-        for key in ("saved", "params"):
+        for key in ("residuals", "params"):
             value = getattr(node, key, None)
             if value:
                 yield value, functools.partial(setattr, node, key)

@@ -1,6 +1,6 @@
 """The program: what a traced step did, as lines in single assignment.
 
-A `Line` computes values from values: an operation, its operands (`ins`), static parameters (`params`), and the values
+A `Line` computes values from values: an operation, its operands (`ins`), parameters (`params`), and the values
 that it makes (`outs`, nearly always one; a `check` makes none). An operand is a `Value` or a literal: a Python bool,
 int, float or complex, which stays weak in promotion as it is in NumPy. Values have NumPy's own shapes and result
 dtypes. Nothing in a program is ever written: values are mathematical, so lines may be merged, moved and removed as

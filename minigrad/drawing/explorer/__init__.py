@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 SCRIPTS = ("graph", "layers", "layout", "view", "marks", "steps", "words", "cards", "controls", "main")
-USUAL = {"phase": "forward", "lines": 1, "count": 1, "finite": True, "bad": 0}  # what the script takes for granted
+USUAL = {"phase": "forward", "nodes": 1, "count": 1, "finite": True, "bad": 0}  # what the script takes for granted
 
 
 def page(graph: Mapping[str, Any]) -> str:

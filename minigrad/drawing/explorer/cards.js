@@ -23,7 +23,7 @@ function tellEdge(edge, event) {
         " → ",
         bdi(nameOf(part.target)),
         part.formula ? element("span", "", ": gets back ", bdi(part.formula, "derivative")) : null,
-        part.share == null ? null : ` with norm ${brief(part.share)}`,
+        part.contribution == null ? null : ` with norm ${brief(part.contribution)}`,
       ),
     );
   const more = edge.parts.length - parts.length;
@@ -41,19 +41,19 @@ function show(tip, { left, right, top, bottom }) {
 /** The card of a vertex. */
 function vertexCard(vertex) {
   const { kind, place, shape, dtype, scope } = vertex;
-  const shares = sharesOf(vertex).map((edge) => {
-    const norm = edge.share == null ? "" : ` (norm ${brief(edge.share)})`;
-    return paragraph("to ", bdi(nameOf(edge.source)), ": ", bdi(edge.formula || "a share", "derivative"), norm);
+  const contributions = contributionsOf(vertex).map((edge) => {
+    const norm = edge.contribution == null ? "" : ` (norm ${brief(edge.contribution)})`;
+    return paragraph("to ", bdi(nameOf(edge.source)), ": ", bdi(edge.formula || "a contribution", "derivative"), norm);
   });
   return [
-    element("h3", "", bdi(nameOf(vertex)), element("small", "", ` ${kind}${place ? `, line ${place}` : ""}`)),
+    element("h3", "", bdi(nameOf(vertex)), element("small", "", ` ${kind}${place ? `, node ${place}` : ""}`)),
     vertex.inputs.length ? equation(vertex) : null,
     vertex.inputs.length ? element("p", "call", bdi(vertex.call)) : null,
     paragraph(`shape ${shape}, ${dtype}`, ...(scope ? [", in ", bdi(scope)] : [])),
     statistics("value", vertex.values),
     statistics("gradient", vertex.gradient),
-    shares.length ? paragraph("It hands back, of its gradient v,") : null,
-    ...shares,
+    contributions.length ? paragraph("It hands back, of its gradient v,") : null,
+    ...contributions,
     ...warnings(vertex),
   ];
 }
@@ -69,7 +69,7 @@ function groupCard(group) {
       bdi(cluster?.scope ?? group.title),
       element("small", "", group.open ? " click to fold" : " click to unfold"),
     ),
-    paragraph(`${group.lines.toLocaleString("en")} lines, ${group.parameters.toLocaleString("en")} parameters`),
+    paragraph(`${group.nodes.toLocaleString("en")} nodes, ${group.parameters.toLocaleString("en")} parameters`),
     ...shapes.slice(0, 8).map(([name, shape]) => paragraph(bdi(name), ` ${shape}`)),
     shapes.length > 8 ? paragraph(`and ${shapes.length - 8} more`) : null,
     group.norm === null ? null : paragraph(`largest gradient: norm ${brief(group.norm)}`),

@@ -139,7 +139,7 @@ function listenToPointers() {
   );
 }
 
-/** On paper: the whole graph at the width of a page, and every line of the tape. */
+/** On paper: the whole graph at the width of a page, and every node of the tape. */
 function listenToPrinting() {
   let camera = null;
   addEventListener("beforeprint", () => {
@@ -183,8 +183,8 @@ function noteFolding() {
   const parts = graph.groups.filter((group) => group.isPart).length;
   const folded = graph.groups.filter((group) => !group.open && shownFor(group) === group);
   if (!folded.length || (!parts && graph.groups.some((group) => group.cluster?.folded))) return; // as it was asked for
-  const lines = folded.reduce((sum, group) => sum + group.lines, 0);
-  const told = `${lines.toLocaleString("en")} lines are folded into ${folded.length} boxes`;
+  const nodes = folded.reduce((sum, group) => sum + group.nodes, 0);
+  const told = `${nodes.toLocaleString("en")} nodes are folded into ${folded.length} boxes`;
   byId("notes").append(
     element(
       "li",

@@ -128,12 +128,12 @@ function divide(group) {
 
 /** What a folded group says of itself, summed up over its children. */
 function count(group) {
-  Object.assign(group, { operations: new Map(), lines: 0, parameters: 0, first: Infinity, last: 0 });
+  Object.assign(group, { operations: new Map(), nodes: 0, parameters: 0, first: Infinity, last: 0 });
   Object.assign(group, { norm: null, bad: false, born: "" });
   for (const child of group.children) {
     if (child.isGroup) count(child);
     const one = child.isGroup ? child : summaryOf(child);
-    group.lines += one.lines;
+    group.nodes += one.nodes;
     group.parameters += one.parameters;
     group.first = Math.min(group.first, one.first);
     group.last = Math.max(group.last, one.last);
@@ -150,7 +150,7 @@ function summaryOf(vertex) {
   const isMade = inputs.length > 0 && place > 0;
   return {
     operations: isMade && operation !== "select" ? [[operation, 1]] : [],
-    lines: place ? 1 : 0,
+    nodes: place ? 1 : 0,
     parameters: kind === "parameter" ? sizeOf(shape) : 0,
     first: isMade ? place : Infinity,
     last: isMade ? place : 0,
@@ -169,7 +169,7 @@ function contentOf(group) {
 
 function partTitle(group) {
   const names = new Set(group.children.map((child) => (child.isGroup ? child.title.replace(/ #\d+$/, "") : "")));
-  const where = group.first === Infinity ? "leaves" : `lines ${group.first}–${group.last}`;
+  const where = group.first === Infinity ? "leaves" : `nodes ${group.first}–${group.last}`;
   const [name] = names;
   return names.size === 1 && name && !group.children[0].isPart ? `${name}, ${where}` : where;
 }
@@ -213,7 +213,7 @@ function visible(root) {
   return { items, groups };
 }
 
-/** Edges between what is drawn, each with all that it stands for: where the last ends, and the largest share. */
+/** Edges between what is drawn, each with all that it stands for: where the last ends, and the largest contribution. */
 function visibleEdges(edges) {
   const merged = new Map();
   for (const edge of edges) {
@@ -226,7 +226,7 @@ function visibleEdges(edges) {
     made.parts.push(edge);
     made.end = Math.max(made.end, edge.target.place);
     made.bad ||= Boolean(edge.born);
-    if (edge.share != null) made.norm = larger(made.norm, Number(edge.share));
+    if (edge.contribution != null) made.norm = larger(made.norm, Number(edge.contribution));
   }
   return [...merged.values()];
 }

@@ -8,7 +8,7 @@ const state = { step: 0, timer: null, derivatives: false, found: [], at: -1 };
 const view = new View(graph, { choose, tell, tellEdge });
 const tapeList = new TapeList(graph.tape, view.scale, go);
 
-/** Fold or unfold a group; go to the line of a vertex. */
+/** Fold or unfold a group; go to the node of a vertex. */
 function choose(item) {
   if (!item.isGroup) return item.place ? go(item) : undefined;
   const hadFocus = document.activeElement?.dataset.key === item.key;
@@ -46,7 +46,7 @@ function refresh() {
   if (vertex && shownFor(vertex) !== vertex) byId("rule").append(insideNote(vertex));
   byId("step").value = state.step;
   const told = vertex
-    ? `${vertex.phase === "backward" ? "recorded" : phase}, line ${vertex.place} of ${graph.tape.length}`
+    ? `${vertex.phase === "backward" ? "recorded" : phase}, node ${vertex.place} of ${graph.tape.length}`
     : "whole graph";
   byId("where").textContent = told;
   byId("step").setAttribute("aria-valuetext", vertex ? `${told}: ${nameOf(vertex)}` : told);
@@ -62,7 +62,7 @@ function insideNote(vertex) {
     redraw(vertex);
     view.see(vertex);
   });
-  return element("p", "inside", "This line is inside ", bdi(group.title), ", which is folded. ", button);
+  return element("p", "inside", "This node is inside ", bdi(group.title), ", which is folded. ", button);
 }
 
 // Playing

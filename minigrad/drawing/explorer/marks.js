@@ -31,7 +31,7 @@ function markEdges(phase, vertex) {
   for (const edge of view.drawn.edges) {
     const { classList } = edge.element;
     const active = vertex ? edge.parts.filter((part) => part.target === vertex) : [];
-    const isFlow = active.length > 0 && (phase === "forward" || active.some(isShare));
+    const isFlow = active.length > 0 && (phase === "forward" || active.some(isContribution));
     classList.toggle("flow", isFlow);
     classList.toggle("ahead", phase === "forward" && edge.end > vertex.place);
     const hasCome = phase === "whole" || (phase === "backward" && edge.end >= vertex.place);
@@ -51,7 +51,7 @@ function label(edge, parts, isFlow) {
     .slice(0, 2)
     .flatMap((part) => [
       part.formula ? bdi(part.formula) : null,
-      isFlow && part.share != null ? element("span", "norm", brief(part.share)) : null,
+      isFlow && part.contribution != null ? element("span", "norm", brief(part.contribution)) : null,
     ]);
   const made = element("div", isFlow ? "label flow" : "label", ...shown);
   const at = edge.line.getPointAtLength(edge.line.getTotalLength() * (isFlow ? 0.45 : 0.55));

@@ -2,29 +2,29 @@
 
 const ROW = 24; // height of a line of the list
 
-/** What happens at step k: nothing at 0, then one line of the tape at a time, there and back. */
+/** What happens at step k: nothing at 0, then one node of the tape at a time, there and back. */
 function stepAt(tape, k) {
   const n = tape.length;
   if (k === 0) return { phase: "whole", vertex: null };
   return k <= n ? { phase: "forward", vertex: tape[k - 1] } : { phase: "backward", vertex: tape[2 * n - k] };
 }
 
-/** The operands that a line hands shares to: constants get none, nor does what no gradient reaches. */
-function sharesOf(vertex) {
-  return vertex.inputs.filter(isShare);
+/** The operands that a node hands contributions to: constants get none, nor does what no gradient reaches. */
+function contributionsOf(vertex) {
+  return vertex.inputs.filter(isContribution);
 }
 
-function isShare(edge) {
-  return edge.kind === "operand" && (edge.share != null || Boolean(edge.formula) || Boolean(edge.target.gradient));
+function isContribution(edge) {
+  return edge.kind === "operand" && (edge.contribution != null || Boolean(edge.formula) || Boolean(edge.target.gradient));
 }
 
-/** How many shares of a vertex's gradient there are, and how many have arrived when this line has been passed. */
+/** How many contributions of a vertex's gradient there are, and how many have arrived when this node has been passed. */
 function arrived(vertex, place) {
-  const shares = vertex.uses.filter(isShare);
-  return { of: shares.length, come: shares.filter((edge) => edge.target.place >= place).length };
+  const contributions = vertex.uses.filter(isContribution);
+  return { of: contributions.length, come: contributions.filter((edge) => edge.target.place >= place).length };
 }
 
-/** The Wengert list. Only the lines in sight are in the document, so that long tapes scroll as well as short ones. */
+/** The Wengert list. Only the nodes in sight are in the document, so that long tapes scroll as well as short ones. */
 class TapeList {
   constructor(tape, scale, choose) {
     Object.assign(this, { tape, scale, choose, current: null, isBackward: false });

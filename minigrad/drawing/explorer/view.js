@@ -126,7 +126,7 @@ class View {
 
   foldedBox(group) {
     const parameters = group.parameters ? `, ${group.parameters.toLocaleString("en")} parameters` : "";
-    const told = `${group.lines.toLocaleString("en")} line${group.lines === 1 ? "" : "s"}${parameters}`;
+    const told = `${group.nodes.toLocaleString("en")} node${group.nodes === 1 ? "" : "s"}${parameters}`;
     const box = element(
       "div",
       "node folded",
@@ -141,7 +141,7 @@ class View {
   openBox(group) {
     const title = element("div", "title", "⊟ ", bdi(group.title));
     title.setAttribute("aria-expanded", "true");
-    this.listen(title, group, `scope ${group.title}, unfolded, ${group.lines} lines`);
+    this.listen(title, group, `scope ${group.title}, unfolded, ${group.nodes} nodes`);
     return element("div", "group", title);
   }
 

@@ -11,9 +11,9 @@ function overview({ tape, isRecorded }) {
   const isBare = !isRecorded && !tape.some((vertex) => vertex.gradient);
   return [
     element("h3", "", "The whole graph"),
-    paragraph(`${tape.length.toLocaleString("en")} lines, ${leaves.toLocaleString("en")} of them leaves. `),
+    paragraph(`${tape.length.toLocaleString("en")} nodes, ${leaves.toLocaleString("en")} of them leaves. `),
     paragraph("Press → or play to walk along the tape, there and back."),
-    isRecorded ? paragraph("The backward pass was recorded: its lines follow those of the forward pass.") : null,
+    isRecorded ? paragraph("The backward pass was recorded: its nodes follow those of the forward pass.") : null,
     isBare ? element("p", "missing", "No gradients are known here: the steps backwards show the rules only.") : null,
   ];
 }
@@ -23,7 +23,7 @@ function forwards(vertex) {
   const constants = vertex.inputs.filter((edge) => edge.kind === "constant").map((edge) => edge.source);
   const origin = vertex.kind === "parameter" ? " is a parameter." : " is a leaf: no operation made it.";
   return [
-    element("h3", "", element("span", "phase", phase), ` line ${vertex.place}`),
+    element("h3", "", element("span", "phase", phase), ` node ${vertex.place}`),
     vertex.inputs.length ? equation(vertex) : paragraph(bdi(nameOf(vertex), "gradient"), origin),
     statistics("value", vertex.values),
     constants.length ? paragraph("Constants: ", ...list(constants.map((other) => bdi(nameOf(other))))) : null,
@@ -32,20 +32,20 @@ function forwards(vertex) {
 }
 
 function backwards(vertex, graph) {
-  const shares = sharesOf(vertex);
+  const contributions = contributionsOf(vertex);
   const isLeaf = !vertex.inputs.length;
   const told = [
-    element("h3", "", element("span", "phase", "backward"), ` line ${vertex.place}`),
+    element("h3", "", element("span", "phase", "backward"), ` node ${vertex.place}`),
     isLeaf ? null : equation(vertex),
     element("p", "adjoint", gradientOf(vertex, graph), completed(vertex), isLeaf ? ": this is the leaf's .grad." : "."),
     statistics("", vertex.gradient),
   ];
-  if (shares.length) {
+  if (contributions.length) {
     const v = element("i", "", "v");
-    told.push(paragraph(v, " = ", gradientOf(vertex, graph), " is read, and each operand gets its share:"));
-    told.push(element("div", "shares", ...shares.map((edge) => share(edge, vertex, graph))));
+    told.push(paragraph(v, " = ", gradientOf(vertex, graph), " is read, and each operand gets its contribution:"));
+    told.push(element("div", "contributions", ...contributions.map((edge) => contribution(edge, vertex, graph))));
   } else if (!isLeaf) {
-    told.push(element("p", "missing", "No gradient passes through this line."));
+    told.push(element("p", "missing", "No gradient passes through this node."));
   }
   return [...told, ...warnings(vertex)];
 }
@@ -53,7 +53,7 @@ function backwards(vertex, graph) {
 function completed(vertex) {
   const { of } = arrived(vertex, vertex.place);
   if (of === 0) return " is where the backward pass begins";
-  return of === 1 ? " is complete: its only share has come" : ` is complete: the sum of its ${of} shares`;
+  return of === 1 ? " is complete: its only contribution has come" : ` is complete: the sum of its ${of} contributions`;
 }
 
 /** How a vertex is computed: its formula, or the call where the formula leaves something out. */
@@ -67,21 +67,21 @@ function paragraph(...content) {
   return element("p", "", ...content);
 }
 
-function share(edge, vertex, graph) {
+function contribution(edge, vertex, graph) {
   const { of, come } = arrived(edge.source, vertex.place);
-  const norm = edge.share == null ? null : element("span", "norm", "‖·‖ = ", brief(edge.share));
+  const norm = edge.contribution == null ? null : element("span", "norm", "‖·‖ = ", brief(edge.contribution));
   const left = of - come;
   const born = edge.born ? element("b", "broken", `, where ${edge.born} is born`) : null;
   return element(
     "div",
-    "share",
+    "contribution",
     element("span", "to", gradientOf(edge.source, graph), come > 1 ? " += " : " = "),
-    bdi(edge.formula || "share", "derivative"),
+    bdi(edge.formula || "contribution", "derivative"),
     norm,
     element(
       "span",
       "come",
-      of === 1 ? "its only share" : left ? `${come} of ${of} shares have come` : `the last of ${of} shares`,
+      of === 1 ? "its only contribution" : left ? `${come} of ${of} contributions have come` : `the last of ${of} contributions`,
       born,
     ),
   );

@@ -83,6 +83,6 @@ def check_labels(labels: Any, classes: int, what: str) -> Any:
 
 
 def check_label_smoothing(smoothing: float, what: str) -> None:
-    """Refuse what is not a share of the probability."""
+    """Refuse what is not a contribution of the probability."""
     if not 0 <= smoothing < 1:
         raise ValueError(f"{what}(label_smoothing={smoothing}): must lie in [0, 1)")

@@ -1,7 +1,7 @@
 """Recurrent networks over whole sequences, one primitive each: steps come first, (T, N, features).
 
 What the input gives to the gates is one product over all steps; what is left for the loop is the product with the
-state. Backwards it is the same: the loop finds what arrives at the gates, and the shares of the weights are one product
+state. Backwards it is the same: the loop finds what arrives at the gates, and the weights' gradients are one product
 each. `cells` has single steps, composed of primitives; `minigrad.fused` lists the functions of both kinds.
 """
 

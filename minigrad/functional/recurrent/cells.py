@@ -67,7 +67,7 @@ def lstm_cell(
         bias_hh: likewise.
 
     Returns:
-        h' and c', each (N, H). The lines of the tape are called i, f, g, o, c and h. `fused.lstm_cell` is the same in
+        h' and c', each (N, H). The nodes of the tape are called i, f, g, o, c and h. `fused.lstm_cell` is the same in
         one.
 
     Raises:
@@ -105,7 +105,7 @@ def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0,
         bias_hh: likewise.
 
     Returns:
-        (N, H), the state after the step. The lines of the tape are called r, z, n and h. `fused.gru_cell` is the same
+        (N, H), the state after the step. The nodes of the tape are called r, z, n and h. `fused.gru_cell` is the same
         in one.
 
     Raises:

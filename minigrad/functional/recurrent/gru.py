@@ -14,7 +14,7 @@ from minigrad.functional.recurrent.sequence import (
     bias_array,
     buffer,
     from_input,
-    input_shares,
+    input_contributions,
     rows_of,
     state_share,
 )
@@ -45,8 +45,8 @@ def _gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: 
     return y, gates, inner
 
 
-def _gru_shares(
-    v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, y: Any, gates: Any, inner: Any, wanted: Any
+def _gru_contributions(
+    v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, y: Any, gates: Any, inner: Any, needs_grad: Any
 ) -> tuple[Any, ...]:
     """From the last step to the first, with [r z n] the gates:
 
@@ -56,11 +56,11 @@ def _gru_shares(
 
     What arrives at the gates and at b_n, in higher derivatives, is added to [dr dz dn] and to the last part of db.
     """
-    dy, dgates, dinner = (None if share is None else unstack(share) for share in v)
+    dy, dgates, dinner = (None if contribution is None else unstack(contribution) for contribution in v)
     steps = list(zip(unstack(gates), unstack(inner), (h, *unstack(y)[:-1]), strict=True))
     back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
     dh: Any = 0.0
-    shares, state_shares = Steps(len(steps)), Steps(len(steps))
+    contributions, state_contributions = Steps(len(steps)), Steps(len(steps))
     for k in reversed(range(len(steps))):
         gate, b_n, before = steps[k]
         r, z, n = gate_parts(gate, 3)
@@ -71,15 +71,15 @@ def _gru_shares(
         dr = dr + da_n * b_n
         db_n = da_n * r if dinner is None else da_n * r + dinner[k]
         da_r, da_z = dr * (r * (1 - r)), dz * (z * (1 - z))
-        shares[k] = np.concatenate([da_r, da_z, da_n], axis=-1)
-        db = state_shares[k] = np.concatenate([da_r, da_z, db_n], axis=-1)
+        contributions[k] = np.concatenate([da_r, da_z, da_n], axis=-1)
+        db = state_contributions[k] = np.concatenate([da_r, da_z, db_n], axis=-1)
         dh = db @ back + dh * z
-    dx, dweight_ih, dbias_ih = input_shares(shares.together(), x, weight_ih, wanted)
-    all_db = state_shares.together()
+    dx, dweight_ih, dbias_ih = input_contributions(contributions.together(), x, weight_ih, needs_grad)
+    all_db = state_contributions.together()
     return dx, dh, dweight_ih, state_share(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
 
 
-_gru_primitive = primitive(_gru, joint=_gru_shares, outputs=("y", "gates", "inner"))
+_gru_primitive = primitive(_gru, joint=_gru_contributions, outputs=("y", "gates", "inner"))
 
 
 def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> tuple[Any, Any]:

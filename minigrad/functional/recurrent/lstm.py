@@ -8,7 +8,14 @@ import numpy as np
 
 from minigrad.engine.primitive import primitive
 from minigrad.functional.recurrent.cells import check_step, gate_parts
-from minigrad.functional.recurrent.sequence import Steps, bias_array, buffer, from_input, input_shares, state_share
+from minigrad.functional.recurrent.sequence import (
+    Steps,
+    bias_array,
+    buffer,
+    from_input,
+    input_contributions,
+    state_share,
+)
 from minigrad.ops.shape import unstack
 
 Array = Any
@@ -41,8 +48,8 @@ def _lstm(x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, /) 
     return y, cells, gates
 
 
-def _lstm_shares(
-    v: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, y: Any, cells: Any, gates: Any, wanted: Any
+def _lstm_contributions(
+    v: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, y: Any, cells: Any, gates: Any, needs_grad: Any
 ) -> tuple[Any, ...]:
     """From the last step to the first, with s = [i f g o] the gates, between l = [0 0 -1 0] and 1, and t = tanh(c'):
 
@@ -51,7 +58,7 @@ def _lstm_shares(
 
     What arrives at the gates themselves, in higher derivatives, is added to ds.
     """
-    dy, dcells, dgates = (None if share is None else unstack(share) for share in v)
+    dy, dcells, dgates = (None if contribution is None else unstack(contribution) for contribution in v)
     cell_of = unstack(cells)
     steps = list(zip(unstack(gates), cell_of, (c, *cell_of[:-1]), strict=True))
     zeros, ones = np.zeros_like(gates, shape=c.shape[-1:]), np.ones_like(gates, shape=c.shape[-1:])
@@ -59,7 +66,7 @@ def _lstm_shares(
     back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
     dh: Any = 0.0
     dc: Any = 0.0
-    shares = Steps(len(steps))
+    contributions = Steps(len(steps))
     for k in reversed(range(len(steps))):
         s, after, before = steps[k]
         i, f, g, o = gate_parts(s, 4)
@@ -69,14 +76,14 @@ def _lstm_shares(
         dc = dc if dcells is None else dc + dcells[k]
         ds = np.concatenate([dc * g, dc * before, dc * i, dh * t], axis=-1)
         ds = ds if dgates is None else ds + dgates[k]
-        da = shares[k] = ds * ((s - lowest) * (1 - s))
+        da = contributions[k] = ds * ((s - lowest) * (1 - s))
         dh, dc = da @ back, dc * f
-    all_da = shares.together()
-    dx, dweight_ih, dbias = input_shares(all_da, x, weight_ih, wanted)
+    all_da = contributions.together()
+    dx, dweight_ih, dbias = input_contributions(all_da, x, weight_ih, needs_grad)
     return dx, dh, dc, dweight_ih, state_share(all_da, h, y), dbias
 
 
-_lstm_primitive = primitive(_lstm, joint=_lstm_shares, outputs=("y", "cells", "gates"))
+_lstm_primitive = primitive(_lstm, joint=_lstm_contributions, outputs=("y", "cells", "gates"))
 
 
 def lstm(

@@ -8,7 +8,14 @@ import numpy as np
 
 from minigrad.engine.primitive import primitive
 from minigrad.functional.recurrent.cells import check_step
-from minigrad.functional.recurrent.sequence import Steps, bias_array, buffer, from_input, input_shares, state_share
+from minigrad.functional.recurrent.sequence import (
+    Steps,
+    bias_array,
+    buffer,
+    from_input,
+    input_contributions,
+    state_share,
+)
 from minigrad.ops.shape import unstack
 
 Array = Any
@@ -24,23 +31,23 @@ def _rnn(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias: Any, /, *, nonlin
     return y
 
 
-def _rnn_shares(
-    v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, out: Any, nonlinearity: str, wanted: Any
+def _rnn_contributions(
+    v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, out: Any, nonlinearity: str, needs_grad: Any
 ) -> tuple[Any, ...]:
     """From the last step to the first: da = dh' f'(a), and dh = da Wᵀ goes to the step before."""
     slopes = unstack(1 - out * out if nonlinearity == "tanh" else out > 0)
     dy, back = unstack(v), np.copy(weight_hh.mT, order="C")
     dh: Any = 0.0
-    shares = Steps(len(dy))
+    contributions = Steps(len(dy))
     for k in reversed(range(len(dy))):
-        da = shares[k] = (dy[k] + dh) * slopes[k]
+        da = contributions[k] = (dy[k] + dh) * slopes[k]
         dh = da @ back
-    all_da = shares.together()
-    dx, dweight_ih, dbias = input_shares(all_da, x, weight_ih, wanted)
+    all_da = contributions.together()
+    dx, dweight_ih, dbias = input_contributions(all_da, x, weight_ih, needs_grad)
     return dx, dh, dweight_ih, state_share(all_da, h, out), dbias
 
 
-_rnn_primitive = primitive(_rnn, joint=_rnn_shares)
+_rnn_primitive = primitive(_rnn, joint=_rnn_contributions)
 
 
 def rnn(

@@ -1,4 +1,4 @@
-"""What the networks over sequences have in common: room for results, the product with the input, and its shares."""
+"""What the networks over sequences have in common: room for results, the product with the input, and its gradients."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Steps:
 
 def state_share(da: Any, first: Any, states: Any) -> Any:
     """Of weight_hh: the sum of hᵀ da over all steps, the first of which begins with `first`."""
-    share = first.mT @ da[0]
-    return share if states.shape[0] == 1 else share + rows_of(states[:-1]).mT @ rows_of(da[1:])
+    contribution = first.mT @ da[0]
+    return contribution if states.shape[0] == 1 else contribution + rows_of(states[:-1]).mT @ rows_of(da[1:])
 
 
-def input_shares(da: Any, x: Any, weight_ih: Any, wanted: Any) -> tuple[Any, Any, Any]:
+def input_contributions(da: Any, x: Any, weight_ih: Any, needs_grad: Any) -> tuple[Any, Any, Any]:
     """Of x, weight_ih and bias_ih, from what arrives at the gates."""
     rows = rows_of(da)
-    dx = np.reshape(rows @ weight_ih.mT, x.shape) if wanted[0] else None
+    dx = np.reshape(rows @ weight_ih.mT, x.shape) if needs_grad[0] else None
     return dx, rows_of(x).mT @ rows, column_sums(rows)
 
 

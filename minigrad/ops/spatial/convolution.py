@@ -129,12 +129,12 @@ def convolution_input(
     x = np.reshape(out, (y.shape[0], *size, groups, channels))
     met = list(taps(size, places, window, stride, padding, dilation))
     for samples, _ in blocks(y.shape[0], 1, math.prod((*places, *window, groups, channels)) * y.dtype.itemsize):
-        shares: Any = np.matmul(by_group(y[samples], groups), kernel)
-        shares = np.reshape(shares, (shares.shape[0], groups, *places, *window, channels))
-        shares = np.moveaxis(shares, 1, -2)
+        contributions: Any = np.matmul(by_group(y[samples], groups), kernel)
+        contributions = np.reshape(contributions, (contributions.shape[0], groups, *places, *window, channels))
+        contributions = np.moveaxis(contributions, 1, -2)
         for tap, o, i in met:
             part = x[(samples, *i)]
-            np.add(part, shares[(slice(None), *o, *tap)], out=part)
+            np.add(part, contributions[(slice(None), *o, *tap)], out=part)
     return out
 
 

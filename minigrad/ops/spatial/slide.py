@@ -19,7 +19,7 @@ def sliding_windows(
     """The windows of x as an array: the axes keep one entry for each place of the window, its taps come last.
 
     As np.lib.stride_tricks.sliding_window_view, with steps. The value is a read-only view of x; the gradient adds up
-    the shares of every element.
+    the contributions of every element.
 
     Args:
         x: an array or Tensor of any shape.

@@ -1,0 +1,146 @@
+"""`minigrad check`: finding derivations, verdicts, JSON, the page, exit statuses."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from minigrad.app import cli
+
+LIBRARY = Path(__file__).parents[2] / "examples" / "derivations"
+RIGHT, WRONG = LIBRARY / "batch_norm.py", LIBRARY / "wrong" / "x_for_centered.py"
+
+
+class Page(HTMLParser):
+    """The tags that are open at the end, all text, and whatever is loaded from elsewhere."""
+
+    VOID = ("meta", "br", "path", "polygon", "ellipse", "image", "link")
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.outside: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag in ("script", "link", "img", "iframe"):
+            self.outside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_right_derivations(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(RIGHT)]) == 0
+    said = capsys.readouterr().out
+    assert "batch_norm: all" in said
+    assert said.strip().endswith("all right")
+
+
+def test_a_folder_leaves_out_what_is_wrong_on_purpose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "right.py").write_text(RIGHT.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "wrong" / "one.py").write_text(WRONG.read_text(encoding="utf-8"), encoding="utf-8")
+    assert cli.main(["check", str(tmp_path)]) == 0
+    assert "one.py" not in capsys.readouterr().out
+    assert cli.main(["check", str(tmp_path / "wrong")]) == 1
+
+
+def test_a_wrong_line_is_told_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(WRONG)]) == 1
+    said = capsys.readouterr().out
+    assert "1 of 4 lines is wrong: dvar" in said
+    assert "`x` should be `x - mu`" in said
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(WRONG), "--json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["file"] == str(WRONG)
+    assert [t for t, line in found["lines"].items() if line["verdict"] == "wrong"] == ["var"]
+
+
+def test_the_page_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "page.html"
+    assert cli.main(["check", str(WRONG), "--html", str(out)]) == 1
+    page = Page(out.read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.outside == []
+    text = " ".join(" ".join(page.text).split())
+    assert "dl/dσ² = Σ dl/dx̂ · x · (−½)(σ² + ε)^(−3/2)" in text
+    assert "one edit makes it right: x should be x - mu at [1]" in text
+    assert "<code>x - mu</code>" in out.read_text(encoding="utf-8")
+    assert "dl/dσ² wrong: `x` should be" in text.replace("\xa0", " ")
+    assert "dl/dμ right" in text.replace("\xa0", " ")
+
+
+def test_one_derivation_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(RIGHT), "batch_norm"]) == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["check", str(RIGHT), "nothing_of_this_name"])
+    assert "no derivation called 'nothing_of_this_name'" in capsys.readouterr().err
+
+
+def test_errors_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["check", str(tmp_path / "nowhere.py")])
+    assert "there is no such file or folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["check", str(RIGHT), "--seed", "-1"])
+    assert "argument --seed: -1: a seed is not negative" in capsys.readouterr().err
+    empty = tmp_path / "empty.py"
+    empty.write_text("x = 1\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        cli.main(["check", str(empty)])
+    assert "no derivation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "", "a.txt: not a Python file"),
+        ("a.py", "import math\nmath.sqrt('4')\n", "a.py, line 2: TypeError: must be real number"),
+        ("a.py", "import numpy\nimport nothing_of_this_name\n", "a.py, line 2: ModuleNotFoundError: No module named"),
+        ("a.py", "x = = 1\n", "a.py: SyntaxError: invalid syntax (a.py, line 1)"),
+    ],
+)
+def test_a_file_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["check", str(tmp_path / name)])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("usage: minigrad check")
+
+
+def test_in_a_folder_only_derivations_are_imported(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
+    (tmp_path / "right.py").write_text(RIGHT.read_text(encoding="utf-8"), encoding="utf-8")
+    assert cli.main(["check", str(tmp_path)]) == 0
+
+
+def test_a_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "lib_beside.py").write_text("factor = 3.0\n", encoding="utf-8")
+    (tmp_path / "uses.py").write_text(
+        "from lib_beside import factor\n"
+        "from minigrad.verify import Derivation\n"
+        "d = Derivation(lambda x: factor * x, x='N')\n"
+        "@d.line\n"
+        "def dx(dout): return factor * dout\n",
+        encoding="utf-8",
+    )
+    assert cli.main(["check", str(tmp_path / "uses.py")]) == 0

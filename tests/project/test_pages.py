@@ -1,0 +1,78 @@
+"""The Python in the README and in docs/ runs, and prints what the pages say."""
+
+from __future__ import annotations
+
+import doctest
+import linecache
+import re
+from pathlib import Path
+
+import pytest
+
+from minigrad.verify import repair
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def normalized(text: str) -> str:
+    """Without the digits that depend on the machine: rounding errors."""
+    return re.sub(r"\d\.\de[-+]\d\d", "tiny", text).strip()
+
+
+class Checker(doctest.OutputChecker):
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        return super().check_output(normalized(want), normalized(got), optionflags)
+
+
+WITH_CODE = [p for p in PAGES if "```python" in p.read_text(encoding="utf-8")]
+WARNED = pytest.mark.floating(all="warn")  # an error here, as all warnings are; where they raise, steps run eagerly
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, marks=WARNED if "mg.compile" in p.read_text(encoding="utf-8") else (), id=p.stem)
+        for p in WITH_CODE
+    ],
+)
+def test_what_the_page_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    search = repair.search  # on a busy machine it may need longer than a reader waits
+    monkeypatch.setattr(repair, "search", lambda *given: search(*given[:-1], 20.0))
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    runner = doctest.DocTestRunner(Checker(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    examples = 0
+    for k, block in enumerate(blocks):
+        if not block.startswith(">>>"):
+            name = f"<{page.name} block {k}>"
+            linecache.cache[name] = (len(block), None, block.splitlines(True), name)  # for inspect.getsource
+            exec(compile(block, name, "exec"), names)
+            continue
+        test = doctest.DocTestParser().get_doctest(block, names, f"{page.name} block {k}", str(page), 0)
+        examples += len(test.examples)
+        runner.run(test, clear_globs=False)
+        names = test.globs
+    assert examples >= 3
+    assert runner.summarize(verbose=False).failed == 0
+
+
+LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in filter(None, (a or b for a, b in LINK.findall(text))):
+        if "://" not in link:
+            file, _, anchor = link.partition("#")
+            target = page.parent / file if file else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
