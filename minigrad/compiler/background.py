@@ -53,7 +53,7 @@ class Kernels:
         self._version = weakref.ref(version)
         self._requests: list[kernel_worker.Request] = []
         self._process, self._lock, self._is_asked = os.getpid(), threading.Lock(), False
-        self._wait_for = BEFORE_REQUEST + FOR_EACH_OP * len(program.lines)
+        self._wait_for = BEFORE_REQUEST + FOR_EACH_OP * len(program.ops)
 
     @property
     def is_over(self) -> bool:

@@ -44,7 +44,7 @@ class Replay:
         recording, program = version.recording, version.program
         written = [b.array for b in program.stores if b.kind == "state"]
         ids = {id(a) for a in written}
-        read = [op.params["buffer"] for op in program.lines if op.op == "input"]
+        read = [name.params["buffer"] for name in program.ops if name.name == "input"]
         self.prints = [
             (b, fingerprint(b.array))
             for b in read

@@ -366,7 +366,7 @@ class Compiled:
 
     def _too_many_ways(self, ways: int) -> str:
         """Why the step is not recorded once more."""
-        decisions = [line for v in self.versions for line in v.recording.program.lines if "decides" in line.params]
+        decisions = [line for v in self.versions for line in v.recording.program.ops if "decides" in line.params]
         note = next((line.note for line in reversed(decisions) if line.note), "")
         where = f" at `{note}`" if note else ""
         return (

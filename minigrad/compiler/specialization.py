@@ -72,7 +72,7 @@ class Specialization:
         self.grads_read = recording.grads_read
         self.tuples = _tuples(recording)
         self.live, self.captured = recipe.live, recipe.captured
-        self.has_decisions = any("decides" in line.params for line in recording.program.lines)
+        self.has_decisions = any("decides" in op.params for op in recording.program.ops)
 
     def prepare(self, backend: str, verify: bool = False) -> None:
         """Make the program, if it is not there yet."""

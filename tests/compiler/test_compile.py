@@ -973,7 +973,7 @@ def program_of(compiled: Any) -> Any:
 def sums(function: Any, *args: Any) -> list[Any]:
     compiled = mg.compile(function)
     compiled(*args)
-    return [line for line in program_of(compiled).lines if line.op == "sum"]
+    return [line for line in program_of(compiled).ops if line.name == "sum"]
 
 
 def derivative_of(batch_norm: Any) -> Any:
@@ -995,7 +995,7 @@ def test_the_passes_find_the_hand_derived_batch_norm() -> None:
     assert len(found) == len(sums(by_hand, *given)) == 4
     compiled = mg.compile(composed)
     compiled(*given)
-    whole = [line for line in program_of(compiled).lines if line.outs[0].shape == (8, 3) and line.op != "input"]
+    whole = [line for line in program_of(compiled).ops if line.outs[0].shape == (8, 3) and line.name != "input"]
     assert len(whole) <= 8
     for _ in range(2):
         for a, b in zip(compiled(*given), composed(*given), strict=True):
@@ -1005,7 +1005,7 @@ def test_the_passes_find_the_hand_derived_batch_norm() -> None:
 def test_common_subexpressions_and_constants() -> None:
     step = mg.compile(lambda x: mg.exp(x * 2 * 3) + mg.exp(x * 6) * (1 + 1))
     step(X)
-    assert sum(line.op == "exp" for line in program_of(step).lines) == 1
+    assert sum(line.name == "exp" for line in program_of(step).ops) == 1
     np.testing.assert_allclose(step(X), 3 * np.exp(6 * X), rtol=1e-13)
 
 

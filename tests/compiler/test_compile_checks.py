@@ -13,7 +13,7 @@ from minigrad import functional as F
 from minigrad import fused, nn, optim
 from minigrad.compiler.driver import Compiled
 from minigrad.compiler.ir.checks import barrier, checks_first, errors_raise, range_of
-from minigrad.compiler.ir.program import Buffer, Line, Program
+from minigrad.compiler.ir.program import Buffer, Op, Program
 from minigrad.compiler.ir.typing import Malformed, check, make
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.numpy.plan import Plan
@@ -316,7 +316,7 @@ def program_of(f: Callable[..., Any], *args: Any) -> Program:
 
 
 def checks_of(program: Program) -> list[tuple[Any, Any]]:
-    return [(line.params["low"], line.params["high"]) for line in program.lines if line.op == "check"]
+    return [(op.params["low"], op.params["high"]) for op in program.ops if op.name == "check"]
 
 
 @pytest.mark.parametrize(
@@ -357,23 +357,23 @@ def test_the_range_of_what_wraps_is_not_followed() -> None:
 def test_checks_come_first_and_stay() -> None:
     x, k = (make("input", buffer=Buffer(n, "argument", a, j)) for j, (n, a) in enumerate([("x", ones), ("k", IDS)]))
     y = make("exp", x.out)
-    last = Line("check", (k.out,), {"low": 0, "high": 5}, ())
-    tighter = Line("check", (make("reshape", k.out, shape=(2, 1)).out,), {"low": -9, "high": 3}, ())
-    lines = [x, k, y, last, tighter.operands[0].line, tighter]
-    program = check(Program(lines, [x.params["buffer"], k.params["buffer"]], {}, [y.out], []))
+    last = Op("check", (k.out,), {"low": 0, "high": 5}, ())
+    tighter = Op("check", (make("reshape", k.out, shape=(2, 1)).out,), {"low": -9, "high": 3}, ())
+    ops = [x, k, y, last, tighter.operands[0].op, tighter]
+    program = check(Program(ops, [x.params["buffer"], k.params["buffer"]], {}, [y.out], []))
     assert checks_of(without_dead_code(program)) == [(0, 5), (-9, 3)]
     assert checks_of(checks_first(program)) == [(0, 3)]
-    assert [line.op for line in optimized(program)[0].lines] == ["input", "input", "check", "exp"]
+    assert [op.name for op in optimized(program)[0].ops] == ["input", "input", "check", "exp"]
 
 
 def test_no_buffer_is_written_before_the_last_check() -> None:
     w = Buffer("w", "state", np.ones(2))
     p, k = make("input", buffer=w), make("input", buffer=Buffer("k", "argument", IDS, 0))
     new = make("add", p.out, 1.0)
-    bad = Line("check", (k.out,), {"low": 0, "high": 1}, ())
-    for lines, place in (([p, k, bad, new], "state"), ([p, k, new, bad], "planned")):
-        program = check(Program(lines, [w, k.params["buffer"]], {w: new.out}, [], []))
-        assert barrier(program) == lines.index(bad)
+    bad = Op("check", (k.out,), {"low": 0, "high": 1}, ())
+    for ops, place in (([p, k, bad, new], "state"), ([p, k, new, bad], "planned")):
+        program = check(Program(ops, [w, k.params["buffer"]], {w: new.out}, [], []))
+        assert barrier(program) == ops.index(bad)
         assert Plan(program).kind[new.out] == place
 
 
@@ -383,9 +383,9 @@ def test_no_buffer_is_written_before_the_last_check() -> None:
 )
 def test_the_checker_of_programs_knows_checks(ins: Any, params: Any, results: Any) -> None:
     k = make("input", buffer=Buffer("k", "argument", IDS, 0))
-    line = Line("check", (k.out,) if ins is None else ins, params, results)
+    op = Op("check", (k.out,) if ins is None else ins, params, results)
     with pytest.raises(Malformed):
-        check(Program([k, line], [k.params["buffer"]], {}, [], []))
+        check(Program([k, op], [k.params["buffer"]], {}, [], []))
 
 
 # What asks for them

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.ir.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
 from minigrad.compiler.ir.typing import Malformed, check, make
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run
 RNG = np.random.default_rng(0)
 
 
-def x_y(dtype: str = "f4") -> tuple[list[Line], list[Buffer]]:
+def x_y(dtype: str = "f4") -> tuple[list[Op], list[Buffer]]:
     buffers = [Buffer("x", "argument", np.zeros((3, 4), dtype), 0), Buffer("w", "state", np.zeros(4, dtype))]
     return [make("input", buffer=b) for b in buffers], buffers
 
 
-def program(lines: list[Line], buffers: list[Buffer], out: Value) -> Program:
-    return Program(lines, buffers, {}, [out], [])
+def program(ops: list[Op], buffers: list[Buffer], out: Value) -> Program:
+    return Program(ops, buffers, {}, [out], [])
 
 
 FLOATS = [("f4", "f4"), ("f4", "f8"), ("i8", "f4"), ("f4", 2), ("f4", 2.0), (2.5, "f8"), ("i4", 2), ("i4", 2.0)]
@@ -30,12 +30,12 @@ FLOATS = [("f4", "f4"), ("f4", "f8"), ("i8", "f4"), ("f4", 2), ("f4", 2.0), (2.5
 
 @pytest.mark.parametrize("kinds", FLOATS, ids=str)
 @pytest.mark.parametrize("op", ["add", "divide", "power", "less", "maximum"])
-def test_promotion_is_numpys(op: str, kinds: Any) -> None:
+def test_promotion_is_numpys(name: str, kinds: Any) -> None:
     arrays = [np.ones((2, 3), k) if isinstance(k, str) else k for k in kinds]
-    lines = [make("full", shape=a.shape, dtype=a.dtype, value=1) for a in arrays if isinstance(a, np.ndarray)]
-    values = iter(line.out for line in lines)
-    made = make(op, *(next(values) if isinstance(a, np.ndarray) else a for a in arrays))
-    expected = getattr(np, op)(*arrays)
+    ops = [make("full", shape=a.shape, dtype=a.dtype, value=1) for a in arrays if isinstance(a, np.ndarray)]
+    values = iter(op.out for op in ops)
+    made = make(name, *(next(values) if isinstance(a, np.ndarray) else a for a in arrays))
+    expected = getattr(np, name)(*arrays)
     assert (made.out.shape, made.out.dtype) == (expected.shape, expected.dtype)
 
 
@@ -52,9 +52,9 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_are_numpys(name: str) -> None:
-    op, dtype, params, function = SHAPES[name]
+    kind, dtype, params, function = SHAPES[name]
     x = make("full", shape=(3, 4), dtype=np.dtype(dtype), value=1)
-    made, expected = make(op, x.out, **params), function(np.ones((3, 4), dtype))
+    made, expected = make(kind, x.out, **params), function(np.ones((3, 4), dtype))
     assert (made.out.shape, made.out.dtype) == (expected.shape, expected.dtype)
 
 
@@ -65,87 +65,87 @@ def test_gather_with_arrays() -> None:
 
 
 def test_a_good_program_passes() -> None:
-    lines, buffers = x_y()
-    y = make("multiply", lines[0].out, lines[1].out)
-    kept = check(Program([*lines, y], buffers, {buffers[1]: lines[1].out}, [y.out], []))
+    ops, buffers = x_y()
+    y = make("multiply", ops[0].out, ops[1].out)
+    kept = check(Program([*ops, y], buffers, {buffers[1]: ops[1].out}, [y.out], []))
     assert len(kept) == 1
     assert "multiply(%1, %2)" in str(kept)
 
 
 def unordered() -> Program:
-    lines, buffers = x_y()
-    y = make("exp", lines[0].out)
-    return program([y, *lines], buffers, y.out)
+    ops, buffers = x_y()
+    y = make("exp", ops[0].out)
+    return program([y, *ops], buffers, y.out)
 
 
 def twice() -> Program:
-    lines, buffers = x_y()
-    return program([*lines, lines[0]], buffers, lines[0].out)
+    ops, buffers = x_y()
+    return program([*ops, ops[0]], buffers, ops[0].out)
 
 
 def wrong_shape() -> Program:
-    lines, buffers = x_y()
-    y = Line("exp", [lines[0].out], {}, [((4, 3), "f4")])
-    return program([*lines, y], buffers, y.out)
+    ops, buffers = x_y()
+    y = Op("exp", [ops[0].out], {}, [((4, 3), "f4")])
+    return program([*ops, y], buffers, y.out)
 
 
 def wrong_dtype() -> Program:
-    lines, buffers = x_y()
-    y = Line("add", [lines[0].out, 1.0], {}, [((3, 4), "f8")])
-    return program([*lines, y], buffers, y.out)
+    ops, buffers = x_y()
+    y = Op("add", [ops[0].out, 1.0], {}, [((3, 4), "f8")])
+    return program([*ops, y], buffers, y.out)
 
 
 def numpy_literal() -> Program:
-    lines, buffers = x_y()
-    y = Line("add", [lines[0].out, np.float32(1)], {}, [((3, 4), "f4")])  # type: ignore[list-item]
-    return program([*lines, y], buffers, y.out)
+    ops, buffers = x_y()
+    y = Op("add", [ops[0].out, np.float32(1)], {}, [((3, 4), "f4")])  # type: ignore[list-item]
+    return program([*ops, y], buffers, y.out)
 
 
 def foreign_output() -> Program:
-    lines, buffers = x_y()
-    return program(lines, buffers, make("exp", lines[0].out).out)
+    ops, buffers = x_y()
+    return program(ops, buffers, make("exp", ops[0].out).out)
 
 
 def wrong_store() -> Program:
-    lines, buffers = x_y()
-    return Program(lines, buffers, {buffers[1]: lines[0].out}, [], [])
+    ops, buffers = x_y()
+    return Program(ops, buffers, {buffers[1]: ops[0].out}, [], [])
 
 
 def unsorted_axes() -> Program:
-    lines, buffers = x_y()
-    y = Line("sum", [lines[0].out], {"axes": (1, 0)}, [((1, 1), "f4")])
-    return program([*lines, y], buffers, y.out)
+    ops, buffers = x_y()
+    y = Op("sum", [ops[0].out], {"axes": (1, 0)}, [((1, 1), "f4")])
+    return program([*ops, y], buffers, y.out)
 
 
 def reshaped_wrongly() -> Program:
-    lines, buffers = x_y()
-    y = Line("reshape", [lines[0].out], {"shape": (5,)}, [((5,), "f4")])
-    return program([*lines, y], buffers, y.out)
+    ops, buffers = x_y()
+    y = Op("reshape", [ops[0].out], {"shape": (5,)}, [((5,), "f4")])
+    return program([*ops, y], buffers, y.out)
 
 
 def two_inputs() -> Program:
-    lines, buffers = x_y()
+    ops, buffers = x_y()
     again = make("input", buffer=buffers[0])
-    return program([*lines, again], buffers, again.out)
+    return program([*ops, again], buffers, again.out)
 
 
 def no_generator() -> Program:
-    line = Line("draw", [], {"generator": 0, "method": "random", "args": (3,), "kwargs": {}}, [((3,), "f8")])
-    return program([line], [], line.out)
+    op = Op("draw", [], {"generator": 0, "method": "random", "args": (3,), "kwargs": {}}, [((3,), "f8")])
+    return program([op], [], op.out)
 
 
 def unknown() -> Program:
-    lines, buffers = x_y()
-    y = Line("explode", [lines[0].out], {}, [((3, 4), "f4")])
-    return program([*lines, y], buffers, y.out)
+    ops, buffers = x_y()
+    y = Op("explode", [ops[0].out], {}, [((3, 4), "f4")])
+    return program([*ops, y], buffers, y.out)
 
 
 def put_of_another_dtype() -> Program:
-    lines, buffers = x_y()
+    ops, buffers = x_y()
     part = make("full", shape=(1, 4), dtype=np.dtype("f8"), value=0)
     steps = (("slice", ((0, 1, 1), (0, 4, 1))),)
-    y = Line("put", [lines[0].out, part.out], {"steps": steps}, [((3, 4), "f4")])
-    return program([*lines, part, y], buffers, y.out)
+    y = Op("put", [ops[0].out, part.out], {"steps": steps}, [((3, 4), "f4")])
+    return program([*ops, part, y], buffers, y.out)
 
 
 BAD = [unordered, twice, wrong_shape, wrong_dtype, numpy_literal, foreign_output, wrong_store, unsorted_axes]

@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.compiler.ir.evaluate import work
-from minigrad.compiler.ir.program import Buffer, Line, Program, Value
+from minigrad.compiler.ir.program import Buffer, Op, Program, Value
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.kernels import legalize
 from minigrad.compiler.passes import pipeline as passes
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run
 # Small programs
 
 
-def inputs(*shapes: tuple[int, ...], dtype: str = "f8") -> tuple[list[Line], list[Buffer]]:
+def inputs(*shapes: tuple[int, ...], dtype: str = "f8") -> tuple[list[Op], list[Buffer]]:
     buffers = [Buffer(f"x{k}", "argument", np.zeros(shape, dtype), k) for k, shape in enumerate(shapes)]
     return [make("input", buffer=b) for b in buffers], buffers
 
@@ -35,9 +35,9 @@ def pair(build: Callable[..., Any], other: Callable[..., Any], *shapes: tuple[in
     lines, buffers = inputs(*shapes, dtype=dtype)
     made = []
     for function in (build, other):
-        ops: list[Line] = []
+        ops: list[Op] = []
 
-        def op(name: str, *ins: Any, ops: list[Line] = ops, **params: Any) -> Value:
+        def op(name: str, *ins: Any, ops: list[Op] = ops, **params: Any) -> Value:
             ops.append(make(name, *ins, **params))
             return ops[-1].out
 
@@ -140,7 +140,7 @@ def test_floats_are_compared_where_nothing_is_exact() -> None:
 def test_draws_and_stores_are_compared() -> None:
     lines, buffers = inputs((3,))
     params = {"generator": 0, "method": "random", "args": (3,), "kwargs": {}}
-    drawn = [Line("draw", [], params, [((3,), "f8")]) for _ in range(2)]
+    drawn = [Op("draw", [], params, [((3,), "f8")]) for _ in range(2)]
     out = make("subtract", drawn[0].out, drawn[1].out)
     before = Program([*lines, *drawn, out], buffers, {buffers[0]: out.out}, [], [None])
     swapped = Program([*lines, *drawn[::-1], out], buffers, {buffers[0]: out.out}, [], [None])
@@ -200,25 +200,25 @@ def programmed(step: Any, *arguments: Any) -> str:
     return str(compiled.source)
 
 
-def sign(line: Line) -> Line | None:
-    return make("add", *line.ins) if line.op == "subtract" and line.out.dtype.kind == "f" else None
+def sign(line: Op) -> Op | None:
+    return make("add", *line.ins) if line.name == "subtract" and line.out.dtype.kind == "f" else None
 
 
-def dropped(line: Line) -> Line | None:
-    full = line.op == "add" and all(isinstance(x, Value) and x.shape == line.out.shape for x in line.ins)
+def dropped(line: Op) -> Op | None:
+    full = line.name == "add" and all(isinstance(x, Value) and x.shape == line.out.shape for x in line.ins)
     return make("copy", line.operands[0]) if full and line.out.dtype.kind == "f" and line.out.ndim else None
 
 
-def constant(line: Line) -> Line | None:
+def constant(line: Op) -> Op | None:
     numbers = [x for x in line.ins if type(x) is float and x not in (0.0, 1.0)]
-    if line.op not in ("add", "multiply") or not numbers or not line.out.ndim:
+    if line.name not in ("add", "multiply") or not numbers or not line.out.ndim:
         return None
-    return make(line.op, *(x * (1 + 1e-12) if x in numbers else x for x in line.ins))
+    return make(line.name, *(x * (1 + 1e-12) if x in numbers else x for x in line.ins))
 
 
-def axis(line: Line) -> Line | None:
+def axis(line: Op) -> Op | None:
     """The sum of squares along the other axis of a square matrix: the shapes still fit."""
-    if line.op != "matmul" or line.out.ndim != 2 or len({*line.operands[0].shape, *line.operands[1].shape}) > 1:
+    if line.name != "matmul" or line.out.ndim != 2 or len({*line.operands[0].shape, *line.operands[1].shape}) > 1:
         return None
     return make("matmul", *line.operands[::-1])
 
@@ -226,16 +226,16 @@ def axis(line: Line) -> Line | None:
 FAULTS = {"wrong sign": sign, "dropped term": dropped, "a constant off by 1e-12": constant}
 
 
-def faulty(change: Any, fault: Callable[[Line], Line | None], skip: int = 0) -> Any:
+def faulty(change: Any, fault: Callable[[Op], Op | None], skip: int = 0) -> Any:
     """A pass with a fault in the (skip + 1)-th op to which it applies."""
 
     def wrong(program: Program) -> Program:
         program = change(program)
         now: dict[Value, Value] = {}
         lines, left = [], skip
-        for line in program.lines:
+        for line in program.ops:
             ins = [now.get(x, x) if isinstance(x, Value) else x for x in line.ins]
-            made = Line(line.op, ins, line.params, [(v.shape, v.dtype) for v in line.outs], line.note)
+            made = Op(line.name, ins, line.params, [(v.shape, v.dtype) for v in line.outs], line.note)
             planted = fault(made) if left >= 0 and made.outs else None
             if planted is not None and planted.out.shape == made.out.shape:
                 made, left = (planted, -1) if left == 0 else (made, left - 1)
@@ -262,8 +262,8 @@ def test_a_planted_fault_is_found_and_the_pass_is_named(
 def test_the_planting_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests above fail for the fault, not for the copying of lines."""
 
-    def again(line: Line) -> Line | None:
-        return make(line.op, *line.ins) if line.op == "add" else None
+    def again(line: Op) -> Op | None:
+        return make(line.name, *line.ins) if line.name == "add" else None
 
     for name, change in passes.PASSES.items():
         monkeypatch.setitem(passes.PASSES, name, faulty(change, again))

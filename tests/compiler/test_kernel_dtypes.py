@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Buffer, Line, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Buffer, Op, Program, Value
 from minigrad.compiler.ir.typing import check, make
 from minigrad.compiler.kernels import expressions as kernel_expressions
 from minigrad.compiler.kernels.expressions import can_write
@@ -67,46 +67,46 @@ class Case(NamedTuple):
     """An operation in a program, and what NumPy makes of it."""
 
     name: str
-    line: Line
+    op: Op
     expected: Any
     operands: list[Any]
 
 
-def argument(array: Any, number: int) -> Line:
+def argument(array: Any, number: int) -> Op:
     return make("input", buffer=Buffer(f"x{number}", "argument", array, number))
 
 
-def case(op: str, ins: list[Any], arrays: list[Any], function: Callable[..., Any], **params: Any) -> Case | None:
+def case(kind: str, ins: list[Any], arrays: list[Any], function: Callable[..., Any], **params: Any) -> Case | None:
     """The case, unless NumPy refuses it, or kernels leave it to NumPy."""
     try:
         with np.errstate(all="ignore"):
             expected = function(*arrays)
-        line = make(op, *ins, **params)
+        op = make(kind, *ins, **params)
     except (TypeError, ValueError, OverflowError):
         return None
     texts = [x.dtype.name if isinstance(x, Value) else repr(x) for x in ins]
-    name = f"{op}({', '.join(texts)}{''.join(f', {k}={v}' for k, v in params.items())})"
-    assert (line.out.shape, line.out.dtype) == (expected.shape, expected.dtype), name
-    return Case(name, line, expected, arrays) if can_write(line) else None
+    name = f"{kind}({', '.join(texts)}{''.join(f', {k}={v}' for k, v in params.items())})"
+    assert (op.out.shape, op.out.dtype) == (expected.shape, expected.dtype), name
+    return Case(name, op, expected, arrays) if can_write(op) else None
 
 
-def of_pairs(x: Line, y: Line, arrays: list[Any]) -> Iterator[Case | None]:
+def of_pairs(x: Op, y: Op, arrays: list[Any]) -> Iterator[Case | None]:
     """Ufuncs of the two, and choices between them."""
-    for op, ufunc in UFUNCS.items():
+    for name, ufunc in UFUNCS.items():
         if ufunc.nin == 2:
-            yield case(op, [x.out, y.out], arrays, ufunc)
+            yield case(name, [x.out, y.out], arrays, ufunc)
     condition = make("less", x.out, y.out)
     yield case("where", [condition.out, x.out, y.out], arrays, lambda a, b: np.where(a < b, a, b))
 
 
-def of_one_array(x: Line, array: Any, literals: list[Any]) -> Iterator[Case | None]:
+def of_one_array(x: Op, array: Any, literals: list[Any]) -> Iterator[Case | None]:
     """Ufuncs of it, and of it and Python numbers; casts; choices."""
-    for op, ufunc in UFUNCS.items():
+    for name, ufunc in UFUNCS.items():
         if ufunc.nin == 1:
-            yield case(op, [x.out], [array], ufunc)
+            yield case(name, [x.out], [array], ufunc)
         for z in literals if ufunc.nin == 2 else []:
-            yield case(op, [x.out, z], [array], lambda a, z=z, f=ufunc: f(a, z))
-            yield case(op, [z, x.out], [array], lambda a, z=z, f=ufunc: f(z, a))
+            yield case(name, [x.out, z], [array], lambda a, z=z, f=ufunc: f(a, z))
+            yield case(name, [z, x.out], [array], lambda a, z=z, f=ufunc: f(z, a))
     for dtype in DTYPES:
         yield case("cast", [x.out], [array], lambda a, dtype=dtype: a.astype(dtype), dtype=np.dtype(dtype))
     for z in literals:
@@ -114,10 +114,10 @@ def of_one_array(x: Line, array: Any, literals: list[Any]) -> Iterator[Case | No
         yield case("where", [condition.out, x.out, z], [array], lambda a, z=z: np.where(np.logical_not(a), a, z))
 
 
-def reductions(x: Line, array: Any) -> Iterator[Case | None]:
+def reductions(x: Op, array: Any) -> Iterator[Case | None]:
     """Along each axis, and along both."""
-    for (op, ufunc), axes in itertools.product(REDUCTIONS.items(), [(0,), (1,), (0, 1)]):
-        yield case(op, [x.out], [array], lambda a, f=ufunc, axes=axes: f.reduce(a, axis=axes, keepdims=True), axes=axes)
+    for (name, ufunc), axes in itertools.product(REDUCTIONS.items(), [(0,), (1,), (0, 1)]):
+        yield case(name, [x.out], [array], lambda a, f=ufunc, k=axes: f.reduce(a, axis=k, keepdims=True), axes=axes)
 
 
 def difference(found: Any, case: Case) -> str:
@@ -130,7 +130,7 @@ def difference(found: Any, case: Case) -> str:
         with np.errstate(all="ignore"):
             tolerance = TOLERANCES[expected.dtype.str[1:]]
             wrong = ~np.isclose(found, expected, rtol=tolerance, atol=0, equal_nan=True)
-            if case.line.op not in ("maximum", "minimum", "max", "min", "sum", "prod"):  # NumPy's depends on the place
+            if case.op.name not in ("maximum", "minimum", "max", "min", "sum", "prod"):  # NumPy's depends on the place
                 wrong |= (np.signbit(found) != np.signbit(expected)) & ~np.isnan(expected)
     if not wrong.any():
         return ""
@@ -139,15 +139,15 @@ def difference(found: Any, case: Case) -> str:
     return f"{case.name} of {given}: {found.ravel()[k]!r} instead of {expected.ravel()[k]!r}"
 
 
-def differences(cases: list[Case], inputs: list[Line], arrays: list[Any]) -> list[str]:
+def differences(cases: list[Case], inputs: list[Op], arrays: list[Any]) -> list[str]:
     """Those of all cases, computed by kernels."""
     found = []
     for k in range(0, len(cases), CHUNK):
         chunk = cases[k : k + CHUNK]
-        conditions = [x.line for c in chunk for x in c.line.operands if x.line.op != "input"]
-        lines = [*inputs, *conditions, *(c.line for c in chunk)]
-        buffers = [line.params["buffer"] for line in inputs]
-        program = check(Program(lines, buffers, {}, [c.line.out for c in chunk], []))
+        conditions = [x.op for c in chunk for x in c.op.operands if x.op.name != "input"]
+        ops = [*inputs, *conditions, *(c.op for c in chunk)]
+        buffers = [op.params["buffer"] for op in inputs]
+        program = check(Program(ops, buffers, {}, [c.op.out for c in chunk], []))
         source = NumbaSource(program)
         assert source.kernels
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -217,11 +217,11 @@ def test_some_by_numba(dtype: str) -> None:
     [("sign", "1 if {0} > 0 else -1"), ("add", "{} - {}"), ("greater", "{} >= {}"), ("absolute", "{}"), ("rint", "{}")],
     ids=str,
 )
-def test_a_planted_fault_is_found(op: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(kernel_expressions.EXPRESSIONS, op, text)
+def test_a_planted_fault_is_found(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kernel_expressions.EXPRESSIONS, name, text)
     found = [*wrong_of_one("f4"), *wrong_of_pairs("f4", "f4")]
     assert found
-    assert all(d.startswith(f"{op}(") for d in found)
+    assert all(d.startswith(f"{name}(") for d in found)
 
 
 def test_float16_is_left_to_numpy() -> None:

@@ -13,7 +13,7 @@ from random_programs import Drawing, evaluate
 import minigrad as mg
 from minigrad import functional
 from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
 from minigrad.compiler.ir.schedule import Schedule
 from minigrad.compiler.ir.typing import check, make
 from minigrad.compiler.kernels import loops as kernel_source
@@ -123,15 +123,15 @@ def test_rows_side_by_side_by_numba(rows: int, columns: int) -> None:
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
 
 
-def run_once(lines: list[Line], out: Value, *arrays: Any) -> Any:
-    """The value of lines by kernels."""
-    buffers = [line.params["buffer"] for line in lines if line.op == "input"]
-    program = check(Program(lines, buffers, {}, [out], []))
+def run_once(ops: list[Op], out: Value, *arrays: Any) -> Any:
+    """The value of ops by kernels."""
+    buffers = [op.params["buffer"] for op in ops if op.name == "input"]
+    program = check(Program(ops, buffers, {}, [out], []))
     return NumbaSource(program).compiled()(*arrays)[0]
 
 
-def argument(array: Any, number: int = 0) -> Line:
-    """The line of an argument."""
+def argument(array: Any, number: int = 0) -> Op:
+    """The op of an argument."""
     return make("input", buffer=Buffer(f"x{number}", "argument", array, number))
 
 
@@ -142,41 +142,41 @@ ENDS = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1.0, -1.0]
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("op", ["max", "min", "sum"])
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
-def test_reductions_of_infinities_and_nan(op: str, axes: tuple[int, ...], dtype: str) -> None:
+def test_reductions_of_infinities_and_nan(name: str, axes: tuple[int, ...], dtype: str) -> None:
     for columns in ([np.inf, -np.inf], [-np.inf, -np.inf], [np.nan, 1.0], [np.inf, np.nan], [-1.0, -2.0]):
         array = np.array([columns, columns[::-1]], dtype)
         x = argument(array)
-        line = make(op, x.out, axes=axes)
-        function = {"max": np.max, "min": np.min, "sum": np.sum}[op]
+        op = make(name, x.out, axes=axes)
+        function = {"max": np.max, "min": np.min, "sum": np.sum}[name]
         with np.errstate(all="ignore"):
             expected = function(array, axis=axes, keepdims=True)
-        np.testing.assert_array_equal(run_once([x, line], line.out, array), expected)
+        np.testing.assert_array_equal(run_once([x, op], op.out, array), expected)
 
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("op", ["add", "multiply", "divide", "maximum", "greater", "where"])
-def test_ends_of_floating_point_numbers(op: str) -> None:
+def test_ends_of_floating_point_numbers(name: str) -> None:
     array = np.array(ENDS, "f4")
     x, y = argument(array.reshape(-1, 1)), argument(array, 1)
     positive = make("greater", x.out, 0.0)
-    line = make(op, positive.out, x.out, y.out) if op == "where" else make(op, x.out, y.out)
+    op = make(name, positive.out, x.out, y.out) if name == "where" else make(name, x.out, y.out)
     with np.errstate(all="ignore"):
         column = array.reshape(-1, 1)
-        expected = np.where(column > 0, column, array) if op == "where" else getattr(np, op)(column, array)
-    np.testing.assert_array_equal(run_once([x, y, positive, line], line.out, column, array), expected)
+        expected = np.where(column > 0, column, array) if name == "where" else getattr(np, name)(column, array)
+    np.testing.assert_array_equal(run_once([x, y, positive, op], op.out, column, array), expected)
 
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("dtype", ["i1", "i4", "u1", "i8"])
 @pytest.mark.parametrize("op", ["add", "multiply", "subtract", "negative"])
-def test_integers_wrap_around(op: str, dtype: str) -> None:
+def test_integers_wrap_around(name: str, dtype: str) -> None:
     limits = np.iinfo(dtype)
     array = np.array([limits.min, limits.max, limits.max - 1, 2], dtype)
     x = argument(array)
-    line = make(op, x.out) if op == "negative" else make(op, x.out, x.out)
+    op = make(name, x.out) if name == "negative" else make(name, x.out, x.out)
     with np.errstate(all="ignore"):
-        expected = getattr(np, op)(*([array] * len(line.ins)))
-    found = run_once([x, line], line.out, array)
+        expected = getattr(np, name)(*([array] * len(op.ins)))
+    found = run_once([x, op], op.out, array)
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
 
@@ -187,12 +187,12 @@ def test_empty_arrays_and_single_numbers(shape: tuple[int, ...]) -> None:
     array = np.ones(shape, "f4")
     x = argument(array)
     y = make("multiply", x.out, 3.0)
-    lines, out = [x, y], y
+    ops, out = [x, y], y
     if shape:
         out = make("sum", y.out, axes=tuple(range(len(shape))))
-        lines.append(out)
+        ops.append(out)
     expected = np.sum(array * 3, keepdims=True) if shape else array * 3
-    np.testing.assert_array_equal(run_once(lines, out.out, array), expected)
+    np.testing.assert_array_equal(run_once(ops, out.out, array), expected)
 
 
 @pytest.mark.usefixtures("_by_python")
@@ -201,16 +201,16 @@ def test_chosen_entries() -> None:
     array, labels = np.arange(12.0).reshape(4, 3), np.array([2, 0, 1, 2])
     x, at = argument(array), argument(labels, 1)
     rows = make("input", buffer=Buffer("rows", "state", np.arange(4), is_constant=True))
-    line = make("gather", x.out, rows.out, at.out, index=(Place(0), Place(1)))
-    np.testing.assert_array_equal(run_once([x, at, rows, line], line.out, array, labels), array[np.arange(4), labels])
-    found = run_once([x, at, rows, line], line.out, array, np.array([3, -1, 0, -4]))
+    op = make("gather", x.out, rows.out, at.out, index=(Place(0), Place(1)))
+    np.testing.assert_array_equal(run_once([x, at, rows, op], op.out, array, labels), array[np.arange(4), labels])
+    found = run_once([x, at, rows, op], op.out, array, np.array([3, -1, 0, -4]))
     np.testing.assert_array_equal(found, [np.nan, 5.0, 6.0, np.nan])
-    check = Line("check", (at.out,), {"low": -3, "high": 2}, ())
+    check = Op("check", (at.out,), {"low": -3, "high": 2}, ())
     negative = np.array([-3, -1, 2, 1])
-    found = run_once([x, at, rows, check, line], line.out, array, negative)
+    found = run_once([x, at, rows, check, op], op.out, array, negative)
     np.testing.assert_array_equal(found, array[np.arange(4), negative])
     with pytest.raises(CheckFailed):
-        run_once([x, at, rows, check, line], line.out, array, np.array([3, 0, 0, 0]))
+        run_once([x, at, rows, check, op], op.out, array, np.array([3, 0, 0, 0]))
 
 
 @pytest.mark.usefixtures("_by_python")
@@ -218,15 +218,15 @@ def test_a_reshape_between_does_not_cut_a_kernel() -> None:
     """The output of a layer, the residual added to it in its own shape, and a norm of the sum: one walk over memory."""
     rng = np.random.default_rng(0)
     h, residual, gamma = rng.normal(size=(6, 5)), rng.normal(size=(2, 3, 5)), rng.normal(size=5)
-    lines = [x, y, c] = [argument(h), argument(residual, 1), argument(gamma, 2)]
-    lines.append(make("exp", x.out))
-    lines.append(make("reshape", lines[-1].out, shape=(2, 3, 5)))
-    lines.append(make("add", lines[-1].out, y.out))
-    lines.append(total := make("multiply", lines[-1].out, c.out))
-    lines.append(make("reshape", total.out, shape=(6, 5)))
-    lines.append(make("sum", lines[-1].out, axes=(1,)))
-    lines.append(make("divide", lines[-2].out, lines[-1].out))
-    program = Program(lines, [line.params["buffer"] for line in lines[:3]], {}, [total.out, lines[-1].out], [])
+    ops = [x, y, c] = [argument(h), argument(residual, 1), argument(gamma, 2)]
+    ops.append(make("exp", x.out))
+    ops.append(make("reshape", ops[-1].out, shape=(2, 3, 5)))
+    ops.append(make("add", ops[-1].out, y.out))
+    ops.append(total := make("multiply", ops[-1].out, c.out))
+    ops.append(make("reshape", total.out, shape=(6, 5)))
+    ops.append(make("sum", ops[-1].out, axes=(1,)))
+    ops.append(make("divide", ops[-2].out, ops[-1].out))
+    program = Program(ops, [op.params["buffer"] for op in ops[:3]], {}, [total.out, ops[-1].out], [])
     source = NumbaSource(check(program))
     assert len(source.kernels) == 1
     first, second = source.compiled()(h, residual, gamma)
@@ -239,12 +239,12 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "an operand that is read later is overwritten": lambda m: m.setattr(Kernel, "may_share", lambda self, x, out: True),
     "a maximum begins with 0": lambda m: m.setattr(Expressions, "start", _from_zero),
     "a phase comes too early": lambda m: m.setattr(Schedule, "_phase", lambda self, operands, number, how: 0),
-    "kernels do not wait": lambda m: m.setattr(Fusion, "_last_home", lambda self, line: None),
+    "kernels do not wait": lambda m: m.setattr(Fusion, "_last_home", lambda self, op: None),
 }
 
 
-def _from_zero(self: Expressions, line: Line, dtype: Any = None) -> str:
-    return f"{self.dtype(line.out.dtype)}(0)" if line.op == "max" else "0"
+def _from_zero(self: Expressions, op: Op, dtype: Any = None) -> str:
+    return f"{self.dtype(op.out.dtype)}(0)" if op.name == "max" else "0"
 
 
 @pytest.mark.usefixtures("_by_python")
@@ -338,5 +338,5 @@ def test_bools_add_up_to_true() -> None:
 @pytest.mark.parametrize("hundred", range(100))
 def test_many_random_programs(hundred: int) -> None:
     for seed in range(1000 + 100 * hundred, 1100 + 100 * hundred):
-        program = Drawing(seed, lines=8 + seed % 25).program()
+        program = Drawing(seed, ops=8 + seed % 25).program()
         assert not (complaint := difference(program)), f"seed {seed}, {complaint}"

@@ -36,7 +36,7 @@ def gap(version: Specialization) -> int:
     of about five NumPy calls for each op that was recorded, and noting and comparing an array that of twenty-five.
     """
     arrays = len(version.recording.owned) + len(version.recording.recipe.writes)
-    cost = (5 * len(version.recording.program.lines) + 25 * arrays) / max(len(version.source.body), 1)
+    cost = (5 * len(version.recording.program.ops) + 25 * arrays) / max(len(version.source.body), 1)
     return int(min(9 * version.calls, SHARE * max(cost, 5)))
 
 
@@ -78,7 +78,7 @@ class Audit:
         self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
         self.contents = self._held()
         # Python's floats may come from arrays, and are compared as if they were of the same dtype.
-        dtypes = {v.dtype for line in recording.program.lines for v in line.outs if v.dtype.kind == "f"}
+        dtypes = {v.dtype for line in recording.program.ops for v in line.outs if v.dtype.kind == "f"}
         self.of_floats = min(
             dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float)
         )  # Python's, rounded as those

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import EXACT, REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Place, Program, Value
+from minigrad.compiler.ir.program import EXACT, REDUCTIONS, UFUNCS, VIEWS, Buffer, Op, Place, Program, Value
 from minigrad.compiler.ir.typing import real_index
 from minigrad.compiler.ir.view_memory import viewed, viewed_through
 from minigrad.compiler.refusal import CheckFailed
@@ -33,20 +33,20 @@ class Rounded:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.plan = SimpleNamespace(moved={})  # kept arrays lie in their buffers
-        self.slots: list[Any] = []  # operands of lines: values, and literals
+        self.slots: list[Any] = []  # operands of ops: values, and literals
         self.number: dict[Value, int] = {}
         self.inputs: list[tuple[int, Buffer]] = []
         self.steps: list[Step] = []
-        rounded = [v for line in program.lines if line.op not in EXACT for v in line.outs if _is_rounded(line, v)]
+        rounded = [v for op in program.ops if op.name not in EXACT for v in op.outs if _is_rounded(op, v)]
         self.noise = {d: np.ones(sum(v.size for v in rounded if v.dtype == d), d) for d in {v.dtype for v in rounded}}
         factors = dict(self._factors(rounded))
-        for line in program.lines:
-            if line.op == "input":
-                self.inputs.append((self._slot(line.out), line.params["buffer"]))
-            elif line.op != "check":
-                ins = tuple(self._slot(x) for x in line.ins)
-                outs = tuple(self._slot(v) for v in line.outs)
-                self.steps.append((_function(program, line), ins, outs, factors.get(line.outs[0])))
+        for op in program.ops:
+            if op.name == "input":
+                self.inputs.append((self._slot(op.out), op.params["buffer"]))
+            elif op.name != "check":
+                ins = tuple(self._slot(x) for x in op.ins)
+                outs = tuple(self._slot(v) for v in op.outs)
+                self.steps.append((_function(program, op), ins, outs, factors.get(op.outs[0])))
 
     def _slot(self, x: Any) -> int:
         if isinstance(x, Value) and x in self.number:
@@ -97,38 +97,38 @@ class Rounded:
         return outputs
 
 
-def _is_rounded(line: Line, v: Value) -> bool:
-    return v.dtype.kind == "f" and line.op not in ("input", "check")
+def _is_rounded(op: Op, v: Value) -> bool:
+    return v.dtype.kind == "f" and op.name not in ("input", "check")
 
 
-def _function(program: Program, line: Line) -> Callable[..., Any]:
-    """What a line does with its operands."""
-    op, params = line.op, line.params
-    if op in UFUNCS:
-        return UFUNCS[op]
-    if op in REDUCTIONS:
-        return partial(REDUCTIONS[op].reduce, axis=params["axes"], keepdims=True)
-    if op in VIEWS:
+def _function(program: Program, op: Op) -> Callable[..., Any]:
+    """What an op does with its operands."""
+    name, params = op.name, op.params
+    if name in UFUNCS:
+        return UFUNCS[name]
+    if name in REDUCTIONS:
+        return partial(REDUCTIONS[name].reduce, axis=params["axes"], keepdims=True)
+    if name in VIEWS:
         (how,) = params.values()
-        return partial(_viewed, op, how)
-    return _OPS[op](program, line, **params)
+        return partial(_viewed, name, how)
+    return _OPS[name](program, op, **params)
 
 
-def _viewed(op: str, how: Any, x: Any) -> Any:
-    return viewed(np.asarray(x), (op, how))
+def _viewed(name: str, how: Any, x: Any) -> Any:
+    return viewed(np.asarray(x), (name, how))
 
 
-def _full(program: Program, line: Line, *, shape: Any, dtype: Any, value: Any) -> Callable[..., Any]:
+def _full(program: Program, op: Op, *, shape: Any, dtype: Any, value: Any) -> Callable[..., Any]:
     made = np.full(shape, value, dtype)
     return lambda: made
 
 
-def _where(program: Program, line: Line) -> Callable[..., Any]:
-    dtype = line.out.dtype
+def _where(program: Program, op: Op) -> Callable[..., Any]:
+    dtype = op.out.dtype
     return lambda c, x, y: np.asarray(np.where(c, x, y), dtype)
 
 
-def _put(program: Program, line: Line, *, steps: Any) -> Callable[..., Any]:
+def _put(program: Program, op: Op, *, steps: Any) -> Callable[..., Any]:
     def put(x: Any, y: Any) -> Any:
         made = np.array(x, order="C")
         viewed_through(made, steps)[...] = y
@@ -137,7 +137,7 @@ def _put(program: Program, line: Line, *, steps: Any) -> Callable[..., Any]:
     return put
 
 
-def _scatter(program: Program, line: Line, *, index: Any, how: str) -> Callable[..., Any]:
+def _scatter(program: Program, op: Op, *, index: Any, how: str) -> Callable[..., Any]:
     def scatter(x: Any, y: Any, *arrays: Any) -> Any:
         made = np.array(x)
         if how == "add":
@@ -149,8 +149,8 @@ def _scatter(program: Program, line: Line, *, index: Any, how: str) -> Callable[
     return scatter
 
 
-def _draw(program: Program, line: Line, *, generator: int, method: str, args: Any, kwargs: Any) -> Callable[..., Any]:
-    source, dtype = program.generators[generator], line.out.dtype
+def _draw(program: Program, op: Op, *, generator: int, method: str, args: Any, kwargs: Any) -> Callable[..., Any]:
+    source, dtype = program.generators[generator], op.out.dtype
 
     def draw(*ins: Any) -> Any:
         if method == "shuffle":
@@ -162,8 +162,8 @@ def _draw(program: Program, line: Line, *, generator: int, method: str, args: An
     return draw
 
 
-def _call(program: Program, line: Line, *, function: Any, args: Any, kwargs: Any) -> Callable[..., Any]:
-    forms = [(v.shape, v.dtype) for v in line.outs]
+def _call(program: Program, op: Op, *, function: Any, args: Any, kwargs: Any) -> Callable[..., Any]:
+    forms = [(v.shape, v.dtype) for v in op.outs]
 
     def call(*ins: Any) -> Any:
         made = function(*_filled(args, ins), **_filled(kwargs, ins))
@@ -188,17 +188,17 @@ def _filled(x: Any, ins: Any) -> Any:
 
 _OPS: dict[str, Callable[..., Callable[..., Any]]] = {
     "full": _full,
-    **{name: lambda program, line, whole=whole: whole for name, whole in WHOLE.items()},
+    **{name: lambda program, op, whole=whole: whole for name, whole in WHOLE.items()},
     "where": _where,
-    "cast": lambda program, line, *, dtype: lambda x: np.asarray(x).astype(dtype),
-    "broadcast": lambda program, line, *, shape: lambda x: np.broadcast_to(x, shape),
-    "matmul": lambda program, line: np.matmul,
-    "convolution": lambda program, line, *, function, settings, shape: partial(function, **dict(settings)),
+    "cast": lambda program, op, *, dtype: lambda x: np.asarray(x).astype(dtype),
+    "broadcast": lambda program, op, *, shape: lambda x: np.broadcast_to(x, shape),
+    "matmul": lambda program, op: np.matmul,
+    "convolution": lambda program, op, *, function, settings, shape: partial(function, **dict(settings)),
     "put": _put,
-    "concatenate": lambda program, line, *, axis: lambda *arrays: np.concatenate(arrays, axis),
-    "gather": lambda program, line, *, index: lambda x, *arrays: x[real_index(index, arrays)],
+    "concatenate": lambda program, op, *, axis: lambda *arrays: np.concatenate(arrays, axis),
+    "gather": lambda program, op, *, index: lambda x, *arrays: x[real_index(index, arrays)],
     "scatter": _scatter,
     "draw": _draw,
-    "copy": lambda program, line: lambda x: np.array(x, order="C"),
+    "copy": lambda program, op: lambda x: np.array(x, order="C"),
     "call": _call,
 }

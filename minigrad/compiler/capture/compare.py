@@ -40,22 +40,22 @@ class _Canonical:
             return "constant", b.shape, b.dtype.str, b.array.tobytes()
         return "memory", id(b.array)
 
-    def lines(self) -> Iterator[tuple[str, Any, str]]:
+    def ops(self) -> Iterator[tuple[str, Any, str]]:
         """What is compared: a kind, a key, and a note for the message."""
         count = 0  # of values without inputs, of which a way that is taken later may have more
-        for op in self.program.lines:
-            if op.op == "input":
-                self.numbers[op.out] = self.buffer(op.params["buffer"])
+        for name in self.program.ops:
+            if name.name == "input":
+                self.numbers[name.out] = self.buffer(name.params["buffer"])
                 continue
-            ins = tuple([self.numbers[x] if type(x) is Value else bits(x) for x in op.ins])
-            if "decides" in op.params:
-                yield "decision", (ins, op.params["low"]), op.note
+            ins = tuple([self.numbers[x] if type(x) is Value else bits(x) for x in name.ins])
+            if "decides" in name.params:
+                yield "decision", (ins, name.params["low"]), name.note
                 continue
-            params = tuple([(k, self._param(op.op, k, v)) for k, v in op.params.items()]) if op.params else ()
-            outs = tuple([(v.shape, v.dtype) for v in op.outs])
-            for v in op.outs:
+            params = tuple([(k, self._param(name.name, k, v)) for k, v in name.params.items()]) if name.params else ()
+            outs = tuple([(v.shape, v.dtype) for v in name.outs])
+            for v in name.outs:
                 self.numbers[v] = count = count + 1
-            yield op.op, (ins, params, outs), op.note
+            yield name.name, (ins, params, outs), name.note
         stores = {self.buffer(b): self.numbers[v] for b, v in self.program.stores.items() if b.kind != "kept"}
         for key in sorted(stores, key=repr):
             yield "store", (key, stores[key]), ""
@@ -63,10 +63,10 @@ class _Canonical:
             yield how, key, ""
         yield "decisions", tuple(repr(p.outcome) for p in self.recording.predicates), ""
 
-    def _param(self, op: str, name: str, x: Any) -> Any:
+    def _param(self, kind: str, name: str, x: Any) -> Any:
         if isinstance(x, Buffer):
             return self.buffer(x)
-        if op == "draw" and name == "generator":
+        if kind == "draw" and name == "generator":
             leaves = dict(self.recording.generator_leaves)
             return ("leaf", leaves[x]) if x in leaves else id(self.program.generators[x])
         return _key(x)
@@ -97,7 +97,7 @@ class Difference(NamedTuple):
 
 def difference(first: Recording, second: Recording) -> Difference | None:
     """The first thing that tells two recordings of one step apart, None if they are the same."""
-    a, b = list(_Canonical(first).lines()), list(_Canonical(second).lines())
+    a, b = list(_Canonical(first).ops()), list(_Canonical(second).ops())
     for x, y in zip(a, b, strict=False):
         if x[:2] != y[:2]:
             is_decision = x[0] == y[0] == "decision" and x[1][0] == y[1][0]

@@ -260,8 +260,8 @@ class TraceSession:
                 buffer.place = base + len(made.number_arguments) - 1
         check_overlaps(trace)
         trace.check_contents()
-        lines, scalars = [*trace.inputs, *trace.lines], recipe.scalars
-        program = Program(lines, trace.buffers, stores, recipe.outputs, trace.generators, scalars)
+        ops, scalars = [*trace.inputs, *trace.ops], recipe.scalars
+        program = Program(ops, trace.buffers, stores, recipe.outputs, trace.generators, scalars)
         made.program = program
         made.rows = [*reach.rows, *trace.contents_read, *layouts(capture), *shared_gradients(capture)]
         made.numbers, made.arrays = capture.numbers, capture.arrays
@@ -270,7 +270,7 @@ class TraceSession:
         made.sharing = sharing([x.value for x in capture.arrays] + leaves)
         made.predicates, made.arguments, made.owned = trace.predicates, capture.arguments, capture.owned
         made.pinned = {capture.numbers[k].identity for k in trace.pinned}
-        read = {line.params["buffer"].place for line in trace.inputs}
+        read = {op.params["buffer"].place for op in trace.inputs}
         made.used_arrays = {
             j  # also what may be asked for its shape alone
             for j, x in enumerate(capture.arrays)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.costs import FLOATS, NUMBERS
-from minigrad.compiler.ir.program import EXACT, VIEWS, Line, Program, Value
+from minigrad.compiler.ir.program import EXACT, VIEWS, Op, Program, Value
 from minigrad.compiler.ir.typing import make
 
 Range = tuple[float, float]
@@ -22,18 +22,18 @@ SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: igno
 _asked: tuple[Any, bool] = (None, False)
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 CLOSE = {8: (1e-9, 1e-12), 4: (1e-4, 1e-6), 2: (1e-2, 1e-3)}  # relative and absolute distance, by the size of a float
-DEEP = 20  # lines through which a range is followed
+DEEP = 20  # ops through which a range is followed
 ALONG = {np.argsort: -1, np.argmax: None, np.argmin: None}  # functions that return indices along an axis, its default
 
 
 def barrier(program: Program) -> int:
-    """The number of the last line that may end the program; -1 if there is none."""
-    return max((k for k, line in enumerate(program.lines) if line.op == "check" or may_raise(line)), default=-1)
+    """The number of the last op that may end the program; -1 if there is none."""
+    return max((k for k, op in enumerate(program.ops) if op.name == "check" or may_raise(op)), default=-1)
 
 
-def may_raise(line: Line) -> bool:
-    """Whether a line calls a function which may refuse its operands."""
-    return line.op == "call" or (line.op == "draw" and bool(line.ins))
+def may_raise(op: Op) -> bool:
+    """Whether an op calls a function which may refuse its operands."""
+    return op.name == "call" or (op.name == "draw" and bool(op.ins))
 
 
 def errors_raise() -> bool:
@@ -48,7 +48,7 @@ def errors_raise() -> bool:
     return _asked[1]
 
 
-def close_calls(decision: Value) -> list[Line]:
+def close_calls(decision: Value) -> list[Op]:
     """The comparisons that a decision hangs on and that rounding may turn: of floats that were computed."""
     found, pending, seen = [], [decision], set[Value]()
     while pending:
@@ -56,15 +56,15 @@ def close_calls(decision: Value) -> list[Line]:
         if v in seen:
             continue
         seen.add(v)
-        line = v.line
-        if line.op in COMPARISONS and any(x.dtype.kind == "f" and _is_rounded(x) for x in line.operands):
-            found.append(line)
+        op = v.op
+        if op.name in COMPARISONS and any(x.dtype.kind == "f" and _is_rounded(x) for x in op.operands):
+            found.append(op)
         elif v.dtype.kind == "b":
-            pending += [x for x in line.operands if x.dtype.kind == "b"]
+            pending += [x for x in op.operands if x.dtype.kind == "b"]
         elif v.dtype.kind in "iu":  # a number of elements that fulfill something
-            pending += line.operands
-        if line.op in COMPARISONS:
-            pending += [x for x in line.operands if x.dtype.kind in "biu"]
+            pending += op.operands
+        if op.name in COMPARISONS:
+            pending += [x for x in op.operands if x.dtype.kind in "biu"]
     return found
 
 
@@ -73,85 +73,85 @@ def _is_rounded(v: Value) -> bool:
     pending, seen = [v], set[Value]()
     while pending:
         v = pending.pop()
-        if v.line.op == "call" or (v.line.op != "input" and v.line.op not in EXACT):  # what others do is not known
+        if v.op.name == "call" or (v.op.name != "input" and v.op.name not in EXACT):  # what others do is not known
             return True
         if v not in seen:
             seen.add(v)
-            pending += v.line.operands
+            pending += v.op.operands
     return False
 
 
 def checks_first(program: Program) -> Program:
     """One check for each value, none that always holds, and all of them as early as possible."""
     needed = checked_ranges(program)
-    decides = {content(line.operands[0]) for line in program.lines if line.op == "check" and "decides" in line.params}
-    lines = [line for line in program.lines if line.op != "check"]
+    decides = {content(op.operands[0]) for op in program.ops if op.name == "check" and "decides" in op.params}
+    ops = [op for op in program.ops if op.name != "check"]
     checks = []
-    for line in program.lines:
-        if line.op == "check" and (root := content(line.operands[0])) in needed:
+    for op in program.ops:
+        if op.name == "check" and (root := content(op.operands[0])) in needed:
             low, high = needed.pop(root)
             if not is_within(range_of(root), (low, high)):
                 params = {"low": low, "high": high} | ({"decides": True} if root in decides else {})
-                checks.append(Line("check", (root,), params, (), line.note))
-    if len(lines) == len(program.lines):
+                checks.append(Op("check", (root,), params, (), op.note))
+    if len(ops) == len(program.ops):
         return program
-    return program.replaced(lambda v: v, _early(lines, checks))
+    return program.replaced(lambda v: v, _early(ops, checks))
 
 
 def checked_ranges(program: Program) -> dict[Value, Range]:
     """The range in which each value lies whose content is checked."""
     found: dict[Value, Range] = {}
-    for line in program.lines:
-        if line.op == "check":
-            root = content(line.operands[0])
+    for op in program.ops:
+        if op.name == "check":
+            root = content(op.operands[0])
             low, high = found.get(root, EVERYTHING)
-            found[root] = max(low, line.params["low"]), min(high, line.params["high"])
+            found[root] = max(low, op.params["low"]), min(high, op.params["high"])
     return found
 
 
-def _early(lines: list[Line], checks: list[Line]) -> list[Line]:
-    """The lines with each check directly after all that it depends on. Draws keep their order."""
-    number = {line: k for k, line in enumerate(lines)}
-    draws = [line for line in lines if line.op == "draw"]
-    placed = {line for line in lines if line.op == "input"}
-    ordered = [line for line in lines if line.op == "input"]
+def _early(ops: list[Op], checks: list[Op]) -> list[Op]:
+    """The ops with each check directly after all that it depends on. Draws keep their order."""
+    number = {op: k for k, op in enumerate(ops)}
+    draws = [op for op in ops if op.name == "draw"]
+    placed = {op for op in ops if op.name == "input"}
+    ordered = [op for op in ops if op.name == "input"]
     depends = {check: _ancestors(check, number, draws) for check in checks}
     for check in sorted(checks, key=lambda check: len(depends[check])):
         ordered += sorted(depends[check] - placed, key=number.__getitem__)
         ordered.append(check)
         placed |= depends[check]
-    return [*ordered, *(line for line in lines if line not in placed)]
+    return [*ordered, *(op for op in ops if op not in placed)]
 
 
-def _ancestors(check: Line, number: dict[Line, int], draws: list[Line]) -> set[Line]:
-    found, pending = set[Line](), [v.line for v in check.operands]
+def _ancestors(check: Op, number: dict[Op, int], draws: list[Op]) -> set[Op]:
+    found, pending = set[Op](), [v.op for v in check.operands]
     while pending:
-        line = pending.pop()
-        if line not in found:
-            found.add(line)
-            pending += [v.line for v in line.operands]
-            if line.op == "draw":
-                pending += [earlier for earlier in draws if number[earlier] < number[line]]
+        op = pending.pop()
+        if op not in found:
+            found.add(op)
+            pending += [v.op for v in op.operands]
+            if op.name == "draw":
+                pending += [earlier for earlier in draws if number[earlier] < number[op]]
     return found
 
 
 def by_kernels(program: Program) -> Program:
     """Checks of arrays as checks of a single bool, which a kernel computes in a third of NumPy's time."""
-    lines = []
-    for line in program.lines:
+    ops = []
+    for op in program.ops:
         made = []
-        if line.op == "check":
-            made = _wrong(line.operands[0], line.params["low"], line.params["high"])
-        lines += made
+        if op.name == "check":
+            made = _wrong(op.operands[0], op.params["low"], op.params["high"])
+        ops += made
         if made:
-            params = {**line.params, "low": False, "high": False}
-            lines.append(Line("check", (made[-1].out,), params, (), line.note))
+            params = {**op.params, "low": False, "high": False}
+            ops.append(Op("check", (made[-1].out,), params, (), op.note))
         else:
-            lines.append(line)
-    return program.replaced(lambda v: v, lines)
+            ops.append(op)
+    return program.replaced(lambda v: v, ops)
 
 
-def _wrong(x: Value, low: Any, high: Any) -> list[Line]:
+def _wrong(x: Value, low: Any, high: Any) -> list[Op]:
     """Lines that find out whether an element of x is out of range. None if that is no work for a kernel."""
     if x.ndim == 0 or not (x.dtype in FLOATS or x.dtype in NUMBERS):
         return []
@@ -175,17 +175,17 @@ def _wrong(x: Value, low: Any, high: Any) -> list[Line]:
 def content(v: Value) -> Value:
     """The value of which v has the same elements, perhaps in another order, repeated, or in a wider integer dtype."""
     while True:
-        line = v.line
-        same = line.op in ("reshape", "transpose", "copy", "broadcast") or (line.op == "cast" and _is_wider(line))
-        if not same or not v.size or not isinstance(line.ins[0], Value):
+        op = v.op
+        same = op.name in ("reshape", "transpose", "copy", "broadcast") or (op.name == "cast" and _is_wider(op))
+        if not same or not v.size or not isinstance(op.ins[0], Value):
             return v
-        v = line.ins[0]
+        v = op.ins[0]
 
 
-def _is_wider(line: Line) -> bool:
-    (x,) = line.ins
-    kinds = line.out.dtype.kind + x.dtype.kind if isinstance(x, Value) else ""
-    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, line.out.dtype)  # type: ignore[union-attr]
+def _is_wider(op: Op) -> bool:
+    (x,) = op.ins
+    kinds = op.out.dtype.kind + x.dtype.kind if isinstance(x, Value) else ""
+    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, op.out.dtype)  # type: ignore[union-attr]
 
 
 def is_within(inner: Range, outer: Range) -> bool:
@@ -195,11 +195,11 @@ def is_within(inner: Range, outer: Range) -> bool:
 
 def range_of(v: Value, depth: int = 0) -> Range:
     """A range in which the integers of v lie in every call, whatever its operands are."""
-    line = v.line
+    op = v.op
     if v.dtype.kind not in "iub" or depth > DEEP:
         return EVERYTHING
     own: Range = (0, math.inf) if v.dtype.kind == "u" else (0, 1) if v.dtype.kind == "b" else EVERYTHING
-    return _both(own, _by_operation(line, v, [range_of_operand(x, depth + 1) for x in line.ins]))
+    return _both(own, _by_operation(op, v, [range_of_operand(x, depth + 1) for x in op.ins]))
 
 
 def range_of_operand(x: Any, depth: int) -> Range:
@@ -207,37 +207,37 @@ def range_of_operand(x: Any, depth: int) -> Range:
     return range_of(x, depth) if isinstance(x, Value) else (x, x) if isinstance(x, (bool, int)) else EVERYTHING
 
 
-def _by_operation(line: Line, v: Value, ins: list[Range]) -> Range:
-    op, params = line.op, line.params
-    if op in VIEWS or op in ("copy", "broadcast", "gather"):
+def _by_operation(op: Op, v: Value, ins: list[Range]) -> Range:
+    name, params = op.name, op.params
+    if name in VIEWS or name in ("copy", "broadcast", "gather"):
         return ins[0]
-    if op == "cast":
-        return ins[0] if _is_wider(line) else EVERYTHING
-    if op == "full":
+    if name == "cast":
+        return ins[0] if _is_wider(op) else EVERYTHING
+    if name == "full":
         return params["value"], params["value"]
-    if op == "input":
+    if name == "input":
         array = params["buffer"].array if params["buffer"].is_constant else None
         return EVERYTHING if array is None or not array.size else (int(array.min()), int(array.max()))
-    if op in ("concatenate", "where"):
-        parts = ins[op == "where" :]
+    if name in ("concatenate", "where"):
+        parts = ins[name == "where" :]
         return min(low for low, _ in parts), max(high for _, high in parts)
-    if op in ("maximum", "minimum"):
-        choose = max if op == "maximum" else min
+    if name in ("maximum", "minimum"):
+        choose = max if name == "maximum" else min
         return choose(ins[0][0], ins[1][0]), choose(ins[0][1], ins[1][1])
-    if op in ("add", "subtract"):
+    if name in ("add", "subtract"):
         (a, b), (c, d) = ins
-        moved = (a + c, b + d) if op == "add" else (a - d, b - c)
+        moved = (a + c, b + d) if name == "add" else (a - d, b - c)
         return moved if is_within(moved, limits(v)) else EVERYTHING  # beyond, NumPy's integers begin again
-    if op == "remainder" and ins[1][0] == ins[1][1] > 0:
+    if name == "remainder" and ins[1][0] == ins[1][1] > 0:
         return 0, ins[1][0] - 1
-    if op == "call":
-        return _index_range(line)
-    return _drawn_range(line) if op == "draw" else EVERYTHING
+    if name == "call":
+        return _index_range(op)
+    return _drawn_range(op) if name == "draw" else EVERYTHING
 
 
-def _index_range(line: Line) -> Range:
+def _index_range(op: Op) -> Range:
     """What np.argsort and the like return: indices along an axis of their operand."""
-    params, x = line.params, line.operands[0] if line.operands else None
+    params, x = op.params, op.operands[0] if op.operands else None
     if x is None or params["function"] not in ALONG or len(params["args"]) > 2:
         return EVERYTHING
     default = params["kwargs"].get("axis", ALONG[params["function"]])
@@ -247,9 +247,9 @@ def _index_range(line: Line) -> Range:
     return 0, (x.size if given is None else x.shape[given]) - 1
 
 
-def _drawn_range(line: Line) -> Range:
-    args, kwargs = line.params["args"], line.params["kwargs"]
-    if line.params["method"] == "permutation" and len(args) == 1 and type(args[0]) is int and not kwargs:
+def _drawn_range(op: Op) -> Range:
+    args, kwargs = op.params["args"], op.params["kwargs"]
+    if op.params["method"] == "permutation" and len(args) == 1 and type(args[0]) is int and not kwargs:
         return 0, args[0] - 1
     return EVERYTHING
 

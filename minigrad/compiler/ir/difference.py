@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.compiler.ir.evaluate import Array
-from minigrad.compiler.ir.program import Line, Program, Value
+from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.compiler.ir.samples import fingerprint
 from minigrad.exact import Exact
 
@@ -19,23 +19,21 @@ def first_difference(
     """
     there = {_content(x) for x in old.values()}
     on_the_way = _needed(w)
-    wrong = [
-        line for line in after.lines if line in on_the_way and any(_content(new[u]) not in there for u in line.outs)
-    ]
-    named = {u.name: u for line in before.lines for u in line.outs if u.name}
+    wrong = [op for op in after.ops if op in on_the_way and any(_content(new[u]) not in there for u in op.outs)]
+    named = {u.name: u for op in before.ops for u in op.outs if u.name}
     sure = [
-        line
-        for line in wrong
-        for u in line.outs
+        op
+        for op in wrong
+        for u in op.outs
         if u.name in named and named[u.name].size == u.size and _content(new[u]) != _content(old[named[u.name]])
     ]
-    for line in [*sure[:1], *wrong[:1]]:
-        return f"the first op that differs is {_described(line)}"
+    for op in [*sure[:1], *wrong[:1]]:
+        return f"the first op that differs is {_described(op)}"
     here, on_the_way = {_content(x) for x in new.values()}, _needed(v)
-    for line in before.lines:
-        if line in on_the_way and any(_content(old[u]) not in here for u in line.outs):
-            return f"the first op that is missing is {_described(line)}"
-    return f"it is {_described(w.line)}, and was {_described(v.line)}"
+    for op in before.ops:
+        if op in on_the_way and any(_content(old[u]) not in here for u in op.outs):
+            return f"the first op that is missing is {_described(op)}"
+    return f"it is {_described(w.op)}, and was {_described(v.op)}"
 
 
 def _content(x: Array) -> bytes:
@@ -44,20 +42,20 @@ def _content(x: Array) -> bytes:
     return fingerprint(np.unique(flat))
 
 
-def _needed(v: Value) -> set[Line]:
-    found: set[Line] = set()
-    pending = [v.line]
+def _needed(v: Value) -> set[Op]:
+    found: set[Op] = set()
+    pending = [v.op]
     while pending:
-        line = pending.pop()
-        if line not in found:
-            found.add(line)
-            pending += [u.line for u in line.operands]
+        op = pending.pop()
+        if op not in found:
+            found.add(op)
+            pending += [u.op for u in op.operands]
     return found
 
 
-def _described(line: Line) -> str:
-    ins = ", ".join(f"{x.name or x.line.op} {x.shape}" if isinstance(x, Value) else repr(x) for x in line.ins)
-    params = {k: v for k, v in line.params.items() if k in ("axes", "axis", "shape", "bounds", "index", "value")}
+def _described(op: Op) -> str:
+    ins = ", ".join(f"{x.name or x.op.name} {x.shape}" if isinstance(x, Value) else repr(x) for x in op.ins)
+    params = {k: v for k, v in op.params.items() if k in ("axes", "axis", "shape", "bounds", "index", "value")}
     given = "".join(f", {k}={v}" for k, v in params.items())
-    name = f" of {line.outs[0].name!r}" if line.outs and line.outs[0].name else ""
-    return f"{line.op}({ins}{given}){name}" + (f" [{line.note}]" if line.note else "")
+    name = f" of {op.outs[0].name!r}" if op.outs and op.outs[0].name else ""
+    return f"{op.name}({ins}{given}){name}" + (f" [{op.note}]" if op.note else "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Line, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Program, Value
 from minigrad.compiler.ir.typing import real_index
 from minigrad.exact import Constants, Exact, Inexact
 from minigrad.exact.array import UFUNCS as EXACT_UFUNCS
@@ -23,65 +23,65 @@ class Evaluator:
 
     Args:
         inputs: gives the content of a buffer.
-        draw: gives the value of a line `draw`.
-        call: gives the values of a line `call`, from its operands.
+        draw: gives the value of an op `draw`.
+        call: gives the values of an op `call`, from its operands.
         exact: exact arrays for floating-point values; otherwise plain arrays of float64.
     """
 
     def __init__(
         self,
         inputs: Callable[[Any], Array],
-        draw: Callable[[Line, list[Array]], Array],
-        call: Callable[[Line, Sequence[Array]], Sequence[Array]],
+        draw: Callable[[Op, list[Array]], Array],
+        call: Callable[[Op, Sequence[Array]], Sequence[Array]],
         exact: bool = True,
     ) -> None:
         self.inputs, self.draw, self.call, self.exact = inputs, draw, call, exact
         self.constants = Constants()
         self.fixed: set[Value] = set()  # values that are made of literals only
-        self.known: dict[Line, tuple[list[Array], tuple[Array, ...]]] = {}  # by line: operands and results
+        self.known: dict[Op, tuple[list[Array], tuple[Array, ...]]] = {}  # by op: operands and results
 
     def values(self, program: Program) -> dict[Value, Array]:
-        """All values of a program. A line on the operands that it had in another program is not computed again.
+        """All values of a program. An op on the operands that it had in another program is not computed again.
 
         Raises:
             Inexact: an operation is not known in exact arithmetic.
             Redraw: the inputs lie where a comparison or a root cannot be decided.
         """
         found: dict[Value, Array] = {}
-        for line in program.lines:
-            ins = [found[x] if isinstance(x, Value) else x for x in line.ins]
-            before = self.known.get(line)
-            if before is not None and line.op != "draw" and all(x is y for x, y in zip(before[0], ins, strict=True)):
+        for op in program.ops:
+            ins = [found[x] if isinstance(x, Value) else x for x in op.ins]
+            before = self.known.get(op)
+            if before is not None and op.name != "draw" and all(x is y for x, y in zip(before[0], ins, strict=True)):
                 results = before[1]
             else:
-                results = self._computed(line, ins)
-                self.known[line] = ins, results
-            for v, result in zip(line.outs, results, strict=True):
+                results = self._computed(op, ins)
+                self.known[op] = ins, results
+            for v, result in zip(op.outs, results, strict=True):
                 if np.shape(result) != v.shape:
-                    raise AssertionError(f"{line} computes an array of shape {np.shape(result)}")
+                    raise AssertionError(f"{op} computes an array of shape {np.shape(result)}")
                 found[v] = result
         return found
 
-    def _computed(self, line: Line, ins: list[Array]) -> tuple[Array, ...]:
-        if line.op == "input":
-            return (self.inputs(line.params["buffer"]),)
-        if line.op == "draw":
-            return (self.draw(line, ins),)
-        if line.op == "check":  # it has no value; which checks a pass may leave out is tested with the pass
+    def _computed(self, op: Op, ins: list[Array]) -> tuple[Array, ...]:
+        if op.name == "input":
+            return (self.inputs(op.params["buffer"]),)
+        if op.name == "draw":
+            return (self.draw(op, ins),)
+        if op.name == "check":  # it has no value; which checks a pass may leave out is tested with the pass
             return ()
-        if line.op == "call":
-            return tuple(self.call(line, ins))
-        dtype = line.out.dtype
+        if op.name == "call":
+            return tuple(self.call(op, ins))
+        dtype = op.out.dtype
         if dtype.kind not in "biuf":
-            raise Inexact(f"{line.op} of dtype {dtype}")
+            raise Inexact(f"{op.name} of dtype {dtype}")
         if dtype.kind == "f":
-            which = FLOATS.get(line.op, range(len(ins)))
+            which = FLOATS.get(op.name, range(len(ins)))
             ins = [self.number(x) if k in which else x for k, x in enumerate(ins)]
         with np.errstate(all="ignore"):
-            result = self._result(line, ins)
+            result = self._result(op, ins)
         if not isinstance(result, Exact):
             return (np.asarray(result, np.float64 if dtype.kind == "f" else dtype),)
-        self._learn(line, result)
+        self._learn(op, result)
         return (result,)
 
     def number(self, x: Any) -> Array:
@@ -95,77 +95,77 @@ class Evaluator:
             self.constants.learn(x, int(made.p), int(made.q))
         return made
 
-    def _learn(self, line: Line, result: Exact) -> None:
+    def _learn(self, op: Op, result: Exact) -> None:
         """Note what a value is that is made of literals: a pass may fold it."""
-        if all(x in self.fixed for x in line.operands) and result.size and line.op != "concatenate":
-            self.fixed.add(line.out)
+        if all(x in self.fixed for x in op.operands) and result.size and op.name != "concatenate":
+            self.fixed.add(op.out)
             q = None if result.q is None else int(result.q.flat[0])
             self.constants.learn(float(result.real.flat[0]), int(result.p.flat[0]), q if q is None or q >= 0 else None)
 
-    def _result(self, line: Line, ins: list[Array]) -> Array:
-        op, params = line.op, line.params
-        if op in UFUNCS:
-            return UFUNCS[op](*ins)
-        if op in REDUCTIONS:
-            return REDUCTIONS[op].reduce(ins[0], axis=params["axes"], keepdims=True)
-        if op not in OPS:
-            raise Inexact(op)
-        return OPS[op](self, line, *ins, **params)
+    def _result(self, op: Op, ins: list[Array]) -> Array:
+        name, params = op.name, op.params
+        if name in UFUNCS:
+            return UFUNCS[name](*ins)
+        if name in REDUCTIONS:
+            return REDUCTIONS[name].reduce(ins[0], axis=params["axes"], keepdims=True)
+        if name not in OPS:
+            raise Inexact(name)
+        return OPS[name](self, op, *ins, **params)
 
 
-def _full(self: Evaluator, line: Line, *, shape: Any, dtype: Any, value: Any) -> Array:
-    if line.out.dtype.kind != "f":
+def _full(self: Evaluator, op: Op, *, shape: Any, dtype: Any, value: Any) -> Array:
+    if op.out.dtype.kind != "f":
         return np.full(shape, value, dtype)
     return np.broadcast_to(self.number(value), shape)
 
 
-def _cast(self: Evaluator, line: Line, x: Array, *, dtype: Any) -> Array:
+def _cast(self: Evaluator, op: Op, x: Array, *, dtype: Any) -> Array:
     return x if np.dtype(dtype).kind == "f" else x.astype(dtype)
 
 
-def _where(self: Evaluator, line: Line, c: Array, x: Array, y: Array) -> Array:
+def _where(self: Evaluator, op: Op, c: Array, x: Array, y: Array) -> Array:
     return np.where(c, x, y)
 
 
-def _matmul(self: Evaluator, line: Line, x: Array, y: Array) -> Array:
+def _matmul(self: Evaluator, op: Op, x: Array, y: Array) -> Array:
     return np.matmul(x, y)
 
 
-def _convolution(self: Evaluator, line: Line, x: Array, y: Array, *, function: Any, settings: Any, shape: Any) -> Array:
+def _convolution(self: Evaluator, op: Op, x: Array, y: Array, *, function: Any, settings: Any, shape: Any) -> Array:
     if isinstance(x, Exact):
         return bilinear(function, x, y, **dict(settings))
     return function(x, y, **dict(settings))
 
 
-def _whole(self: Evaluator, line: Line, x: Array) -> Array:
-    return EXACT_UFUNCS[line.op](x) if isinstance(x, Exact) else WHOLE[line.op](x)
+def _whole(self: Evaluator, op: Op, x: Array) -> Array:
+    return EXACT_UFUNCS[op.name](x) if isinstance(x, Exact) else WHOLE[op.name](x)
 
 
-def _slice(self: Evaluator, line: Line, x: Array, *, bounds: Any) -> Array:
+def _slice(self: Evaluator, op: Op, x: Array, *, bounds: Any) -> Array:
     return x[tuple(slice(*b) for b in bounds)]
 
 
-def _put(self: Evaluator, line: Line, x: Array, y: Array, *, steps: Any) -> Array:
-    places = np.arange(line.out.size).reshape(line.out.shape)
-    for op, how in steps:
-        if op == "slice":
+def _put(self: Evaluator, op: Op, x: Array, y: Array, *, steps: Any) -> Array:
+    places = np.arange(op.out.size).reshape(op.out.shape)
+    for name, how in steps:
+        if name == "slice":
             places = places[tuple(slice(*b) for b in how)]
         else:
-            places = places.reshape(how) if op == "reshape" else places.transpose(how)
+            places = places.reshape(how) if name == "reshape" else places.transpose(how)
     flat = np.copy(x).reshape(-1)
     flat[places.reshape(-1)] = y.reshape(-1)
-    return flat.reshape(line.out.shape)
+    return flat.reshape(op.out.shape)
 
 
-def _concatenate(self: Evaluator, line: Line, *arrays: Array, axis: int) -> Array:
+def _concatenate(self: Evaluator, op: Op, *arrays: Array, axis: int) -> Array:
     return np.concatenate(arrays, axis)
 
 
-def _gather(self: Evaluator, line: Line, x: Array, *arrays: Array, index: Any) -> Array:
+def _gather(self: Evaluator, op: Op, x: Array, *arrays: Array, index: Any) -> Array:
     return x[real_index(index, arrays)]
 
 
-def _scatter(self: Evaluator, line: Line, x: Array, y: Array, *arrays: Array, index: Any, how: str) -> Array:
+def _scatter(self: Evaluator, op: Op, x: Array, y: Array, *arrays: Array, index: Any, how: str) -> Array:
     out = np.copy(x)
     if how == "add":
         np.add.at(out, real_index(index, arrays), y)
@@ -179,28 +179,28 @@ OPS: dict[str, Callable[..., Array]] = {
     **dict.fromkeys(WHOLE, _whole),
     "where": _where,
     "cast": _cast,
-    "broadcast": lambda self, line, x, *, shape: np.broadcast_to(x, shape),
+    "broadcast": lambda self, op, x, *, shape: np.broadcast_to(x, shape),
     "matmul": _matmul,
     "convolution": _convolution,
-    "reshape": lambda self, line, x, *, shape: np.reshape(x, shape),
-    "transpose": lambda self, line, x, *, axes: np.transpose(x, axes),
+    "reshape": lambda self, op, x, *, shape: np.reshape(x, shape),
+    "transpose": lambda self, op, x, *, axes: np.transpose(x, axes),
     "slice": _slice,
     "put": _put,
     "concatenate": _concatenate,
     "gather": _gather,
     "scatter": _scatter,
-    "copy": lambda self, line, x: x,
+    "copy": lambda self, op, x: x,
 }
 
 
 def work(program: Program) -> int:
     """How many elements a proof has to compute: those of all values; of products, a share of the terms."""
     total = 0
-    for line in program.lines:
-        total += sum(v.size for v in (*line.outs, *line.operands))
-        if line.op == "matmul":
-            total += line.out.size * line.operands[0].shape[-1] // 16
-        elif line.op == "convolution":
-            x, y = line.operands
-            total += max(x.size * y.size, line.out.size * min(x.size, y.size)) // 64
+    for op in program.ops:
+        total += sum(v.size for v in (*op.outs, *op.operands))
+        if op.name == "matmul":
+            total += op.out.size * op.operands[0].shape[-1] // 16
+        elif op.name == "convolution":
+            x, y = op.operands
+            total += max(x.size * y.size, op.out.size * min(x.size, y.size)) // 64
     return total

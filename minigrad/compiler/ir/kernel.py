@@ -1,4 +1,4 @@
-"""Kernels: elementwise lines and reductions over one space, to be run as loops.
+"""Kernels: elementwise ops and reductions over one space, to be run as loops.
 
 The space of a kernel is the shape that all its values broadcast to. Axes that all values and reductions treat alike are
 merged, so that most kernels have one or two. A value has some of the axes in full and is 1 along the others.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from minigrad.compiler.ir.program import REDUCTIONS, Line, Value
+from minigrad.compiler.ir.program import REDUCTIONS, Op, Value
 from minigrad.compiler.ir.schedule import Axes, Schedule
 
 
@@ -22,15 +22,15 @@ class Kernel:
     """Lines of a program that run together.
 
     Args:
-        lines: elementwise lines, reductions, and reshapes that only add or drop leading axes of size 1, in order.
+        ops: elementwise ops, reductions, and reshapes that only add or drop leading axes of size 1, in order.
         outs: those of their values that are needed outside.
     """
 
-    def __init__(self, lines: Iterable[Line], outs: Iterable[Value]) -> None:
-        self.lines, self.outs = list(lines), list(outs)
-        inner = {v for line in self.lines for v in line.outs}
-        self.ins = list(dict.fromkeys(v for line in self.lines for v in line.operands if v not in inner))
-        self.alias = {line.out: line.operands[0] for line in self.lines if line.op == "reshape"}
+    def __init__(self, ops: Iterable[Op], outs: Iterable[Value]) -> None:
+        self.ops, self.outs = list(ops), list(outs)
+        inner = {v for op in self.ops for v in op.outs}
+        self.ins = list(dict.fromkeys(v for op in self.ops for v in op.operands if v not in inner))
+        self.alias = {op.out: op.operands[0] for op in self.ops if op.name == "reshape"}
         self._find_axes([*self.ins, *inner])
         self.schedule = Schedule(self)
         self.reads: dict[Value, set[tuple[float, float]]] = {}  # in which walks an operand is read: nest and phase
@@ -47,9 +47,7 @@ class Kernel:
         shapes = {v: padded(v.shape, ndim) for v in values}
         space = [max((shape[k] for shape in shapes.values()), key=lambda n: (n != 1, n)) for k in range(ndim)]
         reduced = [
-            {k + ndim - line.operands[0].ndim for k in line.params["axes"]}
-            for line in self.lines
-            if line.op in REDUCTIONS
+            {k + ndim - op.operands[0].ndim for k in op.params["axes"]} for op in self.ops if op.name in REDUCTIONS
         ]
         groups: list[list[int]] = []
         for k, n in enumerate(space):
@@ -73,11 +71,11 @@ class Kernel:
         """The merged axes that a value has in full."""
         return self._axes[v]
 
-    def reduced_axes(self, line: Line) -> Axes:
+    def reduced_axes(self, op: Op) -> Axes:
         """The merged axes that a reduction takes away."""
-        shift = self.ndim - line.operands[0].ndim
-        gone = {k + shift for k in line.params["axes"]}
-        return tuple(a for a, g in enumerate(self._groups) if g[0] in gone and a in self.axes(line.operands[0]))
+        shift = self.ndim - op.operands[0].ndim
+        gone = {k + shift for k in op.params["axes"]}
+        return tuple(a for a, g in enumerate(self._groups) if g[0] in gone and a in self.axes(op.operands[0]))
 
     def shape(self, v: Value) -> tuple[int, ...]:
         """The shape in which a value is handed to the kernel: its merged axes, or one element."""

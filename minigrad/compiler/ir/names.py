@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from minigrad.compiler.ir.program import Line, Program, Value
+from minigrad.compiler.ir.program import Op, Program, Value
 
 GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda_ mu nu xi omicron pi rho sigma_ sigma tau"
 GREEK += " upsilon phi chi psi omega"
@@ -34,18 +34,18 @@ SHORT |= {"reshape": "shaped", "transpose": "turned", "slice": "part", "sum": "t
 def named(program: Program, taken: dict[str, Any]) -> dict[Value, str]:
     """A name of its own for each value: the user's where there is one, else what it is, with a number."""
     names: dict[Value, str] = {}
-    for line in program.lines:
-        for v, op in zip(line.outs, _operations(line), strict=True):
-            names[v] = unique(identifier(v.name), taken) if v.name else numbered(SHORT.get(op, op), taken)
+    for op in program.ops:
+        for v, name in zip(op.outs, _operations(op), strict=True):
+            names[v] = unique(identifier(v.name), taken) if v.name else numbered(SHORT.get(name, name), taken)
     return names
 
 
-def _operations(line: Line) -> list[str]:
+def _operations(op: Op) -> list[str]:
     """The operation that makes each value; for a kernel's the one inside."""
-    if line.op != "kernel":
-        return [line.op] * len(line.outs)
-    kernel = line.params["kernel"]
-    return [kernel.real(v).line.op for v in kernel.outs]
+    if op.name != "kernel":
+        return [op.name] * len(op.outs)
+    kernel = op.params["kernel"]
+    return [kernel.real(v).op.name for v in kernel.outs]
 
 
 def numbered(word: str, taken: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""The program: what a traced step did, as lines in single assignment.
+"""The program: what a traced step did, as ops in single assignment.
 
-A `Line` computes values from values: an operation, its operands (`ins`), parameters (`params`), and the values
+An `Op` computes values from values: an operation, its operands (`ins`), parameters (`params`), and the values
 that it makes (`outs`, nearly always one; a `check` makes none). An operand is a `Value` or a literal: a Python bool,
 int, float or complex, which stays weak in promotion as it is in NumPy. Values have NumPy's own shapes and result
-dtypes. Nothing in a program is ever written: values are mathematical, so lines may be merged, moved and removed as
-their operands allow. Three kinds of lines alone have an order or an identity: `input`, `draw` and `call` of a function
+dtypes. Nothing in a program is ever written: values are mathematical, so ops may be merged, moved and removed as
+their operands allow. Three kinds of ops alone have an order or an identity: `input`, `draw` and `call` of a function
 with an effect.
 
 A `check` is what eager code refuses by looking at values. A program whose check fails raises CheckFailed, and has then
@@ -13,7 +13,7 @@ holds where a `call` raises, or returns other shapes or dtypes than the recorded
 runs as early as its operands allow (checks.py). It is never removed, except where it always holds.
 
 Memory appears at the edges only. A `Buffer` is an array that exists outside: an argument, or an array of the user's
-(a parameter, running statistics, an optimizer's state). Its content at the beginning is the value of its `input` line.
+(a parameter, running statistics, an optimizer's state). Its content at the beginning is the value of its `input` op.
 `stores` says what each written buffer holds at the end. All stores happen at once: a stored value may be computed from,
 or be, the old content of any buffer (two buffers may exchange theirs). How values are placed into memory, in the
 buffer itself where that is safe, is the plan's matter (plan.py). Two buffers never overlap.
@@ -83,20 +83,20 @@ ELEMENTWISE = frozenset(UFUNCS) | {"erf", "normal_cdf", "where", "cast", "broadc
 
 
 class Value:
-    """An array that a line makes.
+    """An array that an op makes.
 
     `name` is what the user calls it (μ as mu), or None; `label` how it is written in a formula.
     """
 
-    __slots__ = ("dtype", "label", "line", "name", "shape")
+    __slots__ = ("dtype", "label", "name", "op", "shape")
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any, line: Line) -> None:
-        self.shape, self.dtype, self.line = shape, np.dtype(dtype), line
+    def __init__(self, shape: tuple[int, ...], dtype: Any, op: Op) -> None:
+        self.shape, self.dtype, self.op = shape, np.dtype(dtype), op
         self.name: str | None = None
         self.label: str | None = None
 
     def __repr__(self) -> str:
-        return f"<{self.name or 'value'} of {self.line.op} {self.shape} {self.dtype}>"
+        return f"<{self.name or 'value'} of {self.op.name} {self.shape} {self.dtype}>"
 
     @property
     def ndim(self) -> int:
@@ -114,31 +114,31 @@ class Value:
         return self.size * int(self.dtype.itemsize)
 
 
-class Line:
-    """One operation: op(ins, params) makes outs. `operands` are the values among ins; `note` says what it is for."""
+class Op:
+    """One operation: name(ins, params) makes outs. `operands` are the values among ins; `note` says what it is for."""
 
-    __slots__ = ("ins", "note", "op", "operands", "outs", "params")
+    __slots__ = ("ins", "name", "note", "operands", "outs", "params")
 
     def __init__(
         self,
-        op: str,
+        name: str,
         ins: Iterable[Value | Literal],
         params: dict[str, Any],
         results: Iterable[tuple[tuple[int, ...], Any]],
         note: str = "",
     ) -> None:
-        self.op, self.ins, self.params, self.note = op, tuple(ins), params, note
+        self.name, self.ins, self.params, self.note = name, tuple(ins), params, note
         self.operands = [x for x in self.ins if type(x) is Value]
         self.outs = tuple([Value(shape, dtype, self) for shape, dtype in results])
 
     @property
     def out(self) -> Value:
-        """The value of a line that makes one."""
+        """The value of an op that makes one."""
         (out,) = self.outs
         return out
 
     def __repr__(self) -> str:
-        return f"<{self.op} {', '.join(f'{v.shape} {v.dtype}' for v in self.outs)}>"
+        return f"<{self.name} {', '.join(f'{v.shape} {v.dtype}' for v in self.outs)}>"
 
 
 class Place:
@@ -196,52 +196,52 @@ class Program:
     `scalars` are the numbers of outputs that a call returns as NumPy scalars.
     """
 
-    __slots__ = ("buffers", "generators", "lines", "outputs", "scalars", "stores")
+    __slots__ = ("buffers", "generators", "ops", "outputs", "scalars", "stores")
 
     def __init__(
         self,
-        lines: list[Line],
+        ops: list[Op],
         buffers: list[Buffer],
         stores: dict[Buffer, Value],
         outputs: list[Value],
         generators: list[Any],
         scalars: frozenset[int] = frozenset(),
     ) -> None:
-        self.lines, self.buffers, self.stores, self.outputs = lines, buffers, stores, outputs
+        self.ops, self.buffers, self.stores, self.outputs = ops, buffers, stores, outputs
         self.generators, self.scalars = generators, scalars
 
     def __len__(self) -> int:
-        return sum(line.op != "input" for line in self.lines)
+        return sum(op.name != "input" for op in self.ops)
 
-    def users(self) -> dict[Value, list[Line]]:
-        """For each value the lines that read it, in order; a line stands once for each operand."""
-        found: dict[Value, list[Line]] = {v: [] for line in self.lines for v in line.outs}
-        for line in self.lines:
-            for v in line.operands:
-                found[v].append(line)
+    def users(self) -> dict[Value, list[Op]]:
+        """For each value the ops that read it, in order; an op stands once for each operand."""
+        found: dict[Value, list[Op]] = {v: [] for op in self.ops for v in op.outs}
+        for op in self.ops:
+            for v in op.operands:
+                found[v].append(op)
         return found
 
     def results(self) -> list[Value]:
         """All that leaves the program: outputs and stored values."""
         return [*self.outputs, *self.stores.values()]
 
-    def replaced(self, change: Callable[[Value], Value], lines: list[Line]) -> Program:
-        """The same buffers and generators with other lines, and results through `change`."""
+    def replaced(self, change: Callable[[Value], Value], ops: list[Op]) -> Program:
+        """The same buffers and generators with other ops, and results through `change`."""
         stores = {b: change(v) for b, v in self.stores.items()}
-        return Program(lines, self.buffers, stores, [change(v) for v in self.outputs], self.generators, self.scalars)
+        return Program(ops, self.buffers, stores, [change(v) for v in self.outputs], self.generators, self.scalars)
 
     def __str__(self) -> str:
-        """A line of text for each line, for tests and for reading."""
+        """A line of text for each op, for tests and for reading."""
         names: dict[Value, str] = {}
         text = []
-        for line in self.lines:
-            for v in line.outs:
+        for op in self.ops:
+            for v in op.outs:
                 names[v] = f"%{len(names) + 1}" + (f":{v.name}" if v.name else "")
-            ins = ", ".join(names[x] if isinstance(x, Value) else repr(x) for x in line.ins)
-            params = "".join(f", {k}={_short(v)}" for k, v in line.params.items())
-            made = ", ".join(f"{names[v]} {v.shape} {v.dtype}" for v in line.outs)
+            ins = ", ".join(names[x] if isinstance(x, Value) else repr(x) for x in op.ins)
+            params = "".join(f", {k}={_short(v)}" for k, v in op.params.items())
+            made = ", ".join(f"{names[v]} {v.shape} {v.dtype}" for v in op.outs)
             made = f"{made} = " if made else ""
-            text.append(f"{made}{line.op}({ins}{params})" + (f"  # {line.note}" if line.note else ""))
+            text.append(f"{made}{op.name}({ins}{params})" + (f"  # {op.note}" if op.note else ""))
         text += [f"store {b.name} {names[v]}" for b, v in self.stores.items()]
         return "\n".join([*text, f"return {', '.join(names[v] for v in self.outputs)}"])
 
@@ -251,12 +251,12 @@ def _short(x: Any) -> str:
 
 
 def without_dead_code(program: Program) -> Program:
-    """Without lines that nothing needs. Draws stay, or a Generator would fall behind; and checks."""
-    stores = {b: v for b, v in program.stores.items() if v.line.op != "input" or v.line.params["buffer"] is not b}
-    needed = {v.line for v in (*program.outputs, *stores.values())}
-    for line in reversed(program.lines):
-        if line in needed or line.op in ("draw", "check"):
-            needed.add(line)
-            needed.update(v.line for v in line.operands)
-    lines = [line for line in program.lines if line in needed]
-    return Program(lines, program.buffers, stores, program.outputs, program.generators, program.scalars)
+    """Without ops that nothing needs. Draws stay, or a Generator would fall behind; and checks."""
+    stores = {b: v for b, v in program.stores.items() if v.op.name != "input" or v.op.params["buffer"] is not b}
+    needed = {v.op for v in (*program.outputs, *stores.values())}
+    for op in reversed(program.ops):
+        if op in needed or op.name in ("draw", "check"):
+            needed.add(op)
+            needed.update(v.op for v in op.operands)
+    ops = [op for op in program.ops if op in needed]
+    return Program(ops, program.buffers, stores, program.outputs, program.generators, program.scalars)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.evaluate import Array, Evaluator
-from minigrad.compiler.ir.program import Buffer, Line, Place, Program, Value
+from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
 from minigrad.exact import Exact, Inexact, constants, draw, rational
 from minigrad.exact.array import FUNCTIONS
 from minigrad.exact.draws import SCALE
@@ -85,9 +85,9 @@ class Sample:
         positive = self.positive or (array is not None and bool((array >= 0).all()))
         return draw(rng, buffer.shape, positive=positive, exponents=self.exponents, scale=self.scale)
 
-    def draw(self, line: Line, ins: Sequence[Array]) -> Array:
+    def draw(self, op: Op, ins: Sequence[Array]) -> Array:
         """The same value for the same draw: number of the generator, how many before, method and arguments."""
-        params = line.params
+        params = op.params
         k = params["generator"]
         order = sum(key[0] == k for key in self.sequence)
         of = tuple(map(fingerprint, ins))
@@ -96,7 +96,7 @@ class Sample:
         if key not in self.drawn:
             rng = np.random.default_rng([self.seed, k, order, 1])
             if ins:  # of any distribution: what the method does with random operands proves nothing more
-                made: Array = _any_of(line.out.shape, line.out.dtype.kind, rng)
+                made: Array = _any_of(op.out.shape, op.out.dtype.kind, rng)
             else:
                 made = np.asarray(getattr(rng, params["method"])(*params["args"], **params["kwargs"]))
             if made.dtype.kind == "f" and self.exact:
@@ -104,20 +104,20 @@ class Sample:
             self.drawn[key] = made if made.dtype.kind != "f" or self.exact else made.astype(np.float64)
         return self.drawn[key]
 
-    def call(self, line: Line, ins: Sequence[Array]) -> Sequence[Array]:
+    def call(self, op: Op, ins: Sequence[Array]) -> Sequence[Array]:
         """A function without an op, such as np.cumsum: itself, where exact arithmetic knows it.
 
         Otherwise it is a pseudo-random function of its parameters and the operands' residues, whose floats are what the
         function makes of theirs. Integers and bools are then what they are in the first program.
         """
-        params = line.params
+        params = op.params
         if is_known(params["function"]) and any(isinstance(x, Exact) for x in ins):
             try:
                 made = params["function"](*_filled(params["args"], ins), **_filled(params["kwargs"], ins))
             except (Inexact, TypeError, ValueError):
                 made = None
             results = made if isinstance(made, (tuple, list)) else (made,)
-            if [_kind(r) for r in results] == [v.dtype.kind for v in line.outs]:
+            if [_kind(r) for r in results] == [v.dtype.kind for v in op.outs]:
                 return results
         key = (params["function"], repr(params["args"]), repr(params["kwargs"]), *(fingerprint(x) for x in ins))
         if key not in self.results:
@@ -130,8 +130,8 @@ class Sample:
             except Exception:  # it refuses random operands, as np.linalg.cholesky does: any function serves the proof
                 made = None
             results = made if isinstance(made, (tuple, list)) else (made,)
-            if [(np.shape(r), _kind(r)) for r in results] != [(v.shape, v.dtype.kind) for v in line.outs]:
-                results = [_any_of(v.shape, v.dtype.kind, rng) for v in line.outs]
+            if [(np.shape(r), _kind(r)) for r in results] != [(v.shape, v.dtype.kind) for v in op.outs]:
+                results = [_any_of(v.shape, v.dtype.kind, rng) for v in op.outs]
             self.results[key] = [self._result(np.asarray(r), rng) for r in results]
         return self.results[key]
 
@@ -183,16 +183,16 @@ def index_limits(program: Program) -> dict[Buffer, int]:
     """For each buffer of integers that reaches an index: the size of the smallest axis that it may index."""
     sources: dict[Value, frozenset[Buffer]] = {}
     limits: dict[Buffer, int] = {}
-    for line in program.lines:
-        if line.op in ("gather", "scatter", "call"):
-            arrays = line.operands[1:] if line.op != "call" else line.operands
-            size = min((n for v in line.operands[:1] for n in v.shape), default=1)
+    for op in program.ops:
+        if op.name in ("gather", "scatter", "call"):
+            arrays = op.operands[1:] if op.name != "call" else op.operands
+            size = min((n for v in op.operands[:1] for n in v.shape), default=1)
             for buffer in _all_sources(arrays, sources):
                 limits[buffer] = min(limits.get(buffer, size), size)
-        found = frozenset(_all_sources(line.operands, sources))
-        if line.op == "input" and line.out.dtype.kind in "iu":
-            found = frozenset({line.params["buffer"]})
-        for v in line.outs:
+        found = frozenset(_all_sources(op.operands, sources))
+        if op.name == "input" and op.out.dtype.kind in "iu":
+            found = frozenset({op.params["buffer"]})
+        for v in op.outs:
             sources[v] = found if v.dtype.kind in "iu" else frozenset()
     return limits
 

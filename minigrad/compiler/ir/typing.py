@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Line, Literal, Place, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Literal, Op, Place, Program, Value
 
 Result = tuple[tuple[int, ...], Any]
 
 
-def make(op: str, *ins: Value | Literal, **params: Any) -> Line:
-    """A line whose value has the shape and dtype that NumPy would give it."""
-    return Line(op, ins, params, [result(op, ins, params)])
+def make(name: str, *ins: Value | Literal, **params: Any) -> Op:
+    """An op whose value has the shape and dtype that NumPy would give it."""
+    return Op(name, ins, params, [result(name, ins, params)])
 
 
-def result(op: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
-    """The shape and dtype of a line's value. Raises ValueError or TypeError where NumPy would."""
-    if op in UFUNCS:
+def result(name: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Result:
+    """The shape and dtype of an op's value. Raises ValueError or TypeError where NumPy would."""
+    if name in UFUNCS:
         shapes = {_shape(x) for x in ins}
-        return shapes.pop() if len(shapes) == 1 else broadcast(*shapes), loop(op, tuple(map(kind, ins)))[-1]
-    if op in REDUCTIONS:
-        return reduced(ins[0].shape, params["axes"]), _reduced_dtype(op, ins[0].dtype)
-    return RESULTS[op](*ins, **params)
+        return shapes.pop() if len(shapes) == 1 else broadcast(*shapes), loop(name, tuple(map(kind, ins)))[-1]
+    if name in REDUCTIONS:
+        return reduced(ins[0].shape, params["axes"]), _reduced_dtype(name, ins[0].dtype)
+    return RESULTS[name](*ins, **params)
 
 
 def kind(x: Value | Literal) -> Any:
@@ -34,21 +34,21 @@ def kind(x: Value | Literal) -> Any:
     return x.dtype if isinstance(x, Value) else type(x)
 
 
-broadcast = lru_cache(maxsize=4096)(np.broadcast_shapes)  # asked several times for each line by each pass
+broadcast = lru_cache(maxsize=4096)(np.broadcast_shapes)  # asked several times for each op by each pass
 
 
 @lru_cache(maxsize=4096)
-def loop(op: str, kinds: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
+def loop(name: str, kinds: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
     """The dtypes of NumPy's inner loop: of the operands as they are read, and of the value."""
     weak = [np.dtype(bool) if k is bool else k for k in kinds]
     if all(isinstance(k, type) for k in weak):
         weak = [np.dtype(k) for k in weak]
-    return UFUNCS[op].resolve_dtypes((*weak, None))
+    return UFUNCS[name].resolve_dtypes((*weak, None))
 
 
 @lru_cache(maxsize=512)
-def _reduced_dtype(op: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return REDUCTIONS[op].reduce(np.ones(1, dtype), keepdims=True).dtype  # type: ignore[no-any-return]
+def _reduced_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return REDUCTIONS[name].reduce(np.ones(1, dtype), keepdims=True).dtype  # type: ignore[no-any-return]
 
 
 def reduced(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -67,12 +67,12 @@ def sliced(shape: tuple[int, ...], bounds: tuple[tuple[int, int | None, int], ..
 
 def step_shape(shape: tuple[int, ...], step: tuple[str, Any]) -> tuple[int, ...]:
     """The shape after a view."""
-    op, given = step
-    if op == "reshape":
+    name, given = step
+    if name == "reshape":
         if math.prod(given) != math.prod(shape):
             raise ValueError(f"reshape of {shape} to {given}")
         return given  # type: ignore[no-any-return]
-    if op == "transpose":
+    if name == "transpose":
         if sorted(given) != list(range(len(shape))):
             raise ValueError(f"axes {given} of shape {shape}")
         return tuple(shape[k] for k in given)
@@ -169,31 +169,31 @@ class Malformed(AssertionError):
 
 
 def check(program: Program) -> Program:
-    """Hold a program to the rules of program.py, and return it. Raises Malformed, naming the line."""
+    """Hold a program to the rules of program.py, and return it. Raises Malformed, naming the op."""
     buffers = set(program.buffers)
     defined: set[Value] = set()
     read: set[Buffer] = set()
-    for number, line in enumerate(program.lines, 1):
-        for x in line.ins:
+    for number, op in enumerate(program.ops, 1):
+        for x in op.ins:
             if isinstance(x, Value):
-                _hold(x in defined, number, line, "an operand is not computed before it:", x)
+                _hold(x in defined, number, op, "an operand is not computed before it:", x)
             else:
-                _hold(type(x) in (bool, int, float, complex), number, line, "neither value nor literal:", x)
-        for out in line.outs:
-            _hold(out.line is line, number, line, "its value says that it comes from", out.line)
-            _hold(out not in defined, number, line, "its value is computed twice:", out)
-            _hold({int}.issuperset(map(type, out.shape)), number, line, "not made of ints: shape", out.shape)
-        _check_line(number, line)
-        if line.op == "input":
-            buffer = line.params["buffer"]
-            _hold(buffer in buffers, number, line, "not among the buffers:", buffer)
-            _hold(buffer not in read, number, line, "read by two inputs:", buffer)
-            _hold(buffer.kind != "kept", number, line, "without content at the beginning:", buffer)
+                _hold(type(x) in (bool, int, float, complex), number, op, "neither value nor literal:", x)
+        for out in op.outs:
+            _hold(out.op is op, number, op, "its value says that it comes from", out.op)
+            _hold(out not in defined, number, op, "its value is computed twice:", out)
+            _hold({int}.issuperset(map(type, out.shape)), number, op, "not made of ints: shape", out.shape)
+        _check_op(number, op)
+        if op.name == "input":
+            buffer = op.params["buffer"]
+            _hold(buffer in buffers, number, op, "not among the buffers:", buffer)
+            _hold(buffer not in read, number, op, "read by two inputs:", buffer)
+            _hold(buffer.kind != "kept", number, op, "without content at the beginning:", buffer)
             read.add(buffer)
-        if line.op == "draw":
-            k = line.params["generator"]
-            _hold(0 <= k < len(program.generators), number, line, "there is no generator", k)
-        defined.update(line.outs)
+        if op.name == "draw":
+            k = op.params["generator"]
+            _hold(0 <= k < len(program.generators), number, op, "there is no generator", k)
+        defined.update(op.outs)
     for buffer, v in program.stores.items():
         where = f"store to {buffer.name}"
         _hold(buffer in buffers, 0, where, "not among the buffers:", buffer)
@@ -204,41 +204,41 @@ def check(program: Program) -> Program:
     return program
 
 
-def _check_line(number: int, line: Line) -> None:
-    if line.op == "kernel":
-        kernel = line.params["kernel"]
-        same = all((x.size, x.dtype) == (v.size, v.dtype) for x, v in zip(line.operands, kernel.ins, strict=True))
-        same = same and all(x.shape == v.shape for x, v in zip(line.outs, kernel.outs, strict=True))
-        _hold(same, number, line, "its kernel is of other arrays:", kernel.ins)
+def _check_op(number: int, op: Op) -> None:
+    if op.name == "kernel":
+        kernel = op.params["kernel"]
+        same = all((x.size, x.dtype) == (v.size, v.dtype) for x, v in zip(op.operands, kernel.ins, strict=True))
+        same = same and all(x.shape == v.shape for x, v in zip(op.outs, kernel.outs, strict=True))
+        _hold(same, number, op, "its kernel is of other arrays:", kernel.ins)
         return
-    if line.op == "check":
-        single = not line.outs and len(line.operands) == 1
-        _hold(single, number, line, "it checks one value and makes none:", line.ins)
-        _hold(line.operands[0].size > 0, number, line, "there is nothing to check in", line.operands[0])
-        within = line.params["low"] <= line.params["high"]
-        _hold(within, number, line, "no value lies in the range of", line.params)
+    if op.name == "check":
+        single = not op.outs and len(op.operands) == 1
+        _hold(single, number, op, "it checks one value and makes none:", op.ins)
+        _hold(op.operands[0].size > 0, number, op, "there is nothing to check in", op.operands[0])
+        within = op.params["low"] <= op.params["high"]
+        _hold(within, number, op, "no value lies in the range of", op.params)
         return
-    if line.op in OPAQUE:
-        _hold(line.op != "draw" or len(line.outs) == 1, number, line, "a draw makes one value, not", line.outs)
+    if op.name in OPAQUE:
+        _hold(op.name != "draw" or len(op.outs) == 1, number, op, "a draw makes one value, not", op.outs)
         return
     try:
-        shape, dtype = result(line.op, line.ins, line.params)
+        shape, dtype = result(op.name, op.ins, op.params)
     except KeyError as error:
-        raise Malformed(f"{_said(number, line)}: unknown operation or missing parameter {error}") from error
+        raise Malformed(f"{_said(number, op)}: unknown operation or missing parameter {error}") from error
     except (TypeError, ValueError, IndexError) as error:
-        raise Malformed(f"{_said(number, line)}: {error}") from error
-    out = line.out
+        raise Malformed(f"{_said(number, op)}: {error}") from error
+    out = op.out
     same = out.shape == shape and out.dtype == dtype
-    _hold(same, number, line, "NumPy makes another value:", (out, shape, dtype))
-    if line.op in VIEWS:
-        _hold(len(line.operands) == 1, number, line, "a view is of one value, not", line.ins)
+    _hold(same, number, op, "NumPy makes another value:", (out, shape, dtype))
+    if op.name in VIEWS:
+        _hold(len(op.operands) == 1, number, op, "a view is of one value, not", op.ins)
 
 
-def _hold(condition: bool, number: int, line: Line | str, problem: str, about: Any) -> None:
+def _hold(condition: bool, number: int, op: Op | str, problem: str, about: Any) -> None:
     if not condition:
-        raise Malformed(f"{_said(number, line)}: {problem} {about}")
+        raise Malformed(f"{_said(number, op)}: {problem} {about}")
 
 
-def _said(number: int, line: Line | str) -> str:
-    """Which line it is."""
-    return f"line {number}, {line.op}" if isinstance(line, Line) else line
+def _said(number: int, op: Op | str) -> str:
+    """Which op it is."""
+    return f"line {number}, {op.name}" if isinstance(op, Op) else op

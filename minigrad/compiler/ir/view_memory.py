@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Line, Value
+from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.ir.typing import step_shape
 from minigrad.tensor.tensor import Tensor
 
@@ -70,10 +70,10 @@ def simplified(shape: tuple[int, ...], steps: list[Step]) -> list[Step]:
 
 def is_identity(shape: tuple[int, ...], step: Step) -> bool:
     """Whether a view is its operand."""
-    op, given = step
-    if op == "reshape":
+    name, given = step
+    if name == "reshape":
         return given == shape  # type: ignore[no-any-return]
-    if op == "transpose":
+    if name == "transpose":
         return list(given) == list(range(len(shape)))
     return all(b == (0, n, 1) for b, n in zip(given, shape, strict=True))
 
@@ -124,8 +124,8 @@ def basic(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Step]:
 
 def inverse(shape: tuple[int, ...], step: Step) -> Step:
     """The view that undoes a reshape or a transpose of an array of this shape."""
-    op, given = step
-    if op == "reshape":
+    name, given = step
+    if name == "reshape":
         return ("reshape", shape)
     return ("transpose", tuple(sorted(range(len(given)), key=given.__getitem__)))
 
@@ -139,14 +139,14 @@ def viewed_through(array: Any, steps: Iterable[Step]) -> Any:
 
 def viewed(array: Any, step: Step) -> Any:
     """The view itself; of a reshape a view if the layout allows it."""
-    op, given = step
-    if op == "reshape":
+    name, given = step
+    if name == "reshape":
         return array.reshape(given)
-    if op == "transpose":
+    if name == "transpose":
         return array.transpose(given)
     return array[tuple(slice(*b) for b in given)]
 
 
-def step_of(line: Line) -> tuple[str, Any]:
-    """A view's line as a step."""
-    return line.op, line.params[{"reshape": "shape", "transpose": "axes", "slice": "bounds"}[line.op]]
+def step_of(op: Op) -> tuple[str, Any]:
+    """A view's op as a step."""
+    return op.name, op.params[{"reshape": "shape", "transpose": "axes", "slice": "bounds"}[op.name]]

@@ -1,4 +1,4 @@
-"""What a line of a kernel computes, as an expression of one element."""
+"""What an op of a kernel computes, as an expression of one element."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.costs import FLOATS, NUMBERS
-from minigrad.compiler.ir.program import REDUCTIONS, Line, Literal, Value
+from minigrad.compiler.ir.program import REDUCTIONS, Literal, Op, Value
 from minigrad.compiler.ir.pysyntax import literal
 from minigrad.compiler.ir.typing import kind, loop
 from minigrad.ops.special import WHOLE
@@ -59,25 +59,25 @@ STARTS = {"sum": "0", "prod": "1", "all": "True", "any": "False"}
 STEPS = {"sum": "{0} + {1}", "prod": "{0} * {1}", "all": "{0} and {1}", "any": "{0} or {1}"}
 
 
-def can_write(line: Line) -> bool:
-    """Whether a line can be part of a kernel."""
-    if line.op in ("input", "kernel", "check"):
+def can_write(op: Op) -> bool:
+    """Whether an op can be part of a kernel."""
+    if op.name in ("input", "kernel", "check"):
         return False
-    dtypes = [v.dtype for v in (*line.operands, *line.outs)]
+    dtypes = [v.dtype for v in (*op.operands, *op.outs)]
     if not all(d in FLOATS or d in NUMBERS for d in dtypes):
         return False
-    if line.op == "cast":
-        return line.out.dtype in FLOATS or kind(line.ins[0]) not in {*FLOATS, float}
-    if line.op == "where":
-        return all(_is_of(x, line.out.dtype) for x in line.ins[1:])
-    if line.op in ("broadcast", "full") or line.op in REDUCTIONS:
+    if op.name == "cast":
+        return op.out.dtype in FLOATS or kind(op.ins[0]) not in {*FLOATS, float}
+    if op.name == "where":
+        return all(_is_of(x, op.out.dtype) for x in op.ins[1:])
+    if op.name in ("broadcast", "full") or op.name in REDUCTIONS:
         return True
-    if line.op not in WRITTEN or (line.op in FLOATS_ONLY and line.out.dtype not in FLOATS):
+    if op.name not in WRITTEN or (op.name in FLOATS_ONLY and op.out.dtype not in FLOATS):
         return False
-    if line.op in BOOLEANS:
+    if op.name in BOOLEANS:
         return all(d == np.bool_ for d in dtypes)
-    read = _read(line)
-    return all(d in FLOATS or d in NUMBERS for d in read) and all(map(_is_of, line.ins, read))
+    read = _read(op)
+    return all(d in FLOATS or d in NUMBERS for d in read) and all(map(_is_of, op.ins, read))
 
 
 def _is_of(x: Value | Literal, dtype: Any) -> bool:
@@ -88,11 +88,11 @@ def _is_of(x: Value | Literal, dtype: Any) -> bool:
     return bool(least <= x <= most)
 
 
-def _read(line: Line) -> tuple[np.dtype[Any], ...]:
+def _read(op: Op) -> tuple[np.dtype[Any], ...]:
     """The dtypes in which a ufunc reads its operands."""
-    if line.op in WHOLE:
-        return (line.out.dtype,)
-    return loop(line.op, tuple(map(kind, line.ins)))[:-1]
+    if op.name in WHOLE:
+        return (op.out.dtype,)
+    return loop(op.name, tuple(map(kind, op.ins)))[:-1]
 
 
 class Expressions:
@@ -101,40 +101,40 @@ class Expressions:
     def __init__(self) -> None:
         self.functions: set[str] = set()
 
-    def expression(self, line: Line, operands: list[str]) -> str:
-        """What a line computes, from the names of its operands."""
-        op, out = line.op, line.out.dtype
-        if op == "cast" or op in REDUCTIONS:
-            return self.cast(operands[0], kind(line.ins[0]), out)
-        if op == "broadcast":
+    def expression(self, op: Op, operands: list[str]) -> str:
+        """What an op computes, from the names of its operands."""
+        function, out = op.name, op.out.dtype
+        if function == "cast" or function in REDUCTIONS:
+            return self.cast(operands[0], kind(op.ins[0]), out)
+        if function == "broadcast":
             return operands[0]
-        if op == "full":
-            return self.literal(line.params["value"], out)
-        if op == "where":
-            x, y = (self._as(v, name, out) for name, v in zip(operands[1:], line.ins[1:], strict=True))
+        if function == "full":
+            return self.literal(op.params["value"], out)
+        if function == "where":
+            x, y = (self._as(v, name, out) for name, v in zip(operands[1:], op.ins[1:], strict=True))
             return f"({x} if {operands[0]} else {y})"
-        if op in WHOLE:
-            return self._vectorized(op, operands, out)
-        dtypes = loop(op, tuple(map(kind, line.ins)))
-        if op.startswith("logical_"):
+        if function in WHOLE:
+            return self._vectorized(function, operands, out)
+        dtypes = loop(function, tuple(map(kind, op.ins)))
+        if function.startswith("logical_"):
             dtypes = (np.dtype(bool),) * len(dtypes)
-        ready = [self._as(v, name, d) for name, v, d in zip(operands, line.ins, dtypes, strict=False)]
-        if op in VECTORIZED:
-            return self._vectorized(op, ready, dtypes[0])
+        ready = [self._as(v, name, d) for name, v, d in zip(operands, op.ins, dtypes, strict=False)]
+        if function in VECTORIZED:
+            return self._vectorized(function, ready, dtypes[0])
         table = FOR_BOOLS if out == np.bool_ else UNSIGNED if out.kind == "u" else {}
-        if op == "power" and line.ins[1] == 0.5 and HALF_IS_ROOT:
-            op = "sqrt"
-        made = (table.get(op) or EXPRESSIONS[op]).format(*ready, t=self.dtype(out))
-        plain = out == np.bool_ or ((op in ARITHMETIC or op in ("square", "positive")) and out in FLOATS)
+        if function == "power" and op.ins[1] == 0.5 and HALF_IS_ROOT:
+            function = "sqrt"
+        made = (table.get(function) or EXPRESSIONS[function]).format(*ready, t=self.dtype(out))
+        plain = out == np.bool_ or ((function in ARITHMETIC or function in ("square", "positive")) and out in FLOATS)
         return made if plain else f"{self.dtype(out)}({made})"
 
-    def _vectorized(self, op: str, operands: list[str], dtype: Any) -> str:
-        if op in ("maximum", "minimum"):
+    def _vectorized(self, kind: str, operands: list[str], dtype: Any) -> str:
+        if kind in ("maximum", "minimum"):
             if dtype not in FLOATS:
-                return f"{self.dtype(dtype)}({op[:3]}({', '.join(operands)}))"
-            name = op
+                return f"{self.dtype(dtype)}({kind[:3]}({', '.join(operands)}))"
+            name = kind
         else:
-            name = f"{op}_{FLOATS[dtype]}"
+            name = f"{kind}_{FLOATS[dtype]}"
         self.functions.add(name)
         return f"{name}({', '.join(operands)})"
 
@@ -160,29 +160,29 @@ class Expressions:
         """The name of a dtype in the source."""
         return {"float32": "f32", "float64": "f64"}.get(np.dtype(dtype).name, f"np.{np.dtype(dtype).name}")
 
-    def start(self, line: Line, dtype: Any = None) -> str:
+    def start(self, op: Op, dtype: Any = None) -> str:
         """What a reduction begins with, in the dtype of its result if no other is given."""
-        dtype = line.out.dtype if dtype is None else dtype
-        if line.op in STARTS:
-            return STARTS[line.op] if dtype == np.bool_ else f"{self.dtype(dtype)}({STARTS[line.op]})"
-        sign = "-" if line.op == "max" else ""
+        dtype = op.out.dtype if dtype is None else dtype
+        if op.name in STARTS:
+            return STARTS[op.name] if dtype == np.bool_ else f"{self.dtype(dtype)}({STARTS[op.name]})"
+        sign = "-" if op.name == "max" else ""
         if dtype in FLOATS:
             return f"{self.dtype(dtype)}({sign}np.inf)"
         if dtype == np.bool_:
-            return str(line.op == "min")
+            return str(op.name == "min")
         limits = np.iinfo(dtype)
-        return f"{self.dtype(dtype)}({limits.min if line.op == 'max' else limits.max})"
+        return f"{self.dtype(dtype)}({limits.min if op.name == 'max' else limits.max})"
 
-    def step(self, line: Line, total: str, x: str, dtype: Any = None) -> str:
+    def step(self, op: Op, total: str, x: str, dtype: Any = None) -> str:
         """One more element."""
-        dtype = line.out.dtype if dtype is None else dtype
-        x = self.cast(x, line.operands[0].dtype, dtype)
-        if line.op in STEPS:
-            if line.op == "sum" and dtype in FLOATS:
+        dtype = op.out.dtype if dtype is None else dtype
+        x = self.cast(x, op.operands[0].dtype, dtype)
+        if op.name in STEPS:
+            if op.name == "sum" and dtype in FLOATS:
                 self.functions.add("added")
                 return f"added({total}, {x})"
-            made = STEPS[line.op].format(total, x)
+            made = STEPS[op.name].format(total, x)
             return made if dtype in FLOATS or dtype == np.bool_ else f"{self.dtype(dtype)}({made})"
         if dtype == np.bool_:
-            return f"{total} {'or' if line.op == 'max' else 'and'} {x}"
-        return self._vectorized({"max": "maximum", "min": "minimum"}[line.op], [total, x], dtype)
+            return f"{total} {'or' if op.name == 'max' else 'and'} {x}"
+        return self._vectorized({"max": "maximum", "min": "minimum"}[op.name], [total, x], dtype)

@@ -1,8 +1,8 @@
-"""Which lines run together in one kernel.
+"""Which ops run together in one kernel.
 
 A cheap elementwise value whose recipe reads at most one stored array of its own size is *virtual*: it is never stored,
 and its recipe is repeated wherever it is used, also in another kernel, unless something else than a kernel needs its
-memory. The other lines are taken in order. A line joins, among the kernels that come after all that it depends on, the
+memory. The other ops are taken in order. An op joins, among the kernels that come after all that it depends on, the
 first that computes one of its operands, else the first with exactly its space, else it opens a kernel. In the end a
 kernel whose results all go to one later kernel moves there, and one of single numbers alone is given up again: Python
 computes those sooner than it hands the arrays to a kernel (numpy/scalars.py).
@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad.compiler.ir.costs import EXPENSIVE
 from minigrad.compiler.ir.kernel import padded
-from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Line, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Op, Program, Value
 from minigrad.compiler.kernels.expressions import can_write
 
 MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
@@ -24,24 +24,24 @@ MAX_LINES = 120
 MAX_ARRAYS = 64  # numba compiles a function in a time that grows with the square of the number of its arguments
 
 
-def is_alias(line: Line) -> bool:
+def is_alias(op: Op) -> bool:
     """Whether a reshape only adds or drops leading axes of size 1."""
-    if line.op != "reshape":
+    if op.name != "reshape":
         return False
-    x, out = line.operands[0], line.out
+    x, out = op.operands[0], op.out
     ndim = max(x.ndim, out.ndim)
     return padded(x.shape, ndim) == padded(out.shape, ndim)
 
 
-def space_of(line: Line) -> tuple[int, ...]:
-    """The shape over which a line runs."""
-    return line.operands[0].shape if line.op in REDUCTIONS else line.out.shape
+def space_of(op: Op) -> tuple[int, ...]:
+    """The shape over which an op runs."""
+    return op.operands[0].shape if op.name in REDUCTIONS else op.out.shape
 
 
 def root_of(x: Value) -> Value:
     """What a value is a view of."""
-    while x.line.op in VIEWS:
-        x = x.line.operands[0]
+    while x.op.name in VIEWS:
+        x = x.op.operands[0]
     return x
 
 
@@ -55,22 +55,22 @@ def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 
 class FusionGroup:
-    """A kernel in the making, or one line of another kind; `place` is its number among the groups."""
+    """A kernel in the making, or one op of another kind; `place` is its number among the groups."""
 
-    def __init__(self, line: Line, is_kernel: bool) -> None:
-        self.own, self.is_kernel = [line], is_kernel
-        self.space = space_of(line) if is_kernel else ()
+    def __init__(self, op: Op, is_kernel: bool) -> None:
+        self.own, self.is_kernel = [op], is_kernel
+        self.space = space_of(op) if is_kernel else ()
         self.place = 0
         self.arrays: set[Value] = set()  # that it reads or leaves in memory
 
-    def add(self, line: Line) -> None:
-        """One more line of the kernel."""
-        self.own.append(line)
-        self.space = np.broadcast_shapes(self.space, space_of(line))
+    def add(self, op: Op) -> None:
+        """One more op of the kernel."""
+        self.own.append(op)
+        self.space = np.broadcast_shapes(self.space, space_of(op))
 
     @property
     def has_room(self) -> bool:
-        """Whether a line may join."""
+        """Whether an op may join."""
         return self.is_kernel and len(self.own) < MAX_LINES and len(self.arrays) < MAX_ARRAYS
 
 
@@ -79,86 +79,86 @@ class Fusion:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.number = {line: k for k, line in enumerate(program.lines)}
+        self.number = {op: k for k, op in enumerate(program.ops)}
         self.stored_for_others = self._needed_in_memory()
         self.virtual: set[Value] = set()
         self.groups: list[FusionGroup] = []
         self.home: dict[Value, FusionGroup] = {}
         self.by_space: dict[tuple[int, ...], list[FusionGroup]] = {}  # kernels in order, but for some that are full
-        for line in program.lines:
-            self._place(line)
+        for op in program.ops:
+            self._place(op)
         self._sink()
         self._delay()
 
     def _needed_in_memory(self) -> set[Value]:
         needed = set(self.program.results())
-        for line in reversed(self.program.lines):
-            if is_alias(line):
-                needed.update(x for x in line.operands if line.out in needed)
-            elif not can_write(line):
-                needed.update(line.operands)
+        for op in reversed(self.program.ops):
+            if is_alias(op):
+                needed.update(x for x in op.operands if op.out in needed)
+            elif not can_write(op):
+                needed.update(op.operands)
         return needed
 
-    def _place(self, line: Line) -> None:
-        if is_alias(line) and self._is_inner(line.operands[0]) and line.out not in self.stored_for_others:
-            self.virtual.add(line.out)
+    def _place(self, op: Op) -> None:
+        if is_alias(op) and self._is_inner(op.operands[0]) and op.out not in self.stored_for_others:
+            self.virtual.add(op.out)
             return
-        if is_alias(line) and (group := self.home.get(line.operands[0])) is not None and group.is_kernel:
-            group.own.append(line)  # the kernel writes it in the shape that is needed outside
-            self.home[line.out] = group
+        if is_alias(op) and (group := self.home.get(op.operands[0])) is not None and group.is_kernel:
+            group.own.append(op)  # the kernel writes it in the shape that is needed outside
+            self.home[op.out] = group
             return
-        constant = line.op == "full" and line.out in self.stored_for_others
-        if constant or is_alias(line) or not can_write(line):
-            self._open(line, is_kernel=False)
+        constant = op.name == "full" and op.out in self.stored_for_others
+        if constant or is_alias(op) or not can_write(op):
+            self._open(op, is_kernel=False)
             return
-        if self._is_virtual(line):
-            self.virtual.add(line.out)
+        if self._is_virtual(op):
+            self.virtual.add(op.out)
             return
-        group = self._kernel_for(line)
+        group = self._kernel_for(op)
         if group is None:
-            last = self._last_home(line)
+            last = self._last_home(op)
             place = last.place + 1 if last is not None else 0
-            self._open(line, is_kernel=True, place=place if line.out.size == 1 else None)
+            self._open(op, is_kernel=True, place=place if op.out.size == 1 else None)
         else:
-            self._join(group, line)
+            self._join(group, op)
 
-    def _open(self, line: Line, is_kernel: bool, place: int | None = None) -> None:
+    def _open(self, op: Op, is_kernel: bool, place: int | None = None) -> None:
         """A new group at the end. Single numbers come as early as they can: then they may still move to their users."""
-        group = FusionGroup(line, is_kernel)
+        group = FusionGroup(op, is_kernel)
         group.place = len(self.groups) if place is None else place
         self.groups.insert(group.place, group)
         for later in self.groups[group.place + 1 :]:
             later.place += 1
-        for v in line.outs:
+        for v in op.outs:
             self.home[v] = group
         if is_kernel:
-            group.arrays = self._arrays(line, group)
+            group.arrays = self._arrays(op, group)
             insort(self.by_space.setdefault(group.space, []), group, key=_place)
 
-    def _arrays(self, line: Line, group: FusionGroup) -> set[Value]:
-        """The arguments that a group has on account of a line, as far as they are known yet."""
-        read = {x for x in self.leaves(line) if self.home[x] is not group}
-        return read | self.stored_for_others.intersection(line.outs)
+    def _arrays(self, op: Op, group: FusionGroup) -> set[Value]:
+        """The arguments that a group has on account of an op, as far as they are known yet."""
+        read = {x for x in self.leaves(op) if self.home[x] is not group}
+        return read | self.stored_for_others.intersection(op.outs)
 
-    def _join(self, group: FusionGroup, line: Line) -> None:
-        """One more line for a kernel, whose space may become another by that."""
+    def _join(self, group: FusionGroup, op: Op) -> None:
+        """One more op for a kernel, whose space may become another by that."""
         before = group.space
-        group.add(line)
-        group.arrays |= self._arrays(line, group)
-        self.home[line.out] = group
+        group.add(op)
+        group.arrays |= self._arrays(op, group)
+        self.home[op.out] = group
         if group.space != before:
             kernels = self.by_space[before]
             del kernels[bisect_left(kernels, group.place, key=_place)]
             insort(self.by_space.setdefault(group.space, []), group, key=_place)
 
     def _is_inner(self, v: Value) -> bool:
-        return v in self.virtual or can_write(v.line)
+        return v in self.virtual or can_write(v.op)
 
-    def _is_virtual(self, line: Line) -> bool:
-        v = line.out
-        if line.op == "full":
+    def _is_virtual(self, op: Op) -> bool:
+        v = op.out
+        if op.name == "full":
             return v not in self.stored_for_others
-        if line.op in REDUCTIONS or v in self.stored_for_others or v.size == 0:
+        if op.name in REDUCTIONS or v in self.stored_for_others or v.size == 0:
             return False
         operations, leaves = 0, set[Value]()
         pending = [v]
@@ -167,30 +167,30 @@ class Fusion:
             if x is not v and x not in self.virtual:
                 leaves.add(x)
                 continue
-            if x.line.op in EXPENSIVE:
+            if x.op.name in EXPENSIVE:
                 return False
-            operations += x.line.op not in VIEWS
-            pending += x.line.operands
+            operations += x.op.name not in VIEWS
+            pending += x.op.operands
         limit = MAX_SCALAR_RECIPE if v.size == 1 else MAX_RECIPE
         return operations <= limit and sum(x.size == v.size for x in leaves) <= 1
 
-    def leaves(self, line: Line) -> set[Value]:
-        """The stored values that a line needs, through recipes."""
-        found, pending = set[Value](), list(line.operands)
+    def leaves(self, op: Op) -> set[Value]:
+        """The stored values that an op needs, through recipes."""
+        found, pending = set[Value](), list(op.operands)
         while pending:
             x = pending.pop()
             if x in self.virtual:
-                pending += x.line.operands
+                pending += x.op.operands
             else:
                 found.add(x)
         return found
 
-    def _last_home(self, line: Line) -> FusionGroup | None:
-        """The last of the groups that make what a line needs."""
-        return max((self.home[x] for x in self.leaves(line)), key=_place, default=None)
+    def _last_home(self, op: Op) -> FusionGroup | None:
+        """The last of the groups that make what an op needs."""
+        return max((self.home[x] for x in self.leaves(op)), key=_place, default=None)
 
-    def _kernel_for(self, line: Line) -> FusionGroup | None:
-        last, space = self._last_home(line), space_of(line)
+    def _kernel_for(self, op: Op) -> FusionGroup | None:
+        last, space = self._last_home(op), space_of(op)
         if last is not None and last.has_room and fits(last.space, space):
             return last
         kernels = self.by_space.get(space, [])
@@ -199,15 +199,15 @@ class Fusion:
             del kernels[first]  # it has none any more
         return kernels[first] if first < len(kernels) else None
 
-    def lines_of(self, group: FusionGroup) -> list[Line]:
-        """The lines of a kernel with the recipes that they use, in order."""
-        lines, pending = set(group.own), list(group.own)
+    def lines_of(self, group: FusionGroup) -> list[Op]:
+        """The ops of a kernel with the recipes that they use, in order."""
+        ops, pending = set(group.own), list(group.own)
         while pending:
             for x in pending.pop().operands:
-                if x in self.virtual and x.line not in lines:
-                    lines.add(x.line)
-                    pending.append(x.line)
-        return sorted(lines, key=self.number.__getitem__)
+                if x in self.virtual and x.op not in ops:
+                    ops.add(x.op)
+                    pending.append(x.op)
+        return sorted(ops, key=self.number.__getitem__)
 
     def _sink(self) -> None:
         """Move a kernel whose results all go to one later kernel into that."""
@@ -219,7 +219,7 @@ class Fusion:
                 readers.setdefault(x, set()).add(group)
         gone: set[FusionGroup] = set()
         for group in reversed(self.groups):
-            made = {v for line in group.own for v in line.outs}
+            made = {v for op in group.own for v in op.outs}
             if not group.is_kernel or made & results:
                 continue
             users = set[FusionGroup]().union(*(readers.get(v, ()) for v in made)) - {group}
@@ -248,8 +248,8 @@ class Fusion:
         Whatever needs the old content has then been there, and the new one can be computed in its place.
         """
         read = {x for group in self.groups for x in self.read_by(group) if self.home.get(x) is not group}
-        last = [group for group in self.groups if group.is_kernel and not any(line.out in read for line in group.own)]
-        old = {b: line.out for line in self.program.lines if line.op == "input" for b in [line.params["buffer"]]}
+        last = [group for group in self.groups if group.is_kernel and not any(op.out in read for op in group.own)]
+        old = {b: op.out for op in self.program.ops if op.name == "input" for b in [op.params["buffer"]]}
         overwritten = {self.home.get(v): old[b] for b, v in self.program.stores.items() if b in old}
         readers: dict[Value, set[FusionGroup]] = {}
         for group in last:
@@ -269,7 +269,7 @@ class Fusion:
         """The values that a group reads, its own among them."""
         if not group.is_kernel:
             return set(group.own[0].operands)
-        return {x for line in self.lines_of(group) for x in line.operands}
+        return {x for op in self.lines_of(group) for x in op.operands}
 
 
 def _place(group: FusionGroup) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import Line, Value
+from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.ir.schedule import Nest
 from minigrad.compiler.kernels.expressions import Expressions
 from minigrad.compiler.kernels.nests import NestSource
@@ -42,7 +42,7 @@ class KernelSource(Expressions):
             name = self.arguments[shared[v]] if v in shared else f"o{len(self.targets)}"
             self.targets[kernel.real(v)] = name
         self.names: dict[Value, str] = {}
-        for line in kernel.lines:
+        for line in kernel.ops:
             self.names.setdefault(line.out, f"v{len(self.names)}")
         self.reads: dict[Value, set[tuple[float, float]]] = {}  # by operand: nest and phase
         self.allocated: dict[str, str] = {}
@@ -96,7 +96,7 @@ class KernelSource(Expressions):
         scratch = [(shape, dtype.name) for shape, dtype in self.scratch()]
         return {"rows": self.kernel.sizes[0], "stages": self.stages, "scratch": scratch, "sums": sums}
 
-    def summed_by_part(self, line: Line, number: int) -> str | None:
+    def summed_by_part(self, line: Op, number: int) -> str | None:
         """The place of a part's own share in what a nest sums over the first axis, or in a single number.
 
         None if the kernel is not in parts, or no part has only a share.
@@ -104,7 +104,7 @@ class KernelSource(Expressions):
         axes = self.kernel.axes(line.out)
         if not self.is_chunked or 0 in axes or (axes and self.schedule.nests[number].axes[:1] != (0,)):
             return None
-        self.partial.append((number, line.op, line.out))
+        self.partial.append((number, line.name, line.out))
         return f"q{self.names[line.out]}[part{'' if axes else ', 0'}]"
 
     def text(self, name: str = "kernel") -> str:

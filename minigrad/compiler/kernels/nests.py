@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.compiler.ir.costs import EXPENSIVE
-from minigrad.compiler.ir.program import Line, Value
+from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.ir.pysyntax import literal
 from minigrad.compiler.ir.schedule import Nest, Place
 from minigrad.compiler.kernels.walks import WalkSource
@@ -44,7 +44,7 @@ class NestSource:
         self.kernel, self.schedule = source.kernel, source.schedule
         self.outer, self.last = nest.axes[:-1], nest.axes[-1:]
         self.columns = [str(k) for k in range(source.kernel.sizes[1])] if source.is_narrow and self.outer else ["j"]
-        self.totals: dict[Line, str] = {}  # variables and arrays of what is there when the nest has ended
+        self.totals: dict[Op, str] = {}  # variables and arrays of what is there when the nest has ended
         self.before: list[str] = []  # before the nest
         self.after: list[str] = []
         self.flush: list[str] = []  # after every block of rows
@@ -83,7 +83,7 @@ class NestSource:
         values = {kernel.real(x) for line in lines for x in (*line.operands, line.out)}
         shared = [v for v in values if self.last[0] in kernel.axes(v) and self.outer[-1] not in kernel.axes(v)]
         simple = len(lines) <= MOST_LINES and not any(
-            line.op in EXPENSIVE or line.out in schedule.rows for line in lines
+            line.name in EXPENSIVE or line.out in schedule.rows for line in lines
         )
         if not shared or not simple:
             return 1
@@ -128,51 +128,51 @@ class NestSource:
             body = [f"for j in range(n{self.last[0]}):", *(f"    {line}" for line in body)]
         return [*text, *starts, *body, *ends]
 
-    def _home(self, reduction: Line) -> Place:
+    def _home(self, reduction: Op) -> Place:
         x = self.kernel.real(reduction.operands[0])
         return self.schedule.place.get(x) or Place(self.number, 0, "inner")
 
-    def _row_line(self, line: Line, row: Row, text: list[str]) -> None:
+    def _row_line(self, line: Op, row: Row, text: list[str]) -> None:
         name = row.names[line.out] = self.source.names[line.out] + row.suffix
         text.append(f"{name} = {self.source.expression(line, [self.number_for(x, row) for x in line.ins])}")
         if line.out in self.schedule.arrays:
             text.append(f"{self.source.array(line.out)}[{self.index(line.out, row)}] = {name}")
 
-    def accumulate(self, line: Line, x: str, row: Row, text: list[str]) -> None:
+    def accumulate(self, line: Op, x: str, row: Row, text: list[str]) -> None:
         """Add a number for this row to a result that is there when the nest has ended."""
         total = self.total(line)
         if self.kernel.axes(line.out):
             total = f"{total}[{self.index(line.out, row)}]"
         text.append(f"{total} = {self.source.step(line, total, x, self.sum_dtype(line))}")
 
-    def sum_dtype(self, line: Line) -> Any:
+    def sum_dtype(self, line: Op) -> Any:
         """The dtype in which rows are added up: after many of them float32 would be off by 1 %."""
         x, out = line.operands[0], line.out
         columns = self.kernel.sizes[self.last[0]] if self.last and self.last[0] not in self.kernel.axes(out) else 1
         is_long = x.size // max(out.size * columns, 1) > MANY_ROWS
-        return DOUBLE if line.op == "sum" and out.dtype == np.float32 and is_long else out.dtype
+        return DOUBLE if line.name == "sum" and out.dtype == np.float32 and is_long else out.dtype
 
-    def is_flushed(self, line: Line) -> bool:
+    def is_flushed(self, line: Op) -> bool:
         """Whether rows are added in float32 to an array that is emptied into a wider one after every block of them."""
         is_wide = self.sum_dtype(line) != line.out.dtype
         return is_wide and len(self.outer) == 1 and self.kernel.axes(line.out) == self.last
 
-    def step_dtype(self, line: Line) -> Any:
+    def step_dtype(self, line: Op) -> Any:
         """The dtype in which one row is added."""
         return line.out.dtype if self.is_flushed(line) else self.sum_dtype(line)
 
-    def row_dtype(self, line: Line) -> Any:
+    def row_dtype(self, line: Op) -> Any:
         """The dtype in which the elements of a row are added up."""
         is_long = bool(self.last) and self.kernel.sizes[self.last[0]] > MANY_COLUMNS
-        return DOUBLE if line.op == "sum" and line.out.dtype == np.float32 and is_long else line.out.dtype
+        return DOUBLE if line.name == "sum" and line.out.dtype == np.float32 and is_long else line.out.dtype
 
-    def total(self, line: Line) -> str:
+    def total(self, line: Op) -> str:
         """The variable or array of a result that is there when the nest has ended, with its start."""
         if line not in self.totals:
             self.totals[line] = self._started(line)
         return self.totals[line]
 
-    def _started(self, line: Line) -> str:
+    def _started(self, line: Op) -> str:
         source, axes, dtype = self.source, self.kernel.axes(line.out), self.sum_dtype(line)
         is_wide = dtype != line.out.dtype
         own = source.summed_by_part(line, self.number)

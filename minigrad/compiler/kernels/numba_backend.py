@@ -1,4 +1,4 @@
-"""The numba back end: the NumPy program with kernels in place of elementwise lines and reductions."""
+"""The numba back end: the NumPy program with kernels in place of elementwise ops and reductions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from minigrad.compiler.ir.checks import by_kernels
 from minigrad.compiler.ir.costs import EXPENSIVE
 from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import Line, Program, Value
+from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels import winograd
 from minigrad.compiler.kernels.legalize import Legalizer
@@ -69,20 +69,20 @@ class NumbaSource(Source):
         scope["CheckFailed"] = CheckFailed
         return scope["bind"](**self.bound())  # type: ignore[no-any-return]
 
-    def _computed(self, line: Line) -> list[str]:
-        if line.op == "kernel":
-            return [self._kernel(line)]
-        if line.op == "convolution":
-            function, settings, (x, y) = line.params["function"], dict(line.params["settings"]), line.operands
-            if winograd.suits(function, x, y, line.out, settings):
-                self.transforms.add(line.out.dtype)
-                return [self.calls.convolution(line, winograd.faster(function))]
-        return super()._computed(line)
+    def _computed(self, op: Op) -> list[str]:
+        if op.name == "kernel":
+            return [self._kernel(op)]
+        if op.name == "convolution":
+            function, settings, (x, y) = op.params["function"], dict(op.params["settings"]), op.operands
+            if winograd.suits(function, x, y, op.out, settings):
+                self.transforms.add(op.out.dtype)
+                return [self.calls.convolution(op, winograd.faster(function))]
+        return super()._computed(op)
 
-    def _kernel(self, line: Line) -> str:
-        kernel: Kernel = line.params["kernel"]
-        inner = dict(zip(kernel.ins, line.operands, strict=True))
-        outer = dict(zip(kernel.outs, line.outs, strict=True))
+    def _kernel(self, op: Op) -> str:
+        kernel: Kernel = op.params["kernel"]
+        inner = dict(zip(kernel.ins, op.operands, strict=True))
+        outer = dict(zip(kernel.outs, op.outs, strict=True))
         lies = {(self._address(inner[x]), kernel.shape(x)): x for x in kernel.ins}
         places = {v: (self._address(outer[v]), kernel.shape(v)) for v in kernel.outs}
         shared = {v: lies[place] for v, place in places.items() if place in lies and place[0] is not None}
@@ -117,8 +117,8 @@ class NumbaSource(Source):
 
     def _in_order(self, v: Value) -> str:
         """In C order, as kernels take their arguments. What a NumPy function returns may have another."""
-        root = self.plan.root[v].line
-        unknown = root.op == "call" or (root.op == "input" and root.params["buffer"] in self.program.stores)
+        root = self.plan.root[v].op
+        unknown = root.name == "call" or (root.name == "input" and root.params["buffer"] in self.program.stores)
         if not unknown or self.plan.is_static(v):
             return self.names[v]
         return f"{self._f('np.ascontiguousarray')}({self.names[v]})"
@@ -126,7 +126,7 @@ class NumbaSource(Source):
 
 def is_worth_threads(kernel: Kernel) -> bool:
     """Whether a kernel is large enough to be cut into parts, one for each core."""
-    expensive = any(line.op in EXPENSIVE for line in kernel.lines)
+    expensive = any(op.name in EXPENSIVE for op in kernel.ops)
     enough = math.prod(kernel.sizes) >= (MANY_EXPENSIVE if expensive else MANY)
     return enough and cores() > 1 and kernel.sizes[0] >= 2 * cores()
 

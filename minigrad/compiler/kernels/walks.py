@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigrad.compiler.ir.program import Line, Value
+from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.ir.pysyntax import literal
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class WalkSource:
             return self._loaded(x)
         if not here and x in self.schedule.rows and home is not None and home.nest == self.nest.number:
             return self._named(x, self._kept(x))
-        return self._named(x, self.source.expression(x.line, [self.value(y) for y in x.line.ins]))
+        return self._named(x, self.source.expression(x.op, [self.value(y) for y in x.op.ins]))
 
     def _loaded(self, x: Value) -> str:
         if x in self.source.arguments:
@@ -96,7 +96,7 @@ class WalkSource:
         self.lines.append(f"{name} = {expression}")
         return name
 
-    def _reduce(self, line: Line) -> None:
+    def _reduce(self, line: Op) -> None:
         x = self.value(line.operands[0])
         axes, out = self.nest.nest.axes, self.kernel.axes(line.out)
         home = self.schedule.place[line.out]
@@ -125,7 +125,7 @@ class WalkSource:
             self._add_row(line, part, x)
             self.nest.accumulate(line, part, self.row, self.ends)
 
-    def _add_row(self, line: Line, name: str, x: str) -> None:
+    def _add_row(self, line: Op, name: str, x: str) -> None:
         """Add the elements of a row up, in a wider dtype if they are many."""
         dtype = self.nest.row_dtype(line)
         total = name if dtype == line.out.dtype else f"wide{name}"

@@ -1,4 +1,4 @@
-"""What each line of a program is in NumPy: calls that write into the memory that was planned."""
+"""What each op of a program is in NumPy: calls that write into the memory that was planned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Line, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Value
 from minigrad.compiler.ir.pysyntax import index_text, inside, literal, slices, tuple_text
 from minigrad.compiler.numpy.plan import Plan
 from minigrad.compiler.numpy.scope import Scope
@@ -16,7 +16,7 @@ from minigrad.ops.special import WHOLE
 
 
 class Calls:
-    """Writes the calls of a program's lines, with the names of a scope."""
+    """Writes the calls of a program's ops, with the names of a scope."""
 
     def __init__(self, scope: Scope, plan: Plan, rngs: list[str]) -> None:
         self.scope, self.plan, self.rngs = scope, plan, rngs
@@ -25,45 +25,45 @@ class Calls:
         self.dtypes: dict[Any, str] = {}
         self.can_fail = False  # whether CheckFailed is raised
 
-    def texts(self, line: Line) -> list[str]:
-        """The statements that compute a line."""
-        if line.op == "check":
-            return [self._check(line)]
-        out = self.names[line.outs[0]]
-        ins = [self.scope.operand(x) for x in line.ins]
-        op = line.op
-        if op in UFUNCS:
-            return [f"{self._f(f'np.{op}')}({', '.join(ins)}, out={out})"]
-        if op in ("cast", "broadcast", "copy"):
-            unsafe = ", 'unsafe'" if op == "cast" else ""
+    def texts(self, op: Op) -> list[str]:
+        """The statements that compute an op."""
+        if op.name == "check":
+            return [self._check(op)]
+        out = self.names[op.outs[0]]
+        ins = [self.scope.operand(x) for x in op.ins]
+        name = op.name
+        if name in UFUNCS:
+            return [f"{self._f(f'np.{name}')}({', '.join(ins)}, out={out})"]
+        if name in ("cast", "broadcast", "copy"):
+            unsafe = ", 'unsafe'" if name == "cast" else ""
             return [f"{self._f('np.copyto')}({out}, {ins[0]}{unsafe})"]
-        if op in WHOLE:
-            return [f"{self._f('np.copyto')}({out}, {self.scope.name_of(WHOLE[op])}({ins[0]}))"]
-        if op == "matmul":
-            is_plain = all(x.ndim == 2 for x in line.operands) and self._is_plain(line)
+        if name in WHOLE:
+            return [f"{self._f('np.copyto')}({out}, {self.scope.name_of(WHOLE[name])}({ins[0]}))"]
+        if name == "matmul":
+            is_plain = all(x.ndim == 2 for x in op.operands) and self._is_plain(op)
             return [
                 self._dot(ins[0], ins[1], out) if is_plain else f"{self._f('np.matmul')}({ins[0]}, {ins[1]}, out={out})"
             ]
-        if op == "convolution":
-            return [self.convolution(line, line.params["function"])]
-        if op in REDUCTIONS:
-            return [self._reduction(line, ins[0], out)]
-        writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(op)
+        if name == "convolution":
+            return [self.convolution(op, op.params["function"])]
+        if name in REDUCTIONS:
+            return [self._reduction(op, ins[0], out)]
+        writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(name)
         if writer is not None:
-            return writer(line, ins, out)
-        if op == "concatenate" and self.plan.kind[line.out] == "joined" and line.out not in self.plan.part:
-            rows = self.plan.left.get(line, ())
+            return writer(op, ins, out)
+        if name == "concatenate" and self.plan.kind[op.out] == "joined" and op.out not in self.plan.part:
+            rows = self.plan.left.get(op, ())
             return [f"{self._f('np.copyto')}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
-        if op == "concatenate":
-            return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {line.params['axis']}, {out})"]
-        if op == "draw":
-            return self._draw(line, ins, out)
-        return [self._call(line, ins), *(self._recorded(v) for v in line.outs)]
+        if name == "concatenate":
+            return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {op.params['axis']}, {out})"]
+        if name == "draw":
+            return self._draw(op, ins, out)
+        return [self._call(op, ins), *(self._recorded(v) for v in op.outs)]
 
     # Checks
 
-    def _check(self, line: Line) -> str:
-        (x,), low, high = line.operands, line.params["low"], line.params["high"]
+    def _check(self, op: Op) -> str:
+        (x,), low, high = op.operands, op.params["low"], op.params["high"]
         name = self.names[x]
         if x.size == 1 and x.dtype.kind == "b":
             wrong = f"{'not ' * bool(low)}{name}.item()"
@@ -79,7 +79,7 @@ class Calls:
         else:
             wrong = self._outside(name, low, high)
         self.can_fail = True
-        why = f"{DECISION} on {name}" if "decides" in line.params else f"a check of {name} failed"
+        why = f"{DECISION} on {name}" if "decides" in op.params else f"a check of {name} failed"
         return f"if {wrong}: raise CheckFailed({why!r})"
 
     def _outside(self, name: str, low: Any, high: Any) -> str:
@@ -102,34 +102,34 @@ class Calls:
 
     # Operations
 
-    def convolution(self, line: Line, function: Any) -> str:
+    def convolution(self, op: Op, function: Any) -> str:
         """A convolution, which this function computes."""
-        given = [self.scope.operand(x) for x in line.ins]
-        given += [f"{name}={value!r}" for name, value in line.params["settings"]]
-        return f"{self.scope.name_of(function)}({', '.join(given)}, out={self.names[line.out]})"
+        given = [self.scope.operand(x) for x in op.ins]
+        given += [f"{name}={value!r}" for name, value in op.params["settings"]]
+        return f"{self.scope.name_of(function)}({', '.join(given)}, out={self.names[op.out]})"
 
-    def _reduction(self, line: Line, x: str, out: str) -> str:
-        v, axes = line.operands[0], line.params["axes"]
-        if line.op == "sum" and v.dtype == np.float32 and v.size > MANY * line.out.size:
+    def _reduction(self, op: Op, x: str, out: str) -> str:
+        v, axes = op.operands[0], op.params["axes"]
+        if op.name == "sum" and v.dtype == np.float32 and v.size > MANY * op.out.size:
             axis = axes[0] if len(axes) == 1 else axes
             return f"{self._f('np.copyto')}({out}, {self.scope.name_of(add_reduce)}({x}, axis={axis}, keepdims=True))"
-        if line.op == "sum" and v.ndim == 2 and len(axes) == 1 and v.dtype in (np.float32, np.float64):
+        if op.name == "sum" and v.ndim == 2 and len(axes) == 1 and v.dtype in (np.float32, np.float64):
             shape = (v.shape[0], 1)[::-1] if axes == (0,) else (v.shape[1], 1)
             ones = self.ones.get((shape, v.dtype))
             if ones is None:
                 ones = self.ones[shape, v.dtype] = self.scope.fresh("ones")
                 self.scope.prepared[ones] = f"np.ones({shape}, {str(v.dtype)!r})"
             factors = (ones, x) if axes == (0,) else (x, ones)
-            is_plain = v.dtype == line.out.dtype and self._is_plain(line)
+            is_plain = v.dtype == op.out.dtype and self._is_plain(op)
             # Either is far quicker than np.add.reduce.
             return self._dot(*factors, out) if is_plain else f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"
-        function = self._f(f"np.{REDUCTIONS[line.op].__name__}.reduce", f"reduce_{line.op}")
+        function = self._f(f"np.{REDUCTIONS[op.name].__name__}.reduce", f"reduce_{op.name}")
         return f"{function}({x}, {axes[0] if len(axes) == 1 else axes}, None, {out}, True)"
 
-    def _is_plain(self, line: Line) -> bool:
+    def _is_plain(self, op: Op) -> bool:
         """Whether the method dot can make a product: where it knows its result's memory, dtypes agree."""
-        lies = self.plan.arrays.get(line.out)
-        is_alike = line.out.dtype.kind == "f" and all(x.dtype == line.out.dtype for x in line.operands)
+        lies = self.plan.arrays.get(op.out)
+        is_alike = op.out.dtype.kind == "f" and all(x.dtype == op.out.dtype for x in op.operands)
         return is_alike and (lies is None or bool(lies.flags.carray))
 
     def _dot(self, x: str, y: str, out: str) -> str:
@@ -137,52 +137,52 @@ class Calls:
         of that of np.matmul."""
         return f"{x}.dot({y}, {out})"
 
-    def _where(self, line: Line, ins: list[str], out: str) -> list[str]:
+    def _where(self, op: Op, ins: list[str], out: str) -> list[str]:
         return [f"{self._f('np.copyto')}({out}, {self._f('np.where')}({', '.join(ins)}))"]
 
-    def _put(self, line: Line, ins: list[str], out: str) -> list[str]:
+    def _put(self, op: Op, ins: list[str], out: str) -> list[str]:
         target = out
-        for op, given in line.params["steps"]:
-            target += f".{op}({inside(given)})" if op != "slice" else f"[{slices(given, None)}]"
+        for name, given in op.params["steps"]:
+            target += f".{name}({inside(given)})" if name != "slice" else f"[{slices(given, None)}]"
         copyto = self._f("np.copyto")
-        first = [] if self._shares(line) else [f"{copyto}({out}, {ins[0]})"]
+        first = [] if self._shares(op) else [f"{copyto}({out}, {ins[0]})"]
         return [*first, f"{copyto}({target}, {ins[1]})"]
 
-    def _shares(self, line: Line) -> bool:
+    def _shares(self, op: Op) -> bool:
         """Whether the value is computed in its first operand's memory."""
-        x, out = line.operands[0], line.out
+        x, out = op.operands[0], op.out
         arrays = self.plan.arrays
         return x in arrays and out in arrays and _place(arrays[x]) == _place(arrays[out])
 
-    def _gather(self, line: Line, ins: list[str], out: str) -> list[str]:
-        return [f"{self._f('np.copyto')}({out}, {ins[0]}[{index_text(line.params['index'], ins[1:])}])"]
+    def _gather(self, op: Op, ins: list[str], out: str) -> list[str]:
+        return [f"{self._f('np.copyto')}({out}, {ins[0]}[{index_text(op.params['index'], ins[1:])}])"]
 
-    def _scatter(self, line: Line, ins: list[str], out: str) -> list[str]:
-        first = [] if self._shares(line) else [f"{self._f('np.copyto')}({out}, {ins[0]})"]
-        index = index_text(line.params["index"], ins[2:])
-        if line.params["how"] == "set":
+    def _scatter(self, op: Op, ins: list[str], out: str) -> list[str]:
+        first = [] if self._shares(op) else [f"{self._f('np.copyto')}({out}, {ins[0]})"]
+        index = index_text(op.params["index"], ins[2:])
+        if op.params["how"] == "set":
             return [*first, f"{out}[{index}] = {ins[1]}"]
-        v = line.operands[1]
+        v = op.operands[1]
         is_widened = v.dtype == np.float16 or (v.dtype == np.float32 and v.size > MANY)
         function = self.scope.name_of(add_at) if is_widened else self._f("np.add.at", "add_at")
-        return [*first, f"{function}({out}, ({tuple_text(line.params['index'], ins[2:])},), {ins[1]})"]
+        return [*first, f"{function}({out}, ({tuple_text(op.params['index'], ins[2:])},), {ins[1]})"]
 
-    def _draw(self, line: Line, ins: list[str], out: str) -> list[str]:
-        p = line.params
+    def _draw(self, op: Op, ins: list[str], out: str) -> list[str]:
+        p = op.params
         if p["method"] == "shuffle":
             copied = f"{self._f('np.copyto')}({out}, {ins[0]})"
             return [copied, f"{self.rngs[p['generator']]}.shuffle({self.scope.arguments(p, [out])})"]
         call = f"{self.rngs[p['generator']]}.{p['method']}({self.scope.arguments(p, ins)})"
-        direct = p["method"] in ("random", "standard_normal") and line.out.ndim > 0
+        direct = p["method"] in ("random", "standard_normal") and op.out.ndim > 0
         if direct and set(p["kwargs"]) <= {"dtype"} and len(p["args"]) == 1:
             return [f"{call[:-1]}, out={out})"]
         return [f"{self._f('np.copyto')}({out}, {call})"]
 
-    def _call(self, line: Line, ins: list[str]) -> str:
-        p = line.params
-        made = ", ".join(self.names[v] for v in line.outs)
+    def _call(self, op: Op, ins: list[str]) -> str:
+        p = op.params
+        made = ", ".join(self.names[v] for v in op.outs)
         call = f"{self.scope.name_of(p['function'])}({self.scope.arguments(p, ins)})"
-        if len(line.outs) == 1 and line.out.ndim == 0:
+        if len(op.outs) == 1 and op.out.ndim == 0:
             call = f"{self._f('np.asarray')}({call})"
         return f"{made} = {call}"
 

@@ -7,7 +7,7 @@ A value lies in one of these:
     joined      in the memory of a concatenation: what is concatenated is computed where it will stand
     constant    in memory that is filled once, because the value is the same in each call
     fresh       in a new array, because the step returns it
-    number      nowhere: a single number that only lines of such read (scalars.py)
+    number      nowhere: a single number that only ops of such read (scalars.py)
     local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
 
 A view lies where its operand lies. A value may be computed in a buffer when nobody reads the old content afterwards,
@@ -25,7 +25,7 @@ import numpy as np
 
 from minigrad.compiler.ir.checks import barrier
 from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import ELEMENTWISE, VIEWS, Buffer, Line, Program, Value
+from minigrad.compiler.ir.program import ELEMENTWISE, VIEWS, Buffer, Op, Program, Value
 from minigrad.compiler.ir.view_memory import step_of, viewed
 from minigrad.compiler.numpy.scalars import is_of_numbers, without_memory
 
@@ -34,11 +34,11 @@ SPECIAL = frozenset({"input", "full", "call", *VIEWS})
 IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy", "kernel"}  # may write over an operand
 
 
-def writes_in_c_order(line: Line) -> bool:
-    """Whether a line's result must lie in C order: a reshape of another memory would be a copy."""
-    if line.op == "put":
-        return any(op == "reshape" for op, _ in line.params["steps"])
-    return line.op in ("kernel", "convolution")
+def writes_in_c_order(op: Op) -> bool:
+    """Whether an op's result must lie in C order: a reshape of another memory would be a copy."""
+    if op.name == "put":
+        return any(name == "reshape" for name, _ in op.params["steps"])
+    return op.name in ("kernel", "convolution")
 
 
 class Plan:
@@ -46,7 +46,7 @@ class Plan:
 
     def __init__(self, program: Program, recycle: bool = True) -> None:
         self.program, self.recycle = program, recycle
-        self.end, self.barrier = len(program.lines), barrier(program)
+        self.end, self.barrier = len(program.ops), barrier(program)
         self.kind: dict[Value, str] = {}
         self.arrays: dict[Value, Any] = {}
         self.blocks: list[Any] = []
@@ -55,12 +55,12 @@ class Plan:
         self.root: dict[Value, Value] = {}  # the value that a view is a view of
         self.home: dict[Value, Buffer] = {}  # of values that are computed in a buffer
         self.part: dict[Value, tuple[Value, int, int]] = {}  # of values in a concatenation: which rows are theirs
-        self.left: dict[Line, list[tuple[Value, int, int]]] = {}  # operands of a concatenation that are copied into it
+        self.left: dict[Op, list[tuple[Value, int, int]]] = {}  # operands of a concatenation that are copied into it
         self.filled: dict[Value, list[tuple[int, int, Any]]] = {}  # constant rows of a concatenation, written once
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
-        self.born = {v: k for k, line in enumerate(program.lines) for v in line.outs}
+        self.born = {v: k for k, op in enumerate(program.ops) for v in op.outs}
         self.users = program.users()
-        self.together: dict[Line, Counter[Value]] = {}
+        self.together: dict[Op, Counter[Value]] = {}
         self._find_roots()
         self.last = self._last_reads()
         self._place_outside()
@@ -70,46 +70,46 @@ class Plan:
         self._place_blocks()
 
     def _find_roots(self) -> None:
-        for line in self.program.lines:
-            for v in line.outs:
-                self.root[v] = self.root[line.operands[0]] if line.op in VIEWS else v
+        for op in self.program.ops:
+            for v in op.outs:
+                self.root[v] = self.root[op.operands[0]] if op.name in VIEWS else v
 
     def _last_reads(self) -> dict[Value, int]:
-        """For each root the last line that reads it or a view of it; after the end what is stored or returned."""
+        """For each root the last op that reads it or a view of it; after the end what is stored or returned."""
         last = dict.fromkeys(self.root.values(), -1)
-        for k, line in enumerate(self.program.lines):
-            for v in line.operands:
-                if line.op not in VIEWS:
+        for k, op in enumerate(self.program.ops):
+            for v in op.operands:
+                if op.name not in VIEWS:
                     last[self.root[v]] = k
         for v in self.program.results():
             last[self.root[v]] = self.end
-        for line in reversed(self.program.lines):
-            if line.op == "call":  # its results may be views of its operands
-                end = max(last[self.root[v]] for v in line.outs)
-                for x in line.operands:
+        for op in reversed(self.program.ops):
+            if op.name == "call":  # its results may be views of its operands
+                end = max(last[self.root[v]] for v in op.outs)
+                for x in op.operands:
                     last[self.root[x]] = max(last[self.root[x]], end)
         return last
 
     def _place_outside(self) -> None:
         returned = set()
         self.kind = dict.fromkeys(without_memory(self.program), "number")
-        for line in self.program.lines:
-            for v in line.outs:
-                if line.op == "input":
-                    buffer = line.params["buffer"]
+        for op in self.program.ops:
+            for v in op.outs:
+                if op.name == "input":
+                    buffer = op.params["buffer"]
                     self.kind[v] = "local" if buffer.kind == "argument" else "state"
                     if buffer.kind != "argument":
                         self.arrays[v] = buffer.array
-                elif line.op == "full":
+                elif op.name == "full":
                     self.kind[v] = "constant"
-                    self.arrays[v] = np.full(v.shape, line.params["value"], v.dtype)
-                elif line.op == "call":
+                    self.arrays[v] = np.full(v.shape, op.params["value"], v.dtype)
+                elif op.name == "call":
                     self.kind[v] = "local"
         arrays = {v for k, v in enumerate(self.program.outputs) if k not in self.program.scalars}
         for v in self.program.outputs:
-            if v not in arrays and not v.shape and not is_of_numbers(v.line):
+            if v not in arrays and not v.shape and not is_of_numbers(v.op):
                 continue  # a scalar is a copy
-            if v not in returned and v not in self.kind and v.line.op not in SPECIAL:
+            if v not in returned and v not in self.kind and v.op.name not in SPECIAL:
                 returned.add(v)
                 self.kind[v] = "fresh"
 
@@ -118,24 +118,24 @@ class Plan:
         kept = [(b, v) for b, v in self.program.stores.items() if b.kind == "kept" and b.holder is not None]
         # Another kept array with the same value must not share its memory: the first counts.
         self.kept = {unshaped(v): buffer for buffer, v in reversed(kept)}
-        for line in self.program.lines:
-            if line.op != "concatenate" or line.out in self.kind or line.params["axis"]:
+        for op in self.program.ops:
+            if op.name != "concatenate" or op.out in self.kind or op.params["axis"]:
                 continue
-            out = line.out
+            out = op.out
             self.kind[out], self.arrays[out] = "joined", self._in(aligned(max(out.nbytes, 1)), out)
             start = 0
-            for x in line.operands:
-                end, constant = start + x.shape[line.params["axis"]], unshaped(x).line
-                if constant.op == "full" and x.dtype == out.dtype:
+            for x in op.operands:
+                end, constant = start + x.shape[op.params["axis"]], unshaped(x).op
+                if constant.name == "full" and x.dtype == out.dtype:
                     self.filled.setdefault(out, []).append((start, end, constant.params["value"]))
                 elif x.dtype != out.dtype or not self._lies_in(x, out, start, end):
-                    self.left.setdefault(line, []).append((x, start, end))
+                    self.left.setdefault(op, []).append((x, start, end))
                 start = end
 
     def _lies_in(self, x: Value, out: Value, start: int, end: int) -> bool:
         """Let x be computed in a part of another value's memory, if it has no place yet."""
         x, part = unshaped(x), self.arrays[out][start:end]
-        if x in self.kind or x.line.op in SPECIAL:
+        if x in self.kind or x.op.name in SPECIAL:
             return False
         self.kind[x], self.arrays[x], self.part[x] = "joined", part.reshape(x.shape), (out, start, end)
         if x in self.kept and self.born[x] > self.barrier:
@@ -144,7 +144,7 @@ class Plan:
 
     def _place_stores(self) -> None:
         """Compute stored values in their buffers where that is safe; then what they are computed from, likewise."""
-        inputs = {line.params["buffer"]: line.out for line in self.program.lines if line.op == "input"}
+        inputs = {op.params["buffer"]: op.out for op in self.program.ops if op.name == "input"}
         for buffer, v in self.program.stores.items():
             present = inputs.get(buffer)
             if v is present:
@@ -152,8 +152,8 @@ class Plan:
             if buffer in self.moved:
                 continue
             computed = unshaped(v)
-            free = buffer.kind != "argument" and computed not in self.kind and computed.line.op not in SPECIAL
-            as_it_lies = computed is v and not writes_in_c_order(v.line) and not self._is_read_in_c_order(v)
+            free = buffer.kind != "argument" and computed not in self.kind and computed.op.name not in SPECIAL
+            as_it_lies = computed is v and not writes_in_c_order(v.op) and not self._is_read_in_c_order(v)
             fits = as_it_lies or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
@@ -161,7 +161,7 @@ class Plan:
                 self.copied.append((buffer, v))
 
     def _may_overwrite(self, present: Value | None, v: Value) -> bool:
-        """Whether v may be computed in memory whose present content is read by no later line, when all is checked."""
+        """Whether v may be computed in memory whose present content is read by no later op, when all is checked."""
         if self.born[v] <= self.barrier:
             return False
         if present is None:
@@ -173,55 +173,55 @@ class Plan:
         while True:
             memory: Any = buffer.array
             self.kind[v], self.arrays[v], self.home[v] = "state", memory.reshape(v.shape), buffer
-            if v.line.op not in ELEMENTWISE or not self.recycle:
+            if v.op.name not in ELEMENTWISE or not self.recycle:
                 return
-            fit = [x for x in v.line.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
+            fit = [x for x in v.op.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
             if not memory.flags.carray:
-                fit = [x for x in fit if not writes_in_c_order(x.line) and not self._is_read_in_c_order(x)]
-            if not fit or any(self.root[x] is present for x in v.line.operands):
+                fit = [x for x in fit if not writes_in_c_order(x.op) and not self._is_read_in_c_order(x)]
+            if not fit or any(self.root[x] is present for x in v.op.operands):
                 return
             v = fit[0]
 
     def _is_read_in_c_order(self, v: Value) -> bool:
         """Whether a reshape or a kernel reads v, or a view of it: of another layout, that would be a copy made once."""
         return any(
-            line.op in ("reshape", "kernel") or (line.op in VIEWS and self._is_read_in_c_order(line.out))
-            for line in self.users[v]
+            op.name in ("reshape", "kernel") or (op.name in VIEWS and self._is_read_in_c_order(op.out))
+            for op in self.users[v]
         )
 
     def _ends_in(self, x: Value, v: Value) -> bool:
         """Whether an operand of v has v's form and is read for the last time there."""
         return (
             x not in self.kind
-            and x.line.op not in SPECIAL
+            and x.op.name not in SPECIAL
             and (x.shape, x.dtype) == (v.shape, v.dtype)
             and self.last[x] == self.born[v]
         )
 
     def _place_blocks(self) -> None:
-        """First fit from the blocks that are free, in the order of the lines."""
+        """First fit from the blocks that are free, in the order of the ops."""
         free: list[tuple[int, int]] = []  # bytes and numbers, in order
         dying: dict[int, list[Value]] = {}
-        for k, line in enumerate(self.program.lines):
-            for v in line.outs:
-                if line.op in VIEWS:
+        for k, op in enumerate(self.program.ops):
+            for v in op.outs:
+                if op.name in VIEWS:
                     self._place_view(v)
                 elif v not in self.kind:
                     self.kind[v] = "planned"
-                    number = self._block_for(v, line, free)
+                    number = self._block_for(v, op, free)
                     self.block[v] = number
                     self.arrays[v] = self._in(self.blocks[number], v)
                     dying.setdefault(max(self.last[v], k), []).append(v)
             if k in dying and self.recycle:
-                made = Counter(self.block.get(out) for out in line.outs)
+                made = Counter(self.block.get(out) for out in op.outs)
                 for v in dying.pop(k):
-                    if made[self.block[v]] == (v in line.outs):  # no other value of the line has taken it over
+                    if made[self.block[v]] == (v in op.outs):  # no other value of the op has taken it over
                         insort(free, (self.blocks[self.block[v]].nbytes, self.block[v]))
 
-    def _block_for(self, v: Value, line: Line, free: list[tuple[int, int]]) -> int:
-        if self.recycle and line.op in IN_PLACE:
-            taken = {self.block.get(out) for out in line.outs}
-            for x in line.operands:
+    def _block_for(self, v: Value, op: Op, free: list[tuple[int, int]]) -> int:
+        if self.recycle and op.name in IN_PLACE:
+            taken = {self.block.get(out) for out in op.outs}
+            for x in op.operands:
                 fits = x in self.block and self.last[x] == self.born[v] and x.nbytes == v.nbytes
                 if fits and self.block[x] not in taken and self._in_step(v, x):
                     return self.block[x]
@@ -232,33 +232,33 @@ class Plan:
         return len(self.blocks) - 1
 
     def _in_step(self, v: Value, x: Value) -> bool:
-        """Whether v's line reads x element by element as it writes v, so that both may share memory."""
-        line = v.line
-        if line.op not in IN_PLACE or self._in_memory(line)[self.root[x]] > (x in line.ins):
+        """Whether v's op reads x element by element as it writes v, so that both may share memory."""
+        op = v.op
+        if op.name not in IN_PLACE or self._in_memory(op)[self.root[x]] > (x in op.ins):
             return False
-        if line.op == "kernel":
-            kernel: Kernel = line.params["kernel"]
-            (operand, *again) = [inner for inner, y in zip(kernel.ins, line.ins, strict=True) if y is x]
-            return not again and kernel.may_share(operand, kernel.outs[line.outs.index(v)])
-        if line.op not in ELEMENTWISE:
-            return [k for k, y in enumerate(line.ins) if y is x] == [0]
+        if op.name == "kernel":
+            kernel: Kernel = op.params["kernel"]
+            (operand, *again) = [inner for inner, y in zip(kernel.ins, op.ins, strict=True) if y is x]
+            return not again and kernel.may_share(operand, kernel.outs[op.outs.index(v)])
+        if op.name not in ELEMENTWISE:
+            return [k for k, y in enumerate(op.ins) if y is x] == [0]
         return (x.shape, x.dtype.itemsize) == (v.shape, v.dtype.itemsize)
 
-    def _in_memory(self, line: Line) -> Counter[Value]:
-        """How many operands of a line are views of the same value, or that value."""
-        if line not in self.together:
-            self.together[line] = Counter(self.root[y] for y in set(line.operands))
-        return self.together[line]
+    def _in_memory(self, op: Op) -> Counter[Value]:
+        """How many operands of an op are views of the same value, or that value."""
+        if op not in self.together:
+            self.together[op] = Counter(self.root[y] for y in set(op.operands))
+        return self.together[op]
 
     def _in(self, block: Any, v: Value) -> Any:
         return block[: v.nbytes].view(v.dtype).reshape(v.shape)
 
     def _place_view(self, v: Value) -> None:
-        x = v.line.operands[0]
+        x = v.op.operands[0]
         kind = self.kind[x]
         self.kind[v] = "local" if kind in ("local", "fresh") else "view"
         if x in self.arrays:
-            self.arrays[v] = viewed(self.arrays[x], step_of(v.line))
+            self.arrays[v] = viewed(self.arrays[x], step_of(v.op))
 
     @property
     def nbytes(self) -> int:
@@ -278,13 +278,13 @@ class Plan:
 
 def unshaped(v: Value) -> Value:
     """What v is a reshape of, through all reshapes."""
-    while v.line.op == "reshape":
-        v = v.line.operands[0]
+    while v.op.name == "reshape":
+        v = v.op.operands[0]
     return v
 
 
 def aligned(size: int) -> Any:
-    """Uninitialized bytes that begin at a cache line."""
+    """Uninitialized bytes that begin at a cache op."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start : start + size]

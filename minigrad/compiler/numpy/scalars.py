@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import UFUNCS, Line, Program, Value
+from minigrad.compiler.ir.program import UFUNCS, Op, Program, Value
 from minigrad.compiler.ir.pysyntax import literal
 
 FLOAT, BOOL = np.dtype(np.float64), np.dtype(np.bool_)
@@ -36,42 +36,42 @@ OF_FLOATS = {op for op, f in UFUNCS.items() if any(t.split("->")[0] in ("d" * f.
 EXACT = 2**53  # integers below are floats as well
 
 
-def is_of_numbers(line: Line) -> bool:
-    """Whether a line computes a single float64 or bool from such ones."""
-    if not line.operands or not line.outs or line.outs[0].shape or line.operands[0].shape:
+def is_of_numbers(op: Op) -> bool:
+    """Whether an op computes a single float64 or bool from such ones."""
+    if not op.operands or not op.outs or op.outs[0].shape or op.operands[0].shape:
         return False
-    if not (line.op in OF_FLOATS or line.op in ("where", "cast")):
+    if not (op.name in OF_FLOATS or op.name in ("where", "cast")):
         return False
-    literals = [x for x in line.ins if not isinstance(x, Value)]
-    return all(v.shape == () and v.dtype in (FLOAT, BOOL) for v in (*line.operands, *line.outs)) and not any(
+    literals = [x for x in op.ins if not isinstance(x, Value)]
+    return all(v.shape == () and v.dtype in (FLOAT, BOOL) for v in (*op.operands, *op.outs)) and not any(
         isinstance(x, complex) or (type(x) is int and abs(x) >= EXACT) for x in literals
     )
 
 
 def without_memory(program: Program) -> set[Value]:
-    """The values of such lines that no other line reads, and that do not leave the program."""
+    """The values of such ops that no other op reads, and that do not leave the program."""
     needed = set(program.results())
-    for line in program.lines:
-        if not is_of_numbers(line):
-            needed.update(line.operands)
-    return {line.out for line in program.lines if is_of_numbers(line)} - needed
+    for op in program.ops:
+        if not is_of_numbers(op):
+            needed.update(op.operands)
+    return {op.out for op in program.ops if is_of_numbers(op)} - needed
 
 
-def number_text(x: Any, line: Line) -> str:
-    """A literal operand, of the type in which the line computes."""
-    is_float = FLOAT in (line.out.dtype, *(v.dtype for v in line.operands))
+def number_text(x: Any, op: Op) -> str:
+    """A literal operand, of the type in which the op computes."""
+    is_float = FLOAT in (op.out.dtype, *(v.dtype for v in op.operands))
     return literal(float(x) if is_float else x)
 
 
-def expression(line: Line, operands: list[str], function: Callable[[str], str]) -> str:
-    """What a line computes. `function` gives the local name of one of NumPy's."""
-    op, dtype = line.op, line.out.dtype
-    if op in ARITHMETIC and dtype == FLOAT:
-        return ARITHMETIC[op].format(*operands, divide=function("np.divide") if op == "divide" else "")
-    if op in COMPARISONS:
-        return f" {COMPARISONS[op]} ".join(operands)
-    chosen = [x.dtype for x in line.ins[op == "where" :] if isinstance(x, Value)]
-    if op in CHOICES and all(d == dtype for d in chosen):
-        return CHOICES[op].format(*operands)
-    inner = operands[0] if op == "cast" else f"{function(f'np.{op}')}({', '.join(operands)})"
+def expression(op: Op, operands: list[str], function: Callable[[str], str]) -> str:
+    """What an op computes. `function` gives the local name of one of NumPy's."""
+    name, dtype = op.name, op.out.dtype
+    if name in ARITHMETIC and dtype == FLOAT:
+        return ARITHMETIC[name].format(*operands, divide=function("np.divide") if name == "divide" else "")
+    if name in COMPARISONS:
+        return f" {COMPARISONS[name]} ".join(operands)
+    chosen = [x.dtype for x in op.ins[name == "where" :] if isinstance(x, Value)]
+    if name in CHOICES and all(d == dtype for d in chosen):
+        return CHOICES[name].format(*operands)
+    inner = operands[0] if name == "cast" else f"{function(f'np.{name}')}({', '.join(operands)})"
     return f"{'float' if dtype == FLOAT else 'bool'}({inner})"

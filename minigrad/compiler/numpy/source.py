@@ -19,7 +19,7 @@ from typing import Any
 
 from minigrad.compiler.ir.checks import barrier, may_raise
 from minigrad.compiler.ir.names import identifier, named
-from minigrad.compiler.ir.program import VIEWS, Buffer, Line, Program, Value
+from minigrad.compiler.ir.program import VIEWS, Buffer, Op, Program, Value
 from minigrad.compiler.ir.pysyntax import HEAD, imports, inside, literal, slices, title_of
 from minigrad.compiler.numpy.buffer_reuse import FROM, ReusedBuffer
 from minigrad.compiler.numpy.calls import Calls
@@ -39,13 +39,13 @@ MANY_NAMES = 1000  # CPython hands names to an inner function in a time that gro
 def first_guarded(program: Program) -> int:
     """The first line that calls a function which may raise, or draws before something that may fail; -1 if none."""
     last = barrier(program)
-    of_these = [k for k, line in enumerate(program.lines) if may_raise(line) or (line.op == "draw" and k < last)]
+    of_these = [k for k, line in enumerate(program.ops) if may_raise(line) or (line.name == "draw" and k < last)]
     return min(of_these, default=-1)
 
 
 def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
     """The buffers, other than arguments, that the program reads or writes."""
-    read = {line.params["buffer"] for line in program.lines if line.op == "input"}
+    read = {line.params["buffer"] for line in program.ops if line.name == "input"}
     used = read | (program.stores.keys() - plan.moved.keys())
     return [b for b in program.buffers if b.kind != "argument" and b in used]
 
@@ -60,10 +60,10 @@ def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
         if root in seen:
             continue
         seen.add(root)
-        if root.line.op == "input":
-            found[root.line.params["buffer"]] = None
-        elif root.line.op == "call":
-            pending += [plan.root[x] for x in root.line.operands]
+        if root.op.name == "input":
+            found[root.op.params["buffer"]] = None
+        elif root.op.name == "call":
+            pending += [plan.root[x] for x in root.op.operands]
     return list(found)
 
 
@@ -85,13 +85,13 @@ class Source:
         arguments = [b for b in program.buffers if b.kind == "argument"]
         self.arguments = {b: scope.fresh(identifier(b.name)) for b in arguments}
         self.names = scope.names = named(program, scope.taken)
-        for line in program.lines:
-            if line.op == "input":
+        for line in program.ops:
+            if line.name == "input":
                 buffer = line.params["buffer"]
                 self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
         self.joined: dict[Value, str] = {}
         self.numbers: dict[Value, str] = {}  # values that are there as Python numbers
-        self.read_as_numbers = {x for line in program.lines if is_of_numbers(line) for x in line.operands}
+        self.read_as_numbers = {x for line in program.ops if is_of_numbers(line) for x in line.operands}
         self.single = 0  # lines that read or compute such
         self.recycled = False
         self.filled: list[str] = []  # parts of what bind makes that are filled once
@@ -171,7 +171,7 @@ class Source:
         for k, block in enumerate(plan.blocks):
             self.scope.prepared[f"block{k}"] = f"memory({block.nbytes})"
         guarded = first_guarded(self.program)
-        for k, line in enumerate(self.program.lines):
+        for k, line in enumerate(self.program.ops):
             if k == guarded:
                 self.guarded = range(len(self.body), len(self.body))
             self._write_line(line)
@@ -190,19 +190,19 @@ class Source:
         self.body.append(f"{name} = {self.names[v]}{copy}")
         return name
 
-    def _write_line(self, line: Line) -> None:
-        if line.op == "check":
+    def _write_line(self, line: Op) -> None:
+        if line.name == "check":
             self._append(self._computed(line)[0], line.note)
             return
         for v in line.outs:
             self._prepare(line, v)
         name = self.names[line.outs[0]]
-        if line.op in VIEWS:
+        if line.name in VIEWS:
             if not self.plan.is_static(line.out):
                 self.body.append(f"{name} = {self._view(line)}")
         elif is_of_numbers(line):
             self._write_number(line)
-        elif line.op not in ("full", "input"):
+        elif line.name not in ("full", "input"):
             for v in line.outs:
                 if self.plan.kind[v] == "fresh" and v.nbytes >= FROM:
                     self.body.append(f"{self.names[v]} = {self._recycled(v)}()")
@@ -216,7 +216,7 @@ class Source:
         comment = f"  # {words}" if words else ""
         self.body.append(f"{text}{comment}" if len(text) + len(comment) < 150 else text + comment[: 150 - len(text)])
 
-    def _write_number(self, line: Line) -> None:
+    def _write_number(self, line: Op) -> None:
         v, name, note = line.out, self.names[line.out], line.note
         self.single += 1
         text = expression(line, [self._number(x, line) for x in line.ins], self.scope.function)
@@ -232,10 +232,10 @@ class Source:
         made = f"{name} = {self._f('np.asarray')}({text})" if self.plan.kind[v] == "fresh" else f"{name}[()] = {text}"
         self._append(made, note)
 
-    def _number(self, x: Any, line: Line) -> str:
+    def _number(self, x: Any, line: Op) -> str:
         """An operand of a line of single numbers: read from its array when it is first needed."""
-        if not isinstance(x, Value) or x.line.op == "full":
-            return number_text(x.line.params["value"] if isinstance(x, Value) else x, line)
+        if not isinstance(x, Value) or x.op.name == "full":
+            return number_text(x.op.params["value"] if isinstance(x, Value) else x, line)
         if x not in self.numbers:
             self.numbers[x] = self.scope.fresh(f"{self.names[x]}_number")
             self.body.append(f"{self.numbers[x]} = {self.names[x]}.item()")
@@ -249,16 +249,16 @@ class Source:
         self.recycled = True
         return name
 
-    def _prepare(self, line: Line, v: Value) -> None:
+    def _prepare(self, line: Op, v: Value) -> None:
         """The name of a value that lies in the same memory in each call."""
         if not self.plan.is_static(v):
             return
         name = self.names[v]
-        if line.op == "input":
+        if line.name == "input":
             return
-        if line.op in VIEWS:
+        if line.name in VIEWS:
             text = self._view(line)
-        elif line.op == "full":
+        elif line.name == "full":
             text = f"np.full({v.shape}, {literal(line.params['value'])}, {str(v.dtype)!r})"
         elif v in self.plan.block:
             text = f"array(block{self.plan.block[v]}, {v.shape}, {str(v.dtype)!r})"
@@ -282,16 +282,16 @@ class Source:
                 self.filled.append(f"{self.joined[out]}[{start}:{end}] = {literal(value)}")
         return self.joined[out]
 
-    def _view(self, line: Line) -> str:
+    def _view(self, line: Op) -> str:
         x = self.names[line.operands[0]]
-        if line.op == "reshape":
+        if line.name == "reshape":
             return f"{x}.reshape({inside(line.params['shape'])})"
-        if line.op == "transpose":
+        if line.name == "transpose":
             axes = line.params["axes"]
             return f"{x}.T" if axes == tuple(range(len(axes)))[::-1] else f"{x}.transpose({inside(axes)})"
         return f"{x}[{slices(line.params['bounds'], line.operands[0].shape)}]"
 
-    def _computed(self, line: Line) -> list[str]:
+    def _computed(self, line: Op) -> list[str]:
         return self.calls.texts(line)  # kernels/numba_backend.py writes kernels besides
 
     def _write_stores(self) -> None:
@@ -309,8 +309,8 @@ class Source:
                 texts[v] = name
         for buffer, v in copied:
             target = self.arguments[buffer] if buffer.kind == "argument" else self.buffers[buffer]
-            if unshaped(v).line.op == "full":
-                self.body.append(f"{target}.fill({literal(unshaped(v).line.params['value'])})  # {buffer.name}")
+            if unshaped(v).op.name == "full":
+                self.body.append(f"{target}.fill({literal(unshaped(v).op.params['value'])})  # {buffer.name}")
                 continue
             self.body.append(f"{self._f('np.copyto')}({target}, {texts.get(v, self.names[v])})  # {buffer.name}")
 

@@ -40,14 +40,14 @@ def add(b: Builder, x: Operand, y: Operand) -> Value | None:
             return same_form(b, one, shape, dtype)
     if is_float(x, y):
         if is_op(y, "negative"):
-            return b.op("subtract", x, y.line.ins[0])  # type: ignore[union-attr]
+            return b.op("subtract", x, y.op.ins[0])  # type: ignore[union-attr]
         if is_op(x, "negative"):
-            return b.op("subtract", y, x.line.ins[0])  # type: ignore[union-attr]
+            return b.op("subtract", y, x.op.ins[0])  # type: ignore[union-attr]
         if x is y:
             return b.op("multiply", x, 2.0)
         for one, other in ((x, y), (y, x)):
             if is_op(one, "add") and isinstance(other, Value):
-                p, q = one.line.ins  # type: ignore[union-attr]
+                p, q = one.op.ins  # type: ignore[union-attr]
                 if p is other or q is other:
                     return b.op("add", p if q is other else q, b.op("multiply", other, 2.0))
     return None
@@ -62,9 +62,9 @@ def subtract(b: Builder, x: Operand, y: Operand) -> Value | None:
     if not is_float(x, y):
         return None
     if is_op(y, "negative"):
-        return b.op("add", x, y.line.ins[0])  # type: ignore[union-attr]
+        return b.op("add", x, y.op.ins[0])  # type: ignore[union-attr]
     if is_op(x, "negative"):
-        return b.op("negative", b.op("add", x.line.ins[0], y))  # type: ignore[union-attr]
+        return b.op("negative", b.op("add", x.op.ins[0], y))  # type: ignore[union-attr]
     return None
 
 
@@ -74,15 +74,15 @@ def negative(b: Builder, x: Value) -> Value | None:
     if x.dtype.kind != "f":
         return None
     if is_op(x, "negative"):
-        return x.line.operands[0]
+        return x.op.operands[0]
     if is_op(x, "subtract"):
-        return b.op("subtract", *x.line.ins[::-1])
+        return b.op("subtract", *x.op.ins[::-1])
     if is_op(x, "multiply", "divide"):
-        for k, c in enumerate(x.line.ins):
+        for k, c in enumerate(x.op.ins):
             if not isinstance(c, Value):
-                ins = list(x.line.ins)
+                ins = list(x.op.ins)
                 ins[k] = -c
-                return b.op(x.line.op, *ins)
+                return b.op(x.op.name, *ins)
     return None
 
 
@@ -100,15 +100,15 @@ def multiply(b: Builder, x: Operand, y: Operand) -> Value | None:
         return b.op("negative", x)
     for one, other in ((x, y), (y, x)):
         if is_op(one, "negative"):
-            return b.op("negative", b.op("multiply", one.line.ins[0], other))  # type: ignore[union-attr]
+            return b.op("negative", b.op("multiply", one.op.ins[0], other))  # type: ignore[union-attr]
     return _small_first(b, x, y) or _small_first(b, y, x)
 
 
 def _small_first(b: Builder, x: Operand, y: Operand) -> Value | None:
     """x y with x = p q, where q and y are smaller than p."""
-    if not is_op(x, "multiply") or not is_float(*x.line.ins):  # type: ignore[union-attr]
+    if not is_op(x, "multiply") or not is_float(*x.op.ins):  # type: ignore[union-attr]
         return None
-    p, q = sorted(x.line.ins, key=size, reverse=True)  # type: ignore[union-attr]
+    p, q = sorted(x.op.ins, key=size, reverse=True)  # type: ignore[union-attr]
     if size(y) < size(p) and size(q) < size(p) and p.shape == x.shape:  # type: ignore[union-attr]
         if is_scale(q) and is_scale(y):
             return None
@@ -138,9 +138,9 @@ def divide(b: Builder, x: Operand, y: Operand) -> Value | None:
     if not is_float(x, y) or dtype.kind != "f":
         return None
     if is_op(x, "negative"):
-        return b.op("negative", b.op("divide", x.line.ins[0], y))  # type: ignore[union-attr]
+        return b.op("negative", b.op("divide", x.op.ins[0], y))  # type: ignore[union-attr]
     if is_op(y, "negative"):
-        return b.op("negative", b.op("divide", x, y.line.ins[0]))  # type: ignore[union-attr]
+        return b.op("negative", b.op("divide", x, y.op.ins[0]))  # type: ignore[union-attr]
     if not isinstance(y, Value):
         return b.op("multiply", x, 1 / y) if y and np.isfinite(1 / y) else None
     if isinstance(x, Value) and y.size < x.size and least(y) >= SMALLEST:  # 1/y of others may be infinite, and x/y not

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad.compiler.ir.builder import rebuilt
 from minigrad.compiler.ir.checks import checks_first
-from minigrad.compiler.ir.program import VIEWS, Line, Program, Value, without_dead_code
+from minigrad.compiler.ir.program import VIEWS, Op, Program, Value, without_dead_code
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.ir.view_memory import step_of, viewed
 from minigrad.compiler.passes import algebra, sums, views  # noqa: F401  (they fill the table of rules)
@@ -25,15 +25,15 @@ def simplified(program: Program) -> Program:
     Not with empty arrays: the factor 1/0 of a mean over nothing may stand within a sum over nothing, which is 0, and
     not before it.
     """
-    if any(v.size == 0 for line in program.lines for v in (*line.operands, *line.outs)):
+    if any(v.size == 0 for op in program.ops for v in (*op.operands, *op.outs)):
         return without_dead_code(program)
     for _ in range(6):
-        before = len(program.lines)
-        text = [line.op for line in program.lines]
+        before = len(program.ops)
+        text = [op.name for op in program.ops]
         made, late = rebuilt(program)
         program = without_dead_code(made)
-        is_stable = len(program.lines) == before and text == [line.op for line in program.lines]
-        if is_stable or not set(late).intersection(program.lines):
+        is_stable = len(program.ops) == before and text == [op.name for op in program.ops]
+        if is_stable or not set(late).intersection(program.ops):
             break
     return program
 
@@ -42,33 +42,33 @@ def contiguous(program: Program) -> Program:
     """Copies where a reshape is not possible as a view, or a matrix product could not use the memory as it is."""
     layouts: dict[Value, Any] = {}  # of values that somebody asked for
     copies: dict[Value, Value] = {}
-    lines: list[Line] = []
+    ops: list[Op] = []
     now: dict[Value, Value] = {}
 
     def copied(x: Value) -> Value:
         if x not in copies:
-            line = make("copy", x)
-            line.note = f"{x.line.note}, in C order".lstrip(", ")
-            lines.append(line)
-            copies[x] = line.out
+            op = make("copy", x)
+            op.note = f"{x.op.note}, in C order".lstrip(", ")
+            ops.append(op)
+            copies[x] = op.out
         return copies[x]
 
-    for line in program.lines:
-        ins: Any = [now[x] if isinstance(x, Value) else x for x in line.ins]
-        if line.op == "reshape" and not _reshapes(_layout(ins[0], layouts), line.params["shape"]):
+    for op in program.ops:
+        ins: Any = [now[x] if isinstance(x, Value) else x for x in op.ins]
+        if op.name == "reshape" and not _reshapes(_layout(ins[0], layouts), op.params["shape"]):
             ins = [copied(ins[0])]
-        elif line.op == "matmul":
+        elif op.name == "matmul":
             ins = [x if _for_blas(_layout(x, layouts)) else copied(x) for x in ins]
-        if any(x is not y for x, y in zip(ins, line.ins, strict=True)):
-            moved = Line(line.op, ins, line.params, [(v.shape, v.dtype) for v in line.outs], line.note)
-            for old, new in zip(line.outs, moved.outs, strict=True):
+        if any(x is not y for x, y in zip(ins, op.ins, strict=True)):
+            moved = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
+            for old, new in zip(op.outs, moved.outs, strict=True):
                 new.name, new.label = old.name, old.label
                 now[old] = new
         else:
-            moved = line
-            now.update({v: v for v in line.outs})
-        lines.append(moved)
-    return program.replaced(now.__getitem__, lines)
+            moved = op
+            now.update({v: v for v in op.outs})
+        ops.append(moved)
+    return program.replaced(now.__getitem__, ops)
 
 
 def _in_c_order(v: Value) -> Any:
@@ -82,18 +82,18 @@ def _in_c_order(v: Value) -> Any:
 def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
     """An array without memory that has v's shape and strides."""
     above = []
-    while v not in layouts and v.line.op in VIEWS:
+    while v not in layouts and v.op.name in VIEWS:
         above.append(v)
-        v = v.line.operands[0]
+        v = v.op.operands[0]
     if v not in layouts:
-        array = v.line.params["buffer"].array if v.line.op == "input" else None
+        array = v.op.params["buffer"].array if v.op.name == "input" else None
         if array is None:
             layouts[v] = _in_c_order(v)
         else:
             layouts[v] = np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, array.strides)
     layout = layouts[v]
     for view in reversed(above):
-        layout = layouts[view] = viewed(layout, step_of(view.line))
+        layout = layouts[view] = viewed(layout, step_of(view.op))
     return layout
 
 

@@ -124,7 +124,7 @@ def prove_equal(before: Program, after: Program, name: str = "the rewriting", *,
 
 
 class Proof:
-    """The proof of one pass after the other. Programs share lines, which are evaluated once.
+    """The proof of one pass after the other. Programs share ops, which are evaluated once.
 
     Args:
         program: the program before the first pass.
@@ -221,7 +221,7 @@ def _one_sided(name: str, buffer: Buffer) -> str:
 def _is_kept_as_it_is(buffer: Buffer, *programs: Program) -> bool:
     """Whether the programs that store into a buffer store its own content."""
     return all(
-        v.line.op == "input" and v.line.params["buffer"] is buffer
+        v.op.name == "input" and v.op.params["buffer"] is buffer
         for v in (p.stores[buffer] for p in programs if buffer in p.stores)
     )
 

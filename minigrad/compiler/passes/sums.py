@@ -22,12 +22,12 @@ def summed(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     if is_full(x):
         return b.op("full", shape=shape, dtype=dtype, value=number(x) * count)
     if is_op(x, "sum"):
-        inner = x.line.operands[0]
-        return b.op("sum", inner, axes=tuple(sorted({*axes, *x.line.params["axes"]})))
+        inner = x.op.operands[0]
+        return b.op("sum", inner, axes=tuple(sorted({*axes, *x.op.params["axes"]})))
     if is_op(x, "negative"):
-        return b.op("negative", b.op("sum", x.line.operands[0], axes=axes))
-    if is_op(x, "broadcast") and is_invariant(x.line.operands[0], x.shape, axes):
-        return b.op("multiply", _at_rank(b, x.line.operands[0], shape), float(count))
+        return b.op("negative", b.op("sum", x.op.operands[0], axes=axes))
+    if is_op(x, "broadcast") and is_invariant(x.op.operands[0], x.shape, axes):
+        return b.op("multiply", _at_rank(b, x.op.operands[0], shape), float(count))
     if is_deviation(x, axes):  # 0, or NaN where the mean is not finite
         return b.op("multiply", b.op("reshape", mean_of(x), shape=shape), 0.0)
     return _without_factors(b, x, axes) or _term_by_term(b, x, axes)
@@ -49,8 +49,8 @@ def _at_rank(b: Builder, x: Operand, shape: tuple[int, ...]) -> Value:
 
 def factors(x: Operand) -> list[Operand]:
     """The factors of a product of one dtype, through nested products."""
-    if is_op(x, "multiply") and is_float(*x.line.ins):  # type: ignore[union-attr]
-        return [f for y in x.line.ins for f in factors(y)]  # type: ignore[union-attr]
+    if is_op(x, "multiply") and is_float(*x.op.ins):  # type: ignore[union-attr]
+        return [f for y in x.op.ins for f in factors(y)]  # type: ignore[union-attr]
     return [x]
 
 
@@ -87,7 +87,7 @@ def _is_ordinary(factors: list[Operand]) -> bool:
 
 def product(b: Builder, operands: list[Operand]) -> Value:
     """The product of factors, in an order of its own so that equal products are found to be equal."""
-    first, *others = sorted(operands, key=lambda f: b.number[f.line] if isinstance(f, Value) else -1)
+    first, *others = sorted(operands, key=lambda f: b.number[f.op] if isinstance(f, Value) else -1)
     for f in others:
         first = b.op("multiply", first, f)
     assert isinstance(first, Value)
@@ -109,51 +109,51 @@ def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ..
 
 def _term_by_term(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
     """Σ (c x ± d y) as c Σ x ± d Σ y, if of each term a factor comes out, or the sum is known without a walk."""
-    if not is_op(x, "add", "subtract") or not is_float(*x.line.ins):
+    if not is_op(x, "add", "subtract") or not is_float(*x.op.ins):
         return None
-    terms = x.line.operands
+    terms = x.op.operands
     if len(terms) < 2 or not all(_gains(b, t, x.shape, axes) for t in terms):
         return None
     sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
-    return b.op(x.line.op, *sums)
+    return b.op(x.op.name, *sums)
 
 
 def _gains(b: Builder, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
     while is_op(term, "negative"):
-        term = term.line.operands[0]
+        term = term.op.operands[0]
     if is_invariant(term, shape, axes) or (term.shape == shape and b.has("sum", term, axes=axes)):
         return True
     if is_op(term, "add", "subtract"):
-        return all(_gains(b, t, shape, axes) for t in term.line.operands) and len(term.line.operands) == 2
+        return all(_gains(b, t, shape, axes) for t in term.op.operands) and len(term.op.operands) == 2
     fixed, moving = split(term, axes) if term.shape == shape else ([], [])
     return any(isinstance(f, Value) for f in fixed) and bool(moving)
 
 
 def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
     """Whether x is y - Σ y / n with the sum over these axes."""
-    if not is_op(x, "subtract") or len(x.line.operands) != 2:
+    if not is_op(x, "subtract") or len(x.op.operands) != 2:
         return False
-    y, mean = x.line.operands[0], mean_of(x)
+    y, mean = x.op.operands[0], mean_of(x)
     while is_op(mean, "reshape"):
-        mean = mean.line.operands[0]
+        mean = mean.op.operands[0]
     if not is_op(mean, "multiply") or y.shape != x.shape:
         return False
-    parts = sorted(mean.line.ins, key=size)
+    parts = sorted(mean.op.ins, key=size)
     count = math.prod(x.shape[k] for k in axes)
     total = parts[1]
     return (
         parts[0] == 1 / count
         and is_op(total, "sum")
-        and total.line.ins[0] is y  # type: ignore[union-attr]
-        and total.line.params["axes"] == axes  # type: ignore[union-attr]
+        and total.op.ins[0] is y  # type: ignore[union-attr]
+        and total.op.params["axes"] == axes  # type: ignore[union-attr]
     )
 
 
 def mean_of(x: Value) -> Value:
     """The mean from which x are deviations, in the shape of a sum."""
-    mean: Value = x.line.operands[1]
+    mean: Value = x.op.operands[1]
     while is_op(mean, "broadcast"):
-        mean = mean.line.operands[0]
+        mean = mean.op.operands[0]
     return mean
 
 

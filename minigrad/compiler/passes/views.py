@@ -19,7 +19,7 @@ def reshape(b: Builder, x: Value, *, shape: tuple[int, ...]) -> Value | None:
     if is_full(x):
         return b.op("full", shape=shape, dtype=x.dtype, value=number(x))
     if is_op(x, "reshape"):
-        return b.op("reshape", x.line.operands[0], shape=shape)
+        return b.op("reshape", x.op.operands[0], shape=shape)
     return None
 
 
@@ -31,8 +31,8 @@ def transpose(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     if is_full(x):
         return b.op("full", shape=tuple(x.shape[k] for k in axes), dtype=x.dtype, value=number(x))
     if is_op(x, "transpose"):
-        inner = x.line.params["axes"]
-        return b.op("transpose", x.line.operands[0], axes=tuple(inner[k] for k in axes))
+        inner = x.op.params["axes"]
+        return b.op("transpose", x.op.operands[0], axes=tuple(inner[k] for k in axes))
     if [k for k in axes if x.shape[k] != 1] == [k for k in range(x.ndim) if x.shape[k] != 1]:
         return b.op("reshape", x, shape=tuple(x.shape[k] for k in axes))
     return None
@@ -46,10 +46,10 @@ def sliced(b: Builder, x: Value, *, bounds: Any) -> Value | None:
     shape, dtype = result("slice", (x,), {"bounds": bounds})
     if is_full(x):
         return b.op("full", shape=shape, dtype=dtype, value=number(x))
-    if is_op(x, "put") and x.line.params["steps"][0] == ("slice", bounds):
-        y = x.line.operands[1]
-        steps = x.line.params["steps"][1:]
-        if all(op == "reshape" for op, _ in steps):
+    if is_op(x, "put") and x.op.params["steps"][0] == ("slice", bounds):
+        y = x.op.operands[1]
+        steps = x.op.params["steps"][1:]
+        if all(name == "reshape" for name, _ in steps):
             return b.op("reshape", y, shape=shape)
     if is_op(x, "concatenate"):
         return _part(b, x, bounds)
@@ -57,11 +57,11 @@ def sliced(b: Builder, x: Value, *, bounds: Any) -> Value | None:
 
 
 def _part(b: Builder, x: Value, bounds: Any) -> Value | None:
-    axis, start = x.line.params["axis"], 0
+    axis, start = x.op.params["axis"], 0
     low, high, step = bounds[axis]
     if step != 1:
         return None
-    for part in x.line.operands:
+    for part in x.op.operands:
         end = start + part.shape[axis]
         if start <= low and high is not None and high <= end and low < high:
             moved = (low - start, high - start, 1)
@@ -74,10 +74,10 @@ def _part(b: Builder, x: Value, bounds: Any) -> Value | None:
 def put(b: Builder, x: Value, y: Value, *, steps: Any) -> Value | None:
     """A put into a constant that is overwritten, and of what is there already."""
     kept = tuple(simplified(x.shape, list(steps)))
-    if all(op == "reshape" for op, _ in kept):
+    if all(name == "reshape" for name, _ in kept):
         return b.op("reshape", y, shape=x.shape)
-    if is_op(x, "put") and x.line.params["steps"] == kept:
-        return b.op("put", x.line.operands[0], y, steps=kept)
+    if is_op(x, "put") and x.op.params["steps"] == kept:
+        return b.op("put", x.op.operands[0], y, steps=kept)
     return None
 
 
@@ -104,11 +104,11 @@ def placed(x: Any) -> list[tuple[Any, Value]]:
     """The parts, each with its steps, that were put into zeros to make x; none if x is something else."""
     found = []
     while is_op(x, "put"):
-        steps = x.line.params["steps"]
+        steps = x.op.params["steps"]
         if steps[0][0] != "slice" or any(step != 1 or stop is None for _, stop, step in steps[0][1]):
             return []
-        found.append((steps, x.line.operands[1]))
-        x = x.line.operands[0]
+        found.append((steps, x.op.operands[1]))
+        x = x.op.operands[0]
     return found[::-1] if is_full(x) and number(x) == 0 else []
 
 
@@ -121,7 +121,7 @@ def _side_by_side(b: Builder, shape: tuple[int, ...], parts: list[tuple[Any, Val
     """Parts that fill the shape along one axis, as a concatenation."""
     parts = sorted(parts, key=lambda part: part[0][0][1])
     cut = [k for k, n in enumerate(shape) if parts[0][0][0][1][k] != (0, n, 1)]
-    if len(cut) != 1 or any(op != "reshape" for steps, _ in parts for op, _ in steps[1:]):
+    if len(cut) != 1 or any(name != "reshape" for steps, _ in parts for name, _ in steps[1:]):
         return None
     (axis,), end, given = cut, 0, []
     for steps, part in parts:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Line, Place, Value
+from minigrad.compiler.ir.program import Op, Place, Value
 from minigrad.compiler.ir.view_memory import basic
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.trace.numbers import TracedNumber, pinned
@@ -53,7 +53,7 @@ def check(trace: Any, x: TracerArray, low: Any, high: Any) -> Any:
 def add_check(trace: Any, value: Value, low: Any, high: Any) -> None:
     """Write a check down. A range in which nothing lies has failed already, in the user's hands."""
     if low <= high and value.size:
-        trace.add(Line("check", (value,), {"low": low, "high": high}, ()))
+        trace.add(Op("check", (value,), {"low": low, "high": high}, ()))
 
 
 def check_index(trace: Any, shape: tuple[int, ...], template: tuple[Any, ...], arrays: list[Value]) -> None:
@@ -205,7 +205,7 @@ def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
 def _drawn(trace: Any, generator: Any, method: str, ins: Any, operands: dict[str, Any], drawn: Any) -> Value:
     k = next(k for k, g in enumerate(trace.generators) if g is generator)
     params = {"generator": k, "method": method, **operands}
-    made: Value = trace.add(Line("draw", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
+    made: Value = trace.add(Op("draw", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
     return made
 
 

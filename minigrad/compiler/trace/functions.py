@@ -1,4 +1,4 @@
-"""How a trace records NumPy's functions that are no ufuncs. All others become an opaque line, or a view."""
+"""How a trace records NumPy's functions that are no ufuncs. All others become an opaque op, or a view."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def records(*functions: Any) -> Callable[[Handler], Handler]:
 
 
 def _about(function: Any) -> Any:
-    """A question about shape or dtype, which is answered and leaves no line."""
+    """A question about shape or dtype, which is answered and leaves no op."""
     return lambda _, *args, **kwargs: function(*bare(args), **bare(kwargs))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Line, Place
+from minigrad.compiler.ir.program import Op, Place
 from minigrad.compiler.refusal import OWN, instead, refuse, stop
 from minigrad.compiler.trace.through import asked, through, tried
 from minigrad.reach import bits
@@ -152,9 +152,9 @@ class TracedNumber:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return self.mg_trace.function(function, types, args, kwargs)
 
-    def mg_through(self, function: Callable[[Any], Any], op: str) -> Any:
+    def mg_through(self, function: Callable[[Any], Any], name: str) -> Any:
         """function(number) as a number again, for code of minigrad's own that calls Python's math."""
-        return _computed(self.mg_trace, function, op, self)
+        return _computed(self.mg_trace, function, name, self)
 
     def mg_called(self, function: Callable[..., Any], *rest: Any) -> Any:
         """function(number, *rest) as a number again: called again in each call of the program."""
@@ -166,7 +166,7 @@ class TracedNumber:
         call: Any = through(function, kind, self.mg_is_single, *rest)  # type: ignore[arg-type]
         dtype = np.dtype(kind)
         params = {"function": call, "args": (Place(0),), "kwargs": {}}
-        value = self.mg_trace.add(Line("call", (self.mg_value,), params, (((), dtype),))).out
+        value = self.mg_trace.add(Op("call", (self.mg_value,), params, (((), dtype),))).out
         return TracedNumber(self.mg_trace, real, None, lambda: value)
 
     def mg_as_float(self) -> Any:
@@ -177,8 +177,8 @@ class TracedNumber:
     @property
     def mg_is_single(self) -> bool:
         """Whether it comes from single precision."""
-        line = self.mg_value.line
-        return line.op == "cast" and any(v.dtype == np.float32 for v in line.operands)
+        op = self.mg_value.op
+        return op.name == "cast" and any(v.dtype == np.float32 for v in op.operands)
 
     def __neg__(self) -> Any:
         return _computed(self.mg_trace, operator.neg, "negative", self)
@@ -213,8 +213,8 @@ def _base(exponent: Any, base: Any) -> Any:
     return base**exponent
 
 
-def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any) -> Any:
-    """function(*operands), recorded as an expression, and as an op if an array needs it."""
+def _computed(trace: Any, function: Callable[..., Any], name: str, *operands: Any) -> Any:
+    """function(*operands), recorded as an expression, and as an name if an array needs it."""
     reals = [x.real if type(x) is TracedNumber else x for x in operands]
     real = tried(trace, function, *reals)
     if not trace.open:
@@ -226,18 +226,18 @@ def _computed(trace: Any, function: Callable[..., Any], op: str, *operands: Any)
         return function(*(part(inputs) for part in parts))
 
     if known:
-        expression.form = (op, *(part.form for part in parts))  # type: ignore[attr-defined]
+        expression.form = (name, *(part.form for part in parts))  # type: ignore[attr-defined]
 
     def make() -> Any:
         if known and all(type(x) is not float for x in reals):  # Python's integers have no last bit
             return trace.computed(expression, real)
         if type(real) is int:
             for x in operands:
-                _check_small(trace, x, LARGEST.get(op, EXACT))
+                _check_small(trace, x, LARGEST.get(name, EXACT))
         ins = [x.mg_value if type(x) is TracedNumber else x for x in operands]
-        return trace.emit(op, *ins)
+        return trace.emit(name, *ins)
 
-    if op == "power" and known:  # Python raises where NumPy has infinity
+    if name == "power" and known:  # Python raises where NumPy has infinity
         trace.predicates.append(Predicate(lambda inputs: expression(inputs) is not None, True, ""))
     return TracedNumber(trace, real, expression if known else None, make)
 
@@ -247,7 +247,7 @@ def _check_small(trace: Any, x: Any, largest: int) -> None:
     if type(x.real) is float:
         return
     if type(x) is TracedNumber and x.mg_expression is None and abs(x.real) <= largest:
-        trace.add(Line("check", (x.mg_value,), {"low": -largest, "high": largest}, ()))
+        trace.add(Op("check", (x.mg_value,), {"low": -largest, "high": largest}, ()))
     elif not (x.mg_decide(lambda v: abs(v) <= largest) if type(x) is TracedNumber else abs(x) <= largest):
         refuse("a large integer meets an integer that is computed from arrays", "use float(n)")
 
@@ -260,9 +260,9 @@ def _constant(x: Any) -> Expression:
     return expression
 
 
-def _binary(name: str, op: str) -> None:
+def _binary(name: str, kind: str) -> None:
     function = getattr(operator, name)
-    array_function = getattr(np, op)
+    array_function = getattr(np, kind)
 
     def forward(self: Any, other: Any, *modulus: Any) -> Any:
         if modulus:
@@ -272,7 +272,7 @@ def _binary(name: str, op: str) -> None:
         if name == "pow" and self.mg_expression is None and type(other) in (int, float):
             return self.mg_called(operator.pow, other)
         _check(self.mg_trace, name, self, other)
-        return _computed(self.mg_trace, function, op, self, other)
+        return _computed(self.mg_trace, function, kind, self, other)
 
     def backward(self: Any, other: Any) -> Any:
         if not _is_plain(other):
@@ -280,7 +280,7 @@ def _binary(name: str, op: str) -> None:
         if name == "pow" and self.mg_expression is None and type(other) in (int, float):
             return self.mg_called(_base, other)
         _check(self.mg_trace, name, other, self)
-        return _computed(self.mg_trace, function, op, other, self)
+        return _computed(self.mg_trace, function, kind, other, self)
 
     setattr(TracedNumber, f"__{name}__", forward)
     setattr(TracedNumber, f"__r{name}__", backward)
@@ -313,7 +313,7 @@ def _check(trace: Any, name: str, x: Any, y: Any) -> None:
     """What Python refuses or computes in another way than NumPy must be decided as it was."""
     if name in ("truediv", "floordiv", "mod") and type(y) is TracedNumber:
         if y.mg_expression is None:
-            trace.add(Line("check", (trace.emit("equal", y.mg_value, 0),), {"low": False, "high": False}, ()))
+            trace.add(Op("check", (trace.emit("equal", y.mg_value, 0),), {"low": False, "high": False}, ()))
         else:
             y.mg_decide(bool)
     if name == "pow":
@@ -330,12 +330,12 @@ for _name, _op in (
     _binary(_name, _op)
 
 
-def _comparison(name: str, op: str) -> None:
+def _comparison(name: str, kind: str) -> None:
     function = getattr(operator, name)
 
     def compare(self: Any, other: Any) -> Any:
         if not _is_plain(other):
-            return _with_other(getattr(np, op), function, self, self, other)
+            return _with_other(getattr(np, kind), function, self, self, other)
         trace = self.mg_trace
         outcome = function(self.mg_real, other.real if type(other) is TracedNumber else other)
         if trace.open and not all(x.mg_expression is not None for x in (self, other) if type(x) is TracedNumber):
@@ -343,7 +343,7 @@ def _comparison(name: str, op: str) -> None:
                 for x in (self, other):  # Python compares exactly, NumPy after rounding the integer
                     _check_small(trace, x, EXACT)
             ins = [x.mg_value if type(x) is TracedNumber else x for x in (self, other)]
-            return trace.decide(trace.emit(op, *ins), outcome)
+            return trace.decide(trace.emit(kind, *ins), outcome)
         if trace.open:
             mine, theirs = self.mg_known(), other.mg_known() if type(other) is TracedNumber else _constant(other)
             trace.predicates.append(Predicate(lambda inputs: function(mine(inputs), theirs(inputs)), outcome, ""))

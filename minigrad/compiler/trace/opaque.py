@@ -1,4 +1,4 @@
-"""Functions for which programs have no operation: one line that calls them, or a view of an operand."""
+"""Functions for which programs have no operation: one op that calls them, or a view of an operand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minigrad.compiler.ir.layout import elements_in, where_in
-from minigrad.compiler.ir.program import Line, Literal, Place, Value
+from minigrad.compiler.ir.program import Literal, Op, Place, Value
 from minigrad.compiler.ir.view_memory import owner
 from minigrad.compiler.refusal import place, reading, refuse
 from minigrad.compiler.trace.tracer import TracerArray
@@ -23,7 +23,7 @@ READ_ONLY = frozenset(  # functions whose views NumPy protects from being writte
 
 
 def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
-    """A function without an operation of its own: one line that calls it. Views of its operands stay views."""
+    """A function without an operation of its own: one op that calls it. Views of its operands stay views."""
     _check_callbacks(trace, function, args, kwargs)
     if function is sliding_window_view and (kwargs.get("writeable") or args[4:]):
         refuse("windows that can be written lie in the memory of their array several times", "write into the array")
@@ -49,8 +49,8 @@ def opaque(trace: Any, function: Any, args: Any, kwargs: Any) -> Any:
     ]
     if any(h is None for h in traced):
         _hold_apart([r for h, r in zip(traced, results, strict=True) if h is None])
-        line = opaque_line(trace, function, args, kwargs, *results)
-        traced = [trace.fresh(r, v) if h is None else h for h, r, v in zip(traced, results, line.outs, strict=True)]
+        op = opaque_op(trace, function, args, kwargs, *results)
+        traced = [trace.fresh(r, v) if h is None else h for h, r, v in zip(traced, results, op.outs, strict=True)]
     if isinstance(result, (tuple, list)):
         return type(result)(*traced) if hasattr(result, "_fields") else type(result)(traced)
     return traced[0]
@@ -88,7 +88,7 @@ def _is_plain_function(x: Any) -> bool:
         root = getattr(scope.get(name), "__name__", "").split(".")[0]
         if root not in ("numpy", "math") if name in scope else name not in PLAIN:
             return False
-    return not named.imports and not any(op.opname in WRITING for op in dis.get_instructions(x.__code__))
+    return not named.imports and not any(kind.opname in WRITING for kind in dis.get_instructions(x.__code__))
 
 
 OPERANDS = (TracerArray, np.ndarray, np.generic, int, float, complex, str, type(None), tuple)
@@ -169,11 +169,11 @@ def _hold_apart(results: list[Any]) -> None:
             refuse("a NumPy function returns several views of one new array", "call it outside of the step")
 
 
-def opaque_line(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) -> Line:
-    """A line that calls a function."""
+def opaque_op(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) -> Op:
+    """An op that calls a function."""
     ins, operands = templates(trace, {"args": tuple(args), "kwargs": kwargs})
     params = {"function": function, **operands}
-    made: Line = trace.add(Line("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
+    made: Op = trace.add(Op("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.layout import elements_in, where_in
-from minigrad.compiler.ir.program import Buffer, Line, Value
+from minigrad.compiler.ir.program import Buffer, Op, Value
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.ir.view_memory import Memory, Step, owner, viewed
 from minigrad.compiler.refusal import CompileError
@@ -26,7 +26,7 @@ class OutsideArrays:
         self.contents_read: list[Row] = []  # arrays whose elements decide
         self.memories_read: list[Memory] = []  # theirs
         self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
-        self.inputs: list[Line] = []
+        self.inputs: list[Op] = []
         self.buffers: list[Buffer] = []
         self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number
         self.by_owner: dict[int, list[Memory]] = {}  # those of them that are no arguments, by the owner of the bytes
@@ -161,7 +161,7 @@ class OutsideArrays:
 
     def input_of(self, buffer: Buffer) -> Value:
         """The first value of a buffer."""
-        line = make("input", buffer=buffer)
-        line.out.name = buffer.name
-        self.inputs.append(line)
-        return line.out
+        op = make("input", buffer=buffer)
+        op.out.name = buffer.name
+        self.inputs.append(op)
+        return op.out

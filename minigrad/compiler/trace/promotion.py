@@ -6,26 +6,26 @@ import warnings
 
 import numpy as np
 
-from minigrad.compiler.ir.program import VIEWS, Line, Value
+from minigrad.compiler.ir.program import VIEWS, Op, Value
 from minigrad.compiler.refusal import place
 
 STATE = "state"
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def check_promotion(line: Line, told: set[str]) -> None:
-    """Warn if a line makes float64 of float32, once for each line of the user's.
+def check_promotion(op: Op, told: set[str]) -> None:
+    """Warn if an op makes float64 of float32, once for each line of the user's.
 
     A scalar of single precision beside an array of double precision changes nothing.
 
     Args:
-        line: what was recorded.
+        op: what was recorded.
         told: lines of the user's that a warning has named.
     """
-    if not line.outs or line.outs[0].dtype != DOUBLE or line.op in ("cast", "call", "draw"):
+    if not op.outs or op.outs[0].dtype != DOUBLE or op.name in ("cast", "call", "draw"):
         return
-    singles = [v for v in line.operands if v.dtype == SINGLE]
-    others = [v for v in line.operands if v.dtype != SINGLE]
+    singles = [v for v in op.operands if v.dtype == SINGLE]
+    others = [v for v in op.operands if v.dtype != SINGLE]
     is_scalar = all(v.shape == () for v in singles) and any(v.dtype == DOUBLE and v.shape for v in others)
     if not singles or is_scalar:
         return
@@ -35,22 +35,22 @@ def check_promotion(line: Line, told: set[str]) -> None:
     told.add(where)
     kinds = min((str(v.dtype) for v in others), default="?")
     state = next((name for v in others if (name := _name_of_state(v))), "")
-    told |= {STATE} if state else set()  # what follows in other lines follows from that
+    told |= {STATE} if state else set()  # what follows in other ops follows from that
     hint = (
         f"{state} is float64. If that is not meant, call mg.set_default_dtype('float32') before the model is made, or "
         "give it x.astype(np.float64)."
         if state
         else "If that is not meant, make the other operand a Python number (float(c)) or cast it: c.astype(x.dtype)."
     )
-    warnings.warn(f"mg.compile: {line.op} of float32 and {kinds} gives float64, at {where}\n{hint}", stacklevel=2)
+    warnings.warn(f"mg.compile: {op.name} of float32 and {kinds} gives float64, at {where}\n{hint}", stacklevel=2)
 
 
 def _name_of_state(v: Value) -> str:
     """What the user calls an array of the state, of which a value is a view."""
     named = v.name
-    while v.line.op in VIEWS or v.line.op == "broadcast":
-        v = v.line.operands[0]
+    while v.op.name in VIEWS or v.op.name == "broadcast":
+        v = v.op.operands[0]
         named = named or v.name
-    if v.line.op != "input" or v.line.params["buffer"].kind != "state":
+    if v.op.name != "input" or v.op.params["buffer"].kind != "state":
         return ""
-    return str(named or v.line.params["buffer"].name)
+    return str(named or v.op.params["buffer"].name)

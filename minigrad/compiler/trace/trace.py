@@ -18,14 +18,14 @@ import numpy as np
 
 from minigrad.compiler.follow.flow import NOTHING
 from minigrad.compiler.ir.checks import CLOSE, close_calls, errors_raise
-from minigrad.compiler.ir.program import Buffer, Line, Literal, Place, Value
+from minigrad.compiler.ir.program import Buffer, Literal, Op, Place, Value
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.ir.view_memory import Memory, Step, viewed
 from minigrad.compiler.refusal import CompileError, Stopped, instead, place, refuse
 from minigrad.compiler.trace import access, ufuncs, writes
 from minigrad.compiler.trace.generator_states import Draws
 from minigrad.compiler.trace.numbers import TracedNumber, pinned
-from minigrad.compiler.trace.opaque import arrays_in, bare, opaque, opaque_line
+from minigrad.compiler.trace.opaque import arrays_in, bare, opaque, opaque_op
 from minigrad.compiler.trace.outside import OutsideArrays
 from minigrad.compiler.trace.promotion import check_promotion
 from minigrad.compiler.trace.provenance import note
@@ -108,7 +108,7 @@ class Trace(OutsideArrays):
         self.tracers: list[weakref.ref[Any]] = []
         self.expressions: list[Any] = []  # numbers that are computed before the program runs
         self.numbers: list[weakref.ref[Any]] = []  # and traced numbers
-        self.lines: list[Line] = []
+        self.ops: list[Op] = []
         self.described: dict[Any, str] = {}  # lines of the tape, in words
         self.generators: list[Any] = []
         self.draws = Draws()
@@ -195,23 +195,23 @@ class Trace(OutsideArrays):
                 value = self.emit("reshape", value, shape=())
             if value.dtype.kind != "b":
                 value = self.emit("not_equal", value, 0)
-            for line in close_calls(value):
-                self._check_distance(line)
-            self.add(Line("check", (value,), {"low": outcome, "high": outcome, "decides": True}, ()))
+            for op in close_calls(value):
+                self._check_distance(op)
+            self.add(Op("check", (value,), {"low": outcome, "high": outcome, "decides": True}, ()))
         return outcome
 
-    def _check_distance(self, line: Line) -> None:
+    def _check_distance(self, op: Op) -> None:
         """A comparison whose two sides are closer than roundings move them is left to the step itself."""
-        x, y = line.ins
+        x, y = op.ins
         apart = self.emit("absolute", self.emit("subtract", x, y))
         scale = self.emit("add", *(self.emit("absolute", z) if isinstance(z, Value) else abs(z) for z in (x, y)))
-        dtype = next(z.dtype for z in line.operands if z.dtype.kind == "f")
+        dtype = next(z.dtype for z in op.operands if z.dtype.kind == "f")
         relative, absolute = CLOSE.get(dtype.itemsize, CLOSE[8])
         bound = self.emit("add", self.emit("multiply", scale, relative), absolute)
         is_close = self.emit("less_equal", apart, bound)
         if is_close.shape:
             is_close = self.emit("any", is_close, axes=tuple(range(is_close.ndim)))
-        self.add(Line("check", (is_close,), {"low": False, "high": False}, ()))
+        self.add(Op("check", (is_close,), {"low": False, "high": False}, ()))
 
     def taken(self, x: TracerArray, frame: FrameType | None, kind: type | None = None) -> Any:
         """The number in an array of one element, traced; None if it cannot be.
@@ -236,7 +236,7 @@ class Trace(OutsideArrays):
         """The number in an array of one element, as a traced one."""
         value = x.mg_value if not x.shape else self.emit("reshape", x.mg_value, shape=())
         if type(real) is int and x.dtype.kind == "f":
-            self.add(Line("check", (value,), {"low": -(2.0**62), "high": 2.0**62}, ()))
+            self.add(Op("check", (value,), {"low": -(2.0**62), "high": 2.0**62}, ()))
         dtype = DOUBLE if type(real) is float else np.dtype(np.int64)
         return TracedNumber(
             self, real, None, lambda: value if value.dtype == dtype else self.emit("cast", value, dtype=dtype)
@@ -244,34 +244,34 @@ class Trace(OutsideArrays):
 
     # Values
 
-    def emit(self, op: str, *ins: Value | Literal, **params: Any) -> Value:
-        """Write a line down."""
-        return self.add(make(op, *ins, **params)).out
+    def emit(self, name: str, *ins: Value | Literal, **params: Any) -> Value:
+        """Write an op down."""
+        return self.add(make(name, *ins, **params)).out
 
-    def add(self, line: Line) -> Line:
-        """Write a line down, with a note of what it is for."""
+    def add(self, op: Op) -> Op:
+        """Write an op down, with a note of what it is for."""
         if self.annotated:
-            line.note = note(self.described)
-        self.lines.append(line)
+            op.note = note(self.described)
+        self.ops.append(op)
         if self.annotated:  # a recording that confirms another one has been told
-            check_promotion(line, self.promoted)
-        return line
+            check_promotion(op, self.promoted)
+        return op
 
     def present(self, x: TracerArray) -> Value:
         """The value of an array now."""
         if x.mg_parent is None:
             return self.input(x.mg_memory) if x.mg_memory.value is None else x.mg_memory.value
         assert x.mg_step is not None
-        op, given = x.mg_step
-        if op == "call":
-            return opaque_line(self, *given, x.mg_array).out
-        if op == "elements":
+        name, given = x.mg_step
+        if name == "call":
+            return opaque_op(self, *given, x.mg_array).out
+        if name == "elements":
             index = self.constant(given).mg_value
             value = self.emit("gather", x.mg_parent.mg_value, index, index=(Place(0),))
             value.name = self.view_names.get(id(x))
             return value
         form = x.mg_array.shape, x.mg_array.dtype
-        value = self.add(Line(op, (x.mg_parent.mg_value,), {PARAMETER[op]: given}, (form,))).outs[0]
+        value = self.add(Op(name, (x.mg_parent.mg_value,), {PARAMETER[name]: given}, (form,))).outs[0]
         value.name = self.view_names.get(id(x))
         return value
 
@@ -417,7 +417,7 @@ class Trace(OutsideArrays):
             return bool(number.mg_decide(lambda n: low <= n <= high))
         if fits:  # the largest float below 2**63 is 2**63 - 1024
             bounds = (low, high) if type(number.real) is int else (float(low), float(np.nextafter(high + 1.0, 0)))
-            self.add(Line("check", (number.mg_value,), {"low": bounds[0], "high": bounds[1]}, ()))
+            self.add(Op("check", (number.mg_value,), {"low": bounds[0], "high": bounds[1]}, ()))
         return fits
 
     def array_of(self, number: TracedNumber, dtypes: list[Any]) -> TracerArray:

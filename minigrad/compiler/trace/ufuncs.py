@@ -1,4 +1,4 @@
-"""How a trace records ufuncs and their methods: as operations where programs have one, else as opaque lines."""
+"""How a trace records ufuncs and their methods: as operations where programs have one, else as opaque ops."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Line, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Value
 from minigrad.compiler.ir.typing import broadcast, loop, result
 from minigrad.compiler.ir.view_memory import Memory
 from minigrad.compiler.refusal import CompileError, place
@@ -26,12 +26,12 @@ SCALARS = frozenset(np.dtype(code).type for code in "?bhilqBHILQefdFD")  # whose
 
 
 def plain(trace: Trace, ufunc: Any, inputs: Any, options: Any) -> Any:
-    """ufunc(*inputs) of tracer arrays and numbers, with or without out=, as almost every line is of a step.
+    """ufunc(*inputs) of tracer arrays and numbers, with or without out=, as almost every op is of a step.
 
     NotImplemented for others. The real call comes before anything is recorded; if it raises, that is the user's.
     """
-    op = OPERATIONS.get(ufunc)
-    if op is None or ufunc is np.power:
+    name = OPERATIONS.get(ufunc)
+    if name is None or ufunc is np.power:
         return NotImplemented
     given = []
     for x in inputs:
@@ -53,8 +53,8 @@ def plain(trace: Trace, ufunc: Any, inputs: Any, options: Any) -> Any:
     except CompileError as error:
         trace.stop(error)
         return made
-    line = trace.add(Line(op, ins, {}, ((array.shape, array.dtype),)))
-    tracer = TracerArray(trace, array, Memory(array, line.outs[0]))
+    op = trace.add(Op(name, ins, {}, ((array.shape, array.dtype),)))
+    tracer = TracerArray(trace, array, Memory(array, op.outs[0]))
     tracer.mg_is_scalar = array is not made
     return tracer
 
@@ -81,8 +81,8 @@ def _plain_into(trace: Trace, ufunc: Any, inputs: Any, given: list[Any], options
     ufunc(*given, out=trace.writable(target, "out=").mg_array)
     try:
         ins = [x.mg_value if type(x) is TracerArray else trace.operand(x) for x in inputs]
-        line = trace.add(Line(OPERATIONS[ufunc], ins, {}, ((target.shape, target.dtype),)))
-        target.mg_write(line.outs[0])
+        op = trace.add(Op(OPERATIONS[ufunc], ins, {}, ((target.shape, target.dtype),)))
+        target.mg_write(op.outs[0])
     except CompileError as error:
         trace.stop(error)
     return target

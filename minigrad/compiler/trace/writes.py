@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Line, Place, Value
+from minigrad.compiler.ir.program import Op, Place, Value
 from minigrad.compiler.ir.view_memory import Step, inverse, simplified, viewed_through
 from minigrad.compiler.refusal import refuse
 from minigrad.compiler.trace.tracer import TracerArray
@@ -60,7 +60,7 @@ def _as_one_put(shape: tuple[int, ...], chain: tuple[Step, ...]) -> tuple[Step, 
 
 
 def _put(trace: Any, x: Value, y: Value, steps: tuple[Step, ...]) -> Value:
-    made: Value = trace.add(Line("put", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).outs[0]
+    made: Value = trace.add(Op("put", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).outs[0]
     return made
 
 
