@@ -76,7 +76,7 @@ def _write_births(
         vertex = vertices[d.key[node]]
         inside = node in d.groups and node is not d.groups[node].last
         vertex.born = f"{kind} in {node.primitive.name}" if inside else kind
-        told.append(f"{kind} is born in the value of {d.called(node)}: {reason.sentence}. Way out: {reason.remedy}.")
+        told.append(f"{kind} is born in the value of {d.called(node)}: {reason.sentence}. Hint: {reason.remedy}.")
     for (node, k), (kind, reason) in found.born.items():
         edge = edges.get((node, k))
         if edge is not None:
@@ -85,8 +85,7 @@ def _write_births(
             vertices[d.key[node]].born = f"{kind} in {node.primitive.name}"
         rule = f"{d.formulas.contributions(node)[k]}, for a finite v; " if node in d.formulas.of else ""
         told.append(
-            f"{kind} is born on the way back through {d.called(node)}: {rule}{reason.sentence}. "
-            f"Way out: {reason.remedy}."
+            f"{kind} is born on the way back through {d.called(node)}: {rule}{reason.sentence}. Hint: {reason.remedy}."
         )
     graph.notes += told[:TOLD] + ([f"{len(told) - TOLD} more are born elsewhere."] if len(told) > TOLD else [])
     for vertex in graph.vertices:

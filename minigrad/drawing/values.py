@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from minigrad.drawing.model import Statistics
-from minigrad.engine.codegen import named
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import value_of
 from minigrad.engine.tape_text import kept
@@ -75,7 +74,7 @@ def _is_none(node: Node, k: int) -> bool:
     if node.parents[k] is not None or p.sequence:
         return False
     running = [names for names, parent in zip(p.names, node.parents, strict=False) if parent is not None]
-    return any(p.operands[k] in names for names in (*running, named(p.joint)))
+    return any(p.operands[k] in names for names in (*running, p.joint_names))
 
 
 def _selected(node: Node, found: Mapping[Node, Array]) -> Array | None:

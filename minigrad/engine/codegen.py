@@ -76,7 +76,7 @@ def named(rule: Callable[..., Any] | None) -> tuple[str, ...]:
 
 def residuals(p: Primitive) -> tuple[str, ...]:
     """The values that are kept for the rules: operands and outputs that some rule names."""
-    needed = {name for names in (*p.names, named(p.joint)) for name in names}
+    needed = {name for names in (*p.names, p.joint_names) for name in names}
     return tuple(name for name in (*p.operands, *(p.outputs or ("out",))) if name in needed)
 
 
@@ -254,7 +254,7 @@ def _pending(node: str) -> str:
 
 
 def _joint_contributions(p: Primitive) -> list[str]:
-    names = named(p.joint)
+    names = p.joint_names
     lines = [*_opening(p, set(names)), f"    {_tuple([f'{x}_node' for x in p.operands])} = n.parents"]
     if "needs_grad" in names:
         lines.append("    needs_grad = [parent is not None for parent in n.parents]")

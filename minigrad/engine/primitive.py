@@ -132,6 +132,8 @@ class Primitive:
                 f"rule. {len(rules)} rules were given{' and a joint one' if joint else ''}."
             )
         self.names = tuple(codegen.named(rule) for rule in rules)
+        # Before version 0.2, needs_grad was called wanted (custom.py warns of it).
+        self.joint_names = tuple("needs_grad" if name == "wanted" else name for name in codegen.named(joint))
         self.residuals = codegen.residuals(self)
         self._check_names()
         self.record, self.record_source, self.pull_source = specialize.write(self)
@@ -165,7 +167,7 @@ class Primitive:
             )
         known = {*self.operands, *self.param_names, *(self.outputs or ("out",)), "i", "needs_grad"}
         known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
-        for names in (*self.names, codegen.named(self.joint)):
+        for names in (*self.names, self.joint_names):
             for name in names:
                 if name not in known:
                     raise TypeError(
@@ -250,6 +252,7 @@ class Opaque:
     names: tuple[tuple[str, ...], ...] = ((),)
     rules: tuple[Rule, ...] = (None,)
     joint: Rule = None
+    joint_names: tuple[str, ...] = ()
     signature = inspect.Signature()
     outputs: tuple[str, ...] = ()
 

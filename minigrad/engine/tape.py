@@ -7,6 +7,7 @@ derivatives come about.
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
@@ -286,6 +287,12 @@ class Tape(Sequence[Node]):
 
     def __repr__(self) -> str:
         return f"<Tape of {len(self)} nodes, {sum(node.is_leaf for node in self.nodes)} of them leaves>"
+
+    @property
+    def lines(self) -> list[Node]:
+        """The old name of `nodes`."""
+        warnings.warn("Tape.lines is called Tape.nodes since version 0.2", DeprecationWarning, stacklevel=2)
+        return self.nodes
 
     @property
     def leaves(self) -> list[Node]:

@@ -291,9 +291,9 @@ class _Recompute(Opaque):
             for t, contribution in zip(outputs, v, strict=True):
                 if contribution is not None and t.node is not None:
                     own[t.node] = own[t.node] + contribution if t.node in own else contribution
-            nodes, _ = ancestors(own, _serial(variables[0]))
+            inside, _ = ancestors(own, _serial(variables[0]))
             nodes = [t.node for t in variables[1:] if t.node is not None]
-            found = pull(nodes, own, stop=nodes, record=record, retain=record) if nodes else {}
+            found = pull(inside, own, stop=nodes, record=record, retain=record) if inside else {}
         if not own.keys() <= set(n.parents):
             raise self._another("depends on other Tensors")
         # What is left in `own` is pending for nodes from outside.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.codegen import named
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import REGISTRY, Primitive
 from minigrad.engine.specialize import unbroadcast
@@ -185,7 +184,7 @@ def share_of(p: Primitive, k: int, known: Mapping[str, Any], v: Any) -> Symbol |
     rule: Any = p.joint or p.rules[place]
     try:
         with intercepting():
-            contribution = rule(v, *(known[name] for name in (named(rule) if p.joint else p.names[place])))
+            contribution = rule(v, *(known[name] for name in (p.joint_names if p.joint else p.names[place])))
             contribution = contribution[k] if p.joint else contribution
     except Exception:
         return None
@@ -200,7 +199,7 @@ def _shown(e: Expression, as_latex: bool) -> str:
 
 def _by_name(p: Primitive, k: int, v: str) -> str:
     """A rule that cannot run on symbols, by its name and what it names."""
-    given = named(p.joint) if p.joint else p.names[k]
+    given = p.joint_names if p.joint else p.names[k]
     return f"{p.name}.pull_{p.operands[k]}({', '.join([v, *given])})"
 
 

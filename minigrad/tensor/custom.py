@@ -7,6 +7,7 @@ written to, because others use them too, and what it returns must fit its operan
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import FunctionType
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.codegen import named
 from minigrad.engine.errors import NUMERIC, describe
 from minigrad.engine.node import Node, mode
 from minigrad.engine.primitive import Function, Primitive, Rule, as_function, read_only
@@ -73,6 +75,12 @@ def custom(
             raise TypeError(f"custom: the rule of {label}{of} is {describe(rule)}, which is not a function of v")
         if isinstance(rule, FunctionType) and not inspect.signature(rule).parameters:
             raise TypeError(f"custom: the rule of {label}{of} takes no parameter; its first is v, the cotangent")
+    if "wanted" in named(joint):
+        warnings.warn(
+            f"custom: in the joint rule of {label}, `wanted` is called `needs_grad` since version 0.2",
+            DeprecationWarning,
+            stacklevel=2,
+        )
     if isinstance(function, np.ufunc) and function.nout not in (1, len(outputs)):
         raise TypeError(
             f"custom: {label} returns {function.nout} arrays; name them with outputs=, and give a joint rule"

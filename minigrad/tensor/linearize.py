@@ -53,8 +53,8 @@ class Traced:
             arguments = list(args)
             for k, x in zip(chosen, self.inputs, strict=True):
                 arguments[k] = x
-            self.nodes = [t.node for t in self.variables if t.node is not None]  # one for each variable
-            self.since = self.nodes[0].serial if self.nodes else 0
+            self.sources = [t.node for t in self.variables if t.node is not None]  # one for each variable
+            self.since = self.sources[0].serial if self.sources else 0
             outermost = transformed.get()
             token = transformed.set(self.since if outermost is None else outermost)
             try:
@@ -77,7 +77,7 @@ class Traced:
 
     def _refuse_writes(self) -> None:
         """Refuse a function that has written into an argument, where no operations were recorded."""
-        for t, node in zip(self.variables, self.nodes, strict=True):
+        for t, node in zip(self.variables, self.sources, strict=True):
             if t.node is None or (t.node is node and changed_since(t.data, self.since)):
                 raise RuntimeError(
                     f"the function writes into an argument of shape {t.shape} under no_grad, and its derivative has "
@@ -132,10 +132,10 @@ class Traced:
                 pending[t.node] = pending[t.node] + v if t.node in pending else v
         with _recording(record):
             found = (
-                pull(self.nodes, pending, stop=self.nodes, record=record, retain=retain or record) if pending else {}
+                pull(self.nodes, pending, stop=self.sources, record=record, retain=retain or record) if pending else {}
             )
         contributions: list[Any] = []
-        for k, (t, node) in enumerate(zip(self.variables, self.nodes, strict=True)):
+        for k, (t, node) in enumerate(zip(self.variables, self.sources, strict=True)):
             v = found.pop(node, None)
             if v is not None and v.dtype.kind == "c":
                 raise complex_refused(f"the gradient of an argument of shape {t.shape}{_first_complex(self.nodes)}")
@@ -155,7 +155,7 @@ class Traced:
         if told := _first_complex(self.nodes):
             raise complex_refused(f"forward mode{told}")
         record = self.records(*given)
-        start = {node: _as(v, node.dtype, record) for node, v in zip(self.nodes, given, strict=True)}
+        start = {node: _as(v, node.dtype, record) for node, v in zip(self.sources, given, strict=True)}
         with _recording(record):
             known = push(self.nodes, start, record=record)
         moved: list[Any] = []

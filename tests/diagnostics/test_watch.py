@@ -160,10 +160,10 @@ def test_units_die_only_over_many_rows():
     x[3, 0] = 1.0
     dead.add(x)
     dead.close()
-    assert dead.contribution is None
+    assert dead.share is None
     dead.add(x)
     dead.close()
-    assert dead.contribution == 0.75
+    assert dead.share == 0.75
 
 
 def test_memory_does_not_grow():

@@ -137,7 +137,7 @@ def test_chains_of_elementwise_operations_are_merged():
     y = (mg.sin(h) + h * h).sum()
     graph = draw(y, collapse="elementwise").graph
     # exp, multiply and tanh are one; sin and h · h flow into the sum once each; h is used twice
-    assert [(v.formula, v.lines) for v in graph.vertices if v.operation] == [
+    assert [(v.formula, v.nodes) for v in graph.vertices if v.operation] == [
         ("tanh(exp(x) · w)", 3), ("sin(h) + h²", 3), ("sum(sin(h) + h²)", 1)
     ]  # fmt: skip
     assert is_acyclic(graph)
@@ -170,7 +170,7 @@ def test_without_scopes_blocks_follow_the_tape():
     graph = picture.graph
     assert len(graph.vertices) <= LIMIT
     assert is_acyclic(graph)
-    assert sum(v.lines for v in graph.vertices) == len(mg.Tape(z.sum()))
+    assert sum(v.nodes for v in graph.vertices) == len(mg.Tape(z.sum()))
     assert [v.label for v in graph.vertices if v.kind == "input"] == []
     assert "too many for one page" in graph.notes[0]
     assert "too many for one page" in picture.source.replace("\\l", " ")

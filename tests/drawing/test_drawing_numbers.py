@@ -147,8 +147,8 @@ def test_an_infinite_gradient_is_traced_to_the_share_where_it_was_born():
     assert born == {(vertex(graph, "x · w").key, vertex(graph, "√(x · w)").key): "∞"}
     assert np.isinf(vertex(graph, "x").gradient.norm)
     assert graph.notes[0].startswith(
-        "∞ is born on the way back through sqrt (line 4): v / (2 · √(x · w)), for a finite v; "
-        "a root of 0, whose slope is infinite. Way out: clamp below"
+        "∞ is born on the way back through sqrt (node 4): v / (2 · √(x · w)), for a finite v; "
+        "a root of 0, whose slope is infinite. Hint: clamp below"
     )
     red = [line for line in picture.source.splitlines() if style.BAD in line and "->" in line]
     assert len(red) == 3  # the share itself, and what it gives x and w
@@ -160,7 +160,7 @@ def test_a_value_that_is_not_finite_is_traced_to_the_line_where_it_was_born():
         y = mg.log(x) * 2.0
     graph = draw(y.sum(), grads=True, values=True).graph
     assert [v.formula for v in graph.vertices if v.born] == ["log(x)"]
-    assert "−∞ is born in the value of log (line 2): log of 0. Way out:" in "".join(graph.notes)
+    assert "−∞ is born in the value of log (node 2): log of 0. Hint:" in "".join(graph.notes)
     assert vertex(graph, "log(x)").values.bad == 1
     assert not vertex(graph, "log(x) · 2").finite
 

@@ -151,7 +151,7 @@ def test_latex_of_a_long_tape_is_refused_with_the_way_out():
     y = leaf("x", 2)
     for _ in range(70):
         y = mg.sin(y)
-    with pytest.raises(ValueError, match=r"71 lines are too many.*depth=1"):
+    with pytest.raises(ValueError, match=r"71 nodes are too many.*depth=1"):
         mg.to_latex(y)
 
 

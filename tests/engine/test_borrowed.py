@@ -146,7 +146,7 @@ def test_a_new_batch_of_sparse_pictures_is_noticed() -> None:
     w, buffer = mg.Tensor(np.ones((784, 1)), requires_grad=True), batches[0].copy()
     loss = (buffer @ w).sum()
     buffer[...] = batches[1]
-    with pytest.raises(RuntimeError, match=r"matmul \(line \d+\) kept an array of shape \(64, 784\) and dtype float64"):
+    with pytest.raises(RuntimeError, match=r"matmul \(node \d+\) kept an array of shape \(64, 784\) and dtype float64"):
         loss.backward()
 
 

@@ -152,7 +152,7 @@ def test_a_tape_is_a_sequence_of_the_lines_that_its_outputs_need() -> None:
     assert t[-1] is b.node
     assert t.leaves == [x.node, y.node]
     assert t.outputs == (b.node, a.node)
-    assert repr(t) == "<Tape of 4 lines, 2 of them leaves>"
+    assert repr(t) == "<Tape of 4 nodes, 2 of them leaves>"
     t.check()
 
 

@@ -26,13 +26,15 @@ picked = mg.custom(
 )  # no derivative for the mask
 
 
-def polar_rule(v: Any, x: Any, y: Any, r: Any, wanted: Any) -> Any:
+def polar_rule(v: Any, x: Any, y: Any, r: Any, needs_grad: Any) -> Any:
     """r = √(x² + y²), θ = arctan(y/x); a cotangent that nobody sent is None."""
     dr, dt = v
     dr = np.zeros_like(x) if dr is None else dr
     dt = np.zeros_like(x) if dt is None else dt
     contributions = dr * x / r - dt * y / (r * r), dr * y / r + dt * x / (r * r)
-    return tuple(contribution if needed else None for contribution, needed in zip(contributions, wanted, strict=True))
+    return tuple(
+        contribution if needed else None for contribution, needed in zip(contributions, needs_grad, strict=True)
+    )
 
 
 polar = mg.custom(
@@ -320,3 +322,15 @@ def test_scalars() -> None:
     f = mg.custom(lambda x: math.e**x, lambda v, out: v * out)
     assert float(mg.grad(f)(0.0)) == 1.0
     assert float(mg.hessian(f)(0.0)) == pytest.approx(1.0)
+
+
+def test_the_old_name_of_needs_grad_still_works() -> None:
+    with pytest.warns(DeprecationWarning, match="in the joint rule of mine, `wanted` is called `needs_grad`"):
+        mine = mg.custom(
+            lambda x, y: x * y,
+            joint=lambda v, x, y, wanted: (v * y if wanted[0] else None, v * x if wanted[1] else None),
+            name="mine",
+        )
+    t = mg.Tensor([2.0], requires_grad=True)
+    mine(t, np.array([3.0])).sum().backward()
+    assert t.grad.tolist() == [3.0]

@@ -48,7 +48,7 @@ def note(known: dict[Any, str]) -> str:
         if kind == "own":
             pass
         elif kind == "walk":
-            line = frame.f_locals["line"]
+            line = frame.f_locals["node"]
             text = known.get(line) or known.setdefault(line, described(line))
             return f"{'gradient' if code is PULL else 'tangent'} of {text}"
         elif kind == "primitive":
