@@ -48,12 +48,13 @@ from minigrad.ops.shape import (
     astype, broadcast_arrays, broadcast_to, concat, copy, diff, expand_dims, flip, matrix_transpose, moveaxis,
     permute_dims, repeat, reshape, roll, split, squeeze, stack, swapaxes, tile, tril, triu, unstack,
 )  # fmt: skip
-from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
-from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from minigrad.ops.spatial.pool import (
+from minigrad.ops.spatial.conv_nd import (
+    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
+)  # fmt: skip
+from minigrad.ops.spatial.pool_nd import (
     adaptive_avg_pool, adaptive_max_pool, avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d,
 )  # fmt: skip
-from minigrad.ops.spatial.slide import sliding_windows
+from minigrad.ops.spatial.sliding_windows import sliding_windows
 from minigrad.util.rng import get_rng_state, manual_seed, set_rng_state
 from minigrad.engine.tape import Tape
 from minigrad.tensor.tensor import Tensor

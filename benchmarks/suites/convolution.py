@@ -26,7 +26,7 @@ def problem(shape: tuple[int, ...], kernel: tuple[int, ...], padding: int, tiny:
 
 def minigrad_step(p: Any, backward: bool) -> Step:
     import minigrad as mg
-    from minigrad.ops.spatial.conv import conv1d, conv2d
+    from minigrad.ops.spatial.conv_nd import conv1d, conv2d
 
     convolve = conv1d if p.x.ndim == 3 else conv2d
     x, kernel = (mg.Tensor(a, requires_grad=True) for a in (p.x, p.kernel))

@@ -11,9 +11,9 @@ import numpy as np
 from minigrad import nn
 from minigrad.diagnostics.statistics import LOG_RANGE, Dead, Histogram, Thinned, Values
 from minigrad.engine.primitive import value_of
-from minigrad.nn.cells import _Cell as Cell
 from minigrad.nn.init import compute_fans
 from minigrad.nn.recurrent import _Recurrent as Recurrent
+from minigrad.nn.recurrent_cells import _Cell as Cell
 from minigrad.tensor.tensor import Tensor
 
 Array = Any

@@ -63,7 +63,7 @@ from minigrad.ops.elementwise import relu, sigmoid, softplus, tanh
 from minigrad.ops.indexing import getitem, integers
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import reshape
-from minigrad.ops.spatial.resize import interpolate
+from minigrad.ops.spatial.interpolate import interpolate
 from minigrad.tensor.convert import get_default_dtype
 
 __all__ = [

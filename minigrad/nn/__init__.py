@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from minigrad.nn import constraints, init, regularizers
-from minigrad.nn.activations import (
+from minigrad.nn.activation_layers import (
     ELU,
     GELU,
     SELU,
@@ -25,14 +25,13 @@ from minigrad.nn.activations import (
     Softsign,
     Tanh,
 )
-from minigrad.nn.attention import MultiheadAttention, PositionalEncoding
-from minigrad.nn.cells import GRUCell, LSTMCell, RNNCell
+from minigrad.nn.attention_layers import MultiheadAttention, PositionalEncoding
 from minigrad.nn.containers import ModuleDict, ModuleList
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from minigrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
+from minigrad.nn.dropout_layers import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from minigrad.nn.embedding import Embedding
-from minigrad.nn.layers import Bilinear, Flatten, Identity, Linear, Sequential
-from minigrad.nn.losses import (
+from minigrad.nn.linear import Bilinear, Flatten, Identity, Linear, Sequential
+from minigrad.nn.loss_layers import (
     BCELoss,
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
@@ -49,7 +48,7 @@ from minigrad.nn.losses import (
     TripletMarginLoss,
 )
 from minigrad.nn.module import Module
-from minigrad.nn.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from minigrad.nn.norm_layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from minigrad.nn.pool import (
     AdaptiveAvgPool,
     AdaptiveMaxPool,
@@ -62,6 +61,7 @@ from minigrad.nn.pool import (
     Upsample,
 )
 from minigrad.nn.recurrent import GRU, LSTM, RNN
+from minigrad.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from minigrad.nn.summary import summary
 from minigrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from minigrad.util import hints as _hints

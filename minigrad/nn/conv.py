@@ -12,8 +12,8 @@ import numpy as np
 
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Initializer, drawn, initialized
-from minigrad.ops.spatial import conv, conv_transpose
-from minigrad.ops.spatial.arguments import LAYOUT, Call, Numbers, Padding, channels_first
+from minigrad.ops.spatial import conv_nd
+from minigrad.ops.spatial.window_arguments import LAYOUT, Call, Numbers, Padding, channels_first_hint
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator
 
@@ -41,13 +41,13 @@ class _Convolution(Module):
         call = Call(type(self).__name__, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
                     stride=stride, dilation=dilation, groups=groups)  # fmt: skip
         for label in ("in_channels", "out_channels", "groups"):
-            call.numbers(label, call.shown[label], 1)
+            call.integers(label, call.arguments[label], 1)
         if in_channels % groups or out_channels % groups:
             raise call.error("groups must divide both numbers of channels")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = call.numbers("kernel_size", kernel_size, self.rank)
-        self.stride = call.numbers("stride", stride, self.rank)
-        self.dilation = call.numbers("dilation", dilation, self.rank)
+        self.kernel_size = call.integers("kernel_size", kernel_size, self.rank)
+        self.stride = call.integers("stride", stride, self.rank)
+        self.dilation = call.integers("dilation", dilation, self.rank)
         self.padding = padding
         self.weight = Tensor(self._kernel(init, generator(rng), dtype), requires_grad=True)
         self.bias = initialized("zeros", (out_channels,), dtype=dtype) if bias else None
@@ -60,7 +60,7 @@ class _Convolution(Module):
     def _check(self, x: Any) -> None:
         shape = x.shape
         if len(shape) != self.rank + 2 or shape[-1] != self.in_channels:
-            remedy = channels_first(shape, self.in_channels) if len(shape) == self.rank + 2 else ""
+            remedy = channels_first_hint(shape, self.in_channels) if len(shape) == self.rank + 2 else ""
             raise self._explained(
                 f"x of shape {shape} is not {LAYOUT[self.rank]} with C = {self.in_channels} channels{remedy}"
             )
@@ -98,7 +98,7 @@ class _ConvolutionTransposed(_Convolution):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, init, rng, dtype
         )
         call = Call(type(self).__name__, stride=stride, output_padding=output_padding)
-        self.output_padding = call.numbers("output_padding", output_padding, self.rank, least=0)
+        self.output_padding = call.integers("output_padding", output_padding, self.rank, least=0)
         if any(rest >= step for rest, step in zip(self.output_padding, self.stride, strict=True)):
             raise call.error("output_padding must be smaller than stride: it chooses among the sizes with these places")
 
@@ -130,7 +130,7 @@ class Conv1d(_Convolution):
     def forward(self, x: Any) -> Any:
         """(N, L, in_channels) to (N, L', out_channels)."""
         self._check(x)
-        return conv.conv1d(
+        return conv_nd.conv1d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
             groups=self.groups,
         )  # fmt: skip
@@ -170,7 +170,7 @@ class Conv2d(_Convolution):
     def forward(self, x: Any) -> Any:
         """(N, H, W, in_channels) to (N, H', W', out_channels)."""
         self._check(x)
-        return conv.conv2d(
+        return conv_nd.conv2d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
             groups=self.groups,
         )  # fmt: skip
@@ -198,7 +198,7 @@ class Conv3d(_Convolution):
     def forward(self, x: Any) -> Any:
         """(N, D, H, W, in_channels) to (N, D', H', W', out_channels)."""
         self._check(x)
-        return conv.conv3d(
+        return conv_nd.conv3d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
             groups=self.groups,
         )  # fmt: skip
@@ -227,7 +227,7 @@ class ConvTranspose1d(_ConvolutionTransposed):
     def forward(self, x: Any) -> Any:
         """(N, L, in_channels) to (N, L', out_channels)."""
         self._check(x)
-        return conv_transpose.conv_transpose1d(
+        return conv_nd.conv_transpose1d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip
@@ -265,7 +265,7 @@ class ConvTranspose2d(_ConvolutionTransposed):
     def forward(self, x: Any) -> Any:
         """(N, H, W, in_channels) to (N, H', W', out_channels)."""
         self._check(x)
-        return conv_transpose.conv_transpose2d(
+        return conv_nd.conv_transpose2d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip
@@ -294,7 +294,7 @@ class ConvTranspose3d(_ConvolutionTransposed):
     def forward(self, x: Any) -> Any:
         """(N, D, H, W, in_channels) to (N, D', H', W', out_channels)."""
         self._check(x)
-        return conv_transpose.conv_transpose3d(
+        return conv_nd.conv_transpose3d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip

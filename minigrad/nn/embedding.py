@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import functional
-from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
+from minigrad.nn.module_checks import check_whole
 from minigrad.nn.parameter import Initializer, drawn
 from minigrad.tensor.tensor import Tensor
 

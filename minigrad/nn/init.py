@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.nn.structured import dirac, identity, orthogonal, sparse
+from minigrad.nn.structured_init import dirac, identity, orthogonal, sparse
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.util.hints import INIT, missing
 from minigrad.util.rng import generator

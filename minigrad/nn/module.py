@@ -14,8 +14,8 @@ from minigrad.engine.mutation import note_change
 from minigrad.engine.node import mode
 from minigrad.engine.primitive import value_of
 from minigrad.nn import hooks
-from minigrad.nn.checks import assigned, check_state, explain_input, note_parameter
-from minigrad.nn.unfound import warn_of_unfound
+from minigrad.nn.module_checks import assigned, check_state, explain_input, note_parameter
+from minigrad.nn.unregistered import warn_of_unfound
 from minigrad.tensor.inplace import refuse_traced
 from minigrad.tensor.tensor import Tensor
 from minigrad.util import hints

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.nn.module import Module
-from minigrad.ops.spatial import pool
-from minigrad.ops.spatial.arguments import Call, Numbers, Padding
-from minigrad.ops.spatial.resize import check_mode, interpolate
+from minigrad.ops.spatial import pool_nd
+from minigrad.ops.spatial.interpolate import check_mode, interpolate
+from minigrad.ops.spatial.window_arguments import Call, Numbers, Padding
 
 
 class _Pool(Module):
@@ -63,7 +63,7 @@ class MaxPool1d(_MaxPool):
 
     def forward(self, x: Any) -> Any:
         """(N, L, C) to (N, L', C)."""
-        return pool.max_pool1d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return pool_nd.max_pool1d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
 
 
 class MaxPool2d(_MaxPool):
@@ -81,7 +81,7 @@ class MaxPool2d(_MaxPool):
 
     def forward(self, x: Any) -> Any:
         """(N, H, W, C) to (N, H', W', C)."""
-        return pool.max_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return pool_nd.max_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
 
 
 class MaxPool3d(_MaxPool):
@@ -96,7 +96,7 @@ class MaxPool3d(_MaxPool):
 
     def forward(self, x: Any) -> Any:
         """(N, D, H, W, C) to (N, D', H', W', C)."""
-        return pool.max_pool3d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return pool_nd.max_pool3d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
 
 
 class AvgPool1d(_AvgPool):
@@ -111,7 +111,7 @@ class AvgPool1d(_AvgPool):
 
     def forward(self, x: Any) -> Any:
         """(N, L, C) to (N, L', C)."""
-        return pool.avg_pool1d(
+        return pool_nd.avg_pool1d(
             x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
         )
 
@@ -132,7 +132,7 @@ class AvgPool2d(_AvgPool):
 
     def forward(self, x: Any) -> Any:
         """(N, H, W, C) to (N, H', W', C)."""
-        return pool.avg_pool2d(
+        return pool_nd.avg_pool2d(
             x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
         )
 
@@ -149,7 +149,7 @@ class AvgPool3d(_AvgPool):
 
     def forward(self, x: Any) -> Any:
         """(N, D, H, W, C) to (N, D', H', W', C)."""
-        return pool.avg_pool3d(
+        return pool_nd.avg_pool3d(
             x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
         )
 
@@ -174,7 +174,7 @@ class AdaptiveMaxPool(Module):
 
     def forward(self, x: Any) -> Any:
         """(N, *spatial, C) to (N, *output_size, C)."""
-        return pool.adaptive_max_pool(x, self.output_size)
+        return pool_nd.adaptive_max_pool(x, self.output_size)
 
     def extra_repr(self) -> str:
         """The size."""
@@ -201,7 +201,7 @@ class AdaptiveAvgPool(Module):
 
     def forward(self, x: Any) -> Any:
         """(N, *spatial, C) to (N, *output_size, C)."""
-        return pool.adaptive_avg_pool(x, self.output_size)
+        return pool_nd.adaptive_avg_pool(x, self.output_size)
 
     def extra_repr(self) -> str:
         """The size."""

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import functional, fused
-from minigrad.nn.cells import (
+from minigrad.nn.module import Module
+from minigrad.nn.recurrent_cells import (
     Parameters,
     State,
     check_nonlinearity,
@@ -17,7 +18,6 @@ from minigrad.nn.cells import (
     state_parts,
     zero_state,
 )
-from minigrad.nn.module import Module
 from minigrad.ops.shape import concat, flip, stack
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator

@@ -8,12 +8,12 @@ from typing import Any
 
 from minigrad import functional, fused
 from minigrad.engine.modes import no_grad
-from minigrad.nn.attention import MultiheadAttention, check_probability
-from minigrad.nn.checks import check_whole
+from minigrad.nn.attention_layers import MultiheadAttention, check_probability
 from minigrad.nn.containers import ModuleList
-from minigrad.nn.layers import Linear
+from minigrad.nn.linear import Linear
 from minigrad.nn.module import Module
-from minigrad.nn.norm import LayerNorm
+from minigrad.nn.module_checks import check_whole
+from minigrad.nn.norm_layers import LayerNorm
 from minigrad.nn.parameter import Initializer, drawn
 from minigrad.util.rng import generator
 

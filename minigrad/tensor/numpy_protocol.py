@@ -17,7 +17,7 @@ from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
 from minigrad.engine.specialize import attach
 from minigrad.ops import einsum, elementwise, indexing, padding, product, random, reduction, searching, shape
-from minigrad.ops.spatial.slide import sliding_windows
+from minigrad.ops.spatial.sliding_windows import sliding_windows
 from minigrad.tensor import dtypes
 
 _REDUCE: dict[Any, Any] = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, Draw, distinct, each, row, signed
-from minigrad.ops.spatial import conv, conv_transpose, convolution, pool, pooling, slide, windows
+from minigrad.ops.spatial import conv_nd, conv_primitives, pool_nd, pool_primitives, sliding_windows, windows
 
 Rows = list[Case]
 
@@ -84,11 +84,11 @@ def convolutions(label: str, size: Any, window: Any, *geometry: Any) -> Rows:
         return trilinear(x, w, y, groups, (stride, padding, dilation), wanted)
 
     return [
-        row("convolve", label, lambda x, w: convolution.convolve(x, w, **static), signed(*x), signed(*w),
+        row("convolve", label, lambda x, w: conv_primitives.convolve(x, w, **static), signed(*x), signed(*w),
             reference=lambda x, w: reference("y", x, w, np.zeros(y))),
-        row("convolve_input", label, lambda y, w: convolution.convolve_input(y, w, size=size, **static), signed(*y), signed(*w),
+        row("convolve_input", label, lambda y, w: conv_primitives.convolve_input(y, w, size=size, **static), signed(*y), signed(*w),
             reference=lambda y, w: reference("x", np.zeros(x), w, y)),
-        row("convolve_kernel", label, lambda x, y: convolution.convolve_kernel(x, y, window=window, **static), signed(*x), signed(*y),
+        row("convolve_kernel", label, lambda x, y: conv_primitives.convolve_kernel(x, y, window=window, **static), signed(*x), signed(*y),
             reference=lambda x, y: reference("w", x, np.zeros(w), y)),
     ]  # fmt: skip
 
@@ -137,11 +137,11 @@ def pools(label: str, x_size: Any, *geometry: Any) -> Rows:
     index = np.random.default_rng(0).integers(0, int(np.prod(window)), y)
     gather = pooled(named, *geometry)
     rows = [
-        row("max_pool", label, lambda x: pooling.max_pool(x, **static), distinct(*x),
+        row("max_pool", label, lambda x: pool_primitives.max_pool(x, **static), distinct(*x),
             reference=pooled(lambda seen, taps: seen.max(axis=0), *geometry)),
-        row("window_gather", label, lambda x: pooling.window_gather(x, index, **static), signed(*x),
+        row("window_gather", label, lambda x: pool_primitives.window_gather(x, index, **static), signed(*x),
             reference=lambda x: gather(x, index)),
-        row("window_scatter", label, lambda y: pooling.window_scatter(y, index, size=size, **static), signed(*y),
+        row("window_scatter", label, lambda y: pool_primitives.window_scatter(y, index, size=size, **static), signed(*y),
             reference=lambda y: transposed(gather, x)(y, index)),
     ]  # fmt: skip
     return rows if max(dilation) > 1 else rows + averages(label, x, y, geometry)
@@ -160,8 +160,8 @@ def averages(label: str, x: Any, y: Any, geometry: Any) -> Rows:
         static = {"window": window, "stride": stride, "padding": padding, "count_include_pad": include}
         reference = pooled(mean, *geometry)
         return [
-            row("avg_pool", label, lambda x: pooling.avg_pool(x, **static), signed(*x), reference=reference),
-            row("avg_unpool", label, lambda y: pooling.avg_unpool(y, size=x[1:-1], **static), signed(*y),
+            row("avg_pool", label, lambda x: pool_primitives.avg_pool(x, **static), signed(*x), reference=reference),
+            row("avg_unpool", label, lambda y: pool_primitives.avg_unpool(y, size=x[1:-1], **static), signed(*y),
                 reference=transposed(reference, x)),
         ]  # fmt: skip
 
@@ -191,9 +191,9 @@ def slides(label: str, shape: Any, *geometry: Any) -> Rows:
     static = {"stride": stride, "dilation": dilation, "axes": axes}
     size, reference = tuple(shape[k] for k in axes), slid(*geometry)
     return [
-        row("sliding_windows", label, lambda x: windows.sliding_windows(x, window=window, **static), signed(*shape),
+        row("sliding_windows", label, lambda x: sliding_windows.unfold(x, window=window, **static), signed(*shape),
             reference=reference),
-        row("overlap_add", label, lambda y: windows.overlap_add(y, size=size, **static),
+        row("overlap_add", label, lambda y: sliding_windows.overlap_add(y, size=size, **static),
             signed(*reference(np.zeros(shape)).shape), reference=transposed(reference, shape)),
     ]  # fmt: skip
 
@@ -206,21 +206,21 @@ CASES: Rows = []
 for rows, table in ((convolutions, CONVOLUTIONS), (pools, POOLS), (slides, SLIDES)):
     CASES += [case for label, geometry in table.items() for case in rows(label, *geometry)]
 CASES += [
-    row("convolve", "empty batch", lambda x, w: conv.conv2d(x, w, padding="same"), NONE, signed(2, 2, 2, 3),
+    row("convolve", "empty batch", lambda x, w: conv_nd.conv2d(x, w, padding="same"), NONE, signed(2, 2, 2, 3),
         reference=lambda x, w: np.zeros((0, 3, 3, 3))),
-    row("convolve", "conv2d", lambda x, w, b: conv.conv2d(x, w, b, padding="same", stride=(2, 1)), signed(*X), signed(3, 3, 2, 2), signed(2),
+    row("convolve", "conv2d", lambda x, w, b: conv_nd.conv2d(x, w, b, padding="same", stride=(2, 1)), signed(*X), signed(3, 3, 2, 2), signed(2),
         reference=lambda x, w, b: b + trilinear(x, w, np.zeros((1, 2, 5, 2)), 1, ((2, 1), SAME, (1, 1)), "y")),
-    row("convolve_input", "conv_transpose2d", lambda x, w, b: conv_transpose.conv_transpose2d(x, w, b, stride=2, output_padding=1),
+    row("convolve_input", "conv_transpose2d", lambda x, w, b: conv_nd.conv_transpose2d(x, w, b, stride=2, output_padding=1),
         signed(1, 2, 2, 2), signed(2, 2, 3, 2), signed(3),
         reference=lambda x, w, b: b + trilinear(np.zeros((1, 5, 5, 3)), w, x, 1, ((2, 2), ((0, 0), (0, 0)), (1, 1)), "x")),
-    row("max_pool", "max_pool2d, ties", lambda x: pool.max_pool2d(x, 2), each(np.ones((1, 2, 2, 1))),
+    row("max_pool", "max_pool2d, ties", lambda x: pool_nd.max_pool2d(x, 2), each(np.ones((1, 2, 2, 1))),
         reference=lambda x: np.ones((1, 1, 1, 1)), pull="a kink", push="a kink", second="a kink", third="a kink"),
-    row("max_pool", "adaptive", lambda x: pool.adaptive_max_pool(x, (2, 2)), distinct(1, 2, 5, 1),
+    row("max_pool", "adaptive", lambda x: pool_nd.adaptive_max_pool(x, (2, 2)), distinct(1, 2, 5, 1),
         reference=lambda x: np.stack([x[:, :, :3].max(axis=2), x[:, :, 2:].max(axis=2)], axis=2)),
-    row("avg_pool", "adaptive", lambda x: pool.adaptive_avg_pool(x, (1, 2)), signed(1, 2, 5, 1),
+    row("avg_pool", "adaptive", lambda x: pool_nd.adaptive_avg_pool(x, (1, 2)), signed(1, 2, 5, 1),
         reference=lambda x: np.stack([x[:, :, :3].mean(axis=(1, 2)), x[:, :, 2:].mean(axis=(1, 2))], axis=1)[:, None]),
     row("sliding_windows", "sliding_window_view", lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=1), signed(2, 4),
         reference=lambda x: np.stack([x[:, :3], x[:, 1:]], axis=-1)),
-    row("sliding_windows", "the last axis", lambda x: slide.sliding_windows(x, 2, stride=2), signed(2, 4),
+    row("sliding_windows", "the last axis", lambda x: sliding_windows.sliding_windows(x, 2, stride=2), signed(2, 4),
         reference=lambda x: x.reshape(2, 2, 2)),
 ]  # fmt: skip

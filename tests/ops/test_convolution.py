@@ -15,11 +15,17 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.trace import functions
-from minigrad.ops.spatial import columns, convolution
-from minigrad.ops.spatial.conv import conv1d, conv2d, conv3d
-from minigrad.ops.spatial.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from minigrad.ops.spatial.convolution import convolve, convolve_input, convolve_kernel
-from minigrad.ops.spatial.slide import sliding_windows
+from minigrad.ops.spatial import im2col
+from minigrad.ops.spatial.conv_nd import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from minigrad.ops.spatial.conv_primitives import (
+    convolution,
+    convolution_input,
+    convolution_kernel,
+    convolve,
+    convolve_input,
+    convolve_kernel,
+)
+from minigrad.ops.spatial.sliding_windows import sliding_windows
 from minigrad.ops.spatial.windows import output_size, pad
 from minigrad.tensor.transforms import grad, hessian, jacobian, jvp
 from minigrad.verify.gradients import check_gradients
@@ -104,7 +110,7 @@ def check_pairing(function: Callable[..., Any], a: Any, b: Any, static: dict[str
 @pytest.fixture(params=[1, 600, 2 << 20])
 def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one row, of a few rows or samples, and one block for all."""
-    monkeypatch.setattr(columns, "CACHE", request.param)
+    monkeypatch.setattr(im2col, "CACHE", request.param)
 
 
 @pytest.mark.usefixtures("cache")
@@ -259,12 +265,12 @@ FIRST = np.moveaxis(PICTURES, -1, 1)
 @pytest.mark.parametrize(("call", "words"), [
     (lambda x, w: conv2d(np.moveaxis(x, -1, 1), w), ["conv2d(x=(2, 3, 8, 9)", "permute_dims(x, (0, 2, 3, 1))"]),
     (lambda x, w: conv2d(x, np.ones((4, 3, 5, 5))), ["PyTorch", "permute_dims(w, (2, 3, 1, 0))"]),
-    (lambda x, w: conv2d(x[0], w), ["x has 3 axes", "(N, H, W, C)", "x[None]"]),
+    (lambda x, w: conv2d(x[0], w), ["expected x with 4 axes (N, H, W, C), got 3 axes", "x[None]"]),
     (lambda x, w: conv2d(x, w[0]), ["w must have 4 axes", "(*window, in // groups, out)"]),
     (lambda x, w: conv2d(x, w, np.ones(3)), ["bias must have the shape (4,)"]),
     (lambda x, w: conv2d(x, w[:, :, :1], groups=3), ["groups=3", "4 output channels"]),
     (lambda x, w: conv2d(x, np.ones((9, 3, 3, 4))), ["(9, 3)", "does not fit", "(8, 9)", 'padding="same"']),
-    (lambda x, w: conv2d(x, w, stride=0), ["stride=0", "whole number >= 1"]),
+    (lambda x, w: conv2d(x, w, stride=0), ["stride=0", "an integer >= 1"]),
     (lambda x, w: conv2d(x, w, stride=(1, 2, 3)), ["stride=(1, 2, 3)", "tuple of 2"]),
     (lambda x, w: conv2d(x, w, padding="full"), ["padding='full'", '"same"']),
     (lambda x, w: conv2d(x, w, padding=-1), ["padding=-1", ">= 0"]),
@@ -273,7 +279,7 @@ FIRST = np.moveaxis(PICTURES, -1, 1)
     (conv_transpose2d, ["(*window, out // groups, in)", "permute_dims(w, (0, 1, 3, 2))"]),
     (lambda x, w: conv_transpose2d(x, np.ones((3, 5, 2, 2))), ["PyTorch", "permute_dims(w, (2, 3, 1, 0))"]),
     (lambda x, w: conv_transpose2d(x, w.mT, output_padding=1), ["output_padding must be smaller"]),
-    (lambda x, w: conv_transpose2d(x[:, :1, :1], w.mT, padding=2), ["nothing is left", "(-1, -1)"]),
+    (lambda x, w: conv_transpose2d(x[:, :1, :1], w.mT, padding=2), ["the output would be empty", "(-1, -1)"]),
     (lambda x, w: sliding_windows(x, 9, axes=1), ["sliding_windows(x=(2, 8, 9, 3), window=9", "does not fit"]),
     (lambda x, w: sliding_windows(x, 2, axes=(1, -3)), ["axes=(1, -3)", "different"]),
     (lambda x, w: sliding_windows(x, 2, axes=4), ["axes=4", "4 axes of x"]),
@@ -316,7 +322,7 @@ def test_a_leaf_changed_under_its_windows_is_noticed() -> None:
 def test_compiled_as_one_operation_or_in_pieces(case: Any, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are several blocks, and the gradient of the kernel is stored in an array that is not in C order."""
     monkeypatch.setattr(functions, "MANY_PRODUCTS", least)
-    monkeypatch.setattr(columns, "CACHE", 2000)
+    monkeypatch.setattr(im2col, "CACHE", 2000)
     x, w, static = operands(case)
     y = convolve(x, w, **static)
     ordered = {"gradient": np.asfortranarray(np.zeros_like(w))}
@@ -366,7 +372,11 @@ def test_minimal_filtering(case: Any, dtype: str, monkeypatch: pytest.MonkeyPatc
     compiled = mg.compile(step, backend="numba", audit=False)
     for _ in range(2):
         compiled(*given)
-    assert set(used) == {convolution.convolution, convolution.convolution_input, convolution.convolution_kernel}
+    assert set(used) == {
+        convolution,
+        convolution_input,
+        convolution_kernel,
+    }
     bound = 1e-13 if dtype == "f8" else 1e-6
     for found, exact in zip(compiled(*given), step(*(v.astype("f8") for v in given)), strict=True):
         assert found.dtype == dtype
@@ -386,9 +396,9 @@ def test_where_minimal_filtering_is_used() -> None:
         return {
             suits(function, *operands, out, settings)
             for function, operands, out in (
-                (convolution.convolution, (x, w), y),
-                (convolution.convolution_input, (y, w), x),
-                (convolution.convolution_kernel, (x, y), w),
+                (convolution, (x, w), y),
+                (convolution_input, (y, w), x),
+                (convolution_kernel, (x, y), w),
             )
         }
 

@@ -278,7 +278,7 @@ IMAGES = np.ones((2, 5, 4, 3))
         (lambda: nn.ConvTranspose2d(3, 3, 3, stride=2, output_padding=2), "smaller than stride"),
         (lambda: nn.ConvTranspose2d(4, 3, 3)(IMAGES), "C = 4 channels"),
         (lambda: nn.MaxPool2d(7)(IMAGES), r"max_pool2d\(.*does not fit"),
-        (lambda: nn.AvgPool1d(2)(IMAGES), r"avg_pool1d\(.*x has 4 axes"),
+        (lambda: nn.AvgPool1d(2)(IMAGES), r"avg_pool1d\(.*got 4 axes"),
         (lambda: nn.AdaptiveAvgPool(0)(IMAGES), "output_size=0"),
         (lambda: nn.Upsample(), "either size or scale_factor"),
         (lambda: nn.Upsample(2, 2), "either size or scale_factor"),

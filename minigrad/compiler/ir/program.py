@@ -34,7 +34,7 @@ Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy whe
     sum prod max min all any (x,)  axes               a ufunc's reduce. axes: sorted, non-negative, at least one. They
                                                       are always kept with size 1; a reshape may drop them
     matmul       (x, y)                               np.matmul, both with at least one axis
-    convolution  (x, y)      function, settings,      one of the three maps of ops/spatial/convolution.py, with
+    convolution  (x, y)      function, settings,      one of the maps of ops/spatial/conv_primitives.py, with
                              shape                    settings as pairs of a name and a value
     reshape      (x,)        shape                    elements in C order
     transpose    (x,)        axes

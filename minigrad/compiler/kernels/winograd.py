@@ -20,8 +20,8 @@ import numpy as np
 
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels.threads import pool
-from minigrad.ops.spatial.columns import flipped
-from minigrad.ops.spatial.convolution import convolution, convolution_input, convolution_kernel
+from minigrad.ops.spatial.conv_primitives import convolution, convolution_input, convolution_kernel
+from minigrad.ops.spatial.im2col import flipped
 from minigrad.ops.spatial.windows import frame
 
 B = ("{0} - {2}", "{1} + {2}", "{2} - {1}", "{1} - {3}")  # the rows of Bᵀ, as sums

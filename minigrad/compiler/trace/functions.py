@@ -15,7 +15,7 @@ from minigrad.compiler.trace.trace import FUNCTIONS, Trace
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.ops.indexing import read
 from minigrad.ops.random import drawn_dtype, normal_like, uniform_like
-from minigrad.ops.spatial.convolution import convolution, convolution_input, convolution_kernel
+from minigrad.ops.spatial.conv_primitives import convolution, convolution_input, convolution_kernel
 from minigrad.ops.special import WHOLE, exp_of_square, gaussian_values, normal_pdf_values
 
 Handler = Callable[..., Any]

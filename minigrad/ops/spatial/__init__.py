@@ -1,4 +1,6 @@
-"""Convolution, pooling and sliding windows, channels last: the primitives, and what a user calls.
+"""Convolution, pooling, sliding windows and resizing, channels last.
 
-The latter is in conv, conv_transpose, pool, slide and resize.
+Public functions: conv_nd (conv1d ... conv_transpose3d), pool_nd, sliding_windows, interpolate. Primitives and their
+rules: conv_primitives, pool_primitives, sliding_windows. What they share: windows (the geometry), im2col and depthwise
+(how convolutions are computed), window_arguments (the checks of the public functions).
 """

@@ -1,25 +1,16 @@
-"""Windows that slide over the spatial axes of an array: their geometry, and the windows as an array.
+"""Windows that slide over the spatial axes of an array: how many there are, and where their taps meet the array.
 
 A window has `window[d]` taps along spatial axis d, `dilation[d]` apart; it moves by `stride[d]`, and `padding[d]` is
 the pair (before, after). Output o and tap t of an axis meet the input at
 
     i = o * stride + t * dilation - before
 
-Everything that a window does and that NumPy cannot say without a write goes tap by tap: `taps` yields, for each tap,
-the outputs for which it lies inside the array and the inputs that it meets there. Padding thus costs no copy.
-
-Example:
-    >>> windows = sliding_windows(np.arange(5.0), window=(3,), stride=(2,), dilation=(1,), axes=(0,))
-    >>> windows
-    array([[0., 1., 2.],
-           [2., 3., 4.]])
-    >>> overlap_add(windows, size=(5,), stride=(2,), dilation=(1,), axes=(0,))
-    array([0., 1., 4., 3., 4.])
+What NumPy cannot do with windows without writing goes tap by tap: `taps` yields, for each tap, the outputs for which it
+lies inside the array and the inputs that it meets there. So padding needs no copy.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, product
 from operator import mul
@@ -28,16 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from minigrad.engine.primitive import Function, linear
-from minigrad.ops.precision import summing
-
 Sizes = Sequence[int]
 Pairs = Sequence[tuple[int, int]]
 Index = tuple[slice, ...]
 
 
 def extent(window: Sizes, dilation: Sizes) -> tuple[int, ...]:
-    """What a window covers along each axis, gaps included."""
+    """The size that a window covers along each axis, gaps included."""
     return tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
 
 
@@ -75,27 +63,27 @@ def axis_taps(size: int, out: int, window: int, stride: int, before: int, dilati
 
 
 def empty(like: Any, shape: Sizes, dtype: Any = None) -> Any:
-    """A new array of like's kind, in C order: *_like would keep the memory order of a transposed array."""
+    """A new array of the kind of `like`, in C order: *_like would keep the memory order of a transposed array."""
     return np.empty_like(like, shape=shape, dtype=dtype, order="C")
 
 
 def zeros(like: Any, shape: Sizes, dtype: Any = None) -> Any:
-    """As empty, filled with zeros."""
+    """A new array of zeros of the kind of `like`, in C order."""
     return np.zeros_like(like, shape=shape, dtype=dtype, order="C")
 
 
 def pad(x: Any, padding: Pairs) -> Any:
-    """Zeros around the spatial axes of x (N, *spatial, C); a negative width crops. Without padding, x itself."""
+    """x (N, *spatial, C) with zeros around its spatial axes; a negative width crops. Without padding, x itself."""
     x = crop(x, padding)
     if all(max(pair) <= 0 for pair in padding):
         return x
-    padded, inside = frame(x, padding, x.shape[0])
-    np.copyto(inside, x)
+    padded, interior = frame(x, padding, x.shape[0])
+    np.copyto(interior, x)
     return padded
 
 
 def crop(x: Any, padding: Pairs) -> Any:
-    """What the negative widths leave of x, a view."""
+    """The part of x that the negative widths leave, a view."""
     if all(min(pair) >= 0 for pair in padding):
         return x
     sides = zip(x.shape[1:-1], padding, strict=True)
@@ -103,7 +91,7 @@ def crop(x: Any, padding: Pairs) -> Any:
 
 
 def frame(x: Any, padding: Pairs, samples: int) -> tuple[Any, Any]:
-    """Zeros for some samples of x, cropped, with the positive widths around it; and the part that x goes into."""
+    """Zeros for a number of samples of x with the positive widths around them, and the view that x is copied into."""
     widths = [(n, max(0, before), max(0, after)) for n, (before, after) in zip(x.shape[1:-1], padding, strict=True)]
     padded = zeros(x, (samples, *(before + n + after for n, before, after in widths), x.shape[-1]))
     return padded, padded[(slice(None), *(slice(before, before + n) for n, before, _ in widths))]
@@ -119,56 +107,14 @@ def window_view(x: Any, window: Sizes, stride: Sizes, dilation: Sizes, axes: Siz
 
 
 def _dense_windows(x: Any, window: Sizes, axes: Sizes) -> Any:
-    """All windows over the axes, as sliding_window_view has them; of plain arrays in C order at a tenth of its cost."""
+    """sliding_window_view(x, window, axes); for plain arrays in C order at a tenth of its cost."""
     shape = list(x.shape)
     for axis, n in zip(axes, window, strict=True):
         shape[axis] -= n - 1
     if type(x) is not np.ndarray or not x.flags.c_contiguous or min(shape) < 1:
         return sliding_window_view(x, tuple(window), tuple(axes))
-    # From the shape: the stride of an axis of size 1 may be anything.
+    # Computed from the shape: the stride of an axis of size 1 may be anything.
     strides = [*accumulate(reversed(x.shape[1:]), mul, initial=x.itemsize)][::-1]
     view: Any = np.ndarray((*shape, *window), x.dtype, x, 0, (*strides, *(strides[axis] for axis in axes)))
     view.flags.writeable = False
     return view
-
-
-def _sliding_windows(x: Any, /, *, window: Sizes, stride: Sizes, dilation: Sizes, axes: Sizes) -> Any:
-    """The windows of x over the given axes, as a read-only view.
-
-    Axis `axes[i]` keeps one entry for each place of the window, and a trailing axis of `window[i]` taps is added,
-    in the order of `axes`. The axes differ from each other.
-    """
-    return window_view(x, window, stride, dilation, axes)
-
-
-@summing(lambda y, axes, **_: math.prod(y.shape[-len(axes) :]))
-def _overlap_add(y: Any, /, *, size: Sizes, stride: Sizes, dilation: Sizes, axes: Sizes) -> Any:
-    """The transpose of sliding_windows: every tap is added where it came from, onto axes of the given size."""
-    rank = y.ndim - len(axes)
-    window, axes = y.shape[rank:], [axis % rank for axis in axes]
-    shape = list(y.shape[:rank])
-    for axis, n in zip(axes, size, strict=True):
-        shape[axis] = n
-    x = zeros(y, tuple(shape))
-    out = [y.shape[axis] for axis in axes]
-    for tap, _, met in taps(size, out, window, stride, [(0, 0)] * len(axes), dilation):
-        index = [slice(None)] * rank
-        for axis, where in zip(axes, met, strict=True):
-            index[axis] = where
-        part = x[tuple(index)]
-        np.add(part, y[(..., *tap)], out=part)
-    return x
-
-
-sliding_windows: Function = linear(
-    _sliding_windows,
-    lambda v, x_shape, stride, dilation, axes: overlap_add(
-        v, size=tuple(x_shape[axis] for axis in axes), stride=stride, dilation=dilation, axes=axes
-    ),
-)
-overlap_add: Function = linear(
-    _overlap_add,
-    lambda v, y_shape, stride, dilation, axes: sliding_windows(
-        v, window=tuple(y_shape[-len(axes) :]), stride=stride, dilation=dilation, axes=axes
-    ),
-)

@@ -10,8 +10,8 @@ import numpy as np
 
 from minigrad import functional, fused
 from minigrad.nn import init as initializers
-from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
+from minigrad.nn.module_checks import check_whole
 from minigrad.nn.parameter import initialized
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from minigrad import functional, fused
 from minigrad.nn import init
-from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
+from minigrad.nn.module_checks import check_whole
 from minigrad.nn.parameter import initialized
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator

@@ -1,13 +1,13 @@
-"""Pooling, channels last: the largest or the mean of each window.
+"""Pooling, the primitives, channels last: the largest entry or the mean of each window.
 
-max_pool picks one entry of each window, so given the picks it is linear: `window_gather` reads them, `window_scatter`
-is its transpose, and `first_maximum` finds them, as the number of a tap in C order. Of equal entries the first is
-picked, padding never; the picks have no derivative.
+max_pool selects one entry of each window. Given the selection it is linear: `window_gather` reads the selected entries,
+`window_scatter` is its transpose, and `first_maximum` returns the selection, as the number of a tap in C order. Of
+equal entries the first is selected, and never padding; the selection has no derivative.
 
     max_pool(x) = window_gather(x, first_maximum(x, max_pool(x)))
 
-A window's maximum and its sum are taken along one axis after the other: k + k passes over the data and not k * k, the
-first of them over long runs of memory.
+The maximum and the sum of a window are computed along one axis after the other: k + k passes over the data instead of
+k * k, the first of them over long runs of memory.
 
 Example:
     >>> settings = {"window": (2,), "stride": (2,), "padding": ((0, 0),), "dilation": (1,)}
@@ -15,10 +15,10 @@ Example:
     >>> y = max_pool(x, **settings)
     >>> y.ravel()
     array([3., 2.])
-    >>> picks = first_maximum(x, y, **settings)
-    >>> picks.ravel()
+    >>> index = first_maximum(x, y, **settings)
+    >>> index.ravel()
     array([1, 0], dtype=uint8)
-    >>> window_scatter(y, picks, size=(4,), **settings).ravel()
+    >>> window_scatter(y, index, size=(4,), **settings).ravel()
     array([0., 3., 2., 0.])
 """
 
@@ -36,7 +36,7 @@ from minigrad.ops.spatial.windows import Index, Pairs, Sizes, axis_taps, extent,
 
 
 def _max_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
-    """The largest entry of each window: (N, *spatial, C) -> (N, *places, C). Padding counts as -inf."""
+    """The largest entry of each window: (N, *spatial, C) -> (N, *positions, C). Padding counts as -inf."""
     largest = _along_each_axis(np.maximum, x, _lowest(x.dtype), window, stride, padding, dilation)
     return np.copy(x) if largest is x else largest  # windows of one entry leave nothing to do
 
@@ -44,16 +44,16 @@ def _max_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilati
 def _first_maximum(x: Any, out: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
     """Which tap of each window holds its maximum `out`: integers of out's shape. Not differentiable."""
     index = zeros(out, out.shape, np.min_scalar_type(math.prod(window)))
-    missed = np.ones_like(out, dtype=bool)  # no tap so far was the maximum; count how often that holds
+    missed = np.ones_like(out, dtype=bool)  # no tap so far was the maximum; the number of such taps is the index
     for _, o, i in list(_numbered(x.shape[1:-1], out, window, stride, padding, dilation))[:-1]:
         part = missed[o]
-        np.logical_and(part, np.less(x[i], out[o]), out=part)  # a nan is not less: it counts as found
+        np.logical_and(part, np.less(x[i], out[o]), out=part)  # a nan is not less: it counts as the maximum
         np.add(index, missed, out=index)
     return index
 
 
 def _window_gather(x: Any, index: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
-    """Of each window of x the entry at tap `index`: (N, *spatial, C), (N, *places, C) -> (N, *places, C)."""
+    """The entry at tap `index` of each window of x: (N, *spatial, C), (N, *positions, C) -> (N, *positions, C)."""
     out = zeros(x, index.shape)
     for number, o, i in _numbered(x.shape[1:-1], index, window, stride, padding, dilation):
         np.copyto(out[o], x[i], where=np.equal(index[o], number))
@@ -64,27 +64,27 @@ def _window_gather(x: Any, index: Any, /, *, window: Sizes, stride: Sizes, paddi
 def _window_scatter(
     y: Any, index: Any, /, *, size: Sizes, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
 ) -> Any:
-    """The transpose of window_gather: each y is added to the entry that was picked for it, among zeros.
+    """The transpose of window_gather: each y is added to the entry that was selected for it, the others are 0.
 
-    (N, *places, C), (N, *places, C) -> (N, *size, C)
+    (N, *positions, C), (N, *positions, C) -> (N, *size, C)
     """
     x = zeros(y, (y.shape[0], *size, y.shape[-1]))
-    apart = all(s >= e for s, e in zip(stride, extent(window, dilation), strict=True))  # no entry is in two windows
+    disjoint = all(s >= e for s, e in zip(stride, extent(window, dilation), strict=True))  # no entry is in two windows
     for number, o, i in _numbered(size, index, window, stride, padding, dilation):
-        part, picked = x[i], np.equal(index[o], number)  # times `picked`: np.where and where= take four times as long
-        if apart:
-            np.multiply(y[o], picked, out=part)
+        part, selected = x[i], np.equal(index[o], number)  # a product: np.where and where= take four times as long
+        if disjoint:
+            np.multiply(y[o], selected, out=part)
         else:
-            np.add(part, np.multiply(y[o], picked), out=part)
+            np.add(part, np.multiply(y[o], selected), out=part)
     return x
 
 
 @summing(lambda x, window, **_: max(window))  # one axis after the other
 def _avg_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, count_include_pad: bool) -> Any:
-    """The mean of each window: (N, *spatial, C) -> (N, *places, C).
+    """The mean of each window: (N, *spatial, C) -> (N, *positions, C).
 
-    The sum is divided by the size of the window or, with count_include_pad=False, by the entries in it that are not
-    padding.
+    The sum is divided by the size of the window or, with count_include_pad=False, by the number of its entries that are
+    not padding.
     """
     if x.dtype.kind in "biu":
         x = np.true_divide(x, 1)  # the sum of a window of uint8 would overflow
@@ -96,13 +96,13 @@ def _avg_pool(x: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, count_
 def _avg_unpool(
     y: Any, /, *, size: Sizes, window: Sizes, stride: Sizes, padding: Pairs, count_include_pad: bool
 ) -> Any:
-    """The transpose of avg_pool: each y is shared out evenly over its window, (N, *places, C) -> (N, *size, C)."""
+    """The transpose of avg_pool: each y is distributed evenly over its window, (N, *positions, C) -> (N, *size, C)."""
     x = y / _count(y, size, window, stride, padding, count_include_pad)
     for axis in reversed(range(1, 1 + len(size))):
         shape = (*x.shape[:axis], size[axis - 1], *x.shape[axis + 1 :])
-        places, settings = x.shape[axis], (window[axis - 1], stride[axis - 1], padding[axis - 1][0], 1)
+        positions, settings = x.shape[axis], (window[axis - 1], stride[axis - 1], padding[axis - 1][0], 1)
         spread = zeros(x, shape)
-        for o, i in axis_taps(size[axis - 1], places, *settings):
+        for o, i in axis_taps(size[axis - 1], positions, *settings):
             part = spread[_at(axis, i)]
             np.add(part, x[_at(axis, o)], out=part)
         x = spread
@@ -112,9 +112,9 @@ def _avg_unpool(
 def _along_each_axis(
     combine: Any, x: Any, start: Any, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
 ) -> Any:
-    """combine, from `start` on, over the windows along one axis after the other."""
-    places = output_size(x.shape[1:-1], window, stride, padding, dilation)
-    for axis, (out, k, s, pair, d) in enumerate(zip(places, window, stride, padding, dilation, strict=True), 1):
+    """Reduce the windows with the ufunc `combine`, along one axis after the other; `start` is its identity."""
+    positions = output_size(x.shape[1:-1], window, stride, padding, dilation)
+    for axis, (out, k, s, pair, d) in enumerate(zip(positions, window, stride, padding, dilation, strict=True), 1):
         if k == s == 1 and not any(pair):
             continue
         parts = [(_at(axis, o), _at(axis, i)) for o, i in axis_taps(x.shape[axis], out, k, s, pair[0], d)]
@@ -131,7 +131,7 @@ def _along_each_axis(
 
 
 def _count(like: Any, size: Sizes, window: Sizes, stride: Sizes, padding: Pairs, count_include_pad: bool) -> Any:
-    """What avg_pool divides by: a number, or an array (1, *places, 1) where padding is not counted."""
+    """The divisor of avg_pool: a number, or an array (1, *positions, 1) if padding is not counted."""
     if count_include_pad or not any(map(any, padding)):
         return math.prod(window)
     ones = np.ones_like(like, shape=(1, *size, 1), order="C")
@@ -142,13 +142,12 @@ def _numbered(
     size: Sizes, out: Any, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
 ) -> Iterator[tuple[int, Index, Index]]:
     """For each tap in C order: (its number, index into the outputs, index into the inputs they meet)."""
-    met = taps(size, out.shape[1:-1], window, stride, padding, dilation)
-    for number, (_, o, i) in enumerate(met):
+    for number, (_, o, i) in enumerate(taps(size, out.shape[1:-1], window, stride, padding, dilation)):
         yield number, (slice(None), *o), (slice(None), *i)
 
 
-def _at(axis: int, where: slice) -> Index:
-    return (*(slice(None),) * axis, where)
+def _at(axis: int, part: slice) -> Index:
+    return (*(slice(None),) * axis, part)
 
 
 def _lowest(dtype: Any) -> Any:

@@ -1,14 +1,15 @@
-"""Convolution, channels last, and the two maps that it is the transpose of: one family, closed under derivatives.
+"""Convolution, the primitives, channels last: a family of three linear maps that is closed under derivatives.
 
-    y = convolve(x, w)         x (N, *spatial, in), w (*window, in / groups, out), y (N, *places, out)
+    y = convolve(x, w)         x (N, *spatial, in), w (*window, in / groups, out), y (N, *positions, out)
     x = convolve_input(y, w)   its transpose in x: the transposed convolution
     w = convolve_kernel(x, y)  its transpose in w
 
 <y, convolve(x, w)> = <convolve_input(y, w), x> = <convolve_kernel(x, y), w> is one trilinear form, so each of the three
-is linear in either operand and the two others are its rules. As in neural networks, the kernel is not flipped.
+maps is linear in either operand, and its rules are the other two. As is usual in neural networks, the kernel is not
+flipped.
 
-How it is computed: as products with the windows as rows of a matrix (`columns`); groups of one channel, which have no
-product to make, tap by tap (`depthwise`).
+They are computed as matrix products, with the windows as rows of a matrix (im2col.py); groups of one channel, for which
+there is no matrix product, tap by tap (depthwise.py).
 
 Example:
     >>> settings = {"stride": (2,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
@@ -30,27 +31,27 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import Function, linear
-from minigrad.ops.spatial.columns import (
+from minigrad.ops.spatial.depthwise import depthwise, depthwise_input, depthwise_kernel, is_depthwise
+from minigrad.ops.spatial.im2col import (
     blocks,
     by_group,
     columns,
-    every,
     flat,
     flipped,
     kernel_matrices,
-    neighbors,
-    shifts_of,
-    side_by_side,
+    shift_count,
+    strided,
+    tile_size,
+    tiled_kernel,
 )
-from minigrad.ops.spatial.depthwise import depthwise, depthwise_input, depthwise_kernel, is_depthwise
 from minigrad.ops.spatial.windows import Pairs, Sizes, empty, extent, output_size, pad, taps
 from minigrad.ops.whole import whole
 
 
 def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int) -> Any:
-    """Windows of x times the kernel: (N, *spatial, in), (*window, in / groups, out) -> (N, *places, out).
+    """The windows of x times the kernel: (N, *spatial, in), (*window, in / groups, out) -> (N, *positions, out).
 
-    Static: stride and dilation, one number for each spatial axis; padding, a pair (before, after) for each.
+    stride and dilation have one integer for each spatial axis, padding a pair (before, after).
     """
     return whole(convolution, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
@@ -58,9 +59,9 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
 def _convolve_input(
     y: Any, w: Any, /, *, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
 ) -> Any:
-    """The transpose of convolve in x, whose spatial size is given: the transposed convolution.
+    """The transpose of convolve in x of the spatial size `size`: the transposed convolution.
 
-    (N, *places, out), (*window, in / groups, out) -> (N, *size, in)
+    (N, *positions, out), (*window, in / groups, out) -> (N, *size, in)
     """
     return whole(convolution_input, y, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
@@ -68,42 +69,42 @@ def _convolve_input(
 def _convolve_kernel(
     x: Any, y: Any, /, *, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
 ) -> Any:
-    """The transpose of convolve in w, whose window is given.
+    """The transpose of convolve in w of the window `window`.
 
-    (N, *spatial, in), (N, *places, out) -> (*window, in / groups, out)
+    (N, *spatial, in), (N, *positions, out) -> (*window, in / groups, out)
     """
     return whole(
         convolution_kernel, x, y, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
 
-# What they compute, into `out` if it is given: an array in C order.
+# The values, written into `out` if it is given: an array in C order.
 
 
 def convolution(x: Any, w: Any, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int, out: Any = None) -> Any:
     """The values of convolve."""
     window, dtype = w.shape[:-2], np.result_type(x, w)
-    places = output_size(x.shape[1:-1], window, stride, padding, dilation)
+    positions = output_size(x.shape[1:-1], window, stride, padding, dilation)
     if out is None:
-        out = empty(x, (x.shape[0], *places, w.shape[-1]), dtype)
+        out = empty(x, (x.shape[0], *positions, w.shape[-1]), dtype)
     if is_depthwise(w.shape, groups):
         return depthwise(x, w, out, stride, padding, dilation)
     if math.prod(window) == groups == 1:
-        np.matmul(flat(pad(x, padding)[every(stride)]), np.reshape(w, w.shape[-2:]), out=flat(out))
+        np.matmul(flat(pad(x, padding)[strided(stride)]), np.reshape(w, w.shape[-2:]), out=flat(out))
         return out
-    y, together = out, neighbors(w.shape, places[-1], stride[-1], dilation[-1], groups)
-    if together > 1:
-        w, stride = side_by_side(w, together, stride[-1]), (*stride[:-1], together * stride[-1])
-        y = np.reshape(out, (*out.shape[:-2], out.shape[-2] // together, w.shape[-1]))
-    kernel = kernel_matrices(w, shifts_of(w.shape, stride), groups)
-    spare = None
+    y, tile = out, tile_size(w.shape, positions[-1], stride[-1], dilation[-1], groups)
+    if tile > 1:
+        w, stride = tiled_kernel(w, tile, stride[-1]), (*stride[:-1], tile * stride[-1])
+        y = np.reshape(out, (*out.shape[:-2], out.shape[-2] // tile, w.shape[-1]))
+    kernel = kernel_matrices(w, shift_count(w.shape, stride), groups)
+    products = None
     for samples, rows, matrices in columns(x, w.shape, y.shape[1:-1], stride, padding, dilation, groups):
         part = by_group(y[samples, rows], groups)
         np.matmul(matrices[0], kernel[0], out=part)
         for i, matrix in enumerate(matrices[1:], 1):
-            if spare is None or spare.shape != part.shape:
-                spare = empty(x, part.shape, dtype)
-            np.add(part, np.matmul(matrix, kernel[i], out=spare), out=part)
+            if products is None or products.shape != part.shape:
+                products = empty(x, part.shape, dtype)
+            np.add(part, np.matmul(matrix, kernel[i], out=products), out=part)
     return out
 
 
@@ -111,7 +112,7 @@ def convolution_input(
     y: Any, w: Any, *, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int, out: Any = None
 ) -> Any:
     """The values of convolve_input."""
-    window, places, channels = w.shape[:-2], y.shape[1:-1], w.shape[-2]
+    window, positions, channels = w.shape[:-2], y.shape[1:-1], w.shape[-2]
     if out is None:
         out = empty(y, (y.shape[0], *size, groups * channels), np.result_type(y, w))
     if is_depthwise(w.shape, groups):
@@ -119,7 +120,7 @@ def convolution_input(
     if math.prod(stride) == 1 and math.prod(w.shape[:-1]) > w.shape[-1] // groups:
         padding = tuple(
             (e - 1 - before, n - o + before)
-            for n, o, e, (before, _) in zip(size, places, extent(window, dilation), padding, strict=True)
+            for n, o, e, (before, _) in zip(size, positions, extent(window, dilation), padding, strict=True)
         )
         return convolution(
             y, flipped(w, groups), stride=stride, padding=padding, dilation=dilation, groups=groups, out=out
@@ -127,12 +128,12 @@ def convolution_input(
     kernel = np.swapaxes(kernel_matrices(w, 1, groups)[0], -1, -2)
     np.copyto(out, 0)
     x = np.reshape(out, (y.shape[0], *size, groups, channels))
-    met = list(taps(size, places, window, stride, padding, dilation))
-    for samples, _ in blocks(y.shape[0], 1, math.prod((*places, *window, groups, channels)) * y.dtype.itemsize):
+    tap_slices = list(taps(size, positions, window, stride, padding, dilation))
+    for samples, _ in blocks(y.shape[0], 1, math.prod((*positions, *window, groups, channels)) * y.dtype.itemsize):
         contributions: Any = np.matmul(by_group(y[samples], groups), kernel)
-        contributions = np.reshape(contributions, (contributions.shape[0], groups, *places, *window, channels))
+        contributions = np.reshape(contributions, (contributions.shape[0], groups, *positions, *window, channels))
         contributions = np.moveaxis(contributions, 1, -2)
-        for tap, o, i in met:
+        for tap, o, i in tap_slices:
             part = x[(samples, *i)]
             np.add(part, contributions[(slice(None), *o, *tap)], out=part)
     return out
@@ -148,9 +149,9 @@ def convolution_kernel(
     if is_depthwise(w_shape, groups):
         return depthwise_kernel(x, y, out, stride, padding, dilation)
     if math.prod(window) == groups == 1:
-        np.matmul(flat(pad(x, padding)[every(stride)]).T, flat(y), out=np.reshape(out, w_shape[-2:]))
+        np.matmul(flat(pad(x, padding)[strided(stride)]).T, flat(y), out=np.reshape(out, w_shape[-2:]))
         return out
-    shifts = shifts_of(w_shape, stride)
+    shifts = shift_count(w_shape, stride)
     np.copyto(out, 0)
     kernel = kernel_matrices(out, shifts, groups)  # a view: what is added to it is added to out
     for samples, rows, matrices in columns(x, w_shape, y.shape[1:-1], stride, padding, dilation, groups):
@@ -161,7 +162,7 @@ def convolution_kernel(
     return out
 
 
-# The rules: each of the three maps is linear in both operands, and its rules are the two others.
+# Each of the three maps is linear in both operands, and its rules are the other two.
 
 convolve: Function = linear(
     _convolve,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from minigrad import functional
 from minigrad.functional.dropout import check_probability
 from minigrad.nn.module import Module
-from minigrad.ops.spatial.arguments import LAYOUT
+from minigrad.ops.spatial.window_arguments import LAYOUT
 from minigrad.util.rng import generator
 
 

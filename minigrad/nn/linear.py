@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 from minigrad import functional, fused
-from minigrad.nn.checks import check_whole
 from minigrad.nn.module import Module
+from minigrad.nn.module_checks import check_whole
 from minigrad.nn.parameter import Initializer, drawn, initialized
 from minigrad.ops.shape import reshape
 from minigrad.tensor.tensor import Tensor

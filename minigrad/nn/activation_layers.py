@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from minigrad import functional, fused
-from minigrad.nn.checks import check_whole
 from minigrad.nn.init import constant
 from minigrad.nn.module import Module
+from minigrad.nn.module_checks import check_whole
 from minigrad.nn.parameter import initialized
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import functional, fused
-from minigrad.nn.checks import check_whole
-from minigrad.nn.layers import Linear
+from minigrad.nn.linear import Linear
 from minigrad.nn.module import Module
+from minigrad.nn.module_checks import check_whole
 from minigrad.nn.parameter import Initializer, initialized
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import expand_dims, permute_dims, reshape, swapaxes, unstack
