@@ -26,11 +26,11 @@ from minigrad.nn.activation_layers import (
     Tanh,
 )
 from minigrad.nn.attention_layers import MultiheadAttention, PositionalEncoding
-from minigrad.nn.containers import ModuleDict, ModuleList
+from minigrad.nn.containers import ModuleDict, ModuleList, Sequential
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from minigrad.nn.dropout_layers import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from minigrad.nn.embedding import Embedding
-from minigrad.nn.linear import Bilinear, Flatten, Identity, Linear, Sequential
+from minigrad.nn.linear import Bilinear, Flatten, Identity, Linear
 from minigrad.nn.loss_layers import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -151,7 +151,7 @@ __all__ = [
 ]
 
 
-if not _TYPE_CHECKING:  # which knows what is missing
+if not _TYPE_CHECKING:  # so that type checkers report missing names
 
     def __getattr__(name: str) -> _Any:
         raise _hints.missing(__name__, name, _hints.NN)

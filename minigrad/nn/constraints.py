@@ -29,22 +29,22 @@ class Constraint:
         self.only = only
 
     def project(self, w: Array) -> Array:
-        """The values that take the place of w, those of a parameter."""
+        """The new values for the values w of a parameter."""
         raise NotImplementedError(f"{type(self).__name__} does not define project(w)")
 
     def __call__(self, of: Module | Tensor | Iterable[Tensor]) -> None:
         """Project the parameters of a model, a layer, a parameter or several. Nothing is recorded.
 
         Raises:
-            ValueError: no parameter fits `only`.
-            TypeError: something that is no Module and no Tensor.
+            ValueError: no parameter matches `only`.
+            TypeError: something that is neither a Module nor a Tensor.
         """
         for p in select(of, self.only, type(self).__name__):
             np.copyto(p.data, self.project(p.data))
             note_change(p.data)
 
     def on_step_end(self, training: Any) -> None:
-        """Project the model that is trained: a constraint is a callback of fit."""
+        """Project the model of the training; with this a constraint is a callback of fit."""
         self(training.model)
 
 
@@ -59,20 +59,19 @@ class NonNegative(Constraint):
     """
 
     def project(self, w: Array) -> Array:
-        """max(w, 0)."""
         return np.maximum(w, 0)
 
 
 class MaxNorm(Constraint):
-    """Scale down what is longer than max_value: w = w max_value / max(|w|, max_value) (Srebro & Shraibman 2005).
+    """Scale down vectors longer than max_value: w = w max_value / max(|w|, max_value) (Srebro & Shraibman 2005).
 
     Keras divides by |w| + 1e-7, and its axis=0 is for dense layers.
 
     Args:
         max_value: the largest norm.
         axis: the axes over which the norm is taken; by default all but the last, so that each output of a linear layer
-            (in, out) or a convolution (*window, in, out) has one.
-        only: as in regularizers.L1L2. By default the parameters with two axes or more: no biases.
+            (in, out) or a convolution (*window, in, out) has a norm of its own.
+        only: as in regularizers.L1L2. By default the parameters with two axes or more, so no biases.
 
     Raises:
         ValueError: max_value is not positive.
@@ -85,19 +84,17 @@ class MaxNorm(Constraint):
         self.max_value, self.axis = max_value, axis
 
     def project(self, w: Array) -> Array:
-        """w max_value / max(|w|, max_value)."""
         return w * (self.max_value / np.maximum(_norm(w, self.axis), self.max_value))
 
 
 class UnitNorm(Constraint):
-    """Scale to length 1: w = w / |w|; what is 0 stays 0. Keras divides by |w| + 1e-7. Arguments as MaxNorm's."""
+    """Scale to length 1: w = w / |w|; 0 stays 0. Keras divides by |w| + 1e-7. Arguments as in MaxNorm."""
 
     def __init__(self, axis: int | tuple[int, ...] | None = None, only: Only = None) -> None:
         super().__init__(_is_kernel if only is None else only)
         self.axis = axis
 
     def project(self, w: Array) -> Array:
-        """w / |w|, and w where it is 0."""
         norm = _norm(w, self.axis)
         return w / np.where(norm > 0, norm, 1)
 

@@ -1,4 +1,4 @@
-"""Modules that hold others, in a list or under names."""
+"""Modules that contain others: Sequential, ModuleList, ModuleDict."""
 
 from __future__ import annotations
 
@@ -6,10 +6,76 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Never, overload
 
 from minigrad.nn.module import Module
+from minigrad.tensor.tensor import Tensor
+from minigrad.util import hints
+
+
+class Sequential(Module):
+    """Modules applied one after another.
+
+    Example:
+        >>> from minigrad.nn import Linear, ReLU
+        >>> net = Sequential(Linear(2, 3), ReLU(), Linear(3, 1))
+        >>> net
+        Sequential(
+          (0): Linear(in_features=2, out_features=3)
+          (1): ReLU()
+          (2): Linear(in_features=3, out_features=1)
+        )
+        >>> len(net), net[-1], net[:2]
+        (3, Linear(in_features=3, out_features=1), Sequential(
+          (0): Linear(in_features=2, out_features=3)
+          (1): ReLU()
+        ))
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        for k, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: argument {k} is {module!r}, not a Module; {_hint(module)}")
+            setattr(self, str(k), module)
+
+    def forward(self, x: Any) -> Tensor:
+        for module in self.__dict__.values():
+            if isinstance(module, Module):
+                x = module(x)
+        return x
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    @overload
+    def __getitem__(self, k: int) -> Module: ...
+    @overload
+    def __getitem__(self, k: slice) -> Sequential: ...
+    def __getitem__(self, k: int | slice) -> Module:
+        children = list(self.named_children())
+        if isinstance(k, slice):
+            part = Sequential()
+            for name, module in children[k]:  # a module keeps its name
+                setattr(part, name, module)
+            return part
+        return children[k][1]
+
+
+hints.install(Sequential, hints.SEQUENTIAL)
+
+
+def _hint(argument: Any) -> str:
+    if isinstance(argument, Mapping):
+        return "write Sequential(*modules.values())"
+    if isinstance(argument, Iterable) and not isinstance(argument, str):
+        return "write Sequential(*modules)"
+    return "write ReLU(), not ReLU or a function"
 
 
 class Container(Module):
-    """Is not called itself, so its name comes before those of its modules on the tape: `blocks/0`."""
+    """A module that is not called itself. Its name is a prefix of those of its modules on the tape: `blocks/0`."""
+
+    _calls_forward = False
 
     def _take_name(self, name: str) -> None:
         super()._take_name(name)
@@ -24,15 +90,14 @@ class Container(Module):
             module._take_name(f"{self._name}/{key}")
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """Not defined: the module that owns the container says how its modules are called."""
-        raise NotImplementedError(f"a {type(self).__name__} is not called; call its modules, or use Sequential")
+        raise NotImplementedError(f"a {type(self).__name__} cannot be called; call its modules, or use Sequential")
 
     def __len__(self) -> int:
         return sum(1 for _ in self.children())
 
 
 class ModuleList(Container):
-    """A list of modules, whose parameters are found by those who hold the list.
+    """A list of modules, which are children of the module that has the list as an attribute.
 
     Example:
         >>> from minigrad.nn import Linear, ReLU
@@ -41,10 +106,10 @@ class ModuleList(Container):
         (ReLU(), 5, 6)
     """
 
-    def __init__(self, modules: Iterable[Module] = (), *others: Never) -> None:
-        if others or isinstance(modules, Mapping):
-            what = "a dictionary; ModuleDict takes one" if not others else f"{1 + len(others)} arguments"
-            raise TypeError(f"ModuleList takes one list of modules, ModuleList([...]), not {what}")
+    def __init__(self, modules: Iterable[Module] = (), *more: Never) -> None:
+        if more or isinstance(modules, Mapping):
+            argument = f"{1 + len(more)} arguments" if more else "a dictionary; use ModuleDict"
+            raise TypeError(f"ModuleList: expected one list of modules, ModuleList([...]), got {argument}")
         self.extend(modules)
 
     def append(self, module: Module) -> ModuleList:
@@ -55,7 +120,7 @@ class ModuleList(Container):
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end. Returns the list."""
         if not isinstance(modules, Iterable):
-            raise TypeError(f"ModuleList takes a list of modules, [...], not {modules!r}")
+            raise TypeError(f"ModuleList: expected a list of modules, got {modules!r}")
         for module in modules:
             self.append(module)
         return self
@@ -75,7 +140,7 @@ class ModuleList(Container):
 
 
 class ModuleDict(Container):
-    """Modules under names, whose parameters are found by those who hold them.
+    """Modules by name, which are children of the module that has the dictionary as an attribute.
 
     Raises:
         ValueError: a name is not a non-empty string without dots, or is an attribute that every module has.
@@ -94,7 +159,7 @@ class ModuleDict(Container):
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, or replace those of the same names."""
         if not isinstance(modules, Iterable):
-            raise TypeError(f"ModuleDict takes a dictionary of modules, {{'name': ...}}, not {modules!r}")
+            raise TypeError(f"ModuleDict: expected a dictionary of modules, {{'name': ...}}, got {modules!r}")
         for name, module in dict(modules).items():
             self[name] = module
 
@@ -124,7 +189,7 @@ class ModuleDict(Container):
     def __setitem__(self, name: str, module: Module) -> None:
         if not isinstance(name, str) or not name or "." in name or hasattr(type(self), name):
             raise ValueError(
-                f"ModuleDict: {name!r} cannot name a module; take a string without dots that is no attribute of Module"
+                f"ModuleDict: {name!r} cannot name a module; use a string without dots that no attribute of Module has"
             )
         self._set(name, module)
 

@@ -1,17 +1,18 @@
 """Convolution layers. Channels are last, (N, *spatial, C); kernels are (*window, in // groups, out).
 
-The initializer is asked for the kernel of one group, (*window, in // groups, out // groups), so that its fans count
-real connections; this holds for transposed convolutions too, whose kernel is then stored as (*window, out, in).
+The initializer is called for the kernel of one group, (*window, in // groups, out // groups), so that its fans count
+connections that exist. This also holds for transposed convolutions, whose kernel is then stored as (*window, out, in).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from minigrad.nn.module import Module
-from minigrad.nn.parameter import Initializer, drawn, initialized
+from minigrad.nn.parameter import Initializer, initial_values, new_parameter
 from minigrad.ops.spatial import conv_nd
 from minigrad.ops.spatial.window_arguments import LAYOUT, Call, Numbers, Padding, channels_first_hint
 from minigrad.tensor.tensor import Tensor
@@ -19,9 +20,10 @@ from minigrad.util.rng import generator
 
 
 class _Convolution(Module):
-    """What the six layers share: the parameters, and the arguments as given."""
+    """A convolution layer of any rank: its parameters, checks and repr."""
 
     rank: ClassVar[int]
+    function: ClassVar[Callable[..., Any]]
     is_transposed: ClassVar[bool] = False
 
     def __init__(
@@ -40,8 +42,8 @@ class _Convolution(Module):
     ) -> None:
         call = Call(type(self).__name__, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
                     stride=stride, dilation=dilation, groups=groups)  # fmt: skip
-        for label in ("in_channels", "out_channels", "groups"):
-            call.integers(label, call.arguments[label], 1)
+        for name in ("in_channels", "out_channels", "groups"):
+            call.integers(name, call.arguments[name], 1)
         if in_channels % groups or out_channels % groups:
             raise call.error("groups must divide both numbers of channels")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
@@ -50,23 +52,28 @@ class _Convolution(Module):
         self.dilation = call.integers("dilation", dilation, self.rank)
         self.padding = padding
         self.weight = Tensor(self._kernel(init, generator(rng), dtype), requires_grad=True)
-        self.bias = initialized("zeros", (out_channels,), dtype=dtype) if bias else None
+        self.bias = new_parameter("zeros", (out_channels,), dtype=dtype) if bias else None
 
     def _kernel(self, init: Initializer, rng: Any, dtype: Any) -> Any:
         shape = (*self.kernel_size, self.in_channels // self.groups, self.out_channels // self.groups)
-        parts = [drawn(init, shape, rng, dtype) for _ in range(self.groups)]
+        parts = [initial_values(init, shape, rng, dtype) for _ in range(self.groups)]
         return np.concatenate([part.mT for part in parts] if self.is_transposed else parts, axis=-1)
+
+    def forward(self, x: Any) -> Tensor:
+        self._check(x)
+        return type(self).function(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
+            groups=self.groups,
+        )  # fmt: skip
 
     def _check(self, x: Any) -> None:
         shape = x.shape
         if len(shape) != self.rank + 2 or shape[-1] != self.in_channels:
-            remedy = channels_first_hint(shape, self.in_channels) if len(shape) == self.rank + 2 else ""
-            raise self._explained(
-                f"x of shape {shape} is not {LAYOUT[self.rank]} with C = {self.in_channels} channels{remedy}"
-            )
+            hint = channels_first_hint(shape, self.in_channels) if len(shape) == self.rank + 2 else ""
+            layout = f"{LAYOUT[self.rank]} with C = {self.in_channels} channels"
+            raise self._input_error(f"expected x of shape {layout}, got {shape}{hint}")
 
     def extra_repr(self) -> str:
-        """The arguments that are not the default."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         text += f", padding={self.padding!r}" if self.padding != 0 else ""
         text += f", dilation={self.dilation}" if max(self.dilation) > 1 else ""
@@ -75,7 +82,7 @@ class _Convolution(Module):
 
 
 class _ConvolutionTransposed(_Convolution):
-    """What the three transposed layers share: output_padding besides."""
+    """A transposed convolution layer of any rank, with output_padding."""
 
     is_transposed = True
 
@@ -99,13 +106,19 @@ class _ConvolutionTransposed(_Convolution):
         )
         call = Call(type(self).__name__, stride=stride, output_padding=output_padding)
         self.output_padding = call.integers("output_padding", output_padding, self.rank, least=0)
-        if any(rest >= step for rest, step in zip(self.output_padding, self.stride, strict=True)):
-            raise call.error("output_padding must be smaller than stride: it chooses among the sizes with these places")
+        if any(r >= s for r, s in zip(self.output_padding, self.stride, strict=True)):
+            raise call.error("output_padding must be smaller than stride: it selects one of the sizes with this output")
+
+    def forward(self, x: Any) -> Tensor:
+        self._check(x)
+        return type(self).function(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
+            dilation=self.dilation, groups=self.groups,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
-        """The arguments that are not the default."""
-        rest = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
-        return super().extra_repr() + rest
+        text = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
+        return super().extra_repr() + text
 
 
 class Conv1d(_Convolution):
@@ -125,34 +138,26 @@ class Conv1d(_Convolution):
         ((1, 4, 6), (3, 3, 6))
     """
 
-    rank = 1
-
-    def forward(self, x: Any) -> Any:
-        """(N, L, in_channels) to (N, L', out_channels)."""
-        self._check(x)
-        return conv_nd.conv1d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
-            groups=self.groups,
-        )  # fmt: skip
+    rank, function = 1, staticmethod(conv_nd.conv1d)
 
 
 class Conv2d(_Convolution):
     """Convolution over two axes (`mg.conv2d`): (N, H, W, in) to (N, H', W', out).
 
-    A cross-correlation, as everywhere in neural networks: the kernel is not flipped (Dumoulin & Visin 2016).
+    This is a cross-correlation, as is usual in neural networks: the kernel is not flipped (Dumoulin & Visin 2016).
 
     `weight` has the shape (kh, kw, in // groups, out), where PyTorch's is (out, in // groups, kh, kw).
 
     Args:
         in_channels: the size of x's last axis.
-        out_channels: the size of the result's.
-        kernel_size: the window, a number or one for each spatial axis.
-        stride, dilation: the same.
-        padding: "valid", "same", numbers or pairs (before, after); see `mg.conv2d`.
+        out_channels: the size of the result's last axis.
+        kernel_size: the window, an integer or one for each spatial axis.
+        stride, dilation: an integer or one for each spatial axis.
+        padding: "valid", "same", integers or pairs (before, after); see `mg.conv2d`.
         groups: output channels see the input channels of their own group only; in_channels is "depthwise".
-        bias: whether there is one, of shape (out_channels,); it starts at 0.
-        init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype), asked for one group at a time.
-            PyTorch's default is another, U(±1/√fan_in) for weight and bias.
+        bias: whether there is a bias of shape (out_channels,); it starts at 0.
+        init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype), called for each group.
+            PyTorch's default is U(±1/√fan_in) for weight and bias.
         rng: a Generator or a seed; the global generator if not given.
         dtype: that of new Tensors if not given.
 
@@ -165,15 +170,7 @@ class Conv2d(_Convolution):
         ((1, 4, 4, 6), (3, 3, 3, 6))
     """
 
-    rank = 2
-
-    def forward(self, x: Any) -> Any:
-        """(N, H, W, in_channels) to (N, H', W', out_channels)."""
-        self._check(x)
-        return conv_nd.conv2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
-            groups=self.groups,
-        )  # fmt: skip
+    rank, function = 2, staticmethod(conv_nd.conv2d)
 
 
 class Conv3d(_Convolution):
@@ -193,15 +190,7 @@ class Conv3d(_Convolution):
         ((1, 2, 4, 4, 6), (3, 3, 3, 3, 6))
     """
 
-    rank = 3
-
-    def forward(self, x: Any) -> Any:
-        """(N, D, H, W, in_channels) to (N, D', H', W', out_channels)."""
-        self._check(x)
-        return conv_nd.conv3d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
-            groups=self.groups,
-        )  # fmt: skip
+    rank, function = 3, staticmethod(conv_nd.conv3d)
 
 
 class ConvTranspose1d(_ConvolutionTransposed):
@@ -222,15 +211,7 @@ class ConvTranspose1d(_ConvolutionTransposed):
         ((1, 8, 3), (4, 3, 6))
     """
 
-    rank = 1
-
-    def forward(self, x: Any) -> Any:
-        """(N, L, in_channels) to (N, L', out_channels)."""
-        self._check(x)
-        return conv_nd.conv_transpose1d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
-            dilation=self.dilation, groups=self.groups,
-        )  # fmt: skip
+    rank, function = 1, staticmethod(conv_nd.conv_transpose1d)
 
 
 class ConvTranspose2d(_ConvolutionTransposed):
@@ -243,12 +224,12 @@ class ConvTranspose2d(_ConvolutionTransposed):
 
     Args:
         in_channels: the size of x's last axis.
-        out_channels: the size of the result's.
-        kernel_size: the window, a number or one for each spatial axis.
-        stride, dilation: the same.
-        padding: of the convolution that this is the transpose of; it takes away from the output. "same" gives
+        out_channels: the size of the result's last axis.
+        kernel_size: the window, an integer or one for each spatial axis.
+        stride, dilation: an integer or one for each spatial axis.
+        padding: of the convolution that this is the transpose of; it makes the output smaller. "same" gives
             H' = H * stride.
-        output_padding: a number or one for each spatial axis, less than stride: which of the sizes that have H places.
+        output_padding: an integer or one for each spatial axis, less than stride; it selects one of the sizes H'.
         groups, bias, init, rng, dtype: as in Conv2d. The fans are those of the forward direction, from in to out.
 
     Raises:
@@ -260,15 +241,7 @@ class ConvTranspose2d(_ConvolutionTransposed):
         ((1, 8, 8, 3), (4, 4, 3, 6))
     """
 
-    rank = 2
-
-    def forward(self, x: Any) -> Any:
-        """(N, H, W, in_channels) to (N, H', W', out_channels)."""
-        self._check(x)
-        return conv_nd.conv_transpose2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
-            dilation=self.dilation, groups=self.groups,
-        )  # fmt: skip
+    rank, function = 2, staticmethod(conv_nd.conv_transpose2d)
 
 
 class ConvTranspose3d(_ConvolutionTransposed):
@@ -289,12 +262,4 @@ class ConvTranspose3d(_ConvolutionTransposed):
         ((1, 4, 8, 8, 3), (4, 4, 4, 3, 6))
     """
 
-    rank = 3
-
-    def forward(self, x: Any) -> Any:
-        """(N, D, H, W, in_channels) to (N, D', H', W', out_channels)."""
-        self._check(x)
-        return conv_nd.conv_transpose3d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
-            dilation=self.dilation, groups=self.groups,
-        )  # fmt: skip
+    rank, function = 3, staticmethod(conv_nd.conv_transpose3d)

@@ -8,6 +8,7 @@ from minigrad import functional
 from minigrad.functional.dropout import check_probability
 from minigrad.nn.module import Module
 from minigrad.ops.spatial.window_arguments import LAYOUT
+from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator
 
 
@@ -22,18 +23,15 @@ class Dropout(Module):
         ValueError: p is not in [0, 1].
     """
 
+    _shown = ("p",)
+
     def __init__(self, p: float = 0.5, rng: Any = None) -> None:
         check_probability(type(self).__name__, p)
         self.p = p
         self.rng = None if rng is None else generator(rng)
 
-    def forward(self, x: Any) -> Any:
-        """x with elements dropped in training."""
+    def forward(self, x: Any) -> Tensor:
         return functional.dropout(x, p=self.p, training=self.training, rng=self.rng)
-
-    def extra_repr(self) -> str:
-        """The probability."""
-        return f"p={self.p}"
 
 
 class AlphaDropout(Dropout):
@@ -47,20 +45,18 @@ class AlphaDropout(Dropout):
         ValueError: p is not in [0, 1].
     """
 
-    def forward(self, x: Any) -> Any:
-        """x with elements dropped in training."""
+    def forward(self, x: Any) -> Tensor:
         return functional.alpha_dropout(x, p=self.p, training=self.training, rng=self.rng)
 
 
 class _SpatialDropout(Dropout):
-    """What the three share: the number of spatial axes is held to."""
+    """The three layers that drop whole channels; they check the number of spatial axes."""
 
     rank: ClassVar[int]
 
-    def forward(self, x: Any) -> Any:
-        """x with channels dropped in training."""
+    def forward(self, x: Any) -> Tensor:
         if x.ndim != self.rank + 2:
-            raise self._explained(f"x of shape {x.shape} is not {LAYOUT[self.rank]}")
+            raise self._input_error(f"expected x of shape {LAYOUT[self.rank]}, got {x.shape}")
         return functional.spatial_dropout(x, p=self.p, training=self.training, rng=self.rng)
 
 

@@ -1,4 +1,4 @@
-"""Tables of vectors."""
+"""Embedding: a table of vectors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from minigrad import functional
 from minigrad.nn.module import Module
-from minigrad.nn.module_checks import check_whole
-from minigrad.nn.parameter import Initializer, drawn
+from minigrad.nn.module_checks import check_integers, check_sizes
+from minigrad.nn.parameter import Initializer, initial_values
 from minigrad.tensor.tensor import Tensor
 
 
 class Embedding(Module):
-    """A vector for each of a number of ids: weight[indices] (`functional.embedding`).
+    """A vector for each id: weight[indices] (`functional.embedding`).
 
     Args:
         num_embeddings: how many ids there are.
@@ -43,24 +43,21 @@ class Embedding(Module):
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
-        check_whole("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        if num_embeddings < 1 or embedding_dim < 1:
-            raise ValueError(f"Embedding({num_embeddings}, {embedding_dim}): both sizes must be at least 1")
+        check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None:
-            check_whole("Embedding", padding_idx=padding_idx)
-        if padding_idx is not None and not 0 <= padding_idx < num_embeddings:
-            raise ValueError(f"Embedding(padding_idx={padding_idx}): ids are 0 ... {num_embeddings - 1}")
+            check_integers("Embedding", padding_idx=padding_idx)
+            if not 0 <= padding_idx < num_embeddings:
+                raise ValueError(f"Embedding(padding_idx={padding_idx}): ids are 0 ... {num_embeddings - 1}")
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
-        table = drawn(init, (num_embeddings, embedding_dim), rng, dtype)
+        table = initial_values(init, (num_embeddings, embedding_dim), rng, dtype)
         if padding_idx is not None:
             table[padding_idx] = 0
         self.weight = Tensor(table, requires_grad=True)
 
-    def forward(self, indices: Any) -> Any:
+    def forward(self, indices: Any) -> Tensor:
         """(...) integers to (..., embedding_dim)."""
         return functional.embedding(indices, self.weight, padding_idx=self.padding_idx)
 
     def extra_repr(self) -> str:
-        """The sizes."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -7,16 +7,16 @@ from typing import Any
 
 
 class Hook:
-    """A registered function. `remove()` ends it, and so does leaving a `with` block over it."""
+    """A registered function; `remove()` removes it, and so does leaving a `with` block over it."""
 
     def __init__(self, hooks: dict[Hook, None], function: Callable[..., Any], before: bool) -> None:
         if not callable(function):
-            raise TypeError(f"a hook is a function of the module and its inputs, and {function!r} cannot be called")
+            raise TypeError(f"a hook must be a function of the module and its inputs, got {function!r}")
         self.function, self.before, self._hooks = function, before, hooks
         hooks[self] = None
 
     def remove(self) -> None:
-        """Call the function no more. Removing it again does nothing."""
+        """Stop calling the function. Removing it again does nothing."""
         self._hooks.pop(self, None)
 
     def __enter__(self) -> Hook:
@@ -27,15 +27,15 @@ class Hook:
 
 
 def call(module: Any, hooks: dict[Hook, None], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What module.forward returns, with what its hooks put in place of inputs and output."""
+    """Call module.forward and the hooks, whose results replace the inputs and the output."""
     for hook in list(hooks):
         if hook.before:
-            given = hook.function(module, inputs)
-            if given is not None:
-                inputs = given if isinstance(given, tuple) else (given,)
+            replaced = hook.function(module, inputs)
+            if replaced is not None:
+                inputs = replaced if isinstance(replaced, tuple) else (replaced,)
     output = module.forward(*inputs, **options)
     for hook in list(hooks):
         if not hook.before:
-            given = hook.function(module, inputs, output)
-            output = output if given is None else given
+            replaced = hook.function(module, inputs, output)
+            output = output if replaced is None else replaced
     return output

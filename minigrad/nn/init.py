@@ -1,7 +1,7 @@
-"""Initial values of parameters: one general initializer, the named ones are its special cases.
+"""Initial values of parameters: a general initializer, variance_scaling, and named special cases.
 
-Each takes a shape and returns an array. Kernels have the layout (*receptive field, in, out); `layout="torch"` reads
-(out, in, *receptive field). PyTorch's names are aliases of Keras's.
+Each function takes a shape and returns an array. Kernels have the layout (*receptive field, in, out), or with
+`layout="torch"` (out, in, *receptive field). PyTorch's names are aliases of Keras's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRUNCATED_STD = 0.87962566103423978
 
 
 def compute_fans(shape: Shape, layout: str = "keras", groups: int = 1) -> tuple[int, int]:
-    """How many inputs a unit has, and how many units an input reaches: fan_in, fan_out.
+    """The number of inputs of a unit and the number of units that an input reaches: (fan_in, fan_out).
 
     In a grouped convolution only connections that exist count: an input reaches the units of its own group.
 
@@ -61,13 +61,13 @@ def compute_fans(shape: Shape, layout: str = "keras", groups: int = 1) -> tuple[
 
 
 def gain(nonlinearity: str, negative_slope: float = 0.01) -> float:
-    """The factor by which a layer's standard deviation makes up for what the function after it does to variance.
+    """The factor for the standard deviation of a layer that compensates the effect of a nonlinearity on the variance.
 
     linear, conv1d ... conv_transpose3d, sigmoid: 1; tanh: 5/3; relu: √2 (He et al. 2015); leaky_relu of slope a:
-    √(2 / (1 + a²)) (there, equation 15); selu: 3/4. Those of tanh and selu are found by experiment, as in PyTorch.
+    √(2 / (1 + a²)) (ibid., equation 15); selu: 3/4. The values for tanh and selu are empirical, those of PyTorch.
 
     Raises:
-        ValueError: no gain is known for this name; the nearest one is suggested.
+        ValueError: no gain is known for this name; the message suggests the nearest one.
 
     Example:
         >>> round(gain("relu"), 4), gain("tanh"), gain("leaky_relu", negative_slope=1.0)
@@ -92,14 +92,14 @@ def variance_scaling(
     layout: str = "keras",
     groups: int = 1,
 ) -> Array:
-    """Zero-mean random numbers of variance scale / n, where n counts the connections of a unit.
+    """Random numbers with mean 0 and variance scale / n, where n is the number of connections of a unit.
 
     Args:
         shape: of the kernel.
         scale: the numerator of the variance.
         mode: n is "fan_in", "fan_out" or "fan_avg", their mean.
-        distribution: "uniform", "normal", or "truncated_normal" (normal, re-drawn beyond two standard deviations, and
-            widened so that the variance is exact, as in Keras).
+        distribution: "uniform", "normal", or "truncated_normal" (normal, redrawn if beyond two standard deviations,
+            and scaled so that the variance is exact, as in Keras).
         rng: a Generator or a seed; the global generator if not given.
         dtype: that of new Tensors if not given.
         layout, groups: as in compute_fans.
@@ -163,23 +163,23 @@ def random_uniform(
 def truncated_normal(
     shape: Shape, *, mean: float = 0.0, stddev: float = 0.05, rng: Any = None, dtype: Any = None
 ) -> Array:
-    """Normal numbers, re-drawn beyond two stddev. Their standard deviation is 0.8796 stddev: nothing is corrected."""
+    """Normal numbers, redrawn if beyond two stddev. Their standard deviation is 0.8796 stddev; it is not corrected."""
     draw = generator(rng).standard_normal
 
-    def within(shape: Shape, dtype: Any) -> Array:
+    def truncated(shape: Shape, dtype: Any) -> Array:
         values = draw(shape, dtype=dtype)
         while (outside := np.absolute(values) > 2).any():
             values[outside] = draw(np.count_nonzero(outside), dtype=dtype)
         return values
 
-    return _scaled(within, shape, stddev, mean, dtype)
+    return _scaled(truncated, shape, stddev, mean, dtype)
 
 
 def _scaled(draw: Callable[..., Array], shape: Shape, factor: float, shift: float, dtype: Any) -> Array:
-    """factor · draw + shift, drawn in single precision only if that is asked for."""
+    """factor · draw + shift, drawn in single precision for float32, else in double precision."""
     dtype = np.dtype(dtype or get_default_dtype())
-    drawn = draw(shape, dtype=np.float32 if dtype == np.float32 else np.float64)
-    return (factor * drawn + shift).astype(dtype, copy=False)
+    values = draw(shape, dtype=np.float32 if dtype == np.float32 else np.float64)
+    return (factor * values + shift).astype(dtype, copy=False)
 
 
 # Special cases of variance_scaling
@@ -271,10 +271,10 @@ _BY_NAME: dict[str, Callable[..., Array]] = {
 
 
 def get(initializer: str | Callable[..., Array]) -> Callable[..., Array]:
-    """The initializer of this name; a function (shape, *, rng, dtype) is returned as it is.
+    """The initializer of this name; a function (shape, *, rng, dtype) is returned unchanged.
 
     Raises:
-        ValueError: no initializer has this name; the nearest one is suggested.
+        ValueError: no initializer has this name; the message suggests the nearest one.
         TypeError: neither a name nor a function.
 
     Example:
@@ -297,7 +297,7 @@ def get(initializer: str | Callable[..., Array]) -> Callable[..., Array]:
     raise ValueError(f"no initializer is called {initializer!r}; did you mean {near!r}?")
 
 
-if not TYPE_CHECKING:  # which knows what is missing
+if not TYPE_CHECKING:  # so that type checkers report missing names
 
     def __getattr__(name: str) -> Any:
         raise missing(__name__, name, INIT)

@@ -11,6 +11,7 @@ from minigrad import functional, fused
 from minigrad.functional.losses.loss_checks import check_label_smoothing, check_reduction
 from minigrad.nn.module import Module
 from minigrad.tensor.convert import get_default_dtype
+from minigrad.tensor.tensor import Tensor
 
 
 class _Loss(Module):
@@ -22,26 +23,22 @@ class _Loss(Module):
         if options["reduction"] != "batchmean" or self.function is not functional.kl_div:
             check_reduction(options["reduction"], type(self).__name__)
         self._options = tuple(options)
-        for name, value in options.items():
-            given = np.array(value, dtype=get_default_dtype()) if isinstance(value, (list, tuple)) else value
-            if hasattr(given, "shape"):
-                self.register_buffer(name, given)
+        for name, option in options.items():
+            value = np.array(option, dtype=get_default_dtype()) if isinstance(option, (list, tuple)) else option
+            if hasattr(value, "shape"):
+                self.register_buffer(name, value)
             else:
-                setattr(self, name, given)
+                setattr(self, name, value)
 
-    def forward(self, *operands: Any) -> Any:
-        """The loss of these operands."""
-        return type(self).function(*operands, **self._given())
-
-    def _given(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._options}
+    def forward(self, *operands: Any) -> Tensor:
+        return type(self).function(*operands, **{name: getattr(self, name) for name in self._options})
 
     def extra_repr(self) -> str:
-        """The options."""
-        shown = {name: value for name, value in self._given().items() if value is not None}
+        options = [(name, getattr(self, name)) for name in self._options]
         return ", ".join(
             f"{name}=array{value.shape}" if hasattr(value, "shape") else f"{name}={value!r}"
-            for name, value in shown.items()
+            for name, value in options
+            if value is not None
         )
 
 
@@ -73,8 +70,7 @@ class CrossEntropyLoss(_Loss):
         check_label_smoothing(label_smoothing, "CrossEntropyLoss")
         super().__init__(weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction)
 
-    def forward(self, *operands: Any) -> Any:
-        """Of logits (..., C) and labels (...)."""
+    def forward(self, *operands: Any) -> Tensor:
         if self.weight is None and self.ignore_index is None and not self.label_smoothing:
             return fused.softmax_cross_entropy(*operands, reduction=self.reduction)
         return super().forward(*operands)

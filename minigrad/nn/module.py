@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -14,26 +14,36 @@ from minigrad.engine.mutation import note_change
 from minigrad.engine.node import mode
 from minigrad.engine.primitive import value_of
 from minigrad.nn import hooks
-from minigrad.nn.module_checks import assigned, check_state, explain_input, note_parameter
-from minigrad.nn.unregistered import warn_of_unfound
+from minigrad.nn.module_checks import check_state, explain_input
+from minigrad.nn.parameter import assigned, note_parameter
+from minigrad.nn.summary import Summary, summary
+from minigrad.nn.unregistered import warn_of_unregistered
 from minigrad.tensor.inplace import refuse_traced
 from minigrad.tensor.tensor import Tensor
 from minigrad.util import hints
 
-if TYPE_CHECKING:
-    from minigrad.nn.summary import Summary
-
 Array = Any
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class _HasForward(Protocol[P, R_co]):
+    """The type of a module for its own call, which has the signature of forward."""
+
+    def forward(self, *inputs: P.args, **options: P.kwargs) -> R_co: ...
 
 
 class Module:
     """The base of all layers and networks. A subclass sets attributes and defines forward.
 
     An attribute that is a Tensor with requires_grad=True becomes a parameter, one that is a Module a child. Both are
-    plain attributes; only their names are remembered. An array or a constant Tensor is no parameter: it is neither
-    trained nor saved, which `mg.Tensor(array, requires_grad=True)` and `register_buffer` are for. Assigned to a
-    parameter it is its new value, as a new parameter. A child's nodes on the tape carry its name as their scope, and
-    its parameters are listed under it: `encoder/0/weight`.
+    plain attributes; only their names are registered. An array or a constant Tensor is not a parameter: it is neither
+    trained nor saved. Use `mg.Tensor(array, requires_grad=True)` or `register_buffer` for that. Assigned to an
+    attribute that is a parameter, it becomes a new parameter with these values. The nodes that a child records on the
+    tape have its name as their scope, and its parameters are listed under it: `encoder/0/weight`.
+
+    For type checkers a call has the signature of forward: `forward(self, x: Tensor) -> Tensor` makes `model(x)` a
+    Tensor.
 
     Example:
         >>> import numpy as np
@@ -48,39 +58,42 @@ class Module:
         ([2.0, 6.0], {'factor': Tensor([2.], name='factor', requires_grad=True)})
     """
 
-    traversed = (Tensor, np.ndarray)  # what methods go through all attributes for, besides modules: for mg.compile
+    traversed = (Tensor, np.ndarray)  # what methods look for in all attributes, besides modules: for mg.compile
     training = True
-    _name = ""  # the attribute of the parent that this is
+    _shown: tuple[str, ...] = ()  # names of the attributes in repr
+    _name = ""  # the name of the attribute of the parent that holds this module
+    _calls_forward = True  # False for containers, whose modules are called instead
     _parameters: tuple[str, ...] = ()  # names of attributes, in the order in which they were set
     _buffers: tuple[str, ...] = ()
-    _hooks: Any = None  # None or a dict of them, in the order in which they were registered
+    _hooks: Any = None  # None, or a dictionary whose keys are the hooks in the order in which they were registered
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """An object of the class, unless its arguments are those of another library."""
+        """Create the module; arguments that another library has are an error with a hint."""
         hints.check_arguments(cls, arguments, options)
         return object.__new__(cls)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """The function that this module is. Subclasses define it; call the module itself, not forward."""
+        """Compute the output. Subclasses define it; call the module itself, not forward."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, x)")
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """What forward returns; the nodes that it records belong to this module's scope."""
-        run = self._hooked if self._hooks else self.forward
-        if not self._name:
+    def __call__(self: _HasForward[P, R_co], *inputs: P.args, **options: P.kwargs) -> R_co:
+        """Call the hooks and forward; the nodes that they record have this module's scope."""
+        module: Any = self
+        run = module._hooked if module._hooks else module.forward
+        if not module._name:
             try:
                 return run(*inputs, **options)
             except AttributeError as error:
-                explain_input(self, (*inputs, *options.values()), error)
+                explain_input(module, (*inputs, *options.values()), error)
                 raise
         variable, path = open_path()
         try:
-            variable.set(inside := f"{path}/{self._name}" if path else self._name)
-            if self._parameters and variable is mode:
-                self._place_parameters(inside)
+            variable.set(scope := f"{path}/{module._name}" if path else module._name)
+            if module._parameters and variable is mode:
+                module._place_parameters(scope)
             return run(*inputs, **options)
         except AttributeError as error:
-            explain_input(self, (*inputs, *options.values()), error)
+            explain_input(module, (*inputs, *options.values()), error)
             raise
         finally:
             variable.set(path)
@@ -89,16 +102,16 @@ class Module:
         return hooks.call(self, self._hooks, inputs, options)
 
     def _place_parameters(self, path: str) -> None:
-        """Parameters are listed under the scope in which they are used."""
+        """List the parameters under the scope in which they are used."""
         for name in self._parameters:
             node = self.__dict__[name].node
             if node is not None:
                 node.scope = path
 
     def __setattr__(self, name: str, value: Any) -> None:
-        before = self.__dict__.get(name)
-        if before is not value and isinstance(before, (Tensor, Module)):
-            value = assigned(self, name, before, value)
+        old = self.__dict__.get(name)
+        if old is not value and isinstance(old, (Tensor, Module)):
+            value = assigned(self, name, old, value)
         if isinstance(value, Module):
             value._take_name(name)
         is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
@@ -126,7 +139,7 @@ class Module:
         self.__dict__["_buffers"] = tuple(n for n in self._buffers if n != name)
 
     def register_buffer(self, name: str, value: Array) -> None:
-        """Make an array part of the state that is no parameter, such as running statistics.
+        """Make an array that is not a parameter part of the state, such as running statistics.
 
         It becomes the attribute `name`. Write into it with np.copyto or out=, so that it stays the same array.
         """
@@ -143,7 +156,7 @@ class Module:
         """Call function(module, inputs) before each forward. What it returns, unless None, replaces the inputs.
 
         Returns:
-            A Hook: its remove() ends this, or the end of a `with` block over it.
+            A Hook, which is removed by its remove() or by leaving a `with` block over it.
 
         Example:
             >>> from minigrad.nn import ReLU
@@ -160,11 +173,11 @@ class Module:
         """Call function(module, inputs, output) after each forward. What it returns, unless None, replaces the output.
 
         Returns:
-            A Hook: its remove() ends this, or the end of a `with` block over it.
+            A Hook, which is removed by its remove() or by leaving a `with` block over it.
         """
         return hooks.Hook(self.__dict__.setdefault("_hooks", {}), function, before=False)
 
-    # Traversal, in the order in which attributes were set. What is reached twice is listed once.
+    # Traversal, in the order in which attributes were set. What is reached several times is listed once.
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside this one, with their names."""
@@ -175,7 +188,7 @@ class Module:
         return (child for _, child in self.named_children())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, with their dotted names; its own is the prefix."""
+        """This module and all modules inside it, with their dotted names; its own is the prefix."""
         pending, seen = [(prefix, self)], set()
         while pending:
             path, module = pending.pop()
@@ -183,32 +196,32 @@ class Module:
                 continue
             seen.add(module)
             yield path, module
-            inside = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
-            pending += reversed(inside)
+            children = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
+            pending += reversed(children)
 
     def modules(self) -> Iterator[Module]:
-        """This module and all inside it."""
+        """This module and all modules inside it."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The parameters of this module and all inside it, with their dotted names.
+        """The parameters of this module and all modules inside it, with their dotted names.
 
         Modules and parameters in plain lists, tuples, sets and dictionaries are not found; the first call warns of
-        those, unless they are reached in another way.
+        them, unless they are also registered elsewhere.
         """
-        warn_of_unfound(self)
+        warn_of_unregistered(self)
         return self._named("_parameters")
 
     def parameters(self) -> Iterator[Tensor]:
-        """The parameters of this module and all inside it."""
+        """The parameters of this module and all modules inside it."""
         return (p for _, p in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
-        """The buffers of this module and all inside it, with their dotted names."""
+        """The buffers of this module and all modules inside it, with their dotted names."""
         return self._named("_buffers")
 
     def buffers(self) -> Iterator[Array]:
-        """The buffers of this module and all inside it."""
+        """The buffers of this module and all modules inside it."""
         return (b for _, b in self.named_buffers())
 
     def _named(self, names: str) -> Iterator[tuple[str, Any]]:
@@ -221,13 +234,13 @@ class Module:
                     yield f"{path}.{name}" if path else name, value
 
     def num_parameters(self, trainable: bool = False) -> int:
-        """How many numbers the parameters hold, shared ones counted once; with trainable=True, without frozen ones."""
+        """The number of elements of all parameters, shared ones counted once; trainable=True leaves out frozen ones."""
         return sum(p.size for p in self.parameters() if p.requires_grad or not trainable)
 
     def requires_grad_(self, wanted: bool = True) -> Self:
-        """Freeze all parameters with False, or let gradients flow to them again. Returns the module.
+        """Set requires_grad of all parameters; False freezes them. Returns the module.
 
-        A frozen parameter forgets its gradient, so that optimizers leave it as it is; it stays a parameter.
+        The gradient of a frozen parameter becomes None, so that optimizers do not change it; it stays a parameter.
         """
         for p in self.parameters():
             if not wanted:
@@ -236,7 +249,7 @@ class Module:
         return self
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call function(module) for this module and all inside it. Returns the module."""
+        """Call function(module) for this module and all modules inside it. Returns the module."""
         for module in list(self.modules()):
             function(module)
         return self
@@ -244,27 +257,27 @@ class Module:
     # Modes
 
     def train(self, mode: bool = True) -> Self:
-        """Switch this module and all inside it to training, or with False to evaluation. Returns the module."""
+        """Switch this module and all modules inside it to training, or with False to evaluation. Returns the module."""
         for module in self.modules():
             if module.training != mode:
-                vars(module).pop("training", None)  # as it was made, after train() and eval()
+                vars(module).pop("training", None)  # so train() after eval() leaves no attribute
                 if module.training != mode:
                     module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Switch this module and all inside it to evaluation. Returns the module."""
+        """Switch this module and all modules inside it to evaluation. Returns the module."""
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for _, p in self._named("_parameters"):
             p.grad = None
 
     # State
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers by dotted name. What is shared appears under each of its names."""
+        """Copies of all parameters and buffers by dotted name. A shared one appears under each of its names."""
         return {name: np.copy(value) for name, value in self._state().items()}
 
     def _state(self) -> dict[str, Array]:
@@ -283,38 +296,36 @@ class Module:
             strict: whether names that are missing or unexpected are an error.
 
         Raises:
-            ValueError: names do not agree (if strict), or shapes, or numbers cannot become those of the parameters; all
-                of them are listed, and nothing is changed.
+            ValueError: names (if strict) or shapes differ, or a dtype cannot be cast; all problems are listed, and
+                nothing is changed.
         """
-        ours = self._state()
-        check_state(type(self).__name__, ours, state, strict)
+        arrays = self._state()
+        check_state(type(self).__name__, arrays, state, strict)
         for name, value in state.items():
-            if name in ours:
+            if name in arrays:
                 refuse_traced(value, f"{type(self).__name__}.load_state_dict")
-                np.copyto(ours[name], value_of(value), casting="same_kind")
-                note_change(ours[name])
+                np.copyto(arrays[name], value_of(value), casting="same_kind")
+                note_change(arrays[name])
 
     # Text
 
     def summary(self, input_shape: Any, dtype: Any = None) -> Summary:
         """The layers with their output shapes, parameters and cost, as a table: see `nn.summary`."""
-        from minigrad.nn.summary import summary
-
         return summary(self, input_shape, dtype)
 
     def extra_repr(self) -> str:
-        """What repr shows between the parentheses. Subclasses define it."""
-        return ""
+        """The text between the parentheses of repr. Subclasses define it."""
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
 
     def __repr__(self) -> str:
-        inside = [f"({name}): {child!r}" for name, child in self.named_children()]
+        children = [f"({name}): {child!r}" for name, child in self.named_children()]
         text = self.extra_repr()
-        if not inside:
+        if not children:
             return f"{type(self).__name__}({text})"
-        return f"{type(self).__name__}({text}\n{indent(chr(10).join(inside), '  ')}\n)"
+        return f"{type(self).__name__}({text}\n{indent(chr(10).join(children), '  ')}\n)"
 
-    def _explained(self, problem: str) -> ValueError:
-        """An error that says which layer of the network it is."""
+    def _input_error(self, problem: str) -> ValueError:
+        """The error for an input that does not fit; it says which layer of the network this is."""
         path, kind = current_scope(), f"{type(self).__name__}({self.extra_repr()})"
         return ValueError(f"{f'layer {path!r}, ' if path else ''}{kind}: {problem}")
 

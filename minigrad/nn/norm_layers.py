@@ -11,17 +11,18 @@ import numpy as np
 from minigrad import functional, fused
 from minigrad.nn import init as initializers
 from minigrad.nn.module import Module
-from minigrad.nn.module_checks import check_whole
-from minigrad.nn.parameter import initialized
+from minigrad.nn.module_checks import check_sizes
+from minigrad.nn.parameter import new_parameter
+from minigrad.tensor.tensor import Tensor
 
 
 class BatchNorm(Module):
     """Batch normalization over all axes but the last (Ioffe & Szegedy 2015; `fused.batch_norm`).
 
-    In training x is normalized with its own mean and biased variance (1/N), and the running statistics move on:
-    running = (1 - momentum) running + momentum batch, where the variance kept is the unbiased one (1/(N - 1)), as in
-    PyTorch. In evaluation the running statistics take their place. Keras's momentum weighs the *old* value (0.99
-    there is 0.01 here), its eps is 1e-3, and the variance that it keeps is the biased one.
+    In training x is normalized with its own mean and biased variance (1/N), and the running statistics are updated:
+    running = (1 - momentum) running + momentum batch, with the unbiased variance (1/(N - 1)), as in PyTorch. In
+    evaluation x is normalized with the running statistics. Keras's momentum is the weight of the *old* value (0.99
+    there is 0.01 here), its eps is 1e-3, and its running variance is the biased one.
 
     Args:
         num_features: C, the size of x's last axis.
@@ -43,49 +44,47 @@ class BatchNorm(Module):
     running_var: Any
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = None) -> None:
-        check_whole("BatchNorm", num_features=num_features)
-        if num_features < 1:
-            raise ValueError(f"BatchNorm({num_features}): there must be at least 1 feature")
+        check_sizes("BatchNorm", num_features=num_features)
         if momentum is None:
             raise ValueError(
-                "BatchNorm(momentum=None): PyTorch's average over all batches is not offered; give the weight of a "
-                "batch, such as 0.1 or, for an average over very many, 0.001"
+                "BatchNorm(momentum=None): PyTorch's average over all batches is not supported; give the weight of a "
+                "batch, such as 0.1, or 0.001 for an average over very many batches"
             )
         if not 0 <= momentum <= 1:
-            raise ValueError(f"BatchNorm(momentum={momentum}): the weight of a batch lies in [0, 1]")
+            raise ValueError(f"BatchNorm(momentum={momentum}): the weight of a batch must be in [0, 1]")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.gamma = initialized("ones", (num_features,), dtype=dtype).named("gamma", label="γ")
-        self.beta = initialized("zeros", (num_features,), dtype=dtype).named("beta", label="β")
-        kept = np.result_type(self.gamma.dtype, np.float32)  # of float16 a variance is soon beyond 65504
-        self.register_buffer("running_mean", initializers.zeros((num_features,), dtype=kept))
-        self.register_buffer("running_var", initializers.ones((num_features,), dtype=kept))
+        self.gamma = new_parameter("ones", (num_features,), dtype=dtype).named("gamma", label="γ")
+        self.beta = new_parameter("zeros", (num_features,), dtype=dtype).named("beta", label="β")
+        wide = np.result_type(self.gamma.dtype, np.float32)  # a variance may exceed 65504, the maximum of float16
+        self.register_buffer("running_mean", initializers.zeros((num_features,), dtype=wide))
+        self.register_buffer("running_var", initializers.ones((num_features,), dtype=wide))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         """x normalized, in its own shape (..., C)."""
         shape = x.shape
         if len(shape) < 2 or shape[-1] != self.num_features:
-            raise self._explained(f"x of shape {shape} is not (N, ..., C) with C = {self.num_features} features")
+            layout = f"(N, ..., C) with C = {self.num_features} features"
+            raise self._input_error(f"expected x of shape {layout}, got {shape}")
         if not self.training:
             mean, var = self.running_mean, self.running_var
             return functional.batch_norm_inference(x, self.gamma, self.beta, mean, var, eps=self.eps)
         count = math.prod(shape[:-1])
         if count < 2:
-            raise self._explained(
-                f"x of shape {shape} is a batch of {count}, without a variance to normalize with. Train with at least "
-                "two (drop_last=True in the DataLoader), or call eval() first."
+            raise self._input_error(
+                f"x of shape {shape} is a batch of {count}, which has no variance. Train with at least two samples "
+                "(drop_last=True in the DataLoader), or call eval() first."
             )
         y, mu, var, _ = fused.batch_norm(x, self.gamma, self.beta, eps=self.eps)
-        self._keep(self.running_mean, mu.data)
-        self._keep(self.running_var, var.data, count / (count - 1))
+        self._update(self.running_mean, mu.data)
+        self._update(self.running_var, var.data, count / (count - 1))
         return y
 
-    def _keep(self, running: Any, batch: Any, correction: float = 1.0) -> None:
+    def _update(self, running: Any, batch: Any, correction: float = 1.0) -> None:
         """running = (1 - momentum) running + momentum · correction · batch, in its own memory."""
         np.multiply(running, 1 - self.momentum, out=running)
         np.add(running, (self.momentum * correction) * batch, out=running)
 
     def extra_repr(self) -> str:
-        """The arguments."""
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
 
@@ -99,7 +98,7 @@ class LayerNorm(Module):
         eps: added to the variance.
         elementwise_affine: whether there are a scale `gamma`, which starts at 1, and a shift `beta`, at 0; both have
             normalized_shape.
-        bias: whether there is a beta beside gamma.
+        bias: whether there is a beta in addition to gamma.
         dtype: that of new Tensors if not given.
 
     Raises:
@@ -123,7 +122,7 @@ class LayerNorm(Module):
         self.normalized_shape, self.eps = _sizes("LayerNorm", normalized_shape), eps
         self.gamma, self.beta = _affine(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         """x normalized, in its own shape (..., *normalized_shape)."""
         axes = _axes(self, x, self.normalized_shape)
         if self.gamma is None or self.beta is None:
@@ -131,7 +130,6 @@ class LayerNorm(Module):
         return fused.layer_norm(x, self.gamma, self.beta, eps=self.eps)[0]
 
     def extra_repr(self) -> str:
-        """The arguments."""
         affine = ", elementwise_affine=False" if self.gamma is None else ", bias=False" if self.beta is None else ""
         return f"{_short(self.normalized_shape)}, eps={self.eps}{affine}"
 
@@ -163,12 +161,11 @@ class RMSNorm(Module):
         self.normalized_shape, self.eps = _sizes("RMSNorm", normalized_shape), eps
         self.gamma, _ = _affine(self.normalized_shape, elementwise_affine, False, dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         """x normalized, in its own shape (..., *normalized_shape)."""
         return functional.rms_norm(x, self.gamma, eps=self.eps, axis=_axes(self, x, self.normalized_shape))
 
     def extra_repr(self) -> str:
-        """The arguments."""
         affine = ", elementwise_affine=False" if self.gamma is None else ""
         return f"{_short(self.normalized_shape)}, eps={self.eps}{affine}"
 
@@ -196,22 +193,20 @@ class GroupNorm(Module):
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: Any = None
     ) -> None:
-        check_whole("GroupNorm", num_groups=num_groups, num_channels=num_channels)
-        if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
-            raise ValueError(
-                f"GroupNorm({num_groups}, {num_channels}): the number of groups must divide the number of channels"
-            )
+        check_sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
+            raise ValueError(f"GroupNorm({num_groups}, {num_channels}): num_groups must divide num_channels")
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.gamma, self.beta = _affine((num_channels,), affine, affine, dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         """x normalized, in its own shape (N, ..., C)."""
         if x.ndim < 2 or x.shape[-1] != self.num_channels:
-            raise self._explained(f"x of shape {x.shape} is not (N, ..., C) with C = {self.num_channels} channels")
+            layout = f"(N, ..., C) with C = {self.num_channels} channels"
+            raise self._input_error(f"expected x of shape {layout}, got {x.shape}")
         return functional.group_norm(x, self.gamma, self.beta, groups=self.num_groups, eps=self.eps)
 
     def extra_repr(self) -> str:
-        """The arguments."""
         affine = ", affine=False" if self.gamma is None else ""
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}{affine}"
 
@@ -225,7 +220,7 @@ class InstanceNorm(Module):
         num_features: C, the size of x's last axis.
         eps: added to the variance.
         affine: whether there are a scale `gamma` (C,), which starts at 1, and a shift `beta` (C,), at 0. PyTorch's
-            default is False as well.
+            default is also False.
         dtype: that of new Tensors if not given.
 
     Raises:
@@ -237,40 +232,35 @@ class InstanceNorm(Module):
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: Any = None) -> None:
-        check_whole("InstanceNorm", num_features=num_features)
-        if num_features < 1:
-            raise ValueError(f"InstanceNorm({num_features}): there must be at least 1 feature")
+        check_sizes("InstanceNorm", num_features=num_features)
         self.num_features, self.eps = num_features, eps
         self.gamma, self.beta = _affine((num_features,), affine, affine, dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         """x normalized, in its own shape (N, *spatial, C)."""
         shape = x.shape
         if len(shape) < 3 or shape[-1] != self.num_features or math.prod(shape[1:-1]) == 1:
-            raise self._explained(
-                f"x of shape {shape} is not (N, *spatial, C) with C = {self.num_features} channels and more than one "
-                "position"
-            )
+            layout = f"(N, *spatial, C) with C = {self.num_features} channels and more than one position"
+            raise self._input_error(f"expected x of shape {layout}, got {shape}")
         return functional.instance_norm(x, self.gamma, self.beta, eps=self.eps)
 
     def extra_repr(self) -> str:
-        """The arguments."""
         return f"{self.num_features}, eps={self.eps}{', affine=True' if self.gamma is not None else ''}"
 
 
 def _affine(shape: tuple[int, ...], scale: bool, shift: bool, dtype: Any) -> tuple[Any, Any]:
-    """gamma = 1 and beta = 0, or None for what is not wanted."""
-    gamma = initialized("ones", shape, dtype=dtype).named("gamma", label="γ") if scale else None
-    beta = initialized("zeros", shape, dtype=dtype).named("beta", label="β") if shift else None
+    """The parameters gamma = 1 and beta = 0; None for one that is switched off."""
+    gamma = new_parameter("ones", shape, dtype=dtype).named("gamma", label="γ") if scale else None
+    beta = new_parameter("zeros", shape, dtype=dtype).named("beta", label="β") if shift else None
     return gamma, beta
 
 
-def _sizes(layer: str, given: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+def _sizes(layer: str, shape: int | Sequence[int]) -> tuple[int, ...]:
+    sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
     for size in sizes:
-        check_whole(layer, normalized_shape=size)
-    if not sizes or min(sizes) < 1:
-        raise ValueError(f"{layer}({given}): normalized_shape is the size of x's last axis, or the sizes of several")
+        check_sizes(layer, normalized_shape=size)
+    if not sizes:
+        raise ValueError(f"{layer}(normalized_shape={shape}): give the size of x's last axis, or the sizes of several")
     return sizes
 
 
@@ -279,7 +269,7 @@ def _short(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
 
 
 def _axes(layer: Module, x: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes that have these sizes, as negative numbers."""
+    """The last axes, which must have these sizes, as negative numbers."""
     if x.shape[-len(sizes) :] != sizes:
-        raise layer._explained(f"x of shape {x.shape} does not end with {sizes}")
+        raise layer._input_error(f"expected x of a shape that ends with {sizes}, got {x.shape}")
     return tuple(range(-len(sizes), 0))

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from minigrad.nn.module import Module
 from minigrad.ops.spatial import pool_nd
 from minigrad.ops.spatial.interpolate import check_mode, interpolate
 from minigrad.ops.spatial.window_arguments import Call, Numbers, Padding
+from minigrad.tensor.tensor import Tensor
 
 
 class _Pool(Module):
-    """What the layers share: the window and how it moves."""
+    """A pooling layer of any rank: the window and its stride."""
+
+    function: ClassVar[Callable[..., Any]]
+    _shown = ("kernel_size", "stride")
 
     def __init__(self, kernel_size: Numbers, stride: Numbers | None = None, padding: Padding = 0) -> None:
         self.kernel_size, self.padding = kernel_size, padding
         self.stride = kernel_size if stride is None else stride
 
     def extra_repr(self) -> str:
-        """The arguments."""
-        padding = f", padding={self.padding!r}" if self.padding != 0 else ""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}{padding}"
+        return super().extra_repr() + (f", padding={self.padding!r}" if self.padding != 0 else "")
 
 
 class _MaxPool(_Pool):
@@ -30,8 +33,12 @@ class _MaxPool(_Pool):
         super().__init__(kernel_size, stride, padding)
         self.dilation = dilation
 
+    def forward(self, x: Any) -> Tensor:
+        return type(self).function(
+            x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation
+        )
+
     def extra_repr(self) -> str:
-        """The arguments."""
         return super().extra_repr() + (f", dilation={self.dilation}" if self.dilation != 1 else "")
 
 
@@ -46,8 +53,12 @@ class _AvgPool(_Pool):
         super().__init__(kernel_size, stride, padding)
         self.count_include_pad = count_include_pad
 
+    def forward(self, x: Any) -> Tensor:
+        return type(self).function(
+            x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
+        )
+
     def extra_repr(self) -> str:
-        """The arguments."""
         return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
 
 
@@ -61,27 +72,23 @@ class MaxPool1d(_MaxPool):
         ValueError: x or an argument does not fit, when the layer is called.
     """
 
-    def forward(self, x: Any) -> Any:
-        """(N, L, C) to (N, L', C)."""
-        return pool_nd.max_pool1d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
+    function = staticmethod(pool_nd.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
     """The largest entry of each window (`mg.max_pool2d`): (N, H, W, C) to (N, H', W', C).
 
     Args:
-        kernel_size: the window, a number or one for each spatial axis.
-        stride: the same; the window unless given.
-        padding: "valid", "same", numbers or pairs (before, after), smaller than the window; counts as -inf.
-        dilation: a number or one for each spatial axis.
+        kernel_size: the window, an integer or one for each spatial axis.
+        stride: an integer or one for each spatial axis; by default the window.
+        padding: "valid", "same", integers or pairs (before, after), smaller than the window; counts as -inf.
+        dilation: an integer or one for each spatial axis.
 
     Raises:
         ValueError: x or an argument does not fit, when the layer is called.
     """
 
-    def forward(self, x: Any) -> Any:
-        """(N, H, W, C) to (N, H', W', C)."""
-        return pool_nd.max_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
+    function = staticmethod(pool_nd.max_pool2d)
 
 
 class MaxPool3d(_MaxPool):
@@ -94,9 +101,7 @@ class MaxPool3d(_MaxPool):
         ValueError: x or an argument does not fit, when the layer is called.
     """
 
-    def forward(self, x: Any) -> Any:
-        """(N, D, H, W, C) to (N, D', H', W', C)."""
-        return pool_nd.max_pool3d(x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation)
+    function = staticmethod(pool_nd.max_pool3d)
 
 
 class AvgPool1d(_AvgPool):
@@ -109,20 +114,16 @@ class AvgPool1d(_AvgPool):
         ValueError: x or an argument does not fit, when the layer is called.
     """
 
-    def forward(self, x: Any) -> Any:
-        """(N, L, C) to (N, L', C)."""
-        return pool_nd.avg_pool1d(
-            x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
-        )
+    function = staticmethod(pool_nd.avg_pool1d)
 
 
 class AvgPool2d(_AvgPool):
     """The mean of each window (`mg.avg_pool2d`): (N, H, W, C) to (N, H', W', C).
 
     Args:
-        kernel_size: the window, a number or one for each spatial axis.
-        stride: the same; the window unless given.
-        padding: "valid", "same", numbers or pairs (before, after), smaller than the window.
+        kernel_size: the window, an integer or one for each spatial axis.
+        stride: an integer or one for each spatial axis; by default the window.
+        padding: "valid", "same", integers or pairs (before, after), smaller than the window.
         count_include_pad: padding counts as zeros, as in PyTorch; with False the mean is over the entries of x alone,
             as in Keras.
 
@@ -130,11 +131,7 @@ class AvgPool2d(_AvgPool):
         ValueError: x or an argument does not fit, when the layer is called.
     """
 
-    def forward(self, x: Any) -> Any:
-        """(N, H, W, C) to (N, H', W', C)."""
-        return pool_nd.avg_pool2d(
-            x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
-        )
+    function = staticmethod(pool_nd.avg_pool2d)
 
 
 class AvgPool3d(_AvgPool):
@@ -147,18 +144,14 @@ class AvgPool3d(_AvgPool):
         ValueError: x or an argument does not fit, when the layer is called.
     """
 
-    def forward(self, x: Any) -> Any:
-        """(N, D, H, W, C) to (N, D', H', W', C)."""
-        return pool_nd.avg_pool3d(
-            x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
-        )
+    function = staticmethod(pool_nd.avg_pool3d)
 
 
 class AdaptiveMaxPool(Module):
     """The largest entry of a given number of windows (`mg.adaptive_max_pool`).
 
     Args:
-        output_size: a number, or one for each spatial axis, of which there may be any number.
+        output_size: an integer, or one for each spatial axis; x may have any number of them.
 
     Raises:
         ValueError: x or output_size does not fit, when the layer is called.
@@ -172,12 +165,10 @@ class AdaptiveMaxPool(Module):
     def __init__(self, output_size: Numbers) -> None:
         self.output_size = output_size
 
-    def forward(self, x: Any) -> Any:
-        """(N, *spatial, C) to (N, *output_size, C)."""
+    def forward(self, x: Any) -> Tensor:
         return pool_nd.adaptive_max_pool(x, self.output_size)
 
     def extra_repr(self) -> str:
-        """The size."""
         return f"{self.output_size}"
 
 
@@ -185,7 +176,7 @@ class AdaptiveAvgPool(Module):
     """The mean of a given number of windows (`mg.adaptive_avg_pool`).
 
     Args:
-        output_size: a number, or one for each spatial axis; 1 is global average pooling.
+        output_size: an integer, or one for each spatial axis; 1 is global average pooling.
 
     Raises:
         ValueError: x or output_size does not fit, when the layer is called.
@@ -199,26 +190,24 @@ class AdaptiveAvgPool(Module):
     def __init__(self, output_size: Numbers) -> None:
         self.output_size = output_size
 
-    def forward(self, x: Any) -> Any:
-        """(N, *spatial, C) to (N, *output_size, C)."""
+    def forward(self, x: Any) -> Tensor:
         return pool_nd.adaptive_avg_pool(x, self.output_size)
 
     def extra_repr(self) -> str:
-        """The size."""
         return f"{self.output_size}"
 
 
 class Upsample(Module):
-    """Resized by repeating or by interpolating (`functional.interpolate`): (N, *spatial, C) to (N, *size, C).
+    """x resized by repeating entries or by interpolation (`functional.interpolate`): (N, *spatial, C) to (N, *size, C).
 
     Args:
-        size: a number, or one for each spatial axis.
-        scale_factor: instead of size, how many times as large each spatial axis becomes.
+        size: an integer, or one for each spatial axis.
+        scale_factor: instead of size, a factor for the spatial axes, or one for each.
         mode: "nearest", or "linear", "bilinear", "trilinear" for one, two, three spatial axes.
-        align_corners: whether the first and last entries, rather than the borders of the image, stay where they are.
+        align_corners: whether the first and last entries stay in place, instead of the borders of the image.
 
     Raises:
-        ValueError: neither or both of size and scale_factor; an unknown mode; x does not fit, when it is called.
+        ValueError: neither or both of size and scale_factor; an unknown mode; x does not fit, when the layer is called.
 
     Example:
         >>> import numpy as np
@@ -238,13 +227,11 @@ class Upsample(Module):
         check_mode(call, size, scale_factor, mode, align_corners)
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
 
-    def forward(self, x: Any) -> Any:
-        """(N, *spatial, C) to (N, *size, C)."""
+    def forward(self, x: Any) -> Tensor:
         return interpolate(
             x, self.size, scale_factor=self.scale_factor, mode=self.mode, align_corners=self.align_corners
         )
 
     def extra_repr(self) -> str:
-        """The arguments."""
-        how = f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
-        return f"{how}, mode={self.mode!r}{', align_corners=True' if self.align_corners else ''}"
+        size = f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
+        return f"{size}, mode={self.mode!r}{', align_corners=True' if self.align_corners else ''}"

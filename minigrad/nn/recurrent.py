@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 
 from minigrad import functional, fused
 from minigrad.nn.module import Module
+from minigrad.nn.module_checks import check_dropout, check_sizes
 from minigrad.nn.recurrent_cells import (
     Parameters,
+    S,
     State,
     check_nonlinearity,
-    check_sizes,
     make_parameters,
     parameters_of,
     state_parts,
@@ -23,8 +24,8 @@ from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator
 
 
-class _Recurrent(Module):
-    """Layers of steps over a sequence, in one or both directions."""
+class _Recurrent(Module, Generic[S]):
+    """Layers that run over a sequence, in one or both directions; subclasses define `run` for one of them."""
 
     gates: ClassVar[int]
     states: ClassVar[int] = 1
@@ -42,10 +43,9 @@ class _Recurrent(Module):
         rng: Any = None,
         dtype: Any = None,
     ) -> None:
-        what = type(self).__name__
-        check_sizes(what, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"{what}(dropout={dropout}): the probability of dropping an element lies in [0, 1]")
+        name = type(self).__name__
+        check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_dropout(name, dropout)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.dropout, self.bidirectional = dropout, bidirectional
         self.rng = None if rng is None else generator(rng)
@@ -62,7 +62,7 @@ class _Recurrent(Module):
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
 
-    def forward(self, x: Any, state: Any = None, lengths: None = None) -> tuple[Any, Any]:
+    def forward(self, x: Any, state: Any = None, lengths: None = None) -> tuple[Tensor, S]:
         """The outputs of the last layer at all steps, and the state of all layers after the last step.
 
         Args:
@@ -70,10 +70,10 @@ class _Recurrent(Module):
             state: h (layers · directions, N, H), of an LSTM a pair (h, c); zeros if not given.
 
         Returns:
-            outputs (N, T, directions · H), forward direction first, and the state in the form in which it is given.
+            outputs (N, T, directions · H), forward direction first, and the state in the form of the argument.
 
         Raises:
-            TypeError: lengths are given, for which there is another way.
+            TypeError: lengths are given; the message says what to do instead.
             ValueError: x or the state has another shape.
         """
         if lengths is not None:
@@ -84,29 +84,28 @@ class _Recurrent(Module):
                 "equal length together"
             )
         if len(x.shape) != 3 or x.shape[2] != self.input_size or not x.shape[1]:
-            raise self._explained(f"x of shape {x.shape} is not (N, T, {self.input_size}) with T at least 1")
+            raise self._input_error(f"expected x of shape (N, T, {self.input_size}) with T at least 1, got {x.shape}")
         directions = 1 + self.bidirectional
         shape = (self.num_layers * directions, x.shape[0], self.hidden_size)
-        given = state_parts(self, state, self.states, shape)
-        nothing = (zero_state(x, shape[1:], self.weight_ih_l0),) * self.states
+        initial = state_parts(self, state, self.states, shape)
+        zeros = (zero_state(x, shape[1:], self.weight_ih_l0),) * self.states
         sequence = np.swapaxes(x, 0, 1)
-        last: list[State] = []
+        final: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 sequence = functional.dropout(sequence, p=self.dropout, training=self.training, rng=self.rng)
-            made = []
+            outputs = []
             for suffix in self._suffixes(layer):
-                start = nothing if given is None else tuple(part[len(last)] for part in given)
+                start = zeros if initial is None else tuple(part[len(final)] for part in initial)
                 backwards = suffix.endswith("_reverse")
-                outputs, final = self.run(_turned(sequence, backwards), start, parameters_of(self, suffix))
-                made.append(_turned(outputs, backwards))
-                last.append(final)
-            sequence = made[0] if directions == 1 else concat(made, axis=-1)
-        after = tuple(stack(parts, axis=0) for parts in zip(*last, strict=True))
+                y, end = self.run(_flipped_if(backwards, sequence), start, parameters_of(self, suffix))
+                outputs.append(_flipped_if(backwards, y))
+                final.append(end)
+            sequence = outputs[0] if directions == 1 else concat(outputs, axis=-1)
+        after: Any = tuple(stack(parts, axis=0) for parts in zip(*final, strict=True))
         return np.swapaxes(sequence, 0, 1), after if self.states > 1 else after[0]
 
     def extra_repr(self) -> str:
-        """The arguments that are not the default."""
         extra = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
         extra += "" if self.bias_ih_l0 is not None else ", bias=False"
         extra += f", dropout={self.dropout}" if self.dropout else ""
@@ -114,17 +113,17 @@ class _Recurrent(Module):
         return f"{self.input_size}, {self.hidden_size}{extra}"
 
 
-def _turned(sequence: Any, backwards: bool) -> Any:
+def _flipped_if(backwards: bool, sequence: Any) -> Any:
     return flip(sequence, axis=0) if backwards else sequence
 
 
-class RNN(_Recurrent):
+class RNN(_Recurrent[Tensor]):
     """A plain recurrent network over sequences (Elman 1990; `fused.rnn`).
 
     Args:
         input_size: the size of x's last axis.
         hidden_size: H.
-        num_layers: each runs over the outputs of the one before.
+        num_layers: how many; each layer runs over the outputs of the previous one.
         nonlinearity: "tanh" or "relu".
         bias: whether there are biases. All parameters start as U(±1/√H).
         dropout: the probability of dropping an output between layers in training.
@@ -156,18 +155,17 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
 
     def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
-        """The outputs, and the last h."""
         outputs, h = fused.rnn(x, *state, *parameters, nonlinearity=self.nonlinearity)
         return outputs, (h,)
 
 
-class LSTM(_Recurrent):
+class LSTM(_Recurrent[tuple[Tensor, Tensor]]):
     """Long short-term memory over sequences (Hochreiter & Schmidhuber 1997; `fused.lstm`).
 
     Args:
         input_size: the size of x's last axis.
         hidden_size: H.
-        num_layers: each runs over the outputs of the one before.
+        num_layers: how many; each layer runs over the outputs of the previous one.
         bias: whether there are biases. All parameters start as U(±1/√H).
         dropout: the probability of dropping an output between layers in training.
         bidirectional: whether each layer also runs from the end, with parameters of its own.
@@ -191,17 +189,16 @@ class LSTM(_Recurrent):
     gates, states = 4, 2
 
     def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
-        """The outputs, and the last h and c."""
         return fused.lstm(x, *state, *parameters)
 
 
-class GRU(_Recurrent):
+class GRU(_Recurrent[Tensor]):
     """Gated recurrent units over sequences (Cho et al. 2014; `fused.gru`).
 
     Args:
         input_size: the size of x's last axis.
         hidden_size: H.
-        num_layers: each runs over the outputs of the one before.
+        num_layers: how many; each layer runs over the outputs of the previous one.
         bias: whether there are biases. All parameters start as U(±1/√H).
         dropout: the probability of dropping an output between layers in training.
         bidirectional: whether each layer also runs from the end, with parameters of its own.
@@ -225,6 +222,5 @@ class GRU(_Recurrent):
     gates = 3
 
     def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
-        """The outputs, and the last h."""
         outputs, h = fused.gru(x, *state, *parameters)
         return outputs, (h,)

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from minigrad import functional, fused
 from minigrad.nn import init
 from minigrad.nn.module import Module
-from minigrad.nn.module_checks import check_whole
-from minigrad.nn.parameter import initialized
+from minigrad.nn.module_checks import check_sizes
+from minigrad.nn.parameter import new_parameter
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator
 
-State = tuple[Any, ...]  # h; of LSTM h and c
+State = tuple[Any, ...]  # (h,), of an LSTM (h, c)
 Parameters = tuple[Any, ...]  # both kernels and both biases
+S = TypeVar("S")  # a state as users see it: h, of an LSTM (h, c)
 
 
 def make_parameters(
     module: Module, gates: int, input_size: int, hidden_size: int, bias: bool, suffix: str, rng: Any, dtype: Any
 ) -> None:
-    """weight_ih, weight_hh, bias_ih and bias_hh with the suffix: U(±1/√H), as in PyTorch."""
+    """Set the attributes weight_ih, weight_hh, bias_ih and bias_hh, with the suffix: U(±1/√H), as in PyTorch."""
     bound = 1 / math.sqrt(hidden_size)
     draw = partial(init.random_uniform, minval=-bound, maxval=bound)
-    wide = gates * hidden_size
-    shapes = {"weight_ih": (input_size, wide), "weight_hh": (hidden_size, wide), "bias_ih": (wide,), "bias_hh": (wide,)}
-    for name, shape in shapes.items():
-        made = initialized(draw, shape, rng=rng, dtype=dtype) if bias or name.startswith("weight") else None
-        setattr(module, name + suffix, made)
+    columns = gates * hidden_size
+    for name, shape in (("weight_ih", (input_size, columns)), ("weight_hh", (hidden_size, columns))):
+        setattr(module, name + suffix, new_parameter(draw, shape, rng=rng, dtype=dtype))
+    for name in ("bias_ih", "bias_hh"):
+        setattr(module, name + suffix, new_parameter(draw, (columns,), rng=rng, dtype=dtype) if bias else None)
 
 
 def parameters_of(module: Module, suffix: str) -> Parameters:
-    """The same, with the number 0 for a bias that is absent."""
+    """(weight_ih, weight_hh, bias_ih, bias_hh) with the suffix, and the number 0 for a missing bias."""
     weight_ih, weight_hh, bias_ih, bias_hh = (
         getattr(module, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )
@@ -42,22 +43,14 @@ def parameters_of(module: Module, suffix: str) -> Parameters:
 
 
 def zero_state(x: Any, shape: tuple[int, ...], weight: Tensor) -> Any:
-    """An initial state where x computes."""
+    """An initial state of zeros, of the kind of array that x is."""
     return np.zeros_like(
         x.data if isinstance(x, Tensor) else x, shape=shape, dtype=np.result_type(x.dtype, weight.dtype)
     )
 
 
-def check_sizes(what: str, **sizes: int) -> None:
-    """Refuse a size that is not positive, or no whole number."""
-    check_whole(what, **sizes)
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{what}({name}={size}): must be at least 1")
-
-
-class _Cell(Module):
-    """One step: parameters and checks. What is computed is `step`."""
+class _Cell(Module, Generic[S]):
+    """The parameters and checks of a cell; subclasses define `step`."""
 
     gates: ClassVar[int]
     states: ClassVar[int] = 1
@@ -75,7 +68,7 @@ class _Cell(Module):
         """The next state. Subclasses define it."""
         raise NotImplementedError
 
-    def forward(self, x: Any, state: Any = None) -> Any:
+    def forward(self, x: Any, state: Any = None) -> S:
         """The state after one step.
 
         Args:
@@ -83,32 +76,31 @@ class _Cell(Module):
             state: h (N, hidden_size), of an LSTM a pair (h, c); zeros if not given.
         """
         if len(x.shape) != 2 or x.shape[1] != self.input_size:
-            raise self._explained(f"x of shape {x.shape} is not (N, {self.input_size})")
+            raise self._input_error(f"expected x of shape (N, {self.input_size}), got {x.shape}")
         shape = (x.shape[0], self.hidden_size)
         parts = state_parts(self, state, self.states, shape)
         if parts is None:
             parts = (zero_state(x, shape, self.weight_ih),) * self.states
-        made = self.step(x, parts, parameters_of(self, ""))
-        return made if self.states > 1 else made[0]
+        after: Any = self.step(x, parts, parameters_of(self, ""))
+        return after if self.states > 1 else after[0]
 
     def extra_repr(self) -> str:
-        """The sizes."""
         bias = "" if self.bias_ih is not None else ", bias=False"
         return f"{self.input_size}, {self.hidden_size}{bias}"
 
 
 def state_parts(module: Module, state: Any, count: int, shape: tuple[int, ...]) -> State | None:
-    """A state that was given as a tuple, its shapes checked."""
+    """The parts of a state, None for no state; their shapes are checked."""
     if state is None:
         return None
     parts: State = (state,) if count == 1 else tuple(state)
     if [np.shape(part) for part in parts] != [shape] * count:
-        wanted = f"h {shape}" if count == 1 else f"a pair (h, c), each {shape}"
-        raise module._explained(f"the state has shape {[np.shape(part) for part in parts]}; it must be {wanted}")
+        expected = f"h {shape}" if count == 1 else f"a pair (h, c), each {shape}"
+        raise module._input_error(f"expected the state {expected}, got shapes {[np.shape(part) for part in parts]}")
     return parts
 
 
-class RNNCell(_Cell):
+class RNNCell(_Cell[Tensor]):
     """A step of a plain recurrent network: h' = f(x Wⁱ + bⁱ + h Wʰ + bʰ) (`functional.rnn_cell`).
 
     Args:
@@ -143,17 +135,16 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
 
     def step(self, x: Any, state: State, parameters: Parameters) -> State:
-        """The next h."""
         return (functional.rnn_cell(x, state[0], *parameters, nonlinearity=self.nonlinearity),)
 
 
-def check_nonlinearity(what: str, nonlinearity: str) -> None:
-    """Refuse an unknown one."""
+def check_nonlinearity(layer: str, nonlinearity: str) -> None:
+    """Check that the name of a nonlinearity is known."""
     if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"{what}(nonlinearity={nonlinearity!r}): must be 'tanh' or 'relu'")
+        raise ValueError(f"{layer}(nonlinearity={nonlinearity!r}): must be 'tanh' or 'relu'")
 
 
-class LSTMCell(_Cell):
+class LSTMCell(_Cell[tuple[Tensor, Tensor]]):
     """A step of long short-term memory (`fused.lstm_cell`): called with x and (h, c), it returns the next (h, c).
 
     Args:
@@ -177,11 +168,10 @@ class LSTMCell(_Cell):
     gates, states = 4, 2
 
     def step(self, x: Any, state: State, parameters: Parameters) -> State:
-        """The next h and c."""
         return fused.lstm_cell(x, state[0], state[1], *parameters)
 
 
-class GRUCell(_Cell):
+class GRUCell(_Cell[Tensor]):
     """A step of a gated recurrent unit (`fused.gru_cell`).
 
     Args:
@@ -204,5 +194,4 @@ class GRUCell(_Cell):
     gates = 3
 
     def step(self, x: Any, state: State, parameters: Parameters) -> State:
-        """The next h."""
         return (fused.gru_cell(x, state[0], *parameters),)

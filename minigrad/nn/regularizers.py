@@ -17,12 +17,13 @@ Only = str | Iterable[str] | Callable[[str, Tensor], bool] | None
 class L1L2:
     """Elastic net: λ₁ Σ |w| + λ₂ Σ w² (Zou & Hastie 2005, equation 3), as in Keras.
 
-    There is no ½: under plain gradient descent λ₂ does what weight_decay = 2 λ₂ does. The derivative of |w| at 0 is 0.
+    There is no factor ½: with plain gradient descent, λ₂ is equivalent to weight_decay = 2 λ₂. The derivative of |w|
+    at 0 is 0.
 
     Args:
         l1: λ₁.
         l2: λ₂.
-        only: which parameters of a module: all if None, or names and patterns such as "*weight" or
+        only: which parameters of a module: None for all, names and patterns such as "*weight" or
             ["0.weight", "head.*"], or a function of name and parameter, `lambda name, p: p.ndim > 1`.
 
     Raises:
@@ -46,8 +47,8 @@ class L1L2:
         """The penalty of a model, a layer, a parameter or several, as a Tensor of shape ().
 
         Raises:
-            ValueError: no parameter fits `only`.
-            TypeError: something that is no Module and no Tensor.
+            ValueError: no parameter matches `only`.
+            TypeError: something that is neither a Module nor a Tensor.
         """
         terms: list[Any] = []
         for p in select(of, self.only, repr(self)):
@@ -63,45 +64,45 @@ class L1L2:
 
 
 class L1(L1L2):
-    """Lasso: λ Σ |w| (Tibshirani 1996). Arguments as L1L2's."""
+    """Lasso: λ Σ |w| (Tibshirani 1996). Arguments as in L1L2."""
 
     def __init__(self, l1: float = 0.01, only: Only = None) -> None:
         super().__init__(l1=l1, only=only)
 
 
 class L2(L1L2):
-    """Ridge, Tikhonov: λ Σ w², with no ½. Arguments as L1L2's."""
+    """Ridge or Tikhonov regularization: λ Σ w², without a factor ½. Arguments as in L1L2."""
 
     def __init__(self, l2: float = 0.01, only: Only = None) -> None:
         super().__init__(l2=l2, only=only)
 
 
 def select(of: Module | Tensor | Iterable[Tensor], only: Only, call: str) -> list[Tensor]:
-    """The parameters that a penalty or a constraint is meant for.
+    """The parameters that a penalty or a constraint applies to.
 
     Args:
         of: a module, a Tensor, or several Tensors.
         only: as in L1L2.
-        call: what the errors begin with.
+        call: the start of error messages.
 
     Raises:
-        ValueError: none fits.
-        TypeError: something that is no Module and no Tensor, or names for Tensors that have none.
+        ValueError: no parameter matches.
+        TypeError: something that is neither a Module nor a Tensor, or names without a module.
     """
     if isinstance(of, Module):
         named = list(of.named_parameters())
-        fits = _filter(only)
-        found = [p for name, p in named if fits(name, p)]
-        if not found:
-            listed = ", ".join(name for name, _ in named) or "none"
-            raise ValueError(f"{call}: none of the parameters of {type(of).__name__} fits; they are: {listed}")
-        return found
+        matches = _filter(only)
+        selected = [p for name, p in named if matches(name, p)]
+        if not selected:
+            names = ", ".join(name for name, _ in named) or "none"
+            raise ValueError(f"{call}: no parameter of {type(of).__name__} matches; its parameters are: {names}")
+        return selected
     members = [of] if isinstance(of, Tensor) else list(of)
     for p in members:
         if not isinstance(p, Tensor):
             raise TypeError(f"{call}: {type(p).__name__} is not a Tensor; give a module, a parameter or several")
     if only is not None and not callable(only):
-        raise TypeError(f"{call}: only={only!r} are names in a module, but Tensors were given; give the module")
+        raise TypeError(f"{call}: only={only!r} are names of a module's parameters; give the module instead of Tensors")
     return [p for p in members if only is None or only("", p)]
 
 

@@ -1,4 +1,4 @@
-"""Initializers with a structure: orthogonal, identity and sparse kernels; `nn.init` has them all."""
+"""Initializers with a structure: orthogonal, identity, dirac and sparse kernels. `nn.init` lists them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Array = Any
 def orthogonal(shape: Shape, *, gain: float = 1.0, rng: Any = None, dtype: Any = None, layout: str = "keras") -> Array:
     """A random orthogonal matrix times the gain (Saxe, McClelland & Ganguli 2014): all singular values are the gain.
 
-    The kernel is read as a matrix (receptive field · in, out), whose rows or columns, whichever are shorter in number,
-    are orthonormal. It is uniformly distributed: Q of a normal matrix, with signs that make the diagonal of R positive
-    (Mezzadri 2007, section 5).
+    The kernel is reshaped to a matrix (receptive field · in, out). Its rows are orthonormal if there are fewer rows
+    than columns, else its columns. It is uniformly distributed: Q of a normal matrix, with signs that make the diagonal
+    of R positive (Mezzadri 2007, section 5).
 
     Args:
         shape: of the kernel, at least two axes.
@@ -49,7 +49,7 @@ def orthogonal(shape: Shape, *, gain: float = 1.0, rng: Any = None, dtype: Any =
 
 
 def identity(shape: Shape, *, gain: float = 1.0, rng: Any = None, dtype: Any = None) -> Array:
-    """gain · 1 for a matrix (in, out); surplus inputs or outputs get 0. In PyTorch `eye_`.
+    """The identity matrix (in, out) times the gain; surplus inputs or outputs get 0. In PyTorch `eye_`.
 
     Raises:
         ValueError: the shape does not have two axes; for kernels there is `dirac`.
@@ -60,14 +60,14 @@ def identity(shape: Shape, *, gain: float = 1.0, rng: Any = None, dtype: Any = N
                [0. , 0.5, 0. ]])
     """
     if len(shape) != 2:
-        raise ValueError(f"identity({shape}): must be a matrix (in, out); for the kernel of a convolution take dirac")
+        raise ValueError(f"identity({shape}): must be a matrix (in, out); for the kernel of a convolution use dirac")
     return gain * np.eye(*shape, dtype=dtype or get_default_dtype())
 
 
 def dirac(shape: Shape, *, rng: Any = None, dtype: Any = None, layout: str = "keras") -> Array:
-    """The kernel of a convolution that hands on its input: 1 from channel k to channel k at the center, 0 elsewhere.
+    """The kernel of a convolution that returns its input: 1 from channel k to channel k at the center, 0 elsewhere.
 
-    The center of an even number of taps is the later of the two. Surplus channels get 0.
+    Of an even number of taps, the later of the two middle ones is the center. Surplus channels get 0.
 
     Args:
         shape: of the kernel, at least two axes.
@@ -101,14 +101,14 @@ def sparse(
     dtype: Any = None,
     layout: str = "keras",
 ) -> Array:
-    """Normal numbers, of which each unit has the same number of incoming ones set to 0 (Martens 2010, section 5).
+    """Normal numbers with the same number of incoming weights of each unit set to 0 (Martens 2010, section 5).
 
-    PyTorch's `sparse_` takes the zeros from the columns of (out, in), which are the outgoing weights of an input.
+    PyTorch's `sparse_` sets weights to 0 in each column of (out, in), which are the outgoing weights of an input.
 
     Args:
         shape: (in, out), or (out, in) with layout "torch".
-        sparsity: the part of the `in` weights of a unit that is 0, rounded up; in [0, 1].
-        stddev: of the others.
+        sparsity: the fraction of the `in` weights of a unit that are 0, rounded up; in [0, 1].
+        stddev: of the other weights.
         rng: a Generator or a seed; the global generator if not given.
         dtype: that of new Tensors if not given.
         layout: "keras" or "torch".
@@ -124,18 +124,18 @@ def sparse(
     if len(shape) != 2:
         raise ValueError(f"sparse({shape}): must be a matrix (in, out)")
     if not 0 <= sparsity <= 1:
-        raise ValueError(f"sparse({shape}, sparsity={sparsity}): the part of weights that is 0 lies in [0, 1]")
+        raise ValueError(f"sparse({shape}, sparsity={sparsity}): the fraction of zeros must be in [0, 1]")
     rng = generator(rng)
     size, units = shape[::-1] if layout == "torch" else shape
     values = stddev * rng.standard_normal((size, units))
-    # The ranks of random numbers are a random order of each column.
+    # The ranks of random numbers are a random order for each column.
     order = rng.random((size, units)).argsort(axis=0)
     values[order < math.ceil(sparsity * size)] = 0
     return (values.T if layout == "torch" else values).astype(dtype or get_default_dtype())
 
 
-def _check(shape: Shape, layout: str, what: str) -> None:
+def _check(shape: Shape, layout: str, name: str) -> None:
     if layout not in ("keras", "torch"):
-        raise ValueError(f"{what}(layout={layout!r}): must be 'keras' (..., in, out) or 'torch' (out, in, ...)")
+        raise ValueError(f"{name}(layout={layout!r}): must be 'keras' (..., in, out) or 'torch' (out, in, ...)")
     if len(shape) < 2:
-        raise ValueError(f"{what}({shape}): needs at least two axes, (in, out)")
+        raise ValueError(f"{name}({shape}): needs at least two axes, (in, out)")

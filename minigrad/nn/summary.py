@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,32 +15,28 @@ from minigrad.engine.errors import describe
 from minigrad.engine.modes import enable_grad
 from minigrad.engine.node import Node, next_serial
 from minigrad.engine.tape import Tape
-from minigrad.nn.containers import Container
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.pytree import flatten
 from minigrad.util.text import text_of_bytes
-
-if TYPE_CHECKING:
-    from minigrad.nn.module import Module
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer. Columns add up: what a layer holds inside itself is counted in the rows of those layers."""
+    """One layer. Columns add up: what the layers inside it have is counted in their own rows."""
 
     name: str  # dotted, "" for the model itself
     kind: str  # the class
-    shape: Any  # of the output: a shape, a list of them unless there is one, None if the layer was not called
+    shape: Any  # of the output, a list of shapes if there are several outputs, None if the layer was not called
     parameters: int
     multiply_adds: int
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summary` returns; its text is the table."""
+    """The result of `summary`; printed, it is the table."""
 
     rows: list[Row]
     trainable: int
@@ -58,35 +54,36 @@ class Summary:
             depth = row.name.count(".") + (row.name != "")
             own = row.name.rpartition(".")[2]
             name = "  " * depth + (f"{own}: {row.kind}" if own else row.kind)
-            table.append((name, _shown(row.shape), _number(row.parameters), _number(row.multiply_adds)))
+            counts = _format_count(row.parameters), _format_count(row.multiply_adds)
+            table.append((name, _format_shape(row.shape), *counts))
         table.append(("Total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
         a, b, c, d = (max(map(len, column)) for column in zip(*table, strict=True))
-        nodes = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}".rstrip() for w, x, y, z in table]
+        lines = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}".rstrip() for w, x, y, z in table]
         rule = "─" * (a + b + c + d + 6)
         frozen = self.parameters - self.trainable
         note = f"{self.trainable:,} trainable, {frozen:,} frozen; {text_of_bytes(self.bytes)} of parameters"
-        return "\n".join([nodes[0], rule, *nodes[1:-1], rule, nodes[-1], note])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], note])
 
     __repr__ = __str__
 
 
-def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: Any = None) -> Summary:
-    """Run a copy of the model once, in evaluation mode, and tell what its layers give, hold and cost.
+def summary(model: Any, input_shape: Shape | Sequence[Shape], dtype: Any = None) -> Summary:
+    """Run a copy of the model once, in evaluation mode, and list the shapes, parameters and costs of its layers.
 
     A multiply-add is one product and one sum. They are counted in products (matmul, linear, einsum, convolutions,
     attention, recurrent cells), which make up nearly all of the work of a network; elementwise work is not counted.
 
     Args:
-        model: the model; it stays as it is, and its hooks are not called.
-        input_shape: with the batch, for example (1, 28, 28, 1); a list of shapes for several inputs.
+        model: a Module; it is not changed, and its hooks are not called.
+        input_shape: including the batch, for example (1, 28, 28, 1); a list of shapes for several inputs.
         dtype: of the input, that of the first parameter if not given; an integer dtype for embeddings (ids are 0).
 
     Returns:
         A Summary: print it, or read its rows.
 
     Raises:
-        TypeError: this is no shape.
-        ValueError: the shape does not fit the model; a shape is not made of positive integers.
+        TypeError: input_shape is not a shape.
+        ValueError: the shape does not fit the model; a size is not a positive integer.
 
     Example:
         >>> from minigrad.nn import Linear, ReLU, Sequential
@@ -108,50 +105,50 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: Any = No
         )
     if not hasattr(input_shape, "__len__"):
         raise TypeError(
-            f"summary(input_shape={describe(input_shape)}): give a tuple of positive sizes, the batch among them: "
+            f"summary(input_shape={describe(input_shape)}): give a tuple of positive sizes, including the batch: "
             "(1, 784)"
         )
     parameters = list(model.parameters())
     dtype = np.dtype(dtype or (parameters[0].dtype if parameters else get_default_dtype()))
-    is_one = len(input_shape) == 0 or isinstance(input_shape[0], (int, np.integer))
-    shapes = [input_shape] if is_one else list(input_shape)
-    run = copy.deepcopy(model).eval().requires_grad_(True)
-    outputs, costs = _watched(run, [_input(shape, dtype) for shape in shapes])
+    is_single = len(input_shape) == 0 or isinstance(input_shape[0], (int, np.integer))
+    shapes = [input_shape] if is_single else list(input_shape)
+    twin = copy.deepcopy(model).eval().requires_grad_(True)
+    outputs, costs = _run(twin, [_input(shape, dtype) for shape in shapes])
     rows, seen = [], set()
-    for (name, module), (_, ran) in zip(model.named_modules(), run.named_modules(), strict=True):
+    for (name, module), (_, copied) in zip(model.named_modules(), twin.named_modules(), strict=True):
         own = [p for p in (getattr(module, n) for n in module._parameters) if id(p) not in seen]
         seen |= {id(p) for p in own}
         size = sum(p.size for p in own)
-        shape = outputs.get(ran, [] if isinstance(module, Container) else None)
-        rows.append(Row(name, type(module).__name__, shape, size, costs[ran]))
+        shape = outputs.get(copied, None if module._calls_forward else [])
+        rows.append(Row(name, type(module).__name__, shape, size, costs[copied]))
     trainable = sum(p.size for p in parameters if p.requires_grad)
     return Summary(rows, trainable, sum(p.size for p in parameters), sum(p.data.nbytes for p in parameters))
 
 
 def _input(shape: Any, dtype: np.dtype[Any]) -> Tensor:
-    """Zeros that are tracked if they can be, so that the tape knows their shape."""
+    """Zeros that require a gradient if their dtype allows it, so that their shape is on the tape."""
     if not isinstance(shape, tuple | list) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise ValueError(
-            f"summary(input_shape={shape!r}): give a tuple of positive sizes, the batch among them: (1, 784)"
+            f"summary(input_shape={shape!r}): give a tuple of positive sizes, including the batch: (1, 784)"
         )
     return Tensor(np.zeros(tuple(shape), dtype), requires_grad=dtype.kind == "f")
 
 
-def _watched(model: Module, inputs: list[Tensor]) -> tuple[dict[Module, Any], Counter[Module]]:
-    """The output shapes and costs of each module, by hooks and by the nodes between the calls of hooks."""
-    shapes: dict[Module, Any] = {}
-    ends: list[tuple[int, Module | None]] = []  # from this node on, the innermost open module
-    open_modules: list[Module] = []
+def _run(model: Any, inputs: list[Tensor]) -> tuple[dict[Any, Any], Counter[Any]]:
+    """The output shape and the cost of each module, by hooks and by the nodes recorded between the calls of hooks."""
+    shapes: dict[Any, Any] = {}
+    owners: list[tuple[int, Any]] = []  # (serial of a node, the innermost module that runs from this node on, or None)
+    running: list[Any] = []
 
-    def enter(module: Module, given: Any) -> None:
-        open_modules.append(module)
-        ends.append((next_serial(), module))
+    def enter(module: Any, inputs: Any) -> None:
+        running.append(module)
+        owners.append((next_serial(), module))
 
-    def leave(module: Module, given: Any, output: Any) -> None:
-        open_modules.pop()
-        ends.append((next_serial(), open_modules[-1] if open_modules else None))
-        found = [tuple(x.shape) for x in flatten(output)[0] if hasattr(x, "shape")]
-        shapes[module] = found[0] if len(found) == 1 else found
+    def leave(module: Any, inputs: Any, output: Any) -> None:
+        running.pop()
+        owners.append((next_serial(), running[-1] if running else None))
+        all_shapes = [tuple(x.shape) for x in flatten(output)[0] if hasattr(x, "shape")]
+        shapes[module] = all_shapes[0] if len(all_shapes) == 1 else all_shapes
 
     for module in model.modules():
         module.__dict__.pop("_hooks", None)
@@ -159,18 +156,18 @@ def _watched(model: Module, inputs: list[Tensor]) -> tuple[dict[Module, Any], Co
         module.register_forward_hook(leave)
     with enable_grad():
         results = [t for t in flatten(model(*inputs))[0] if isinstance(t, Tensor) and t.requires_grad]
-    costs: Counter[Module] = Counter()
+    costs: Counter[Any] = Counter()
     if results:
-        starts = np.array([serial for serial, _ in ends])
+        starts = np.array([serial for serial, _ in owners])
         for node in Tape(*results):
             k = int(np.searchsorted(starts, node.serial)) - 1
-            if k >= 0 and (owner := ends[k][1]) is not None:
+            if k >= 0 and (owner := owners[k][1]) is not None:
                 costs[owner] += multiply_adds(node)
     return shapes, costs
 
 
 def multiply_adds(node: Node) -> int:
-    """The multiply-adds of a node of the tape, 0 unless it is a product."""
+    """The number of multiply-adds of a node of the tape, 0 unless it is a product."""
     count = COSTS.get(node.primitive.name) if node.primitive is not None else None
     return count(node) if count is not None else 0
 
@@ -188,10 +185,10 @@ def _matmul(node: Node) -> int:
 
 
 def _windows(node: Node, k: int) -> int:
-    """For each place and each channel of it, the products with the kernel's other axes."""
+    """For each position and channel of the convolution's output (operand 0 or the node), a product with the kernel."""
     kernel = _shape(node, 1)
-    places = node.shape if k else _shape(node, 0)
-    return 0 if kernel is None or places is None else math.prod(places) * math.prod(kernel[:-1])
+    output = node.shape if k else _shape(node, 0)
+    return 0 if kernel is None or output is None else math.prod(output) * math.prod(kernel[:-1])
 
 
 def _contract(node: Node) -> int:
@@ -204,14 +201,14 @@ def _contract(node: Node) -> int:
 
 
 def _attention(node: Node) -> int:
-    """Of the weights' size, once for each feature of a query and once for each of a value."""
+    """The size of the weights times the number of features of a query and of a value."""
     out, weights = node.shape
     q = _shape(node, 0)
-    return math.prod(weights) * ((0 if q is None else q[-1]) + out[-1])  # type: ignore[no-any-return]
+    return math.prod(weights) * ((0 if q is None else q[-1]) + out[-1])
 
 
 def _recurrent(node: Node, weights: int) -> int:
-    """For each row of each step, the two weight matrices, of which the first is operand `weights`."""
+    """For each row of each step, products with two weight matrices, of which the first is operand `weights`."""
     y = node.shape[0] if isinstance(node.shape[0], tuple) else node.shape
     rows: int = math.prod(y[:-1])
     return rows * sum(math.prod(_shape(node, k) or (0,)) for k in (weights, weights + 1))
@@ -230,9 +227,9 @@ COSTS: dict[str, Callable[[Node], int]] = {
 }
 
 
-def _shown(shape: Any) -> str:
+def _format_shape(shape: Any) -> str:
     return "not called" if shape is None else ", ".join(map(str, shape)) if isinstance(shape, list) else str(shape)
 
 
-def _number(n: int) -> str:
+def _format_count(n: int) -> str:
     return f"{n:,}" if n else ""

@@ -1,4 +1,4 @@
-"""Modules and parameters that a module holds in plain containers, where nothing finds them."""
+"""A warning for modules and parameters in plain containers, where `parameters()` does not find them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minigrad.tensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from minigrad.nn.module import Module
-
-LOOKED_AT = 10_000  # elements of containers; a data set in an attribute is not searched to its end
+MAX_ELEMENTS = 10_000  # of containers that are searched; a data set in an attribute is not searched to its end
 PLAIN = (type(None), bool, int, float, str, bytes, type)
 
+_searched: weakref.WeakSet[Any] = weakref.WeakSet()  # modules; a mark in them would be among the user's attributes
 
-_searched: weakref.WeakSet[Module] = weakref.WeakSet()  # not noted in the modules, whose attributes are the user's
 
+def warn_of_unregistered(model: Any) -> None:
+    """Warn once of modules and parameters in lists, tuples, sets, dictionaries and records of a model.
 
-def warn_of_unfound(model: Module) -> None:
-    """Warn once of what a model holds in lists, tuples, sets, dictionaries and records, and does not find there."""
+    Args:
+        model: a Module.
+    """
     if model in _searched:
         return
     modules = dict.fromkeys(module for _, module in model.named_modules())
@@ -33,31 +33,32 @@ def warn_of_unfound(model: Module) -> None:
             continue
         _searched.add(module)
         for name, value in vars(module).items():
-            held = {id(x): (path, x) for path, x in _held(value, name, 0, [0])}.values()
-            lost = [(path, x) for path, x in held if id(x) not in parameters and x not in modules]
-            if lost:
-                _warn(module, name, value, lost)
+            contents = {id(x): (path, x) for path, x in _contents(value, name, 0, [0])}.values()
+            unregistered = [(path, x) for path, x in contents if id(x) not in parameters and x not in modules]
+            if unregistered:
+                _warn(module, name, value, unregistered)
 
 
-def _warn(module: Module, name: str, value: Any, lost: list[tuple[str, Any]]) -> None:
-    some = ", ".join(f"{path}: {type(x).__name__}" for path, x in lost[:3]) + (", ..." if len(lost) > 3 else "")
-    hint = "nn.ModuleDict(...)" if isinstance(value, dict) else "nn.ModuleList([...])"
-    if any(isinstance(x, Tensor) for _, x in lost):
+def _warn(module: Any, name: str, container: Any, unregistered: list[tuple[str, Any]]) -> None:
+    listed = ", ".join(f"{path}: {type(x).__name__}" for path, x in unregistered[:3])
+    listed += ", ..." if len(unregistered) > 3 else ""
+    hint = "nn.ModuleDict(...)" if isinstance(container, dict) else "nn.ModuleList([...])"
+    if any(isinstance(x, Tensor) for _, x in unregistered):
         hint = "attributes of their own (setattr(self, name, parameter))"
-    elif not isinstance(value, (list, tuple, dict)):
+    elif not isinstance(container, (list, tuple, dict)):
         hint = "attributes of their own, nn.ModuleList([...]) or nn.ModuleDict(...)"
     warnings.warn(
-        f"{type(module).__name__}.{name} is a {type(value).__name__} that holds {len(lost)} modules or parameters "
-        f"({some}). They are not found there: parameters(), state_dict(), train() and eval() pass over them, so they "
-        f"are neither trained nor saved. Hold them in {hint}",
+        f"{type(module).__name__}.{name} is a {type(container).__name__} with {len(unregistered)} modules or "
+        f"parameters ({listed}). They are not found there: parameters(), state_dict(), train() and eval() skip them, "
+        f"so they are neither trained nor saved. Put them into {hint}",
         stacklevel=5,
     )
 
 
-def _held(x: Any, path: str, depth: int, seen: list[int]) -> Iterator[tuple[str, Any]]:
-    """Modules with parameters, and parameters, inside a container."""
-    seen[0] += 1
-    if isinstance(x, PLAIN) or depth > 8 or seen[0] > LOOKED_AT:
+def _contents(x: Any, path: str, depth: int, count: list[int]) -> Iterator[tuple[str, Any]]:
+    """Yield modules with parameters, and parameters, inside a container; `count` is the number of searched elements."""
+    count[0] += 1
+    if isinstance(x, PLAIN) or depth > 8 or count[0] > MAX_ELEMENTS:
         return
     if depth and isinstance(x, Tensor):
         if x.requires_grad and x.is_leaf:
@@ -67,16 +68,16 @@ def _held(x: Any, path: str, depth: int, seen: list[int]) -> Iterator[tuple[str,
             yield path, x
     elif isinstance(x, dict):
         for key, value in list(x.items()):
-            yield from _held(value, f"{path}[{key!r}]", depth + 1, seen)
+            yield from _contents(value, f"{path}[{key!r}]", depth + 1, count)
     elif isinstance(x, (list, tuple, set, frozenset, deque)):
         for k, value in enumerate(list(x)):
-            yield from _held(value, f"{path}[{k}]", depth + 1, seen)
+            yield from _contents(value, f"{path}[{k}]", depth + 1, count)
     elif isinstance(x, types.SimpleNamespace) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
         for key, value in list(getattr(x, "__dict__", {}).items()):
-            yield from _held(value, f"{path}.{key}", depth + 1, seen)
+            yield from _contents(value, f"{path}.{key}", depth + 1, count)
 
 
-def _has_state(module: Module) -> bool:
-    """Whether it matters that a module is not found."""
+def _has_state(module: Any) -> bool:
+    """Whether a module has parameters or buffers, or behaves differently in training."""
     code = getattr(type(module).forward, "__code__", None)
     return bool(module._parameters or module._buffers) or code is None or "training" in code.co_names

@@ -62,7 +62,7 @@ def test_list():
         modules.append(nn.ReLU)
     with pytest.raises(IndexError):
         modules[3]
-    with pytest.raises(NotImplementedError, match="a ModuleList is not called"):
+    with pytest.raises(NotImplementedError, match="a ModuleList cannot be called"):
         modules(X)
 
 
@@ -84,7 +84,7 @@ def test_dict():
         modules["f"] = np.tanh
 
 
-def test_hooks_see_and_replace():
+def test_hooks_receive_and_replace_inputs_and_output():
     layer, seen = nn.Linear(3, 2, rng=0), []
     plain = layer(X).numpy()
     before = layer.register_forward_pre_hook(lambda module, inputs: seen.append(("before", module, inputs)))
@@ -131,7 +131,7 @@ def test_a_hook_may_remove_itself():
     assert len(calls) == 1
 
 
-def test_a_copy_has_hooks_of_its_own():
+def test_a_copy_has_its_own_hooks():
     layer = nn.ReLU()
     hook = layer.register_forward_hook(lambda module, inputs, out: out + 1)
     twin = copy.deepcopy(layer)
@@ -140,8 +140,8 @@ def test_a_copy_has_hooks_of_its_own():
     assert twin(np.zeros(1)).tolist() == [1.0]
 
 
-def test_a_hook_is_a_function():
-    with pytest.raises(TypeError, match="'print' cannot be called"):
+def test_a_hook_must_be_a_function():
+    with pytest.raises(TypeError, match=r"a hook must be a function .*, got 'print'"):
         nn.ReLU().register_forward_hook("print")
 
 
@@ -166,7 +166,7 @@ def test_freezing():
     assert len(list(net.named_parameters())) == 4
 
 
-def test_frozen_parameters_forget_their_gradient():
+def test_freezing_sets_gradients_to_none():
     layer = nn.Linear(3, 2)
     layer(X).sum().backward()
     layer.requires_grad_(False)

@@ -31,7 +31,7 @@ def kolmogorov_smirnov(values, below):
     return math.sqrt(n) * max(above, under)
 
 
-def test_the_statistic_objects():
+def test_the_statistics_detect_differences():
     """Planted faults: a scale off by 5 %, and the wrong family at the right variance."""
     values = np.random.default_rng(0).standard_normal(20000)
     assert kolmogorov_smirnov(values, normal_below) < 1.95
@@ -75,7 +75,7 @@ def test_normal(name, shape):
 
 
 @pytest.mark.parametrize("name", ["glorot_normal", "lecun_normal", "he_normal"])
-def test_truncated_as_in_keras(name):
+def test_truncated_normal_as_in_keras(name):
     """The standard deviation is exact, and nothing lies beyond two of the wider normal's."""
     shape = (120, 180)
     std = NORMAL[name](*SHAPES[shape])
@@ -86,7 +86,7 @@ def test_truncated_as_in_keras(name):
     assert kolmogorov_smirnov(values / wide, truncated_below) < 1.95
 
 
-def test_truncated_std_is_that_of_the_distribution():
+def test_truncated_std():
     density = math.exp(-2) / math.sqrt(2 * math.pi)
     variance = 1 - 2 * 2 * density / (normal_below(2) - normal_below(-2))
     assert math.sqrt(variance) == pytest.approx(init.TRUNCATED_STD, rel=1e-15)
@@ -229,7 +229,7 @@ def test_identity():
 
 
 @pytest.mark.parametrize("channels", [(3, 3), (2, 4), (4, 2)])
-def test_dirac_hands_on_its_input(channels):
+def test_dirac_returns_its_input(channels):
     inputs, units = channels
     x = np.random.default_rng(0).standard_normal((2, 6, 7, inputs))
     out = mg.conv2d(x, init.dirac((3, 5, inputs, units)), padding="same")
@@ -300,13 +300,13 @@ def test_fans_of_groups_count_connections(inputs, units, groups):
         (lambda: init.compute_fans((3, 1, 8), groups=3), "groups must divide the number of units, 8"),
         (lambda: init.orthogonal((5,)), r"orthogonal\(\(5,\)\): needs at least two axes"),
         (lambda: init.orthogonal((5, 5), layout="jax"), r"orthogonal\(layout='jax'\)"),
-        (lambda: init.identity((3, 3, 3)), "take dirac"),
+        (lambda: init.identity((3, 3, 3)), "use dirac"),
         (lambda: init.dirac((3,)), "at least two axes"),
         (lambda: init.sparse((3, 3, 3)), "must be a matrix"),
-        (lambda: init.sparse((3, 3), sparsity=1.5), r"lies in \[0, 1\]"),
+        (lambda: init.sparse((3, 3), sparsity=1.5), r"must be in \[0, 1\]"),
     ],
 )
-def test_structure_refuses(call, says):
+def test_errors_of_structured_initializers(call, says):
     with pytest.raises(ValueError, match=says):
         call()
 

@@ -37,7 +37,7 @@ def test_bilinear(lead):
     assert check_gradients(F.bilinear, x1, x2, w, np.ones(2)).ok
 
 
-def test_bilinear_starts_as_a_linear_map_of_products():
+def test_initial_bilinear_weight_has_the_fans_of_a_linear_map_of_products():
     w = nn.Bilinear(30, 40, 50, init="lecun_normal", rng=0).weight.numpy()
     assert w.shape == (30, 40, 50)
     assert w.std() == pytest.approx(math.sqrt(1 / (30 * 40)), rel=0.02)
@@ -64,7 +64,7 @@ def test_embedding_gathers_and_its_gradient_counts():
     assert table(mg.asarray(ids)).shape == (2, 3, 3)
 
 
-def test_padding_starts_at_zero_and_stays():
+def test_vector_of_padding_idx_starts_at_zero_without_gradient():
     table = nn.Embedding(5, 3, padding_idx=1, rng=0)
     assert not table.weight.numpy()[1].any()
     out = table(np.array([1, 2, 1]))
@@ -76,7 +76,7 @@ def test_padding_starts_at_zero_and_stays():
     np.testing.assert_array_equal(found, weight[[0, 3]])
 
 
-def test_embedding_starts_as_asked_for():
+def test_initial_values_of_embeddings():
     assert nn.Embedding(100, 200, rng=0).weight.numpy().std() == pytest.approx(1, rel=0.02)
     assert np.abs(nn.Embedding(10, 20, init="random_uniform").weight.numpy()).max() <= 0.05
 
@@ -84,7 +84,7 @@ def test_embedding_starts_as_asked_for():
 # Dropout
 
 
-def test_whole_channels_are_dropped():
+def test_spatial_dropout_drops_channels():
     for layer, shape in (
         (nn.Dropout1d(0.25, rng=0), (40, 7, 50)),
         (nn.Dropout2d(0.25, rng=0), (40, 3, 2, 50)),
@@ -115,7 +115,7 @@ def test_alpha_dropout_keeps_mean_and_variance():
 
 
 @pytest.mark.parametrize("function", [F.dropout, F.spatial_dropout, F.alpha_dropout])
-def test_what_dropout_functions_share(function):
+def test_dropout_functions(function):
     x = rng.standard_normal((4, 5, 6))
     assert function(x, training=False) is x
     assert function(x, p=0) is x
@@ -134,7 +134,7 @@ def test_what_dropout_functions_share(function):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
 @pytest.mark.parametrize("function", [F.dropout, F.spatial_dropout, F.alpha_dropout])
-def test_integers_are_dropped_as_numbers_are(function, dtype):
+def test_dropout_of_integers_is_that_of_floats(function, dtype):
     x = np.ones((20, 1, 50), dtype)
     expected = function(x.astype(float), p=0.2, rng=3)
     for found in (function(x, p=0.2, rng=3), function(mg.asarray(x), p=0.2, rng=3).numpy()):
@@ -145,7 +145,7 @@ def test_integers_are_dropped_as_numbers_are(function, dtype):
         np.testing.assert_array_equal(step(x), expected)
 
 
-def test_normal_numbers_for_integers_are_floats():
+def test_normal_like_of_integers_is_float():
     found = normal_like(np.zeros(5, np.int8), np.random.default_rng(3))
     np.testing.assert_array_equal(found, np.random.default_rng(3).standard_normal(5))
 
@@ -206,7 +206,7 @@ def test_repr():
         (lambda: F.embedding(np.array([0]), np.ones((3, 2)), padding_idx=-1), ValueError, "rows 0 ... 2"),
         (lambda: nn.Dropout2d(1.5), ValueError, r"Dropout2d\(p=1.5\)"),
         (lambda: nn.AlphaDropout(-1), ValueError, r"AlphaDropout\(p=-1\)"),
-        (lambda: nn.Dropout2d()(np.ones((2, 3, 4))), ValueError, r"is not \(N, H, W, C\)"),
+        (lambda: nn.Dropout2d()(np.ones((2, 3, 4))), ValueError, r"expected x of shape \(N, H, W, C\)"),
         (lambda: F.spatial_dropout(np.ones((2, 3))), ValueError, "use dropout"),
     ],
 )
@@ -246,9 +246,9 @@ SIZES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("what", SIZES)
-def test_sizes_are_whole_numbers(what: str) -> None:
+def test_sizes_must_be_integers(what: str) -> None:
     for wrong in (2.0, 2.5, "2", True, np.float64(2.0)):
-        with pytest.raises(TypeError, match=re.escape(f"{what}={wrong!r}): must be a whole number")) as caught:
+        with pytest.raises(TypeError, match=re.escape(f"{what}={wrong!r}): must be an integer")) as caught:
             SIZES[what](wrong)
         assert ("write int(" in str(caught.value)) is bool(wrong == 2.0)
     assert SIZES[what](np.int64(2)) is not None
@@ -256,8 +256,8 @@ def test_sizes_are_whole_numbers(what: str) -> None:
 
 @pytest.mark.parametrize("what", ["in_channels", "out_channels", "kernel_size", "stride", "dilation", "groups"])
 @pytest.mark.parametrize("layer", [nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d])
-def test_sizes_of_convolutions_are_whole_numbers(layer: Any, what: str) -> None:
+def test_sizes_of_convolutions_must_be_integers(layer: Any, what: str) -> None:
     for wrong in (2.0, "2"):
         sizes = {"in_channels": 2, "out_channels": 2, "kernel_size": 1} | {what: wrong}
-        with pytest.raises(ValueError, match=re.escape(f"{what}={wrong!r} must be a whole number")):
+        with pytest.raises(ValueError, match=re.escape(f"{what}={wrong!r} must be an integer")):
             layer(**sizes)

@@ -24,7 +24,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_values_in_the_place_of_a_parameter_are_its_new_value(name):
+def test_an_assigned_array_becomes_a_new_parameter(name):
     make, attribute = LAYERS[name]
     shape = getattr(make(), attribute).shape
     for value in (
@@ -54,7 +54,7 @@ def test_values_in_the_place_of_a_parameter_are_its_new_value(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_what_can_be_no_parameter_is_refused(name):
+def test_assigning_what_cannot_be_a_parameter_is_an_error(name):
     make, attribute = LAYERS[name]
     layer = make()
     present = getattr(layer, attribute)
@@ -84,7 +84,7 @@ def test_a_frozen_parameter_is_shared_and_stays_frozen(copied):
     assert b.weight.requires_grad
 
 
-def test_a_frozen_parameter_may_be_another_constant():
+def test_a_frozen_parameter_may_be_replaced_by_a_constant():
     layer = nn.Linear(2, 2, rng=0).requires_grad_(False)
     layer.weight = mg.Tensor(np.eye(2))
     np.testing.assert_array_equal(layer(np.ones((1, 2))).numpy(), 1.0 + layer.bias.numpy()[None])
@@ -93,7 +93,7 @@ def test_a_frozen_parameter_may_be_another_constant():
         layer.weight = [1.0]
 
 
-def test_a_step_by_hand_goes_on_with_new_parameters():
+def test_a_manual_step_that_assigns_new_parameters():
     layer = nn.Linear(2, 1, rng=0)
     values = []
     for _ in range(3):
@@ -116,7 +116,7 @@ def test_a_layer_as_a_function_of_its_parameters():
     assert mg.verify.check_gradients(function, *given).ok
 
 
-def test_results_take_the_place_of_a_parameter_for_a_while():
+def test_results_may_temporarily_replace_a_parameter():
     """As in MAML: the loss after a step is differentiated with respect to the parameter before it."""
     layer = nn.Linear(2, 1, rng=0)
     optimizer = optim.SGD(layer.parameters(), lr=0.1)
@@ -144,19 +144,19 @@ class Record:
 
 
 Pair = namedtuple("Pair", "layer size")
-HELD = {
-    "a list": (lambda: [dense()], r"layers is a list that holds 1 .*layers\[0\]: Linear[\s\S]*ModuleList"),
-    "a tuple": (lambda: (dense(), dense()), r"layers is a tuple that holds 2"),
+CONTAINERS = {
+    "a list": (lambda: [dense()], r"layers is a list with 1 .*layers\[0\]: Linear[\s\S]*ModuleList"),
+    "a tuple": (lambda: (dense(), dense()), r"layers is a tuple with 2"),
     "a dictionary": (lambda: {"a": dense()}, r"layers\['a'\]: Linear[\s\S]*ModuleDict"),
     "an ordered dictionary": (lambda: OrderedDict(a=dense()), r"layers\['a'\]: Linear"),
-    "a set": (lambda: {dense()}, "layers is a set that holds 1"),
+    "a set": (lambda: {dense()}, "layers is a set with 1"),
     "a deque": (lambda: deque([dense()]), "layers is a deque"),
-    "a list of lists": (lambda: [[dense()], [dense()]], r"holds 2 .*layers\[1\]\[0\]: Linear"),
+    "a list of lists": (lambda: [[dense()], [dense()]], r"with 2 .*layers\[1\]\[0\]: Linear"),
     "a dictionary of lists": (lambda: {"a": [dense()]}, r"layers\['a'\]\[0\]: Linear"),
     "a named tuple": (lambda: Pair(dense(), 2), "Linear"),
     "a record": (lambda: Record(dense()), r"layers\.layer: Linear"),
     "a namespace": (lambda: SimpleNamespace(a=dense()), r"layers\.a: Linear"),
-    "parameters": (lambda: [weight(), weight()], r"holds 2 .*layers\[0\]: Tensor[\s\S]*setattr"),
+    "parameters": (lambda: [weight(), weight()], r"with 2 .*layers\[0\]: Tensor[\s\S]*setattr"),
     "parameters by name": (lambda: {"w": weight()}, r"layers\['w'\]: Tensor"),
     "a layer with a buffer": (lambda: [nn.BatchNorm(2).requires_grad_(False)], "BatchNorm"),
     "a layer with a mode": (lambda: [nn.Dropout(0.5)], "Dropout"),
@@ -169,10 +169,10 @@ class Net(nn.Module):
         self.layers = layers
 
 
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("inside", [False, True])
-def test_what_a_plain_container_holds_is_named_once(name, inside):
-    make, says = HELD[name]
+def test_contents_of_plain_containers_are_warned_of_once(name, inside):
+    make, says = CONTAINERS[name]
     net = nn.Sequential(Net(make()), nn.Linear(2, 2, rng=0)) if inside else Net(make())
     with pytest.warns(UserWarning, match=rf"^Net\.[\s\S]*{says}") as caught:
         list(net.parameters())
@@ -195,11 +195,11 @@ FINE = {
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_other_contents_are_no_reason_to_warn(name):
+def test_other_contents_cause_no_warning(name):
     list(Net(FINE[name]()).parameters())
 
 
-def test_what_is_found_in_another_way_is_no_reason_to_warn():
+def test_contents_that_are_also_attributes_cause_no_warning():
     class Both(nn.Module):
         def __init__(self):
             self.first, self.scale = dense(), weight()
@@ -209,7 +209,7 @@ def test_what_is_found_in_another_way_is_no_reason_to_warn():
     assert len(list(Both().parameters())) == 3
 
 
-def test_a_circle_ends():
+def test_cyclic_containers():
     net = Net([])
     net.layers.append(net.layers)
     net.layers.append({"net": net})
@@ -217,20 +217,20 @@ def test_a_circle_ends():
 
 
 BAD_STATES = {
-    "None": (lambda s: None, "a NoneType is no state"),
-    "an array": (lambda s: np.ones(3), "a ndarray is no state"),
-    "complex numbers": (lambda s: {**s, "weight": s["weight"] * 1j}, "weight: dtype complex128 given, float64 wanted"),
-    "texts": (lambda s: {**s, "bias": np.array(["a", "b", "c"])}, "bias: dtype"),
-    "objects": (lambda s: {**s, "bias": [None] * 3}, "bias: dtype object given"),
-    "nothing": (lambda s: {**s, "bias": None}, r"bias: \(\) given, \(3,\) wanted"),
-    "another shape": (lambda s: {**s, "bias": np.ones(2)}, r"bias: \(2,\) given, \(3,\) wanted"),
+    "None": (lambda s: None, "got a NoneType"),
+    "an array": (lambda s: np.ones(3), "got a ndarray"),
+    "complex numbers": (lambda s: {**s, "weight": s["weight"] * 1j}, "weight: expected dtype float64, got complex128"),
+    "texts": (lambda s: {**s, "bias": np.array(["a", "b", "c"])}, "bias: expected dtype"),
+    "objects": (lambda s: {**s, "bias": [None] * 3}, "bias: expected dtype float64, got object"),
+    "nothing": (lambda s: {**s, "bias": None}, r"bias: expected shape \(3,\), got \(\)"),
+    "another shape": (lambda s: {**s, "bias": np.ones(2)}, r"bias: expected shape \(3,\), got \(2,\)"),
     "a name more": (lambda s: {**s, "z": 1.0}, "unexpected: z"),
     "a name less": (lambda s: {"weight": s["weight"]}, r"missing: bias \(3,\)"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_STATES)
-def test_states_that_do_not_fit_change_nothing(name):
+def test_a_wrong_state_is_an_error_and_changes_nothing(name):
     change, says = BAD_STATES[name]
     layer = nn.Linear(2, 3, rng=0)
     before = layer.state_dict()
@@ -240,7 +240,7 @@ def test_states_that_do_not_fit_change_nothing(name):
         np.testing.assert_array_equal(value, before[key])
 
 
-def test_habits_have_a_way_out():
+def test_errors_for_habits_of_pytorch_have_hints():
     with pytest.raises(ValueError, match=r"momentum=None.*weight of a batch"):
         nn.BatchNorm(2, momentum=None)
     for kind in (nn.RNN, nn.LSTM, nn.GRU):

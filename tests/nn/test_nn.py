@@ -76,10 +76,10 @@ def test_frozen_parameters_stay_parameters():
     assert layer.bias.grad.tolist() == [4.0, 4.0]
 
 
-def test_lines_carry_the_scope_of_their_module():
+def test_nodes_have_the_scope_of_their_module():
     net = Network()
     tape = mg.Tape(net(rng.standard_normal((5, 3))))
-    scopes = [(line.primitive.name, line.scope) for line in tape if not line.is_leaf]
+    scopes = [(node.primitive.name, node.scope) for node in tape if not node.is_leaf]
     assert scopes == [
         ("linear", "body/0"),
         ("batch_norm", "body/1"),
@@ -93,7 +93,7 @@ def test_lines_carry_the_scope_of_their_module():
     assert "head/weight)" in text
 
 
-def test_scope_is_left_after_an_error():
+def test_scope_is_restored_after_an_error():
     net = Network()
     with pytest.raises(ValueError, match="layer 'body/0'"):
         net(np.ones((5, 4)))
@@ -103,7 +103,7 @@ def test_scope_is_left_after_an_error():
     assert (x * 2).node.scope == ""
 
 
-def test_scope_in_no_grad_then_enable_grad():
+def test_scope_of_enable_grad_inside_no_grad():
     class Inside(nn.Module):
         def forward(self, x):
             with mg.enable_grad():
@@ -154,7 +154,7 @@ def test_loading_keeps_the_optimizer_attached():
     np.testing.assert_allclose(net.head.weight.numpy(), before - net.head.weight.grad.numpy())
 
 
-def test_loading_between_forward_and_backward_is_noticed():
+def test_loading_between_forward_and_backward_is_an_error():
     net = Network()
     loss = net(rng.standard_normal((5, 3))).sum()
     net.load_state_dict({name: value + 1 for name, value in net.state_dict().items()})
@@ -171,7 +171,7 @@ def test_load_state_dict_lists_all_problems_and_changes_nothing():
     with pytest.raises(ValueError, match="does not fit this Network") as error:
         net.load_state_dict(wrong)
     text = str(error.value)
-    assert "head.weight: (2, 4) given, (4, 2) wanted" in text
+    assert "head.weight: expected shape (4, 2), got (2, 4)" in text
     assert "missing: body.0.bias (4,)" in text
     assert "unexpected: extra (7,)" in text
     for name, value in net.state_dict().items():
@@ -254,7 +254,7 @@ def test_linear_initializers():
     assert (nn.Linear(3, 4, init=lambda shape, **_: np.ones(shape)).weight.numpy() == 1).all()
     with pytest.raises(ValueError, match="did you mean 'glorot_normal'"):
         nn.Linear(3, 4, init="glorot_norml")
-    with pytest.raises(ValueError, match=r"\(4, 3\) where \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"must return an array of shape \(3, 4\), and returned \(4, 3\)"):
         nn.Linear(3, 4, init=lambda shape, **_: np.ones(shape[::-1]))
 
 
@@ -268,7 +268,7 @@ def test_seeds():
     assert not np.array_equal(nn.Linear(3, 4, rng=shared).weight.numpy(), nn.Linear(3, 4, rng=shared).weight.numpy())
 
 
-def test_batch_norm_follows_the_running_statistics():
+def test_batch_norm_updates_the_running_statistics():
     layer, mean, var = nn.BatchNorm(3, momentum=0.2), np.zeros(3), np.ones(3)
     for _ in range(20):
         x = rng.standard_normal((7, 3)) * 3 + 2
@@ -281,7 +281,7 @@ def test_batch_norm_follows_the_running_statistics():
     np.testing.assert_allclose(layer(x).numpy(), (x - mean) / np.sqrt(var + 1e-5), rtol=1e-9, atol=1e-12)
 
 
-def test_batch_norm_in_evaluation_leaves_its_buffers_alone():
+def test_batch_norm_in_evaluation_does_not_change_its_buffers():
     layer = nn.BatchNorm(3).eval()
     layer(rng.standard_normal((7, 3)))
     layer(rng.standard_normal((1, 3)))
@@ -289,13 +289,13 @@ def test_batch_norm_in_evaluation_leaves_its_buffers_alone():
     assert layer.running_var.tolist() == [1, 1, 1]
 
 
-def test_batch_norm_counts_every_position():
+def test_batch_norm_statistics_are_over_all_positions():
     layer, x = nn.BatchNorm(3), rng.standard_normal((2, 4, 5, 3))
     layer(x)
     np.testing.assert_allclose(layer.running_var, 0.9 + 0.1 * x.reshape(-1, 3).var(0, ddof=1), rtol=1e-10)
 
 
-def test_evaluation_before_training_does_not_spoil_its_gradient():
+def test_training_after_evaluation_does_not_change_its_gradient():
     layer, x = nn.BatchNorm(3), mg.Tensor(rng.standard_normal((4, 3)), requires_grad=True)
     layer.eval()
     out = layer(x)
@@ -306,7 +306,7 @@ def test_evaluation_before_training_does_not_spoil_its_gradient():
     np.testing.assert_allclose(layer.gamma.grad.numpy(), (x.numpy() / np.sqrt(1 + 1e-5)).sum(0))
 
 
-def test_a_constant_feature_keeps_a_variance_that_is_not_negative():
+def test_running_variance_of_a_constant_feature_is_not_negative():
     layer = nn.BatchNorm(2, momentum=1.0, dtype=np.float32)
     layer(np.full((8, 2), 1234.5, np.float32))
     assert layer.running_var.dtype == np.float32
@@ -314,7 +314,7 @@ def test_a_constant_feature_keeps_a_variance_that_is_not_negative():
     assert (layer.running_var < 1e-6).all()
 
 
-def test_batch_norm_refuses():
+def test_batch_norm_errors():
     layer = nn.BatchNorm(3)
     with pytest.raises(ValueError, match="a batch of 1"):
         layer(np.ones((1, 3)))

@@ -141,7 +141,7 @@ def test_dropout_of_weights() -> None:
     np.testing.assert_array_equal(first, second)
 
 
-def test_the_output_is_made_of_the_dropped_weights() -> None:
+def test_the_output_uses_the_weights_after_dropout() -> None:
     """Dropped once: the mean of the values is taken with the very weights that are returned."""
     layer, x = nn.MultiheadAttention(6, 2, dropout=0.5, rng=0), rng.standard_normal((2, 8, 6))
     y, weights = layer(x, need_weights=True)
@@ -193,7 +193,7 @@ def test_encoder(norm_first: bool, options: Any) -> None:
     assert_layer(encoder, [rng.standard_normal((2, 4, 6))], reference, **options)
 
 
-def test_layers_of_an_encoder_start_apart() -> None:
+def test_layers_of_an_encoder_start_with_different_weights() -> None:
     layer = nn.TransformerEncoderLayer(6, 2, 5, init="he_normal", rng=0)
     before = layer.state_dict()
     encoder = nn.TransformerEncoder(layer, 2)
@@ -207,20 +207,20 @@ def test_layers_of_an_encoder_start_apart() -> None:
     assert not {id(p) for p in layer.parameters()} & {id(p) for p in encoder.parameters()}
 
 
-def test_layers_of_an_encoder_draw_from_one_generator() -> None:
+def test_layers_of_an_encoder_share_one_generator() -> None:
     layer = nn.TransformerEncoderLayer(6, 2, 5, rng=0)
     encoder = nn.TransformerEncoder(layer, 3)
     assert all(made.rng is made.self_attn.rng is layer.rng for made in encoder.layers)
 
 
-def test_an_encoder_draws_with_the_initializer_of_its_layer() -> None:
+def test_an_encoder_uses_the_initializer_of_its_layer() -> None:
     encoder = stack(init=lambda shape, rng, dtype: np.full(shape, 0.25, dtype))
     assert all((p.numpy() == 0.25).all() for p in encoder.parameters() if p.ndim == 2)
     first, second = (stack(rng=7).state_dict() for _ in range(2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_nothing_comes_from_the_future() -> None:
+def test_causal_outputs_do_not_depend_on_later_inputs() -> None:
     encoder, x = stack(True, nn.LayerNorm(6)), rng.standard_normal((1, 5, 6))
     changed = np.concatenate([x[:, :3], rng.standard_normal((1, 2, 6))], axis=1)
     ours, theirs = (encoder(x, is_causal=True).numpy() for x in (x, changed))
@@ -251,7 +251,7 @@ def test_sinusoidal_encoding() -> None:
     assert not layer.state_dict()
 
 
-def test_single_precision_stays() -> None:
+def test_single_precision_is_kept() -> None:
     layer = nn.Sequential(
         nn.PositionalEncoding(6), nn.TransformerEncoderLayer(6, 2, 5, dropout=0.3, rng=0, dtype="float32")
     )
@@ -262,7 +262,7 @@ def test_single_precision_stays() -> None:
     assert all(p.dtype == p.grad.dtype == np.float32 for p in layer.parameters())
 
 
-def test_it_learns_to_look_back() -> None:
+def test_attention_learns_to_attend_to_a_previous_position() -> None:
     """Each position is to say what stood before it, which nothing but attention can tell it."""
     draw = np.random.default_rng(0)
     embed = draw.standard_normal((5, 16))
@@ -279,11 +279,13 @@ def test_it_learns_to_look_back() -> None:
     assert loss.item() < 0.1 * np.log(5)
 
 
-PADDING = r"must broadcast to \(N, T, S\) = \(\d, \d, \d\); one of keys, \(N, S\), is mask\[:, None, :\]$"
+PADDING = (
+    r"to \(N, T, S\) = \(\d, \d, \d\), got the shape \(.*\); for a mask of keys \(N, S\), write mask\[:, None, :\]$"
+)
 
 
-def test_the_way_out_for_a_padding_mask_is_one() -> None:
-    """Also where N is T, and two axes are read as (T, S)."""
+def test_the_hint_for_a_padding_mask_works() -> None:
+    """Also if N is T, where two axes mean (T, S)."""
     layer = nn.MultiheadAttention(4, 2, rng=0)
     for n, t in ((3, 5), (5, 5), (1, 5)):
         x = np.random.default_rng(0).normal(size=(n, t, 4))
@@ -299,11 +301,14 @@ def test_the_way_out_for_a_padding_mask_is_one() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: nn.MultiheadAttention(6, 4), r"MultiheadAttention\(6, 4\): num_heads must divide"),
-        (lambda: nn.MultiheadAttention(6, 0), "must divide"),
+        (lambda: nn.MultiheadAttention(6, 4), r"MultiheadAttention\(embed_dim=6, num_heads=4\): num_heads must divide"),
+        (lambda: nn.MultiheadAttention(6, 0), r"num_heads=0\): must be at least 1"),
         (lambda: nn.MultiheadAttention(6, 2, dropout=1.5), r"dropout=1.5.*\[0, 1\]"),
-        (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 5))), r"query of shape \(2, 4, 5\) is not \(N, T, D\)"),
-        (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 6)), np.ones((2, 4, 5))), "key of shape"),
+        (
+            lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 5))),
+            r"expected query .* D = 6, got \(2, 4, 5\)",
+        ),
+        (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 6)), np.ones((2, 4, 5))), "expected key of shape"),
         (lambda: nn.MultiheadAttention(6, 2)(np.ones((2, 4, 6)), mask=np.ones((2, 4, 3), bool)), PADDING),
         (lambda: nn.MultiheadAttention(4, 2)(np.ones((3, 5, 4)), mask=np.ones((3, 5), bool)), PADDING),
         (lambda: nn.TransformerEncoderLayer(4, 2, 8)(np.ones((3, 5, 4)), mask=np.ones((3, 5), bool)), PADDING),

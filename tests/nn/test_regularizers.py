@@ -112,7 +112,7 @@ def test_unit_norm():
     np.testing.assert_allclose((p.numpy() ** 2).sum(1), np.ones(4), rtol=1e-14)
 
 
-def test_which_parameters():
+def test_constraints_apply_to_selected_parameters():
     net = network()
     before = net.state_dict()
     constraints.UnitNorm()(net)
@@ -139,7 +139,7 @@ def test_constraint_after_a_step_keeps_the_optimizer_attached():
     assert p.is_leaf
 
 
-def test_constraint_after_use_is_noticed():
+def test_constraint_between_forward_and_backward_is_an_error():
     p = mg.Tensor(np.array([3.0, -4.0]), requires_grad=True)
     loss = (p * p).sum()
     constraints.NonNegative()(p)
@@ -150,16 +150,24 @@ def test_constraint_after_use_is_noticed():
 BAD = {
     "negative": (lambda: regularizers.L1(-1.0), ValueError, r"L1: l1=-1.0"),
     "nan": (lambda: regularizers.L2(float("nan")), ValueError, r"L2: l2=nan"),
-    "no such name": (lambda: regularizers.L2(only="kernel")(network()), ValueError, "fits; they are: 0.weight, 0.bias"),
+    "no such name": (
+        lambda: regularizers.L2(only="kernel")(network()),
+        ValueError,
+        "matches; its parameters are: 0.weight, 0.bias",
+    ),
     "arrays": (lambda: regularizers.L2()([np.ones(2)]), TypeError, "ndarray is not a Tensor"),
     "names without a module": (
         lambda: regularizers.L2(only="weight")(mg.Tensor([1.0])),
         TypeError,
-        "only='weight' are names in a module",
+        "only='weight' are names of a module's parameters",
     ),
     "max_value": (lambda: constraints.MaxNorm(0.0), ValueError, "max_value=0.0"),
     "constrained arrays": (lambda: constraints.NonNegative()([1.0]), TypeError, "NonNegative: float is not a Tensor"),
-    "nothing to constrain": (lambda: constraints.NonNegative("x")(network()), ValueError, "none of the parameters"),
+    "nothing to constrain": (
+        lambda: constraints.NonNegative("x")(network()),
+        ValueError,
+        "no parameter of .* matches",
+    ),
 }
 
 

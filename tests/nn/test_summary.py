@@ -58,7 +58,7 @@ def test_convolutions(layer, shape, out, cost):
     assert (row.shape, row.multiply_adds) == (out, cost)
 
 
-def test_transposed_convolution_costs_what_the_convolution_back_does():
+def test_transposed_convolution_costs_as_much_as_its_transpose():
     layer = Convolution(3, 3, 5, 2, transpose=True, stride=2)
     (row,) = layer.summary((1, 4, 4, 2 if layer.kernel.shape[-1] == 2 else 5)).rows
     back = Convolution(3, 3, 5, 2, stride=2)
@@ -114,7 +114,7 @@ def test_shared_and_frozen_parameters():
     assert found.multiply_adds == 18
 
 
-def test_frozen_layers_cost_as_much():
+def test_frozen_layers_have_the_same_cost():
     net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     cost = net.summary((1, 3)).multiply_adds
     net.requires_grad_(False)
@@ -123,7 +123,7 @@ def test_frozen_layers_cost_as_much():
     assert not any(p.requires_grad for p in net.parameters())
 
 
-def test_the_model_stays_as_it_is():
+def test_the_model_is_not_changed():
     net = nn.Sequential(nn.Linear(3, 2, dtype="float32"), nn.BatchNorm(2, dtype="float32"), nn.Dropout(rng=0))
     calls = []
     net[0].register_forward_hook(lambda module, inputs, out: calls.append(out))
@@ -180,13 +180,13 @@ def test_every_counted_primitive_exists():
 
 
 @pytest.mark.parametrize("shape", [(0, 3), [(2, 3), "x"], (2.0, 3)])
-def test_shapes_that_are_none(shape):
+def test_invalid_shapes(shape):
     with pytest.raises(ValueError, match=r"summary\(input_shape=.*positive sizes"):
         nn.Linear(3, 2).summary(shape)
 
 
 @pytest.mark.parametrize("given", [np.ones((2, 3)), mg.Tensor(np.ones((2, 3))), 3, None])
-def test_what_is_no_shape(given):
+def test_input_shape_must_be_a_shape(given):
     for summarized in (lambda: nn.summary(nn.Linear(3, 2), given), lambda: nn.Linear(3, 2).summary(given)):
         with pytest.raises(TypeError, match=r"summary\(input_shape=.*give (the shape|a tuple)") as caught:
             summarized()
@@ -194,5 +194,5 @@ def test_what_is_no_shape(given):
 
 
 def test_a_shape_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"layer '0', Linear.*does not have 3 features"):
+    with pytest.raises(ValueError, match=r"layer '0', Linear.*expected x with 3 features"):
         nn.Sequential(nn.Linear(3, 2)).summary((1, 4))

@@ -35,7 +35,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_stand_in(name):
+def test_layers_on_tracer_arrays(name):
     x = np.random.default_rng(0).standard_normal((2, 4, 4, 6))
     traced, plain = (Tensor(array, requires_grad=True) for array in (StandIn(x), x))
     outputs = [FUNCTIONS[name](t) for t in (traced, plain)]

@@ -89,7 +89,7 @@ def naive(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int)
 
 def check_pairing(function: Callable[..., Any], a: Any, b: Any, static: dict[str, Any]) -> None:
     """Both rules satisfy the pairing, forward mode the product rule; shapes, operands and float32 stay."""
-    kept = a.copy(), b.copy()
+    originals = a.copy(), b.copy()
     ta, tb = mg.Tensor(a, requires_grad=True), mg.Tensor(b, requires_grad=True)
     out = function(ta, tb, **static)
     v = rng().standard_normal(out.shape)
@@ -97,10 +97,10 @@ def check_pairing(function: Callable[..., Any], a: Any, b: Any, static: dict[str
     for leaf in (ta, tb):
         assert leaf.grad.shape == leaf.shape
         assert np.isclose(np.vdot(v, out.data), np.vdot(leaf.grad.data, leaf.data), rtol=1e-10, atol=1e-10)
-    value, moved = jvp(lambda a, b: function(a, b, **static), (a, b), (b.sum() * a, b))
-    np.testing.assert_allclose(moved, (b.sum() + 1) * value, rtol=1e-9, atol=1e-9)
-    np.testing.assert_array_equal(kept[0], a)
-    np.testing.assert_array_equal(kept[1], b)
+    value, tangent_out = jvp(lambda a, b: function(a, b, **static), (a, b), (b.sum() * a, b))
+    np.testing.assert_allclose(tangent_out, (b.sum() + 1) * value, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(originals[0], a)
+    np.testing.assert_array_equal(originals[1], b)
     low = [mg.Tensor(operand.astype("f4"), requires_grad=True) for operand in (a, b)]
     y = function(*low, **static)
     y.backward(v.astype("f4"))
@@ -285,14 +285,14 @@ FIRST = np.moveaxis(PICTURES, -1, 1)
     (lambda x, w: sliding_windows(x, 2, axes=4), ["axes=4", "4 axes of x"]),
     (lambda x, w: sliding_windows(x, 2, stride=0), ["stride=0"]),
 ])  # fmt: skip
-def test_errors_say_the_way_out(call: Callable[..., Any], words: list[str], wrap: Callable[..., Any]) -> None:
+def test_errors_have_hints(call: Callable[..., Any], words: list[str], wrap: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"\(x=") as error:
         call(wrap(PICTURES), wrap(KERNEL))
     for word in words:
         assert word in str(error.value)
 
 
-def test_the_remedies_work() -> None:
+def test_the_hints_work() -> None:
     assert conv2d(np.permute_dims(FIRST, (0, 2, 3, 1)), KERNEL).shape == (2, 6, 7, 4)
     assert conv2d(PICTURES, np.permute_dims(KERNEL.transpose(3, 2, 0, 1), (2, 3, 1, 0))).shape == (2, 6, 7, 4)
     assert conv_transpose2d(PICTURES, np.permute_dims(KERNEL, (0, 1, 3, 2))).shape == (2, 10, 11, 4)

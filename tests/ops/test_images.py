@@ -130,7 +130,7 @@ def test_initial_kernels_count_real_connections(kind):
     bound = math.sqrt(6 / (5 * 100 + 5 * 50))
     assert 0.999 * bound < np.abs(uniform).max() <= bound
     np.testing.assert_array_equal(w, kind(200, 100, 5, groups=2, init=init.he_normal, rng=0).weight.numpy())
-    with pytest.raises(ValueError, match=r"where \(5, 100, 50\) was asked for"):
+    with pytest.raises(ValueError, match=r"must return an array of shape \(5, 100, 50\)"):
         kind(200, 100, 5, groups=2, init=lambda shape, **_: np.ones(3))
 
 
@@ -273,7 +273,7 @@ IMAGES = np.ones((2, 5, 4, 3))
         (lambda: nn.Conv2d(3, 4, 3, init="he_norml"), "did you mean 'he_normal'"),
         (lambda: nn.Conv2d(4, 3, 3)(IMAGES), r"Conv2d\(4, 3, .*C = 4 channels"),
         (lambda: nn.Conv2d(5, 3, 3)(IMAGES), r"channels on axis 1.*permute_dims\(x, \(0, 2, 3, 1\)\)"),
-        (lambda: nn.Conv1d(3, 3, 3)(IMAGES), r"is not \(N, L, C\)"),
+        (lambda: nn.Conv1d(3, 3, 3)(IMAGES), r"expected x of shape \(N, L, C\)"),
         (lambda: nn.Conv2d(3, 3, 7)(IMAGES), "does not fit"),
         (lambda: nn.ConvTranspose2d(3, 3, 3, stride=2, output_padding=2), "smaller than stride"),
         (lambda: nn.ConvTranspose2d(4, 3, 3)(IMAGES), "C = 4 channels"),

@@ -47,13 +47,13 @@ def test_gradients(mode: str, options: dict[str, Any]) -> None:
     assert mg.verify.check_gradients(lambda t: np.sin(mg.pad(t, [(1, 2), (2, 0)], mode, **options)), x).ok
 
 
-def test_widths_as_a_dictionary_of_axes_and_empty_pads() -> None:
+def test_widths_as_a_dictionary_of_axes_and_mode_empty() -> None:
     x = np.ones((2, 3))
     assert np.pad(Tensor(x), {-1: (1, 2)}).shape == (2, 6)
     assert mg.pad(x, 1, "empty")[1:-1, 1:-1].tolist() == x.tolist()
 
 
-REFUSED: dict[str, tuple[Any, str]] = {
+ERRORS: dict[str, tuple[Any, str]] = {
     "a mode that does not exist": (lambda x: mg.pad(x, 1, "nonsense"), "mode must be one of constant, edge"),
     "a function": (lambda x: np.pad(x, 1, lambda *a: None), "mode must be one of constant, edge"),
     "a negative width": (lambda x: mg.pad(x, -1), "widths must not be negative"),
@@ -63,9 +63,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_is_refused(what: str) -> None:
-    call, message = REFUSED[what]
+@pytest.mark.parametrize("what", ERRORS)
+def test_errors(what: str) -> None:
+    call, message = ERRORS[what]
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         call(Tensor(np.ones((2, 3))))
 
@@ -80,7 +80,7 @@ NAMED: dict[str, tuple[Any, Any]] = {
     "sum(a, axis)": (lambda t: np.sum(a=t, axis=0), X.sum(0)),
     "mean(a)": (lambda t: np.mean(a=t), X.mean()),
     "std(dtype)": (lambda t: np.std(t, dtype=np.float32), X.std(dtype=np.float32)),
-    "var by place": (lambda t: np.var(t, 0, None, None, 1), X.var(0, ddof=1)),
+    "var by position": (lambda t: np.var(t, 0, None, None, 1), X.var(0, ddof=1)),
     "outer(a, b)": (lambda t: np.outer(a=t[0], b=t[1]), np.outer(X[0], X[1])),
     "linalg.inv(a)": (lambda t: np.linalg.inv(a=t), np.linalg.inv(X)),
     "broadcast_to(array)": (lambda t: np.broadcast_to(array=t, shape=(3, 2, 2)), np.broadcast_to(X, (3, 2, 2))),
@@ -91,7 +91,7 @@ NAMED: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("what", NAMED)
-def test_numpys_names_of_parameters(what: str) -> None:
+def test_parameter_names_of_numpy(what: str) -> None:
     call, expected = NAMED[what]
     found = call(Tensor(X))
     assert isinstance(found, Tensor)
@@ -99,7 +99,7 @@ def test_numpys_names_of_parameters(what: str) -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
-def test_errors_say_why() -> None:
+def test_errors_have_reasons() -> None:
     t = Tensor(X)
     with pytest.raises(ValueError, match=r"axes \(0,\) are not a permutation"):
         np.transpose(t, 0)

@@ -76,7 +76,7 @@ def naive(x: Any, pick: Callable[[Any], Any], **static: Any) -> Any:
 
 
 def naive_contribution(x: Any, v: Any, **static: Any) -> Any:
-    """v handed to the first of the largest entries of each window."""
+    """v added to the first of the largest entries of each window."""
     contribution = np.zeros_like(x)
     for place, inside in windows_of(x, **static):
         first = np.argmax(np.array([x[at] for at in inside]), axis=0)
@@ -96,7 +96,7 @@ def pulled(function: Callable[[Any], Any], x: Any, v: Any) -> Any:
 @pytest.mark.parametrize("n", [0, 1, 3])
 @pytest.mark.parametrize("ties", [False, True])
 def test_max_pool(case: Any, n: int, ties: bool) -> None:
-    """Value, share and tangent; the gradient of ties goes to the first."""
+    """Value, gradient and tangent; the gradient of ties goes to the first."""
     x, static = operands(case, n)
     x = np.round(x) if ties else x
     pool = MAX[x.ndim - 3]
@@ -106,8 +106,8 @@ def test_max_pool(case: Any, n: int, ties: bool) -> None:
     v, t = rng().standard_normal(out.shape), rng().standard_normal(x.shape)
     contribution = pulled(lambda x: pool(x, **static), x, v)
     np.testing.assert_allclose(contribution, naive_contribution(x, v, **static), atol=1e-14)
-    _, moved = jvp(lambda x: pool(x, **static), (x,), (t,))
-    assert np.isclose(np.vdot(contribution, t), np.vdot(v, moved))
+    _, tangent_out = jvp(lambda x: pool(x, **static), (x,), (t,))
+    assert np.isclose(np.vdot(contribution, t), np.vdot(v, tangent_out))
     low = pulled(lambda x: pool(x, **static), x.astype("f4"), v.astype("f4"))
     np.testing.assert_allclose(low, contribution, rtol=1e-5, atol=1e-5)
 
@@ -127,9 +127,9 @@ def test_avg_pool(case: Any, include: bool, n: int) -> None:
     out = pool(x)
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
     v, t = rng().standard_normal(out.shape), rng().standard_normal(x.shape)
-    contribution, (_, moved) = pulled(pool, x, v), jvp(pool, (x,), (t,))
-    np.testing.assert_allclose(moved, pool(t), rtol=1e-12, atol=1e-14)
-    assert np.isclose(np.vdot(contribution, t), np.vdot(v, moved))
+    contribution, (_, tangent_out) = pulled(pool, x, v), jvp(pool, (x,), (t,))
+    np.testing.assert_allclose(tangent_out, pool(t), rtol=1e-12, atol=1e-14)
+    assert np.isclose(np.vdot(contribution, t), np.vdot(v, tangent_out))
     assert pool(x.astype("f4")).dtype == pulled(pool, x.astype("f4"), v.astype("f4")).dtype == "f4"
 
 
@@ -150,12 +150,12 @@ def test_adaptive_pools(size: tuple[int, int]) -> None:
         assert pool(low, size).dtype == pulled(lambda x, pool=pool: pool(x, size), low, v.astype("f4")).dtype == "f4"
 
 
-def test_adaptive_pools_take_what_numpy_takes() -> None:
+def test_adaptive_pools_accept_lists_and_integers() -> None:
     assert adaptive_avg_pool([[[1], [2], [4]]], 2).tolist() == [[[1.5], [3.0]]]
     assert adaptive_max_pool(np.array([[[1], [2], [4]]]), 2).tolist() == [[[2], [4]]]
 
 
-# Entries that are no ordinary numbers
+# NaN, infinity, integers
 
 
 def test_max_pool_of_nan_is_nan_and_its_gradient_stays_inside() -> None:
@@ -172,7 +172,7 @@ def test_padding_is_never_the_maximum() -> None:
     np.testing.assert_allclose(contribution.sum(axis=(1, 2)), v.sum(axis=(1, 2)))
 
 
-def test_windows_of_one_entry_make_a_copy() -> None:
+def test_windows_of_one_entry_return_a_copy() -> None:
     x = np.ones((1, 3, 3, 2))
     for y in (max_pool2d(x, 1), avg_pool2d(x, 1)):
         np.testing.assert_array_equal(y, x)
@@ -210,7 +210,7 @@ def test_gradients_of_both_orders_and_forward_mode(name: str, order: int) -> Non
     report.raise_if_wrong()
 
 
-def test_the_jacobian_of_max_pool_names_the_picks() -> None:
+def test_the_jacobian_of_max_pool_selects_entries() -> None:
     x = np.array([1.0, 3.0, 2.0, 2.0]).reshape(1, 4, 1)
     found = jacobian(lambda x: max_pool1d(x, 2))(x).reshape(2, 4)
     assert found.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
@@ -231,13 +231,13 @@ def test_a_penalty_on_the_gradient_is_differentiable() -> None:
     report.raise_if_wrong()
 
 
-def test_max_pool_keeps_its_operand_and_its_value_only() -> None:
+def test_residuals() -> None:
     t = mg.Tensor(PICTURES, requires_grad=True)
-    (line,) = (line for line in mg.Tape(max_pool2d(t, 2)) if not line.is_leaf)
-    assert line.primitive is max_pool.primitive
-    assert [value.shape for value in line.residuals] == [(2, 5, 4, 3), (2, 2, 2, 3)]
-    (line,) = (line for line in mg.Tape(avg_pool2d(t, 2)) if not line.is_leaf)
-    assert line.residuals == ()
+    (node,) = (node for node in mg.Tape(max_pool2d(t, 2)) if not node.is_leaf)
+    assert node.primitive is max_pool.primitive
+    assert [value.shape for value in node.residuals] == [(2, 5, 4, 3), (2, 2, 2, 3)]
+    (node,) = (node for node in mg.Tape(avg_pool2d(t, 2)) if not node.is_leaf)
+    assert node.residuals == ()
 
 
 # Errors repeat the call and give a hint
@@ -257,7 +257,7 @@ def test_max_pool_keeps_its_operand_and_its_value_only() -> None:
     (lambda x: adaptive_max_pool(x[:, :0], 2), ["none empty"]),
     (lambda x: adaptive_max_pool(x[0, 0], 2), ["(N, *spatial, C)"]),
 ])  # fmt: skip
-def test_errors_say_the_way_out(call: Callable[[Any], Any], words: list[str], wrap: Callable[..., Any]) -> None:
+def test_errors_have_hints(call: Callable[[Any], Any], words: list[str], wrap: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"\(x=") as error:
         call(wrap(PICTURES))
     for word in words:
