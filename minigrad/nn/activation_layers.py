@@ -50,7 +50,7 @@ class PReLU(Module):
     Args:
         num_parameters: C for a slope for each channel (the last axis of x), or 1 for a single slope.
         init: the initial value of the slopes.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: num_parameters is not positive; x has another number of channels.

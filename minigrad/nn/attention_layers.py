@@ -30,7 +30,7 @@ class MultiheadAttention(Module):
         bias: whether both projections have a bias; it starts at 0.
         init: of `in_proj_weight` and `out_proj.weight`: a name in `nn.init`, or a function (shape, *, rng, dtype).
         rng: a Generator or a seed, for the weights and the dropout; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: H does not divide D; dropout is not in [0, 1]; x has another number of features; a mask does not

@@ -159,7 +159,7 @@ class Conv2d(_Convolution):
         init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype), called for each group.
             PyTorch's default is U(±1/√fan_in) for weight and bias.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: an argument or init does not fit; x has another number of axes or channels.

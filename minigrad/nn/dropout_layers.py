@@ -38,8 +38,7 @@ class AlphaDropout(Dropout):
     """Dropout that keeps mean 0 and variance 1, for networks of SELU units (`functional.alpha_dropout`).
 
     Args:
-        p: the probability of dropping, in [0, 1].
-        rng: a Generator or a seed; the global generator if not given.
+        p, rng: as in Dropout.
 
     Raises:
         ValueError: p is not in [0, 1].
@@ -66,8 +65,7 @@ class Dropout1d(_SpatialDropout):
     Keras calls it SpatialDropout1D.
 
     Args:
-        p: the probability of dropping, in [0, 1].
-        rng: a Generator or a seed; the global generator if not given.
+        p, rng: as in Dropout.
 
     Raises:
         ValueError: p is not in [0, 1]; x has another number of axes.
@@ -82,8 +80,7 @@ class Dropout2d(_SpatialDropout):
     Keras calls it SpatialDropout2D.
 
     Args:
-        p: the probability of dropping, in [0, 1].
-        rng: a Generator or a seed; the global generator if not given.
+        p, rng: as in Dropout.
 
     Raises:
         ValueError: p is not in [0, 1]; x has another number of axes.
@@ -98,8 +95,7 @@ class Dropout3d(_SpatialDropout):
     Keras calls it SpatialDropout3D.
 
     Args:
-        p: the probability of dropping, in [0, 1].
-        rng: a Generator or a seed; the global generator if not given.
+        p, rng: as in Dropout.
 
     Raises:
         ValueError: p is not in [0, 1]; x has another number of axes.

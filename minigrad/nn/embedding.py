@@ -21,7 +21,7 @@ class Embedding(Module):
         init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype). The default is PyTorch's, N(0,
             1); Keras's is "random_uniform", U(±0.05).
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; padding_idx or an index is out of range; init does not fit.

@@ -101,7 +101,7 @@ def variance_scaling(
         distribution: "uniform", "normal", or "truncated_normal" (normal, redrawn if beyond two standard deviations,
             and scaled so that the variance is exact, as in Keras).
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
         layout, groups: as in compute_fans.
 
     Raises:

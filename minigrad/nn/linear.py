@@ -23,7 +23,7 @@ class Linear(Module):
         init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype). PyTorch's default is
             U(±1/√in) for weight and bias.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; init is not known; x has another number of features.
@@ -35,6 +35,8 @@ class Linear(Module):
         >>> Linear(2, 3)(np.zeros((5, 2))).shape
         (5, 3)
     """
+
+    _shown = ("in_features", "out_features")
 
     def __init__(
         self,
@@ -60,8 +62,7 @@ class Linear(Module):
         return fused.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        bias = "" if self.bias is not None else ", bias=False"
-        return f"in_features={self.in_features}, out_features={self.out_features}{bias}"
+        return super().extra_repr() + ("" if self.bias is not None else ", bias=False")
 
 
 class Bilinear(Module):
@@ -75,7 +76,7 @@ class Bilinear(Module):
         init: of the weight: a name in `nn.init`, or a function (shape, *, rng, dtype), called with the shape
             (in1 · in2, out) of the linear map of the products x1_i x2_j.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; init is not known; x1 and x2 do not fit.
@@ -87,6 +88,8 @@ class Bilinear(Module):
         >>> Bilinear(2, 3, 4)(np.zeros((5, 2)), np.zeros((5, 3))).shape
         (5, 4)
     """
+
+    _shown = ("in1_features", "in2_features", "out_features")
 
     def __init__(
         self,
@@ -115,9 +118,7 @@ class Bilinear(Module):
         return functional.bilinear(x1, x2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        bias = "" if self.bias is not None else ", bias=False"
-        inputs = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
-        return f"{inputs}, out_features={self.out_features}{bias}"
+        return super().extra_repr() + ("" if self.bias is not None else ", bias=False")
 
 
 class Identity(Module):

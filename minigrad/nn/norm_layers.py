@@ -28,7 +28,7 @@ class BatchNorm(Module):
         num_features: C, the size of x's last axis.
         eps: added to the variance.
         momentum: the weight of a batch in the running statistics, in [0, 1].
-        dtype: that of new Tensors if not given. The running statistics of float16 are float32.
+        dtype: the default dtype if not given. The running statistics of float16 are float32.
 
     Raises:
         ValueError: momentum is not in [0, 1]; x has another number of features, or in training only one row.
@@ -99,7 +99,7 @@ class LayerNorm(Module):
         elementwise_affine: whether there are a scale `gamma`, which starts at 1, and a shift `beta`, at 0; both have
             normalized_shape.
         bias: whether there is a beta in addition to gamma.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; x ends with other sizes.
@@ -141,7 +141,7 @@ class RMSNorm(Module):
         normalized_shape: D, the size of x's last axis, or the sizes of several.
         eps: added to the mean square. PyTorch's default is the machine epsilon of x's dtype.
         elementwise_affine: whether there is a scale `gamma` of normalized_shape, which starts at 1.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; x ends with other sizes.
@@ -180,7 +180,7 @@ class GroupNorm(Module):
         num_channels: C, the size of x's last axis.
         eps: added to the variance.
         affine: whether there are a scale `gamma` (C,), which starts at 1, and a shift `beta` (C,), at 0.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: num_groups does not divide num_channels; x has another number of channels.
@@ -221,7 +221,7 @@ class InstanceNorm(Module):
         eps: added to the variance.
         affine: whether there are a scale `gamma` (C,), which starts at 1, and a shift `beta` (C,), at 0. PyTorch's
             default is also False.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: num_features is not positive; x has another number of channels, or a single position.

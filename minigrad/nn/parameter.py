@@ -29,7 +29,7 @@ def new_parameter(init: Initializer, shape: tuple[int, ...], rng: Any = None, dt
             and dtype; the array is cast then.
         shape: of the parameter.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: init is not known, or returns an array of another shape.

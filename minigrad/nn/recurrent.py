@@ -129,7 +129,7 @@ class RNN(_Recurrent[Tensor]):
         dropout: the probability of dropping an output between layers in training.
         bidirectional: whether each layer also runs from the end, with parameters of its own.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; an option is unknown; x or the state has another shape.
@@ -170,7 +170,7 @@ class LSTM(_Recurrent[tuple[Tensor, Tensor]]):
         dropout: the probability of dropping an output between layers in training.
         bidirectional: whether each layer also runs from the end, with parameters of its own.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; x or the state has another shape.
@@ -196,14 +196,7 @@ class GRU(_Recurrent[Tensor]):
     """Gated recurrent units over sequences (Cho et al. 2014; `fused.gru`).
 
     Args:
-        input_size: the size of x's last axis.
-        hidden_size: H.
-        num_layers: how many; each layer runs over the outputs of the previous one.
-        bias: whether there are biases. All parameters start as U(±1/√H).
-        dropout: the probability of dropping an output between layers in training.
-        bidirectional: whether each layer also runs from the end, with parameters of its own.
-        rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        input_size, hidden_size, num_layers, bias, dropout, bidirectional, rng, dtype: as in LSTM.
 
     Raises:
         ValueError: a size is not positive; x or the state has another shape.

@@ -109,7 +109,7 @@ class RNNCell(_Cell[Tensor]):
         bias: whether there are biases. All parameters start as U(±1/√H).
         nonlinearity: f, "tanh" or "relu".
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; the nonlinearity is unknown; x or the state has another shape.
@@ -152,7 +152,7 @@ class LSTMCell(_Cell[tuple[Tensor, Tensor]]):
         hidden_size: H.
         bias: whether there are biases. All parameters start as U(±1/√H).
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: a size is not positive; x or the state has another shape.
@@ -175,11 +175,7 @@ class GRUCell(_Cell[Tensor]):
     """A step of a gated recurrent unit (`fused.gru_cell`).
 
     Args:
-        input_size: the size of x's last axis.
-        hidden_size: H.
-        bias: whether there are biases. All parameters start as U(±1/√H).
-        rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        input_size, hidden_size, bias, rng, dtype: as in LSTMCell.
 
     Raises:
         ValueError: a size is not positive; x or the state has another shape.

@@ -25,7 +25,7 @@ def orthogonal(shape: Shape, *, gain: float = 1.0, rng: Any = None, dtype: Any =
         shape: of the kernel, at least two axes.
         gain: the singular values.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
         layout: "keras" for (*receptive field, in, out), "torch" for (out, in, *receptive field).
 
     Raises:
@@ -72,7 +72,7 @@ def dirac(shape: Shape, *, rng: Any = None, dtype: Any = None, layout: str = "ke
     Args:
         shape: of the kernel, at least two axes.
         rng: not used.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
         layout: "keras" for (*receptive field, in, out), "torch" for (out, in, *receptive field).
 
     Raises:
@@ -110,7 +110,7 @@ def sparse(
         sparsity: the fraction of the `in` weights of a unit that are 0, rounded up; in [0, 1].
         stddev: of the other weights.
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
         layout: "keras" or "torch".
 
     Raises:

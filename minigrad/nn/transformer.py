@@ -37,7 +37,7 @@ class TransformerEncoderLayer(Module):
         norm_first: whether to normalize x before f (pre-norm), instead of the sum after it (post-norm).
         init: of the matrices: a name in `nn.init`, or a function (shape, *, rng, dtype).
         rng: a Generator or a seed; the global generator if not given.
-        dtype: that of new Tensors if not given.
+        dtype: the default dtype if not given.
 
     Raises:
         ValueError: nhead does not divide D; a size is not positive; dropout is not in [0, 1]; activation is unknown.

@@ -18,7 +18,7 @@ CONVOLUTIONS: dict[str, Any] = {
     "1-D, few inputs for many outputs": ((5,), (2,), (1,), ((0, 1),), (1,), 1, 1, 3),
     "1-D, uneven and dilated": ((6,), (3,), (2,), ((2, 0),), (2,), 1, 2, 1),
     "2-D": ((3, 4), (2, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 4, 2),
-    "2-D, two places together": ((3, 6), (2, 3), (1, 2), ((0, 0), (1, 2)), (1, 1), 1, 2, 1),
+    "2-D, a tile of two positions": ((3, 6), (2, 3), (1, 2), ((0, 0), (1, 2)), (1, 1), 1, 2, 1),
     "2-D, uneven, strided, dilated": ((4, 3), (2, 2), (2, 1), ((1, 0), (0, 1)), (1, 2), 1, 2, 1),
     "2-D, groups": ((3, 3), (2, 2), (1, 2), ((0, 1), (1, 1)), (1, 1), 2, 2, 1),
     "2-D, depthwise": ((3, 3), (2, 2), (1, 1), ((1, 0), (0, 1)), (1, 1), 2, 1, 2),
@@ -48,26 +48,26 @@ SLIDES: dict[str, Any] = {
 
 
 def meetings(size: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """Every (place, tap, index into the spatial axes) that a window meets inside the array, by the definition."""
-    places = windows.output_size(size, window, stride, padding, dilation)
-    for place, tap in itertools.product(np.ndindex(*places), np.ndindex(*window)):
-        met = zip(place, stride, tap, dilation, padding, strict=True)
+    """Every (position, tap, index into the spatial axes) that a window meets inside the array, by the definition."""
+    positions = windows.output_size(size, window, stride, padding, dilation)
+    for position, tap in itertools.product(np.ndindex(*positions), np.ndindex(*window)):
+        met = zip(position, stride, tap, dilation, padding, strict=True)
         at = tuple(p * s + t * d - before for p, s, t, d, (before, _) in met)
         if all(0 <= i < n for i, n in zip(at, size, strict=True)):
-            yield place, tap, at
+            yield position, tap, at
 
 
-def trilinear(x: Any, w: Any, y: Any, groups: int, geometry: Any, wanted: str) -> Any:
-    """The derivative of <y, convolve(x, w)> by the operand that is wanted, one tap of one place after the other."""
-    out = np.zeros_like({"x": x, "w": w, "y": y}[wanted])
-    for place, tap, at in meetings(x.shape[1:-1], w.shape[:-2], *geometry):
+def trilinear(x: Any, w: Any, y: Any, groups: int, geometry: Any, operand: str) -> Any:
+    """The derivative of <y, convolve(x, w)> with respect to `operand`, one tap of one position at a time."""
+    out = np.zeros_like({"x": x, "w": w, "y": y}[operand])
+    for position, tap, at in meetings(x.shape[1:-1], w.shape[:-2], *geometry):
         for g in range(groups):
             ins, outs = w.shape[-2], w.shape[-1] // groups
             i, o = slice(g * ins, (g + 1) * ins), slice(g * outs, (g + 1) * outs)
-            xs, ws, ys = (slice(None), *at, i), (*tap, slice(None), o), (slice(None), *place, o)
-            if wanted == "x":
+            xs, ws, ys = (slice(None), *at, i), (*tap, slice(None), o), (slice(None), *position, o)
+            if operand == "x":
                 out[xs] += y[ys] @ w[ws].T
-            elif wanted == "w":
+            elif operand == "w":
                 out[ws] += x[xs].T @ y[ys]
             else:
                 out[ys] += x[xs] @ w[ws]
@@ -77,11 +77,11 @@ def trilinear(x: Any, w: Any, y: Any, groups: int, geometry: Any, wanted: str) -
 def convolutions(label: str, size: Any, window: Any, *geometry: Any) -> Rows:
     stride, padding, dilation, groups, ins, outs = geometry
     static = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    places = windows.output_size(size, window, stride, padding, dilation)
-    x, w, y = (2, *size, groups * ins), (*window, ins, groups * outs), (2, *places, groups * outs)
+    positions = windows.output_size(size, window, stride, padding, dilation)
+    x, w, y = (2, *size, groups * ins), (*window, ins, groups * outs), (2, *positions, groups * outs)
 
-    def reference(wanted: str, x: Any, w: Any, y: Any) -> Any:
-        return trilinear(x, w, y, groups, (stride, padding, dilation), wanted)
+    def reference(operand: str, x: Any, w: Any, y: Any) -> Any:
+        return trilinear(x, w, y, groups, (stride, padding, dilation), operand)
 
     return [
         row("convolve", label, lambda x, w: conv_primitives.convolve(x, w, **static), signed(*x), signed(*w),
@@ -97,14 +97,14 @@ def pooled(pick: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> 
     """For each window pick(its entries, stacked; their taps), by the definition."""
 
     def reference(x: Any, *more: Any) -> Any:
-        places = windows.output_size(x.shape[1:-1], window, stride, padding, dilation)
-        entries: dict[Any, Any] = {place: ([], []) for place in np.ndindex(*places)}
-        for place, tap, at in meetings(x.shape[1:-1], window, stride, padding, dilation):
-            entries[place][0].append(x[(slice(None), *at)])
-            entries[place][1].append(int(np.ravel_multi_index(tap, window)))
-        out = np.zeros((x.shape[0], *places, x.shape[-1]))
-        for place, (seen, taps) in entries.items():
-            out[(slice(None), *place)] = pick(np.array(seen), taps, *(m[(slice(None), *place)] for m in more))
+        positions = windows.output_size(x.shape[1:-1], window, stride, padding, dilation)
+        entries: dict[Any, Any] = {position: ([], []) for position in np.ndindex(*positions)}
+        for position, tap, at in meetings(x.shape[1:-1], window, stride, padding, dilation):
+            entries[position][0].append(x[(slice(None), *at)])
+            entries[position][1].append(int(np.ravel_multi_index(tap, window)))
+        out = np.zeros((x.shape[0], *positions, x.shape[-1]))
+        for position, (seen, taps) in entries.items():
+            out[(slice(None), *position)] = pick(np.array(seen), taps, *(m[(slice(None), *position)] for m in more))
         return out
 
     return reference
@@ -120,10 +120,10 @@ def transposed(reference: Any, shape: Any) -> Any:
 
     def transpose(y: Any, *more: Any) -> Any:
         x = np.zeros(shape)
-        for place in np.ndindex(*shape):
+        for position in np.ndindex(*shape):
             unit = np.zeros(shape)
-            unit[place] = 1.0
-            x[place] = np.sum(reference(unit, *more) * y)
+            unit[position] = 1.0
+            x[position] = np.sum(reference(unit, *more) * y)
         return x
 
     return transpose
@@ -172,15 +172,15 @@ def slid(window: Any, stride: Any, dilation: Any, axes: Any) -> Any:
     """The sliding windows of x, element by element."""
 
     def reference(x: Any) -> Any:
-        places = list(x.shape)
+        positions = list(x.shape)
         for axis, k, s, d in zip(axes, window, stride, dilation, strict=True):
-            places[axis] = (x.shape[axis] - d * (k - 1) - 1) // s + 1
-        out = np.zeros((*places, *window))
-        for place in np.ndindex(*out.shape):
-            at = list(place[: x.ndim])
-            for axis, s, d, tap in zip(axes, stride, dilation, place[x.ndim :], strict=True):
+            positions[axis] = (x.shape[axis] - d * (k - 1) - 1) // s + 1
+        out = np.zeros((*positions, *window))
+        for position in np.ndindex(*out.shape):
+            at = list(position[: x.ndim])
+            for axis, s, d, tap in zip(axes, stride, dilation, position[x.ndim :], strict=True):
                 at[axis] = at[axis] * s + tap * d
-            out[place] = x[tuple(at)]
+            out[position] = x[tuple(at)]
         return out
 
     return reference

@@ -32,7 +32,7 @@ def test_parameters_and_scopes():
         *("blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias"),
         *("heads.mean.weight", "heads.mean.bias", "heads.scale.0.weight", "heads.scale.0.bias"),
     ]
-    scopes = [line.scope for line in mg.Tape(*net(X)) if not line.is_leaf]
+    scopes = [node.scope for node in mg.Tape(*net(X)) if not node.is_leaf]
     assert scopes == ["blocks/0", "blocks/1", "blocks/2", "heads/mean", "heads/scale/0", "heads/scale/1"]
     other = Branches()
     other.load_state_dict(net.state_dict())
@@ -48,7 +48,7 @@ def test_nested_containers_have_full_scopes():
         def forward(self, x):
             return self.rows[0][0](x)
 
-    assert [line.scope for line in mg.Tape(Nested()(X)) if not line.is_leaf] == ["rows/0/0"]
+    assert [node.scope for node in mg.Tape(Nested()(X)) if not node.is_leaf] == ["rows/0/0"]
 
 
 def test_list():
@@ -113,7 +113,7 @@ def test_hooks_run_in_order_and_in_scope():
     for module in net.modules():
         module.register_forward_pre_hook(lambda module, inputs: seen.append(type(module).__name__))
     out = net(X)
-    assert [line.scope for line in mg.Tape(out) if not line.is_leaf] == ["0", "1", "1", "1"]
+    assert [node.scope for node in mg.Tape(out) if not node.is_leaf] == ["0", "1", "1", "1"]
     assert seen == ["Sequential", "Linear", "ReLU"]
     np.testing.assert_allclose(out.numpy(), 2 * np.maximum(net[0](X).numpy(), 0) + 1)
 

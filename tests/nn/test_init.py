@@ -103,10 +103,10 @@ def test_plain_distributions():
     }
     for name, below in drawn.items():
         assert kolmogorov_smirnov(init.get(name)(shape, rng=4), below) < 1.95, name
-    moved = init.random_normal(shape, mean=3.0, stddev=0.5, rng=5)
-    assert kolmogorov_smirnov((moved - 3) / 0.5, normal_below) < 1.95
-    moved = init.random_uniform(shape, minval=2.0, maxval=6.0, rng=5)
-    assert kolmogorov_smirnov((moved - 2) / 4, lambda z: z) < 1.95
+    values = init.random_normal(shape, mean=3.0, stddev=0.5, rng=5)
+    assert kolmogorov_smirnov((values - 3) / 0.5, normal_below) < 1.95
+    values = init.random_uniform(shape, minval=2.0, maxval=6.0, rng=5)
+    assert kolmogorov_smirnov((values - 2) / 4, lambda z: z) < 1.95
 
 
 @pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
@@ -257,12 +257,12 @@ def test_sparse():
 def test_a_gain_keeps_the_variance():
     """Through twenty layers of ReLU the second moment stays; without the gain it falls to 2⁻²⁰."""
     draws = np.random.default_rng(0)
-    kept = lost = draws.standard_normal((100, 400))
+    scaled = unscaled = draws.standard_normal((100, 400))
     for _ in range(20):
         w = draws.standard_normal((400, 400)) / 20
-        kept, lost = np.maximum(kept @ (init.gain("relu") * w), 0), np.maximum(lost @ w, 0)
-    assert 0.5 < (kept**2).mean() < 2
-    assert (lost**2).mean() < 1e-5
+        scaled, unscaled = np.maximum(scaled @ (init.gain("relu") * w), 0), np.maximum(unscaled @ w, 0)
+    assert 0.5 < (scaled**2).mean() < 2
+    assert (unscaled**2).mean() < 1e-5
 
 
 def test_gains():

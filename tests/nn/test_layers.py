@@ -72,8 +72,8 @@ def test_vector_of_padding_idx_starts_at_zero_without_gradient():
     out.sum().backward()
     np.testing.assert_array_equal(table.weight.grad.numpy(), np.outer([0, 0, 1, 0, 0], np.ones(3)))
     weight = rng.standard_normal((4, 2))
-    found = F.embedding(np.array([0, 3]), weight, padding_idx=3)
-    np.testing.assert_array_equal(found, weight[[0, 3]])
+    actual = F.embedding(np.array([0, 3]), weight, padding_idx=3)
+    np.testing.assert_array_equal(actual, weight[[0, 3]])
 
 
 def test_initial_values_of_embeddings():
@@ -137,17 +137,17 @@ def test_dropout_functions(function):
 def test_dropout_of_integers_is_that_of_floats(function, dtype):
     x = np.ones((20, 1, 50), dtype)
     expected = function(x.astype(float), p=0.2, rng=3)
-    for found in (function(x, p=0.2, rng=3), function(mg.asarray(x), p=0.2, rng=3).numpy()):
-        assert found.dtype == np.float64
-        np.testing.assert_array_equal(found, expected)
+    for actual in (function(x, p=0.2, rng=3), function(mg.asarray(x), p=0.2, rng=3).numpy()):
+        assert actual.dtype == np.float64
+        np.testing.assert_array_equal(actual, expected)
     step = mg.compile(lambda t: function(t, p=0.2, rng=3))
     for _ in range(3):
         np.testing.assert_array_equal(step(x), expected)
 
 
 def test_normal_like_of_integers_is_float():
-    found = normal_like(np.zeros(5, np.int8), np.random.default_rng(3))
-    np.testing.assert_array_equal(found, np.random.default_rng(3).standard_normal(5))
+    actual = normal_like(np.zeros(5, np.int8), np.random.default_rng(3))
+    np.testing.assert_array_equal(actual, np.random.default_rng(3).standard_normal(5))
 
 
 LAYERS = [
@@ -163,7 +163,7 @@ def test_single_precision_and_state(make, count):
     layer, other = make(), make()
     x = mg.Tensor(rng.standard_normal((3, 5, 4)).astype(np.float32), requires_grad=True)
     out = layer(*[x] * count)
-    assert {line.dtype for line in mg.Tape(out)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(out)} == {np.dtype(np.float32)}
     out.sum().backward()
     assert {p.grad.dtype for p in (x, *layer.parameters())} == {np.dtype(np.float32)}
     other.load_state_dict(layer.state_dict())
@@ -173,7 +173,7 @@ def test_single_precision_and_state(make, count):
 def test_single_precision_of_embeddings():
     layer, other = (nn.Embedding(4, 3, padding_idx=0, dtype="float32") for _ in range(2))
     out = layer(np.array([0, 3]))
-    assert {line.dtype for line in mg.Tape(out)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(out)} == {np.dtype(np.float32)}
     out.sum().backward()
     assert layer.weight.grad.dtype == np.float32
     other.load_state_dict(layer.state_dict())

@@ -1,4 +1,4 @@
-"""Attributes of modules: parameters are not lost in silence, and what is not found is named."""
+"""Attributes of modules: parameters are not lost silently, and unregistered contents are warned of."""
 
 import copy
 from collections import OrderedDict, deque, namedtuple
@@ -112,8 +112,8 @@ def test_a_layer_as_a_function_of_its_parameters():
         return layer(x)
 
     rng = np.random.default_rng(0)
-    given = [rng.normal(size=s) for s in ((4, 2), (2, 3), (3,))]
-    assert mg.verify.check_gradients(function, *given).ok
+    arrays = [rng.normal(size=s) for s in ((4, 2), (2, 3), (3,))]
+    assert mg.verify.check_gradients(function, *arrays).ok
 
 
 def test_results_may_temporarily_replace_a_parameter():

@@ -55,8 +55,8 @@ def trained(layer):
     return layer
 
 
-def assert_close(found, expected):
-    np.testing.assert_allclose(np.asarray(getattr(found, "data", found)), expected, rtol=1e-10, atol=1e-10)
+def assert_close(actual, expected):
+    np.testing.assert_allclose(np.asarray(getattr(actual, "data", actual)), expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (2, 3, 6), (2, 3, 2, 6)])
@@ -126,14 +126,14 @@ def test_gradients(name):
 
 def test_fused_and_composed_gradients_agree():
     operands, (dy,) = drawn((8, 6), 6, 6), drawn((8, 6))
-    found = mg.grad(lambda *a: (fused.layer_norm(*a)[0] * dy).sum(), (0, 1, 2))(*operands)
+    actual = mg.grad(lambda *a: (fused.layer_norm(*a)[0] * dy).sum(), (0, 1, 2))(*operands)
     expected = mg.grad(lambda *a: (F.layer_norm(*a) * dy).sum(), (0, 1, 2))(*operands)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         assert_close(a, np.asarray(getattr(b, "data", b)))
 
 
 def lines(out):
-    return {line.name: getattr(line, "label", None) for line in mg.Tape(out) if getattr(line, "name", None)}
+    return {node.name: getattr(node, "label", None) for node in mg.Tape(out) if getattr(node, "name", None)}
 
 
 def test_nodes_have_names():
@@ -162,7 +162,7 @@ def test_single_precision_and_state(layer):
     trained(layer)
     x = mg.Tensor(rng.standard_normal((2, 3, 4)).astype(np.float32), requires_grad=True)
     out = layer(x)
-    assert {line.dtype for line in mg.Tape(out) if not isinstance(line.dtype, tuple)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(out) if not isinstance(node.dtype, tuple)} == {np.dtype(np.float32)}
     out.sum().backward()
     assert {p.grad.dtype for p in (x, *layer.parameters())} == {np.dtype(np.float32)}
     arguments = (2, 4) if isinstance(layer, nn.GroupNorm) else (4,)

@@ -32,8 +32,8 @@ class Attention(nn.Module):
 
 def test_network():
     net = nn.Sequential(nn.Linear(10, 6), nn.BatchNorm(6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 2, bias=False))
-    found = net.summary((7, 10))
-    assert [(row.name, row.kind, row.shape, row.parameters, row.multiply_adds) for row in found.rows] == [
+    table = net.summary((7, 10))
+    assert [(row.name, row.kind, row.shape, row.parameters, row.multiply_adds) for row in table.rows] == [
         ("", "Sequential", (7, 2), 0, 0),
         ("0", "Linear", (7, 6), 66, 7 * 10 * 6),
         ("1", "BatchNorm", (7, 6), 12, 0),
@@ -41,8 +41,8 @@ def test_network():
         ("3", "Dropout", (7, 6), 0, 0),
         ("4", "Linear", (7, 2), 12, 7 * 6 * 2),
     ]
-    assert (found.parameters, found.trainable, found.bytes) == (90, 90, 720)
-    assert found.multiply_adds == sum(row.multiply_adds for row in found.rows) == 504
+    assert (table.parameters, table.trainable, table.bytes) == (90, 90, 720)
+    assert table.multiply_adds == sum(row.multiply_adds for row in table.rows) == 504
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_transposed_convolution_costs_as_much_as_its_transpose():
 
 
 def test_several_inputs_and_products_without_parameters():
-    found = Attention().summary([(2, 3, 4), (2, 5, 4)])
-    own, project, unused = found.rows
+    table = Attention().summary([(2, 3, 4), (2, 5, 4)])
+    own, project, unused = table.rows
     assert own.shape == [(2, 3, 4), (2, 3, 5)]
     assert own.multiply_adds == 2 * 3 * 5 * 4 + 2 * 3 * 4 * 5
     assert project.multiply_adds == 2 * (3 + 5) * 4 * 4
     assert (unused.shape, unused.parameters, unused.multiply_adds) == (None, 6, 0)
-    assert "(2, 3, 4), (2, 3, 5)" in str(found)
-    assert "not called" in str(found)
+    assert "(2, 3, 4), (2, 3, 5)" in str(table)
+    assert "not called" in str(table)
 
 
 def test_attention():
-    found = nn.MultiheadAttention(16, 4).summary([(2, 5, 16)] * 3)
+    table = nn.MultiheadAttention(16, 4).summary([(2, 5, 16)] * 3)
     project, heads = 2 * 5 * 16 * 16, 2 * 4 * 5 * 5 * (4 + 4)
-    assert found.multiply_adds == 4 * project + heads
+    assert table.multiply_adds == 4 * project + heads
 
 
 @pytest.mark.parametrize(("cell", "gates"), [(fused.lstm_cell, 4), (fused.gru_cell, 3)])
@@ -107,11 +107,11 @@ def test_shared_and_frozen_parameters():
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     net[1].weight = net[0].weight
     net[0].bias.requires_grad = False
-    found = net.summary((1, 3))
-    assert [row.parameters for row in found.rows] == [0, 12, 3]
-    assert (found.parameters, found.trainable) == (15, 12)
-    assert "12 trainable, 3 frozen; 120 B" in str(found)
-    assert found.multiply_adds == 18
+    table = net.summary((1, 3))
+    assert [row.parameters for row in table.rows] == [0, 12, 3]
+    assert (table.parameters, table.trainable) == (15, 12)
+    assert "12 trainable, 3 frozen; 120 B" in str(table)
+    assert table.multiply_adds == 18
 
 
 def test_frozen_layers_have_the_same_cost():
@@ -158,10 +158,10 @@ def test_containers_have_no_shape():
         def forward(self, x):
             return self.steps[0](self.steps[0](x))
 
-    found = Chain().summary((1, 2))
-    assert [(row.name, row.shape) for row in found.rows] == [("", (1, 2)), ("steps", []), ("steps.0", (1, 2))]
-    assert found.multiply_adds == 8
-    assert str(found).splitlines()[3] == "  steps: ModuleList"
+    table = Chain().summary((1, 2))
+    assert [(row.name, row.shape) for row in table.rows] == [("", (1, 2)), ("steps", []), ("steps.0", (1, 2))]
+    assert table.multiply_adds == 8
+    assert str(table).splitlines()[3] == "  steps: ModuleList"
 
 
 def test_text():
@@ -185,12 +185,12 @@ def test_invalid_shapes(shape):
         nn.Linear(3, 2).summary(shape)
 
 
-@pytest.mark.parametrize("given", [np.ones((2, 3)), mg.Tensor(np.ones((2, 3))), 3, None])
-def test_input_shape_must_be_a_shape(given):
-    for summarized in (lambda: nn.summary(nn.Linear(3, 2), given), lambda: nn.Linear(3, 2).summary(given)):
+@pytest.mark.parametrize("argument", [np.ones((2, 3)), mg.Tensor(np.ones((2, 3))), 3, None])
+def test_input_shape_must_be_a_shape(argument):
+    for summarized in (lambda: nn.summary(nn.Linear(3, 2), argument), lambda: nn.Linear(3, 2).summary(argument)):
         with pytest.raises(TypeError, match=r"summary\(input_shape=.*give (the shape|a tuple)") as caught:
             summarized()
-        assert ("x.shape, (2, 3)" in str(caught.value)) is hasattr(given, "shape")
+        assert ("x.shape, (2, 3)" in str(caught.value)) is hasattr(argument, "shape")
 
 
 def test_a_shape_that_does_not_fit():

@@ -76,14 +76,16 @@ def operands(case: Any, n: int = 2) -> tuple[Any, Any, dict[str, Any]]:
 def naive(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     """Convolution as it is defined, one number at a time."""
     *window, inputs, out = w.shape
-    places = output_size(x.shape[1:-1], window, stride, padding, dilation)
-    y = np.zeros((x.shape[0], *places, out))
-    for n, place, o, tap in itertools.product(range(x.shape[0]), np.ndindex(*places), range(out), np.ndindex(*window)):
-        met = zip(place, stride, tap, dilation, padding, strict=True)
+    positions = output_size(x.shape[1:-1], window, stride, padding, dilation)
+    y = np.zeros((x.shape[0], *positions, out))
+    for n, position, o, tap in itertools.product(
+        range(x.shape[0]), np.ndindex(*positions), range(out), np.ndindex(*window)
+    ):
+        met = zip(position, stride, tap, dilation, padding, strict=True)
         at = [p * s + t * d - before for p, s, t, d, (before, _) in met]
         if all(0 <= i < size for i, size in zip(at, x.shape[1:-1], strict=True)):
             g = o // (out // groups)
-            y[(n, *place, o)] += x[(n, *at)][g * inputs : (g + 1) * inputs] @ w[(*tap, slice(None), o)]
+            y[(n, *position, o)] += x[(n, *at)][g * inputs : (g + 1) * inputs] @ w[(*tap, slice(None), o)]
     return y
 
 
@@ -207,9 +209,9 @@ def test_gradients_of_both_orders_and_forward_mode(name: str, order: int) -> Non
 def test_the_hessian_of_a_squared_convolution() -> None:
     """H = 2 JᵀJ by w, and J is the matrix of windows."""
     x, w = rng().standard_normal((1, 4, 2)), rng().standard_normal((2, 2, 1))
-    found = hessian(lambda w: (conv1d(x, w) ** 2).sum())(w).reshape(4, 4)
+    actual = hessian(lambda w: (conv1d(x, w) ** 2).sum())(w).reshape(4, 4)
     rows = sliding_windows(x, 2, axes=1)[0].swapaxes(1, 2).reshape(3, 4)
-    np.testing.assert_allclose(found, 2 * rows.T @ rows, rtol=1e-12)
+    np.testing.assert_allclose(actual, 2 * rows.T @ rows, rtol=1e-12)
     np.testing.assert_allclose(jacobian(lambda w: conv1d(x, w))(w).reshape(3, 4), rows, rtol=1e-12)
 
 
@@ -308,7 +310,7 @@ def test_numpys_sliding_window_view_on_tensors() -> None:
 
 
 def test_a_leaf_changed_under_its_windows_is_noticed() -> None:
-    """Sliding windows are a view: what a later line saved of them overlaps the leaf."""
+    """Sliding windows are a view: the residuals of a later node overlap the leaf."""
     t = mg.Tensor(X, requires_grad=True)
     loss = (sliding_windows(t, 2, axes=1) ** 2).sum()
     with mg.no_grad():
@@ -333,9 +335,9 @@ def test_compiled_as_one_operation_or_in_pieces(case: Any, least: int, monkeypat
 
     compiled = mg.compile(step, backend="numpy", state=[ordered])
     for k in range(3):
-        found = compiled(x + k, w, y)
+        actual = compiled(x + k, w, y)
         gradient = ordered["gradient"].copy()
-        for a, b in zip((*found, gradient), (*step(x + k, w, y), ordered["gradient"]), strict=True):
+        for a, b in zip((*actual, gradient), (*step(x + k, w, y), ordered["gradient"]), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11)
     assert ("convolution_kernel" in compiled.source) == (least == 0)
 
@@ -366,21 +368,21 @@ def test_minimal_filtering(case: Any, dtype: str, monkeypatch: pytest.MonkeyPatc
         contribution = convolve_input(y, w, size=x.shape[1:-1], **static)
         return convolve(x, w, **static), contribution, convolve_kernel(x, y, window=(3, 3), **static)
 
-    given = [v.astype(dtype) for v in (x, w, y)]
+    arrays = [v.astype(dtype) for v in (x, w, y)]
     used, faster = [], winograd.faster
     monkeypatch.setattr(winograd, "faster", lambda function: used.append(function) or faster(function))
     compiled = mg.compile(step, backend="numba", audit=False)
     for _ in range(2):
-        compiled(*given)
+        compiled(*arrays)
     assert set(used) == {
         convolution,
         convolution_input,
         convolution_kernel,
     }
     bound = 1e-13 if dtype == "f8" else 1e-6
-    for found, exact in zip(compiled(*given), step(*(v.astype("f8") for v in given)), strict=True):
-        assert found.dtype == dtype
-        np.testing.assert_allclose(found, exact, rtol=0, atol=bound * np.abs(exact).max())
+    for actual, exact in zip(compiled(*arrays), step(*(v.astype("f8") for v in arrays)), strict=True):
+        assert actual.dtype == dtype
+        np.testing.assert_allclose(actual, exact, rtol=0, atol=bound * np.abs(exact).max())
 
 
 def test_where_minimal_filtering_is_used() -> None:
@@ -412,13 +414,13 @@ def test_where_minimal_filtering_is_used() -> None:
 def test_windows_of_plain_arrays_are_those_of_numpy() -> None:
     from minigrad.ops.spatial.windows import window_view
 
-    whole = np.arange(2 * 5 * 6 * 3, dtype=np.float32).reshape(2, 5, 6, 3)
-    single = whole[:, ::3][:, :1]  # in C order, with a stride of its own along the axis of size 1
-    for x in (whole, whole[:1], whole[1:], np.ascontiguousarray(single), single, whole.swapaxes(1, 2)):
+    array = np.arange(2 * 5 * 6 * 3, dtype=np.float32).reshape(2, 5, 6, 3)
+    single = array[:, ::3][:, :1]  # in C order, with another stride along the axis of size 1
+    for x in (array, array[:1], array[1:], np.ascontiguousarray(single), single, array.swapaxes(1, 2)):
         for window, axes in (((1, 4), (1, 2)), ((3,), (2,)), ((2,), (-1,))):
-            found = window_view(x, window, (1,) * len(axes), (1,) * len(axes), axes)
-            np.testing.assert_array_equal(found, np.lib.stride_tricks.sliding_window_view(x, window, axes))
-            assert not found.flags.writeable
-            assert np.shares_memory(found, x)
+            actual = window_view(x, window, (1,) * len(axes), (1,) * len(axes), axes)
+            np.testing.assert_array_equal(actual, np.lib.stride_tricks.sliding_window_view(x, window, axes))
+            assert not actual.flags.writeable
+            assert np.shares_memory(actual, x)
     with pytest.raises(ValueError, match="window"):
-        window_view(whole, (6,), (1,), (1,), (1,))
+        window_view(array, (6,), (1,), (1,), (1,))

@@ -22,8 +22,8 @@ def values(x):
     return np.asarray(getattr(x, "data", x))
 
 
-def assert_close(found, expected):
-    np.testing.assert_allclose(values(found), expected, rtol=1e-10, atol=1e-10)
+def assert_close(actual, expected):
+    np.testing.assert_allclose(values(actual), expected, rtol=1e-10, atol=1e-10)
 
 
 def filled(layer):
@@ -41,12 +41,12 @@ def convolved(x, layer, padding):
     size = [(n - e) // s + 1 for n, e, s in zip(x.shape[1:-1], reach, layer.stride, strict=True)]
     inputs, outputs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
     out = np.zeros((len(x), *size, layer.out_channels))
-    for place in np.ndindex(*size):
+    for position in np.ndindex(*size):
         for tap in np.ndindex(*layer.kernel_size):
-            at = tuple(place[k] * layer.stride[k] + tap[k] * layer.dilation[k] for k in range(rank))
+            at = tuple(position[k] * layer.stride[k] + tap[k] * layer.dilation[k] for k in range(rank))
             for o in range(layer.out_channels):
                 first = o // outputs * inputs
-                out[(slice(None), *place, o)] += x[(slice(None), *at)][:, first : first + inputs] @ w[tap][:, o]
+                out[(slice(None), *position, o)] += x[(slice(None), *at)][:, first : first + inputs] @ w[tap][:, o]
     return out if layer.bias is None else out + layer.bias.numpy()
 
 
@@ -59,13 +59,13 @@ def spread(x, layer, padding):
     ]
     inputs, outputs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
     out = np.zeros((len(x), *full, layer.out_channels))
-    for place in np.ndindex(*x.shape[1:-1]):
+    for position in np.ndindex(*x.shape[1:-1]):
         for tap in np.ndindex(*layer.kernel_size):
-            at = tuple(place[k] * layer.stride[k] + tap[k] * layer.dilation[k] for k in range(rank))
+            at = tuple(position[k] * layer.stride[k] + tap[k] * layer.dilation[k] for k in range(rank))
             for c in range(layer.in_channels):
                 first = c // inputs * outputs
                 out[(slice(None), *at)][:, first : first + outputs] += np.outer(
-                    x[(slice(None), *place, c)], w[tap][:, c]
+                    x[(slice(None), *position, c)], w[tap][:, c]
                 )
     out = out[(slice(None), *(slice(b, n - a) for (b, a), n in zip(padding, full, strict=True)))]
     return out if layer.bias is None else out + layer.bias.numpy()
@@ -137,17 +137,19 @@ def test_initial_kernels_count_real_connections(kind):
 def windows(size, window, stride, padding):
     """The slices of the axes, cut off at the borders."""
     starts = [range(-p, n + p - w + 1, s) for n, w, s, p in zip(size, window, stride, padding, strict=True)]
-    for place in itertools.product(*(range(len(s)) for s in starts)):
-        begin = [s[k] for s, k in zip(starts, place, strict=True)]
-        yield place, tuple(slice(max(b, 0), b + w) for b, w in zip(begin, window, strict=True))
+    for position in itertools.product(*(range(len(s)) for s in starts)):
+        begin = [s[k] for s, k in zip(starts, position, strict=True)]
+        yield position, tuple(slice(max(b, 0), b + w) for b, w in zip(begin, window, strict=True))
 
 
 def pooled(reduce, x, window, stride, padding):
-    found = {place: reduce(x[(slice(None), *part)]) for place, part in windows(x.shape[1:-1], window, stride, padding)}
-    size = [1 + max(place[k] for place in found) for k in range(x.ndim - 2)]
+    values_at = {
+        position: reduce(x[(slice(None), *part)]) for position, part in windows(x.shape[1:-1], window, stride, padding)
+    }
+    size = [1 + max(position[k] for position in values_at) for k in range(x.ndim - 2)]
     out = np.empty((len(x), *size, x.shape[-1]))
-    for place, value in found.items():
-        out[(slice(None), *place)] = value
+    for position, value in values_at.items():
+        out[(slice(None), *position)] = value
     return out
 
 
@@ -162,10 +164,10 @@ def test_pooling(rank):
     assert_close(MAX[rank - 1](2)(x), pooled(over_axes(np.max), x, two, two, none))
     assert_close(MAX[rank - 1](3, stride=2, padding=1)(x), pooled(over_axes(np.max), x, three, two, one))
     assert_close(AVG[rank - 1](2)(x), pooled(over_axes(np.mean), x, two, two, none))
-    inside = AVG[rank - 1](3, stride=2, padding=1, count_include_pad=False)
-    assert_close(inside(x), pooled(over_axes(np.mean), x, three, two, one))
-    whole = AVG[rank - 1](3, stride=2, padding=1)
-    assert_close(whole(x), pooled(lambda part: over_axes(np.sum)(part) / 3**rank, x, three, two, one))
+    excluding = AVG[rank - 1](3, stride=2, padding=1, count_include_pad=False)
+    assert_close(excluding(x), pooled(over_axes(np.mean), x, three, two, one))
+    including = AVG[rank - 1](3, stride=2, padding=1)
+    assert_close(including(x), pooled(lambda part: over_axes(np.sum)(part) / 3**rank, x, three, two, one))
 
 
 @pytest.mark.parametrize("size", [(7,), (7, 5), (4, 5, 6)])
@@ -174,12 +176,12 @@ def test_adaptive_pooling(size):
     target = (3, 2, 6)[: len(size)]
     for layer, reduce in ((nn.AdaptiveMaxPool(target), np.max), (nn.AdaptiveAvgPool(target), np.mean)):
         out = np.empty((2, *target, 3))
-        for place in np.ndindex(*target):
+        for position in np.ndindex(*target):
             part = [
                 slice(math.floor(i * n / m), math.ceil((i + 1) * n / m))
-                for i, n, m in zip(place, size, target, strict=True)
+                for i, n, m in zip(position, size, target, strict=True)
             ]
-            out[(slice(None), *place)] = over_axes(reduce)(x[(slice(None), *part)])
+            out[(slice(None), *position)] = over_axes(reduce)(x[(slice(None), *part)])
         assert_close(layer(x), out)
     assert_close(nn.AdaptiveAvgPool(1)(x).reshape(2, 3), x.mean(axis=tuple(range(1, x.ndim - 1))))
 
@@ -187,15 +189,15 @@ def test_adaptive_pooling(size):
 def resized(x, size, align_corners):
     """Each entry from its two neighbors along each axis, weighted by their distances."""
     out = np.zeros((len(x), *size, x.shape[-1]))
-    for place in np.ndindex(*size):
+    for position in np.ndindex(*size):
         choices = []
-        for i, n, m in zip(place, x.shape[1:-1], size, strict=True):
+        for i, n, m in zip(position, x.shape[1:-1], size, strict=True):
             at = i * (n - 1) / max(m - 1, 1) if align_corners else min(max((i + 0.5) * n / m - 0.5, 0), n - 1)
             low = math.floor(at)
             choices.append([(low, 1 - (at - low)), (min(low + 1, n - 1), at - low)])
         for corner in itertools.product(*choices):
             weight = math.prod(w for _, w in corner)
-            out[(slice(None), *place)] += weight * x[(slice(None), *(k for k, _ in corner))]
+            out[(slice(None), *position)] += weight * x[(slice(None), *(k for k, _ in corner))]
     return out
 
 
@@ -237,7 +239,7 @@ def test_single_precision_and_state(make):
     layer, other = make("float32"), make("float32")
     x = mg.Tensor(rng.standard_normal((2, 5, 4, 4)).astype(np.float32), requires_grad=True)
     out = layer(x)
-    assert {line.dtype for line in mg.Tape(out)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(out)} == {np.dtype(np.float32)}
     out.sum().backward()
     assert {p.grad.dtype for p in (x, *layer.parameters())} == {np.dtype(np.float32)}
     other.load_state_dict(layer.state_dict())

@@ -35,10 +35,10 @@ def test_values(mode: str, options: dict[str, Any], dtype: str) -> None:
             if mode == "reflect" and np.max(widths) >= min(shape):
                 continue
             expected = np.pad(x, widths, mode, **options)
-            for found in (np.pad(Tensor(x), widths, mode, **options), mg.pad(x, widths, mode, **options)):
-                found = np.asarray(found)
-                assert found.dtype == expected.dtype
-                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+            for actual in (np.pad(Tensor(x), widths, mode, **options), mg.pad(x, widths, mode, **options)):
+                actual = np.asarray(actual)
+                assert actual.dtype == expected.dtype
+                np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("mode", "options"), OPTIONS, ids=IDS)
@@ -93,10 +93,10 @@ NAMED: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("what", NAMED)
 def test_parameter_names_of_numpy(what: str) -> None:
     call, expected = NAMED[what]
-    found = call(Tensor(X))
-    assert isinstance(found, Tensor)
-    assert found.dtype == expected.dtype
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    actual = call(Tensor(X))
+    assert isinstance(actual, Tensor)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-12)
 
 
 def test_errors_have_reasons() -> None:

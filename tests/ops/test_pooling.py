@@ -55,33 +55,33 @@ def operands(case: Any, n: int = 2) -> tuple[Any, dict[str, Any]]:
 
 
 def windows_of(x: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """Each place, with the indices into x at which its taps lie inside, in C order."""
-    places = output_size(x.shape[1:-1], window, stride, padding, dilation)
-    for place in np.ndindex(*places):
+    """Each position, with the indices into x at which its taps lie inside, in C order."""
+    positions = output_size(x.shape[1:-1], window, stride, padding, dilation)
+    for position in np.ndindex(*positions):
         inside = []
         for tap in np.ndindex(*window):
-            met = zip(place, stride, tap, dilation, padding, strict=True)
+            met = zip(position, stride, tap, dilation, padding, strict=True)
             at = tuple(p * s + t * d - before for p, s, t, d, (before, _) in met)
             if all(0 <= i < size for i, size in zip(at, x.shape[1:-1], strict=True)):
                 inside.append((slice(None), *at))
-        yield (slice(None), *place), inside
+        yield (slice(None), *position), inside
 
 
 def naive(x: Any, pick: Callable[[Any], Any], **static: Any) -> Any:
-    places = output_size(x.shape[1:-1], *static.values())
-    y = np.zeros((x.shape[0], *places, x.shape[-1]))
-    for place, inside in windows_of(x, **static):
-        y[place] = pick(np.array([x[at] for at in inside]))
+    positions = output_size(x.shape[1:-1], *static.values())
+    y = np.zeros((x.shape[0], *positions, x.shape[-1]))
+    for position, inside in windows_of(x, **static):
+        y[position] = pick(np.array([x[at] for at in inside]))
     return y
 
 
 def naive_contribution(x: Any, v: Any, **static: Any) -> Any:
     """v added to the first of the largest entries of each window."""
     contribution = np.zeros_like(x)
-    for place, inside in windows_of(x, **static):
+    for position, inside in windows_of(x, **static):
         first = np.argmax(np.array([x[at] for at in inside]), axis=0)
         for tap, at in enumerate(inside):
-            contribution[at] += v[place] * (first == tap)
+            contribution[at] += v[position] * (first == tap)
     return contribution
 
 
@@ -212,8 +212,8 @@ def test_gradients_of_both_orders_and_forward_mode(name: str, order: int) -> Non
 
 def test_the_jacobian_of_max_pool_selects_entries() -> None:
     x = np.array([1.0, 3.0, 2.0, 2.0]).reshape(1, 4, 1)
-    found = jacobian(lambda x: max_pool1d(x, 2))(x).reshape(2, 4)
-    assert found.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
+    actual = jacobian(lambda x: max_pool1d(x, 2))(x).reshape(2, 4)
+    assert actual.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
     curved = hessian(lambda x: (max_pool1d(x, 2) ** 3).sum())(x).reshape(4, 4)
     np.testing.assert_allclose(curved, np.diag([0.0, 18.0, 12.0, 0.0]))
 

@@ -61,11 +61,11 @@ def looped(step: Any, x: Any, state: Any, p: dict[str, Any], layers: int, direct
             suffix = f"_l{layer}" + "_reverse" * direction
             parameters = [p.get(name + suffix, 0.0) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
             now = [part[layer * directions + direction] for part in state]
-            made: list[Any] = [None] * x.shape[1]
+            results: list[Any] = [None] * x.shape[1]
             for t in range(x.shape[1])[:: -1 if direction else 1]:
                 now = step(x[:, t], now, *parameters)
-                made[t] = now[0]
-            sides.append(np.stack(made, axis=1))
+                results[t] = now[0]
+            sides.append(np.stack(results, axis=1))
             for parts, part in zip(final, now, strict=True):
                 parts.append(part)
         x = np.concatenate(sides, axis=2)
@@ -99,17 +99,17 @@ def test_sequences(kind: str, layers: int, bidirectional: bool, bias: bool) -> N
 
     leaves = [mg.Tensor(part, requires_grad=True) for part in (x, *state)]
     outputs, final = layer(leaves[0], packed(leaves[1:]))
-    made = [outputs, *parts_of(final)]
+    results = [outputs, *parts_of(final)]
 
     def reference(*operands: Any) -> list[Any]:
-        given = dict(zip(names, operands[1 + states :], strict=True))
-        y, last = looped(step, operands[0], operands[1 : 1 + states], given, layers, directions)
+        parameters = dict(zip(names, operands[1 + states :], strict=True))
+        y, last = looped(step, operands[0], operands[1 : 1 + states], parameters, layers, directions)
         return [y, *last]
 
     operands = [x, *state, *(p.numpy() for p in layer.parameters())]
-    for found, expected in zip(made, reference(*operands), strict=True):
-        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10, atol=1e-12)
-    sum((y * w).sum() for y, w in zip(made, weights, strict=True)).backward()
+    for actual, expected in zip(results, reference(*operands), strict=True):
+        np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-10, atol=1e-12)
+    sum((y * w).sum() for y, w in zip(results, weights, strict=True)).backward()
     contributions = mg.grad(
         lambda *a: sum((y * w).sum() for y, w in zip(reference(*a), weights, strict=True)), tuple(range(len(operands)))
     )(*operands)
@@ -125,9 +125,9 @@ def test_cells(kind: str, bias: bool) -> None:
     p = {name: value.numpy() for name, value in cell.named_parameters()}
     parameters = [p.get(name, 0.0) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     x, state = rng.standard_normal((N, SIZE)), [part[0] for part in start(states, 1)]
-    for given, begins in ((packed(state), state), (None, [np.zeros((N, H))] * states)):
-        found = parts_of(cell(x, given))
-        for a, b in zip(found, step(x, begins, *parameters), strict=True):
+    for initial, begins in ((packed(state), state), (None, [np.zeros((N, H))] * states)):
+        actual = parts_of(cell(x, initial))
+        for a, b in zip(actual, step(x, begins, *parameters), strict=True):
             np.testing.assert_allclose(a.numpy(), b, rtol=1e-10, atol=1e-12)
 
 
@@ -135,11 +135,11 @@ def test_cells(kind: str, bias: bool) -> None:
 def test_the_state_is_zero_by_default_and_can_be_passed_on(kind: str) -> None:
     make, _, states = LAYERS[kind]
     layer, x = make(SIZE, H, num_layers=2, rng=0), rng.standard_normal((N, T, SIZE))
-    whole, last = layer(x)
-    np.testing.assert_array_equal(whole.numpy(), layer(x, packed([np.zeros((2, N, H))] * states))[0].numpy())
+    full, last = layer(x)
+    np.testing.assert_array_equal(full.numpy(), layer(x, packed([np.zeros((2, N, H))] * states))[0].numpy())
     first, state = layer(x[:, :2])
     second, after = layer(x[:, 2:], state)
-    np.testing.assert_allclose(np.concatenate([first.numpy(), second.numpy()], axis=1), whole.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(np.concatenate([first.numpy(), second.numpy()], axis=1), full.numpy(), rtol=1e-12)
     for a, b in zip(parts_of(after), parts_of(last), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
 
@@ -191,7 +191,7 @@ def test_parameters() -> None:
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_recurrent_layers_learn_to_remember(kind: str) -> None:
-    """Whether the first number was positive, asked after six more."""
+    """Whether the first number was positive; the answer is due after six more."""
     draw = np.random.default_rng(0)
     body, head = LAYERS[kind][0](1, 16, rng=0), nn.Linear(16, 2, rng=1)
     optimizer = optim.Adam([*body.parameters(), *head.parameters()], lr=1e-2)

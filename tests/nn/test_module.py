@@ -372,7 +372,7 @@ def test_single_precision_throughout():
         nn.Linear(8, 4, dtype=np.float32), nn.GELU(), nn.ELU(), nn.SiLU(), nn.Softplus(),
     )  # fmt: skip
     out = net(rng.standard_normal((5, 3)).astype(np.float32))
-    assert {line.dtype for line in mg.Tape(out) if not isinstance(line.dtype, tuple)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(out) if not isinstance(node.dtype, tuple)} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -393,5 +393,5 @@ def test_learns_two_rings(dtype):
         optimizer.step()
     net.eval()
     with mg.no_grad():
-        found = net(x).numpy().argmax(axis=1)
-    assert (found == label).mean() > 0.98
+        predicted = net(x).numpy().argmax(axis=1)
+    assert (predicted == label).mean() > 0.98

@@ -78,8 +78,8 @@ def assert_layer(layer: Any, inputs: list[Any], reference: Any, **options: Any) 
     (out * weight).sum().backward()
 
     def loss(*operands: Any) -> Any:
-        given = dict(zip(names, operands[len(inputs) :], strict=True))
-        return (reference(*operands[: len(inputs)], given) * weight).sum()
+        parameters = dict(zip(names, operands[len(inputs) :], strict=True))
+        return (reference(*operands[: len(inputs)], parameters) * weight).sum()
 
     operands = [*inputs, *(p.numpy() for p in layer.parameters())]
     contributions = mg.grad(loss, tuple(range(len(operands))))(*operands)
@@ -210,7 +210,7 @@ def test_layers_of_an_encoder_start_with_different_weights() -> None:
 def test_layers_of_an_encoder_share_one_generator() -> None:
     layer = nn.TransformerEncoderLayer(6, 2, 5, rng=0)
     encoder = nn.TransformerEncoder(layer, 3)
-    assert all(made.rng is made.self_attn.rng is layer.rng for made in encoder.layers)
+    assert all(copied.rng is copied.self_attn.rng is layer.rng for copied in encoder.layers)
 
 
 def test_an_encoder_uses_the_initializer_of_its_layer() -> None:
