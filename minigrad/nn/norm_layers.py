@@ -53,8 +53,7 @@ class BatchNorm(Module):
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm(momentum={momentum}): the weight of a batch must be in [0, 1]")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.gamma = new_parameter("ones", (num_features,), dtype=dtype).named("gamma", label="γ")
-        self.beta = new_parameter("zeros", (num_features,), dtype=dtype).named("beta", label="β")
+        self.gamma, self.beta = _affine((num_features,), True, True, dtype)
         wide = np.result_type(self.gamma.dtype, np.float32)  # a variance may exceed 65504, the maximum of float16
         self.register_buffer("running_mean", initializers.zeros((num_features,), dtype=wide))
         self.register_buffer("running_var", initializers.ones((num_features,), dtype=wide))

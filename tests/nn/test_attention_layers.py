@@ -142,7 +142,7 @@ def test_dropout_of_weights() -> None:
 
 
 def test_the_output_uses_the_weights_after_dropout() -> None:
-    """Dropped once: the mean of the values is taken with the very weights that are returned."""
+    """Dropout is applied once: the output is the mean of the values with the weights that are returned."""
     layer, x = nn.MultiheadAttention(6, 2, dropout=0.5, rng=0), rng.standard_normal((2, 8, 6))
     y, weights = layer(x, need_weights=True)
     values = (x @ layer.in_proj_weight.numpy()[:, 12:]).reshape(2, 8, 2, 3).swapaxes(1, 2)
@@ -263,7 +263,7 @@ def test_single_precision_is_kept() -> None:
 
 
 def test_attention_learns_to_attend_to_a_previous_position() -> None:
-    """Each position is to say what stood before it, which nothing but attention can tell it."""
+    """The target at each position is the previous input, which only attention can reach."""
     draw = np.random.default_rng(0)
     embed = draw.standard_normal((5, 16))
     body = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, norm_first=True, rng=0)

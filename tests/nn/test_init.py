@@ -32,7 +32,7 @@ def kolmogorov_smirnov(values, below):
 
 
 def test_the_statistics_detect_differences():
-    """Planted faults: a scale off by 5 %, and the wrong family at the right variance."""
+    """Planted faults: a scale that is wrong by 5 %, and another family of the same variance."""
     values = np.random.default_rng(0).standard_normal(20000)
     assert kolmogorov_smirnov(values, normal_below) < 1.95
     assert kolmogorov_smirnov(values * 1.05, normal_below) > 1.95
@@ -76,7 +76,7 @@ def test_normal(name, shape):
 
 @pytest.mark.parametrize("name", ["glorot_normal", "lecun_normal", "he_normal"])
 def test_truncated_normal_as_in_keras(name):
-    """The standard deviation is exact, and nothing lies beyond two of the wider normal's."""
+    """The standard deviation is exact, and no value is beyond two standard deviations of the wider normal."""
     shape = (120, 180)
     std = NORMAL[name](*SHAPES[shape])
     values = init.get(name)(shape, truncated=True, rng=3)
@@ -255,7 +255,7 @@ def test_sparse():
 
 
 def test_a_gain_keeps_the_variance():
-    """Through twenty layers of ReLU the second moment stays; without the gain it falls to 2⁻²⁰."""
+    """Through twenty ReLU layers the second moment is kept; without the gain it falls to 2⁻²⁰."""
     draws = np.random.default_rng(0)
     scaled = unscaled = draws.standard_normal((100, 400))
     for _ in range(20):

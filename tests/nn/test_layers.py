@@ -1,4 +1,4 @@
-"""Bilinear, Embedding, Identity and the kinds of dropout."""
+"""Bilinear, Embedding, Identity and dropout layers."""
 
 import math
 import re
@@ -104,7 +104,7 @@ def test_alpha_dropout_keeps_mean_and_variance():
     out = nn.AlphaDropout(p, rng=0)(x)
     assert abs(out.mean()) < 0.02
     assert out.var() == pytest.approx(1, abs=0.02)
-    # What is dropped has one value; the others lie on one line a x + b, whose a and b make up for it.
+    # Dropped elements have one value; the others are a x + b, where a and b restore mean and variance.
     dropped = np.isclose(out, np.min(out[x > 1]))
     assert abs(dropped.mean() - p) < 4 * math.sqrt(p * (1 - p) / x.size)
     a, b = np.polyfit(x[~dropped], out[~dropped], 1)

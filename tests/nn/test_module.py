@@ -377,7 +377,7 @@ def test_single_precision_throughout():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_learns_two_rings(dtype):
-    """A network that does not learn, or batch norm that does not carry over to evaluation, fails here."""
+    """The network must learn, and batch norm must work in evaluation."""
     draw = np.random.default_rng(0)
     angle, label = draw.uniform(0, 2 * np.pi, 400), draw.integers(0, 2, 400)
     radius = 1.0 + label + 0.1 * draw.standard_normal(400)

@@ -1,4 +1,4 @@
-"""Normalization layers and functions against references written with loops over what is normalized."""
+"""Normalization layers and functions against references with loops."""
 
 import itertools
 
@@ -214,7 +214,7 @@ def test_bad_input(call, says):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_running_statistics_of_half_precision(dtype: str, compiled: bool) -> None:
-    """A variance beyond 65504, the largest of float16."""
+    """A variance beyond 65504, the maximum of float16."""
     x = (np.random.default_rng(0).normal(size=(64, 3)) * 2000 + [0, 5, 30000]).astype(np.float16)
     layer, exact = nn.BatchNorm(3, dtype=dtype), nn.BatchNorm(3)
     step = mg.compile(lambda x: layer(x)) if compiled else layer
@@ -241,7 +241,7 @@ def test_running_statistics_of_half_precision(dtype: str, compiled: bool) -> Non
     ],
 )
 def test_overflow_of_squares(function):
-    """docs/conventions.md: β, with a warning, or an error where np.errstate asks for one."""
+    """docs/conventions.md: β, with a warning, or an error if np.errstate says so."""
     x = mg.Tensor((rng.normal(size=(3, 4)) * 1e22).astype(np.float32))
     with pytest.warns(RuntimeWarning, match="overflow"), np.errstate(over="warn"):
         assert function(x).tolist() == [[3] * 4] * 3

@@ -53,7 +53,7 @@ CELLS: dict[str, tuple[Any, Any, int]] = {
 
 
 def looped(step: Any, x: Any, state: Any, p: dict[str, Any], layers: int, directions: int) -> Any:
-    """Layer by layer, direction by direction, step by step."""
+    """The outputs and final states, by loops over layers, directions and steps."""
     final: list[list[Any]] = [[] for _ in state]
     for layer in range(layers):
         sides = []
@@ -77,7 +77,7 @@ def start(states: int, count: int) -> list[Any]:
 
 
 def packed(state: Any) -> Any:
-    """As a layer takes a state: h, or (h, c)."""
+    """The state as an argument of a layer: h, or (h, c)."""
     return tuple(state) if len(state) > 1 else state[0]
 
 
@@ -89,7 +89,7 @@ def parts_of(state: Any) -> list[Any]:
 @pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_sequences(kind: str, layers: int, bidirectional: bool, bias: bool) -> None:
-    """Everything that goes in has the gradient of the loop."""
+    """Values are those of the loop, and so are the gradients of inputs, states and parameters."""
     make, step, states = LAYERS[kind]
     directions = 1 + bidirectional
     layer = make(SIZE, H, num_layers=layers, bidirectional=bidirectional, bias=bias, rng=0)
@@ -191,7 +191,7 @@ def test_parameters() -> None:
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_recurrent_layers_learn_to_remember(kind: str) -> None:
-    """Whether the first number was positive; the answer is due after six more."""
+    """The target is whether the first of seven numbers is positive."""
     draw = np.random.default_rng(0)
     body, head = LAYERS[kind][0](1, 16, rng=0), nn.Linear(16, 2, rng=1)
     optimizer = optim.Adam([*body.parameters(), *head.parameters()], lr=1e-2)

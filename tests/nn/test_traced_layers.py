@@ -42,6 +42,6 @@ def test_layers_on_tracer_arrays(name):
     for out in outputs:
         (out * out).sum().backward()
     assert isinstance(outputs[0].data, StandIn)
-    # Plain arrays take quicker ways to the same numbers: the last digits may differ.
+    # Plain arrays are computed in faster ways: the last digits may differ.
     np.testing.assert_allclose(bare(outputs[0].data), outputs[1].data, rtol=4e-15)
     np.testing.assert_allclose(bare(traced.grad.data), plain.grad.data, rtol=1e-14, atol=1e-14)

@@ -74,7 +74,7 @@ def operands(case: Any, n: int = 2) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def naive(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """Convolution as it is defined, one number at a time."""
+    """Convolution by its definition, one number at a time."""
     *window, inputs, out = w.shape
     positions = output_size(x.shape[1:-1], window, stride, padding, dilation)
     y = np.zeros((x.shape[0], *positions, out))
@@ -90,7 +90,7 @@ def naive(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int)
 
 
 def check_pairing(function: Callable[..., Any], a: Any, b: Any, static: dict[str, Any]) -> None:
-    """Both rules satisfy the pairing, forward mode the product rule; shapes, operands and float32 stay."""
+    """Both rules satisfy the pairing, forward mode the product rule; shapes, operands and float32 are kept."""
     originals = a.copy(), b.copy()
     ta, tb = mg.Tensor(a, requires_grad=True), mg.Tensor(b, requires_grad=True)
     out = function(ta, tb, **static)
@@ -159,7 +159,7 @@ def test_padding_is_zeros_around_x(case: Any) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_transposed_convolution_is_the_gradient_of_the_convolution(case: Any) -> None:
-    """With output_padding it finds back the size of every input."""
+    """With output_padding it returns the size of every input."""
     x, w, static = operands(case)
     y = convolve(x, w, **static)
     stride = static["stride"]

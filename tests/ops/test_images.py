@@ -51,7 +51,7 @@ def convolved(x, layer, padding):
 
 
 def spread(x, layer, padding):
-    """Each entry of x adds its multiple of the kernel to a larger result, whose border is cut off."""
+    """Each entry of x adds its multiple of the kernel to a larger result, which is then cropped."""
     w, rank = layer.weight.numpy(), x.ndim - 2
     reach = [d * (k - 1) + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
     full = [
@@ -135,7 +135,7 @@ def test_initial_kernels_count_real_connections(kind):
 
 
 def windows(size, window, stride, padding):
-    """The slices of the axes, cut off at the borders."""
+    """The slices of the axes, clipped at the borders."""
     starts = [range(-p, n + p - w + 1, s) for n, w, s, p in zip(size, window, stride, padding, strict=True)]
     for position in itertools.product(*(range(len(s)) for s in starts)):
         begin = [s[k] for s, k in zip(starts, position, strict=True)]

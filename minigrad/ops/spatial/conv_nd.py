@@ -274,7 +274,7 @@ def _conv_transpose(
     stride, dilation = call.integers("stride", stride, rank), call.integers("dilation", dilation, rank)
     output_padding = call.integers("output_padding", output_padding, rank, least=0)
     extents = extent(window, dilation)
-    if padding == "same":  # of the convolution from n * stride to n; a window shorter than the stride leaves a rest
+    if padding == "same":  # of the convolution from n * stride to n; a window shorter than the stride needs more
         output_padding = tuple(r + max(0, s - e) for r, s, e in zip(output_padding, stride, extents, strict=True))
     pairs = call.padding(padding, [n * s for n, s in zip(positions, stride, strict=True)], window, stride, dilation)
     per_axis = zip(positions, stride, extents, pairs, output_padding, strict=True)
