@@ -146,7 +146,7 @@ def test_fans(shape, layout, fans):
     assert init.compute_fans(shape, layout) == fans
 
 
-def test_layout_reaches_the_scale():
+def test_layout_determines_the_scale():
     keras, torch = init.he_normal((10, 4000), rng=0), init.he_normal((4000, 10), rng=0, layout="torch")
     np.testing.assert_array_equal(keras.ravel(), torch.ravel())
 
@@ -254,7 +254,7 @@ def test_sparse():
     assert init.sparse((5, 4), sparsity=0.0).all()
 
 
-def test_a_gain_keeps_the_variance():
+def test_gain_of_relu_keeps_the_variance():
     """Through twenty ReLU layers the second moment is kept; without the gain it falls to 2⁻²⁰."""
     draws = np.random.default_rng(0)
     scaled = unscaled = draws.standard_normal((100, 400))

@@ -49,7 +49,7 @@ def test_initial_bilinear_weight_has_the_fans_of_a_linear_map_of_products():
 # Embedding
 
 
-def test_embedding_gathers_and_its_gradient_counts():
+def test_embedding_and_its_gradient():
     table, ids = nn.Embedding(5, 3, rng=0), np.array([[1, 4, 1], [0, 1, 4]])
     out = table(ids)
     for k in np.ndindex(ids.shape):

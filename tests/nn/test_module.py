@@ -144,7 +144,7 @@ def test_state_dict_round_trip():
     assert net.head.weight.numpy().any()
 
 
-def test_loading_keeps_the_optimizer_attached():
+def test_optimizers_update_loaded_parameters():
     net = Network()
     optimizer = optim.SGD(net.parameters(), lr=1.0)
     net.load_state_dict({name: value + 1 for name, value in net.state_dict().items()})

@@ -70,7 +70,7 @@ def test_penalty_stays_in_single_precision():
     assert penalty.dtype == w.grad.dtype == np.float32
 
 
-def test_l2_is_half_the_weight_decay():
+def test_l2_is_equivalent_to_twice_its_weight_decay():
     first, second = network(), network()
     decaying = optim.SGD(first.parameters(), lr=0.1, momentum=0.9, weight_decay=0.4)
     plain = optim.SGD(second.parameters(), lr=0.1, momentum=0.9)
@@ -127,7 +127,7 @@ def test_constraints_apply_to_selected_parameters():
         np.testing.assert_array_equal(w, np.maximum(before[name], 0) if name.startswith("2") else before[name])
 
 
-def test_constraint_after_a_step_keeps_the_optimizer_attached():
+def test_optimizers_update_constrained_parameters():
     p = mg.Tensor(np.array([[3.0], [4.0]]), requires_grad=True)
     optimizer = optim.SGD([p], lr=1.0)
     for _ in range(2):

@@ -117,7 +117,7 @@ def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("case", CASES)
-def test_convolution_is_its_definition(case: Any) -> None:
+def test_convolution_equals_its_definition(case: Any) -> None:
     x, w, static = operands(case)
     expected = naive(x, w, **static)
     np.testing.assert_allclose(CONV[x.ndim - 3](x, w, **static), expected, rtol=1e-12, atol=1e-12)
@@ -126,7 +126,7 @@ def test_convolution_is_its_definition(case: Any) -> None:
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("n", [0, 1, 3])
-def test_the_family_is_closed(case: Any, n: int) -> None:
+def test_the_three_maps_are_the_rules_of_each_other(case: Any, n: int) -> None:
     x, w, static = operands(case, n)
     y = convolve(x, w, **static)
     check_pairing(convolve, x, w, static)
@@ -309,7 +309,7 @@ def test_numpys_sliding_window_view_on_tensors() -> None:
         view(t, 2, axis=0, writeable=True)
 
 
-def test_a_leaf_changed_under_its_windows_is_noticed() -> None:
+def test_writing_into_a_leaf_of_sliding_windows_is_an_error() -> None:
     """Sliding windows are a view: the residuals of a later node overlap the leaf."""
     t = mg.Tensor(X, requires_grad=True)
     loss = (sliding_windows(t, 2, axes=1) ** 2).sum()
@@ -321,7 +321,7 @@ def test_a_leaf_changed_under_its_windows_is_noticed() -> None:
 
 @pytest.mark.parametrize("case", [*CASES, ((16, 16), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 5, 16)])
 @pytest.mark.parametrize("least", [0, 1 << 40])
-def test_compiled_as_one_operation_or_in_pieces(case: Any, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_convolutions(case: Any, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are several blocks, and the gradient of the kernel is stored in an array that is not in C order."""
     monkeypatch.setattr(functions, "MANY_PRODUCTS", least)
     monkeypatch.setattr(im2col, "CACHE", 2000)
@@ -385,7 +385,7 @@ def test_minimal_filtering(case: Any, dtype: str, monkeypatch: pytest.MonkeyPatc
         np.testing.assert_allclose(actual, exact, rtol=0, atol=bound * np.abs(exact).max())
 
 
-def test_where_minimal_filtering_is_used() -> None:
+def test_conditions_of_minimal_filtering() -> None:
     pytest.importorskip("numba")
     from minigrad.compiler.kernels.winograd import suits
 
@@ -411,7 +411,7 @@ def test_where_minimal_filtering_is_used() -> None:
     assert False in used(dtype="f8")
 
 
-def test_windows_of_plain_arrays_are_those_of_numpy() -> None:
+def test_windows_of_plain_arrays_equal_those_of_numpy() -> None:
     from minigrad.ops.spatial.windows import window_view
 
     array = np.arange(2 * 5 * 6 * 3, dtype=np.float32).reshape(2, 5, 6, 3)

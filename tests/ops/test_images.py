@@ -121,7 +121,7 @@ def test_gradients_of_convolutions(kind):
 
 
 @pytest.mark.parametrize("kind", [nn.Conv1d, nn.ConvTranspose1d])
-def test_initial_kernels_count_real_connections(kind):
+def test_initial_kernels_have_the_fans_of_their_group(kind):
     layer = kind(200, 100, 5, groups=2, init="he_normal", rng=0)
     w = layer.weight.numpy()
     assert not layer.bias.numpy().any()

@@ -158,14 +158,14 @@ def test_adaptive_pools_accept_lists_and_integers() -> None:
 # NaN, infinity, integers
 
 
-def test_max_pool_of_nan_is_nan_and_its_gradient_stays_inside() -> None:
+def test_max_pool_of_nan_is_nan_and_its_gradient_is_not_lost_to_padding() -> None:
     x = np.full((1, 4, 4, 1), np.nan)
     out = max_pool2d(x, 3, stride=2, padding=1)
     assert np.isnan(out).all()
     assert pulled(lambda x: max_pool2d(x, 3, stride=2, padding=1), x, np.ones_like(out)).sum() == out.size
 
 
-def test_padding_is_never_the_maximum() -> None:
+def test_padding_is_never_selected_as_the_maximum() -> None:
     x = np.full((1, 3, 3, 2), -np.inf)
     v = rng().standard_normal((1, 3, 3, 2))
     contribution = pulled(lambda x: max_pool2d(x, 3, stride=1, padding=1), x, v)
