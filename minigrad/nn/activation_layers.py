@@ -23,7 +23,7 @@ class ReLU(Module):
 class LeakyReLU(Module):
     """x where it is positive, negative_slope · x elsewhere."""
 
-    _shown = ("negative_slope",)
+    _repr_names = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
@@ -35,7 +35,7 @@ class LeakyReLU(Module):
 class ELU(Module):
     """x where it is positive, α (exp(x) - 1) elsewhere."""
 
-    _shown = ("alpha",)
+    _repr_names = ("alpha",)
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -170,7 +170,7 @@ class SiLU(Module):
 class GELU(Module):
     """x Φ(x), exact, or with approximate="tanh" by the tanh formula."""
 
-    _shown = ("approximate",)
+    _repr_names = ("approximate",)
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in ("none", "tanh"):
@@ -184,7 +184,7 @@ class GELU(Module):
 class Softmax(Module):
     """exp(x) / Σ exp(x) along an axis."""
 
-    _shown = ("axis",)
+    _repr_names = ("axis",)
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
@@ -196,7 +196,7 @@ class Softmax(Module):
 class LogSoftmax(Module):
     """x - log Σ exp(x) along an axis."""
 
-    _shown = ("axis",)
+    _repr_names = ("axis",)
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis

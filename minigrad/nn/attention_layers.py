@@ -49,7 +49,7 @@ class MultiheadAttention(Module):
         ))
     """
 
-    _shown = ("embed_dim", "num_heads", "dropout")
+    _repr_names = ("embed_dim", "num_heads", "dropout")
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class Dropout(Module):
         ValueError: p is not in [0, 1].
     """
 
-    _shown = ("p",)
+    _repr_names = ("p",)
 
     def __init__(self, p: float = 0.5, rng: Any = None) -> None:
         check_probability(type(self).__name__, p)

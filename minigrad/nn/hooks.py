@@ -30,12 +30,12 @@ def call(module: Any, hooks: dict[Hook, None], inputs: tuple[Any, ...], options:
     """Call module.forward and the hooks, whose results replace the inputs and the output."""
     for hook in list(hooks):
         if hook.before:
-            replaced = hook.function(module, inputs)
-            if replaced is not None:
-                inputs = replaced if isinstance(replaced, tuple) else (replaced,)
+            replacement = hook.function(module, inputs)
+            if replacement is not None:
+                inputs = replacement if isinstance(replacement, tuple) else (replacement,)
     output = module.forward(*inputs, **options)
     for hook in list(hooks):
         if not hook.before:
-            replaced = hook.function(module, inputs, output)
-            output = output if replaced is None else replaced
+            replacement = hook.function(module, inputs, output)
+            output = output if replacement is None else replacement
     return output

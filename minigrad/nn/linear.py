@@ -36,7 +36,7 @@ class Linear(Module):
         (5, 3)
     """
 
-    _shown = ("in_features", "out_features")
+    _repr_names = ("in_features", "out_features")
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Bilinear(Module):
         (5, 4)
     """
 
-    _shown = ("in1_features", "in2_features", "out_features")
+    _repr_names = ("in1_features", "in2_features", "out_features")
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from minigrad.engine.node import mode
 from minigrad.engine.primitive import value_of
 from minigrad.nn import hooks
 from minigrad.nn.module_checks import check_state, explain_input
-from minigrad.nn.parameter import assigned, note_parameter
+from minigrad.nn.parameter import assigned_value, note_parameter
 from minigrad.nn.summary import Summary, summary
 from minigrad.nn.unregistered import warn_of_unregistered
 from minigrad.tensor.inplace import refuse_traced
@@ -60,7 +60,7 @@ class Module:
 
     traversed = (Tensor, np.ndarray)  # what methods look for in all attributes, besides modules: for mg.compile
     training = True
-    _shown: tuple[str, ...] = ()  # names of the attributes in repr
+    _repr_names: tuple[str, ...] = ()  # names of the attributes in repr
     _name = ""  # the name of the attribute of the parent that holds this module
     _calls_forward = True  # False for containers, whose modules are called instead
     _parameters: tuple[str, ...] = ()  # names of attributes, in the order in which they were set
@@ -111,7 +111,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
         if old is not value and isinstance(old, (Tensor, Module)):
-            value = assigned(self, name, old, value)
+            value = assigned_value(self, name, old, value)
         if isinstance(value, Module):
             value._take_name(name)
         is_parameter = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
@@ -315,7 +315,7 @@ class Module:
 
     def extra_repr(self) -> str:
         """The text between the parentheses of repr. Subclasses define it."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._repr_names)
 
     def __repr__(self) -> str:
         children = [f"({name}): {child!r}" for name, child in self.named_children()]

@@ -46,13 +46,13 @@ def initial_values(init: Initializer, shape: tuple[int, ...], rng: Any = None, d
     """The array that a parameter of this shape starts with; arguments and errors are those of `new_parameter`."""
     function = initializers.get(init)
     dtype = np.dtype(dtype or get_default_dtype())
-    values = function(shape, **_accepted(function, rng=generator(rng), dtype=dtype))
+    values = function(shape, **_supported(function, rng=generator(rng), dtype=dtype))
     if np.shape(values) != shape:
         raise ValueError(f"the initializer must return an array of shape {shape}, and returned {np.shape(values)}")
     return values.astype(dtype, copy=False) if hasattr(values, "astype") else np.asarray(values, dtype)
 
 
-def _accepted(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+def _supported(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
     """Those of the options that a function takes."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -69,7 +69,7 @@ def note_parameter(p: Tensor) -> None:
     _parameters[key] = weakref.ref(p, lambda _: _parameters.pop(key, None))
 
 
-def assigned(module: Any, name: str, old: Any, value: Any) -> Any:
+def assigned_value(module: Any, name: str, old: Any, value: Any) -> Any:
     """The new value of an attribute that is a parameter or a module; no parameter is lost silently.
 
     An array or a constant Tensor of the parameter's shape becomes a new parameter. A frozen parameter of another module

@@ -16,7 +16,7 @@ class _Pool(Module):
     """A pooling layer of any rank: the window and its stride."""
 
     function: ClassVar[Callable[..., Any]]
-    _shown = ("kernel_size", "stride")
+    _repr_names = ("kernel_size", "stride")
 
     def __init__(self, kernel_size: Numbers, stride: Numbers | None = None, padding: Padding = 0) -> None:
         self.kernel_size, self.padding = kernel_size, padding
