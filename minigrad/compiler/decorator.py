@@ -27,9 +27,7 @@ class CompiledStep(Protocol[P, R]):
     @overload
     def __get__(self, instance: None, owner: Any = None) -> CompiledStep[P, R]: ...
     @overload
-    def __get__(
-        self: CompiledStep[Concatenate[S, Q], R], instance: S, owner: Any = None
-    ) -> CompiledStep[Q, R]: ...
+    def __get__(self: CompiledStep[Concatenate[S, Q], R], instance: S, owner: Any = None) -> CompiledStep[Q, R]: ...
 
 
 @overload
