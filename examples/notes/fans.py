@@ -9,11 +9,20 @@ input the number of units whose derivative with respect to it is not zero. And w
 independent inputs of variance 1, a unit has the variance fan_in · Var(w).
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 import minigrad as mg
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 from minigrad.nn.init import compute_fans, he_normal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KERNELS = {  # shape of the kernel: the fans of the notes
     (4, 20): (4, 20),
@@ -24,7 +33,7 @@ KERNELS = {  # shape of the kernel: the fans of the notes
 }
 
 
-def layer(kernel, x):
+def layer(kernel: Any, x: Any) -> Any:
     """x, without bias, through a dense layer or a convolution that keeps the size of the image."""
     field = kernel.shape[:-2]
     if not field:
@@ -33,7 +42,7 @@ def layer(kernel, x):
     return convolve(x, kernel, padding="same")
 
 
-def reach(kernel):
+def reach(kernel: NDArray[Any]) -> Any:
     """Where the unit in the middle has inputs, and what the input in the middle reaches: two arrays of 0 and 1."""
     inputs = kernel.shape[-2]
     size = tuple(2 * n + 1 for n in kernel.shape[:-2])
@@ -45,7 +54,7 @@ def reach(kernel):
     return x.grad.numpy()[0] != 0, layer(kernel, impulse)[0] != 0
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{shape: (what one unit sees, what one input reaches, variance of the units over inputs of variance 1)}"""
     found = {}
     for shape in KERNELS:
@@ -59,7 +68,7 @@ def measure(rng, quick):
     return found
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """Counted, computed, and as in the notes."""
     for shape, fans in KERNELS.items():
         *field, inputs, outputs = shape
@@ -75,7 +84,7 @@ def claims(runs):
         because="a unit is a sum of fan_in independent products, each of variance Var(w) · 1")  # fmt: skip
 
 
-def mosaic(mask):
+def mosaic(mask: NDArray[Any]) -> Any:
     """The channels of a mask (*size, channels) as one picture: below each other, or in rows of three."""
     if mask.ndim < 3:
         return np.atleast_2d(mask.T).astype(float)
@@ -83,7 +92,7 @@ def mosaic(mask):
     return np.block([planes[k : k + 3] for k in range(0, len(planes), 3)])
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """Above what one unit sees, below what one input reaches."""
     from matplotlib.colors import ListedColormap
 

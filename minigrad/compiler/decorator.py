@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import Any, Never
+from collections.abc import Callable, Iterable
+from typing import Any, Concatenate, Never, ParamSpec, Protocol, TypeVar, overload
 
 from minigrad.compiler.driver import Compiled
 from minigrad.compiler.refusal import CompileError
 from minigrad.engine.errors import check_not_called
 
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R", covariant=True)
+S = TypeVar("S")
 
+
+class CompiledStep(Protocol[P, R]):
+    """What type checkers see of a `Compiled`: the function's own parameters and result, also as a method."""
+
+    source: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __getattr__(self, name: str, /) -> Any: ...
+    def explain(self) -> str: ...
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> CompiledStep[P, R]: ...
+    @overload
+    def __get__(self: CompiledStep[Concatenate[S, Q], R], instance: S, owner: Any = None) -> CompiledStep[Q, R]: ...
+
+
+@overload
+def compile(
+    function: Callable[P, R],
+    *arguments: Never,
+    state: Iterable[Any] = (),
+    limit: int = 8,
+    backend: str = "auto",
+    fallback: str = "warn",
+    audit: bool = True,
+    verify: bool = False,
+) -> CompiledStep[P, R]: ...
+@overload
+def compile(
+    function: None = None,
+    *arguments: Never,
+    state: Iterable[Any] = (),
+    limit: int = 8,
+    backend: str = "auto",
+    fallback: str = "warn",
+    audit: bool = True,
+    verify: bool = False,
+) -> Callable[[Callable[P, R]], CompiledStep[P, R]]: ...
 def compile(
     function: Any = None,
     *arguments: Never,

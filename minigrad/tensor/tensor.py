@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigrad.engine import specialize
 from minigrad.engine.borrowed import own
@@ -130,7 +131,7 @@ class Tensor(Methods):
     # Gradients
 
     @property
-    def grad(self) -> Tensor | None:
+    def grad(self) -> Tensor | Any:
         """The gradient that backward() accumulated here, or None. Results keep theirs after retain_grad()."""
         value = getattr(self, "_grad", None)
         return value if value is None or type(value) is Tensor else value.read(self)
@@ -264,7 +265,8 @@ class Tensor(Methods):
         """The value as nested lists of Python numbers."""
         return self.data.tolist()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+    # Typed as an array without numbers, so that type checkers leave `array @ tensor` to Tensor.__rmatmul__.
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.void]:
         if self.node is not None:
             raise TypeError(
                 f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the "

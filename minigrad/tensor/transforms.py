@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -25,9 +25,16 @@ from minigrad.engine.errors import check_function, describe
 from minigrad.tensor.linearize import Traced, Tree
 from minigrad.util.pytree import tree_map
 
+A = TypeVar("A")
+R = TypeVar("R")
+P = ParamSpec("P")
 BACKWARD = "use loss.backward(), which adds the gradients to the leaves' .grad"
 
 
+@overload
+def grad(f: Callable[Concatenate[A, P], Any]) -> Callable[Concatenate[A, P], A]: ...
+@overload
+def grad(f: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[P, Any]: ...
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """The gradient of a function whose value is a single number.
 
@@ -61,6 +68,12 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
     return gradient
 
 
+@overload
+def value_and_grad(f: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P], tuple[R, A]]: ...
+@overload
+def value_and_grad(
+    f: Callable[P, R], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[P, tuple[R, Any]]: ...
 def value_and_grad(
     f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -90,6 +103,10 @@ def value_and_grad(
     return value_and_gradient
 
 
+@overload
+def vjp(f: Callable[..., R], *primals: Tree) -> tuple[R, Callable[[Tree], Any]]: ...
+@overload
+def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool) -> Any: ...
 def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
     """The value of f, and the function that takes a cotangent of it to the cotangents of the primals (reverse mode).
 
@@ -115,6 +132,10 @@ def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
     return (value, pullback, run.aux) if has_aux else (value, pullback)
 
 
+@overload
+def jvp(f: Callable[..., R], primals: Tree, tangents: Tree) -> tuple[R, R]: ...
+@overload
+def jvp(f: Callable[..., Any], primals: Tree, tangents: Tree, has_aux: bool) -> Any: ...
 def jvp(f: Callable[..., Any], primals: Tree, tangents: Tree, has_aux: bool = False) -> Any:
     """The value of f and its directional derivative along the tangents (forward mode, pushed along the tape).
 
@@ -144,7 +165,7 @@ def jvp(f: Callable[..., Any], primals: Tree, tangents: Tree, has_aux: bool = Fa
     return (value, tangent, run.aux) if has_aux else (value, tangent)
 
 
-def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str | None = None) -> Callable[..., Any]:
+def jacobian(f: Callable[P, Any], argnums: int | Sequence[int] = 0, mode: str | None = None) -> Callable[P, Any]:
     """All partial derivatives of all elements of f's value.
 
     Args:
@@ -179,7 +200,7 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str 
     return full
 
 
-def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+def hessian(f: Callable[P, Any], argnums: int = 0) -> Callable[P, Any]:
     """All second derivatives of a function whose value is a single number: forward mode over reverse mode.
 
     Example:

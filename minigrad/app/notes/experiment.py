@@ -127,7 +127,7 @@ class Experiment:
     """
 
     name: str
-    text: str
+    text: str | None
     measure: Callable[[np.random.Generator, bool], Any]
     claims: Callable[[list[Any]], Iterable[Claim]]
     picture: Callable[[list[Any]], Any]
@@ -137,12 +137,12 @@ class Experiment:
     @property
     def title(self) -> str:
         """The first line of the text, without its period."""
-        return inspect.cleandoc(self.text).partition("\n")[0].rstrip(".")
+        return inspect.cleandoc(self.text or "").partition("\n")[0].rstrip(".")
 
     @property
     def statement(self) -> list[str]:
         """The paragraphs after the first line."""
-        return [" ".join(part.split()) for part in inspect.cleandoc(self.text).split("\n\n")[1:]]
+        return [" ".join(part.split()) for part in inspect.cleandoc(self.text or "").split("\n\n")[1:]]
 
     def run(self, quick: bool = False, tell: Callable[[], Any] = lambda: None) -> Outcome:
         """Measure with each seed, and hold the claims against the numbers.

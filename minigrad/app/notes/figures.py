@@ -6,7 +6,10 @@ import io
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe & Ito 2008, "Color Universal Design". Yellow is left out: it does not show on white.
 COLORS = {
@@ -43,7 +46,7 @@ def style() -> AbstractContextManager[None]:
 
 def subplots(
     rows: int = 1, columns: int = 1, *, title: str, size: tuple[float, float] = (12.0, 6.0), **options: Any
-) -> tuple[Any, Any]:
+) -> tuple[Figure, Any]:
     """A figure with a title that says what is seen, and its axes, as from pyplot.subplots but without its state.
 
     Args:
