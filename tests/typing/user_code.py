@@ -1,8 +1,11 @@
-"""What users of minigrad write, as type checkers see it: nothing here is run."""
+"""What users of minigrad write, as type checkers see it: mypy --strict and pyright accept it, and see these types.
+
+Nothing here is run. `assert_type` fails in a type checker if it infers another type.
+"""
 
 from __future__ import annotations
 
-from typing import Any, reveal_type
+from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +13,14 @@ from numpy.typing import NDArray
 import minigrad as mg
 from minigrad import Tensor, functional, nn, optim
 from minigrad.data import DataLoader
+from minigrad.typing import Array
 from minigrad.verify import check_gradients
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+# A network: calls of modules have the signature of forward.
 
 
 class Net(nn.Module):
@@ -23,98 +31,57 @@ class Net(nn.Module):
         self.head = nn.Linear(hidden, 3)
         self.scale = nn.Parameter(np.ones(3))
 
-    def forward(self, x: Tensor | Floats) -> Tensor:
+    def forward(self, x: Tensor | Floats, *, scaled: bool = True) -> Tensor:
         h = self.norm(self.body(x))
-        reveal_type(h)
-        return self.head(h) * self.scale
+        assert_type(h, Tensor)
+        out = self.head(h)
+        return out * self.scale if scaled else out
 
 
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.lstm = nn.LSTM(4, 8)
-        self.cell = nn.LSTMCell(4, 8)
         self.attention = nn.MultiheadAttention(8, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y, (h, c) = self.lstm(x)
-        reveal_type(y)
-        h, c = self.cell(x[:, 0])
-        return self.attention(y), h + c
+        return functional.softmax(y), h + c
 
 
-x, y = np.zeros((10, 2)), np.zeros(10, int)
+x, y = np.zeros((10, 2)), np.zeros(10, np.int64)
 net = Net()
+assert_type(net(x), Tensor)
+assert_type(net(x, scaled=False).sum(), Tensor)
+assert_type(Recurrent()(Tensor(x)), tuple[Tensor, Tensor])
+for module in net.modules():
+    module.train()
+for name, p in net.named_parameters():
+    print(name.upper(), p.shape, p.grad)
+state: dict[str, Any] = net.state_dict()
+net.load_state_dict(state)
+
+
+# Training, eager and compiled: a compiled step has the signature of the function.
+
 optimizer = optim.Adam(net.parameters(), lr=1e-3)
-schedule = optim.schedules.Cosine(optimizer, 100) if hasattr(optim, "schedules") else None
+schedule = optim.StepLR(optimizer, step_size=10)
 
 
 @mg.compile
-def step(x: Floats, y: NDArray[np.int64]) -> Tensor:
+def step(x: Floats, y: Integers) -> Tensor:
     optimizer.zero_grad()
     loss = functional.cross_entropy(net(x), y)
-    reveal_type(loss)
+    assert_type(loss, Tensor)
     loss.backward()
     optim.clip_grad_norm_(net.parameters(), 1.0)
     optimizer.step()
     return loss
 
 
-for bx, by in DataLoader((x, y), batch_size=2):
-    reveal_type(step(bx, by))
-    print(step(bx, by).item())
-
-reveal_type(net(x))
-reveal_type(net(x).item())
-reveal_type(step)
-
-
-def loss(w: Tensor, b: Tensor) -> Tensor:
-    return ((x @ w + b) ** 2).mean()
-
-
-w, b = mg.Tensor(np.zeros((2, 1)), requires_grad=True), mg.zeros((1,), requires_grad=True)
-reveal_type(b)
-reveal_type(mg.grad(loss))
-reveal_type(mg.grad(loss)(w, b))
-value, gradients = mg.value_and_grad(loss, argnums=(0, 1))(w, b)
-reveal_type(value)
-gradient = mg.grad(loss)(w, b)
-reveal_type(w * 2 + 1)
-reveal_type(2 / w)
-reveal_type(x @ w)
-reveal_type(w @ w.T)
-reveal_type(np.exp(w))
-reveal_type(mg.exp(w))
-reveal_type(mg.sum(w, axis=0))
-reveal_type(w.sum(axis=0))
-reveal_type(w[0])
-reveal_type(w.shape)
-reveal_type(w.dtype)
-reveal_type(w.numpy())
-reveal_type(w.grad)
-loss(w, b).backward()
-print(w.grad.numpy())
-w.grad = None
-with mg.no_grad():
-    w -= 0.1 * gradient
-reveal_type(functional.softmax(w))
-reveal_type(functional.mse_loss(w, b))
-reveal_type(nn.CrossEntropyLoss()(w, y))
-reveal_type(check_gradients(loss, w, b))
-reveal_type(mg.draw(loss(w, b)))
-picture = mg.draw(loss(w, b), depth=1)
-history = mg.fit(net, optimizer, nn.CrossEntropyLoss(), (x, y), epochs=2)
-reveal_type(history)
-state: dict[str, Any] = net.state_dict()
-net.load_state_dict(state)
-for name, p in net.named_parameters():
-    print(name, p.shape, p.grad)
-primal, tangent = mg.jvp(loss, (w, b), (w, b))
-out, pullback = mg.vjp(loss, w, b)
-jacobian = mg.jacobian(loss)(w, b)
-hook = w.register_hook(lambda g: g * 2)
-hook.remove()
+for inputs, labels in DataLoader(x, y, batch_size=2):
+    assert_type(step(inputs, labels), Tensor)
+    print(step(inputs, labels).item(), step.explain())
 
 
 class Trainer:
@@ -126,6 +93,69 @@ class Trainer:
         return self.net(x).sum()
 
 
-reveal_type(Trainer().step(x))
-evaluate = mg.compile(net)
-reveal_type(evaluate)
+assert_type(Trainer().step(x), Tensor)
+history = mg.fit(net, DataLoader(x, y), nn.CrossEntropyLoss(), optimizer, epochs=2, validation=(x, y))
+assert_type(nn.CrossEntropyLoss()(net(x), y), Tensor)
+
+
+# Gradients: a transform keeps the parameters of its function, and a gradient has the type of the argument.
+
+
+def squared_error(w: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
+    return scale * ((x @ w + b) ** 2).mean()
+
+
+w, b = Tensor(np.zeros((2, 1)), requires_grad=True), mg.zeros((1,), requires_grad=True)
+assert_type(mg.grad(squared_error)(w, b, scale=2.0), Tensor)
+assert_type(mg.value_and_grad(squared_error)(w, b), tuple[Tensor, Tensor])
+value, gradients = mg.value_and_grad(squared_error, argnums=(0, 1))(w, b)
+assert_type(value, Tensor)
+primal, tangent = mg.jvp(squared_error, (w, b), (w, b))
+assert_type(tangent, Tensor)
+out, pullback = mg.vjp(squared_error, w, b)
+pullback(out)
+jacobian = mg.jacobian(squared_error)(w, b)
+squared_error(w, b).backward()
+print(w.grad.numpy() * 0.1, w.grad.shape)  # what may be None is Tensor | Any, as in the standard library
+w.grad = None
+with mg.no_grad():
+    w -= 0.1 * w
+hook = w.register_hook(lambda g: g * 2)
+hook.remove()
+
+
+# Arithmetic: also of an array and a Tensor.
+
+assert_type(w * 2 + 1, Tensor)
+assert_type(2 / w, Tensor)
+assert_type(x @ w, Tensor)
+assert_type(x.T @ (x @ w), Tensor)
+assert_type(w @ w.T, Tensor)
+assert_type(w[0], Tensor)
+assert_type(w > 0, Tensor)
+assert_type(mg.exp(w), Tensor)
+assert_type(mg.sum(w, axis=0), Tensor)
+assert_type(w.sum(axis=0), Tensor)
+assert_type(w.shape, tuple[int, ...])
+assert_type(functional.softmax(w), Tensor)
+assert_type(functional.mse_loss(w, b), Tensor)
+total: Tensor = np.sum(w) * 0.5
+
+
+# Code for arrays, Tensors and tracer arrays alike.
+
+
+def normalized(x: Array, eps: float = 1e-5) -> Array:
+    centered = x - x.mean(axis=0)
+    return centered / mg.sqrt((centered**2).mean(axis=0) + eps)
+
+
+normalized(x)
+normalized(w)
+
+
+# Tools.
+
+report = check_gradients(squared_error, w, b)
+print(report.ok)
+mg.draw(squared_error(w, b), depth=1).save("loss.svg")
