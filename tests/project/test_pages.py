@@ -76,3 +76,22 @@ def test_links_lead_somewhere(page: Path) -> None:
             target = page.parent / file if file else page
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), link
+
+
+EXCERPT = re.compile(r"```python\n# (minigrad/\S+\.py)\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if EXCERPT.search(p.read_text(encoding="utf-8"))], ids=lambda p: p.stem)
+def test_excerpts_are_the_code(page: Path) -> None:
+    """A block that begins with the path of a file shows lines of that file, in their order."""
+    for path, excerpt in EXCERPT.findall(page.read_text(encoding="utf-8")):
+        lines = iter([line.strip() for line in (ROOT / path).read_text(encoding="utf-8").splitlines()])
+        for shown in filter(None, map(str.strip, excerpt.splitlines())):
+            assert any(line == shown for line in lines), f"{path} has no line {shown!r}, or not in this order"
+
+
+def test_paths_of_the_design_page_exist() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", text):
+        roots = (ROOT, ROOT / "minigrad", ROOT / "minigrad" / "ops", ROOT / "minigrad" / "compiler")
+        assert any((root / path).exists() for root in roots), path
