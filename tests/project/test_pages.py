@@ -25,7 +25,7 @@ class Checker(doctest.OutputChecker):
         return super().check_output(normalized(want), normalized(got), optionflags)
 
 
-WITH_CODE = [p for p in PAGES if "```python" in p.read_text(encoding="utf-8")]
+WITH_CODE = [p for p in PAGES if "```python\n>>>" in p.read_text(encoding="utf-8")]
 WARNED = pytest.mark.floating(all="warn")  # an error here, as all warnings are; where they raise, steps run eagerly
 
 
@@ -40,7 +40,7 @@ def test_what_the_page_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(ROOT)
     search = repair.search  # on a busy machine it may need longer than a reader waits
     monkeypatch.setattr(repair, "search", lambda *given: search(*given[:-1], 20.0))
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(?!# minigrad/)(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, object] = {}
     runner = doctest.DocTestRunner(Checker(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     examples = 0
