@@ -94,7 +94,7 @@ class Source:
                     found |= {self._file(f"{node.module}.{alias.name}") or self._file(node.module or "")}
             elif isinstance(node, ast.Import):
                 found |= {self._file(alias.name) for alias in node.names if alias.name.startswith("minigrad")}
-        # Tensor binds itself into the primitives when it is imported (docs/design.md); what they say of it is for types.
+        # Tensor binds itself into the primitives when it is imported; what they import of it is for type checkers.
         binding = {"minigrad/tensor/tensor.py"} if path.startswith(("minigrad/engine/", "minigrad/ops/")) else set()
         return {name for name in found if name} - binding - {path, "minigrad/__init__.py"}
 

@@ -81,7 +81,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 EXCERPT = re.compile(r"```python\n# (minigrad/\S+\.py)\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if EXCERPT.search(p.read_text(encoding="utf-8"))], ids=lambda p: p.stem)
+WITH_EXCERPTS = [p for p in PAGES if EXCERPT.search(p.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", WITH_EXCERPTS, ids=lambda p: p.stem)
 def test_excerpts_are_the_code(page: Path) -> None:
     """A block that begins with the path of a file shows lines of that file, in their order."""
     for path, excerpt in EXCERPT.findall(page.read_text(encoding="utf-8")):
