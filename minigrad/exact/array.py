@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.exact.field import P, Q, Residues
 from minigrad.exact.numbers import SPECIAL, residues
+from minigrad.util.duck_array import ArrayMethods, DuckArray
 
 NEAR = 1e-9  # relative distance of floats below which they decide nothing
 UNKNOWN = -1  # the residue modulo Q of an element that has none
@@ -59,7 +58,7 @@ def roots_are_opaque() -> bool:
     return _opaque_roots.get()
 
 
-class Exact(NDArrayOperatorsMixin):
+class Exact(ArrayMethods, DuckArray):
     """An array of numbers that are known exactly, modulo two primes, and roughly, as floats.
 
     It takes part in NumPy's protocols as an array of dtype float64; comparisons give plain arrays of bools. Views share
@@ -107,37 +106,14 @@ class Exact(NDArrayOperatorsMixin):
         return self.real.shape
 
     @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.real.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.real.size
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """float64."""
         return self.real.dtype
 
     @property
-    def T(self) -> Exact:
-        """The axes in reverse order."""
-        return self.each(np.transpose)
-
-    @property
-    def mT(self) -> Exact:
-        """The last two axes exchanged."""
-        return self.each(lambda a: np.swapaxes(a, -1, -2))
-
-    @property
     def flat(self) -> Iterator[Exact]:
         """The elements in C order."""
         return iter(self.reshape(-1))
-
-    def __len__(self) -> int:
-        return len(self.real)
 
     def __iter__(self) -> Iterator[Exact]:
         return (self[k] for k in range(len(self)))
@@ -189,36 +165,43 @@ class Exact(NDArrayOperatorsMixin):
             return FUNCTIONS["bilinear"](function, *operands, **settings)
         return function(*operands, **settings)
 
-    def _no_value(self, *args: Any, **kwargs: Any) -> Any:
-        raise Inexact("reading elements in Python")
+    def copy(self) -> Exact:
+        """A copy."""
+        return self.each(np.copy)
 
-    __array__ = __float__ = __int__ = __bool__ = __complex__ = __index__ = item = tolist = _no_value
+    def refuse(self, conversion: str) -> Any:
+        """An element is not a number that Python has.
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        out = options.pop("out", None)
-        name = ufunc.__name__
-        for neutral in ("dtype", "casting", "order", "subok"):
-            options.pop(neutral, None)
-        compute = UFUNCS.get(name) if method == "__call__" else METHODS.get((name, method))
-        if compute is None or options.pop("where", True) is not True:
-            raise Inexact(name if method == "__call__" else f"{name}.{method}")
-        result = compute(*inputs, **options)
-        if out is None or out[0] is None:
-            return result
-        out[0][...] = result
-        return out[0]
+        Raises:
+            Inexact: always.
+        """
+        raise Inexact(f"reading elements in Python ({conversion})")
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        compute = FUNCTIONS.get(function) or FUNCTIONS.get(function.__name__)
-        if compute is None:
+    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The exact result of NumPy's function, from the tables.
+
+        Raises:
+            Inexact: the tables do not have it.
+        """
+        if isinstance(function, np.ufunc):
+            return _ufunc_call(function.__name__, method, args, kwargs)
+        exact_function = FUNCTIONS.get(function) or FUNCTIONS.get(function.__name__)
+        if exact_function is None:
             raise Inexact(function.__name__)
-        return compute(*args, **kwargs)
+        return exact_function(*args, **kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(np, name, None)
-        if name.startswith("_") or function not in FUNCTIONS:
-            raise AttributeError(f"an exact array has no attribute {name!r}")
-        return partial(FUNCTIONS[function], self)
+
+def _ufunc_call(name: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    options = {k: v for k, v in kwargs.items() if k not in ("out", "dtype", "casting", "order", "subok")}
+    exact_ufunc = UFUNCS.get(name) if method == "__call__" else METHODS.get((name, method))
+    if exact_ufunc is None or options.pop("where", True) is not True:
+        raise Inexact(name if method == "__call__" else f"{name}.{method}")
+    result = exact_ufunc(*args, **options)
+    (out,) = kwargs.get("out") or (None,)
+    if out is None:
+        return result
+    out[...] = result
+    return out
 
 
 def finished(real: Any, p: Any, q: Any, *operands: Exact) -> Exact:

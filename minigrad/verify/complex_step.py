@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import REGISTRY
+from minigrad.util.duck_array import NumPyCalls, map_arrays
 from minigrad.verify.problem import Problem
 
 Array = Any
@@ -36,27 +37,30 @@ class NotAnalytic(Exception):
     """Why the complex step does not apply."""
 
 
-class ComplexStepArray(np.ndarray[Any, Any]):
-    """Complex numbers that object to what NumPy computes for them without being analytic."""
+class ComplexStepArray(NumPyCalls, np.ndarray[Any, Any]):
+    """A complex array that refuses the functions that NumPy has for complex numbers but that are not analytic."""
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if ufunc in (np.absolute, np.sign, np.conjugate):
-            raise NotAnalytic(f"{ufunc.__name__} is not analytic")
-        if "out" in options:
-            options["out"] = tuple(_bare(x) for x in options["out"])
-        return _as_step_array(getattr(ufunc, method)(*(_bare(x) for x in inputs), **options))
+    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of NumPy's function.
 
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        found = super().__array_function__(function, types, args, options)
-        return type(found)(map(_as_step_array, found)) if type(found) in (tuple, list) else _as_step_array(found)
+        Raises:
+            NotAnalytic: the function is not analytic.
+        """
+        if function in (np.absolute, np.sign, np.conjugate):
+            raise NotAnalytic(f"{function.__name__} is not analytic")
+        if isinstance(function, np.ufunc):
+            result = getattr(function, method)(*_plain(args), **_plain(kwargs))
+        else:  # NumPy's own code, whose ufuncs come back here
+            result = np.ndarray.__array_function__(self, function, (ComplexStepArray,), args, kwargs)
+        return map_arrays(_as_step_array, np.ndarray, result)
 
 
 def _as_step_array(x: Any) -> Any:
-    return x.view(ComplexStepArray) if isinstance(x, np.ndarray) and x.dtype.kind == "c" else x
+    return x.view(ComplexStepArray) if x.dtype.kind == "c" else x
 
 
-def _bare(x: Any) -> Any:
-    return x.view(np.ndarray) if isinstance(x, ComplexStepArray) else x
+def _plain(x: Any) -> Any:
+    return map_arrays(lambda array: array.view(np.ndarray), ComplexStepArray, x)
 
 
 def complex_step(
@@ -82,7 +86,7 @@ def complex_step(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            found = [_bare(v) for v in problem.values(moved)]
+            found = _plain(problem.values(moved))
     except (TypeError, ValueError, IndexError, np.exceptions.ComplexWarning):
         raise NotAnalytic("the function does not take complex numbers") from None
     if not all(

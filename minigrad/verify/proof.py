@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad.engine.primitive import REGISTRY, Primitive
 from minigrad.symbols import Call, Name, Symbol, formula, intercepting
-from minigrad.symbols.formulas import share_of
+from minigrad.symbols.formulas import rule_on_symbols
 from minigrad.util.report import Report, number, table
 from minigrad.verify.regions import Region, V, X, all_borders, domain, is_inside, regions
 from minigrad.verify.symbolic import STEPS, TAKEN_AT_ITS_WORD, Translation, UndecidedError, jumps, step, sympy
@@ -148,7 +148,7 @@ def sides(p: Primitive, k: int, region: Region) -> tuple[Any, Any, Any]:
         with intercepting():
             made = p.function(*symbols.values()).expression
     out = Translation(operands, region.values)(made)
-    contribution = share_of(p, k, symbols | geometry | {"out": Symbol(Name("out"))}, Symbol(Name("v")))
+    contribution = rule_on_symbols(p, k, symbols | geometry | {"out": Symbol(Name("out"))}, Symbol(Name("v")))
     if contribution is None:
         raise UndecidedError("the rule does not run on symbols")
     rule = Translation({**operands, "out": out, "v": V()}, region.values)(contribution.expression)

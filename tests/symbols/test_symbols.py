@@ -17,7 +17,7 @@ from minigrad.engine.primitive import REGISTRY, Elementwise, Primitive
 from minigrad.engine.tape import Tape
 from minigrad.ops import elementwise, indexing, reduction
 from minigrad.symbols import Call, Name, Number, Symbol, computed, formula, intercepting, latex, local_derivatives, text
-from minigrad.symbols.expression import number
+from minigrad.symbols.expression import constant
 
 RULES = [
     (name, operand)
@@ -144,10 +144,10 @@ WRITTEN = [
     (call("absolute", call("subtract", x, y)), "|x − y|"),
     (call("add", x, call("equal", x, Number(0))), "x"),
     (call("exp", call("negative", call("multiply", x, x))), "exp(−x²)"),
-    (call("multiply", number(0.5), x), "½ · x"),
-    (call("multiply", number(2 / 49), x), "2 · x / 49"),
-    (number(-0.125), "−0.125"),
-    (number(float("inf")), "∞"),
+    (call("multiply", constant(0.5), x), "½ · x"),
+    (call("multiply", constant(2 / 49), x), "2 · x / 49"),
+    (constant(-0.125), "−0.125"),
+    (constant(float("inf")), "∞"),
 ]
 
 

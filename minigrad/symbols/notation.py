@@ -1,7 +1,7 @@
 """Expressions as text, with as few parentheses as precedence allows: v · (1 − out²).
 
-What is written is the formula for finite operands other than 0: guards such as out + (out == 0) in a denominator are
-written as out. Products are written in the order of their factors, those of a denominator together.
+The text is the formula for finite operands other than 0: a guard in a denominator, out + (out == 0), is written as out.
+Factors keep their order; those of the denominator are written together.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from minigrad.symbols.expression import Call, Expression, Name, Number, size
-from minigrad.symbols.simplify import Product, product, shared, simplified, terms
+from minigrad.symbols.simplify import Product, as_product, as_sum, shared, simplified
 
-WIDTH = 100  # characters, beyond which parts that occur twice are written once, behind the formula
+WIDTH = 100  # characters; in a longer formula, parts that occur twice are defined behind it
 
-# How tightly a formula holds together: a part that holds less tightly gets parentheses.
+# Precedence, from low to high: a part with a lower precedence than its place requires gets parentheses.
 OR, AND, COMPARISON, SUM, SIGN, MATRIX, PRODUCT, POWER, ATOM = range(9)
 
 COMPARISONS = {"equal": "=", "not_equal": "≠", "less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥"}
@@ -27,7 +27,7 @@ LOGIC = {
     "bitwise_or": ("∨", OR),
 }
 BRACKETS = {"absolute": "||", "abs": "||", "floor": "⌊⌋", "ceil": "⌈⌉"}
-CALLED = {
+SHORT_NAMES = {
     "normal_cdf": "Φ",
     "normal_pdf": "φ",
     "maximum": "max",
@@ -46,14 +46,14 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Piece(NamedTuple):
-    """A text, and how tightly it holds together."""
+    """A text with its precedence."""
 
     text: str
-    strength: int = ATOM
+    precedence: int = ATOM
 
 
 def text(e: Expression) -> str:
-    """The expression as text, in one line.
+    """The expression as a line of text.
 
     Example:
         >>> x = Name("x")
@@ -64,13 +64,13 @@ def text(e: Expression) -> str:
 
 
 def written(notation: Text, e: Expression) -> str:
-    """The expression in a notation; if it is long, what occurs several times in it is written behind it."""
+    """The expression in a notation. If it is long, parts that occur more than once are defined behind it."""
     e = simplified(e)
-    if size(e) <= WIDTH and len(whole := notation.write(e).text) <= WIDTH:
-        return whole
+    if size(e) <= WIDTH and len(line := notation.write(e).text) <= WIDTH:
+        return line
     e, parts = shared(e, lambda part: len(Text().write(part).text) > 8)
-    given = [f"{notation.write(name).text} = {notation.write(part).text}" for name, part in parts]
-    return "; ".join([notation.write(e).text, *given])
+    definitions = [f"{notation.write(name).text} = {notation.write(part).text}" for name, part in parts]
+    return "; ".join([notation.write(e).text, *definitions])
 
 
 class Text:
@@ -79,20 +79,20 @@ class Text:
     times, minus, at = " · ", "−", " @ "
 
     def write(self, e: Expression) -> Piece:
-        """An expression with its strength."""
+        """An expression with its precedence."""
         match e:
             case Name(name):
                 return Piece(self.name(name))
             case Number(value) if value >= 0 or math.isnan(value):
                 return self.number(value)
             case Call("add" | "subtract"):
-                return self.sum(terms(e))
+                return self.sum(as_sum(e))
             case Call("negative" | "multiply" | "divide" | "reciprocal" | "square") | Number():
-                return self.product(product(e))
+                return self.product(as_product(e))
             case Call("power", (_, Number(n))) if isinstance(n, int) and n > 0:
-                return self.product(product(e))
+                return self.product(as_product(e))
             case Call("matmul", (x, y)):
-                if (signed := product(e)).sign < 0:
+                if (signed := as_product(e)).sign < 0:
                     return self.product(signed)
                 return Piece(self.at.join(self.matrix(part) for part in (x, y)), MATRIX)
         return self.call(e)
@@ -101,37 +101,37 @@ class Text:
         """A factor of a matrix product."""
         return self.within(e, MATRIX if isinstance(e, Call) and e.op == "matmul" else POWER)
 
-    def within(self, e: Expression | Piece, strength: int) -> str:
-        """An expression as a part of something that holds together so tightly."""
+    def within(self, e: Expression | Piece, precedence: int) -> str:
+        """An expression in a place that requires a precedence, in parentheses if its own is lower."""
         piece = e if isinstance(e, Piece) else self.write(e)
-        return piece.text if piece.strength >= strength else self.parenthesized(piece.text)
+        return piece.text if piece.precedence >= precedence else self.parenthesized(piece.text)
 
     def sum(self, parts: Sequence[tuple[int, Expression]]) -> Piece:
         """A signed sum."""
-        made = ""
-        for before, e in parts:
-            inner = product(e)
+        text = ""
+        for outer_sign, e in parts:
+            inner = as_product(e)
             piece = self.product(inner._replace(sign=1)) if inner.sign < 0 else self.write(e)
-            sign, what = before * inner.sign, self.within(piece, SIGN)
-            if made:
-                made += f" {self.minus} {what}" if sign < 0 else f" + {what}"
+            sign, term = outer_sign * inner.sign, self.within(piece, SIGN)
+            if text:
+                text += f" {self.minus} {term}" if sign < 0 else f" + {term}"
             else:
-                made = f"{self.minus}{what}" if sign < 0 else what
-        return Piece(made, SUM)
+                text = f"{self.minus}{term}" if sign < 0 else term
+        return Piece(text, SUM)
 
     def product(self, p: Product) -> Piece:
         """A signed quotient of products."""
         above, below = self.factors(p.above), self.factors(p.below)
-        made = self.quotient(above, below) if p.below else above
-        return Piece(f"{self.minus}{self.within(made, MATRIX)}", SIGN) if p.sign < 0 else made
+        piece = self.quotient(above, below) if p.below else above
+        return Piece(f"{self.minus}{self.within(piece, MATRIX)}", SIGN) if p.sign < 0 else piece
 
-    def factors(self, found: list[tuple[Expression, int]]) -> Piece:
+    def factors(self, factors: list[tuple[Expression, int]]) -> Piece:
         """A product without sign."""
-        if not found:
+        if not factors:
             return Piece("1")
-        if len(found) == 1:
-            return self.powered(*found[0])
-        return Piece(self.times.join(self.within(self.powered(x, n), POWER) for x, n in found), PRODUCT)
+        if len(factors) == 1:
+            return self.powered(*factors[0])
+        return Piece(self.times.join(self.within(self.powered(x, n), POWER) for x, n in factors), PRODUCT)
 
     def powered(self, x: Expression, n: int) -> Piece:
         """A factor with its exponent."""
@@ -144,8 +144,8 @@ class Text:
             left, right = (self.within(x, SUM) for x in operands)
             return Piece(f"{left} {self.symbol(COMPARISONS[op])} {right}", COMPARISON)
         if op in LOGIC:
-            sign, strength = LOGIC[op]
-            return Piece(f" {self.symbol(sign)} ".join(self.within(x, strength) for x in operands), strength)
+            sign, precedence = LOGIC[op]
+            return Piece(f" {self.symbol(sign)} ".join(self.within(x, precedence) for x in operands), precedence)
         if op in BRACKETS or op == "floor_divide":
             inside = Call("divide", operands) if op == "floor_divide" else operands[0]
             return Piece(self.bracketed(self.write(inside).text, BRACKETS.get(op, "⌊⌋")))
@@ -160,11 +160,11 @@ class Text:
         if op == "getitem":
             return Piece(f"{self.within(operands[0], ATOM)}[{self.plain(e.details[0])}]")
         parts, details = [self.write(x).text for x in operands], [self.plain(part) for part in e.details]
-        parts = details + parts if CALLED.get(op) == "einsum" else parts + details
-        return Piece(f"{self.function(CALLED.get(op, op))}{self.parenthesized(', '.join(parts))}")
+        parts = details + parts if SHORT_NAMES.get(op) == "einsum" else parts + details
+        return Piece(f"{self.function(SHORT_NAMES.get(op, op))}{self.parenthesized(', '.join(parts))}")
 
     def number(self, value: float) -> Piece:
-        """A number, common fractions as such."""
+        """A number; common fractions as fractions."""
         if value == math.pi:
             return Piece("π")
         if (fraction := self.fraction(value)) is not None:
@@ -172,7 +172,7 @@ class Text:
         return self.decimal(value)
 
     def decimal(self, value: float) -> Piece:
-        """A decimal number, 10⁻⁵ for 1e-05."""
+        """A decimal number: 10⁻⁵ for 1e-05."""
         if value == math.inf:
             return Piece(self.symbol("∞"))
         mantissa, _, exponent = f"{value:.6g}".partition("e")
@@ -182,7 +182,7 @@ class Text:
         return power if mantissa == "1" else Piece(f"{mantissa}{self.times}{power.text}", PRODUCT)
 
     def fraction(self, value: float) -> Fraction | None:
-        """The common fraction that a number is, if it is one."""
+        """The common fraction equal to a number, or None."""
         return COMMON.get(value)
 
     def raised(self, x: Expression, n: Expression) -> Piece:
@@ -209,20 +209,20 @@ class Text:
         """The name of a function."""
         return name
 
-    def plain(self, words: str) -> str:
-        """Words that are no formula."""
-        return words
+    def plain(self, text: str) -> str:
+        """Text that is not part of a formula."""
+        return text
 
     def symbol(self, sign: str) -> str:
         """A sign of comparison or logic."""
         return sign
 
     def parenthesized(self, inside: str) -> str:
-        """In parentheses."""
+        """The text in parentheses."""
         return f"({inside})"
 
     def bracketed(self, inside: str, pair: str) -> str:
-        """Between a pair of brackets."""
+        """The text between a pair of brackets."""
         return f"{pair[0]}{inside}{pair[1]}"
 
     def transposed(self, matrix: str) -> str:
