@@ -13,7 +13,7 @@ import pytest
 
 from minigrad import exact
 from minigrad.engine.primitive import REGISTRY
-from minigrad.exact import Exact, Inexact, NotASquare, Tie, draw, field, numbers, opaque_roots, rational, same
+from minigrad.exact import Exact, Inexact, NotASquare, Tie, draw, field, float_values, opaque_roots, rational, same
 from minigrad.exact.field import GENERATOR, P, Q
 
 pytestmark = pytest.mark.floating(under="ignore", over="ignore")
@@ -132,23 +132,23 @@ LITERALS = {
 
 @pytest.mark.parametrize("x", LITERALS)
 def test_what_a_float_stands_for(x: float) -> None:
-    p, q = numbers.residues(x)
+    p, q = float_values.residues(x)
     assert (int(p), int(q)) == (residue(LITERALS[x]), residue(LITERALS[x], Q))
 
 
 def test_arrays_of_floats_are_their_elements() -> None:
     x = np.array([[0.1, 1 / 3], [2.0, -1e-5]])
-    p, _ = numbers.residues(x)
-    assert p.tolist() == [[int(numbers.residues(v)[0]) for v in row] for row in x]
+    p, _ = float_values.residues(x)
+    assert p.tolist() == [[int(float_values.residues(v)[0]) for v in row] for row in x]
 
 
 def test_folded_constants_are_the_numbers_that_they_were_made_of() -> None:
     a, b = 0.7978845608028654, 0.8862269254527579  # no simple fractions
     table = exact.Constants()
     with exact.constants(table):
-        pa, pb = (int(numbers.residues(x)[0]) for x in (a, b))
+        pa, pb = (int(float_values.residues(x)[0]) for x in (a, b))
         for x in (a, b):
-            p, q = numbers.residues(x)
+            p, q = float_values.residues(x)
             table.learn(x, int(p), int(q))
         table.learn(1 - 0.9999, residue(Fraction(1, 10000)), residue(Fraction(1, 10000), Q))
         for x, expected in {
@@ -159,9 +159,9 @@ def test_folded_constants_are_the_numbers_that_they_were_made_of() -> None:
             1 / a: pow(pa, -1, P),
             1 - 0.9999: residue(Fraction(1, 10000)),
         }.items():
-            assert int(numbers.residues(x)[0]) == expected % P
+            assert int(float_values.residues(x)[0]) == expected % P
         for x in (a * b * (1 + 1e-12), a / 3 * (1 - 1e-12), (1 - 0.9999) * (1 + 1e-12)):
-            assert int(numbers.residues(x)[0]) == residue(Fraction(x))
+            assert int(float_values.residues(x)[0]) == residue(Fraction(x))
 
 
 # Operations, against fractions
@@ -482,7 +482,7 @@ def test_convolutions_are_bilinear() -> None:
 def test_the_reciprocal_of_a_rounded_root(n: int) -> None:
     """1/c and c/n are the same float for c = √n, as it is rounded, but not the same number."""
     c = math.sqrt(n)
-    table = numbers.Constants()
-    table.learn(c, *numbers.residues_of(Fraction(c)))
-    assert table.derived(1 / c) == numbers.residues_of(1 / Fraction(c))
-    assert table.derived(3 * c / 7) == numbers.residues_of(Fraction(c) * Fraction(3, 7))
+    table = float_values.Constants()
+    table.learn(c, *float_values.residues_of(Fraction(c)))
+    assert table.derived(1 / c) == float_values.residues_of(1 / Fraction(c))
+    assert table.derived(3 * c / 7) == float_values.residues_of(Fraction(c) * Fraction(3, 7))

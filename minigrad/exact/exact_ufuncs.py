@@ -1,10 +1,11 @@
 """NumPy's ufuncs on exact arrays.
 
-Exact: arithmetic, roots, powers with rational exponents, exp of what has a residue modulo Q, and what follows from it.
-Decided by the shadow: comparisons, maximum, minimum, sign, rounding. Opaque, a pseudo-random function of the operand's
-residue: log, erf, arctan ..., and a second exponential; equal operands give equal values, so what is proven with
-them is true, but identities between them are not seen. Of such identities these are kept: odd functions are odd,
-exp(-x) = 1 / exp(x), log 1 = 0, and sin² + cos² = 1, as sine and cosine are the parts of an element of norm 1 of F_P².
+- Exact: arithmetic, roots, powers with rational exponents, exp of numbers with a residue modulo Q, and functions of it.
+- Decided by the shadow: comparisons, maximum, minimum, sign, rounding.
+- Opaque, which is a pseudo-random function of the operand's residue: log, erf, arctan ..., and exp of an exponential.
+  Equal operands have equal values, so proofs with them are valid. But identities between them are not seen, except for
+  these: odd functions are odd, exp(-x) = 1 / exp(x), log 1 = 0, and sin² + cos² = 1, as sine and cosine are the parts
+  of an element of norm 1 of F_P².
 """
 
 from __future__ import annotations
@@ -17,39 +18,22 @@ from typing import Any
 import numpy as np
 
 from minigrad.exact import field
-from minigrad.exact.array import (
-    UFUNCS,
-    UNKNOWN,
-    Exact,
-    decide,
-    finished,
-    integers,
-    residue_q,
-)
+from minigrad.exact.exact_array import UNKNOWN, Exact, decide, finished, integers, residue_q
 from minigrad.exact.field import P, Q, Residues
-
-
-def enter(*names: str) -> Callable[[Any], Any]:
-    """Enter a function into the table."""
-
-    def to_table(function: Any) -> Any:
-        UFUNCS.update(dict.fromkeys(names, function))
-        return function
-
-    return to_table
+from minigrad.exact.tables import UFUNCS, implements_ufunc
 
 
 def shadow(name: str, *operands: Exact) -> Any:
-    """What NumPy computes with the floats."""
+    """The result of NumPy for the floats."""
     with np.errstate(all="ignore"):
         return getattr(np, name)(*(x.real for x in operands))
 
 
-def _algebraic(name: str, of: Callable[..., Any]) -> None:
+def _algebraic(name: str, formula: Callable[..., Any]) -> None:
     def compute(*inputs: Any) -> Exact:
         xs = [Exact.of(x) for x in inputs]
-        q = residue_q(lambda *parts: of(*parts, Q), *(x.q for x in xs))
-        return finished(shadow(name, *xs), of(*(x.p for x in xs), P) % P, q, *xs)
+        q = residue_q(lambda *parts: formula(*parts, Q), *(x.q for x in xs))
+        return finished(shadow(name, *xs), formula(*(x.p for x in xs), P) % P, q, *xs)
 
     UFUNCS[name] = compute
 
@@ -65,12 +49,12 @@ ALGEBRAIC: dict[str, Callable[..., Any]] = {
     "square": lambda a, m: a * a,
     "reciprocal": field.inverse,
 }
-for _name, _of in ALGEBRAIC.items():
-    _algebraic(_name, _of)
+for _name, _formula in ALGEBRAIC.items():
+    _algebraic(_name, _formula)
 UFUNCS["true_divide"] = UFUNCS["divide"]
 
 
-# By the shadow
+# Decided by the shadow
 
 
 def _comparison(name: str) -> Any:
@@ -88,7 +72,7 @@ for _name in ("floor", "ceil", "trunc", "rint"):
 
 
 def truth(x: Any) -> Any:
-    """Where x is not 0."""
+    """Where x is not 0, as plain bools."""
     return x.p != 0 if isinstance(x, Exact) else np.asarray(x) != 0
 
 
@@ -99,54 +83,54 @@ def chosen(condition: Any, x: Any, y: Any) -> Exact:
     return Exact(np.where(condition, x.real, y.real), np.where(condition, x.p, y.p), q)
 
 
-def _extreme(first: Any, ignores_nan: bool) -> Any:
+def _extreme(is_first: Any, ignores_nan: bool) -> Any:
     def compute(x: Any, y: Any) -> Exact:
         x, y = Exact.of(x), Exact.of(y)
-        takes_x = decide(x, y, first) | np.isnan(y.real if ignores_nan else x.real)
+        takes_x = decide(x, y, is_first) | np.isnan(y.real if ignores_nan else x.real)
         return chosen(takes_x, x, y)
 
     return compute
 
 
-for _name, _first in {"max": np.greater_equal, "min": np.less_equal}.items():
-    UFUNCS[f"{_name}imum"], UFUNCS[f"f{_name}"] = _extreme(_first, False), _extreme(_first, True)
+for _name, _is_first in {"max": np.greater_equal, "min": np.less_equal}.items():
+    UFUNCS[f"{_name}imum"], UFUNCS[f"f{_name}"] = _extreme(_is_first, False), _extreme(_is_first, True)
 
 
-@enter("absolute", "fabs")
+@implements_ufunc("absolute", "fabs")
 def _absolute(x: Any) -> Exact:
     return chosen(decide(x, Exact.of(0.0), np.less), -x, x)
 
 
-@enter("sign")
+@implements_ufunc("sign")
 def _sign(x: Any) -> Exact:
     zero = Exact.of(0.0)
     above, below = decide(x, zero, np.greater), decide(x, zero, np.less)
     return finished(np.sign(x.real), (above * 1 - below * 1) % P, (above * 1 - below * 1) % Q, x)
 
 
-@enter("heaviside")
+@implements_ufunc("heaviside")
 def _heaviside(x: Any, y: Any) -> Exact:
     x = Exact.of(x)
     return chosen(x == 0, y, (x > 0) * 1)
 
 
-@enter("copysign")
+@implements_ufunc("copysign")
 def _copysign(x: Any, y: Any) -> Exact:
     size, y = abs(Exact.of(x)), Exact.of(y)
     return chosen(decide(y, Exact.of(0.0), np.less), -size, size)
 
 
-@enter("floor_divide")
+@implements_ufunc("floor_divide")
 def _floor_divide(x: Any, y: Any) -> Any:
     return integers(np.floor, Exact.of(x) / Exact.of(y))
 
 
-@enter("remainder", "mod")
+@implements_ufunc("remainder", "mod")
 def _remainder(x: Any, y: Any) -> Any:
     return Exact.of(x) - y * _floor_divide(x, y)
 
 
-@enter("fmod")
+@implements_ufunc("fmod")
 def _fmod(x: Any, y: Any) -> Any:
     return Exact.of(x) - y * integers(np.trunc, Exact.of(x) / Exact.of(y))
 
@@ -155,19 +139,19 @@ def _fmod(x: Any, y: Any) -> Any:
 
 
 def key_of(name: str) -> int:
-    """A number for the name of a function."""
+    """The key of `field.scrambled` for a function with this name."""
     return zlib.crc32(name.encode()) << 8
 
 
 def opaque(name: str, real: Any, *xs: Exact) -> Exact:
-    """A pseudo-random function of the operands' residues."""
+    """The value of an opaque function: pseudo-random, by the operands' residues."""
     return finished(real, field.scrambled(key_of(name), *(x.p for x in xs)), None, *xs)
 
 
 ODD = ("arctan", "arcsin", "arcsinh", "arctanh", "erf")
 for _name in ("log", "log2", "log10"):
 
-    @enter(_name)
+    @implements_ufunc(_name)
     def _log(x: Any, name: str = _name) -> Exact:
         x = Exact.of(x)
         p = np.where(x.p == 1, 0, field.scrambled(key_of(name), x.p))
@@ -205,7 +189,7 @@ UFUNCS["cbrt"] = lambda x: finished(np.cbrt(x.real), field.odd_root(x.p, 3), Non
 
 
 def _exponential(name: str, x: Any, factor: int = 1) -> Exact:
-    """4^(factor x): modulo P, of exponents modulo Q; of a pseudo-random odd function where x has no such residue."""
+    """4^(factor x) modulo P, for exponents modulo Q; for x without such a residue, of a pseudo-random odd function."""
     x = Exact.of(x)
     hidden = None if x.q is not None and (x.q >= 0).all() else field.odd(_hidden, x.p, Q)
     exponent: Any = hidden if x.q is None else x.q if hidden is None else np.where(x.q < 0, hidden, x.q)
@@ -222,10 +206,10 @@ UFUNCS["exp2"] = lambda x: _exponential("exp2", x, 715827859)  # stands for log 
 UFUNCS["expm1"] = lambda x: UFUNCS["exp"](x) - 1
 
 
-def _by_exponential(name: str, of: Callable[[Exact], Exact], factor: int = 1) -> None:
+def _by_exponential(name: str, formula: Callable[[Exact], Exact], factor: int = 1) -> None:
     def compute(x: Any) -> Exact:
-        found = of(UFUNCS["exp"](x * factor if factor > 1 else x))
-        return finished(shadow(name, x), found.p, found.q, x)
+        value = formula(UFUNCS["exp"](x * factor if factor > 1 else x))
+        return finished(shadow(name, x), value.p, value.q, x)
 
     UFUNCS[name] = compute
 
@@ -240,7 +224,7 @@ def _half_angle(x: Exact) -> Residues:
 
 
 def _circular(x: Any, name: str) -> Exact:
-    """The parts of (1 + it) / (1 - it) with t for tan(x/2): norm 1, cosine even and sine odd, 1 at 0."""
+    """A part of (1 + it) / (1 - it), with t instead of tan(x/2): norm 1, cosine even and sine odd, 1 at 0."""
     t = _half_angle(x)
     square = t * t % P
     part = 2 * t % P if name == "sin" else (1 - square) % P
@@ -252,12 +236,12 @@ UFUNCS["cos"] = lambda x: _circular(x, "cos")
 UFUNCS["tan"] = lambda x: UFUNCS["sin"](x) / UFUNCS["cos"](x)
 
 
-# minigrad's own functions, by what they are
+# minigrad's own functions, by their definitions
 
 
 def _normal_cdf(x: Any) -> Exact:
-    found: Exact = (UFUNCS["erf"](Exact.of(x) * (1 / math.sqrt(2))) + 1) / 2
-    return found
+    result: Exact = (UFUNCS["erf"](Exact.of(x) * (1 / math.sqrt(2))) + 1) / 2
+    return result
 
 
 UFUNCS["normal_cdf"] = UFUNCS["normal_cdf_values"] = _normal_cdf

@@ -1,4 +1,4 @@
-"""The exact array: residues that decide equality, beside a float64 shadow that decides comparisons."""
+"""The exact array: residues that decide equality, and a float64 shadow that decides comparisons."""
 
 from __future__ import annotations
 
@@ -9,42 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.exact.field import P, Q, Residues
-from minigrad.exact.numbers import SPECIAL, residues
+from minigrad.exact.field import Q, Residues
+from minigrad.exact.float_values import SPECIAL, residues
+from minigrad.exact.tables import FUNCTIONS, METHODS, UFUNCS
 from minigrad.util.duck_array import ArrayMethods, DuckArray
 
-NEAR = 1e-9  # relative distance of floats below which they decide nothing
-UNKNOWN = -1  # the residue modulo Q of an element that has none
+NEAR = 1e-9  # relative distance of two floats below which they do not decide a comparison
+UNKNOWN = -1  # stands for a missing residue modulo Q
 
 
 class Inexact(Exception):
-    """An operation that exact arithmetic does not know. The message names it."""
+    """An operation that exact arithmetic does not have. The message names it."""
 
 
 class Redraw(Exception):
-    """The inputs lie where nothing can be decided: draw others."""
+    """The inputs lie where a comparison or a root cannot be decided: draw others."""
 
 
 class NotASquare(Redraw):
-    """A radicand has no root modulo P. Half of all numbers have none."""
+    """A number has no square root modulo P. Half of all numbers have none."""
 
 
 class Tie(Redraw):
-    """Two numbers that differ are too close for their floats to say which is larger."""
+    """Two different numbers are too close for their floats to say which is larger."""
 
 
-UFUNCS: dict[str, Callable[..., Any]] = {}  # filled by ufuncs.py and reductions.py, by name and (name, method)
-METHODS: dict[tuple[str, str], Callable[..., Any]] = {}
-FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # filled by functions.py
 _opaque_roots: ContextVar[bool] = ContextVar("opaque_roots", default=False)
 
 
 @contextmanager
 def opaque_roots() -> Iterator[None]:
-    """Let the root of what is no square be a pseudo-random function of it, within a block, instead of NotASquare.
+    """Within the block, let the root of a number that is not a square be a pseudo-random function of it.
 
-    What is proven so holds for every function in place of the root, so for the root as well. What differs may
-    still be equal by (√a)² = a.
+    Otherwise it raises NotASquare. What is proven in the block holds for every function instead of the root, and so for
+    the root. Results that differ may still be equal because of (√a)² = a.
     """
     token = _opaque_roots.set(True)
     try:
@@ -54,24 +52,24 @@ def opaque_roots() -> Iterator[None]:
 
 
 def roots_are_opaque() -> bool:
-    """Whether this is inside of `opaque_roots()`."""
+    """Whether the call is within `opaque_roots()`."""
     return _opaque_roots.get()
 
 
 class Exact(ArrayMethods, DuckArray):
     """An array of numbers that are known exactly, modulo two primes, and roughly, as floats.
 
-    It takes part in NumPy's protocols as an array of dtype float64; comparisons give plain arrays of bools. Views share
-    memory, and may be written into, as in NumPy.
+    To NumPy it is an array of dtype float64. Comparisons return plain arrays of bools. Views share memory and can be
+    written to, as in NumPy.
 
-    Two expressions of it that differ as rational functions agree at random inputs with a probability of at most their
-    degree over the number of values that an input may have, here 2^30 (Schwartz 1980, Zippel 1979); exponentials keep
-    such a bound (Li & Wu, ITCS 2026; for tensor programs Wu et al., "Mirage", OSDI 2025).
+    Two expressions that differ as rational functions agree at random inputs with a probability of at most their degree
+    over the number of possible values of an input, here 2^30 (Schwartz 1980, Zippel 1979). Exponentials have such a
+    bound too (Li & Wu, ITCS 2026; for tensor programs Wu et al., "Mirage", OSDI 2025).
 
     Args:
         real: float64, the shadow.
         p: residues modulo P.
-        q: residues modulo Q, which exponents need; -1 where an element has none, or None if no element has one.
+        q: residues modulo Q, which exponents need; -1 for an element without one, None if no element has one.
 
     Example:
         >>> x = Exact.of(np.array([0.1, 0.2]))
@@ -88,10 +86,10 @@ class Exact(ArrayMethods, DuckArray):
 
     @classmethod
     def of(cls, x: Any) -> Exact:
-        """Numbers as an exact array; an exact array as it is.
+        """Numbers as an exact array; an exact array itself.
 
         Raises:
-            Inexact: complex numbers, or no numbers.
+            Inexact: the numbers are complex, or x does not hold numbers.
         """
         if isinstance(x, Exact):
             return x
@@ -122,7 +120,7 @@ class Exact(ArrayMethods, DuckArray):
         return f"Exact({self.real})"
 
     def each(self, function: Callable[[Any], Any]) -> Exact:
-        """A function that moves elements without changing them, of each part."""
+        """The array after a function that moves elements without changing them."""
         return Exact(function(self.real), function(self.p), None if self.q is None else function(self.q))
 
     def __getitem__(self, index: Any) -> Exact:
@@ -135,7 +133,7 @@ class Exact(ArrayMethods, DuckArray):
             self.q[index] = UNKNOWN if new.q is None else new.q
 
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
-        """Itself as numbers of any floating-point dtype; plain bools or, without their fraction, integers."""
+        """The array itself for a floating-point dtype; otherwise a plain array of bools or truncated integers."""
         kind = np.dtype(dtype).kind
         if kind == "f":
             return self
@@ -158,7 +156,7 @@ class Exact(ArrayMethods, DuckArray):
         self[...] = value
 
     def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
-        """One operation that is made of several."""
+        """One of minigrad's functions as a single operation."""
         if function.__name__ in UFUNCS:
             return UFUNCS[function.__name__](*operands)
         if function.__name__.startswith("convolution"):
@@ -170,7 +168,7 @@ class Exact(ArrayMethods, DuckArray):
         return self.each(np.copy)
 
     def refuse(self, conversion: str) -> Any:
-        """An element is not a number that Python has.
+        """The elements cannot be read.
 
         Raises:
             Inexact: always.
@@ -178,10 +176,10 @@ class Exact(ArrayMethods, DuckArray):
         raise Inexact(f"reading elements in Python ({conversion})")
 
     def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The exact result of NumPy's function, from the tables.
+        """The exact result of NumPy's function, by the tables.
 
         Raises:
-            Inexact: the tables do not have it.
+            Inexact: the tables do not have the function.
         """
         if isinstance(function, np.ufunc):
             return _ufunc_call(function.__name__, method, args, kwargs)
@@ -205,75 +203,73 @@ def _ufunc_call(name: str, method: str, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def finished(real: Any, p: Any, q: Any, *operands: Exact) -> Exact:
-    """The result of an operation: 0 is exactly 0 in the shadow; infinities and NaN have residues of their own."""
+    """The result of an operation, with a shadow of exactly 0 where it is 0, and residues for infinities and NaN."""
     real, p = np.asarray(real), np.asarray(p)
     is_zero = p == 0
     if not np.isfinite(real).all() or not all(np.isfinite(x.real).all() for x in operands):
-        fixed = np.zeros(real.shape, bool)
+        is_special_result = np.zeros(real.shape, bool)
         for x in operands:
-            fixed = fixed | np.isin(x.p, SPECIAL) | ((x.p == 0) & ~np.isfinite(real))
-        return fixed_by_shadow(Exact(np.where(is_zero & ~fixed, 0.0, real), p, q), fixed)
+            is_special_result = is_special_result | is_special(x) | ((x.p == 0) & ~np.isfinite(real))
+        real = np.where(is_zero & ~is_special_result, 0.0, real)
+        return with_residues_of_shadow(Exact(real, p, q), is_special_result)
     if is_zero.any():
         real = np.where(is_zero, 0.0, real)
     return Exact(real, p, q)
 
 
-def fixed_by_shadow(x: Exact, fixed: Any) -> Exact:
-    """x with the residues of its floats where `fixed` is true: what comes of infinities, NaN and division by 0."""
-    if not np.any(fixed):
+def with_residues_of_shadow(x: Exact, mask: Any) -> Exact:
+    """x with the residues of its floats where a mask is true: for results of infinities, NaN and division by 0."""
+    if not np.any(mask):
         return x
-    p, q = residues(np.where(fixed, x.real, 0.0))
-    return Exact(x.real, np.where(fixed, p, x.p), None if x.q is None else np.where(fixed, q, x.q))
+    p, q = residues(np.where(mask, x.real, 0.0))
+    return Exact(x.real, np.where(mask, p, x.p), None if x.q is None else np.where(mask, q, x.q))
 
 
 def residue_q(function: Callable[..., Residues], *parts: Any) -> Any:
-    """What an operation does to residues modulo Q, which some elements or arrays do not have."""
+    """The result of an operation on residues modulo Q, which some elements or arrays do not have."""
     if any(part is None for part in parts):
         return None
-    unknown = np.zeros((), bool)
+    is_unknown = np.zeros((), bool)
     for part in parts:
-        unknown = unknown | (part < 0)
-    return np.where(unknown, UNKNOWN, function(*parts) % Q)
+        is_unknown = is_unknown | (part < 0)
+    return np.where(is_unknown, UNKNOWN, function(*parts) % Q)
 
 
 def is_special(x: Exact) -> Any:
-    """Where an infinity or NaN stands for itself."""
+    """Where an element is an infinity or NaN."""
     return np.isin(x.p, SPECIAL)
 
 
 def are_near(x: Any, y: Any) -> Any:
-    """Where two floats are too close for their order to mean anything. Infinities are close to themselves."""
+    """Where two floats are too close to decide their order. An infinity is close to itself."""
     with np.errstate(all="ignore"):
         return (x == y) | (np.isfinite(x) & np.isfinite(y) & (np.abs(x - y) <= NEAR * (np.abs(x) + np.abs(y))))
 
 
 def decide(x: Exact, y: Exact, ufunc: Any) -> Any:
-    """A comparison. Raises Tie where the floats cannot tell."""
+    """The result of a comparison. Raises Tie where the floats do not decide it."""
     same_p = x.p == y.p
     if (are_near(x.real, y.real) & ~same_p).any():
         raise Tie("two numbers that differ are nearly equal")
     unordered = np.isnan(x.real) | np.isnan(y.real)
     if unordered.any() and (unordered & ~(is_special(x) | is_special(y))).any():
-        raise Tie("a number whose float is not defined is compared")
+        raise Tie("a number without a defined float is compared")
     return np.where(same_p & ~unordered, ufunc(0.0, 0.0), ufunc(x.real, y.real))
 
 
 def integers(rounding: Any, x: Exact) -> Exact:
-    """floor, ceil, trunc or rint. Raises Tie next to where the function jumps."""
-    nearest = np.rint(2 * x.real) / 2 if rounding is np.rint else np.rint(x.real)
-    close = np.isfinite(x.real) & (np.abs(x.real - nearest) <= NEAR * np.maximum(np.abs(x.real), 1.0))
-    is_exact = residues(np.where(close, nearest, 0.0))[0] == x.p
+    """floor, ceil, trunc or rint. Raises Tie next to a jump of the function."""
+    jump = np.rint(2 * x.real) / 2 if rounding is np.rint else np.rint(x.real)
+    close = np.isfinite(x.real) & (np.abs(x.real - jump) <= NEAR * np.maximum(np.abs(x.real), 1.0))
+    is_exact = residues(np.where(close, jump, 0.0))[0] == x.p
     if (close & ~is_exact).any():
         raise Tie("a number next to an integer is rounded")
     if (np.isnan(x.real) & ~is_special(x)).any():
-        raise Tie("a number whose float is not defined is rounded")
-    return Exact.of(rounding(np.where(close, nearest, x.real)))
+        raise Tie("a number without a defined float is rounded")
+    return Exact.of(rounding(np.where(close, jump, x.real)))
 
 
 def same(x: Any, y: Any) -> bool:
     """Whether two arrays are equal: their shapes and all residues modulo P."""
     x, y = Exact.of(x), Exact.of(y)
     return x.shape == y.shape and bool((x.p == y.p).all())
-
-
-__all__ = ["NEAR", "UNKNOWN", "Exact", "Inexact", "NotASquare", "P", "Q", "Redraw", "Tie", "opaque_roots", "same"]

@@ -6,23 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.exact.array import Exact
+from minigrad.exact.exact_array import Exact
 from minigrad.exact.field import P, Q
 
 RANGE = 1 << 29
-SCALE = 268435399  # a prime just below 2^28: what is drawn lies between -2 and 2
+SCALE = 268435399  # a prime just below 2^28, so that the numbers lie between -2 and 2
 
 
 def draw(
     rng: np.random.Generator, shape: Any = (), *, positive: bool = False, exponents: bool = True, scale: int = 1
 ) -> Exact:
-    """Random rationals n/d with one denominator, of 2^30 possible values (2^29 if positive), which are not near 0.
+    """Random rationals n/d with the same denominator, not near 0: one of 2^30 values each (2^29 if positive).
 
     Args:
-        rng: where to draw from.
+        rng: the generator.
         shape: of the array.
         positive: numbers between 0 and 2, instead of -2 and 2.
-        exponents: with residues modulo Q, which `exp` needs to be a homomorphism.
+        exponents: whether they have residues modulo Q, for which exp(x + y) is exp(x) exp(y).
         scale: a number by which to divide them.
 
     Example:
@@ -37,7 +37,7 @@ def draw(
 
 
 def rational(n: Any, d: int, exponents: bool = True) -> Exact:
-    """n / d for integers n and one denominator."""
+    """n / d for an array of integers n and a denominator d."""
     n = np.asarray(n, np.int64)
     p, q = (n % m * pow(d % m, -1, m) % m for m in (P, Q))
     return Exact(n / d, p, q if exponents else None)

@@ -1,16 +1,16 @@
-"""Which number a float stands for.
+"""The number that a float stands for.
 
-A float in a program is a number that somebody wrote (0.1 is 1/10), or one that was computed of such (1/3 is not the
-dyadic fraction next to it). In this order, a float is
+A float in a program is a number that somebody wrote (0.1 is 1/10), or was computed from such numbers (1/3 is not the
+dyadic fraction next to it). The first of these that fits is the value of a float:
 
-- the decimal of at most 12 digits that prints as it does;
-- the number that a constant of the program is known to be, if it is that constant rounded (`Constants.learn`);
-- a fraction n/d with small n d that is equal to it within a few roundings;
-- a known constant times or divided by such a fraction: products of constants that were folded;
-- the dyadic fraction that it is.
+- the decimal of at most 12 digits that prints like it;
+- the exact value of a constant of the program, if the float is that constant rounded (`Constants.learn`);
+- a fraction n/d with a small n d that is equal to it within a few roundings;
+- a known constant times or divided by such a fraction: a folded product of constants;
+- the dyadic fraction with its bits.
 
-The few roundings are the limit of what is proven about constants: 4 units in the last place of float64, or of float32
-for a number that float32 holds.
+The few roundings limit what is proven about constants: 4 units in the last place of float64, or of float32 for a number
+that float32 represents.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from minigrad.exact.field import GENERATOR, P, Q, Residues, scrambled
 
 DIGITS = 12
-SIMPLE = 1 << 40  # numerator times denominator of what counts as a simple fraction
+SIMPLE = 1 << 40  # the largest numerator times denominator of a simple fraction
 SIMPLE_SINGLE = 1 << 17
 ROUNDINGS = 4
 SINGLE_DIGITS = 6
@@ -39,31 +39,32 @@ Pair = tuple[Residues, Residues]  # modulo P and modulo Q
 
 
 class Constants:
-    """The constants of a program whose exact value is known."""
+    """Constants of a program with known exact values."""
 
     def __init__(self) -> None:
         self.known: dict[float, tuple[int, int | None]] = {}
 
     def learn(self, value: float, p: int, q: int | None) -> None:
-        """Enter a constant: its float value and its residues."""
+        """Add a constant: its float and its residues."""
         if math.isfinite(value) and value:
             self.known.setdefault(value, (p, q))
             self.known.setdefault(-value, (-p % P, None if q is None else -q % Q))
 
     def find(self, value: float) -> tuple[int, int | None] | None:
-        """The residues of the constant that `value` is, rounded."""
+        """The residues of the constant that is `value` when rounded, or None."""
         if value in self.known:
             return self.known[value]
-        near = [(abs(c - value), r) for c, r in self.known.items() if abs(c - value) <= _tolerance(value) * abs(value)]
-        return min(near, default=(0.0, None))[1] if len({r for _, r in near}) == 1 else None
+        tolerance = _tolerance(value) * abs(value)
+        matches = {r for c, r in self.known.items() if abs(c - value) <= tolerance}
+        return matches.pop() if len(matches) == 1 else None
 
     def derived(self, value: float) -> tuple[int, int | None] | None:
-        """The residues of a known constant times a simple fraction, or of a product of two, that `value` is.
+        """The residues of a known constant times or divided by a simple fraction, or of a product of two constants.
 
-        Of several such products it is that with the simplest fraction: 1/c and c/5 are the same float for c = √5, as it
-        is rounded, but not the same number.
+        If several of them are `value`, the one with the simplest fraction is taken: for the rounded c = √5, 1/c and c/5
+        are the same float, but not the same number.
         """
-        best, size = None, math.inf
+        best, lowest = None, math.inf
         for c, known in self.known.items():
             if c < 0:
                 continue
@@ -71,13 +72,12 @@ class Constants:
                 if not math.isfinite(ratio) or not ratio:
                     continue
                 fraction = simple(ratio, _tolerance(value))
-                found = self.find(ratio) if fraction is None and is_product else None
+                factor = self.find(ratio) if fraction is None and is_product else None
+                complexity = 2 * SIMPLE
                 if fraction is not None:
-                    found, how_simple = residues_of(fraction), abs(fraction.numerator) * fraction.denominator
-                else:
-                    how_simple = 2 * SIMPLE
-                if found is not None and how_simple < size:
-                    best, size = _times(found, known, is_product), how_simple
+                    factor, complexity = residues_of(fraction), abs(fraction.numerator) * fraction.denominator
+                if factor is not None and complexity < lowest:
+                    best, lowest = _times(factor, known, is_product), complexity
         return best
 
 
@@ -96,7 +96,7 @@ _constants: ContextVar[Constants | None] = ContextVar("constants", default=None)
 
 @contextmanager
 def constants(table: Constants) -> Iterator[Constants]:
-    """Read floats with the help of the constants that the table knows, within a block."""
+    """Within the block, use the constants of a table to find the values of floats."""
     token = _constants.set(table)
     try:
         yield table
@@ -105,13 +105,13 @@ def constants(table: Constants) -> Iterator[Constants]:
 
 
 def residues_of(f: Fraction) -> tuple[int, int | None]:
-    """Of a fraction, modulo P and Q."""
+    """The residues of a fraction, modulo P and Q."""
     p, q = (f.numerator * pow(f.denominator, -1, m) % m for m in (P, Q))
     return p, q
 
 
 def residues(x: Any) -> Pair:
-    """Of ordinary numbers, elementwise, modulo P and Q. Infinities and NaN have residues of their own.
+    """The residues of plain numbers, elementwise, modulo P and Q. Infinities and NaN have residues too.
 
     Example:
         >>> p, q = residues(np.array([0.1, 3.0, 1 / 3]))
@@ -126,13 +126,12 @@ def residues(x: Any) -> Pair:
     if x.size == 1:
         p, q = _residues_of_one(float(x.item()))
         return np.full(x.shape, p, np.int64), np.full(x.shape, q, np.int64)
-    integral = np.isfinite(x) & (np.abs(x) < 2.0**53)
-    whole = np.where(integral, x, 0.5)
-    if (whole == np.rint(whole)).all():
+    exact_integers = np.where(np.isfinite(x) & (np.abs(x) < 2.0**53), x, 0.5)
+    if (exact_integers == np.rint(exact_integers)).all():
         return x.astype(np.int64) % P, x.astype(np.int64) % Q
-    values, places = np.unique(x, return_inverse=True)
+    values, positions = np.unique(x, return_inverse=True)
     pairs = np.array([_residues_of_one(float(v)) for v in values], np.int64).reshape(-1, 2)
-    return pairs[places, 0].reshape(x.shape), pairs[places, 1].reshape(x.shape)
+    return pairs[positions, 0].reshape(x.shape), pairs[positions, 1].reshape(x.shape)
 
 
 def _residues_of_one(x: float) -> tuple[int, int]:
@@ -140,17 +139,14 @@ def _residues_of_one(x: float) -> tuple[int, int]:
         p = NAN if math.isnan(x) else INFINITY if x > 0 else P - INFINITY
         return p, p % Q
     table = _constants.get()
-    found = None
-    f = decimal(x)
-    if f is None and table is not None:
-        found = table.find(x)
-    if f is None and found is None:
-        f = simple(x, _tolerance(x))
-    if f is None and found is None and table is not None:
-        found = table.derived(x)
-    if found is None:
-        found = residues_of(Fraction(x) if f is None else f)
-    p, q = found
+    fraction, pair = decimal(x), None
+    if fraction is None and table is not None:
+        pair = table.find(x)
+    if fraction is None and pair is None:
+        fraction = simple(x, _tolerance(x))
+    if fraction is None and pair is None and table is not None:
+        pair = table.derived(x)
+    p, q = pair or residues_of(Fraction(x) if fraction is None else fraction)
     return p, int(scrambled(3, p)) % Q if q is None else q
 
 
@@ -160,12 +156,12 @@ def _is_single(x: float) -> bool:
 
 
 def _tolerance(x: float) -> float:
-    """The relative error within which a float is the same number."""
+    """The relative error within which a float stands for a number."""
     return ROUNDINGS * 2.0 ** (-23 if _is_single(x) and decimal(x) is None else -52)
 
 
 def decimal(x: float) -> Fraction | None:
-    """The decimal of few digits that a float is, or that it is in float32."""
+    """The decimal with few digits that a float prints as, in float64 or in float32; or None."""
     text = repr(x)
     if _digits(text) <= DIGITS:
         return Fraction(text)
@@ -181,17 +177,17 @@ def _digits(text: str) -> int:
 
 
 def simple(x: float, tolerance: float) -> Fraction | None:
-    """The fraction n/d with a small n d that is x within a relative tolerance, by continued fractions."""
+    """The fraction n/d with a small n d that is x within a relative tolerance, by continued fractions; or None."""
     limit = SIMPLE if tolerance < 2.0**-40 else SIMPLE_SINGLE
     exact = Fraction(abs(x))
     n0, d0, n, d, rest = 0, 1, 1, 0, exact
     while True:
-        whole = math.floor(rest)
-        n0, d0, n, d = n, d, whole * n + n0, whole * d + d0
+        quotient = math.floor(rest)
+        n0, d0, n, d = n, d, quotient * n + n0, quotient * d + d0
         if n * d > limit:
             return None
         if n and abs(Fraction(n, d) - exact) <= tolerance * exact:
             return Fraction(n if x > 0 else -n, d)
-        if rest == whole:
+        if rest == quotient:
             return None
-        rest = 1 / (rest - whole)
+        rest = 1 / (rest - quotient)
