@@ -14,9 +14,9 @@ import minigrad as mg
 from minigrad import functional, fused
 from minigrad.engine.primitive import REGISTRY
 from minigrad.verify import GradientReport, assert_gradients, check_gradients
-from minigrad.verify.complex_step import ANALYTIC
-from minigrad.verify.differences import WIDEST, slope
-from minigrad.verify.taylor import taylor
+from minigrad.verify.gradients.complex_step import ANALYTIC
+from minigrad.verify.gradients.finite_differences import WIDEST, slope
+from minigrad.verify.gradients.taylor import taylor
 
 RNG = np.random.default_rng(17)
 X, W, B = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 2)), RNG.normal(size=2)
@@ -738,7 +738,7 @@ def test_a_wrong_gradient_is_found_whatever_the_size_of_x(
     name: str, scale: float, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a tape whose reverse walk is wrong: the only method that always applies does not take differences."""
-    from minigrad.verify import problem
+    from minigrad.verify.gradients import problem
 
     f, x = AT_SCALES[name], at_scale(scale, None)
     right = problem.Problem.gradient

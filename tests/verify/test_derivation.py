@@ -52,7 +52,7 @@ def test_a_line_for_no_value() -> None:
     def dq(dout):  # type: ignore[no-untyped-def]
         return dout
 
-    with pytest.raises(TypeError, match=r"line dq is for 'q', which is no input or named value.*there are x, w, h"):
+    with pytest.raises(TypeError, match=r"line dq is for 'q', which is not an input or named value.*there are x, w, h"):
         of_scaled(dq)
 
 
@@ -556,7 +556,7 @@ def reason(body: Line, name: str = "x") -> str:
         ("w", lambda dh, x: dh * x, "the sum over axis 0 is missing"),
         ("w", lambda dh, x: dh, "the sum over axis 0 is missing"),
         ("w", lambda dh, x: (dh * x).mean(axis=0), "it is 1/N times the right value"),
-        ("w", lambda dh, x: (dh * x).sum(), "it is summed over axis 0, which must stay"),
+        ("w", lambda dh, x: (dh * x).sum(), "it is summed over axis 0, which must be kept"),
         ("h", lambda dout, out: dout, "the factor (1 - out²) is missing"),
         ("h", lambda dout, out, h: dout * (1 - h**2), "it differs from the tape"),
     ],

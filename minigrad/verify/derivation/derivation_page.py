@@ -1,4 +1,4 @@
-"""Reports as one HTML page that needs nothing else: lines, formulas, verdicts, and the graph with verdicts on it."""
+"""Reports on derivations as a single HTML page: lines, formulas, verdicts, and the graph with the verdicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from minigrad.util.report import counted
-from minigrad.verify.derivation_report import DerivationReport, LineReport
+from minigrad.verify.derivation.derivation_report import DerivationReport, LineReport
 
 STYLE = """
 :root { color-scheme: light dark; --right: #00664f; --wrong: #b03a00; --line: #8884; --soft: #8881; }
@@ -31,14 +31,14 @@ code { background: var(--soft); padding: 0 .3em; border-radius: 3px; }
 
 
 def page(reports: Sequence[DerivationReport]) -> str:
-    """The page for some reports. It needs no network and no script."""
+    """The page for some reports. It needs neither network nor scripts."""
     wrong = sum(not report.ok for report in reports)
     title = f"{counted(len(reports), 'derivation')}: " + (f"{wrong} wrong" if wrong else "all right")
     return document(title, not wrong, "".join(_section(report) for report in reports))
 
 
 def document(title: str, right: bool, body: str, style: str = "") -> str:
-    """A whole page: a title, colored by whether all is right, the HTML below it, and rules of style beside STYLE."""
+    """A page with a title, whose color says whether all is right, a body in HTML, and style rules after STYLE."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
@@ -49,10 +49,10 @@ def document(title: str, right: bool, body: str, style: str = "") -> str:
 
 def _section(report: DerivationReport) -> str:
     forward = report.derivation.forward.function
-    told = inspect.getdoc(forward) or ""
+    description = inspect.getdoc(forward) or ""
     rows = "".join(_row(report, line) for line in report.lines.values())
     return (
-        f"<h2>{escape(report.derivation.name)}</h2><p>{_prose(told)}</p>"
+        f"<h2>{escape(report.derivation.name)}</h2><p>{_prose(description)}</p>"
         f'<p class="verdict {_class(report.ok)}">{escape(str(report).partition(chr(10))[0])}</p>'
         f"<details><summary>the forward function</summary><pre>{escape(_source(forward))}</pre></details>"
         '<table class="lines"><tr><th class="of">gradient of</th><th>line</th><th class="why">verdict</th></tr>'
@@ -63,16 +63,16 @@ def _section(report: DerivationReport) -> str:
 def _row(report: DerivationReport, line: LineReport) -> str:
     label = report.labels.get(line.target, line.target)
     formula = inspect.getdoc(line.function)
-    shown = f"<div>{escape(formula)}</div>" if formula else ""
-    told = "".join(f'<div class="note">{_prose(sentence)}</div>' for sentence in line.sentences())
+    formula_html = f"<div>{escape(formula)}</div>" if formula else ""
+    explanation = "".join(f'<div class="note">{_prose(sentence)}</div>' for sentence in line.sentences())
     return (
-        f"<tr><td><b>{escape(label)}</b></td><td>{shown}<pre>{escape(_source(line.function))}</pre></td>"
-        f'<td><span class="verdict {_class(line.ok)}">{escape(line.verdict)}</span>{told}</td></tr>'
+        f"<tr><td><b>{escape(label)}</b></td><td>{formula_html}<pre>{escape(_source(line.function))}</pre></td>"
+        f'<td><span class="verdict {_class(line.ok)}">{escape(line.verdict)}</span>{explanation}</td></tr>'
     )
 
 
 def _prose(text: str) -> str:
-    """Sentences as HTML, with what stands between backticks as code."""
+    """Sentences as HTML; text between backticks is code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
@@ -97,7 +97,7 @@ def _source(function: Any) -> str:
 
 
 def _graph(report: DerivationReport) -> str:
-    """The graph as SVG, each named value colored by the verdict on its line; nothing if it cannot be drawn here."""
+    """The graph as SVG, with each named value colored by the verdict on its line; the error if it cannot be drawn."""
     from minigrad.drawing.engine import EngineNotFound
 
     try:

@@ -1,7 +1,7 @@
-"""From the expressions of `minigrad.symbols` to sympy.
+"""Translates expressions of `minigrad.symbols` to sympy.
 
-The same expression means different things in different regions: |x| is x for x > 0 and −x for x < 0. A translation
-belongs to one region, in which every comparison that it meets is decided, so that what comes out is a smooth formula.
+An expression has different formulas in different regions: |x| is x for x > 0 and −x for x < 0. A translation is for one
+region, in which every comparison is decided, so its result is a smooth formula.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import numpy as np
 
 from minigrad.engine.primitive import REGISTRY
 from minigrad.symbols import Call, Expression, Name, Number, Symbol, intercepting
+from minigrad.symbols.simplify import TESTS
 
-TAKEN_AT_ITS_WORD = {
+DEFINED_BY_NAME = {
     "erf": "the error function; its approximation is tested against known values",
     "normal_cdf": "the normal distribution function; its approximation is tested against known values",
     "normal_pdf": "the normal density; its evaluation by parts of x is tested against known values",
     "softsign": "x / (1 + |x|), with the largest number in place of inf",
-    **dict.fromkeys(("bounded", "bounded_below"), "x, as it meets a factor that is 0 where x is cut off"),
+    **dict.fromkeys(("bounded", "bounded_below"), "x, as its factor is 0 where x is cut off"),
     "gaussian": "exp(-x²); its evaluation by parts of x is tested against known values",
 }
-BY_TANH = ("sigmoid", "sigmoid_slope", "sech_squared")  # which in other formulas sympy simplifies in this form only
+BY_TANH = ("sigmoid", "sigmoid_slope", "sech_squared")  # sympy simplifies them in formulas only in this form
 STEPS = ("Floor", "Ceil", "Trunc")
-COMPARED: dict[str, Callable[[int], bool]] = {
+COMPARISONS: dict[str, Callable[[int], bool]] = {
     "equal": lambda sign: sign == 0,
     "not_equal": lambda sign: sign != 0,
     "less": lambda sign: sign < 0,
@@ -35,16 +36,15 @@ COMPARED: dict[str, Callable[[int], bool]] = {
     "greater": lambda sign: sign > 0,
     "greater_equal": lambda sign: sign >= 0,
 }
-ASSUMED = {"isfinite": 1, "isnan": 0, "isinf": 0, "isneginf": 0, "isposinf": 0}
 
 
 class UndecidedError(Exception):
-    """What an expression means cannot be said."""
+    """The formula of an expression, or whether it is 0, cannot be decided."""
 
 
 @cache
 def sympy() -> ModuleType:
-    """The module, imported when it is first needed."""
+    """The module sympy, imported at the first call."""
     try:
         import sympy as module
     except ImportError as error:
@@ -54,30 +54,30 @@ def sympy() -> ModuleType:
 
 @cache
 def step(name: str) -> Any:
-    """A function that is constant but for its jumps: its derivative is 0."""
+    """A function of sympy that is constant except for jumps: its derivative is 0."""
     return type(name, (sympy().Function,), {"nargs": 1, "fdiff": lambda self, argindex=1: sympy().Integer(0)})
 
 
 def of_integers(x: Any) -> Any:
-    """np.rint of what is an integer already, but for rounding: of a step."""
+    """np.rint of an expression that is an integer up to rounding."""
     s = sympy()
     simple = s.simplify(x)
     if simple.func in (step("Floor"), step("Ceil"), step("Trunc")) or simple.is_integer:
         return simple
-    raise UndecidedError("rint of what is no integer stands in the rule")
+    raise UndecidedError("the rule contains rint of a value that is not an integer")
 
 
-def jumps(e: Any) -> Any:
-    """A formula with sympy's own functions in place of steps, for evaluation."""
+def with_own_steps(e: Any) -> Any:
+    """A formula with sympy's own floor and ceiling instead of `step`, for evaluation."""
     s = sympy()
     e = e.replace(step("Floor"), s.floor).replace(step("Ceil"), s.ceiling)
     return e.replace(step("Trunc"), lambda t: s.sign(t) * s.floor(abs(t)))
 
 
 def is_composed(op: str) -> bool:
-    """Whether a name is that of a primitive whose meaning is what its function, made of NumPy's, says."""
+    """Whether a primitive is defined by its function, which is composed of NumPy functions."""
     p = REGISTRY.get(op)
-    if p is None or p.kind != "elementwise" or op in TAKEN_AT_ITS_WORD or op in BY_TANH:
+    if p is None or p.kind != "elementwise" or op in DEFINED_BY_NAME or op in BY_TANH:
         return False
     return not isinstance(p.function, np.ufunc) and p.function is not np.where
 
@@ -86,13 +86,13 @@ class Translation:
     """Expressions to sympy, in one region.
 
     Args:
-        names: what the variables stand for.
-        region: for each of sympy's symbols its value in terms of positive ones.
+        names: the values of variables.
+        region: for each symbol of sympy its value in terms of positive symbols.
     """
 
     def __init__(self, names: Mapping[str, Any], region: Mapping[Any, Any]) -> None:
         self.names, self.region = names, dict(region)
-        self._made: dict[int, Any] = {}
+        self._formulas: dict[int, Any] = {}
 
     def __call__(self, e: Expression) -> Any:
         """The formula of an expression. Truth values are 0 and 1."""
@@ -102,43 +102,43 @@ class Translation:
                 raise UndecidedError(f"{e.text} has no value here")
             return self.names[e.text]
         if isinstance(e, Number):
-            return exact(e.value)
-        if id(e) not in self._made:
+            return rational(e.value)
+        if id(e) not in self._formulas:
             x = [self(part) for part in e.operands]
-            self._made[id(e)] = s.Integer(int(y)) if isinstance(y := self.call(e, x), bool) else y
-        return self._made[id(e)]
+            self._formulas[id(e)] = s.Integer(int(y)) if isinstance(y := self.call(e, x), bool) else y
+        return self._formulas[id(e)]
 
     def call(self, e: Call, x: list[Any]) -> Any:
-        """An operation on what its operands stand for."""
+        """An operation on the formulas of its operands."""
         op = e.op
-        if op in COMPARED:
-            return COMPARED[op](self.sign(x[0] - x[1]))
-        if op in ASSUMED:
-            return bool(ASSUMED[op])
+        if op in COMPARISONS:
+            return COMPARISONS[op](self.sign(x[0] - x[1]))
+        if op in TESTS:
+            return bool(TESTS[op])
         if is_composed(op):
             return self.composed(op, x)
-        if (smooth := table().get(op)) is not None:
+        if (smooth := smooth_functions().get(op)) is not None:
             return smooth(*x)
-        if (choice := getattr(self, f"_of_{op}", None)) is not None:
-            return choice(*x)
-        raise UndecidedError(f"{op} is not a function of single elements that sympy knows")
+        if (piecewise := getattr(self, f"_of_{op}", None)) is not None:
+            return piecewise(*x)
+        raise UndecidedError(f"{op} is not an elementwise function of sympy")
 
     def composed(self, op: str, x: list[Any]) -> Any:
-        """A primitive made of NumPy functions: what its function makes of symbols."""
+        """A primitive composed of NumPy functions: the formula of its function."""
         p = REGISTRY[op]
         with intercepting():
             value = p.function(*(Symbol(Name(name)) for name in p.operands))
         return Translation(dict(zip(p.operands, x, strict=True)), self.region)(value.expression)
 
     def sign(self, e: Any) -> int:
-        """1, 0 or −1: the sign that an expression has all over the region."""
+        """The sign of a formula in the region: 1, 0 or −1."""
         s = sympy()
         for form in (lambda t: t, s.expand, s.factor, s.simplify):
             there = form(e.subs(self.region, simultaneous=True))
             for sign, answer in ((1, there.is_positive), (-1, there.is_negative), (0, there.is_zero)):
                 if answer:
                     return sign
-        raise UndecidedError(f"the sign of {e} is not the same all over the region, or not known")
+        raise UndecidedError(f"the sign of {e} is not the same everywhere in the region, or not known")
 
     def _of_absolute(self, x: Any) -> Any:
         return -x if self.sign(x) < 0 else x
@@ -164,7 +164,7 @@ class Translation:
         return self._of_absolute(x) * (-1 if self.sign(y) < 0 else 1)
 
     def _of_nextafter(self, x: Any, y: Any) -> Any:
-        return x  # but for rounding
+        return x  # up to rounding
 
     def _of_cbrt(self, x: Any) -> Any:
         return self.sign(x) * self._of_absolute(x) ** sympy().Rational(1, 3)
@@ -181,17 +181,17 @@ class Translation:
     _of_bitwise_and, _of_bitwise_or = _of_logical_and, _of_logical_or
 
 
-def exact(value: float) -> Any:
-    """A number as it is written in the source: 0.1 for the float next to it."""
+def rational(value: float) -> Any:
+    """A number as it is written in source code: 1/10 for 0.1."""
     s = sympy()
     if not math.isfinite(value):
-        raise UndecidedError(f"{value} stands in the rule")
+        raise UndecidedError(f"the rule contains {value}")
     return s.pi if value == math.pi else s.Rational(repr(value))
 
 
 @cache
-def table() -> dict[str, Callable[..., Any]]:
-    """The smooth functions, and those that are constant but for jumps."""
+def smooth_functions() -> dict[str, Callable[..., Any]]:
+    """Functions that are smooth, or constant except for jumps."""
     s = sympy()
     floor, trunc = step("Floor"), step("Trunc")
     return {

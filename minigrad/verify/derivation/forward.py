@@ -1,8 +1,8 @@
-"""The forward function of a derivation: its inputs and how they are drawn, and its runs with named values.
+"""The forward function of a derivation: how its inputs are drawn, and its runs with named values.
 
-While it runs, `mg.name` is a probe: the named value becomes a node of its own on the tape, at which the gradient is
-read, and for finite differences it is moved by a shift. The Tensor itself is rebound, so that code which goes on with
-the reference it had before naming sees the probe too.
+While it runs, `mg.name` makes the named value a node of its own on the tape, at which the gradient is read. For finite
+differences the value is shifted. The Tensor object itself is changed, so code that continues with the Tensor from
+before the call of `mg.name` uses the same node.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from minigrad.tensor.tensor import Tensor
 from minigrad.util.pytree import flatten
 
 Array = Any
-# Sizes that are drawn for named axes. Pairwise coprime, so that a factor tells which size it comes from.
+# Sizes of named axes. They are pairwise coprime, so that a factor shows which size it comes from.
 SIZES = (7, 5, 4, 3, 11, 13)
-OTHER_SIZES = {7: 9, 5: 7, 4: 5, 3: 2, 11: 13, 13: 11}  # of a second draw: two numbers rarely coincide in both
-EPSILON = 0.3  # in place of a tiny default such as 1e-5, at which a forgotten ε could not be told from rounding
+OTHER_SIZES = {7: 9, 5: 7, 4: 5, 3: 2, 11: 13, 13: 11}  # of a second sample: two numbers are rarely equal in both
+EPSILON = 0.3  # instead of a tiny default such as 1e-5, with which a forgotten ε would look like rounding
 
 
 @dataclass
 class Run:
-    """One run of the forward function: values by name, and the Tensors that hold them."""
+    """One run of the forward function: its values by name, and their Tensors."""
 
     values: dict[str, Any]  # inputs, constants, named values, outputs
-    tensors: dict[str, Tensor]  # inputs that vary, named values, outputs: those that have a gradient
-    inputs: list[str]  # that vary
-    named: list[str]  # in the order in which they were computed
+    tensors: dict[str, Tensor]  # differentiable inputs, named values, outputs
+    inputs: list[str]  # those that are differentiable
+    named: list[str]  # in the order of computation
     outputs: list[str]
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -43,16 +43,18 @@ class Run:
 class Forward:
     """A function with named inputs, its constants, and the shapes from which inputs are drawn.
 
-    Shapes are given as text, "N D" for two axes (the sizes are chosen here, pairwise coprime), as tuples of ints, or
-    not at all if arrays are given in every check. A function of a Generator draws an input in its own way.
+    Args:
+        function: with parameters for inputs, and parameters with a default for constants.
+        shapes: by input: text, "N D" for two axes whose sizes are chosen here; a tuple of ints; an array; or a function
+            of a Generator, which returns the input. None is needed if arrays are given in every check.
     """
 
     def __init__(self, function: Callable[..., Any], shapes: Mapping[str, Any]) -> None:
         self.function = function
-        self.is_unit = False  # whether dL/dL = 1 is taken for the gradient of the result, which is one number
+        self.is_unit = False  # whether the result is a loss, whose own gradient dL/dL is 1
         self.name = getattr(function, "__name__", "forward")
         self.inputs: list[str] = []
-        self.positional: list[str] = []  # parameters that cannot be given by name
+        self.positional: list[str] = []  # parameters that cannot be passed by name
         self.constants: dict[str, Any] = {}
         for p in inspect.signature(function).parameters.values():
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
@@ -79,50 +81,51 @@ class Forward:
     def arguments(
         self, given: Mapping[str, Any], rng: np.random.Generator, axes: Mapping[str, int] | None = None
     ) -> dict[str, Any]:
-        """All inputs and constants: as given, else drawn from their shapes, with sizes of named axes from `axes`."""
+        """All inputs and constants: given values, or values drawn from shapes, with sizes of named axes in `axes`."""
         unknown = [name for name in given if name not in self.inputs and name not in self.constants]
         if unknown:
             raise TypeError(
                 f"{self.name} has no parameter {unknown[0]!r}; it has {', '.join([*self.inputs, *self.constants])}"
             )
-        found = {}
+        arguments = {}
         for name in self.inputs:
-            what = given.get(name, self.shapes.get(name))
-            if what is None:
+            spec = given.get(name, self.shapes.get(name))
+            if spec is None:
                 raise TypeError(
                     f"{self.name}: input {name!r} has neither a value nor a shape; give one: check({name}=array) or "
                     f'Derivation({self.name}, {name}="N D")'
                 )
-            found[name] = self._drawn(what, rng, axes or self.axes)
+            arguments[name] = self._input(spec, rng, axes or self.axes)
         for name, default in self.constants.items():
             if name in given:
-                found[name] = given[name]
+                arguments[name] = given[name]
             elif name in self.shapes:
-                found[name] = self.shapes[name]
+                arguments[name] = self.shapes[name]
             else:
-                tiny = isinstance(default, float) and name in ("eps", "epsilon") and 0 < default < 0.1
-                found[name] = EPSILON if tiny else default
-        return found
+                is_tiny = isinstance(default, float) and name in ("eps", "epsilon") and 0 < default < 0.1
+                arguments[name] = EPSILON if is_tiny else default
+        return arguments
 
-    def _drawn(self, what: Any, rng: np.random.Generator, axes: Mapping[str, int]) -> Any:
-        if callable(what):
-            return np.asarray(what(rng))
-        if isinstance(what, str):
-            what = tuple(int(axis) if axis.isdigit() else axes[axis] for axis in what.split())
-        if isinstance(what, tuple) and all(isinstance(n, int) for n in what):
-            return away(rng, what)
-        value = what.data if isinstance(what, Tensor) else np.asarray(what)
+    def _input(self, spec: Any, rng: np.random.Generator, axes: Mapping[str, int]) -> Any:
+        """The value of an input that is given as a value, a shape, or a function of a Generator."""
+        if callable(spec):
+            return np.asarray(spec(rng))
+        if isinstance(spec, str):
+            spec = tuple(int(axis) if axis.isdigit() else axes[axis] for axis in spec.split())
+        if isinstance(spec, tuple) and all(isinstance(n, int) for n in spec):
+            return away_from_0_and_1(rng, spec)
+        value = spec.data if isinstance(spec, Tensor) else np.asarray(spec)
         return value.astype(np.float64) if value.dtype.kind == "f" else value
 
     def fixed(self, given: Mapping[str, Any]) -> list[str]:
-        """The inputs whose values are given, here or in the constructor, and not drawn."""
-        every = {**self.shapes, **given}
+        """The inputs with given values, here or in the constructor, which are not drawn."""
+        specs = {**self.shapes, **given}
         return [
-            k for k in self.inputs if k in every and not isinstance(every[k], (str, tuple)) and not callable(every[k])
+            k for k in self.inputs if k in specs and not isinstance(specs[k], (str, tuple)) and not callable(specs[k])
         ]
 
     def sizes(self, run: Run, axes: Mapping[str, int] | None = None) -> dict[str, float]:
-        """The sizes of axes by the names that explain them: "N", or "x.shape[0]" where the shape has no names."""
+        """The sizes of axes by name: "N", or "x.shape[0]" where the shape does not name its axes."""
         named = {axis: float(n) for axis, n in (axes or self.axes).items()}
         for k in run.inputs:
             if not isinstance(self.shapes.get(k), str):
@@ -132,7 +135,7 @@ class Forward:
         return {name: n for name, n in named.items() if n > 1}
 
     def tape(self) -> Tape:
-        """The tape of one run with drawn inputs, as it is printed and drawn."""
+        """The tape of one run with random inputs, to be printed and drawn."""
         arguments = self.arguments({}, np.random.default_rng(0))
         with enable_grad():
             for k, value in arguments.items():
@@ -142,24 +145,24 @@ class Forward:
         return Tape(*out)
 
     def run(self, arguments: Mapping[str, Any], shifts: Mapping[str, Array] | None = None, record: bool = True) -> Run:
-        """Call the function, with named values moved by their shifts. Recorded, unless only values are wanted."""
+        """Call the function, with shifts added to inputs and named values. `record` says whether on the tape."""
         shifts = shifts or {}
-        moving = [k for k in self.inputs if getattr(arguments[k], "dtype", None) is not None
+        inputs = [k for k in self.inputs if getattr(arguments[k], "dtype", None) is not None
                   and arguments[k].dtype.kind == "f"]  # fmt: skip
-        run = Run(dict(arguments), {}, moving, [], [])
+        run = Run(dict(arguments), {}, inputs, [], [])
         token = probe.set(self._probe(run, shifts, record))
         try:
             with enable_grad() if record else no_grad():
                 tensors = {}
-                for k in moving:
+                for k in inputs:
                     value = arguments[k] + shifts[k] if k in shifts else arguments[k]
                     tensors[k] = variable(value) if record else Tensor(value)
                     if record:
                         tensors[k].named(k)
                 run.tensors.update(tensors)
-                every = {**arguments, **tensors}
-                first = [every.pop(k) for k in self.positional]
-                out, _ = flatten(self.function(*first, **every))
+                by_name = {**arguments, **tensors}
+                positional = [by_name.pop(k) for k in self.positional]
+                out, _ = flatten(self.function(*positional, **by_name))
         finally:
             probe.reset(token)
         if not out or not all(isinstance(t, Tensor) for t in out):
@@ -174,9 +177,9 @@ class Forward:
         return run
 
     def _probe(self, run: Run, shifts: Mapping[str, Array], record: bool) -> Callable[[str, Any, str | None], Tensor]:
-        """What mg.name does in a run: a named value becomes a variable, moved by its shift, and is entered."""
+        """The function that mg.name calls in a run: it makes the named value a variable, shifts it, and stores it."""
 
-        def enter(name: str, value: Any, label: str | None) -> Tensor:
+        def store(name: str, value: Any, label: str | None) -> Tensor:
             full = "_".join([*current_scope().split("/"), name]).lstrip("_")
             if full in run.values:
                 raise ValueError(
@@ -184,10 +187,10 @@ class Forward:
                     f'repetitions into scopes (with mg.scope("layer1"): ...), which become part of the name'
                 )
             tensor = value if isinstance(value, Tensor) else Tensor(value)
-            fresh = variable(tensor) if record else tensor
+            new = variable(tensor) if record else tensor
             if full in shifts:
-                fresh = fresh + shifts[full]
-            tensor.data, tensor.node = fresh.data, fresh.node
+                new = new + shifts[full]
+            tensor.data, tensor.node = new.data, new.node
             run.named.append(full)
             run.values[full], run.tensors[full] = tensor.data, tensor.detach()
             run.tensors[full].node = tensor.node
@@ -195,10 +198,10 @@ class Forward:
                 run.labels[full] = label
             return tensor
 
-        return enter
+        return store
 
 
-def away(rng: np.random.Generator, shape: Sequence[int]) -> Array:
-    """Numbers of both signs, away from 0 and from 1, at which wrong terms vanish: size 0.3 to 0.8 or 1.2 to 1.7."""
+def away_from_0_and_1(rng: np.random.Generator, shape: Sequence[int]) -> Array:
+    """Numbers of both signs and of size 0.3 to 0.8 or 1.2 to 1.7. At 0 and 1 wrong terms vanish."""
     size = rng.uniform(0.3, 0.8, shape) + 0.9 * rng.integers(0, 2, shape)
     return size * rng.choice([-1.0, 1.0], shape)

@@ -1,8 +1,8 @@
 """The complex step: f(x + ihu) = f(x) + ih <f', u> + O(h²), so the imaginary part is a derivative without differences.
 
-Nothing cancels, so h may be 1e-20 and the derivative is good to the last digits (Lyness & Moler 1967; Squire & Trapp
-1998). It asks that every operation be analytic: the tape is read for that, and what leaves no node on it (sign) is
-seen by the array that goes through.
+Nothing cancels, so h may be 1e-20 and the derivative is exact to the last digits (Lyness & Moler 1967; Squire & Trapp
+1998). Every operation must be analytic: those on the tape are looked up, and those without a node (sign) are refused by
+the complex array.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.engine.primitive import REGISTRY
 from minigrad.util.duck_array import NumPyCalls, map_arrays
-from minigrad.verify.problem import Problem
+from minigrad.verify.gradients.problem import Problem
 
 Array = Any
 
@@ -30,11 +30,11 @@ ANALYTIC = frozenset({
     "sliding_windows", "overlap_add", "window_gather", "window_scatter",
     "avg_pool", "avg_unpool", "convolve", "convolve_input", "convolve_kernel",
 })  # fmt: skip
-STEPS = {np.float32: 1e-5, np.float64: 1e-20}  # beside 1 and beside x: the error is its square
+STEPS = {np.float32: 1e-5, np.float64: 1e-20}  # relative to 1 and to x; the error is the square of the step
 
 
 class NotAnalytic(Exception):
-    """Why the complex step does not apply."""
+    """The complex step does not apply. The message says why."""
 
 
 class ComplexStepArray(NumPyCalls, np.ndarray[Any, Any]):
@@ -80,30 +80,31 @@ def complex_step(
             raise NotAnalytic(f"{node.primitive.name} is not known to be analytic")
     inputs = problem.inputs if dtype is None else [x.astype(dtype) for x in problem.inputs]
     step = _step(problem, directions)
-    moved = [
+    shifted = [
         (x + 1j * (step * u).astype(x.dtype)).view(ComplexStepArray) for x, u in zip(inputs, directions, strict=True)
     ]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            found = _plain(problem.values(moved))
+            results = _plain(problem.values(shifted))
     except (TypeError, ValueError, IndexError, np.exceptions.ComplexWarning):
         raise NotAnalytic("the function does not take complex numbers") from None
     if not all(
-        v.dtype.kind == "c" and np.allclose(v.real, u, rtol=1e-5, atol=1e-8) for v, u in zip(found, values, strict=True)
+        v.dtype.kind == "c" and np.allclose(v.real, u, rtol=1e-5, atol=1e-8)
+        for v, u in zip(results, values, strict=True)
     ):
         raise NotAnalytic("the function gives other values on complex numbers")
-    return [(v.imag / step).astype(float) for v in found]
+    return [(v.imag / step).astype(float) for v in results]
 
 
 def _step(problem: Problem, directions: Sequence[Array]) -> float:
-    """A step so short that no input is moved by more than a small part of itself, nor of 1."""
+    """A step that moves no input by more than a small fraction of itself, or of 1."""
     step = STEPS.get(problem.dtype, 1e-20)
     ratios = [
         np.minimum(1.0, np.abs(x[x != 0])) / np.abs(u[x != 0]) for x, u in zip(problem.inputs, directions, strict=True)
     ]
     step *= min((float(ratio.min(initial=1.0)) for ratio in ratios), default=1.0)
-    least = min((float(np.abs(u).min(initial=np.inf)) for u in directions), default=1.0)
-    if step * least < 1e3 * float(np.finfo(problem.dtype).tiny):
-        raise NotAnalytic("the inputs are of too different sizes for one step")
+    smallest = min((float(np.abs(u).min(initial=np.inf)) for u in directions), default=1.0)
+    if step * smallest < 1e3 * float(np.finfo(problem.dtype).tiny):
+        raise NotAnalytic("the sizes of the inputs differ too much for one step")
     return step

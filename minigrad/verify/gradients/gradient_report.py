@@ -1,4 +1,4 @@
-"""What check_gradients found."""
+"""The report of check_gradients."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from typing import Any
 import numpy as np
 
 from minigrad.util.report import Report, number, table
-from minigrad.verify.differences import Slope
+from minigrad.verify.gradients.finite_differences import Slope
 
-EXACT = ("complex step", "forward mode")  # methods that take no differences
+EXACT = ("complex step", "forward mode")  # methods without differences
 UNCHECKED = "cannot be checked by differences (values cancel, or neighboring numbers are too far apart)"
-SHOWN = 12  # inputs: the report is to fit on a screen
+SHOWN = 12  # inputs, so that the report fits on a screen
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One element of one input: what the engine says and what differences say."""
+    """One element of one input: its derivative by the engine and by differences."""
 
     name: str
     index: tuple[int, ...]
     engine: float
     slope: Slope
     tolerance: float
-    is_undecided: bool = False  # whether differences are too inexact here to tell a right gradient from a wrong one
+    is_undecided: bool = (
+        False  # whether differences are too inaccurate here to distinguish a right gradient from a wrong one
+    )
 
     @property
     def difference(self) -> float:
-        """How far they are apart."""
+        """The absolute difference of the two."""
         return abs(self.engine - self.slope.value)
 
     @property
@@ -40,7 +42,7 @@ class Entry:
     def ok(self) -> bool:
         """Whether they agree within the tolerance; at a kink, whether the engine lies between its sides.
 
-        Where differences decide nothing: whether the engine's is a number at all.
+        If differences decide nothing, only whether the engine's derivative is finite.
         """
         if self.is_undecided:
             return bool(np.isfinite(self.engine))
@@ -51,18 +53,18 @@ class Entry:
 
     @property
     def is_small(self) -> bool:
-        """Whether the slope is not 0, and smaller than its tolerance: any other of that size would agree, too."""
+        """Whether the slope is not 0, but smaller than its tolerance: other values of that size would pass too."""
         return not self.is_kink and 0 < abs(self.engine) < self.tolerance
 
     @property
     def place(self) -> str:
-        """The element as it is written: x[2, 5]."""
+        """The element as text: x[2, 5]."""
         return f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
 
 
 @dataclass(frozen=True)
 class Method:
-    """What one method besides the differences says; `ok` is None if it does not apply, and `found` then says why."""
+    """The result of one method other than differences. `ok` is None if it does not apply; `found` then says why."""
 
     name: str
     ok: bool | None
@@ -71,11 +73,11 @@ class Method:
 
 @dataclass
 class GradientReport(Report):
-    """What check_gradients found. Prints as a table of the worst element of each input."""
+    """The report of check_gradients. It prints as a table of the worst element of each input."""
 
-    entries: list[Entry]  # what differences say
+    entries: list[Entry]  # by differences
     inputs: list[tuple[str, tuple[int, ...]]]  # name and shape
-    dtype: Any  # in which differences were computed
+    dtype: Any  # of the differences
     order: int
     methods: list[Method]
     notes: list[str] = field(default_factory=list)
@@ -84,7 +86,7 @@ class GradientReport(Report):
     def ok(self) -> bool:
         """Whether every element agrees within its tolerance, and every method that applies.
 
-        Where differences cannot check an element, a method that needs none must agree: complex step or forward mode.
+        If differences cannot check an element, a method without differences must agree: complex step or forward mode.
         """
         if not all(entry.ok for entry in self.entries) or any(method.ok is False for method in self.methods):
             return False
@@ -92,7 +94,7 @@ class GradientReport(Report):
 
     @property
     def undecided(self) -> list[Entry]:
-        """The elements that cannot be checked by differences: these cancel, or the spacing of x is too wide."""
+        """The elements that differences cannot check: values cancel, or the spacing of x is too wide."""
         return [entry for entry in self.entries if entry.is_undecided]
 
     @property
@@ -101,12 +103,12 @@ class GradientReport(Report):
 
     @property
     def kinks(self) -> list[Entry]:
-        """The elements at which the function has a kink: reported, not failed, if the engine lies between its sides."""
+        """The elements at which the function has a kink. They fail only if the engine lies outside the two sides."""
         return [entry for entry in self.entries if entry.is_kink]
 
     @property
     def worst(self) -> Entry | None:
-        """The element with the largest difference in units of its tolerance, kinks apart unless they fail."""
+        """The element with the largest difference in units of its tolerance; of kinks only those that fail."""
         return max(self.entries, key=_badness, default=None)
 
     def __str__(self) -> str:
@@ -118,38 +120,40 @@ class GradientReport(Report):
         ]
         if len(self.kinks) > 3:
             lines.append(f"and {len(self.kinks) - 3} more kinks")
-        lines += [f"{method.name}: {_says(method)}" for method in self.methods]
+        lines += [f"{method.name}: {_method_text(method)}" for method in self.methods]
         return "\n".join([*lines, *self.notes])
 
     def _verdict(self) -> str:
-        what = "second derivatives" if self.order == 2 else "gradients"
+        subject = "second derivatives" if self.order == 2 else "gradients"
         total, wrong = len(self.entries), sum(not entry.ok for entry in self.entries)
         undecided = len(self.undecided)
         against = f"differences in {_precision(self.dtype)}"
         if wrong:
-            return f"{what} WRONG: {wrong} of {total} elements differ from {against}"
-        agreeing = [f"{total - undecided} elements agree with {against}"] if total > undecided else []
+            return f"{subject} WRONG: {wrong} of {total} elements differ from {against}"
+        agreement = [f"{total - undecided} elements agree with {against}"] if total > undecided else []
         named = {ok: ", ".join(m.name for m in self.methods if m.ok is ok) for ok in (True, False)}
         if not self.ok:
             if not named[False]:
-                return f"{what} NOT CHECKED: {undecided} of {total} elements {UNCHECKED}, and no other method applies"
-            return f"{what} WRONG: {'; '.join([f'wrong by {named[False]}', *agreeing])}"
+                return (
+                    f"{subject} NOT CHECKED: {undecided} of {total} elements {UNCHECKED}, and no other method applies"
+                )
+            return f"{subject} WRONG: {'; '.join([f'wrong by {named[False]}', *agreement])}"
         if undecided:
             rest = f"{undecided} of {total} elements {UNCHECKED}, but are by {' and '.join(self._deciding)}"
-            return f"{what} right: {'; '.join([*agreeing, rest])}"
-        return f"{what} right: {agreeing[0] if agreeing else 'by ' + named[True]}"
+            return f"{subject} right: {'; '.join([*agreement, rest])}"
+        return f"{subject} right: {agreement[0] if agreement else 'by ' + named[True]}"
 
     def _table(self) -> list[str]:
         """The worst element of each input; of the worst inputs if there are many."""
-        mine = {name: [e for e in self.entries if e.name == name] for name, _ in self.inputs}
-        worst = {name: max(entries, key=_badness) for name, entries in mine.items() if entries}
+        by_input = {name: [e for e in self.entries if e.name == name] for name, _ in self.inputs}
+        worst = {name: max(entries, key=_badness) for name, entries in by_input.items() if entries}
         shown = sorted(worst, key=lambda name: -_badness(worst[name]))[:SHOWN]
         rows = [("input", "shape", "worst at", "engine", "differences", "|difference|", "tolerance", "")]
         for name, shape in self.inputs:
             if name in shown:
                 entry = worst[name]
                 verdict = "unchecked" if entry.is_undecided else "right"
-                verdict = verdict if all(e.ok for e in mine[name]) else "WRONG"
+                verdict = verdict if all(e.ok for e in by_input[name]) else "WRONG"
                 rows.append(
                     (name, str(shape), str(list(entry.index)), number(entry.engine), number(entry.slope.value),
                      f"{entry.difference:.1e}", f"{entry.tolerance:.1e}", verdict)
@@ -184,7 +188,7 @@ def _precision(dtype: Any) -> str:
     return {np.float64: "float64", np.float32: "float32"}.get(dtype, "extended precision")
 
 
-def _says(method: Method) -> str:
+def _method_text(method: Method) -> str:
     return f"does not apply: {method.found}" if method.ok is None else method.found
 
 

@@ -1,4 +1,4 @@
-"""What a reason is made of: a wrong result beside the truth, and the numbers and values that may stand between them."""
+"""The numbers and values that may explain the difference between a wrong result and the reference."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.verify.truth import Truth
+from minigrad.verify.derivation.reference import ROUNDING, Reference, agree
 
 Array = Any
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0, -1.5, 1.5)
 
 
 class Reason(NamedTuple):
-    """What explains a wrong result."""
+    """An explanation of a wrong result."""
 
     kind: str
     text: str
-    bare: bool = False  # a number without a name, for want of a better reason
+    is_unnamed: bool = False  # whether it is only a number, without a name; used if there is no better reason
 
 
 @dataclass
 class Case:
-    """A wrong result beside the truth, with all that may explain it."""
+    """A wrong result, the expected one, and everything that may explain the difference."""
 
     target: str
     result: Array
@@ -34,42 +34,46 @@ class Case:
     contributions: dict[str, Array]  # by consumer
     values: dict[str, Any]  # by name
     sizes: dict[str, float]
-    truth: Truth
+    reference: Reference
 
     def label(self, name: str) -> str:
-        """What a value is called in formulas."""
-        return self.truth.run.labels.get(name, name)
+        """The label of a value in formulas."""
+        return self.reference.label(name)
 
     def equal(self, a: Array, b: Array) -> bool:
         """Whether a is b up to rounding."""
         largest = max(float(np.max(np.abs(self.expected), initial=0.0)), float(np.max(np.abs(b), initial=0.0)))
-        return a.shape == b.shape and bool(np.all(np.abs(a - b) <= 1e-7 * (np.abs(b) + 1e-3 * largest) + 1e-14))
+        return agree(a, b, rtol=1e-7, floor=1e-14, largest=largest)
+
+    def is_zero(self, contribution: Array) -> bool:
+        """Whether a contribution is 0 up to rounding."""
+        return not np.any(np.abs(contribution) > ROUNDING * self.reference.scale)
 
 
 def constant_ratio(case: Case, a: Array, b: Array) -> float | None:
-    """c with a = c b for all elements; 0 if a is 0 up to rounding."""
+    """The number c with a = c b for all elements, or None; 0 if a is 0 up to rounding."""
     if a.shape != b.shape or not a.size or not np.any(b):
         return None
     if case.equal(a, 0 * b):
         return 0.0
-    place = np.unravel_index(int(np.argmax(np.abs(b))), b.shape)
-    factor = float(a[place] / b[place])
+    index = np.unravel_index(int(np.argmax(np.abs(b))), b.shape)
+    factor = float(a[index] / b[index])
     return factor if case.equal(a, factor * b) else None
 
 
-SIMPLE = {"2": 2.0, "½": 0.5, "3/2": 1.5, "⅔": 2 / 3, "3": 3.0, "⅓": 1 / 3, "4": 4.0, "¼": 0.25}
+SIMPLE_NUMBERS = {"2": 2.0, "½": 0.5, "3/2": 1.5, "⅔": 2 / 3, "3": 3.0, "⅓": 1 / 3, "4": 4.0, "¼": 0.25}
 
 
 def number_names(case: Case, factor: float) -> Iterator[tuple[str, bool]]:
-    """The texts that explain a number: small numbers and sizes; then just the number, if not one of them does."""
-    sign, size = ("-", -factor) if factor < 0 else ("", factor)
-    for text, number in itertools.chain(SIMPLE.items(), _sizes(case.sizes)):
-        if math.isclose(number, size, rel_tol=1e-7):
+    """Texts for a number, and whether they have no name: simple numbers, sizes of axes, and last the number itself."""
+    sign, absolute = ("-", -factor) if factor < 0 else ("", factor)
+    for text, number in itertools.chain(SIMPLE_NUMBERS.items(), _numbers_of_sizes(case.sizes)):
+        if math.isclose(number, absolute, rel_tol=1e-7):
             yield sign + text, False
     yield f"{factor:.6g}", True
 
 
-def _sizes(sizes: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+def _numbers_of_sizes(sizes: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     for name, n in sizes.items():
         yield name, n
         yield f"1/{name}", 1 / n
@@ -93,7 +97,7 @@ def _sizes(sizes: Mapping[str, float]) -> Iterator[tuple[str, float]]:
 
 
 def factors(case: Case, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
-    """Named values, and sums of one with a constant, that fit the shape: what a factor may be made of."""
+    """Named values that broadcast to a shape, and simple expressions of them, which may be factors."""
     numbers = {k: v for k, v in case.values.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     for name, value in case.values.items():
         array = np.asarray(value)
@@ -114,12 +118,12 @@ def times_value(case: Case, a: Array, b: Array) -> Iterator[tuple[str, float, in
     """Each (label, power, sign) with a = sign · label^power · b."""
     if a.shape != b.shape or case.equal(a, 0 * b):
         return
-    place = np.unravel_index(int(np.argmax(np.abs(b))), b.shape)
-    ratio = abs(float(a[place] / b[place]))
+    index = np.unravel_index(int(np.argmax(np.abs(b))), b.shape)
+    ratio = abs(float(a[index] / b[index]))
     for label, factor in factors(case, b.shape):
-        sample = abs(float(np.broadcast_to(factor, b.shape)[place]))
+        element = abs(float(np.broadcast_to(factor, b.shape)[index]))
         for power in POWERS:
-            if not sample or not math.isclose(sample**power, ratio, rel_tol=1e-6):  # one element rules out most
+            if not element or not math.isclose(element**power, ratio, rel_tol=1e-6):  # one element excludes most
                 continue
             if power not in (-1.0, 1.0, 2.0, -2.0) and np.any(factor <= 0):
                 continue
@@ -132,12 +136,12 @@ def times_value(case: Case, a: Array, b: Array) -> Iterator[tuple[str, float, in
                     yield label, power, sign
 
 
-def power_told(label: str, power: float, sign: int) -> str:
-    """The sentence on a result that is sign · label^power times the right one."""
-    also = ", and the sign is wrong" if sign < 0 else ""
+def power_text(label: str, power: float, sign: int) -> str:
+    """The sentence for a result that is sign · label^power times the right one."""
+    wrong_sign = ", and the sign is wrong" if sign < 0 else ""
     if power == -1:
-        return f"the factor {label} is missing{also}"
-    return f"it is {label}{'' if power == 1 else f'^{power:g}'} times the right value{also}"
+        return f"the factor {label} is missing{wrong_sign}"
+    return f"it is {label}{'' if power == 1 else f'^{power:g}'} times the right value{wrong_sign}"
 
 
 def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""What the check of a derivation found, line by line."""
+"""The report of a check of a derivation, line by line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.util.report import Report, counted, number, table
-from minigrad.verify.differences import Slope
+from minigrad.verify.derivation.backward_pass import BackwardPass
+from minigrad.verify.gradients.finite_differences import Slope
 
 if TYPE_CHECKING:
     from minigrad.drawing.picture import Picture
-    from minigrad.verify.derivation import Derivation
 
 Array = Any
-FINE = ("right", "other decomposition")
+RIGHT = ("right", "other decomposition")
 
 
 @dataclass
@@ -26,11 +26,11 @@ class LineReport:
     Attributes:
         verdict: "right", "wrong", "other decomposition" (the inputs' gradients are right; this forward function splits
             the sum differently), or "only here" (right for the given values, wrong for others).
-        reason: why it is not simply right.
-        repair, repaired: an edit that makes the line right, in words, and the line's body after it; or None.
-        result, expected: what the line gave with the true gradients of what it uses, and the tape's gradient.
-        chained_ok: whether it is right when the other lines' results are used.
-        notes: what else is worth knowing, for example that a term left out is identically 0.
+        reason: why it is not right; empty if it is.
+        repair, repaired: the edit that makes the line right, as a sentence, and the body of the line after it; or None.
+        result, expected: the result of the line with the true gradients of what it uses, and the tape's gradient.
+        chained_ok: whether it is right with the results of the other lines.
+        notes: further remarks, for example that a term left out is identically 0.
     """
 
     target: str
@@ -49,47 +49,46 @@ class LineReport:
 
     @property
     def ok(self) -> bool:
-        """Whether it is right, or splits the sum in another way."""
-        return self.verdict in FINE
+        """Whether the line is right, or splits the sum in another way."""
+        return self.verdict in RIGHT
 
     @property
     def difference(self) -> float:
-        """The largest difference, relative to the largest element of the truth."""
+        """The largest difference, relative to the largest expected element."""
         if self.result is None or self.result.shape != self.expected.shape:
             return float("nan")
         largest = float(np.max(np.abs(self.expected), initial=0.0)) or 1.0
         return float(np.max(np.abs(self.result - self.expected), initial=0.0)) / largest
 
     def worst(self) -> str:
-        """The element that is off most: what the line says, what the tape says."""
+        """The element with the largest difference: the line's value and the tape's."""
         if self.result is None or self.result.shape != self.expected.shape or not self.expected.size:
             return ""
-        place = np.unravel_index(int(np.argmax(np.abs(self.result - self.expected))), self.expected.shape)
-        at = f"[{', '.join(map(str, place))}]" if place else ""
-        return (
-            f"at {at or 'the only element'}: derived {number(self.result[place])}, tape {number(self.expected[place])}"
-        )
+        index = np.unravel_index(int(np.argmax(np.abs(self.result - self.expected))), self.expected.shape)
+        where = f"[{', '.join(map(str, index))}]" if index else "the only element"
+        return f"at {where}: derived {number(self.result[index])}, tape {number(self.expected[index])}"
 
     @property
     def brief(self) -> str:
-        """The reason, or else the repair, to be put behind the verdict."""
-        told = self.repair if self.kind == "unexplained" else self.reason
-        return f": {told}" if told else ""
+        """The reason, or the repair if there is no reason, as a suffix of the verdict."""
+        explanation = self.repair if self.kind == "unexplained" else self.reason
+        return f": {explanation}" if explanation else ""
 
     def sentences(self) -> list[str]:
-        """What explains the verdict, the reason first."""
-        found = [] if self.kind == "unexplained" and self.repair else [self.reason] if self.reason else []
+        """The explanation of the verdict, the reason first."""
+        is_replaced = self.kind == "unexplained" and self.repair  # by the repair, which says more
+        sentences = [self.reason] if self.reason and not is_replaced else []
         if self.repair:
-            found.append(f"one edit makes it right: {self.repair}")
+            sentences.append(f"one edit makes it right: {self.repair}")
         if self.kind in ("unexplained", "finite") and self.worst():
             confirmed = "" if self.slope is None else "; finite differences agree with the tape"
-            found.append(self.worst() + confirmed)
+            sentences.append(self.worst() + confirmed)
         elif self.kind in ("shape", "transposed") and self.result is not None:
-            found.insert(1, f"the result has shape {self.result.shape}, {self.target} has {self.expected.shape}")
-        return found + [f"note: {note}" for note in self.notes]
+            sentences.insert(1, f"the result has shape {self.result.shape}, {self.target} has {self.expected.shape}")
+        return sentences + [f"note: {note}" for note in self.notes]
 
-    def told(self) -> list[str]:
-        """The lines of text that explain the verdict."""
+    def explanation(self) -> list[str]:
+        """The sentences as lines of the report."""
         head = f"d{self.target}: "
         return [(" " * 4 if k else head) + sentence for k, sentence in enumerate(self.sentences())]
 
@@ -98,11 +97,11 @@ class LineReport:
 class DerivationReport(Report):
     """Verdicts on all lines of a derivation. `.lines["var"]` is the one on dl/dvar."""
 
-    derivation: Derivation
+    derivation: BackwardPass
     lines: dict[str, LineReport]
     labels: dict[str, str]
     missing: list[str]  # inputs without a line
-    is_unit: bool = False  # whether the result is a loss whose own gradient, 1, no line names
+    is_unit: bool = False  # whether the result is a loss, whose own gradient is 1
 
     @property
     def ok(self) -> bool:
@@ -132,7 +131,7 @@ class DerivationReport(Report):
             )  # fmt: skip
         text = [verdict, *table(rows)]
         for line in self.lines.values():
-            text += line.told()
+            text += line.explanation()
         if self.missing:
             text.append(f"no line for {', '.join(self.missing)}")
         if self.is_unit:
@@ -140,7 +139,7 @@ class DerivationReport(Report):
         return "\n".join(text)
 
     def draw(self) -> Picture:
-        """The forward function's graph with the verdict, and if need be the reason, on each value that has a line.
+        """The forward function's graph with the verdict on each value that has a line, and the reason if it is wrong.
 
         Returns:
             A `graphviz.Digraph`; `.save("derivation.svg")` writes it.

@@ -1,9 +1,9 @@
 """prove_rule: is the rule of an elementwise primitive the derivative of its function, for all x and not at samples?
 
-The function and the rule are run on symbols, sympy differentiates what the function gave, and the difference to what
-the rule gave must simplify to 0. Space is cut into regions by the order of the operands and 0 (for one operand by −1, 0
-and 1), in which every comparison is decided; inside a region the function is smooth. At the borders between them,
-where a derivative may not exist, the rule's value is compared with what the two sides give.
+The function and the rule are run on symbols, sympy differentiates the function, and the difference to the rule must
+simplify to 0. The space of operands is divided into regions by the order of the operands and 0 (for one operand by −1,
+0 and 1). In a region every comparison is decided, and the function is smooth. At the borders of regions, where a
+derivative may not exist, the rule's value is compared with the limits from both sides.
 """
 
 from __future__ import annotations
@@ -18,19 +18,27 @@ from minigrad.engine.primitive import REGISTRY, Primitive
 from minigrad.symbols import Call, Name, Symbol, formula, intercepting
 from minigrad.symbols.formulas import rule_on_symbols
 from minigrad.util.report import Report, number, table
-from minigrad.verify.regions import Region, V, X, all_borders, domain, is_inside, regions
-from minigrad.verify.symbolic import STEPS, TAKEN_AT_ITS_WORD, Translation, UndecidedError, jumps, step, sympy
+from minigrad.verify.rules.regions import Region, V, X, all_borders, domain, is_inside, regions
+from minigrad.verify.rules.to_sympy import (
+    DEFINED_BY_NAME,
+    STEPS,
+    Translation,
+    UndecidedError,
+    step,
+    sympy,
+    with_own_steps,
+)
 
 DIGITS = 40
-SMALL = 1e-25  # a relative difference, evaluated in so many digits, that is smaller is no disproof
-LARGE = 1e9  # a derivative next to a border that is larger is infinite there
+SMALL = 1e-25  # a smaller relative difference, evaluated in DIGITS digits, is not a disproof
+LARGE = 1e9  # a derivative larger than this next to a border is infinite
 SAMPLES = (("1/3", "7/5", "5/7", "11/13"), ("9/4", "2/7", "13/8", "3/11"), ("1/50", "1/31", "1/23", "1/17"))
 KINKS_SHOWN = 3
 
 
 @dataclass
 class Proof:
-    """What was found for one operand."""
+    """The result for one operand."""
 
     operand: str
     rule: str
@@ -42,7 +50,7 @@ class Proof:
 
 @dataclass
 class ProofReport(Report):
-    """What prove_rule found: for each operand with a rule whether it is the derivative."""
+    """The report of prove_rule: for each operand with a rule whether the rule is the derivative."""
 
     name: str
     proofs: list[Proof]
@@ -50,18 +58,18 @@ class ProofReport(Report):
 
     @property
     def ok(self) -> bool:
-        """Whether every rule is proven. What could not be decided is not."""
+        """Whether every rule is proven; an undecided rule is not."""
         return all(proof.verdict == "proven" for proof in self.proofs)
 
     @property
     def verdict(self) -> str:
         """The worst of the verdicts: "WRONG", "undecided" or "proven"."""
-        found = {proof.verdict for proof in self.proofs}
-        return next(verdict for verdict in ("WRONG", "undecided", "proven") if verdict in found)
+        verdicts = {proof.verdict for proof in self.proofs}
+        return next(verdict for verdict in ("WRONG", "undecided", "proven") if verdict in verdicts)
 
     def __str__(self) -> str:
-        many = len(self.proofs) > 1
-        lines = [f"{self.name}: rule{'s' * many} {self.verdict}"]
+        is_plural = len(self.proofs) > 1
+        lines = [f"{self.name}: rule{'s' * is_plural} {self.verdict}"]
         rows = [("operand", "rule", "", "for")]
         lines += table([*rows, *((p.operand, p.rule, p.verdict, p.where) for p in self.proofs)])
         for proof in self.proofs:
@@ -84,10 +92,10 @@ class ProofReport(Report):
 
 
 def prove_rule(primitive: Any) -> ProofReport:
-    """Show that the rules of an elementwise primitive are the derivatives of its function.
+    """Prove that the rules of an elementwise primitive are the derivatives of its function.
 
-    Needs sympy (`pip install 'minigrad[symbols]'`). A rule that sympy cannot decide is reported as undecided, never as
-    right. Points without a derivative are reported with the value that the rule has there.
+    This needs sympy (`pip install 'minigrad[symbols]'`). A rule that sympy cannot decide is reported as undecided,
+    never as right. Points without a derivative are reported with the value of the rule there.
 
     Args:
         primitive: an elementwise primitive, the function that records it, or its name.
@@ -106,13 +114,15 @@ def prove_rule(primitive: Any) -> ProofReport:
     """
     p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
     if not isinstance(p, Primitive) or p.kind != "elementwise" or not p.rules:
-        what = f"{p.name} is {p.kind}" if isinstance(p, Primitive) else f"{p!r} is no primitive"
-        raise TypeError(f"prove_rule: {what}; rules are proven for elementwise primitives, others are compared with "
-                        "differences: verify.check_gradients(f, *inputs)")  # fmt: skip
+        kind = f"{p.name} is {p.kind}" if isinstance(p, Primitive) else f"{p!r} is not a primitive"
+        raise TypeError(
+            f"prove_rule: {kind}; only rules of elementwise primitives can be proven. Compare others with differences: "
+            "verify.check_gradients(f, *inputs)"
+        )
     sympy()
     inside = [region for region in regions(p) if is_inside(p, region)]
     proofs = [_proof(p, k, inside) for k, rule in enumerate(p.rules) if rule is not None]
-    notes = [f"{p.name} is taken to be {TAKEN_AT_ITS_WORD[p.name]}"] if is_taken_at_its_word(p) else []
+    notes = [f"{p.name} is taken to be {DEFINED_BY_NAME[p.name]}"] if is_defined_by_name(p) else []
     return ProofReport(p.name, proofs, notes)
 
 
@@ -120,34 +130,34 @@ def _proof(p: Primitive, k: int, inside: list[Region]) -> Proof:
     proof = Proof(p.operands[k], formula(p, k))
     try:
         if not inside:
-            raise UndecidedError("the function is finite nowhere that was tried")
-        found = [(region, *sides(p, k, region)) for region in inside]
-        against = next((told for part in found if (told := disproof(*part[:3]))), "")
-        if not against:
-            for region, contribution, slope, _ in found:
+            raise UndecidedError("the function is finite at no point that was tried")
+        formulas = [(region, *rule_and_derivative(p, k, region)) for region in inside]
+        fault = next((text for part in formulas if (text := disproof(*part[:3]))), "")
+        if not fault:
+            for region, contribution, slope, _ in formulas:
                 if not is_zero(contribution - slope * V(), region):
                     raise UndecidedError(f"sympy finds neither a difference nor a proof that there is none ({region})")
-            has_jumps = any(out.has(*map(step, STEPS)) for *_, out in found)
+            has_jumps = any(out.has(*map(step, STEPS)) for *_, out in formulas)
             proof.where = domain(p, inside) + ", between jumps" * has_jumps
-            against, proof.kinks = borders(p, k, [(region, slope) for region, _, slope, _ in found])
+            fault, proof.kinks = check_borders(p, k, [(region, slope) for region, _, slope, _ in formulas])
     except UndecidedError as error:
         proof.verdict, proof.reason = "undecided", str(error)
         return proof
-    if against:
-        proof.verdict, proof.reason = "WRONG", against
+    if fault:
+        proof.verdict, proof.reason = "WRONG", fault
     return proof
 
 
-def sides(p: Primitive, k: int, region: Region) -> tuple[Any, Any, Any]:
-    """The rule applied to v, the derivative of the function, and the function, in the region."""
+def rule_and_derivative(p: Primitive, k: int, region: Region) -> tuple[Any, Any, Any]:
+    """Formulas for a region: the rule applied to v, the derivative of the function, and the function."""
     operands = {name: X(name) for name in p.operands}
     symbols = {name: Symbol(Name(name)) for name in p.operands}
     geometry = {f"{name}_shape": () for name in p.operands} | {f"{name}_dtype": np.float64 for name in p.operands}
-    made: Any = Call(p.name, tuple(map(Name, p.operands)))
-    if not is_taken_at_its_word(p):
+    expression: Any = Call(p.name, tuple(map(Name, p.operands)))
+    if not is_defined_by_name(p):
         with intercepting():
-            made = p.function(*symbols.values()).expression
-    out = Translation(operands, region.values)(made)
+            expression = p.function(*symbols.values()).expression
+    out = Translation(operands, region.values)(expression)
     contribution = rule_on_symbols(p, k, symbols | geometry | {"out": Symbol(Name("out"))}, Symbol(Name("v")))
     if contribution is None:
         raise UndecidedError("the rule does not run on symbols")
@@ -155,34 +165,34 @@ def sides(p: Primitive, k: int, region: Region) -> tuple[Any, Any, Any]:
     return rule, sympy().diff(out, operands[p.operands[k]]), sympy().sympify(out)
 
 
-def is_taken_at_its_word(p: Primitive) -> bool:
-    """Whether sympy knows the function, which is an approximation here, by its name."""
-    return p.name in TAKEN_AT_ITS_WORD and p.function is REGISTRY[p.name].function
+def is_defined_by_name(p: Primitive) -> bool:
+    """Whether sympy has the function by its name, of which the primitive computes an approximation."""
+    return p.name in DEFINED_BY_NAME and p.function is REGISTRY[p.name].function
 
 
 def disproof(region: Region, contribution: Any, slope: Any) -> str:
-    """A point of the region at which the rule is not the derivative; nothing if none is found."""
+    """A sentence on a point of the region at which the rule is not the derivative; empty if none is found."""
     for v, sample in product(("1", "-3/7"), SAMPLES):
         there = region.at([sympy().Rational(gap) for gap in sample])
         rule, derivative = evaluated(contribution, there, v), evaluated(slope * V(), there, v)
         if rule is None or derivative is None:
-            raise UndecidedError(f"the rule or the derivative is no real number for {region}")
+            raise UndecidedError(f"the rule or the derivative is not a real number for {region}")
         if abs(rule - derivative) > SMALL * (1 + abs(derivative)):
-            given = there if v == "1" else {**there, V(): sympy().Rational(v)}
-            point = ", ".join(f"{x} = {number(float(value))}" for x, value in given.items())
-            told = f"at {point} the rule gives {number(float(rule))}, not {number(float(derivative))}"
-            return told.replace("-", "−")
+            values = there if v == "1" else {**there, V(): sympy().Rational(v)}
+            point = ", ".join(f"{x} = {number(float(value))}" for x, value in values.items())
+            text = f"at {point} the rule gives {number(float(rule))}, not {number(float(derivative))}"
+            return text.replace("-", "−")
     return ""
 
 
 def evaluated(e: Any, there: dict[Any, Any], v: str = "1") -> Any:
-    """A formula in many digits; None if it is no real number."""
-    value = jumps(e.subs({**there, V(): sympy().Rational(v)}, simultaneous=True)).evalf(DIGITS)
+    """The value of a formula in many digits; None if it is not a real number."""
+    value = with_own_steps(e.subs({**there, V(): sympy().Rational(v)}, simultaneous=True)).evalf(DIGITS)
     return value if value.is_real and value.is_finite else None
 
 
 def is_zero(e: Any, region: Region) -> bool:
-    """Whether sympy simplifies a formula to 0 all over a region."""
+    """Whether sympy simplifies a formula to 0 everywhere in a region."""
     s = sympy()
     e = e.subs(region.values, simultaneous=True)
     forms = (s.expand, s.together, exponentials, s.simplify, lambda t: s.simplify(t.rewrite(s.exp)))
@@ -196,31 +206,38 @@ def exponentials(e: Any) -> Any:
     return s.cancel(s.together(e))
 
 
-def borders(p: Primitive, k: int, found: list[tuple[Region, Any]]) -> tuple[str, list[str]]:
-    """At the borders of regions: what is wrong there, and the points where the two sides differ."""
+def check_borders(p: Primitive, k: int, slopes: list[tuple[Region, Any]]) -> tuple[str, list[str]]:
+    """The fault of the rule at a border of regions, or "", and the kinks: points where the two sides differ.
+
+    Args:
+        p: the primitive.
+        k: the index of the operand.
+        slopes: the derivative in each region.
+    """
+    derivatives = dict(slopes)
     kinks: dict[str, dict[str, str]] = {}
-    for border in all_borders(p, [region for region, _ in found]):
+    for border in all_borders(p, [*derivatives]):
         point = {name: float(value) for name, value in border.point.items()}
         with np.errstate(all="ignore"):
             out = p.function(*map(np.float64, point.values()))
             if not np.isfinite(out):
                 continue
-            known = point | {"out": out}
-            rule = float(p.rules[k](np.float64(1), *(np.float64(known[name]) for name in p.names[k])))  # type: ignore[misc]
-        slopes = dict(found)
-        limits = [limit(slopes[region], there) for region, there in border.sides]
+            names = point | {"out": out}
+            rule = float(p.rules[k](np.float64(1), *(np.float64(names[name]) for name in p.names[k])))  # type: ignore[misc]
+        limits = [limit(derivatives[region], there) for region, there in border.sides]
         if all(same(rule, side) for side in limits):
             continue
-        told = ", ".join(f"{number(side)} for {where}" for side, where in sorted(zip(limits, border.said, strict=True)))
-        told = f"{told}, the rule gives {number(rule)}".replace("-", "−")
+        sides = sorted(zip(limits, border.conditions, strict=True))
+        text = ", ".join(f"{number(side)} for {condition}" for side, condition in sides)
+        text = f"{text}, the rule gives {number(rule)}".replace("-", "−")
         if len(limits) < 2 or (min(limits) <= rule <= max(limits) and not same(*limits)):
-            kinks.setdefault(border.text, {}).setdefault(told, border.order)
+            kinks.setdefault(border.text, {}).setdefault(text, border.order)
         else:
-            return f"at {border.order}: {told}", []
+            return f"at {border.order}: {text}", []
     return "", [
-        f"at {place if len(cases) == 1 else order}: {told}".replace("-", "−")
-        for place, cases in kinks.items()
-        for told, order in cases.items()
+        f"at {border_text if len(cases) == 1 else order}: {text}".replace("-", "−")
+        for border_text, cases in kinks.items()
+        for text, order in cases.items()
     ]
 
 
