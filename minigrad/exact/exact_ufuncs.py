@@ -66,19 +66,19 @@ for _name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_eq
 for _name in ("isfinite", "isinf", "isnan", "signbit"):
     UFUNCS[_name] = lambda x, name=_name: getattr(np, name)(x.real)
 for _name in ("logical_and", "logical_or", "logical_xor", "logical_not"):
-    UFUNCS[_name] = lambda *xs, name=_name: getattr(np, name)(*(truth(x) for x in xs))
+    UFUNCS[_name] = lambda *xs, name=_name: getattr(np, name)(*(is_nonzero(x) for x in xs))
 for _name in ("floor", "ceil", "trunc", "rint"):
     UFUNCS[_name] = lambda x, name=_name: integers(getattr(np, name), x)
 
 
-def truth(x: Any) -> Any:
+def is_nonzero(x: Any) -> Any:
     """Where x is not 0, as plain bools."""
     return x.p != 0 if isinstance(x, Exact) else np.asarray(x) != 0
 
 
-def chosen(condition: Any, x: Any, y: Any) -> Exact:
+def choose(condition: Any, x: Any, y: Any) -> Exact:
     """np.where."""
-    condition, x, y = truth(condition), Exact.of(x), Exact.of(y)
+    condition, x, y = is_nonzero(condition), Exact.of(x), Exact.of(y)
     q = None if x.q is None or y.q is None else np.where(condition, x.q, y.q)
     return Exact(np.where(condition, x.real, y.real), np.where(condition, x.p, y.p), q)
 
@@ -87,7 +87,7 @@ def _extreme(is_first: Any, ignores_nan: bool) -> Any:
     def compute(x: Any, y: Any) -> Exact:
         x, y = Exact.of(x), Exact.of(y)
         takes_x = decide(x, y, is_first) | np.isnan(y.real if ignores_nan else x.real)
-        return chosen(takes_x, x, y)
+        return choose(takes_x, x, y)
 
     return compute
 
@@ -98,7 +98,7 @@ for _name, _is_first in {"max": np.greater_equal, "min": np.less_equal}.items():
 
 @implements_ufunc("absolute", "fabs")
 def _absolute(x: Any) -> Exact:
-    return chosen(decide(x, Exact.of(0.0), np.less), -x, x)
+    return choose(decide(x, Exact.of(0.0), np.less), -x, x)
 
 
 @implements_ufunc("sign")
@@ -111,13 +111,13 @@ def _sign(x: Any) -> Exact:
 @implements_ufunc("heaviside")
 def _heaviside(x: Any, y: Any) -> Exact:
     x = Exact.of(x)
-    return chosen(x == 0, y, (x > 0) * 1)
+    return choose(x == 0, y, (x > 0) * 1)
 
 
 @implements_ufunc("copysign")
 def _copysign(x: Any, y: Any) -> Exact:
     size, y = abs(Exact.of(x)), Exact.of(y)
-    return chosen(decide(y, Exact.of(0.0), np.less), -size, size)
+    return choose(decide(y, Exact.of(0.0), np.less), -size, size)
 
 
 @implements_ufunc("floor_divide")

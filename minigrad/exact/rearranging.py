@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.exact.exact_array import Exact, Inexact
-from minigrad.exact.exact_ufuncs import chosen, truth
+from minigrad.exact.exact_ufuncs import choose, is_nonzero
 from minigrad.exact.tables import FUNCTIONS, UFUNCS, implements
 
 # Functions that move elements
@@ -71,7 +71,7 @@ def _pad(x: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Any:
     if mode != "constant":
         return x.each(lambda a: np.pad(a, pad_width, mode))
     inside = np.pad(np.ones(x.shape, bool), pad_width)
-    return chosen(inside, x.each(lambda a: np.pad(a, pad_width)), value)
+    return choose(inside, x.each(lambda a: np.pad(a, pad_width)), value)
 
 
 # New arrays, and writes
@@ -107,7 +107,7 @@ def _full_like(
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     if not isinstance(dst, Exact):
         raise Inexact("copyto into a plain array")
-    dst[...] = src if where is True else chosen(where, src, dst)
+    dst[...] = src if where is True else choose(where, src, dst)
 
 
 @implements(np.put)
@@ -132,17 +132,17 @@ def _put_along_axis(x: Any, indices: Any, values: Any, axis: Any) -> None:
 @implements(np.where)
 def _where(condition: Any, *choices: Any) -> Any:
     if not choices:
-        return np.nonzero(truth(condition))
+        return np.nonzero(is_nonzero(condition))
     if not any(isinstance(x, Exact) for x in choices):
-        return np.where(truth(condition), *choices)
-    return chosen(condition, *choices)
+        return np.where(is_nonzero(condition), *choices)
+    return choose(condition, *choices)
 
 
 @implements(np.select)
 def _select(conditions: Any, choices: Any, default: Any = 0) -> Any:
     result: Any = default
     for condition, choice in list(zip(conditions, choices, strict=True))[::-1]:
-        result = chosen(condition, choice, result)
+        result = choose(condition, choice, result)
     return result
 
 
@@ -169,12 +169,12 @@ FUNCTIONS.update({f: _of_shadow(f) for f in PROPERTIES})
 
 @implements(np.nonzero)
 def _nonzero(x: Any) -> Any:
-    return np.nonzero(truth(x))
+    return np.nonzero(is_nonzero(x))
 
 
 @implements(np.count_nonzero)
 def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    return np.count_nonzero(truth(x), axis, keepdims=keepdims)
+    return np.count_nonzero(is_nonzero(x), axis, keepdims=keepdims)
 
 
 @implements(np.array_equal)

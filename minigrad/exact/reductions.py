@@ -18,7 +18,7 @@ from minigrad.exact.exact_array import (
     is_special,
     with_residues_of_shadow,
 )
-from minigrad.exact.exact_ufuncs import truth
+from minigrad.exact.exact_ufuncs import is_nonzero
 from minigrad.exact.field import P, Q
 from minigrad.exact.tables import FUNCTIONS, METHODS, UFUNCS, implements
 
@@ -98,8 +98,8 @@ def position(argument: Any, x: Exact, axis: int) -> Any:
     return first
 
 
-def _truth_reduce(name: str) -> Any:
-    return lambda x, axis=0, **options: getattr(np, name).reduce(truth(x), axis=axis, **options)
+def _logical_reduce(name: str) -> Any:
+    return lambda x, axis=0, **options: getattr(np, name).reduce(is_nonzero(x), axis=axis, **options)
 
 
 def add_accumulate(x: Any, axis: int = 0) -> Exact:
@@ -162,8 +162,8 @@ METHODS.update({
     ("multiply", "reduce"): multiply_reduce,
     ("maximum", "reduce"): _extreme(np.argmax),
     ("minimum", "reduce"): _extreme(np.argmin),
-    ("logical_and", "reduce"): _truth_reduce("logical_and"),
-    ("logical_or", "reduce"): _truth_reduce("logical_or"),
+    ("logical_and", "reduce"): _logical_reduce("logical_and"),
+    ("logical_or", "reduce"): _logical_reduce("logical_or"),
     ("add", "accumulate"): add_accumulate,
     ("multiply", "accumulate"): multiply_accumulate,
     ("maximum", "accumulate"): extreme_accumulate("maximum"),
@@ -174,7 +174,7 @@ METHODS.update({
 })  # fmt: skip
 
 
-# NumPy's functions of the same
+# NumPy's functions for them
 
 
 def _reduction(name: str) -> Any:

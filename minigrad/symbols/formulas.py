@@ -71,7 +71,7 @@ def formula(primitive: Any, operand: str | int = 0, *, as_latex: bool = False, v
         ('v · (1 − tanh(x)²)', '−v · out / y', 'v @ yᵀ')
     """
     p = REGISTRY[primitive] if isinstance(primitive, str) else getattr(primitive, "primitive", primitive)
-    k = _position(p, operand)
+    k = _operand_index(p, operand)
     contribution = _in_general(p, k, v)
     return _by_name(p, k, v) if contribution is None else _shown(contribution, as_latex)
 
@@ -240,7 +240,7 @@ def _names(node: Node) -> dict[Node, str]:
     return {part: name for part, name in names(nodes).items() if getattr(part, "name", None)}
 
 
-def _position(p: Primitive, operand: str | int) -> int:
+def _operand_index(p: Primitive, operand: str | int) -> int:
     k = p.operands.index(operand) if operand in p.operands else operand
     if not isinstance(k, int) or not 0 <= k < len(p.operands):
         raise ValueError(f"{p.name}{p.signature} has no operand {operand!r}")

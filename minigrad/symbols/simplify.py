@@ -74,7 +74,7 @@ def _simplified(e: Expression) -> Expression:  # noqa: PLR0912  (a table)
             return x
         case ("maximum", (Number(0), Number(1))):
             return one
-        case ("mean", (Call("subtract", (x, Call("mean", (y,)))),)) if x == y:  # 0 but for rounding
+        case ("mean", (Call("subtract", (x, Call("mean", (y,)))),)) if x == y:  # 0 up to rounding
             return zero
         case ("matmul", (Number(1), x)):  # a row of ones
             return Call("sum", (x,), ("axis=0",))

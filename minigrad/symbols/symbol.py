@@ -115,7 +115,7 @@ def like(expression: Expression, value: Any) -> Symbol:
 
 
 def expression_of(x: Any) -> Expression:
-    """The expression of an operand: of a number its value, of an array what it is."""
+    """The expression of an operand: the value of a number, the name of a known constant array."""
     if isinstance(x, Symbol):
         return x.expression
     if isinstance(x, (bool, int, float)):
@@ -197,7 +197,7 @@ def _diagonal_offset(op: str, args: Any, kwargs: Any) -> tuple[str, ...]:
 
 
 class Index(tuple[Any, ...]):
-    """An index that stands for any index; it is shown as "index"."""
+    """An example of an index; formulas show it as "index"."""
 
     __slots__ = ()
 
@@ -234,7 +234,7 @@ def _ufunc_of_ones(ufunc: np.ufunc, operands: tuple[Any, ...]) -> Any:
 
 
 def evaluated(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """The result for arrays of ones in place of symbols; for identity matrices if ones have no inverse or factors."""
+    """The result for arrays of ones instead of symbols; for identity matrices if ones have no inverse or factors."""
     with np.errstate(all="ignore"):
         try:
             return function(*_ones(tuple(args)), **_ones(kwargs))

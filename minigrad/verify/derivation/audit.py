@@ -40,7 +40,7 @@ class Error:
 
 @dataclass
 class AuditReport(Report):
-    """The errors that a check sees, those that it cannot see and why, and spoiled lines that are no error."""
+    """The errors that a check sees, those that it cannot see and why, and those that are not errors at all."""
 
     name: str
     seen: list[Error]

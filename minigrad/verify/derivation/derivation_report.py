@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,11 @@ class LineReport:
         elif self.kind in ("shape", "transposed") and self.result is not None:
             sentences.insert(1, f"the result has shape {self.result.shape}, {self.target} has {self.expected.shape}")
         return sentences + [f"note: {note}" for note in self.notes]
+
+    def told(self) -> list[str]:
+        """The old name of `explanation`."""
+        warnings.warn("LineReport.told is called explanation since version 0.2", DeprecationWarning, stacklevel=2)
+        return self.explanation()
 
     def explanation(self) -> list[str]:
         """The sentences as lines of the report."""

@@ -75,7 +75,9 @@ class Forward:
         texts = [shape for shape in self.shapes.values() if isinstance(shape, str)]
         axes = dict.fromkeys(axis for text in texts for axis in text.split() if not axis.isdigit())
         if len(axes) > len(SIZES):
-            raise ValueError(f"Derivation({self.name}): {len(axes)} named axes; at most {len(SIZES)} can be told apart")
+            raise ValueError(
+                f"Derivation({self.name}): {len(axes)} named axes; at most {len(SIZES)} can be distinguished"
+            )
         self.axes = dict(zip(axes, SIZES, strict=False))
 
     def arguments(

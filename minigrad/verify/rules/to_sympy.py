@@ -22,7 +22,7 @@ DEFINED_BY_NAME = {
     "erf": "the error function; its approximation is tested against known values",
     "normal_cdf": "the normal distribution function; its approximation is tested against known values",
     "normal_pdf": "the normal density; its evaluation by parts of x is tested against known values",
-    "softsign": "x / (1 + |x|), with the largest number in place of inf",
+    "softsign": "x / (1 + |x|), with the largest number instead of inf",
     **dict.fromkeys(("bounded", "bounded_below"), "x, as its factor is 0 where x is cut off"),
     "gaussian": "exp(-x²); its evaluation by parts of x is tested against known values",
 }
