@@ -57,7 +57,7 @@ class StandIn(DuckArray):
         if self._made_in is None or self._made_in is not place:
             raise Refused(f"{what}, of an array that was not made here")
 
-    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not all(isinstance(x, StandIn | np.ndarray) for x in arrays_in([args, kwargs])):
             return NotImplemented
         frame = sys._getframe(2)
@@ -74,11 +74,11 @@ class StandIn(DuckArray):
             result._made_in = innermost(frame)[0]
         return result
 
-    def refuse(self, conversion: str) -> Any:
+    def mg_refuse(self, conversion: str) -> Any:
         raise Refused(f"{sys._getframe(2).f_code.co_name} called {conversion} of a stand-in")
 
     def __iter__(self) -> Any:
-        return self.refuse("__iter__")
+        return self.mg_refuse("__iter__")
 
 
 def innermost(frame: FrameType | None) -> tuple[FrameType | None, str]:

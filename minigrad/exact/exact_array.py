@@ -167,7 +167,7 @@ class Exact(ArrayMethods, DuckArray):
         """A copy."""
         return self.each(np.copy)
 
-    def refuse(self, conversion: str) -> Any:
+    def mg_refuse(self, conversion: str) -> Any:
         """The elements cannot be read.
 
         Raises:
@@ -175,7 +175,7 @@ class Exact(ArrayMethods, DuckArray):
         """
         raise Inexact(f"reading elements in Python ({conversion})")
 
-    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The exact result of NumPy's function, by the tables.
 
         Raises:

@@ -57,12 +57,12 @@ class Symbol(DuckArray):
         return like(_getitem(self.expression, index), self._ones[index])
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.refuse("__setitem__")
+        self.mg_refuse("__setitem__")
 
     def __iter__(self) -> Any:
-        return self.refuse("__iter__")
+        return self.mg_refuse("__iter__")
 
-    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call as an expression, with the shape and dtype of its result."""
         if isinstance(function, np.ufunc):
             return _ufunc_call(function, method, args, kwargs)
@@ -79,7 +79,7 @@ class Symbol(DuckArray):
         operands = args if op in NUMBERS_ARE_OPERANDS else arrays_in([args, kwargs])
         return _function_call(op, operands, _diagonal_offset(op, args, kwargs), value)
 
-    def refuse(self, conversion: str) -> Any:
+    def mg_refuse(self, conversion: str) -> Any:
         """Symbols have no values.
 
         Raises:

@@ -1,7 +1,9 @@
 """The base classes of arrays that are not NumPy's: one method receives every call that such an array takes part in.
 
 NumPy calls an array of another class in two ways: `__array_ufunc__` for ufuncs and their methods, `__array_function__`
-for its other functions. Python's operators are ufuncs. Here all of these calls arrive at one method, `compute`.
+for its other functions. Python's operators are ufuncs. Here all of these calls arrive at one method, `mg_compute`.
+
+Names that ndarray does not have begin with mg_, so that a subclass can have exactly the attributes of an array.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 
 class NumPyCalls:
-    """Sends NumPy's calls to `compute`. For subclasses of ndarray; other arrays derive from `DuckArray`."""
+    """Sends NumPy's calls to `mg_compute`. For subclasses of ndarray; other arrays derive from `DuckArray`."""
 
     __slots__ = ()
 
-    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a call in which this array is an argument.
 
         Args:
@@ -34,22 +36,22 @@ class NumPyCalls:
         raise NotImplementedError
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self.compute(ufunc, method, args, kwargs)
+        return self.mg_compute(ufunc, method, args, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self.compute(function, "__call__", args, kwargs)
+        return self.mg_compute(function, "__call__", args, kwargs)
 
 
 class DuckArray(NumPyCalls, NDArrayOperatorsMixin):
     """An array with operators, a shape and a dtype, whose values Python cannot read.
 
-    A subclass defines `compute`, `shape` and `dtype`, and indexing where it has it. One with values overrides the
+    A subclass defines `mg_compute`, `shape` and `dtype`, and indexing where it has it. One with values overrides the
     conversions for which it has an answer.
 
     Example:
         >>> class Counted(DuckArray):
         ...     shape, dtype, calls = (2,), np.dtype(float), 0
-        ...     def compute(self, function, method, args, kwargs):
+        ...     def mg_compute(self, function, method, args, kwargs):
         ...         Counted.calls += 1
         ...         return self
         >>> _ = np.sum(2 * Counted() + 1)
@@ -71,7 +73,7 @@ class DuckArray(NumPyCalls, NDArrayOperatorsMixin):
             raise TypeError("len() of unsized object")
         return int(self.shape[0])
 
-    def refuse(self, conversion: str) -> Any:
+    def mg_refuse(self, conversion: str) -> Any:
         """Called when Python asks for the values, with the name of what was called. Raises an error, or returns them.
 
         Raises:
@@ -88,7 +90,7 @@ class ArrayMethods:
 
 def _conversion(name: str) -> Any:
     def convert(self: DuckArray, *args: Any, **kwargs: Any) -> Any:
-        return self.refuse(name)
+        return self.mg_refuse(name)
 
     convert.__name__ = name
     return convert

@@ -17,7 +17,7 @@ class Recorder(ArrayMethods, DuckArray):
     def __init__(self, shape: tuple[int, ...] = (2, 3)) -> None:
         self.shape, self.dtype, self.calls = shape, np.dtype(float), []  # type: ignore[var-annotated]
 
-    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.calls.append((function, method, kwargs))
         return "result"
 
@@ -59,7 +59,7 @@ def test_python_cannot_read_values(convert: Any) -> None:
 
 def test_calls_in_a_subclass_of_ndarray() -> None:
     class Negated(NumPyCalls, np.ndarray):  # type: ignore[type-arg]
-        def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return -getattr(function, method)(*map_arrays(np.asarray, Negated, args), **kwargs)
 
     x = np.ones(3).view(Negated)

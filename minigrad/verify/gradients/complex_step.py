@@ -40,7 +40,7 @@ class NotAnalytic(Exception):
 class ComplexStepArray(NumPyCalls, np.ndarray[Any, Any]):
     """A complex array that refuses the functions that NumPy has for complex numbers but that are not analytic."""
 
-    def compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of NumPy's function.
 
         Raises:
