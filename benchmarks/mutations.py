@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
-import inspect
 import itertools
 import linecache
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify import Derivation
+from minigrad.verify.derivation.line_source import parse_line
 
 COUNT = itertools.count()
 REDUCTIONS = ("sum", "mean")
@@ -49,7 +48,7 @@ def mutants(base: Derivation) -> Iterator[Mutant]:
     """All mistakes of the kinds below, in every line."""
     labels = _labels(base)
     for target, line in base.lines.items():
-        tree = parse(line.function)
+        tree = parse_line(line.function)
         body = tree.body[0]
         assert isinstance(body, ast.FunctionDef)
         parents = {id(child): parent for parent in ast.walk(body) for child in ast.iter_child_nodes(parent)}
@@ -161,7 +160,7 @@ def refactored(base: Derivation, rng: np.random.Generator) -> Derivation:
     """The same derivation with rewritten lines: factors exchanged, sums as means times N, powers as roots."""
     derivation = base
     for target, line in base.lines.items():
-        tree = _Rewrite(rng).visit(parse(line.function))
+        tree = _Rewrite(rng).visit(parse_line(line.function))
         derivation = with_line(derivation, target, compiled(ast.unparse(tree), line.function))
     return derivation
 
@@ -208,17 +207,6 @@ class _Rewrite(ast.NodeTransformer):
 
 def _expression(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
-
-
-def parse(function: Callable[..., Any]) -> ast.Module:
-    """The source of a line, without decorators and docstring."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    body = tree.body[0]
-    assert isinstance(body, ast.FunctionDef)
-    body.decorator_list = []
-    if ast.get_docstring(body) is not None:
-        del body.body[0]
-    return tree
 
 
 def _replaced(tree: Any, old: ast.expr, new: ast.expr) -> Any:

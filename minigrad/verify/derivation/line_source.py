@@ -23,7 +23,7 @@ class LineSource:
     """
 
     def __init__(self, function: Callable[..., Any], names: Sequence[str]) -> None:
-        self._tree = _parse(function)
+        self._tree = parse_line(function)
         body = self._tree.body[0]
         assert isinstance(body, ast.FunctionDef)
         self.body = body
@@ -44,8 +44,12 @@ class LineSource:
             replace(old)
 
 
-def _parse(function: Callable[..., Any]) -> ast.Module:
-    """The source of a line without decorators and docstring."""
+def parse_line(function: Callable[..., Any]) -> ast.Module:
+    """The syntax tree of a line, without decorators and docstring.
+
+    Raises:
+        OSError, TypeError, SyntaxError: the source is not available, or not a def.
+    """
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     body = tree.body[0]
     if not isinstance(body, ast.FunctionDef):
