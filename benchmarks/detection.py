@@ -44,7 +44,7 @@ from minigrad.verify import Derivation
 from minigrad.verify.derivation.backward_pass import CannotRun
 from minigrad.verify.derivation.reference import reference_gradients
 from minigrad.verify.derivation.sample import Sample, sample_at
-from minigrad.verify.gradients.problem import signed
+from minigrad.verify.gradients.problem import is_float_array, signed
 
 LIBRARY = Path(__file__).parent.parent / "examples" / "derivations"
 
@@ -66,7 +66,7 @@ def wide_sample(d: Derivation, seed: int) -> Sample:
 
 
 def _wide(v: Any) -> Any:
-    return v.astype(np.longdouble) if getattr(getattr(v, "dtype", None), "kind", "") == "f" else v
+    return v.astype(np.longdouble) if is_float_array(v) else v
 
 
 def is_wrong(m: Mutant, samples: list[Sample]) -> bool:

@@ -20,6 +20,7 @@ from minigrad.tensor.linearize import variable
 from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.pytree import flatten
+from minigrad.verify.gradients.problem import is_float_array
 
 Array = Any
 # Sizes of named axes. They are pairwise coprime, so that a factor shows which size it comes from.
@@ -141,7 +142,7 @@ class Forward:
         arguments = self.arguments({}, np.random.default_rng(0))
         with enable_grad():
             for k, value in arguments.items():
-                if getattr(getattr(value, "dtype", None), "kind", "") == "f":
+                if is_float_array(value):
                     arguments[k] = variable(value).named(k)
             out, _ = flatten(self.function(**arguments))
         return Tape(*out)
@@ -149,8 +150,7 @@ class Forward:
     def run(self, arguments: Mapping[str, Any], shifts: Mapping[str, Array] | None = None, record: bool = True) -> Run:
         """Call the function, with shifts added to inputs and named values. `record` says whether on the tape."""
         shifts = shifts or {}
-        inputs = [k for k in self.inputs if getattr(arguments[k], "dtype", None) is not None
-                  and arguments[k].dtype.kind == "f"]  # fmt: skip
+        inputs = [k for k in self.inputs if is_float_array(arguments[k])]
         run = Run(dict(arguments), {}, inputs, [], [])
         token = probe.set(self._probe(run, shifts, record))
         try:

@@ -16,7 +16,7 @@ from minigrad.engine.node import Node
 from minigrad.engine.tape import ancestors, pull
 from minigrad.verify.derivation.forward import Forward, Run
 from minigrad.verify.gradients.finite_differences import WIDEST, Slope, slope
-from minigrad.verify.gradients.problem import signed
+from minigrad.verify.gradients.problem import is_float_array, signed
 
 Array = Any
 ROUNDING = 1e-11  # relative to the largest gradient: a smaller difference is rounding
@@ -148,8 +148,7 @@ def confirm(
 def _widest(forward: Forward, arguments: Mapping[str, Any]) -> Any:
     """The widest dtype in which the forward function computes."""
     try:
-        wide = {k: v.astype(WIDEST) if getattr(getattr(v, "dtype", None), "kind", "") == "f" else v
-                for k, v in arguments.items()}  # fmt: skip
+        wide = {k: v.astype(WIDEST) if is_float_array(v) else v for k, v in arguments.items()}
         run = forward.run(wide, record=False)
     except (TypeError, np.linalg.LinAlgError):
         return np.float64

@@ -17,6 +17,7 @@ from minigrad.util.pytree import flatten
 from minigrad.verify.derivation.backward_pass import BackwardPass
 from minigrad.verify.derivation.forward import Forward
 from minigrad.verify.derivation.sample import draw_sample
+from minigrad.verify.gradients.problem import is_float_array
 
 Array = Any
 
@@ -86,7 +87,7 @@ def _values(forward: Forward, named: Sequence[str]) -> Callable[..., tuple[Array
 
 def _tensor(x: Any) -> Any:
     """An operand for the forward function: a Tensor if it is a floating-point array; labels and masks unchanged."""
-    return Tensor(x) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
+    return Tensor(x) if is_float_array(x) else x
 
 
 def _operand_name(name: str) -> str:
@@ -143,7 +144,7 @@ def _through_named(
 ) -> list[Any]:
     """The contributions of cotangents of the named values to the inputs, by the tape of the forward function."""
     forward = derivation.forward
-    differentiable = [k for k, x in enumerate(inputs) if x.dtype.kind == "f"]
+    differentiable = [k for k, x in enumerate(inputs) if is_float_array(x)]
 
     def values(*tensors: Any) -> Any:
         named_values: dict[str, Any] = {}

@@ -38,7 +38,7 @@ class Problem:
         self.f, self.by_hand, self.dtype = f, gradient, dtype
         leaves, self.rebuild = flatten(tuple(inputs))
         self.leaves = [x.data if isinstance(x, Tensor) else x for x in leaves]
-        self.varied = [k for k, x in enumerate(self.leaves) if _is_real(x)]
+        self.varied = [k for k, x in enumerate(self.leaves) if isinstance(x, float) or is_float_array(x)]
         if not self.varied:
             raise TypeError(
                 f"check_gradients: none of the inputs ({', '.join(type(x).__name__ for x in self.leaves)}) holds "
@@ -180,8 +180,9 @@ def _forward_and_backward(module: Any) -> Callable[..., Any]:
     return gradient
 
 
-def _is_real(x: Any) -> bool:
-    return isinstance(x, float) or getattr(getattr(x, "dtype", None), "kind", "") == "f"
+def is_float_array(x: Any) -> bool:
+    """Whether x is an array, or a NumPy scalar, of floating-point numbers."""
+    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
 
 
 def _names(f: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
