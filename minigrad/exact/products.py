@@ -82,14 +82,14 @@ def einsum(subscripts: str, *operands: Any, **options: Any) -> Any:
 FUNCTIONS.update({"bilinear": bilinear, np.einsum: lambda *args, **options: einsum(*args, **options)})
 
 
-@implements(np.dot)
-def _dot(x: Any, y: Any, out: Any = None) -> Any:
-    return bilinear(np.dot, x, y, max(1, np.shape(x)[-1])) if np.ndim(x) and np.ndim(y) else x * y
+def _dot(function: Any) -> Any:
+    def compute(x: Any, y: Any, out: Any = None) -> Any:
+        return bilinear(function, x, y, max(1, np.shape(x)[-1])) if np.ndim(x) and np.ndim(y) else x * y
+
+    return compute
 
 
-@implements(np.inner)
-def _inner(x: Any, y: Any) -> Any:
-    return bilinear(np.inner, x, y, max(1, np.shape(x)[-1])) if np.ndim(x) and np.ndim(y) else x * y
+FUNCTIONS.update({f: _dot(f) for f in (np.dot, np.inner)})
 
 
 @implements(np.outer)

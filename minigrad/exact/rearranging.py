@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.exact.exact_array import Exact, Inexact
+from minigrad.exact.exact_array import UNKNOWN, Exact, Inexact
 from minigrad.exact.exact_ufuncs import choose, is_nonzero
 from minigrad.exact.tables import FUNCTIONS, UFUNCS, implements
 
@@ -110,20 +110,17 @@ def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -
     dst[...] = src if where is True else choose(where, src, dst)
 
 
-@implements(np.put)
-def _put(x: Any, indices: Any, values: Any, mode: Any = "raise") -> None:
-    values = Exact.of(values)
-    for to, new in ((x.real, values.real), (x.p, values.p), (x.q, values.q)):
-        if to is not None:
-            np.put(to, indices, -1 if new is None else new, mode=mode)
+def _writing(function: Any) -> Any:
+    def compute(x: Any, indices: Any, values: Any, *args: Any, **kwargs: Any) -> None:
+        values = Exact.of(values)
+        for target, new in ((x.real, values.real), (x.p, values.p), (x.q, values.q)):
+            if target is not None:
+                function(target, indices, UNKNOWN if new is None else new, *args, **kwargs)
+
+    return compute
 
 
-@implements(np.put_along_axis)
-def _put_along_axis(x: Any, indices: Any, values: Any, axis: Any) -> None:
-    values = Exact.of(values)
-    for to, new in ((x.real, values.real), (x.p, values.p), (x.q, values.q)):
-        if to is not None:
-            np.put_along_axis(to, indices, -1 if new is None else new, axis)
+FUNCTIONS.update({f: _writing(f) for f in (np.put, np.put_along_axis)})
 
 
 # Choices

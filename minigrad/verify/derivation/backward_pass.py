@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.tensor.tensor import Tensor
+from minigrad.engine.primitive import value_of
 from minigrad.verify.derivation.forward import Forward, Run
 from minigrad.verify.derivation.reference import Reference
 from minigrad.verify.derivation.sample import Sample, draw_sample
@@ -142,7 +142,7 @@ class BackwardPass:
                     "value"
                 ) from error
             raise CannotRun(f"{type(error).__name__}: {error}") from error
-        result = np.asarray(result.data if isinstance(result, Tensor) else result)
+        result = np.asarray(value_of(result))
         if result.dtype.kind not in "fiub":
             raise TypeError(f"{self.name}: line d{line.target} returned {result.dtype}, not numbers")
         return result if result.dtype.kind == "f" else result.astype(float)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.tensor.tensor import Tensor
+from minigrad.engine.primitive import value_of
 from minigrad.verify.derivation.forward import OTHER_SIZES, Forward, away_from_0_and_1
 from minigrad.verify.derivation.reference import Reference, reference_gradients
 from minigrad.verify.gradients.problem import signed
@@ -96,7 +96,7 @@ def _given_cotangents(forward: Forward, cotangent: Any, shapes: Mapping[str, tup
         raise ValueError(f"{forward.name} has {len(shapes)} results, and {len(parts)} cotangents were given")
     cotangents = {}
     for (k, shape), part in zip(shapes.items(), parts, strict=True):
-        array = np.asarray(part.data if isinstance(part, Tensor) else part, dtype=float)
+        array = np.asarray(value_of(part), dtype=float)
         try:
             cotangents[k] = np.broadcast_to(array, shape)
         except ValueError:

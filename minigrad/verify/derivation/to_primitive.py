@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from minigrad.engine.modes import no_grad
-from minigrad.engine.primitive import RESERVED, Primitive, as_function
+from minigrad.engine.primitive import RESERVED, Primitive, as_function, value_of
 from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.tensor.transforms import vjp
@@ -68,21 +69,27 @@ def _values(forward: Forward, named: Sequence[str]) -> Callable[..., tuple[Array
     """The forward function on arrays. It returns its outputs, then the named values, which lines may use."""
 
     def values(*inputs: Array, **constants: Any) -> tuple[Array, ...]:
-        named_values: dict[str, Array] = {}
-
-        def remember(name: str, value: Any, label: str | None) -> Any:
-            named_values[name] = value.data if isinstance(value, Tensor) else value
-            return value
-
-        token = probe.set(remember)
-        try:
-            with no_grad():
-                out, _ = flatten(forward.function(*map(_tensor, inputs), **constants))
-        finally:
-            probe.reset(token)
-        return (*(t.data for t in out), *(named_values[name] for name in named))
+        with no_grad(), _named_values(value_of) as by_name:
+            out, _ = flatten(forward.function(*map(_tensor, inputs), **constants))
+        return (*(t.data for t in out), *(by_name[name] for name in named))
 
     return values
+
+
+@contextmanager
+def _named_values(convert: Callable[[Any], Any] = lambda value: value) -> Iterator[dict[str, Any]]:
+    """The converted arguments of mg.name within the block, by name."""
+    values: dict[str, Any] = {}
+
+    def store(name: str, value: Any, label: str | None) -> Any:
+        values[name] = convert(value)
+        return value
+
+    token = probe.set(store)
+    try:
+        yield values
+    finally:
+        probe.reset(token)
 
 
 def _tensor(x: Any) -> Any:
@@ -147,21 +154,12 @@ def _through_named(
     differentiable = [k for k, x in enumerate(inputs) if is_float_array(x)]
 
     def values(*tensors: Any) -> Any:
-        named_values: dict[str, Any] = {}
-
-        def remember(name: str, value: Any, label: str | None) -> Any:
-            named_values[name] = value
-            return value
-
         arguments = list(inputs)
         for k, t in zip(differentiable, tensors, strict=True):
             arguments[k] = t
-        token = probe.set(remember)
-        try:
+        with _named_values() as by_name:
             forward.function(*arguments, **{k: names[k] for k in forward.constants})
-        finally:
-            probe.reset(token)
-        return tuple(named_values[name] for name, d in zip(named, v, strict=True) if d is not None)
+        return tuple(by_name[name] for name, d in zip(named, v, strict=True) if d is not None)
 
     _, pullback = vjp(values, *(inputs[k] for k in differentiable))
     contributions: list[Any] = [None] * len(inputs)

@@ -60,7 +60,7 @@ class Problem:
         inputs = arrays if self.by_hand else [attach(x, None) for x in arrays]
         with no_grad():
             out, _ = flatten(self.f(*self.arguments(inputs)))
-        return [np.asarray(t.data if isinstance(t, Tensor) else t) for t in out]
+        return [np.asarray(value_of(t)) for t in out]
 
     def checked_values(self) -> list[Array]:
         """The value of f. Raises ValueError if it is not finite, or another one at a second call."""
@@ -126,7 +126,7 @@ class Problem:
             with enable_grad():
                 _, pullback = vjp(self.function, *(attach(x, None) for x in inputs))
                 gradients = list(pullback(tuple(weights)))
-        arrays = [np.asarray(g.data if isinstance(g, Tensor) else g, dtype=float) for g in gradients]
+        arrays = [np.asarray(value_of(g), dtype=float) for g in gradients]
         for name, x, g in zip(self.names, inputs, arrays, strict=True):
             if g.shape != x.shape:
                 raise ValueError(f"check_gradients: the gradient for {name} has shape {g.shape}, the input {x.shape}")

@@ -119,8 +119,8 @@ class Translation:
             return self.composed(op, x)
         if (smooth := smooth_functions().get(op)) is not None:
             return smooth(*x)
-        if (piecewise := getattr(self, f"_of_{op}", None)) is not None:
-            return piecewise(*x)
+        if op in PIECEWISE:
+            return PIECEWISE[op](self, *x)
         raise UndecidedError(f"{op} is not an elementwise function of sympy")
 
     def composed(self, op: str, x: list[Any]) -> Any:
@@ -140,45 +140,29 @@ class Translation:
                     return sign
         raise UndecidedError(f"the sign of {e} is not the same everywhere in the region, or not known")
 
-    def _of_absolute(self, x: Any) -> Any:
-        return -x if self.sign(x) < 0 else x
 
-    _of_abs = _of_absolute
+def absolute(t: Translation, x: Any) -> Any:
+    """|x| in the region of a translation."""
+    return -x if t.sign(x) < 0 else x
 
-    def _of_softsign(self, x: Any) -> Any:
-        return x / (1 + self._of_absolute(x))
 
-    def _of_sign(self, x: Any) -> Any:
-        return sympy().Integer(self.sign(x))
-
-    def _of_maximum(self, x: Any, y: Any) -> Any:
-        return y if self.sign(x - y) < 0 else x
-
-    def _of_minimum(self, x: Any, y: Any) -> Any:
-        return x if self.sign(x - y) < 0 else y
-
-    def _of_where(self, condition: Any, x: Any, y: Any) -> Any:
-        return x if self.sign(condition) else y
-
-    def _of_copysign(self, x: Any, y: Any) -> Any:
-        return self._of_absolute(x) * (-1 if self.sign(y) < 0 else 1)
-
-    def _of_nextafter(self, x: Any, y: Any) -> Any:
-        return x  # up to rounding
-
-    def _of_cbrt(self, x: Any) -> Any:
-        return self.sign(x) * self._of_absolute(x) ** sympy().Rational(1, 3)
-
-    def _of_logical_and(self, x: Any, y: Any) -> bool:
-        return bool(self.sign(x) and self.sign(y))
-
-    def _of_logical_or(self, x: Any, y: Any) -> bool:
-        return bool(self.sign(x) or self.sign(y))
-
-    def _of_logical_not(self, x: Any) -> bool:
-        return not self.sign(x)
-
-    _of_bitwise_and, _of_bitwise_or = _of_logical_and, _of_logical_or
+PIECEWISE: dict[str, Callable[..., Any]] = {  # functions whose formula depends on the region
+    "absolute": absolute,
+    "abs": absolute,
+    "softsign": lambda t, x: x / (1 + absolute(t, x)),
+    "sign": lambda t, x: sympy().Integer(t.sign(x)),
+    "copysign": lambda t, x, y: absolute(t, x) * (-1 if t.sign(y) < 0 else 1),
+    "maximum": lambda t, x, y: y if t.sign(x - y) < 0 else x,
+    "minimum": lambda t, x, y: x if t.sign(x - y) < 0 else y,
+    "where": lambda t, condition, x, y: x if t.sign(condition) else y,
+    "nextafter": lambda t, x, y: x,  # up to rounding
+    "cbrt": lambda t, x: t.sign(x) * absolute(t, x) ** sympy().Rational(1, 3),
+    "logical_and": lambda t, x, y: bool(t.sign(x) and t.sign(y)),
+    "logical_or": lambda t, x, y: bool(t.sign(x) or t.sign(y)),
+    "logical_not": lambda t, x: not t.sign(x),
+    "bitwise_and": lambda t, x, y: bool(t.sign(x) and t.sign(y)),
+    "bitwise_or": lambda t, x, y: bool(t.sign(x) or t.sign(y)),
+}
 
 
 def rational(value: float) -> Any:
