@@ -629,6 +629,12 @@ def test_report_fits_on_a_screen() -> None:
     assert max(map(len, text.splitlines())) <= 160
 
 
+def test_old_name_of_explanation_warns() -> None:
+    line = of_scaled(dh, dx, dw).check().lines["x"]
+    with pytest.warns(DeprecationWarning, match="explanation"):
+        assert line.told() == line.explanation()
+
+
 CANCELED: dict[str, Callable[..., Any]] = {
     "a number": lambda dout, w: dout * w + 5.0,
     "a column": lambda dout, w, x: dout * w + x.sum(axis=1, keepdims=True),
