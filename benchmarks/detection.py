@@ -1,22 +1,22 @@
-"""Wrong derivations found, blamed and explained: `python benchmarks/detection.py [--each 30]`.
+"""How many wrong derivations are found and explained: `python benchmarks/detection.py [--each 30]`.
 
-From the derivations in examples/: written in other words (all must be accepted), and with one mistake each (all must be
-rejected, by blaming exactly the line that has it). Whether a mutant is wrong at all is decided apart from the checker:
-its line is evaluated in extended precision against the tape in extended precision, on three draws; what is equal there
-to twelve digits is an equivalent mutant, and left out. Where the gradient is identically 0, the line is compared with
-the original one for a random upstream gradient.
+The derivations in examples/ are rewritten in equivalent ways (all must be accepted), and changed by one mistake each
+(all must be rejected, with exactly the changed line reported as wrong). Whether a changed line is wrong at all is
+decided without the checker: it is evaluated in extended precision and compared with the tape in extended precision, in
+three samples. A line that agrees to twelve digits is an equivalent mutant and is left out. Where the gradient is
+identically 0, the line is compared with the original one for a random upstream gradient.
 
-A reason counts as named correctly if
-- the sentence names the mistake: the pattern that `mutations.py` gives for its kind ("times" for a factor, "the path
-  ... is missing" for a dropped term, "the factor γ is missing" for that factor); or
-- the repair undoes it: the repaired line is the original, or is right on a third draw, made here, and its edit lies in
-  the expression around the mistake.
+A reason counts as correct if
+- the sentence names the mistake: it matches the pattern that `mutations.py` has for its kind ("times" for a factor,
+  "the path ... is missing" for a dropped term, "the factor γ is missing" for that factor); or
+- the repair undoes the mistake: the repaired line is the original, or it is right in a third sample, drawn here, and
+  the edit lies in the expression around the mistake.
 
-Beside it, PyTorch's gradcheck and JAX's check_vjp (what check_grads does in reverse mode), where installed, on the same
-functions at the same inputs, with the chained derivation as the backward pass: they can say only whether the whole is
-right. They are given what helps them: drawn parameters, and eps = 0.3. (A gradient whose sum over the batch is
-forgotten is summed by PyTorch itself, before gradcheck sees it.) The mistakes are those that the checker was developed
-against; its reasons are tried at a second seed, its repairs on a third draw.
+For comparison, PyTorch's gradcheck and JAX's check_vjp (the reverse mode of check_grads) run where they are installed,
+on the same functions at the same inputs, with the chained derivation as the backward pass. They can only say whether
+the gradient is right. They get favorable inputs: random parameters, and eps = 0.3. (If a sum over the batch is missing,
+PyTorch sums the gradient itself before gradcheck sees it.) The checker was developed against these kinds of mistakes;
+its reasons are checked at a second seed, its repairs in a third sample.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.gradient_checks import peers
 from benchmarks.mutations import Mutant, mutants, refactored, with_line
 from minigrad.verify import Derivation
-from minigrad.verify.problem import signed
-from minigrad.verify.samples import Draw, at
-from minigrad.verify.truth import truth
-from minigrad.verify.verdicts import CannotRun
+from minigrad.verify.derivation.backward_pass import CannotRun
+from minigrad.verify.derivation.reference import reference_gradients
+from minigrad.verify.derivation.sample import Sample, sample_at
+from minigrad.verify.gradients.problem import is_float_array, signed
 
 LIBRARY = Path(__file__).parent.parent / "examples" / "derivations"
 
@@ -56,29 +56,29 @@ def library() -> Iterator[tuple[str, Derivation]]:
                 yield f"{path.stem}.{name}", d
 
 
-def wide_draw(d: Derivation, seed: int) -> Draw:
-    """A draw in extended precision, with the truth in extended precision."""
+def wide_sample(d: Derivation, seed: int) -> Sample:
+    """A sample in extended precision, with the reference in extended precision."""
     rng = np.random.default_rng([seed, 1234])
     arguments = {k: _wide(v) for k, v in d.forward.arguments({}, rng).items()}
     run = d.forward.run(arguments, record=False)
     cotangents = {k: _wide(signed(rng, run.values[k].shape)) for k in run.outputs}
-    return Draw(arguments, truth(d.forward, arguments, cotangents), {})
+    return Sample(arguments, reference_gradients(d.forward, arguments, cotangents), {})
 
 
 def _wide(v: Any) -> Any:
-    return v.astype(np.longdouble) if getattr(getattr(v, "dtype", None), "kind", "") == "f" else v
+    return v.astype(np.longdouble) if is_float_array(v) else v
 
 
-def is_wrong(m: Mutant, draws: list[Draw]) -> bool:
-    """Whether the line differs from the truth, in extended precision."""
+def is_wrong(m: Mutant, samples: list[Sample]) -> bool:
+    """Whether the line differs from the reference, in extended precision."""
     mine, original = m.derivation.lines[m.target], m.base.lines[m.target]
-    for draw in draws:
-        names, t = draw.names(), draw.truth
-        expected = t.gradients[m.target]
-        used = mine.uses(t)
-        if any(t.is_zero(k) for k in [m.target, *used]):
+    for sample in samples:
+        names, reference = sample.names(), sample.reference
+        expected = reference.gradients[m.target]
+        used = mine.upstream(reference)
+        if any(reference.is_zero(k) for k in [m.target, *used]):
             rng = np.random.default_rng(3)
-            names |= {f"d{k}": _wide(signed(rng, t.gradients[k].shape)) for k in used}
+            names |= {f"d{k}": _wide(signed(rng, reference.gradients[k].shape)) for k in used}
             expected = m.base.evaluate(original, names)
         try:
             result = m.derivation.evaluate(mine, names)
@@ -91,9 +91,9 @@ def is_wrong(m: Mutant, draws: list[Draw]) -> bool:
     return False
 
 
-def named(m: Mutant, line: Any, third: Draw) -> tuple[bool, bool, bool]:
+def named(m: Mutant, line: Any, third: Sample) -> tuple[bool, bool, bool]:
     """Whether the sentence names the mistake, whether the repair undoes it, and whether a repair is false."""
-    sentence = line.kind != "unexplained" and re.search(m.told, line.reason) is not None
+    sentence = line.kind != "unexplained" and re.search(m.pattern, line.reason) is not None
     if line.repair is None:
         return sentence, False, False
     restored = re.sub(r"\s", "", line.repaired) in re.sub(r"\s", "", m.original)
@@ -102,9 +102,9 @@ def named(m: Mutant, line: Any, third: Draw) -> tuple[bool, bool, bool]:
     header = f"def repaired({', '.join(k for k in names if k != f'd{m.target}')}):\n"
     exec(header + "".join(f"    {text}\n" for text in line.repaired.splitlines()), scope)
     result = scope["repaired"](*(v for k, v in names.items() if k != f"d{m.target}"))
-    expected = third.truth.gradients[m.target]
-    # Where the truth is identically 0, a draw cannot tell a right repair from a wrong one.
-    right = third.truth.is_zero(m.target) or (
+    expected = third.reference.gradients[m.target]
+    # Where the gradient is identically 0, no sample distinguishes a right repair from a wrong one.
+    right = third.reference.is_zero(m.target) or (
         result.shape == expected.shape
         and bool(np.max(np.abs(result - expected), initial=0) <= 1e-9 * np.max(np.abs(expected), initial=0))
     )
@@ -119,7 +119,7 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def chosen(every: list[Mutant], each: int) -> list[Mutant]:
-    """As many of each kind, from all derivations alike."""
+    """A random selection of `each` mutants of every kind."""
     rng = np.random.default_rng(0)
     kinds = defaultdict(list)
     for m in every:
@@ -128,7 +128,7 @@ def chosen(every: list[Mutant], each: int) -> list[Mutant]:
 
 
 def accepted(names: dict[str, Derivation], others: dict[str, Any]) -> None:
-    """The right derivations, in other words, at other seeds and sizes."""
+    """Check the right derivations, rewritten, at other seeds and sizes."""
     count, right, seconds, by_others = 0, 0, [], defaultdict(int)
     for name, d in names.items():
         for seed in range(5):
@@ -154,10 +154,12 @@ def accepted(names: dict[str, Derivation], others: dict[str, Any]) -> None:
 
 
 def examine(m: Mutant, others: dict[str, Any], show: bool) -> dict[str, float]:
-    """What our check and the others say to one wrong derivation."""
+    """The results of our check and of the others for one wrong derivation."""
     report, took = timed(m.derivation.check)
     line = report.lines[m.target]
-    third = at(m.base.forward, m.base.forward.arguments({}, np.random.default_rng(99)), np.random.default_rng(98))
+    third = sample_at(
+        m.base.forward, m.base.forward.arguments({}, np.random.default_rng(99)), np.random.default_rng(98)
+    )
     sentence, repair, false = named(m, line, third)
     again = m.derivation.check(seed=1, repair_seconds=0).lines[m.target]
     row: dict[str, float] = {
@@ -179,8 +181,8 @@ def examine(m: Mutant, others: dict[str, Any], show: bool) -> dict[str, float]:
     return row
 
 
-def two_mistakes(wrong: list[Mutant], draws: dict[int, list[Draw]], count: int) -> None:
-    """Two lines of one derivation wrong at once: are exactly these two blamed?"""
+def two_mistakes(wrong: list[Mutant], samples: dict[int, list[Sample]], count: int) -> None:
+    """Check derivations with two wrong lines: are exactly these two reported?"""
     rng = np.random.default_rng(1)
     right = made = cancel = 0
     while made < count:
@@ -188,7 +190,7 @@ def two_mistakes(wrong: list[Mutant], draws: dict[int, list[Draw]], count: int) 
         if a.base is b.base and a.target != b.target:
             both = with_line(a.derivation, b.target, b.derivation.lines[b.target].function)
             made += 1
-            if all(cancels(both, draw) for draw in draws[id(a.base)]):
+            if all(cancels(both, sample) for sample in samples[id(a.base)]):
                 cancel += 1
             else:
                 right += set(both.check(repair_seconds=0).wrong) == {a.target, b.target}
@@ -197,17 +199,20 @@ def two_mistakes(wrong: list[Mutant], draws: dict[int, list[Draw]], count: int) 
     )
 
 
-def cancels(d: Derivation, draw: Draw) -> bool:
+def cancels(d: Derivation, sample: Sample) -> bool:
     """Whether the chained derivation gives the gradients of all inputs, in extended precision."""
-    found, true = d.chained(draw), draw.truth.gradients
-    if any(v.shape != true[t].shape for t, v in found.items()):
+    results, gradients = d.chained(sample), sample.reference.gradients
+    if any(v.shape != gradients[t].shape for t, v in results.items()):
         return False
-    inputs = [t for t in d.lines if t in draw.truth.run.inputs]
-    return all(t in found and np.max(np.abs(found[t] - true[t])) <= 1e-12 * np.max(np.abs(true[t])) for t in inputs)
+    inputs = [t for t in d.lines if t in sample.reference.run.inputs]
+    return all(
+        t in results and np.max(np.abs(results[t] - gradients[t])) <= 1e-12 * np.max(np.abs(gradients[t]))
+        for t in inputs
+    )
 
 
 def usual(wrong: list[Mutant], others: dict[str, Any]) -> None:
-    """The batch-norm mistakes as they are met in practice: 64 rows, γ = 1, β = 0, and for the others eps = 1e-5."""
+    """Check the batch-norm mistakes at usual inputs: 64 rows, γ = 1, β = 0, and for the others eps = 1e-5."""
     x = np.random.default_rng(0).standard_normal((64, 5))
     given = {"x": x, "gamma": np.ones(5), "beta": np.zeros(5)}
     mine = [m for m in wrong if m.base.name == "batch_norm"]
@@ -229,14 +234,14 @@ def main() -> None:
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     with np.errstate(all="ignore"):
         accepted(names, others)
-        draws = {id(d): [wide_draw(d, seed) for seed in range(3)] for d in names.values()}
+        samples = {id(d): [wide_sample(d, seed) for seed in range(3)] for d in names.values()}
         pool = [m for d in names.values() for m in mutants(d)]
         picked = chosen(pool, options.each)
-        wrong = [m for m in picked if is_wrong(m, draws[id(m.base)])]
+        wrong = [m for m in picked if is_wrong(m, samples[id(m.base)])]
         for m in wrong:
             rows[m.kind].append(examine(m, others, options.show))
         table(rows, [*others], len(picked) - len(wrong), len(pool))
-        two_mistakes(wrong, draws, 100)
+        two_mistakes(wrong, samples, 100)
         usual(wrong, others)
 
 
@@ -248,7 +253,7 @@ def table(rows: dict[str, list[dict[str, float]]], others: list[str], equivalent
     for kind, of_kind in [*rows.items(), ("all", every)]:
         counts = [sum(row[c] for row in of_kind) for c in columns]
         print(f"{kind:<18}{len(of_kind):>6}" + "".join(f"{n:>10.0f} {n / len(of_kind):>5.0%}" for n in counts))
-    print(f"repairs that are not right on a third draw: {sum(row['false repair'] for row in every):.0f}")
+    print(f"repairs that are not right in a third sample: {sum(row['false repair'] for row in every):.0f}")
     print(f"reasons that another seed does not give: {sum(row['other reason'] for row in every):.0f}")
     for key in ("", *(f"{key} " for key in others)):
         took = [row[f"{key}seconds"] for row in every]

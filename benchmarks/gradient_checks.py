@@ -1,4 +1,4 @@
-"""Gradient checks of other libraries, on the chained lines of a derivation."""
+"""Gradient checks of other libraries, applied to the chained lines of a derivation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify import Derivation
-from minigrad.verify.verdicts import CannotRun
+from minigrad.verify.derivation.backward_pass import CannotRun
 
 Vjp = Callable[..., tuple[Any, ...]]
 
 
 def value_and_vjp(d: Derivation, arguments: dict[str, Any]) -> tuple[list[str], Callable[..., Any], Vjp]:
-    """The inputs, the function on arrays, and its backward pass by the derivation alone."""
+    """The inputs, the function on arrays, and its backward pass by the derivation's lines only."""
     inputs = d.forward.run(arguments, record=False).inputs
 
     def value(*arrays: Any) -> tuple[Any, ...]:
-        given = dict(zip(inputs, (np.asarray(a) for a in arrays), strict=True))
-        run = d.forward.run({**arguments, **given}, record=False)
+        by_name = dict(zip(inputs, (np.asarray(a) for a in arrays), strict=True))
+        run = d.forward.run({**arguments, **by_name}, record=False)
         return tuple(run.values[k] for k in run.outputs)
 
     def vjp(arrays: Any, cotangents: Any) -> tuple[Any, ...]:
-        given = dict(zip(inputs, (np.asarray(a) for a in arrays), strict=True))
-        run = d.forward.run({**arguments, **given}, record=False)
+        by_name = dict(zip(inputs, (np.asarray(a) for a in arrays), strict=True))
+        run = d.forward.run({**arguments, **by_name}, record=False)
         names = dict(run.values) | {f"d{k}": np.asarray(v) for k, v in zip(run.outputs, cotangents, strict=True)}
         for t in d.order():
             names[f"d{t}"] = d.evaluate(d.lines[t], names)
@@ -35,8 +35,8 @@ def value_and_vjp(d: Derivation, arguments: dict[str, Any]) -> tuple[list[str], 
 
 
 def peers() -> dict[str, Callable[[Derivation, dict[str, Any]], bool]]:
-    """Checks of the chained gradient by others: True if they accept it."""
-    found: dict[str, Callable[[Derivation, dict[str, Any]], bool]] = {}
+    """Checks of the chained gradient by other libraries, by name. They return True if they accept it."""
+    checks: dict[str, Callable[[Derivation, dict[str, Any]], bool]] = {}
     with contextlib.suppress(ImportError):
         import torch
 
@@ -53,8 +53,8 @@ def peers() -> dict[str, Callable[[Derivation, dict[str, Any]], bool]]:
                 @staticmethod
                 def backward(ctx: Any, *cotangents: Any) -> Any:
                     arrays = [t.detach().numpy() for t in ctx.saved_tensors]
-                    found = vjp(arrays, [c.detach().numpy() for c in cotangents])
-                    return tuple(torch.as_tensor(np.array(v)) for v in found)
+                    gradients = vjp(arrays, [c.detach().numpy() for c in cotangents])
+                    return tuple(torch.as_tensor(np.array(g)) for g in gradients)
 
             tensors = tuple(torch.tensor(arguments[k], requires_grad=True) for k in inputs)
             try:
@@ -62,8 +62,8 @@ def peers() -> dict[str, Callable[[Derivation, dict[str, Any]], bool]]:
             except (RuntimeError, ValueError, CannotRun):
                 return False
 
-        found["gradcheck"] = lambda d, arguments: gradcheck(d, arguments, fast=False)
-        found["gradcheck fast"] = lambda d, arguments: gradcheck(d, arguments, fast=True)
+        checks["gradcheck"] = lambda d, arguments: gradcheck(d, arguments, fast=False)
+        checks["gradcheck fast"] = lambda d, arguments: gradcheck(d, arguments, fast=True)
     with contextlib.suppress(ImportError):
         import jax
         from jax.test_util import check_vjp
@@ -78,5 +78,5 @@ def peers() -> dict[str, Callable[[Derivation, dict[str, Any]], bool]]:
                 return False
             return True
 
-        found["jax check_vjp"] = check
-    return found
+        checks["jax check_vjp"] = check
+    return checks

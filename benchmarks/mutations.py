@@ -1,14 +1,12 @@
-"""Derivations made from proven ones: with one mistake, or written in another way that is just as right."""
+"""Derivations derived from proven ones: with one mistake, or rewritten in an equivalent way."""
 
 from __future__ import annotations
 
 import ast
 import copy
-import inspect
 import itertools
 import linecache
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify import Derivation
+from minigrad.verify.derivation.line_source import parse_line
 
 COUNT = itertools.count()
 REDUCTIONS = ("sum", "mean")
@@ -23,7 +22,7 @@ REDUCTIONS = ("sum", "mean")
 
 @dataclass(frozen=True)
 class Mutant:
-    """A derivation with one wrong line, and how one may rightly speak of the mistake."""
+    """A derivation with one wrong line, and the pattern of a correct reason."""
 
     derivation: Derivation
     base: Derivation
@@ -32,24 +31,24 @@ class Mutant:
     source: str  # of the wrong line
     original: str  # of the right one
     region: str  # the expression around the mistake
-    told: str  # a regular expression: reasons that name the mistake
+    pattern: str  # a regular expression: reasons that name the mistake
 
 
 @dataclass(frozen=True)
 class Slip:
-    """One mistake: what stands where, of which kind, and how a reason may name it."""
+    """One mistake: its kind, an expression and its wrong replacement, and the pattern of a correct reason."""
 
     kind: str
     old: ast.expr
     new: ast.expr
-    told: str
+    pattern: str
 
 
 def mutants(base: Derivation) -> Iterator[Mutant]:
-    """Every mistake of the kinds below, in every line."""
+    """All mistakes of the kinds below, in every line."""
     labels = _labels(base)
     for target, line in base.lines.items():
-        tree = parse(line.function)
+        tree = parse_line(line.function)
         body = tree.body[0]
         assert isinstance(body, ast.FunctionDef)
         parents = {id(child): parent for parent in ast.walk(body) for child in ast.iter_child_nodes(parent)}
@@ -59,8 +58,8 @@ def mutants(base: Derivation) -> Iterator[Mutant]:
                 continue
             parent = parents.get(id(slip.old))
             region = ast.unparse(_replaced(parent, slip.old, slip.new)) if isinstance(parent, ast.expr) else changed
-            made = with_line(base, target, compiled(changed, line.function))
-            yield Mutant(made, base, target, slip.kind, changed, ast.unparse(tree), region, slip.told)
+            mutant = with_line(base, target, compiled(changed, line.function))
+            yield Mutant(mutant, base, target, slip.kind, changed, ast.unparse(tree), region, slip.pattern)
 
 
 def _labels(base: Derivation) -> dict[str, str]:
@@ -72,9 +71,9 @@ def _slips(body: ast.FunctionDef, labels: dict[str, str], parameters: set[str]) 
     returned = next(s.value for s in body.body if isinstance(s, ast.Return))
     assert returned is not None
     nodes = [n for s in body.body for n in ast.walk(s) if isinstance(n, ast.expr)]
-    quiet = {id(n) for c in nodes if isinstance(c, ast.Call) for k in c.keywords for n in ast.walk(k.value)}
-    quiet |= {id(n) for c in nodes if isinstance(c, (ast.Subscript, ast.Slice)) for n in ast.walk(c)}
-    nodes = [n for n in nodes if id(n) not in quiet]
+    skipped = {id(n) for c in nodes if isinstance(c, ast.Call) for k in c.keywords for n in ast.walk(k.value)}
+    skipped |= {id(n) for c in nodes if isinstance(c, (ast.Subscript, ast.Slice)) for n in ast.walk(c)}
+    nodes = [n for n in nodes if id(n) not in skipped]
     yield Slip("sign", returned, ast.UnaryOp(ast.USub(), returned), "sign")
     yield Slip("factor", returned, ast.BinOp(ast.Constant(2), ast.Mult(), returned), "times|twice")
     yield from _path_slips(returned)
@@ -92,7 +91,7 @@ def _slips(body: ast.FunctionDef, labels: dict[str, str], parameters: set[str]) 
 
 
 def _path_slips(node: ast.expr) -> Iterator[Slip]:
-    """Of a sum that is returned: a term dropped, doubled, or with the wrong sign."""
+    """Mistakes in a returned sum: a term dropped, doubled, or with the wrong sign."""
     if not (isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub))):
         return
     flipped = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
@@ -145,8 +144,8 @@ def _call_slips(node: ast.Call) -> Iterator[Slip]:
     yield Slip("forgotten sum", node, node.func.value, "the sum over ax")
     for k in node.keywords:
         if k.arg == "axis" and isinstance(k.value, ast.Constant):
-            moved = ast.keyword("axis", ast.Constant(1 - k.value.value))
-            keywords = [moved if q is k else q for q in node.keywords]
+            other_axis = ast.keyword("axis", ast.Constant(1 - k.value.value))
+            keywords = [other_axis if q is k else q for q in node.keywords]
             yield Slip("wrong axis", node, ast.Call(node.func, node.args, keywords), "sum over|summed over|axis")
 
 
@@ -158,16 +157,16 @@ def _literal(node: ast.expr) -> Any:
 
 
 def refactored(base: Derivation, rng: np.random.Generator) -> Derivation:
-    """The same derivation, each line in other words: factors exchanged, sums as means times N, powers as roots."""
-    made = base
+    """The same derivation with rewritten lines: factors exchanged, sums as means times N, powers as roots."""
+    derivation = base
     for target, line in base.lines.items():
-        tree = _Rewrite(rng).visit(parse(line.function))
-        made = with_line(made, target, compiled(ast.unparse(tree), line.function))
-    return made
+        tree = _Rewrite(rng).visit(parse_line(line.function))
+        derivation = with_line(derivation, target, compiled(ast.unparse(tree), line.function))
+    return derivation
 
 
 class _Rewrite(ast.NodeTransformer):
-    """Each of these equalities where it applies, with probability ½."""
+    """Applies each of these equalities with probability ½."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -210,17 +209,6 @@ def _expression(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-def parse(function: Callable[..., Any]) -> ast.Module:
-    """A line's source, without decorators and docstring."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    body = tree.body[0]
-    assert isinstance(body, ast.FunctionDef)
-    body.decorator_list = []
-    if ast.get_docstring(body) is not None:
-        del body.body[0]
-    return tree
-
-
 def _replaced(tree: Any, old: ast.expr, new: ast.expr) -> Any:
     class Replace(ast.NodeTransformer):
         def visit(self, node: ast.AST) -> Any:
@@ -230,7 +218,7 @@ def _replaced(tree: Any, old: ast.expr, new: ast.expr) -> Any:
 
 
 def compiled(source: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    """A function from source that `inspect` can find again."""
+    """The function that a source defines; `inspect` finds the source."""
     file = f"<line {next(COUNT)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope = dict(original.__globals__)  # type: ignore[attr-defined]
@@ -241,7 +229,7 @@ def compiled(source: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_line(base: Derivation, target: str, function: Callable[..., Any]) -> Derivation:
     """The derivation with another function for one line."""
-    made = Derivation(base.forward.function, **base.forward.shapes)
+    derivation = Derivation(base.forward.function, **base.forward.shapes)
     for t, line in base.lines.items():
-        made.line(function if t == target else line.function)
-    return made
+        derivation.line(function if t == target else line.function)
+    return derivation

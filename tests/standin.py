@@ -1,8 +1,8 @@
 """A stand-in for an array: it answers NumPy's protocols and refuses everything that the engine must not do to values.
 
-It is no ndarray. It refuses to become one (`__array__`), to become a number or a truth value, to be iterated, and to
-be written to, except by the function of a primitive into an array that this same call made, or a view of it. What the
-rules and the walks do must go through NumPy's functions, or a tracer array could not see it.
+It is not an ndarray. It refuses to become one (`__array__`), to become a number or a truth value, to be iterated, and
+to be written to, except by the function of a primitive into an array that the same call created, or a view of it. Rules
+and walks must go through NumPy's functions, or a tracer array could not see what they do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from minigrad.util.duck_array import DuckArray, arrays_in, map_arrays
 
 MAKERS = {np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.copy}
 VIEWS = {np.reshape, np.swapaxes, np.transpose, np.moveaxis}
@@ -20,10 +21,10 @@ WRITERS = {np.copyto, np.put_along_axis, np.place, np.put, np.putmask, np.fill_d
 
 
 class Refused(AssertionError):
-    """Something was done that a tracer array would not survive."""
+    """An operation that a tracer array does not support."""
 
 
-class StandIn(NDArrayOperatorsMixin):
+class StandIn(DuckArray):
     """Wraps an ndarray and answers for it."""
 
     __slots__ = ("_array", "_made_in")
@@ -37,16 +38,9 @@ class StandIn(NDArrayOperatorsMixin):
 
     shape = property(lambda self: self._array.shape)
     dtype = property(lambda self: self._array.dtype)
-    ndim = property(lambda self: self._array.ndim)
-    size = property(lambda self: self._array.size)
-    T = property(lambda self: StandIn(self._array.T))
-    mT = property(lambda self: StandIn(self._array.mT))
 
     def astype(self, dtype: Any, copy: bool = True) -> StandIn:
         return StandIn(self._array.astype(dtype, copy=copy))
-
-    def __len__(self) -> int:
-        return len(self._array)
 
     def __getitem__(self, index: Any) -> StandIn:
         part = StandIn(self._array[bare(index)])
@@ -63,38 +57,28 @@ class StandIn(NDArrayOperatorsMixin):
         if self._made_in is None or self._made_in is not place:
             raise Refused(f"{what}, of an array that was not made here")
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if any(is_foreign(x) for x in inputs):
+    def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not all(isinstance(x, StandIn | np.ndarray) for x in arrays_in([args, kwargs])):
             return NotImplemented
-        if method == "at":
-            inputs[0]._check_write(f"{ufunc.__name__}.at", sys._getframe(1))
-        for out in options.get("out", ()):
+        frame = sys._getframe(2)
+        if method == "at" or function in WRITERS:
+            args[0]._check_write(function.__name__, frame)
+        outputs = kwargs.get("out")
+        for out in outputs if isinstance(outputs, tuple) else (outputs,):
             if out is not None:
-                check_out(out, ufunc.__name__, sys._getframe(1))
-        result = dressed(getattr(ufunc, method)(*bare(inputs), **bare(options)))
-        if isinstance(result, StandIn):
-            result._made_in = innermost(sys._getframe(1))[0]
-        return result
-
-    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
-        if any(not issubclass(kind, StandIn | np.ndarray) for kind in types):
-            return NotImplemented
-        frame = sys._getframe(1)
-        if function in WRITERS:
-            inputs[0]._check_write(function.__name__, frame)
-        if options.get("out") is not None:
-            check_out(options["out"], function.__name__, frame)
-        result = dressed(function(*bare(inputs), **bare(options)))
+                check_out(out, function.__name__, frame)
+        result = dressed(getattr(function, method)(*bare(args), **bare(kwargs)))
         if function in VIEWS:
-            inherited(result, inputs[0])
-        if function in MAKERS:
+            inherited(result, args[0])
+        if isinstance(result, StandIn) and (function in MAKERS or isinstance(function, np.ufunc)):
             result._made_in = innermost(frame)[0]
         return result
 
-    def _refuse(self, *arguments: Any, **options: Any) -> Any:
-        raise Refused(f"{sys._getframe(1).f_code.co_name} asked a stand-in for its bare value")
+    def mg_refuse(self, conversion: str) -> Any:
+        raise Refused(f"{sys._getframe(2).f_code.co_name} called {conversion} of a stand-in")
 
-    __array__ = __float__ = __int__ = __bool__ = __index__ = __complex__ = __iter__ = _refuse
+    def __iter__(self) -> Any:
+        return self.mg_refuse("__iter__")
 
 
 def innermost(frame: FrameType | None) -> tuple[FrameType | None, str]:
@@ -120,27 +104,11 @@ def check_out(out: Any, name: str, frame: FrameType) -> None:
     out._check_write(f"{name}(out=...)", frame)
 
 
-def is_foreign(x: Any) -> bool:
-    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, StandIn | np.ndarray | np.generic)
-
-
 def bare(x: Any) -> Any:
     """The arrays within stand-ins, inside containers too."""
-    if isinstance(x, StandIn):
-        return x._array
-    if isinstance(x, tuple | list):
-        return type(x)(map(bare, x)) if not hasattr(x, "_fields") else x
-    if isinstance(x, dict):
-        return {k: bare(v) for k, v in x.items()}
-    return x
+    return map_arrays(lambda stand_in: stand_in._array, StandIn, x)
 
 
 def dressed(x: Any) -> Any:
     """Stand-ins for the arrays of a result."""
-    if isinstance(x, np.ndarray | np.generic):
-        return StandIn(x)
-    if hasattr(x, "_fields"):
-        return type(x)(*map(dressed, x))
-    if isinstance(x, tuple | list):
-        return type(x)(map(dressed, x))
-    return x
+    return map_arrays(StandIn, (np.ndarray, np.generic), x)

@@ -35,7 +35,7 @@ def run(
         ValueError: a path does not exist or is no Python file, a file cannot be imported, or there is no derivation of
             this name.
     """
-    from minigrad.verify.page import page
+    from minigrad.verify.derivation.derivation_page import page
 
     reports = [(path, derivation.check(seed=seed)) for path, derivation in _derivations(paths, name)]
     if as_json:

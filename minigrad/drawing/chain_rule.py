@@ -10,10 +10,10 @@ from minigrad.engine.node import Node
 from minigrad.engine.tape import Tape, listed
 from minigrad.engine.tape_text import kept
 from minigrad.symbols import Call, Expression, Name, Number, computed, contributions
-from minigrad.symbols.array import expression_of
 from minigrad.symbols.expression import mapped
 from minigrad.symbols.latex import Latex
-from minigrad.symbols.writing import written
+from minigrad.symbols.notation import written
+from minigrad.symbols.symbol import expression_of
 
 LONGEST = 60  # nodes: more of them are nothing to be read
 GRADIENT = "∂"  # before a name: the gradient of what bears it

@@ -14,7 +14,7 @@ from minigrad.drawing.model import Phase
 from minigrad.engine.node import Node
 from minigrad.engine.tape_text import kept
 from minigrad.symbols import Expression, Name, computed, contributions, text
-from minigrad.symbols.expression import Call, mapped, number, size
+from minigrad.symbols.expression import Call, constant, mapped, size
 
 WIDTH = 30  # characters; an operand that would make a formula longer is written as …
 CHAIN = 60  # of a chain of elementwise operations
@@ -117,7 +117,7 @@ class Formulas:
         if value is None:
             return Name("const")
         if getattr(value, "shape", ()) == ():
-            return number(value if isinstance(value, int) else float(f"{float(value):.4g}"))
+            return constant(value if isinstance(value, int) else float(f"{float(value):.4g}"))
         return Name(self.arrays.get(id(same(value)), "const"))
 
     def contributions(self, node: Node) -> list[str]:

@@ -1,12 +1,13 @@
-"""Exact arithmetic for NumPy code: to prove that two computations are the same function, without a tolerance.
+"""Exact arithmetic for NumPy code: proofs that two computations are the same function, without a tolerance.
 
-An `Exact` array carries for each element a residue modulo a large prime, which decides equality, and a float, which
-decides comparisons and so the region in which a proof holds. Derivative rules, the tape, hand-written gradients and
+An element of an `Exact` array is a residue modulo a large prime, which decides equality, and a float, which decides
+comparisons and thereby the region in which a proof holds. Derivative rules, the tape, hand-written gradients and
 compiled programs all run on it unchanged.
 
-- field: residues modulo a prime; numbers: which number a float stands for
-- array: the array and NumPy's protocols; ufuncs, powers, reductions, functions, ordering: what they compute
-- draws: random inputs
+- field: residues modulo a prime; float_values: the number that a float stands for
+- exact_array: the array; tables: what NumPy's functions compute on it
+- exact_ufuncs, powers, reductions, products, rearranging: these functions
+- random_rationals: random inputs
 
 Example:
     >>> import numpy as np
@@ -18,10 +19,10 @@ Example:
     False
 """
 
-from minigrad.exact import functions, ordering, powers  # noqa: F401  (fills the tables)
-from minigrad.exact.array import Exact, Inexact, NotASquare, Redraw, Tie, opaque_roots, same
-from minigrad.exact.draws import draw, rational
-from minigrad.exact.numbers import Constants, constants
+from minigrad.exact import powers, products, rearranging, reductions  # noqa: F401  (fills the tables)
+from minigrad.exact.exact_array import Exact, Inexact, NotASquare, Redraw, Tie, opaque_roots, same
+from minigrad.exact.float_values import Constants, constants
+from minigrad.exact.random_rationals import draw, rational
 
 __all__ = [
     "Constants",

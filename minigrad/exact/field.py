@@ -3,9 +3,9 @@
 Residues are reduced: 0 <= a < m. Both primes are below 2^31, so that a product of two residues fits in int64.
 
 P = 2Q + 1 is a safe prime. The squares modulo P are a cyclic group of prime order Q, which 4 generates: x -> 4^x maps
-exponents modulo Q to it as exp maps sums to products. P = 3 mod 4, so of a and -a exactly one is a square, and the root
-a^((P+1)/4) of a square is a square itself: roots of products are products of roots. P - 1 has no odd factor but Q, so
-every element has exactly one root of each small odd degree.
+exponents modulo Q to it, and sums to products, as exp does. P = 3 mod 4, so of a and -a exactly one is a square, and
+the root a^((P+1)/4) of a square is a square itself: roots of products are products of roots. P - 1 has no odd factor
+but Q, so every element has exactly one root of each small odd degree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ P = 2147483579
 Q = 1073741789
 GENERATOR = 4
 LIMB = 16  # bits
-TERMS = 1 << 20  # that a sum of products of limbs may have, so that it is exact in float64
+TERMS = 1 << 20  # the most terms with which a sum of products of limbs is exact in float64
 
 
 def power(a: Any, n: int, m: int) -> Residues:
@@ -46,7 +46,7 @@ def power(a: Any, n: int, m: int) -> Residues:
 
 
 def inverse(a: Any, m: int) -> Residues:
-    """1 / a; 0 where a is 0. One inversion for all elements (Montgomery's trick), and three products for each.
+    """1 / a, and 0 where a is 0. One inversion for all elements (Montgomery's trick), and three products for each.
 
     Example:
         >>> a = np.array([1, 2, 0, 7, 5])
@@ -55,9 +55,8 @@ def inverse(a: Any, m: int) -> Residues:
     """
     flat = np.asarray(a, np.int64).ravel()
     is_zero = flat == 0
-    safe = np.where(is_zero, 1, flat)
-    found = np.where(is_zero, 0, _inverses(safe, m))
-    return found.reshape(np.shape(a))
+    inverses = np.where(is_zero, 0, _inverses(np.where(is_zero, 1, flat), m))
+    return inverses.reshape(np.shape(a))
 
 
 def _inverses(a: Residues, m: int) -> Residues:
@@ -71,18 +70,18 @@ def _inverses(a: Residues, m: int) -> Residues:
 
 
 def is_square(a: Any) -> NDArray[np.bool_]:
-    """Whether there is a root modulo P, by Euler's criterion. 0 is a square."""
-    found: NDArray[np.bool_] = power(a, Q, P) <= 1
-    return found
+    """Whether a has a square root modulo P, by Euler's criterion. 0 is a square."""
+    result: NDArray[np.bool_] = power(a, Q, P) <= 1
+    return result
 
 
 def square_root(a: Any) -> Residues:
-    """The root modulo P of a square that is a square itself; of another element, the root of its negative."""
+    """The root modulo P that is itself a square; for an element that is not a square, the root of its negative."""
     return power(a, (P + 1) // 4, P)
 
 
 def odd_root(a: Any, degree: int) -> Residues:
-    """The only root modulo P of an odd degree below Q."""
+    """The root modulo P of an odd degree below Q, which is unique."""
     return power(a, pow(degree, -1, P - 1), P)
 
 
@@ -109,24 +108,24 @@ def exponential(x: Any) -> Residues:
     """
     low, middle, high = _powers_of_generator()
     x = np.asarray(x, np.int64)
-    found: Residues = low[x & 1023] * middle[(x >> 10) & 1023] % P * high[x >> 20] % P
-    return found
+    result: Residues = low[x & 1023] * middle[(x >> 10) & 1023] % P * high[x >> 20] % P
+    return result
 
 
 def bilinear(function: Callable[..., Any], a: Any, b: Any, m: int, terms: int) -> Residues:
-    """A function that is linear in both operands, such as matmul, of residues.
+    """A function that is linear in both operands, such as matmul, applied to residues.
 
-    It is computed in float64 on the halves of the operands, which is exact, and fast where BLAS does it.
+    It is computed in float64 on the upper and lower halves of the operands, which is exact, and fast with BLAS.
 
     Args:
         function: of two float64 arrays.
         a: residues.
         b: residues.
         m: the modulus.
-        terms: how many products at most are added up in an element of the result.
+        terms: the largest number of products that are added up in an element of the result.
 
     Raises:
-        ValueError: more products than would be exact.
+        ValueError: there are too many terms for an exact sum.
     """
     if terms > TERMS:
         raise ValueError(f"a sum of {terms} products is not exact: at most {TERMS} are")
@@ -138,8 +137,8 @@ def bilinear(function: Callable[..., Any], a: Any, b: Any, m: int, terms: int) -
 
     high, low = product(a1, b1), product(a0, b0)
     middle = (product(a1, b0) + product(a0, b1)) % m
-    found: Residues = (((high << LIMB) % m + middle) % m * (1 << LIMB) % m + low) % m
-    return found
+    result: Residues = (((high << LIMB) % m + middle) % m * (1 << LIMB) % m + low) % m
+    return result
 
 
 def product_along(a: Residues, axis: int, m: int) -> Residues:
@@ -154,7 +153,7 @@ def product_along(a: Residues, axis: int, m: int) -> Residues:
 
 
 def accumulated(step: Callable[[Any, Any], Any], a: Residues, axis: int) -> Residues:
-    """step(step(a_0, a_1), a_2) ... along an axis, each intermediate result kept."""
+    """All of a_0, step(a_0, a_1), step(step(a_0, a_1), a_2), ... along an axis."""
     out = np.moveaxis(a.copy(), axis, 0)
     for k in range(1, len(out)):
         out[k] = step(out[k - 1], out[k])
@@ -184,8 +183,8 @@ def _mixed(z: Any) -> Any:
 
 
 def odd(function: Callable[[Any], Residues], a: Any, m: int = P) -> Residues:
-    """A function of residues modulo P to residues modulo m, made odd: f(-a) = -f(a)."""
+    """The odd function, f(-a) = -f(a), that is equal to a function for a <= P/2; from residues modulo P to modulo m."""
     is_low = a <= P // 2
-    found = function(np.where(is_low, a, P - a)) % m
-    result: Residues = np.where(a == 0, 0, np.where(is_low, found, (m - found) % m))
+    value = function(np.where(is_low, a, P - a)) % m
+    result: Residues = np.where(a == 0, 0, np.where(is_low, value, (m - value) % m))
     return result

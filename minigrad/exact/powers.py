@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from minigrad.exact import field
-from minigrad.exact.array import UFUNCS, UNKNOWN, Exact, NotASquare, finished, residue_q, roots_are_opaque
+from minigrad.exact.exact_array import UNKNOWN, Exact, NotASquare, finished, residue_q, roots_are_opaque
+from minigrad.exact.exact_ufuncs import key_of, shadow
 from minigrad.exact.field import P, Q, Residues
-from minigrad.exact.numbers import simple
-from minigrad.exact.ufuncs import enter, key_of, shadow
+from minigrad.exact.float_values import simple
+from minigrad.exact.tables import UFUNCS, implements_ufunc
 
-LARGEST = 64  # numerator and denominator of exponents that are powers and roots
+LARGEST = 64  # numerator or denominator of an exponent that is computed by products and roots
 
 
-@enter("sqrt")
+@implements_ufunc("sqrt")
 def _sqrt(x: Any) -> Exact:
     x = Exact.of(x)
     with np.errstate(all="ignore"):
@@ -25,7 +26,7 @@ def _sqrt(x: Any) -> Exact:
     is_root = p * p % P == x.p
     if not is_root.all():
         if not roots_are_opaque():
-            raise NotASquare("the root of a number that is no square modulo P")
+            raise NotASquare("the root of a number that is not a square modulo P")
         p = np.where(is_root, p, field.scrambled(key_of("sqrt"), x.p))
     return finished(real, p, None, x)
 
@@ -33,12 +34,12 @@ def _sqrt(x: Any) -> Exact:
 UFUNCS["hypot"] = lambda x, y: UFUNCS["sqrt"](Exact.of(x) * x + Exact.of(y) * y)
 
 
-@enter("power", "float_power")
+@implements_ufunc("power", "float_power")
 def _power(x: Any, y: Any) -> Exact:
-    """x^y: products and roots for a small rational y, an opaque function of both for another."""
+    """x^y by products and roots for a small rational y, otherwise an opaque function of both."""
     x, y = Exact.of(x), Exact.of(y)
     real = shadow("power", x, y)
-    exponents, places = np.unique(np.where(np.isfinite(y.real), y.real, 0.5), return_inverse=True)
+    exponents, positions = np.unique(np.where(np.isfinite(y.real), y.real, 0.5), return_inverse=True)
     p = np.asarray(field.scrambled(key_of("power"), x.p, y.p))
     q = None if x.q is None else np.full(p.shape, UNKNOWN)
     if exponents.size > LARGEST:
@@ -47,7 +48,7 @@ def _power(x: Any, y: Any) -> Exact:
         e = _exponent(float(exponent))
         if e is None:
             continue
-        applies = np.broadcast_to((places.reshape(y.shape) == k) & (y.p == _residue(e)), p.shape)
+        applies = np.broadcast_to((positions.reshape(y.shape) == k) & (y.p == _residue(e)), p.shape)
         if applies.all() or applies.any():
             base = Exact(np.broadcast_to(x.real, p.shape)[applies], np.broadcast_to(x.p, p.shape)[applies])
             p = p.copy()
@@ -75,6 +76,6 @@ def _rational_power(x: Exact, e: Fraction) -> Residues:
     return field.power(p, e.numerator, P)
 
 
-@enter("ldexp")
+@implements_ufunc("ldexp")
 def _ldexp(x: Any, n: Any) -> Any:
     return Exact.of(x) * _power(2.0, n)

@@ -1,48 +1,49 @@
-"""Reductions, accumulations, and products of matrices of exact arrays."""
+"""Reductions, accumulations and order: sum, prod, max, cumsum, mean, argmax, sort."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minigrad.exact import field
-from minigrad.exact.array import (
-    METHODS,
-    UFUNCS,
+from minigrad.exact.exact_array import (
     Exact,
+    Inexact,
     Tie,
     are_near,
     finished,
-    fixed_by_shadow,
+    integers,
     is_special,
+    with_residues_of_shadow,
 )
+from minigrad.exact.exact_ufuncs import is_nonzero
 from minigrad.exact.field import P, Q
-from minigrad.exact.ufuncs import truth
+from minigrad.exact.tables import FUNCTIONS, METHODS, UFUNCS, implements
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
-    """The axes that an argument `axis` names, non-negative."""
-    given = range(ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
-    return tuple(sorted(int(k) % ndim for k in given))
+    """The axes of an argument `axis`, as non-negative numbers."""
+    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
+    return tuple(sorted(int(k) % ndim for k in axes))
 
 
-def _kept(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _without_axes(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     return x if keepdims else np.squeeze(x, axes)
 
 
 def _checked(x: Exact, result: Exact, axes: tuple[int, ...]) -> Exact:
-    """A sum or product along axes, kept; by the shadow where infinities or NaN stand among the elements."""
+    """A sum or product along axes, by the shadow where there are infinities or NaN among the elements."""
     if np.isfinite(x.real).all():
         return finished(result.real, result.p, result.q)
-    touched = is_special(x).any(axis=axes, keepdims=True)
-    return fixed_by_shadow(Exact(np.where((result.p == 0) & ~touched, 0.0, result.real), result.p, result.q), touched)
+    is_affected = is_special(x).any(axis=axes, keepdims=True)
+    real = np.where((result.p == 0) & ~is_affected, 0.0, result.real)
+    return with_residues_of_shadow(Exact(real, result.p, result.q), is_affected)
 
 
 def add_reduce(x: Any, axis: Any = 0, keepdims: bool = False, initial: Any = None) -> Any:
-    """Σ x."""
+    """np.add.reduce."""
     axes = axes_of(axis, x.ndim)
     q = None
     if x.q is not None:
@@ -50,19 +51,19 @@ def add_reduce(x: Any, axis: Any = 0, keepdims: bool = False, initial: Any = Non
     with np.errstate(all="ignore"):
         real = np.add.reduce(x.real, axis=axes, keepdims=True)
     total = _checked(x, Exact(real, np.add.reduce(x.p, axis=axes, keepdims=True) % P, q), axes)
-    total = _kept(total, axes, keepdims)
+    total = _without_axes(total, axes, keepdims)
     return total if initial is None else total + initial
 
 
 def multiply_reduce(x: Any, axis: Any = 0, keepdims: bool = False, initial: Any = None) -> Any:
-    """The product."""
+    """np.multiply.reduce."""
     axes = axes_of(axis, x.ndim)
     p = x.p
     for k in axes:
         p = field.product_along(p, k, P)
     with np.errstate(all="ignore"):
         real = np.multiply.reduce(x.real, axis=axes, keepdims=True)
-    product = _kept(_checked(x, Exact(real, p), axes), axes, keepdims)
+    product = _without_axes(_checked(x, Exact(real, p), axes), axes, keepdims)
     return product if initial is None else product * initial
 
 
@@ -75,38 +76,40 @@ def _extreme(argument: Any) -> Any:
         lead = tuple(x.shape[k] for k in rest)
         count = math.prod(x.shape[k] for k in axes)
         rows = x.each(lambda a: np.transpose(a, (*rest, *axes)).reshape(*lead, count))
-        place = position(argument, rows, -1)
-        top = rows.each(lambda a: np.take_along_axis(a, place, -1))
+        index = position(argument, rows, -1)
+        top = rows.each(lambda a: np.take_along_axis(a, index, -1))
         shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
-        found = _kept(top.reshape(shape), axes, keepdims)
-        both = UFUNCS["maximum" if argument is np.argmax else "minimum"]
-        return found if initial is None else both(found, initial)
+        result = _without_axes(top.reshape(shape), axes, keepdims)
+        larger = UFUNCS["maximum" if argument is np.argmax else "minimum"]
+        return result if initial is None else larger(result, initial)
 
     return compute
 
 
 def position(argument: Any, x: Exact, axis: int) -> Any:
-    """np.argmax or np.argmin along an axis, which is kept. Raises Tie where different elements are nearly the best."""
-    place = argument(x.real, axis=axis, keepdims=True)
-    best = x.each(lambda a: np.take_along_axis(a, place, axis))
+    """np.argmax or np.argmin with keepdims. Raises Tie where different elements are nearly the largest or smallest."""
+    index = argument(x.real, axis=axis, keepdims=True)
+    best = x.each(lambda a: np.take_along_axis(a, index, axis))
     if (are_near(x.real, best.real) & (x.p != best.p)).any() or (np.isnan(x.real) & ~is_special(x)).any():
         raise Tie("the largest or smallest of elements that are nearly equal")
-    first: Any = np.argmax(x.p == best.p, axis=axis, keepdims=True)  # equal elements: the first, whatever the rounding
+    first: Any = np.argmax(
+        x.p == best.p, axis=axis, keepdims=True
+    )  # of equal elements the first, independent of rounding
     return first
 
 
-def _truth_reduce(name: str) -> Any:
-    return lambda x, axis=0, **options: getattr(np, name).reduce(truth(x), axis=axis, **options)
+def _logical_reduce(name: str) -> Any:
+    return lambda x, axis=0, **options: getattr(np, name).reduce(is_nonzero(x), axis=axis, **options)
 
 
 def add_accumulate(x: Any, axis: int = 0) -> Exact:
-    """np.cumsum along an axis."""
+    """np.add.accumulate."""
     q = None if x.q is None or (x.q < 0).any() else np.add.accumulate(x.q, axis=axis) % Q
     return finished(np.add.accumulate(x.real, axis=axis), np.add.accumulate(x.p, axis=axis) % P, q, x)
 
 
 def multiply_accumulate(x: Any, axis: int = 0) -> Exact:
-    """np.cumprod along an axis."""
+    """np.multiply.accumulate."""
     p = field.accumulated(lambda a, b: a * b % P, x.p, axis)
     return finished(np.multiply.accumulate(x.real, axis=axis), p, None, x)
 
@@ -124,7 +127,7 @@ def extreme_accumulate(name: str) -> Any:
 
 
 def outer(name: str) -> Any:
-    """A ufunc of all pairs."""
+    """The method `outer` of a ufunc."""
 
     def compute(x: Any, y: Any) -> Any:
         x, y = Exact.of(x), Exact.of(y)
@@ -159,8 +162,8 @@ METHODS.update({
     ("multiply", "reduce"): multiply_reduce,
     ("maximum", "reduce"): _extreme(np.argmax),
     ("minimum", "reduce"): _extreme(np.argmin),
-    ("logical_and", "reduce"): _truth_reduce("logical_and"),
-    ("logical_or", "reduce"): _truth_reduce("logical_or"),
+    ("logical_and", "reduce"): _logical_reduce("logical_and"),
+    ("logical_or", "reduce"): _logical_reduce("logical_or"),
     ("add", "accumulate"): add_accumulate,
     ("multiply", "accumulate"): multiply_accumulate,
     ("maximum", "accumulate"): extreme_accumulate("maximum"),
@@ -171,66 +174,116 @@ METHODS.update({
 })  # fmt: skip
 
 
-def bilinear(function: Callable[..., Any], x: Any, y: Any, terms: int = 0, **settings: Any) -> Exact:
-    """A function that is linear in both operands: a product of matrices, a convolution.
-
-    Args:
-        function: of two arrays and the settings.
-        x: the first operand.
-        y: the second.
-        terms: how many products at most an element of the result adds up; the size of the smaller operand by default.
-        **settings: further arguments of the function.
-    """
-    x, y = Exact.of(x), Exact.of(y)
-    terms = terms or max(1, min(x.size, y.size))
-
-    def product(a: Any, b: Any) -> Any:
-        return function(a, b, **settings)
-
-    with np.errstate(all="ignore"):
-        real = product(x.real, y.real)
-    p = field.bilinear(product, x.p, y.p, P, terms)
-    q = None
-    if x.q is not None and y.q is not None and not (x.q < 0).any() and not (y.q < 0).any():
-        q = field.bilinear(product, x.q, y.q, Q, terms)
-    if np.isfinite(x.real).all() and np.isfinite(y.real).all():
-        return finished(real, p, q)
-    marks = [is_special(v).astype(np.float64) for v in (x, y)]
-    touched = (product(marks[0], np.ones(y.shape)) + product(np.ones(x.shape), marks[1])) > 0
-    return fixed_by_shadow(Exact(np.where((p == 0) & ~touched, 0.0, real), p, q), touched)
+# NumPy's functions for them
 
 
-def matmul(x: Any, y: Any) -> Exact:
-    """np.matmul."""
-    return bilinear(np.matmul, x, y, max(1, np.shape(x)[-1]))
+def _reduction(name: str) -> Any:
+    def compute(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
+        options = {k: v for k, v in options.items() if v is not np._NoValue}
+        if options.pop("where", True) is not True:
+            raise Inexact(f"{name}(where=...)")
+        result = METHODS[name, "reduce"](x, axis=axis, **options)
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    return compute
 
 
-UFUNCS["matmul"] = matmul
-UFUNCS["vecdot"] = lambda x, y: bilinear(np.vecdot, x, y, max(1, np.shape(x)[-1]))
-UFUNCS["matvec"] = lambda x, y: matmul(x, Exact.of(y)[..., None])[..., 0]
-UFUNCS["vecmat"] = lambda x, y: matmul(Exact.of(x)[..., None, :], y)[..., 0, :]
+FUNCTIONS.update({np.sum: _reduction("add"), np.prod: _reduction("multiply")})
+FUNCTIONS.update({np.max: _reduction("maximum"), np.amax: _reduction("maximum")})
+FUNCTIONS.update({np.min: _reduction("minimum"), np.amin: _reduction("minimum")})
+FUNCTIONS.update({np.all: _reduction("logical_and"), np.any: _reduction("logical_or")})
 
 
-def einsum(subscripts: str, *operands: Any, **options: Any) -> Any:
-    """np.einsum: two operands at a time."""
-    text = subscripts.replace(" ", "")
-    xs = [Exact.of(x) for x in operands]
-    ins, arrow, out = text.partition("->")
-    if not arrow:
-        letters = ins.replace(",", "").replace("...", "")
-        out = "..." * ("..." in ins) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    terms = ins.split(",")
-    while len(xs) > 2:
-        rest = "".join(terms[2:]) + out
-        kept = "".join(c for c in dict.fromkeys(terms[0] + terms[1]) if c in rest and c != ".")
-        kept = "..." * ("..." in terms[0] + terms[1]) + kept
-        xs = [einsum(f"{terms[0]},{terms[1]}->{kept}", *xs[:2]), *xs[2:]]
-        terms = [kept, *terms[2:]]
-    equation = f"{','.join(terms)}->{out}"
-    if len(xs) == 2:
-        sizes = {c: n for t, x in zip(terms, xs, strict=True) if "." not in t for c, n in zip(t, x.shape, strict=True)}
-        count = math.prod(n for c, n in sizes.items() if c not in out) if "..." not in equation else xs[0].size
-        return bilinear(lambda a, b: np.einsum(equation, a, b), xs[0], xs[1], max(1, count))
-    (x,) = xs
-    q = None if x.q is None or (x.q < 0).any() else np.einsum(equation, x.q) % Q
-    return finished(np.einsum(equation, x.real), np.einsum(equation, x.p) % P, q, *([] if out else [x]))
+@implements(np.mean)
+def _mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, **options: Any) -> Any:
+    total = FUNCTIONS[np.sum](x, axis, keepdims=bool(keepdims) and keepdims is not np._NoValue, **options)
+    count = math.prod(x.shape[k] for k in axes_of(axis, x.ndim))
+    return total / count
+
+
+@implements(np.var)
+def _var(
+    x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: int = 0, keepdims: Any = False, **options: Any
+) -> Any:
+    deviation = x - _mean(x, axis, keepdims=True)
+    count = math.prod(x.shape[k] for k in axes_of(axis, x.ndim)) - (options.get("correction") or ddof)
+    keepdims = bool(keepdims) and keepdims is not np._NoValue
+    return FUNCTIONS[np.sum](deviation * deviation, axis, keepdims=keepdims) / count
+
+
+@implements(np.std)
+def _std(x: Any, *args: Any, **options: Any) -> Any:
+    return UFUNCS["sqrt"](_var(x, *args, **options))
+
+
+def _cumulative(accumulate: Any) -> Any:
+    def compute(x: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        return accumulate(x.reshape(-1) if axis is None else x, 0 if axis is None else axis)
+
+    return compute
+
+
+FUNCTIONS.update({np.cumsum: _cumulative(add_accumulate), np.cumprod: _cumulative(multiply_accumulate)})
+
+
+@implements(np.diff)
+def _diff(x: Any, n: int = 1, axis: int = -1) -> Any:
+    for _ in range(n):
+        moved = np.moveaxis(x, axis, 0)
+        x = np.moveaxis(moved[1:] - moved[:-1], 0, axis)
+    return x
+
+
+@implements(np.trace)
+def _trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, **_: Any) -> Any:
+    return FUNCTIONS[np.sum](np.diagonal(x, offset, axis1, axis2), -1)
+
+
+# Order
+
+
+def _position(argument: Any) -> Any:
+    def compute(x: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+        rows = x.reshape(-1) if axis is None else x
+        index = position(argument, rows, 0 if axis is None else axis)
+        if keepdims and keepdims is not np._NoValue:
+            return index.reshape((1,) * x.ndim) if axis is None else index
+        return np.squeeze(index, 0 if axis is None else axis)
+
+    return compute
+
+
+FUNCTIONS.update({np.argmax: _position(np.argmax), np.argmin: _position(np.argmin)})
+
+
+@implements(np.argsort)
+def _argsort(x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    indices = np.argsort(x.real, axis=axis, kind="stable")
+    ordered: Any = np.moveaxis(np.take_along_axis(x, indices, axis), axis, 0)
+    a, b = ordered[:-1], ordered[1:]
+    near = are_near(a.real, b.real)
+    if (near & (a.p != b.p)).any() or (np.isnan(x.real) & ~is_special(x)).any():
+        raise Tie("elements that are nearly equal are sorted")
+    if near.any():  # equal elements keep their order, independent of rounding
+        ranks = np.concatenate([np.zeros((1, *near.shape[1:]), int), np.add.accumulate(~near, axis=0)])
+        rank = np.empty(x.shape, int)
+        np.put_along_axis(rank, indices, np.moveaxis(ranks, 0, axis), axis)
+        indices = np.argsort(rank, axis=axis, kind="stable")
+    return indices
+
+
+@implements(np.sort)
+def _sort(x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    return np.take_along_axis(x, _argsort(x, axis), axis)
+
+
+@implements(np.round, np.around)
+def _round(x: Any, decimals: int = 0, out: Any = None) -> Any:
+    return integers(np.rint, x * 10**decimals) / 10**decimals

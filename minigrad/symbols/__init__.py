@@ -1,10 +1,10 @@
-"""Formulas from the rules themselves: arrays of symbols on which a primitive's rule is run."""
+"""Formulas from the rules themselves: a rule is run on arrays of symbols, and the result is its formula."""
 
-from minigrad.symbols.array import Symbol, intercepting
 from minigrad.symbols.expression import Call, Expression, Name, Number
 from minigrad.symbols.formulas import computed, contributions, formula, local_derivatives
 from minigrad.symbols.latex import latex
-from minigrad.symbols.writing import text
+from minigrad.symbols.notation import text
+from minigrad.symbols.symbol import Symbol, intercepting
 
 __all__ = [
     "Call",

@@ -1,6 +1,6 @@
-"""Expressions: what a symbol is, as a tree of calls.
+"""Expressions: trees of calls, which symbols carry. Subtrees are shared.
 
-A tree is read by `writing` (text and LaTeX) and by `minigrad.verify.symbolic` (sympy). Subtrees are shared.
+`notation` and `latex` write them; `minigrad.verify.rules.to_sympy` translates them to sympy.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number that stands in a rule."""
+    """A number."""
 
     value: float
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation, named as NumPy names it or as its primitive is.
+    """An operation on expressions.
 
     Args:
-        op: the name.
+        op: the name of the NumPy function or of the primitive.
         operands: of the operation, in order.
-        details: what else is shown, already as text: an index, a dtype.
+        details: further arguments, already as text: an index, a dtype.
     """
 
     op: str
@@ -46,7 +46,7 @@ Expression = Name | Number | Call
 def mapped(
     e: Expression, change: Callable[[Expression], Expression], seen: dict[int, Expression] | None = None
 ) -> Expression:
-    """An expression with every part changed, the innermost first. What is shared stays shared."""
+    """The expression with `change` applied to every part, innermost first. Shared parts stay shared."""
     seen = {} if seen is None else seen
     if not isinstance(e, Call):
         return change(e)
@@ -57,7 +57,7 @@ def mapped(
 
 
 def size(e: Expression, seen: dict[int, int] | None = None) -> int:
-    """How many calls the expression has when it is written out."""
+    """The number of calls in the expression as it is written, where shared parts are repeated."""
     seen = {} if seen is None else seen
     if not isinstance(e, Call):
         return 0
@@ -83,8 +83,8 @@ CONSTANTS: dict[float, Expression] = {
 }
 
 
-def number(value: float) -> Expression:
-    """The number that a Python number stands for: log 2 for 0.693..., 2/49 for 0.0408..."""
+def constant(value: float) -> Expression:
+    """The expression that a Python number stands for: log 2 for 0.693..., 2/49 for 0.0408..."""
     if isinstance(value, (bool, int)):
         return Number(int(value))
     if not math.isfinite(value):
@@ -92,9 +92,9 @@ def number(value: float) -> Expression:
     if value.is_integer():
         return Number(int(value))
     if abs(value) in CONSTANTS:
-        found = CONSTANTS[abs(value)]
-        return found if value > 0 else Call("negative", (found,))
-    near = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
-    if near.numerator / near.denominator == value and 10**4 % near.denominator:
-        return Call("divide", (Number(near.numerator), Number(near.denominator)))
+        known = CONSTANTS[abs(value)]
+        return known if value > 0 else Call("negative", (known,))
+    fraction = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
+    if fraction.numerator / fraction.denominator == value and 10**4 % fraction.denominator:
+        return Call("divide", (Number(fraction.numerator), Number(fraction.denominator)))
     return Number(value)

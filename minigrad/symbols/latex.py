@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 from minigrad.symbols.expression import Expression
-from minigrad.symbols.writing import ATOM, POWER, PRODUCT, Piece, Text, written
+from minigrad.symbols.notation import ATOM, POWER, PRODUCT, Piece, Text, written
 
 SIGNS = {
     "∞": r"\infty",
@@ -46,7 +46,7 @@ class Latex(Text):
     times, minus, at = r" \cdot ", "-", r" \, "
 
     def number(self, value: float) -> Piece:
-        """A number, common fractions as such."""
+        """A number; common fractions as fractions."""
         if value == math.pi:
             return Piece(r"\pi")
         if (fraction := self.fraction(value)) is not None:
@@ -66,29 +66,29 @@ class Latex(Text):
         return Piece(rf"\sqrt{{{self.write(x).text}}}", POWER)
 
     def name(self, name: str) -> str:
-        """A name as the user wrote it: Greek letters, accents, superscripts and numbers in LaTeX's own words."""
+        """A name of the user's: Greek letters, accents, superscripts and numbers as LaTeX commands."""
         letters = unicodedata.normalize("NFD", name)
         if letters[1:] and letters[-1] in ACCENTS:
             return rf"\{ACCENTS[letters[-1]]}{{{self.name(letters[:-1])}}}"
-        if found := re.fullmatch(r"([^\W\d_])_?([0-9]+)", name):
-            return f"{self.name(found[1])}_{{{found[2]}}}"
+        if match := re.fullmatch(r"([^\W\d_])_?([0-9]+)", name):
+            return f"{self.name(match[1])}_{{{match[2]}}}"
         if name[1:2] == "_" and name[2:]:
             return f"{self.name(name[0])}_{{{self.name(name[2:])}}}"
         if name[1:] and (kind := unicodedata.decomposition(name[-1])).startswith(("<super>", "<sub>")):
             mark = "^" if kind.startswith("<super>") else "_"
             return f"{self.name(name[:-1])}{mark}{{{unicodedata.normalize('NFKC', name[-1])}}}"
-        if len(name) == 1 and "GREEK" in (words := unicodedata.name(name, "")):
-            letter = words.split()[-1]
-            return rf"\{letter.capitalize() if 'CAPITAL' in words else letter.lower()}"
+        if len(name) == 1 and "GREEK" in (unicode_name := unicodedata.name(name, "")):
+            letter = unicode_name.split()[-1]
+            return rf"\{letter.capitalize() if 'CAPITAL' in unicode_name else letter.lower()}"
         return name if len(name) == 1 and name.isalpha() else self.plain(name)
 
     def function(self, name: str) -> str:
         """The name of a function."""
         return rf"\{name}" if name in KNOWN else rf"\operatorname{{{self.plain(name, upright=False)}}}"
 
-    def plain(self, words: str, upright: bool = True) -> str:
-        """Words that are no formula."""
-        escaped = "".join(f"\\{c}" if c in "_%&#${}" else c for c in words)
+    def plain(self, text: str, upright: bool = True) -> str:
+        """Text that is not part of a formula."""
+        escaped = "".join(f"\\{c}" if c in "_%&#${}" else c for c in text)
         return rf"\mathrm{{{escaped}}}" if upright else escaped
 
     def symbol(self, sign: str) -> str:
@@ -96,11 +96,11 @@ class Latex(Text):
         return SIGNS[sign]
 
     def parenthesized(self, inside: str) -> str:
-        """In parentheses."""
+        """The text in parentheses."""
         return rf"\left({inside}\right)" if "\\frac" in inside else f"({inside})"
 
     def bracketed(self, inside: str, pair: str) -> str:
-        """Between a pair of brackets."""
+        """The text between a pair of brackets."""
         left, right = PAIRS[pair]
         return f"{left}{inside}{right}"
 

@@ -1,4 +1,4 @@
-"""Expressions put into the form in which people write them: guards left out, products and sums gathered."""
+"""Expressions in the form in which people write them: without guards, with products and sums collected."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 from minigrad.symbols.expression import Call, Expression, Name, Number, mapped
 
-# What a test gives for a finite number other than 0.
 LARGEST = float_info.max
-ASSUMED = {"isfinite": 1, "isnan": 0, "isinf": 0, "isneginf": 0, "isposinf": 0}
+# The values of tests, for finite numbers other than 0.
+TESTS = {"isfinite": 1, "isnan": 0, "isinf": 0, "isneginf": 0, "isposinf": 0}
 
 
 class Product(NamedTuple):
-    """A sign, and factors with their exponents, above and below."""
+    """A quotient of products: a sign, and the factors of numerator and denominator with their exponents."""
 
     sign: int
     above: list[tuple[Expression, int]]
     below: list[tuple[Expression, int]]
 
 
-# What functions are that exist for the sake of their last digits.
-MEANT: dict[str, Callable[..., Expression]] = {
+# The formulas of functions that exist only for numerical accuracy.
+DEFINITIONS: dict[str, Callable[..., Expression]] = {
     "quotient": lambda x, y: Call("divide", (x, y)),
     "gaussian": lambda x: Call("exp", (Call("negative", (Call("square", (x,)),)),)),
     "sech_squared": lambda x: Call("subtract", (Number(1), Call("square", (Call("tanh", (x,)),)))),
@@ -40,7 +40,7 @@ def _of_sigmoid(y: Expression) -> Expression:
 
 
 def simplified(e: Expression) -> Expression:
-    """The expression for finite operands other than 0."""
+    """The expression, simplified for finite operands other than 0."""
     return mapped(e, _simplified)
 
 
@@ -48,15 +48,15 @@ def _simplified(e: Expression) -> Expression:  # noqa: PLR0912  (a table)
     if not isinstance(e, Call):
         return e
     zero, one = Number(0), Number(1)
-    if e.op in MEANT:
-        return MEANT[e.op](*e.operands)
+    if e.op in DEFINITIONS:
+        return DEFINITIONS[e.op](*e.operands)
     match e.op, e.operands:
         case ("equal", (_, Number(0))):
             return zero
         case ("not_equal", (_, Number(0))):
             return one
-        case (op, _) if op in ASSUMED:
-            return Number(ASSUMED[op])
+        case (op, _) if op in TESTS:
+            return Number(TESTS[op])
         case ("where", (Number(value), x, y)):
             return x if value else y
         case ("add", (x, Number(0))) | ("add", (Number(0), x)) | ("subtract", (x, Number(0))):
@@ -74,7 +74,7 @@ def _simplified(e: Expression) -> Expression:  # noqa: PLR0912  (a table)
             return x
         case ("maximum", (Number(0), Number(1))):
             return one
-        case ("mean", (Call("subtract", (x, Call("mean", (y,)))),)) if x == y:  # 0 but for rounding
+        case ("mean", (Call("subtract", (x, Call("mean", (y,)))),)) if x == y:  # 0 up to rounding
             return zero
         case ("matmul", (Number(1), x)):  # a row of ones
             return Call("sum", (x,), ("axis=0",))
@@ -86,7 +86,7 @@ def _simplified(e: Expression) -> Expression:  # noqa: PLR0912  (a table)
 
 
 def shared(e: Expression, is_long: Callable[[Expression], bool]) -> tuple[Expression, list[tuple[Name, Expression]]]:
-    """The expression with a letter for each long part that occurs several times, and those parts."""
+    """The expression with a letter for each long part that occurs more than once, and those parts."""
     uses: Counter[int] = Counter()
     names = set()
     order: list[Call] = []
@@ -102,34 +102,34 @@ def shared(e: Expression, is_long: Callable[[Expression], bool]) -> tuple[Expres
                 order.append(part)
 
     visit(e)
-    every = (f"{letter}{k or ''}" for k in count() for letter in ascii_lowercase)
-    letters = (letter for letter in every if letter not in names)
-    found: dict[int, Expression] = {}
+    candidates = (f"{letter}{k or ''}" for k in count() for letter in ascii_lowercase)
+    letters = (letter for letter in candidates if letter not in names)
+    replacements: dict[int, Expression] = {}
     parts = []
     for part in order:
-        made: Expression = Call(part.op, tuple(found.get(id(x), x) for x in part.operands), part.details)
-        if uses[id(part)] > 1 and is_long(made):
+        new: Expression = Call(part.op, tuple(replacements.get(id(x), x) for x in part.operands), part.details)
+        if uses[id(part)] > 1 and is_long(new):
             letter = Name(next(letters))
-            parts.append((letter, made))
-            made = letter
-        found[id(part)] = made
-    return found.get(id(e), e), parts
+            parts.append((letter, new))
+            new = letter
+        replacements[id(part)] = new
+    return replacements.get(id(e), e), parts
 
 
-def product(e: Expression) -> Product:
-    """An expression as a signed quotient of products."""
+def as_product(e: Expression) -> Product:
+    """The expression as a signed quotient of products."""
     match e:
         case Call("negative", (x,)):
-            inner = product(x)
+            inner = as_product(x)
             return Product(-inner.sign, inner.above, inner.below)
         case Call("multiply", (x, y)):
-            left, right = product(x), product(y)
+            left, right = as_product(x), as_product(y)
             return Product(left.sign * right.sign, _merged(left.above + right.above), _merged(left.below + right.below))
         case Call("divide", (x, y)):
-            left, right = product(x), product(y)
+            left, right = as_product(x), as_product(y)
             return Product(left.sign * right.sign, _merged(left.above + right.below), _merged(left.below + right.above))
         case Call("reciprocal", (x,)):
-            inner = product(x)
+            inner = as_product(x)
             return Product(inner.sign, inner.below, inner.above)
         case Call("square", (x,)):
             return Product(1, [(x, 2)], [])
@@ -150,28 +150,28 @@ def _unsigned(x: Expression) -> tuple[int, Expression]:
 
 
 def _merged(factors: list[tuple[Expression, int]]) -> list[tuple[Expression, int]]:
-    found: list[tuple[Expression, int]] = []
+    merged: list[tuple[Expression, int]] = []
     for x, n in factors:
-        k = next((k for k, (y, _) in enumerate(found) if x == y and not isinstance(x, Number)), None)
+        k = next((k for k, (y, _) in enumerate(merged) if x == y and not isinstance(x, Number)), None)
         if k is None:
-            found.append((x, n))
+            merged.append((x, n))
         else:
-            found[k] = (x, found[k][1] + n)
-    return found
+            merged[k] = (x, merged[k][1] + n)
+    return merged
 
 
-def terms(e: Expression) -> list[tuple[int, Expression]]:
-    """An expression as a signed sum, its numbers added up at the end."""
+def as_sum(e: Expression) -> list[tuple[int, Expression]]:
+    """The expression as a signed sum, with the sum of its numbers as the last term."""
     match e:
         case Call("add", (x, y)):
-            found = terms(x) + terms(y)
+            terms = as_sum(x) + as_sum(y)
         case Call("subtract", (x, y)):
-            found = terms(x) + [(-sign, part) for sign, part in terms(y)]
+            terms = as_sum(x) + [(-sign, part) for sign, part in as_sum(y)]
         case _:
             return [(1, e)]
-    numbers = [(sign, part.value) for sign, part in found if isinstance(part, Number)]
+    numbers = [(sign, part.value) for sign, part in terms if isinstance(part, Number)]
     if len(numbers) < 2:
-        return found
+        return terms
     total = sum(sign * value for sign, value in numbers)
-    rest = [(sign, part) for sign, part in found if not isinstance(part, Number)]
+    rest = [(sign, part) for sign, part in terms if not isinstance(part, Number)]
     return rest + [(1, Number(total))] * bool(total) or [(1, Number(0))]

@@ -1,11 +1,13 @@
-"""Proofs of gradients: finite differences that can be trusted, and derivations checked line by line."""
+"""Checks of gradients.
 
-from minigrad.verify.audit import AuditReport
-from minigrad.verify.derivation import Derivation
-from minigrad.verify.derivation_report import DerivationReport, LineReport
-from minigrad.verify.gradient_report import GradientReport
-from minigrad.verify.gradients import assert_gradients, check_gradients
-from minigrad.verify.proof import ProofReport, prove_rule
+- gradients: check_gradients compares a gradient with finite differences and other methods
+- derivation: a backward pass written by hand is checked line by line
+- rules: the rule of a primitive is proven with sympy
+"""
+
+from minigrad.verify.derivation import AuditReport, Derivation, DerivationReport, LineReport
+from minigrad.verify.gradients import GradientReport, assert_gradients, check_gradients
+from minigrad.verify.rules import ProofReport, prove_rule
 
 __all__ = [
     "AuditReport",

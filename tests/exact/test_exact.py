@@ -1,4 +1,4 @@
-"""Exact arrays: field identities, each operation against fractions, and what a proof with them notices."""
+"""Exact arrays: field identities, operations compared with fractions, and errors that proofs detect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from minigrad import exact
 from minigrad.engine.primitive import REGISTRY
-from minigrad.exact import Exact, Inexact, NotASquare, Tie, draw, field, numbers, opaque_roots, rational, same
+from minigrad.exact import Exact, Inexact, NotASquare, Tie, draw, field, float_values, opaque_roots, rational, same
 from minigrad.exact.field import GENERATOR, P, Q
 
 pytestmark = pytest.mark.floating(under="ignore", over="ignore")
@@ -28,7 +28,7 @@ def residue(f: Fraction, m: int = P) -> int:
 
 
 def fractions(x: Any) -> Any:
-    """The elements as Python fractions, for arrays that were made by `small`."""
+    """The elements of an array from `small` as Python fractions."""
     return np.vectorize(lambda v: Fraction(v).limit_denominator(100), otypes=[object])(x.real)
 
 
@@ -39,7 +39,7 @@ def small(*shape: int, seed: int = 0) -> Exact:
 
 
 def assert_is(x: Any, expected: Any) -> None:
-    """An exact array has these fractions, as residues modulo both primes and as floats."""
+    """Assert that an exact array has these fractions, as residues modulo both primes and as floats."""
     expected = np.asarray(expected, object)
     assert x.shape == expected.shape
     for place in np.ndindex(expected.shape):
@@ -70,7 +70,7 @@ def test_inverses(m: int, size: int) -> None:
     assert (a * field.inverse(a, m) % m == (a != 0)).all()
 
 
-def test_powers_are_pythons() -> None:
+def test_powers() -> None:
     a = rng().integers(1, P, 5)
     for n in (0, 1, 2, 13, -1, -3, P - 1):
         assert field.power(a, n, P).tolist() == [pow(int(x), n, P) for x in a]
@@ -85,13 +85,13 @@ def test_roots() -> None:
         assert (field.power(field.odd_root(a, degree), degree, P) == a).all()
 
 
-def test_exponentials_are_powers_of_the_generator() -> None:
+def test_exponentials() -> None:
     x = np.array([0, 1, 2, 1023, 1024, 1 << 20, Q - 1])
     assert field.exponential(x).tolist() == [pow(GENERATOR, int(n), P) for n in x]
 
 
 @pytest.mark.parametrize("m", [P, Q])
-def test_products_in_halves_are_exact(m: int) -> None:
+def test_bilinear_functions_of_residues_are_exact(m: int) -> None:
     a, b = rng().integers(m - 1000, m, (4, 3000)), rng(1).integers(m - 1000, m, (3000, 5))
     expected = np.array([[sum(int(x) * int(y) for x, y in zip(row, column)) % m for column in b.T] for row in a])  # noqa: B905
     assert (field.bilinear(np.matmul, a, b, m, 3000) == expected).all()
@@ -99,7 +99,7 @@ def test_products_in_halves_are_exact(m: int) -> None:
         field.bilinear(np.matmul, a, b, m, field.TERMS + 1)
 
 
-def test_scrambled_is_a_function_with_few_collisions() -> None:
+def test_scrambled_has_few_collisions() -> None:
     a = np.arange(10000)
     assert (field.scrambled(1, a) == field.scrambled(1, a.copy())).all()
     assert len(np.unique(field.scrambled(1, a))) > 9990
@@ -131,24 +131,24 @@ LITERALS = {
 
 
 @pytest.mark.parametrize("x", LITERALS)
-def test_what_a_float_stands_for(x: float) -> None:
-    p, q = numbers.residues(x)
+def test_value_of_a_float(x: float) -> None:
+    p, q = float_values.residues(x)
     assert (int(p), int(q)) == (residue(LITERALS[x]), residue(LITERALS[x], Q))
 
 
-def test_arrays_of_floats_are_their_elements() -> None:
+def test_residues_of_an_array_are_those_of_its_elements() -> None:
     x = np.array([[0.1, 1 / 3], [2.0, -1e-5]])
-    p, _ = numbers.residues(x)
-    assert p.tolist() == [[int(numbers.residues(v)[0]) for v in row] for row in x]
+    p, _ = float_values.residues(x)
+    assert p.tolist() == [[int(float_values.residues(v)[0]) for v in row] for row in x]
 
 
-def test_folded_constants_are_the_numbers_that_they_were_made_of() -> None:
+def test_values_of_folded_constants() -> None:
     a, b = 0.7978845608028654, 0.8862269254527579  # no simple fractions
     table = exact.Constants()
     with exact.constants(table):
-        pa, pb = (int(numbers.residues(x)[0]) for x in (a, b))
+        pa, pb = (int(float_values.residues(x)[0]) for x in (a, b))
         for x in (a, b):
-            p, q = numbers.residues(x)
+            p, q = float_values.residues(x)
             table.learn(x, int(p), int(q))
         table.learn(1 - 0.9999, residue(Fraction(1, 10000)), residue(Fraction(1, 10000), Q))
         for x, expected in {
@@ -159,12 +159,12 @@ def test_folded_constants_are_the_numbers_that_they_were_made_of() -> None:
             1 / a: pow(pa, -1, P),
             1 - 0.9999: residue(Fraction(1, 10000)),
         }.items():
-            assert int(numbers.residues(x)[0]) == expected % P
+            assert int(float_values.residues(x)[0]) == expected % P
         for x in (a * b * (1 + 1e-12), a / 3 * (1 - 1e-12), (1 - 0.9999) * (1 + 1e-12)):
-            assert int(numbers.residues(x)[0]) == residue(Fraction(x))
+            assert int(float_values.residues(x)[0]) == residue(Fraction(x))
 
 
-# Operations, against fractions
+# Operations compared with fractions
 
 x, y = small(3, 4), small(3, 4, seed=1)
 ELEMENTWISE: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -249,7 +249,7 @@ ALIKE: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_functions_are_numpys_on_fractions(name: str) -> None:
+def test_functions_agree_with_numpy_on_fractions(name: str) -> None:
     theirs = ALIKE[name](fractions(x), fractions(y))
     assert_is(ALIKE[name](x, y), theirs)
 
@@ -279,14 +279,14 @@ def writes(name: str, out: Any, a: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["set", "view", "add.at", "copyto", "where", "put", "put_along_axis", "out", "in place"]
 )
-def test_what_is_written(name: str) -> None:
+def test_writes(name: str) -> None:
     ours, theirs = np.copy(x), np.copy(fractions(x))
     writes(name, ours, y)
     writes(name, theirs, fractions(y))
     assert_is(ours, theirs)
 
 
-def test_integers_bools_and_order_are_plain() -> None:
+def test_integers_bools_and_order_are_plain_arrays() -> None:
     f = fractions(x)
     for ours, theirs in [
         (x > y, f > fractions(y)),
@@ -328,14 +328,14 @@ IDENTITIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 
 @pytest.mark.parametrize("name", IDENTITIES)
-def test_identities_that_are_seen(name: str) -> None:
+def test_known_identities(name: str) -> None:
     left, right = IDENTITIES[name]()
     assert same(left, right)
     assert not same(left, right + Exact.of(1e-15))
     np.testing.assert_allclose(left.real, Exact.of(right).real, rtol=1e-9, atol=1e-12)
 
 
-def test_roots_exist_for_squares() -> None:
+def test_roots_of_squares() -> None:
     assert same(np.sqrt(a * a) ** 2, a * a)
     assert same(np.sqrt(a * a * (b * b)), np.sqrt(a * a) * np.sqrt(b * b))
     assert same((a * a) ** -1.5, 1 / (np.sqrt(a * a) * (a * a)))
@@ -346,8 +346,8 @@ def test_roots_exist_for_squares() -> None:
         assert not same(np.sqrt(-(a * a)), np.sqrt(-b * b))
 
 
-def test_log_of_a_product_is_not_seen() -> None:
-    """Only equal operands are known to give equal values."""
+def test_log_of_a_product_is_opaque() -> None:
+    """Only equal operands are known to have equal values."""
     assert not same(np.log(abs(a) * abs(b)), np.log(abs(a)) + np.log(abs(b)))
 
 
@@ -362,7 +362,7 @@ def test_infinities_and_nan() -> None:
     assert not (np.full(5, np.nan) == a - a).any()
 
 
-# What is not decided
+# Undecided comparisons
 
 
 def test_ties() -> None:
@@ -380,7 +380,7 @@ def test_ties() -> None:
             undecided()
 
 
-def test_equal_numbers_are_no_tie_whatever_the_rounding() -> None:
+def test_equal_numbers_with_different_rounding_are_not_a_tie() -> None:
     third = Exact.of(np.array([1.0])) / 3
     total = third + third + third - 0.1 - 0.2 - 0.7
     assert total.real == 0
@@ -389,7 +389,7 @@ def test_equal_numbers_are_no_tie_whatever_the_rounding() -> None:
     assert np.argmax(np.concatenate([third * 0.3, third * 0.1 + third * 0.2])) == 0
 
 
-def test_what_has_no_exact_meaning_is_named() -> None:
+def test_inexact_operations_raise_with_their_name() -> None:
     for name, function in {
         "nextafter": lambda: np.nextafter(x, y),
         "svd": lambda: np.linalg.svd(x),
@@ -405,7 +405,7 @@ def test_what_has_no_exact_meaning_is_named() -> None:
 
 
 def composed(x: Any, gamma: Any, dy: Any, eps: float) -> Any:
-    """The gradient of batch normalization in x, line by line through mean and variance."""
+    """The gradient of batch normalization with respect to x, step by step through mean and variance."""
     n = len(x)
     mu = np.sum(x, 0) / n
     centered = x - mu
@@ -419,7 +419,7 @@ def composed(x: Any, gamma: Any, dy: Any, eps: float) -> Any:
 
 
 def fused_gradient(x: Any, gamma: Any, dy: Any, eps: float, forgotten: float = 0.0) -> Any:
-    """The same, as one formula."""
+    """The same gradient as one formula."""
     n = len(x)
     mu = np.sum(x, 0) / n
     var = np.sum((x - mu) ** 2, 0) / n
@@ -429,7 +429,7 @@ def fused_gradient(x: Any, gamma: Any, dy: Any, eps: float, forgotten: float = 0
 
 
 def batch(eps: float) -> tuple[Exact, Exact, Exact]:
-    """x whose variance + ε, and ε alone, have roots; gamma and dy. Channels are drawn until they do."""
+    """x, gamma and dy, drawn until the variance of x and the variance + ε have square roots."""
     for seed in range(1000):
         x, gamma, dy = draw(rng(seed), (5, 1)), draw(rng(seed + 1), (1,)), draw(rng(seed + 2), (5, 1))
         centered = x - np.mean(x, 0)
@@ -439,22 +439,22 @@ def batch(eps: float) -> tuple[Exact, Exact, Exact]:
     raise AssertionError
 
 
-def test_fused_batch_norm_is_the_composed_one_exactly() -> None:
+def test_fused_and_composed_batch_norm_are_exactly_equal() -> None:
     x, gamma, dy = batch(1e-12)
     right = composed(x, gamma, dy, 1e-12)
     assert same(fused_gradient(x, gamma, dy, 1e-12), right)
     np.testing.assert_allclose(fused_gradient(x.real, gamma.real, dy.real, 1e-12), right.real, rtol=1e-9)
 
 
-def test_a_forgotten_epsilon_is_noticed() -> None:
-    """Its 1e-12 is below every tolerance that is in use."""
+def test_missing_epsilon_is_detected() -> None:
+    """The missing 1e-12 is below all usual tolerances."""
     x, gamma, dy = batch(1e-12)
     wrong = fused_gradient(x, gamma, dy, 1e-12, forgotten=1e-12)
     np.testing.assert_allclose(wrong.real, composed(x, gamma, dy, 1e-12).real, rtol=1e-9)
     assert not same(wrong, composed(x, gamma, dy, 1e-12))
 
 
-def test_the_rules_of_the_engine_run_on_exact_arrays() -> None:
+def test_rules_of_the_engine_run_on_exact_arrays() -> None:
     v, w, g = draw(rng(3), (3, 4)), draw(rng(4), (4, 2)), draw(rng(5), (3, 2))
     rules = {name: REGISTRY[name] for name in ("matmul", "tanh", "multiply")}
     assert same(rules["matmul"].function(v, w), v @ w)
@@ -467,8 +467,8 @@ def test_the_rules_of_the_engine_run_on_exact_arrays() -> None:
 def pulled(name: str, out: Any, *operands: Any) -> Any:
     """The rule of a primitive for its first operand, with a cotangent of ones."""
     rule = REGISTRY[name].rules[0]
-    given = {"v": np.ones_like(operands[0]), "out": out, **dict(zip("xyz", operands, strict=False))}
-    return rule(*(given[k] for k in inspect.signature(rule).parameters))
+    arguments = {"v": np.ones_like(operands[0]), "out": out, **dict(zip("xyz", operands, strict=False))}
+    return rule(*(arguments[k] for k in inspect.signature(rule).parameters))
 
 
 def test_convolutions_are_bilinear() -> None:
@@ -479,10 +479,10 @@ def test_convolutions_are_bilinear() -> None:
 
 
 @pytest.mark.parametrize("n", [5, 2, 10, 45])
-def test_the_reciprocal_of_a_rounded_root(n: int) -> None:
-    """1/c and c/n are the same float for c = √n, as it is rounded, but not the same number."""
+def test_reciprocal_of_a_rounded_root(n: int) -> None:
+    """1/c and c/n are the same float for the rounded c = √n, but not the same number."""
     c = math.sqrt(n)
-    table = numbers.Constants()
-    table.learn(c, *numbers.residues_of(Fraction(c)))
-    assert table.derived(1 / c) == numbers.residues_of(1 / Fraction(c))
-    assert table.derived(3 * c / 7) == numbers.residues_of(Fraction(c) * Fraction(3, 7))
+    table = float_values.Constants()
+    table.learn(c, *float_values.residues_of(Fraction(c)))
+    assert table.derived(1 / c) == float_values.residues_of(1 / Fraction(c))
+    assert table.derived(3 * c / 7) == float_values.residues_of(Fraction(c) * Fraction(3, 7))

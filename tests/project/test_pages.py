@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minigrad.verify import repair
+from minigrad.verify.derivation import repair
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

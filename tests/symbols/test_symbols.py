@@ -1,4 +1,4 @@
-"""Rules read as formulas: text and LaTeX from the rules themselves."""
+"""Formulas: text and LaTeX from the rules themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minigrad.engine.primitive import REGISTRY, Elementwise, Primitive
 from minigrad.engine.tape import Tape
 from minigrad.ops import elementwise, indexing, reduction
 from minigrad.symbols import Call, Name, Number, Symbol, computed, formula, intercepting, latex, local_derivatives, text
-from minigrad.symbols.expression import number
+from minigrad.symbols.expression import constant
 
 RULES = [
     (name, operand)
@@ -90,18 +90,18 @@ def test_golden_formulas(name: str, operand: str) -> None:
     assert formula(name, operand) == GOLDEN[name, operand]
 
 
-def test_the_formula_follows_the_rule() -> None:
+def test_formula_shows_the_rule_itself() -> None:
     changed = Elementwise(np.tanh, lambda v, out: v * (2 - out * out))
     assert formula(changed) == "v · (2 − out²)"
     assert formula(changed, v="dout") == "dout · (2 − out²)"
 
 
-def test_a_rule_that_does_not_run_on_symbols_is_named() -> None:
+def test_rule_that_fails_on_symbols_is_shown_as_a_call() -> None:
     asks = Primitive(lambda x, /: np.exp(x), lambda v, x: v if x > 0 else -v, name="asks")
     assert formula(asks) == "asks.pull_x(v, x)"
 
 
-def test_what_has_no_formula_is_refused() -> None:
+def test_operand_without_derivative_raises() -> None:
     with pytest.raises(ValueError, match="no derivative flows through condition"):
         formula(elementwise.where, "condition")
     with pytest.raises(ValueError, match="has no operand 'z'"):
@@ -144,10 +144,10 @@ WRITTEN = [
     (call("absolute", call("subtract", x, y)), "|x − y|"),
     (call("add", x, call("equal", x, Number(0))), "x"),
     (call("exp", call("negative", call("multiply", x, x))), "exp(−x²)"),
-    (call("multiply", number(0.5), x), "½ · x"),
-    (call("multiply", number(2 / 49), x), "2 · x / 49"),
-    (number(-0.125), "−0.125"),
-    (number(float("inf")), "∞"),
+    (call("multiply", constant(0.5), x), "½ · x"),
+    (call("multiply", constant(2 / 49), x), "2 · x / 49"),
+    (constant(-0.125), "−0.125"),
+    (constant(float("inf")), "∞"),
 ]
 
 
@@ -157,8 +157,8 @@ def test_notation(expression: Any, expected: str) -> None:
 
 
 @pytest.mark.parametrize(("expression", "_"), [row for row in WRITTEN if "@" not in row[1] and "ᵀ" not in row[1]])
-def test_the_text_means_what_the_expression_does(expression: Any, _: str) -> None:
-    """The text, read back as Python, has the value of the expression."""
+def test_text_has_the_value_of_the_expression(expression: Any, _: str) -> None:
+    """The text, evaluated as Python, has the value of the expression."""
     values = {"x": 1.7, "y": 2.3, "z": -0.6}
     if "^z" in text(expression):
         values["z"] = 0.6
@@ -215,16 +215,16 @@ def test_latex_braces_balance(name: str, operand: str) -> None:
     assert written.count(r"\left") == written.count(r"\right")
 
 
-def test_what_occurs_twice_is_written_once() -> None:
+def test_repeated_parts_are_written_once() -> None:
     part = call("exp", call("add", x, call("tanh", y)))
-    whole: Any = part
-    for _ in range(40):  # written out it would have 2⁴⁰ parts
-        whole = call("add", call("sin", whole), call("cos", whole))
-    assert len(text(whole)) < 2000
+    nested: Any = part
+    for _ in range(40):  # without sharing, the text would have 2⁴⁰ parts
+        nested = call("add", call("sin", nested), call("cos", nested))
+    assert len(text(nested)) < 2000
     assert text(call("add", x, y)) == "x + y"
 
 
-# Lines of a tape
+# Nodes of a tape
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def batch_norm() -> dict[str, Any]:
     return {"mu": mu, "xhat": xhat, "y": (gamma * xhat).named("y")}
 
 
-def test_local_derivatives_bear_the_names_of_the_user(batch_norm: dict[str, Any]) -> None:
+def test_local_derivatives_with_names_of_the_user(batch_norm: dict[str, Any]) -> None:
     assert local_derivatives(batch_norm["mu"].node) == {"x": "spread(v / 4)"}
     assert local_derivatives(batch_norm["y"].node) == {"x": "sum(v · xhat, axis=0)", "y": "v · gamma"}
     assert local_derivatives(batch_norm["xhat"].node, v="dxhat") == {
@@ -247,15 +247,15 @@ def test_local_derivatives_bear_the_names_of_the_user(batch_norm: dict[str, Any]
     assert local_derivatives(batch_norm["mu"].node.parents[0]) == {}
 
 
-def test_local_derivatives_take_names_from_the_caller(batch_norm: dict[str, Any]) -> None:
-    lines = list(Tape(batch_norm["y"]))
-    line = next(line for line in lines if line.primitive and line.primitive.name == "sqrt")
-    shown = tape_text.names(lines)
-    assert local_derivatives(line, shown) == {"x": "v / (2 · std)"}
-    assert local_derivatives(line, {line: "σ"}, as_latex=True) == {"x": r"\frac{v}{2 \cdot \sigma}"}
+def test_local_derivatives_with_names_of_the_caller(batch_norm: dict[str, Any]) -> None:
+    nodes = list(Tape(batch_norm["y"]))
+    node = next(node for node in nodes if node.primitive and node.primitive.name == "sqrt")
+    shown = tape_text.names(nodes)
+    assert local_derivatives(node, shown) == {"x": "v / (2 · std)"}
+    assert local_derivatives(node, {node: "σ"}, as_latex=True) == {"x": r"\frac{v}{2 \cdot \sigma}"}
 
 
-def test_constants_of_a_line_are_shown() -> None:
+def test_constants_of_a_node_are_shown() -> None:
     w = Tensor([1.0, 2.0], requires_grad=True).named("w")
     assert local_derivatives(np.power(w, 3.0).node) == {"x": "v · 3 · w²"}
     assert local_derivatives((w * np.array([2.0, 5.0])).node) == {"x": "v · const"}
@@ -274,14 +274,14 @@ def test_several_outputs_and_operands() -> None:
     }
 
 
-def test_a_released_line_still_has_its_formulas(batch_norm: dict[str, Any]) -> None:
+def test_released_node_has_its_formulas(batch_norm: dict[str, Any]) -> None:
     loss = (batch_norm["y"] @ np.ones((3, 2))).sum()
-    before = {line: local_derivatives(line) for line in Tape(loss)}
+    before = {node: local_derivatives(node) for node in Tape(loss)}
     loss.backward()
-    assert {line: local_derivatives(line) for line in Tape(loss)} == before
+    assert {node: local_derivatives(node) for node in Tape(loss)} == before
 
 
-def test_what_a_line_computes() -> None:
+def test_value_of_a_node_as_formula() -> None:
     w = Tensor([1.0, 2.0], requires_grad=True)
     operands = [x, y]
     assert text(computed((w / w).node, operands)) == "x / y"
@@ -293,12 +293,12 @@ def test_what_a_line_computes() -> None:
 
 
 @pytest.mark.parametrize("ask", [float, int, bool, list, np.asarray, lambda s: np.exp(s, out=np.zeros(2))])
-def test_a_symbol_has_no_value(ask: Any) -> None:
+def test_symbol_has_no_value(ask: Any) -> None:
     with pytest.raises(TypeError, match=r"symbol (has no value|cannot be written)"):
         ask(Symbol(x, (2,)))
 
 
-def test_a_symbol_has_the_shape_and_dtype_of_an_array() -> None:
+def test_symbol_has_shape_and_dtype_of_the_result() -> None:
     s = Symbol(x, (4, 1, 3), np.float32)
     for f in (
         lambda a: a.mT @ np.ones((4, 1, 2), np.float32),
@@ -308,11 +308,11 @@ def test_a_symbol_has_the_shape_and_dtype_of_an_array() -> None:
         lambda a: np.flip(np.cumsum(a, axis=0), 0) / np.sqrt(a),
     ):
         expected = f(np.ones(s.shape, s.dtype))
-        made = f(s)
-        assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
+        result = f(s)
+        assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
 
 
-def test_intercepting_leaves_the_primitives_as_they_were() -> None:
+def test_intercepting_does_not_change_primitives_on_arrays() -> None:
     before = reduction.mean_over(np.arange(4.0))
     with intercepting():
         assert text(reduction.mean_over(Symbol(x, (4,))).expression) == "mean(x)"
@@ -323,13 +323,13 @@ def test_intercepting_leaves_the_primitives_as_they_were() -> None:
 
 def test_formulas_in_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda _: [formula(*rule) for rule in GOLDEN], range(4))
-    assert [*found] == [[*GOLDEN.values()]] * 4
+        formulas = pool.map(lambda _: [formula(*rule) for rule in GOLDEN], range(4))
+    assert [*formulas] == [[*GOLDEN.values()]] * 4
 
 
 @pytest.mark.floating(all="ignore")
 @pytest.mark.parametrize("wrap", [mg.checkpoint, lambda f: mg.compile(f, backend="numpy")])
-def test_calls_that_are_run_again_have_no_formula_and_can_be_drawn(wrap):
+def test_checkpoints_and_compiled_calls_have_no_formula_and_can_be_drawn(wrap):
     w, x = mg.Tensor(np.ones(3), requires_grad=True).named("w"), mg.Tensor(np.ones(3), requires_grad=True).named("x")
     f = wrap(lambda x: mg.tanh(x * w))
     for _ in range(4):

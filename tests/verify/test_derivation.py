@@ -1,4 +1,4 @@
-"""Derivation: what it refuses, its verdicts, and the reasons that it gives."""
+"""Derivation: invalid input, verdicts, and reasons."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def of_scaled(*lines: Line) -> Derivation:
     return derivation(scaled, *lines, x="N D", w="D")
 
 
-# What it refuses
+# Invalid input
 
 
-def test_a_line_for_no_value() -> None:
+def test_line_for_an_unknown_value_raises() -> None:
     def dq(dout):  # type: ignore[no-untyped-def]
         return dout
 
-    with pytest.raises(TypeError, match=r"line dq is for 'q', which is no input or named value.*there are x, w, h"):
+    with pytest.raises(TypeError, match=r"line dq is for 'q', which is not an input or named value.*there are x, w, h"):
         of_scaled(dq)
 
 
-def test_a_line_for_the_result() -> None:
+def test_line_for_the_result_raises() -> None:
     def dout(x):  # type: ignore[no-untyped-def]
         return x
 
@@ -64,7 +64,7 @@ def test_a_line_for_the_result() -> None:
         of_scaled(dout)
 
 
-def test_a_parameter_that_names_nothing() -> None:
+def test_unknown_parameter_raises() -> None:
     def dx(dout, weight):  # type: ignore[no-untyped-def]
         return dout * weight
 
@@ -74,7 +74,7 @@ def test_a_parameter_that_names_nothing() -> None:
         of_scaled(dx)
 
 
-def test_names_are_checked_with_the_first_check_if_there_are_no_shapes() -> None:
+def test_without_shapes_names_are_checked_at_the_first_check() -> None:
     def dx(dout, weight):  # type: ignore[no-untyped-def]
         return dout * weight
 
@@ -90,12 +90,12 @@ def test_names_are_checked_with_the_first_check_if_there_are_no_shapes() -> None
         (lambda d=1: d, "a line is called d<name>"),
     ],
 )
-def test_a_line_without_a_name(line: Line, message: str) -> None:
+def test_line_name_must_begin_with_d(line: Line, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         of_scaled(line)
 
 
-def test_parameters_with_defaults_or_stars() -> None:
+def test_parameters_with_defaults_or_stars_raise() -> None:
     def dx(dh, w=1):  # type: ignore[no-untyped-def]
         return dh * w
 
@@ -107,12 +107,12 @@ def test_parameters_with_defaults_or_stars() -> None:
             of_scaled(line)
 
 
-def test_two_lines_for_one_name() -> None:
+def test_second_line_for_the_same_value_raises() -> None:
     with pytest.raises(TypeError, match="there is a line dx already"):
         of_scaled(dx, dx)
 
 
-def test_a_line_that_uses_its_own_result() -> None:
+def test_line_that_uses_its_own_result_raises() -> None:
     def dx(dh, dx):  # type: ignore[no-untyped-def]
         return dh * dx
 
@@ -120,7 +120,7 @@ def test_a_line_that_uses_its_own_result() -> None:
         of_scaled(dx)
 
 
-def test_lines_in_a_circle() -> None:
+def test_circular_lines_raise() -> None:
     def dh(dx, w):  # type: ignore[no-untyped-def]
         return dx / w
 
@@ -129,12 +129,12 @@ def test_lines_in_a_circle() -> None:
         d.check()
 
 
-def test_no_lines() -> None:
+def test_check_without_lines_raises() -> None:
     with pytest.raises(ValueError, match="there is no line to check"):
         of_scaled().check()
 
 
-def test_a_value_called_like_a_gradient() -> None:
+def test_value_named_like_a_gradient_raises() -> None:
     def forward(x: Any) -> Any:
         return x * mg.name("dx", x * 2)
 
@@ -142,7 +142,7 @@ def test_a_value_called_like_a_gradient() -> None:
         derivation(forward, dx, x="N")
 
 
-def test_a_value_that_begins_with_d_is_no_gradient() -> None:
+def test_value_whose_name_begins_with_d_is_not_a_gradient() -> None:
     def forward(x: Any, delta: float = 0.7) -> Any:
         return x * delta
 
@@ -152,7 +152,7 @@ def test_a_value_that_begins_with_d_is_no_gradient() -> None:
     assert derivation(forward, dx, x="N").check().ok
 
 
-def test_a_name_used_twice_asks_for_a_scope() -> None:
+def test_name_used_twice_raises_and_suggests_a_scope() -> None:
     def forward(x: Any) -> Any:
         return mg.name("h", mg.name("h", x * 2) * 3)
 
@@ -160,7 +160,7 @@ def test_a_name_used_twice_asks_for_a_scope() -> None:
         derivation(forward, dx, x="N").check()
 
 
-def test_integer_inputs_only() -> None:
+def test_only_integer_inputs_raise() -> None:
     def forward(x: Any) -> Any:
         return mg.Tensor(1.0) * x
 
@@ -171,7 +171,7 @@ def test_integer_inputs_only() -> None:
         derivation(forward, dx).check(x=np.arange(3))
 
 
-def test_a_random_forward() -> None:
+def test_random_forward_function_raises() -> None:
     rng = np.random.default_rng(0)
 
     def forward(x: Any) -> Any:
@@ -184,7 +184,7 @@ def test_a_random_forward() -> None:
         derivation(forward, dx).check(x=np.ones(3))
 
 
-def test_a_line_that_writes_into_its_inputs() -> None:
+def test_line_that_writes_into_its_inputs_raises() -> None:
     def dx(dh, w):  # type: ignore[no-untyped-def]
         dh *= w
         return dh
@@ -201,27 +201,27 @@ def test_a_line_that_writes_into_its_inputs() -> None:
         ({"cotangent": (np.ones(5), np.ones(5))}, "has 1 results, and 2 cotangents were given"),
     ],
 )
-def test_bad_arguments_of_a_check(given: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_of_check_raise(given: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         of_scaled(dh, dx, dw).check(**given)
 
 
-def test_an_input_without_value_or_shape() -> None:
+def test_input_without_value_or_shape_raises() -> None:
     with pytest.raises(TypeError, match="input 'w' has neither a value nor a shape"):
         derivation(scaled, dx, x="N D").check()
 
 
-def test_a_shape_for_no_parameter() -> None:
+def test_shape_for_an_unknown_parameter_raises() -> None:
     with pytest.raises(TypeError, match="'q' is not a parameter; scaled has x, w"):
         Derivation(scaled, q="N")
 
 
-def test_a_forward_that_returns_no_tensor() -> None:
+def test_forward_function_must_return_a_tensor() -> None:
     with pytest.raises(TypeError, match="must return a Tensor"):
         derivation(lambda x: None, dx, x="N")
 
 
-def test_a_forward_that_is_not_finite() -> None:
+def test_nonfinite_forward_function_raises() -> None:
     def dx(dout, x):  # type: ignore[no-untyped-def]
         return dout / x
 
@@ -229,7 +229,7 @@ def test_a_forward_that_is_not_finite() -> None:
         derivation(mg.log, dx).check(x=np.array([-1.0, 2.0]))
 
 
-def test_a_primitive_with_a_wrong_rule_is_caught_by_finite_differences() -> None:
+def test_finite_differences_detect_a_primitive_with_a_wrong_rule() -> None:
     wrong = elementwise.elementwise(np.tanh, lambda v, out: v * (1 - out), name="wrong_tanh")
     del REGISTRY["wrong_tanh"]  # it has no row in the table of cases
 
@@ -244,7 +244,7 @@ def test_a_primitive_with_a_wrong_rule_is_caught_by_finite_differences() -> None
 # Verdicts
 
 
-def test_right() -> None:
+def test_right_derivation() -> None:
     d = of_scaled(dh, dx, dw)
     assert not d.proven
     report = d.check()
@@ -256,7 +256,7 @@ def test_right() -> None:
     report.raise_if_wrong()
 
 
-def test_a_derivation_that_lacks_a_line_is_not_proven() -> None:
+def test_derivation_without_a_line_for_an_input_is_not_proven() -> None:
     d = of_scaled(dh, dx)
     report = d.check()
     assert report.ok
@@ -265,7 +265,7 @@ def test_a_derivation_that_lacks_a_line_is_not_proven() -> None:
     assert not d.proven
 
 
-def test_only_the_wrong_line_is_blamed_and_the_chain_tells_what_follows() -> None:
+def test_only_the_wrong_line_is_reported() -> None:
     def dh(dout, out):  # type: ignore[no-untyped-def]
         return dout * (1 - out)
 
@@ -288,14 +288,14 @@ def test_two_wrong_lines() -> None:
     assert report.lines["x"].repair == "`dh + w` should be `dh * w`"
 
 
-def test_a_line_without_names_in_the_forward() -> None:
+def test_forward_function_without_named_values() -> None:
     def dx(dout, w, x):  # type: ignore[no-untyped-def]
         return dout * w * np.cos(w * x)
 
     assert derivation(lambda x, w: mg.sin(x * w), dx, x="N D", w="D").check().ok
 
 
-def test_a_line_that_returns_nan() -> None:
+def test_line_that_returns_nan_is_wrong() -> None:
     def dx(dh, w):  # type: ignore[no-untyped-def]
         return dh * np.log(-np.abs(w))
 
@@ -304,7 +304,7 @@ def test_a_line_that_returns_nan() -> None:
     assert report.lines["x"].reason == "it returns NaN or infinite elements"
 
 
-def test_a_line_that_cannot_run() -> None:
+def test_line_that_raises_an_error_is_wrong() -> None:
     def dx(dh, w):  # type: ignore[no-untyped-def]
         return dh @ w.reshape(2, -1)
 
@@ -314,14 +314,14 @@ def test_a_line_that_cannot_run() -> None:
     assert report.lines["w"].chained_ok
 
 
-def test_a_line_may_use_minigrad_and_return_a_tensor() -> None:
+def test_line_may_return_a_tensor() -> None:
     def dh(dout, out):  # type: ignore[no-untyped-def]
         return mg.Tensor(dout) * (1 - mg.square(out))
 
     assert of_scaled(dh, dx, dw).check().ok
 
 
-def test_several_outputs_and_one_of_them_named() -> None:
+def test_several_outputs_with_a_named_one() -> None:
     def forward(x: Any, w: Any) -> Any:
         h = mg.name("h", x * w)
         return mg.tanh(h), h
@@ -378,7 +378,7 @@ def test_scopes_are_part_of_names() -> None:
     assert derivation(forward, dsecond_h, dfirst_h, dx, x="N D").check().ok
 
 
-def test_control_flow_stays_live() -> None:
+def test_control_flow_in_the_forward_function() -> None:
     def forward(x: Any, steps: int = 3) -> Any:
         h = x
         for k in range(steps):
@@ -397,7 +397,7 @@ def test_control_flow_stays_live() -> None:
     assert not d.check(steps=2).ok
 
 
-def test_code_that_keeps_the_reference_from_before_the_name_is_seen() -> None:
+def test_tensor_from_before_the_naming_is_tracked() -> None:
     def forward(x: Any) -> Any:
         h = x * x
         mg.name("h", h)
@@ -409,7 +409,7 @@ def test_code_that_keeps_the_reference_from_before_the_name_is_seen() -> None:
     assert derivation(forward, dh, x="N").check().ok
 
 
-def test_right_only_for_the_values_that_were_given() -> None:
+def test_line_right_only_for_the_given_values() -> None:
     def dx(dh, x):  # type: ignore[no-untyped-def]
         return dh
 
@@ -420,8 +420,8 @@ def test_right_only_for_the_values_that_were_given() -> None:
     assert report.wrong == ["x"]
 
 
-def test_a_cotangent_of_ones_hides_nothing() -> None:
-    """With it, the gradient of the variance is identically 0, and any line for it would pass."""
+def test_cotangent_of_ones_does_not_hide_an_error() -> None:
+    """The gradient of the variance is then identically 0, and without a special test any line for it would pass."""
 
     def forward(x: Any) -> Any:
         mu = mg.name("mu", x.mean(axis=0))
@@ -447,7 +447,7 @@ def de(dout, out, e):  # type: ignore[no-untyped-def]
     return (dout - (dout * out).sum(axis=1, keepdims=True)) / e.sum(axis=1, keepdims=True)
 
 
-def test_a_gradient_that_vanishes_identically() -> None:
+def test_lines_for_an_identically_zero_gradient() -> None:
     def dm(de, e):  # type: ignore[no-untyped-def]
         return -(de * e).sum(axis=1, keepdims=True)
 
@@ -519,7 +519,7 @@ def test_shapes_constants_and_seeds() -> None:
     assert not np.array_equal(values[0], values[2])
 
 
-def test_a_tiny_epsilon_is_replaced_unless_it_is_given() -> None:
+def test_tiny_epsilon_is_replaced_unless_given() -> None:
     def forward(x: Any, eps: float = 1e-9) -> Any:
         return mg.sqrt(x**2 + eps)
 
@@ -556,7 +556,7 @@ def reason(body: Line, name: str = "x") -> str:
         ("w", lambda dh, x: dh * x, "the sum over axis 0 is missing"),
         ("w", lambda dh, x: dh, "the sum over axis 0 is missing"),
         ("w", lambda dh, x: (dh * x).mean(axis=0), "it is 1/N times the right value"),
-        ("w", lambda dh, x: (dh * x).sum(), "it is summed over axis 0, which must stay"),
+        ("w", lambda dh, x: (dh * x).sum(), "it is summed over axis 0, which must be kept"),
         ("h", lambda dout, out: dout, "the factor (1 - out²) is missing"),
         ("h", lambda dout, out, h: dout * (1 - h**2), "it differs from the tape"),
     ],
@@ -589,7 +589,7 @@ def test_reasons_of_paths(line: Line, expected: str) -> None:
     assert report.lines["x"].reason == expected
 
 
-def test_a_number_that_two_names_explain_is_not_named() -> None:
+def test_factor_with_two_possible_names_is_shown_as_a_number() -> None:
     def dw(dh, x):  # type: ignore[no-untyped-def]
         return (dh * x).sum(axis=0) * 6
 
@@ -598,7 +598,7 @@ def test_a_number_that_two_names_explain_is_not_named() -> None:
     assert report.lines["w"].reason == "it is 6 times the right value"
 
 
-def test_the_repair_leads_where_it_is_all_that_is_known() -> None:
+def test_repair_is_shown_instead_of_a_missing_reason() -> None:
     def dh(dout, h):  # type: ignore[no-untyped-def]
         return dout * (1 - h**2)
 
@@ -611,7 +611,7 @@ def test_the_repair_leads_where_it_is_all_that_is_known() -> None:
     assert "finite differences agree with the tape" in str(report)
 
 
-def test_a_line_whose_source_is_not_to_be_had() -> None:
+def test_line_without_available_source_has_no_repair() -> None:
     scope: dict[str, Any] = {}
     exec("def dx(dh, w): return dh + w", scope)
     report = of_scaled(dh, scope["dx"], dw).check()
@@ -619,7 +619,7 @@ def test_a_line_whose_source_is_not_to_be_had() -> None:
     assert report.lines["x"].repair is None
 
 
-def test_a_report_fits_a_screen() -> None:
+def test_report_fits_on_a_screen() -> None:
     def wrong(dout, h):  # type: ignore[no-untyped-def]
         return dout * h
 
@@ -629,16 +629,22 @@ def test_a_report_fits_a_screen() -> None:
     assert max(map(len, text.splitlines())) <= 160
 
 
-ANNIHILATED: dict[str, Callable[..., Any]] = {
+def test_old_name_of_explanation_warns() -> None:
+    line = of_scaled(dh, dx, dw).check().lines["x"]
+    with pytest.warns(DeprecationWarning, match="explanation"):
+        assert line.told() == line.explanation()
+
+
+CANCELED: dict[str, Callable[..., Any]] = {
     "a number": lambda dout, w: dout * w + 5.0,
     "a column": lambda dout, w, x: dout * w + x.sum(axis=1, keepdims=True),
     "a random column": lambda dout, w, out: dout * w - 3 * np.cos(out[:, :1]),
 }
 
 
-@pytest.mark.parametrize("what", ANNIHILATED)
-def test_an_error_that_the_next_line_annihilates_is_an_error(what: str) -> None:
-    """x - mean(x) takes constants to 0, so all gradients of inputs are right; the line is not."""
+@pytest.mark.parametrize("what", CANCELED)
+def test_error_that_the_next_line_cancels_is_reported(what: str) -> None:
+    """x - mean(x) maps constants to 0, so the gradients of all inputs are right, although the line is wrong."""
 
     def center(x: Any, w: Any) -> Any:
         return mg.name("xc", x - x.mean(axis=1, keepdims=True)) * w
@@ -649,7 +655,7 @@ def test_an_error_that_the_next_line_annihilates_is_an_error(what: str) -> None:
     def dw(dout, xc):  # type: ignore[no-untyped-def]
         return (dout * xc).sum(axis=0)
 
-    dxc = ANNIHILATED[what]
+    dxc = CANCELED[what]
     dxc.__name__ = "dxc"
     d = derivation(center, dxc, dx, dw, x="N D", w="D")
     report = d.check()
@@ -660,7 +666,7 @@ def test_an_error_that_the_next_line_annihilates_is_an_error(what: str) -> None:
         d.fused()
 
 
-# A loss as in a textbook, where dL/dL = 1 is never written
+# A loss in textbook notation, where dL/dL = 1 is not written
 
 
 def loss(x: Any, w: Any, y: Any) -> Any:
@@ -689,7 +695,7 @@ SHAPES = {"x": "N D", "w": "D", "y": "N"}
 
 
 @pytest.mark.parametrize("cotangent", [None, 1.0])
-def test_a_loss_whose_own_gradient_is_never_written(cotangent: Any) -> None:
+def test_loss_without_its_own_gradient(cotangent: Any) -> None:
     report = derivation(loss, dp, dw_of_loss, **SHAPES).check(cotangent=cotangent)
     assert report.ok
     assert "no line names dout, the gradient of the result: it is 1" in str(report)
@@ -701,7 +707,7 @@ def test_a_loss_whose_own_gradient_is_never_written(cotangent: Any) -> None:
     assert derivation(loss, wrong, dw_of_loss, **SHAPES).check(cotangent=cotangent).wrong == ["p"]
 
 
-def test_a_loss_whose_own_gradient_is_written_somewhere_needs_it_everywhere() -> None:
+def test_loss_gradient_used_in_one_line_is_needed_in_all() -> None:
     def with_dout(dout, p, y):  # type: ignore[no-untyped-def]
         return dout * 2 * (p - y) / len(y)
 
@@ -710,7 +716,7 @@ def test_a_loss_whose_own_gradient_is_written_somewhere_needs_it_everywhere() ->
     assert derivation(loss, with_dout, dw_of_loss, dy, **SHAPES).check().wrong == ["y"]
 
 
-def test_a_loss_that_is_named() -> None:
+def test_named_loss() -> None:
     def named(x: Any, y: Any) -> Any:
         return mg.name("L", ((x - y) ** 2).sum())
 
@@ -729,19 +735,19 @@ def test_a_loss_that_is_named() -> None:
     assert derivation(named, dL, through, x="N", y="N").check().ok
 
 
-def test_such_a_loss_fused_has_the_gradient_of_any_multiple() -> None:
+def test_fused_loss_is_multiplied_by_its_cotangent() -> None:
     f = derivation(loss, dp, dw_of_loss, dx_of_loss, dy, **SHAPES).fused()
     rng = np.random.default_rng(0)
     values = rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=4)
     for k in range(3):
-        found = mg.grad(lambda *a: 3.0 * f(*a) ** 2, k)(*values)
-        np.testing.assert_allclose(found, mg.grad(lambda *a: 3.0 * loss(*a) ** 2, k)(*values), rtol=1e-12)
+        gradient = mg.grad(lambda *a: 3.0 * f(*a) ** 2, k)(*values)
+        np.testing.assert_allclose(gradient, mg.grad(lambda *a: 3.0 * loss(*a) ** 2, k)(*values), rtol=1e-12)
     u = np.cos(values[1])
-    found = mg.hvp(lambda w: f(values[0], w, values[2]), values[1], u)
-    np.testing.assert_allclose(found, mg.hvp(lambda w: loss(values[0], w, values[2]), values[1], u), rtol=1e-10)
+    product = mg.hvp(lambda w: f(values[0], w, values[2]), values[1], u)
+    np.testing.assert_allclose(product, mg.hvp(lambda w: loss(values[0], w, values[2]), values[1], u), rtol=1e-10)
 
 
-def test_a_result_of_several_numbers_needs_its_gradient() -> None:
+def test_nonscalar_result_needs_its_gradient() -> None:
     def double(x: Any) -> Any:
         return x * 2
 

@@ -42,11 +42,11 @@ def terms_of_batch_norm(skip: str = "") -> verify.Derivation:
     def dbeta(dout: Any) -> Any:
         return dout.sum(axis=0)
 
-    made = verify.Derivation(batch_norm, x="N D", gamma="D", beta="D")
+    derivation = verify.Derivation(batch_norm, x="N D", gamma="D", beta="D")
     for line in (dxhat, dvar, dmu, dx, dgamma, dbeta):
         if line.__name__ != skip:
-            made.line(line)
-    return made
+            derivation.line(line)
+    return derivation
 
 
 @pytest.fixture
@@ -58,43 +58,43 @@ def blind(report: verify.AuditReport) -> dict[tuple[str, str], str]:
     return {(error.where, error.what): why for error, why in report.blind}
 
 
-def test_a_check_with_random_values_sees_every_formula(batch_norm: verify.Derivation) -> None:
+def test_check_with_random_values_sees_every_error(batch_norm: verify.Derivation) -> None:
     report = batch_norm.audit(rtol=1e-6, atol=1e-9)
     assert report.ok, str(report)
     assert len(report.seen) > 40
 
 
-def test_with_gamma_1_a_check_cannot_see_gamma(batch_norm: verify.Derivation) -> None:
+def test_check_with_gamma_1_cannot_see_a_missing_gamma(batch_norm: verify.Derivation) -> None:
     x = np.random.default_rng(0).normal(size=(8, 4))
     report = batch_norm.audit(x=x, gamma=np.ones(4), beta=np.zeros(4), rtol=1e-6, atol=1e-9)
     assert blind(report) == {("dxhat", "`dout` for `dout * gamma`"): "gamma = 1"}
     assert "gamma = 1" in str(report)
 
 
-def test_a_sum_as_the_loss_hides_the_path_through_the_variance(batch_norm: verify.Derivation) -> None:
+def test_loss_by_sum_hides_the_path_through_the_variance(batch_norm: verify.Derivation) -> None:
     report = batch_norm.audit(cotangent="ones", rtol=1e-6, atol=1e-9)
-    found = blind(report)
-    assert found["dvar", "a factor 0"] == "the upstream gradient is constant"
-    assert found["dl/dx", "the path through σ²"] == "the upstream gradient is constant"
-    assert ("dmu", "a factor 0") not in found
+    errors = blind(report)
+    assert errors["dvar", "a factor 0"] == "the upstream gradient is constant"
+    assert errors["dl/dx", "the path through σ²"] == "the upstream gradient is constant"
+    assert ("dmu", "a factor 0") not in errors
 
 
-def test_a_tolerance_hides_small_errors(batch_norm: verify.Derivation) -> None:
-    found = blind(batch_norm.audit(rtol=1e-2))
-    assert "smaller than the tolerance" in found["dx", "a factor 1.001"]
+def test_tolerance_hides_small_errors(batch_norm: verify.Derivation) -> None:
+    errors = blind(batch_norm.audit(rtol=1e-2))
+    assert "smaller than the tolerance" in errors["dx", "a factor 1.001"]
 
 
-def test_what_is_identically_the_same_is_no_error(batch_norm: verify.Derivation) -> None:
+def test_identical_derivation_is_not_an_error(batch_norm: verify.Derivation) -> None:
     report = batch_norm.audit(rtol=1e-6, atol=1e-9)
     assert [(error.where, error.what) for error in report.same] == [("dl/dμ", "the path through σ²")]
 
 
-def test_an_unknown_cotangent_is_refused(batch_norm: verify.Derivation) -> None:
+def test_unknown_cotangent_raises(batch_norm: verify.Derivation) -> None:
     with pytest.raises(ValueError, match="must be 'random', 'ones', or an array"):
         batch_norm.audit(cotangent="twos")
 
 
-def test_a_proven_derivation_is_a_primitive(batch_norm: verify.Derivation) -> None:
+def test_proven_derivation_as_a_primitive(batch_norm: verify.Derivation) -> None:
     f = batch_norm.fused()
     rng = np.random.default_rng(1)
     inputs = [rng.normal(size=(6, 3)), rng.normal(size=3), rng.normal(size=3)]
@@ -107,9 +107,9 @@ def test_a_proven_derivation_is_a_primitive(batch_norm: verify.Derivation) -> No
 
 
 @pytest.mark.parametrize("path", sorted(LIBRARY.glob("*.py")), ids=lambda path: path.stem)
-def test_every_derivation_of_the_library_becomes_a_primitive(path: Path) -> None:
-    made = [d for d in runpy.run_path(str(path)).values() if isinstance(d, verify.Derivation)]
-    for d in made:
+def test_library_derivations_as_primitives(path: Path) -> None:
+    derivations = [d for d in runpy.run_path(str(path)).values() if isinstance(d, verify.Derivation)]
+    for d in derivations:
         report = d.check()
         if report.missing:
             continue
@@ -117,11 +117,11 @@ def test_every_derivation_of_the_library_becomes_a_primitive(path: Path) -> None
         arguments = d.forward.arguments({}, np.random.default_rng(3))
         inputs = [arguments[k] for k in d.forward.inputs]
         constants = {k: arguments[k] for k in d.forward.constants}
-        found = verify.check_gradients(lambda *x, f=f, c=constants: f(*x, **c), *inputs)
-        assert found.ok, str(found)
+        report = verify.check_gradients(lambda *x, f=f, c=constants: f(*x, **c), *inputs)
+        assert report.ok, str(report)
 
 
-def test_what_is_not_proven_is_refused() -> None:
+def test_fusing_an_unproven_derivation_raises() -> None:
     unfinished = terms_of_batch_norm(skip="dgamma")
     with pytest.raises(ValueError, match="no line for gamma"):
         unfinished.fused()

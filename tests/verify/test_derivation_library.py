@@ -24,17 +24,17 @@ def stem(path: Path) -> str:
     return path.stem
 
 
-def test_the_library_is_there() -> None:
+def test_library_has_all_derivations() -> None:
     assert {"batch_norm", "layer_norm", "convolution", "attention", "lstm_cell"} <= {path.stem for path in RIGHT}
     assert len(WRONG) >= 12
 
 
 @pytest.mark.parametrize("path", RIGHT, ids=stem)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_right(path: Path, seed: int) -> None:
-    found = derivations(path)
-    assert found
-    for name, d in found.items():
+def test_library_derivations_are_right(path: Path, seed: int) -> None:
+    by_name = derivations(path)
+    assert by_name
+    for name, d in by_name.items():
         report = d.check(seed=seed)
         assert report.ok, f"{name}\n{report}"
         assert all(line.verdict == "right" and line.chained_ok for line in report.lines.values())
@@ -42,13 +42,13 @@ def test_right(path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("path", RIGHT, ids=stem)
-def test_every_line_gives_its_formula(path: Path) -> None:
+def test_every_line_has_a_formula_as_docstring(path: Path) -> None:
     for d in derivations(path).values():
         for line in d.lines.values():
             assert (line.function.__doc__ or "").startswith("dl/d")
 
 
-def test_batch_norm_with_a_real_epsilon_and_other_values() -> None:
+def test_batch_norm_at_realistic_values() -> None:
     rng = np.random.default_rng(4)
     for d in derivations(LIBRARY / "batch_norm.py").values():
         report = d.check(
@@ -59,10 +59,10 @@ def test_batch_norm_with_a_real_epsilon_and_other_values() -> None:
 
 @pytest.mark.parametrize("path", WRONG, ids=stem)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_wrong(path: Path, seed: int) -> None:
+def test_wrong_derivations_have_the_expected_verdict_and_reason(path: Path, seed: int) -> None:
     expected: dict[str, Any] = runpy.run_path(str(path))["EXPECTED"]
     (d,) = derivations(path).values()
-    report = d.check(seed=seed, repair_seconds=3)  # a slow machine finds the same
+    report = d.check(seed=seed, repair_seconds=3)  # so that a slow machine finds the same repair
     line = report.lines[expected["line"].removeprefix("d")]
     assert line.verdict == expected["verdict"]
     if line.ok:
@@ -72,11 +72,11 @@ def test_wrong(path: Path, seed: int) -> None:
     assert expected.get("reason", "") in line.reason
     assert expected.get("repair", "") in (line.repair or "")
     assert expected.get("note", "") in " ".join(line.notes)
-    assert expected.keys() > {"line", "verdict"}  # something is said about why
+    assert expected.keys() > {"line", "verdict"}  # and a reason, repair or note
 
 
 @pytest.mark.parametrize("path", [*RIGHT, *WRONG], ids=stem)
-def test_files_are_short_and_tell_the_derivation(path: Path) -> None:
+def test_files_are_short_and_describe_the_derivation(path: Path) -> None:
     text = path.read_text()
     assert text.startswith('"""')
     assert len(text.splitlines()) <= 100

@@ -25,13 +25,13 @@ WITH_RULES = [(name, k) for name in ELEMENTWISE for k, rule in enumerate(REGISTR
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_the_rule_is_the_derivative(name: str) -> None:
+def test_rule_is_the_derivative(name: str) -> None:
     report = proven(name)
     assert report.ok, str(report)
     assert str(report).startswith(f"{name}: rule")
 
 
-# Where a function is defined; all others everywhere.
+# Domains of functions; all others are defined everywhere.
 DOMAINS = {
     "sqrt": "x > 0", "log": "x > 0", "log2": "x > 0", "log10": "x > 0", "log1p": "x > −1", "power": "x > 0, all y",
     "arcsin": "−1 < x < 1", "arccos": "−1 < x < 1", "arctanh": "−1 < x < 1", "arccosh": "x > 1",
@@ -39,7 +39,7 @@ DOMAINS = {
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_the_proof_covers_the_domain(name: str) -> None:
+def test_proof_covers_the_domain(name: str) -> None:
     for proof in proven(name).proofs:
         everywhere = f"all {', '.join(REGISTRY[name].operands)}"
         assert proof.where.removesuffix(", between jumps") == DOMAINS.get(name, everywhere)
@@ -84,14 +84,14 @@ def rebuilt(name: str, k: int, change: Any) -> Elementwise:
 
 
 @pytest.mark.parametrize(("name", "k"), WITH_RULES)
-def test_a_thousandth_too_much_is_refuted(name: str, k: int) -> None:
+def test_factor_of_1_001_is_refuted(name: str, k: int) -> None:
     report = prove_rule(rebuilt(name, k, lambda contribution: contribution * 1.001))
     assert [proof.verdict for proof in report.proofs if proof.operand == REGISTRY[name].operands[k]] == ["WRONG"]
     assert all(proof.verdict == "proven" for proof in report.proofs if proof.operand != REGISTRY[name].operands[k])
 
 
 @pytest.mark.parametrize(("name", "k"), WITH_RULES)
-def test_a_wrong_sign_is_refuted(name: str, k: int) -> None:
+def test_wrong_sign_is_refuted(name: str, k: int) -> None:
     assert prove_rule(rebuilt(name, k, lambda contribution: -contribution)).verdict == "WRONG"
 
 
@@ -116,7 +116,7 @@ SUBTLE = {
 
 
 @pytest.mark.parametrize("what", SUBTLE)
-def test_a_subtle_fault_is_refuted(what: str) -> None:
+def test_subtle_faults_are_refuted(what: str) -> None:
     report = prove_rule(SUBTLE[what])
     assert report.verdict == "WRONG", str(report)
     assert "the rule gives" in str(report)
@@ -124,14 +124,14 @@ def test_a_subtle_fault_is_refuted(what: str) -> None:
         report.raise_if_wrong()
 
 
-def test_the_reason_is_a_point() -> None:
+def test_reason_names_a_point() -> None:
     report = prove_rule(Elementwise(np.square, lambda v, x: v * x, name="square"))
     assert str(report).splitlines()[0] == "square: rule WRONG"
     assert "at x = −1.33333 the rule gives −1.33333, not −2.66667" in str(report)
     assert report.to_dict()["operands"][0]["verdict"] == "WRONG"
 
 
-# What cannot be decided
+# Undecidable rules
 
 
 UNDECIDED = {
@@ -143,26 +143,26 @@ UNDECIDED = {
 
 
 @pytest.mark.parametrize("what", UNDECIDED)
-def test_what_is_not_known_is_undecided(what: str) -> None:
+def test_undecidable_rules_are_undecided(what: str) -> None:
     report = prove_rule(UNDECIDED[what])
     assert report.verdict == "undecided", str(report)
     assert not report.ok
     assert report.proofs[0].reason
 
 
-def test_what_sympy_cannot_simplify_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minigrad.verify.proof.is_zero", lambda e, region: False)
+def test_formula_that_sympy_cannot_simplify_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigrad.verify.rules.rule_proof.is_zero", lambda e, region: False)
     assert prove_rule("tanh").verdict == "undecided"
 
 
-@pytest.mark.parametrize("asked", [product.matmul_matrices, elementwise.sign, math.exp])
-def test_only_elementwise_primitives_with_rules(asked: Any) -> None:
+@pytest.mark.parametrize("primitive", [product.matmul_matrices, elementwise.sign, math.exp])
+def test_other_primitives_raise(primitive: Any) -> None:
     with pytest.raises(TypeError, match="check_gradients"):
-        prove_rule(asked)
+        prove_rule(primitive)
 
 
-def test_sympy_is_imported_when_it_is_needed() -> None:
+def test_sympy_is_imported_only_when_needed() -> None:
     code = "import sys, minigrad.verify; assert 'sympy' not in sys.modules; sys.modules['sympy'] = None\n"
     code += "try: minigrad.verify.prove_rule('exp')\nexcept ImportError as error: print(error)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "minigrad[symbols]" in told
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "minigrad[symbols]" in printed

@@ -10,7 +10,7 @@ from pathlib import Path
 from minigrad.app.notes.chapters import ORDER
 from minigrad.app.notes.experiment import Claim, Outcome
 from minigrad.util.report import counted
-from minigrad.verify.page import document
+from minigrad.verify.derivation.derivation_page import document
 
 STYLE = """
 .picture { background: white; padding: .5rem; margin: 1rem 0 .3rem; } .picture img { width: 100%; height: auto; }

@@ -10,8 +10,8 @@ import numpy as np
 from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Program, Value
 from minigrad.compiler.ir.typing import real_index
 from minigrad.exact import Constants, Exact, Inexact
-from minigrad.exact.array import UFUNCS as EXACT_UFUNCS
-from minigrad.exact.reductions import bilinear
+from minigrad.exact.products import bilinear
+from minigrad.exact.tables import UFUNCS as EXACT_UFUNCS
 from minigrad.ops.special import WHOLE
 
 Array = Any  # an exact array, a plain one of bools or integers, or, where nothing is exact, any plain one

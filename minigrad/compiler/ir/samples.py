@@ -11,9 +11,9 @@ import numpy as np
 from minigrad.compiler.ir.evaluate import Array, Evaluator
 from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
 from minigrad.exact import Exact, Inexact, constants, draw, rational
-from minigrad.exact.array import FUNCTIONS
-from minigrad.exact.draws import SCALE
 from minigrad.exact.field import P
+from minigrad.exact.random_rationals import SCALE
+from minigrad.exact.tables import FUNCTIONS
 
 FEW = 256  # different numbers up to which a constant array is taken as it is
 COUNTS = 8  # integers that are no indices are drawn below

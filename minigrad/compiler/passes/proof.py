@@ -9,7 +9,7 @@ fail, so a pass that uses an identity of such a function is refused unless minig
 programs differ, they are compared once more with roots and exponentials that obey theirs.
 
 A proof is for the shapes of the program, and for the region in which the inputs lie: a comparison is decided by floats.
-Constants are equal to the real numbers that they stand for within 4 roundings (minigrad/exact/numbers.py).
+Constants are equal to the real numbers that they stand for within 4 roundings (minigrad/exact/float_values.py).
 """
 
 from __future__ import annotations

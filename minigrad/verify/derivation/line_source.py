@@ -1,0 +1,82 @@
+"""The source of a line, in which one expression at a time is replaced by another."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+
+class LineSource:
+    """The source of a line as a function of all names, in which one expression at a time can be replaced.
+
+    Args:
+        function: of the line.
+        names: the parameters of the edited functions.
+
+    Raises:
+        OSError, TypeError, SyntaxError: the source is not available, or not a def.
+    """
+
+    def __init__(self, function: Callable[..., Any], names: Sequence[str]) -> None:
+        self._tree = parse_line(function)
+        body = self._tree.body[0]
+        assert isinstance(body, ast.FunctionDef)
+        self.body = body
+        body.args.args = [ast.arg(arg=name) for name in names]
+        ast.fix_missing_locations(self._tree)
+        self._setters = _setters(body)
+        closure = inspect.getclosurevars(function)
+        self._scope: dict[str, Any] = {**function.__globals__, **closure.nonlocals}
+
+    @contextmanager
+    def edited(self, old: ast.expr, new: ast.expr) -> Iterator[Callable[..., Any] | None]:
+        """The function with one expression replaced, within a block; None if it does not compile."""
+        replace = self._setters[id(old)]
+        replace(ast.fix_missing_locations(ast.copy_location(new, old)))
+        try:
+            yield _compiled(self._tree, self.body.name, self._scope)
+        finally:
+            replace(old)
+
+
+def parse_line(function: Callable[..., Any]) -> ast.Module:
+    """The syntax tree of a line, without decorators and docstring.
+
+    Raises:
+        OSError, TypeError, SyntaxError: the source is not available, or not a def.
+    """
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    body = tree.body[0]
+    if not isinstance(body, ast.FunctionDef):
+        raise TypeError("not a def")
+    body.decorator_list = []
+    if ast.get_docstring(body) is not None and len(body.body) > 1:
+        del body.body[0]
+    return tree
+
+
+def _setters(body: ast.FunctionDef) -> dict[int, Callable[[ast.expr], None]]:
+    """For each expression, by id, the function that replaces it in the tree."""
+    setters: dict[int, Callable[[ast.expr], None]] = {}
+    for parent in ast.walk(body):
+        for name, value in ast.iter_fields(parent):
+            if isinstance(value, list):
+                setters |= {id(item): partial(value.__setitem__, k) for k, item in enumerate(value)}
+            elif isinstance(value, ast.expr):
+                setters[id(value)] = partial(setattr, parent, name)
+    return setters
+
+
+def _compiled(tree: ast.Module, name: str, scope: dict[str, Any]) -> Callable[..., Any] | None:
+    namespace: dict[str, Any] = {}
+    try:
+        exec(compile(tree, "<edited line>", "exec"), scope, namespace)
+    except (SyntaxError, ValueError):
+        return None
+    function: Callable[..., Any] = namespace[name]
+    return function
