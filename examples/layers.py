@@ -1,12 +1,13 @@
 """The layers of minigrad, drawn from its own imports: `python examples/layers.py` writes docs/images/layers.svg.
 
-A row is a layer. A package imports only packages that stand above it, or to its left in its own row. Of the arrows, those
-are left out that follow from others.
+A row is a layer. A package imports only packages that stand above it, or earlier in its own row. Arrows that follow from
+others are left out.
 """
 
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 from pathlib import Path
 
 from graphviz import Digraph
@@ -40,9 +41,9 @@ def imports(name: str) -> set[str]:
 def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
     """A graph without cycles, without the edges that follow from others (Aho, Garey & Ullman 1972)."""
     reach: dict[str, set[str]] = {}
-    for name in graph:  # in an order in which what is imported comes first
-        reach[name] = graph[name].union(*(reach[other] for other in graph[name]))
-    return {name: graph[name] - set[str]().union(*(reach[other] for other in graph[name])) for name in graph}
+    for name, others in graph.items():  # what is imported comes first
+        reach[name] = others.union(*(reach[other] for other in others))
+    return {name: others - set[str]().union(*(reach[other] for other in others)) for name, others in graph.items()}
 
 
 def picture() -> Digraph:
@@ -61,7 +62,7 @@ def picture() -> Digraph:
             for name in names:
                 row.node(name, fillcolor=color)
     titles = [f"row {title}" for title in ROWS]
-    for above, below in zip(titles, titles[1:], strict=False):
+    for above, below in pairwise(titles):
         dot.edge(above, below, style="invis", weight="20")
     for name, others in reduced(graph).items():
         for other in sorted(others):

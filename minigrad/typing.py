@@ -1,3 +1,4 @@
+# ruff: noqa: D102  (the methods are those of NumPy arrays)
 """Types for annotations: `Array`, what rules, layers and optimizers compute with."""
 
 from __future__ import annotations

@@ -12,27 +12,33 @@ from minigrad.engine.errors import check_not_called
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 
 
-class CompiledStep(Protocol[P, R]):
+class CompiledStep(Protocol[P, R_co]):
     """What type checkers see of a `Compiled`: the function's own parameters and result, also as a method."""
 
     source: str
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run the step."""
+
     def __getattr__(self, name: str, /) -> Any: ...
-    def explain(self) -> str: ...
+    def explain(self) -> str:
+        """What was made of the step."""
+
     @overload
-    def __get__(self, instance: None, owner: Any = None) -> CompiledStep[P, R]: ...
+    def __get__(self, instance: None, owner: Any = None) -> CompiledStep[P, R_co]: ...
     @overload
-    def __get__(self: CompiledStep[Concatenate[S, Q], R], instance: S, owner: Any = None) -> CompiledStep[Q, R]: ...
+    def __get__(
+        self: CompiledStep[Concatenate[S, Q], R_co], instance: S, owner: Any = None
+    ) -> CompiledStep[Q, R_co]: ...
 
 
 @overload
 def compile(
-    function: Callable[P, R],
+    function: Callable[P, R_co],
     *arguments: Never,
     state: Iterable[Any] = (),
     limit: int = 8,
@@ -40,7 +46,7 @@ def compile(
     fallback: str = "warn",
     audit: bool = True,
     verify: bool = False,
-) -> CompiledStep[P, R]: ...
+) -> CompiledStep[P, R_co]: ...
 @overload
 def compile(
     function: None = None,
@@ -51,7 +57,7 @@ def compile(
     fallback: str = "warn",
     audit: bool = True,
     verify: bool = False,
-) -> Callable[[Callable[P, R]], CompiledStep[P, R]]: ...
+) -> Callable[[Callable[P, R_co]], CompiledStep[P, R_co]]: ...
 def compile(
     function: Any = None,
     *arguments: Never,
