@@ -1,6 +1,6 @@
 """The layers of minigrad, drawn from its own imports: `python examples/layers.py` writes docs/images/layers.svg.
 
-A row is a layer. A package imports only packages that stand above it, or earlier in its own row. Arrows that follow from
+A row is a layer. A package imports only packages above it, or earlier in its own row. Arrows that follow from
 others are left out.
 """
 
