@@ -58,8 +58,9 @@ from minigrad.functional.normalization import (
     rms_norm,
 )
 from minigrad.functional.recurrent.cells import gru_cell, lstm_cell, rnn_cell
+from minigrad.ops.activation import relu, sigmoid, softplus
 from minigrad.ops.checking import require_range
-from minigrad.ops.elementwise import relu, sigmoid, softplus, tanh
+from minigrad.ops.elementwise import tanh
 from minigrad.ops.indexing import getitem, integers
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import reshape

@@ -12,8 +12,7 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
-from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, silu, softsign
-from minigrad.ops.elementwise import relu, softplus
+from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, relu, silu, softplus, softsign
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
 

@@ -168,7 +168,7 @@ def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
 
 is_unused = elementwise(_is_unused)
 is_lost = elementwise(_is_lost)
-column_sizes = elementwise(
+column_sizes = primitive(
     lambda x, /: np.maximum.reduce(np.absolute(x), axis=-2, keepdims=True, initial=0), name="column_sizes"
 )
 cholesky_lower = primitive(np.linalg.cholesky, _cholesky_share, signature="(x, /)")

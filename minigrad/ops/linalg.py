@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import Function, elementwise, linear, primitive, tensor_function
+from minigrad.engine.primitive import Function, linear, primitive, tensor_function
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
@@ -67,9 +67,9 @@ def without_infinities(x: Any) -> Any:
     return np.where(np.all(np.isfinite(x), axis=(-2, -1), keepdims=True), x, np.nan)
 
 
-inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV)
-solve_matrices = primitive(np.linalg.solve, joint=_solve_contributions, signature="(x, y, /)")
-matrix_rank = elementwise(
+inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV, analytic=True)
+solve_matrices = primitive(np.linalg.solve, joint=_solve_contributions, signature="(x, y, /)", analytic=True)
+matrix_rank = primitive(
     lambda x, /, *, rtol=None: np.linalg.matrix_rank(without_infinities(x), **({} if rtol is None else {"rtol": rtol})),
     name="matrix_rank",
     doc=_RANK,
@@ -180,12 +180,14 @@ def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
     return (None if v[1] is None else v[1][..., None, None] * inv(x).mT,)
 
 
-power_of_two = elementwise(_power_of_two)
+power_of_two = primitive(_power_of_two)
 second_of_det: Function = primitive(
     _second_of_det, lambda v, x: second_of_det(v, x), _third_of_det, name="second_of_det"
 )
 cofactors = primitive(_cofactors, lambda v, x: second_of_det(v, x), name="cofactors")
-det = primitive(np.linalg.det, lambda v, x: v[..., None, None] * cofactors(x), signature="(x, /)", doc=_DET)
+det = primitive(
+    np.linalg.det, lambda v, x: v[..., None, None] * cofactors(x), signature="(x, /)", doc=_DET, analytic=True
+)
 slogdet_parts = primitive(
     lambda x, /: tuple(np.linalg.slogdet(x)), joint=_slogdet_share, outputs=("sign", "logabsdet"), name="slogdet"
 )

@@ -10,8 +10,9 @@ import numpy as np
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
-from minigrad.ops.elementwise import abs, not_equal, quotient
+from minigrad.ops.elementwise import abs, quotient
 from minigrad.ops.factorization import svdvals
+from minigrad.ops.piecewise_constant import not_equal
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import _kept, left_shape, max, min, root_of_squares, sum
 from minigrad.ops.shape import astype, axes_of, expand_dims, moveaxis

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.pairwise import add_reduce, running_sums
-from minigrad.engine.primitive import Function, elementwise, linear, primitive, tensor_function
+from minigrad.engine.primitive import Function, linear, primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
 from minigrad.ops.elementwise import quotient
 from minigrad.ops.precision import widened
@@ -167,11 +167,13 @@ prod_over = primitive(
     lambda v, x, axis: _kept(v, x.shape, axis) * _product_of_others(x, axis),
     signature=_AXIS,
     name="prod",
+    analytic=True,
 )
 logsumexp_over = primitive(
     widened(_logsumexp),
     lambda v, x, out, axis: _kept(v, x.shape, axis) * _softmax_share(x, _kept(out, x.shape, axis), axis),
     name="logsumexp",
+    analytic=True,
 )
 cumsum_along: Function = linear(
     running_sums,
@@ -184,22 +186,23 @@ cumprod_along = primitive(
     widened(lambda v, x, out, axis: _chain(v, x, axis) * _before(out, axis, 1)),
     signature="(x, /, *, axis)",
     name="cumulative_prod",
+    analytic=True,
 )
 
 # Counting and comparing: nothing flows through these
-all_over = elementwise(np.logical_and.reduce, signature=_AXIS, name="all")
-any_over = elementwise(np.logical_or.reduce, signature=_AXIS, name="any")
-argmax = elementwise(
+all_over = primitive(np.logical_and.reduce, signature=_AXIS, name="all")
+any_over = primitive(np.logical_or.reduce, signature=_AXIS, name="any")
+argmax = primitive(
     np.argmax,
     signature=_AXIS,
     doc="Where the largest element along an axis is (the first), of the flattened x if none.",
 )
-argmin = elementwise(
+argmin = primitive(
     np.argmin,
     signature=_AXIS,
     doc="Where the smallest element along an axis is (the first), of the flattened x if none.",
 )
-count_nonzero = elementwise(
+count_nonzero = primitive(
     lambda x, /, *, axis=None, keepdims=False: np.add.reduce(x != 0, axis=axis, keepdims=keepdims),
     name="count_nonzero",
     doc="How many elements over the axes are not 0.",

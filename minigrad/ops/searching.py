@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import elementwise, tensor_function, value_of
+from minigrad.engine.primitive import primitive, tensor_function, value_of
 from minigrad.engine.specialize import untracked
 from minigrad.ops.indexing import getitem, take_along_axis
 from minigrad.ops.shape import reshape
 
-argsort_along = elementwise(lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort")
-searchsorted_in = elementwise(
+argsort_along = primitive(lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort")
+searchsorted_in = primitive(
     lambda x, values, /, *, side, sorter: np.searchsorted(x, values, side, sorter), name="searchsorted"
 )
-isin_values = elementwise(lambda x, values, /, *, invert: np.isin(x, values, invert=invert), name="isin")
+isin_values = primitive(lambda x, values, /, *, invert: np.isin(x, values, invert=invert), name="isin")
 
 
 class UniqueAll(NamedTuple):

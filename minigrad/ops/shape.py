@@ -97,7 +97,7 @@ def _cast_back(v: Any, x_dtype: Any) -> Any:
     return v.astype(x_dtype)
 
 
-cast = linear(lambda x, /, *, dtype: x.astype(dtype), _cast_back, name="astype")
+cast = linear(lambda x, /, *, dtype: x.astype(dtype), _cast_back, name="astype", analytic=False)
 copy = linear(np.copy, lambda v: v, signature="(x, /)", doc="The same values in memory of their own.")
 
 

@@ -16,7 +16,18 @@ import numpy as np
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
 from minigrad.engine.specialize import attach
-from minigrad.ops import einsum, elementwise, indexing, padding, product, random, reduction, searching, shape
+from minigrad.ops import (
+    einsum,
+    elementwise,
+    indexing,
+    padding,
+    piecewise_constant,
+    product,
+    random,
+    reduction,
+    searching,
+    shape,
+)
 from minigrad.ops.spatial.slide import sliding_windows
 from minigrad.tensor import dtypes
 
@@ -38,13 +49,13 @@ def _at_least(dtype: Any, x: Any) -> Any:
 
 _UFUNCS: dict[Any, Any] = {
     f.primitive.function: f
-    for f in vars(elementwise).values()
+    for f in (*vars(elementwise).values(), *vars(piecewise_constant).values())
     if hasattr(f, "primitive") and isinstance(f.primitive.function, np.ufunc)
 }
 _UFUNCS |= {
     np.matmul: product.matmul,
     np.vecdot: product.vecdot,
-    np.divmod: lambda x, y: (elementwise.floor_divide(x, y), elementwise.remainder(x, y)),
+    np.divmod: lambda x, y: (piecewise_constant.floor_divide(x, y), elementwise.remainder(x, y)),
     np.fabs: lambda x: elementwise.abs(_at_least(np.float16, x)),
     np.deg2rad: lambda x: x * (np.pi / 180),
     np.rad2deg: lambda x: x * (180 / np.pi),
@@ -212,8 +223,8 @@ FUNCTIONS |= {
     np.tensordot: lambda a, b, axes=2: product.tensordot(a, b, axes=axes),
     np.diagonal: lambda a, offset=0, axis1=0, axis2=1: product.diagonal(a, offset=offset, axis1=axis1, axis2=axis2),
     np.trace: lambda a, offset=0, axis1=0, axis2=1: reduction.sum(np.diagonal(a, offset, axis1, axis2), axis=-1),
-    np.isneginf: lambda x: elementwise.equal(x, -np.inf),
-    np.isposinf: lambda x: elementwise.equal(x, np.inf),
+    np.isneginf: lambda x: piecewise_constant.equal(x, -np.inf),
+    np.isposinf: lambda x: piecewise_constant.equal(x, np.inf),
     # What only asks about a Tensor is answered without recording
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
@@ -274,7 +285,7 @@ def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options:
 
 @implements("round", "around")
 def _round(a: Any, decimals: int = 0) -> Any:
-    return elementwise.round(a, decimals=decimals)
+    return piecewise_constant.round(a, decimals=decimals)
 
 
 # Pairs that are answered alike
@@ -328,8 +339,8 @@ FUNCTIONS |= {
     np.cumprod: _running(reduction.cumulative_prod),
     np.sort: _sorting(searching.sort),
     np.argsort: _sorting(searching.argsort),
-    np.isclose: _close(elementwise.isclose),
-    np.allclose: _close(elementwise.allclose),
+    np.isclose: _close(piecewise_constant.isclose),
+    np.allclose: _close(piecewise_constant.allclose),
 }
 for _make in (np.zeros_like, np.ones_like, np.empty_like, np.full_like, random.uniform_like, random.normal_like):
     FUNCTIONS[_make] = _like(_make)

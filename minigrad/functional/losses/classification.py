@@ -19,8 +19,8 @@ from minigrad.functional.losses.loss_checks import (
     check_targets,
     reduced,
 )
+from minigrad.ops.activation import relu, softplus
 from minigrad.ops.checking import require
-from minigrad.ops.elementwise import relu, softplus
 from minigrad.ops.indexing import getitem, integers, take_along_axis
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import mean, sum

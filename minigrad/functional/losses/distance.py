@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.functional.losses.loss_checks import check_equal_shapes, check_signs, reduced
-from minigrad.ops.elementwise import relu
+from minigrad.ops.activation import relu
 from minigrad.ops.norm import vector_norm
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.ops.elementwise import relu, sigmoid
+from minigrad.ops.activation import relu, sigmoid
 from minigrad.tensor.naming import name
 
 
