@@ -28,7 +28,7 @@ What else is known of a primitive stands at its declaration, too, for the tools 
     derivative      of an elementwise function, in words or letters; none if no gradient flows through it
     analytic        whether it is analytic where it is differentiable, so that it can be checked with a complex step;
                     a linear function is, unless it says otherwise
-    multiply_adds   how many products are added up, from the node that was recorded
+    multiply_adds   how many products it adds up, a function of its node; None if that is not most of its work
     example_shapes  of operands that go together, from one size, where neither equal shapes nor one matrix will do
 """
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import value_of
+from minigrad.engine.primitive import primitive, value_of
 from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, relu, silu, softplus, softsign
+from minigrad.ops.blocks import row_blocks
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
 
@@ -21,17 +22,22 @@ __all__ = [
     "relu6", "selu", "silu", "softmax", "softsign",
 ]  # fmt: skip
 
+Array = Any
+
 # The α and λ of Klambauer et al. (2017), equation 14, to all digits of float64.
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
 def gelu(x: Any, /, *, approximate: str = "none") -> Any:
-    """x Φ(x), with Φ the distribution function of the standard normal (Hendrycks & Gimpel 2016).
+    """x Φ(x), with Φ the distribution function of the standard normal (Hendrycks & Gimpel 2016). One primitive.
+
+        none    y = x Φ(x)                                            dx = dy (Φ(x) + x φ(x))
+        tanh    y = x σ(2u)    u = √(2/π) (x + 0.044715 x³)           dx = dy (σ(2u) + x σ'(2u) 2 du/dx)
 
     Args:
         x: any shape.
-        approximate: "none", or "tanh" for their approximation ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+        approximate: "none", or "tanh" for their approximation; x σ(2u) is ½ x (1 + tanh u).
 
     Raises:
         ValueError: approximate is neither.
@@ -156,3 +162,40 @@ def below_largest(x: Any, axis: int) -> Any:
     """
     top = np.max(value_of(x), axis=axis, keepdims=True, initial=-np.inf)
     return x - np.where(np.isfinite(top), top, 0)
+
+
+# Softmax as one primitive
+
+
+def _softmax(x: Any, /, *, axis: int = -1) -> Array:
+    """`functional.softmax` as one primitive: exp(x) / Σ exp(x) along an axis, without overflow.
+
+    Args:
+        x: any shape.
+        axis: along which the sum is 1.
+
+    Example:
+        >>> fused_softmax(np.array([0.0, 0.0, np.log(2)]))
+        array([0.25, 0.25, 0.5 ])
+    """
+    if not x.size:
+        return np.copy(x)
+    return (_softmax_values if axis in (0, -x.ndim) else _softmax_rows)(x, axis)
+
+
+def _softmax_share(v: Any, out: Any, axis: int) -> Array:
+    """dx = p (dp - Σ dp p), with p the value."""
+    return (_softmax_slope if axis in (0, -out.ndim) else _softmax_slope_rows)(v, out, axis)
+
+
+def _softmax_values(x: Any, axis: int) -> Array:
+    p = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
+    return p / np.add.reduce(p, axis=axis, keepdims=True)
+
+
+def _softmax_slope(v: Any, p: Any, axis: int) -> Array:
+    return p * (v - np.add.reduce(v * p, axis=axis, keepdims=True))
+
+
+_softmax_rows, _softmax_slope_rows = row_blocks(1)(_softmax_values), row_blocks(2)(_softmax_slope)
+fused_softmax = primitive(widened(_softmax), widened(_softmax_share))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import primitive
 from minigrad.functional.activations import softmax
 from minigrad.ops.product import matmul
@@ -134,7 +135,16 @@ def _attention_contributions(v: Any, query: Any, key: Any, value: Any, weights: 
     return np.matmul(dscores, key) * scale, np.matmul(dscores.mT, query) * scale, dvalue, dscores
 
 
-_attend = primitive(_attention, joint=_attention_contributions, outputs=("out", "weights"))
+def _multiply_adds(node: Node) -> int:
+    """One for each weight and feature: of the query for the scores, of the value for the output."""
+    (*_, features), weights = node.shape
+    query = node.parents[0]
+    return int(math.prod(weights) * ((0 if query is None else query.shape[-1]) + features))
+
+
+_attend = primitive(
+    _attention, joint=_attention_contributions, outputs=("out", "weights"), multiply_adds=_multiply_adds
+)
 
 
 def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> tuple[Any, Any]:

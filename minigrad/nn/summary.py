@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -171,63 +170,8 @@ def _watched(model: Module, inputs: list[Tensor]) -> tuple[dict[Module, Any], Co
 
 def multiply_adds(node: Node) -> int:
     """The multiply-adds of a node of the tape, 0 unless it is a product."""
-    count = COSTS.get(node.primitive.name) if node.primitive is not None else None
+    count = getattr(node.primitive, "multiply_adds", None)
     return count(node) if count is not None else 0
-
-
-def _shape(node: Node, k: int) -> Any:
-    parent = node.parents[k]
-    return None if parent is None else parent.shape
-
-
-def _matmul(node: Node) -> int:
-    """The size of the result times the size of the axis that is summed over."""
-    x, y = _shape(node, 0), _shape(node, 1)
-    cost: int = math.prod(node.shape) * (x[-1] if x is not None else y[-2])
-    return cost
-
-
-def _windows(node: Node, k: int) -> int:
-    """For each place and each channel of it, the products with the kernel's other axes."""
-    kernel = _shape(node, 1)
-    places = node.shape if k else _shape(node, 0)
-    return 0 if kernel is None or places is None else math.prod(places) * math.prod(kernel[:-1])
-
-
-def _contract(node: Node) -> int:
-    """The product of the sizes of all axes that occur."""
-    inputs, _, out = node.params[0].partition("->")
-    sizes: dict[str, int] = dict(zip(out, node.shape, strict=True))
-    for k, axes in enumerate(inputs.split(",")):
-        sizes |= dict(zip(axes, _shape(node, k) or (), strict=False))
-    return math.prod(sizes.values())
-
-
-def _attention(node: Node) -> int:
-    """Of the weights' size, once for each feature of a query and once for each of a value."""
-    out, weights = node.shape
-    q = _shape(node, 0)
-    return math.prod(weights) * ((0 if q is None else q[-1]) + out[-1])  # type: ignore[no-any-return]
-
-
-def _recurrent(node: Node, weights: int) -> int:
-    """For each row of each step, the two weight matrices, of which the first is operand `weights`."""
-    y = node.shape[0] if isinstance(node.shape[0], tuple) else node.shape
-    rows: int = math.prod(y[:-1])
-    return rows * sum(math.prod(_shape(node, k) or (0,)) for k in (weights, weights + 1))
-
-
-COSTS: dict[str, Callable[[Node], int]] = {
-    "attention": _attention,
-    "rnn": lambda node: _recurrent(node, 2),
-    "lstm": lambda node: _recurrent(node, 3),
-    "gru": lambda node: _recurrent(node, 2),
-    "matmul": _matmul,
-    "linear": _matmul,
-    "contract": _contract,
-    "convolve": lambda node: _windows(node, 1),
-    "convolve_input": lambda node: _windows(node, 0),
-}
 
 
 def _shown(shape: Any) -> str:

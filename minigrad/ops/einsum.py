@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import Function, linear, tensor_function
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import reshape_to, transpose
@@ -53,10 +54,20 @@ def _reordered(spec: str, x: int, y: int, out: int) -> str:
     return f"{parts[x]},{parts[y]}->{parts[out]}"
 
 
+def _contraction_cost(node: Node) -> int:
+    """The multiply-adds: the product of the sizes of all axes that occur."""
+    *inputs, out = _letters_of(node.params[0])
+    sizes: dict[str, int] = dict(zip(out, node.shape, strict=True))
+    for axes, parent in zip(inputs, node.parents, strict=True):
+        sizes |= dict(zip(axes, parent.shape if parent is not None else (), strict=False))
+    return math.prod(sizes.values())
+
+
 contract: Function = linear(
     _contract,
     lambda v, y, spec: contract(v, y, spec=_reordered(spec, 2, 1, 0)),
     lambda v, x, spec: contract(v, x, spec=_reordered(spec, 2, 0, 1)),
+    multiply_adds=_contraction_cost,
 )
 
 

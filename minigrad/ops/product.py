@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import linear, tensor_function
 from minigrad.ops.einsum import contract, einsum
 from minigrad.ops.reduction import sum_over
@@ -21,20 +22,27 @@ from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_
 def matrix_product(x: Any, y: Any, /) -> Any:
     """x @ y for operands of at least two axes."""
     if y.ndim == 2 and x.ndim > 2:  # one large product instead of a stack of small ones
-        return np.reshape(_rows(x) @ y, (*x.shape[:-1], y.shape[-1]))
+        return np.reshape(rows_of(x) @ y, (*x.shape[:-1], y.shape[-1]))
     return np.matmul(x, y)
 
 
-def _rows(x: Any) -> Any:
-    """A stack of matrices as one matrix. The number of rows is said, because -1 is ambiguous where an axis is empty."""
-    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+def rows_of(x: Any) -> Any:
+    """x as a matrix, its leading axes as one. The number of rows is given: -1 is ambiguous where an axis is empty."""
+    return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
     """The contribution of y in x @ y."""
     if len(y_shape) == 2 and x.ndim > 2:
-        return _rows(x).mT @ _rows(v)
+        return rows_of(x).mT @ rows_of(v)
     return x.mT @ v
+
+
+def matrix_product_cost(node: Node) -> int:
+    """The multiply-adds of a matrix product: one for each element of the result and of the axis that is summed over."""
+    x, y = node.parents[:2]
+    inner = x.shape[-1] if x is not None else y.shape[-2]  # type: ignore[union-attr]
+    return int(math.prod(node.shape) * inner)
 
 
 matmul_matrices = linear(
@@ -42,6 +50,7 @@ matmul_matrices = linear(
     lambda v, y: v @ y.mT,
     lambda v, x, y_shape: right_share(v, x, y_shape),
     name="matmul",
+    multiply_adds=matrix_product_cost,
 )
 
 

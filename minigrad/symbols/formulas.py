@@ -22,12 +22,6 @@ from minigrad.symbols.writing import text
 # What a primitive is shown on: sizes and parameters of no importance, tried until its rule runs on them.
 SIZE = 7
 SHAPES: list[tuple[int, ...]] = [(SIZE, SIZE), (3, 3), (1, SIZE, SIZE, SIZE), (SIZE,), ()]
-# Of primitives whose operands must have shapes in a ratio: gates that lie side by side.
-RATIOS: dict[str, list[tuple[int, ...]]] = {
-    "rnn": [(1, SIZE, SIZE), *[(SIZE, SIZE)] * 3, (SIZE,)],
-    "lstm": [(1, SIZE, SIZE), *[(SIZE, SIZE)] * 2, (SIZE, 4 * SIZE), (SIZE, 4 * SIZE), (4 * SIZE,)],
-    "gru": [(1, SIZE, SIZE), (SIZE, SIZE), (SIZE, 3 * SIZE), (SIZE, 3 * SIZE), (3 * SIZE,), (3 * SIZE,)],
-}
 STATIC: dict[str, list[Any]] = {
     "axis": [0, -1],
     "axes": [(1, 0), (0, 1), (1, 2)],
@@ -259,7 +253,7 @@ def _examples(p: Primitive) -> Iterator[dict[str, Any]]:
     ]
     count = 2 if p.sequence else len(p.operands)
     letters = ["arrays[0]", "arrays[1]"] if p.sequence else p.operands
-    tried: Any = [RATIOS[p.name]] if p.name in RATIOS else combinations(SHAPES, repeat=count)
+    tried: Any = [p.example_shapes(SIZE)] if p.example_shapes else combinations(SHAPES, repeat=count)
     for shapes in sorted(tried, key=lambda shapes: len(set(shapes))):
         for kind, static_values in combinations((np.float64, np.intp), combinations(*choices)):
             kinds = [np.float64] * (count - 1) + [kind]

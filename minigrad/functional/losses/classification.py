@@ -9,138 +9,19 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
-from minigrad.functional.activations import log_softmax
 from minigrad.functional.losses.loss_checks import (
     check_equal_shapes,
-    check_label_smoothing,
     check_range,
-    check_reduction,
     check_signs,
     check_targets,
+    finite_at_zero,
     reduced,
+    weighted,
 )
 from minigrad.ops.activation import relu, softplus
-from minigrad.ops.checking import require
-from minigrad.ops.indexing import getitem, integers, take_along_axis
+from minigrad.ops.indexing import take_along_axis
 from minigrad.ops.precision import floating, widened
-from minigrad.ops.reduction import mean, sum
-
-
-@widened
-def cross_entropy(
-    logits: Any,
-    labels: Any,
-    *,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-    weight: Any = None,
-    ignore_index: int | None = None,
-) -> Any:
-    """The cross-entropy -log softmax(logits)[label].
-
-    With smoothing ε the label's probability is 1 - ε, and ε is spread evenly over all C classes (Szegedy et al. 2016).
-    With class weights w, each term is multiplied by the weight of its class and the mean divides by Σ w[labels]. A term
-    of weight 0 is 0, also if it is infinite.
-    Rows whose label is ignore_index have loss 0 and do not count in the mean.
-
-    Args:
-        logits: (..., C), unnormalized log-probabilities.
-        labels: (...) integers in 0 ... C - 1.
-        reduction: "mean", "sum" or "none".
-        label_smoothing: ε in [0, 1).
-        weight: (C,) class weights.
-        ignore_index: the label of rows to leave out, for example -100 for padding (PyTorch's default); None for none.
-
-    Raises:
-        TypeError: labels are not integers.
-        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored
-            or have weight 0.
-
-    Example:
-        >>> float(cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4))
-        1.3863
-    """
-    check_label_smoothing(label_smoothing, "cross_entropy")
-    ids = check_targets(logits, labels, "cross_entropy", ignore_index)
-    logp = log_softmax(logits)
-    loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
-    return _chosen(loss, logp, ids, labels, weight, ignore_index, label_smoothing, reduction, "cross_entropy")
-
-
-@widened
-def nll_loss(
-    log_probabilities: Any,
-    labels: Any,
-    *,
-    reduction: str = "mean",
-    weight: Any = None,
-    ignore_index: int | None = None,
-) -> Any:
-    """The negative log-likelihood -log p[label]; of log_softmax(logits) it is `cross_entropy`.
-
-    Args:
-        log_probabilities: (..., C)
-        labels: (...) integers in 0 ... C - 1.
-        reduction: "mean", "sum" or "none".
-        weight: (C,) class weights, as in `cross_entropy`.
-        ignore_index: the label of rows to leave out; None for none.
-
-    Raises:
-        TypeError: labels are not integers.
-        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored
-            or have weight 0.
-
-    Example:
-        >>> nll_loss(np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 0]), reduction="none").round(4)
-        array([0.6931, 1.3863])
-    """
-    ids = check_targets(log_probabilities, labels, "nll_loss", ignore_index)
-    loss = -take_along_axis(log_probabilities, ids[..., None], axis=-1)[..., 0]
-    return _chosen(loss, log_probabilities, ids, labels, weight, ignore_index, 0.0, reduction, "nll_loss")
-
-
-def _chosen(
-    loss: Any,
-    logp: Any,
-    ids: Any,
-    labels: Any,
-    weight: Any,
-    ignore: int | None,
-    smoothing: float,
-    reduction: str,
-    what: str,
-) -> Any:
-    """The loss -log p at the ids smoothed, weighted, without ignored rows, reduced."""
-    check_reduction(reduction, what)
-    classes = logp.shape[-1]
-    if weight is not None:
-        if np.shape(weight) != (classes,):
-            raise ValueError(
-                f"{call(what, (logp, labels), {'weight': weight})}: one weight for each of the {classes} "
-                f"classes, so weight must have shape ({classes},)"
-            )
-        loss = _times(getitem(weight, index=ids), loss)
-        logp = _times(weight, logp)
-    if smoothing:
-        loss = (1 - smoothing) * loss - smoothing * mean(logp, axis=-1)
-    kept = None
-    if ignore is not None:
-        kept = integers(labels, what) != ignore
-        loss = np.where(kept, loss, 0)
-    if reduction != "mean" or (weight is None and kept is None):
-        return reduced(loss, reduction, what)
-    counted = np.ones_like(loss) if weight is None else getitem(weight, index=ids)
-    count = sum(counted if kept is None else np.where(kept, counted, 0))
-    require(
-        lambda count: count != 0,
-        lambda _: ValueError(
-            f"{call(what, (logp, labels), {'weight': weight, 'ignore_index': ignore})}: all labels "
-            f"{'are ignored' if weight is None else 'are ignored or have weight 0'}, so there is nothing to take the "
-            "mean of; leave out such batches or take reduction='sum'"
-        ),
-        value_of(count),
-    )
-    return sum(loss) / count
+from minigrad.ops.reduction import sum
 
 
 @widened
@@ -206,29 +87,19 @@ def binary_cross_entropy_with_logits(
     check_equal_shapes(what, logits, target)
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
     if pos_weight is None:
-        return reduced(_times(target, softplus(-logits)) + _times(1 - target, softplus(logits)), reduction, what)
+        return reduced(weighted(target, softplus(-logits)) + weighted(1 - target, softplus(logits)), reduction, what)
     if not _broadcasts(np.shape(pos_weight), np.shape(logits)):
         raise ValueError(
             f"{call(what, (logits, target), {'pos_weight': pos_weight})}: pos_weight must broadcast to the shape of "
             "the logits: (C,) for logits (..., C)"
         )
-    first = _times(pos_weight * target, softplus(-logits))
-    return reduced(first + _times(1 - target, softplus(logits)), reduction, what)
+    first = weighted(pos_weight * target, softplus(-logits))
+    return reduced(first + weighted(1 - target, softplus(logits)), reduction, what)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     """Whether an array of this shape broadcasts to the other."""
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
-
-
-def _times(share: Any, x: Any) -> Any:
-    """share · x, 0 with its derivatives where the share is 0 and x is infinite."""
-    return share * _factor_of(share, x)
-
-
-def _factor_of(share: Any, x: Any) -> Any:
-    """x, with 0 for inf · 0. What is finite stays also beside a share of 0: the derivative by the share is x."""
-    return np.where((share == 0) & np.isinf(x), 0, x)
 
 
 @widened
@@ -261,7 +132,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
     else:
         check_range(target, 0, math.inf, "kl_div: target", "it holds probabilities; log_target=True says logarithms")
         logarithm = np.log(np.where(target == 0, 1, target))
-        terms = target * (logarithm - _factor_of(target, log_probabilities))
+        terms = target * (logarithm - finite_at_zero(target, log_probabilities))
     if reduction != "batchmean":
         return reduced(terms, reduction, "kl_div")
     shape = np.shape(target)

@@ -1,4 +1,4 @@
-"""What losses refuse, and how they reduce."""
+"""What the losses share: checks of their arguments, weights, and reductions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ def reduced(loss: Any, reduction: str, what: str) -> Any:
     """The mean or sum of the elements, or the elements."""
     check_reduction(reduction, what)
     return mean(loss) if reduction == "mean" else sum(loss) if reduction == "sum" else loss
+
+
+def weighted(weight: Any, x: Any) -> Any:
+    """weight · x, 0 with its derivatives where the weight is 0 and x is infinite."""
+    return weight * finite_at_zero(weight, x)
+
+
+def finite_at_zero(weight: Any, x: Any) -> Any:
+    """x, but 0 where it is infinite and the weight is 0. A finite x stays: it is the derivative by the weight."""
+    return np.where((weight == 0) & np.isinf(x), 0, x)
 
 
 def check_reduction(reduction: str, what: str) -> None:

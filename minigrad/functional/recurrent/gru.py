@@ -1,4 +1,4 @@
-"""Gated recurrent units."""
+"""Gated recurrent units: a step composed of primitives; a step and a sequence as one primitive."""
 
 from __future__ import annotations
 
@@ -8,19 +8,59 @@ import numpy as np
 
 from minigrad.engine.pairwise import column_sums
 from minigrad.engine.primitive import primitive
-from minigrad.functional.recurrent.cells import check_step, gate_parts
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
     buffer,
+    check_step,
     from_input,
+    gate_parts,
     input_contributions,
-    rows_of,
     state_share,
+    weight_products,
 )
+from minigrad.ops.activation import sigmoid
+from minigrad.ops.product import rows_of
 from minigrad.ops.shape import unstack
+from minigrad.tensor.naming import name
 
 Array = Any
+
+
+def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
+    """A step of a gated recurrent unit (Cho et al. 2014), with the reset gate after the product as in PyTorch.
+
+        [a_r a_z a_n] = x Wⁱ + bⁱ    [b_r b_z b_n] = h Wʰ + bʰ
+        r = σ(a_r + b_r)    z = σ(a_z + b_z)    n = tanh(a_n + r b_n)    h' = (1 - z) n + z h
+
+    Cho et al. multiply r and h before the product, and interchange z and 1 - z.
+
+    Args:
+        x: (N, I), the input of this step.
+        h: (N, H), the state before it.
+        weight_ih: (I, 3H), columns in the order r, z, n.
+        weight_hh: (H, 3H)
+        bias_ih: (3H,), or the number 0.
+        bias_hh: likewise.
+
+    Returns:
+        (N, H), the state after the step. The nodes of the tape are called r, z, n and h. `fused.gru_cell` is the same
+        in one.
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
+        array([[0.5]])
+    """
+    check_step("gru_cell", 3, x, h, weight_ih, weight_hh, (bias_ih, bias_hh))
+    a_r, a_z, a_n = gate_parts(x @ weight_ih + bias_ih, 3)
+    b_r, b_z, b_n = gate_parts(h @ weight_hh + bias_hh, 3)
+    r, z = name("r", sigmoid(a_r + b_r)), name("z", sigmoid(a_z + b_z))
+    n = name("n", np.tanh(a_n + r * b_n))
+    return name("h", (1 - z) * n + z * h)
 
 
 def _gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, /) -> tuple[Array, Array, Array]:
@@ -79,7 +119,13 @@ def _gru_contributions(
     return dx, dh, dweight_ih, state_share(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
 
 
-_gru_primitive = primitive(_gru, joint=_gru_contributions, outputs=("y", "gates", "inner"))
+_gru_primitive = primitive(
+    _gru,
+    joint=_gru_contributions,
+    outputs=("y", "gates", "inner"),
+    multiply_adds=lambda node: weight_products(node.shape[0], *node.parents[2:4]),
+    example_shapes=lambda n: [(1, n, n), (n, n), (n, 3 * n), (n, 3 * n), (3 * n,), (3 * n,)],
+)
 
 
 def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> tuple[Any, Any]:
@@ -113,26 +159,12 @@ def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias
     return y, y[-1]
 
 
-def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
-    """`functional.gru_cell` as one primitive: a sequence of one step.
-
-    Args:
-        x: (N, I), the input of this step.
-        h: (N, H), the state before it.
-        weight_ih: (I, 3H), columns in the order r, z, n.
-        weight_hh: (H, 3H)
-        bias_ih: (3H,), or the number 0.
-        bias_hh: likewise.
-
-    Returns:
-        (N, H), the state after the step.
-
-    Raises:
-        ValueError: shapes do not fit.
+def fused_gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
+    """`functional.gru_cell` as one primitive, with the same arguments and results: a sequence of one step.
 
     Example:
         >>> one = np.ones((1, 1))
-        >>> gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
+        >>> fused_gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
         array([[0.5]])
     """
     check_step("gru_cell", 3, x, h, weight_ih, weight_hh, (bias_ih, bias_hh))

@@ -1,4 +1,4 @@
-"""Long short-term memory."""
+"""Long short-term memory: a step composed of primitives; a step and a sequence as one primitive."""
 
 from __future__ import annotations
 
@@ -7,18 +7,60 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import primitive
-from minigrad.functional.recurrent.cells import check_step, gate_parts
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
     buffer,
+    check_step,
     from_input,
+    gate_parts,
     input_contributions,
     state_share,
+    weight_products,
 )
+from minigrad.ops.activation import sigmoid
 from minigrad.ops.shape import unstack
+from minigrad.tensor.naming import name
 
 Array = Any
+
+
+def lstm_cell(
+    x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
+) -> tuple[Any, Any]:
+    """A step of long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000).
+
+        [i f g o] = x Wⁱ + bⁱ + h Wʰ + bʰ    c' = σ(f) c + σ(i) tanh(g)    h' = σ(o) tanh(c')
+
+    Args:
+        x: (N, I), the input of this step.
+        h: (N, H), the output before it.
+        c: (N, H), the cell before it.
+        weight_ih: (I, 4H), columns in the order i, f, g, o.
+        weight_hh: (H, 4H)
+        bias_ih: (4H,), or the number 0.
+        bias_hh: likewise.
+
+    Returns:
+        h' and c', each (N, H). The nodes of the tape are called i, f, g, o, c and h. `fused.lstm_cell` is the same in
+        one.
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> h, c = lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
+        >>> c, h.round(4)
+        (array([[0.5]]), array([[0.2311]]))
+    """
+    check_step("lstm_cell", 4, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), c)
+    gates = x @ weight_ih + h @ weight_hh + bias_ih + bias_hh
+    i, f, g, o = gate_parts(gates, 4)
+    i, f, o = name("i", sigmoid(i)), name("f", sigmoid(f)), name("o", sigmoid(o))
+    g = name("g", np.tanh(g))
+    c = name("c", f * c + i * g)
+    return name("h", o * np.tanh(c)), c
 
 
 def _lstm(x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, /) -> tuple[Array, Array, Array]:
@@ -83,7 +125,13 @@ def _lstm_contributions(
     return dx, dh, dc, dweight_ih, state_share(all_da, h, y), dbias
 
 
-_lstm_primitive = primitive(_lstm, joint=_lstm_contributions, outputs=("y", "cells", "gates"))
+_lstm_primitive = primitive(
+    _lstm,
+    joint=_lstm_contributions,
+    outputs=("y", "cells", "gates"),
+    multiply_adds=lambda node: weight_products(node.shape[0], *node.parents[3:5]),
+    example_shapes=lambda n: [(1, n, n), *[(n, n)] * 2, (n, 4 * n), (n, 4 * n), (4 * n,)],
+)
 
 
 def lstm(
@@ -119,29 +167,14 @@ def lstm(
     return y, (y[-1], cells[-1])
 
 
-def lstm_cell(
+def fused_lstm_cell(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
 ) -> tuple[Any, Any]:
-    """`functional.lstm_cell` as one primitive: a sequence of one step.
-
-    Args:
-        x: (N, I), the input of this step.
-        h: (N, H), the output before it.
-        c: (N, H), the cell before it.
-        weight_ih: (I, 4H), columns in the order i, f, g, o.
-        weight_hh: (H, 4H)
-        bias_ih: (4H,), or the number 0.
-        bias_hh: likewise.
-
-    Returns:
-        h' and c', each (N, H).
-
-    Raises:
-        ValueError: shapes do not fit.
+    """`functional.lstm_cell` as one primitive, with the same arguments and results: a sequence of one step.
 
     Example:
         >>> one = np.ones((1, 1))
-        >>> h, c = lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
+        >>> h, c = fused_lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
         >>> c, h.round(4)
         (array([[0.5]]), array([[0.2311]]))
     """

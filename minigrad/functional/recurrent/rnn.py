@@ -1,4 +1,4 @@
-"""The plain recurrent network."""
+"""The plain recurrent network: a step composed of primitives, and a sequence as one primitive."""
 
 from __future__ import annotations
 
@@ -7,18 +7,60 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import primitive
-from minigrad.functional.recurrent.cells import check_step
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
     buffer,
+    check_nonlinearity,
+    check_step,
     from_input,
     input_contributions,
     state_share,
+    weight_products,
 )
+from minigrad.ops.activation import relu
 from minigrad.ops.shape import unstack
+from minigrad.tensor.naming import name
 
 Array = Any
+
+
+def rnn_cell(
+    x: Any,
+    h: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    bias_ih: Any = 0.0,
+    bias_hh: Any = 0.0,
+    *,
+    nonlinearity: str = "tanh",
+) -> Any:
+    """A step of a plain recurrent network (Elman 1990): f(x Wⁱ + bⁱ + h Wʰ + bʰ).
+
+    Args:
+        x: (N, I), the input of this step.
+        h: (N, H), the state before it.
+        weight_ih: (I, H)
+        weight_hh: (H, H)
+        bias_ih: (H,), or the number 0.
+        bias_hh: likewise.
+        nonlinearity: "tanh" or "relu".
+
+    Returns:
+        (N, H), the state after the step.
+
+    Raises:
+        ValueError: shapes do not fit; the nonlinearity is unknown.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> rnn_cell(one, one, one, -2 * one, nonlinearity="relu")
+        array([[0.]])
+    """
+    check_nonlinearity("rnn_cell", nonlinearity)
+    check_step("rnn_cell", 1, x, h, weight_ih, weight_hh, (bias_ih, bias_hh))
+    gates = x @ weight_ih + h @ weight_hh + bias_ih + bias_hh
+    return name("h", np.tanh(gates) if nonlinearity == "tanh" else relu(gates))
 
 
 def _rnn(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias: Any, /, *, nonlinearity: str) -> Array:
@@ -47,7 +89,12 @@ def _rnn_contributions(
     return dx, dh, dweight_ih, state_share(all_da, h, out), dbias
 
 
-_rnn_primitive = primitive(_rnn, joint=_rnn_contributions)
+_rnn_primitive = primitive(
+    _rnn,
+    joint=_rnn_contributions,
+    multiply_adds=lambda node: weight_products(node.shape, *node.parents[2:4]),
+    example_shapes=lambda n: [(1, n, n), *[(n, n)] * 3, (n,)],
+)
 
 
 def rnn(
@@ -83,8 +130,7 @@ def rnn(
         >>> y.ravel(), h
         (array([ 3.,  7., 15.]), array([[15.]]))
     """
-    if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"rnn(nonlinearity={nonlinearity!r}): must be 'tanh' or 'relu'")
+    check_nonlinearity("rnn", nonlinearity)
     check_step("rnn", 1, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), steps=True)
     y = _rnn_primitive(x, h, weight_ih, weight_hh, bias_array(bias_ih + bias_hh, weight_hh), nonlinearity=nonlinearity)
     return y, y[-1]

@@ -1,12 +1,15 @@
-"""What the networks over sequences have in common: room for results, the product with the input, and its gradients."""
+"""What the recurrent networks share: checks, the gates, the product with the input, and its gradients."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from minigrad.engine.errors import call
 from minigrad.engine.pairwise import column_sums
+from minigrad.ops.product import rows_of
 from minigrad.ops.shape import stack
 
 Array = Any
@@ -23,11 +26,6 @@ def from_input(out: Array, x: Any, weight: Any, bias: Any) -> Array:
     np.matmul(rows_of(x), weight, out=rows_of(out))
     out += bias
     return out
-
-
-def rows_of(x: Any) -> Any:
-    """All steps of all sequences as the rows of one matrix."""
-    return np.reshape(x, (-1, x.shape[-1]))
 
 
 class Steps:
@@ -66,3 +64,48 @@ def input_contributions(da: Any, x: Any, weight_ih: Any, needs_grad: Any) -> tup
 def bias_array(bias: Any, weight: Any) -> Any:
     """A bias as an array: zeros for the number 0."""
     return np.zeros_like(weight, shape=weight.shape[1:]) if isinstance(bias, float) else bias
+
+
+def weight_products(shape: tuple[int, ...], *weights: Any) -> int:
+    """The multiply-adds of states of this shape (T, N, H): for each row of each step, a product with both weights."""
+    return math.prod(shape[:-1]) * sum(int(math.prod(weight.shape)) for weight in weights if weight is not None)
+
+
+def gate_parts(gates: Any, count: int) -> list[Any]:
+    """The gates, each (N, H), of (N, count · H)."""
+    size = gates.shape[-1] // count
+    return [gates[:, k * size : (k + 1) * size] for k in range(count)]
+
+
+def check_nonlinearity(what: str, nonlinearity: str) -> None:
+    """Raise a ValueError unless the nonlinearity is "tanh" or "relu"."""
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"{what}(nonlinearity={nonlinearity!r}): must be 'tanh' or 'relu'")
+
+
+def check_step(
+    what: str,
+    gates: int,
+    x: Any,
+    h: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    biases: Any,
+    c: Any = None,
+    steps: bool = False,
+) -> None:
+    """Refuse shapes that do not fit, before anything is computed. With `steps`, x is a sequence (T, N, I)."""
+    shapes = [np.shape(part) for part in (x, h, weight_ih, weight_hh)]
+    if [len(shape) for shape in shapes] == [2 + steps, 2, 2, 2] and 0 not in shapes[0][:steps]:
+        (*_, batch, size), (_, hidden) = shapes[:2]
+        wide = gates * hidden
+        wanted = [(batch, hidden), (size, wide), (hidden, wide)]
+        biases_fit = all(np.shape(bias) in ((), (wide,)) for bias in biases)
+        if shapes[1:] == wanted and biases_fit and (c is None or np.shape(c) == shapes[1]):
+            return
+    given = "x (T, N, I), with T, the steps, at least 1," if steps else "x (N, I)"
+    cell, wide = ("", "H") if gates == 1 else (" and c (N, H)" if c is not None else "", f"{gates}H")
+    raise ValueError(
+        f"{call(what, (x, h, *(() if c is None else (c,)), weight_ih, weight_hh, *biases), {})}: {given} and h (N, H)"
+        f"{cell} go with weight_ih (I, {wide}), weight_hh (H, {wide}) and biases ({wide},)"
+    )

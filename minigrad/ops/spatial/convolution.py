@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import Function, linear
 from minigrad.ops.spatial.columns import (
     blocks,
@@ -163,6 +164,13 @@ def convolution_kernel(
 
 # The rules: each of the three maps is linear in both operands, and its rules are the two others.
 
+
+def _multiply_adds(node: Node, places: tuple[int, ...] | None) -> int:
+    """For each place and each channel of it, the products with the kernel's other axes."""
+    kernel = node.parents[1]
+    return 0 if kernel is None or places is None else math.prod(places) * math.prod(kernel.shape[:-1])
+
+
 convolve: Function = linear(
     _convolve,
     lambda v, w, x_shape, stride, padding, dilation, groups: convolve_input(
@@ -171,6 +179,7 @@ convolve: Function = linear(
     lambda v, x, w_shape, stride, padding, dilation, groups: convolve_kernel(
         x, v, window=tuple(w_shape[:-2]), stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
+    multiply_adds=lambda node: _multiply_adds(node, node.shape),
 )
 convolve_input: Function = linear(
     _convolve_input,
@@ -180,6 +189,7 @@ convolve_input: Function = linear(
     lambda v, y, w_shape, stride, padding, dilation, groups: convolve_kernel(
         v, y, window=tuple(w_shape[:-2]), stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
+    multiply_adds=lambda node: _multiply_adds(node, getattr(node.parents[0], "shape", None)),
 )
 convolve_kernel: Function = linear(
     _convolve_kernel,

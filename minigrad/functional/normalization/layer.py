@@ -1,7 +1,4 @@
-"""Normalizations, composed of primitives, with names on their nodes. Channels are last.
-
-`minigrad.functional` lists these functions; `minigrad.fused` has batch and layer normalization as single primitives.
-"""
+"""Normalizations of single samples: layer (also as one primitive), RMS, group and instance normalization."""
 
 from __future__ import annotations
 
@@ -11,70 +8,15 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
+from minigrad.engine.pairwise import column_sums
+from minigrad.engine.primitive import primitive
+from minigrad.ops.blocks import row_blocks
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean
 from minigrad.ops.shape import reshape
 from minigrad.tensor.naming import name
 
-
-@widened
-def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = None) -> Any:
-    """Batch normalization in training (Ioffe & Szegedy 2015, algorithm 1).
-
-        μ = mean(x)    σ² = mean((x - μ)²)    x̂ = (x - μ) / √(σ² + ε)    y = γ x̂ + β
-
-    Args:
-        x: (N, C) or (N, ..., C), channels last.
-        gamma: (C,), the scale.
-        beta: (C,), the shift.
-        eps: added to the variance, which is the biased one (1/N).
-        axis: the leading axes to take mean and variance over; all but the last if not given.
-
-    Returns:
-        y, of x's shape. The nodes of the tape are called mu, var, xhat and y.
-
-    Raises:
-        ValueError: axis is not made of leading axes; shapes do not fit.
-
-    Example:
-        >>> import numpy as np
-        >>> batch_norm(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([5.0])).round(3)
-        array([[3.],
-               [7.]])
-    """
-    axis = _leading(x, axis)
-    mu = name("mu", mean(x, axis=axis), label="μ")
-    centered = x - mu
-    var = name("var", mean(centered * centered, axis=axis), label="σ²")
-    xhat = name("xhat", centered / np.sqrt(var + eps), label="x̂")
-    return name("y", gamma * xhat + beta)
-
-
-def _leading(x: Any, axis: Any) -> Any:
-    axes: tuple[int, ...] = axis if isinstance(axis, tuple) else (axis,)
-    if axis is None:
-        axes = tuple(range(x.ndim - 1))
-    if x.ndim < 2 or axes != tuple(range(len(axes))) or len(axes) == x.ndim:
-        raise ValueError(
-            f"{call('batch_norm', (x,), {'axis': axis})}: statistics are taken over leading axes, channels are last. "
-            "Move them there first: mg.moveaxis(x, 1, -1) for (N, C, H, W); x[:, None] for a single feature."
-        )
-    return axes if len(axes) > 1 else axes[0]
-
-
-@widened
-def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Any:
-    """Batch normalization with given statistics, γ (x - mean) / √(var + ε) + β: what a trained network does.
-
-    Args:
-        x: (..., C)
-        gamma: (C,)
-        beta: (C,)
-        mean: (C,)
-        var: (C,)
-        eps: added to the variance.
-    """
-    return (x - mean) * (gamma / np.sqrt(var + eps)) + beta
+Array = Any
 
 
 @widened
@@ -234,3 +176,93 @@ def _check_scale(what: str, x: Any, shape: tuple[int, ...], gamma: Any, beta: An
                 f"{call(what, (x,), {label: value})}: {label} must have the shape {shape}, that of what is normalized "
                 "(channels are last), or be None"
             )
+
+
+# Layer normalization as one primitive
+
+
+def _layer_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+    """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4): γ (x - μ) / √(σ² + ε) + β over γ's axes.
+
+    Args:
+        x: (..., D), where D stands for the axes that gamma has.
+        gamma: (D,), or of several axes, which are x's last ones.
+        beta: of gamma's shape.
+        eps: added to the variance, which is the biased one (1/D).
+
+    Returns:
+        y of x's shape, the mean μ (...), and 1/√(σ² + ε) (...), all differentiable. Of float16 only y is float16.
+
+    Example:
+        >>> y, mu, istd = fused_layer_norm(np.array([[1.0, 3.0]]), np.array([2.0, 2.0]), np.array([5.0, 5.0]))
+        >>> y.round(3), mu
+        (array([[3., 7.]]), array([2.]))
+    """
+    kept = x.ndim - gamma.ndim
+    if gamma.ndim < 1 or kept < 0 or gamma.shape != x.shape[kept:] or beta.shape != gamma.shape or not gamma.size:
+        raise ValueError(
+            "gamma and beta have the shape of x's trailing axes: x (..., D) goes with gamma (D,), beta (D,)"
+        )
+    rows, scale, shift = np.reshape(x, (-1, gamma.size)), np.reshape(gamma, (-1,)), np.reshape(beta, (-1,))
+    y, mu, istd = _layer_norm_rows(rows, scale, shift, eps)
+    return np.reshape(y, x.shape), np.reshape(mu, x.shape[:kept]), np.reshape(istd, x.shape[:kept])
+
+
+@row_blocks(1)
+def _layer_norm_rows(rows: Any, scale: Any, shift: Any, eps: float) -> tuple[Array, Array, Array]:
+    ones = np.ones_like(scale)
+
+    def row_means(x: Any) -> Array:  # by a product with ones: BLAS is faster than a sum along the last axis
+        return x @ ones / scale.size
+
+    mu = row_means(rows)
+    centered = rows - mu[:, None]
+    istd = 1 / np.sqrt(row_means(centered * centered) + eps)
+    return centered * istd[:, None] * scale + shift, mu, istd
+
+
+def _layer_norm_contributions(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
+    """The contributions of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
+
+    With c = x - μ, of which x̂ is s c, means over the row, ∂s/∂x = -s³ c/D and ∂μ/∂x = 1/D:
+        dx = s γ dy - s mean(γ dy) - c s³ mean(γ dy c) - c s³ ds/D + dμ/D,    dγ = Σ s dy c,    dβ = Σ dy
+    Every mean is a product with γ, and every sum over rows one with s or with ones.
+    """
+    shapes = (-1, gamma.size), (-1,), (-1,)
+    rows, m, s = (np.reshape(a, shape) for a, shape in zip((x, mu, istd), shapes, strict=True))
+    cotangents = (a if a is None else np.reshape(a, shape) for a, shape in zip(v, shapes, strict=True))
+    dx, *contributions = _layer_norm_row_contributions(rows, m, s, *cotangents, np.reshape(gamma, (-1,)))
+    dgamma, dbeta = (a if a is None else np.reshape(a, gamma.shape) for a in contributions)
+    return np.reshape(dx, x.shape), dgamma, dbeta
+
+
+@row_blocks(6, added=2)
+def _layer_norm_row_contributions(
+    x: Any, mu: Any, s: Any, dy: Any, dmu: Any, ds: Any, scale: Any
+) -> tuple[Any, Any, Any]:
+    centered = x - mu[:, None]
+    slope: Any = 0.0
+    level: Any = 0.0
+    dgamma, dbeta = None, None
+    if dy is not None:
+        product = dy * centered
+        dgamma, dbeta = s @ product, column_sums(dy)
+        slope, level = product @ scale, s * (dy @ scale)
+    if ds is not None:
+        slope = slope + ds
+    if dmu is not None:
+        level = level - dmu
+    dx = centered * (s * s * s * slope / -scale.size)[:, None]
+    if dy is not None or dmu is not None:
+        dx = dx - (level / scale.size)[:, None]
+    if dy is not None:
+        dx = dx + dy * scale * s[:, None]
+    return dx, dgamma, dbeta
+
+
+fused_layer_norm = primitive(
+    widened(_layer_norm, 1),
+    joint=widened(_layer_norm_contributions),
+    outputs=("y", "mu", "istd"),
+    name="layer_norm",
+)
