@@ -27,6 +27,7 @@ from minigrad.engine.modes import enable_grad, is_grad_enabled, no_grad, scope
 from minigrad.tensor.naming import name
 from minigrad.ops.einsum import einsum
 from minigrad.ops.activation import erf, relu, sigmoid, softplus
+from minigrad.ops.cumulative import cumulative_prod, cumulative_sum
 from minigrad.ops.elementwise import (
     abs, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, clip, copysign, cos, cosh, divide,
     exp, exp2, expm1, fmod, hypot, log, log1p, log2, log10, logaddexp, maximum, minimum, multiply, negative, nextafter,
@@ -40,8 +41,7 @@ from minigrad.ops.piecewise_constant import (
 from minigrad.ops.indexing import gather, scatter, take, take_along_axis
 from minigrad.ops.product import diagonal, matmul, outer, tensordot, trace, vecdot
 from minigrad.ops.reduction import (
-    all, any, argmax, argmin, count_nonzero, cumulative_prod, cumulative_sum, logsumexp, max, mean, min, prod, std, sum,
-    var,
+    all, any, argmax, argmin, count_nonzero, logsumexp, max, mean, min, prod, std, sum, var,
 )  # fmt: skip
 from minigrad.ops.searching import (
     argsort, isin, nonzero, searchsorted, sort, unique_all, unique_counts, unique_inverse, unique_values,

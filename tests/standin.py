@@ -1,8 +1,8 @@
-"""A stand-in for an array: it answers NumPy's protocols and refuses everything that the engine must not do to values.
+"""A stand-in for an array: it implements NumPy's protocols and raises for everything that the engine must not do.
 
-It is no ndarray. It refuses to become one (`__array__`), to become a number or a truth value, to be iterated, and to
-be written to, except by the function of a primitive into an array that this same call made, or a view of it. What the
-rules and the walks do must go through NumPy's functions, or a tracer array could not see it.
+It is not an ndarray. It raises when it is converted to one (`__array__`), to a number or a truth value, when it is
+iterated, and when it is written to, except by the function of a primitive that writes into an array which the same call
+allocated, or a view of it. Rules and walks must use NumPy's functions, as tracer arrays intercept nothing else.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-MAKERS = {np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.copy}
+ALLOCATORS = {np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.copy}
 VIEWS = {np.reshape, np.swapaxes, np.transpose, np.moveaxis}
 WRITERS = {np.copyto, np.put_along_axis, np.place, np.put, np.putmask, np.fill_diagonal}
 
 
 class Refused(AssertionError):
-    """Something was done that a tracer array would not survive."""
+    """An operation that a tracer array does not support."""
 
 
 class StandIn(NDArrayOperatorsMixin):
-    """Wraps an ndarray and answers for it."""
+    """A wrapper of an ndarray."""
 
-    __slots__ = ("_array", "_made_in")
+    __slots__ = ("_allocated_in", "_array")
 
-    def __init__(self, array: Any, made_in: Any = None) -> None:
+    def __init__(self, array: Any, allocated_in: Any = None) -> None:
         self._array = np.asarray(array)
-        self._made_in = made_in
+        self._allocated_in = allocated_in
 
     def __repr__(self) -> str:
         return f"StandIn({self._array})"
@@ -50,7 +50,7 @@ class StandIn(NDArrayOperatorsMixin):
 
     def __getitem__(self, index: Any) -> StandIn:
         part = StandIn(self._array[bare(index)])
-        return inherited(part, self)
+        return as_view(part, self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check_write("an element was assigned", sys._getframe(1))
@@ -60,8 +60,8 @@ class StandIn(NDArrayOperatorsMixin):
         place, name = innermost(frame)
         if name == "pull":
             raise Refused(f"{what} in a rule of {place}: rules do not write")
-        if self._made_in is None or self._made_in is not place:
-            raise Refused(f"{what}, of an array that was not made here")
+        if self._allocated_in is None or self._allocated_in is not place:
+            raise Refused(f"{what}, of an array that was not allocated here")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if any(is_foreign(x) for x in inputs):
@@ -71,9 +71,9 @@ class StandIn(NDArrayOperatorsMixin):
         for out in options.get("out", ()):
             if out is not None:
                 check_out(out, ufunc.__name__, sys._getframe(1))
-        result = dressed(getattr(ufunc, method)(*bare(inputs), **bare(options)))
+        result = wrapped(getattr(ufunc, method)(*bare(inputs), **bare(options)))
         if isinstance(result, StandIn):
-            result._made_in = innermost(sys._getframe(1))[0]
+            result._allocated_in = innermost(sys._getframe(1))[0]
         return result
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
@@ -84,11 +84,11 @@ class StandIn(NDArrayOperatorsMixin):
             inputs[0]._check_write(function.__name__, frame)
         if options.get("out") is not None:
             check_out(options["out"], function.__name__, frame)
-        result = dressed(function(*bare(inputs), **bare(options)))
+        result = wrapped(function(*bare(inputs), **bare(options)))
         if function in VIEWS:
-            inherited(result, inputs[0])
-        if function in MAKERS:
-            result._made_in = innermost(frame)[0]
+            as_view(result, inputs[0])
+        if function in ALLOCATORS:
+            result._allocated_in = innermost(frame)[0]
         return result
 
     def _refuse(self, *arguments: Any, **options: Any) -> Any:
@@ -98,7 +98,7 @@ class StandIn(NDArrayOperatorsMixin):
 
 
 def innermost(frame: FrameType | None) -> tuple[FrameType | None, str]:
-    """The frame of the innermost function that was written for a primitive, else the caller's own; and its name."""
+    """The frame of the innermost generated function of a primitive, else that of the caller; and its name."""
     caller = frame
     while frame is not None:
         if frame.f_code.co_filename.startswith("<minigrad primitive"):
@@ -107,10 +107,10 @@ def innermost(frame: FrameType | None) -> tuple[FrameType | None, str]:
     return caller, "the walk"
 
 
-def inherited(result: StandIn, source: Any) -> StandIn:
-    """A view of an array may be written to where that array may."""
+def as_view(result: StandIn, source: Any) -> StandIn:
+    """A view of an array may be written to by the same call as the array."""
     if isinstance(source, StandIn) and (not result.size or np.may_share_memory(result._array, source._array)):
-        result._made_in = source._made_in
+        result._allocated_in = source._allocated_in
     return result
 
 
@@ -125,7 +125,7 @@ def is_foreign(x: Any) -> bool:
 
 
 def bare(x: Any) -> Any:
-    """The arrays within stand-ins, inside containers too."""
+    """The arrays of stand-ins, also inside containers."""
     if isinstance(x, StandIn):
         return x._array
     if isinstance(x, tuple | list):
@@ -135,12 +135,12 @@ def bare(x: Any) -> Any:
     return x
 
 
-def dressed(x: Any) -> Any:
-    """Stand-ins for the arrays of a result."""
+def wrapped(x: Any) -> Any:
+    """A result with stand-ins instead of arrays."""
     if isinstance(x, np.ndarray | np.generic):
         return StandIn(x)
     if hasattr(x, "_fields"):
-        return type(x)(*map(dressed, x))
+        return type(x)(*map(wrapped, x))
     if isinstance(x, tuple | list):
-        return type(x)(map(dressed, x))
+        return type(x)(map(wrapped, x))
     return x

@@ -1,7 +1,7 @@
 """Activations, normalizations and losses (`minigrad.functional.losses`), composed of primitives.
 
-Everything here takes Tensors or arrays, records one node for each step it names, and is differentiable to any order.
-Channels are last. `minigrad.fused` has the hot ones as single primitives with derivatives made by hand.
+All functions accept Tensors or arrays, record a node for each of their steps, and are differentiable to any order.
+Channels are last. `minigrad.fused` has the most used ones as single primitives with derivatives written by hand.
 """
 
 from minigrad.functional.activations import (

@@ -12,7 +12,7 @@ from minigrad.engine.primitive import primitive, value_of
 from minigrad.functional.losses.loss_checks import check_labels
 from minigrad.ops.checking import require_range
 from minigrad.ops.indexing import getitem, integers
-from minigrad.ops.product import matmul, matrix_product, matrix_product_cost, right_share, rows_of
+from minigrad.ops.product import matmul, matrix_product, matrix_product_cost, right_contribution, rows_of
 from minigrad.ops.shape import reshape
 from minigrad.tensor.convert import get_default_dtype
 
@@ -42,7 +42,7 @@ def _linear(x: Any, weight: Any, bias: Any, /) -> Array:
         array([[2., 3., 4.]])
     """
     if weight.ndim != 2 or x.ndim < 2 or bias.shape != weight.shape[1:]:
-        raise ValueError("x (N, ..., in) goes with weight (in, out) and bias (out,)")
+        raise ValueError("the operands must have the shapes x (N, ..., in), weight (in, out) and bias (out,)")
     out = rows_of(x) @ weight
     out = np.add(out, bias, out=out) if out.dtype == bias.dtype else out + bias
     return np.reshape(out, (*x.shape[:-1], weight.shape[1])) if x.ndim > 2 else out
@@ -51,18 +51,18 @@ def _linear(x: Any, weight: Any, bias: Any, /) -> Array:
 fused_linear = primitive(
     _linear,
     lambda v, weight: matrix_product(v, weight.mT),
-    lambda v, x, weight_shape: right_share(v, x, weight_shape),
+    lambda v, x, weight_shape: right_contribution(v, x, weight_shape),
     lambda v: column_sums(rows_of(v)),
     multiply_adds=matrix_product_cost,
 )
 
 
 def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None, /) -> Any:
-    """x1ᵀ W x2 + bias for every output: y_k = Σ_ij x1_i W_ijk x2_j + b_k.
+    """x1ᵀ W x2 + bias: y_k = Σ_ij x1_i W_ijk x2_j + b_k.
 
     Args:
         x1: (..., in1)
-        x2: (..., in2), of the same leading axes.
+        x2: (..., in2), with the same leading axes.
         weight: (in1, in2, out), where PyTorch's is (out, in1, in2).
         bias: (out,), or None.
 
@@ -80,8 +80,8 @@ def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None, /) -> Any:
     lead, in1, in2 = x1.shape[:-1], x1.shape[-1:], x2.shape[-1:]
     if weight.ndim != 3 or not in1 or x2.shape != (*lead, *in2) or weight.shape[:2] != (*in1, *in2):
         raise ValueError(
-            f"{call('bilinear', (x1, x2, weight), {})}: x1 (..., in1) and x2 (..., in2), of equal leading axes, "
-            "go with weight (in1, in2, out)"
+            f"{call('bilinear', (x1, x2, weight), {})}: x1 (..., in1) and x2 (..., in2) must have equal leading "
+            "axes, and weight must be (in1, in2, out)"
         )
     inner, out = weight.shape[1:]
     along_x1 = reshape(matmul(x1, reshape(weight, (*in1, inner * out))), (*lead, inner, out))
@@ -102,7 +102,7 @@ def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> A
 
     Raises:
         TypeError: indices are not integers.
-        ValueError: weight is not a table; an index or padding_idx is out of range.
+        ValueError: weight does not have two axes; an index or padding_idx is out of range.
 
     Example:
         >>> import numpy as np
@@ -111,7 +111,7 @@ def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> A
                [0., 1.]])
     """
     if weight.ndim != 2:
-        raise ValueError(f"{call('embedding', (indices, weight), {})}: weight must be a table (num, dim)")
+        raise ValueError(f"{call('embedding', (indices, weight), {})}: weight must have the shape (num, dim)")
     rows = weight.shape[0]
     if padding_idx is not None and not 0 <= padding_idx < rows:
         raise ValueError(f"embedding(padding_idx={padding_idx}): the table has rows 0 ... {rows - 1}")
@@ -122,10 +122,10 @@ def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> A
 
     indices = integers(indices, "embedding")
     require_range(indices, 0, rows - 1, error)
-    found = getitem(weight, index=indices)
+    vectors = getitem(weight, index=indices)
     if padding_idx is None:
-        return found
-    return np.where((indices != padding_idx)[..., None], found, value_of(weight)[padding_idx])
+        return vectors
+    return np.where((indices != padding_idx)[..., None], vectors, value_of(weight)[padding_idx])
 
 
 def one_hot(labels: Any, classes: int, /, *, dtype: Any = None) -> Any:
@@ -134,7 +134,7 @@ def one_hot(labels: Any, classes: int, /, *, dtype: Any = None) -> Any:
     Args:
         labels: integers in 0 ... classes - 1.
         classes: the number of classes.
-        dtype: of the result, by default that of new Tensors.
+        dtype: of the result; by default that of new Tensors.
 
     Raises:
         TypeError: labels are not integers.

@@ -1,6 +1,6 @@
-"""Elementwise functions.
+"""Elementwise functions: arithmetic, powers, exponentials, logarithms, trigonometry, and choices between operands.
 
-A rule is called with v, the vector it transforms, and what it names: operands x, y and the value out.
+A rule is called with v, the vector that it transforms, and what it names: operands x, y and the value out.
 Where a derivative does not exist, docs/conventions.md decides: relu'(0) = 0, ties share evenly, clip is closed.
 Factors of ½ are Python numbers and masks multiply, so that float32 stays float32.
 """
@@ -109,8 +109,8 @@ log1p = elementwise(
 )
 logaddexp = elementwise(
     np.logaddexp,
-    lambda v, x, y: v * _share(x, y),
-    lambda v, x, y: v * _share(y, x),
+    lambda v, x, y: v * _softmax_of_pair(x, y),
+    lambda v, x, y: v * _softmax_of_pair(y, x),
     doc="log(exp x + exp y), without overflow",
     derivative="∂/∂x = exp x/(exp x + exp y), likewise for y",
 )
@@ -150,8 +150,8 @@ arctan = elementwise(
 )
 arctan2 = elementwise(
     np.arctan2,
-    lambda v, x, y: v * _turn(y, x),
-    lambda v, x, y: -v * _turn(x, y),
+    lambda v, x, y: v * _over_squared_length(y, x),
+    lambda v, x, y: -v * _over_squared_length(x, y),
     doc="the angle of the point (y, x), x its height",
     derivative="∂/∂x = y/(x² + y²), ∂/∂y = -x/(x² + y²); 0 at the origin",
 )
@@ -240,14 +240,14 @@ copysign = elementwise(
 
 @tensor_function
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
-    """x limited to [min, max]; the gradient passes where x lies in the closed interval."""
+    """x clipped to [min, max]; the gradient passes where x lies in the closed interval."""
     if min is None and max is None:
         return positive(x)
-    kind = np.result_type(x)
+    dtype = np.result_type(x)
     lowest, highest = -math.inf, math.inf
-    if kind.kind in "iu":
-        lowest, highest = np.iinfo(kind).min, np.iinfo(kind).max
-    elif kind.kind == "b":
+    if dtype.kind in "iu":
+        lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+    elif dtype.kind == "b":
         lowest, highest = False, True
     return clip_between(x, lowest if min is None else min, highest if max is None else max)
 
@@ -255,8 +255,8 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
 def along(v: Any, x: Any, length: Any) -> Any:
     """v x / length, 0 where the length is 0: the gradient of a norm, chosen to be 0 at the origin.
 
-    A norm has no second derivative there, and what this leads to is inf or NaN. Its square has one. So where v was
-    recorded as a multiple of the length, as by (norm ** 2).backward(), nothing is divided.
+    A norm has no second derivative there; this formula would give inf or NaN. Its square has one. So where v was
+    recorded as a multiple of the length, as in (norm ** 2).backward(), there is no division.
     """
     if type(length) is np.ndarray or type(length) is np.float64:
         return v * (x / (length + (length == 0)))
@@ -265,39 +265,39 @@ def along(v: Any, x: Any, length: Any) -> Any:
 
 
 def _power_slope(x: Any, y: Any) -> Any:
-    """y x^(y-1), 0 at x = y = 0. A number y = 0 is not differentiated by, so all of its slope may be 0."""
+    """y x^(y-1), 0 at x = y = 0. For a Python number y = 0, which has no derivative, it is 0 everywhere."""
     if isinstance(y, (int, float)):
         return y * x ** (y - (y != 0))
     return y * x ** (y - 1 + ((x == 0) & (y == 0)))
 
 
 def _log(x: Any) -> Any:
-    """log x, 0 at x = 0, where the derivative of 0**y is 0. A Python number stays one."""
+    """log x, but 0 at x = 0, where the derivative of 0**y is 0. A Python number for a Python number."""
     if isinstance(x, (int, float)):
         return math.log(x) if x > 0 else 0.0 if x == 0 else math.nan
     return np.log(x + (x == 0))
 
 
 def _over(v: Any, y: Any) -> Any:
-    """v / y, silently: a quotient is also differentiated by what nobody asks for."""
+    """v / y without warnings, as a quotient also has derivatives that are not used."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return v / y
 
 
-def _share(x: Any, y: Any) -> Any:
-    """exp(x) / (exp(x) + exp(y)): of equal infinities ½ if they are positive, 0 if they are negative."""
+def _softmax_of_pair(x: Any, y: Any) -> Any:
+    """exp(x) / (exp(x) + exp(y)): for equal infinities ½ if they are positive, 0 if they are negative."""
     with np.errstate(invalid="ignore"):
-        apart = x - y
-    return np.where(np.isneginf(x), 0, sigmoid(np.where((x == y) & np.isinf(x), 0, apart)))
+        difference = x - y
+    return np.where(np.isneginf(x), 0, sigmoid(np.where((x == y) & np.isinf(x), 0, difference)))
 
 
-def _turn(x: Any, y: Any) -> Any:
-    """x / (x² + y²), 0 at the origin, by way of the length so that neither square overflows."""
+def _over_squared_length(x: Any, y: Any) -> Any:
+    """x / (x² + y²), 0 at the origin, divided by the length twice so that no square overflows."""
     length = np.hypot(x, y)
     length = length + (length == 0)
     return x / length / length
 
 
-def _choice(v: Any, chosen: Any, tied: Any) -> Any:
-    """All of v where chosen, half of it at a tie."""
-    return np.where(tied, 0.5 * v, v * chosen)
+def _choice(v: Any, is_chosen: Any, is_tie: Any) -> Any:
+    """v where the operand is chosen, ½ v at a tie, else 0."""
+    return np.where(is_tie, 0.5 * v, v * is_chosen)

@@ -1,6 +1,6 @@
 """Products. Each is linear in each operand, and the rule of one operand is again a product of v with the other.
 
-Operands of matmul with one axis get a second one at the door, so that the rules see matrices.
+matmul gives operands with one axis a second one first, so that the rules have matrices only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_
 
 def matrix_product(x: Any, y: Any, /) -> Any:
     """x @ y for operands of at least two axes."""
-    if y.ndim == 2 and x.ndim > 2:  # one large product instead of a stack of small ones
+    if y.ndim == 2 and x.ndim > 2:  # one large product instead of many small ones
         return np.reshape(rows_of(x) @ y, (*x.shape[:-1], y.shape[-1]))
     return np.matmul(x, y)
 
@@ -31,7 +31,7 @@ def rows_of(x: Any) -> Any:
     return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-def right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
+def right_contribution(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
     """The contribution of y in x @ y."""
     if len(y_shape) == 2 and x.ndim > 2:
         return rows_of(x).mT @ rows_of(v)
@@ -48,7 +48,7 @@ def matrix_product_cost(node: Node) -> int:
 matmul_matrices = linear(
     matrix_product,
     lambda v, y: v @ y.mT,
-    lambda v, x, y_shape: right_share(v, x, y_shape),
+    lambda v, x, y_shape: right_contribution(v, x, y_shape),
     name="matmul",
     multiply_adds=matrix_product_cost,
 )
@@ -58,7 +58,7 @@ matmul_matrices = linear(
 def matmul(x: Any, y: Any, /) -> Any:
     """The matrix product; leading axes are stacks of matrices and broadcast.
 
-    One-dimensional x is a row, one-dimensional y a column, and their axis is absent in the result.
+    A one-dimensional x is a row, a one-dimensional y a column; the result does not have their axis.
     """
     x_ndim, y_ndim = len(np.shape(x)), len(np.shape(y))
     if x_ndim > 1 and y_ndim > 1:
@@ -79,7 +79,7 @@ def matmul(x: Any, y: Any, /) -> Any:
 
 @tensor_function
 def tensordot(x: Any, y: Any, /, *, axes: Any = 2) -> Any:
-    """The sum of products over the last `axes` axes of x and the first of y, or over two given tuples of axes."""
+    """The sum of products over the last `axes` axes of x and the first of y, or over a pair of tuples of axes."""
     x_ndim, y_ndim = len(np.shape(x)), len(np.shape(y))
     if isinstance(axes, int):
         first, second = tuple(range(x_ndim - axes, x_ndim)), tuple(range(axes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigrad.ops import activation, product, reduction, shape
+from minigrad.ops import activation, cumulative, product, reduction, shape
 from minigrad.ops import elementwise as e
 from minigrad.ops import piecewise_constant as c
 from minigrad.tensor.inplace import augmented, note_part
@@ -31,7 +31,7 @@ _METHODS: dict[str, Any] = {
     "tanh": e.tanh, "sigmoid": activation.sigmoid, "relu": activation.relu,
     "sum": reduction.sum, "mean": reduction.mean, "prod": reduction.prod, "var": reduction.var, "std": reduction.std,
     "max": reduction.max, "min": reduction.min, "all": reduction.all, "any": reduction.any,
-    "logsumexp": reduction.logsumexp, "cumsum": reduction.cumulative_sum, "cumprod": reduction.cumulative_prod,
+    "logsumexp": reduction.logsumexp, "cumsum": cumulative.cumulative_sum, "cumprod": cumulative.cumulative_prod,
     "argmax": reduction.argmax, "argmin": reduction.argmin,
     "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "expand_dims": shape.expand_dims, "repeat": shape.repeat,
     "astype": shape.astype, "broadcast_to": shape.broadcast_to,

@@ -17,6 +17,7 @@ from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
 from minigrad.engine.specialize import attach
 from minigrad.ops import (
+    cumulative,
     einsum,
     elementwise,
     indexing,
@@ -39,7 +40,7 @@ _REDUCE: dict[Any, Any] = {
     np.logical_and: reduction.all,
     np.logical_or: reduction.any,
 }
-_ACCUMULATE: dict[Any, Any] = {np.add: reduction.cumulative_sum, np.multiply: reduction.cumulative_prod}
+_ACCUMULATE: dict[Any, Any] = {np.add: cumulative.cumulative_sum, np.multiply: cumulative.cumulative_prod}
 
 
 def _at_least(dtype: Any, x: Any) -> Any:
@@ -173,8 +174,8 @@ for _ours, *_theirs in (
     (reduction.min, "min", "amin"),
     (reduction.all, "all"),
     (reduction.any, "any"),
-    (reduction.cumulative_sum, "cumulative_sum"),
-    (reduction.cumulative_prod, "cumulative_prod"),
+    (cumulative.cumulative_sum, "cumulative_sum"),
+    (cumulative.cumulative_prod, "cumulative_prod"),
     (shape.reshape, "reshape"),
     (shape.permute_dims, "transpose", "permute_dims"),
     (shape.matrix_transpose, "matrix_transpose"),
@@ -335,8 +336,8 @@ def _like(make: Any) -> Any:
 FUNCTIONS |= {
     np.var: _variance(reduction.var),
     np.std: _variance(reduction.std),
-    np.cumsum: _running(reduction.cumulative_sum),
-    np.cumprod: _running(reduction.cumulative_prod),
+    np.cumsum: _running(cumulative.cumulative_sum),
+    np.cumprod: _running(cumulative.cumulative_prod),
     np.sort: _sorting(searching.sort),
     np.argsort: _sorting(searching.argsort),
     np.isclose: _close(piecewise_constant.isclose),

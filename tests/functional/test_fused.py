@@ -47,9 +47,9 @@ def batch_norm_case(shape, used):
 
 
 def layer_norm_case(shape, axes, used):
-    kept = len(shape) - axes
-    operands = (rng.standard_normal(shape) + 1, rng.standard_normal(shape[kept:]), rng.standard_normal(shape[kept:]))
-    shapes = (shape, shape[:kept], shape[:kept])
+    lead = len(shape) - axes
+    operands = (rng.standard_normal(shape) + 1, rng.standard_normal(shape[lead:]), rng.standard_normal(shape[lead:]))
+    shapes = (shape, shape[:lead], shape[:lead])
     weights = [rng.standard_normal(s) if u else None for s, u in zip(shapes, used, strict=True)]
     return (
         lambda *a: weighted(fused.layer_norm(*a, eps=0.1), weights),
@@ -146,8 +146,8 @@ def values(tree):
     return [None if t is None else np.asarray(getattr(t, "data", t)) for t in tree]
 
 
-def assert_same(found, expected, tolerance=1e-12):
-    for a, b in zip(values(found), values(expected), strict=True):
+def assert_same(result, expected, tolerance=1e-12):
+    for a, b in zip(values(result), values(expected), strict=True):
         np.testing.assert_allclose(0.0 if a is None else a, 0.0 if b is None else b, rtol=tolerance, atol=tolerance)
 
 
@@ -196,7 +196,7 @@ def test_third_order_mixed(case):
     assert_same([curvature(f)], [curvature(reference)], 1e-9)
 
 
-def test_by_blocks(case, monkeypatch):
+def test_blocks_give_equal_results(case, monkeypatch):
     """Blocks of a few numbers give what the whole gives."""
     f, reference, operands = case
     which = every(operands)
@@ -209,7 +209,7 @@ SINGLE = ["batch_norm", "layer_norm", "linear", "cross-entropy, mean", "gelu", "
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_single_precision_stays(name):
+def test_single_precision_is_preserved(name):
     _, _, operands = CASES[name]
     tensors = [mg.Tensor(x.astype(np.float32), requires_grad=True) for x in operands]
     if name in ("batch_norm", "layer_norm"):
@@ -221,10 +221,10 @@ def test_single_precision_stays(name):
     else:
         out = fused.softmax_cross_entropy(tensors[0], np.zeros(6, int))
     assert out.dtype == np.float32
-    lines = mg.Tape(out)
+    tape = mg.Tape(out)
     seen = []
-    for line in lines.leaves:
-        line.owner().register_hook(lambda v: seen.append(v.dtype))
+    for node in tape.leaves:
+        node.owner().register_hook(lambda v: seen.append(v.dtype))
     out.sum().backward()
     assert seen == [np.float32] * len(tensors)
 
@@ -237,13 +237,13 @@ def test_mixed_precision_is_not_rounded():
         assert y.dtype == np.float64
 
 
-def test_operands_are_left_alone():
+def test_operands_are_not_modified():
     x, gamma, beta = rng.standard_normal((5, 3)), rng.standard_normal(3), rng.standard_normal(3)
-    kept = x.copy()
+    original = x.copy()
     fused.batch_norm(x, gamma, beta)
     fused.linear(x, rng.standard_normal((3, 3)), beta)
     fused.softmax_cross_entropy(x, np.zeros(5, int))
-    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_array_equal(x, original)
 
 
 @pytest.mark.floating(under="ignore")
@@ -254,20 +254,20 @@ def test_large_logits():
     np.testing.assert_array_equal(loss, [0, 2000])
 
 
-def test_what_is_kept():
+def test_residuals():
     x = mg.Tensor(rng.standard_normal((5, 3)), requires_grad=True)
     gamma, beta = mg.Tensor(np.ones(3), requires_grad=True), mg.Tensor(np.zeros(3), requires_grad=True)
-    line = fused.batch_norm(x, gamma, beta)[0].node.parents[0]
-    assert line.primitive.residuals == ("x", "gamma", "mu", "istd")
-    assert line.residuals[0] is x.data
+    node = fused.batch_norm(x, gamma, beta)[0].node.parents[0]
+    assert node.primitive.residuals == ("x", "gamma", "mu", "istd")
+    assert node.residuals[0] is x.data
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
-def test_gelu_keeps_its_operand_only(approximate):
+def test_gelu_keeps_only_its_operand(approximate):
     x = mg.Tensor(rng.standard_normal((5, 3)), requires_grad=True)
-    line = fused.gelu(x, approximate=approximate).node
-    assert line.residuals[0] is x.data
-    assert len(line.residuals) == 1
+    node = fused.gelu(x, approximate=approximate).node
+    assert node.residuals[0] is x.data
+    assert len(node.residuals) == 1
 
 
 @pytest.mark.parametrize(
@@ -294,6 +294,6 @@ def test_bad_input(call, says):
         call()
 
 
-def test_softmax_names_an_axis_that_is_not_there():
+def test_softmax_error_names_a_missing_axis():
     with pytest.raises(IndexError, match=r"softmax\(\(2, 3\) float64, axis=2\)"):
         fused.softmax(np.zeros((2, 3)), axis=2)

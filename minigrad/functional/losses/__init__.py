@@ -1,6 +1,7 @@
 """Losses, composed of primitives: differentiable to any order, on Tensors or arrays.
 
-They take predictions and targets of equal shapes, which are never broadcast, or logits (..., C) and class ids (...).
+Their arguments are predictions and targets of equal shapes, which are never broadcast, or logits (..., C) and class ids
+(...).
 `reduction` is "mean" over all elements, "sum", or "none".
 """
 

@@ -26,9 +26,9 @@ from minigrad.ops.reduction import sum
 
 @widened
 def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mean") -> Any:
-    """-(t log p + (1 - t) log(1 - p)), with logarithms of at least -100, as in PyTorch.
+    """-(t log p + (1 - t) log(1 - p)), with logarithms clipped to at least -100, as in PyTorch.
 
-    Where a logarithm is cut off, at p = 0 or 1, its derivative is 0. `binary_cross_entropy_with_logits` needs no cut.
+    Where a logarithm is clipped, at p = 0 or 1, its derivative is 0. `binary_cross_entropy_with_logits` does not clip.
 
     Args:
         probability: any shape, p in [0, 1].
@@ -43,37 +43,37 @@ def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mea
         array([  0.6931, 100.    ])
     """
     check_equal_shapes("binary_cross_entropy", probability, target)
-    what, logits = "binary_cross_entropy", "for logits take binary_cross_entropy_with_logits"
-    check_range(probability, 0, 1, f"{what}: probability", logits)
+    what = "binary_cross_entropy"
+    check_range(probability, 0, 1, f"{what}: probability", "for logits use binary_cross_entropy_with_logits")
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
     loss = -(target * _log(probability, target) + (1 - target) * _log_of_rest(probability))
     return reduced(loss, reduction, what)
 
 
-def _log(p: Any, share: Any) -> Any:
-    """log p, which a share is multiplied by, or -100 with derivative 0 where it would be less."""
-    is_cut = p <= math.exp(-100)  # not where p is NaN
-    logarithm = np.where(is_cut, -100, np.log(np.where(is_cut, 1, p)))
-    # Where p is denormal its derivative 1/p overflows, which a share of 0 must not meet.
-    return np.where((share == 0) & (p < np.finfo(p.dtype).tiny), value_of(logarithm), logarithm)
+def _log(p: Any, weight: Any) -> Any:
+    """log p, to be multiplied by a weight; -100 with derivative 0 where it would be less."""
+    is_clipped = p <= math.exp(-100)  # not where p is NaN
+    logarithm = np.where(is_clipped, -100, np.log(np.where(is_clipped, 1, p)))
+    # Where p is denormal, the derivative 1/p overflows; a weight of 0 would make it NaN.
+    return np.where((weight == 0) & (p < np.finfo(p.dtype).tiny), value_of(logarithm), logarithm)
 
 
 def _log_of_rest(p: Any) -> Any:
-    """log (1 - p), also where p is tiny; -100 with derivative 0 where p is 1."""
-    is_cut = p >= 1
-    return np.where(is_cut, -100, np.log1p(np.where(is_cut, 0, -p)))
+    """log (1 - p), accurate also where p is tiny; -100 with derivative 0 where p is 1."""
+    is_clipped = p >= 1
+    return np.where(is_clipped, -100, np.log1p(np.where(is_clipped, 0, -p)))
 
 
 @widened
 def binary_cross_entropy_with_logits(
     logits: Any, target: Any, *, pos_weight: Any = None, reduction: str = "mean"
 ) -> Any:
-    """-(q t log σ(x) + (1 - t) log(1 - σ(x))), as q t softplus(-x) + (1 - t) softplus(x): nothing overflows or cancels.
+    """-(q t log σ(x) + (1 - t) log(1 - σ(x))), computed as q t softplus(-x) + (1 - t) softplus(x), without overflow.
 
     Args:
         logits: any shape, x.
         target: the same shape, t in [0, 1].
-        pos_weight: q, the weight of class 1, 1 if not given: a number or an array that broadcasts to the shape.
+        pos_weight: q, the weight of class 1 (default 1): a number or an array that broadcasts to the shape.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -106,8 +106,9 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
     """The terms t (log t - log p) of the Kullback-Leibler divergence KL(t ‖ p) (1951, equation 2.4), 0 where t = 0.
 
-    Their sum over the last axis is the divergence. So "mean" is too small by that axis's size, as in PyTorch;
-    "batchmean" divides the sum by the size N of the first axis, which is the mean of the divergences of (N, C).
+    Their sum over the last axis is the divergence. So "mean" is too small by a factor of that axis's size, as in
+    PyTorch; "batchmean" divides the sum by the size N of the first axis, which gives the mean of the divergences for
+    (N, C).
 
     Args:
         log_probabilities: any shape, log p.
@@ -116,7 +117,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
         reduction: "batchmean", "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, a target that is no logarithm is negative, or the reduction is unknown.
+        ValueError: the shapes differ, a target is negative without log_target, or the reduction is unknown.
 
     Example:
         >>> float(kl_div(np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]]), reduction="batchmean").round(4))
@@ -130,7 +131,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
         is_possible = np.logical_not(np.isneginf(target))
         terms = np.exp(target) * (np.where(is_possible, target, 0) - np.where(is_possible, log_probabilities, 0))
     else:
-        check_range(target, 0, math.inf, "kl_div: target", "it holds probabilities; log_target=True says logarithms")
+        check_range(target, 0, math.inf, "kl_div: target", "it has probabilities; for logarithms use log_target=True")
         logarithm = np.log(np.where(target == 0, 1, target))
         terms = target * (logarithm - finite_at_zero(target, log_probabilities))
     if reduction != "batchmean":
@@ -150,7 +151,7 @@ def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str 
     Args:
         scores: any shape, s.
         target: the same shape, y, each -1 or 1.
-        margin: what y s must reach.
+        margin: the value of y s from which the loss is 0.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -162,11 +163,11 @@ def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str 
     """
     check_equal_shapes("hinge_loss", scores, target)
     check_signs(target, "hinge_loss")
-    return reduced(relu(margin - _as(target, scores) * scores), reduction, "hinge_loss")
+    return reduced(relu(margin - _signs_like(target, scores) * scores), reduction, "hinge_loss")
 
 
-def _as(target: Any, x: Any) -> Any:
-    """Integer targets in the dtype of x, so that float32 stays float32."""
+def _signs_like(target: Any, x: Any) -> Any:
+    """Targets, with integers converted to the dtype of x, so that float32 stays float32."""
     return target if target.dtype.kind == "f" else target.astype(x.dtype)
 
 
@@ -178,7 +179,7 @@ def multi_margin_loss(scores: Any, labels: Any, *, p: int = 1, margin: float = 1
         scores: (..., C), s.
         labels: (...) integers in 0 ... C - 1.
         p: 1 or 2.
-        margin: by how much the label's score must exceed the others.
+        margin: the difference to the other scores from which the loss is 0.
         reduction: "mean", "sum" or "none".
 
     Raises:

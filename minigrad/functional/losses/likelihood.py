@@ -41,10 +41,10 @@ def cross_entropy(
 ) -> Any:
     """The cross-entropy -log softmax(logits)[label].
 
-    With smoothing ε the label's probability is 1 - ε, and ε is spread evenly over all C classes (Szegedy et al. 2016).
-    With class weights w, each term is multiplied by the weight of its class and the mean divides by Σ w[labels]. A term
-    of weight 0 is 0, also if it is infinite.
-    Rows whose label is ignore_index have loss 0 and do not count in the mean.
+    With smoothing ε, the label's probability is 1 - ε, and ε is distributed evenly over all C classes (Szegedy et al.
+    2016). With class weights w, each term is multiplied by the weight of its class, and the mean divides by Σ
+    w[labels]. A term of weight 0 is 0, even if it is infinite. Rows whose label is ignore_index have loss 0 and do not
+    count in the mean.
 
     Args:
         logits: (..., C), unnormalized log-probabilities.
@@ -52,7 +52,7 @@ def cross_entropy(
         reduction: "mean", "sum" or "none".
         label_smoothing: ε in [0, 1).
         weight: (C,) class weights.
-        ignore_index: the label of rows to leave out, for example -100 for padding (PyTorch's default); None for none.
+        ignore_index: the label of rows to ignore, for example -100 for padding (PyTorch's default), or None.
 
     Raises:
         TypeError: labels are not integers.
@@ -86,7 +86,7 @@ def nll_loss(
         labels: (...) integers in 0 ... C - 1.
         reduction: "mean", "sum" or "none".
         weight: (C,) class weights, as in `cross_entropy`.
-        ignore_index: the label of rows to leave out; None for none.
+        ignore_index: the label of rows to ignore, or None.
 
     Raises:
         TypeError: labels are not integers.
@@ -119,8 +119,8 @@ def _combined(
     if weight is not None:
         if np.shape(weight) != (classes,):
             raise ValueError(
-                f"{call(what, (logp, labels), {'weight': weight})}: one weight for each of the {classes} "
-                f"classes, so weight must have shape ({classes},)"
+                f"{call(what, (logp, labels), {'weight': weight})}: weight must have the shape ({classes},), "
+                "one weight for each class"
             )
         loss = weighted(getitem(weight, index=ids), loss)
         logp = weighted(weight, logp)
@@ -138,8 +138,8 @@ def _combined(
         lambda count: count != 0,
         lambda _: ValueError(
             f"{call(what, (logp, labels), {'weight': weight, 'ignore_index': ignore_index})}: all labels "
-            f"{'are ignored' if weight is None else 'are ignored or have weight 0'}, so there is nothing to take the "
-            "mean of; leave out such batches or take reduction='sum'"
+            f"{'are ignored' if weight is None else 'are ignored or have weight 0'}, so the mean is undefined; skip "
+            "such batches or use reduction='sum'"
         ),
         value_of(count),
     )

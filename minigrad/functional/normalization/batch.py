@@ -28,13 +28,13 @@ def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = 
         gamma: (C,), the scale.
         beta: (C,), the shift.
         eps: added to the variance, which is the biased one (1/N).
-        axis: the leading axes to take mean and variance over; all but the last if not given.
+        axis: the leading axes over which mean and variance are taken; by default all but the last.
 
     Returns:
         y, of x's shape. The nodes of the tape are called mu, var, xhat and y.
 
     Raises:
-        ValueError: axis is not made of leading axes; shapes do not fit.
+        ValueError: axis does not consist of leading axes; shapes do not fit.
 
     Example:
         >>> import numpy as np
@@ -56,15 +56,15 @@ def _leading(x: Any, axis: Any) -> Any:
         axes = tuple(range(x.ndim - 1))
     if x.ndim < 2 or axes != tuple(range(len(axes))) or len(axes) == x.ndim:
         raise ValueError(
-            f"{call('batch_norm', (x,), {'axis': axis})}: statistics are taken over leading axes, channels are last. "
-            "Move them there first: mg.moveaxis(x, 1, -1) for (N, C, H, W); x[:, None] for a single feature."
+            f"{call('batch_norm', (x,), {'axis': axis})}: statistics are taken over leading axes, and channels are the "
+            "last axis. Move it there first: mg.moveaxis(x, 1, -1) for (N, C, H, W); x[:, None] for a single feature."
         )
     return axes if len(axes) > 1 else axes[0]
 
 
 @widened
 def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Any:
-    """Batch normalization with given statistics, γ (x - mean) / √(var + ε) + β: what a trained network does.
+    """Batch normalization with given statistics, γ (x - mean) / √(var + ε) + β, as in a trained network.
 
     Args:
         x: (..., C)
@@ -90,8 +90,8 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
         eps: added to the variance, which is the biased one (1/N).
 
     Returns:
-        y of x's shape, the mean μ (C,), the variance σ² (C,), and 1/√(σ² + ε) (C,), all differentiable. Of float16 only
-        y is float16, the others are float32.
+        y of x's shape, the mean μ (C,), the variance σ² (C,), and 1/√(σ² + ε) (C,), all differentiable. For float16,
+        only y is float16, and the others are float32.
 
     Example:
         >>> y, mu, var, _ = fused_batch_norm(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([5.0]))
@@ -101,7 +101,7 @@ def _batch_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
     """
     channels = x.shape[-1:]
     if x.ndim < 2 or gamma.shape != channels or beta.shape != channels:
-        raise ValueError("channels are last: x (N, ..., C) goes with gamma (C,) and beta (C,)")
+        raise ValueError("channels are last: expected x (N, ..., C), gamma (C,) and beta (C,)")
     rows = rows_of(x)
     mu = column_means(rows)
     centered = rows - mu
@@ -124,7 +124,7 @@ def column_means(rows: Any) -> Array:
 def _batch_norm_contributions(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
     """The contributions of x, γ and β, from the cotangents of y, μ, σ² and s = 1/√(σ² + ε).
 
-    With dy, dμ, dσ², ds those cotangents, dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
+    With the cotangents dy, dμ, dσ², ds, and dβ = Σ dy, dγ = s Σ dy (x - μ), ∂s/∂σ² = -s³/2, ∂σ²/∂x = 2 (x - μ)/N:
         dx = γ s dy - ((x - μ) γ s² dγ/N + γ s dβ/N) + dμ/N + 2 (x - μ) (dσ² - s³ ds/2)/N
     """
     dy, dmu, dvar, distd = v

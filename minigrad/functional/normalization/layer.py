@@ -21,22 +21,22 @@ Array = Any
 
 @widened
 def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5, axis: Any = -1) -> Any:
-    """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4): every sample has its own mean and variance.
+    """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4), with mean and variance of each sample.
 
         μ = mean(x)    σ² = mean((x - μ)²)    x̂ = (x - μ) / √(σ² + ε)    y = γ x̂ + β
 
     Args:
-        x: (..., D), or with several axes in place of D.
+        x: (..., D), or with several axes instead of D.
         gamma: (D,), the scale, or None for 1.
         beta: (D,), the shift, or None for 0.
         eps: added to the variance, which is the biased one (1/D).
-        axis: the trailing axes to take mean and variance over.
+        axis: the trailing axes over which mean and variance are taken.
 
     Returns:
         y, of x's shape. The nodes of the tape are called mu, var, xhat and y.
 
     Raises:
-        ValueError: axis is not made of trailing axes; gamma or beta does not have their shape.
+        ValueError: axis does not consist of trailing axes; gamma or beta does not have their shape.
 
     Example:
         >>> layer_norm(np.array([[1.0, 3.0], [-5.0, 5.0]])).round(3)
@@ -54,16 +54,16 @@ def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) ->
         r = √(mean(x²) + ε)    x̂ = x / r    y = γ x̂
 
     Args:
-        x: (..., D), or with several axes in place of D.
+        x: (..., D), or with several axes instead of D.
         gamma: (D,), the scale, or None for 1.
         eps: added to the mean square. PyTorch's default is the machine epsilon of x's dtype.
-        axis: the trailing axes to take the mean over.
+        axis: the trailing axes over which the mean is taken.
 
     Returns:
         y, of x's shape. The nodes of the tape are called r, xhat and y.
 
     Raises:
-        ValueError: axis is not made of trailing axes; gamma does not have their shape.
+        ValueError: axis does not consist of trailing axes; gamma does not have their shape.
 
     Example:
         >>> rms_norm(np.array([3.0, 4.0, 0.0, 0.0])).round(3)
@@ -78,8 +78,8 @@ def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) ->
 def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps: float = 1e-5) -> Any:
     """Group normalization (Wu & He 2018, equations 1, 2, 6 and 7).
 
-    Mean and variance belong to one sample and one group of C/G neighboring channels, over all positions. groups=1 is
-    layer normalization over all axes but the first (with γ and β by channel), groups=C is instance normalization.
+    Mean and variance are those of one sample and one group of C/G neighboring channels, over all positions. groups=1 is
+    layer normalization over all axes but the first (with γ and β per channel), groups=C is instance normalization.
 
     Args:
         x: (N, C) or (N, *spatial, C), channels last.
@@ -90,7 +90,7 @@ def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps:
 
     Returns:
         y, of x's shape. The nodes of the tape are called mu, var, xhat and y; the first three are grouped,
-        (N, positions, G, C/G) with 1 in place of what the mean is taken over.
+        (N, positions, G, C/G), with size 1 for the axes over which the mean is taken.
 
     Raises:
         ValueError: groups does not divide C; gamma or beta is not (C,).
@@ -112,7 +112,7 @@ def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps:
 
 @widened
 def instance_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5) -> Any:
-    """Instance normalization (Ulyanov, Vedaldi & Lempitsky 2016, equation 4): each channel of each sample by itself.
+    """Instance normalization (Ulyanov, Vedaldi & Lempitsky 2016, equation 4), with mean and variance of each channel.
 
     Args:
         x: (N, *spatial, C), channels last.
@@ -124,7 +124,7 @@ def instance_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1
         y, of x's shape. The nodes of the tape are called mu, var, xhat and y.
 
     Raises:
-        ValueError: x has no spatial axis, or only one position, which has no variance; gamma or beta is not (C,).
+        ValueError: x has no spatial axis, or only one position, whose variance is 0; gamma or beta is not (C,).
 
     Example:
         >>> instance_norm(np.array([[[1.0], [3.0]], [[-5.0], [5.0]]])).round(3).ravel()
@@ -149,7 +149,7 @@ def _standardized(x: Any, axes: tuple[int, ...], eps: float) -> Any:
 
 
 def _scaled(xhat: Any, gamma: Any, beta: Any) -> Any:
-    """γ x̂ + β, without what is None."""
+    """γ x̂ + β, where γ and β may be None."""
     if gamma is None and beta is None:
         return xhat
     y = xhat if gamma is None else gamma * xhat
@@ -157,9 +157,9 @@ def _scaled(xhat: Any, gamma: Any, beta: Any) -> Any:
 
 
 def _trailing(what: str, x: Any, axis: Any, gamma: Any, beta: Any) -> tuple[int, ...]:
-    """The trailing axes as negative numbers; refuses others, and a gamma or beta that does not have their shape."""
-    given = axis if isinstance(axis, tuple) else (axis,)
-    axes = tuple(sorted(k - x.ndim if k >= 0 else k for k in given))
+    """The trailing axes as negative numbers; raises an error for other axes, and for gamma or beta of another shape."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(sorted(k - x.ndim if k >= 0 else k for k in axes))
     if not axes or len(axes) > x.ndim or axes != tuple(range(-len(axes), 0)):
         raise ValueError(
             f"{call(what, (x,), {'axis': axis})}: statistics are taken over trailing axes, such as -1 or (-2, -1). "
@@ -173,7 +173,7 @@ def _check_scale(what: str, x: Any, shape: tuple[int, ...], gamma: Any, beta: An
     for label, value in (("gamma", gamma), ("beta", beta)):
         if value is not None and np.shape(value) != shape:
             raise ValueError(
-                f"{call(what, (x,), {label: value})}: {label} must have the shape {shape}, that of what is normalized "
+                f"{call(what, (x,), {label: value})}: {label} must have the shape {shape} of the normalized axes "
                 "(channels are last), or be None"
             )
 
@@ -185,27 +185,25 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, /, *, eps: float = 1e-5) -> tuple
     """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4): γ (x - μ) / √(σ² + ε) + β over γ's axes.
 
     Args:
-        x: (..., D), where D stands for the axes that gamma has.
-        gamma: (D,), or of several axes, which are x's last ones.
+        x: (..., D), where D stands for the axes of gamma.
+        gamma: (D,), or several axes, which are the last of x.
         beta: of gamma's shape.
         eps: added to the variance, which is the biased one (1/D).
 
     Returns:
-        y of x's shape, the mean μ (...), and 1/√(σ² + ε) (...), all differentiable. Of float16 only y is float16.
+        y of x's shape, the mean μ (...), and 1/√(σ² + ε) (...), all differentiable. For float16, only y is float16.
 
     Example:
         >>> y, mu, istd = fused_layer_norm(np.array([[1.0, 3.0]]), np.array([2.0, 2.0]), np.array([5.0, 5.0]))
         >>> y.round(3), mu
         (array([[3., 7.]]), array([2.]))
     """
-    kept = x.ndim - gamma.ndim
-    if gamma.ndim < 1 or kept < 0 or gamma.shape != x.shape[kept:] or beta.shape != gamma.shape or not gamma.size:
-        raise ValueError(
-            "gamma and beta have the shape of x's trailing axes: x (..., D) goes with gamma (D,), beta (D,)"
-        )
+    lead = x.ndim - gamma.ndim
+    if gamma.ndim < 1 or lead < 0 or gamma.shape != x.shape[lead:] or beta.shape != gamma.shape or not gamma.size:
+        raise ValueError("gamma and beta must have the shape of x's trailing axes: x (..., D), gamma (D,), beta (D,)")
     rows, scale, shift = np.reshape(x, (-1, gamma.size)), np.reshape(gamma, (-1,)), np.reshape(beta, (-1,))
     y, mu, istd = _layer_norm_rows(rows, scale, shift, eps)
-    return np.reshape(y, x.shape), np.reshape(mu, x.shape[:kept]), np.reshape(istd, x.shape[:kept])
+    return np.reshape(y, x.shape), np.reshape(mu, x.shape[:lead]), np.reshape(istd, x.shape[:lead])
 
 
 @row_blocks(1)
@@ -224,9 +222,9 @@ def _layer_norm_rows(rows: Any, scale: Any, shift: Any, eps: float) -> tuple[Arr
 def _layer_norm_contributions(v: Any, x: Any, gamma: Any, mu: Any, istd: Any) -> tuple[Array, Array, Array]:
     """The contributions of x, γ and β, from the cotangents of y, μ and s = 1/√(σ² + ε).
 
-    With c = x - μ, of which x̂ is s c, means over the row, ∂s/∂x = -s³ c/D and ∂μ/∂x = 1/D:
+    With c = x - μ, x̂ = s c, means over the row, ∂s/∂x = -s³ c/D and ∂μ/∂x = 1/D:
         dx = s γ dy - s mean(γ dy) - c s³ mean(γ dy c) - c s³ ds/D + dμ/D,    dγ = Σ s dy c,    dβ = Σ dy
-    Every mean is a product with γ, and every sum over rows one with s or with ones.
+    Every mean is a product with γ, and every sum over rows is one with s or with ones.
     """
     shapes = (-1, gamma.size), (-1,), (-1,)
     rows, m, s = (np.reshape(a, shape) for a, shape in zip((x, mu, istd), shapes, strict=True))

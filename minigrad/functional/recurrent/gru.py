@@ -16,7 +16,7 @@ from minigrad.functional.recurrent.sequence import (
     from_input,
     gate_parts,
     input_contributions,
-    state_share,
+    state_weight_contribution,
     weight_products,
 )
 from minigrad.ops.activation import sigmoid
@@ -116,7 +116,7 @@ def _gru_contributions(
         dh = db @ back + dh * z
     dx, dweight_ih, dbias_ih = input_contributions(contributions.together(), x, weight_ih, needs_grad)
     all_db = state_contributions.together()
-    return dx, dh, dweight_ih, state_share(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
+    return dx, dh, dweight_ih, state_weight_contribution(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
 
 
 _gru_primitive = primitive(

@@ -15,7 +15,7 @@ from minigrad.functional.recurrent.sequence import (
     from_input,
     gate_parts,
     input_contributions,
-    state_share,
+    state_weight_contribution,
     weight_products,
 )
 from minigrad.ops.activation import sigmoid
@@ -122,7 +122,7 @@ def _lstm_contributions(
         dh, dc = da @ back, dc * f
     all_da = contributions.together()
     dx, dweight_ih, dbias = input_contributions(all_da, x, weight_ih, needs_grad)
-    return dx, dh, dc, dweight_ih, state_share(all_da, h, y), dbias
+    return dx, dh, dc, dweight_ih, state_weight_contribution(all_da, h, y), dbias
 
 
 _lstm_primitive = primitive(

@@ -15,7 +15,7 @@ from minigrad.functional.recurrent.sequence import (
     check_step,
     from_input,
     input_contributions,
-    state_share,
+    state_weight_contribution,
     weight_products,
 )
 from minigrad.ops.activation import relu
@@ -86,7 +86,7 @@ def _rnn_contributions(
         dh = da @ back
     all_da = contributions.together()
     dx, dweight_ih, dbias = input_contributions(all_da, x, weight_ih, needs_grad)
-    return dx, dh, dweight_ih, state_share(all_da, h, out), dbias
+    return dx, dh, dweight_ih, state_weight_contribution(all_da, h, out), dbias
 
 
 _rnn_primitive = primitive(

@@ -16,7 +16,7 @@ Array = Any
 
 
 def buffer(operands: tuple[Any, ...], size: int) -> Array:
-    """Room for (T, N, size), of the dtype that the operands, of which x is the first, have together."""
+    """An empty array (T, N, size) of the operands' common dtype; x (T, N, I) is the first operand."""
     dtype = np.result_type(*(x.dtype for x in operands))
     return np.empty_like(operands[0], shape=(*operands[0].shape[:2], size), dtype=dtype, order="C")
 
@@ -29,10 +29,10 @@ def from_input(out: Array, x: Any, weight: Any, bias: Any) -> Array:
 
 
 class Steps:
-    """An array of which a loop makes one step after another, in any order.
+    """An array whose steps a loop computes one by one, in any order.
 
-    Plain arrays are written where they belong as they come: kept apart they would take as much fresh memory again.
-    Others are stacked at the end, because a rule writes nowhere.
+    Plain arrays are copied into the result at once: keeping them until the end would double the memory. Other arrays
+    are stacked at the end, because a rule does not write.
     """
 
     def __init__(self, length: int) -> None:
@@ -48,14 +48,14 @@ class Steps:
         return stack(self.parts, axis=0) if type(self.parts) is list else self.parts
 
 
-def state_share(da: Any, first: Any, states: Any) -> Any:
-    """Of weight_hh: the sum of hᵀ da over all steps, the first of which begins with `first`."""
+def state_weight_contribution(da: Any, first: Any, states: Any) -> Any:
+    """The contribution of weight_hh: the sum of hᵀ da over all steps, where `first` is the h of the first step."""
     contribution = first.mT @ da[0]
     return contribution if states.shape[0] == 1 else contribution + rows_of(states[:-1]).mT @ rows_of(da[1:])
 
 
 def input_contributions(da: Any, x: Any, weight_ih: Any, needs_grad: Any) -> tuple[Any, Any, Any]:
-    """Of x, weight_ih and bias_ih, from what arrives at the gates."""
+    """The contributions of x, weight_ih and bias_ih, from the cotangent of the gates."""
     rows = rows_of(da)
     dx = np.reshape(rows @ weight_ih.mT, x.shape) if needs_grad[0] else None
     return dx, rows_of(x).mT @ rows, column_sums(rows)
@@ -94,18 +94,18 @@ def check_step(
     c: Any = None,
     steps: bool = False,
 ) -> None:
-    """Refuse shapes that do not fit, before anything is computed. With `steps`, x is a sequence (T, N, I)."""
+    """Raise a ValueError for shapes that do not fit, before anything is computed. With `steps`, x is (T, N, I)."""
     shapes = [np.shape(part) for part in (x, h, weight_ih, weight_hh)]
     if [len(shape) for shape in shapes] == [2 + steps, 2, 2, 2] and 0 not in shapes[0][:steps]:
         (*_, batch, size), (_, hidden) = shapes[:2]
-        wide = gates * hidden
-        wanted = [(batch, hidden), (size, wide), (hidden, wide)]
-        biases_fit = all(np.shape(bias) in ((), (wide,)) for bias in biases)
-        if shapes[1:] == wanted and biases_fit and (c is None or np.shape(c) == shapes[1]):
+        columns = gates * hidden
+        expected = [(batch, hidden), (size, columns), (hidden, columns)]
+        biases_fit = all(np.shape(bias) in ((), (columns,)) for bias in biases)
+        if shapes[1:] == expected and biases_fit and (c is None or np.shape(c) == shapes[1]):
             return
-    given = "x (T, N, I), with T, the steps, at least 1," if steps else "x (N, I)"
-    cell, wide = ("", "H") if gates == 1 else (" and c (N, H)" if c is not None else "", f"{gates}H")
+    of_x, of_c = "x (T, N, I) with T at least 1" if steps else "x (N, I)", "" if c is None else " c (N, H),"
+    of_gates = "H" if gates == 1 else f"{gates}H"
     raise ValueError(
-        f"{call(what, (x, h, *(() if c is None else (c,)), weight_ih, weight_hh, *biases), {})}: {given} and h (N, H)"
-        f"{cell} go with weight_ih (I, {wide}), weight_hh (H, {wide}) and biases ({wide},)"
+        f"{call(what, (x, h, *(() if c is None else (c,)), weight_ih, weight_hh, *biases), {})}: expected {of_x}, "
+        f"h (N, H),{of_c} weight_ih (I, {of_gates}), weight_hh (H, {of_gates}) and biases ({of_gates},)"
     )

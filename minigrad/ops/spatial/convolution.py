@@ -31,6 +31,7 @@ import numpy as np
 
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import Function, linear
+from minigrad.ops.opaque import opaque
 from minigrad.ops.spatial.columns import (
     blocks,
     by_group,
@@ -45,7 +46,6 @@ from minigrad.ops.spatial.columns import (
 )
 from minigrad.ops.spatial.depthwise import depthwise, depthwise_input, depthwise_kernel, is_depthwise
 from minigrad.ops.spatial.windows import Pairs, Sizes, empty, extent, output_size, pad, taps
-from minigrad.ops.whole import whole
 
 
 def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int) -> Any:
@@ -53,7 +53,7 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
 
     Static: stride and dilation, one number for each spatial axis; padding, a pair (before, after) for each.
     """
-    return whole(convolution, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return opaque(convolution, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def _convolve_input(
@@ -63,7 +63,7 @@ def _convolve_input(
 
     (N, *places, out), (*window, in / groups, out) -> (N, *size, in)
     """
-    return whole(convolution_input, y, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return opaque(convolution_input, y, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def _convolve_kernel(
@@ -73,7 +73,7 @@ def _convolve_kernel(
 
     (N, *spatial, in), (N, *places, out) -> (*window, in / groups, out)
     """
-    return whole(
+    return opaque(
         convolution_kernel, x, y, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
