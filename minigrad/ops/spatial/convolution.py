@@ -31,7 +31,7 @@ import numpy as np
 
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import Function, linear
-from minigrad.ops.opaque import opaque
+from minigrad.ops.opaque_call import opaque
 from minigrad.ops.spatial.columns import (
     blocks,
     by_group,
