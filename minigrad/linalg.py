@@ -1,4 +1,4 @@
-"""Linear algebra, as in the Python array API standard, and what NumPy has besides."""
+"""Linear algebra: the functions of the Python array API standard, and more of NumPy's."""
 
 from minigrad.ops.factorization import (
     EighResult,

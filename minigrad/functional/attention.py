@@ -160,8 +160,8 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False)
         is_causal: whether query t may attend to the keys 0 ... t only, in addition to the mask.
 
     Returns:
-        out (..., T, e) and the weights (..., T, S), both differentiable. Only the weights are kept for the backward
-        pass.
+        out (..., T, e) and the weights (..., T, S), both differentiable. The operands and the weights are kept
+        for the backward pass.
 
     Raises:
         ValueError: shapes do not fit.

@@ -1,4 +1,4 @@
-"""Activations and what they are made of: sigmoid, softplus, erf, the normal distribution, GELU, SiLU, Mish, softsign.
+"""Activations and their parts: sigmoid, softplus, erf, the normal distribution, GELU, SiLU, Mish, softsign.
 
 Derivatives are primitives of their own where a formula of the value would cancel: 1 - out² has no correct digit where
 out is nearly 1. For the same reason x p(x) has one rule for the whole function instead of a product rule.

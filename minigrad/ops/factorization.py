@@ -128,7 +128,7 @@ def _eigh_contributions(v: Any, w: Any, q: Any) -> tuple[Any]:
 
 
 def _qr_contributions(v: Any, q: Any, r: Any) -> tuple[Any]:
-    """Ā = (Q̄ + Q M) R⁻ᵀ, M the lower half of R R̄ᵀ - Q̄ᵀ Q made symmetric (Walter & Lehmann 2010; full rank, M ≥ N)."""
+    """Ā = (Q̄ + Q M) R⁻ᵀ, M the symmetrized lower half of R R̄ᵀ - Q̄ᵀ Q (Walter & Lehmann 2010; full rank, M ≥ N)."""
     v_q, v_r = v
     m: Any = 0
     if v_r is not None:

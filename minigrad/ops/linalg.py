@@ -48,7 +48,7 @@ Raises:
 """
 _RANK = """The ranks of matrices (..., M, N): the number of singular values above rtol times the largest.
 
-rtol is max(M, N) times the dtype's eps if not given. No gradient flows through it.
+The default of rtol is max(M, N) times the dtype's eps. No gradient flows through it.
 """
 _DET = """The determinants of square matrices (..., M, M). The derivative is that of Jacobi's formula, det(x) x⁻ᵀ.
 

@@ -124,7 +124,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 @tensor_function
 def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """NumPy's norm: of a vector along one axis, of matrices over two, of all elements if neither ord nor axis is given.
+    """The norm as in NumPy: of vectors along one axis, of matrices over two, by default of all elements as one vector.
 
     Example:
         >>> import minigrad as mg

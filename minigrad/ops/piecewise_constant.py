@@ -44,10 +44,10 @@ bitwise_or = elementwise(np.bitwise_or, doc="the bits that are set in x or in y"
 bitwise_xor = elementwise(np.bitwise_xor, doc="the bits that are set in exactly one of x and y")
 bitwise_invert = elementwise(np.bitwise_invert, name="bitwise_invert", doc="the bits that are not set in x")
 bitwise_left_shift = elementwise(
-    np.bitwise_left_shift, name="bitwise_left_shift", doc="x with its bits moved by y places to the left"
+    np.bitwise_left_shift, name="bitwise_left_shift", doc="x with its bits shifted by y places to the left"
 )
 bitwise_right_shift = elementwise(
-    np.bitwise_right_shift, name="bitwise_right_shift", doc="x with its bits moved by y places to the right"
+    np.bitwise_right_shift, name="bitwise_right_shift", doc="x with its bits shifted by y places to the right"
 )
 
 

@@ -43,14 +43,14 @@ def rnn_cell(
         weight_ih: (I, H)
         weight_hh: (H, H)
         bias_ih: (H,), or the number 0.
-        bias_hh: likewise.
+        bias_hh: the same.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         (N, H), the state after the step.
 
     Raises:
-        ValueError: shapes do not fit; the nonlinearity is unknown.
+        ValueError: shapes do not fit, or the nonlinearity is unknown.
 
     Example:
         >>> one = np.ones((1, 1))
@@ -67,16 +67,16 @@ def _rnn(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias: Any, /, *, nonlin
     """The state after each step."""
     y = from_input(buffer((x, h, weight_ih, weight_hh, bias), h.shape[-1]), x, weight_ih, bias)
     for t in range(len(y)):
-        now = y[t]
-        now += h @ weight_hh
-        h = np.tanh(now, out=now) if nonlinearity == "tanh" else np.maximum(now, 0, out=now)
+        state = y[t]
+        state += h @ weight_hh
+        h = np.tanh(state, out=state) if nonlinearity == "tanh" else np.maximum(state, 0, out=state)
     return y
 
 
 def _rnn_contributions(
     v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, out: Any, nonlinearity: str, needs_grad: Any
 ) -> tuple[Any, ...]:
-    """From the last step to the first: da = dh' f'(a), and dh = da Wᵀ goes to the step before."""
+    """The contributions, from the last step to the first: da = dh' f'(a), and dh = da Wᵀ for the previous step."""
     slopes = unstack(1 - out * out if nonlinearity == "tanh" else out > 0)
     dy, back = unstack(v), np.copy(weight_hh.mT, order="C")
     dh: Any = 0.0
@@ -115,14 +115,14 @@ def rnn(
         weight_ih: (I, H)
         weight_hh: (H, H)
         bias_ih: (H,), or the number 0.
-        bias_hh: likewise.
+        bias_hh: the same.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         the states after all steps (T, N, H), and the last one (N, H).
 
     Raises:
-        ValueError: shapes do not fit; there is no step; the nonlinearity is unknown.
+        ValueError: shapes do not fit, there is no step, or the nonlinearity is unknown.
 
     Example:
         >>> one = np.ones((1, 1))
