@@ -12,8 +12,9 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import primitive, value_of
-from minigrad.ops.activation import gelu_by_tanh, gelu_exact, mish, relu, silu, softplus, softsign
+from minigrad.ops.activation import relu, softplus
 from minigrad.ops.blocks import row_blocks
+from minigrad.ops.gated import gelu_by_tanh, gelu_exact, mish, silu, softsign
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
 
