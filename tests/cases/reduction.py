@@ -1,4 +1,4 @@
-"""Reductions and running sums and products, over every way to name axes."""
+"""Reductions and running sums and products, over all forms of axes."""
 
 from __future__ import annotations
 

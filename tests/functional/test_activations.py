@@ -1,4 +1,4 @@
-"""Activations, as functions and as modules, against one number at a time from `math`."""
+"""Activations, as functions and as modules, compared with scalar formulas from `math`."""
 
 import math
 
@@ -130,7 +130,7 @@ INTEGERS = [np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int64, np.uint6
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("name", OF_INTEGERS)
 def test_integers_are_converted_to_floats(name, dtype):
-    """Also the smallest, which has no negative, and the unsigned, which have none at all."""
+    """Including the smallest integer, whose negative overflows, and unsigned integers."""
     activation = getattr(F, name)
     ends = [0, 1] if dtype is np.bool_ else [np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1, 3]
     x = np.array(ends, dtype)

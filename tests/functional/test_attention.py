@@ -35,7 +35,7 @@ def operands() -> list[Any]:
 
 
 def by_loops(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> Any:
-    """Query by query, head by head."""
+    """Attention computed for one query and one head at a time."""
     out = np.zeros((*q.shape[:-1], v.shape[-1]))
     mask = np.broadcast_to(np.array(True) if mask is None else mask, (*q.shape[:-1], k.shape[-2]))
     for n, h, t in np.ndindex(q.shape[:-1]):

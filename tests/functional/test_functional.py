@@ -106,7 +106,7 @@ def test_one_hot():
 
 
 def slow_cross_entropy(logits, labels, smoothing, weight, reduction):
-    """Term by term, from the definition."""
+    """The definition, term by term."""
     n, c = logits.shape
     losses = np.zeros(n)
     for i in range(n):

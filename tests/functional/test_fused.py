@@ -142,7 +142,7 @@ def every(operands):
 
 
 def values(tree):
-    """The arrays of what grad returns for every operand; None stands for an operand that is not used."""
+    """The gradients of all operands as arrays; None for an operand that is not used."""
     return [None if t is None else np.asarray(getattr(t, "data", t)) for t in tree]
 
 
@@ -197,7 +197,7 @@ def test_third_order_mixed(case):
 
 
 def test_blocks_give_equal_results(case, monkeypatch):
-    """Blocks of a few numbers give what the whole gives."""
+    """Blocks of a few numbers give the same results as one pass."""
     f, reference, operands = case
     which = every(operands)
     monkeypatch.setattr(blocks, "BLOCK", 8)

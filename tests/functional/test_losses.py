@@ -255,7 +255,7 @@ HARD = {  # losses that are linear in the operands named: shares of 0 and 1, and
 
 @pytest.mark.parametrize("name", HARD)
 def test_derivatives_at_targets_of_0_and_1(name):
-    """A loss that is linear in its shares has the differences between two of them as its derivatives."""
+    """The derivatives of a loss that is linear in its targets are its differences between two targets."""
     loss, operands, shares = HARD[name]
 
     def summed(*x):
@@ -363,7 +363,7 @@ def test_cosine_similarity():
 @pytest.mark.floating(under="ignore")
 @pytest.mark.parametrize(("dtype", "scale"), [("f", 1e20), ("f", 1e30), ("f", 1e-25), ("d", 1e160), ("d", 1e-200)])
 def test_angles_and_distances_do_not_overflow(dtype, scale):
-    """Squares leave the range; arrays, Tensors and arrays beside Tensors give the same."""
+    """Squares leave the range of the dtype; arrays, Tensors and mixtures give equal results."""
     x, y = (np.array(z * scale, dtype) for z in (X, Y))
     rtol = 1e-5 if dtype == "f" else 1e-12
     for a, b in [(x, y), (mg.Tensor(x), mg.Tensor(y)), (mg.Tensor(x), y), (x, mg.Tensor(y))]:
@@ -460,7 +460,7 @@ def test_ctc_gradients():
 
 
 def test_ctc_labels_longer_than_the_input():
-    """Two equal labels need a blank between them, so three times."""
+    """Two equal labels need a blank between them, so at least three times."""
     leaf = mg.Tensor(rng.standard_normal((2, 2, 3)), requires_grad=True)
     labels, steps, counts = np.array([[1, 1], [1, 2]]), np.array([2, 2]), np.array([2, 2])
     loss = F.ctc_loss(F.log_softmax(leaf), labels, steps, counts, reduction="none")
@@ -564,7 +564,7 @@ def test_plain_cross_entropy_is_fused():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_on_an_array_that_refuses_conversion(name):
-    """Values and gradients are computed with what answers NumPy's protocols, not with NumPy's arrays."""
+    """Values and gradients are computed through NumPy's protocols, without conversion to arrays."""
     loss, operands, elements = LOSSES[name]
     leaves = [mg.Tensor(StandIn(x), requires_grad=True) for x in operands]
     out = loss(*leaves, reduction="none")

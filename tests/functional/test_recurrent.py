@@ -28,7 +28,7 @@ def sigmoid(x: Any) -> Any:
 
 
 def lstm_by_units(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, d: Any) -> Any:
-    """Unit by unit, gate by gate, in the order i, f, g, o."""
+    """A step computed for one unit and one gate at a time, in the order i, f, g, o."""
     h_next, c_next = np.zeros((N, H)), np.zeros((N, H))
     for n, unit in np.ndindex(N, H):
         i, f, g, o = (x[n] @ w[:, k] + h[n] @ u[:, k] + b[k] + d[k] for k in (gate * H + unit for gate in range(4)))
@@ -38,7 +38,7 @@ def lstm_by_units(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, d: Any) -> Any
 
 
 def gru_by_units(x: Any, h: Any, w: Any, u: Any, b: Any, d: Any) -> Any:
-    """Unit by unit, gate by gate, in the order r, z, n."""
+    """A step computed for one unit and one gate at a time, in the order r, z, n."""
     h_next = np.zeros((N, H))
     for m, unit in np.ndindex(N, H):
         (a_r, b_r), (a_z, b_z), (a_n, b_n) = (

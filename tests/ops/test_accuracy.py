@@ -277,7 +277,7 @@ def test_gradient_of_a_value_used_many_times(what: str, dtype: str, n: int) -> N
 
 
 def test_all_kinds_of_indices_give_equal_sums() -> None:
-    """Whether an element is named often or not, among few or among many."""
+    """Indices that repeat often or rarely, for few and for many elements."""
     draw = np.random.default_rng(0)
     few, many = draw.integers(-3, 3, 2000), draw.integers(0, 70, 2000)
     mask = np.arange(70) < 50

@@ -1,4 +1,4 @@
-"""Functions by blocks: the same as on the whole array, and the function itself where there is somebody to listen."""
+"""Functions by blocks give the same results as in one pass; Tensors and tracer arrays are not divided."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Counted:
-    """A function that remembers the sizes that it was called with."""
+    """A function that records the sizes of its operands."""
 
     def __init__(self, function: Any) -> None:
         self.function, self.sizes = function, list[int]()
@@ -63,7 +63,7 @@ def test_operands_of_different_shapes_are_not_split() -> None:
 
 @pytest.mark.parametrize("length", [7, 8, 9, 33])
 def test_rows(length: int) -> None:
-    """Results by rows, results that are sums, operands and results that are None, and operands that are whole."""
+    """Results by rows, results that are sums, operands and results that are None, and shared operands."""
 
     @row_blocks(3, added=2)
     def function(x: Any, y: Any, missing: Any, whole: Any) -> tuple[Any, ...]:

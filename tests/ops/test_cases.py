@@ -54,7 +54,7 @@ def test_value(case: Case) -> None:
 
 
 def check_pull(case: Case, seed: int = 0) -> None:
-    """First order: <u, f(x)> differentiated by the tape and numerically, by each operand."""
+    """First order: the derivative of <u, f(x)> by each operand, from the tape and by differences."""
     operands = case.operands(seed)
     rng = np.random.default_rng(seed + 1)
     arguments, leaves = walks.arguments_of(case, operands)
@@ -86,7 +86,7 @@ def gradient_pairing(case: Case, operands: list[Any], u: list[Any], w: list[Any]
 
 @rows("second")
 def test_second_order(case: Case) -> None:
-    """The gradient of <w, gradient> by recording the pull, by operands and cotangents, against its differences."""
+    """The gradient of <w, gradient> by operands and cotangents, from a recorded pull, compared with differences."""
     operands = case.operands()
     rng = np.random.default_rng(2)
     values = outputs(case.function(*walks.arguments_of(case, operands)[0]))
@@ -138,7 +138,7 @@ def test_push(case: Case) -> None:
 
 @rows("fast_push")
 def test_fast_push_agrees_with_pulling_the_pull(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when only one operand moves, and when what is pushed is recorded."""
+    """Also with a tangent of only one operand, and with recorded tangents."""
     arguments, leaves = walks.arguments_of(case, case.operands())
     values = outputs(case.function(*arguments))
     rng = np.random.default_rng(4)
@@ -237,7 +237,7 @@ def parts(node: Any, results: Any) -> list[tuple[Any, Any, Any]]:
 
 @rows("float32")
 def test_float32_is_preserved(case: Case) -> None:
-    """Value, every contribution on the way back, and every tangent: no rule promotes."""
+    """Values, all cotangents and all tangents are float32: no rule promotes."""
     narrow = {"f": np.float32, "i": np.int16}  # with int64 NumPy itself promotes
     operands = case.operands()
     for k, x in enumerate(operands):

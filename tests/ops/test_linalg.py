@@ -1,4 +1,4 @@
-"""mg.linalg against NumPy, and its derivatives against differences: first and second order, pull and push."""
+"""mg.linalg compared with NumPy, and its derivatives with differences: first and second order, pull and push."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def definite(x: Any) -> Any:
 
 
 def signless(x: Any) -> Any:
-    """Vectors in columns, without the sign that a factorization leaves open."""
+    """Column vectors, without their arbitrary signs."""
     return x * np.sign(x[..., :1, :])
 
 
@@ -44,7 +44,7 @@ def of_definite(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
 
 
 def with_arguments(f: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[..., Any]:
-    """F with all arguments but the arrays."""
+    """A function of arrays only: f with its other arguments fixed."""
     return lambda *arrays: f(*arrays, *arguments, **options)
 
 
@@ -147,7 +147,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=[f"{c.name}-{k}-{c.shapes
 
 
 def draw(case: Case, dtype: Any = np.float64) -> tuple[list[Any], list[Any]]:
-    """Inputs and directions. Square matrices are kept away from singular ones."""
+    """Inputs and directions. Square matrices are far from singular."""
     rng = np.random.default_rng([*map(ord, case.name)])
     inputs = [rng.uniform(0.3, 1.2, s) * rng.choice([-1, 1], s) for s in case.shapes]
     if len(case.shapes[0]) > 1 and case.shapes[0][-1] == case.shapes[0][-2]:
@@ -331,7 +331,7 @@ SMOOTH = {
 
 
 def reassembled(x: Any) -> Any:
-    """X itself."""
+    """The matrix x, multiplied from its factors."""
     u, s, vh = svd(x)
     return (u * s[..., None, :]) @ vh
 
@@ -490,7 +490,7 @@ def test_errors(wrong: Callable[[], Any], kind: type[Exception], message: str) -
 @pytest.mark.parametrize("n", [2, 3, 5])
 @pytest.mark.floating(all="ignore")
 def test_derivative_of_the_determinant_of_nonfinite_matrices_is_nan(n: int, value: float) -> None:
-    """And comes to an end; other matrices of the stack have theirs."""
+    """The computation ends, and other matrices of the stack have their derivatives."""
     x = np.stack([np.diag(np.arange(1.0, n + 1))] * 2)
     x[0, 0, 0] = value
     bad, good = mg.grad(lambda t: mg.linalg.det(t)[1] * 1.0 + mg.linalg.det(t)[0])(x)
@@ -511,7 +511,7 @@ def test_derivative_of_the_determinant_of_nonfinite_matrices_is_nan(n: int, valu
 )
 @pytest.mark.floating(all="ignore")
 def test_singular_values_of_nonfinite_matrices_raise(function: Any, n: int, value: float) -> None:
-    """LAPACK's search for them may never end at an infinity."""
+    """With an infinity, LAPACK's SVD may never return."""
     x = np.random.default_rng(n).normal(size=(2, n, n))
     x[1, n // 2, 0] = value
     for matrix in (x, mg.Tensor(x, requires_grad=True)):

@@ -1,4 +1,4 @@
-"""Test the tester: a rule that is wrong by 0.1 %, or a dropped sum over broadcast axes, must be caught."""
+"""Tests of the tests: they must find a rule that is wrong by 0.1 %, or a missing sum over broadcast axes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_rule_off_by_a_thousandth_is_found(name: str, k: int, monkeypatch: pytes
 
 
 def test_rebuilt_primitive_passes() -> None:
-    """The tests above fail for the planted factor, not for the rebuilding."""
+    """The tests above fail because of the planted factor, not because the primitive was rebuilt."""
     for case in CASES[::20]:
         p = REGISTRY[case.primitive]
         with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +70,7 @@ def test_rebuilt_primitive_passes() -> None:
 
 
 def broadcasts(case: Case) -> bool:
-    """Whether an operand is differentiated whose shape is not that of the value."""
+    """Whether the shape of a differentiated operand differs from that of the value."""
     if REGISTRY[case.primitive].kind != "elementwise" or "pull" in case.skip:
         return False
     operands = case.operands()

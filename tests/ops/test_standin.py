@@ -1,4 +1,4 @@
-"""The whole table once more on an array that refuses conversion to NumPy and hidden writes."""
+"""All cases on an array that raises for conversions to NumPy arrays and for hidden writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minigrad.engine.primitive import Linear, Primitive
 
 
 def results(case: Case, operands: list[Any], wrap: walks.Wrap) -> list[Any]:
-    """Values, shares and tangents, of both walks, on arrays and recorded."""
+    """Values, contributions and tangents, of both walks, on arrays and recorded."""
     arguments, leaves = walks.arguments_of(case, operands, wrap)
     values = outputs(case.function(*arguments))
     nodes = walks.nodes_of(values)
@@ -41,7 +41,7 @@ def results(case: Case, operands: list[Any], wrap: walks.Wrap) -> list[Any]:
 
 @pytest.mark.parametrize("case", [case for case in CASES if "standin" not in case.skip], ids=str)
 def test_cases_on_a_stand_in(case: Case) -> None:
-    """Forward, pull and push, on arrays and recorded, give what they give on ndarrays."""
+    """Forward, pull and push, on arrays and recorded, give the same results as on ndarrays."""
     operands = case.operands()
     traced, plain = results(case, operands, StandIn), results(case, operands, walks.bare)
     assert traced
@@ -51,7 +51,7 @@ def test_cases_on_a_stand_in(case: Case) -> None:
 
 
 def test_training_step_on_a_stand_in() -> None:
-    """Construction, backward and accumulation too."""
+    """Construction, backward and accumulation."""
     rng = np.random.default_rng(0)
     x, w = Tensor(StandIn(rng.normal(size=(5, 3)))), Tensor(StandIn(rng.normal(size=(3, 2))), requires_grad=True)
     for create_graph in (False, True):
