@@ -15,7 +15,7 @@ from benchmarks.ulp import Subject
 from minigrad import functional as F
 from minigrad import fused
 from minigrad.functional import losses
-from minigrad.ops import elementwise as e
+from minigrad.ops import activation
 
 one = mp.mpf(1)
 
@@ -88,7 +88,7 @@ SUBJECTS: list[Subject] = [
     S("sqrt", mg.sqrt, mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x)), low=0, second=lambda x: -1 / (4 * x * mp.sqrt(x))),
     S(
         "cbrt",
-        e.cbrt,
+        mg.cbrt,
         lambda x: mp.sign(x) * mp.cbrt(abs(x)),
         lambda x: 1 / (3 * mp.cbrt(abs(x)) ** 2),
         second=lambda x: -2 * mp.sign(x) / (9 * mp.cbrt(abs(x)) ** 5),
@@ -135,11 +135,11 @@ SUBJECTS: list[Subject] = [
         lambda x: 2 / mp.sqrt(mp.pi) * gauss(x),
         second=lambda x: -4 * x / mp.sqrt(mp.pi) * gauss(x),
     ),
-    S("normal_cdf", e.normal_cdf, cdf, pdf, second=lambda x: -x * pdf(x)),
-    S("normal_pdf", e.normal_pdf, pdf, lambda x: -x * pdf(x)),
-    S("gaussian", e.gaussian, gauss, lambda x: -2 * x * gauss(x)),
-    S("sigmoid_slope", e.sigmoid_slope, sigmoid_slope, lambda x: -sigmoid_slope(x) * tanh(x / 2)),
-    S("sech_squared", e.sech_squared, sech2, lambda x: -2 * sech2(x) * tanh(x)),
+    S("normal_cdf", activation.normal_cdf, cdf, pdf, second=lambda x: -x * pdf(x)),
+    S("normal_pdf", activation.normal_pdf, pdf, lambda x: -x * pdf(x)),
+    S("gaussian", activation.gaussian, gauss, lambda x: -2 * x * gauss(x)),
+    S("sigmoid_slope", activation.sigmoid_slope, sigmoid_slope, lambda x: -sigmoid_slope(x) * tanh(x / 2)),
+    S("sech_squared", activation.sech_squared, sech2, lambda x: -2 * sech2(x) * tanh(x)),
 ]
 for form, gelu in (("functional", F.gelu), ("fused", fused.gelu)):
     SUBJECTS += [

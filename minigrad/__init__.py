@@ -26,19 +26,22 @@ from minigrad.tensor.array_api_info import __array_namespace_info__
 from minigrad.engine.modes import enable_grad, is_grad_enabled, no_grad, scope
 from minigrad.tensor.naming import name
 from minigrad.ops.einsum import einsum
+from minigrad.ops.activation import erf, relu, sigmoid, softplus
+from minigrad.ops.cumulative import cumulative_prod, cumulative_sum
 from minigrad.ops.elementwise import (
-    abs, add, allclose, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, bitwise_and, bitwise_invert,
-    bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor, cbrt, ceil, clip, copysign, cos, cosh, divide,
-    equal, erf, exp, exp2, expm1, floor, floor_divide, fmod, greater, greater_equal, hypot, isclose, isfinite, isinf,
-    isnan, less, less_equal, log, log1p, log2, log10, logaddexp, logical_and, logical_not, logical_or, logical_xor,
-    maximum, minimum, multiply, negative, nextafter, not_equal, positive, power, reciprocal, relu, remainder, round,
-    sigmoid, sign, signbit, sin, sinh, softplus, sqrt, square, subtract, tan, tanh, trunc, where,
+    abs, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, clip, copysign, cos, cosh, divide,
+    exp, exp2, expm1, fmod, hypot, log, log1p, log2, log10, logaddexp, maximum, minimum, multiply, negative, nextafter,
+    positive, power, reciprocal, remainder, sin, sinh, sqrt, square, subtract, tan, tanh, where,
+)  # fmt: skip
+from minigrad.ops.piecewise_constant import (
+    allclose, bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor, ceil,
+    equal, floor, floor_divide, greater, greater_equal, isclose, isfinite, isinf, isnan, less, less_equal, logical_and,
+    logical_not, logical_or, logical_xor, not_equal, round, sign, signbit, trunc,
 )  # fmt: skip
 from minigrad.ops.indexing import gather, scatter, take, take_along_axis
 from minigrad.ops.product import diagonal, matmul, outer, tensordot, trace, vecdot
 from minigrad.ops.reduction import (
-    all, any, argmax, argmin, count_nonzero, cumulative_prod, cumulative_sum, logsumexp, max, mean, min, prod, std, sum,
-    var,
+    all, any, argmax, argmin, count_nonzero, logsumexp, max, mean, min, prod, std, sum, var,
 )  # fmt: skip
 from minigrad.ops.searching import (
     argsort, isin, nonzero, searchsorted, sort, unique_all, unique_counts, unique_inverse, unique_values,

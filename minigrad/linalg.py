@@ -1,4 +1,4 @@
-"""Linear algebra, as in the Python array API standard, and what NumPy has besides."""
+"""Linear algebra: the functions of the Python array API standard, and more of NumPy's."""
 
 from minigrad.ops.factorization import (
     EighResult,
@@ -23,7 +23,7 @@ from minigrad.ops.linalg import (
     solve,
     trace,
 )
-from minigrad.ops.norm import matrix_norm, norm, vector_norm
+from minigrad.ops.norms import matrix_norm, norm, vector_norm
 from minigrad.ops.product import diagonal, matmul, outer, tensordot, vecdot
 from minigrad.ops.pseudoinverse import pinv
 from minigrad.ops.shape import matrix_transpose

@@ -1,4 +1,4 @@
-"""The losses by the path that they had in version 0.1; they are `minigrad.functional`'s now."""
+"""The old path of the losses, from version 0.1; they are in `minigrad.functional` now."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""What the drivers do with a case: evaluate it, pull, push, and differentiate numerically."""
+"""What the test drivers do with a case: evaluate it, pull, push, and differentiate numerically."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ def bare(x: Any) -> Any:
     return x
 
 
-def given(case: Case, operands: Sequence[Any], wrap: Wrap = bare) -> tuple[list[Any], list[Tensor]]:
-    """The operands as the function gets them, Tensors where it is differentiated; and these Tensors."""
+def arguments_of(case: Case, operands: Sequence[Any], wrap: Wrap = bare) -> tuple[list[Any], list[Tensor]]:
+    """The arguments of a case's function, with Tensors where it is differentiated; and these Tensors."""
     wrapped = [wrap(x) if isinstance(x, np.ndarray) else x for x in operands]
     leaves = {k: Tensor(wrap(np.asarray(operands[k])), requires_grad=True) for k in case.wrt}
     return [leaves.get(k, x) for k, x in enumerate(wrapped)], list(leaves.values())
 
 
 def outputs(value: Any) -> list[Any]:
-    """The values of a function that returns one or several."""
+    """The outputs of a function that returns one or several, as a list."""
     return list(value) if isinstance(value, tuple | list) else [value]
 
 
-def lines_of(values: Sequence[Any]) -> list[Node]:
-    lines, _ = tape.ancestors(t.node for t in values if t.node is not None)
-    return lines
+def nodes_of(values: Sequence[Any]) -> list[Node]:
+    nodes, _ = tape.ancestors(t.node for t in values if t.node is not None)
+    return nodes
 
 
-def pulled(values: Sequence[Any], cotangents: Sequence[Any], wanted: Sequence[Any], record: bool = False) -> list[Any]:
-    """The cotangents of the wanted Tensors; an exact zero where nothing flowed."""
-    due: dict[Node, Any] = {}
+def pulled(values: Sequence[Any], cotangents: Sequence[Any], inputs: Sequence[Any], record: bool = False) -> list[Any]:
+    """The cotangents of the inputs; an exact zero where no gradient flows."""
+    pending: dict[Node, Any] = {}
     for t, u in zip(values, cotangents, strict=True):
         if t.node is not None:
-            due[t.node] = due[t.node] + u if t.node in due else u
-    found = tape.pull(lines_of(values), due, keep=[t.node for t in wanted], record=record)
-    return [found[t.node] if t.node in found else np.zeros_like(t.data) for t in wanted]
+            pending[t.node] = pending[t.node] + u if t.node in pending else u
+    results = tape.pull(nodes_of(values), pending, keep=[t.node for t in inputs], record=record)
+    return [results[t.node] if t.node in results else np.zeros_like(t.data) for t in inputs]
 
 
 def pushed(values: Sequence[Any], leaves: Sequence[Any], tangents: Sequence[Any], record: bool = False) -> list[Any]:
     """The tangents of the values."""
-    start = {leaf.node: v for leaf, v in zip(leaves, tangents, strict=True)}
-    found = tape.push(lines_of(values), start, record=record)
-    return [found[t.node] if t.node in found else np.zeros_like(t.data) for t in values]
+    tangent_of_leaf = {leaf.node: v for leaf, v in zip(leaves, tangents, strict=True)}
+    results = tape.push(nodes_of(values), tangent_of_leaf, record=record)
+    return [results[t.node] if t.node in results else np.zeros_like(t.data) for t in values]
 
 
 def random_like(rng: np.random.Generator, x: Any) -> Any:
-    """Signed numbers, of a size that no product of two is lost."""
+    """Numbers of both signs, none close to 0."""
     return np.asarray(rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.5, x.shape)).astype(x.dtype)
 
 
@@ -82,7 +82,7 @@ def differences(function: Callable[[Any], float], x: Any) -> Any:
 
 
 def close(actual: Any, expected: Any, scale: float = 1.0) -> None:
-    """Equal shapes, and equal values but for the error of a central difference."""
+    """Assert equal shapes, and equal values up to the error of a central difference."""
     assert np.shape(actual) == np.shape(expected), f"shape {np.shape(actual)} instead of {np.shape(expected)}"
     np.testing.assert_allclose(actual, expected, rtol=2e-6 * scale, atol=2e-8 * scale)
 

@@ -21,6 +21,15 @@ Three kinds. Each factory returns a function of arrays or Tensors; on arrays alo
 
 A fused primitive gives one joint rule, which returns the contributions of all operands at once. Where it has several
 outputs, v is a tuple of their cotangents, None for an output that nobody used.
+
+What else is known of a primitive stands at its declaration, too, for the tools that ask for it:
+
+    doc             its docstring; of an elementwise function what it computes, in a few words
+    derivative      of an elementwise function, in words or letters; none if no gradient flows through it
+    analytic        whether it is analytic where it is differentiable, so that it can be checked with a complex step;
+                    a linear function is, unless it says otherwise
+    multiply_adds   how many products it adds up, a function of its node; None if that is not most of its work
+    example_shapes  of operands that go together, from one size, where neither equal shapes nor one matrix will do
 """
 
 from __future__ import annotations
@@ -114,9 +123,17 @@ class Primitive:
         outputs: Sequence[str] = (),
         name: str | None = None,
         doc: str | None = None,
+        derivative: str | None = None,
+        analytic: bool | None = None,
+        multiply_adds: Callable[[Node], int] | None = None,
+        example_shapes: Callable[[int], list[tuple[int, ...]]] | None = None,
     ) -> None:
         self.function = function
         self.doc = doc
+        self.derivative = derivative
+        self.is_analytic = self.kind == "linear" if analytic is None else analytic
+        self.multiply_adds = multiply_adds
+        self.example_shapes = example_shapes
         self.name = name or function.__name__.strip("_")
         self.signature = _signature(function, signature)
         parameters = self.signature.parameters.values()
@@ -149,6 +166,12 @@ class Primitive:
     def callee(self) -> Callable[..., Any]:
         """What the record function calls: the function."""
         return self.function
+
+    @property
+    def docstring(self) -> str | None:
+        """The docstring of the recording function; NumPy's own functions have their signatures in it, so not theirs."""
+        is_numpy = (getattr(self.function, "__module__", None) or "numpy").startswith("numpy")
+        return self.doc or (None if is_numpy else self.function.__doc__)
 
     @property
     def source(self) -> str:
@@ -199,6 +222,20 @@ class Elementwise(Primitive):
     """Each element of the value depends on the same element of the (broadcast) operands."""
 
     kind = "elementwise"
+
+    @property
+    def docstring(self) -> str | None:
+        """The docstring of the recording function: what it computes, its operands and its derivative."""
+        if not self.doc:
+            return super().docstring
+        is_unary = len(self.operands) == 1
+        shapes = "of any shape" if is_unary else "whose shapes broadcast"
+        derivative = f"{'The derivative is' if is_unary else 'Derivatives:'} {self.derivative}."
+        return (
+            f"{self.doc[0].upper() if self.doc[:2].isalpha() else self.doc[0]}{self.doc[1:]}, element by element.\n\n"
+            f"Args:\n    {', '.join(self.operands)}: numbers, arrays or Tensors {shapes}.\n\n"
+            f"{derivative if self.derivative else 'No gradient flows through it.'}\n"
+        )
 
     def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array:
         """Forward mode: each rule applied to its operand's tangent."""
@@ -312,7 +349,7 @@ def as_function(made: Primitive) -> Function:
     record.primitive = made
     record.source = made.source
     record.__qualname__ = made.name
-    record.__doc__ = made.doc or (None if module.startswith("numpy") else made.function.__doc__)
+    record.__doc__ = made.docstring
     record.__module__ = "minigrad" if module.startswith(("minigrad", "numpy")) else module
     function: Function = record
     return function

@@ -1,17 +1,9 @@
 """Activations, normalizations and losses (`minigrad.functional.losses`), composed of primitives.
 
-Everything here takes Tensors or arrays, records one node for each step it names, and is differentiable to any order.
-Channels are last. `minigrad.fused` has the hot ones as single primitives with derivatives made by hand.
+All functions accept Tensors or arrays, record a node for each of their steps, and are differentiable to any order.
+Channels are last. `minigrad.fused` has the most used ones as single primitives with derivatives written by hand.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-import numpy as np
-
-from minigrad.engine.errors import call
-from minigrad.engine.primitive import value_of
 from minigrad.functional.activations import (
     elu,
     gelu,
@@ -31,6 +23,7 @@ from minigrad.functional.activations import (
 )
 from minigrad.functional.attention import scaled_dot_product_attention, sinusoidal_encoding
 from minigrad.functional.dropout import alpha_dropout, dropout, spatial_dropout
+from minigrad.functional.linear_maps import bilinear, embedding, linear, one_hot
 from minigrad.functional.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -48,7 +41,6 @@ from minigrad.functional.losses import (
     smooth_l1_loss,
     triplet_margin_loss,
 )
-from minigrad.functional.losses.loss_checks import check_labels
 from minigrad.functional.normalization import (
     batch_norm,
     batch_norm_inference,
@@ -57,14 +49,10 @@ from minigrad.functional.normalization import (
     layer_norm,
     rms_norm,
 )
-from minigrad.functional.recurrent.cells import gru_cell, lstm_cell, rnn_cell
-from minigrad.ops.checking import require_range
-from minigrad.ops.elementwise import relu, sigmoid, softplus, tanh
-from minigrad.ops.indexing import getitem, integers
-from minigrad.ops.product import matmul
-from minigrad.ops.shape import reshape
+from minigrad.functional.recurrent import gru_cell, lstm_cell, rnn_cell
+from minigrad.ops.activation import relu, sigmoid, softplus
+from minigrad.ops.elementwise import tanh
 from minigrad.ops.spatial.interpolate import interpolate
-from minigrad.tensor.convert import get_default_dtype
 
 __all__ = [
     "alpha_dropout",
@@ -121,110 +109,3 @@ __all__ = [
     "tanh",
     "triplet_margin_loss",
 ]
-
-# Layers
-
-
-def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
-    """x @ weight + bias.
-
-    Args:
-        x: (..., in)
-        weight: (in, out)
-        bias: (out,), or None.
-
-    Returns:
-        (..., out)
-    """
-    out = matmul(x, weight)
-    return out if bias is None else out + bias
-
-
-def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None, /) -> Any:
-    """x1ᵀ W x2 + bias for every output: y_k = Σ_ij x1_i W_ijk x2_j + b_k.
-
-    Args:
-        x1: (..., in1)
-        x2: (..., in2), of the same leading axes.
-        weight: (in1, in2, out), where PyTorch's is (out, in1, in2).
-        bias: (out,), or None.
-
-    Returns:
-        (..., out)
-
-    Raises:
-        ValueError: shapes do not fit.
-
-    Example:
-        >>> import numpy as np
-        >>> bilinear(np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.ones((2, 2, 1)))
-        array([21.])
-    """
-    lead, in1, in2 = x1.shape[:-1], x1.shape[-1:], x2.shape[-1:]
-    if weight.ndim != 3 or not in1 or x2.shape != (*lead, *in2) or weight.shape[:2] != (*in1, *in2):
-        raise ValueError(
-            f"{call('bilinear', (x1, x2, weight), {})}: x1 (..., in1) and x2 (..., in2), of equal leading axes, "
-            "go with weight (in1, in2, out)"
-        )
-    inner, out = weight.shape[1:]
-    along_x1 = reshape(matmul(x1, reshape(weight, (*in1, inner * out))), (*lead, inner, out))
-    y = matmul(x2[..., None, :], along_x1)[..., 0, :]
-    return y if bias is None else y + bias
-
-
-def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> Any:
-    """The rows of a table: weight[indices].
-
-    Args:
-        indices: (...) integers in 0 ... num - 1.
-        weight: (num, dim)
-        padding_idx: a row that receives no gradient, or None.
-
-    Returns:
-        (..., dim)
-
-    Raises:
-        TypeError: indices are not integers.
-        ValueError: weight is not a table; an index or padding_idx is out of range.
-
-    Example:
-        >>> import numpy as np
-        >>> embedding(np.array([2, 0]), np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
-        array([[4., 5.],
-               [0., 1.]])
-    """
-    if weight.ndim != 2:
-        raise ValueError(f"{call('embedding', (indices, weight), {})}: weight must be a table (num, dim)")
-    rows = weight.shape[0]
-    if padding_idx is not None and not 0 <= padding_idx < rows:
-        raise ValueError(f"embedding(padding_idx={padding_idx}): the table has rows 0 ... {rows - 1}")
-
-    def error(indices: Any) -> ValueError:
-        wrong = indices[(indices < 0) | (indices >= rows)].flat[0]
-        return ValueError(f"embedding: index {wrong} for a table of {rows} rows; indices are 0 ... {rows - 1}")
-
-    indices = integers(indices, "embedding")
-    require_range(indices, 0, rows - 1, error)
-    found = getitem(weight, index=indices)
-    if padding_idx is None:
-        return found
-    return np.where((indices != padding_idx)[..., None], found, value_of(weight)[padding_idx])
-
-
-# Labels
-
-
-def one_hot(labels: Any, classes: int, /, *, dtype: Any = None) -> Any:
-    """Rows of 0 with a 1 at each label: (...) integers to (..., classes).
-
-    Args:
-        labels: integers in 0 ... classes - 1.
-        classes: the number of classes.
-        dtype: of the result, by default that of new Tensors.
-
-    Raises:
-        TypeError: labels are not integers.
-        ValueError: a label is negative or not less than `classes`.
-    """
-    labels = check_labels(labels, classes, "one_hot")
-    return (labels[..., None] == np.arange(classes)).astype(np.dtype(dtype or get_default_dtype()))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import primitive
 from minigrad.functional.activations import softmax
 from minigrad.ops.product import matmul
@@ -20,18 +21,18 @@ Array = Any
 
 
 def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> Any:
-    """softmax(q kᵀ / √d) v: for each query the mean of the values, weighted by how well their keys fit.
+    """softmax(q kᵀ / √d) v: for each query the mean of the values, weighted by the similarity of their keys.
 
     Args:
         q: (..., T, d), the queries.
         k: (..., S, d), the keys.
         v: (..., S, e), the values.
         mask: broadcasts to (..., T, S). Booleans say which keys a query may attend to; numbers are added to the
-            scores, -inf closes. A query that may attend to nothing gets zeros.
-        is_causal: whether query t may attend to the keys 0 ... t only; besides the mask.
+            scores, and -inf excludes a key. A query that may attend to no key gets zeros.
+        is_causal: whether query t may attend to the keys 0 ... t only, in addition to the mask.
 
     Returns:
-        (..., T, e). The nodes of the tape are called scores, weights and out. `fused.attention` is the same in one.
+        (..., T, e). The nodes of the tape are called scores, weights and out. `fused.attention` is one primitive.
 
     Raises:
         ValueError: shapes do not fit.
@@ -48,44 +49,44 @@ def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_ca
         scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
     if is_causal:
         scores = np.where(_past(scores), scores, -np.inf)
-    blind = max(scores, axis=-1, keepdims=True) == -np.inf  # rows that may attend to nothing
-    scores = np.where(blind, 0, scores)
-    weights = name("weights", np.where(blind, 0, softmax(scores)))
+    is_excluded = max(scores, axis=-1, keepdims=True) == -np.inf  # queries that may attend to no key
+    scores = np.where(is_excluded, 0, scores)
+    weights = name("weights", np.where(is_excluded, 0, softmax(scores)))
     return name("out", matmul(weights, v))
 
 
 def _past(scores: Any) -> Array:
-    """Which keys are not later than each query: (T, S) booleans, a lower triangle."""
+    """Whether each key is not later than each query: (T, S) booleans, a lower triangle."""
     return np.tril(np.ones_like(scores, shape=scores.shape[-2:], dtype=bool))
 
 
 def _check(what: str, q: Any, k: Any, v: Any, mask: Any) -> None:
-    """Refuse shapes that do not fit, before anything is computed."""
+    """Raise an error for shapes that do not fit, before anything is computed."""
     shapes = [np.shape(x) for x in (q, k, v)]
     fits = all(len(shape) > 1 for shape in shapes)
     fits = fits and shapes[0][-1] == shapes[1][-1] and shapes[1][-2] == shapes[2][-2] and 0 not in shapes[1][-2:]
     if not fits:
         raise ValueError(
-            f"{call(what, (q, k, v), {})}: queries (..., T, d) go with keys (..., S, d) and values (..., S, e), with "
-            "S and d at least 1. Heads are a leading axis: (N, heads, T, d)"
+            f"{call(what, (q, k, v), {})}: expected queries (..., T, d), keys (..., S, d) and values (..., S, e), "
+            "with S and d at least 1. Heads are a leading axis: (N, heads, T, d)"
         )
     scores = (*np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2]), shapes[0][-2], shapes[1][-2])
     if mask is None:
         return
     if not hasattr(mask, "dtype"):
-        raise TypeError(f"{call(what, (q, k, v), {'mask': mask})}: the mask must be an array; np.array(mask) makes one")
-    given = np.shape(mask)
+        raise TypeError(f"{call(what, (q, k, v), {'mask': mask})}: the mask must be an array: np.array(mask)")
+    shape = np.shape(mask)
     if mask.dtype.kind not in "bf":
         raise TypeError(
-            f"{call(what, (q, k, v), {'mask': mask})}: a mask holds booleans (True may be attended to) or numbers "
-            "that are added to the scores. For a mask of 0 and 1: mask.astype(bool)"
+            f"{call(what, (q, k, v), {'mask': mask})}: a mask has booleans (True may be attended to) or floats, "
+            "which are added to the scores. For a mask of 0 and 1: mask.astype(bool)"
         )
-    if len(given) > len(scores) or any(
-        n not in (1, size) for n, size in zip(reversed(given), reversed(scores), strict=False)
+    if len(shape) > len(scores) or any(
+        n not in (1, size) for n, size in zip(reversed(shape), reversed(scores), strict=False)
     ):
         raise ValueError(
-            f"{call(what, (q, k, v), {'mask': mask})}: the mask must broadcast to the scores, {scores}: insert axes "
-            "where it is the same for all, mask[:, None, None, :] for one of keys (N, S) and scores (N, heads, T, S)"
+            f"{call(what, (q, k, v), {'mask': mask})}: the mask must broadcast to the scores, {scores}. Insert axes "
+            "over which it is the same: mask[:, None, None, :] for keys (N, S) and scores (N, heads, T, S)"
         )
 
 
@@ -95,34 +96,36 @@ def _check(what: str, q: Any, k: Any, v: Any, mask: Any) -> None:
 def _attention(
     query: Any, key: Any, value: Any, mask: Any, /, *, scale: float = 1.0, is_causal: bool = False
 ) -> tuple[Array, Array]:
-    """The output and the weights; a mask without axes is none."""
+    """The output and the weights. A mask without axes stands for no mask."""
     scores = np.matmul(query * scale, key.mT)
     is_masked = is_causal or np.ndim(mask) > 0
     if np.ndim(mask):
-        scores = scores + (_closed(mask, scores) if mask.dtype == bool else mask)
+        scores = scores + (_additive(mask, scores) if mask.dtype == bool else mask)
     if is_causal:
-        scores = scores + _closed(_past(scores), scores)
+        scores = scores + _additive(_past(scores), scores)
     top = np.maximum.reduce(scores, axis=-1, keepdims=True)
-    if is_masked:  # a finite maximum where all keys are closed: their weights become exp(-inf) = 0
+    if is_masked:  # a finite maximum where all keys are excluded: their weights become exp(-inf) = 0
         top = np.maximum(top, np.finfo(scores.dtype).min)
     p = np.subtract(scores, top, out=scores)
     p = np.exp(p, out=p)
     total = np.add.reduce(p, axis=-1, keepdims=True)
-    if is_masked:  # the largest term is 1, so this changes only the sum 0 of a closed row
+    if is_masked:  # the largest term is 1, so this only changes the sum 0 of a row without keys
         total = np.maximum(total, 1)
     p = np.divide(p, total, out=p)
     return np.matmul(p, value), p
 
 
-def _closed(allowed: Any, scores: Any) -> Array:
-    """0 where allowed, -inf elsewhere, in the dtype of the scores."""
-    return np.where(allowed, np.zeros_like(scores, shape=()), -np.inf)
+def _additive(is_allowed: Any, scores: Any) -> Array:
+    """A boolean mask as one that is added: 0 where a key is allowed, -inf elsewhere, in the dtype of the scores."""
+    return np.where(is_allowed, np.zeros_like(scores, shape=()), -np.inf)
 
 
 def _attention_contributions(v: Any, query: Any, key: Any, value: Any, weights: Any, scale: float) -> tuple[Any, ...]:
-    """With p the weights and s the masked scores, from the cotangents dy of the output and dp of the weights:
+    """The contributions of query, key, value and mask, from the cotangents dy of the output and dp of the weights p:
 
     dvalue = pᵀ dy     dp += dy valueᵀ     ds = p (dp - Σ dp p)     dquery = ds key / √d     dkey = dsᵀ query / √d
+
+    ds, the cotangent of the scores, is that of the mask, too.
     """
     dy, dp = v
     dvalue = None
@@ -134,7 +137,16 @@ def _attention_contributions(v: Any, query: Any, key: Any, value: Any, weights: 
     return np.matmul(dscores, key) * scale, np.matmul(dscores.mT, query) * scale, dvalue, dscores
 
 
-_attend = primitive(_attention, joint=_attention_contributions, outputs=("out", "weights"))
+def _multiply_adds(node: Node) -> int:
+    """One for each weight and feature: of the query for the scores, of the value for the output."""
+    (*_, features), weights = node.shape
+    query = node.parents[0]
+    return int(math.prod(weights) * ((0 if query is None else query.shape[-1]) + features))
+
+
+_attend = primitive(
+    _attention, joint=_attention_contributions, outputs=("out", "weights"), multiply_adds=_multiply_adds
+)
 
 
 def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> tuple[Any, Any]:
@@ -145,10 +157,11 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False)
         k: (..., S, d), the keys.
         v: (..., S, e), the values.
         mask: broadcasts to (..., T, S): booleans say which keys a query may attend to, numbers are added to the scores.
-        is_causal: whether query t may attend to the keys 0 ... t only; besides the mask.
+        is_causal: whether query t may attend to the keys 0 ... t only, in addition to the mask.
 
     Returns:
-        out (..., T, e) and the weights (..., T, S), both differentiable. Of what is computed the weights are kept.
+        out (..., T, e) and the weights (..., T, S), both differentiable. The operands and the weights are kept
+        for the backward pass.
 
     Raises:
         ValueError: shapes do not fit.
@@ -170,17 +183,17 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False)
 
 
 def sinusoidal_encoding(length: int, features: int, /, *, dtype: Any = None) -> Array:
-    """Positions as waves (Vaswani et al. 2017, section 3.5), to be added to a sequence.
+    """Sines and cosines of positions (Vaswani et al. 2017, section 3.5), to be added to a sequence.
 
         p[t, 2i] = sin(t / 10000^(2i/D))    p[t, 2i + 1] = cos(t / 10000^(2i/D))
 
     Args:
         length: T, the number of positions t = 0 ... T - 1.
         features: D.
-        dtype: of the result, by default that of new Tensors.
+        dtype: of the result; by default that of new Tensors.
 
     Returns:
-        (T, D), an array.
+        An array (T, D).
 
     Raises:
         ValueError: a size is not positive.

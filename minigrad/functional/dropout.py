@@ -1,4 +1,4 @@
-"""Dropout: noise that is made again at each call. `minigrad.functional` lists these functions."""
+"""Dropout: random masks, drawn again at each call. `minigrad.functional` lists these functions."""
 
 from __future__ import annotations
 
@@ -27,17 +27,13 @@ def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None
         ValueError: p is not in [0, 1].
     """
     check_probability("dropout", p)
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return x * 0
-    return x * _mask(x, x.shape, p, rng)
+    return _dropped(x, x.shape, p, training, rng)
 
 
 def spatial_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Any:
-    """Each channel of each sample set to 0 with probability p, as a whole, the others divided by 1 - p.
+    """Whole channels of each sample set to 0 with probability p, the others divided by 1 - p.
 
-    Neighboring positions are alike, so that dropping single ones hides little (Tompson et al. 2015, section 3.2).
+    Neighboring positions are similar, so dropping single ones hides little (Tompson et al. 2015, section 3.2).
 
     Args:
         x: (N, *spatial, C), channels last.
@@ -55,17 +51,13 @@ def spatial_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: An
             f"{call('spatial_dropout', (x,), {})}: x must be (N, *spatial, C); for (N, C) use dropout, "
             "for one sample x[None]"
         )
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return x * 0
-    return x * _mask(x, (shape[0], *(1,) * (len(shape) - 2), shape[-1]), p, rng)
+    return _dropped(x, (shape[0], *(1,) * (len(shape) - 2), shape[-1]), p, training, rng)
 
 
 def alpha_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Any:
     """Dropout that keeps mean 0 and variance 1, for networks of SELU units (Klambauer et al. 2017, section 3).
 
-    Each element is set to α' = -λα with probability p, then a x + b is taken, with q = 1 - p,
+    Each element is set to α' = -λα with probability p; the result is a x + b, with q = 1 - p,
     a = (q + α'² q (1 - q))^(-½) and b = -a (1 - q) α'.
 
     Args:
@@ -88,13 +80,17 @@ def alpha_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any 
 
 
 def check_probability(what: str, p: float) -> None:
-    """Refuse a p that is no probability."""
+    """Raise a ValueError unless p is a probability."""
     if not 0 <= p <= 1:
-        raise ValueError(f"{what}(p={p}): p is the probability of dropping an element, so it lies in [0, 1]")
+        raise ValueError(f"{what}(p={p}): p is the probability of dropping an element; it must be in [0, 1]")
 
 
-def _mask(x: Any, shape: tuple[int, ...], p: float, rng: Any) -> Any:
-    """0 with probability p, else 1 / (1 - p), in x's dtype, or in float64 if that is no float."""
-    like = x if shape == x.shape else np.zeros_like(value_of(x), shape=shape)
-    kept = uniform_like(like, generator(rng)) >= p
-    return kept.astype(x.dtype) * (1 / (1 - p))
+def _dropped(x: Any, mask_shape: tuple[int, ...], p: float, training: bool, rng: Any) -> Any:
+    """x times a mask that is 0 with probability p, else 1 / (1 - p), and broadcasts from the given shape."""
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return x * 0
+    like = x if mask_shape == x.shape else np.zeros_like(value_of(x), shape=mask_shape)
+    is_kept = uniform_like(like, generator(rng)) >= p
+    return x * (is_kept.astype(x.dtype) * (1 / (1 - p)))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,64 +166,9 @@ def _run(model: Any, inputs: list[Tensor]) -> tuple[dict[Any, Any], Counter[Any]
 
 
 def multiply_adds(node: Node) -> int:
-    """The number of multiply-adds of a node of the tape, 0 unless it is a product."""
-    count = COSTS.get(node.primitive.name) if node.primitive is not None else None
+    """The multiply-adds of a node of the tape, 0 unless it is a product."""
+    count = getattr(node.primitive, "multiply_adds", None)
     return count(node) if count is not None else 0
-
-
-def _shape(node: Node, k: int) -> Any:
-    parent = node.parents[k]
-    return None if parent is None else parent.shape
-
-
-def _matmul(node: Node) -> int:
-    """The size of the result times the size of the axis that is summed over."""
-    x, y = _shape(node, 0), _shape(node, 1)
-    cost: int = math.prod(node.shape) * (x[-1] if x is not None else y[-2])
-    return cost
-
-
-def _windows(node: Node, k: int) -> int:
-    """For each position and channel of the convolution's output (operand 0 or the node), a product with the kernel."""
-    kernel = _shape(node, 1)
-    output = node.shape if k else _shape(node, 0)
-    return 0 if kernel is None or output is None else math.prod(output) * math.prod(kernel[:-1])
-
-
-def _contract(node: Node) -> int:
-    """The product of the sizes of all axes that occur."""
-    inputs, _, out = node.params[0].partition("->")
-    sizes: dict[str, int] = dict(zip(out, node.shape, strict=True))
-    for k, axes in enumerate(inputs.split(",")):
-        sizes |= dict(zip(axes, _shape(node, k) or (), strict=False))
-    return math.prod(sizes.values())
-
-
-def _attention(node: Node) -> int:
-    """The size of the weights times the number of features of a query and of a value."""
-    out, weights = node.shape
-    q = _shape(node, 0)
-    return math.prod(weights) * ((0 if q is None else q[-1]) + out[-1])
-
-
-def _recurrent(node: Node, weights: int) -> int:
-    """For each row of each step, products with two weight matrices, of which the first is operand `weights`."""
-    y = node.shape[0] if isinstance(node.shape[0], tuple) else node.shape
-    rows: int = math.prod(y[:-1])
-    return rows * sum(math.prod(_shape(node, k) or (0,)) for k in (weights, weights + 1))
-
-
-COSTS: dict[str, Callable[[Node], int]] = {
-    "attention": _attention,
-    "rnn": lambda node: _recurrent(node, 2),
-    "lstm": lambda node: _recurrent(node, 3),
-    "gru": lambda node: _recurrent(node, 2),
-    "matmul": _matmul,
-    "linear": _matmul,
-    "contract": _contract,
-    "convolve": lambda node: _windows(node, 1),
-    "convolve_input": lambda node: _windows(node, 0),
-}
 
 
 def _format_shape(shape: Any) -> str:

@@ -1,8 +1,9 @@
 """Functions of large arrays, evaluated on one block of rows after the other.
 
-NumPy makes a pass over memory for every operation, and a large temporary array is fresh memory every time. A function
-of many operations is quicker on blocks that stay in the cache: only operands and results then pass through memory.
-Blocks are for plain arrays. An array that listens, and a Tensor, meet the function itself, once; so it may be a rule.
+NumPy makes a pass over memory for every operation, and every large temporary array is newly allocated memory. A
+function of many operations is faster on blocks that stay in the cache: only operands and results then pass through
+memory. Only plain arrays are divided into blocks. Tracer arrays and Tensors are passed to the function itself, once; so
+it may be a rule.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-Evaluated = Callable[..., Any]
+ArrayFunction = Callable[..., Any]
 
-BLOCK = 1 << 16  # bytes of a block of the first operand: malloc hands out so little without asking the system for pages
+BLOCK = 1 << 16  # bytes of a block of the first operand: malloc serves such sizes without asking the system for pages
 
 
-def elementwise_blocks(function: Evaluated) -> Evaluated:
-    """A function of single elements of operands of one shape, by blocks of them.
+def elementwise_blocks(function: ArrayFunction) -> ArrayFunction:
+    """An elementwise function of operands of one shape, evaluated by blocks.
 
     Example:
         >>> logistic = elementwise_blocks(lambda x: 1 / (1 + np.exp(-x)))
@@ -37,12 +38,13 @@ def elementwise_blocks(function: Evaluated) -> Evaluated:
     return evaluated
 
 
-def row_blocks(count: int, *, added: int = 0) -> Callable[[Evaluated], Evaluated]:
-    """A function of rows, by blocks of them. Rows are what the first axis counts.
+def row_blocks(count: int, *, added: int = 0) -> Callable[[ArrayFunction], ArrayFunction]:
+    """A function of rows, evaluated by blocks of rows. Rows are slices along the first axis.
 
     Args:
-        count: how many of the operands go by rows: the first ones, some of which may be None. Others are given whole.
-        added: how many of the results are sums over the rows: the last ones, which may be None. Others go by rows.
+        count: how many of the operands have rows: the first ones, some of which may be None. The others are passed to
+            every block as they are.
+        added: how many of the results are sums over the rows: the last ones, which may be None. The others have rows.
 
     Example:
         >>> @row_blocks(1, added=1)
@@ -53,7 +55,7 @@ def row_blocks(count: int, *, added: int = 0) -> Callable[[Evaluated], Evaluated
         ((1000, 100), (100,))
     """
 
-    def decorated(function: Evaluated) -> Evaluated:
+    def decorated(function: ArrayFunction) -> ArrayFunction:
         @wraps(function)
         def evaluated(*operands: Any) -> Any:
             by_rows = operands[:count]
@@ -70,20 +72,20 @@ def _is_large(x: Any) -> bool:
     return type(x) is np.ndarray and x.nbytes > 2 * BLOCK
 
 
-def _by_blocks(function: Evaluated, by_rows: Sequence[Any], whole: Sequence[Any], added: int) -> Any:
+def _by_blocks(function: ArrayFunction, by_rows: Sequence[Any], shared: Sequence[Any], added: int) -> Any:
     length = len(by_rows[0])
     step = max(1, BLOCK * length // by_rows[0].nbytes)
-    made: list[Any] = []
+    results: list[Any] = []
     for start in range(0, length, step):
         rows = slice(start, start + step)
-        results = function(*(x if x is None else x[rows] for x in by_rows), *whole)
-        parts = results if isinstance(results, tuple) else (results,)
+        returned = function(*(x if x is None else x[rows] for x in by_rows), *shared)
+        parts = returned if isinstance(returned, tuple) else (returned,)
         last = len(parts) - added
-        if not made:
-            made = [np.empty((length, *part.shape[1:]), part.dtype) for part in parts[:last]] + [*parts[last:]]
+        if not results:
+            results = [np.empty((length, *part.shape[1:]), part.dtype) for part in parts[:last]] + [*parts[last:]]
         for k, part in enumerate(parts):
             if k < last:
-                made[k][rows] = part
+                results[k][rows] = part
             elif start and part is not None:
-                made[k] = made[k] + part
-    return tuple(made) if isinstance(results, tuple) else made[0]
+                results[k] = results[k] + part
+    return tuple(results) if isinstance(returned, tuple) else results[0]

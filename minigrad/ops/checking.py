@@ -1,8 +1,7 @@
-"""Checks of values: what a function refuses by looking at the elements of its operands.
+"""Checks of the values of operands.
 
-Not every array has elements to look at. A symbol has none, and is not checked. A tracer array has those of one call
-only; its method `takes_check(low, high)` records the check, so that later calls repeat it, and returns the values of
-this call.
+A symbol has no values and is not checked. A tracer array has those of one call only: its method `takes_check(low,
+high)` records the check, so that later calls repeat it, and returns the values of this call.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ def require_range(x: Any, low: float, high: float, error: Callable[[Any], Except
 
     Args:
         x: an array; a symbol passes.
-        low: the least value that is accepted.
+        low: the smallest value that is accepted.
         high: the largest.
-        error: makes the exception from the values of x.
+        error: returns the exception, given the values of x.
 
     Raises:
         Exception: what `error` returns.
@@ -47,9 +46,9 @@ def require(condition: Callable[..., Any], error: Callable[..., Exception], *ope
     """Raise an error unless condition(*operands) is true everywhere.
 
     Args:
-        condition: a function of the operands that returns a bool or an array of bools, made of NumPy's functions.
-        error: makes the exception from the values of the operands.
-        operands: arrays; if there is a symbol among them, nothing is checked.
+        condition: a function of the operands that returns a bool or an array of bools, written with NumPy's functions.
+        error: returns the exception, given the values of the operands.
+        operands: arrays; if one of them is a symbol, nothing is checked.
 
     Raises:
         Exception: what `error` returns.
@@ -70,13 +69,13 @@ def require(condition: Callable[..., Any], error: Callable[..., Exception], *ope
 
 
 def values_of(x: Any) -> Any:
-    """The elements of an array; of a tracer array those of this call."""
+    """The values of an array, or of a tracer array in this call."""
     return x.mg_array if hasattr(type(x), "takes_check") else np.asarray(x)
 
 
 def lies_in(values: Any, low: float, high: float) -> bool:
-    """Whether no element lies below low or above high; there is at least one."""
-    if not low and values.dtype.kind in "iu":  # -1 is the largest unsigned number, so one walk is enough
+    """Whether no element is below low or above high, for arrays that are not empty."""
+    if not low and values.dtype.kind in "iu":  # -1 becomes the largest unsigned number, so one pass is enough
         return bool(np.maximum.reduce(values.astype(np.uint64), axis=None) <= high)
     least, largest = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
     return not (least < low or largest > high)

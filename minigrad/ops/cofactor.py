@@ -1,7 +1,7 @@
 """Whether a recorded value is a multiple of another.
 
-The gradient of a norm is v x / norm, which is no number at the origin. But the gradient of norm ** 2 is smooth there: v
-is 2 norm, and the norm cancels. While derivatives are recorded, the tape says so.
+The gradient of a norm is v x / norm, which is NaN at the origin. But the gradient of norm ** 2 is smooth there: v is
+2 norm, and the norm cancels. While derivatives are recorded, the tape shows that v is such a multiple.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 from minigrad.engine.node import Node
 from minigrad.engine.specialize import attach
 
-DEPTH = 16  # of the products that are looked through
+DEPTH = 16  # how many nested operations are searched
 
 
 def cofactor(v: Any, of: Any) -> Any:
     """k with v = k · of, read from how v was recorded; None if the tape does not say that v is a multiple.
 
     Args:
-        v: an array, of which nothing is known, or a Tensor.
+        v: a Tensor; for an array, nothing is known.
         of: a Tensor of v's shape.
     """
     node, target = getattr(v, "node", None), getattr(of, "node", None)
@@ -35,19 +35,19 @@ def _cofactor(node: Node | None, target: Node, depth: int) -> Any:
     name, parents = node.primitive.name, node.parents
     if name not in ("multiply", "divide", "negative", "positive", "square", "add", "subtract"):
         return None
-    found: list[Any] = [None if p is None else _cofactor(p, target, depth - 1) for p in parents]
+    factors: list[Any] = [None if p is None else _cofactor(p, target, depth - 1) for p in parents]
     if name in ("add", "subtract"):
-        if found[0] is None or found[1] is None or any(p is not None and p.shape != node.shape for p in parents):
+        if factors[0] is None or factors[1] is None or any(p is not None and p.shape != node.shape for p in parents):
             return None
-        return found[0] + found[1] if name == "add" else found[0] - found[1]
-    k = next((k for k, multiple in enumerate(found) if multiple is not None), None)
+        return factors[0] + factors[1] if name == "add" else factors[0] - factors[1]
+    k = next((k for k, factor in enumerate(factors) if factor is not None), None)
     if k is None or (name == "divide" and k == 1):
         return None
     if name in ("negative", "positive"):
-        return -found[k] if name == "negative" else found[k]
+        return -factors[k] if name == "negative" else factors[k]
     if name == "square":
-        return found[k] * _operand(node, 0)
-    return found[k] * _operand(node, 1 - k) if name == "multiply" else found[k] / _operand(node, 1)
+        return factors[k] * _operand(node, 0)
+    return factors[k] * _operand(node, 1 - k) if name == "multiply" else factors[k] / _operand(node, 1)
 
 
 def _operand(node: Node, k: int) -> Any:

@@ -1,7 +1,7 @@
-"""Einsum, as pairwise contractions of which each is one matrix product.
+"""Einsum, as pairwise contractions, each of which is one matrix product.
 
-The ellipsis, the implicit output and repeated subscripts are resolved at the door, so that a contraction sees a plain
-spec, "ij,jk->ik": no operand repeats a letter, and every letter of one operand is in the other or in the result.
+`einsum` resolves the ellipsis, the implicit output and repeated subscripts first, so that a contraction has a plain
+spec such as "ij,jk->ik": no operand repeats a letter, and every letter of one operand is in the other or in the result.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import Function, linear, tensor_function
 from minigrad.ops.reduction import sum_over
 from minigrad.ops.shape import reshape_to, transpose
@@ -53,10 +54,20 @@ def _reordered(spec: str, x: int, y: int, out: int) -> str:
     return f"{parts[x]},{parts[y]}->{parts[out]}"
 
 
+def _contraction_cost(node: Node) -> int:
+    """The multiply-adds: the product of the sizes of all axes that occur."""
+    *inputs, out = _letters_of(node.params[0])
+    sizes: dict[str, int] = dict(zip(out, node.shape, strict=True))
+    for axes, parent in zip(inputs, node.parents, strict=True):
+        sizes |= dict(zip(axes, parent.shape if parent is not None else (), strict=False))
+    return math.prod(sizes.values())
+
+
 contract: Function = linear(
     _contract,
     lambda v, y, spec: contract(v, y, spec=_reordered(spec, 2, 1, 0)),
     lambda v, x, spec: contract(v, x, spec=_reordered(spec, 2, 0, 1)),
+    multiply_adds=_contraction_cost,
 )
 
 
@@ -67,9 +78,9 @@ def _diagonal(x: Any, /, *, spec: str) -> Any:
 
 def _on_diagonal(v: Any, spec: str, shape: tuple[int, ...]) -> Any:
     """The transpose: v on the diagonal, zeros off it."""
-    axes, kept = _letters_of(spec)
-    first = [axes.index(k) for k in kept]
-    order = sorted(range(len(kept)), key=first.__getitem__)
+    axes, out = _letters_of(spec)
+    first = [axes.index(k) for k in out]
+    order = sorted(range(len(out)), key=first.__getitem__)
     v = np.reshape(np.transpose(v, order), tuple(n if k in first else 1 for k, n in enumerate(shape)))
     for k, letter in enumerate(axes):
         if k not in first:
@@ -84,15 +95,15 @@ diagonal_of = linear(_diagonal, lambda v, spec, x_shape: _on_diagonal(v, spec, x
 
 @tensor_function
 def einsum(*operands: Any, optimize: Any = True) -> Any:
-    """Einstein's summation, in every form that NumPy takes.
+    """Einstein summation, in every form that NumPy accepts.
 
-    Three or more operands are contracted in pairs, in an order that keeps the products small.
+    Three or more operands are contracted pairwise, in an order that keeps the products small.
 
     Args:
         *operands: subscripts and arrays, einsum("ij,jk->ik", x, y), or arrays each followed by a list of numbers,
             einsum(x, [0, 1], y, [1, 2], [0, 2]). "..." stands for the axes that have no letter; without "->" the
-            result has the letters that occur once, in the order of the alphabet.
-        optimize: accepted for NumPy's sake.
+            result has the letters that occur once, in alphabetical order.
+        optimize: ignored; accepted as NumPy does.
 
     Raises:
         ValueError: the subscripts do not fit the operands.
@@ -104,35 +115,39 @@ def einsum(*operands: Any, optimize: Any = True) -> Any:
         array([3., 4.])
     """
     terms, out, arrays = _parse(operands)
-    given = arrays[0]
-    arrays = [x if len(set(term)) == len(term) else _plain(x, term) for x, term in zip(arrays, terms, strict=True)]
-    terms = [_once(term) for term in terms]
-    _drop_stretched(operands, terms, arrays)
+    first = arrays[0]
+    arrays = [
+        x if len(set(term)) == len(term) else diagonal_of(x, spec=f"{term}->{_distinct(term)}")
+        for x, term in zip(arrays, terms, strict=True)
+    ]
+    terms = [_distinct(term) for term in terms]
+    _drop_broadcast_axes(operands, terms, arrays)
     while len(arrays) > 1:
         i, j = (0, 1) if len(arrays) == 2 else _cheapest(terms, arrays, out)
-        others = [term for n, term in enumerate(terms) if n not in (i, j)]
-        result, term = _pair(arrays[i], terms[i], arrays[j], terms[j], out.join(others) + out)
+        remaining = [term for n, term in enumerate(terms) if n not in (i, j)]
+        result, term = _pair(arrays[i], terms[i], arrays[j], terms[j], out.join(remaining) + out)
         arrays = [x for n, x in enumerate(arrays) if n not in (i, j)] + [result]
-        terms = [*others, term]
+        terms = [*remaining, term]
     x, term = _summed(arrays[0], terms[0], out)
-    return x if term == out and x is not given else transpose(x, axes=tuple(term.index(k) for k in out))
+    return x if term == out and x is not first else transpose(x, axes=tuple(term.index(k) for k in out))
 
 
-def _once(term: str) -> str:
+def _distinct(term: str) -> str:
     return "".join(dict.fromkeys(term))
 
 
 def _parse(operands: tuple[Any, ...]) -> tuple[list[str], str, list[Any]]:
-    """The letters of each operand and of the result, an ellipsis spelled out with letters that are not used."""
+    """The letters of each operand and of the result, with unused letters for an ellipsis; and the operands."""
+    output: str | None
     if isinstance(operands[0], str):
         inputs, arrow, output = operands[0].replace(" ", "").partition("->")
         terms, arrays = inputs.split(","), list(operands[1:])
-        given = output if arrow else None
+        output = output if arrow else None
     else:
         arrays = list(operands[: len(operands) // 2 * 2 : 2])
         terms = [_from_numbers(numbers) for numbers in operands[1::2]]
-        given = _from_numbers(operands[-1]) if len(operands) % 2 else None
-    wrong = {c for term in (*terms, given or "") for c in term.replace("...", "", 1)} - set(string.ascii_letters)
+        output = _from_numbers(operands[-1]) if len(operands) % 2 else None
+    wrong = {c for term in (*terms, output or "") for c in term.replace("...", "", 1)} - set(string.ascii_letters)
     if wrong:
         raise ValueError(f"einsum: {min(wrong)!r} is not a subscript; use letters, commas, -> and ...")
     if len(terms) != len(arrays):
@@ -141,10 +156,10 @@ def _parse(operands: tuple[Any, ...]) -> tuple[list[str], str, list[Any]]:
     unused = [c for c in reversed(string.ascii_letters) if not any(c in term for term in terms)]
     dots = "".join(unused[: max(ranks, default=0)])
     terms = [term.replace("...", dots[len(dots) - rank :]) for term, rank in zip(terms, ranks, strict=True)]
-    if given is None:
+    if output is None:
         letters = "".join(terms)
-        given = dots + "".join(sorted(k for k in set(letters) - set(dots) if letters.count(k) == 1))
-    out = given.replace("...", dots)
+        output = dots + "".join(sorted(k for k in set(letters) - set(dots) if letters.count(k) == 1))
+    out = output.replace("...", dots)
     if len(set(out)) < len(out) or not set(out) <= set("".join(terms)):
         raise ValueError(f"einsum: every output subscript must appear once, and in some operand ({operands[0]!r})")
     return terms, out, arrays
@@ -164,12 +179,8 @@ def _rank(term: str, shape: tuple[int, ...]) -> int:
     return len(shape) - count
 
 
-def _plain(x: Any, term: str) -> Any:
-    return diagonal_of(x, spec=f"{term}->{_once(term)}")
-
-
-def _drop_stretched(operands: tuple[Any, ...], terms: list[str], arrays: list[Any]) -> None:
-    """Equal sizes for equal subscripts. A size of 1 broadcasts: such an axis is dropped."""
+def _drop_broadcast_axes(operands: tuple[Any, ...], terms: list[str], arrays: list[Any]) -> None:
+    """Check that equal subscripts have equal sizes, and drop axes of size 1 that broadcast."""
     sizes: dict[str, int] = {}
     for term, x in zip(terms, arrays, strict=True):
         for k, n in zip(term, np.shape(x), strict=True):
@@ -188,7 +199,7 @@ def _drop_stretched(operands: tuple[Any, ...], terms: list[str], arrays: list[An
 
 
 def _cheapest(terms: list[str], arrays: list[Any], out: str) -> tuple[int, int]:
-    """The pair whose contraction shrinks the total most (the greedy rule of Smith & Gray 2018, opt_einsum)."""
+    """The pair whose contraction reduces the total size most (the greedy rule of opt_einsum, Smith & Gray 2018)."""
     sizes = {k: n for term, x in zip(terms, arrays, strict=True) for k, n in zip(term, np.shape(x), strict=True)}
 
     def growth(pair: tuple[int, int]) -> int:
@@ -201,14 +212,14 @@ def _cheapest(terms: list[str], arrays: list[Any], out: str) -> tuple[int, int]:
 
 
 def _pair(x: Any, x_term: str, y: Any, y_term: str, needed: str) -> tuple[Any, str]:
-    """The contraction of two operands over what nothing else needs."""
+    """Two operands contracted over the letters that nothing else needs, and the letters of the result."""
     x, x_term = _summed(x, x_term, needed + y_term)
     y, y_term = _summed(y, y_term, needed + x_term)
-    out = "".join(k for k in _once(x_term + y_term) if k in needed)
+    out = "".join(k for k in _distinct(x_term + y_term) if k in needed)
     return contract(x, y, spec=f"{x_term},{y_term}->{out}"), out
 
 
 def _summed(x: Any, term: str, needed: str) -> tuple[Any, str]:
-    """x summed over the axes whose letters nothing needs."""
+    """x summed over the axes whose letters are not needed, and the letters that are left."""
     axes = tuple(n for n, k in enumerate(term) if k not in needed)
     return (sum_over(x, axis=axes), "".join(k for k in term if k in needed)) if axes else (x, term)

@@ -3,10 +3,10 @@
 The letters are those of Giles 2008 (see linalg.py): A is x, its cotangent Ā the gradient. The gradient of a function of
 a symmetric matrix (cholesky, eigh) is the symmetric one.
 
-Derivatives through vectors divide by the differences of the values (eigenvalues, singular values) that they belong to.
-For equal values this is 0 / 0 if the function does not depend on which basis of their space was found. Its derivative
-then exists, but no rule can find it: Q log(Λ) Qᵀ and a function that does not use these vectors have the same cotangent
-at the identity, 0, and different limits of the quotient. Hence NaN, not a guess.
+Derivatives of eigenvectors and singular vectors divide by the differences of the values that they belong to. For equal
+values this is 0 / 0 if the function does not depend on which basis of their space was computed. Its derivative then
+exists, but no rule can find it: Q log(Λ) Qᵀ and a function that does not use these vectors have the same cotangent at
+the identity, 0, and different limits of the quotient. So the result is NaN, not a guess.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from minigrad.ops.linalg import matrix_sizes, solve_matrices, without_infinities
 from minigrad.ops.product import matmul
 from minigrad.ops.shape import concat, matrix_transpose
 
-_ROUNDINGS = 32  # so many units of rounding apart, two values or two products count as equal
+_ROUNDINGS = 32  # two values or two products that differ by fewer units of rounding count as equal
 
 
 class EighResult(NamedTuple):
-    """What eigh returns."""
+    """The result of eigh."""
 
     eigenvalues: Any
     eigenvectors: Any
 
 
 class QRResult(NamedTuple):
-    """What qr returns."""
+    """The result of qr."""
 
     Q: Any
     R: Any
 
 
 class SVDResult(NamedTuple):
-    """What svd returns."""
+    """The result of svd."""
 
     U: Any
     S: Any
@@ -79,57 +79,56 @@ def _over_gaps(x: Any, gaps: Any, values: Any, noise: Any) -> Any:
     """x / gaps, NaN where gaps is 0, and where both are rounding errors: 0 / 0.
 
     Args:
-        x: differences of products of vectors.
-        gaps: differences or sums of the values.
-        values: eigenvalues or singular values (..., K).
-        noise: how large the cotangents of these vectors are. Where they are 0, the vectors are not used, and x is an
-            exact 0. If all are 0, as where forward mode records this rule to transpose it, the quotient is 0 too, but
-            its derivative, which is what forward mode needs, is NaN.
+        x: differences of products of vectors. gaps: differences or sums of the values. values: eigenvalues or singular
+        values (..., K). noise: the sizes of the cotangents of these vectors. Where they are 0, the vectors are not
+        used, and x is exactly
+            0. If all are 0, as when forward mode records this rule to transpose it, the quotient is also 0, but its
+            derivative, which forward mode needs, is NaN.
     """
     unused = is_unused(gaps, values, noise)
     return np.where(unused, 0, x / np.where(unused | is_lost(x, gaps, values, noise), np.nan, gaps))
 
 
-def _turn(q: Any, v: Any) -> tuple[Any, Any]:
-    """QᵀQ̄ - Q̄ᵀQ: how the function changes as two columns of q turn into each other. And how large its terms are."""
+def _rotation(q: Any, v: Any) -> tuple[Any, Any]:
+    """QᵀQ̄ - Q̄ᵀQ, the derivative by a rotation of two columns of q into each other, and the sizes of its terms."""
     if v is None:
         return 0, 0
-    turn, column = q.mT @ v, column_sizes(v)
-    return turn - turn.mT, column + column.mT
+    products, column = q.mT @ v, column_sizes(v)
+    return products - products.mT, column + column.mT
 
 
 def _off_diagonal(x: Any) -> Any:
-    """x, inf on the diagonals: what is divided by it is 0 there."""
+    """x with inf on the diagonals, so that dividing by it gives 0 there."""
     return np.where(np.eye(x.shape[-1], dtype=bool), np.inf, x)
 
 
 def _outside(q: Any, v: Any, s: Any) -> Any:
-    """(I - QQᵀ) Q̄ S⁻¹: the part of the cotangent outside of the space of the columns of q."""
+    """(I - QQᵀ) Q̄ S⁻¹: the part of the cotangent that is orthogonal to the columns of q."""
     return _over_gaps(v - q @ (q.mT @ v), s[..., None, :], s, column_sizes(v))
 
 
-def _cholesky_share(v: Any, out: Any) -> Any:
+def _cholesky_contribution(v: Any, out: Any) -> Any:
     """Ā = ½ L⁻ᵀ (P + Pᵀ) L⁻¹, P the lower half of Lᵀ L̄ with its diagonal halved (Murray 2016, equation 10)."""
     p = out.mT @ v
     half = solve_matrices(out.mT, np.tril(p) + np.tril(p, -1).mT)
     return 0.5 * solve_matrices(out.mT, half.mT).mT
 
 
-def _eigh_share(v: Any, w: Any, q: Any) -> tuple[Any]:
+def _eigh_contributions(v: Any, w: Any, q: Any) -> tuple[Any]:
     """Ā = Q (diag(w̄) + ½ F ∘ (QᵀQ̄ - Q̄ᵀQ)) Qᵀ, F_ij = 1 / (w_j - w_i) (Giles 2008, 3.1, the symmetric part)."""
     v_w, v_q = v
     inner: Any = 0
     if v_q is not None:
-        turn, noise = _turn(q, v_q)
+        rotation, noise = _rotation(q, v_q)
         row = w[..., None, :]
-        inner = 0.5 * _over_gaps(turn, _off_diagonal(row - row.mT), w, noise)
+        inner = 0.5 * _over_gaps(rotation, _off_diagonal(row - row.mT), w, noise)
     if v_w is not None:
         inner = inner + _diagonal_matrix(v_w)
     return (_symmetric(q @ inner @ q.mT),)
 
 
-def _qr_share(v: Any, q: Any, r: Any) -> tuple[Any]:
-    """Ā = (Q̄ + Q M) R⁻ᵀ, M the lower half of R R̄ᵀ - Q̄ᵀ Q made symmetric (Walter & Lehmann 2010; full rank, M ≥ N)."""
+def _qr_contributions(v: Any, q: Any, r: Any) -> tuple[Any]:
+    """Ā = (Q̄ + Q M) R⁻ᵀ, M the symmetrized lower half of R R̄ᵀ - Q̄ᵀ Q (Walter & Lehmann 2010; full rank, M ≥ N)."""
     v_q, v_r = v
     m: Any = 0
     if v_r is not None:
@@ -142,7 +141,7 @@ def _qr_share(v: Any, q: Any, r: Any) -> tuple[Any]:
     return (solve_matrices(r, contribution.mT).mT,)
 
 
-def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
+def _svd_contributions(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
     """The thin form of Giles 2008, 3.2 (Townsend 2016).
 
     Ā = U ((F ∘ P) S + S (F ∘ R) + diag(s̄)) Vᵀ + (I - UUᵀ) Ū S⁻¹ Vᵀ + U S⁻¹ V̄ᵀ (I - VVᵀ)
@@ -154,7 +153,7 @@ def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
     v_v = None if v_vh is None else v_vh.mT
     inner: Any = 0 if v_s is None else _diagonal_matrix(v_s)
     if v_u is not None or v_v is not None:
-        (p, p_noise), (r, r_noise) = _turn(u, v_u), _turn(vh.mT, v_v)
+        (p, p_noise), (r, r_noise) = _rotation(u, v_u), _rotation(vh.mT, v_v)
         row, noise = s[..., None, :], p_noise + r_noise
         inner = inner + 0.5 * _over_gaps(p + r, _off_diagonal(row - row.mT), s, noise)
         inner = inner + 0.5 * _over_gaps(p - r, _off_diagonal(row + row.mT), s, noise)
@@ -168,15 +167,17 @@ def _svd_share(v: Any, u: Any, s: Any, vh: Any) -> tuple[Any]:
 
 is_unused = elementwise(_is_unused)
 is_lost = elementwise(_is_lost)
-column_sizes = elementwise(
+column_sizes = primitive(
     lambda x, /: np.maximum.reduce(np.absolute(x), axis=-2, keepdims=True, initial=0), name="column_sizes"
 )
-cholesky_lower = primitive(np.linalg.cholesky, _cholesky_share, signature="(x, /)")
-eigh_parts = primitive(lambda x, /: tuple(np.linalg.eigh(x)), joint=_eigh_share, outputs=("w", "q"), name="eigh")
-qr_parts = primitive(lambda x, /: tuple(np.linalg.qr(x)), joint=_qr_share, outputs=("q", "r"), name="qr")
+cholesky_lower = primitive(np.linalg.cholesky, _cholesky_contribution, signature="(x, /)")
+eigh_parts = primitive(
+    lambda x, /: tuple(np.linalg.eigh(x)), joint=_eigh_contributions, outputs=("w", "q"), name="eigh"
+)
+qr_parts = primitive(lambda x, /: tuple(np.linalg.qr(x)), joint=_qr_contributions, outputs=("q", "r"), name="qr")
 svd_parts = primitive(
     lambda x, /: tuple(np.linalg.svd(without_infinities(x), full_matrices=False)),
-    joint=_svd_share,
+    joint=_svd_contributions,
     outputs=("u", "s", "vh"),
     name="svd",
 )
@@ -186,8 +187,8 @@ svd_parts = primitive(
 def cholesky(x: Any, /, *, upper: bool = False) -> Any:
     """The lower triangular L with x = L @ L.mT for symmetric positive definite x (..., M, M), or the upper one.
 
-    Only the triangle asked for is read. The gradient is the symmetric one (Murray 2016, "Differentiation of the
-    Cholesky decomposition").
+    Only the lower (or upper) triangle of x is read. The gradient is the symmetric one (Murray 2016, "Differentiation of
+    the Cholesky decomposition").
 
     Raises:
         numpy.linalg.LinAlgError: x is not positive definite.
@@ -206,10 +207,10 @@ def eigh(x: Any, /) -> EighResult:
 
     Only the lower triangle is read; the gradient is the symmetric one.
 
-    Where eigenvalues are equal, or equal up to rounding, their eigenvectors have no derivative, and the gradient of
-    what uses eigenvectors is NaN, as is a second derivative of eigenvalues; first derivatives of eigenvalues alone are
-    right. If the function is smooth there, write it without eigh (slogdet, solve, matrix_power, x @ x), or tell
-    the values apart: eigh(x + np.diag(1e-6 * np.arange(M))).
+    Where eigenvalues are equal, or equal up to rounding, their eigenvectors have no derivative. The gradient of a
+    function of eigenvectors is NaN there, and so is a second derivative of eigenvalues; first derivatives of
+    eigenvalues alone are right. If the function is smooth there, write it without eigh (slogdet, solve, matrix_power, x
+    @ x), or separate the values: eigh(x + np.diag(1e-6 * np.arange(M))).
 
     Example:
         >>> import minigrad as mg
@@ -232,9 +233,9 @@ def qr(x: Any, /, *, mode: str = "reduced") -> QRResult:
     """The factors of x = Q @ R, Q with orthonormal columns and R upper triangular.
 
     Args:
-        x: matrices (..., M, N), whose first min(M, N) columns are linearly independent where a gradient is asked for.
+        x: matrices (..., M, N). For a gradient, the first min(M, N) columns must be linearly independent.
         mode: "reduced" for Q (..., M, K) and R (..., K, N) with K = min(M, N); "complete" for Q (..., M, M), which
-            has no derivative if M > N, since its last columns are any basis of what is left.
+            has no derivative if M > N, since its last columns are any basis of the orthogonal complement.
 
     Example:
         >>> import minigrad as mg
@@ -262,10 +263,10 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
         full_matrices: U (..., M, M) and Vh (..., N, N). They have a derivative only if M = N or with
             full_matrices=False, which gives U (..., M, K) and Vh (..., K, N), K = min(M, N).
 
-    Where singular values are equal, or equal up to rounding, their vectors have no derivative, and the gradient of what
-    uses U or Vh is NaN, as is a second derivative of singular values; first derivatives of singular values alone are
-    right. So it is for a singular value of 0 if M != N. See eigh for what to do. What a gradient means must not depend
-    on the signs of the vectors either (Giles 2008, section 3.2).
+    Where singular values are equal, or equal up to rounding, their vectors have no derivative. The gradient of a
+    function of U or Vh is NaN there, and so is a second derivative of singular values; first derivatives of singular
+    values alone are right. The same holds for a singular value of 0 if M != N. See eigh for what to do. The function
+    must not depend on the signs of the vectors either (Giles 2008, section 3.2).
 
     Example:
         >>> import minigrad as mg
@@ -293,7 +294,7 @@ def _without_gradient(name: str, x: Any, function: Any, hint: str) -> Any:
     if getattr(x, "node", None) is not None:
         raise ValueError(
             f"{call(name, (x,), {})}: the full factors of a matrix that is not square have no derivative; "
-            f"say {hint}, or x.detach() if no gradient is wanted"
+            f"use {hint}, or x.detach() if you need no gradient"
         )
     try:
         return untracked(tuple(function(x.data))) if hasattr(x, "node") else function(x)

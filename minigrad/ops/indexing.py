@@ -1,4 +1,4 @@
-"""Indexing: reading elements, writing them functionally, and adding them up at their places.
+"""Indexing: reading elements, writing them into a copy, and adding them up where they belong.
 
 getitem and scatter_add are each other's transpose, so indexing is differentiable to any order.
 """
@@ -16,7 +16,7 @@ from minigrad.engine.primitive import Function, linear, tensor_function
 
 
 def is_basic(index: Any) -> bool:
-    """Whether an index is made of numbers, slices, None and Ellipsis only, so that it reads no element twice."""
+    """Whether an index consists only of numbers, slices, None and Ellipsis, so that it reads no element twice."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(p is None or p is Ellipsis or isinstance(p, (int, slice, np.integer)) for p in parts)
 
@@ -26,7 +26,7 @@ def _is_mask(index: Any) -> bool:
 
 
 def _scatter_add(values: Any, /, *, index: Any, shape: tuple[int, ...]) -> Any:
-    """Zeros of the shape, with values added at the index; an element named several times gets the sum."""
+    """Zeros of the shape, with values added at the index; where an index occurs several times, their sum."""
     out = np.zeros_like(values, shape=shape)
     if is_basic(index) or _is_mask(index):
         out[index] = values
@@ -46,14 +46,14 @@ def _last_written(v: Any, index: Any) -> Any:
     """v[index], 0 where a later element was written to the same place."""
     if is_basic(index) or _is_mask(index):
         return v[index]
-    chosen = v[index]
-    order = np.arange(chosen.size).reshape(chosen.shape)
-    writer = set_index(np.zeros_like(v, dtype=np.intp), order, index=index)
-    return np.where(writer[index] == order, chosen, 0)
+    values = v[index]
+    order = np.arange(values.size).reshape(values.shape)
+    last_writer = set_index(np.zeros_like(v, dtype=np.intp), order, index=index)
+    return np.where(last_writer[index] == order, values, 0)
 
 
 def read(x: Any, /, *, index: Any) -> Any:
-    """x[index]. NumPy does not ask an index for its answer, but an index may be an array that is traced."""
+    """x[index]. NumPy's protocols do not look at the index, which may be a tracer array."""
     if type(x) is np.ndarray:
         for part in index if type(index) is tuple else (index,):
             if hasattr(type(part), "minigrad_tracer"):
@@ -86,7 +86,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
 
 
 def along_axis(indices: Any, axis: int) -> tuple[Any, ...]:
-    """The index by which x[...] reads, for each position of indices, the element that they name along the axis."""
+    """The index with which x[...] reads, for each position of `indices`, the element at this index along the axis."""
     grid = [np.arange(n).reshape((-1,) + (1,) * (indices.ndim - k - 1)) for k, n in enumerate(indices.shape)]
     grid[axis] = indices
     return tuple(grid)
@@ -94,7 +94,7 @@ def along_axis(indices: Any, axis: int) -> tuple[Any, ...]:
 
 @tensor_function
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
-    """For each position of indices, the element of x that it names along the axis."""
+    """For each position of `indices`, the element of x at this index along the axis."""
     indices = integers(indices, "take_along_axis")
     shape = np.shape(x)
     if indices.ndim != len(shape):
@@ -103,22 +103,22 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
             "insert one, for example indices[:, None]"
         )
     axis %= len(shape)
-    wanted = tuple(n if k == axis else np.broadcast_shapes((n,), (shape[k],))[0] for k, n in enumerate(indices.shape))
-    if any(n > shape[k] for k, n in enumerate(wanted) if k != axis):
-        x = np.broadcast_to(x, tuple(shape[k] if k == axis else n for k, n in enumerate(wanted)))
-    return getitem(x, index=along_axis(np.broadcast_to(indices, wanted), axis))
+    out = tuple(n if k == axis else np.broadcast_shapes((n,), (shape[k],))[0] for k, n in enumerate(indices.shape))
+    if any(n > shape[k] for k, n in enumerate(out) if k != axis):
+        x = np.broadcast_to(x, tuple(shape[k] if k == axis else n for k, n in enumerate(out)))
+    return getitem(x, index=along_axis(np.broadcast_to(indices, out), axis))
 
 
 @tensor_function
 def gather(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
-    """As take_along_axis: out[i, j] = x[i, indices[i, j]] for axis 1."""
+    """The same as take_along_axis: out[i, j] = x[i, indices[i, j]] for axis 1."""
     return take_along_axis(x, indices, axis=axis)
 
 
 def scatter(v: Any, indices: Any, /, *, axis: int, size: int) -> Any:
-    """The transpose of gather: zeros with v added along the axis at the indices, sums where indices repeat.
+    """The transpose of gather: zeros with v added at the indices along the axis, sums where indices repeat.
 
-    The result has the shape of v but for the axis, which has the given size.
+    The result has the shape of v, except that the axis has the given size.
     """
     indices = integers(indices, "scatter")
     axis %= indices.ndim
@@ -127,7 +127,7 @@ def scatter(v: Any, indices: Any, /, *, axis: int, size: int) -> Any:
 
 
 def integers(indices: Any, name: str) -> Any:
-    """Integer indices as an array; anything else is refused."""
+    """Integer indices as an array; raises a TypeError for other dtypes."""
     refuse_mask(indices, name)
     values = plain_index(indices)
     values = values if hasattr(values, "dtype") else np.asarray(values)
@@ -139,9 +139,9 @@ def integers(indices: Any, name: str) -> Any:
 
 
 def plain_index(index: Any) -> Any:
-    """An index with arrays in place of Tensors and lists, and copies in place of the user's arrays.
+    """An index with arrays instead of Tensors and lists, and copies instead of the user's arrays.
 
-    No gradient flows to an index, but the backward pass reads it again.
+    No gradient flows to an index, but the backward pass reads it again, so the user's changes must not matter.
     """
     if isinstance(index, tuple):
         return tuple([plain_index(part) for part in index])

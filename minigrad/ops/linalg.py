@@ -1,7 +1,7 @@
 """Linear algebra: inverses and linear systems, determinants, powers and products.
 
 Rules follow M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
-differentiation" (2008), with his letters: A is x, and its cotangent Ā the contribution. All take stacks of matrices.
+differentiation" (2008), with his letters: A is x, and Ā is its cotangent. All functions accept stacks of matrices.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import Function, elementwise, linear, primitive, tensor_function
+from minigrad.engine.primitive import Function, linear, primitive, tensor_function
 from minigrad.ops.product import diagonal, matmul
 from minigrad.ops.reduction import sum
 from minigrad.ops.shape import axis_of, expand_dims, reshape_to
 
 
 class SlogdetResult(NamedTuple):
-    """What slogdet returns."""
+    """The result of slogdet."""
 
     sign: Any
     logabsdet: Any
@@ -28,7 +28,7 @@ def matrix_sizes(name: str, x: Any) -> tuple[int, int]:
     """M and N of matrices (..., M, N)."""
     shape = np.shape(x)
     if len(shape) < 2:
-        raise ValueError(f"{call(name, (x,), {})}: needs matrices, (..., M, N); insert axes with x[:, None]")
+        raise ValueError(f"{call(name, (x,), {})}: x must be matrices (..., M, N); insert axes with x[:, None]")
     return shape[-2], shape[-1]
 
 
@@ -48,28 +48,28 @@ Raises:
 """
 _RANK = """The ranks of matrices (..., M, N): the number of singular values above rtol times the largest.
 
-rtol is max(M, N) times the dtype's eps if not given. No gradient flows through it.
+The default of rtol is max(M, N) times the dtype's eps. No gradient flows through it.
 """
 _DET = """The determinants of square matrices (..., M, M). The derivative is that of Jacobi's formula, det(x) x⁻ᵀ.
 
-It is computed from singular values, so that a first and a second derivative exist where x is singular; a third one
-needs a regular x.
+The derivative is computed from singular values, so that the first and the second one exist where x is singular; the
+third needs a regular x.
 """
 
 
 def without_infinities(x: Any) -> Any:
-    """Matrices (..., M, N), NaN where one holds an infinity: LAPACK's search for singular values may never end then.
+    """Matrices (..., M, N), all NaN where a matrix has an infinity, for which LAPACK's SVD may never return.
 
-    At NaN it says that it does not converge.
+    For NaN it reports that it does not converge.
     """
     if np.ndim(x) < 2:
         return x
     return np.where(np.all(np.isfinite(x), axis=(-2, -1), keepdims=True), x, np.nan)
 
 
-inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV)
-solve_matrices = primitive(np.linalg.solve, joint=_solve_contributions, signature="(x, y, /)")
-matrix_rank = elementwise(
+inv = primitive(np.linalg.inv, lambda v, out: -(out.mT @ v @ out.mT), signature="(x, /)", doc=_INV, analytic=True)
+solve_matrices = primitive(np.linalg.solve, joint=_solve_contributions, signature="(x, y, /)", analytic=True)
+matrix_rank = primitive(
     lambda x, /, *, rtol=None: np.linalg.matrix_rank(without_infinities(x), **({} if rtol is None else {"rtol": rtol})),
     name="matrix_rank",
     doc=_RANK,
@@ -105,10 +105,10 @@ def solve(x: Any, y: Any, /) -> Any:
 
 
 def _products_without(s: Any, *left_out: Any) -> Any:
-    """The products of singular values (..., M), each without one factor of each array that is left out.
+    """The products of singular values (..., M), without one factor of each array that is left out.
 
     One array (..., M) gives (..., M), two that broadcast to (..., M, M) give that. Mantissas and exponents are
-    multiplied apart, so that nothing over- or underflows but the result; zeros are counted, as they cannot be divided
+    multiplied separately, so that only the result can over- or underflow. Zeros are counted, as they cannot be divided
     out.
     """
     mantissas, exponents = np.frexp(np.where(s == 0, 1, s))
@@ -125,44 +125,44 @@ def _products_without(s: Any, *left_out: Any) -> Any:
 
 
 def _power_of_two(x: Any, /) -> Any:
-    """The largest one not above the largest |element| of each matrix (..., M, N), as (..., 1, 1)."""
+    """The largest power of two that is at most the largest |element| of each matrix (..., M, N), as (..., 1, 1)."""
     largest = np.maximum.reduce(np.absolute(x), axis=(-2, -1), keepdims=True, initial=0)
     return np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
 
 
 def _svd(x: Any) -> Any:
-    """The singular value decomposition; the values of a matrix with NaN or infinity are NaN."""
+    """The singular value decomposition; the singular values of a matrix with NaN or infinity are NaN."""
     is_finite = np.all(np.isfinite(x), axis=(-2, -1), keepdims=True)
     u, s, vh = np.linalg.svd(np.where(is_finite, x, 0))
     return u, np.where(is_finite[..., 0], s, np.nan), vh
 
 
 def _cofactors(x: Any, /) -> Any:
-    """The derivative of the determinant, det(x) x⁻ᵀ, from the singular values so that it exists for singular x too."""
+    """The derivative of the determinant, det(x) x⁻ᵀ, computed from the singular values: it exists for singular x."""
     u, s, vh = _svd(x)
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
     return sign[..., None, None] * (u * _products_without(s, s)[..., None, :] @ vh)
 
 
 def _second_of_det(y: Any, x: Any, /) -> Any:
-    """The derivative of <y, cofactors(x)>, from the singular values so that it exists for singular x too.
+    """The derivative of <y, cofactors(x)>, computed from the singular values: it exists for singular x.
 
-    Of a diagonal matrix S it is, with P_ij the product of all singular values but the i-th and the j-th, P_ii = 0,
-    diag(P diag(y)) - P ∘ yᵀ, as the determinant is linear in each of its rows and columns.
+    For a diagonal matrix S it is diag(P diag(y)) - P ∘ yᵀ, where P_ij is the product of all singular values except the
+    i-th and the j-th, and P_ii = 0, as the determinant is linear in each of its rows and columns.
     """
     u, s, vh = _svd(x)
-    same = np.eye(x.shape[-1], dtype=bool)
-    others = np.where(same, 0, _products_without(s, s[..., :, None], np.where(same, 1, s[..., None, :])))
-    turned = u.mT @ y @ vh.mT
-    diagonals = (others @ np.diagonal(turned, axis1=-2, axis2=-1)[..., None]) * same
+    is_diagonal = np.eye(x.shape[-1], dtype=bool)
+    p = np.where(is_diagonal, 0, _products_without(s, s[..., :, None], np.where(is_diagonal, 1, s[..., None, :])))
+    rotated = u.mT @ y @ vh.mT
+    diagonals = (p @ np.diagonal(rotated, axis1=-2, axis2=-1)[..., None]) * is_diagonal
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
-    return sign[..., None, None] * (u @ (diagonals - others * turned.mT) @ vh)
+    return sign[..., None, None] * (u @ (diagonals - p * rotated.mT) @ vh)
 
 
 def _third_of_det(v: Any, y: Any, x: Any) -> Any:
     """The derivative of <v, second_of_det(y, x)> by x, for regular x; a polynomial of degree M - 3.
 
-    Of x divided by a power of two, as det(x) may overflow where the third derivative does not.
+    x is divided by a power of two first, as det(x) may overflow where the third derivative does not.
     """
     n = x.shape[-1]
     scale = power_of_two(x)
@@ -175,19 +175,24 @@ def _third_of_det(v: Any, y: Any, x: Any) -> Any:
     return (det(x)[..., None, None] * scale ** max(n - 3, 0)) * (inner @ inverse).mT
 
 
-def _slogdet_share(v: Any, x: Any) -> tuple[Any]:
+def _slogdet_contributions(v: Any, x: Any) -> tuple[Any]:
     """d log|det x| = tr(x⁻¹ dx) (Giles 2008, 2.2.4). The sign is constant."""
     return (None if v[1] is None else v[1][..., None, None] * inv(x).mT,)
 
 
-power_of_two = elementwise(_power_of_two)
+power_of_two = primitive(_power_of_two)
 second_of_det: Function = primitive(
     _second_of_det, lambda v, x: second_of_det(v, x), _third_of_det, name="second_of_det"
 )
 cofactors = primitive(_cofactors, lambda v, x: second_of_det(v, x), name="cofactors")
-det = primitive(np.linalg.det, lambda v, x: v[..., None, None] * cofactors(x), signature="(x, /)", doc=_DET)
+det = primitive(
+    np.linalg.det, lambda v, x: v[..., None, None] * cofactors(x), signature="(x, /)", doc=_DET, analytic=True
+)
 slogdet_parts = primitive(
-    lambda x, /: tuple(np.linalg.slogdet(x)), joint=_slogdet_share, outputs=("sign", "logabsdet"), name="slogdet"
+    lambda x, /: tuple(np.linalg.slogdet(x)),
+    joint=_slogdet_contributions,
+    outputs=("sign", "logabsdet"),
+    name="slogdet",
 )
 
 
@@ -225,7 +230,7 @@ def matrix_power(x: Any, n: int, /) -> Any:
     if n == 0:
         return np.zeros_like(x) + np.eye(rows, dtype=x.dtype)
     out = None
-    while True:  # by squaring, as the bits of n say
+    while True:  # by repeated squaring
         if n & 1:
             out = x if out is None else matmul(out, x)
         n >>= 1
@@ -257,15 +262,14 @@ def cross(x: Any, y: Any, /, *, axis: int = -1) -> Any:
 
 @tensor_function
 def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
-    """The sums of the diagonals of matrices (..., M, N), or of diagonals above (offset > 0) or below the main one."""
+    """The sums of the main diagonals of matrices (..., M, N), or of diagonals above (offset > 0) or below them."""
     return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
 def multi_dot(arrays: Any, /) -> Any:
-    """The product of two or more matrices, in the order that takes the fewest multiplications.
+    """The product of two or more matrices, in the order that needs the fewest multiplications.
 
-    The first and the last may be vectors. The order is found by dynamic programming (Cormen et al. 2009, section
-    15.2).
+    The first and the last may be vectors. The order comes from dynamic programming (Cormen et al. 2009, section 15.2).
 
     Example:
         >>> import minigrad as mg
@@ -274,7 +278,7 @@ def multi_dot(arrays: Any, /) -> Any:
     """
     arrays = list(arrays)
     if len(arrays) < 2:
-        raise ValueError(f"multi_dot: needs at least two arrays, and {len(arrays)} were given")
+        raise ValueError(f"multi_dot: needs at least two arrays, but got {len(arrays)}")
     first, last = np.shape(arrays[0]), np.shape(arrays[-1])
     sizes = [first[0] if len(first) == 2 else 1, *(np.shape(x)[0] for x in arrays[1:])]
     sizes = [sizes[0], first[-1], *sizes[2:], last[1] if len(last) == 2 else 1]

@@ -1,8 +1,8 @@
 """The precision in which functions of many numbers are computed.
 
-Half precision has 11 bits and ends at 65504: what adds many numbers, or squares them, is computed in single precision
-and rounded once. Integers wrap around: what subtracts or multiplies them is computed in double precision, as NumPy does
-in `np.mean` and `np.linalg.norm`.
+Half precision has 11 bits and ends at 65504: functions that add or square many numbers compute in single precision and
+round once. Integers wrap around: functions that subtract or multiply them compute in double precision, as NumPy does in
+`np.mean` and `np.linalg.norm`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def widened(function: F, narrowed: int | None = None) -> F:
     """A function of arrays or Tensors, or a rule, that computes in float32 if its first operand is float16.
 
-    Results that are floats are float16 again; of several, as many as `narrowed` says. A first operand of integers or
-    booleans is taken as float64. For other dtypes nothing changes.
+    Its results are converted back to float16; of several results, the first `narrowed`. A first operand of integers or
+    booleans is converted to float64. Other dtypes are not affected.
 
     Example:
         >>> root_mean_square = widened(lambda x: np.sqrt((x * x).mean()))
@@ -49,19 +49,19 @@ def widened(function: F, narrowed: int | None = None) -> F:
 
 
 def summing(terms: Callable[..., int]) -> Callable[[F], F]:
-    """For a linear function whose results are sums of `terms(x, **settings)` numbers that it adds one after the other.
+    """For a linear function whose results are sums of `terms(x, **params)` numbers, added one after the other.
 
-    Of float16 it is computed in float32, and of float32 in float64 where the terms are many.
+    It computes in float32 for float16, and in float64 for float32 if there are many terms.
     """
 
     def decorated(function: F) -> F:
         @wraps(function)
-        def evaluated(x: Any, /, *others: Any, **settings: Any) -> Any:
+        def evaluated(x: Any, /, *operands: Any, **params: Any) -> Any:
             dtype = x.dtype
-            if dtype.char not in "fe" or (dtype != HALF and terms(x, **settings) <= MANY):
-                return function(x, *others, **settings)
-            total = function(x.astype(WIDER[dtype]), *others, **settings)
-            with np.errstate(over="ignore"):  # beyond the dtype is inf, as anywhere
+            if dtype.char not in "fe" or (dtype != HALF and terms(x, **params) <= MANY):
+                return function(x, *operands, **params)
+            total = function(x.astype(WIDER[dtype]), *operands, **params)
+            with np.errstate(over="ignore"):  # a number beyond the dtype is inf, as anywhere
                 return total.astype(dtype)
 
         return evaluated  # type: ignore[return-value]
@@ -70,7 +70,7 @@ def summing(terms: Callable[..., int]) -> Callable[[F], F]:
 
 
 def floating(x: Any) -> Any:
-    """Integers and booleans as float64."""
+    """x, with integers and booleans converted to float64."""
     return x.astype(np.float64) if getattr(x, "dtype", HALF).kind in "iub" else x
 
 
@@ -85,5 +85,5 @@ def _narrow(x: Any) -> Any:
         return tuple(map(_narrow, x))
     if getattr(x, "dtype", None) != np.float32:
         return x
-    with np.errstate(over="ignore"):  # beyond half precision is inf, as anywhere
+    with np.errstate(over="ignore"):  # a number beyond half precision is inf, as anywhere
         return x.astype(np.float16)

@@ -1,6 +1,6 @@
 """Products. Each is linear in each operand, and the rule of one operand is again a product of v with the other.
 
-Operands of matmul with one axis get a second one at the door, so that the rules see matrices.
+matmul gives operands with one axis a second one first, so that the rules have matrices only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.errors import call
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import linear, tensor_function
 from minigrad.ops.einsum import contract, einsum
 from minigrad.ops.reduction import sum_over
@@ -20,28 +21,36 @@ from minigrad.ops.shape import axes_of, axis_of, expand_dims, moveaxis, reshape_
 
 def matrix_product(x: Any, y: Any, /) -> Any:
     """x @ y for operands of at least two axes."""
-    if y.ndim == 2 and x.ndim > 2:  # one large product instead of a stack of small ones
-        return np.reshape(_rows(x) @ y, (*x.shape[:-1], y.shape[-1]))
+    if y.ndim == 2 and x.ndim > 2:  # one large product instead of many small ones
+        return np.reshape(rows_of(x) @ y, (*x.shape[:-1], y.shape[-1]))
     return np.matmul(x, y)
 
 
-def _rows(x: Any) -> Any:
-    """A stack of matrices as one matrix. The number of rows is said, because -1 is ambiguous where an axis is empty."""
-    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+def rows_of(x: Any) -> Any:
+    """x as a matrix, its leading axes as one. The number of rows is given: -1 is ambiguous where an axis is empty."""
+    return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-def right_share(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
+def right_contribution(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
     """The contribution of y in x @ y."""
     if len(y_shape) == 2 and x.ndim > 2:
-        return _rows(x).mT @ _rows(v)
+        return rows_of(x).mT @ rows_of(v)
     return x.mT @ v
+
+
+def matrix_product_cost(node: Node) -> int:
+    """The multiply-adds of a matrix product: one for each element of the result and of the axis that is summed over."""
+    x, y = node.parents[:2]
+    inner = x.shape[-1] if x is not None else y.shape[-2]  # type: ignore[union-attr]
+    return int(math.prod(node.shape) * inner)
 
 
 matmul_matrices = linear(
     matrix_product,
     lambda v, y: v @ y.mT,
-    lambda v, x, y_shape: right_share(v, x, y_shape),
+    lambda v, x, y_shape: right_contribution(v, x, y_shape),
     name="matmul",
+    multiply_adds=matrix_product_cost,
 )
 
 
@@ -49,7 +58,7 @@ matmul_matrices = linear(
 def matmul(x: Any, y: Any, /) -> Any:
     """The matrix product; leading axes are stacks of matrices and broadcast.
 
-    One-dimensional x is a row, one-dimensional y a column, and their axis is absent in the result.
+    A one-dimensional x is a row, a one-dimensional y a column; the result does not have their axis.
     """
     x_ndim, y_ndim = len(np.shape(x)), len(np.shape(y))
     if x_ndim > 1 and y_ndim > 1:
@@ -70,7 +79,7 @@ def matmul(x: Any, y: Any, /) -> Any:
 
 @tensor_function
 def tensordot(x: Any, y: Any, /, *, axes: Any = 2) -> Any:
-    """The sum of products over the last `axes` axes of x and the first of y, or over two given tuples of axes."""
+    """The sum of products over the last `axes` axes of x and the first of y, or over a pair of tuples of axes."""
     x_ndim, y_ndim = len(np.shape(x)), len(np.shape(y))
     if isinstance(axes, int):
         first, second = tuple(range(x_ndim - axes, x_ndim)), tuple(range(axes))

@@ -1,4 +1,4 @@
-"""Random arrays that answer NumPy's protocols: a draw is an operation like any other, made again at each call."""
+"""Random arrays with NumPy's protocols: random numbers are an operation like any other, drawn again at each call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def uniform_like(x: Any, rng: np.random.Generator) -> Any:
     """Uniform numbers in [0, 1) of x's shape and dtype; for integers and booleans they are float64.
 
-    A tracer array sees this call as it sees NumPy's.
+    A tracer array intercepts this call like a NumPy function.
     """
     return _draw(uniform_like, _uniform, x, rng)
 
@@ -27,7 +27,7 @@ def _draw(public: Any, draw: Any, x: Any, rng: np.random.Generator) -> Any:
 
 
 def drawn_dtype(x: Any) -> Any:
-    """The dtype of random numbers for x. As integers, uniform numbers would all be 0."""
+    """The dtype of random numbers for x: float64 for integers, as uniform integers in [0, 1) would all be 0."""
     return x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
 
 

@@ -1,6 +1,7 @@
-"""Reductions and running sums.
+"""Reductions and running sums and products.
 
-v comes without the reduced axes and is first given them back with size 1 (`_kept`), then spread over x.
+A cotangent v does not have the reduced axes. Rules insert them with size 1 (`keep_axes`) and then broadcast v to x's
+shape.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.pairwise import add_reduce, running_sums
-from minigrad.engine.primitive import Function, elementwise, linear, primitive, tensor_function
+from minigrad.engine.pairwise import add_reduce
+from minigrad.engine.primitive import linear, primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
 from minigrad.ops.elementwise import quotient
 from minigrad.ops.precision import widened
@@ -25,19 +26,19 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
+def _shape_with_axes(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     axes = _axes(axis, len(shape))
     return tuple(1 if k in axes else n for k, n in enumerate(shape))
 
 
-def _kept(v: Any, shape: tuple[int, ...], axis: Any) -> Any:
-    """v with the reduced axes present, of size 1."""
-    kept = _kept_shape(shape, axis)
-    return v if v.shape == kept else np.reshape(v, kept)
+def keep_axes(v: Any, shape: tuple[int, ...], axis: Any) -> Any:
+    """v with the reduced axes inserted, of size 1."""
+    with_axes = _shape_with_axes(shape, axis)
+    return v if v.shape == with_axes else np.reshape(v, with_axes)
 
 
 def _spread(v: Any, shape: tuple[int, ...], axis: Any) -> Any:
-    return broadcast_to_shape(v if axis is None and v.ndim == 0 else _kept(v, shape, axis), shape=shape)
+    return broadcast_to_shape(v if axis is None and v.ndim == 0 else keep_axes(v, shape, axis), shape=shape)
 
 
 @lru_cache(maxsize=4096)
@@ -48,7 +49,7 @@ def _count(shape: tuple[int, ...], axis: Any) -> int:
 def _mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     if x.dtype.char == "e":
         return _mean(x.astype(np.float32), axis=axis, keepdims=keepdims).astype(np.float16)
-    if x.dtype.kind in "iub":  # a sum of integers may be none
+    if x.dtype.kind in "iub":  # a sum of integers may overflow
         total = np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64)  # type: ignore[call-overload]
     else:
         total = add_reduce(x, axis=axis, keepdims=keepdims)
@@ -65,19 +66,19 @@ def _std(x: Any, /, *, axis: Any = None, correction: float = 0, keepdims: bool =
 
 
 def _centered_by(mean: Any, x: Any, axis: Any) -> Any:
-    """x - μ. The mean of equal numbers is rounded and may be none of them; then it is the rest that has a mean."""
+    """x - μ, minus its own mean: the rounded mean of equal numbers may differ from all of them."""
     centered = x - mean(x, axis=axis, keepdims=True)
     return centered - mean(centered, axis=axis, keepdims=True)
 
 
-# Between these the sum of squares of a dtype has all its digits.
+# Between these, a sum of squares of the dtype has all its digits.
 SQUARES = {"f": (1e-31, 3.4028234663852886e38), "d": (1e-292, 1.7976931348623157e308)}
 
 
 def root_of_squares(x: Any, axis: Any, keepdims: bool, count: float = 1) -> Any:
-    """√(Σ x² / count) over axes, by way of x / max |x| where a square leaves the range (as in LAPACK's dnrm2).
+    """√(Σ x² / count) over axes, computed from x / max |x| where a square leaves the range (as in LAPACK's dnrm2).
 
-    A tracer array stands for the values of all calls, and takes the second way always.
+    A tracer array stands for the values of all calls, so it is always scaled.
     """
     if not x.size or (type(x) is not np.ndarray and not hasattr(x, "takes_check")):
         total = np.add.reduce(x * x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
@@ -90,11 +91,11 @@ def root_of_squares(x: Any, axis: Any, keepdims: bool, count: float = 1) -> Any:
         if is_inside:
             return np.sqrt(total if count == 1 else total / count)
     largest = np.maximum.reduce(np.absolute(x), axis=axis, keepdims=True)
-    # Not so small or large that the inverse, by which a program may multiply, is infinite or denormal.
+    # The scale is bounded, so that its inverse, by which a program may multiply, is neither infinite nor denormal.
     info = np.finfo(x.dtype)
     scale = np.minimum(np.maximum(largest, float(info.tiny)), float(info.max) / 8)
     scale = np.where(np.isfinite(largest) & (scale > 0), scale, 1)  # long double has a tiny that is 0 as a float
-    # A program takes common factors out of sums, which would undo the scaling; not through a maximum.
+    # A program moves common factors out of sums, which would undo the scaling. The maximum prevents that.
     ratio = np.maximum(np.absolute(x) / scale, 0)
     with np.errstate(under="ignore"):
         total = add_reduce(ratio * ratio, axis=axis, keepdims=True)
@@ -123,11 +124,11 @@ def _centered(x: Any, axis: Any) -> Any:
     return _centered_by(mean_over, x, axis)
 
 
-def _tied(v: Any, x: Any, out: Any, axis: Any) -> Any:
-    """v to the extreme elements, in even parts."""
-    at = x == _kept(out, x.shape, axis)
-    count = np.add.reduce(at, axis=axis, keepdims=True, dtype=v.dtype)
-    return np.where(at, _kept(v, x.shape, axis) / (count + (count == 0)), 0)
+def _split_among_ties(v: Any, x: Any, out: Any, axis: Any) -> Any:
+    """v divided evenly among the elements that are equal to the extreme value."""
+    is_extreme = x == keep_axes(out, x.shape, axis)
+    count = np.add.reduce(is_extreme, axis=axis, keepdims=True, dtype=v.dtype)
+    return np.where(is_extreme, keep_axes(v, x.shape, axis) / (count + (count == 0)), 0)
 
 
 def _logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -146,135 +147,101 @@ _AXIS = "(x, /, *, axis=None, keepdims=False)"
 
 sum_over = linear(add_reduce, lambda v, axis, x_shape: _spread(v, x_shape, axis), signature=_AXIS, name="sum")
 mean_over = linear(
-    _mean, lambda v, axis, x_shape: _spread(_shared(v, _count(x_shape, axis)), x_shape, axis), name="mean"
+    _mean, lambda v, axis, x_shape: _spread(_divided(v, _count(x_shape, axis)), x_shape, axis), name="mean"
 )
 var_over = primitive(
     widened(_var),
     widened(
         lambda v, x, axis, correction: (
-            _kept(v, x.shape, axis) * (2 / _freedom(x.shape, axis, correction)) * _centered(x, axis)
+            keep_axes(v, x.shape, axis) * (2 / _freedom(x.shape, axis, correction)) * _centered(x, axis)
         )
     ),
     name="var",
 )
 std_over = primitive(
-    widened(_std), widened(lambda v, x, out, axis, correction: _std_share(v, x, out, axis, correction)), name="std"
+    widened(_std),
+    widened(lambda v, x, out, axis, correction: _std_contribution(v, x, out, axis, correction)),
+    name="std",
 )
-max_over = primitive(np.maximum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="max")
-min_over = primitive(np.minimum.reduce, lambda v, x, out, axis: _tied(v, x, out, axis), signature=_AXIS, name="min")
+max_over = primitive(
+    np.maximum.reduce, lambda v, x, out, axis: _split_among_ties(v, x, out, axis), signature=_AXIS, name="max"
+)
+min_over = primitive(
+    np.minimum.reduce, lambda v, x, out, axis: _split_among_ties(v, x, out, axis), signature=_AXIS, name="min"
+)
 prod_over = primitive(
     np.multiply.reduce,
-    lambda v, x, axis: _kept(v, x.shape, axis) * _product_of_others(x, axis),
+    lambda v, x, axis: keep_axes(v, x.shape, axis) * _product_of_others(x, axis),
     signature=_AXIS,
     name="prod",
+    analytic=True,
 )
 logsumexp_over = primitive(
     widened(_logsumexp),
-    lambda v, x, out, axis: _kept(v, x.shape, axis) * _softmax_share(x, _kept(out, x.shape, axis), axis),
+    lambda v, x, out, axis: keep_axes(v, x.shape, axis) * _softmax(x, keep_axes(out, x.shape, axis), axis),
     name="logsumexp",
+    analytic=True,
 )
-cumsum_along: Function = linear(
-    running_sums,
-    lambda v, axis: np.flip(cumsum_along(np.flip(v, axis), axis=axis), axis),
-    signature="(x, /, *, axis)",
-    name="cumulative_sum",
-)
-cumprod_along = primitive(
-    np.cumprod,
-    widened(lambda v, x, out, axis: _chain(v, x, axis) * _before(out, axis, 1)),
-    signature="(x, /, *, axis)",
-    name="cumulative_prod",
-)
-
-# Counting and comparing: nothing flows through these
-all_over = elementwise(np.logical_and.reduce, signature=_AXIS, name="all")
-any_over = elementwise(np.logical_or.reduce, signature=_AXIS, name="any")
-argmax = elementwise(
+# Counting and comparing: no gradient flows through these
+all_over = primitive(np.logical_and.reduce, signature=_AXIS, name="all")
+any_over = primitive(np.logical_or.reduce, signature=_AXIS, name="any")
+argmax = primitive(
     np.argmax,
     signature=_AXIS,
-    doc="Where the largest element along an axis is (the first), of the flattened x if none.",
+    doc="The index of the largest element along an axis (the first such), or of the flattened x if axis is None.",
 )
-argmin = elementwise(
+argmin = primitive(
     np.argmin,
     signature=_AXIS,
-    doc="Where the smallest element along an axis is (the first), of the flattened x if none.",
+    doc="The index of the smallest element along an axis (the first such), or of the flattened x if axis is None.",
 )
-count_nonzero = elementwise(
+count_nonzero = primitive(
     lambda x, /, *, axis=None, keepdims=False: np.add.reduce(x != 0, axis=axis, keepdims=keepdims),
     name="count_nonzero",
-    doc="How many elements over the axes are not 0.",
+    doc="The number of elements over the axes that are not 0.",
 )
 
 
-def _std_share(v: Any, x: Any, out: Any, axis: Any, correction: float) -> Any:
+def _std_contribution(v: Any, x: Any, out: Any, axis: Any, correction: float) -> Any:
     """v (x - μ) / (σ (N - correction)), 0 where σ is 0; see elementwise.along."""
     freedom, multiple = _freedom(x.shape, axis, correction), cofactor(v, out)
     if multiple is not None:
-        return _kept(multiple / freedom, x.shape, axis) * _centered(x, axis)
-    return _kept(v / freedom, x.shape, axis) * quotient(_centered(x, axis), _kept(out, x.shape, axis))
+        return keep_axes(multiple / freedom, x.shape, axis) * _centered(x, axis)
+    return keep_axes(v / freedom, x.shape, axis) * quotient(_centered(x, axis), keep_axes(out, x.shape, axis))
 
 
-def _shared(v: Any, count: int) -> Any:
-    """v / count, where half precision has no such count."""
+def _divided(v: Any, count: int) -> Any:
+    """v / count, in single precision for float16, which cannot represent large counts."""
     return v / count if v.dtype != np.float16 else (v.astype(np.float32) / count).astype(np.float16)
 
 
-def _softmax_share(x: Any, out: Any, axis: Any) -> Any:
-    """exp(x) / Σ exp(x): 0 where x is -inf even if all are, and even parts for the elements that are inf.
+def _softmax(x: Any, out: Any, axis: Any) -> Any:
+    """exp(x) / Σ exp(x): 0 where x is -inf, even if all elements are; equal parts for the elements that are inf.
 
-    exp(x - out) alone has the rounding of out, which is large if x is; all elements along the axis have the same.
+    exp(x - out) alone would have the rounding error of out, which is large if x is; division by its sum removes it.
     """
-    most = float(np.finfo(x.dtype).max)
-    p = np.exp(np.minimum(x, most) - np.where(np.isneginf(out), 0, np.minimum(out, most)))
+    largest = float(np.finfo(x.dtype).max)
+    p = np.exp(np.minimum(x, largest) - np.where(np.isneginf(out), 0, np.minimum(out, largest)))
     total = np.sum(p, axis=axis, keepdims=True)
     return p / (total + (total == 0))
 
 
-# Products. y_k = x_k y_{k-1} is a linear recurrence, and so is its transpose; written so, zeros in x are exact.
-
-
-def _recurrence(a: Any, b: Any, /) -> Any:
-    """y_k = b_k + a_k y_{k-1} along the last axis."""
-    out = np.copy(b)
-    for k in range(1, b.shape[-1]):
-        out[..., k] = b[..., k] + a[..., k] * out[..., k - 1]
-    return out
-
-
-def _recurrence_back(v: Any, a: Any) -> Any:
-    """The transpose: w_k = v_k + a_{k+1} w_{k+1}."""
-    return np.flip(recurrence(_before(np.flip(a, -1), -1, 0), np.flip(v, -1)), -1)
-
-
-recurrence = primitive(
-    _recurrence,
-    lambda v, a, out: _recurrence_back(v, a) * _before(out, -1, 0),
-    lambda v, a: _recurrence_back(v, a),
-)
-
-
-def _before(x: Any, axis: int, first: float) -> Any:
-    """x moved by one place along the axis, beginning with `first`."""
+def shifted(x: Any, axis: int, first: float) -> Any:
+    """x shifted by one along the axis, with `first` at the beginning."""
     lead = (slice(None),) * axis_of(axis, x.ndim)
     start = np.full_like(x[(*lead, slice(0, 1))], first)
     return np.concatenate([start, x[(*lead, slice(0, -1))]], axis=axis)
 
 
-def _chain(v: Any, x: Any, axis: int) -> Any:
-    """w_k = v_k + x_{k+1} w_{k+1} along an axis: the cotangent of a running product before its own factor."""
-    v, x = np.moveaxis(v, axis, -1), np.moveaxis(x, axis, -1)
-    return np.moveaxis(_recurrence_back(v, x), -1, axis)
-
-
 def _product_of_others(x: Any, axis: Any) -> Any:
-    """For each element the product of the others that are reduced with it: exact where some are zero."""
+    """For each element, the product of the others that are reduced with it; exact where some are zero."""
     axes = _axes(axis, x.ndim)
     order = [k for k in range(x.ndim) if k not in axes] + list(axes)
-    moved = np.transpose(x, order)
-    rows = np.reshape(moved, (*moved.shape[: x.ndim - len(axes)], _count(x.shape, axis)))
-    before = _before(np.cumprod(rows, axis=-1), -1, 1)
-    after = np.flip(_before(np.cumprod(np.flip(rows, -1), axis=-1), -1, 1), -1)
-    others = np.reshape(before * after, moved.shape)
+    transposed = np.transpose(x, order)
+    rows = np.reshape(transposed, (*transposed.shape[: x.ndim - len(axes)], _count(x.shape, axis)))
+    before = shifted(np.cumprod(rows, axis=-1), -1, 1)
+    after = np.flip(shifted(np.cumprod(np.flip(rows, -1), axis=-1), -1, 1), -1)
+    others = np.reshape(before * after, transposed.shape)
     return np.transpose(others, [order.index(k) for k in range(x.ndim)])
 
 
@@ -288,19 +255,19 @@ def _axis(axis: Any) -> Any:
 @tensor_function
 def sum(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The sum over axes: an int, a tuple, or all of them."""
-    return _as(sum_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
+    return in_dtype(sum_over(cast_to(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
 
 
 @tensor_function
 def prod(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The product over axes. Its gradient is exact where factors are zero."""
-    return _as(prod_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
+    return in_dtype(prod_over(cast_to(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
 
 
 @tensor_function
 def mean(x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
     """The mean over axes."""
-    return _as(mean_over(_in(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
+    return in_dtype(mean_over(cast_to(x, dtype), axis=_axis(axis), keepdims=keepdims), dtype)
 
 
 @tensor_function
@@ -329,7 +296,7 @@ def min(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 @tensor_function
 def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """log Σ exp(x) over axes, without overflow; -inf of no elements. Where some are inf they share the gradient."""
+    """log Σ exp(x) over axes, without overflow; -inf for no elements. Elements that are inf share the gradient."""
     return logsumexp_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
@@ -345,35 +312,11 @@ def any(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     return any_over(x, axis=_axis(axis), keepdims=keepdims)
 
 
-@tensor_function
-def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
-    """Running sums along an axis, which may be left out for one-dimensional x."""
-    return _running(cumsum_along, x, axis, dtype, include_initial, 0)
-
-
-@tensor_function
-def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
-    """Running products along an axis, which may be left out for one-dimensional x."""
-    return _running(cumprod_along, x, axis, dtype, include_initial, 1)
-
-
-def _running(along: Any, x: Any, axis: int | None, dtype: Any, include_initial: bool, first: int) -> Any:
-    x = _in(x, dtype)
-    if axis is None and x.ndim != 1:
-        raise ValueError(f"{along.__name__}: x of shape {x.shape} has {x.ndim} axes; say which one (axis=...)")
-    axis = axis_of(axis or 0, x.ndim)
-    out = _as(along(x, axis=axis), dtype)
-    if not include_initial:
-        return out
-    lead = (slice(None),) * axis
-    start = np.full((*out.shape[:axis], 1, *out.shape[axis + 1 :]), first, dtype=out.dtype)
-    return np.concatenate([start, out[(*lead, slice(None))]], axis=axis)
-
-
-def _in(x: Any, dtype: Any) -> Any:
+def cast_to(x: Any, dtype: Any) -> Any:
+    """x converted to the dtype, which may be None."""
     return x if dtype is None else cast(x, dtype=np.dtype(dtype))
 
 
-def _as(out: Any, dtype: Any) -> Any:
-    """The result in the dtype that was asked for: NumPy adds small integers in large ones."""
+def in_dtype(out: Any, dtype: Any) -> Any:
+    """The result in the requested dtype: NumPy returns sums of small integers in a larger dtype."""
     return out if dtype is None or out.dtype == dtype else cast(out, dtype=np.dtype(dtype))

@@ -1,4 +1,4 @@
-"""Sorting, searching and sets. Values keep their gradient (they are read at the indices found); indices have none."""
+"""Sorting, searching and sets. Gradients flow to values, which are read at the computed indices; not to indices."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.engine.errors import call
-from minigrad.engine.primitive import elementwise, tensor_function, value_of
+from minigrad.engine.primitive import primitive, tensor_function, value_of
 from minigrad.engine.specialize import untracked
 from minigrad.ops.indexing import getitem, take_along_axis
 from minigrad.ops.shape import reshape
 
-argsort_along = elementwise(lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort")
-searchsorted_in = elementwise(
+argsort_along = primitive(lambda x, /, *, axis, descending: _argsort(x, axis, descending), name="argsort")
+searchsorted_in = primitive(
     lambda x, values, /, *, side, sorter: np.searchsorted(x, values, side, sorter), name="searchsorted"
 )
-isin_values = elementwise(lambda x, values, /, *, invert: np.isin(x, values, invert=invert), name="isin")
+isin_values = primitive(lambda x, values, /, *, invert: np.isin(x, values, invert=invert), name="isin")
 
 
 class UniqueAll(NamedTuple):
-    """What unique_all returns."""
+    """The result of unique_all."""
 
     values: Any
     indices: Any
@@ -29,14 +29,14 @@ class UniqueAll(NamedTuple):
 
 
 class UniqueCounts(NamedTuple):
-    """What unique_counts returns."""
+    """The result of unique_counts."""
 
     values: Any
     counts: Any
 
 
 class UniqueInverse(NamedTuple):
-    """What unique_inverse returns."""
+    """The result of unique_inverse."""
 
     values: Any
     inverse_indices: Any
@@ -60,26 +60,26 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """x sorted along an axis."""
     if not np.ndim(x):
-        raise np.exceptions.AxisError(f"{call('sort', (x,), {})}: a single number has no axis to sort along")
+        raise np.exceptions.AxisError(f"{call('sort', (x,), {})}: a 0-d array has no axis to sort along")
     return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
 
 
 @tensor_function
 def searchsorted(x: Any, values: Any, /, *, side: str = "left", sorter: Any = None) -> Any:
-    """Where the values would be inserted into the sorted x to keep it sorted."""
+    """The indices at which to insert the values into the sorted x to keep it sorted."""
     return searchsorted_in(x, values, side=side, sorter=value_of(sorter))
 
 
 def nonzero(x: Any, /) -> tuple[Any, ...]:
-    """The indices of the elements that are not zero, an array for each axis."""
-    return _as(x, *np.nonzero(value_of(x)))
+    """The indices of the elements that are not zero, one array for each axis."""
+    return _wrapped(x, *np.nonzero(value_of(x)))
 
 
 def unique_all(x: Any, /) -> UniqueAll:
-    """The distinct elements of x, where each is first found, where to find every element among them, and counts."""
-    found = np.unique_all(value_of(x))
-    values = getitem(reshape(x, (-1,)), index=(found.indices,))
-    return UniqueAll(values, *_as(x, found.indices, found.inverse_indices, found.counts))
+    """The distinct elements of x, the first index of each, the index of every element of x among them, and counts."""
+    _, indices, inverse_indices, counts = np.unique_all(value_of(x))
+    values = getitem(reshape(x, (-1,)), index=(indices,))
+    return UniqueAll(values, *_wrapped(x, indices, inverse_indices, counts))
 
 
 @tensor_function
@@ -90,14 +90,14 @@ def unique_values(x: Any, /) -> Any:
 
 def unique_counts(x: Any, /) -> UniqueCounts:
     """The distinct elements of x and how often each occurs."""
-    found = unique_all(x)
-    return UniqueCounts(found.values, found.counts)
+    values, _, _, counts = unique_all(x)
+    return UniqueCounts(values, counts)
 
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The distinct elements of x, and for every element of x its place among them."""
-    found = unique_all(x)
-    return UniqueInverse(found.values, found.inverse_indices)
+    """The distinct elements of x, and for every element of x its index among them."""
+    values, _, inverse_indices, _ = unique_all(x)
+    return UniqueInverse(values, inverse_indices)
 
 
 @tensor_function
@@ -106,6 +106,6 @@ def isin(x: Any, values: Any, /, *, invert: bool = False) -> Any:
     return isin_values(x, values, invert=invert)
 
 
-def _as(x: Any, *found: Any) -> tuple[Any, ...]:
-    """What was found in x: Tensors if x is one."""
-    return untracked(found) if hasattr(x, "node") else found
+def _wrapped(x: Any, *arrays: Any) -> tuple[Any, ...]:
+    """The arrays, as Tensors without a gradient if x is a Tensor."""
+    return untracked(arrays) if hasattr(x, "node") else arrays

@@ -1,4 +1,4 @@
-"""Functions that move elements without changing them. All are linear."""
+"""Functions that move, copy or convert elements. All are linear."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def axis_of(axis: Any, ndim: int) -> int:
-    """One axis as a non-negative number."""
+    """An axis as a non-negative number."""
     k = operator.index(axis)
     if not -ndim <= k < ndim:
         raise np.exceptions.AxisError(k, ndim)
@@ -38,14 +38,14 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-def _filled(x: Any, /, *, shape: tuple[int, ...]) -> Any:
-    """A copy of x repeated to the shape. Not a view with strides of 0, which BLAS does not take."""
+def _broadcast_copy(x: Any, /, *, shape: tuple[int, ...]) -> Any:
+    """A copy of x, repeated to the shape: BLAS does not accept a view with strides of 0."""
     out = np.empty_like(x, shape=shape)
     np.copyto(out, x)
     return out
 
 
-broadcast_to_shape = linear(_filled, lambda v, x_shape: unbroadcast(v, x_shape), name="broadcast_to")
+broadcast_to_shape = linear(_broadcast_copy, lambda v, x_shape: unbroadcast(v, x_shape), name="broadcast_to")
 reshape_to = linear(np.reshape, lambda v, x_shape: np.reshape(v, x_shape), signature="(x, /, *, shape)", name="reshape")
 transpose = linear(
     np.transpose, lambda v, axes: np.transpose(v, _inverse(axes)), signature="(x, /, *, axes)", name="permute_dims"
@@ -91,14 +91,14 @@ triu = linear(
 
 
 def _cast_back(v: Any, x_dtype: Any) -> Any:
-    """A cotangent in the dtype of the operand, of which no imaginary part is dropped."""
+    """A cotangent in the dtype of the operand; raises an error instead of dropping an imaginary part."""
     if "c" in (v.dtype.kind, x_dtype.kind):
         raise complex_refused(f"the gradient of astype from {x_dtype}")
     return v.astype(x_dtype)
 
 
-cast = linear(lambda x, /, *, dtype: x.astype(dtype), _cast_back, name="astype")
-copy = linear(np.copy, lambda v: v, signature="(x, /)", doc="The same values in memory of their own.")
+cast = linear(lambda x, /, *, dtype: x.astype(dtype), _cast_back, name="astype", analytic=False)
+copy = linear(np.copy, lambda v: v, signature="(x, /)", doc="A copy of x.")
 
 
 def _minus(shift: Any) -> Any:
@@ -118,17 +118,14 @@ def broadcast_arrays(*arrays: Any) -> list[Any]:
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
-    """Coordinate grids: grids[k][i0, i1, ...] = arrays[k][ik]; with "xy" i0 and i1 are exchanged."""
+    """Coordinate grids: grids[k][i0, i1, ...] = arrays[k][ik]; with "xy", i0 and i1 are exchanged."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid(indexing={indexing!r}): must be 'xy' or 'ij'")
-    places = list(range(len(arrays)))
-    if indexing == "xy":
-        places[:2] = places[1::-1] if len(arrays) > 1 else places
+    axes = list(range(len(arrays)))
+    if indexing == "xy" and len(arrays) > 1:
+        axes[:2] = 1, 0
     return broadcast_arrays(
-        *(
-            reshape(x, tuple(-1 if k == j else 1 for j in range(len(arrays))))
-            for k, x in zip(places, arrays, strict=True)
-        )
+        *(reshape(x, tuple(-1 if k == j else 1 for j in range(len(arrays)))) for k, x in zip(axes, arrays, strict=True))
     )
 
 
@@ -138,8 +135,8 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
 
     Args:
         x: any shape.
-        shape: an int or a tuple of the same number of elements.
-        copy: True for memory of its own, False to raise if the order of the elements in memory needs a copy.
+        shape: an int or a tuple, for the same number of elements.
+        copy: True always copies, False raises a ValueError if the order of the elements in memory needs a copy.
     """
     if copy is False:
         np.reshape(value_of(x), shape, copy=False)
@@ -148,7 +145,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
 
 @tensor_function
 def permute_dims(x: Any, /, axes: Any = None) -> Any:
-    """x with its axes in another order, reversed if none is given."""
+    """x with its axes in another order, by default reversed."""
     ndim = len(np.shape(x))
     axes = tuple(range(ndim))[::-1] if axes is None else axes_of(axes, ndim)
     if sorted(axes) != list(range(ndim)):
@@ -166,11 +163,11 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Any:
 
 @tensor_function
 def moveaxis(x: Any, /, source: Axes, destination: Axes) -> Any:
-    """x with the source axes at the destination positions, the others in their order."""
+    """x with the source axes moved to the destination positions; the others keep their order."""
     ndim = len(np.shape(x))
     source, destination = axes_of(source, ndim), axes_of(destination, ndim)
     if len(source) != len(destination):
-        raise ValueError(f"moveaxis: {len(source)} source axes {source} for {len(destination)} places {destination}")
+        raise ValueError(f"moveaxis: {len(source)} source axes {source}, but {len(destination)} places {destination}")
     order = [k for k in range(ndim) if k not in source]
     for place, axis in sorted(zip(destination, source, strict=True)):
         order.insert(place, axis)
@@ -182,14 +179,14 @@ def expand_dims(x: Any, /, axis: Axes = 0) -> Any:
     """x with axes of size 1 inserted at the given positions of the result."""
     axes = axes_of(axis, len(np.shape(x)) + (len(axis) if isinstance(axis, (tuple, list)) else 1))
     if len(set(axes)) < len(axes):
-        raise ValueError(f"expand_dims: axis {axis} names a position twice")
+        raise ValueError(f"expand_dims: axis {axis} has a position twice")
     sizes = iter(np.shape(x))
     return reshape_to(x, shape=tuple(1 if k in axes else next(sizes) for k in range(len(np.shape(x)) + len(axes))))
 
 
 @tensor_function
 def squeeze(x: Any, /, axis: Axes | None = None) -> Any:
-    """x without the given axes of size 1; without all of them if none is given."""
+    """x without the given axes, which must have size 1; by default without all axes of size 1."""
     shape = np.shape(x)
     axes = tuple(k for k, n in enumerate(shape) if n == 1) if axis is None else axes_of(axis, len(shape))
     if any(shape[k] != 1 for k in axes):
@@ -199,24 +196,24 @@ def squeeze(x: Any, /, axis: Axes | None = None) -> Any:
 
 @tensor_function
 def flip(x: Any, /, *, axis: Axes | None = None) -> Any:
-    """x with the order of elements reversed along the axes, all if none is given."""
+    """x with the order of elements reversed along the axes, by default all."""
     return flip_axes(x, axis=axes_of(axis, len(np.shape(x))))
 
 
 @tensor_function
 def roll(x: Any, /, shift: Any, *, axis: Axes | None = None) -> Any:
-    """x with elements moved along the axes, those that fall off coming in at the other end."""
+    """x with elements shifted along the axes; those shifted beyond the end reappear at the other end."""
     return roll_axes(x, shift=tuple(shift) if isinstance(shift, list) else shift, axis=axis)
 
 
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
-    """The arrays one after the other along an axis that exists; flattened first if axis is None."""
+    """The arrays joined along an existing axis; flattened first if axis is None."""
     arrays = tuple(reshape(x, (-1,)) for x in arrays) if axis is None else tuple(arrays)
     if not arrays:
         raise ValueError("concat: needs at least one array")
     ndim = len(np.shape(arrays[0]))
     if ndim == 0:
-        raise ValueError("concat: 0-d arrays have no axis to go along; use stack")
+        raise ValueError("concat: 0-d arrays have no axis to join along; use stack")
     axis = axis_of(axis or 0, ndim)
     stops = [0]
     for x in arrays:
@@ -233,7 +230,7 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
-    """The slices of x along an axis, taken by halves: the gradient of each slice alone would have the size of x."""
+    """The slices of x along an axis. They are taken by halves: the gradient of a slice has the size of its source."""
     k = axis_of(axis, len(np.shape(x)))
     if type(x) is np.ndarray:
         return tuple(np.moveaxis(x, k, 0))
@@ -245,7 +242,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 
 def split(x: Any, /, sections: Any, *, axis: int = 0) -> list[Any]:
-    """x cut along an axis into equal sections, or at the given places."""
+    """x divided along an axis into equal sections, or at the given indices."""
     k = axis_of(axis, len(np.shape(x)))
     size = np.shape(x)[k]
     if isinstance(sections, int):
@@ -268,7 +265,7 @@ def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Any:
 
 @tensor_function
 def tile(x: Any, /, repetitions: Any) -> Any:
-    """x laid side by side, repetitions[k] times along axis k."""
+    """x repeated as a whole, repetitions[k] times along axis k."""
     times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
     shape = np.shape(x)
     shape = (1,) * (len(times) - len(shape)) + shape
@@ -281,9 +278,9 @@ def tile(x: Any, /, repetitions: Any) -> Any:
 
 @tensor_function
 def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
-    """The n-th difference of neighboring elements along an axis, of x itself (with nothing added) for n = 0.
+    """The n-th differences of neighboring elements along an axis; x itself for n = 0.
 
-    What is prepended or appended is an array, or a number for a row of it.
+    `prepend` and `append` are arrays, or numbers, which stand for a slice with that value.
     """
     if n < 0:
         raise ValueError(f"{call('diff', (x,), {'n': n})}: n must not be negative")
@@ -302,16 +299,16 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
 
 @tensor_function
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    """x in another dtype. A conversion to integers or booleans has no gradient.
+    """x converted to another dtype. A conversion to integers or booleans has no gradient.
 
-    With copy=False x itself is returned if it has the dtype. The only device is "cpu".
+    With copy=False, x itself is returned if it has the dtype already. The only device is "cpu".
     """
     if device not in (None, "cpu"):
         raise ValueError(f"astype: device={device!r}: there is only 'cpu'")
     dtype = np.dtype(dtype)
     if dtype.kind not in "biufc":
         raise TypeError(
-            f"{call('astype', (x, dtype), {})}: a Tensor holds numbers or booleans; use t.numpy() for others"
+            f"{call('astype', (x, dtype), {})}: a Tensor holds numbers or booleans; for other dtypes use t.numpy()"
         )
     if not copy and x.dtype == dtype:
         return x

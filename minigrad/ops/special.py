@@ -1,4 +1,4 @@
-"""Functions that NumPy lacks, on arrays: the logistic function and its kin, erf, the normal distribution."""
+"""Functions of arrays that NumPy does not have: the logistic function, its relatives, erf, the normal distribution."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _SINGLE = (
 def erf_values(x: Any, /) -> Any:
     """The error function 2/√π ∫₀ˣ exp(-t²) dt, to the last digits of its dtype (float64: Cody 1969).
 
-    An array with a method `takes_whole` sees it as one operation, and not of those that it is made of.
+    An array with a method `takes_whole` records it as one operation.
     """
     if hasattr(x, "takes_whole") and x.dtype.char in "fd":
         return x.takes_whole(erf_values, x)
@@ -71,7 +71,7 @@ def erf_values(x: Any, /) -> Any:
         inner * _ratio(_SMALL, inner * inner),
         1 - np.exp(-middle * middle) * _ratio(_MIDDLE, middle),
     )
-    if type(size) is not np.ndarray or (size > 4).any():  # which only an array that has values can be asked
+    if type(size) is not np.ndarray or (size > 4).any():  # only arrays have values to look at
         value = np.where(size <= 4, value, _erf_large(np.maximum(size, 4.0)))
     return np.where(np.isnan(x), x, np.copysign(value, x))
 
@@ -84,7 +84,7 @@ def _erf_large(size: Any) -> Any:
 
 
 def _erf_single(x: Any) -> Any:
-    """An odd quotient of polynomials, which is ±1 at ±4 and from there on."""
+    """An odd quotient of polynomials, clipped to ±1, which it reaches before ±4."""
     bounded = np.minimum(np.maximum(x, -4.0), 4.0)
     return np.minimum(np.maximum(bounded * _ratio(_SINGLE, bounded * bounded), -1.0), 1.0)
 
@@ -105,20 +105,20 @@ ZERO = np.float64(0)
 
 
 def relu_values(x: Any, /) -> Any:
-    """max(x, 0). Python compares single numbers at a twentieth of what it costs NumPy."""
+    """max(x, 0). For single numbers, Python's comparison is 20 times as fast as NumPy's."""
     if type(x) is np.float64:
         return ZERO if x <= 0 else x
     return np.maximum(x, 0)
 
 
-# The logistic function and its kin. Arrays take the quick way, in which nothing cancels but exp and cosh may overflow.
-# Then, and where others listen, they are made of e = exp(-|x|), which is at most 1. Single numbers are computed by
-# Python's functions, at a tenth of the time.
+# The logistic function and its relatives. For arrays there is a fast formula, in which nothing cancels, but exp and
+# cosh may overflow. If they do, and for tracer arrays, the formula uses e = exp(-|x|), which is at most 1. Single
+# numbers are computed with Python's functions, which take a tenth of the time.
 
 
 @elementwise_blocks
 def sigmoid_values(x: Any, /) -> Any:
-    """1 / (1 + exp(-x)), also where it is tiny."""
+    """1 / (1 + exp(-x)), accurate also where it is tiny."""
     if type(x) is np.float64:
         e = math.exp(-abs(float(x)))
         return np.float64((1.0 if x >= 0 else e) / (1.0 + e))
@@ -129,18 +129,19 @@ def sigmoid_values(x: Any, /) -> Any:
         try:
             with np.errstate(over="raise", under="ignore"):
                 return 1 / (1 + np.exp(-x))
-        except FloatingPointError:  # where the value is denormal
+        except FloatingPointError:  # the value is denormal
             pass
     e = np.exp(-np.absolute(x))
     has_values = isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "takes_whole")
-    return (np.maximum(e, x >= 0) if has_values else np.where(x >= 0, 1, e)) / (1 + e)  # the first is quicker
+    return (np.maximum(e, x >= 0) if has_values else np.where(x >= 0, 1, e)) / (1 + e)  # the first is faster
 
 
 @elementwise_blocks
 def sigmoid_slope_values(x: Any, /) -> Any:
     """σ(x) (1 - σ(x)) = 1 / (2 + 2 cosh(x)) = e / (1 + e (2 + e)), the derivative of the sigmoid.
 
-    Not 1 / (2 cosh(x/2))², nor (1 + e)² below: a square doubles the error, which in float32 is 2.4 units of cosh alone.
+    It is not computed as 1 / (2 cosh(x/2))², nor with (1 + e)²: a square doubles the relative error, which in float32
+    is 2.4 units for cosh alone.
     """
     if type(x) is np.float64:
         e = math.exp(-abs(float(x)))
@@ -160,7 +161,7 @@ def sigmoid_slope_values(x: Any, /) -> Any:
 
 @elementwise_blocks
 def sech_squared_values(x: Any, /) -> Any:
-    """1 - tanh²(x) = 1 / cosh²(x) = 2 / (1 + cosh(2x)), the derivative of the hyperbolic tangent. As above, with 2x."""
+    """1 - tanh²(x) = 1 / cosh²(x) = 2 / (1 + cosh(2x)), the derivative of the hyperbolic tangent."""
     if type(x) is np.float64:
         e = math.exp(-2.0 * abs(float(x)))
         return np.float64(4.0 * e / (1.0 + e * (2.0 + e)))
@@ -179,7 +180,7 @@ def sech_squared_values(x: Any, /) -> Any:
 
 @elementwise_blocks
 def softplus_values(x: Any, /) -> Any:
-    """log(1 + exp(x)) without overflow. Arrays take the way that NumPy vectorizes."""
+    """log(1 + exp(x)) without overflow, for arrays by functions that NumPy vectorizes."""
     if type(x) is np.ndarray and x.dtype.char in "fd":
         with np.errstate(under="ignore"):
             return np.maximum(x, 0) + np.log1p(np.exp(-np.absolute(x)))
@@ -189,14 +190,15 @@ def softplus_values(x: Any, /) -> Any:
 
 
 def _floating(x: Any) -> Any:
-    """Integers, booleans and Python numbers as floats: the absolute value of the least int8 is none."""
+    """x, with integers, booleans and Python numbers as floats: the absolute value of -128 is not an int8."""
     return x if getattr(x, "dtype", None) is not None and x.dtype.kind in "fc" else np.multiply(x, 1.0)
 
 
-# The normal distribution. A rounded square would spoil exp(-x²): at x = 9 half a unit of 81 is 40 units of the result.
-# So |x| = m + r with a multiple m of 1/64, whose square is exact, and x² = m² + (m + |x|) r (Moshier, Cephes, expx2).
-# The distribution function is exp(-x²/2) R(|x|) for x < 0, R a minimax fit of exp(x²/2) Φ(-x) by a quotient of
-# polynomials with positive coefficients, by reweighted least squares in 80 digits: relative error 5e-17, 6e-9.
+# The normal distribution. The rounding error of x² would be large in exp(-x²): at x = 9, half a unit of 81 is 40 units
+# of the result. So |x| = m + r with a multiple m of 1/64, whose square is exact, and x² = m² + (m + |x|) r (Moshier,
+# Cephes, expx2). The distribution function is exp(-x²/2) R(|x|) for x < 0, where R is a minimax fit of exp(x²/2) Φ(-x)
+# by a quotient of polynomials with positive coefficients (reweighted least squares in 80 digits; relative error 5e-17,
+# 6e-9).
 
 _TAIL = (
     (
@@ -233,7 +235,7 @@ def normal_pdf_values(x: Any, /) -> Any:
 
 
 def _gaussian(x: Any, function: Any, scale: float, factor: float = 1.0) -> Any:
-    """factor exp(-scale x²). An array with a method `takes_whole` sees it as the function."""
+    """factor exp(-scale x²). An array with a method `takes_whole` records it as one operation, the given function."""
     if hasattr(x, "takes_whole") and x.dtype.char in "fd":
         return x.takes_whole(function, x)
     return exp_of_square(_floating(x), scale, factor)
@@ -243,7 +245,7 @@ def exp_of_square(x: Any, scale: float, factor: float = 1.0) -> Any:
     """factor exp(-scale x²), for a scale of 1 or ½, without the error of a rounded square."""
     if x.dtype == np.float16:
         return exp_of_square(x.astype(np.float32), scale, factor).astype(np.float16)
-    if type(x) is np.ndarray and x.dtype == np.float32:  # whose square is exact in float64
+    if type(x) is np.ndarray and x.dtype == np.float32:  # its square is exact in float64
         wide = np.square(np.minimum(np.absolute(x), BEYOND), dtype=np.float64)
         return (np.exp(wide * -scale) * factor).astype(np.float32)
     size = np.minimum(np.absolute(x), BEYOND)
@@ -254,9 +256,9 @@ def exp_of_square(x: Any, scale: float, factor: float = 1.0) -> Any:
 
 @elementwise_blocks
 def normal_cdf_values(x: Any, /) -> Any:
-    """Φ(x), the distribution function of the standard normal, to the last digits also where it is tiny.
+    """Φ(x), the distribution function of the standard normal, to the last digits, also where it is tiny.
 
-    An array with a method `takes_whole` sees it as one operation.
+    An array with a method `takes_whole` records it as one operation.
     """
     if hasattr(x, "takes_whole") and x.dtype.char in "fd":
         return x.takes_whole(normal_cdf_values, x)
@@ -273,9 +275,9 @@ def _normal_cdf(x: Any, e: Any) -> Any:
 
 
 def normal_values(x: Any) -> tuple[Any, Any]:
-    """Φ(x) and the density φ(x) of an array of floats, together."""
+    """Φ(x) and the density φ(x) for an array of floats."""
     e = exp_of_square(x, 0.5)
     return _normal_cdf(x, e), e * (1 / math.sqrt(2 * math.pi))
 
 
-WHOLE = {"erf": erf_values, "normal_cdf": normal_cdf_values}  # by name, what compiled programs have as operations
+WHOLE = {"erf": erf_values, "normal_cdf": normal_cdf_values}  # functions that are operations of compiled programs

@@ -22,12 +22,6 @@ from minigrad.symbols.symbol import Index, Symbol, evaluated, expression_of, int
 # Example operands and parameters for general formulas. They are tried until the rule runs on them.
 SIZE = 7
 SHAPES: list[tuple[int, ...]] = [(SIZE, SIZE), (3, 3), (1, SIZE, SIZE, SIZE), (SIZE,), ()]
-# Shapes for primitives whose operands must fit each other: gates side by side.
-FITTING_SHAPES: dict[str, list[tuple[int, ...]]] = {
-    "rnn": [(1, SIZE, SIZE), *[(SIZE, SIZE)] * 3, (SIZE,)],
-    "lstm": [(1, SIZE, SIZE), *[(SIZE, SIZE)] * 2, (SIZE, 4 * SIZE), (SIZE, 4 * SIZE), (4 * SIZE,)],
-    "gru": [(1, SIZE, SIZE), (SIZE, SIZE), (SIZE, 3 * SIZE), (SIZE, 3 * SIZE), (3 * SIZE,), (3 * SIZE,)],
-}
 PARAMS: dict[str, list[Any]] = {
     "axis": [0, -1],
     "axes": [(1, 0), (0, 1), (1, 2)],
@@ -258,7 +252,7 @@ def _examples(p: Primitive) -> Iterator[dict[str, Any]]:
     ]
     count = 2 if p.sequence else len(p.operands)
     letters = ["arrays[0]", "arrays[1]"] if p.sequence else p.operands
-    candidates: Any = [FITTING_SHAPES[p.name]] if p.name in FITTING_SHAPES else combinations(SHAPES, repeat=count)
+    candidates: Any = [p.example_shapes(SIZE)] if p.example_shapes else combinations(SHAPES, repeat=count)
     for shapes in sorted(candidates, key=lambda shapes: len(set(shapes))):
         for last_dtype, param_values in combinations((np.float64, np.intp), combinations(*choices)):
             dtypes = [np.float64] * (count - 1) + [last_dtype]

@@ -5,32 +5,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from minigrad.ops import activation, cumulative, product, reduction, shape
 from minigrad.ops import elementwise as e
-from minigrad.ops import product, reduction, shape
+from minigrad.ops import piecewise_constant as c
 from minigrad.tensor.inplace import augmented, note_part
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor import Tensor
 
 _BINARY = {
-    "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide,
+    "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": c.floor_divide,
     "mod": e.remainder, "matmul": product.matmul,
-    "and": e.bitwise_and, "or": e.bitwise_or, "xor": e.bitwise_xor,
-    "lshift": e.bitwise_left_shift, "rshift": e.bitwise_right_shift,
+    "and": c.bitwise_and, "or": c.bitwise_or, "xor": c.bitwise_xor,
+    "lshift": c.bitwise_left_shift, "rshift": c.bitwise_right_shift,
 }  # fmt: skip
 _SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "matmul": "@",
     "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>", "pow": "**",
 }  # fmt: skip
 _COMPARISONS = {
-    "eq": e.equal, "ne": e.not_equal, "lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal
+    "eq": c.equal, "ne": c.not_equal, "lt": c.less, "le": c.less_equal, "gt": c.greater, "ge": c.greater_equal
 }  # fmt: skip
 _METHODS: dict[str, Any] = {
     "abs": e.abs, "exp": e.exp, "log": e.log, "sqrt": e.sqrt, "square": e.square, "sin": e.sin, "cos": e.cos,
-    "tanh": e.tanh, "sigmoid": e.sigmoid, "relu": e.relu,
+    "tanh": e.tanh, "sigmoid": activation.sigmoid, "relu": activation.relu,
     "sum": reduction.sum, "mean": reduction.mean, "prod": reduction.prod, "var": reduction.var, "std": reduction.std,
     "max": reduction.max, "min": reduction.min, "all": reduction.all, "any": reduction.any,
-    "logsumexp": reduction.logsumexp, "cumsum": reduction.cumulative_sum, "cumprod": reduction.cumulative_prod,
+    "logsumexp": reduction.logsumexp, "cumsum": cumulative.cumulative_sum, "cumprod": cumulative.cumulative_prod,
     "argmax": reduction.argmax, "argmin": reduction.argmin,
     "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "expand_dims": shape.expand_dims, "repeat": shape.repeat,
     "astype": shape.astype, "broadcast_to": shape.broadcast_to,
@@ -53,7 +54,7 @@ def power(x: Any, y: Any, /) -> Any:
 
 def divided(x: Any, y: Any, /) -> Any:
     """x // y and x % y."""
-    return e.floor_divide(x, y), e.remainder(x, y)
+    return c.floor_divide(x, y), e.remainder(x, y)
 
 
 def install(cls: Any) -> None:
@@ -66,7 +67,7 @@ def install(cls: Any) -> None:
     cls.__divmod__, cls.__rdivmod__ = divided, _reflected(divided)
     for name, function in _COMPARISONS.items():
         setattr(cls, f"__{name}__", function)
-    cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, e.bitwise_invert
+    cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, c.bitwise_invert
     for name, function in _METHODS.items():
         setattr(cls, name, function)
     cls.T = property(_transposed, doc="The transpose of a matrix.")

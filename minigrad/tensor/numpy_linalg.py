@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.ops import factorization, linalg, norm, product, pseudoinverse, shape
+from minigrad.ops import factorization, linalg, norms, product, pseudoinverse, shape
 from minigrad.tensor.numpy_protocol import implements
 
 # Functions whose parameters agree with ours
@@ -19,9 +19,9 @@ for _ours, *_theirs in (
     (linalg.multi_dot, "linalg.multi_dot"),
     (linalg.cross, "linalg.cross"),
     (linalg.trace, "linalg.trace"),
-    (norm.norm, "linalg.norm"),
-    (norm.matrix_norm, "linalg.matrix_norm"),
-    (norm.vector_norm, "linalg.vector_norm"),
+    (norms.norm, "linalg.norm"),
+    (norms.matrix_norm, "linalg.matrix_norm"),
+    (norms.vector_norm, "linalg.vector_norm"),
     (product.diagonal, "linalg.diagonal"),
     (product.outer, "linalg.outer"),
     (product.tensordot, "linalg.tensordot"),

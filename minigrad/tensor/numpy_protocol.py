@@ -16,7 +16,19 @@ import numpy as np
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
 from minigrad.engine.specialize import attach
-from minigrad.ops import einsum, elementwise, indexing, padding, product, random, reduction, searching, shape
+from minigrad.ops import (
+    cumulative,
+    einsum,
+    elementwise,
+    indexing,
+    padding,
+    piecewise_constant,
+    product,
+    random,
+    reduction,
+    searching,
+    shape,
+)
 from minigrad.ops.spatial.sliding_windows import sliding_windows
 from minigrad.tensor import dtypes
 
@@ -28,7 +40,7 @@ _REDUCE: dict[Any, Any] = {
     np.logical_and: reduction.all,
     np.logical_or: reduction.any,
 }
-_ACCUMULATE: dict[Any, Any] = {np.add: reduction.cumulative_sum, np.multiply: reduction.cumulative_prod}
+_ACCUMULATE: dict[Any, Any] = {np.add: cumulative.cumulative_sum, np.multiply: cumulative.cumulative_prod}
 
 
 def _at_least(dtype: Any, x: Any) -> Any:
@@ -38,13 +50,13 @@ def _at_least(dtype: Any, x: Any) -> Any:
 
 _UFUNCS: dict[Any, Any] = {
     f.primitive.function: f
-    for f in vars(elementwise).values()
+    for f in (*vars(elementwise).values(), *vars(piecewise_constant).values())
     if hasattr(f, "primitive") and isinstance(f.primitive.function, np.ufunc)
 }
 _UFUNCS |= {
     np.matmul: product.matmul,
     np.vecdot: product.vecdot,
-    np.divmod: lambda x, y: (elementwise.floor_divide(x, y), elementwise.remainder(x, y)),
+    np.divmod: lambda x, y: (piecewise_constant.floor_divide(x, y), elementwise.remainder(x, y)),
     np.fabs: lambda x: elementwise.abs(_at_least(np.float16, x)),
     np.deg2rad: lambda x: x * (np.pi / 180),
     np.rad2deg: lambda x: x * (180 / np.pi),
@@ -162,8 +174,8 @@ for _ours, *_theirs in (
     (reduction.min, "min", "amin"),
     (reduction.all, "all"),
     (reduction.any, "any"),
-    (reduction.cumulative_sum, "cumulative_sum"),
-    (reduction.cumulative_prod, "cumulative_prod"),
+    (cumulative.cumulative_sum, "cumulative_sum"),
+    (cumulative.cumulative_prod, "cumulative_prod"),
     (shape.reshape, "reshape"),
     (shape.permute_dims, "transpose", "permute_dims"),
     (shape.matrix_transpose, "matrix_transpose"),
@@ -212,8 +224,8 @@ FUNCTIONS |= {
     np.tensordot: lambda a, b, axes=2: product.tensordot(a, b, axes=axes),
     np.diagonal: lambda a, offset=0, axis1=0, axis2=1: product.diagonal(a, offset=offset, axis1=axis1, axis2=axis2),
     np.trace: lambda a, offset=0, axis1=0, axis2=1: reduction.sum(np.diagonal(a, offset, axis1, axis2), axis=-1),
-    np.isneginf: lambda x: elementwise.equal(x, -np.inf),
-    np.isposinf: lambda x: elementwise.equal(x, np.inf),
+    np.isneginf: lambda x: piecewise_constant.equal(x, -np.inf),
+    np.isposinf: lambda x: piecewise_constant.equal(x, np.inf),
     # What only asks about a Tensor is answered without recording
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
@@ -274,7 +286,7 @@ def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options:
 
 @implements("round", "around")
 def _round(a: Any, decimals: int = 0) -> Any:
-    return elementwise.round(a, decimals=decimals)
+    return piecewise_constant.round(a, decimals=decimals)
 
 
 # Pairs that are answered alike
@@ -324,12 +336,12 @@ def _like(make: Any) -> Any:
 FUNCTIONS |= {
     np.var: _variance(reduction.var),
     np.std: _variance(reduction.std),
-    np.cumsum: _running(reduction.cumulative_sum),
-    np.cumprod: _running(reduction.cumulative_prod),
+    np.cumsum: _running(cumulative.cumulative_sum),
+    np.cumprod: _running(cumulative.cumulative_prod),
     np.sort: _sorting(searching.sort),
     np.argsort: _sorting(searching.argsort),
-    np.isclose: _close(elementwise.isclose),
-    np.allclose: _close(elementwise.allclose),
+    np.isclose: _close(piecewise_constant.isclose),
+    np.allclose: _close(piecewise_constant.allclose),
 }
 for _make in (np.zeros_like, np.ones_like, np.empty_like, np.full_like, random.uniform_like, random.normal_like):
     FUNCTIONS[_make] = _like(_make)

@@ -1,7 +1,7 @@
-"""One table of cases for all primitives: a new primitive is a new row, and every driver runs it.
+"""One table of test cases for all primitives: a new primitive is a new row, which every driver runs.
 
-A row names the primitive that it is for, a function of operands, and how to draw them. Drivers that do not apply to
-a row are listed in `skip`, each with the reason.
+A row has the name of the primitive, a function of operands, and the distributions of these. Drivers that do not apply to a
+row are listed in `skip`, each with the reason.
 """
 
 from cases import elementwise, fused, indexing, linalg, product, reduction, shape, spatial

@@ -1,4 +1,4 @@
-"""A row of the table of cases, and what its operands are drawn from."""
+"""A test case of a primitive, and the distributions of its operands."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Case:
     """A use of a primitive.
 
     primitive: its name in the registry
-    label: what is particular about this row
-    function: of operands: arrays, Tensors or whatever answers NumPy's protocols
-    draws: for each operand, a function from a Generator to its value; a number or array that is no function is itself
-    wrt: the operands to differentiate by
-    reference: an independent way to compute the value, on ndarrays
+    label: what is particular about this case
+    function: of operands: arrays, Tensors or anything with NumPy's protocols
+    draws: for each operand, its value (a number or an array), or a function from a Generator to its value
+    wrt: the operands with respect to which it is differentiated
+    reference: an independent computation of the value, on ndarrays
     skip: the drivers that do not apply, and why
     """
 
@@ -49,14 +49,14 @@ def row(
     wrt: tuple[int, ...] | None = None,
     **skip: str,
 ) -> Case:
-    """A row; by default all operands that are drawn are differentiated by."""
+    """A case; by default it is differentiated with respect to all operands that are drawn at random."""
     if wrt is None:
         wrt = tuple(k for k, draw in enumerate(draws) if callable(draw))
     return Case(primitive, label, function, draws, wrt, reference, skip)
 
 
 def signed(*shape: int) -> Draw:
-    """Of both signs, away from 0."""
+    """Numbers of both signs, not close to 0."""
     return lambda rng: rng.choice([-1.0, 1.0], shape) * rng.uniform(0.3, 1.7, shape)
 
 
@@ -65,17 +65,17 @@ def between(low: float, high: float, *shape: int) -> Draw:
 
 
 def either(low: float, high: float, *shape: int) -> Draw:
-    """Of both signs, with an absolute value in the interval."""
+    """Numbers of both signs, with an absolute value in the interval."""
     return lambda rng: rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
 
 
 def grid(offset: float, *shape: int) -> Draw:
-    """Multiples of ¼ and an offset: grids with different offsets stay apart."""
+    """Multiples of ¼ plus an offset: grids with different offsets have no common elements."""
     return lambda rng: np.asarray(rng.integers(-6, 6, shape) * 0.25 + offset)
 
 
 def distinct(*shape: int) -> Draw:
-    """No two elements closer than 0.2, of both signs, none 0."""
+    """Numbers of both signs, not 0, with distances of at least 0.2."""
 
     def draw(rng: np.random.Generator) -> Any:
         size = int(np.prod(shape))
@@ -85,5 +85,5 @@ def distinct(*shape: int) -> Draw:
 
 
 def each(value: Any) -> Draw:
-    """Always this float array."""
+    """This float array, always."""
     return lambda rng: np.array(value, dtype=float)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, Draw, between, each, either, grid, row, signed
-from minigrad.ops import activation
+from minigrad.ops import activation, gated
 from minigrad.ops import elementwise as e
 
 above_one = partial(between, 1.2, 3.0)
@@ -89,7 +89,7 @@ REFERENCES: dict[str, Any] = {
 
 
 def unary(name: str, draw: Any) -> list[Case]:
-    function = getattr(e, name, None) or getattr(activation, name)
+    function = next(getattr(module, name) for module in (e, activation, gated) if hasattr(module, name))
     reference = REFERENCES.get(name) or getattr(np, name)
     rows = [row(name, str(shape), function, draw(*shape), reference=reference) for shape in SHAPES]
     if hasattr(np, name):
@@ -193,18 +193,18 @@ CASES += [
         second=KINK),
     row("hypot", "one of both 0", np.hypot, each([0.0, 1.0, 2.0]), each([1.5, 0.5, 1.0]), reference=np.hypot),
     row("multiply", "by NumPy's outer", lambda x: np.multiply.outer(x, x), signed(4), reference=lambda x: x[:, None] * x),
-    row("relu", "large", e.relu, each([-40.0, 30.0, 1e3]), reference=lambda x: np.array([0.0, 30.0, 1e3])),
-    row("softplus", "large", e.softplus, each([-30.0, 30.0, 80.0]),
+    row("relu", "large", activation.relu, each([-40.0, 30.0, 1e3]), reference=lambda x: np.array([0.0, 30.0, 1e3])),
+    row("softplus", "large", activation.softplus, each([-30.0, 30.0, 80.0]),
         reference=lambda x: np.where(x > 0, x, 0) + np.log1p(np.exp(-np.abs(x)))),
     row("power", "exponent 0 to be differentiated", np.power, positive(4), each([0.0, 0.0, 1.0, 2.0]), reference=np.power),
     row("expm1", "large negative", np.expm1, each([-15.0, -5.0, 3.0]), reference=np.expm1),
     row("tanh", "large", np.tanh, each([-12.0, 4.0, 9.0]), reference=np.tanh),
     row("arctan", "large", np.arctan, each([-40.0, 1e3, 9.0]), reference=np.arctan),
     row("logaddexp", "far apart", np.logaddexp, each([0.0, 30.0]), each([-20.0, 0.0]), reference=np.logaddexp),
-    row("normal_cdf", "both tails", e.normal_cdf, each([-9.0, -3.0, 0.0, 4.0]),
+    row("normal_cdf", "both tails", activation.normal_cdf, each([-9.0, -3.0, 0.0, 4.0]),
         reference=lambda x: np.array([math.erfc(-a / math.sqrt(2)) / 2 for a in x])),
-    row("sigmoid", "large negative", e.sigmoid, each([-40.0, -20.0]), reference=lambda x: np.exp(x) / (1 + np.exp(x))),
-    row("sigmoid", "large", e.sigmoid, each([-30.0, 5.0, 30.0]), reference=lambda x: 1 / (1 + np.exp(-x))),
-    row("erf", "all branches", e.erf, each([-3.0, -0.2, 0.4, 1.0, 4.5]),
+    row("sigmoid", "large negative", activation.sigmoid, each([-40.0, -20.0]), reference=lambda x: np.exp(x) / (1 + np.exp(x))),
+    row("sigmoid", "large", activation.sigmoid, each([-30.0, 5.0, 30.0]), reference=lambda x: 1 / (1 + np.exp(-x))),
+    row("erf", "all branches", activation.erf, each([-3.0, -0.2, 0.4, 1.0, 4.5]),
         reference=lambda x: np.array([math.erf(value) for value in x])),
 ]  # fmt: skip

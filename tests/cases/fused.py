@@ -1,4 +1,4 @@
-"""Hand-derived primitives. tests/functional/test_fused.py holds them to the functions that they fuse as well."""
+"""Fused primitives. tests/functional/test_fused.py also compares them with their compositions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = 0.0, is_causal: bool = False) 
 
 
 def choice(*shape: int) -> Any:
-    """A mask that leaves the first query nothing to attend to."""
+    """A mask with which the first query may attend to no key."""
     allowed = np.random.default_rng(0).random(shape) < 0.6
     allowed[..., 1, 0], allowed[..., 0, :] = True, False
     return allowed
@@ -60,7 +60,7 @@ def sigmoid(x: Any) -> Any:
 
 
 def steps(step: Any, x: Any, *state: Any) -> list[Any]:
-    """The results of a step, of which the first are the next state, for every step of a sequence."""
+    """The results of all steps of a sequence; the first results of a step are its next state."""
     made = []
     for now in x:
         made.append(step(now, *state))

@@ -1,4 +1,4 @@
-"""Linear algebra. Matrices are drawn away from singular ones, factors compared where their signs cannot matter."""
+"""Linear algebra. Matrices are far from singular; factors are compared up to their signs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def symmetric(x: Any) -> Any:
 
 
 def signless(x: Any) -> Any:
-    """Vectors in columns, without the sign that a factorization leaves open."""
+    """Column vectors, without their arbitrary signs."""
     return x * np.sign(x[..., :1, :])
 
 

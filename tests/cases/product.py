@@ -16,7 +16,7 @@ MATMUL = [
     ((2, 3, 0), (0, 2)), ((5, 2, 3, 4), (4, 2)),
 ]  # fmt: skip
 
-# Subscripts, shapes; the value is compared with loops over all indices.
+# Subscripts and shapes. The value is compared with loops over all indices.
 EINSUM: list[tuple[str, tuple[tuple[int, ...], ...]]] = [
     ("ij,jk->ik", ((2, 3), (3, 4))),
     ("ij,jk", ((2, 3), (3, 4))),
@@ -58,7 +58,7 @@ EINSUM: list[tuple[str, tuple[tuple[int, ...], ...]]] = [
     ("ab,cb,db->acd", ((2, 3), (2, 3), (2, 3))),
 ]
 
-# With one operand einsum is one of these.
+# With one operand, einsum is one of these.
 ALONE = {
     "ij->ji": "permute_dims", "ji": "permute_dims", "ij->": "sum", "ij->j": "sum", "i...->...": "sum",
     "ii": "einsum_diagonal", "ii->i": "einsum_diagonal", "iij->ji": "einsum_diagonal", "iii->i": "einsum_diagonal",

@@ -1,4 +1,4 @@
-"""Reductions and running sums and products, over every way to name axes."""
+"""Reductions and running sums and products, over all forms of axes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, distinct, each, row, signed
+from minigrad.ops import cumulative
 from minigrad.ops import reduction as r
 
 AXES = [None, 0, 1, -1, (0,), (0, 2), (-1, 0), (2, 1, 0)]
@@ -94,10 +95,10 @@ def running_sum(x: Any, axis: int = -1) -> Any:
 KINK = "the gradient itself jumps here"
 
 CASES = [case for name in REFERENCES for case in over(name)]
-CASES += running("cumulative_sum", r.cumulative_sum, running_sum)
-CASES += running("cumulative_prod", r.cumulative_prod, running_product)
+CASES += running("cumulative_sum", cumulative.cumulative_sum, running_sum)
+CASES += running("cumulative_prod", cumulative.cumulative_prod, running_product)
 CASES += [
-    row("recurrence", str(shape), r.recurrence, signed(*shape), signed(*shape), reference=recurrence)
+    row("recurrence", str(shape), cumulative.recurrence, signed(*shape), signed(*shape), reference=recurrence)
     for shape in [(2, 4), (5,), (1,), (2, 1), (0, 3), (2, 3, 2)]
 ]
 CASES += [
@@ -112,8 +113,8 @@ CASES += [
     row("prod", "two zeros", r.prod, each([0.0, 2.0, 0.0]), reference=np.prod),
     row("prod", "all zeros", partial(r.prod, axis=0), each([[0.0, 0.0], [0.0, 3.0]]), reference=partial(np.prod, axis=0)),
     row("prod", "a zero, all axes", r.prod, each([[1.0, 2.0], [0.0, 3.0]]), reference=np.prod),
-    row("cumulative_prod", "one zero", partial(r.cumulative_prod, axis=0), each([1.5, 0.0, -2.0, 3.0]), reference=np.cumprod),
-    row("cumulative_prod", "zeros", partial(r.cumulative_prod, axis=1), each([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]),
+    row("cumulative_prod", "one zero", partial(cumulative.cumulative_prod, axis=0), each([1.5, 0.0, -2.0, 3.0]), reference=np.cumprod),
+    row("cumulative_prod", "zeros", partial(cumulative.cumulative_prod, axis=1), each([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]),
         reference=partial(np.cumprod, axis=1)),
     row("max", "ties of two", partial(r.max, axis=1), each([[2.0, 1.0, 2.0], [3.0, 3.0, -1.0]]), reference=lambda x: np.array([2.0, 3.0]),
         second=KINK),

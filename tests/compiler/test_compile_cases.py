@@ -40,7 +40,7 @@ def step_of(case: Case) -> Any:
             if t.node is not None:
                 weights = np.arange(t.size, dtype=t.dtype).reshape(t.shape) + np.full_like(t.data, 0.5)
                 due[t.node] = due[t.node] + weights if t.node in due else weights
-        found = tape.pull(walks.lines_of(values), due)
+        found = tape.pull(walks.nodes_of(values), due)
         return [t.data for t in values], [found[t.node] for t in leaves.values() if t.node in found]
 
     return step

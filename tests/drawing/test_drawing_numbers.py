@@ -246,7 +246,7 @@ ROWS = {case.primitive: case for case in reversed(CASES) if not any(k in str(cas
 @pytest.mark.parametrize("case", ROWS.values(), ids=str)
 @pytest.mark.floating(all="ignore")
 def test_every_primitive_is_drawn_with_its_values_gradients_and_formulas(case):
-    arguments, _ = walks.given(case, case.operands())
+    arguments, _ = walks.arguments_of(case, case.operands())
     value = case.function(*arguments)
     outputs = [t for t in (value if isinstance(value, (tuple, list)) else [value]) if t.requires_grad]
     tape = mg.Tape(*outputs)

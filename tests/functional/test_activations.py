@@ -1,4 +1,4 @@
-"""Activations, as functions and as modules, against one number at a time from `math`."""
+"""Activations, as functions and as modules, compared with scalar formulas from `math`."""
 
 import math
 
@@ -96,7 +96,7 @@ def test_single_precision(activation):
     module, _, _ = activation
     x = mg.Tensor(rng.standard_normal(50).astype(np.float32), requires_grad=True)
     out = module(x)
-    assert {line.dtype for line in mg.Tape(out)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(out)} == {np.dtype(np.float32)}
     out.sum().backward()
     assert x.grad.dtype == np.float32
     assert module.state_dict() == {}
@@ -129,8 +129,8 @@ INTEGERS = [np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int64, np.uint6
 @pytest.mark.floating(under="ignore")
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("name", OF_INTEGERS)
-def test_integers_are_taken_as_floats(name, dtype):
-    """Also the smallest, which has no negative, and the unsigned, which have none at all."""
+def test_integers_are_converted_to_floats(name, dtype):
+    """Including the smallest integer, whose negative overflows, and unsigned integers."""
     activation = getattr(F, name)
     ends = [0, 1] if dtype is np.bool_ else [np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1, 3]
     x = np.array(ends, dtype)
@@ -139,7 +139,7 @@ def test_integers_are_taken_as_floats(name, dtype):
     np.testing.assert_allclose(activation(mg.asarray(x)).numpy(), expected, rtol=1e-15)
 
 
-def test_selu_keeps_mean_and_variance():
+def test_selu_preserves_mean_and_variance():
     x = rng.standard_normal(1_000_000)
     out = F.selu(x)
     assert abs(out.mean()) < 5e-3
@@ -170,7 +170,7 @@ def test_prelu_in_single_precision_and_state():
     layer, other = (nn.PReLU(3, init=0.1 * k, dtype="float32") for k in (1, 2))
     x = mg.Tensor(rng.standard_normal((4, 3)).astype(np.float32), requires_grad=True)
     out = layer(x)
-    assert {line.dtype for line in mg.Tape(out)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(out)} == {np.dtype(np.float32)}
     out.sum().backward()
     assert x.grad.dtype == layer.weight.grad.dtype == np.float32
     other.load_state_dict(layer.state_dict())
@@ -190,7 +190,7 @@ def test_log_softmax(axis):
     np.testing.assert_allclose(nn.LogSoftmax(axis)(x), expected, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(np.exp(nn.LogSoftmax(axis)(x)), nn.Softmax(axis)(x), rtol=1e-12)
     single = nn.LogSoftmax(axis)(mg.Tensor(x.astype(np.float32), requires_grad=True))
-    assert {line.dtype for line in mg.Tape(single)} == {np.dtype(np.float32)}
+    assert {node.dtype for node in mg.Tape(single)} == {np.dtype(np.float32)}
 
 
 def test_repr():
@@ -208,9 +208,9 @@ def test_repr():
             lambda: nn.PReLU(2)(np.ones((2, 3))),
             r"PReLU\(num_parameters=2\): expected x with 2 .*got shape \(2, 3\)",
         ),
-        (lambda: F.prelu(np.ones((2, 3)), np.ones(2)), r"prelu\(\(2, 3\).*one for each of the channels"),
+        (lambda: F.prelu(np.ones((2, 3)), np.ones(2)), r"prelu\(\(2, 3\).*one for each channel"),
         (lambda: nn.Hardtanh(1, 1), "min_val must be less than max_val"),
-        (lambda: F.hardtanh(np.ones(2), min_val=2.0), "less than the second"),
+        (lambda: F.hardtanh(np.ones(2), min_val=2.0), "must be less than max_val"),
     ],
 )
 def test_bad_input(call, says):
@@ -224,7 +224,7 @@ def test_erf_and_gelu_in_half_precision_over_the_whole_range():
         return t * phi(t) if math.isfinite(t) else max(t, 0.0)
 
     x = np.concatenate([np.linspace(-10, 10, 801), [6e4, -6e4, np.inf, -np.inf]]).astype(np.float16)
-    for found, function in ((mg.erf(x), math.erf), (F.gelu(x), gelu)):
+    for result, function in ((mg.erf(x), math.erf), (F.gelu(x), gelu)):
         expected = np.array([function(float(t)) for t in x])
-        assert found.dtype == np.float16
-        np.testing.assert_allclose(found.astype(float), expected, rtol=2e-3, atol=1e-6)
+        assert result.dtype == np.float16
+        np.testing.assert_allclose(result.astype(float), expected, rtol=2e-3, atol=1e-6)

@@ -35,7 +35,7 @@ def operands() -> list[Any]:
 
 
 def by_loops(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> Any:
-    """Query by query, head by head."""
+    """Attention computed for one query and one head at a time."""
     out = np.zeros((*q.shape[:-1], v.shape[-1]))
     mask = np.broadcast_to(np.array(True) if mask is None else mask, (*q.shape[:-1], k.shape[-2]))
     for n, h, t in np.ndindex(q.shape[:-1]):
@@ -56,14 +56,14 @@ def test_values(masked: str) -> None:
     x = operands()
     expected = by_loops(*x, mask, is_causal)
     with mg.no_grad():
-        for given in (x, [mg.Tensor(a, requires_grad=True) for a in x]):
-            primitive, weights = fused.attention(*given, mask, is_causal)
-            for found in (F.scaled_dot_product_attention(*given, mask, is_causal), primitive, weights @ x[2]):
-                np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-10, atol=1e-12)
+        for arguments in (x, [mg.Tensor(a, requires_grad=True) for a in x]):
+            primitive, weights = fused.attention(*arguments, mask, is_causal)
+            for result in (F.scaled_dot_product_attention(*arguments, mask, is_causal), primitive, weights @ x[2]):
+                np.testing.assert_allclose(np.asarray(result), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("masked", MASKS)
-def test_the_primitive_is_the_composition(masked: str) -> None:
+def test_primitive_equals_composition(masked: str) -> None:
     mask, is_causal = MASKS[masked]
     weight = rng.standard_normal((2, 3, 4, 2))
     moving = [mask] if mask is not None and mask.dtype == float and np.isfinite(mask).all() else []
@@ -74,7 +74,7 @@ def test_the_primitive_is_the_composition(masked: str) -> None:
     assert_agree(loss(lambda *a: fused.attention(*a)[0]), loss(F.scaled_dot_product_attention), operands() + moving)
 
 
-def test_the_weights_are_differentiable() -> None:
+def test_weights_are_differentiable() -> None:
     q, k, v = operands()
     weight = rng.standard_normal((2, 3, 4, 6))
 
@@ -100,7 +100,7 @@ def test_keys_shared_by_all_heads() -> None:
 
 
 @pytest.mark.parametrize("masked", MASKS)
-def test_single_precision_stays(masked: str) -> None:
+def test_single_precision_is_preserved(masked: str) -> None:
     mask, is_causal = MASKS[masked]
     if mask is not None and mask.dtype == float:
         mask = mask.astype(np.float32)
@@ -108,7 +108,7 @@ def test_single_precision_stays(masked: str) -> None:
         x = [mg.Tensor(a, requires_grad=True, dtype="float32") for a in operands()]
         out = attend(*x, mask, is_causal)
         assert out.dtype == np.float32
-        assert {line.dtype for line in Tape(out) if isinstance(line.dtype, np.dtype)} <= {np.dtype("float32")}
+        assert {node.dtype for node in Tape(out) if isinstance(node.dtype, np.dtype)} <= {np.dtype("float32")}
         out.sum().backward()
         assert all(a.grad.dtype == np.float32 for a in x)
 
@@ -120,18 +120,18 @@ def test_large_scores_do_not_overflow() -> None:
         np.testing.assert_allclose(attend(q, q, np.array([[1.0], [2.0]])).ravel(), [1, 2])
 
 
-def test_one_line_that_keeps_the_weights() -> None:
+def test_one_node_that_keeps_the_weights() -> None:
     x = [mg.Tensor(a, requires_grad=True) for a in operands()]
     out, weights = fused.attention(*x)
-    line = out.node.parents[0]
-    assert line.parents[:3] == tuple(a.node for a in x)
-    assert line.primitive.residuals == ("query", "key", "value", "weights")
-    assert line.residuals[3] is weights.data
+    node = out.node.parents[0]
+    assert node.parents[:3] == tuple(a.node for a in x)
+    assert node.primitive.residuals == ("query", "key", "value", "weights")
+    assert node.residuals[3] is weights.data
 
 
-def test_names() -> None:
+def test_names_of_nodes() -> None:
     out = F.scaled_dot_product_attention(*(mg.Tensor(a, requires_grad=True) for a in operands()))
-    assert {"scores", "weights", "out"} <= {line.name for line in Tape(out) if getattr(line, "name", None)}
+    assert {"scores", "weights", "out"} <= {node.name for node in Tape(out) if getattr(node, "name", None)}
 
 
 @pytest.mark.parametrize("attend", [F.scaled_dot_product_attention, fused.attention])
@@ -143,7 +143,7 @@ def test_names() -> None:
         ([(5,), (6, 5), (6, 2)], None, ValueError, "queries"),
         ([(4, 5), (0, 5), (0, 2)], None, ValueError, "at least 1"),
         ([(4, 5), (6, 5), (6, 2)], np.ones((4, 5), bool), ValueError, r"mask=\(4, 5\) bool.*broadcast to .*\(4, 6\)"),
-        ([(4, 5), (6, 5), (6, 2)], np.ones((1, 4, 6), bool), ValueError, "insert axes"),
+        ([(4, 5), (6, 5), (6, 2)], np.ones((1, 4, 6), bool), ValueError, "Insert axes"),
         ([(4, 5), (6, 5), (6, 2)], np.ones((4, 6), int), TypeError, r"mask.astype\(bool\)"),
         ([(4, 5), (6, 5), (6, 2)], [[True] * 6] * 4, TypeError, r"np.array\(mask\)"),
     ],

@@ -11,13 +11,13 @@ rng = np.random.default_rng(3)
 
 def central(f, x, step=1e-6):
     """The gradient of f, a number, by central differences."""
-    found = np.zeros_like(x)
+    result = np.zeros_like(x)
     for k in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()
         up[k] += step
         down[k] -= step
-        found[k] = (f(up) - f(down)) / (2 * step)
-    return found
+        result[k] = (f(up) - f(down)) / (2 * step)
+    return result
 
 
 def gradient(f, x):
@@ -64,7 +64,7 @@ def test_activation(name):
     ("f", "slope"),
     [(F.relu, 0.0), (lambda x: F.leaky_relu(x, negative_slope=0.2), 0.2), (lambda x: F.elu(x, alpha=0.7), 0.7)],
 )
-def test_slope_at_the_kink(f, slope):
+def test_derivative_at_the_kink(f, slope):
     assert gradient(lambda t: f(t).sum(), np.zeros(1)) == [slope]
 
 
@@ -77,7 +77,7 @@ def test_large_arguments_do_not_overflow(f):
         assert np.isfinite(gradient(lambda t: f(t).sum(), x)).all()
 
 
-def test_gelu_refuses_an_unknown_formula():
+def test_gelu_with_an_unknown_formula_raises():
     with pytest.raises(ValueError, match="'none' or 'tanh'"):
         F.gelu(np.zeros(2), approximate="fast")
 
@@ -90,8 +90,8 @@ def test_softmax(axis):
     np.testing.assert_allclose(F.log_softmax(x, axis=axis), np.log(expected), rtol=1e-12)
     v = rng.standard_normal(x.shape)
     inner = (v * expected).sum(axis=axis, keepdims=True)
-    found = gradient(lambda t: (F.softmax(t, axis=axis) * v).sum(), x)
-    np.testing.assert_allclose(found, expected * (v - inner), atol=1e-14)
+    result = gradient(lambda t: (F.softmax(t, axis=axis) * v).sum(), x)
+    np.testing.assert_allclose(result, expected * (v - inner), atol=1e-14)
 
 
 def test_one_hot():
@@ -106,7 +106,7 @@ def test_one_hot():
 
 
 def slow_cross_entropy(logits, labels, smoothing, weight, reduction):
-    """Term by term, from the definition."""
+    """The definition, term by term."""
     n, c = logits.shape
     losses = np.zeros(n)
     for i in range(n):
@@ -129,9 +129,9 @@ def test_cross_entropy(reduction, smoothing, weighted):
     options = {"reduction": reduction, "label_smoothing": smoothing, "weight": weight}
     expected = slow_cross_entropy(logits, labels, smoothing, used, reduction)
     np.testing.assert_allclose(F.cross_entropy(logits, labels, **options), expected, rtol=1e-12)
-    found = gradient(lambda t: F.cross_entropy(t, labels, **options).sum(), logits)
+    result = gradient(lambda t: F.cross_entropy(t, labels, **options).sum(), logits)
     slope = central(lambda x: slow_cross_entropy(x, labels, smoothing, used, reduction).sum(), logits)
-    np.testing.assert_allclose(found, slope, atol=1e-7)
+    np.testing.assert_allclose(result, slope, atol=1e-7)
 
 
 def test_cross_entropy_of_stacked_rows_and_single_precision():
@@ -147,24 +147,24 @@ def test_cross_entropy_of_stacked_rows_and_single_precision():
     ("labels", "error", "says"),
     [
         (np.zeros((3, 1), int), ValueError, r"labels\[:, 0\]"),
-        (np.zeros(4, int), ValueError, r"logits \(..., C\) go with labels \(...\)"),
+        (np.zeros(4, int), ValueError, r"expected logits \(..., C\) and labels \(...\)"),
         (np.zeros(3), TypeError, "integers"),
         (np.array([0, 1, 2]), ValueError, "label 2 for 2 classes"),
         (np.array([0, -1, 1]), ValueError, "label -1 for 2 classes"),
     ],
 )
-def test_cross_entropy_refuses(labels, error, says):
+def test_cross_entropy_errors(labels, error, says):
     with pytest.raises(error, match=says):
         F.cross_entropy(np.zeros((3, 2)), labels)
 
 
-def test_cross_entropy_refuses_unknown_options():
+def test_cross_entropy_with_unknown_options_raises():
     logits, labels = np.zeros((3, 2)), np.zeros(3, int)
     with pytest.raises(ValueError, match="'mean', 'sum' or 'none'"):
         F.cross_entropy(logits, labels, reduction="average")
     with pytest.raises(ValueError, match=r"\[0, 1\)"):
         F.cross_entropy(logits, labels, label_smoothing=1.5)
-    with pytest.raises(ValueError, match=r"weight must have shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"weight must have the shape \(2,\)"):
         F.cross_entropy(logits, labels, weight=np.ones(3))
 
 
@@ -210,7 +210,7 @@ def test_dropout_gradient_is_the_mask():
     np.testing.assert_array_equal(t.grad.numpy(), out.numpy())
 
 
-def test_dropout_follows_the_global_seed():
+def test_dropout_uses_the_global_seed():
     x = np.ones(50)
     mg.manual_seed(5)
     first = F.dropout(x)
@@ -219,7 +219,7 @@ def test_dropout_follows_the_global_seed():
     np.testing.assert_array_equal(first, F.dropout(x))
 
 
-def test_the_global_generator_goes_on_from_a_state():
+def test_global_generator_continues_from_a_state():
     mg.manual_seed(3)
     F.dropout(mg.ones(5), p=0.5)
     state = mg.get_rng_state()
@@ -250,10 +250,10 @@ def test_batch_norm_axes():
             F.batch_norm(x, gamma, beta, axis=axis)
 
 
-def test_batch_norm_names_its_lines():
+def test_batch_norm_names_its_nodes():
     x = mg.Tensor(rng.standard_normal((4, 2)), requires_grad=True)
     tape = mg.Tape(F.batch_norm(x, np.ones(2), np.zeros(2)))
-    labels = {line.name: getattr(line, "label", None) for line in tape if hasattr(line, "name")}
+    labels = {node.name: getattr(node, "label", None) for node in tape if hasattr(node, "name")}
     assert labels == {"mu": "μ", "var": "σ²", "xhat": "x̂", "y": None}
 
 
@@ -265,13 +265,13 @@ def test_batch_norm_gradient_of_the_notes():
     dvar = (dxhat * (x - mu) * -0.5 * (var + eps) ** -1.5).sum(0)
     dmu = (-dxhat / np.sqrt(var + eps)).sum(0)
     expected = dxhat / np.sqrt(var + eps) + dvar * 2 * (x - mu) / n + dmu / n
-    found = gradient(lambda t: (F.batch_norm(t, gamma, np.zeros(3), eps=eps) * dout).sum(), x)
-    np.testing.assert_allclose(found, expected, atol=1e-14)
+    result = gradient(lambda t: (F.batch_norm(t, gamma, np.zeros(3), eps=eps) * dout).sum(), x)
+    np.testing.assert_allclose(result, expected, atol=1e-14)
 
 
 def test_batch_norm_inference():
     x, gamma, beta = rng.standard_normal((6, 3)), rng.standard_normal(3), rng.standard_normal(3)
     same = F.batch_norm_inference(x, gamma, beta, x.mean(0), x.var(0))
     np.testing.assert_allclose(same, F.batch_norm(x, gamma, beta), rtol=1e-12)
-    moved = F.batch_norm_inference(x, gamma, beta, np.ones(3), np.full(3, 4.0), eps=0.0)
-    np.testing.assert_allclose(moved, (x - 1) / 2 * gamma + beta, rtol=1e-12)
+    y = F.batch_norm_inference(x, gamma, beta, np.ones(3), np.full(3, 4.0), eps=0.0)
+    np.testing.assert_allclose(y, (x - 1) / 2 * gamma + beta, rtol=1e-12)

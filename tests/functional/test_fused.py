@@ -6,6 +6,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import fused
+from minigrad.functional.losses.likelihood import FEW_CLASSES, _softmax_loss
 from minigrad.ops import blocks
 from minigrad.ops.reduction import mean
 
@@ -46,9 +47,9 @@ def batch_norm_case(shape, used):
 
 
 def layer_norm_case(shape, axes, used):
-    kept = len(shape) - axes
-    operands = (rng.standard_normal(shape) + 1, rng.standard_normal(shape[kept:]), rng.standard_normal(shape[kept:]))
-    shapes = (shape, shape[:kept], shape[:kept])
+    lead = len(shape) - axes
+    operands = (rng.standard_normal(shape) + 1, rng.standard_normal(shape[lead:]), rng.standard_normal(shape[lead:]))
+    shapes = (shape, shape[:lead], shape[:lead])
     weights = [rng.standard_normal(s) if u else None for s, u in zip(shapes, used, strict=True)]
     return (
         lambda *a: weighted(fused.layer_norm(*a, eps=0.1), weights),
@@ -71,7 +72,7 @@ def probability_case(with_loss):
     labels, weight = rng.integers(0, 4, 6), rng.standard_normal((6, 4))
 
     def of_fused(x):
-        loss, p, _ = fused._softmax_loss(x, labels, reduction="mean")
+        loss, p, _ = _softmax_loss(x, labels, reduction="mean")
         return np.sin(p * weight).sum() + (np.sin(loss) if with_loss else 0)
 
     def of_composed(x):
@@ -122,8 +123,8 @@ CASES = {
     "cross-entropy of sequences, mean": loss_case("mean", (2, 3)),
     "cross-entropy of sequences, none": loss_case("none", (2, 3)),
     "cross-entropy of one row": loss_case("none", ()),
-    "cross-entropy of many classes, mean": loss_case("mean", classes=fused.FEW_CLASSES + 1),
-    "cross-entropy of many classes, none": loss_case("none", classes=fused.FEW_CLASSES + 1),
+    "cross-entropy of many classes, mean": loss_case("mean", classes=FEW_CLASSES + 1),
+    "cross-entropy of many classes, none": loss_case("none", classes=FEW_CLASSES + 1),
     "probabilities alone": probability_case(with_loss=False),
     "probabilities and cross-entropy": probability_case(with_loss=True),
     "linear": linear_case((5, 4)),
@@ -141,12 +142,12 @@ def every(operands):
 
 
 def values(tree):
-    """The arrays of what grad returns for every operand; None stands for an operand that is not used."""
+    """The gradients of all operands as arrays; None for an operand that is not used."""
     return [None if t is None else np.asarray(getattr(t, "data", t)) for t in tree]
 
 
-def assert_same(found, expected, tolerance=1e-12):
-    for a, b in zip(values(found), values(expected), strict=True):
+def assert_same(result, expected, tolerance=1e-12):
+    for a, b in zip(values(result), values(expected), strict=True):
         np.testing.assert_allclose(0.0 if a is None else a, 0.0 if b is None else b, rtol=tolerance, atol=tolerance)
 
 
@@ -195,8 +196,8 @@ def test_third_order_mixed(case):
     assert_same([curvature(f)], [curvature(reference)], 1e-9)
 
 
-def test_by_blocks(case, monkeypatch):
-    """Blocks of a few numbers give what the whole gives."""
+def test_blocks_give_equal_results(case, monkeypatch):
+    """Blocks of a few numbers give the same results as one pass."""
     f, reference, operands = case
     which = every(operands)
     monkeypatch.setattr(blocks, "BLOCK", 8)
@@ -208,7 +209,7 @@ SINGLE = ["batch_norm", "layer_norm", "linear", "cross-entropy, mean", "gelu", "
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_single_precision_stays(name):
+def test_single_precision_is_preserved(name):
     _, _, operands = CASES[name]
     tensors = [mg.Tensor(x.astype(np.float32), requires_grad=True) for x in operands]
     if name in ("batch_norm", "layer_norm"):
@@ -220,10 +221,10 @@ def test_single_precision_stays(name):
     else:
         out = fused.softmax_cross_entropy(tensors[0], np.zeros(6, int))
     assert out.dtype == np.float32
-    lines = mg.Tape(out)
+    tape = mg.Tape(out)
     seen = []
-    for line in lines.leaves:
-        line.owner().register_hook(lambda v: seen.append(v.dtype))
+    for node in tape.leaves:
+        node.owner().register_hook(lambda v: seen.append(v.dtype))
     out.sum().backward()
     assert seen == [np.float32] * len(tensors)
 
@@ -236,13 +237,13 @@ def test_mixed_precision_is_not_rounded():
         assert y.dtype == np.float64
 
 
-def test_operands_are_left_alone():
+def test_operands_are_not_modified():
     x, gamma, beta = rng.standard_normal((5, 3)), rng.standard_normal(3), rng.standard_normal(3)
-    kept = x.copy()
+    original = x.copy()
     fused.batch_norm(x, gamma, beta)
     fused.linear(x, rng.standard_normal((3, 3)), beta)
     fused.softmax_cross_entropy(x, np.zeros(5, int))
-    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_array_equal(x, original)
 
 
 @pytest.mark.floating(under="ignore")
@@ -253,20 +254,20 @@ def test_large_logits():
     np.testing.assert_array_equal(loss, [0, 2000])
 
 
-def test_what_is_kept():
+def test_residuals():
     x = mg.Tensor(rng.standard_normal((5, 3)), requires_grad=True)
     gamma, beta = mg.Tensor(np.ones(3), requires_grad=True), mg.Tensor(np.zeros(3), requires_grad=True)
-    line = fused.batch_norm(x, gamma, beta)[0].node.parents[0]
-    assert line.primitive.residuals == ("x", "gamma", "mu", "istd")
-    assert line.residuals[0] is x.data
+    node = fused.batch_norm(x, gamma, beta)[0].node.parents[0]
+    assert node.primitive.residuals == ("x", "gamma", "mu", "istd")
+    assert node.residuals[0] is x.data
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
-def test_gelu_keeps_its_operand_only(approximate):
+def test_gelu_keeps_only_its_operand(approximate):
     x = mg.Tensor(rng.standard_normal((5, 3)), requires_grad=True)
-    line = fused.gelu(x, approximate=approximate).node
-    assert line.residuals[0] is x.data
-    assert len(line.residuals) == 1
+    node = fused.gelu(x, approximate=approximate).node
+    assert node.residuals[0] is x.data
+    assert len(node.residuals) == 1
 
 
 @pytest.mark.parametrize(
@@ -293,6 +294,6 @@ def test_bad_input(call, says):
         call()
 
 
-def test_softmax_names_an_axis_that_is_not_there():
+def test_softmax_error_names_a_missing_axis():
     with pytest.raises(IndexError, match=r"softmax\(\(2, 3\) float64, axis=2\)"):
         fused.softmax(np.zeros((2, 3)), axis=2)

@@ -140,15 +140,15 @@ def test_gradients(name):
     loss, operands, _ = LOSSES[name]
     inside = INSIDE.get(name, ())  # the check moves operands far; these have to stay in [0, 1]
 
-    def moved(*x, **options):
+    def shifted(*x, **options):
         return loss(*(F.sigmoid(a) if k in inside else a for k, a in enumerate(x)), **options)
 
-    assert_gradients(moved, *operands, order=2)
-    assert_gradients(lambda *x: moved(*x, reduction="none"), *operands)
+    assert_gradients(shifted, *operands, order=2)
+    assert_gradients(lambda *x: shifted(*x, reduction="none"), *operands)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_single_precision_is_kept(name):
+def test_single_precision_is_preserved(name):
     loss, operands, elements = LOSSES[name]
     leaves = [mg.Tensor(x, requires_grad=True, dtype=np.float32) for x in operands]
     for reduction in ("mean", "sum", "none"):
@@ -213,7 +213,7 @@ def test_nll_of_log_softmax_is_cross_entropy():
         )
 
 
-def test_nothing_left_to_average():
+def test_mean_of_no_rows_raises():
     labels = np.full(4, 7)
     with pytest.raises(ValueError, match=r"cross_entropy\(.*ignore_index=7\): all labels are ignored.*reduction='sum'"):
         F.cross_entropy(X, labels, ignore_index=7)
@@ -254,8 +254,8 @@ HARD = {  # losses that are linear in the operands named: shares of 0 and 1, and
 
 
 @pytest.mark.parametrize("name", HARD)
-def test_derivatives_by_shares_of_0_and_1(name):
-    """A loss that is linear in its shares has the differences between two of them as its derivatives."""
+def test_derivatives_at_targets_of_0_and_1(name):
+    """The derivatives of a loss that is linear in its targets are its differences between two targets."""
     loss, operands, shares = HARD[name]
 
     def summed(*x):
@@ -267,21 +267,21 @@ def test_derivatives_by_shares_of_0_and_1(name):
     for k in shares:
         slope, mixed = mg.grad(summed, argnums=k)(*operands), mg.jacobian(by_scores, argnums=k)(*operands)
         for j, share in enumerate(operands[k]):
-            moved = list(operands)
-            moved[k] = np.where(np.arange(3) == j, 1 - 0.5 * share, operands[k])
+            changed = list(operands)
+            changed[k] = np.where(np.arange(3) == j, 1 - 0.5 * share, operands[k])
             step = 1 - 1.5 * share
-            np.testing.assert_allclose(slope[j], (summed(*moved) - summed(*operands)) / step, rtol=1e-12)
-            expected = (by_scores(*moved) - by_scores(*operands)) / step
+            np.testing.assert_allclose(slope[j], (summed(*changed) - summed(*operands)) / step, rtol=1e-12)
+            expected = (by_scores(*changed) - by_scores(*operands)) / step
             np.testing.assert_allclose(mixed[..., j], expected, rtol=1e-12, atol=1e-14)
 
 
-def test_the_mixed_second_derivative_of_kl_div_at_hard_targets():
+def test_mixed_second_derivative_of_kl_div_at_hard_targets():
     target = np.array([0.0, 1.0, 0.0])
     mixed = mg.jacobian(lambda t: mg.grad(lambda x: F.kl_div(x, t, reduction="sum"))(np.log(P[0])))(target)
     np.testing.assert_array_equal(mixed, -np.eye(3))
 
 
-def test_shares_of_0_of_what_is_infinite():
+def test_weight_0_of_an_infinite_term():
     x, target = np.array([np.inf, -np.inf, -np.inf]), np.array([1.0, 0.0, 1.0])
     for loss, operands in [
         (lambda x, t: F.binary_cross_entropy_with_logits(x, t, pos_weight=np.array([1, 1, 0.0])), (x, target)),
@@ -297,7 +297,7 @@ def test_shares_of_0_of_what_is_infinite():
             assert not gradient.any()
 
 
-def test_nan_is_not_hidden_by_a_cut():
+def test_nan_is_not_hidden_by_clipping():
     leaf = mg.Tensor([np.nan, np.nan, 0.5], requires_grad=True)
     loss = F.binary_cross_entropy(leaf, np.array([1.0, 0.0, 1.0]), reduction="none")
     assert np.isnan(loss.numpy()).tolist() == [True, True, False]
@@ -305,7 +305,7 @@ def test_nan_is_not_hidden_by_a_cut():
     assert np.isnan(leaf.grad.numpy()).tolist() == [True, True, False]
 
 
-def test_weights_of_0_only():
+def test_all_weights_0():
     for loss in (F.cross_entropy, F.nll_loss):
         with pytest.raises(ValueError, match=r"all labels are ignored or have weight 0.*reduction='sum'"):
             loss(X[:2], np.array([0, 2]), weight=np.array([0.0, 1.0, 0.0]))
@@ -325,12 +325,12 @@ def test_weights_of_0_only():
         lambda t: F.triplet_margin_loss(X, t, Y, margin=20.0),
     ],
 )
-def test_targets_of_integers_are_taken_as_floats(loss, dtype):
+def test_integer_targets_are_converted_to_floats(loss, dtype):
     target = SIGNS > 0
     np.testing.assert_allclose(loss(target.astype(dtype)), loss(target.astype(dtype).astype(float)), rtol=1e-14)
 
 
-def test_huber_at_its_seams():
+def test_huber_where_its_branches_meet():
     leaf = mg.Tensor([0.0, 1.0, -1.0, 1e200], requires_grad=True)
     loss = F.huber_loss(leaf, np.zeros(4), reduction="none")
     np.testing.assert_array_equal(loss.numpy(), [0.0, 0.5, 0.5, 1e200])
@@ -362,8 +362,8 @@ def test_cosine_similarity():
 
 @pytest.mark.floating(under="ignore")
 @pytest.mark.parametrize(("dtype", "scale"), [("f", 1e20), ("f", 1e30), ("f", 1e-25), ("d", 1e160), ("d", 1e-200)])
-def test_angles_and_distances_of_arrays_are_scaled(dtype, scale):
-    """Squares leave the range; arrays, Tensors and arrays beside Tensors give the same."""
+def test_angles_and_distances_do_not_overflow(dtype, scale):
+    """Squares leave the range of the dtype; arrays, Tensors and mixtures give equal results."""
     x, y = (np.array(z * scale, dtype) for z in (X, Y))
     rtol = 1e-5 if dtype == "f" else 1e-12
     for a, b in [(x, y), (mg.Tensor(x), mg.Tensor(y)), (mg.Tensor(x), y), (x, mg.Tensor(y))]:
@@ -376,7 +376,7 @@ def test_angles_and_distances_of_arrays_are_scaled(dtype, scale):
         assert scale < 1 or float(loss) == pytest.approx(0, abs=1e-6)
 
 
-def test_equal_points_of_a_triplet_have_finite_gradients():
+def test_triplet_of_equal_points_has_finite_gradients():
     leaf = mg.Tensor(X, requires_grad=True)
     F.triplet_margin_loss(leaf, X, Y, margin=20.0).backward()
     assert np.isfinite(leaf.grad.numpy()).all()
@@ -387,23 +387,23 @@ def test_equal_points_of_a_triplet_have_finite_gradients():
     [
         (lambda: F.huber_loss(X, Y, delta=0), "huber_loss(delta=0): must be positive"),
         (lambda: F.smooth_l1_loss(X, Y, beta=-1), "smooth_l1_loss(beta=-1): must not be negative"),
-        (lambda: F.binary_cross_entropy(X, T), "take binary_cross_entropy_with_logits"),
-        (lambda: F.binary_cross_entropy(mg.Tensor(X), T), "probability lies in [0, 1], here in ["),
-        (lambda: F.binary_cross_entropy_with_logits(X, SIGNS), "target lies in [0, 1], here in [-1, 1]"),
+        (lambda: F.binary_cross_entropy(X, T), "use binary_cross_entropy_with_logits"),
+        (lambda: F.binary_cross_entropy(mg.Tensor(X), T), "probability must be in [0, 1], but is in ["),
+        (lambda: F.binary_cross_entropy_with_logits(X, SIGNS), "target must be in [0, 1], but is in [-1, 1]"),
         (lambda: F.binary_cross_entropy_with_logits(X, T, pos_weight=np.ones(4)), "must broadcast to the shape"),
         (lambda: F.binary_cross_entropy_with_logits(X[0], T[0], pos_weight=np.ones((2, 3))), "must broadcast"),
-        (lambda: F.hinge_loss(X, T > 0.5), "targets are -1 or 1, here one is"),
+        (lambda: F.hinge_loss(X, T > 0.5), "targets must be -1 or 1, but one is"),
         (lambda: F.multi_margin_loss(X, LABELS, p=3), "multi_margin_loss(p=3): must be 1 or 2"),
         (lambda: F.multi_margin_loss(X, LABELS[:, None]), "labels[:, 0]"),
-        (lambda: F.cosine_embedding_loss(X, Y, SIGNS), "x and y (N, D) go with targets (N,)"),
-        (lambda: F.cosine_embedding_loss(X, Y, LABELS), "targets are -1 or 1, here one is"),
-        (lambda: F.cosine_embedding_loss(X, Y, SIGNS[:, 0], margin=2), "a cosine lies in [-1, 1]"),
+        (lambda: F.cosine_embedding_loss(X, Y, SIGNS), "expected x and y (N, D), and targets (N,)"),
+        (lambda: F.cosine_embedding_loss(X, Y, LABELS), "targets must be -1 or 1, but one is"),
+        (lambda: F.cosine_embedding_loss(X, Y, SIGNS[:, 0], margin=2), "must be in [-1, 1], as a cosine"),
         (lambda: F.triplet_margin_loss(X, Y, P, margin=0), "triplet_margin_loss(margin=0): must be positive"),
-        (lambda: F.nll_loss(X, LABELS, weight=np.ones(2)), "weight must have shape (3,)"),
+        (lambda: F.nll_loss(X, LABELS, weight=np.ones(2)), "weight must have the shape (3,)"),
         (lambda: F.kl_div(X, Y, reduction="batch"), "kl_div(reduction='batch'): must be 'batchmean'"),
     ],
 )
-def test_refusals(call, says):
+def test_errors(call, says):
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         call()
     assert says in str(raised.value)
@@ -441,8 +441,8 @@ def test_ctc_against_enumeration(labels, counts, steps, blank):
     expected = np.array(
         [ctc_by_enumeration(np.exp(logp[i, : steps[i]]), labels[i, : counts[i]], blank) for i in range(3)]
     )
-    found = F.ctc_loss(logp, labels, steps, counts, blank=blank, reduction="none")
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    result = F.ctc_loss(logp, labels, steps, counts, blank=blank, reduction="none")
+    np.testing.assert_allclose(result, expected, rtol=1e-10)
     np.testing.assert_allclose(F.ctc_loss(logp, labels, steps, counts, blank=blank, reduction="sum"), expected.sum())
     mean = (expected / np.maximum(counts, 1)).mean()
     np.testing.assert_allclose(F.ctc_loss(logp, labels, steps, counts, blank=blank), mean, rtol=1e-10)
@@ -459,8 +459,8 @@ def test_ctc_gradients():
     assert not leaf.grad.numpy()[1, 4].any()
 
 
-def test_ctc_labels_that_do_not_fit():
-    """Two equal labels need a blank between them, so three times."""
+def test_ctc_labels_longer_than_the_input():
+    """Two equal labels need a blank between them, so at least three times."""
     leaf = mg.Tensor(rng.standard_normal((2, 2, 3)), requires_grad=True)
     labels, steps, counts = np.array([[1, 1], [1, 2]]), np.array([2, 2]), np.array([2, 2])
     loss = F.ctc_loss(F.log_softmax(leaf), labels, steps, counts, reduction="none")
@@ -478,22 +478,22 @@ def test_ctc_labels_that_do_not_fit():
     [
         ({"logp": np.zeros((5, 2, 3))}, ValueError, "swapaxes(0, 1)"),
         ({"labels": np.array([[1, 0], [1, 1]])}, ValueError, "a label is the blank, 0"),
-        ({"labels": np.array([[1, 3], [1, 1]])}, ValueError, "a label is 3; it must lie in 0 ... 2"),
+        ({"labels": np.array([[1, 3], [1, 1]])}, ValueError, "a label is 3; it must be in 0 ... 2"),
         ({"labels": np.ones((2, 2))}, TypeError, "integers"),
-        ({"steps": np.array([5, 6])}, ValueError, "an input length is 6; it must lie in 1 ... 5"),
+        ({"steps": np.array([5, 6])}, ValueError, "an input length is 6; it must be in 1 ... 5"),
         ({"steps": np.array([0, 5])}, ValueError, "an input length is 0"),
-        ({"steps": np.array([[5, 5]])}, ValueError, "lengths must be of shape (2,)"),
-        ({"counts": np.array([2, 3])}, ValueError, "a label length is 3; it must lie in 0 ... 2"),
-        ({"blank": 3}, ValueError, "blank is one of the classes 0 ... 2"),
+        ({"steps": np.array([[5, 5]])}, ValueError, "lengths must have the shape (2,)"),
+        ({"counts": np.array([2, 3])}, ValueError, "a label length is 3; it must be in 0 ... 2"),
+        ({"blank": 3}, ValueError, "blank must be one of the classes 0 ... 2"),
         ({"reduction": "batchmean"}, ValueError, "ctc_loss(reduction='batchmean')"),
     ],
 )
-def test_ctc_refuses(change, error, says):
-    given = {"logp": np.zeros((2, 5, 3)), "labels": np.array([[1, 2], [1, 1]]), "steps": np.array([5, 5])}
-    given |= {"counts": np.array([2, 2])} | change
-    operands = [given.pop(name) for name in ("logp", "labels", "steps", "counts")]
+def test_ctc_errors(change, error, says):
+    arguments = {"logp": np.zeros((2, 5, 3)), "labels": np.array([[1, 2], [1, 1]]), "steps": np.array([5, 5])}
+    arguments |= {"counts": np.array([2, 2])} | change
+    operands = [arguments.pop(name) for name in ("logp", "labels", "steps", "counts")]
     with pytest.raises(error) as raised:
-        F.ctc_loss(*operands, **given)
+        F.ctc_loss(*operands, **arguments)
     assert says in str(raised.value)
 
 
@@ -537,8 +537,8 @@ def test_modules(module, function, operands, options):
         type(module)(reduction="average")
 
 
-def test_label_smoothing_is_a_share():
-    with pytest.raises(ValueError, match=r"CrossEntropyLoss\(label_smoothing=1.5\): must lie in \[0, 1\)"):
+def test_label_smoothing_outside_its_range_raises():
+    with pytest.raises(ValueError, match=r"CrossEntropyLoss\(label_smoothing=1.5\): must be in \[0, 1\)"):
         nn.CrossEntropyLoss(label_smoothing=1.5)
 
 
@@ -548,7 +548,7 @@ def test_every_loss_has_a_module():
     assert {m.function for m, *_ in MODULES} == {getattr(losses, n) for n in losses.__all__} - {F.cosine_similarity}
 
 
-def test_weights_are_state():
+def test_class_weights_are_in_the_state_dict():
     loss = nn.CrossEntropyLoss([1.0, 2.0, 3.0])
     assert loss.state_dict()["weight"].tolist() == [1.0, 2.0, 3.0]
     assert list(loss.parameters()) == []
@@ -556,15 +556,15 @@ def test_weights_are_state():
     assert nn.CrossEntropyLoss().state_dict() == {}
 
 
-def test_the_plain_cross_entropy_is_fused():
+def test_plain_cross_entropy_is_fused():
     leaf = mg.Tensor(X, requires_grad=True)
-    lines = [line.primitive.name for line in mg.Tape(nn.CrossEntropyLoss()(leaf, LABELS)) if not line.is_leaf]
-    assert lines == ["softmax_cross_entropy", "select"]
+    names = [node.primitive.name for node in mg.Tape(nn.CrossEntropyLoss()(leaf, LABELS)) if not node.is_leaf]
+    assert names == ["softmax_cross_entropy", "select"]
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_on_an_array_that_refuses_conversion(name):
-    """Values and gradients are computed with what answers NumPy's protocols, not with NumPy's arrays."""
+    """Values and gradients are computed through NumPy's protocols, without conversion to arrays."""
     loss, operands, elements = LOSSES[name]
     leaves = [mg.Tensor(StandIn(x), requires_grad=True) for x in operands]
     out = loss(*leaves, reduction="none")

@@ -1,4 +1,4 @@
-"""Functions by blocks: the same as on the whole array, and the function itself where there is somebody to listen."""
+"""Functions by blocks give the same results as in one pass; Tensors and tracer arrays are not divided."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Counted:
-    """A function that remembers the sizes that it was called with."""
+    """A function that records the sizes of its operands."""
 
     def __init__(self, function: Any) -> None:
         self.function, self.sizes = function, list[int]()
@@ -40,9 +40,9 @@ class Counted:
 def test_elements(shape: tuple[int, ...], dtype: Any) -> None:
     x, y = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
     counted = Counted(lambda x, y: x * y + 1)
-    found = elementwise_blocks(counted)(x, y)
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, x * y + 1)
+    result = elementwise_blocks(counted)(x, y)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, x * y + 1)
     if x.nbytes > 2 * blocks.BLOCK:
         assert counted.sizes[0] == 64 // x.itemsize
         assert sum(counted.sizes) == x.size
@@ -53,7 +53,7 @@ def test_arrays_that_are_not_contiguous(x: Any) -> None:
     np.testing.assert_array_equal(elementwise_blocks(np.square)(x), np.square(x))
 
 
-def test_operands_of_several_shapes_are_not_cut() -> None:
+def test_operands_of_different_shapes_are_not_split() -> None:
     counted = Counted(np.add)
     np.testing.assert_array_equal(
         elementwise_blocks(counted)(np.ones((20, 3)), np.arange(3)), np.arange(3) + np.ones((20, 3))
@@ -63,7 +63,7 @@ def test_operands_of_several_shapes_are_not_cut() -> None:
 
 @pytest.mark.parametrize("length", [7, 8, 9, 33])
 def test_rows(length: int) -> None:
-    """Results by rows, results that are sums, operands and results that are None, and operands that are whole."""
+    """Results by rows, results that are sums, operands and results that are None, and shared operands."""
 
     @row_blocks(3, added=2)
     def function(x: Any, y: Any, missing: Any, whole: Any) -> tuple[Any, ...]:
@@ -78,13 +78,13 @@ def test_rows(length: int) -> None:
     assert nothing is None
 
 
-def test_a_tensor_records_the_function_once() -> None:
+def test_tensor_operands_record_the_function_once() -> None:
     x = mg.Tensor(rng.standard_normal((40, 3)), requires_grad=True)
     y = elementwise_blocks(lambda x: np.exp(x) * 2)(x)
-    assert [line.primitive.name for line in mg.Tape(y) if line.primitive] == ["exp", "multiply"]
+    assert [node.primitive.name for node in mg.Tape(y) if node.primitive] == ["exp", "multiply"]
 
 
-def test_a_tracer_array_sees_the_function_once() -> None:
+def test_tracer_array_is_passed_to_the_function_once() -> None:
     step = mg.compile(lambda x: fused.gelu(x, approximate="tanh"), backend="numpy")
     x = rng.standard_normal((40, 3))
     np.testing.assert_allclose(step(x), fused.gelu(x, approximate="tanh"), rtol=1e-12)
@@ -98,11 +98,11 @@ def test_erf_to_the_last_digits(dtype: Any, error: float, monkeypatch: pytest.Mo
     monkeypatch.undo()
     x = np.concatenate([np.linspace(-7, 7, 40001), np.geomspace(1e-30, 1, 10000), [0.0]]).astype(dtype)
     exact = np.array([math.erf(a) for a in x.tolist()])
-    found = erf_values(x)
-    assert found.dtype == dtype
-    assert np.max(np.abs(found.astype(float) - exact)) <= np.abs(exact).max() * error * np.finfo(dtype).eps
+    result = erf_values(x)
+    assert result.dtype == dtype
+    assert np.max(np.abs(result.astype(float) - exact)) <= np.abs(exact).max() * error * np.finfo(dtype).eps
     near = exact != 0
-    assert np.max(np.abs(found[near].astype(float) / exact[near] - 1)) <= error * np.finfo(dtype).eps
+    assert np.max(np.abs(result[near].astype(float) / exact[near] - 1)) <= error * np.finfo(dtype).eps
     ends = np.array([-np.inf, -1e30, -6.5, 6.5, 1e30, np.inf, np.nan, -0.0], dtype)
     with np.errstate(all="ignore"):
         at_ends = erf_values(ends)

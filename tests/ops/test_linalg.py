@@ -1,4 +1,4 @@
-"""mg.linalg against NumPy, and its derivatives against differences: first and second order, pull and push."""
+"""mg.linalg compared with NumPy, and its derivatives with differences: first and second order, pull and push."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def definite(x: Any) -> Any:
 
 
 def signless(x: Any) -> Any:
-    """Vectors in columns, without the sign that a factorization leaves open."""
+    """Column vectors, without their arbitrary signs."""
     return x * np.sign(x[..., :1, :])
 
 
@@ -43,9 +43,9 @@ def of_definite(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     return lambda x: f(definite(x), **options)
 
 
-def given(f: Callable[..., Any], *others: Any, **options: Any) -> Callable[..., Any]:
-    """F with all arguments but the arrays."""
-    return lambda *arrays: f(*arrays, *others, **options)
+def with_arguments(f: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[..., Any]:
+    """A function of arrays only: f with its other arguments fixed."""
+    return lambda *arrays: f(*arrays, *arguments, **options)
 
 
 def part(f: Callable[..., Any], k: int) -> Callable[..., Any]:
@@ -59,7 +59,7 @@ def cases(name: str, f: Any, reference: Any, *shapes: Any) -> list[Case]:
 
 SQUARE = ((4, 4), (2, 3, 3), (1, 1))
 ANY = ((4, 4), (2, 3, 3), (4, 2), (2, 4), (3, 4, 3), (3, 2, 3))
-svd = given(linalg.svd, full_matrices=False)
+svd = with_arguments(linalg.svd, full_matrices=False)
 
 CASES = [
     *cases("inv", linalg.inv, N.inv, *SQUARE, (0, 2, 2)),
@@ -84,38 +84,59 @@ CASES = [
     *(
         c
         for n in (-2, 1, 5)
-        for c in cases("matrix_power", given(linalg.matrix_power, n), given(N.matrix_power, n), *SQUARE)
+        for c in cases(
+            "matrix_power", with_arguments(linalg.matrix_power, n), with_arguments(N.matrix_power, n), *SQUARE
+        )
     ),
     *(
         c
         for o in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
-        for c in cases("matrix_norm", given(linalg.matrix_norm, ord=o), given(N.matrix_norm, ord=o), (4, 2), (2, 3, 3))
+        for c in cases(
+            "matrix_norm",
+            with_arguments(linalg.matrix_norm, ord=o),
+            with_arguments(N.matrix_norm, ord=o),
+            (4, 2),
+            (2, 3, 3),
+        )
     ),
-    *cases("matrix_norm", given(linalg.matrix_norm, keepdims=True), given(N.matrix_norm, keepdims=True), (2, 3, 3)),
-    *cases("matrix_norm", given(linalg.matrix_norm, keepdims=True, ord=1), None, (2, 3, 3)),
+    *cases(
+        "matrix_norm",
+        with_arguments(linalg.matrix_norm, keepdims=True),
+        with_arguments(N.matrix_norm, keepdims=True),
+        (2, 3, 3),
+    ),
+    *cases("matrix_norm", with_arguments(linalg.matrix_norm, keepdims=True, ord=1), None, (2, 3, 3)),
     *(
         c
         for o in (1, 2, 3, 1.5, -1, np.inf, -np.inf)
         for c in cases(
-            "vector_norm", given(linalg.vector_norm, axis=-1, ord=o), given(N.vector_norm, axis=-1, ord=o), (5,), (2, 3)
+            "vector_norm",
+            with_arguments(linalg.vector_norm, axis=-1, ord=o),
+            with_arguments(N.vector_norm, axis=-1, ord=o),
+            (5,),
+            (2, 3),
         )
     ),
     *cases("vector_norm", linalg.vector_norm, N.vector_norm, (5,), (2, 3, 2)),
-    *cases("vector_norm", given(linalg.vector_norm, axis=(0, 2), keepdims=True), None, (2, 3, 2)),
+    *cases("vector_norm", with_arguments(linalg.vector_norm, axis=(0, 2), keepdims=True), None, (2, 3, 2)),
     *cases("norm", linalg.norm, N.norm, (5,), (2, 3, 2)),
-    *cases("norm", given(linalg.norm, 3, 0), given(N.norm, 3, 0), (2, 3, 2)),
-    *cases("norm", given(linalg.norm, axis=(0, 2)), given(N.norm, axis=(0, 2)), (2, 3, 2)),
-    *cases("norm", given(linalg.norm, 1, (2, 0), True), given(N.norm, 1, (2, 0), True), (2, 3, 2)),
-    *cases("norm", given(linalg.norm, 2), given(N.norm, 2), (4, 2)),
+    *cases("norm", with_arguments(linalg.norm, 3, 0), with_arguments(N.norm, 3, 0), (2, 3, 2)),
+    *cases("norm", with_arguments(linalg.norm, axis=(0, 2)), with_arguments(N.norm, axis=(0, 2)), (2, 3, 2)),
+    *cases("norm", with_arguments(linalg.norm, 1, (2, 0), True), with_arguments(N.norm, 1, (2, 0), True), (2, 3, 2)),
+    *cases("norm", with_arguments(linalg.norm, 2), with_arguments(N.norm, 2), (4, 2)),
     *cases("trace", linalg.trace, N.trace, (4, 2), (2, 3, 3)),
-    *cases("trace", given(linalg.trace, offset=-1), given(N.trace, offset=-1), (4, 2), (2, 3, 3)),
+    *cases("trace", with_arguments(linalg.trace, offset=-1), with_arguments(N.trace, offset=-1), (4, 2), (2, 3, 3)),
     *cases("diagonal", linalg.diagonal, N.diagonal, (4, 2), (2, 3, 3)),
-    *cases("diagonal", given(linalg.diagonal, offset=2), given(N.diagonal, offset=2), (2, 4), (2, 3, 3)),
+    *cases(
+        "diagonal", with_arguments(linalg.diagonal, offset=2), with_arguments(N.diagonal, offset=2), (2, 4), (2, 3, 3)
+    ),
     *cases("cross", linalg.cross, N.cross, ((3,), (3,)), ((2, 3), (3,))),
-    *cases("cross", given(linalg.cross, axis=0), given(N.cross, axis=0), ((3, 2), (3, 2))),
+    *cases("cross", with_arguments(linalg.cross, axis=0), with_arguments(N.cross, axis=0), ((3, 2), (3, 2))),
     *cases("outer", linalg.outer, N.outer, ((2,), (3,))),
     *cases("matmul", linalg.matmul, N.matmul, ((2, 3, 3), (3, 2))),
-    *cases("tensordot", given(linalg.tensordot, axes=1), given(N.tensordot, axes=1), ((2, 3, 3), (3, 2))),
+    *cases(
+        "tensordot", with_arguments(linalg.tensordot, axes=1), with_arguments(N.tensordot, axes=1), ((2, 3, 3), (3, 2))
+    ),
     *cases("vecdot", linalg.vecdot, N.vecdot, ((2, 3, 3), (3,))),
     *cases("matrix_transpose", linalg.matrix_transpose, N.matrix_transpose, (2, 3, 4)),
     *cases("multi_dot", lambda *x: linalg.multi_dot(x), lambda *x: N.multi_dot(x), ((2, 5), (5, 1), (1, 4), (4, 3))),
@@ -126,7 +147,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=[f"{c.name}-{k}-{c.shapes
 
 
 def draw(case: Case, dtype: Any = np.float64) -> tuple[list[Any], list[Any]]:
-    """Inputs and directions. Square matrices are kept away from singular ones."""
+    """Inputs and directions. Square matrices are far from singular."""
     rng = np.random.default_rng([*map(ord, case.name)])
     inputs = [rng.uniform(0.3, 1.2, s) * rng.choice([-1, 1], s) for s in case.shapes]
     if len(case.shapes[0]) > 1 and case.shapes[0][-1] == case.shapes[0][-2]:
@@ -134,7 +155,7 @@ def draw(case: Case, dtype: Any = np.float64) -> tuple[list[Any], list[Any]]:
     return [x.astype(dtype) for x in inputs], [rng.standard_normal(s) for s in case.shapes]
 
 
-def moved(inputs: list[Any], directions: list[Any], t: float) -> list[Any]:
+def shifted(inputs: list[Any], directions: list[Any], t: float) -> list[Any]:
     return [x + t * d for x, d in zip(inputs, directions, strict=True)]
 
 
@@ -155,10 +176,10 @@ def gradients(
     f: Callable[..., Any], cotangent: Any, leaves: list[mg.Tensor], create_graph: bool = False
 ) -> list[mg.Tensor]:
     (f(*leaves) * cotangent).sum().backward(create_graph=create_graph)
-    found = [mg.Tensor(np.zeros(t.shape, t.dtype)) if t.grad is None else t.grad for t in leaves]
+    result = [mg.Tensor(np.zeros(t.shape, t.dtype)) if t.grad is None else t.grad for t in leaves]
     for t in leaves:
         t.grad = None
-    return found
+    return result
 
 
 def values(tensors: list[mg.Tensor]) -> list[Any]:
@@ -181,7 +202,7 @@ def test_value(case: Case) -> None:
 @each_case
 def test_first_order(case: Case) -> None:
     inputs, directions = draw(case)
-    expected = slope(lambda t: case.f(*moved(inputs, directions, t)))
+    expected = slope(lambda t: case.f(*shifted(inputs, directions, t)))
     cotangent = np.random.default_rng(1).standard_normal(np.shape(expected))
     pulled = gradients(case.f, cotangent, leaves_of(inputs))
     np.testing.assert_allclose(inner(values(pulled), directions), np.sum(cotangent * expected), rtol=1e-8, atol=1e-8)
@@ -194,7 +215,7 @@ def test_push(case: Case) -> None:
     out = case.f(*leaves)
     tangents = {t.node: d for t, d in zip(leaves, directions, strict=True)}
     pushed = push(Tape(out).nodes, tangents).get(out.node, np.zeros(out.shape))
-    expected = slope(lambda t: case.f(*moved(inputs, directions, t)))
+    expected = slope(lambda t: case.f(*shifted(inputs, directions, t)))
     np.testing.assert_allclose(pushed, expected, rtol=1e-8, atol=1e-8)
 
 
@@ -204,26 +225,26 @@ def test_second_order(case: Case) -> None:
     cotangent = np.random.default_rng(1).standard_normal(np.shape(case.f(*inputs)))
 
     def first_order(t: float) -> Any:
-        return inner(values(gradients(case.f, cotangent, leaves_of(moved(inputs, directions, t)))), directions)
+        return inner(values(gradients(case.f, cotangent, leaves_of(shifted(inputs, directions, t)))), directions)
 
     leaves = leaves_of(inputs)
     first = gradients(case.f, cotangent, leaves, create_graph=True)
     slopes = sum((g * d).sum() for g, d in zip(first, directions, strict=True))
-    found = 0.0
+    result = 0.0
     if slopes.requires_grad:
-        found = inner(values(gradients(lambda *_: slopes, 1.0, leaves)), directions)
-    np.testing.assert_allclose(found, slope(first_order), rtol=1e-7, atol=1e-7)
+        result = inner(values(gradients(lambda *_: slopes, 1.0, leaves)), directions)
+    np.testing.assert_allclose(result, slope(first_order), rtol=1e-7, atol=1e-7)
 
 
 @each_case
-def test_float32_stays(case: Case) -> None:
+def test_float32_is_preserved(case: Case) -> None:
     inputs, _ = draw(case, np.float32)
     leaves = leaves_of(inputs)
     out = case.f(*leaves)
     assert out.dtype == np.float32
-    found = gradients(case.f, np.ones(out.shape, np.float32), leaves, create_graph=True)
-    lines = Tape(out, *(t for t in found if t.requires_grad)).nodes
-    assert {str(d) for line in lines for d in np.atleast_1d(np.array(line.dtype, dtype=object))} == {"float32"}
+    result = gradients(case.f, np.ones(out.shape, np.float32), leaves, create_graph=True)
+    nodes = Tape(out, *(t for t in result if t.requires_grad)).nodes
+    assert {str(d) for node in nodes for d in np.atleast_1d(np.array(node.dtype, dtype=object))} == {"float32"}
 
 
 def test_every_function_has_a_case() -> None:
@@ -284,8 +305,8 @@ def test_derivatives_of_det_that_exist_where_det_overflows(dtype: Any, scale: fl
             (second(large) / np.float64(scale), second(x)),
             (third(large), third(x)),
         )
-    for found, expected in pairs:
-        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    for result, expected in pairs:
+        np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_cofactors_of_graded_matrices() -> None:
@@ -310,7 +331,7 @@ SMOOTH = {
 
 
 def reassembled(x: Any) -> Any:
-    """X itself."""
+    """The matrix x, multiplied from its factors."""
     u, s, vh = svd(x)
     return (u * s[..., None, :]) @ vh
 
@@ -331,7 +352,7 @@ def test_equal_values_have_first_derivatives_and_no_second_ones(function: str, n
 
 
 @pytest.mark.parametrize("name", EQUAL)
-def test_what_uses_vectors_of_equal_values_has_gradient_nan(name: str) -> None:
+def test_functions_of_vectors_of_equal_values_have_gradient_nan(name: str) -> None:
     """0 / 0 for a smooth function; for one that depends on the basis also what rounding makes of 1 / 0."""
     w = np.arange(9.0).reshape(3, 3)
     assert np.isnan(mg.grad(lambda x: (reassembled(x) * w).sum())(EQUAL[name])).any()
@@ -342,10 +363,10 @@ def test_what_uses_vectors_of_equal_values_has_gradient_nan(name: str) -> None:
 @pytest.mark.parametrize(
     "x", [np.zeros((3, 2)), np.eye(3)[:, :1] @ np.ones((1, 2)), np.eye(2, 3) * [[1], [0]]], ids=["0", "tall", "wide"]
 )
-def test_a_singular_value_of_zero_hides_what_is_outside(x: Any) -> None:
+def test_singular_value_zero_gives_nan_outside_the_column_space(x: Any) -> None:
     w = np.arange(x.size).reshape(x.shape)
-    found = mg.grad(lambda x: (reassembled(x) * w).sum())(x)
-    assert np.isnan(found).any() or np.allclose(found, w)
+    result = mg.grad(lambda x: (reassembled(x) * w).sum())(x)
+    assert np.isnan(result).any() or np.allclose(result, w)
 
 
 def test_vectors_that_are_not_used_may_have_equal_values() -> None:
@@ -386,9 +407,9 @@ def test_factors_of_very_large_and_small_matrices(dtype: Any, scale: float) -> N
 @pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int64])
 def test_pinv_of_integers(dtype: Any) -> None:
     x = np.array([[1, 0], [0, 1], [1, 1]], dtype)
-    for found in (linalg.pinv(x), linalg.pinv(mg.asarray(x)).numpy(), np.linalg.pinv(mg.asarray(x)).numpy()):
-        assert found.dtype == np.float64
-        np.testing.assert_allclose(found, np.linalg.pinv(x.astype(float)), rtol=1e-12)
+    for result in (linalg.pinv(x), linalg.pinv(mg.asarray(x)).numpy(), np.linalg.pinv(mg.asarray(x)).numpy()):
+        assert result.dtype == np.float64
+        np.testing.assert_allclose(result, np.linalg.pinv(x.astype(float)), rtol=1e-12)
 
 
 def test_matrix_rank() -> None:
@@ -405,7 +426,7 @@ def test_matrix_power_zero_is_the_identity() -> None:
     assert not out.requires_grad
 
 
-def test_results_are_named() -> None:
+def test_results_are_named_tuples() -> None:
     for x in (definite(np.ones((2, 2))), mg.Tensor(definite(np.ones((2, 2))), requires_grad=True)):
         assert linalg.eigh(x)._fields == ("eigenvalues", "eigenvectors")
         assert linalg.qr(x)._fields == ("Q", "R")
@@ -468,8 +489,8 @@ def test_errors(wrong: Callable[[], Any], kind: type[Exception], message: str) -
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("n", [2, 3, 5])
 @pytest.mark.floating(all="ignore")
-def test_the_slope_of_the_determinant_of_what_is_not_finite_is_nan(n: int, value: float) -> None:
-    """And comes to an end; other matrices of the stack have theirs."""
+def test_derivative_of_the_determinant_of_nonfinite_matrices_is_nan(n: int, value: float) -> None:
+    """The computation ends, and other matrices of the stack have their derivatives."""
     x = np.stack([np.diag(np.arange(1.0, n + 1))] * 2)
     x[0, 0, 0] = value
     bad, good = mg.grad(lambda t: mg.linalg.det(t)[1] * 1.0 + mg.linalg.det(t)[0])(x)
@@ -489,10 +510,10 @@ def test_the_slope_of_the_determinant_of_what_is_not_finite_is_nan(n: int, value
     ids=["svd", "svdvals", "pinv", "matrix_rank", "nuclear norm", "full"],
 )
 @pytest.mark.floating(all="ignore")
-def test_singular_values_of_what_is_not_finite_are_refused(function: Any, n: int, value: float) -> None:
-    """LAPACK's search for them may never end at an infinity."""
+def test_singular_values_of_nonfinite_matrices_raise(function: Any, n: int, value: float) -> None:
+    """With an infinity, LAPACK's SVD may never return."""
     x = np.random.default_rng(n).normal(size=(2, n, n))
     x[1, n // 2, 0] = value
-    for given in (x, mg.Tensor(x, requires_grad=True)):
+    for matrix in (x, mg.Tensor(x, requires_grad=True)):
         with pytest.raises(N.LinAlgError, match="NaN or infinity among the elements; within"):
-            function(given)
+            function(matrix)

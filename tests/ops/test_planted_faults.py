@@ -1,4 +1,4 @@
-"""Test the tester: a rule that is wrong by 0.1 %, or a dropped sum over broadcast axes, must be caught."""
+"""Tests of the tests: they must find a rule that is wrong by 0.1 %, or a missing sum over broadcast axes."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def affects(case: Case, name: str) -> bool:
 
 
 @pytest.mark.parametrize(("name", "k"), FAULTS, ids=str)
-def test_a_rule_off_by_a_thousandth_is_caught(name: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rule_off_by_a_thousandth_is_found(name: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     p = REGISTRY[name]
     rules = tuple(off(rule) if j == k else rule for j, rule in enumerate(p.rules))
     monkeypatch.setattr(p, "pull", rebuilt(p, rules, p.joint and off(p.joint)).pull)
     assert any(caught(case) for case in CASES if affects(case, name) and k in (*case.wrt, *[k] * p.sequence))
 
 
-def test_the_rebuilt_primitive_is_sound() -> None:
-    """The tests above fail for the planted factor, not for the rebuilding."""
+def test_rebuilt_primitive_passes() -> None:
+    """The tests above fail because of the planted factor, not because the primitive was rebuilt."""
     for case in CASES[::20]:
         p = REGISTRY[case.primitive]
         with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +70,7 @@ def test_the_rebuilt_primitive_is_sound() -> None:
 
 
 def broadcasts(case: Case) -> bool:
-    """Whether an operand is differentiated whose shape is not that of the value."""
+    """Whether the shape of a differentiated operand differs from that of the value."""
     if REGISTRY[case.primitive].kind != "elementwise" or "pull" in case.skip:
         return False
     operands = case.operands()
@@ -79,13 +79,13 @@ def broadcasts(case: Case) -> bool:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if broadcasts(case)], ids=str)
-def test_a_dropped_sum_over_broadcast_axes_is_caught(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sum_over_broadcast_axes_is_found(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(specialize.ENGINE, "unbroadcast", lambda contribution, shape: contribution)
     assert caught(case)
 
 
 @pytest.mark.parametrize("name", sorted({case.primitive for case in CASES if broadcasts(case)}))
-def test_a_first_element_in_the_place_of_a_sum_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_element_instead_of_a_sum_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shape is right here, the values are not."""
 
     def first(contribution: Any, shape: tuple[int, ...]) -> Any:
@@ -95,13 +95,13 @@ def test_a_first_element_in_the_place_of_a_sum_is_caught(name: str, monkeypatch:
     assert any(caught(case) for case in CASES if case.primitive == name and broadcasts(case))
 
 
-def test_a_fast_push_off_by_a_thousandth_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_push_off_by_a_thousandth_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (Elementwise, Linear):
         push = kind.push
 
         def wrong(self: Any, *arguments: Any, push: Any = push) -> Any:
-            moved = push(self, *arguments)
-            return moved if moved is None else 1.001 * moved
+            tangent_out = push(self, *arguments)
+            return tangent_out if tangent_out is None else 1.001 * tangent_out
 
         name = "multiply" if kind is Elementwise else "matmul"
         case = next(case for case in CASES if case.primitive == name)

@@ -1,4 +1,4 @@
-"""The whole table once more on an array that refuses conversion to NumPy and hidden writes."""
+"""All cases on an array that raises for conversions to NumPy arrays and for hidden writes."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from minigrad.engine.primitive import Linear, Primitive
 
 
 def results(case: Case, operands: list[Any], wrap: walks.Wrap) -> list[Any]:
-    """Values, shares and tangents, of both walks, on arrays and recorded."""
-    arguments, leaves = walks.given(case, operands, wrap)
+    """Values, contributions and tangents, of both walks, on arrays and recorded."""
+    arguments, leaves = walks.arguments_of(case, operands, wrap)
     values = outputs(case.function(*arguments))
-    lines = walks.lines_of(values)
-    found = [t.data for t in values]
+    nodes = walks.nodes_of(values)
+    results = [t.data for t in values]
     for record in (False, True):
 
         def ones(t: Any, record: bool = record) -> Any:
             array = wrap(np.ones(t.shape))
             return Tensor(array) if record else array
 
-        due: dict[Any, Any] = {}
+        pending: dict[Any, Any] = {}
         for t in values:
             if t.node is not None:
-                due[t.node] = due[t.node] + ones(t) if t.node in due else ones(t)
-        contributions = tape.pull(lines, due, record=record)
-        moved = tape.push(lines, {leaf.node: ones(leaf) for leaf in leaves}, record=record)
-        found += [contributions[leaf.node] for leaf in leaves if leaf.node in contributions]
-        found += [moved[t.node] for t in values if t.node in moved]
-    return [tape.value_of(x) for x in found]
+                pending[t.node] = pending[t.node] + ones(t) if t.node in pending else ones(t)
+        contributions = tape.pull(nodes, pending, record=record)
+        tangents = tape.push(nodes, {leaf.node: ones(leaf) for leaf in leaves}, record=record)
+        results += [contributions[leaf.node] for leaf in leaves if leaf.node in contributions]
+        results += [tangents[t.node] for t in values if t.node in tangents]
+    return [tape.value_of(x) for x in results]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "standin" not in case.skip], ids=str)
-def test_stand_in(case: Case) -> None:
-    """Forward, pull and push, on arrays and recorded, give what they give on ndarrays."""
+def test_cases_on_a_stand_in(case: Case) -> None:
+    """Forward, pull and push, on arrays and recorded, give the same results as on ndarrays."""
     operands = case.operands()
     traced, plain = results(case, operands, StandIn), results(case, operands, walks.bare)
     assert traced
@@ -50,8 +50,8 @@ def test_stand_in(case: Case) -> None:
         np.testing.assert_allclose(bare(x), y, rtol=1e-14, atol=1e-15)  # plain arrays may take a quicker way
 
 
-def test_a_training_step_on_a_stand_in() -> None:
-    """Construction, backward and accumulation too."""
+def test_training_step_on_a_stand_in() -> None:
+    """Construction, backward and accumulation."""
     rng = np.random.default_rng(0)
     x, w = Tensor(StandIn(rng.normal(size=(5, 3)))), Tensor(StandIn(rng.normal(size=(3, 2))), requires_grad=True)
     for create_graph in (False, True):
@@ -60,10 +60,10 @@ def test_a_training_step_on_a_stand_in() -> None:
     assert isinstance(w.grad.data, StandIn)
 
 
-# The stand-in itself refuses
+# The stand-in itself
 
 
-REFUSALS = {
+OPERATIONS = {
     "asarray": np.asarray,
     "array": np.array,
     "float": float,
@@ -78,13 +78,13 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSALS)
-def test_the_stand_in_refuses(what: str) -> None:
+@pytest.mark.parametrize("what", OPERATIONS)
+def test_stand_in_raises(what: str) -> None:
     with pytest.raises(Refused):
-        REFUSALS[what](StandIn(np.ones(1)))
+        OPERATIONS[what](StandIn(np.ones(1)))
 
 
-def _written(x: Any, /) -> Any:
+def _copied(x: Any, /) -> Any:
     out = np.zeros_like(x)
     out[...] = x
     return out
@@ -96,12 +96,12 @@ def writing(v: Any) -> Any:
     return out
 
 
-def test_a_primitive_may_write_into_what_it_made_and_its_rule_may_not() -> None:
-    copied = Linear(_written, writing, name="copied").record
+def test_primitive_may_write_into_its_own_arrays_but_rules_may_not() -> None:
+    copied = Linear(_copied, writing, name="copied").record
     t = copied(Tensor(StandIn(np.ones(2)), requires_grad=True))
     assert isinstance(t.data, StandIn)
     with pytest.raises(Refused, match="rules do not write"):
-        tape.pull(walks.lines_of([t]), {t.node: StandIn(np.ones(2))})
+        tape.pull(walks.nodes_of([t]), {t.node: StandIn(np.ones(2))})
 
 
 def _assigned(x: Any, /) -> Any:
@@ -119,15 +119,15 @@ def _into_view(x: Any, /) -> Any:
     return x
 
 
-@pytest.mark.parametrize("hidden", [_assigned, _into_operand, _into_view])
-def test_a_primitive_may_not_write_into_its_operand(hidden: Any) -> None:
-    with pytest.raises(Refused, match="not made here"):
-        Primitive(hidden, lambda v: v).record(Tensor(StandIn(np.ones(2))))
+@pytest.mark.parametrize("function", [_assigned, _into_operand, _into_view])
+def test_primitive_may_not_write_into_its_operand(function: Any) -> None:
+    with pytest.raises(Refused, match="not allocated here"):
+        Primitive(function, lambda v: v).record(Tensor(StandIn(np.ones(2))))
 
 
-def test_a_primitive_may_write_into_a_view_of_what_it_made() -> None:
-    def made(x: Any, /) -> Any:
+def test_primitive_may_write_into_a_view_of_its_own_array() -> None:
+    def into_copy(x: Any, /) -> Any:
         return _into_view(np.copy(x))
 
-    t = Primitive(made, lambda v: v).record(Tensor(StandIn(np.ones(3))))
+    t = Primitive(into_copy, lambda v: v).record(Tensor(StandIn(np.ones(3))))
     np.testing.assert_array_equal(bare(t.data), [1.0, 2.0, 2.0])

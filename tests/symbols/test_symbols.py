@@ -15,7 +15,7 @@ from minigrad import Tensor, mean
 from minigrad.engine import tape_text
 from minigrad.engine.primitive import REGISTRY, Elementwise, Primitive
 from minigrad.engine.tape import Tape
-from minigrad.ops import elementwise, indexing, reduction
+from minigrad.ops import elementwise, indexing, piecewise_constant, reduction
 from minigrad.symbols import Call, Name, Number, Symbol, computed, formula, intercepting, latex, local_derivatives, text
 from minigrad.symbols.expression import constant
 
@@ -107,7 +107,7 @@ def test_operand_without_derivative_raises() -> None:
     with pytest.raises(ValueError, match="has no operand 'z'"):
         formula(elementwise.exp, "z")
     with pytest.raises(ValueError, match="no derivative"):
-        formula(elementwise.sign)
+        formula(piecewise_constant.sign)
 
 
 # Notation

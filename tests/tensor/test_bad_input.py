@@ -15,7 +15,7 @@ from minigrad import Tensor, nn, optim
 from minigrad import functional as F
 from minigrad.compiler import CompileError
 from minigrad.engine.primitive import Primitive, elementwise
-from minigrad.ops import indexing, product, reduction, searching, shape
+from minigrad.ops import cumulative, indexing, product, reduction, searching, shape
 
 
 def x() -> Tensor:
@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "bool of nothing": (lambda: bool(Tensor([])), ValueError, "(0,)"),
     "len": (lambda: len(Tensor(1.0)), TypeError, "0-d"),
     "iteration": (lambda: list(Tensor(1.0)), TypeError, "0-d"),
-    "cumsum of a matrix": (lambda: reduction.cumulative_sum(x()), ValueError, "cumulative_sum | (2, 3) | axis="),
+    "cumsum of a matrix": (lambda: cumulative.cumulative_sum(x()), ValueError, "cumulative_sum | (2, 3) | axis="),
     "var without freedom": (lambda: reduction.var(Tensor([1.0]), correction=1), ValueError, "var | correction=1"),
     "take_along_axis": (lambda: np.take_along_axis(x(), np.array([0]), 1), ValueError, "(1,) | (2, 3) | indices[:, None]"),
     "max of nothing": (lambda: Tensor(np.ones((0, 2))).max(axis=0), ValueError, "max((0, 2) float64"),

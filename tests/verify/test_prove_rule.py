@@ -14,7 +14,7 @@ import pytest
 
 import minigrad.fused  # noqa: F401  (all primitives are declared)
 from minigrad.engine.primitive import REGISTRY, Elementwise
-from minigrad.ops import elementwise, product
+from minigrad.ops import piecewise_constant, product
 from minigrad.verify import prove_rule
 
 pytest.importorskip("sympy")
@@ -155,7 +155,7 @@ def test_formula_that_sympy_cannot_simplify_is_undecided(monkeypatch: pytest.Mon
     assert prove_rule("tanh").verdict == "undecided"
 
 
-@pytest.mark.parametrize("primitive", [product.matmul_matrices, elementwise.sign, math.exp])
+@pytest.mark.parametrize("primitive", [product.matmul_matrices, piecewise_constant.sign, math.exp])
 def test_other_primitives_raise(primitive: Any) -> None:
     with pytest.raises(TypeError, match="check_gradients"):
         prove_rule(primitive)

@@ -9,145 +9,26 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import value_of
-from minigrad.functional.activations import log_softmax
 from minigrad.functional.losses.loss_checks import (
     check_equal_shapes,
-    check_label_smoothing,
     check_range,
-    check_reduction,
     check_signs,
     check_targets,
+    finite_at_zero,
     reduced,
+    weighted,
 )
-from minigrad.ops.checking import require
-from minigrad.ops.elementwise import relu, softplus
-from minigrad.ops.indexing import getitem, integers, take_along_axis
+from minigrad.ops.activation import relu, softplus
+from minigrad.ops.indexing import take_along_axis
 from minigrad.ops.precision import floating, widened
-from minigrad.ops.reduction import mean, sum
-
-
-@widened
-def cross_entropy(
-    logits: Any,
-    labels: Any,
-    *,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-    weight: Any = None,
-    ignore_index: int | None = None,
-) -> Any:
-    """The cross-entropy -log softmax(logits)[label].
-
-    With smoothing ε the label's probability is 1 - ε, and ε is spread evenly over all C classes (Szegedy et al. 2016).
-    With class weights w, each term is multiplied by the weight of its class and the mean divides by Σ w[labels]. A term
-    of weight 0 is 0, also if it is infinite.
-    Rows whose label is ignore_index have loss 0 and do not count in the mean.
-
-    Args:
-        logits: (..., C), unnormalized log-probabilities.
-        labels: (...) integers in 0 ... C - 1.
-        reduction: "mean", "sum" or "none".
-        label_smoothing: ε in [0, 1).
-        weight: (C,) class weights.
-        ignore_index: the label of rows to leave out, for example -100 for padding (PyTorch's default); None for none.
-
-    Raises:
-        TypeError: labels are not integers.
-        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored
-            or have weight 0.
-
-    Example:
-        >>> float(cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4))
-        1.3863
-    """
-    check_label_smoothing(label_smoothing, "cross_entropy")
-    ids = check_targets(logits, labels, "cross_entropy", ignore_index)
-    logp = log_softmax(logits)
-    loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
-    return _chosen(loss, logp, ids, labels, weight, ignore_index, label_smoothing, reduction, "cross_entropy")
-
-
-@widened
-def nll_loss(
-    log_probabilities: Any,
-    labels: Any,
-    *,
-    reduction: str = "mean",
-    weight: Any = None,
-    ignore_index: int | None = None,
-) -> Any:
-    """The negative log-likelihood -log p[label]; of log_softmax(logits) it is `cross_entropy`.
-
-    Args:
-        log_probabilities: (..., C)
-        labels: (...) integers in 0 ... C - 1.
-        reduction: "mean", "sum" or "none".
-        weight: (C,) class weights, as in `cross_entropy`.
-        ignore_index: the label of rows to leave out; None for none.
-
-    Raises:
-        TypeError: labels are not integers.
-        ValueError: shapes do not fit, a label is out of range, an option is unknown, or all rows of a mean are ignored
-            or have weight 0.
-
-    Example:
-        >>> nll_loss(np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 0]), reduction="none").round(4)
-        array([0.6931, 1.3863])
-    """
-    ids = check_targets(log_probabilities, labels, "nll_loss", ignore_index)
-    loss = -take_along_axis(log_probabilities, ids[..., None], axis=-1)[..., 0]
-    return _chosen(loss, log_probabilities, ids, labels, weight, ignore_index, 0.0, reduction, "nll_loss")
-
-
-def _chosen(
-    loss: Any,
-    logp: Any,
-    ids: Any,
-    labels: Any,
-    weight: Any,
-    ignore: int | None,
-    smoothing: float,
-    reduction: str,
-    what: str,
-) -> Any:
-    """The loss -log p at the ids smoothed, weighted, without ignored rows, reduced."""
-    check_reduction(reduction, what)
-    classes = logp.shape[-1]
-    if weight is not None:
-        if np.shape(weight) != (classes,):
-            raise ValueError(
-                f"{call(what, (logp, labels), {'weight': weight})}: one weight for each of the {classes} "
-                f"classes, so weight must have shape ({classes},)"
-            )
-        loss = _times(getitem(weight, index=ids), loss)
-        logp = _times(weight, logp)
-    if smoothing:
-        loss = (1 - smoothing) * loss - smoothing * mean(logp, axis=-1)
-    kept = None
-    if ignore is not None:
-        kept = integers(labels, what) != ignore
-        loss = np.where(kept, loss, 0)
-    if reduction != "mean" or (weight is None and kept is None):
-        return reduced(loss, reduction, what)
-    counted = np.ones_like(loss) if weight is None else getitem(weight, index=ids)
-    count = sum(counted if kept is None else np.where(kept, counted, 0))
-    require(
-        lambda count: count != 0,
-        lambda _: ValueError(
-            f"{call(what, (logp, labels), {'weight': weight, 'ignore_index': ignore})}: all labels "
-            f"{'are ignored' if weight is None else 'are ignored or have weight 0'}, so there is nothing to take the "
-            "mean of; leave out such batches or take reduction='sum'"
-        ),
-        value_of(count),
-    )
-    return sum(loss) / count
+from minigrad.ops.reduction import sum
 
 
 @widened
 def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mean") -> Any:
-    """-(t log p + (1 - t) log(1 - p)), with logarithms of at least -100, as in PyTorch.
+    """-(t log p + (1 - t) log(1 - p)), with logarithms clipped to at least -100, as in PyTorch.
 
-    Where a logarithm is cut off, at p = 0 or 1, its derivative is 0. `binary_cross_entropy_with_logits` needs no cut.
+    Where a logarithm is clipped, at p = 0 or 1, its derivative is 0. `binary_cross_entropy_with_logits` does not clip.
 
     Args:
         probability: any shape, p in [0, 1].
@@ -162,37 +43,37 @@ def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mea
         array([  0.6931, 100.    ])
     """
     check_equal_shapes("binary_cross_entropy", probability, target)
-    what, logits = "binary_cross_entropy", "for logits take binary_cross_entropy_with_logits"
-    check_range(probability, 0, 1, f"{what}: probability", logits)
+    what = "binary_cross_entropy"
+    check_range(probability, 0, 1, f"{what}: probability", "for logits use binary_cross_entropy_with_logits")
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
     loss = -(target * _log(probability, target) + (1 - target) * _log_of_rest(probability))
     return reduced(loss, reduction, what)
 
 
-def _log(p: Any, share: Any) -> Any:
-    """log p, which a share is multiplied by, or -100 with derivative 0 where it would be less."""
-    is_cut = p <= math.exp(-100)  # not where p is NaN
-    logarithm = np.where(is_cut, -100, np.log(np.where(is_cut, 1, p)))
-    # Where p is denormal its derivative 1/p overflows, which a share of 0 must not meet.
-    return np.where((share == 0) & (p < np.finfo(p.dtype).tiny), value_of(logarithm), logarithm)
+def _log(p: Any, weight: Any) -> Any:
+    """log p, to be multiplied by a weight; -100 with derivative 0 where it would be less."""
+    is_clipped = p <= math.exp(-100)  # not where p is NaN
+    logarithm = np.where(is_clipped, -100, np.log(np.where(is_clipped, 1, p)))
+    # Where p is denormal, the derivative 1/p overflows; a weight of 0 would make it NaN.
+    return np.where((weight == 0) & (p < np.finfo(p.dtype).tiny), value_of(logarithm), logarithm)
 
 
 def _log_of_rest(p: Any) -> Any:
-    """log (1 - p), also where p is tiny; -100 with derivative 0 where p is 1."""
-    is_cut = p >= 1
-    return np.where(is_cut, -100, np.log1p(np.where(is_cut, 0, -p)))
+    """log (1 - p), accurate also where p is tiny; -100 with derivative 0 where p is 1."""
+    is_clipped = p >= 1
+    return np.where(is_clipped, -100, np.log1p(np.where(is_clipped, 0, -p)))
 
 
 @widened
 def binary_cross_entropy_with_logits(
     logits: Any, target: Any, *, pos_weight: Any = None, reduction: str = "mean"
 ) -> Any:
-    """-(q t log σ(x) + (1 - t) log(1 - σ(x))), as q t softplus(-x) + (1 - t) softplus(x): nothing overflows or cancels.
+    """-(q t log σ(x) + (1 - t) log(1 - σ(x))), computed as q t softplus(-x) + (1 - t) softplus(x), without overflow.
 
     Args:
         logits: any shape, x.
         target: the same shape, t in [0, 1].
-        pos_weight: q, the weight of class 1, 1 if not given: a number or an array that broadcasts to the shape.
+        pos_weight: q, the weight of class 1 (default 1): a number or an array that broadcasts to the shape.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -206,14 +87,14 @@ def binary_cross_entropy_with_logits(
     check_equal_shapes(what, logits, target)
     check_range(target, 0, 1, f"{what}: target", "it is the probability of class 1")
     if pos_weight is None:
-        return reduced(_times(target, softplus(-logits)) + _times(1 - target, softplus(logits)), reduction, what)
+        return reduced(weighted(target, softplus(-logits)) + weighted(1 - target, softplus(logits)), reduction, what)
     if not _broadcasts(np.shape(pos_weight), np.shape(logits)):
         raise ValueError(
             f"{call(what, (logits, target), {'pos_weight': pos_weight})}: pos_weight must broadcast to the shape of "
             "the logits: (C,) for logits (..., C)"
         )
-    first = _times(pos_weight * target, softplus(-logits))
-    return reduced(first + _times(1 - target, softplus(logits)), reduction, what)
+    first = weighted(pos_weight * target, softplus(-logits))
+    return reduced(first + weighted(1 - target, softplus(logits)), reduction, what)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -221,22 +102,13 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))
 
 
-def _times(share: Any, x: Any) -> Any:
-    """share · x, 0 with its derivatives where the share is 0 and x is infinite."""
-    return share * _factor_of(share, x)
-
-
-def _factor_of(share: Any, x: Any) -> Any:
-    """x, with 0 for inf · 0. What is finite stays also beside a share of 0: the derivative by the share is x."""
-    return np.where((share == 0) & np.isinf(x), 0, x)
-
-
 @widened
 def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
     """The terms t (log t - log p) of the Kullback-Leibler divergence KL(t ‖ p) (1951, equation 2.4), 0 where t = 0.
 
-    Their sum over the last axis is the divergence. So "mean" is too small by that axis's size, as in PyTorch;
-    "batchmean" divides the sum by the size N of the first axis, which is the mean of the divergences of (N, C).
+    Their sum over the last axis is the divergence. So "mean" is too small by a factor of that axis's size, as in
+    PyTorch; "batchmean" divides the sum by the size N of the first axis, which gives the mean of the divergences for
+    (N, C).
 
     Args:
         log_probabilities: any shape, log p.
@@ -245,7 +117,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
         reduction: "batchmean", "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, a target that is no logarithm is negative, or the reduction is unknown.
+        ValueError: the shapes differ, a target is negative without log_target, or the reduction is unknown.
 
     Example:
         >>> float(kl_div(np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]]), reduction="batchmean").round(4))
@@ -259,9 +131,9 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
         is_possible = np.logical_not(np.isneginf(target))
         terms = np.exp(target) * (np.where(is_possible, target, 0) - np.where(is_possible, log_probabilities, 0))
     else:
-        check_range(target, 0, math.inf, "kl_div: target", "it holds probabilities; log_target=True says logarithms")
+        check_range(target, 0, math.inf, "kl_div: target", "it has probabilities; for logarithms use log_target=True")
         logarithm = np.log(np.where(target == 0, 1, target))
-        terms = target * (logarithm - _factor_of(target, log_probabilities))
+        terms = target * (logarithm - finite_at_zero(target, log_probabilities))
     if reduction != "batchmean":
         return reduced(terms, reduction, "kl_div")
     shape = np.shape(target)
@@ -279,7 +151,7 @@ def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str 
     Args:
         scores: any shape, s.
         target: the same shape, y, each -1 or 1.
-        margin: what y s must reach.
+        margin: the value of y s from which the loss is 0.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -291,11 +163,11 @@ def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str 
     """
     check_equal_shapes("hinge_loss", scores, target)
     check_signs(target, "hinge_loss")
-    return reduced(relu(margin - _as(target, scores) * scores), reduction, "hinge_loss")
+    return reduced(relu(margin - _signs_like(target, scores) * scores), reduction, "hinge_loss")
 
 
-def _as(target: Any, x: Any) -> Any:
-    """Integer targets in the dtype of x, so that float32 stays float32."""
+def _signs_like(target: Any, x: Any) -> Any:
+    """Targets, with integers converted to the dtype of x, so that float32 stays float32."""
     return target if target.dtype.kind == "f" else target.astype(x.dtype)
 
 
@@ -307,7 +179,7 @@ def multi_margin_loss(scores: Any, labels: Any, *, p: int = 1, margin: float = 1
         scores: (..., C), s.
         labels: (...) integers in 0 ... C - 1.
         p: 1 or 2.
-        margin: by how much the label's score must exceed the others.
+        margin: the difference to the other scores from which the loss is 0.
         reduction: "mean", "sum" or "none".
 
     Raises:

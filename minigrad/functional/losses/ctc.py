@@ -25,16 +25,16 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Any:
-    """-log of the probability that some alignment gives the labels (Graves, Fernández, Gomez & Schmidhuber 2006).
+    """-log of the total probability of all alignments of the labels (Graves, Fernández, Gomez & Schmidhuber 2006).
 
-    An alignment names a class or the blank at each time; merging repetitions, then dropping blanks, gives the labels.
-    Their probabilities are summed by the forward recursion (equations 5 to 8) over the labels with blanks around each,
-    l′, in logarithms: log αₜ(s) = log p(l′ₛ at t) + log(αₜ₋₁(s) + αₜ₋₁(s - 1) + αₜ₋₁(s - 2)), the last term only
-    where l′ₛ is neither blank nor l′ₛ₋₂.
+    An alignment has a class or the blank at each time; merging repetitions, then dropping blanks, gives the labels. The
+    probabilities are summed by the forward recursion (equations 5 to 8) over l′, the labels with blanks around each, in
+    logarithms: log αₜ(s) = log p(l′ₛ at t) + log(αₜ₋₁(s) + αₜ₋₁(s - 1) + αₜ₋₁(s - 2)), the last term only where l′ₛ
+    is neither blank nor l′ₛ₋₂.
 
     Args:
-        log_probabilities: (N, T, C), as log_softmax gives them. PyTorch has (T, N, C).
-        labels: (N, L) integers other than blank; what stands beyond a row's length is not looked at.
+        log_probabilities: (N, T, C), the result of log_softmax. PyTorch has (T, N, C).
+        labels: (N, L) integers other than blank; those beyond a row's length are ignored.
         input_lengths: (N,), how many of the T times count, at least 1.
         label_lengths: (N,), how many of the L labels count.
         blank: the class that stands for no label.
@@ -64,9 +64,9 @@ def ctc_loss(
     before = np.roll(extended, 2, axis=1)
     jumps = (s % 2 == 1) & (s > 1) & (extended != before)
     for t in range(1, log_probabilities.shape[1]):
-        reach = np.concatenate([beyond, alpha], axis=1)
-        ways = np.stack([alpha, reach[:, 1:-1], np.where(jumps, reach[:, :-2], -np.inf)])
-        alpha = np.where((t < input_lengths)[:, None], emitted[:, t] + logsumexp(ways, axis=0), alpha)
+        shifted = np.concatenate([beyond, alpha], axis=1)
+        previous = np.stack([alpha, shifted[:, 1:-1], np.where(jumps, shifted[:, :-2], -np.inf)])
+        alpha = np.where((t < input_lengths)[:, None], emitted[:, t] + logsumexp(previous, axis=0), alpha)
     last = 2 * label_lengths[:, None]
     loss = -logsumexp(np.where((s == last) | (s == last - 1), alpha, -np.inf), axis=-1)
     if zero_infinity:
@@ -77,19 +77,19 @@ def ctc_loss(
 
 
 def _checked(logp: Any, labels: Any, input_lengths: Any, label_lengths: Any, blank: int) -> tuple[Any, Any, Any]:
-    """The labels, with blanks beyond their lengths, and the lengths; what does not fit is refused."""
+    """The labels, with blanks beyond their lengths, and the lengths; raises an error if something does not fit."""
     what = call("ctc_loss", (logp, labels, input_lengths, label_lengths), {"blank": blank})
     labels, inputs, counts = (integers(x, "ctc_loss") for x in (labels, input_lengths, label_lengths))
     if logp.ndim != 3 or labels.ndim != 2 or not logp.shape[0] == labels.shape[0] == inputs.size == counts.size:
         raise ValueError(
-            f"{what}: log-probabilities (N, T, C) go with labels (N, L) and lengths (N,); "
-            "log_probabilities.swapaxes(0, 1) turns PyTorch's (T, N, C)"
+            f"{what}: expected log-probabilities (N, T, C), labels (N, L) and lengths (N,); "
+            "for PyTorch's (T, N, C) use log_probabilities.swapaxes(0, 1)"
         )
     steps, classes = logp.shape[1:]
     if inputs.shape != counts.shape or inputs.ndim != 1:
-        raise ValueError(f"{what}: lengths must be of shape ({logp.shape[0]},)")
+        raise ValueError(f"{what}: lengths must have the shape ({logp.shape[0]},)")
     if not 0 <= blank < classes:
-        raise ValueError(f"{what}: blank is one of the classes 0 ... {classes - 1}")
+        raise ValueError(f"{what}: blank must be one of the classes 0 ... {classes - 1}")
     _check_within(inputs, 1, steps, f"{what}: an input length")
     _check_within(counts, 0, labels.shape[1], f"{what}: a label length")
     counted = np.arange(labels.shape[1]) < counts[:, None]
@@ -106,6 +106,6 @@ def _checked(logp: Any, labels: Any, input_lengths: Any, label_lengths: Any, bla
 
 def _check_within(x: Any, low: int, high: int, what: str) -> None:
     def error(x: Any) -> ValueError:
-        return ValueError(f"{what} is {x[(x < low) | (x > high)].flat[0]}; it must lie in {low} ... {high}")
+        return ValueError(f"{what} is {x[(x < low) | (x > high)].flat[0]}; it must be in {low} ... {high}")
 
     require_range(x, low, high, error)

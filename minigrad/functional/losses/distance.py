@@ -8,8 +8,8 @@ import numpy as np
 
 from minigrad.engine.errors import call
 from minigrad.functional.losses.loss_checks import check_equal_shapes, check_signs, reduced
-from minigrad.ops.elementwise import relu
-from minigrad.ops.norm import vector_norm
+from minigrad.ops.activation import relu
+from minigrad.ops.norms import vector_norm
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum
 
@@ -23,8 +23,8 @@ def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -
     Args:
         x: any shape.
         y: a shape that broadcasts with x's: (N, 1, D) and (M, D) give all pairs (N, M).
-        axis: the axis of the vectors, of the same size in both, which the result does not have.
-        eps: the least length to divide by.
+        axis: the axis of the vectors, of the same size in both. The result does not have it.
+        eps: the smallest length to divide by.
 
     Raises:
         ValueError: the shapes do not broadcast.
@@ -38,7 +38,7 @@ def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -
     if len(set(sizes)) > 1:
         raise ValueError(
             f"{call('cosine_similarity', (x, y), {'axis': axis})}: vectors of {sizes[0]} and {sizes[1]} elements have "
-            "no angle; the axis is not broadcast"
+            "no angle; this axis is not broadcast"
         )
     x, y = (z / np.maximum(vector_norm(z, axis=axis, keepdims=True), eps) for z in (x, floating(y)))
     return sum(x * y, axis=axis)
@@ -52,7 +52,7 @@ def cosine_embedding_loss(x: Any, y: Any, target: Any, *, margin: float = 0.0, r
         x: (..., D)
         y: (..., D), the same shape.
         target: (...), each -1 or 1.
-        margin: the cosine up to which strangers cost nothing, in [-1, 1].
+        margin: the cosine up to which the loss of pairs that do not belong together is 0, in [-1, 1].
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -64,11 +64,12 @@ def cosine_embedding_loss(x: Any, y: Any, target: Any, *, margin: float = 0.0, r
         array([0.4, 0.6])
     """
     if not -1 <= margin <= 1:
-        raise ValueError(f"cosine_embedding_loss(margin={margin}): a cosine lies in [-1, 1]")
+        raise ValueError(f"cosine_embedding_loss(margin={margin}): must be in [-1, 1], as a cosine")
     check_equal_shapes("cosine_embedding_loss", x, y)
     if np.shape(target) != np.shape(x)[:-1]:
         raise ValueError(
-            f"{call('cosine_embedding_loss', (x, y, target), {})}: x and y (N, D) go with targets (N,), one a pair"
+            f"{call('cosine_embedding_loss', (x, y, target), {})}: expected x and y (N, D), and targets (N,), one "
+            "per pair"
         )
     check_signs(target, "cosine_embedding_loss")
     cosine = cosine_similarity(x, y)
@@ -88,15 +89,15 @@ def triplet_margin_loss(
 ) -> Any:
     """max(0, ‖a - p‖ - ‖a - n‖ + margin) (Balntas et al. 2016, equation 3, with their swap as equation 4).
 
-    PyTorch adds 1e-6 to each difference so that the derivative of the norm at 0 is finite; here it is 0 there.
+    PyTorch adds 1e-6 to each difference, so that the derivative of the norm is finite at 0. Here it is 0.
 
     Args:
         anchor: (..., D), a.
-        positive: (..., D), of the anchor's kind.
-        negative: (..., D), of another kind.
-        margin: by how much the negative must be further away, positive.
-        p: the norm ‖·‖ₚ.
-        swap: whether ‖p - n‖ takes the place of ‖a - n‖ where it is smaller.
+        positive: (..., D), p, of the anchor's class.
+        negative: (..., D), n, of another class.
+        margin: the difference of the distances from which the loss is 0; positive.
+        p: the order of the norm ‖·‖ₚ.
+        swap: whether to use ‖p - n‖ instead of ‖a - n‖ where it is smaller.
         reduction: "mean", "sum" or "none".
 
     Raises:

@@ -23,8 +23,7 @@ def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     Raises:
         ValueError: the shapes differ. (N,) against (N, 1) would broadcast to (N, N).
     """
-    check_equal_shapes("mse_loss", prediction, target)
-    return reduced(np.square(prediction - target), reduction, "mse_loss")
+    return reduced(np.square(_difference("mse_loss", prediction, target)), reduction, "mse_loss")
 
 
 @widened
@@ -43,8 +42,7 @@ def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
         >>> l1_loss(np.array([1.0, -2.0]), np.zeros(2), reduction="sum").tolist()
         3.0
     """
-    check_equal_shapes("l1_loss", prediction, target)
-    return reduced(np.absolute(prediction - target), reduction, "l1_loss")
+    return reduced(np.absolute(_difference("l1_loss", prediction, target)), reduction, "l1_loss")
 
 
 @widened
@@ -54,7 +52,7 @@ def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: s
     Args:
         prediction: any shape.
         target: the same shape.
-        delta: δ > 0, where the parabola goes over into a line.
+        delta: δ > 0, where the parabola becomes a line.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -66,15 +64,14 @@ def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: s
     """
     if not delta > 0:
         raise ValueError(f"huber_loss(delta={delta}): must be positive")
-    check_equal_shapes("huber_loss", prediction, target)
-    return reduced(_huber(prediction - target, delta), reduction, "huber_loss")
+    return reduced(_huber(_difference("huber_loss", prediction, target), delta), reduction, "huber_loss")
 
 
 @widened
 def smooth_l1_loss(prediction: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
     """½ d² / β where |d| = |prediction - target| is at most β, and |d| - ½ β beyond (Girshick 2015, equation 3).
 
-    It is huber_loss with δ = β, divided by β, and goes over into l1_loss as β goes to 0.
+    It is huber_loss with δ = β, divided by β, and approaches l1_loss as β goes to 0.
 
     Args:
         prediction: any shape.
@@ -91,12 +88,16 @@ def smooth_l1_loss(prediction: Any, target: Any, *, beta: float = 1.0, reduction
     """
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss(beta={beta}): must not be negative")
-    check_equal_shapes("smooth_l1_loss", prediction, target)
-    d = prediction - target
+    d = _difference("smooth_l1_loss", prediction, target)
     return reduced(_huber(d, beta) / beta if beta else np.absolute(d), reduction, "smooth_l1_loss")
 
 
+def _difference(what: str, prediction: Any, target: Any) -> Any:
+    check_equal_shapes(what, prediction, target)
+    return prediction - target
+
+
 def _huber(d: Any, delta: float) -> Any:
-    """With c = d limited to [-δ, δ], both branches are ½ c² + δ |d - c|. What is infinite meets no 0."""
+    """Both branches as ½ c² + δ |d - c|, with c = d clipped to [-δ, δ]: an infinity is never multiplied by 0."""
     c = clip(d, -delta, delta)
     return 0.5 * (c * c) + delta * np.absolute(d - c)

@@ -1,12 +1,12 @@
-"""Recurrent networks over whole sequences, one primitive each: steps come first, (T, N, features).
+"""Recurrent networks: single steps, composed of primitives; whole sequences and steps as one primitive each.
 
-What the input gives to the gates is one product over all steps; what is left for the loop is the product with the
-state. Backwards it is the same: the loop finds what arrives at the gates, and the weights' gradients are one product
-each. `cells` has single steps, composed of primitives; `minigrad.fused` lists the functions of both kinds.
+Sequences are (T, N, features): steps come first. The inputs are multiplied with their weights in one product, so that
+only the products with the state remain for the loop. The backward pass is alike: the loop finds the gradients of the
+gates, and the gradient of each weight is one product. Gates lie side by side in PyTorch's order.
 """
 
-from minigrad.functional.recurrent.gru import gru, gru_cell
-from minigrad.functional.recurrent.lstm import lstm, lstm_cell
-from minigrad.functional.recurrent.rnn import rnn
+from minigrad.functional.recurrent.gru import fused_gru_cell, gru, gru_cell
+from minigrad.functional.recurrent.lstm import fused_lstm_cell, lstm, lstm_cell
+from minigrad.functional.recurrent.rnn import rnn, rnn_cell
 
-__all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn"]
+__all__ = ["fused_gru_cell", "fused_lstm_cell", "gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]

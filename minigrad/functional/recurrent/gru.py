@@ -1,4 +1,4 @@
-"""Gated recurrent units."""
+"""Gated recurrent units: a step composed of primitives; a step and a sequence as one primitive."""
 
 from __future__ import annotations
 
@@ -8,19 +8,59 @@ import numpy as np
 
 from minigrad.engine.pairwise import column_sums
 from minigrad.engine.primitive import primitive
-from minigrad.functional.recurrent.cells import check_step, gate_parts
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
     buffer,
+    check_step,
     from_input,
+    gate_parts,
     input_contributions,
-    rows_of,
-    state_share,
+    state_weight_contribution,
+    weight_products,
 )
+from minigrad.ops.activation import sigmoid
+from minigrad.ops.product import rows_of
 from minigrad.ops.shape import unstack
+from minigrad.tensor.naming import name
 
 Array = Any
+
+
+def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
+    """A step of a gated recurrent unit (Cho et al. 2014), with the reset gate after the product as in PyTorch.
+
+        [a_r a_z a_n] = x Wⁱ + bⁱ    [b_r b_z b_n] = h Wʰ + bʰ
+        r = σ(a_r + b_r)    z = σ(a_z + b_z)    n = tanh(a_n + r b_n)    h' = (1 - z) n + z h
+
+    Cho et al. multiply h by r before the product, and exchange z and 1 - z.
+
+    Args:
+        x: (N, I), the input of this step.
+        h: (N, H), the state before it.
+        weight_ih: (I, 3H), columns in the order r, z, n.
+        weight_hh: (H, 3H)
+        bias_ih: (3H,), or the number 0.
+        bias_hh: the same.
+
+    Returns:
+        (N, H), the state after the step. The nodes of the tape are called r, z, n and h. `fused.gru_cell` is one
+        primitive.
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
+        array([[0.5]])
+    """
+    check_step("gru_cell", 3, x, h, weight_ih, weight_hh, (bias_ih, bias_hh))
+    a_r, a_z, a_n = gate_parts(x @ weight_ih + bias_ih, 3)
+    b_r, b_z, b_n = gate_parts(h @ weight_hh + bias_hh, 3)
+    r, z = name("r", sigmoid(a_r + b_r)), name("z", sigmoid(a_z + b_z))
+    n = name("n", np.tanh(a_n + r * b_n))
+    return name("h", (1 - z) * n + z * h)
 
 
 def _gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, /) -> tuple[Array, Array, Array]:
@@ -31,12 +71,12 @@ def _gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: 
     for t in range(len(gates)):
         b = h @ weight_hh + bias_hh
         inner[t] = b[:, 2 * size :]
-        chosen = gates[t, :, : 2 * size]
-        chosen += b[:, : 2 * size]
-        chosen *= 0.5
-        np.tanh(chosen, out=chosen)
-        chosen *= 0.5
-        chosen += 0.5
+        r_and_z = gates[t, :, : 2 * size]
+        r_and_z += b[:, : 2 * size]
+        r_and_z *= 0.5
+        np.tanh(r_and_z, out=r_and_z)
+        r_and_z *= 0.5
+        r_and_z += 0.5
         r, z, n = gate_parts(gates[t], 3)
         n += r * inner[t]
         np.tanh(n, out=n)
@@ -48,17 +88,18 @@ def _gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: 
 def _gru_contributions(
     v: Any, x: Any, h: Any, weight_ih: Any, weight_hh: Any, y: Any, gates: Any, inner: Any, needs_grad: Any
 ) -> tuple[Any, ...]:
-    """From the last step to the first, with [r z n] the gates:
+    """The contributions, from the last step to the first. [r z n] are the gates:
 
         dz = dh' (h - n)    dn = dh' (1 - z)    da_n = dn (1 - n²)    dr = da_n b_n
         da = [dr r (1 - r), dz z (1 - z), da_n]    db = [dr r (1 - r), dz z (1 - z), da_n r]
         dh = db Wʰᵀ + dh' z    dWʰ = Σ hᵀ db    dbʰ = Σ db
 
-    What arrives at the gates and at b_n, in higher derivatives, is added to [dr dz dn] and to the last part of db.
+    In higher derivatives, the gates and b_n have cotangents of their own, which are added to [dr dz dn] and to the last
+    part of db.
     """
     dy, dgates, dinner = (None if contribution is None else unstack(contribution) for contribution in v)
     steps = list(zip(unstack(gates), unstack(inner), (h, *unstack(y)[:-1]), strict=True))
-    back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
+    back = np.copy(weight_hh.mT, order="C")  # faster in products than the transposed view
     dh: Any = 0.0
     contributions, state_contributions = Steps(len(steps)), Steps(len(steps))
     for k in reversed(range(len(steps))):
@@ -76,16 +117,22 @@ def _gru_contributions(
         dh = db @ back + dh * z
     dx, dweight_ih, dbias_ih = input_contributions(contributions.together(), x, weight_ih, needs_grad)
     all_db = state_contributions.together()
-    return dx, dh, dweight_ih, state_share(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
+    return dx, dh, dweight_ih, state_weight_contribution(all_db, h, y), dbias_ih, column_sums(rows_of(all_db))
 
 
-_gru_primitive = primitive(_gru, joint=_gru_contributions, outputs=("y", "gates", "inner"))
+_gru_primitive = primitive(
+    _gru,
+    joint=_gru_contributions,
+    outputs=("y", "gates", "inner"),
+    multiply_adds=lambda node: weight_products(node.shape[0], *node.parents[2:4]),
+    example_shapes=lambda n: [(1, n, n), (n, n), (n, 3 * n), (n, 3 * n), (3 * n,), (3 * n,)],
+)
 
 
 def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> tuple[Any, Any]:
     """`functional.gru_cell` for all steps of a sequence as one primitive (Cho et al. 2014).
 
-    It keeps its operands, and of every step the state, the gates and the part that r multiplies.
+    The operands and the state, gates and b_n of every step are kept for the backward pass.
 
     Args:
         x: (T, N, I), the inputs: T steps of N sequences.
@@ -93,13 +140,13 @@ def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias
         weight_ih: (I, 3H), columns in the order r, z, n.
         weight_hh: (H, 3H)
         bias_ih: (3H,), or the number 0.
-        bias_hh: likewise.
+        bias_hh: the same.
 
     Returns:
         the states after all steps (T, N, H), and the last one (N, H).
 
     Raises:
-        ValueError: shapes do not fit; there is no step.
+        ValueError: shapes do not fit, or there is no step.
 
     Example:
         >>> one = np.ones((1, 1))
@@ -113,26 +160,12 @@ def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias
     return y, y[-1]
 
 
-def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
-    """`functional.gru_cell` as one primitive: a sequence of one step.
-
-    Args:
-        x: (N, I), the input of this step.
-        h: (N, H), the state before it.
-        weight_ih: (I, 3H), columns in the order r, z, n.
-        weight_hh: (H, 3H)
-        bias_ih: (3H,), or the number 0.
-        bias_hh: likewise.
-
-    Returns:
-        (N, H), the state after the step.
-
-    Raises:
-        ValueError: shapes do not fit.
+def fused_gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
+    """`functional.gru_cell` as one primitive, with the same arguments and results: a sequence of one step.
 
     Example:
         >>> one = np.ones((1, 1))
-        >>> gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
+        >>> fused_gru_cell(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
         array([[0.5]])
     """
     check_step("gru_cell", 3, x, h, weight_ih, weight_hh, (bias_ih, bias_hh))

@@ -1,4 +1,4 @@
-"""Long short-term memory."""
+"""Long short-term memory: a step composed of primitives; a step and a sequence as one primitive."""
 
 from __future__ import annotations
 
@@ -7,24 +7,66 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import primitive
-from minigrad.functional.recurrent.cells import check_step, gate_parts
 from minigrad.functional.recurrent.sequence import (
     Steps,
     bias_array,
     buffer,
+    check_step,
     from_input,
+    gate_parts,
     input_contributions,
-    state_share,
+    state_weight_contribution,
+    weight_products,
 )
+from minigrad.ops.activation import sigmoid
 from minigrad.ops.shape import unstack
+from minigrad.tensor.naming import name
 
 Array = Any
+
+
+def lstm_cell(
+    x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
+) -> tuple[Any, Any]:
+    """A step of long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000).
+
+        [i f g o] = x Wⁱ + bⁱ + h Wʰ + bʰ    c' = σ(f) c + σ(i) tanh(g)    h' = σ(o) tanh(c')
+
+    Args:
+        x: (N, I), the input of this step.
+        h: (N, H), the output before it.
+        c: (N, H), the cell before it.
+        weight_ih: (I, 4H), columns in the order i, f, g, o.
+        weight_hh: (H, 4H)
+        bias_ih: (4H,), or the number 0.
+        bias_hh: the same.
+
+    Returns:
+        h' and c', each (N, H). The nodes of the tape are called i, f, g, o, c and h. `fused.lstm_cell` is one
+        primitive.
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> h, c = lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
+        >>> c, h.round(4)
+        (array([[0.5]]), array([[0.2311]]))
+    """
+    check_step("lstm_cell", 4, x, h, weight_ih, weight_hh, (bias_ih, bias_hh), c)
+    gates = x @ weight_ih + h @ weight_hh + bias_ih + bias_hh
+    i, f, g, o = gate_parts(gates, 4)
+    i, f, o = name("i", sigmoid(i)), name("f", sigmoid(f)), name("o", sigmoid(o))
+    g = name("g", np.tanh(g))
+    c = name("c", f * c + i * g)
+    return name("h", o * np.tanh(c)), c
 
 
 def _lstm(x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, /) -> tuple[Array, Array, Array]:
     """The output and the cell after each step, and the gates σ(i), σ(f), tanh(g), σ(o).
 
-    σ(x) is ½ tanh(½ x) + ½, so that one tanh, scaled before and after, makes all four.
+    σ(x) is ½ tanh(½ x) + ½, so one tanh, scaled before and after, computes all four.
     """
     operands, size = (x, h, c, weight_ih, weight_hh, bias), h.shape[-1]
     y, cells = buffer(operands, size), buffer(operands, size)
@@ -34,13 +76,13 @@ def _lstm(x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, /) 
     scale[2], shift[2] = 1, 0
     scale, shift = np.reshape(scale, (4 * size,)), np.reshape(shift, (4 * size,))
     for t in range(len(gates)):
-        now = gates[t]
-        now += h @ weight_hh
-        now *= scale
-        np.tanh(now, out=now)
-        now *= scale
-        now += shift
-        i, f, g, o = gate_parts(now, 4)
+        gate = gates[t]
+        gate += h @ weight_hh
+        gate *= scale
+        np.tanh(gate, out=gate)
+        gate *= scale
+        gate += shift
+        i, f, g, o = gate_parts(gate, 4)
         c = np.multiply(f, c, out=cells[t])
         c += i * g
         h = np.tanh(c, out=y[t])
@@ -51,19 +93,21 @@ def _lstm(x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, /) 
 def _lstm_contributions(
     v: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, y: Any, cells: Any, gates: Any, needs_grad: Any
 ) -> tuple[Any, ...]:
-    """From the last step to the first, with s = [i f g o] the gates, between l = [0 0 -1 0] and 1, and t = tanh(c'):
+    """The contributions, from the last step to the first.
+
+    With the gates s = [i f g o], which are between l = [0 0 -1 0] and 1, and t = tanh(c'):
 
         dc' += dh' o (1 - t²)    ds = [dc' g, dc' c, dc' i, dh' t]    da = ds (s - l) (1 - s)
         dh = da Wʰᵀ    dc = dc' f
 
-    What arrives at the gates themselves, in higher derivatives, is added to ds.
+    In higher derivatives, the gates have cotangents of their own, which are added to ds.
     """
     dy, dcells, dgates = (None if contribution is None else unstack(contribution) for contribution in v)
     cell_of = unstack(cells)
     steps = list(zip(unstack(gates), cell_of, (c, *cell_of[:-1]), strict=True))
     zeros, ones = np.zeros_like(gates, shape=c.shape[-1:]), np.ones_like(gates, shape=c.shape[-1:])
     lowest = np.concatenate([zeros, zeros, -ones, zeros], axis=0)
-    back = np.copy(weight_hh.mT, order="C")  # products with it are quicker than with the transposed view
+    back = np.copy(weight_hh.mT, order="C")  # faster in products than the transposed view
     dh: Any = 0.0
     dc: Any = 0.0
     contributions = Steps(len(steps))
@@ -80,10 +124,16 @@ def _lstm_contributions(
         dh, dc = da @ back, dc * f
     all_da = contributions.together()
     dx, dweight_ih, dbias = input_contributions(all_da, x, weight_ih, needs_grad)
-    return dx, dh, dc, dweight_ih, state_share(all_da, h, y), dbias
+    return dx, dh, dc, dweight_ih, state_weight_contribution(all_da, h, y), dbias
 
 
-_lstm_primitive = primitive(_lstm, joint=_lstm_contributions, outputs=("y", "cells", "gates"))
+_lstm_primitive = primitive(
+    _lstm,
+    joint=_lstm_contributions,
+    outputs=("y", "cells", "gates"),
+    multiply_adds=lambda node: weight_products(node.shape[0], *node.parents[3:5]),
+    example_shapes=lambda n: [(1, n, n), *[(n, n)] * 2, (n, 4 * n), (n, 4 * n), (4 * n,)],
+)
 
 
 def lstm(
@@ -91,7 +141,7 @@ def lstm(
 ) -> tuple[Any, tuple[Any, Any]]:
     """`functional.lstm_cell` for all steps of a sequence as one primitive (Hochreiter & Schmidhuber 1997).
 
-    It keeps its operands, and of every step the output, the cell and the gates.
+    The operands and the output, cell and gates of every step are kept for the backward pass.
 
     Args:
         x: (T, N, I), the inputs: T steps of N sequences.
@@ -100,13 +150,13 @@ def lstm(
         weight_ih: (I, 4H), columns in the order i, f, g, o.
         weight_hh: (H, 4H)
         bias_ih: (4H,), or the number 0.
-        bias_hh: likewise.
+        bias_hh: the same.
 
     Returns:
         the outputs of all steps (T, N, H), and the last output and cell (h, c), each (N, H).
 
     Raises:
-        ValueError: shapes do not fit; there is no step.
+        ValueError: shapes do not fit, or there is no step.
 
     Example:
         >>> one = np.ones((1, 1))
@@ -119,29 +169,14 @@ def lstm(
     return y, (y[-1], cells[-1])
 
 
-def lstm_cell(
+def fused_lstm_cell(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
 ) -> tuple[Any, Any]:
-    """`functional.lstm_cell` as one primitive: a sequence of one step.
-
-    Args:
-        x: (N, I), the input of this step.
-        h: (N, H), the output before it.
-        c: (N, H), the cell before it.
-        weight_ih: (I, 4H), columns in the order i, f, g, o.
-        weight_hh: (H, 4H)
-        bias_ih: (4H,), or the number 0.
-        bias_hh: likewise.
-
-    Returns:
-        h' and c', each (N, H).
-
-    Raises:
-        ValueError: shapes do not fit.
+    """`functional.lstm_cell` as one primitive, with the same arguments and results: a sequence of one step.
 
     Example:
         >>> one = np.ones((1, 1))
-        >>> h, c = lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
+        >>> h, c = fused_lstm_cell(one, one, one, np.zeros((1, 4)), np.zeros((1, 4)))
         >>> c, h.round(4)
         (array([[0.5]]), array([[0.2311]]))
     """

@@ -30,7 +30,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.node import Node
 from minigrad.engine.primitive import Function, linear
+from minigrad.ops.opaque_call import opaque
 from minigrad.ops.spatial.depthwise import depthwise, depthwise_input, depthwise_kernel, is_depthwise
 from minigrad.ops.spatial.im2col import (
     blocks,
@@ -45,7 +47,6 @@ from minigrad.ops.spatial.im2col import (
     tiled_kernel,
 )
 from minigrad.ops.spatial.windows import Pairs, Sizes, empty, extent, output_size, pad, taps
-from minigrad.ops.whole import whole
 
 
 def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int) -> Any:
@@ -53,7 +54,7 @@ def _convolve(x: Any, w: Any, /, *, stride: Sizes, padding: Pairs, dilation: Siz
 
     stride and dilation have one integer for each spatial axis, padding a pair (before, after).
     """
-    return whole(convolution, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return opaque(convolution, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def _convolve_input(
@@ -63,7 +64,7 @@ def _convolve_input(
 
     (N, *positions, out), (*window, in / groups, out) -> (N, *size, in)
     """
-    return whole(convolution_input, y, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return opaque(convolution_input, y, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def _convolve_kernel(
@@ -73,7 +74,7 @@ def _convolve_kernel(
 
     (N, *spatial, in), (N, *positions, out) -> (*window, in / groups, out)
     """
-    return whole(
+    return opaque(
         convolution_kernel, x, y, window=window, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
@@ -164,6 +165,13 @@ def convolution_kernel(
 
 # Each of the three maps is linear in both operands, and its rules are the other two.
 
+
+def _multiply_adds(node: Node, places: tuple[int, ...] | None) -> int:
+    """For each place and each channel of it, the products with the kernel's other axes."""
+    kernel = node.parents[1]
+    return 0 if kernel is None or places is None else math.prod(places) * math.prod(kernel.shape[:-1])
+
+
 convolve: Function = linear(
     _convolve,
     lambda v, w, x_shape, stride, padding, dilation, groups: convolve_input(
@@ -172,6 +180,7 @@ convolve: Function = linear(
     lambda v, x, w_shape, stride, padding, dilation, groups: convolve_kernel(
         x, v, window=tuple(w_shape[:-2]), stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
+    multiply_adds=lambda node: _multiply_adds(node, node.shape),
 )
 convolve_input: Function = linear(
     _convolve_input,
@@ -181,6 +190,7 @@ convolve_input: Function = linear(
     lambda v, y, w_shape, stride, padding, dilation, groups: convolve_kernel(
         v, y, window=tuple(w_shape[:-2]), stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
+    multiply_adds=lambda node: _multiply_adds(node, getattr(node.parents[0], "shape", None)),
 )
 convolve_kernel: Function = linear(
     _convolve_kernel,

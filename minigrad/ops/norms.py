@@ -10,10 +10,11 @@ import numpy as np
 from minigrad.engine.errors import call
 from minigrad.engine.primitive import primitive, tensor_function
 from minigrad.ops.cofactor import cofactor
-from minigrad.ops.elementwise import abs, not_equal, quotient
+from minigrad.ops.elementwise import abs, quotient
 from minigrad.ops.factorization import svdvals
+from minigrad.ops.piecewise_constant import not_equal
 from minigrad.ops.precision import widened
-from minigrad.ops.reduction import _kept, left_shape, max, min, root_of_squares, sum
+from minigrad.ops.reduction import keep_axes, left_shape, max, min, root_of_squares, sum
 from minigrad.ops.shape import astype, axes_of, expand_dims, moveaxis
 
 
@@ -21,9 +22,9 @@ def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:
     if ord == 2:
         return root_of_squares(x, axis, keepdims)
     size = np.absolute(x)
-    if not x.size:  # which has no extreme
+    if not x.size:  # the maximum of no elements is undefined
         return np.power(np.add.reduce(size, axis=axis, keepdims=keepdims), 1 / ord)  # type: ignore[call-overload]
-    extreme = np.maximum if ord > 0 else np.minimum  # which outweighs the others, so that no power overflows
+    extreme = np.maximum if ord > 0 else np.minimum  # of the dominant element; divided by it, no power overflows
     dominant = extreme.reduce(size, axis=axis, keepdims=True)
     scale = np.where((dominant > 0) & np.isfinite(dominant), dominant, 1)
     ratio = size / scale if ord > 0 else np.where(dominant == 0, 1, size / scale)
@@ -33,22 +34,22 @@ def _norm(x: Any, /, *, ord: float, axis: Any, keepdims: bool) -> Any:
     return root if keepdims else np.reshape(root, left_shape(x.shape, axis))
 
 
-def _norm_share(v: Any, x: Any, out: Any, ord: float, axis: Any) -> Any:
+def _norm_contribution(v: Any, x: Any, out: Any, ord: float, axis: Any) -> Any:
     """d|x|_p / dx = sign(x) (|x| / |x|_p)^(p-1), 0 at the origin, and for p < 1 where x is 0."""
     if ord == 2:
         multiple = cofactor(v, out)
         if multiple is not None:
-            return _kept(multiple, x.shape, axis) * x
-        v, out = _kept(v, x.shape, axis), _kept(out, x.shape, axis)
+            return keep_axes(multiple, x.shape, axis) * x
+        v, out = keep_axes(v, x.shape, axis), keep_axes(out, x.shape, axis)
         return v * (x / (out + (out == 0)) if type(out) is np.ndarray else quotient(x, out))
-    v, out = _kept(v, x.shape, axis), _kept(out, x.shape, axis)
+    v, out = keep_axes(v, x.shape, axis), keep_axes(out, x.shape, axis)
     ratio = quotient(np.absolute(x), out)
     if ord < 1:
         v, ratio = v * (out != 0), ratio + (ratio == 0)
     return v * np.sign(x) * np.power(ratio, ord - 1)
 
 
-norm_over = primitive(widened(_norm), widened(_norm_share), name="vector_norm")
+norm_over = primitive(widened(_norm), widened(_norm_contribution), name="vector_norm")
 
 
 @tensor_function
@@ -57,13 +58,13 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: flo
 
     Args:
         x: any shape. The axes are taken together as one vector.
-        axis: which axes; all if None.
-        keepdims: leave the axes in place with size 1.
+        axis: the axes; all if None.
+        keepdims: keep the axes with size 1.
         ord: p; inf and -inf give the largest and the smallest |xᵢ|, 0 the number of elements that are not 0.
 
     The gradient of a norm at 0 is 0; elements that tie for the largest share it evenly. For p < 1, where the slope at
-    an element that is 0 is infinite, its gradient is 0. Neither the norm nor its gradient overflows before the result.
-    Integers are taken as float64.
+    an element that is 0 is infinite, its gradient is 0. No intermediate result overflows. Integers are converted to
+    float64.
 
     Example:
         >>> import minigrad as mg
@@ -91,7 +92,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
     Args:
         x: (..., M, N).
-        keepdims: leave the last two axes in place with size 1.
+        keepdims: keep the last two axes with size 1.
         ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 and -2 (largest and smallest singular
             value), 1 and -1 (largest and smallest sum of a column's absolute values), inf and -inf (of a row's).
 
@@ -103,7 +104,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
         Tensor(6.)
     """
     if len(np.shape(x)) < 2:
-        raise ValueError(f"{call('matrix_norm', (x,), {'ord': ord})}: needs matrices, (..., M, N); see vector_norm")
+        raise ValueError(f"{call('matrix_norm', (x,), {'ord': ord})}: x must be matrices (..., M, N); see vector_norm")
     x = x if x.dtype.kind in "fc" else astype(x, np.float64)
     if ord in ("fro", None):
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
@@ -123,7 +124,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 @tensor_function
 def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """NumPy's norm: of a vector along one axis, of matrices over two, of all elements if neither ord nor axis is given.
+    """The norm as in NumPy: of vectors along one axis, of matrices over two, by default of all elements as one vector.
 
     Example:
         >>> import minigrad as mg
