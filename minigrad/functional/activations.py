@@ -6,7 +6,7 @@ Derivatives at kinks are chosen as in docs/conventions.md.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from minigrad.ops.blocks import row_blocks
 from minigrad.ops.gated import gelu_by_tanh, gelu_exact, mish, silu, softsign
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import logsumexp
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
 
 __all__ = [
     "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish", "prelu",
@@ -30,7 +33,7 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
-def gelu(x: Any, /, *, approximate: str = "none") -> Any:
+def gelu(x: Any, /, *, approximate: str = "none") -> Tensor:
     """x Φ(x), with Φ the distribution function of the standard normal (Hendrycks & Gimpel 2016). One primitive.
 
         none    y = x Φ(x)                                            dx = dy (Φ(x) + x φ(x))
@@ -55,12 +58,12 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Any:
     raise ValueError(f"gelu(approximate={approximate!r}): must be 'none' or 'tanh'")
 
 
-def log_sigmoid(x: Any, /) -> Any:
+def log_sigmoid(x: Any, /) -> Tensor:
     """log sigmoid(x) = -softplus(-x), without overflow. Integers and booleans are converted to float64."""
     return -softplus(-floating(x))
 
 
-def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x clipped to [min_val, max_val] (Collobert 2004). As for clip, the derivative at the bounds is 1; PyTorch has 0.
 
     Args:
@@ -76,12 +79,12 @@ def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return np.clip(x, min_val, max_val)
 
 
-def relu6(x: Any, /) -> Any:
+def relu6(x: Any, /) -> Tensor:
     """min(max(x, 0), 6) (Krizhevsky 2010). The derivative is 0 at 0, as of relu, and 1 at 6, as of clip (PyTorch 0)."""
     return np.where(x > 6, 6, relu(x))
 
 
-def hardsigmoid(x: Any, /) -> Any:
+def hardsigmoid(x: Any, /) -> Tensor:
     """min(max(x + 3, 0), 6) / 6, a piecewise linear sigmoid (Howard et al. 2019, section 5.2).
 
     The derivative at ±3 is 1/6, as of clip.
@@ -89,18 +92,18 @@ def hardsigmoid(x: Any, /) -> Any:
     return np.clip(x + 3.0, 0, 6) / 6
 
 
-def hardswish(x: Any, /) -> Any:
+def hardswish(x: Any, /) -> Tensor:
     """x · hardsigmoid(x) (Howard et al. 2019, section 5.2), 0 at -inf."""
     inside = np.clip(x, -3.0, 3.0)  # floats, as unsigned integers have no -3
     return np.where(x > 3, x, inside * (inside + 3) / 6)
 
 
-def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Any:
+def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Tensor:
     """x where it is positive, negative_slope · x elsewhere (Maas, Hannun & Ng 2013), also at 0."""
     return np.where(x > 0, x, negative_slope * x)
 
 
-def prelu(x: Any, alpha: Any, /) -> Any:
+def prelu(x: Any, alpha: Any, /) -> Tensor:
     """x where it is positive, alpha · x elsewhere, also at 0, with learned alpha (He et al. 2015, equation 1).
 
     Args:
@@ -125,7 +128,7 @@ def prelu(x: Any, alpha: Any, /) -> Any:
     return np.where(x > 0, x, alpha * x)
 
 
-def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
+def elu(x: Any, /, *, alpha: float = 1.0) -> Tensor:
     """x where it is positive, α (exp(x) - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016)."""
     x = floating(x)  # NumPy's exponentials of small integers are float16
     positive = x > 0
@@ -133,7 +136,7 @@ def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
     return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
 
 
-def selu(x: Any, /) -> Any:
+def selu(x: Any, /) -> Tensor:
     """λ elu(x; α), with α and λ such that mean 0 and variance 1 are preserved (Klambauer et al. 2017, equation 2).
 
     Use it with `lecun_normal` initial weights and `alpha_dropout`.
@@ -142,14 +145,14 @@ def selu(x: Any, /) -> Any:
 
 
 @widened
-def softmax(x: Any, /, *, axis: int = -1) -> Any:
+def softmax(x: Any, /, *, axis: int = -1) -> Tensor:
     """exp(x) / Σ exp(x) along an axis, without overflow."""
     e = np.exp(below_largest(x, axis))
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
 @widened
-def log_softmax(x: Any, /, *, axis: int = -1) -> Any:
+def log_softmax(x: Any, /, *, axis: int = -1) -> Tensor:
     """x - log Σ exp(x) along an axis, without overflow."""
     x = below_largest(x, axis)
     return x - logsumexp(x, axis=axis, keepdims=True)

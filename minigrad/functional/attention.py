@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from minigrad.ops.shape import matrix_transpose
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.naming import name
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 
-def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> Any:
+def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> Tensor:
     """softmax(q kᵀ / √d) v: for each query the mean of the values, weighted by the similarity of their keys.
 
     Args:
@@ -149,7 +152,7 @@ _attend = primitive(
 )
 
 
-def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> tuple[Any, Any]:
+def attention(q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False) -> tuple[Tensor, Tensor]:
     """`functional.scaled_dot_product_attention` as one primitive, with the weights as its second output.
 
     Args:

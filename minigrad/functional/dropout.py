@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from minigrad.functional.activations import SELU_ALPHA, SELU_SCALE
 from minigrad.ops.random import uniform_like
 from minigrad.util.rng import generator
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
 
-def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Any:
+
+def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Tensor:
     """Each element set to 0 with probability p, the others divided by 1 - p (Srivastava et al. 2014, inverted form).
 
     Args:
@@ -30,7 +33,7 @@ def dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None
     return _dropped(x, x.shape, p, training, rng)
 
 
-def spatial_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Any:
+def spatial_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Tensor:
     """Whole channels of each sample set to 0 with probability p, the others divided by 1 - p.
 
     Neighboring positions are similar, so dropping single ones hides little (Tompson et al. 2015, section 3.2).
@@ -54,7 +57,7 @@ def spatial_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: An
     return _dropped(x, (shape[0], *(1,) * (len(shape) - 2), shape[-1]), p, training, rng)
 
 
-def alpha_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Any:
+def alpha_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any = None) -> Tensor:
     """Dropout that keeps mean 0 and variance 1, for networks of SELU units (Klambauer et al. 2017, section 3).
 
     Each element is set to α' = -λα with probability p; the result is a x + b, with q = 1 - p,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,13 @@ from minigrad.ops.product import matmul, matrix_product, matrix_product_cost, ri
 from minigrad.ops.shape import reshape
 from minigrad.tensor.convert import get_default_dtype
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 
-def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None, /) -> Tensor:
     """x @ weight + bias.
 
     Args:
@@ -57,7 +60,7 @@ fused_linear = primitive(
 )
 
 
-def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None, /) -> Any:
+def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None, /) -> Tensor:
     """x1ᵀ W x2 + bias: y_k = Σ_ij x1_i W_ijk x2_j + b_k.
 
     Args:
@@ -89,7 +92,7 @@ def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None, /) -> Any:
     return y if bias is None else y + bias
 
 
-def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> Any:
+def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> Tensor:
     """The rows of a table: weight[indices].
 
     Args:

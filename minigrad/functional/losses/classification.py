@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +23,12 @@ from minigrad.ops.indexing import take_along_axis
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 
 @widened
-def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mean") -> Any:
+def binary_cross_entropy(probability: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """-(t log p + (1 - t) log(1 - p)), with logarithms clipped to at least -100, as in PyTorch.
 
     Where a logarithm is clipped, at p = 0 or 1, its derivative is 0. `binary_cross_entropy_with_logits` does not clip.
@@ -67,7 +70,7 @@ def _log_of_rest(p: Any) -> Any:
 @widened
 def binary_cross_entropy_with_logits(
     logits: Any, target: Any, *, pos_weight: Any = None, reduction: str = "mean"
-) -> Any:
+) -> Tensor:
     """-(q t log σ(x) + (1 - t) log(1 - σ(x))), computed as q t softplus(-x) + (1 - t) softplus(x), without overflow.
 
     Args:
@@ -103,7 +106,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 @widened
-def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
+def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Tensor:
     """The terms t (log t - log p) of the Kullback-Leibler divergence KL(t ‖ p) (1951, equation 2.4), 0 where t = 0.
 
     Their sum over the last axis is the divergence. So "mean" is too small by a factor of that axis's size, as in
@@ -145,7 +148,7 @@ def kl_div(log_probabilities: Any, target: Any, *, log_target: bool = False, red
 
 
 @widened
-def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
+def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - y s), for two classes (Cortes & Vapnik 1995), with derivative 0 at the kink.
 
     Args:
@@ -172,7 +175,7 @@ def _signs_like(target: Any, x: Any) -> Any:
 
 
 @widened
-def multi_margin_loss(scores: Any, labels: Any, *, p: int = 1, margin: float = 1.0, reduction: str = "mean") -> Any:
+def multi_margin_loss(scores: Any, labels: Any, *, p: int = 1, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """Σ max(0, margin - s[label] + s[j])^p / C over the classes j other than the label (Weston & Watkins 1999).
 
     Args:

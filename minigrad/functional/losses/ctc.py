@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from minigrad.ops.checking import require, require_range
 from minigrad.ops.indexing import integers, take_along_axis
 from minigrad.ops.precision import widened
 from minigrad.ops.reduction import logsumexp
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
 
 
 @widened
@@ -24,7 +27,7 @@ def ctc_loss(
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
-) -> Any:
+) -> Tensor:
     """-log of the total probability of all alignments of the labels (Graves, Fernández, Gomez & Schmidhuber 2006).
 
     An alignment has a class or the blank at each time; merging repetitions, then dropping blanks, gives the labels. The

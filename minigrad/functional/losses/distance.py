@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from minigrad.ops.norms import vector_norm
 from minigrad.ops.precision import floating, widened
 from minigrad.ops.reduction import sum
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 
 @widened
-def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -> Any:
+def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -> Tensor:
     """x · y / (max(‖x‖, ε) max(‖y‖, ε)) along an axis; 0, with finite derivatives, where x or y is 0.
 
     Both vectors are divided by their lengths first, so that no product overflows.
@@ -45,7 +48,7 @@ def cosine_similarity(x: Any, y: Any, /, *, axis: int = -1, eps: float = 1e-8) -
 
 
 @widened
-def cosine_embedding_loss(x: Any, y: Any, target: Any, *, margin: float = 0.0, reduction: str = "mean") -> Any:
+def cosine_embedding_loss(x: Any, y: Any, target: Any, *, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """1 - cos(x, y) for pairs that belong together (1), max(0, cos(x, y) - margin) for those that do not (-1).
 
     Args:
@@ -86,7 +89,7 @@ def triplet_margin_loss(
     p: float = 2,
     swap: bool = False,
     reduction: str = "mean",
-) -> Any:
+) -> Tensor:
     """max(0, ‖a - p‖ - ‖a - n‖ + margin) (Balntas et al. 2016, equation 3, with their swap as equation 4).
 
     PyTorch adds 1e-6 to each difference, so that the derivative of the norm is finite at 0. Here it is 0.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from minigrad.ops.precision import widened
 from minigrad.ops.reduction import mean, sum
 from minigrad.ops.shape import reshape
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 # The fused loss lays fewer classes than this along the first axis: NumPy's inner loops run along one axis, and the rows
@@ -38,7 +41,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     weight: Any = None,
     ignore_index: int | None = None,
-) -> Any:
+) -> Tensor:
     """The cross-entropy -log softmax(logits)[label].
 
     With smoothing ε, the label's probability is 1 - ε, and ε is distributed evenly over all C classes (Szegedy et al.
@@ -78,7 +81,7 @@ def nll_loss(
     reduction: str = "mean",
     weight: Any = None,
     ignore_index: int | None = None,
-) -> Any:
+) -> Tensor:
     """The negative log-likelihood -log p[label]; of log_softmax(logits) it is `cross_entropy`.
 
     Args:
@@ -222,7 +225,7 @@ _softmax_loss = primitive(
 )
 
 
-def softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean") -> Any:
+def softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "mean") -> Tensor:
     """`functional.cross_entropy` as one primitive: log Σ exp(logits) - logits[label].
 
     Args:

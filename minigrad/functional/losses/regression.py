@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,9 +10,12 @@ from minigrad.functional.losses.loss_checks import check_equal_shapes, reduced
 from minigrad.ops.elementwise import clip
 from minigrad.ops.precision import widened
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 
 @widened
-def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """(prediction - target)², of equal shapes.
 
     Args:
@@ -27,7 +30,7 @@ def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
 
 
 @widened
-def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """|prediction - target|, with derivative 0 where they are equal.
 
     Args:
@@ -46,7 +49,7 @@ def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
 
 
 @widened
-def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Tensor:
     """½ d² where |d| = |prediction - target| is at most δ, and δ (|d| - ½ δ) beyond (Huber 1964, with k = δ).
 
     Args:
@@ -68,7 +71,7 @@ def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: s
 
 
 @widened
-def smooth_l1_loss(prediction: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
+def smooth_l1_loss(prediction: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Tensor:
     """½ d² / β where |d| = |prediction - target| is at most β, and |d| - ½ β beyond (Girshick 2015, equation 3).
 
     It is huber_loss with δ = β, divided by β, and approaches l1_loss as β goes to 0.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from minigrad.ops.product import rows_of
 from minigrad.ops.reduction import mean
 from minigrad.tensor.naming import name
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 
 @widened
-def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = None) -> Any:
+def batch_norm(x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, axis: Any = None) -> Tensor:
     """Batch normalization in training (Ioffe & Szegedy 2015, algorithm 1).
 
         μ = mean(x)    σ² = mean((x - μ)²)    x̂ = (x - μ) / √(σ² + ε)    y = γ x̂ + β
@@ -63,7 +66,7 @@ def _leading(x: Any, axis: Any) -> Any:
 
 
 @widened
-def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Any:
+def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float = 1e-5) -> Tensor:
     """Batch normalization with given statistics, γ (x - mean) / √(var + ε) + β, as in a trained network.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from minigrad.ops.reduction import mean
 from minigrad.ops.shape import reshape
 from minigrad.tensor.naming import name
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 
 @widened
-def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5, axis: Any = -1) -> Any:
+def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5, axis: Any = -1) -> Tensor:
     """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4), with mean and variance of each sample.
 
         μ = mean(x)    σ² = mean((x - μ)²)    x̂ = (x - μ) / √(σ² + ε)    y = γ x̂ + β
@@ -48,7 +51,7 @@ def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5
 
 
 @widened
-def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) -> Any:
+def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) -> Tensor:
     """Root mean square normalization (Zhang & Sennrich 2019, equation 4): layer normalization without the mean.
 
         r = √(mean(x²) + ε)    x̂ = x / r    y = γ x̂
@@ -75,7 +78,7 @@ def rms_norm(x: Any, gamma: Any = None, *, eps: float = 1e-5, axis: Any = -1) ->
 
 
 @widened
-def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps: float = 1e-5) -> Any:
+def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps: float = 1e-5) -> Tensor:
     """Group normalization (Wu & He 2018, equations 1, 2, 6 and 7).
 
     Mean and variance are those of one sample and one group of C/G neighboring channels, over all positions. groups=1 is
@@ -111,7 +114,7 @@ def group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, eps:
 
 
 @widened
-def instance_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5) -> Any:
+def instance_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1e-5) -> Tensor:
     """Instance normalization (Ulyanov, Vedaldi & Lempitsky 2016, equation 4), with mean and variance of each channel.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,10 +24,13 @@ from minigrad.ops.product import rows_of
 from minigrad.ops.shape import unstack
 from minigrad.tensor.naming import name
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 
-def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
+def gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Tensor:
     """A step of a gated recurrent unit (Cho et al. 2014), with the reset gate after the product as in PyTorch.
 
         [a_r a_z a_n] = x Wⁱ + bⁱ    [b_r b_z b_n] = h Wʰ + bʰ
@@ -129,7 +132,9 @@ _gru_primitive = primitive(
 )
 
 
-def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> tuple[Any, Any]:
+def gru(
+    x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
+) -> tuple[Tensor, Tensor]:
     """`functional.gru_cell` for all steps of a sequence as one primitive (Cho et al. 2014).
 
     The operands and the state, gates and b_n of every step are kept for the backward pass.
@@ -160,7 +165,7 @@ def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias
     return y, y[-1]
 
 
-def fused_gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Any:
+def fused_gru_cell(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0) -> Tensor:
     """`functional.gru_cell` as one primitive, with the same arguments and results: a sequence of one step.
 
     Example:

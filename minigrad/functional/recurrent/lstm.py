@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from minigrad.ops.activation import sigmoid
 from minigrad.ops.shape import unstack
 from minigrad.tensor.naming import name
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 
 def lstm_cell(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
-) -> tuple[Any, Any]:
+) -> tuple[Tensor, Tensor]:
     """A step of long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000).
 
         [i f g o] = x Wⁱ + bⁱ + h Wʰ + bʰ    c' = σ(f) c + σ(i) tanh(g)    h' = σ(o) tanh(c')
@@ -138,7 +141,7 @@ _lstm_primitive = primitive(
 
 def lstm(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
-) -> tuple[Any, tuple[Any, Any]]:
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """`functional.lstm_cell` for all steps of a sequence as one primitive (Hochreiter & Schmidhuber 1997).
 
     The operands and the output, cell and gates of every step are kept for the backward pass.
@@ -171,7 +174,7 @@ def lstm(
 
 def fused_lstm_cell(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = 0.0, bias_hh: Any = 0.0
-) -> tuple[Any, Any]:
+) -> tuple[Tensor, Tensor]:
     """`functional.lstm_cell` as one primitive, with the same arguments and results: a sequence of one step.
 
     Example:

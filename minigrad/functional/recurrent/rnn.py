@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from minigrad.ops.activation import relu
 from minigrad.ops.shape import unstack
 from minigrad.tensor.naming import name
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor import Tensor
+
 Array = Any
 
 
@@ -34,7 +37,7 @@ def rnn_cell(
     bias_hh: Any = 0.0,
     *,
     nonlinearity: str = "tanh",
-) -> Any:
+) -> Tensor:
     """A step of a plain recurrent network (Elman 1990): f(x Wⁱ + bⁱ + h Wʰ + bʰ).
 
     Args:
@@ -106,7 +109,7 @@ def rnn(
     bias_hh: Any = 0.0,
     *,
     nonlinearity: str = "tanh",
-) -> tuple[Any, Any]:
+) -> tuple[Tensor, Tensor]:
     """`functional.rnn_cell` for all steps of a sequence as one primitive (Elman 1990).
 
     Args:
