@@ -98,7 +98,7 @@ def _source(function: Any) -> str:
 
 def _graph(report: DerivationReport) -> str:
     """The graph as SVG, each named value colored by the verdict on its line; nothing if it cannot be drawn here."""
-    from minigrad.drawing.engine import EngineNotFound
+    from minigrad.drawing import EngineNotFound
 
     try:
         svg = report.draw().pipe("svg", "utf-8")

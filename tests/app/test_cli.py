@@ -11,8 +11,8 @@ import pytest
 
 from minigrad import fused
 from minigrad.app import cli
-from minigrad.app.demo import digits, gradients
-from minigrad.drawing import engine
+from minigrad.app.demo import digits, gradient_check
+from minigrad.drawing.render import graphviz_program
 
 PNG = b"\x89PNG"
 NAMES = ("xhat", "var", "mu", "x", "gamma", "beta")
@@ -32,14 +32,14 @@ def demo(tmp_path, *arguments):
 def test_demo(tmp_path, capsys):
     for package in ("sklearn", "matplotlib"):
         pytest.importorskip(package)
-    if engine.find() is None:
+    if graphviz_program.find() is None:
         pytest.skip("neither Graphviz nor graphviz-pure is installed")
     assert demo(tmp_path, "--epochs", "6") == 0
     out, said = tmp_path / "out", capsys.readouterr().out
     accuracy = float(re.search(r"test accuracy ([\d.]+)%", said).group(1))
     assert accuracy >= 97
     for name in NAMES:
-        row = re.search(rf"dl/d{gradients.LABELS[name]} .*", said).group()
+        row = re.search(rf"dl/d{gradient_check.LABELS[name]} .*", said).group()
         assert row.strip().endswith("✓")
         assert all(float(number) < 1e-7 for number in re.findall(r"[\d.]+e[-+]\d+", row))
     written = {path.name for path in out.iterdir()}
@@ -78,9 +78,9 @@ def test_demo_without_matplotlib(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out" / "curves.png").exists()
 
 
-def test_demo_without_an_engine(tmp_path, monkeypatch, capsys):
+def test_demo_without_graphviz(tmp_path, monkeypatch, capsys):
     without(monkeypatch, "sklearn")
-    monkeypatch.setattr(engine, "find", lambda: None)
+    monkeypatch.setattr(graphviz_program, "find", lambda: None)
     assert demo(tmp_path) == 0
     assert 'pip install "minigrad[dot]"' in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -88,7 +88,7 @@ def test_demo_without_an_engine(tmp_path, monkeypatch, capsys):
     }  # fmt: skip
 
 
-def test_a_network_that_learns_too_little_fails(tmp_path, monkeypatch, capsys):
+def test_demo_fails_below_the_required_accuracy(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn")
     monkeypatch.setattr(digits, "NEEDED", 1.1)
     assert demo(tmp_path, "--epochs", "1") == 1
@@ -96,23 +96,23 @@ def test_a_network_that_learns_too_little_fails(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_wrong_line_fails(tmp_path, monkeypatch, capsys, name):
+def test_demo_fails_if_a_derivation_line_is_wrong(tmp_path, monkeypatch, capsys, name):
     """Planted: one line of the derivation is off by a part in a million."""
-    derivation = gradients.by_hand()
+    derivation = gradient_check.by_hand()
     line = derivation.lines[name]
-    monkeypatch.setattr(gradients, "by_hand", lambda: derivation)
+    monkeypatch.setattr(gradient_check, "by_hand", lambda: derivation)
     derivation.lines[name] = replace(line, function=lambda *values: line.function(*values) * (1 + 1e-6))
     without(monkeypatch, "sklearn")
     assert demo(tmp_path) == 1
-    assert f"✗ dl/d{gradients.LABELS[name]}: a difference of 1.0e-06" in capsys.readouterr().out
+    assert f"✗ dl/d{gradient_check.LABELS[name]}: a difference of 1.0e-06" in capsys.readouterr().out
 
 
-def test_a_wrong_fused_derivative_is_found(monkeypatch):
+def test_wrong_fused_derivative_is_detected(monkeypatch):
     pull = fused.batch_norm.primitive.pull
     monkeypatch.setattr(
         fused.batch_norm.primitive, "pull", lambda n, v, pending, residuals: pull(n, _doubled(v), pending, residuals)
     )
-    _, found = gradients.check_batch_norm(seed=0)
+    _, found = gradient_check.check_batch_norm(seed=0)
     assert all(found[name]["fused"] == pytest.approx(1) for name in ("x", "gamma", "beta"))
     assert all(row["hand"] < 1e-12 for row in found.values())
 
@@ -123,13 +123,13 @@ def _doubled(v):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_gradients_agree_for_other_seeds(seed):
-    report, found = gradients.check_batch_norm(seed, shape=(7, 3))
+    report, found = gradient_check.check_batch_norm(seed, shape=(7, 3))
     assert report.ok
     assert list(found) == list(NAMES)
-    assert max(max(row.values()) for row in found.values()) < gradients.TOLERANCE / 10
+    assert max(max(row.values()) for row in found.values()) < gradient_check.TOLERANCE / 10
 
 
-def test_training_repeats_itself():
+def test_training_is_repeatable():
     """The same seed gives the same network, to the bit."""
     x = np.eye(4, 64, dtype=np.float32)
     first, second = (digits.network(3)(x).numpy() for _ in range(2))
@@ -137,7 +137,7 @@ def test_training_repeats_itself():
     assert not np.array_equal(first, digits.network(4)(x).numpy())
 
 
-def test_accuracy_uses_running_statistics_and_leaves_training_on():
+def test_accuracy_uses_running_statistics_and_restores_training_mode():
     model = digits.network(0)
     x = np.eye(4, 64, dtype=np.float32)
     model.eval()
@@ -163,7 +163,7 @@ def test_bad_arguments(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_made(tmp_path, capsys):
+def test_folder_cannot_be_created(tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(SystemExit) as stopped:
         demo(tmp_path)
@@ -171,13 +171,13 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
     assert "out" in capsys.readouterr().err
 
 
-def test_without_a_command_the_help_is_shown(capsys):
+def test_help_without_a_command(capsys):
     assert cli.main([]) == 0
     assert "demo" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["demo", "check", "notes"])
-def test_the_help_of_a_command(capsys, command):
+def test_help_of_a_command(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
     assert stopped.value.code == 0
@@ -186,12 +186,12 @@ def test_the_help_of_a_command(capsys, command):
     assert not re.search(r"None|False|\[\]\)", said)
 
 
-def test_as_a_module():
+def test_running_as_a_module():
     done = subprocess.run([sys.executable, "-m", "minigrad", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("minigrad ")
 
 
-def test_the_command_line_imports_nothing_before_it_is_needed():
+def test_command_line_imports_lazily():
     program = "import sys, minigrad.app.cli; print([m for m in ('rich', 'graphviz', 'matplotlib') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.diagnostics import AnomalyError
-from minigrad.diagnostics.source import place
+from minigrad.diagnostics.anomaly.code_location import user_location
 from minigrad.engine import primitive
 
 pytestmark = pytest.mark.floating(all="ignore")
@@ -88,7 +88,7 @@ def length(x):
         (length, [0.0, 0.0], "mg.sqrt((x * x).sum())", "sqrt", "backward", "inf", "infinite slope"),
     ],
 )
-def test_where_it_arises_and_why(function, values, text, operation, direction, kind, cause):
+def test_location_and_cause(function, values, text, operation, direction, kind, cause):
     anomaly = found(function, leaf(*values))
     assert (anomaly.operation, anomaly.direction, anomaly.kind, anomaly.cause) == (operation, direction, kind, cause)
     assert (anomaly.place.file, anomaly.place.line) == (__file__, line_of(function, text))
@@ -101,7 +101,7 @@ def test_where_it_arises_and_why(function, values, text, operation, direction, k
     assert "hint: " in report
 
 
-def test_the_branch_that_where_discards():
+def test_branch_discarded_by_where():
     anomaly = found(divides, leaf(1.0, 0.0, 2.0))
     assert "np.where does not protect the gradient" in anomaly.remedy
     assert "divides by zero" in anomaly.remedy
@@ -115,7 +115,7 @@ def test_the_branch_that_where_discards():
     ]
 
 
-def test_the_remedy_works():
+def test_remedy_for_where_works():
     x = leaf(1.0, 0.0, 2.0)
     with mg.detect_anomaly():
         chosen = x.data > 0
@@ -123,19 +123,19 @@ def test_the_remedy_works():
     assert x.grad.tolist() == [-1.0, 0.0, -0.25]
 
 
-def test_the_chain_begins_where_the_infinity_does():
+def test_chain_starts_where_the_infinity_arises():
     anomaly = found(naive_softmax, leaf(1.0, -1.0))
     assert [step.note for step in anomaly.chain] == ["", "inf arises here", "NaN arises here"]
     assert anomaly.reason.sentence == "inf / inf is NaN, and the inf is exp of a number that is too large"
     assert found(logs, leaf(1.0, 0.0)).chain[-1].operation == "multiply(p, log(…))"
 
 
-def test_values_at_the_place():
+def test_operands_at_the_first_bad_element():
     anomaly = found(lambda x: mg.log(x), leaf(1.0, -2.5))
     assert anomaly.elements == "1 of 2 elements, the first at [1], where x = -2.5"
 
 
-def test_what_comes_in_from_outside():
+def test_nan_from_outside():
     data = mg.Tensor([1.0, np.nan])
     assert found(lambda: data * leaf(1.0, 2.0)).cause == "NaN from outside"
     weight = leaf(np.nan, 1.0)
@@ -145,20 +145,20 @@ def test_what_comes_in_from_outside():
     assert found(lambda: leaf(1.0).sum().backward(gradient=np.nan)).cause == "gradient from outside"
 
 
-def test_infinities_from_outside_that_do_harm():
+def test_infinity_from_outside_that_becomes_nan():
     anomaly = found(lambda: leaf(np.inf, 1.0) - np.inf)
     assert anomaly.cause == "infinity from outside"
     assert anomaly.reason.sentence == "operand x (x) had inf before it came to subtract"
 
 
-def test_several_outputs_of_which_some_are_used():
+def test_partly_used_outputs():
     x = mg.Tensor(np.array([[1e200, -1e200, 3e200]]), requires_grad=True)
     anomaly = found(lambda: (1e200 * nn.LayerNorm(3)(x)).sum().backward())
     assert (anomaly.operation, anomaly.direction) == ("layer_norm", "backward")
     assert "up to 1e+200" in anomaly.reason.sentence
 
 
-def test_a_long_chain_shows_its_ends_and_what_happens_on_it():
+def test_long_chain_is_shortened():
     def long(x):
         y = mg.log(x)
         for _ in range(20):
@@ -167,13 +167,13 @@ def test_a_long_chain_shows_its_ends_and_what_happens_on_it():
 
     anomaly = found(long, leaf(0.0, 1.0))
     assert len(anomaly.chain) == 22
-    rows = str(anomaly).partition("it came this way:\n")[2].partition("\nhint")[0].splitlines()
+    rows = str(anomaly).partition("the path of the value:\n")[2].partition("\nhint")[0].splitlines()
     assert [row.split()[0] for row in rows] == ["log(x)", "...", "add(add(…),", "add(add(…),", "sum(add(…))"]
     assert rows[0].endswith("-inf arises here")
     assert "18 more" in rows[1]
 
 
-def test_infinities_that_are_meant_are_left_alone():
+def test_intended_infinities_are_not_reported():
     x = leaf(1.0, -1.0)
     with mg.detect_anomaly():
         masked = mg.where(np.array([True, False]), x, -np.inf)
@@ -182,13 +182,13 @@ def test_infinities_that_are_meant_are_left_alone():
     assert x.grad.tolist() == [0.0, 0.0]
 
 
-def test_an_infinity_that_nothing_uses_is_told_at_the_end():
+def test_unused_infinity_is_reported_at_the_end():
     assert found(lambda: mg.exp(leaf(1000.0))).cause == "exp overflows"
     with mg.no_grad():
         assert found(lambda: mg.exp(mg.Tensor([1000.0]))).place.source.startswith("assert found(lambda: mg.exp(mg.T")
 
 
-def test_another_exception_gets_a_note():
+def test_other_exceptions_get_a_note():
     @mg.detect_anomaly()
     def program():
         mg.exp(leaf(1000.0))
@@ -199,7 +199,7 @@ def test_another_exception_gets_a_note():
     assert "exp of a number that is too large" in caught.value.__notes__[0]
 
 
-def test_the_layer_is_named():
+def test_anomaly_names_the_layer():
     class Entropy(nn.Module):
         def forward(self, p):
             return p * mg.log(p)
@@ -213,10 +213,10 @@ def test_the_layer_is_named():
     assert anomaly.place.source == "return p * mg.log(p)"
 
 
-def test_library_code_is_not_the_users_code():
+def test_locations_skip_library_code():
     anomaly = found(lambda: F.binary_cross_entropy_with_logits(mg.Tensor([np.nan]), np.array([1.0])))
     assert anomaly.place.file == __file__
-    assert place(inspect.currentframe()).source.startswith("assert place(")
+    assert user_location(inspect.currentframe()).source.startswith("assert user_location(")
 
 
 def test_second_derivatives():
@@ -229,7 +229,7 @@ def test_second_derivatives():
     assert anomaly.place.line == line_of(twice, "(g,)")
 
 
-def test_several_outputs_and_checkpoints():
+def test_multiple_outputs_and_checkpoints():
     x = mg.Tensor(np.ones((2, 2)), requires_grad=True)
     anomaly = found(lambda: (2 * mg.linalg.slogdet(x)[1]).backward())
     assert (anomaly.operation, anomaly.direction, anomaly.kind) == ("slogdet", "forward", "-inf")
@@ -249,7 +249,7 @@ def test_forward_mode():
     assert discarded.operation == "sqrt"
 
 
-def test_users_own_primitives_are_heard():
+def test_custom_primitives_are_observed():
     before = mg.custom(lambda x: np.log(x), lambda v, x: v / x, name="before")
     assert found(lambda: before(leaf(-1.0))).operation == "before"
 
@@ -259,7 +259,7 @@ def test_users_own_primitives_are_heard():
     assert found(inside).operation == "inside"
 
 
-def test_as_a_decorator_and_nested():
+def test_decorator_and_nested_blocks():
     @mg.detect_anomaly()
     def step(value):
         with mg.detect_anomaly():
@@ -272,7 +272,7 @@ def test_as_a_decorator_and_nested():
             step(-1.0)
 
 
-def test_gradients_are_the_same_inside():
+def test_gradients_do_not_change_inside_the_block():
     model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm(4), nn.Tanh(), nn.Linear(4, 1, rng=1))
     x = np.random.default_rng(0).normal(size=(5, 3))
     plain = mg.grad(lambda w: (model(x) * w).sum())(np.ones((5, 1)))
@@ -280,7 +280,7 @@ def test_gradients_are_the_same_inside():
         assert np.array_equal(mg.grad(lambda w: (model(x) * w).sum())(np.ones((5, 1))), plain)
 
 
-def test_nothing_remains_afterwards():
+def test_block_restores_the_engine():
     def state():
         return {
             p: (p.record.__globals__["function"], p.record.__globals__["Node"], p.__dict__.get("pull"))
@@ -299,7 +299,7 @@ def test_nothing_remains_afterwards():
     assert np.isnan(mg.log(leaf(-1.0)).item())
 
 
-def test_the_tape_dies_as_usual():
+def test_block_does_not_keep_the_tape_alive():
     with mg.detect_anomaly():
         x = leaf(1.0, 2.0)
         y = mg.exp(x)
@@ -324,7 +324,7 @@ def test_other_threads_are_not_observed():
     assert np.isnan(results[0]).all()
 
 
-def test_as_a_dictionary():
+def test_to_dict():
     content = found(divides, leaf(1.0, 0.0)).to_dict()
     assert content["cause"] == "discarded by where"
     assert content["line"] == line_of(divides, "1 / x")
@@ -405,7 +405,7 @@ CAUSES = {
 
 
 @pytest.mark.parametrize("name", CAUSES)
-def test_the_cause_is_true_and_the_way_out_leads_out(name):
+def test_cause_is_right_and_hint_works(name):
     function, values, cause, hint = CAUSES[name]
     x = mg.Tensor(np.array(values), requires_grad=True)
     anomaly = found(lambda: total(function(x)).backward())
@@ -416,7 +416,7 @@ def test_the_cause_is_true_and_the_way_out_leads_out(name):
     assert np.isfinite(x.grad.numpy()).all()
 
 
-def test_blocks_that_end_in_another_order_leave_numpy_as_it_was():
+def test_overlapping_blocks_restore_numpy_errors():
     before = np.geterr()
     first, second = mg.detect_anomaly(), mg.detect_anomaly()
     with np.errstate(all="warn"):
@@ -430,7 +430,7 @@ def test_blocks_that_end_in_another_order_leave_numpy_as_it_was():
     assert np.geterr() == before
 
 
-def test_an_error_that_was_caught_is_not_raised_again():
+def test_caught_error_is_not_raised_again():
     with mg.detect_anomaly():
         for _ in range(2):
             with pytest.raises(AnomalyError, match="NaN arises in log"):

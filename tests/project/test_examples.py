@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad.drawing import engine
+from minigrad.drawing.render import graphviz_program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -30,8 +30,8 @@ def words(svg: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", GALLERY)
-def test_pictures_of_the_gallery_are_those_of_the_page(name: str) -> None:
-    if engine.find() is None:
+def test_gallery_pictures_match_the_docs(name: str) -> None:
+    if graphviz_program.find() is None:
         pytest.skip("neither Graphviz nor graphviz-pure is installed")
     picture = GALLERY[name](np.random.default_rng(0))
     kept = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def test_pictures_of_the_gallery_are_those_of_the_page(name: str) -> None:
     assert any(f"images/{name}.svg" in page for page in pages)
 
 
-def test_the_pictures_of_pages(tmp_path: Path) -> None:
+def test_pages_example(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'minigrad[plot]'")
     pytest.importorskip("playwright", reason='needs Playwright: pip install "minigrad[browser]"')
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):

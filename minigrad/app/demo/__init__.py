@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from minigrad.app.demo import digits, gradients, pictures
-from minigrad.app.demo.demo_page import Report
+from minigrad.app.demo import digits, gradient_check, pictures
+from minigrad.app.demo.demo_output import Report
 
 
 def run(out: str | Path, epochs: int, seed: int) -> bool:
@@ -34,7 +34,7 @@ def run(out: str | Path, epochs: int, seed: int) -> bool:
     report.title(seed)
     steps: tuple[Callable[[], bool], ...] = (
         lambda: digits.show(report, folder, epochs, seed),
-        lambda: gradients.show(report, seed),
+        lambda: gradient_check.show(report, seed),
         lambda: pictures.show(report, folder, seed),
     )
     passed = [step() for step in steps]

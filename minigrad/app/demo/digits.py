@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad import fused, nn, optim
-from minigrad.app.demo.demo_page import Report
+from minigrad.app.demo.demo_output import Report
 from minigrad.data import DataLoader
 from minigrad.engine.modes import no_grad
 

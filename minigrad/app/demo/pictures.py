@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import functional, fused
-from minigrad.app.demo.demo_page import Report
+from minigrad.app.demo.demo_output import Report
 from minigrad.app.demo.digits import network
-from minigrad.drawing import draw
-from minigrad.drawing.engine import EngineNotFound
+from minigrad.drawing import EngineNotFound, draw
 from minigrad.engine.tape import Tape
 from minigrad.tensor.tensor import Tensor
 
