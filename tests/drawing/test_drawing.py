@@ -358,7 +358,8 @@ def test_unwritable_path(tmp_path):
         picture.save(tmp_path / "folder.dot")
 
 
-def test_names_of_version_0_1_still_work_with_a_warning():
+def test_names_of_version_0_1_still_work_with_a_warning(monkeypatch):
+    monkeypatch.delitem(sys.modules, "minigrad.drawing.engine", raising=False)
     with pytest.warns(DeprecationWarning, match="is minigrad.drawing.EngineNotFound now"):
         from minigrad.drawing.engine import EngineNotFound as old
     assert old is EngineNotFound
