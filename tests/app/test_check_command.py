@@ -98,7 +98,7 @@ def test_error_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "there is no such file or folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["check", str(RIGHT), "--seed", "-1"])
-    assert "argument --seed: -1: a seed is not negative" in capsys.readouterr().err
+    assert "argument --seed: -1: a seed must not be negative" in capsys.readouterr().err
     empty = tmp_path / "empty.py"
     empty.write_text("x = 1\n", encoding="utf-8")
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""The command line and the demonstration."""
+"""The command line and the demo."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ NAMES = ("xhat", "var", "mu", "x", "gamma", "beta")
 
 
 def without(monkeypatch, *packages):
-    """Let the import of these packages fail, as where they are not installed."""
+    """Make imports of these packages fail, as if they were not installed."""
     for module in [*packages, *sys.modules]:
         if module.split(".")[0] in packages:
             monkeypatch.setitem(sys.modules, module, None)
@@ -35,11 +35,11 @@ def test_demo(tmp_path, capsys):
     if graphviz_program.find() is None:
         pytest.skip("neither Graphviz nor graphviz-pure is installed")
     assert demo(tmp_path, "--epochs", "6") == 0
-    out, said = tmp_path / "out", capsys.readouterr().out
-    accuracy = float(re.search(r"test accuracy ([\d.]+)%", said).group(1))
+    out, text = tmp_path / "out", capsys.readouterr().out
+    accuracy = float(re.search(r"test accuracy ([\d.]+)%", text).group(1))
     assert accuracy >= 97
     for name in NAMES:
-        row = re.search(rf"dl/d{gradient_check.LABELS[name]} .*", said).group()
+        row = re.search(rf"dl/d{gradient_check.LABELS[name]} .*", text).group()
         assert row.strip().endswith("✓")
         assert all(float(number) < 1e-7 for number in re.findall(r"[\d.]+e[-+]\d+", row))
     written = {path.name for path in out.iterdir()}
@@ -55,26 +55,26 @@ def test_demo(tmp_path, capsys):
     report = (out / "report.txt").read_text(encoding="utf-8")
     assert f"test accuracy {accuracy}%" in report
     assert "\x1b" not in report
-    assert all(str(out / name) in said for name in written)
+    assert all(str(out / name) in text for name in written)
 
 
 def test_demo_without_scikit_learn(tmp_path, monkeypatch, capsys):
     without(monkeypatch, "sklearn")
     assert demo(tmp_path) == 0
-    said = capsys.readouterr().out
-    assert 'pip install "minigrad[data]"' in said
-    assert "all 6 gradients agree" in said
+    text = capsys.readouterr().out
+    assert 'pip install "minigrad[data]"' in text
+    assert "all 6 gradients agree" in text
     assert list((tmp_path / "out").glob("batch-norm.*"))
 
 
 def test_demo_without_matplotlib(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn")
     without(monkeypatch, "matplotlib")
-    monkeypatch.setattr(digits, "NEEDED", 0.0)
+    monkeypatch.setattr(digits, "REQUIRED", 0.0)
     assert demo(tmp_path, "--epochs", "1") == 0
-    said = capsys.readouterr().out
-    assert 'pip install "minigrad[plot]"' in said
-    assert "test accuracy" in said
+    text = capsys.readouterr().out
+    assert 'pip install "minigrad[plot]"' in text
+    assert "test accuracy" in text
     assert not (tmp_path / "out" / "curves.png").exists()
 
 
@@ -90,9 +90,9 @@ def test_demo_without_graphviz(tmp_path, monkeypatch, capsys):
 
 def test_demo_fails_below_the_required_accuracy(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn")
-    monkeypatch.setattr(digits, "NEEDED", 1.1)
+    monkeypatch.setattr(digits, "REQUIRED", 1.1)
     assert demo(tmp_path, "--epochs", "1") == 1
-    assert re.search(r"✗ test accuracy .* 110% asked for", capsys.readouterr().out)
+    assert re.search(r"✗ test accuracy .* 110% is required", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,7 +152,7 @@ def test_accuracy_uses_running_statistics_and_restores_training_mode():
     ("arguments", "message"),
     [
         (["--epochs", "0"], "at least 1 epoch"),
-        (["--seed", "-1"], "a seed is not negative"),
+        (["--seed", "-1"], "a seed must not be negative"),
         (["--epochs", "many"], "invalid int value"),
     ],
 )
@@ -181,9 +181,9 @@ def test_help_of_a_command(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
     assert stopped.value.code == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"usage: minigrad {command}")
-    assert not re.search(r"None|False|\[\]\)", said)
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: minigrad {command}")
+    assert not re.search(r"None|False|\[\]\)", text)
 
 
 def test_running_as_a_module():

@@ -14,7 +14,7 @@ import pytest
 
 from minigrad.app import cli
 from minigrad.app.notes import Claim, Experiment, collection, subplots
-from minigrad.app.notes.chapters import ORDER
+from minigrad.app.notes.experiment import CHAPTERS
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn: pip install 'minigrad[data]'")
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'minigrad[plot]'")
@@ -35,7 +35,7 @@ def test_every_claim_of_the_notes(name: str, tmp_path: Path) -> None:
 
 
 def test_every_experiment_belongs_to_a_chapter() -> None:
-    assert set(NAMES) <= {name for chapter in ORDER.values() for name in chapter}
+    assert set(NAMES) <= {name for chapter in CHAPTERS.values() for name in chapter}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""What the demonstration says, in the terminal and in a text file at once."""
+"""The output of the demo, in the terminal and in a text file."""
 
 from __future__ import annotations
 
@@ -17,56 +17,53 @@ from minigrad.util.version import installed
 WIDTH = 88
 
 
-class Report:
-    """Prints to the terminal, and keeps the same text for a file."""
+class DemoOutput:
+    """Prints to the terminal, and collects the same text for a file."""
 
     def __init__(self) -> None:
-        """Begin with nothing said."""
         self.console = Console(highlight=False)
         self.text = io.StringIO()
-        self.paper = Console(file=self.text, width=WIDTH, highlight=False, color_system=None)
+        self.file_console = Console(file=self.text, width=WIDTH, highlight=False, color_system=None)
         self.written: list[Path] = []
 
-    def say(self, *what: Any) -> None:
-        """Text or tables; rich's markup gives colors, in a terminal only."""
-        for console in (self.console, self.paper):
-            console.print(*what, soft_wrap=not isinstance(what[0], Table))
+    def print(self, *content: Any) -> None:
+        """Print text or tables. Rich's markup sets colors, in the terminal only."""
+        for console in (self.console, self.file_console):
+            console.print(*content, soft_wrap=not isinstance(content[0], Table))
 
     def title(self, seed: int) -> None:
-        """What runs here."""
-        self.say(f"[bold]minigrad {installed()} demo[/]: see and prove your gradients")
-        self.say(f"[dim]Python {platform.python_version()}, NumPy {np.__version__}, seed {seed}[/]")
+        """Print the versions and the seed."""
+        self.print(f"[bold]minigrad {installed()} demo[/]: see and prove your gradients")
+        self.print(f"[dim]Python {platform.python_version()}, NumPy {np.__version__}, seed {seed}[/]")
 
     def heading(self, text: str) -> None:
-        """The start of a part."""
-        self.say(f"\n[bold]{text}[/]")
+        """Print the heading of a part."""
+        self.print(f"\n[bold]{text}[/]")
 
     def verdict(self, right: bool, text: str) -> bool:
-        """A line that says whether something holds. Returns whether it does."""
-        self.say(f"  [bold green]✓[/] {text}" if right else f"  [bold red]✗ {text}[/]")
+        """Print whether a check holds, and return it."""
+        self.print(f"  [bold green]✓[/] {text}" if right else f"  [bold red]✗ {text}[/]")
         return right
 
-    def left_out(self, text: str, extra: str) -> None:
-        """A part cannot run; the extra that it needs."""
-        self.say(f'  [yellow]– {text}[/]: [bold]pip install "minigrad\\[{extra}]"[/]')
+    def skipped(self, text: str, extra: str) -> None:
+        """Print that a part cannot run, and the extra that it needs."""
+        self.print(f'  [yellow]– {text}[/]: [bold]pip install "minigrad\\[{extra}]"[/]')
 
     def wrote(self, path: Path) -> None:
-        """A file was written."""
+        """Note a file that was written."""
         self.written.append(path)
 
     def progress(self) -> Progress:
-        """A bar that is gone once it is full."""
+        """A progress bar that disappears when it is full."""
         task, now = TextColumn("  {task.description}"), TextColumn("{task.fields[now]}")
         columns = (task, BarColumn(30), TaskProgressColumn(), now)
         return Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
 
     def save(self, path: Path, seconds: float) -> None:
-        """The end: the files written, and all of this text as one of them."""
+        """Print the list of written files, and write the collected text as one of them."""
         self.wrote(path)
         self.heading("Written")
         for written in self.written:
-            self.say(
-                f"  {written}",
-            )
-        self.say(f"\n[dim]{seconds:.1f} s[/]")
+            self.print(f"  {written}")
+        self.print(f"\n[dim]{seconds:.1f} s[/]")
         path.write_text(self.text.getvalue(), encoding="utf-8")

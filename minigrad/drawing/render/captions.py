@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from minigrad.drawing.graph.model import Statistics
+from minigrad.drawing.graph.model import Graph, Statistics, Vertex
 
 ROUNDING = 1e-12  # a mean that is smaller than this times the deviation is written as 0
 
@@ -19,6 +19,11 @@ def short_number(x: float) -> str:
     mantissa, e, exponent = text.partition("e")
     text = f"{mantissa}e{int(exponent)}" if e else text
     return text.replace("-", "−")
+
+
+def shape_caption(vertex: Vertex, graph: Graph) -> str:
+    """The shape, or the shapes of several outputs, and the dtype if it is not the most frequent one."""
+    return vertex.shape if vertex.dtype in ("", graph.dtype) else f"{vertex.shape} {vertex.dtype}"
 
 
 def value_caption(s: Statistics) -> str:

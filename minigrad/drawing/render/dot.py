@@ -12,7 +12,7 @@ import graphviz  # type: ignore[import-untyped]
 
 from minigrad.drawing.graph.model import Cluster, Edge, Graph, Vertex
 from minigrad.drawing.render import style
-from minigrad.drawing.render.captions import gradient_caption, printable, short_number, value_caption
+from minigrad.drawing.render.captions import gradient_caption, printable, shape_caption, short_number, value_caption
 
 SPACE = '<font point-size="3"> <br/></font>'  # between the descenders of a formula and the shape below it
 WRAP = 72  # characters in a row of a formula
@@ -91,11 +91,11 @@ def _clusters(graph: Graph, dot: Any) -> None:
 
 def _attributes(vertex: Vertex, graph: Graph) -> dict[str, str]:
     tooltip = f"{vertex.name or vertex.label or vertex.key} = {vertex.call}   {vertex.shape} {vertex.dtype}"
-    hover_text = {} if vertex.kind in ("constant", "module") else {"tooltip": printable(tooltip)}
+    hover = {} if vertex.kind in ("constant", "module") else {"tooltip": printable(tooltip)}
     look = _style(vertex)
     if "grads" in graph.shown:
         look = look | _gradient_style(vertex)
-    return {"label": _label(vertex, graph, look.get("fontcolor", style.SOFT)), **hover_text, **look}
+    return {"label": _label(vertex, graph, look.get("fontcolor", style.SOFT)), **hover, **look}
 
 
 def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
@@ -109,7 +109,7 @@ def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
         rows += [escaped(row) for part in vertex.formula.split("; ") for row in textwrap.wrap(part, WRAP)]
     rows += [f'<font point-size="10">{escaped(row)}</font>' for row in vertex.details]
     if vertex.shape:
-        rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(_shape_and_dtype(vertex, graph))}</font>')
+        rows.append(SPACE + f'<font point-size="9" color="{soft}">{escaped(shape_caption(vertex, graph))}</font>')
     if vertex.values is not None:
         rows.append(f'<font point-size="10">{escaped(value_caption(vertex.values))}</font>')
     if vertex.gradient is not None:
@@ -121,11 +121,6 @@ def _label(vertex: Vertex, graph: Graph, soft: str) -> str:
         message = "<br/>".join(escaped(row) for row in textwrap.wrap(vertex.verdict.message, 36))
         rows.append(f'<font color="{color}"><b>{message}</b></font>')
     return f"<{'<br/>'.join(rows)}>"
-
-
-def _shape_and_dtype(vertex: Vertex, graph: Graph) -> str:
-    """The shape, or the shapes of several outputs, and the dtype if it is not the most frequent one."""
-    return vertex.shape if vertex.dtype in ("", graph.dtype) else f"{vertex.shape} {vertex.dtype}"
 
 
 def _style(vertex: Vertex) -> dict[str, str]:

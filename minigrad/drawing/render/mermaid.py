@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from minigrad.drawing.graph.model import Edge, Graph, Vertex
 from minigrad.drawing.render import style
-from minigrad.drawing.render.captions import gradient_caption, printable, short_number, value_caption
+from minigrad.drawing.render.captions import gradient_caption, printable, shape_caption, short_number, value_caption
 
 SHAPES = {"input": "([{}])", "constant": "[{}]", "module": "[[{}]]", "parameter": "[{}]", "output": "[{}]"}
 CLASSES = f"""\
@@ -56,7 +56,7 @@ def _inside(graph: Graph, key: str | None, number: dict[str, int], depth: int) -
 def _text(vertex: Vertex, graph: Graph) -> str:
     rows = [f"<b>{escaped(vertex.label)}</b>"] if vertex.label else []
     rows += [escaped(row) for row in (vertex.formula, *vertex.details) if row]
-    rows.append(escaped(vertex.shape if vertex.dtype in ("", graph.dtype) else f"{vertex.shape} {vertex.dtype}"))
+    rows.append(escaped(shape_caption(vertex, graph)))
     if vertex.values is not None:
         rows.append(escaped(value_caption(vertex.values)))
     if vertex.gradient is not None:
