@@ -1,4 +1,4 @@
-"""The pictures of README.md and docs/drawing.md: what mg.draw shows, on models that everybody knows.
+"""The pictures of README.md and docs/drawing.md: mg.draw on well-known models.
 
 python examples/gallery.py                  # writes docs/images/*.svg
 python examples/gallery.py lstm --out /tmp --format png
@@ -18,7 +18,7 @@ IMAGES = ROOT / "docs" / "images"
 
 
 def program(page):
-    """What the first program of a page defines, by name."""
+    """The variables of the first program of a page, by name."""
     names = {}
     exec((ROOT / page).read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0], names)
     return names
@@ -35,37 +35,37 @@ def readme(rng):
 
 
 def normalized(rng):
-    """Batch norm opened up, on a batch of 8 with 5 features."""
+    """Composed batch norm on a batch of 8 with 5 features, and its leaves."""
     x, gamma, beta = leaf(rng, "x", 8, 5), leaf(rng, "gamma", 5, label="γ"), leaf(rng, "beta", 5, label="β")
     return functional.batch_norm(x, gamma, beta), (x, gamma, beta)
 
 
 def batch_norm(rng):
-    """Three paths lead from x to the output, and three strands leave it: the terms of dl/dx."""
+    """Three paths lead from x to the output, and lines in three colors leave it: the terms of dl/dx."""
     y, _ = normalized(rng)
     return mg.draw(y, legend=True)
 
 
 def batch_norm_formulas(rng):
-    """What the rule of each operation hands back, for a gradient v that arrives."""
+    """The contribution to each operand, for a gradient v of the result."""
     y, _ = normalized(rng)
     return mg.draw(y, formulas=True)
 
 
 def batch_norm_gradients(rng):
-    """Values, the norm of the gradient at each node, and of each share of it."""
+    """Values, and the norms of the gradient at each node and of each contribution."""
     y, _ = normalized(rng)
     return mg.draw(y, values=True, grads=rng.normal(size=(8, 5)))
 
 
 def batch_norm_backward(rng):
-    """The backward pass as a graph of its own: dl/dσ², dl/dμ and dl/dx as they are written in notes."""
+    """The backward pass as a graph of its own: dl/dσ², dl/dμ and dl/dx as they are derived by hand."""
     y, _ = normalized(rng)
     return mg.draw(y, backward=True)
 
 
 def batch_norm_checked(rng):
-    """A derivation with a term missing, and the verdict on each line."""
+    """A derivation with a missing term, and the verdict on each line."""
 
     def batch_norm(x, gamma, beta, eps=1e-5):
         mu = mg.name("mu", x.mean(axis=0), label="μ")
@@ -95,7 +95,7 @@ def batch_norm_checked(rng):
 
 
 def two_layers(rng):
-    """A network of two layers and its gradient: every saved value is a dotted link to where it is used."""
+    """A network of two layers and its gradient: dotted links lead from saved values to their uses."""
     x, w1, w2 = leaf(rng, "x", 16, 8), leaf(rng, "W1", 8, 12, label="W₁"), leaf(rng, "W2", 12, 3, label="W₂")
     h = mg.tanh(x @ w1).named("h")
     y = (h @ w2).named("y")
@@ -103,20 +103,20 @@ def two_layers(rng):
 
 
 def lstm(rng):
-    """One step of long short-term memory: the cell runs straight through, multiplied by the forget gate alone."""
+    """One step of an LSTM: the cell state passes through, multiplied by the forget gate alone."""
     x, h, c = leaf(rng, "x", 4, 3), leaf(rng, "h0", 4, 5, label="h₀"), leaf(rng, "c0", 4, 5, label="c₀")
     w, u, b = leaf(rng, "W", 3, 20), leaf(rng, "U", 5, 20), leaf(rng, "b", 20)
     return mg.draw(*functional.lstm_cell(x, h, c, w, u, b), collapse="elementwise")
 
 
 def attention(rng):
-    """Scaled dot-product attention, opened up."""
+    """Scaled dot-product attention, composed of primitives."""
     q, k, v = (leaf(rng, name, 6, 4) for name in "qkv")
     return mg.draw(functional.scaled_dot_product_attention(q, k, v))
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2016)."""
+    """Two convolutions and a shortcut (He et al. 2016)."""
 
     def __init__(self, c_in, c_out, stride, rng):
         self.conv1 = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False, rng=rng)
@@ -154,7 +154,7 @@ def resnet_loss(rng):
 
 
 def resnet(rng):
-    """At depth 1: each stage is one node, with the norm of the gradient that leaves it."""
+    """At depth 1: each stage is one node, with the norm of its gradient."""
     return mg.draw(resnet_loss(rng), depth=1, grads=True)
 
 
@@ -164,7 +164,7 @@ def resnet_unfolded(rng):
 
 
 class Transformer(nn.Module):
-    """A small encoder of text."""
+    """A small text encoder."""
 
     def __init__(self, rng, layers=3):
         self.embedding = nn.Embedding(50, 32, rng=rng)
@@ -172,7 +172,7 @@ class Transformer(nn.Module):
         self.norm, self.head = nn.LayerNorm(32), nn.Linear(32, 50, rng=rng)
 
     def forward(self, ids):
-        """Numbers of words of shape (N, T); logits of shape (N, T, 50)."""
+        """Word ids of shape (N, T); logits of shape (N, T, 50)."""
         x = self.embedding(ids)
         for layer in self.layers:
             x = layer(x)
@@ -188,7 +188,7 @@ def transformer(rng):
 
 
 def vanishing(rng):
-    """Eight layers of tanh, initialized too small: the gradient fades on its way up."""
+    """Eight layers of tanh with too small initial weights: the gradient vanishes on its way up."""
     x = rng.normal(size=(32, 16))
     for k in range(8):
         with mg.scope(f"layer{k + 1}"):
@@ -199,7 +199,7 @@ def vanishing(rng):
 
 
 def not_finite(rng):
-    """A distance of 0: the square root has no finite slope there, and red leads from it to every leaf."""
+    """A distance of 0: the slope of the square root is infinite, and a red path leads from it to every leaf."""
     a, b = leaf(rng, "a", 3, 2), leaf(rng, "b", 3, 2)
     with mg.no_grad():
         b[0] = a[0]
@@ -229,6 +229,6 @@ if __name__ == "__main__":
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR")
     parser.add_argument("--format", default="svg")
-    given = parser.parse_args()
-    for name in given.names or PICTURES:
-        print(PICTURES[name](np.random.default_rng(0)).save(given.out / f"{name}.{given.format}"))
+    options = parser.parse_args()
+    for name in options.names or PICTURES:
+        print(PICTURES[name](np.random.default_rng(0)).save(options.out / f"{name}.{options.format}"))

@@ -24,7 +24,7 @@ GALLERY = runpy.run_path(str(EXAMPLES / "gallery.py"))["PICTURES"]
 
 
 def words(svg: str) -> list[str]:
-    """What a picture says, without numbers, which depend on the machine in the last digit."""
+    """The texts of a picture, without numbers, whose last digit depends on the machine."""
     texts = [t.text or "" for t in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
     return sorted(re.sub(r"−?\d+(\.\d+)?(e−?\d+)?", "#", text).strip() for text in texts)
 
@@ -48,7 +48,7 @@ def test_pages_example(tmp_path: Path) -> None:
     program = [sys.executable, str(EXAMPLES / "pages.py"), "--out", str(tmp_path)]
     done = subprocess.run(program, cwd=ROOT, check=True, capture_output=True, text=True)
     said = [line.partition(".png: ")[2] for line in done.stdout.splitlines()]
-    assert said == ["backward, line 11 of 15", "4 findings"]
+    assert said == ["backward, node 11 of 15", "4 findings"]
     for name in ("explorer.png", "diagnostics.png"):
         taken, kept = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "docs" / "images"))
         assert taken[:24] == kept[:24]  # a PNG of this width and height

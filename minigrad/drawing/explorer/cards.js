@@ -69,7 +69,7 @@ function groupCard(group) {
       bdi(cluster?.scope ?? group.title),
       element("small", "", group.open ? " click to fold" : " click to unfold"),
     ),
-    paragraph(`${group.nodes.toLocaleString("en")} nodes, ${group.parameters.toLocaleString("en")} parameters`),
+    paragraph(`${counted(group.nodes, "node", "nodes")}, ${counted(group.parameters, "parameter", "parameters")}`),
     ...shapes.slice(0, 8).map(([name, shape]) => paragraph(bdi(name), ` ${shape}`)),
     shapes.length > 8 ? paragraph(`and ${shapes.length - 8} more`) : null,
     group.norm === null ? null : paragraph(`largest gradient: norm ${formatNumber(group.norm)}`),

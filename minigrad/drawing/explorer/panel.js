@@ -11,11 +11,15 @@ function overview({ tape, isRecorded }) {
   const hasNoGradients = !isRecorded && !tape.some((vertex) => vertex.gradient);
   return [
     element("h3", "", "The whole graph"),
-    paragraph(`${tape.length.toLocaleString("en")} nodes, of which ${leaves.toLocaleString("en")} are leaves. `),
+    paragraph(`${counted(tape.length, "node", "nodes")}, including ${counted(leaves, "leaf", "leaves")}.`),
     paragraph("Press → or play to step along the tape, forwards and then backwards."),
     isRecorded ? paragraph("The backward pass was recorded: its nodes follow those of the forward pass.") : null,
     hasNoGradients ? element("p", "missing", "No gradients are known here: steps backwards show only the rules.") : null,
   ];
+}
+
+function counted(n, singular, plural) {
+  return `${n.toLocaleString("en")} ${n === 1 ? singular : plural}`;
 }
 
 function explainForward(vertex) {

@@ -126,7 +126,7 @@ class View {
 
   foldedBox(group) {
     const parameters = group.parameters ? `, ${group.parameters.toLocaleString("en")} parameters` : "";
-    const size = `${group.nodes.toLocaleString("en")} node${group.nodes === 1 ? "" : "s"}${parameters}`;
+    const size = `${counted(group.nodes, "node", "nodes")}${parameters}`;
     const box = element(
       "div",
       "node folded",
