@@ -1,15 +1,15 @@
 """With batch norm the scale of the weights hardly matters.
 
 Five hidden layers of 100 ReLU units learn a thousand digits by gradient descent (batches of 100, rate 0.01), from
-weights N(0, s²) with 16 values of s between 1 and 0.0001. Without batch norm only those close to He's √(2/100) = 0.14
-learn: others explode, or signals and gradients have vanished after five layers. Batch norm between the linear layer and
+weights N(0, s²) with 16 values of s between 1 and 0.0001. Without batch norm, only scales close to He's √(2/100) = 0.14
+learn: for others, signals and gradients explode, or vanish after five layers. Batch norm between the linear layer and
 the ReLU gives every unit mean 0 and variance 1, whatever s is (Ioffe & Szegedy 2015, algorithm 1): with the batch's own
 mean μ and variance σ²,
 
 x̂ = (x - μ) / √(σ² + ε), y = γ x̂ + β.
 
-Two limits remain. The gradient of the weights is as 1/s: large weights move slowly, small ones in jumps. And where σ²
-falls below ε, x̂ vanishes with s as before.
+Two limits remain. The gradient of the weights is proportional to 1/s: large weights change slowly, small ones in jumps.
+And if σ² falls below ε, x̂ vanishes with s as before.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ SCALES = np.logspace(0, -4, 16)
 
 
 def measure(rng, quick):
-    """{(scale, with batch norm): training accuracy of every epoch}, and what else the claims need."""
+    """{(scale, with batch norm): training accuracy of every epoch}, and other numbers for the claims."""
     known, seed = digits(rng), rng.integers(1000)
     x, y = known.x[:1000], known.y[:1000]
 
@@ -47,7 +47,7 @@ def network(norm, init, seed):
 
 
 def train(model, x, y, rate, epochs, seed, batch=100):
-    """Gradient descent; the share of right answers in each epoch, as they are given in training."""
+    """Train by gradient descent; return the accuracy on the training batches in each epoch."""
     optimizer, right = optim.SGD(model.parameters(), lr=rate), np.zeros(epochs)
     loader = data.DataLoader(x, y, batch_size=batch, shuffle=True, rng=seed)
     with np.errstate(all="ignore"):  # some networks overflow
@@ -62,7 +62,7 @@ def train(model, x, y, rate, epochs, seed, batch=100):
 
 
 def claims(runs):
-    """How many scales learn, which, and why the smallest do not."""
+    """Which scales learn, and why the smallest do not."""
 
     def last(run, normed, low=0.0, high=1.0):
         return np.array([c[-1] for (s, n), c in run["curves"].items() if n == normed and low <= s <= high])
@@ -100,7 +100,8 @@ def picture(runs):
 experiment = Experiment(
     "batch_norm", __doc__, measure, claims, picture, seeds=(3, 1),
     caption="Without batch norm two of the 16 scales learn; one of them, twice He's, learns faster than with it. With "
-    "batch norm s may vary by a factor of hundred. Very large weights learn slowly, very small ones are hidden by ε.",
+    "batch norm s may vary by a factor of a hundred. Very large weights learn slowly; for very small ones, ε "
+    "exceeds the variance.",
 )  # fmt: skip
 
 if __name__ == "__main__":

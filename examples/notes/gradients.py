@@ -1,13 +1,13 @@
 """Vanishing and exploding gradients, by depth and initialization.
 
-On the way back every layer multiplies the gradient with its slopes and its weights: dl/dh = (dl/dh' · f'(z')) W'ᵀ, so
+In the backward pass, each layer multiplies the gradient by its slopes and weights: dl/dh = (dl/dh' · f'(z')) W'ᵀ, so
 
     E[(dl/dh)²] = n Var(w) E[f'(z')²] E[(dl/dh')²]
 
 If the factor is not 1, the gradient vanishes or explodes exponentially with depth, and the lower layers learn nothing
-or everything at once. It is 1 for ReLU with He's weights, for ½ of the slopes are 1. A sigmoid has slopes of at most ¼,
-so with Xavier's weights a layer takes at least three quarters of the gradient. With N(0, 1) and ReLU the activations
-grow as fast as the gradients, and in single precision they soon are infinite and the loss NaN.
+or everything at once. It is 1 for ReLU with He's weights, as half of the slopes are 1. A sigmoid has slopes of
+at most ¼, so with Xavier's weights a layer removes at least three quarters of the gradient. With N(0, 1) and ReLU the
+activations grow as fast as the gradients, and in single precision they are soon infinite and the loss is NaN.
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ def forward(activation, variance, depth, rng, dtype):
 
 
 def backwards(activation, variance, depth, rng):
-    """The root mean square of dl/dh in each layer, the last first, where l = Σ c h with random c of the last layer."""
+    """The root mean square of dl/dh in each layer, last layer first, for l = Σ c h with random c in the last layer."""
     layers = forward(activation, variance, depth, rng, "float64")
     (layers[-1] * rng.normal(size=layers[-1].shape)).sum().backward()
     return [float(np.sqrt(np.mean(h.grad.data**2))) for h in reversed(layers)]
@@ -55,12 +55,12 @@ def overflow(variance, rng, depth=60):
 
 
 def claims(runs):
-    """The factor per layer, in the geometric mean over the layers."""
+    """The factor per layer, as the geometric mean over the layers."""
 
     def factor(f, w):
         return [(run[0][f, w][-1] / run[0][f, w][0]) ** (1 / (len(run[0][f, w]) - 1)) for run in runs]
 
-    yield Claim("ReLU, He: the factor a layer is 1, to 10 %", factor("ReLU", "He"), at_least=0.9, at_most=1.1,
+    yield Claim("ReLU, He: the factor per layer is 1, to 10 %", factor("ReLU", "He"), at_least=0.9, at_most=1.1,
         because="√(n Var(w) E[f'²]) = √(2 · ½) = 1")  # fmt: skip
     yield Claim("ReLU, Xavier: it is √½ ≈ 0.71", factor("ReLU", "Xavier"), at_least=0.64, at_most=0.78,
         because="√(1 · ½)")  # fmt: skip
@@ -98,8 +98,9 @@ def picture(runs):
 
 experiment = Experiment(
     "gradients", __doc__, measure, claims, picture, seeds=(5, 2),
-    caption="A straight line on a logarithmic axis is one factor per layer. Level is good: ReLU with He, tanh with "
-    "Xavier. The sigmoid loses with every initializer that does not saturate it.",
+    caption="A straight line on a logarithmic axis is a constant factor per layer. A level line is best: ReLU with "
+    "He, tanh with Xavier. The gradient of the sigmoid shrinks with every initializer that does not saturate "
+    "it.",
 )  # fmt: skip
 
 if __name__ == "__main__":

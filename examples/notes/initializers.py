@@ -1,13 +1,14 @@
 """All initializers on handwritten digits.
 
-A deep network, five hidden layers of 64 units, takes a hundred steps of SGD with momentum from the weights that each
-initializer of `nn.init` gives. With zeros, or any constant, all units of a layer stay the same, and ReLU learns nothing
-but how frequent the classes are: a loss of ln 10. With weights that are too small all images look the same in the last
-layer, and the gradients are 0 in the first; with weights that are too large the loss explodes at once. Those that keep
-the variance of the signal (Xavier's, LeCun's, He's, orthogonal ones, the identity) learn within a hundred steps.
+A deep network, with five hidden layers of 64 units, takes a hundred steps of SGD with momentum, starting from the
+weights of each initializer in `nn.init`. With zeros, or any constant, all units of a layer stay the same, and ReLU
+learns only the frequencies of the classes: a loss of ln 10. With weights that are too small, all images look the same
+in the last layer, and the gradients are 0 in the first; with weights that are too large, the loss explodes at once.
+Initializers that keep the variance of the signal (Xavier, LeCun, He, orthogonal, identity) learn within a hundred
+steps.
 
-Keras's default of 0.05 for `random_normal` means √(n Var(w)) = √64 · 0.05 = 0.4 a layer here: after six layers 0.4 % of
-the signal is left, and ReLU takes half of the variance besides.
+Keras's default of 0.05 for `random_normal` means √(n Var(w)) = √64 · 0.05 = 0.4 per layer here: after six layers 0.4 %
+of the signal is left, and ReLU also removes half of the variance.
 """
 
 import numpy as np
@@ -83,11 +84,11 @@ def claims(runs):
 
     yield Claim("ReLU, zeros, ones and 0.05 everywhere: the loss stays near ln 10 = 2.303",
         last("ReLU", CONSTANT), 2.25, 2.35,
-        because="equal units get equal gradients; only the bias of the output tells classes apart")  # fmt: skip
+        because="equal units get equal gradients; only the bias of the output distinguishes classes")  # fmt: skip
     yield Claim("ReLU, standard deviations of 0.05 and less: it stays there too",
         last("ReLU", TOO_SMALL), 2.25, 2.35,
         because="a layer keeps √(½ · 64) · 0.05 = 0.28 of the signal and of the gradient; six 5e-4")  # fmt: skip
-    yield Claim("ReLU, N(0, 1): the loss begins above 1000",
+    yield Claim("ReLU, N(0, 1): the loss starts above 1000",
         [run["ReLU", "normal, N(0, 1)"][0] for run in runs], at_least=1000,
         because="each layer makes the signal √(½ · 64) = 5.7 times as large, six of them 30 000 times")  # fmt: skip
     yield Claim("ReLU, all that are scaled by the fans: the loss is below 0.5",
@@ -127,7 +128,7 @@ def picture(runs):
 experiment = Experiment(
     "initializers", __doc__, measure, claims, picture,
     caption=f"Gray: the loss before the first step; dots: after {STEPS}, one for each seed, red where the median is "
-    "above 1. Dotted: ln 10, which guessing gives.",
+    "above 1. Dotted: ln 10, the loss of guessing.",
     seeds=(4, 2),
 )  # fmt: skip
 

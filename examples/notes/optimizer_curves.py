@@ -1,12 +1,12 @@
 """All optimizers on handwritten digits.
 
-The same network, 64-64-64-10 with ReLU, from the same initial weights, with each optimizer of `mg.optim`, at a learning
-rate that suits it, at a third of it and at three times as much. The batch decides what gradient descent is called: the
-whole set is GD, one image SGD, 32 images mini-batch SGD. In each an epoch costs the gradients of all images, but GD
-takes one step with these.
+The same network, 64-64-64-10 with ReLU, is trained from the same initial weights with each optimizer of `mg.optim`, at
+a suitable learning rate, at a third of it and at three times as much. The name of gradient descent depends on the
+batch: the entire set is GD, one image SGD, 32 images mini-batch SGD. An epoch always costs the gradients of all images,
+but GD takes only one step with them.
 
-What carries over to other tasks is the grouping, not the order within it: all with momentum or a rate for each weight
-are about alike when their learning rate is right, and what differs is how easily it is found.
+The groups carry over to other tasks, not the order within them: all methods with momentum or with a rate for each
+weight are about equally good at their best learning rate, and differ in how easily that rate is found.
 """
 
 import numpy as np
@@ -68,12 +68,12 @@ def train(data, size, seed, optimizer, batch):
 
 
 def measure(rng, quick):
-    """{(optimizer, learning rate): (losses, test accuracy)}; in full with a third and three times the rate as well."""
-    data, seed, size, found = digits(rng), int(rng.integers(2**32)), 512 if quick else 1024, {}
+    """{(optimizer, learning rate): (losses, test accuracy)}; the full form has a third and three times the rate too."""
+    data, seed, size, results = digits(rng), int(rng.integers(2**32)), 512 if quick else 1024, {}
     for name, (batch, middle, make) in OPTIMIZERS.items():
         for lr in (middle,) if quick or name == "L-BFGS" else (middle / 3, middle, 3 * middle):
-            found[name, lr] = train(data, size, seed, lambda w, f=make, lr=lr: f(w, lr=lr), batch or size)
-    return found
+            results[name, lr] = train(data, size, seed, lambda w, f=make, lr=lr: f(w, lr=lr), batch or size)
+    return results
 
 
 def claims(runs):

@@ -39,7 +39,7 @@ class Claim:
         because: the explanation of the number.
 
     Example:
-        >>> claim = Claim("a die shows 3.5 in the mean", [3.4, 3.7], at_least=3.2, at_most=3.8)
+        >>> claim = Claim("a die shows 3.5 on average", [3.4, 3.7], at_least=3.2, at_most=3.8)
         >>> claim.ok, claim.bound, claim.spread
         (True, '3.2 to 3.8', '3.55 (3.4 to 3.7)')
         >>> Claim("more than half", [0.7, np.nan], at_least=0.5).ok
