@@ -2,8 +2,8 @@
 
     python examples/digits_autoencoder.py
 
-Writes digits-autoencoder.png: test images above, their reconstructions below. The mean squared error of test images
-falls to about a fifth of what their mean image gives.
+Writes digits-autoencoder.png: test images above, their reconstructions below. The mean squared error on test images
+falls to about a fifth of the error of their mean image.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def digits(seed=0):
 
 
 def network(code=8, seed=0):
-    """64-64-code-64-64, with a sigmoid at the end, since pixels lie in 0 ... 1."""
+    """64-64-code-64-64, with a sigmoid at the end, as pixels lie in 0 ... 1."""
     rng = np.random.default_rng(seed)
     layers = []
     for n_in, n_out in ((64, 64), (64, code), (code, 64)):
@@ -33,7 +33,7 @@ def network(code=8, seed=0):
 
 
 def train(epochs, progress=True, seed=0):
-    """The network, the history of its training, and the test images."""
+    """Train a network; return it, the history, and the test images."""
     images, images_test = digits()
     model = network(seed=seed)
     history = mg.fit(
@@ -49,14 +49,14 @@ def train(epochs, progress=True, seed=0):
 
 
 def picture(model, images, path):
-    """Images above, reconstructions below."""
+    """Save a picture of the images above and their reconstructions below."""
     import matplotlib.pyplot as plt
 
     with mg.no_grad():
         rows = (images, model(images).numpy())
     figure, axes = plt.subplots(2, len(images), figsize=(len(images), 2.2))
-    for shown, line in zip(rows, axes, strict=True):
-        for image, axis in zip(shown, line, strict=True):
+    for images_in_row, axes_in_row in zip(rows, axes, strict=True):
+        for image, axis in zip(images_in_row, axes_in_row, strict=True):
             axis.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
             axis.set_axis_off()
     figure.tight_layout(pad=0.3)
@@ -71,6 +71,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     model, history, test = train(options.epochs)
     baseline = float(np.mean((test - test.mean(axis=0)) ** 2))
-    print(f"test error {history['val_loss'][-1]:.4f}; the mean image alone gives {baseline:.4f}")
+    print(f"test error {history['val_loss'][-1]:.4f}; that of the mean image is {baseline:.4f}")
     picture(model, test[:12], options.out)
     print(f"written: {options.out}")

@@ -2,7 +2,7 @@
 
     python examples/digits_cnn.py
 
-Images are 8 × 8 with one channel, channels last. Test accuracy is about 99 %.
+Images are 8 × 8 with one channel, which is the last axis. Test accuracy is about 99 %.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def digits(seed=0):
 
 
 def network(seed=0):
-    """Two convolutions, a pooling, two more, a pooling, and a linear layer."""
+    """Two convolutions, pooling, two more convolutions, pooling, and a linear layer."""
     rng = np.random.default_rng(seed)
     layers = []
     for c_in, c_out, pool in ((1, 16, False), (16, 32, True), (32, 32, False), (32, 64, True)):
@@ -33,12 +33,12 @@ def network(seed=0):
 
 
 def accuracy(logits, labels):
-    """The share of rows whose largest logit is the label's."""
+    """The fraction of rows whose largest logit is that of the label."""
     return (logits.numpy().argmax(axis=1) == labels).mean()
 
 
 def train(epochs, progress=True, seed=0):
-    """The network and the history of its training."""
+    """Train a network; return it and the history."""
     mg.manual_seed(seed)
     images, images_test, labels, labels_test = digits()
     model = network(seed)

@@ -2,7 +2,7 @@
 
     python examples/digits_mlp.py
 
-Test accuracy is about 98 %. `by_hand` is what `mg.fit` does, written out; both give the same network, bit for bit.
+Test accuracy is about 98 %. `by_hand` is the loop of `mg.fit`, written out; both give the same network, bit for bit.
 """
 
 import argparse
@@ -34,12 +34,12 @@ def network(seed=0):
 
 
 def accuracy(logits, labels):
-    """The share of rows whose largest logit is the label's."""
+    """The fraction of rows whose largest logit is that of the label."""
     return (logits.numpy().argmax(axis=1) == labels).mean()
 
 
 def with_fit(epochs, progress=True):
-    """The network and the history of its training."""
+    """Train with mg.fit; return the network and the history."""
     x, x_test, y, y_test = digits()
     model = network()
     history = mg.fit(
@@ -57,7 +57,7 @@ def with_fit(epochs, progress=True):
 
 
 def by_hand(epochs):
-    """The same network, and its test accuracy."""
+    """Train with a loop; return the network and its test accuracy."""
     x, x_test, y, y_test = digits()
     model = network()
     loader = DataLoader(x, y, batch_size=64, shuffle=True, rng=0)

@@ -1,9 +1,9 @@
-"""A small transformer that learns to write like Alice in Wonderland, one character after another, with mg.fit.
+"""A small transformer that learns to write like Alice in Wonderland, character by character, with mg.fit.
 
     python examples/text_transformer.py
 
-It takes about three minutes. The loss on the last chapters, which it never sees, falls to about 1.5 nats, far below
-what single characters (3.2) and pairs (2.3) tell; then it writes a sample.
+It takes about three minutes. The loss on the last chapters, which are held out, falls to about 1.5 nats, far below
+the entropies of single characters (3.2) and pairs (2.3); then it writes a sample.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from minigrad.callbacks import EachStep
 from minigrad.data import DataLoader
 from minigrad.fused import softmax_cross_entropy
 
-LENGTH = 64  # how many characters it sees
+LENGTH = 64  # characters that the model sees
 
 
 class Network(nn.Module):
-    """From characters `(N, T)` to logits of the next ones `(N, T, C)`."""
+    """Logits of the next characters `(N, T, C)` from characters `(N, T)`."""
 
     def __init__(self, features=96, layers=3, dropout=0.0, seed=0):
         options = {"rng": np.random.default_rng(seed), "dtype": "float32"}
@@ -32,18 +32,18 @@ class Network(nn.Module):
         self.head = nn.Linear(features, len(ALPHABET), **options)
 
     def forward(self, ids):
-        """The logits; none depends on a later character."""
+        """The logits; none of them depends on later characters."""
         return self.head(self.encoder(self.position(self.embed(ids)), is_causal=True))
 
 
 def windows(ids, step, **options):
-    """Batches of pieces of the text that begin at every step-th character, and of the same one character later."""
+    """Batches of pieces of the text that start at every step-th character, and of the pieces one character later."""
     pieces = np.lib.stride_tricks.sliding_window_view(ids, LENGTH + 1)[::step]
     return DataLoader(pieces[:, :-1], pieces[:, 1:], batch_size=32, **options)
 
 
 def train(epochs, step=16, lr=3e-3, progress=True, **sizes):
-    """The network, and the history of its training."""
+    """Train a network; return it and the history."""
     ids, held_out = split()
     loader = windows(ids, step, shuffle=True, rng=0)
     model = Network(**sizes)
@@ -63,7 +63,7 @@ def train(epochs, step=16, lr=3e-3, progress=True, **sizes):
 
 
 def sample(model, start="Alice ", length=400, temperature=0.6, seed=0):
-    """A text that the network goes on with."""
+    """A text that the network continues from `start`."""
     rng, ids = np.random.default_rng(seed), encode(start)
     model.eval()
     with mg.no_grad():

@@ -4,7 +4,7 @@ T queries look at S keys, whose similarity decides how the S values are mixed:
 
     A = q kᵀ / √d      P = softmax(A), row by row      out = P v
 
-The Jacobian of a row of softmax is diag(p) − p pᵀ, so that dl/dA = P · (dl/dP − Σ dl/dP · P): the gradient of a weight,
+The Jacobian of a row of softmax is diag(p) − p pᵀ, so dl/dA = P · (dl/dP − Σ dl/dP · P): the gradient of a weight,
 less the mean of those gradients under the weights themselves.
 """
 

@@ -1,4 +1,4 @@
-"""Batch normalization (Ioffe & Szegedy 2015, algorithm 1), backwards, term by term and as one line.
+"""Batch normalization (Ioffe & Szegedy 2015, algorithm 1), backwards, term by term and in one line.
 
 Forward, over a batch of N rows, for each of D columns:
 

@@ -1,11 +1,12 @@
 """Convolution along one axis, backwards (Goodfellow, Bengio & Courville 2016, section 9.5).
 
-A kernel w of K taps slides over x; every position t sees the patch of K neighbors x[t], ..., x[t + K − 1]:
+A kernel w of K taps slides over x; position t has the patch of K neighbors x[t], ..., x[t + K − 1]:
 
     P[n, t, k, c] = x[n, t + k, c]        out[n, t, f] = Σ_k Σ_c P[n, t, k, c] · w[k, c, f] + b[f]
 
-An element of x is part of up to K patches, and collects a share from each. Written without patches, that sum is again a
-convolution: of dl/dout, padded with K − 1 zeros on both sides, with the kernel reversed and its channels exchanged.
+An element of x is part of up to K patches, and its gradient has a contribution from each. Written without patches,
+that sum is again a convolution: of dl/dout, padded with K − 1 zeros on both sides, with the kernel reversed and its
+channels exchanged.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 
     h = x w      k = h · mask / (1 − p)      out = tanh k
 
-An element that was dropped gets no gradient; one that was kept, the gradient times the same 1/(1 − p) as its value. The
-mask is an input: a derivation is about a function, and drawing the mask inside would make it another one in every call.
+An element that was dropped gets no gradient; for the others, the gradient is multiplied by 1/(1 − p), as the value was.
+The mask is an input: a random mask inside the function would make it a different function in every call.
 """
 
 import minigrad as mg

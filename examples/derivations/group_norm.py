@@ -1,6 +1,6 @@
 """Group normalization (Wu & He 2018, equations 1, 2 and 7), backwards.
 
-The C channels of one sample form G groups; mean and variance are taken over all S positions and the C/G channels of a
+The C channels of a sample form G groups; mean and variance are taken over all S positions and the C/G channels of a
 group, m = S · C/G numbers. On the grouped array `(N, S, G, C/G)` it is layer norm over the axes 1 and 3.
 
     μ  = 1/m Σ g             σ² = 1/m Σ (g − μ)²            (g: x, grouped)

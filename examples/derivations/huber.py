@@ -3,7 +3,7 @@
     r = y − t      l = mean of  ½ r²          where |r| ≤ δ
                                 δ (|r| − ½ δ)  elsewhere
 
-Both pieces have the slope ±δ at |r| = δ, so that the derivative is one formula: r, clipped to [−δ, δ].
+Both pieces have the slope ±δ at |r| = δ, so the derivative is a single formula: r, clipped to [−δ, δ].
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
     r = √Σx²      y = x / r
     dl/dx = (dl/dy − y · Σ dl/dy · y) / r
 
-Σ dl/dy · y is the part of the gradient that points along y. It is taken out: a vector of length 1 cannot move that way.
+Σ dl/dy · y is the component of the gradient along y. It is removed, as a vector of length 1 cannot move along itself.
 """
 
 import minigrad as mg

@@ -1,7 +1,7 @@
 """Layer normalization (Ba, Kiros & Hinton 2016, equations 3 and 4), backwards.
 
-Like batch norm with the axes exchanged: every row has a mean and a variance of its own, over its D elements, so that
-μ and σ² are columns `(N, 1)`, while γ and β still belong to the D columns and are summed over the rows.
+Like batch norm with the axes exchanged: every row has its own mean and variance over its D elements, so μ and
+σ² are columns `(N, 1)`, while γ and β still belong to the D columns and are summed over the rows.
 
     μ  = 1/D Σ x             σ² = 1/D Σ (x − μ)²            (sums over the last axis)
     x̂  = (x − μ) / √(σ² + ε)     out = γ x̂ + β

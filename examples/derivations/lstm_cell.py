@@ -1,4 +1,4 @@
-"""One step of a long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), backwards.
+"""One step of an LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), backwards.
 
     z = x W + h U + b, in four parts of H columns      i = σ(z_i)   f = σ(z_f)   g = tanh(z_g)   o = σ(z_o)
     c′ = f c + i g                                     h′ = o tanh(c′)

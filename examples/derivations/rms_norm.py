@@ -3,7 +3,7 @@
 Layer norm without the mean: a row is divided by its root mean square r.
 
     r = √(1/D Σ x² + ε)      x̂ = x / r      out = γ x̂
-    dr/dx = x / (D r)        hence the path through r gives  dl/dr · x/(D r) = dl/dr · x̂/D
+    dr/dx = x / (D r)        so the path through r gives  dl/dr · x/(D r) = dl/dr · x̂/D
 """
 
 import minigrad as mg

@@ -3,7 +3,7 @@
     p = σ(z) = 1/(1 + e^(−z))      l = −mean(t log p + (1 − t) log(1 − p))
     dp/dz = p(1 − p)               cancels against dl/dp = (p − t)/(p(1 − p)) / N
 
-so that dl/dz = (p − t) / N, without a division by something that vanishes where the sigmoid saturates.
+so dl/dz = (p − t) / N, without a division by a number that vanishes where the sigmoid saturates.
 """
 
 import minigrad as mg

@@ -1,7 +1,7 @@
 """Wrong: the paths through μ and σ² are counted twice.
 
-The one-line dl/dx contains them. Whoever adds the terms of the long derivation to it mixes the total derivative of x̂
-with its partial one.
+The one-line dl/dx contains them. Adding the terms of the long derivation to it mixes the total derivative of x̂ with its
+partial one.
 """
 
 import minigrad as mg

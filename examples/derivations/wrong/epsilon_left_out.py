@@ -1,7 +1,7 @@
-"""Wrong: ε is left out of (σ² + ε)^(−3/2).
+"""Wrong: ε is missing in (σ² + ε)^(−3/2).
 
-With ε = 1e-5 the result is off in the fifth digit, and almost every check lets it pass. Here ε is drawn large, 0.3,
-unless it is given.
+With ε = 1e-5 the result is off in the fifth digit, and almost every check passes it. Here the check uses ε = 0.3,
+unless another value is passed.
 """
 
 import minigrad as mg

@@ -1,7 +1,7 @@
 """Wrong: γ is forgotten in dl/dx̂.
 
-While γ = 1, its initial value, every check passes, whatever the loss: this mistake was shipped more than once. The
-check here draws γ away from 1.
+With γ = 1, its initial value, every check passes, whatever the loss: this mistake has been released more than once. The
+check here uses values of γ other than 1.
 """
 
 import minigrad as mg

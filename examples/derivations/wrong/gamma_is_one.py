@@ -1,6 +1,6 @@
-"""Wrong, and right only by chance: γ is forgotten, and the check is made where γ = 1.
+"""Wrong, and right only by chance: γ is forgotten, and the check is called with γ = 1.
 
-The values that were given are tried first, then others: a line that holds for the given ones alone proves nothing.
+The check uses the values that are passed first, and then others, as a line may hold for the passed ones alone.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Wrong: the loss is a mean over N samples, and its gradient is not divided by N.
 
-Training still works, with a learning rate that is N times as large: it is noticed when the batch size changes.
+Training still works, with a learning rate that is N times as large; the mistake shows when the batch size changes.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Wrong: the candidate g of an LSTM comes from tanh, and gets the slope g(1 − g) of a sigmoid, like the three gates.
+"""Wrong: the candidate g of an LSTM comes from tanh, but gets the slope g(1 − g) of a sigmoid, like the gates.
 
 Only a quarter of dl/dz is off, and a network with this mistake still learns something.
 """

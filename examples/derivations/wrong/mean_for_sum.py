@@ -1,4 +1,4 @@
-"""Wrong: the mean over the batch where γ needs the sum. The loss may be a mean; then 1/N is in dl/dout already."""
+"""Wrong: the mean over the batch where γ needs the sum. If the loss is a mean, 1/N is in dl/dout already."""
 
 import minigrad as mg
 from minigrad.verify import Derivation

@@ -1,6 +1,6 @@
-"""Wrong: of the two terms of dl/dμ, the one that counts is dropped.
+"""Wrong: of the two terms of dl/dμ, the one that matters is missing.
 
-What is left, the path through σ², is identically 0, because Σ (x − μ) = 0.
+The remaining path through σ² is identically 0, because Σ (x − μ) = 0.
 """
 
 import minigrad as mg

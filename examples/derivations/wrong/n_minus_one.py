@@ -1,6 +1,6 @@
-"""Wrong: N − 1 for N.
+"""Wrong: N − 1 instead of N.
 
-The batch is normalized with the biased variance; the unbiased one is kept for evaluation only.
+The batch is normalized with the biased variance; the unbiased one is used only in evaluation.
 """
 
 import minigrad as mg

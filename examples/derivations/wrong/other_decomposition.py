@@ -1,7 +1,7 @@
 """Not wrong: the lines of the paper, for a forward function that computes the variance as mean(x²) − μ².
 
-dl/dx is right to the last digit, dl/dμ is not what the tape says: here μ reaches the loss through σ² as well, with a
-share that is not 0. An intermediate gradient belongs to a graph, not to a formula.
+dl/dx is right to the last digit, but dl/dμ differs from the tape: here μ also reaches the loss through σ², with a
+contribution that is not 0. An intermediate gradient belongs to a graph, not to a formula.
 """
 
 import minigrad as mg

@@ -1,6 +1,6 @@
-"""Wrong: softmax taken for an elementwise function, with the slope P(1 − P) of a sigmoid.
+"""Wrong: softmax treated as an elementwise function, with the slope P(1 − P) of a sigmoid.
 
-That is the diagonal of its Jacobian diag(p) − p pᵀ. The rest is forgotten: a score lowers all other weights of its row.
+That is the diagonal of its Jacobian diag(p) − p pᵀ. The rest is missing: a score lowers all other weights of its row.
 """
 
 import math

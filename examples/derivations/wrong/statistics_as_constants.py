@@ -1,4 +1,4 @@
-"""Wrong: μ and σ² treated as constants, so that two of the three paths of x are missing.
+"""Wrong: μ and σ² treated as constants, so two of the three paths of x are missing.
 
 "Why differentiate the moments at all?" Because in training they are computed from x.
 """

@@ -1,6 +1,6 @@
-"""Wrong: a product of matrices in the wrong order, which gives the transposed gradient.
+"""Wrong: a matrix product in the wrong order, which gives the transposed gradient.
 
-With a square w, the shapes would not tell.
+With a square w, the shapes would be right.
 """
 
 import minigrad as mg

@@ -1,6 +1,6 @@
 """Wrong: the power −½ where the derivative of (σ² + ε)^(−½) has −3/2.
 
-A loss such as the sum of the outputs cannot see it, for dl/dσ² is 0 then: the elements of x̂ add up to 0.
+With the sum of the outputs as the loss, the mistake is invisible: dl/dσ² is 0 then, as the elements of x̂ add up to 0.
 """
 
 import minigrad as mg

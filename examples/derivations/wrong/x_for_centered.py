@@ -1,6 +1,6 @@
 """Wrong: x in dl/dσ² where x − μ belongs.
 
-Data with mean 0 would hide it: there x and x − μ are the same.
+Data with mean 0 would hide the mistake, as x and x − μ are the same for them.
 """
 
 import minigrad as mg

@@ -223,11 +223,11 @@ function visibleEdges(edges) {
     if (source === target) continue;
     const key = `${source.key} ${target.key}`;
     if (!merged.has(key)) merged.set(key, { key, source, target, parts: [], end: 0, norm: null, bad: false });
-    const whole = merged.get(key);
-    whole.parts.push(edge);
-    whole.end = Math.max(whole.end, edge.target.place);
-    whole.bad ||= Boolean(edge.arises);
-    if (edge.contribution != null) whole.norm = larger(whole.norm, Number(edge.contribution));
+    const bundle = merged.get(key);
+    bundle.parts.push(edge);
+    bundle.end = Math.max(bundle.end, edge.target.place);
+    bundle.bad ||= Boolean(edge.arises);
+    if (edge.contribution != null) bundle.norm = larger(bundle.norm, Number(edge.contribution));
   }
   return [...merged.values()];
 }

@@ -81,8 +81,8 @@ function order(layers) {
   for (let sweep = 0; sweep < SWEEPS && best; sweep++) {
     const down = sweep % 2 === 0;
     for (const layer of down ? layers : [...layers].reverse()) {
-      for (const cell of layer) cell.wanted = barycenter(cell, down);
-      layer.sort((a, b) => a.wanted - b.wanted);
+      for (const cell of layer) cell.target = barycenter(cell, down);
+      layer.sort((a, b) => a.target - b.target);
       setOrder(layer);
     }
     const count = crossings(layers);
@@ -152,8 +152,8 @@ function pool(layer, linksOf) {
   for (const cell of layer) {
     width += previous ? (previous.w + cell.w) / 2 + GAP : 0;
     cell.width = width;
-    const { wanted, weight } = wantedX(cell, linksOf(cell));
-    let block = { cells: [cell], sum: (wanted - width) * weight, weight };
+    const { target, weight } = targetX(cell, linksOf(cell));
+    let block = { cells: [cell], sum: (target - width) * weight, weight };
     while (blocks.length && blocks.at(-1).sum / blocks.at(-1).weight > block.sum / block.weight) {
       const before = blocks.pop();
       block = {
@@ -169,8 +169,8 @@ function pool(layer, linksOf) {
 }
 
 /** The mean x for which the strongest links of a cell would be straight, and their weight. */
-function wantedX(cell, links) {
-  if (!links.length) return { wanted: cell.x, weight: SIDE };
+function targetX(cell, links) {
+  if (!links.length) return { target: cell.x, weight: SIDE };
   const weight = Math.max(...links.map((link) => link.weight));
   const positions = links
     .filter((link) => link.weight === weight)
@@ -178,5 +178,5 @@ function wantedX(cell, links) {
       const shift = offset(from, "out", lane) - offset(to, "in", lane);
       return cell === to ? from.x + shift : to.x - shift;
     });
-  return { wanted: positions.reduce((sum, x) => sum + x, 0) / positions.length, weight };
+  return { target: positions.reduce((sum, x) => sum + x, 0) / positions.length, weight };
 }

@@ -227,9 +227,9 @@ class View {
     const { clientWidth } = this.canvas;
     const height = this.canvas.clientHeight - byId("legend").offsetHeight;
     const margin = 24;
-    const whole = Math.min((clientWidth - 2 * margin) / w, (height - 2 * margin) / h, 1.4);
-    const scale = Math.max(whole, Math.min(least, 1));
-    const y = whole < scale ? margin : (height - h * scale) / 2;
+    const fitting = Math.min((clientWidth - 2 * margin) / w, (height - 2 * margin) / h, 1.4);
+    const scale = Math.max(fitting, Math.min(least, 1));
+    const y = fitting < scale ? margin : (height - h * scale) / 2;
     this.camera = { x: (clientWidth - w * scale) / 2, y, scale };
     this.look();
   }
