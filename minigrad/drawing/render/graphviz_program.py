@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sysconfig
-from pathlib import Path
-
 INSTALL = 'pip install "minigrad[dot]"'
 PURE = "graphviz-pure"
 RESOLUTION = 150  # dots per inch of PNG pictures
@@ -18,11 +13,16 @@ class EngineNotFound(RuntimeError):
 
 def find() -> str | None:
     """The program that lays out graphs: the system's `dot`, else graphviz-pure, else None."""
+    import shutil
+
     return shutil.which("dot") or pure()
 
 
 def pure() -> str | None:
     """The program of the package graphviz-pure, even if its virtual environment is not activated."""
+    import shutil
+    import sysconfig
+
     return shutil.which(PURE) or shutil.which(PURE, path=sysconfig.get_path("scripts"))
 
 
@@ -38,6 +38,9 @@ def layout(source: str, format: str, program: str | None = None) -> bytes:
         EngineNotFound: no program is installed, or graphviz-pure is asked for a format that only Graphviz has.
         RuntimeError: the program failed; the error quotes its message.
     """
+    import subprocess
+    from pathlib import Path
+
     program = program or find()
     if program is None:
         raise EngineNotFound(
