@@ -15,7 +15,7 @@ RIGHT, WRONG = LIBRARY / "batch_norm.py", LIBRARY / "wrong" / "x_for_centered.py
 
 
 class Page(HTMLParser):
-    """The tags that are open at the end, all text, and whatever is loaded from elsewhere."""
+    """Collects the tags that are still open, all text, and references to other files."""
 
     VOID = ("meta", "br", "path", "polygon", "ellipse", "image", "link")
 
@@ -65,9 +65,9 @@ def test_wrong_line_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(WRONG), "--json"]) == 1
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["file"] == str(WRONG)
-    assert [t for t, line in found["lines"].items() if line["verdict"] == "wrong"] == ["var"]
+    (report,) = json.loads(capsys.readouterr().out)
+    assert report["file"] == str(WRONG)
+    assert [t for t, line in report["lines"].items() if line["verdict"] == "wrong"] == ["var"]
 
 
 def test_page_is_self_contained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,7 @@ def test_demo_fails_below_the_required_accuracy(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_demo_fails_if_a_derivation_line_is_wrong(tmp_path, monkeypatch, capsys, name):
-    """Planted: one line of the derivation is off by a part in a million."""
+    """With one line of the derivation off by a millionth."""
     derivation = gradient_check.by_hand()
     line = derivation.lines[name]
     monkeypatch.setattr(gradient_check, "by_hand", lambda: derivation)
@@ -112,9 +112,9 @@ def test_wrong_fused_derivative_is_detected(monkeypatch):
     monkeypatch.setattr(
         fused.batch_norm.primitive, "pull", lambda n, v, pending, residuals: pull(n, _doubled(v), pending, residuals)
     )
-    _, found = gradient_check.check_batch_norm(seed=0)
-    assert all(found[name]["fused"] == pytest.approx(1) for name in ("x", "gamma", "beta"))
-    assert all(row["hand"] < 1e-12 for row in found.values())
+    _, rows = gradient_check.check_batch_norm(seed=0)
+    assert all(rows[name]["fused"] == pytest.approx(1) for name in ("x", "gamma", "beta"))
+    assert all(row["hand"] < 1e-12 for row in rows.values())
 
 
 def _doubled(v):
@@ -123,14 +123,14 @@ def _doubled(v):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_gradients_agree_for_other_seeds(seed):
-    report, found = gradient_check.check_batch_norm(seed, shape=(7, 3))
+    report, rows = gradient_check.check_batch_norm(seed, shape=(7, 3))
     assert report.ok
-    assert list(found) == list(NAMES)
-    assert max(max(row.values()) for row in found.values()) < gradient_check.TOLERANCE / 10
+    assert list(rows) == list(NAMES)
+    assert max(max(row.values()) for row in rows.values()) < gradient_check.TOLERANCE / 10
 
 
 def test_training_is_repeatable():
-    """The same seed gives the same network, to the bit."""
+    """The same seed gives the same network, bit for bit."""
     x = np.eye(4, 64, dtype=np.float32)
     first, second = (digits.network(3)(x).numpy() for _ in range(2))
     assert np.array_equal(first, second)

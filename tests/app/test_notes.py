@@ -1,4 +1,4 @@
-"""The experiments of the notes in their quick form, and what runs and shows them."""
+"""The experiments of the notes in their quick form, the command that runs them, and the page."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A folder with one experiment, whose claim holds or, with another bound, does not."""
+    """A folder with one experiment; whether its claim holds depends on the bound."""
     folder = tmp_path / "experiments"
     folder.mkdir()
     monkeypatch.setattr(collection, "folder", lambda: folder)
@@ -102,7 +102,7 @@ def test_command_writes_one_page(coins: Any, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_failed_claim(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Planted: a bound that the numbers do not keep."""
+    """With a bound that the numbers exceed."""
     coins(0.485)
     assert cli.main(["notes", "--only", "coins", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().out

@@ -20,7 +20,7 @@ def normal(std):
 
 
 def data(rows=128, features=50, seed=0):
-    """Ten classes that can be learned."""
+    """Random features, and the largest of ten of them as the class."""
     x = np.random.default_rng(seed).normal(size=(rows, features))
     return x, x[:, :10].argmax(axis=1)
 
@@ -46,7 +46,7 @@ def train(model, lr=0.1, steps=10, optimizer=None, x=None, y=None, loss=F.cross_
 
 
 class Recurrent(nn.Module):
-    """The state after the last step decides."""
+    """A recurrent layer and a linear layer on its last state."""
 
     def __init__(self, cell, seed=1):
         self.rnn = cell
@@ -90,7 +90,7 @@ def left_out():
 
 
 class Parts(nn.Module):
-    """Two layers, and what lies between them."""
+    """Two layers with a function between them."""
 
     def __init__(self, between):
         self.a, self.b = nn.Linear(50, 30, rng=0), nn.Linear(30, 10, rng=1)
@@ -382,7 +382,7 @@ HEALTHY = {
     "10 layers, He": (partial(mlp, nn.ReLU, "he_normal", 10, 50, None), classes, partial(optim.SGD, lr=0.01), CE, 10),
     "head of zeros": (head_of_zeros, classes, ADAM, CE, 20),
     "dropout": (with_dropout, classes, ADAM, CE, 20),
-    "functions in place of modules": (lambda rng: Parts(mg.tanh), classes, SGD, CE, 20),
+    "functions instead of modules": (lambda rng: Parts(mg.tanh), classes, SGD, CE, 20),
     "residual": (residual, classes, partial(optim.Adam, lr=1e-3), CE, 10),
     "convolutional": (convolutional, images, ADAM, CE, 10),
     "embedding": (Embedded, words, ADAM, CE, 10),

@@ -1,4 +1,4 @@
-"""What a watch measures, what it leaves behind, and what it says when there is little to see."""
+"""What a watch measures, that it removes its hooks, and its report when little was observed."""
 
 import gc
 import json
@@ -111,12 +111,12 @@ def test_predicted_scale():
     model = nn.Sequential(*layers)
     with watch(model) as w:
         model(draw.normal(size=(500, 300)))
-    found = {p.layer: p for p in predictions(list(w.layers.values()))}
-    assert [round(p.gain, 1) for p in found.values()] == [2.0, 2.0, 2.0, 2.0, 1.0, 1.0]
-    assert found["2"].activation == pytest.approx(0.5, rel=1e-3)
-    assert all(p.measured == pytest.approx(p.predicted, rel=0.1) for p in found.values())
+    by_layer = {p.layer: p for p in predictions(list(w.layers.values()))}
+    assert [round(p.gain, 1) for p in by_layer.values()] == [2.0, 2.0, 2.0, 2.0, 1.0, 1.0]
+    assert by_layer["2"].activation == pytest.approx(0.5, rel=1e-3)
+    assert all(p.measured == pytest.approx(p.predicted, rel=0.1) for p in by_layer.values())
     z = draw.normal(size=1000_000)
-    assert found["11"].activation == pytest.approx(np.mean(F.sigmoid(z) ** 2), rel=1e-2)
+    assert by_layer["11"].activation == pytest.approx(np.mean(F.sigmoid(z) ** 2), rel=1e-2)
 
 
 def test_activations_called_as_functions():
@@ -300,7 +300,7 @@ def test_model_not_called_inside_the_block():
 
 
 def test_compiled_step_is_observed():
-    """It runs eagerly inside the block, without a warning, and as a program after it."""
+    """The step runs eagerly inside the block, without a warning, and as a program after it."""
     plain, watched = network(), network()
     results, steps = [], []
     for model in (plain, watched):

@@ -61,21 +61,3 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """The content in plain Python values."""
         return dict(vars(self))
-
-
-def two_digits(x: float) -> str:
-    """A number in two digits: 1.0, 0.10, 68, 3.6e+03."""
-    size = abs(x)
-    if 0.001 <= size < 9.95:
-        return f"{x:#.2g}"
-    return f"{x:.0f}" if size == 0 or 9.95 <= size < 1000 else f"{x:.1e}"
-
-
-def power_of_ten(x: float) -> str:
-    """A number in one digit with its power of ten: 6e-04."""
-    return f"{x:.0e}" if x else "0"
-
-
-def percent(x: float) -> str:
-    """A fraction in percent, with one more digit if it is close to 0 or 1."""
-    return f"{100 * x:.1f} %" if 0.0005 <= x < 0.005 or 0.995 < x < 0.9995 else f"{100 * x:.0f} %"

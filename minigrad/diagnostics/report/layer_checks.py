@@ -11,7 +11,8 @@ from minigrad import nn
 from minigrad.diagnostics.observer.observer import ModelObserver
 from minigrad.diagnostics.observer.statistics import are_units_equal
 from minigrad.diagnostics.observer.watched_layer import Layer
-from minigrad.diagnostics.report.findings import Finding, percent, two_digits
+from minigrad.diagnostics.report.findings import Finding
+from minigrad.util.text import percent, two_digits
 
 SATURATED = 0.3  # fraction of units
 SATURATED_BY_WEIGHTS = 0.1  # the same, if the initial weights were far too large

@@ -9,8 +9,8 @@ import numpy as np
 from minigrad.diagnostics.observer.observer import ModelObserver
 from minigrad.diagnostics.observer.statistics import Histogram
 from minigrad.diagnostics.observer.watched_layer import Layer
-from minigrad.diagnostics.report.findings import percent
 from minigrad.diagnostics.report.watch_report import WatchReport
+from minigrad.util.text import percent
 
 SHOWN = 8  # layers
 FIRST, LAST, TROUBLE = "#9aa5b1", "#0a6ebd", "#b03a00"

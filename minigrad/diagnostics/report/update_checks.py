@@ -10,9 +10,10 @@ import numpy as np
 
 from minigrad.diagnostics.observer.observer import ModelObserver
 from minigrad.diagnostics.observer.watched_layer import Parameter, norm
-from minigrad.diagnostics.report.findings import Finding, two_digits
+from minigrad.diagnostics.report.findings import Finding
 from minigrad.nn.module import Module
 from minigrad.util.report import counted
+from minigrad.util.text import two_digits
 
 USUAL = 1e-3  # an update is about a thousandth of the weights (Karpathy, CS231n notes, "Neural Networks Part 3")
 LARGE, SMALL = 0.2, 1e-5  # update-to-weight ratios of most steps

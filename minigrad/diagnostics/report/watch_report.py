@@ -13,9 +13,10 @@ from typing import Any
 from minigrad.diagnostics.observer.observer import ModelObserver
 from minigrad.diagnostics.observer.watched_layer import Layer
 from minigrad.diagnostics.report import layer_checks, update_checks
-from minigrad.diagnostics.report.findings import EXPLAINED_BY, Finding, percent, power_of_ten, two_digits
+from minigrad.diagnostics.report.findings import EXPLAINED_BY, Finding
 from minigrad.diagnostics.report.prediction import Prediction, predictions
 from minigrad.util.report import Report, counted, table
+from minigrad.util.text import percent, power_of_ten, two_digits
 
 # In the order in which causes are reported. Causes that explain others come before them.
 CHECKS = (
