@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.diagnostics.anomaly.anomaly import Anomaly
 from minigrad.diagnostics.anomaly.code_location import CodeLocation
 from minigrad.diagnostics.anomaly.tracker import AnomalyTracker
-from minigrad.diagnostics.observer.watched_layer import FUNCTIONS, Layer, Parameter
+from minigrad.diagnostics.observer.watched_layer import FUNCTIONS, WatchedLayer, WatchedParameter
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import Primitive, value_of
 from minigrad.engine.tape import add_hook
@@ -40,13 +40,13 @@ class ModelObserver:
 
     def __init__(self, model: Module) -> None:
         self.model = model
-        self.layers: dict[Any, Layer] = {}
-        self.parameters: list[Parameter] = []
+        self.layers: dict[Any, WatchedLayer] = {}
+        self.parameters: list[WatchedParameter] = []
         self.step = self.updates = self.passes = self.backwards = 0
         self.anomalies = _OperationObserver(self)
         self._names = {module: name for name, module in model.named_modules()}
         self._stack: list[Module] = []  # the modules that are running
-        self._sources: dict[int, tuple[Array, Layer]] = {}  # the layer that computed an array, in the current call
+        self._sources: dict[int, tuple[Array, WatchedLayer]] = {}  # the layer that computed each array of this call
         self._inputs: set[int] = set()  # ids of the arrays that the model was called with
         self._hooks: list[Any] = []
         self._gradient_hooks: list[Callable[[], None]] = []
@@ -61,7 +61,7 @@ class ModelObserver:
         known = {id(p.tensor) for p in self.parameters}
         for name, tensor in self.model.named_parameters():
             if id(tensor) not in known:
-                self.parameters.append(Parameter(name, tensor))
+                self.parameters.append(WatchedParameter(name, tensor))
         for p in self.parameters:
             if p.tensor.requires_grad:
                 self._hooks.append(p.tensor.register_hook(self._parameter_hook(p)))
@@ -122,7 +122,7 @@ class ModelObserver:
 
     def observe_function(
         self, p: Primitive, values: tuple[Array, ...], out: Array, location: CodeLocation | None
-    ) -> Layer | None:
+    ) -> WatchedLayer | None:
         """The layer that stands for this operation, if it is an activation in the model's own code."""
         if not self._stack or p.name not in FUNCTIONS or not _is_float(out):
             return None
@@ -143,7 +143,7 @@ class ModelObserver:
         self._sources[id(_base(out))] = (out, layer)
         return layer
 
-    def observe_gradient_of(self, node: Node, layer: Layer) -> None:
+    def observe_gradient_of(self, node: Node, layer: WatchedLayer) -> None:
         """Measure the gradient of a node that belongs to a layer."""
         self._gradient_hooks.append(add_hook(node, self._output_hook(layer)))
 
@@ -152,19 +152,19 @@ class ModelObserver:
     def _is_layer(self, module: Module) -> bool:
         return bool(module._parameters) or not any(True for _ in module.children())
 
-    def _layer(self, key: Any, name: str, kind: str, module: Module | None, function: Any = None) -> Layer:
+    def _layer(self, key: Any, name: str, kind: str, module: Module | None, function: Any = None) -> WatchedLayer:
         if key not in self.layers:
-            layer = self.layers[key] = Layer(name, kind, module, function)
+            layer = self.layers[key] = WatchedLayer(name, kind, module, function)
             if module is not None:
                 own = {id(getattr(module, n)) for n in module._parameters}
                 layer.parameters = [p for p in self.parameters if id(p.tensor) in own]
         return self.layers[key]
 
-    def _source(self, value: Array) -> Layer | None:
+    def _source(self, value: Array) -> WatchedLayer | None:
         entry = self._sources.get(id(_base(value)))
         return None if entry is None else entry[1]
 
-    def _observe_inputs(self, layer: Layer, inputs: tuple[Any, ...]) -> None:
+    def _observe_inputs(self, layer: WatchedLayer, inputs: tuple[Any, ...]) -> None:
         arrays = (value_of(x) for x in inputs)
         value = next((x for x in arrays if isinstance(x, np.ndarray) and x.dtype.kind in "fiub"), None)
         if value is None:
@@ -179,7 +179,7 @@ class ModelObserver:
 
     # Gradients
 
-    def _parameter_hook(self, p: Parameter) -> Callable[[Tensor], None]:
+    def _parameter_hook(self, p: WatchedParameter) -> Callable[[Tensor], None]:
         def measure(v: Tensor) -> None:
             if not _is_float(v):
                 return
@@ -189,7 +189,7 @@ class ModelObserver:
 
         return measure
 
-    def _output_hook(self, layer: Layer) -> Callable[[Tensor], None]:
+    def _output_hook(self, layer: WatchedLayer) -> Callable[[Tensor], None]:
         def measure(v: Tensor) -> None:
             if self.is_open and _is_float(v):
                 self._count_backward()
@@ -231,7 +231,7 @@ class _OperationObserver(AnomalyTracker):
         super().__init__(raising=False)
         self.observer = observer
         self.step_of_first: int | None = None
-        self._layer: Layer | None = None
+        self._layer: WatchedLayer | None = None
 
     def computed(self, p: Primitive, values: tuple[Array, ...], out: Array, frame: FrameType) -> None:
         """Ask the observer whether this operation is one of its layers."""

@@ -44,7 +44,7 @@ def bounds_of(module: Any, function: str = "") -> tuple[float, float] | None:
     return None
 
 
-class Parameter:
+class WatchedParameter:
     """A parameter of a layer: its value before and after each step, and its gradient."""
 
     def __init__(self, name: str, tensor: Tensor) -> None:
@@ -101,17 +101,17 @@ def norm(x: Array) -> float:
     return float(np.sqrt(np.sum(np.square(x, dtype=np.float64))))
 
 
-class Layer:
+class WatchedLayer:
     """One row of the report: a module, or an activation that a model calls as a function."""
 
     def __init__(self, name: str, kind: str, module: Any = None, function: Callable[..., Any] | None = None) -> None:
         self.name, self.kind, self.module, self.function = name, kind, module, function
-        self.parameters: list[Parameter] = []
+        self.parameters: list[WatchedParameter] = []
         self.bounds = bounds_of(module, kind if function else "")
         self.is_rectifier = isinstance(module, RECTIFIERS) or (function is not None and kind == "relu")
         self.is_normalization = isinstance(module, NORMALIZATION)
         self.is_recurrent = isinstance(module, Recurrent | Cell)
-        self.feeder: Layer | None = None  # the layer whose output is its input
+        self.feeder: WatchedLayer | None = None  # the layer whose output is its input
         self.is_first = False  # whether its input is that of the model
         self.is_last = False  # whether the model returns its output
         self.inputs, self.outputs, self.gradients = Values(), Values(), Values()
@@ -131,7 +131,7 @@ class Layer:
         self.first_not_finite: int | None = None
 
     @property
-    def weight(self) -> Parameter | None:
+    def weight(self) -> WatchedParameter | None:
         """The kernel of a linear or convolutional layer."""
         if isinstance(self.module, (nn.Linear, *CONVOLUTIONS)):
             return next((p for p in self.parameters if p.is_weight), None)

@@ -10,7 +10,7 @@ import numpy as np
 from minigrad import nn
 from minigrad.diagnostics.observer.observer import ModelObserver
 from minigrad.diagnostics.observer.statistics import are_units_equal
-from minigrad.diagnostics.observer.watched_layer import Layer
+from minigrad.diagnostics.observer.watched_layer import WatchedLayer
 from minigrad.diagnostics.report.findings import Finding
 from minigrad.util.text import percent, two_digits
 
@@ -136,19 +136,19 @@ def saturated(w: ModelObserver) -> Iterator[Finding]:
         yield Finding(layer.name, "saturated", sentence, remedy, evidence)
 
 
-def _is_fed_by_large_weights(layer: Layer) -> bool:
+def _is_fed_by_large_weights(layer: WatchedLayer) -> bool:
     feeder = layer.feeder
     if feeder is None or feeder.weight is None:
         return False
     return feeder.weight.first_std > FAR * max(feeder.standard().values())
 
 
-def _is_normalized(w: ModelObserver, layer: Layer) -> bool:
+def _is_normalized(w: ModelObserver, layer: WatchedLayer) -> bool:
     """Whether a normalization follows directly: then the scale of the weights does not matter."""
     return any(other.is_normalization and other.feeder is layer for other in w.layers.values())
 
 
-def _hidden(w: ModelObserver) -> list[Layer]:
+def _hidden(w: ModelObserver) -> list[WatchedLayer]:
     """Linear and convolutional layers that ran, without the last one."""
     layers = [layer for layer in w.layers.values() if layer.weight is not None and layer.at_first]
     return [layer for layer in layers if not layer.is_last][: max(len(layers) - 1, 0)]
@@ -175,7 +175,7 @@ def scale(w: ModelObserver) -> Iterator[Finding]:
             yield Finding(layer.name, "weights too large", sentence, remedy, evidence)
 
 
-def _feeds_bounded(w: ModelObserver, layer: Layer) -> bool:
+def _feeds_bounded(w: ModelObserver, layer: WatchedLayer) -> bool:
     return any(other.bounds is not None and other.feeder is layer for other in w.layers.values())
 
 

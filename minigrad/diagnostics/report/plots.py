@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.diagnostics.observer.observer import ModelObserver
 from minigrad.diagnostics.observer.statistics import Histogram
-from minigrad.diagnostics.observer.watched_layer import Layer
+from minigrad.diagnostics.observer.watched_layer import WatchedLayer
 from minigrad.diagnostics.report.watch_report import WatchReport
 from minigrad.util.text import percent
 
@@ -52,7 +52,7 @@ def histograms(watch: ModelObserver, report: WatchReport, path: Any = None) -> A
     return figure
 
 
-def _select(layers: list[Layer]) -> list[Layer]:
+def _select(layers: list[WatchedLayer]) -> list[WatchedLayer]:
     """At most `SHOWN` layers, evenly spread: the activations, or all layers if these are few."""
     activations = [x for x in layers if x.function is not None or x.bounds is not None or x.is_rectifier]
     candidates = layers if len(layers) <= 6 or len(activations) < 2 else activations
@@ -87,7 +87,7 @@ def _draw(axes: Any, histogram: Histogram) -> None:
         )
 
 
-def _share_gradient_axis(axes: Any, shown: list[Layer]) -> None:
+def _share_gradient_axis(axes: Any, shown: list[WatchedLayer]) -> None:
     """One range for the gradients of all layers, so that they can be compared."""
     histograms = [layer.gradient_histogram for layer in shown]
     counts = [h for histogram in histograms for h in (histogram.first, histogram.last) if h is not None]

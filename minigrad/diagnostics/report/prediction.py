@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import nn
-from minigrad.diagnostics.observer.watched_layer import ELEMENTWISE, TRANSPARENT, Layer
+from minigrad.diagnostics.observer.watched_layer import ELEMENTWISE, TRANSPARENT, WatchedLayer
 from minigrad.engine.modes import no_grad
 from minigrad.engine.primitive import value_of
 
@@ -46,7 +46,7 @@ class Prediction:
         )
 
 
-def predictions(layers: list[Layer]) -> list[Prediction]:
+def predictions(layers: list[WatchedLayer]) -> list[Prediction]:
     """A prediction for each linear or convolutional layer, from the mean square q of the inputs of the model.
 
         Var(y) = n Var(w) E[x²] + Var(b), and E[x²] = E[f(z)²] for z ~ N(0, Var(y)) of the layer before
@@ -55,8 +55,8 @@ def predictions(layers: list[Layer]) -> list[Prediction]:
     that the theory does not cover, such as pooling, it starts again from the measured mean square.
     """
     result = []
-    q: dict[Layer, float] = {}  # the predicted mean square of each layer's output
-    factors: dict[Layer, float] = {}
+    q: dict[WatchedLayer, float] = {}  # the predicted mean square of each layer's output
+    factors: dict[WatchedLayer, float] = {}
     for layer in layers:
         first = layer.at_first
         if not first:
@@ -78,11 +78,11 @@ def predictions(layers: list[Layer]) -> list[Prediction]:
     return result
 
 
-def _is_activation(layer: Layer) -> bool:
+def _is_activation(layer: WatchedLayer) -> bool:
     return layer.function is not None or isinstance(layer.module, ELEMENTWISE)
 
 
-def _predict_output(layer: Layer, q: float) -> dict[Layer, float]:
+def _predict_output(layer: WatchedLayer, q: float) -> dict[WatchedLayer, float]:
     """The mean square of the outputs of a layer without a kernel; empty if the theory does not cover it."""
     module: Any = layer.module
     if _is_activation(layer):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minigrad.diagnostics.observer.observer import ModelObserver
-from minigrad.diagnostics.observer.watched_layer import Parameter, norm
+from minigrad.diagnostics.observer.watched_layer import WatchedParameter, norm
 from minigrad.diagnostics.report.findings import Finding
 from minigrad.nn.module import Module
 from minigrad.util.report import counted
@@ -52,7 +52,7 @@ def learning_rate(w: ModelObserver) -> Iterator[Finding]:
         yield Finding("", "learning rate too small", sentence, remedy, {"update_to_weight": largest})
 
 
-def _rms(p: Parameter) -> float:
+def _rms(p: WatchedParameter) -> float:
     return norm(p.tensor.data) / math.sqrt(max(p.tensor.size, 1))
 
 
@@ -72,7 +72,7 @@ def frozen(w: ModelObserver) -> Iterator[Finding]:
         yield Finding(name, cause, sentence, remedy, {"parameters": len(parameters), "why": why})
 
 
-def _why_frozen(parameters: list[Parameter], was_called: bool, module: Module) -> tuple[str, str, str]:
+def _why_frozen(parameters: list[WatchedParameter], was_called: bool, module: Module) -> tuple[str, str, str]:
     """The cause, its explanation, and a hint."""
     if not any(p.tensor.requires_grad for p in parameters):
         remedy = "if this is not intended: layer.requires_grad_(True), and a new optimizer"

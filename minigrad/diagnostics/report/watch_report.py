@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from minigrad.diagnostics.observer.observer import ModelObserver
-from minigrad.diagnostics.observer.watched_layer import Layer
+from minigrad.diagnostics.observer.watched_layer import WatchedLayer
 from minigrad.diagnostics.report import layer_checks, update_checks
 from minigrad.diagnostics.report.findings import EXPLAINED_BY, Finding
 from minigrad.diagnostics.report.prediction import Prediction, predictions
@@ -54,7 +54,7 @@ class WatchReport(Report):
 
     model: str
     findings: list[Finding]
-    layers: list[Layer]
+    layers: list[WatchedLayer]
     predictions: list[Prediction]
     notes: list[str]
     steps: int
@@ -98,7 +98,7 @@ class WatchReport(Report):
             return f"{self.model}: nothing wrong found, {extent}"
         return f"{self.model}: {', '.join(self.causes)}; {extent}"
 
-    def _sorted(self) -> list[Layer]:
+    def _sorted(self) -> list[WatchedLayer]:
         """The layers, those with findings first and in the order of these."""
         names = [f.layer for f in self.findings]
         return sorted(self.layers, key=lambda x: names.index(x.name) if x.name in names else len(names))
@@ -199,7 +199,7 @@ def _explain(findings: list[Finding]) -> list[Finding]:
     return sorted(result, key=lambda finding: bool(finding.follows_from))
 
 
-def _notes(watch: ModelObserver, layers: list[Layer]) -> list[str]:
+def _notes(watch: ModelObserver, layers: list[WatchedLayer]) -> list[str]:
     """What could not be judged, and what to do about it."""
     if not watch.passes:
         return ["the model was not called inside the block; call it there: `with watch(model) as w: model(x)`"]
