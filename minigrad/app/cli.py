@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from minigrad.util.version import installed
 
@@ -43,7 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="minigrad", description="See and prove your gradients.")
     parser.add_argument("--version", action="version", version=f"minigrad {installed()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_demo(commands)
+    _add_check(commands)
+    _add_notes(commands)
+    return parser
 
+
+def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="train a batch-norm network on digits, check its gradients, draw them",
@@ -56,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--epochs", type=int, default=15, metavar="N", help=f"passes over the digits {DEFAULT}")
     demo.add_argument("--seed", type=seed, default=0, metavar="N", help=f"the seed of all random numbers {DEFAULT}")
 
+
+def _add_check(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="check the derivations in Python files, line by line",
@@ -69,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
     check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"the seed of all random numbers {DEFAULT}")
 
+
+def _add_notes(commands: Any) -> None:
     notes = commands.add_parser(
         "notes",
         help="run the experiments of the course notes, and write their gallery",
@@ -87,7 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     notes.add_argument(
         "--out", default="minigrad-notes", metavar="DIR", help=f"the folder for the page and pictures {DEFAULT}"
     )
-    return parser
 
 
 def seed(text: str) -> int:
