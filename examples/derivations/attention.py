@@ -1,11 +1,11 @@
 """Scaled dot-product attention (Vaswani et al. 2017, equation 1), backwards.
 
-T queries look at S keys, whose similarity decides how the S values are mixed:
+The similarities of T queries and S keys are the weights with which S values are averaged:
 
     A = q kᵀ / √d      P = softmax(A), row by row      out = P v
 
-The Jacobian of a row of softmax is diag(p) − p pᵀ, so dl/dA = P · (dl/dP − Σ dl/dP · P): the gradient of a weight,
-less the mean of those gradients under the weights themselves.
+The Jacobian of a row of softmax is diag(p) − p pᵀ, so dl/dA = P · (dl/dP − Σ dl/dP · P): the gradient of a weight
+minus the mean of these gradients, weighted by the weights themselves.
 """
 
 import math

@@ -6,8 +6,8 @@ Forward, over a batch of N rows, for each of D columns:
     x̂  = (x − μ) / √(σ² + ε)     out = γ x̂ + β
 
 x reaches the loss along three paths: directly in x̂, through μ, and through σ². The chain rule adds them up (the six
-equations of section 3 of the paper). Two sums are 0 by construction, Σ (x − μ) = 0 and Σ x̂ = 0, and they make the
-three paths collapse into one line:
+equations of section 3 of the paper). Two sums are 0 by construction, Σ (x − μ) = 0 and Σ x̂ = 0, so the three paths
+combine into one line:
 
     dl/dx = γ/√(σ² + ε) · (dl/dout − mean(dl/dout) − x̂ · mean(dl/dout · x̂))
 """

@@ -3,7 +3,7 @@
     a = ‖x‖      b = ‖y‖      s = x·y      cos = s / (a b)
     dl/dx = dl/dcos · (y/(a b) − cos · x/a²)
 
-The gradient is at a right angle to x: turning x changes the cosine, stretching it does not.
+The gradient is orthogonal to x: rotating x changes the cosine, scaling it does not.
 """
 
 import minigrad as mg

@@ -18,7 +18,7 @@ def dropout(x, w, mask, p=0.3):
 
 
 def mask(rng):
-    """Which of 7 × 4 elements are kept; True and False, so there is no gradient of it."""
+    """A mask of 7 × 4 booleans, which has no gradient."""
     return rng.random((7, 4)) > 0.3
 
 

@@ -3,7 +3,7 @@
     z = x W + h U + b, in four parts of H columns      i = σ(z_i)   f = σ(z_f)   g = tanh(z_g)   o = σ(z_o)
     c′ = f c + i g                                     h′ = o tanh(c′)
 
-Two results leave the step, h′ and c′. The memory c′ collects a gradient from both: from the next step, and through h′.
+The step has two results, h′ and c′. The gradient of c′ has two contributions: from the next step, and through h′.
 """
 
 import numpy as np

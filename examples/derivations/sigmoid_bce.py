@@ -17,7 +17,7 @@ def sigmoid_bce(z, t):
 
 
 def targets(rng):
-    """Zeros and ones; whole numbers, so there is no gradient of them."""
+    """Zeros and ones, as integers, which have no gradient."""
     return rng.integers(0, 2, (7, 5))
 
 

@@ -4,8 +4,8 @@ For a row of logits z with the class t, and m = max z, which is subtracted so th
 
     e = exp(z − m)     s = Σ e     p = e / s     l = −mean log p_t
 
-The result is the same for any m, so dl/dm is identically 0: the two ways in which m enters cancel. Everything collapses
-into the line that is used in practice, dl/dz = (p − onehot(t)) / N.
+The result is the same for any m, so dl/dm is identically 0: the two ways in which m enters cancel. All lines combine
+into the formula that is used in practice, dl/dz = (p − onehot(t)) / N.
 """
 
 import numpy as np

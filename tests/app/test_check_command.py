@@ -42,9 +42,9 @@ class Page(HTMLParser):
 
 def test_right_derivations(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(RIGHT)]) == 0
-    said = capsys.readouterr().out
-    assert "batch_norm: all" in said
-    assert said.strip().endswith("all right")
+    output = capsys.readouterr().out
+    assert "batch_norm: all" in output
+    assert output.strip().endswith("all right")
 
 
 def test_folder_skips_subfolders_called_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,9 +58,9 @@ def test_folder_skips_subfolders_called_wrong(tmp_path: Path, capsys: pytest.Cap
 
 def test_wrong_line_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(WRONG)]) == 1
-    said = capsys.readouterr().out
-    assert "1 of 4 lines is wrong: dvar" in said
-    assert "`x` should be `x - mu`" in said
+    output = capsys.readouterr().out
+    assert "1 of 4 lines is wrong: dvar" in output
+    assert "`x` should be `x - mu`" in output
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,9 +122,9 @@ def test_file_that_cannot_be_imported(
     with pytest.raises(SystemExit) as stopped:
         cli.main(["check", str(tmp_path / name)])
     assert stopped.value.code == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.startswith("usage: minigrad check")
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.startswith("usage: minigrad check")
 
 
 def test_folder_imports_only_files_with_derivations(tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ def test_failed_claim(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[
     """With a bound that the numbers exceed."""
     coins(0.485)
     assert cli.main(["notes", "--only", "coins", "--out", str(tmp_path)]) == 1
-    said = capsys.readouterr().out
-    assert "✗ as many heads as tails" in said
-    assert "claims fail in coins" in said
+    output = capsys.readouterr().out
+    assert "✗ as many heads as tails" in output
+    assert "claims fail in coins" in output
     assert "1 claim, 1 failed" in (tmp_path / "notes.html").read_text(encoding="utf-8")
 
 

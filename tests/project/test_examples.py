@@ -47,8 +47,8 @@ def test_pages_example(tmp_path: Path) -> None:
         pytest.skip("needs a Chromium of the system")
     program = [sys.executable, str(EXAMPLES / "pages.py"), "--out", str(tmp_path)]
     done = subprocess.run(program, cwd=ROOT, check=True, capture_output=True, text=True)
-    said = [line.partition(".png: ")[2] for line in done.stdout.splitlines()]
-    assert said == ["backward, node 11 of 15", "4 findings"]
+    output = [line.partition(".png: ")[2] for line in done.stdout.splitlines()]
+    assert output == ["backward, node 11 of 15", "4 findings"]
     for name in ("explorer.png", "diagnostics.png"):
         taken, kept = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "docs" / "images"))
         assert taken[:24] == kept[:24]  # a PNG of this width and height
