@@ -5,13 +5,10 @@ python examples/pages.py                  # writes docs/images/explorer.png and 
 python examples/pages.py explorer --out /tmp
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from gallery import IMAGES, program
 
@@ -20,8 +17,8 @@ import minigrad as mg
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def photograph(page: Any, keys: Any, path: Path, width: int = 1180, height: int = 760) -> Any:
-    """Open a page, press the keys, and save what is then to be seen. Returns what the page says of the step."""
+def photograph(page, keys, path, width=1180, height=760):
+    """Open a page, press the keys, and save a screenshot. Returns the page's description of the step."""
     from playwright.sync_api import sync_playwright
 
     installed = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -37,18 +34,18 @@ def photograph(page: Any, keys: Any, path: Path, width: int = 1180, height: int 
         return step
 
 
-def explorer(path: Path) -> Any:
-    """The page of a graph, stepped from the last line of the tape back to the one called xhat."""
-    made = program("docs/explorer.md")  # held, so that the values of leaves are known
-    names = [getattr(line, "name", None) for line in mg.Tape(made["loss"])]
+def explorer(path):
+    """The page of a graph, stepped backwards from the last node of the tape to the one called xhat."""
+    variables = program("docs/explorer.md")  # kept alive, so that the values of leaves are known
+    names = [getattr(node, "name", None) for node in mg.Tape(variables["loss"])]
     back = names[::-1].index("xhat")
     with TemporaryDirectory() as folder:
-        page = mg.draw(made["loss"]).save(Path(folder) / "graph.html")
+        page = mg.draw(variables["loss"]).save(Path(folder) / "graph.html")
         return photograph(page, ["b", *["ArrowRight"] * back, "f"], path)
 
 
-def diagnostics(path: Path) -> Any:
-    """What watch plots of saturated layers."""
+def diagnostics(path):
+    """The plot of a watch, for saturated layers."""
     watched = program("docs/diagnostics.md")["w"]
     watched.plot(path)
     return f"{len(watched.report().findings)} findings"
@@ -60,7 +57,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; both by default")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR")
-    given = parser.parse_args()
-    for name in given.names or PICTURES:
-        target = given.out / f"{name}.png"
+    options = parser.parse_args()
+    for name in options.names or PICTURES:
+        target = options.out / f"{name}.png"
         print(f"{target}: {PICTURES[name](target)}")

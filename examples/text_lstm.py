@@ -1,62 +1,58 @@
-"""An LSTM that learns to write like Alice in Wonderland, one character after another. The training loop is written out.
+"""An LSTM that learns to write like Alice in Wonderland, character by character. The training loop is written out.
 
     python examples/text_lstm.py
 
-It takes about two minutes. The loss on the last chapters, which it never sees, falls to about 1.4 nats, far below what
-single characters (3.2) and pairs (2.3) tell; then it writes a sample.
+It takes about two minutes. The loss on the last chapters, which are held out, falls to about 1.4 nats, far below
+the entropies of single characters (3.2) and pairs (2.3); then it writes a sample.
 """
 
-from __future__ import annotations
-
 import argparse
-from typing import Any
 
 import numpy as np
 from characters import ALPHABET, decode, draw, encode, report, split, wrapped
-from numpy.typing import NDArray
 from rich.progress import Progress
 
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.fused import softmax_cross_entropy
 
-LENGTH = 64  # gradients flow back over so many characters
+LENGTH = 64  # characters over which gradients flow back
 
 
 class Network(nn.Module):
-    """From characters `(N, T)` and the state before them to logits of the next ones `(N, T, C)`."""
+    """Logits of the next characters `(N, T, C)` from characters `(N, T)` and the state before them."""
 
-    def __init__(self, hidden: int, seed: int = 0) -> None:
+    def __init__(self, hidden, seed=0):
         rng = np.random.default_rng(seed)
         self.embed = nn.Embedding(len(ALPHABET), 32, rng=rng, dtype="float32")
         self.lstm = nn.LSTM(32, hidden, rng=rng, dtype="float32")
         self.dropout = nn.Dropout(0.3, rng=rng)
         self.head = nn.Linear(hidden, len(ALPHABET), rng=rng, dtype="float32")
 
-    def forward(self, ids: NDArray[Any], state: Any = None) -> tuple[mg.Tensor, Any]:
+    def forward(self, ids, state=None):
         """The logits, and the state after the characters."""
         outputs, state = self.lstm(self.embed(ids), state)
         return self.head(self.dropout(outputs)), state
 
 
-def rows(ids: NDArray[Any], count: int) -> Any:
-    """The text cut into rows `(count, T)`, and the character after each."""
+def rows(ids, count):
+    """The text cut into rows `(count, T)`, and the next characters of each row."""
     end = (len(ids) - 1) // count * count
     return ids[:end].reshape(count, -1), ids[1 : end + 1].reshape(count, -1)
 
 
-def evaluate(model: nn.Module, ids: NDArray[Any]) -> Any:
-    """The mean loss of a character, in nats."""
+def evaluate(model, ids):
+    """The mean loss per character, in nats."""
     x, y = rows(ids, 8)
     model.eval()
     with mg.no_grad():
         return float(softmax_cross_entropy(model(x)[0], y))
 
 
-def train(epochs: int, hidden: int = 256, progress: bool = True) -> Any:
-    """The network, and its validation loss after each epoch.
+def train(epochs, hidden=256, progress=True):
+    """Train a network; return it, and its validation loss after each epoch.
 
-    Each piece begins with the state in which the one before it ended, and gradients end where it begins: truncated
+    Each piece starts from the final state of the piece before it, and gradients stop at its start: truncated
     backpropagation through time (Williams & Peng 1990).
     """
     ids, held_out = split()
@@ -65,7 +61,7 @@ def train(epochs: int, hidden: int = 256, progress: bool = True) -> Any:
     model = Network(hidden)
     optimizer = optim.Adam(model.parameters(), lr=5e-3, global_clipnorm=1.0)
     schedule = optim.CosineAnnealingLR(optimizer, epochs)
-    losses, told = [], ""
+    losses, validation = [], ""
     with Progress(disable=not progress) as bar:
         task = bar.add_task("", total=epochs * len(pieces))
         for epoch in range(epochs):
@@ -78,15 +74,17 @@ def train(epochs: int, hidden: int = 256, progress: bool = True) -> Any:
                 loss.backward()
                 optimizer.step()
                 state = tuple(part.detach() for part in state)
-                bar.update(task, advance=1, description=f"epoch {epoch + 1}/{epochs}  loss {float(loss):.2f}{told}")
+                bar.update(
+                    task, advance=1, description=f"epoch {epoch + 1}/{epochs}  loss {float(loss):.2f}{validation}"
+                )
             schedule.step()
             losses.append(evaluate(model, held_out))
-            told = f"  validation {losses[-1]:.3f}"
+            validation = f"  validation {losses[-1]:.3f}"
     return model, losses
 
 
-def sample(model: nn.Module, start: str = "Alice ", length: int = 400, temperature: float = 0.6, seed: int = 0) -> Any:
-    """A text that the network goes on with."""
+def sample(model, start="Alice ", length=400, temperature=0.6, seed=0):
+    """A text that the network continues from `start`."""
     rng, text, ids, state = np.random.default_rng(seed), start, encode(start)[None], None
     model.eval()
     with mg.no_grad():

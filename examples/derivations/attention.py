@@ -1,23 +1,20 @@
 """Scaled dot-product attention (Vaswani et al. 2017, equation 1), backwards.
 
-T queries look at S keys, whose similarity decides how the S values are mixed:
+The similarities of T queries and S keys are the weights with which S values are averaged:
 
     A = q kᵀ / √d      P = softmax(A), row by row      out = P v
 
-The Jacobian of a row of softmax is diag(p) − p pᵀ, so that dl/dA = P · (dl/dP − Σ dl/dP · P): the gradient of a weight,
-less the mean of those gradients under the weights themselves.
+The Jacobian of a row of softmax is diag(p) − p pᵀ, so dl/dA = P · (dl/dP − Σ dl/dP · P): the gradient of a weight
+minus the mean of these gradients, weighted by the weights themselves.
 """
-
-from __future__ import annotations
 
 import math
 
 import minigrad as mg
-from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def attention(q: Array, k: Array, v: Array) -> Array:
+def attention(q, k, v):
     """Queries q `(T, d)`, keys k `(S, d)`, values v `(S, E)` -> `(T, E)`."""
     scores = mg.name("scores", q @ k.T / math.sqrt(q.shape[1]), label="A")
     e = mg.exp(scores - scores.max(axis=1, keepdims=True))
@@ -29,30 +26,30 @@ d = Derivation(attention, q="T d", k="S d", v="S E")
 
 
 @d.line
-def dv(dout: Array, weights: Array) -> Array:
+def dv(dout, weights):
     """dl/dv = Pᵀ dl/dout"""
     return weights.T @ dout
 
 
 @d.line
-def dweights(dout: Array, v: Array) -> Array:
+def dweights(dout, v):
     """dl/dP = dl/dout vᵀ"""
     return dout @ v.T
 
 
 @d.line
-def dscores(dweights: Array, weights: Array) -> Array:
+def dscores(dweights, weights):
     """dl/dA = P · (dl/dP − Σ dl/dP · P)"""
     return weights * (dweights - (dweights * weights).sum(axis=1, keepdims=True))
 
 
 @d.line
-def dq(dscores: Array, k: Array) -> Array:
+def dq(dscores, k):
     """dl/dq = dl/dA k / √d"""
     return dscores @ k / math.sqrt(k.shape[1])
 
 
 @d.line
-def dk(dscores: Array, q: Array) -> Array:
+def dk(dscores, q):
     """dl/dk = dl/dAᵀ q / √d"""
     return dscores.T @ q / math.sqrt(q.shape[1])

@@ -2,26 +2,23 @@
 
     h = x w      k = h · mask / (1 − p)      out = tanh k
 
-An element that was dropped gets no gradient; one that was kept, the gradient times the same 1/(1 − p) as its value. The
-mask is an input: a derivation is about a function, and drawing the mask inside would make it another one in every call.
+An element that was dropped gets no gradient; for the others, the gradient is multiplied by 1/(1 − p), as the value was.
+The mask is an input: a random mask inside the function would make it a different function in every call.
 """
 
-from __future__ import annotations
-
 import minigrad as mg
-from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def dropout(x: Array, w: Array, mask: Array, p: float = 0.3) -> Array:
+def dropout(x, w, mask, p=0.3):
     """x `(N, I)`, w `(I, D)` and a mask `(N, D)` of zeros and ones -> `(N, D)`."""
     h = mg.name("h", x @ w)
     kept = mg.name("kept", h * mask / (1 - p), label="k")
     return mg.tanh(kept)
 
 
-def mask(rng: Array) -> Array:
-    """Which of 7 × 4 elements are kept; True and False, so there is no gradient of it."""
+def mask(rng):
+    """A mask of 7 × 4 booleans, which has no gradient."""
     return rng.random((7, 4)) > 0.3
 
 
@@ -29,24 +26,24 @@ d = Derivation(dropout, x="N I", w="I 4", mask=mask)
 
 
 @d.line
-def dkept(dout: Array, out: Array) -> Array:
+def dkept(dout, out):
     """dl/dk = dl/dout · (1 − out²)"""
     return dout * (1 - out**2)
 
 
 @d.line
-def dh(dkept: Array, mask: Array, p: float) -> Array:
+def dh(dkept, mask, p):
     """dl/dh = dl/dk · mask / (1 − p)"""
     return dkept * mask / (1 - p)
 
 
 @d.line
-def dx(dh: Array, w: Array) -> Array:
+def dx(dh, w):
     """dl/dx = dl/dh wᵀ"""
     return dh @ w.T
 
 
 @d.line
-def dw(dh: Array, x: Array) -> Array:
+def dw(dh, x):
     """dl/dw = xᵀ dl/dh"""
     return x.T @ dh

@@ -3,24 +3,21 @@
     p = σ(z) = 1/(1 + e^(−z))      l = −mean(t log p + (1 − t) log(1 − p))
     dp/dz = p(1 − p)               cancels against dl/dp = (p − t)/(p(1 − p)) / N
 
-so that dl/dz = (p − t) / N, without a division by something that vanishes where the sigmoid saturates.
+so dl/dz = (p − t) / N, without a division by a number that vanishes where the sigmoid saturates.
 """
 
-from __future__ import annotations
-
 import minigrad as mg
-from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def sigmoid_bce(z: Array, t: Array) -> Array:
+def sigmoid_bce(z, t):
     """The mean binary cross-entropy of logits z `(N, C)` and targets t `(N, C)`, 0 or 1."""
     p = mg.name("p", 1 / (1 + mg.exp(-z)))
     return -(t * mg.log(p) + (1 - t) * mg.log(1 - p)).mean()
 
 
-def targets(rng: Array) -> Array:
-    """Zeros and ones; whole numbers, so there is no gradient of them."""
+def targets(rng):
+    """Zeros and ones, as integers, which have no gradient."""
     return rng.integers(0, 2, (7, 5))
 
 
@@ -28,13 +25,13 @@ terms = Derivation(sigmoid_bce, z="N C", t=targets)
 
 
 @terms.line
-def dp(dout: Array, p: float, t: Array) -> Array:
+def dp(dout, p, t):
     """dl/dp = −(t/p − (1 − t)/(1 − p)) / N"""
     return -dout * (t / p - (1 - t) / (1 - p)) / p.size
 
 
 @terms.line
-def dz(dp: Array, p: float) -> Array:
+def dz(dp, p):
     """dl/dz = dl/dp · p(1 − p)"""
     return dp * p * (1 - p)
 
@@ -43,6 +40,6 @@ fused = Derivation(sigmoid_bce, z="N C", t=targets)
 
 
 @fused.line
-def dz(dout: Array, p: float, t: Array) -> Array:
+def dz(dout, p, t):
     """dl/dz = (p − t) / N"""
     return dout * (p - t) / p.size

@@ -4,20 +4,17 @@ For a row of logits z with the class t, and m = max z, which is subtracted so th
 
     e = exp(z − m)     s = Σ e     p = e / s     l = −mean log p_t
 
-The result is the same for any m, so dl/dm is identically 0: the two ways in which m enters cancel. Everything collapses
-into the line that is used in practice, dl/dz = (p − onehot(t)) / N.
+The result is the same for any m, so dl/dm is identically 0: the two ways in which m enters cancel. All lines combine
+into the formula that is used in practice, dl/dz = (p − onehot(t)) / N.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def softmax_cross_entropy(z: Array, t: Array) -> Array:
+def softmax_cross_entropy(z, t):
     """The mean cross-entropy of logits z `(N, C)` and class ids t `(N,)`."""
     m = mg.name("m", z.max(axis=1, keepdims=True))
     e = mg.name("e", mg.exp(z - m))
@@ -26,7 +23,7 @@ def softmax_cross_entropy(z: Array, t: Array) -> Array:
     return -mg.log(p[np.arange(len(t)), t]).mean()
 
 
-def classes(rng: Array) -> Array:
+def classes(rng):
     """Class ids of 7 samples, of 5 classes."""
     return rng.integers(0, 5, 7)
 
@@ -35,31 +32,31 @@ terms = Derivation(softmax_cross_entropy, z="N C", t=classes)
 
 
 @terms.line
-def dp(dout: Array, p: float, t: Array) -> Array:
+def dp(dout, p, t):
     """dl/dp = −1/(N p) at the class t, else 0"""
     return -dout / len(t) * np.eye(p.shape[1])[t] / p
 
 
 @terms.line
-def ds(dp: Array, e: Array, s: Array) -> Array:
+def ds(dp, e, s):
     """dl/dΣe = −Σ dl/dp · e / (Σe)²"""
     return -(dp * e).sum(axis=1, keepdims=True) / s**2
 
 
 @terms.line
-def de(dp: Array, ds: Array, s: Array) -> Array:
+def de(dp, ds, s):
     """dl/de = dl/dp / Σe + dl/dΣe"""
     return dp / s + ds
 
 
 @terms.line
-def dm(de: Array, e: Array) -> Array:
+def dm(de, e):
     """dl/dm = −Σ dl/de · e, which comes out as 0"""
     return -(de * e).sum(axis=1, keepdims=True)
 
 
 @terms.line
-def dz(de: Array, dm: Array, e: Array, z: Array, m: Array) -> Array:
+def dz(de, dm, e, z, m):
     """dl/dz = dl/de · e + dl/dm where z is the maximum"""
     return de * e + dm * (z == m)
 
@@ -68,6 +65,6 @@ fused = Derivation(softmax_cross_entropy, z="N C", t=classes)
 
 
 @fused.line
-def dz(dout: Array, p: float, t: Array) -> Array:
+def dz(dout, p, t):
     """dl/dz = (p − onehot(t)) / N"""
     return dout * (p - np.eye(p.shape[1])[t]) / len(t)

@@ -1,41 +1,33 @@
 """With batch norm the scale of the weights hardly matters.
 
 Five hidden layers of 100 ReLU units learn a thousand digits by gradient descent (batches of 100, rate 0.01), from
-weights N(0, s²) with 16 values of s between 1 and 0.0001. Without batch norm only those close to He's √(2/100) = 0.14
-learn: others explode, or signals and gradients have vanished after five layers. Batch norm between the linear layer and
+weights N(0, s²) with 16 values of s between 1 and 0.0001. Without batch norm, only scales close to He's √(2/100) = 0.14
+learn: for others, signals and gradients explode, or vanish after five layers. Batch norm between the linear layer and
 the ReLU gives every unit mean 0 and variance 1, whatever s is (Ioffe & Szegedy 2015, algorithm 1): with the batch's own
 mean μ and variance σ²,
 
 x̂ = (x - μ) / √(σ² + ε), y = γ x̂ + β.
 
-Two limits remain. The gradient of the weights is as 1/s: large weights move slowly, small ones in jumps. And where σ²
-falls below ε, x̂ vanishes with s as before.
+Two limits remain. The gradient of the weights is proportional to 1/s: large weights change slowly, small ones in jumps.
+And if σ² falls below ε, x̂ vanishes with s as before.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minigrad import data, functional, nn, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 SCALES = np.logspace(0, -4, 16)
 
 
-def measure(rng: np.random.Generator, quick: bool) -> Any:
-    """{(scale, with batch norm): training accuracy of every epoch}, and what else the claims need."""
+def measure(rng, quick):
+    """{(scale, with batch norm): training accuracy of every epoch}, and other numbers for the claims."""
     known, seed = digits(rng), rng.integers(1000)
     x, y = known.x[:1000], known.y[:1000]
 
-    def learn(s: Any, norm: Any) -> Any:
+    def learn(s, norm):
         return train(network(norm, partial(nn.init.random_normal, stddev=s), seed), x, y, 0.01, 20, seed)
 
     scales = SCALES[:: 5 if quick else 1]
@@ -44,10 +36,9 @@ def measure(rng: np.random.Generator, quick: bool) -> Any:
     return {"curves": curves, "without eps": without_eps[-1], "variance": x.var(axis=0).sum()}
 
 
-def network(norm: Any, init: Any, seed: Any) -> nn.Sequential:
+def network(norm, init, seed):
     """64-100-100-100-100-100-10 with ReLU, and a normalization before it, or None."""
-    rng, width = np.random.default_rng(seed), 64
-    layers: list[nn.Module] = []
+    rng, layers, width = np.random.default_rng(seed), [], 64
     for _ in range(5):
         layers += [nn.Linear(width, 100, init=init, rng=rng, dtype="float32")]
         layers += [norm(100, dtype="float32"), nn.ReLU()] if norm else [nn.ReLU()]
@@ -55,10 +46,8 @@ def network(norm: Any, init: Any, seed: Any) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 10, init=init, rng=rng, dtype="float32"))
 
 
-def train(
-    model: nn.Module, x: NDArray[Any], y: NDArray[Any], rate: float, epochs: int, seed: Any, batch: int = 100
-) -> Any:
-    """Gradient descent; the share of right answers in each epoch, as they are given in training."""
+def train(model, x, y, rate, epochs, seed, batch=100):
+    """Train by gradient descent; return the accuracy on the training batches in each epoch."""
     optimizer, right = optim.SGD(model.parameters(), lr=rate), np.zeros(epochs)
     loader = data.DataLoader(x, y, batch_size=batch, shuffle=True, rng=seed)
     with np.errstate(all="ignore"):  # some networks overflow
@@ -72,10 +61,10 @@ def train(
     return right / len(x)
 
 
-def claims(runs: list[Any]) -> Iterator[Claim]:
-    """How many scales learn, which, and why the smallest do not."""
+def claims(runs):
+    """Which scales learn, and why the smallest do not."""
 
-    def last(run: Any, normed: Any, low: float = 0.0, high: float = 1.0) -> Any:
+    def last(run, normed, low=0.0, high=1.0):
         return np.array([c[-1] for (s, n), c in run["curves"].items() if n == normed and low <= s <= high])
 
     yield Claim("without batch norm at most a quarter of the scales reach 80 % in 20 epochs",
@@ -93,7 +82,7 @@ def claims(runs: list[Any]) -> Iterator[Claim]:
         at_least=0.0014, at_most=0.0016, because="σ² = s² Σ Var(x) in the first layer, and Σ Var(x) = 4.7")  # fmt: skip
 
 
-def picture(runs: list[Any]) -> Figure:
+def picture(runs):
     """A panel for each scale, with training accuracy with and without batch norm."""
     title = "Digits learned, with N(0, s²) as initial weights: share of right answers in 20 epochs"
     figure, axes = subplots(4, 4, title=title, size=(13, 9), sharex=True, sharey=True)
@@ -111,7 +100,8 @@ def picture(runs: list[Any]) -> Figure:
 experiment = Experiment(
     "batch_norm", __doc__, measure, claims, picture, seeds=(3, 1),
     caption="Without batch norm two of the 16 scales learn; one of them, twice He's, learns faster than with it. With "
-    "batch norm s may vary by a factor of hundred. Very large weights learn slowly, very small ones are hidden by ε.",
+    "batch norm s may vary by a factor of a hundred. Very large weights learn slowly; for very small ones, ε "
+    "exceeds the variance.",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,33 +1,23 @@
 """How fast gradient descent and momentum converge.
 
 On f(w) = ½ wᵀ A w, whose curvatures (the eigenvalues of A) lie between 1 and κ, every step of a method multiplies the
-error by a matrix, and after a while the error shrinks by the spectral radius of that matrix at each step. With the best
+error by a matrix, and after a while the error shrinks by the spectral radius of that matrix in each step. With the best
 learning rate, gradient descent has the rate (κ - 1)/(κ + 1); Polyak's momentum (√κ - 1)/(√κ + 1) (Polyak 1964);
-Nesterov's, with the learning rate 1/κ, 1 - 1/√κ (Nesterov 2004, section 2.2). So what gradient descent does in κ steps
-momentum does in √κ, and the ill-conditioned valleys of deep networks are where that counts.
+Nesterov's, with the learning rate 1/κ, 1 - 1/√κ (Nesterov 2004, section 2.2). So momentum needs √κ steps where gradient
+descent needs κ, which matters in the ill-conditioned valleys of deep networks.
 
-The learning rate of gradient descent must stay below 2 over the largest curvature. One percent beyond, and it diverges.
+The learning rate of gradient descent must stay below 2 over the largest curvature. One percent above, it diverges.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 import minigrad as mg
 from minigrad import optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 SIZE = 20
 ACCURACY = 1e-10
-# name: optimizer for a condition number κ, rate, and whether the rate is a double root
-METHODS: dict[str, tuple[Any, Any, Any]] = {
+METHODS = {  # name: optimizer for a condition number κ, rate, and whether the rate is a double root
     "gradient descent": (lambda w, k: optim.SGD(w, lr=2 / (k + 1)), lambda k: (k - 1) / (k + 1), False),
     "Nesterov": (
         lambda w, k: optim.SGD(w, lr=1 / k, momentum=(k**0.5 - 1) / (k**0.5 + 1), nesterov=True),
@@ -42,7 +32,7 @@ METHODS: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
-def measure(rng: np.random.Generator, quick: bool) -> Any:
+def measure(rng, quick):
     """{(method, κ): |w| after each step}, and that of gradient descent with too large a learning rate."""
     errors = {}
     for kappa in (10, 100) if quick else (10, 30, 100, 300, 1000):
@@ -56,7 +46,7 @@ def measure(rng: np.random.Generator, quick: bool) -> Any:
     return errors
 
 
-def descend(curvature: Any, start: NDArray[Any], optimizer: Any, steps: int) -> Any:
+def descend(curvature, start, optimizer, steps):
     """|w| before and after each step on ½ wᵀ A w."""
     w = mg.Tensor(start, requires_grad=True)
     errors, optimizer = [np.linalg.norm(start)], optimizer([w])
@@ -68,41 +58,41 @@ def descend(curvature: Any, start: NDArray[Any], optimizer: Any, steps: int) -> 
     return np.array(errors)
 
 
-def measured_rate(errors: NDArray[Any], double: bool = False) -> Any:
-    """The factor per step over the second half. Where it is a double root, the error is about t rateᵗ."""
+def measured_rate(errors, double=False):
+    """The factor per step over the second half. For a double root, the error is about t rateᵗ."""
     end, half = len(errors) - 1, len(errors) // 2
     fall = errors[end] / errors[half] / (end / half if double else 1)
     return fall ** (1 / (end - half))
 
 
-def speed(errors: Any, name: str) -> Any:
-    """The measured speed -ln(rate) in parts of the predicted one, for each κ."""
+def speed(errors, name):
+    """The measured speed -ln(rate) relative to the predicted one, for each κ."""
     _, rate, double = METHODS[name]
     return [np.log(measured_rate(e, double)) / np.log(rate(k)) for (n, k), e in errors.items() if n == name]
 
 
-def claims(runs: list[Any]) -> Iterator[Claim]:
-    """The rates of the theory, which has no free constant."""
-    yield Claim("gradient descent, lr = 2/(κ + 1): the error falls by (κ - 1)/(κ + 1) a step; -ln(rate) over theory's",
+def claims(runs):
+    """The theoretical rates, without free constants."""
+    yield Claim("gradient descent, lr = 2/(κ + 1): the error falls by (κ - 1)/(κ + 1) per step; -ln(rate) over theory",
         [speed(run, "gradient descent") for run in runs], 0.99, 1.01,
         because="an error along curvature c is multiplied by 1 - lr c, worst for c = 1 and c = κ")  # fmt: skip
-    yield Claim("Polyak's momentum at its best: it falls by (√κ - 1)/(√κ + 1) a step; -ln(rate) over theory's",
+    yield Claim("Polyak's momentum at its best: it falls by (√κ - 1)/(√κ + 1) per step; -ln(rate) over theory",
         [speed(run, "momentum") for run in runs], 0.95, 1.1,
         because="z² - (1 + μ - lr c) z + μ has roots of size √μ = (√κ - 1)/(√κ + 1) for all c in 1 ... κ")  # fmt: skip
-    yield Claim("Nesterov's, lr = 1/κ: it falls by 1 - 1/√κ a step; -ln(rate) over theory's",
+    yield Claim("Nesterov's, lr = 1/κ: it falls by 1 - 1/√κ per step; -ln(rate) over theory",
         [speed(run, "Nesterov") for run in runs], 0.95, 1.1,
         because="z² - (1 + μ)(1 - c/κ) z + μ (1 - c/κ) has the double root 1 - 1/√κ at c = 1")  # fmt: skip
     yield Claim("κ = 100: gradient descent needs 10 times as many steps as momentum for each digit",
         [np.log(measured_rate(run["momentum", 100], True)) / np.log(measured_rate(run["gradient descent", 100]))
          for run in runs], 9.5, 10.5,
         because="-ln of the rates is about 2/κ and 2/√κ")  # fmt: skip
-    yield Claim("a learning rate 1 % above 2/κ diverges: the error grows by 2 % a step",
+    yield Claim("a learning rate 1 % above 2/κ diverges: the error grows by 2 % per step",
         [[measured_rate(e) for (name, _), e in run.items() if name == "too large"] for run in runs], 1.0195, 1.0205,
         because="|1 - 2.02/κ · κ| = 1.02")  # fmt: skip
 
 
-def picture(runs: list[Any]) -> Figure:
-    """Errors for κ = 100 on the left; the number of steps for a digit for all κ on the right."""
+def picture(runs):
+    """Errors for κ = 100 on the left; steps per digit for all κ on the right."""
     figure, (left, right) = subplots(1, 2, title="Where gradient descent needs κ steps, momentum needs √κ")
     kappas = np.geomspace(8, 1200, 50)
     theory = {"color": "black", "linewidth": 1.5, "linestyle": ":", "zorder": 3}
@@ -138,8 +128,8 @@ def picture(runs: list[Any]) -> Figure:
 
 experiment = Experiment(
     "condition_number", __doc__, measure, claims, picture,
-    caption="Left: the error on one quadratic of condition number 100; dotted, the rates of the theory. Right: how "
-    "many steps a digit costs for each condition number, measured (dots, all seeds) and in theory (dotted).",
+    caption="Left: the error on a quadratic of condition number 100; dotted, the theoretical rates. Right: the number "
+    "of steps per digit for each condition number, measured (dots, all seeds) and in theory (dotted).",
     seeds=(3, 2),
 )  # fmt: skip
 

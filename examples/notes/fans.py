@@ -1,28 +1,20 @@
 """Fan-in and fan-out, counted on the network itself.
 
-The fan-in of a layer is how many inputs a unit has, the fan-out how many units an input reaches. A dense kernel
-(in, out) has just these. In a convolution kernel (*window, in, out) both are multiplied by the window: (5, 5, 3, 6) has
-the fans 75 and 150, (4, 1, 20) has 4 and 80. Initializers divide the variance by them.
+The fan-in of a layer is the number of inputs of a unit, the fan-out the number of units that an input reaches. For a
+dense kernel (in, out) these are its two sizes. For a convolution kernel (*window, in, out) both are multiplied by the
+size of the window: (5, 5, 3, 6) has the fans 75 and 150, (4, 1, 20) has 4 and 80. Initializers divide the variance by
+them.
 
 They can be counted: the fan-in of a unit is the number of inputs on which its derivative is not zero, the fan-out of an
-input the number of units whose derivative with respect to it is not zero. And what they are for can be measured: with
+input the number of units whose derivative with respect to it is not zero. Their purpose can be measured: with
 independent inputs of variance 1, a unit has the variance fan_in · Var(w).
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 import minigrad as mg
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 from minigrad.nn.init import compute_fans, he_normal
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 KERNELS = {  # shape of the kernel: the fans of the notes
     (4, 20): (4, 20),
@@ -33,8 +25,8 @@ KERNELS = {  # shape of the kernel: the fans of the notes
 }
 
 
-def layer(kernel: Any, x: Any) -> Any:
-    """x, without bias, through a dense layer or a convolution that keeps the size of the image."""
+def layer(kernel, x):
+    """The output of a dense layer, or of a convolution that keeps the size of the image, without bias."""
     field = kernel.shape[:-2]
     if not field:
         return x @ kernel
@@ -42,8 +34,8 @@ def layer(kernel: Any, x: Any) -> Any:
     return convolve(x, kernel, padding="same")
 
 
-def reach(kernel: NDArray[Any]) -> Any:
-    """Where the unit in the middle has inputs, and what the input in the middle reaches: two arrays of 0 and 1."""
+def reach(kernel):
+    """Two masks: the inputs of the unit in the middle, and the units that the input in the middle reaches."""
     inputs = kernel.shape[-2]
     size = tuple(2 * n + 1 for n in kernel.shape[:-2])
     middle = tuple(n // 2 for n in size)
@@ -54,9 +46,9 @@ def reach(kernel: NDArray[Any]) -> Any:
     return x.grad.numpy()[0] != 0, layer(kernel, impulse)[0] != 0
 
 
-def measure(rng: np.random.Generator, quick: bool) -> Any:
-    """{shape: (what one unit sees, what one input reaches, variance of the units over inputs of variance 1)}"""
-    found = {}
+def measure(rng, quick):
+    """{shape: (inputs of one unit, units that one input reaches, variance of the units for inputs of variance 1)}"""
+    results = {}
     for shape in KERNELS:
         size = tuple(2 * n + 1 for n in shape[:-2])
         middle = tuple(n // 2 for n in size)
@@ -64,19 +56,19 @@ def measure(rng: np.random.Generator, quick: bool) -> Any:
         for _ in range(10 if quick else 40):
             x = rng.normal(size=(50, *size, shape[-2]))
             variances.append(layer(he_normal(shape, rng=rng), x)[(slice(None), *middle)].var())
-        found[shape] = *reach(he_normal(shape, rng=rng)), np.mean(variances)
-    return found
+        results[shape] = *reach(he_normal(shape, rng=rng)), np.mean(variances)
+    return results
 
 
-def claims(runs: list[Any]) -> Iterator[Claim]:
-    """Counted, computed, and as in the notes."""
+def claims(runs):
+    """The fans as counted, as computed, and as in the notes."""
     for shape, fans in KERNELS.items():
         *field, inputs, outputs = shape
         products = [" · ".join(map(str, (*field, n))) for n in (inputs, outputs)]
-        yield Claim(f"{shape}: a unit has {fans[0]} inputs, an input reaches {fans[1]} units; counted less claimed",
+        yield Claim(f"{shape}: a unit has {fans[0]} inputs, an input reaches {fans[1]} units; counted minus claimed",
             [[mask.sum() - fan for mask, fan in zip(run[shape], fans, strict=False)] for run in runs], 0, 0,
             because=f"{products[0]} = {fans[0]}, {products[1]} = {fans[1]}")  # fmt: skip
-    yield Claim("nn.init.compute_fans says the same; computed less claimed",
+    yield Claim("nn.init.compute_fans returns the same; computed minus claimed",
         [np.subtract(compute_fans(shape), fans) for shape, fans in KERNELS.items()], 0, 0,
         because="it multiplies the same numbers")  # fmt: skip
     yield Claim("He's Var(w) = 2 / fan_in gives units the variance 2, whatever the kernel",
@@ -84,16 +76,16 @@ def claims(runs: list[Any]) -> Iterator[Claim]:
         because="a unit is a sum of fan_in independent products, each of variance Var(w) · 1")  # fmt: skip
 
 
-def mosaic(mask: NDArray[Any]) -> Any:
-    """The channels of a mask (*size, channels) as one picture: below each other, or in rows of three."""
+def mosaic(mask):
+    """The channels of a mask (*size, channels) as one picture: in a column, or in rows of three."""
     if mask.ndim < 3:
         return np.atleast_2d(mask.T).astype(float)
     planes = [np.pad(plane, 1, constant_values=np.nan) for plane in np.moveaxis(mask.astype(float), -1, 0)]
     return np.block([planes[k : k + 3] for k in range(0, len(planes), 3)])
 
 
-def picture(runs: list[Any]) -> Figure:
-    """Above what one unit sees, below what one input reaches."""
+def picture(runs):
+    """Above, the inputs of one unit; below, the units that one input reaches."""
     from matplotlib.colors import ListedColormap
 
     shown = {(4, 20): "dense (4, 20)", (4, 1, 20): "convolution (4, 1, 20)", (5, 5, 3, 6): "convolution (5, 5, 3, 6)"}

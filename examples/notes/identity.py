@@ -1,18 +1,13 @@
 """Batch norm can be the identity.
 
-Normalizing takes something from a layer: its outputs have mean 0 and variance 1. The scale γ and the shift β give it
-back, if the network wants it: with γ = √(σ² + ε) and β = μ,
+Normalizing removes information from a layer: its outputs have mean 0 and variance 1. The scale γ and the shift β can
+restore it, if that is useful: with γ = √(σ² + ε) and β = μ,
 
 y = γ x̂ + β = √(σ² + ε) (x - μ) / √(σ² + ε) + μ = x (Ioffe & Szegedy 2015, section 3).
 
-Gradient descent finds these values when it is asked for y = x. The loss is then ½ (γ - γ*)² var(x̂) + ½ (β - β*)², a
-bowl whose curvatures are both 1, so that a step of rate 0.1 leaves 0.9 of the distance, of γ and of β alike.
+Gradient descent finds these values if the target is y = x. The loss is then ½ (γ - γ*)² var(x̂) + ½ (β - β*)², a bowl
+whose curvatures are both 1, so a step with rate 0.1 leaves 0.9 of the distance, of γ and of β alike.
 """
-
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,14 +15,11 @@ import minigrad as mg
 from minigrad import functional, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 ROWS, UNITS, STEPS, RATE = 500, 3, 100, 0.1
 
 
-def measure(rng: np.random.Generator, quick: bool) -> Any:
-    """What γ and β were in all steps, what they should become, and the activations before and after."""
+def measure(rng, quick):
+    """γ and β in all steps, their exact values, and the activations before and after."""
     x = rng.normal(loc=[-4, 0.5, 3], scale=[0.5, 1, 2], size=(ROWS, UNITS))
     gamma, beta = mg.ones(UNITS), mg.zeros(UNITS)
     gamma.requires_grad = beta.requires_grad = True
@@ -38,27 +30,27 @@ def measure(rng: np.random.Generator, quick: bool) -> Any:
         y = functional.batch_norm(x, gamma, beta)
         (0.5 * ((y - x) ** 2).mean(axis=0).sum()).backward()
         optimizer.step()
-    aims = np.sqrt(x.var(axis=0) + 1e-5), x.mean(axis=0)
-    exact = functional.batch_norm(x, *aims)
-    return {"x": x, "exact": exact, "path": np.array(path), "aims": np.array(aims), "learned": y.numpy()}
+    targets = np.sqrt(x.var(axis=0) + 1e-5), x.mean(axis=0)
+    exact = functional.batch_norm(x, *targets)
+    return {"x": x, "exact": exact, "path": np.array(path), "targets": np.array(targets), "learned": y.numpy()}
 
 
-def claims(runs: list[Any]) -> Iterator[Claim]:
-    """That it is possible, that it is learned, and how fast."""
+def cltargets(runs):
+    """The identity is possible, it is learned, and how fast."""
     yield Claim("with γ = √(σ² + ε), β = μ the output is the input, to 12 digits",
         [np.abs(run["exact"] - run["x"]).max() for run in runs], at_most=1e-12,
         because="the two formulas cancel")  # fmt: skip
     yield Claim("γ and β learn these values",
-        [np.abs(run["path"][-1] - run["aims"]).max() for run in runs], at_most=1e-3,
-        because="0.9¹⁰⁰ = 0.00003, of a distance of at most 5")  # fmt: skip
+        [np.abs(run["path"][-1] - run["targets"]).max() for run in runs], at_most=1e-3,
+        because="0.9¹⁰⁰ = 0.00003, times a distance of at most 5")  # fmt: skip
     yield Claim("each step leaves 0.9 of the distance to them",
-        [((run["path"][11] - run["aims"]) / (run["path"][10] - run["aims"])).ravel() for run in runs],
+        [((run["path"][11] - run["targets"]) / (run["path"][10] - run["targets"])).ravel() for run in runs],
         at_least=0.8999, at_most=0.9001,
         because="E[x̂²] = 1 and E[x̂] = 0, so 1 - 0.1 · 1; ε changes the fifth digit")  # fmt: skip
 
 
-def picture(runs: list[Any]) -> Figure:
-    """Histograms of x, x̂ and y, and the way of γ and β."""
+def picture(runs):
+    """Histograms of x, x̂ and y, and γ and β over the steps."""
     figure, axes = subplots(
         1, 4, title="Batch norm takes mean and variance; γ and β can give them back", size=(14, 4.5)
     )
@@ -79,9 +71,9 @@ def picture(runs: list[Any]) -> Figure:
 
 
 experiment = Experiment(
-    "identity", __doc__, measure, claims, picture, seeds=(5, 2),
+    "identity", __doc__, measure, cltargets, picture, seeds=(5, 2),
     caption="Three units with different means and variances; batch norm makes them alike. After a hundred steps of "
-    "gradient descent on their difference, γ and β have become √(σ² + ε) and μ, and y is x again.",
+    "gradient descent on their difference, γ and β have become √(σ² + ε) and μ, and y equals x again.",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,19 +1,15 @@
 """All initializers on handwritten digits.
 
-A deep network, five hidden layers of 64 units, takes a hundred steps of SGD with momentum from the weights that each
-initializer of `nn.init` gives. With zeros, or any constant, all units of a layer stay the same, and ReLU learns nothing
-but how frequent the classes are: a loss of ln 10. With weights that are too small all images look the same in the last
-layer, and the gradients are 0 in the first; with weights that are too large the loss explodes at once. Those that keep
-the variance of the signal (Xavier's, LeCun's, He's, orthogonal ones, the identity) learn within a hundred steps.
+A deep network, with five hidden layers of 64 units, takes a hundred steps of SGD with momentum, starting from the
+weights of each initializer in `nn.init`. With zeros, or any constant, all units of a layer stay the same, and ReLU
+learns only the frequencies of the classes: a loss of ln 10. With weights that are too small, all images look the same
+in the last layer, and the gradients are 0 in the first; with weights that are too large, the loss explodes at once.
+Initializers that keep the variance of the signal (Xavier, LeCun, He, orthogonal, identity) learn within a hundred
+steps.
 
-Keras's default of 0.05 for `random_normal` means √(n Var(w)) = √64 · 0.05 = 0.4 a layer here: after six layers 0.4 % of
-the signal is left, and ReLU takes half of the variance besides.
+Keras's default of 0.05 for `random_normal` means √(n Var(w)) = √64 · 0.05 = 0.4 per layer here: after six layers 0.4 %
+of the signal is left, and ReLU also removes half of the variance.
 """
-
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +18,6 @@ from minigrad import nn, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 from minigrad.fused import softmax_cross_entropy
 from minigrad.nn import init
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 UNITS, LAYERS, BATCH = 64, 5, 64
 STEPS = 100
@@ -54,7 +47,7 @@ SCALED = list(INITIALIZERS)[9:]
 ACTIVATIONS = {"ReLU": nn.ReLU, "tanh": nn.Tanh}
 
 
-def train(data: Any, seed: Any, initializer: Any, activation: Any, steps: int) -> Any:
+def train(data, seed, initializer, activation, steps):
     """The loss on all training digits before the first step and after the last; NaN counts as infinite."""
     rng = np.random.default_rng(seed)
     sizes, layers = [64] + [UNITS] * LAYERS, []
@@ -76,26 +69,26 @@ def train(data: Any, seed: Any, initializer: Any, activation: Any, steps: int) -
     return np.nan_to_num(losses, nan=np.inf)
 
 
-def measure(rng: np.random.Generator, quick: bool) -> Any:
+def measure(rng, quick):
     """{(activation, initializer): loss at the first and last step}"""
     data, seed, steps = digits(rng), int(rng.integers(2**32)), 50 if quick else STEPS
     pairs = [(f, w) for f in ACTIVATIONS for w in INITIALIZERS]
     return {(f, w): train(data, seed, INITIALIZERS[w], ACTIVATIONS[f], steps) for f, w in pairs}
 
 
-def claims(runs: list[Any]) -> Iterator[Claim]:
+def claims(runs):
     """The loss after 100 steps."""
 
-    def last(activation: Any, names: Any) -> Any:
+    def last(activation, names):
         return [[run[activation, name][1] for name in names] for run in runs]
 
     yield Claim("ReLU, zeros, ones and 0.05 everywhere: the loss stays near ln 10 = 2.303",
         last("ReLU", CONSTANT), 2.25, 2.35,
-        because="equal units get equal gradients; only the bias of the output tells classes apart")  # fmt: skip
+        because="equal units get equal gradients; only the bias of the output distinguishes classes")  # fmt: skip
     yield Claim("ReLU, standard deviations of 0.05 and less: it stays there too",
         last("ReLU", TOO_SMALL), 2.25, 2.35,
         because="a layer keeps √(½ · 64) · 0.05 = 0.28 of the signal and of the gradient; six 5e-4")  # fmt: skip
-    yield Claim("ReLU, N(0, 1): the loss begins above 1000",
+    yield Claim("ReLU, N(0, 1): the loss starts above 1000",
         [run["ReLU", "normal, N(0, 1)"][0] for run in runs], at_least=1000,
         because="each layer makes the signal √(½ · 64) = 5.7 times as large, six of them 30 000 times")  # fmt: skip
     yield Claim("ReLU, all that are scaled by the fans: the loss is below 0.5",
@@ -110,7 +103,7 @@ def claims(runs: list[Any]) -> Iterator[Claim]:
         because="LeCun's loses half of the variance in each ReLU, 1/64 is left after six")  # fmt: skip
 
 
-def picture(runs: list[Any]) -> Figure:
+def picture(runs):
     """A row for each initializer, its loss at the first step and after a hundred for each seed."""
     title = f"Where {STEPS} steps lead from each initializer: scale by the number of inputs, or nothing is learned"
     figure, axes = subplots(1, 2, title=title, size=(14, 8.5), sharey=True)
@@ -135,7 +128,7 @@ def picture(runs: list[Any]) -> Figure:
 experiment = Experiment(
     "initializers", __doc__, measure, claims, picture,
     caption=f"Gray: the loss before the first step; dots: after {STEPS}, one for each seed, red where the median is "
-    "above 1. Dotted: ln 10, which guessing gives.",
+    "above 1. Dotted: ln 10, the loss of guessing.",
     seeds=(4, 2),
 )  # fmt: skip
 

@@ -1,18 +1,13 @@
 """All optimizers on handwritten digits.
 
-The same network, 64-64-64-10 with ReLU, from the same initial weights, with each optimizer of `mg.optim`, at a learning
-rate that suits it, at a third of it and at three times as much. The batch decides what gradient descent is called: the
-whole set is GD, one image SGD, 32 images mini-batch SGD. In each an epoch costs the gradients of all images, but GD
-takes one step with these.
+The same network, 64-64-64-10 with ReLU, is trained from the same initial weights with each optimizer of `mg.optim`, at
+a suitable learning rate, at a third of it and at three times as much. The name of gradient descent depends on the
+batch: the entire set is GD, one image SGD, 32 images mini-batch SGD. An epoch always costs the gradients of all images,
+but GD takes only one step with them.
 
-What carries over to other tasks is the grouping, not the order within it: all with momentum or a rate for each weight
-are about alike when their learning rate is right, and what differs is how easily it is found.
+The groups carry over to other tasks, not the order within them: all methods with momentum or with a rate for each
+weight are about equally good at their best learning rate, and differ in how easily that rate is found.
 """
-
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +15,6 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 from minigrad.fused import softmax_cross_entropy
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BATCH, EPOCHS = 32, 10
 OPTIMIZERS = {  # batch size (None: all images), learning rate, function of parameters and learning rate
@@ -45,7 +37,7 @@ OPTIMIZERS = {  # batch size (None: all images), learning rate, function of para
 FULL_BATCH = ("GD", "L-BFGS")
 
 
-def network(rng: np.random.Generator) -> nn.Sequential:
+def network(rng):
     """64-64-64-10 with ReLU."""
     layers = []
     for _ in range(2):
@@ -53,7 +45,7 @@ def network(rng: np.random.Generator) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(64, 10, init="he_normal", rng=rng, dtype="float32"))
 
 
-def train(data: Any, size: int, seed: Any, optimizer: Any, batch: int) -> Any:
+def train(data, size, seed, optimizer, batch):
     """The training loss before the first epoch and after each, and the test accuracy at the end."""
     rng = np.random.default_rng(seed)
     model, losses = network(rng), []
@@ -64,7 +56,7 @@ def train(data: Any, size: int, seed: Any, optimizer: Any, batch: int) -> Any:
             losses.append(float(softmax_cross_entropy(model(x), y)))
         for rows in rng.permutation(size).reshape(-1, batch) if epoch < EPOCHS else ():
 
-            def closure(rows: Any = rows) -> Any:
+            def closure(rows=rows):
                 optimizer.zero_grad()
                 loss = softmax_cross_entropy(model(x[rows]), y[rows])
                 loss.backward()
@@ -75,19 +67,19 @@ def train(data: Any, size: int, seed: Any, optimizer: Any, batch: int) -> Any:
         return np.array(losses), float((model(data.x_test).numpy().argmax(axis=1) == data.y_test).mean())
 
 
-def measure(rng: np.random.Generator, quick: bool) -> Any:
-    """{(optimizer, learning rate): (losses, test accuracy)}; in full with a third and three times the rate as well."""
-    data, seed, size, found = digits(rng), int(rng.integers(2**32)), 512 if quick else 1024, {}
+def measure(rng, quick):
+    """{(optimizer, learning rate): (losses, test accuracy)}; the full form has a third and three times the rate too."""
+    data, seed, size, results = digits(rng), int(rng.integers(2**32)), 512 if quick else 1024, {}
     for name, (batch, middle, make) in OPTIMIZERS.items():
         for lr in (middle,) if quick or name == "L-BFGS" else (middle / 3, middle, 3 * middle):
-            found[name, lr] = train(data, size, seed, lambda w, f=make, lr=lr: f(w, lr=lr), batch or size)
-    return found
+            results[name, lr] = train(data, size, seed, lambda w, f=make, lr=lr: f(w, lr=lr), batch or size)
+    return results
 
 
-def claims(runs: list[Any]) -> Iterator[Claim]:
+def claims(runs):
     """Groups, not ranks."""
 
-    def losses(name: str) -> Any:
+    def losses(name):
         return np.array([run[name, OPTIMIZERS[name][1]][0] for run in runs])
 
     stochastic = [name for name in OPTIMIZERS if name not in FULL_BATCH]
@@ -108,7 +100,7 @@ def claims(runs: list[Any]) -> Iterator[Claim]:
         because="it knows the curvature, and finds the length of each step by a line search")  # fmt: skip
 
 
-def picture(runs: list[Any]) -> Figure:
+def picture(runs):
     """A panel for each optimizer, all others in gray."""
     title = "Training loss on digits: each optimizer among all others"
     figure, axes = subplots(3, 5, title=title, size=(16, 9), sharex=True, sharey=True)

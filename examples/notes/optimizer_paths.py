@@ -1,30 +1,22 @@
 """Paths of optimizers through a valley and around a bend.
 
 A valley is 25 times as steep across as along. Gradient descent jumps from wall to wall; stochastic gradients (here with
-noise) do the same at random. Momentum adds up what the steps have in common, which is the way along the valley.
-Adagrad, RMSprop, Adadelta and Adam divide each coordinate by the size of its own gradients. Where the valley lies along
-the axes, that makes it round: the curvature cancels, and the path is straight whatever the condition number. Turned
-by 30° the valley has no coordinate of its own, and this advantage is gone. Gradient descent and momentum do not know
+noise) do the same at random. Momentum accumulates the common direction of the steps, which is along the valley.
+Adagrad, RMSprop, Adadelta and Adam divide each coordinate by the size of its own gradients. If the valley is along an
+axis, this makes it round: the curvature cancels, and the path is straight whatever the condition number. Turned by 30°,
+the valley is not along any coordinate, and this advantage is gone. Gradient descent and momentum do not depend on the
 axes.
 
-Rosenbrock's function (1 - x)² + 100 (y - x²)² has a valley with a bend, with its minimum at (1, 1). L-BFGS, which
-measures curvature from the changes of the gradient, takes it in some thirty steps; gradient descent does not arrive in
+Rosenbrock's function (1 - x)² + 100 (y - x²)² has a valley with a bend, and its minimum at (1, 1). L-BFGS, which
+estimates curvature from the changes of the gradient, gets there in about thirty steps; gradient descent does not in
 five hundred.
 """
-
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 KAPPA, TURN = 25, np.pi / 6
 STEPS = {"valley along an axis": 60, "turned by 30°": 60, "Rosenbrock": 500}
@@ -50,27 +42,27 @@ COLUMNS = {
 }
 
 
-def valley(turn: float = 0.0, kappa: float = KAPPA) -> Any:
-    """½ wᵀ A w with curvatures 1 and κ, of which the first is along an axis turned by an angle."""
+def valley(turn=0.0, kappa=KAPPA):
+    """½ wᵀ A w with curvatures 1 and κ; the direction of the first is turned by an angle."""
     along = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     curvature = along * [1, kappa] @ along.T
     return lambda w: w @ curvature @ w / 2
 
 
-def rosenbrock(w: Any) -> Any:
-    """Rosenbrock 1960."""
+def rosenbrock(w):
+    """The function of Rosenbrock (1960)."""
     return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
 
 
 LOSSES = dict(zip(STEPS, (valley(), valley(TURN), rosenbrock), strict=True))
 
 
-def descend(loss: Any, start: Any, optimizer: Any, steps: int, noise: Callable[[], Any] = lambda: 0.0) -> Any:
-    """The path (steps + 1, 2) of an optimizer; noise is added to the gradient."""
+def descend(loss, start, optimizer, steps, noise=lambda: 0.0):
+    """The path (steps + 1, 2) of an optimizer, with noise added to the gradient."""
     w = mg.Tensor(start, requires_grad=True)
     optimizer = optimizer([w])
 
-    def closure() -> Any:
+    def closure():
         optimizer.zero_grad()
         value = loss(w)
         value.backward()
@@ -84,10 +76,9 @@ def descend(loss: Any, start: Any, optimizer: Any, steps: int, noise: Callable[[
     return np.array(path)
 
 
-def measure(rng: np.random.Generator, quick: bool) -> Any:
-    """{(loss, optimizer): path}, and Adam's along the diagonal of a valley of a random condition number."""
-    angle = rng.uniform(0.6, 0.9)
-    paths: dict[Any, Any] = {}
+def measure(rng, quick):
+    """{(loss, optimizer): path}, and the path of Adam on the diagonal of a valley with a random condition number."""
+    angle, paths = rng.uniform(0.6, 0.9), {}
     starts = [1.5 * np.array([-np.cos(a), np.sin(a)]) for a in (angle, angle - TURN)]
     for (place, loss), start in zip(LOSSES.items(), [*starts, rng.normal([-1.4, 1.5], 0.1)], strict=True):
         for name, (make, rate, slow_rate) in OPTIMIZERS.items():
@@ -99,11 +90,11 @@ def measure(rng: np.random.Generator, quick: bool) -> Any:
     return paths
 
 
-def claims(runs: list[Any]) -> Iterator[Claim]:
-    """Three symmetries, which hold to rounding, and how far each gets."""
+def claims(runs):
+    """Three symmetries, which hold up to rounding, and how far each optimizer gets."""
     straight, turned, bend = STEPS
 
-    def distances(run: Any, place: Any, name: Any) -> Any:
+    def distances(run, place, name):
         return np.linalg.norm(run[place, name] - (place == bend), axis=1)
 
     yield Claim("in a valley along an axis, of any condition number, Adam stays on the diagonal: |x - y| at most",
@@ -113,24 +104,24 @@ def claims(runs: list[Any]) -> Iterator[Claim]:
         [[np.abs(distances(run, straight, name) - distances(run, turned, name)).max() for name in ("GD", "Momentum")]
          for run in runs], at_most=1e-9,
         because="a turned gradient gives a turned step")  # fmt: skip
-    yield Claim("but RMSprop is after 60 steps at least 5 times as far away in the turned valley",
+    yield Claim("but after 60 steps RMSprop is at least 5 times as far away in the turned valley",
         [distances(run, turned, "RMSprop")[-1] / distances(run, straight, "RMSprop")[-1] for run in runs], at_least=5,
-        because="no coordinate is steep alone, so none can be slowed down alone")  # fmt: skip
+        because="no single coordinate is steep, so none can be slowed down separately")  # fmt: skip
     yield Claim("the first step of Adam is lr in every coordinate, however steep: |Δ| / lr",
         [np.abs(np.diff(run[place, "Adam"][:2], axis=0)) / 0.1 for run in runs for place in STEPS], 0.999, 1.001,
         because="after one step m̂ = g and ŝ = g², so m̂/√ŝ = ±1")  # fmt: skip
     yield Claim("L-BFGS comes within 0.001 of Rosenbrock's minimum in at most 60 steps",
         [np.argmax(distances(run, bend, "L-BFGS") < 1e-3) or np.inf for run in runs], at_most=60,
         because="its model of the curvature bends with the valley")  # fmt: skip
-    yield Claim("gradient descent is after 500 steps still at least 0.3 away",
+    yield Claim("after 500 steps gradient descent is still at least 0.3 away",
         [distances(run, bend, "GD")[-1] for run in runs], at_least=0.3,
         because="lr < 2/κ across the valley; along it the gradient is a thousand times smaller")  # fmt: skip
-    yield Claim("Momentum is then at most half as far away as gradient descent",
+    yield Claim("Momentum is at most half as far away by then",
         [distances(run, bend, "Momentum")[-1] / distances(run, bend, "GD")[-1] for run in runs], at_most=0.5,
         because="μ = 0.8 makes it up to 1/(1 - μ) = 5 times as fast along the valley")  # fmt: skip
 
 
-def picture(runs: list[Any]) -> Figure:
+def picture(runs):
     """A row for each loss, a column for each idea."""
     title = "Paths of optimizers: in a valley, in the same valley turned, around a bend"
     figure, axes = subplots(len(STEPS), len(COLUMNS), size=(16, 10), sharex=True, sharey="row", title=title)

@@ -1,1 +1,1 @@
-"""The program `minigrad`: its commands, the demonstration, and the notes."""
+"""The program `minigrad`: its commands, the demo, and the experiments of the notes."""

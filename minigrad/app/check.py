@@ -21,19 +21,19 @@ def run(
     """Check the derivations in files, or in all files of folders.
 
     Args:
-        paths: Python files and folders. In a folder, files that do not speak of a Derivation are not imported, and
-            folders called "wrong" are left out.
-        name: the derivation to check, by the name of its variable or of its forward function; all if not given.
-        as_json: print one JSON list instead of text.
-        html: a file to write one page to, with the lines, their formulas, verdicts and graphs.
-        seed: of the draws.
+        paths: Python files and folders. In a folder, only files that contain the word Derivation are imported, and
+            subfolders called "wrong" are skipped.
+        name: the derivation to check, by the name of its variable or of its forward function; all by default.
+        as_json: print a JSON list instead of text.
+        html: a file for a page with the lines, their formulas, verdicts and graphs.
+        seed: of the random samples.
 
     Returns:
         Whether every line of every derivation is right.
 
     Raises:
-        ValueError: a path does not exist or is no Python file, a file cannot be imported, or there is no derivation of
-            this name.
+        ValueError: a path does not exist or is not a Python file, a file cannot be imported, or there is no derivation
+            of this name.
     """
     from minigrad.verify.derivation.derivation_page import page
 
@@ -71,48 +71,48 @@ def _print(reports: Sequence[tuple[Path, DerivationReport]]) -> None:
 def _derivations(paths: Sequence[str], name: str | None) -> list[tuple[Path, Derivation]]:
     from minigrad.verify import Derivation
 
-    found: list[tuple[Path, Derivation]] = []
+    derivations: list[tuple[Path, Derivation]] = []
     for file in _files(paths):
         try:
-            module = imported(file)
+            module = import_file(file)
         except Exception as error:
             raise ValueError(f"{file}{_line(error, file)}: {type(error).__name__}: {error}") from error
         for variable, value in vars(module).items():
             if isinstance(value, Derivation) and name in (None, variable, value.name):
-                found.append((file, value))
-    if not found:
-        where = ", ".join(paths)
-        wanted = f"called {name!r} " if name else ""
+                derivations.append((file, value))
+    if not derivations:
+        called = f"called {name!r} " if name else ""
         raise ValueError(
-            f"no derivation {wanted}in {where}: a file must have a variable that is a minigrad.verify.Derivation"
+            f"no derivation {called}in {', '.join(paths)}: a file must have a variable that is a "
+            "minigrad.verify.Derivation"
         )
-    return found
+    return derivations
 
 
 def _files(paths: Sequence[str]) -> list[Path]:
     files = []
-    for given in paths:
-        path = Path(given)
+    for name in paths:
+        path = Path(name)
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*.py")) if "wrong" not in p.relative_to(path).parts[:-1]]
-            files += [p for p in inside if b"Derivation" in p.read_bytes()]
+            inner = [p for p in sorted(path.rglob("*.py")) if "wrong" not in p.relative_to(path).parts[:-1]]
+            files += [p for p in inner if b"Derivation" in p.read_bytes()]
         elif not path.is_file():
-            raise ValueError(f"{given}: there is no such file or folder")
+            raise ValueError(f"{name}: there is no such file or folder")
         elif path.suffix != ".py":
-            raise ValueError(f"{given}: not a Python file; derivations are checked in files that end in .py")
+            raise ValueError(f"{name}: not a Python file; derivations are checked in files that end in .py")
         else:
             files.append(path)
     return files
 
 
 def _line(error: Exception, file: Path) -> str:
-    """Where in the file the error arose; that of a syntax error says it itself."""
-    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f", line {places[-1]}" if places else ""
+    """The line of the file in which the error arose; "" for a syntax error, whose message contains it."""
+    numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {numbers[-1]}" if numbers else ""
 
 
-def imported(file: Path) -> ModuleType:
-    """The file as a module of its own; what it imports from beside it is found."""
+def import_file(file: Path) -> ModuleType:
+    """Import a file as a module. It can import other modules in its folder."""
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None

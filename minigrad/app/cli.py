@@ -1,36 +1,37 @@
-"""The command line: `minigrad demo`, also `python -m minigrad demo`."""
+"""The command line: `minigrad demo`, or `python -m minigrad demo`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from minigrad.util.version import installed
 
-SHOWN = "(default: %(default)s)"
+DEFAULT = "(default: %(default)s)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: as on the command line, without the program's name; those of this process if not given.
+        arguments: as on the command line, without the program's name; those of this process by default.
 
     Returns:
-        The exit status: 0 if all is well, 1 if something that was checked does not hold.
+        The exit status: 0 on success, 1 if a check fails.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # σ² on a terminal that has no σ
     parser = _parser()
-    given = parser.parse_args(arguments)
-    if given.command is None:
+    options = parser.parse_args(arguments)
+    if options.command is None:
         parser.print_help()
         return 0
-    command: argparse.ArgumentParser = given.parser
+    command: argparse.ArgumentParser = options.parser
     try:
-        return 0 if given.run(given) else 1
+        return 0 if options.run(options) else 1
     except KeyboardInterrupt:
         return 130
     except ImportError as error:
@@ -43,7 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="minigrad", description="See and prove your gradients.")
     parser.add_argument("--version", action="version", version=f"minigrad {installed()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_demo(commands)
+    _add_check(commands)
+    _add_notes(commands)
+    return parser
 
+
+def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="train a batch-norm network on digits, check its gradients, draw them",
@@ -51,28 +58,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo, parser=demo)
     demo.add_argument(
-        "--out", default="minigrad-demo", metavar="DIR", help=f"the folder for pictures and the report {SHOWN}"
+        "--out", default="minigrad-demo", metavar="DIR", help=f"the folder for pictures and the report {DEFAULT}"
     )
-    demo.add_argument("--epochs", type=int, default=15, metavar="N", help=f"how often to go through the digits {SHOWN}")
-    demo.add_argument("--seed", type=seed, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+    demo.add_argument("--epochs", type=int, default=15, metavar="N", help=f"passes over the digits {DEFAULT}")
+    demo.add_argument("--seed", type=seed, default=0, metavar="N", help=f"the seed of all random numbers {DEFAULT}")
 
+
+def _add_check(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="check the derivations in Python files, line by line",
-        description="Check every minigrad.verify.Derivation in a file, or in the files of a folder; there, folders "
-        "called wrong are left out. The exit status is 1 if a line is wrong.",
+        description="Check every minigrad.verify.Derivation in a file, or in the files of a folder, without subfolders "
+        "called wrong. The exit status is 1 if a line is wrong.",
     )
     check.set_defaults(run=_check, parser=check)
     check.add_argument("path", help="a Python file, or a folder")
     check.add_argument("name", nargs="?", help="only this derivation, by its variable or forward function")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
-    check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"of everything drawn at random {SHOWN}")
+    check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"the seed of all random numbers {DEFAULT}")
 
+
+def _add_notes(commands: Any) -> None:
     notes = commands.add_parser(
         "notes",
         help="run the experiments of the course notes, and write their gallery",
-        description="Run the experiments of the course notes, hold their claims against the measured numbers, and "
+        description="Run the experiments of the course notes, compare their claims with the measured numbers, and "
         "write one page with the pictures. The exit status is 1 if a claim fails.",
     )
     notes.set_defaults(run=_notes, parser=notes)
@@ -81,36 +92,35 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="only this experiment, such as batch_norm; may be repeated. A name that does not exist lists them all",
+        help="only this experiment, such as batch_norm; may be repeated. An unknown name lists them all",
     )
     notes.add_argument("--quick", action="store_true", help="fewer seeds and steps: under a minute")
     notes.add_argument(
-        "--out", default="minigrad-notes", metavar="DIR", help=f"the folder for page and pictures {SHOWN}"
+        "--out", default="minigrad-notes", metavar="DIR", help=f"the folder for the page and pictures {DEFAULT}"
     )
-    return parser
 
 
 def seed(text: str) -> int:
-    """A seed as it is written on the command line."""
+    """The seed in an argument of the command line."""
     number = int(text)
     if number < 0:
-        raise argparse.ArgumentTypeError(f"{number}: a seed is not negative")
+        raise argparse.ArgumentTypeError(f"{number}: a seed must not be negative")
     return number
 
 
-def _demo(given: argparse.Namespace) -> bool:
+def _demo(options: argparse.Namespace) -> bool:
     from minigrad.app import demo
 
-    return demo.run(given.out, given.epochs, given.seed)
+    return demo.run(options.out, options.epochs, options.seed)
 
 
-def _check(given: argparse.Namespace) -> bool:
+def _check(options: argparse.Namespace) -> bool:
     from minigrad.app import check
 
-    return check.run([given.path], given.name, given.json, given.html, given.seed)
+    return check.run([options.path], options.name, options.json, options.html, options.seed)
 
 
-def _notes(given: argparse.Namespace) -> bool:
+def _notes(options: argparse.Namespace) -> bool:
     from minigrad.app.notes import collection
 
-    return collection.run(given.only, given.quick, given.out)
+    return collection.run(options.only, options.quick, options.out)

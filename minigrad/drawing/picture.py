@@ -12,40 +12,40 @@ from typing import Any
 
 import graphviz  # type: ignore[import-untyped]
 
-from minigrad.drawing.describe import describe
-from minigrad.drawing.dot import write
-from minigrad.drawing.engine import EngineNotFound, layout
 from minigrad.drawing.explorer import page
-from minigrad.drawing.fold import Levels
-from minigrad.drawing.mermaid import mermaid
-from minigrad.drawing.model import Graph
+from minigrad.drawing.graph.describe import describe
+from minigrad.drawing.graph.folding import Levels
+from minigrad.drawing.graph.model import Graph
+from minigrad.drawing.render.dot import write
+from minigrad.drawing.render.graphviz_program import EngineNotFound, layout
+from minigrad.drawing.render.mermaid import mermaid
 from minigrad.engine.tape import Tape
 
 TEXT = ("dot", "gv", "mmd", "mermaid", "html")  # formats that need no layout
-EXPLAINED = 3_000  # nodes; on pages of longer tapes, local derivatives are left out unless they are asked for
+MOST_FORMULAS = 3_000  # nodes; pages of longer tapes leave local derivatives out unless they are asked for
 
 
 class Picture(graphviz.Digraph):  # type: ignore[misc]
-    """A `graphviz.Digraph` laid out by whatever there is: the system's Graphviz or graphviz-pure."""
+    """A `graphviz.Digraph` that is laid out by the system's Graphviz or by graphviz-pure."""
 
     graph: Graph  # what is drawn
-    whole: Callable[[], Graph]  # gives it with nothing folded, for pages in which scopes can be unfolded
+    whole: Callable[[], Graph]  # returns it with nothing folded, for pages in which scopes can be unfolded
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write the picture: `save("graph.svg")`.
+        """Write the picture to a file: `save("graph.svg")`.
 
         Args:
-            path: where to. Missing folders are made.
+            path: of the file. Missing folders are created.
             format: "svg", "png", "pdf", "dot", "mmd" (Mermaid), or "html" for a page to explore: it shows values,
-                gradients and local derivatives even if the picture does not. By default the path's suffix says it.
+                gradients and local derivatives even if the picture does not. The suffix of the path by default.
 
         Returns:
             The path written.
 
         Raises:
-            ValueError: there is no such format.
+            ValueError: the format is unknown.
             OSError: the path cannot be written.
-            EngineNotFound: nothing is there to draw with. The DOT text is written beside, as `.dot`.
+            EngineNotFound: no program for drawing is installed. The DOT text is written next to the path, as `.dot`.
         """
         path = Path(path)
         format = (format or path.suffix[1:]).lower()
@@ -55,13 +55,13 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
                 "write to a .svg, .png, .pdf, .html, .dot or .mmd file"
             )
         if format in TEXT:
-            return _written(path, self._text(format).encode())
+            return _write(path, self._text(format).encode())
         try:
             drawn = layout(self.source, format)
         except EngineNotFound as error:
-            beside = self.save(path.with_suffix(".dot"))
-            raise EngineNotFound(f"{error}\nThe graph itself is in {beside}.") from None
-        return _written(path, drawn)
+            text_path = self.save(path.with_suffix(".dot"))
+            raise EngineNotFound(f"{error}\nThe graph itself is in {text_path}.") from None
+        return _write(path, drawn)
 
     def _text(self, format: str) -> str:
         if format == "html":
@@ -73,7 +73,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         return self.save(path, format)
 
     def view(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the picture as SVG, to a temporary folder if no path is given, and show it in the browser."""
+        """Write the picture as SVG, by default into a temporary folder, and open it in the browser."""
         written = self.save(path or Path(tempfile.mkdtemp()) / "tape.svg")
         webbrowser.open(written.resolve().as_uri())
         return written
@@ -84,7 +84,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         return drawn if encoding is None else drawn.decode(encoding)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, Any]:
-        """What a notebook shows: the picture as SVG, or why there is none and the DOT text."""
+        """The form for notebooks: the picture as SVG, or the reason why there is none and the DOT text."""
         try:
             return {"image/svg+xml": self._repr_image_svg_xml()}
         except EngineNotFound as error:
@@ -95,8 +95,8 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         return text
 
 
-def _written(path: Path, content: bytes) -> Path:
-    """The path, when the content is there."""
+def _write(path: Path, content: bytes) -> Path:
+    """Write a file into a folder that is created if missing, and return its path."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -105,17 +105,20 @@ def _written(path: Path, content: bytes) -> Path:
     return path
 
 
-def pictured(
-    tape: Tape, levels: Levels | None = None, *, direction: str = "TB", legend: bool = False, **wanted: Any
+def picture_of(
+    tape: Tape, levels: Levels | None = None, *, direction: str = "TB", legend: bool = False, **options: Any
 ) -> Picture:
-    """The picture of a tape; what else is wanted is handed to `describe`."""
+    """The picture of a tape; other options are those of `describe`."""
     levels = levels or Levels()
-    graph = describe(tape, direction=direction, levels=levels, **wanted)
-    marked = replace(levels, as_drawn=False)
-    given = wanted.get("grads", False)
-    formulas = wanted.get("formulas", False) or len(tape) <= EXPLAINED
-    everything = wanted | {"values": True, "grads": given is False or given, "formulas": formulas}
-    made = Picture(name="tape")
-    made.graph, made.whole = graph, lambda: describe(tape, direction=direction, levels=marked, **everything)
-    write(graph, made, legend)
-    return made
+    grads = options.get("grads", False)
+    on_page = options | {
+        "values": True,
+        "grads": grads is False or grads,
+        "formulas": options.get("formulas", False) or len(tape) <= MOST_FORMULAS,
+    }
+    unfolded = replace(levels, only_mark=True)
+    picture = Picture(name="tape")
+    picture.graph = describe(tape, direction=direction, levels=levels, **options)
+    picture.whole = lambda: describe(tape, direction=direction, levels=unfolded, **on_page)
+    write(picture.graph, picture, legend)
+    return picture

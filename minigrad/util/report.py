@@ -35,11 +35,11 @@ class Report:
         return f'<pre><b style="color:{color}">{escape(first)}</b>\n{escape(rest)}</pre>'
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of text in aligned columns, the first as the head."""
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Lines of text with the rows in aligned columns; the first may be the head."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
 
 

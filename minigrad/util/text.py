@@ -31,3 +31,36 @@ def short(x: Any, width: int = 80) -> str:
     except Exception:
         return f"an int of {x.bit_length()} bits" if type(x) is int else f"a {type(x).__name__}"
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def two_digits(x: float) -> str:
+    """A number in two significant digits, in columns of a table and in sentences.
+
+    Example:
+        >>> [two_digits(x) for x in (1.0, 0.1, 68.2, 3600.0)]
+        ['1.0', '0.10', '68', '3.6e+03']
+    """
+    size = abs(x)
+    if 0.001 <= size < 9.95:
+        return f"{x:#.2g}"
+    return f"{x:.0f}" if size == 0 or 9.95 <= size < 1000 else f"{x:.1e}"
+
+
+def power_of_ten(x: float) -> str:
+    """A number in one digit with its power of ten.
+
+    Example:
+        >>> power_of_ten(0.000613), power_of_ten(0.0)
+        ('6e-04', '0')
+    """
+    return f"{x:.0e}" if x else "0"
+
+
+def percent(x: float) -> str:
+    """A fraction in percent, with one more digit if it is close to 0 or 1.
+
+    Example:
+        >>> percent(0.64), percent(0.002), percent(0.998)
+        ('64 %', '0.2 %', '99.8 %')
+    """
+    return f"{100 * x:.1f} %" if 0.0005 <= x < 0.005 or 0.995 < x < 0.9995 else f"{100 * x:.0f} %"

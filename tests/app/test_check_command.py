@@ -15,7 +15,7 @@ RIGHT, WRONG = LIBRARY / "batch_norm.py", LIBRARY / "wrong" / "x_for_centered.py
 
 
 class Page(HTMLParser):
-    """The tags that are open at the end, all text, and whatever is loaded from elsewhere."""
+    """Collects the tags that are still open, all text, and references to other files."""
 
     VOID = ("meta", "br", "path", "polygon", "ellipse", "image", "link")
 
@@ -42,12 +42,12 @@ class Page(HTMLParser):
 
 def test_right_derivations(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(RIGHT)]) == 0
-    said = capsys.readouterr().out
-    assert "batch_norm: all" in said
-    assert said.strip().endswith("all right")
+    output = capsys.readouterr().out
+    assert "batch_norm: all" in output
+    assert output.strip().endswith("all right")
 
 
-def test_a_folder_leaves_out_what_is_wrong_on_purpose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_skips_subfolders_called_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "wrong").mkdir()
     (tmp_path / "right.py").write_text(RIGHT.read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "wrong" / "one.py").write_text(WRONG.read_text(encoding="utf-8"), encoding="utf-8")
@@ -56,21 +56,21 @@ def test_a_folder_leaves_out_what_is_wrong_on_purpose(tmp_path: Path, capsys: py
     assert cli.main(["check", str(tmp_path / "wrong")]) == 1
 
 
-def test_a_wrong_line_is_told_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_line_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(WRONG)]) == 1
-    said = capsys.readouterr().out
-    assert "1 of 4 lines is wrong: dvar" in said
-    assert "`x` should be `x - mu`" in said
+    output = capsys.readouterr().out
+    assert "1 of 4 lines is wrong: dvar" in output
+    assert "`x` should be `x - mu`" in output
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(WRONG), "--json"]) == 1
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["file"] == str(WRONG)
-    assert [t for t, line in found["lines"].items() if line["verdict"] == "wrong"] == ["var"]
+    (report,) = json.loads(capsys.readouterr().out)
+    assert report["file"] == str(WRONG)
+    assert [t for t, line in report["lines"].items() if line["verdict"] == "wrong"] == ["var"]
 
 
-def test_the_page_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_page_is_self_contained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "page.html"
     assert cli.main(["check", str(WRONG), "--html", str(out)]) == 1
     page = Page(out.read_text(encoding="utf-8"))
@@ -84,7 +84,7 @@ def test_the_page_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "dl/dμ right" in text.replace("\xa0", " ")
 
 
-def test_one_derivation_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_select_a_derivation_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(RIGHT), "batch_norm"]) == 0
     capsys.readouterr()
     with pytest.raises(SystemExit):
@@ -92,13 +92,13 @@ def test_one_derivation_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no derivation called 'nothing_of_this_name'" in capsys.readouterr().err
 
 
-def test_errors_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["check", str(tmp_path / "nowhere.py")])
     assert "there is no such file or folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["check", str(RIGHT), "--seed", "-1"])
-    assert "argument --seed: -1: a seed is not negative" in capsys.readouterr().err
+    assert "argument --seed: -1: a seed must not be negative" in capsys.readouterr().err
     empty = tmp_path / "empty.py"
     empty.write_text("x = 1\n", encoding="utf-8")
     with pytest.raises(SystemExit):
@@ -115,25 +115,25 @@ def test_errors_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("a.py", "x = = 1\n", "a.py: SyntaxError: invalid syntax (a.py, line 1)"),
     ],
 )
-def test_a_file_that_cannot_be_read(
+def test_file_that_cannot_be_imported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, message: str
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit) as stopped:
         cli.main(["check", str(tmp_path / name)])
     assert stopped.value.code == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.startswith("usage: minigrad check")
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.startswith("usage: minigrad check")
 
 
-def test_in_a_folder_only_derivations_are_imported(tmp_path: Path) -> None:
+def test_folder_imports_only_files_with_derivations(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
     (tmp_path / "right.py").write_text(RIGHT.read_text(encoding="utf-8"), encoding="utf-8")
     assert cli.main(["check", str(tmp_path)]) == 0
 
 
-def test_a_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+def test_file_can_import_its_neighbors(tmp_path: Path) -> None:
     (tmp_path / "lib_beside.py").write_text("factor = 3.0\n", encoding="utf-8")
     (tmp_path / "uses.py").write_text(
         "from lib_beside import factor\n"

@@ -1,4 +1,4 @@
-"""The command line and the demonstration."""
+"""The command line and the demo."""
 
 import re
 import subprocess
@@ -11,15 +11,15 @@ import pytest
 
 from minigrad import fused
 from minigrad.app import cli
-from minigrad.app.demo import digits, gradients
-from minigrad.drawing import engine
+from minigrad.app.demo import digits, gradient_check
+from minigrad.drawing.render import graphviz_program
 
 PNG = b"\x89PNG"
 NAMES = ("xhat", "var", "mu", "x", "gamma", "beta")
 
 
 def without(monkeypatch, *packages):
-    """Let the import of these packages fail, as where they are not installed."""
+    """Make imports of these packages fail, as if they were not installed."""
     for module in [*packages, *sys.modules]:
         if module.split(".")[0] in packages:
             monkeypatch.setitem(sys.modules, module, None)
@@ -32,14 +32,14 @@ def demo(tmp_path, *arguments):
 def test_demo(tmp_path, capsys):
     for package in ("sklearn", "matplotlib"):
         pytest.importorskip(package)
-    if engine.find() is None:
+    if graphviz_program.find() is None:
         pytest.skip("neither Graphviz nor graphviz-pure is installed")
     assert demo(tmp_path, "--epochs", "6") == 0
-    out, said = tmp_path / "out", capsys.readouterr().out
-    accuracy = float(re.search(r"test accuracy ([\d.]+)%", said).group(1))
+    out, text = tmp_path / "out", capsys.readouterr().out
+    accuracy = float(re.search(r"test accuracy ([\d.]+)%", text).group(1))
     assert accuracy >= 97
     for name in NAMES:
-        row = re.search(rf"dl/d{gradients.LABELS[name]} .*", said).group()
+        row = re.search(rf"dl/d{gradient_check.LABELS[name]} .*", text).group()
         assert row.strip().endswith("✓")
         assert all(float(number) < 1e-7 for number in re.findall(r"[\d.]+e[-+]\d+", row))
     written = {path.name for path in out.iterdir()}
@@ -55,32 +55,32 @@ def test_demo(tmp_path, capsys):
     report = (out / "report.txt").read_text(encoding="utf-8")
     assert f"test accuracy {accuracy}%" in report
     assert "\x1b" not in report
-    assert all(str(out / name) in said for name in written)
+    assert all(str(out / name) in text for name in written)
 
 
 def test_demo_without_scikit_learn(tmp_path, monkeypatch, capsys):
     without(monkeypatch, "sklearn")
     assert demo(tmp_path) == 0
-    said = capsys.readouterr().out
-    assert 'pip install "minigrad[data]"' in said
-    assert "all 6 gradients agree" in said
+    text = capsys.readouterr().out
+    assert 'pip install "minigrad[data]"' in text
+    assert "all 6 gradients agree" in text
     assert list((tmp_path / "out").glob("batch-norm.*"))
 
 
 def test_demo_without_matplotlib(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn")
     without(monkeypatch, "matplotlib")
-    monkeypatch.setattr(digits, "NEEDED", 0.0)
+    monkeypatch.setattr(digits, "REQUIRED", 0.0)
     assert demo(tmp_path, "--epochs", "1") == 0
-    said = capsys.readouterr().out
-    assert 'pip install "minigrad[plot]"' in said
-    assert "test accuracy" in said
+    text = capsys.readouterr().out
+    assert 'pip install "minigrad[plot]"' in text
+    assert "test accuracy" in text
     assert not (tmp_path / "out" / "curves.png").exists()
 
 
-def test_demo_without_an_engine(tmp_path, monkeypatch, capsys):
+def test_demo_without_graphviz(tmp_path, monkeypatch, capsys):
     without(monkeypatch, "sklearn")
-    monkeypatch.setattr(engine, "find", lambda: None)
+    monkeypatch.setattr(graphviz_program, "find", lambda: None)
     assert demo(tmp_path) == 0
     assert 'pip install "minigrad[dot]"' in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -88,33 +88,33 @@ def test_demo_without_an_engine(tmp_path, monkeypatch, capsys):
     }  # fmt: skip
 
 
-def test_a_network_that_learns_too_little_fails(tmp_path, monkeypatch, capsys):
+def test_demo_fails_below_the_required_accuracy(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn")
-    monkeypatch.setattr(digits, "NEEDED", 1.1)
+    monkeypatch.setattr(digits, "REQUIRED", 1.1)
     assert demo(tmp_path, "--epochs", "1") == 1
-    assert re.search(r"✗ test accuracy .* 110% asked for", capsys.readouterr().out)
+    assert re.search(r"✗ test accuracy .* 110% is required", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_wrong_line_fails(tmp_path, monkeypatch, capsys, name):
-    """Planted: one line of the derivation is off by a part in a million."""
-    derivation = gradients.by_hand()
+def test_demo_fails_if_a_derivation_line_is_wrong(tmp_path, monkeypatch, capsys, name):
+    """With one line of the derivation off by a millionth."""
+    derivation = gradient_check.by_hand()
     line = derivation.lines[name]
-    monkeypatch.setattr(gradients, "by_hand", lambda: derivation)
+    monkeypatch.setattr(gradient_check, "by_hand", lambda: derivation)
     derivation.lines[name] = replace(line, function=lambda *values: line.function(*values) * (1 + 1e-6))
     without(monkeypatch, "sklearn")
     assert demo(tmp_path) == 1
-    assert f"✗ dl/d{gradients.LABELS[name]}: a difference of 1.0e-06" in capsys.readouterr().out
+    assert f"✗ dl/d{gradient_check.LABELS[name]}: a difference of 1.0e-06" in capsys.readouterr().out
 
 
-def test_a_wrong_fused_derivative_is_found(monkeypatch):
+def test_wrong_fused_derivative_is_detected(monkeypatch):
     pull = fused.batch_norm.primitive.pull
     monkeypatch.setattr(
         fused.batch_norm.primitive, "pull", lambda n, v, pending, residuals: pull(n, _doubled(v), pending, residuals)
     )
-    _, found = gradients.check_batch_norm(seed=0)
-    assert all(found[name]["fused"] == pytest.approx(1) for name in ("x", "gamma", "beta"))
-    assert all(row["hand"] < 1e-12 for row in found.values())
+    _, rows = gradient_check.check_batch_norm(seed=0)
+    assert all(rows[name]["fused"] == pytest.approx(1) for name in ("x", "gamma", "beta"))
+    assert all(row["hand"] < 1e-12 for row in rows.values())
 
 
 def _doubled(v):
@@ -123,21 +123,21 @@ def _doubled(v):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_gradients_agree_for_other_seeds(seed):
-    report, found = gradients.check_batch_norm(seed, shape=(7, 3))
+    report, rows = gradient_check.check_batch_norm(seed, shape=(7, 3))
     assert report.ok
-    assert list(found) == list(NAMES)
-    assert max(max(row.values()) for row in found.values()) < gradients.TOLERANCE / 10
+    assert list(rows) == list(NAMES)
+    assert max(max(row.values()) for row in rows.values()) < gradient_check.TOLERANCE / 10
 
 
-def test_training_repeats_itself():
-    """The same seed gives the same network, to the bit."""
+def test_training_is_repeatable():
+    """The same seed gives the same network, bit for bit."""
     x = np.eye(4, 64, dtype=np.float32)
     first, second = (digits.network(3)(x).numpy() for _ in range(2))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, digits.network(4)(x).numpy())
 
 
-def test_accuracy_uses_running_statistics_and_leaves_training_on():
+def test_accuracy_uses_running_statistics_and_restores_training_mode():
     model = digits.network(0)
     x = np.eye(4, 64, dtype=np.float32)
     model.eval()
@@ -152,7 +152,7 @@ def test_accuracy_uses_running_statistics_and_leaves_training_on():
     ("arguments", "message"),
     [
         (["--epochs", "0"], "at least 1 epoch"),
-        (["--seed", "-1"], "a seed is not negative"),
+        (["--seed", "-1"], "a seed must not be negative"),
         (["--epochs", "many"], "invalid int value"),
     ],
 )
@@ -163,7 +163,7 @@ def test_bad_arguments(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_made(tmp_path, capsys):
+def test_folder_cannot_be_created(tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(SystemExit) as stopped:
         demo(tmp_path)
@@ -171,27 +171,27 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
     assert "out" in capsys.readouterr().err
 
 
-def test_without_a_command_the_help_is_shown(capsys):
+def test_help_without_a_command(capsys):
     assert cli.main([]) == 0
     assert "demo" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["demo", "check", "notes"])
-def test_the_help_of_a_command(capsys, command):
+def test_help_of_a_command(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
     assert stopped.value.code == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"usage: minigrad {command}")
-    assert not re.search(r"None|False|\[\]\)", said)
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: minigrad {command}")
+    assert not re.search(r"None|False|\[\]\)", text)
 
 
-def test_as_a_module():
+def test_running_as_a_module():
     done = subprocess.run([sys.executable, "-m", "minigrad", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("minigrad ")
 
 
-def test_the_command_line_imports_nothing_before_it_is_needed():
+def test_command_line_imports_lazily():
     program = "import sys, minigrad.app.cli; print([m for m in ('rich', 'graphviz', 'matplotlib') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

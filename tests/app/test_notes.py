@@ -1,4 +1,4 @@
-"""The experiments of the notes in their quick form, and what runs and shows them."""
+"""The experiments of the notes in their quick form, the command that runs them, and the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from minigrad.app import cli
 from minigrad.app.notes import Claim, Experiment, collection, subplots
-from minigrad.app.notes.chapters import ORDER
+from minigrad.app.notes.experiment import CHAPTERS
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn: pip install 'minigrad[data]'")
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'minigrad[plot]'")
@@ -34,12 +34,12 @@ def test_every_claim_of_the_notes(name: str, tmp_path: Path) -> None:
     assert outcome.save(tmp_path).read_text(encoding="utf-8").startswith("<?xml")
 
 
-def test_all_experiments_have_a_place_in_the_notes() -> None:
-    assert set(NAMES) <= {name for chapter in ORDER.values() for name in chapter}
+def test_every_experiment_belongs_to_a_chapter() -> None:
+    assert set(NAMES) <= {name for chapter in CHAPTERS.values() for name in chapter}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_pages_show_every_experiment(name: str) -> None:
+def test_docs_show_every_experiment(name: str) -> None:
     (experiment,) = collection.experiments([name])
     gallery, notes = (
         " ".join((DOCS / page).read_text(encoding="utf-8").split()) for page in ("gallery.md", "notes.md")
@@ -76,7 +76,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A folder with one experiment, whose claim holds or, with another bound, does not."""
+    """A folder with one experiment; whether its claim holds depends on the bound."""
     folder = tmp_path / "experiments"
     folder.mkdir()
     monkeypatch.setattr(collection, "folder", lambda: folder)
@@ -89,7 +89,7 @@ def coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return write
 
 
-def test_the_command_writes_one_page(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_writes_one_page(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coins(0.52)
     assert cli.main(["notes", "--quick", "--out", str(tmp_path / "out")]) == 0
     assert "coins: 1 claim holds (2 seeds, quick form" in capsys.readouterr().out
@@ -101,18 +101,20 @@ def test_the_command_writes_one_page(coins: Any, tmp_path: Path, capsys: pytest.
     assert re.findall(r'(?:src|href)="(?!data:image/svg\+xml;base64,|#coins")', html) == []
 
 
-def test_a_claim_that_fails(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Planted: a bound that the numbers do not keep."""
+def test_failed_claim(coins: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a bound that the numbers exceed."""
     coins(0.485)
     assert cli.main(["notes", "--only", "coins", "--out", str(tmp_path)]) == 1
-    said = capsys.readouterr().out
-    assert "✗ as many heads as tails" in said
-    assert "claims fail in coins" in said
+    output = capsys.readouterr().out
+    assert "✗ as many heads as tails" in output
+    assert "claims fail in coins" in output
     assert "1 claim, 1 failed" in (tmp_path / "notes.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("bound", "status"), [(0.52, 0), (0.485, 1)])
-def test_the_file_alone(coins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: float, status: int) -> None:
+def test_run_an_experiment_file(
+    coins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: float, status: int
+) -> None:
     path = coins(bound)
     monkeypatch.setattr(sys, "argv", [str(path), "--quick", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
@@ -121,7 +123,7 @@ def test_the_file_alone(coins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "coins.svg").exists()
 
 
-def test_an_unknown_name(coins: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_experiment(coins: Any, capsys: pytest.CaptureFixture[str]) -> None:
     coins(0.52)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["notes", "--only", "coin"])
@@ -139,13 +141,13 @@ def test_without_matplotlib(
     assert 'pip install "minigrad[all]"' in capsys.readouterr().err
 
 
-def test_where_there_are_no_experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_experiments_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(collection, "__file__", str(tmp_path / "minigrad" / "notes" / "collection.py"))
     with pytest.raises(ValueError, match="is the installation complete"):
         collection.folder()
 
 
-def test_every_seed_must_keep_the_bounds() -> None:
+def test_claim_bounds_hold_for_every_seed() -> None:
     claim = Claim("more than one", [[1.5, 2.0], [1.0, 3.0]], at_least=1)
     assert claim.ok
     assert claim.spread == "1.88 (1 to 3)"
@@ -155,12 +157,12 @@ def test_every_seed_must_keep_the_bounds() -> None:
 
 
 @pytest.mark.parametrize(("measured", "bounds"), [([], {"at_least": 0}), ([1.0], {})])
-def test_a_claim_that_claims_nothing(measured: list[float], bounds: dict[str, float]) -> None:
+def test_invalid_claims(measured: list[float], bounds: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="needs at least one measured number, and at_least or at_most"):
         Claim("something", measured, **bounds)
 
 
-def test_the_picture_of_the_same_numbers_is_the_same_file(tmp_path: Path) -> None:
+def test_pictures_are_reproducible(tmp_path: Path) -> None:
     def draw(runs: list[Any]) -> Any:
         figure, axis = subplots(title="a σ²")
         axis.plot([0, 1 / 3, runs[0]], label="line")

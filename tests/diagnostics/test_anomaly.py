@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.diagnostics import AnomalyError
-from minigrad.diagnostics.source import place
+from minigrad.diagnostics.anomaly.code_location import user_location
 from minigrad.engine import primitive
 
 pytestmark = pytest.mark.floating(all="ignore")
@@ -22,7 +22,7 @@ def leaf(*values):
     return mg.Tensor(np.array(values), requires_grad=True).named("x")
 
 
-def found(function, *arguments):
+def anomaly_of(function, *arguments):
     with pytest.raises(AnomalyError) as caught, mg.detect_anomaly():
         function(*arguments)
     return caught.value.anomaly
@@ -88,8 +88,8 @@ def length(x):
         (length, [0.0, 0.0], "mg.sqrt((x * x).sum())", "sqrt", "backward", "inf", "infinite slope"),
     ],
 )
-def test_where_it_arises_and_why(function, values, text, operation, direction, kind, cause):
-    anomaly = found(function, leaf(*values))
+def test_location_and_cause(function, values, text, operation, direction, kind, cause):
+    anomaly = anomaly_of(function, leaf(*values))
     assert (anomaly.operation, anomaly.direction, anomaly.kind, anomaly.cause) == (operation, direction, kind, cause)
     assert (anomaly.place.file, anomaly.place.line) == (__file__, line_of(function, text))
     assert anomaly.place.expression == text
@@ -101,8 +101,8 @@ def test_where_it_arises_and_why(function, values, text, operation, direction, k
     assert "hint: " in report
 
 
-def test_the_branch_that_where_discards():
-    anomaly = found(divides, leaf(1.0, 0.0, 2.0))
+def test_branch_discarded_by_where():
+    anomaly = anomaly_of(divides, leaf(1.0, 0.0, 2.0))
     assert "np.where does not protect the gradient" in anomaly.remedy
     assert "divides by zero" in anomaly.remedy
     assert anomaly.elements == "1 of 3 elements, the first at [1]"
@@ -115,7 +115,7 @@ def test_the_branch_that_where_discards():
     ]
 
 
-def test_the_remedy_works():
+def test_remedy_for_where_works():
     x = leaf(1.0, 0.0, 2.0)
     with mg.detect_anomaly():
         chosen = x.data > 0
@@ -123,57 +123,57 @@ def test_the_remedy_works():
     assert x.grad.tolist() == [-1.0, 0.0, -0.25]
 
 
-def test_the_chain_begins_where_the_infinity_does():
-    anomaly = found(naive_softmax, leaf(1.0, -1.0))
+def test_chain_starts_where_the_infinity_arises():
+    anomaly = anomaly_of(naive_softmax, leaf(1.0, -1.0))
     assert [step.note for step in anomaly.chain] == ["", "inf arises here", "NaN arises here"]
     assert anomaly.reason.sentence == "inf / inf is NaN, and the inf is exp of a number that is too large"
-    assert found(logs, leaf(1.0, 0.0)).chain[-1].operation == "multiply(p, log(…))"
+    assert anomaly_of(logs, leaf(1.0, 0.0)).chain[-1].operation == "multiply(p, log(…))"
 
 
-def test_values_at_the_place():
-    anomaly = found(lambda x: mg.log(x), leaf(1.0, -2.5))
+def test_operands_at_the_first_bad_element():
+    anomaly = anomaly_of(lambda x: mg.log(x), leaf(1.0, -2.5))
     assert anomaly.elements == "1 of 2 elements, the first at [1], where x = -2.5"
 
 
-def test_what_comes_in_from_outside():
+def test_nan_from_outside():
     data = mg.Tensor([1.0, np.nan])
-    assert found(lambda: data * leaf(1.0, 2.0)).cause == "NaN from outside"
+    assert anomaly_of(lambda: data * leaf(1.0, 2.0)).cause == "NaN from outside"
     weight = leaf(np.nan, 1.0)
-    anomaly = found(lambda: weight * 2)
+    anomaly = anomaly_of(lambda: weight * 2)
     assert "operand x (x) had NaN" in anomaly.reason.sentence
     assert "earlier update" in anomaly.remedy
-    assert found(lambda: leaf(1.0).sum().backward(gradient=np.nan)).cause == "gradient from outside"
+    assert anomaly_of(lambda: leaf(1.0).sum().backward(gradient=np.nan)).cause == "gradient from outside"
 
 
-def test_infinities_from_outside_that_do_harm():
-    anomaly = found(lambda: leaf(np.inf, 1.0) - np.inf)
+def test_infinity_from_outside_that_becomes_nan():
+    anomaly = anomaly_of(lambda: leaf(np.inf, 1.0) - np.inf)
     assert anomaly.cause == "infinity from outside"
     assert anomaly.reason.sentence == "operand x (x) had inf before it came to subtract"
 
 
-def test_several_outputs_of_which_some_are_used():
+def test_partly_used_outputs():
     x = mg.Tensor(np.array([[1e200, -1e200, 3e200]]), requires_grad=True)
-    anomaly = found(lambda: (1e200 * nn.LayerNorm(3)(x)).sum().backward())
+    anomaly = anomaly_of(lambda: (1e200 * nn.LayerNorm(3)(x)).sum().backward())
     assert (anomaly.operation, anomaly.direction) == ("layer_norm", "backward")
     assert "up to 1e+200" in anomaly.reason.sentence
 
 
-def test_a_long_chain_shows_its_ends_and_what_happens_on_it():
+def test_long_chain_is_shortened():
     def long(x):
         y = mg.log(x)
         for _ in range(20):
             y = y + 1
         y.sum().backward()
 
-    anomaly = found(long, leaf(0.0, 1.0))
+    anomaly = anomaly_of(long, leaf(0.0, 1.0))
     assert len(anomaly.chain) == 22
-    rows = str(anomaly).partition("it came this way:\n")[2].partition("\nhint")[0].splitlines()
+    rows = str(anomaly).partition("the path of the value:\n")[2].partition("\nhint")[0].splitlines()
     assert [row.split()[0] for row in rows] == ["log(x)", "...", "add(add(…),", "add(add(…),", "sum(add(…))"]
     assert rows[0].endswith("-inf arises here")
     assert "18 more" in rows[1]
 
 
-def test_infinities_that_are_meant_are_left_alone():
+def test_intended_infinities_are_not_reported():
     x = leaf(1.0, -1.0)
     with mg.detect_anomaly():
         masked = mg.where(np.array([True, False]), x, -np.inf)
@@ -182,13 +182,15 @@ def test_infinities_that_are_meant_are_left_alone():
     assert x.grad.tolist() == [0.0, 0.0]
 
 
-def test_an_infinity_that_nothing_uses_is_told_at_the_end():
-    assert found(lambda: mg.exp(leaf(1000.0))).cause == "exp overflows"
+def test_unused_infinity_is_reported_at_the_end():
+    assert anomaly_of(lambda: mg.exp(leaf(1000.0))).cause == "exp overflows"
     with mg.no_grad():
-        assert found(lambda: mg.exp(mg.Tensor([1000.0]))).place.source.startswith("assert found(lambda: mg.exp(mg.T")
+        assert anomaly_of(lambda: mg.exp(mg.Tensor([1000.0]))).place.source.startswith(
+            "assert anomaly_of(lambda: mg.exp(mg.T"
+        )
 
 
-def test_another_exception_gets_a_note():
+def test_other_exceptions_get_a_note():
     @mg.detect_anomaly()
     def program():
         mg.exp(leaf(1000.0))
@@ -199,7 +201,7 @@ def test_another_exception_gets_a_note():
     assert "exp of a number that is too large" in caught.value.__notes__[0]
 
 
-def test_the_layer_is_named():
+def test_anomaly_names_the_layer():
     class Entropy(nn.Module):
         def forward(self, p):
             return p * mg.log(p)
@@ -207,16 +209,16 @@ def test_the_layer_is_named():
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), Entropy())
     with mg.no_grad():
         model[0].weight[...] = 0
-    anomaly = found(lambda: model(np.ones((3, 2))))
+    anomaly = anomaly_of(lambda: model(np.ones((3, 2))))
     assert anomaly.scope == "2"
     assert "layer 2" in anomaly.headline()
     assert anomaly.place.source == "return p * mg.log(p)"
 
 
-def test_library_code_is_not_the_users_code():
-    anomaly = found(lambda: F.binary_cross_entropy_with_logits(mg.Tensor([np.nan]), np.array([1.0])))
+def test_locations_skip_library_code():
+    anomaly = anomaly_of(lambda: F.binary_cross_entropy_with_logits(mg.Tensor([np.nan]), np.array([1.0])))
     assert anomaly.place.file == __file__
-    assert place(inspect.currentframe()).source.startswith("assert place(")
+    assert user_location(inspect.currentframe()).source.startswith("assert user_location(")
 
 
 def test_second_derivatives():
@@ -225,15 +227,15 @@ def test_second_derivatives():
         (g,) = (mg.grad(lambda t: mg.where(t.data > 0, t**1.5, 0.0).sum()),)
         return mg.grad(lambda t: g(t).sum())(x), y
 
-    anomaly = found(twice, leaf(1.0, 0.0))
+    anomaly = anomaly_of(twice, leaf(1.0, 0.0))
     assert anomaly.place.line == line_of(twice, "(g,)")
 
 
-def test_several_outputs_and_checkpoints():
+def test_multiple_outputs_and_checkpoints():
     x = mg.Tensor(np.ones((2, 2)), requires_grad=True)
-    anomaly = found(lambda: (2 * mg.linalg.slogdet(x)[1]).backward())
+    anomaly = anomaly_of(lambda: (2 * mg.linalg.slogdet(x)[1]).backward())
     assert (anomaly.operation, anomaly.direction, anomaly.kind) == ("slogdet", "forward", "-inf")
-    inside = found(lambda: mg.checkpoint(lambda t: mg.log(t - 1))(leaf(0.5)).sum().backward())
+    inside = anomaly_of(lambda: mg.checkpoint(lambda t: mg.log(t - 1))(leaf(0.5)).sum().backward())
     assert inside.place.expression == "mg.log(t - 1)"
 
 
@@ -241,25 +243,27 @@ def test_forward_mode():
     def push():
         return mg.jvp(lambda x: 2 * mg.sqrt(x), (np.zeros(2),), (np.ones(2),))
 
-    anomaly = found(push)
+    anomaly = anomaly_of(push)
     assert (anomaly.operation, anomaly.direction, anomaly.cause) == ("sqrt", "forward mode", "infinite slope")
     assert anomaly.place.expression == "mg.sqrt(x)"
     assert "the tangent of sqrt" in str(anomaly)
-    discarded = found(lambda: mg.jvp(lambda x: mg.where(x.data > 0, mg.sqrt(x), 0.0), (np.zeros(2),), (np.ones(2),)))
+    discarded = anomaly_of(
+        lambda: mg.jvp(lambda x: mg.where(x.data > 0, mg.sqrt(x), 0.0), (np.zeros(2),), (np.ones(2),))
+    )
     assert discarded.operation == "sqrt"
 
 
-def test_users_own_primitives_are_heard():
+def test_custom_primitives_are_observed():
     before = mg.custom(lambda x: np.log(x), lambda v, x: v / x, name="before")
-    assert found(lambda: before(leaf(-1.0))).operation == "before"
+    assert anomaly_of(lambda: before(leaf(-1.0))).operation == "before"
 
     def inside():
         mg.custom(lambda x: np.log(x), lambda v, x: v / x, name="inside")(leaf(-1.0))
 
-    assert found(inside).operation == "inside"
+    assert anomaly_of(inside).operation == "inside"
 
 
-def test_as_a_decorator_and_nested():
+def test_decorator_and_nested_blocks():
     @mg.detect_anomaly()
     def step(value):
         with mg.detect_anomaly():
@@ -272,7 +276,7 @@ def test_as_a_decorator_and_nested():
             step(-1.0)
 
 
-def test_gradients_are_the_same_inside():
+def test_gradients_do_not_change_inside_the_block():
     model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm(4), nn.Tanh(), nn.Linear(4, 1, rng=1))
     x = np.random.default_rng(0).normal(size=(5, 3))
     plain = mg.grad(lambda w: (model(x) * w).sum())(np.ones((5, 1)))
@@ -280,7 +284,7 @@ def test_gradients_are_the_same_inside():
         assert np.array_equal(mg.grad(lambda w: (model(x) * w).sum())(np.ones((5, 1))), plain)
 
 
-def test_nothing_remains_afterwards():
+def test_block_restores_the_engine():
     def state():
         return {
             p: (p.record.__globals__["function"], p.record.__globals__["Node"], p.__dict__.get("pull"))
@@ -291,7 +295,7 @@ def test_nothing_remains_afterwards():
     before = state()
     with mg.detect_anomaly():
         assert mg.log.primitive.record.__globals__["function"] is not np.log
-    found(mg.log, leaf(-1.0))
+    anomaly_of(mg.log, leaf(-1.0))
     after = state()
     assert all(after[p][:2] == before[p][:2] for p in before)
     assert all(after[p][2] == before[p][2] or before[p][2] is None for p in before)
@@ -299,7 +303,7 @@ def test_nothing_remains_afterwards():
     assert np.isnan(mg.log(leaf(-1.0)).item())
 
 
-def test_the_tape_dies_as_usual():
+def test_block_does_not_keep_the_tape_alive():
     with mg.detect_anomaly():
         x = leaf(1.0, 2.0)
         y = mg.exp(x)
@@ -324,8 +328,8 @@ def test_other_threads_are_not_observed():
     assert np.isnan(results[0]).all()
 
 
-def test_as_a_dictionary():
-    content = found(divides, leaf(1.0, 0.0)).to_dict()
+def test_to_dict():
+    content = anomaly_of(divides, leaf(1.0, 0.0)).to_dict()
     assert content["cause"] == "discarded by where"
     assert content["line"] == line_of(divides, "1 / x")
     assert content["file"] == __file__
@@ -405,10 +409,10 @@ CAUSES = {
 
 
 @pytest.mark.parametrize("name", CAUSES)
-def test_the_cause_is_true_and_the_way_out_leads_out(name):
+def test_cause_is_right_and_hint_works(name):
     function, values, cause, hint = CAUSES[name]
     x = mg.Tensor(np.array(values), requires_grad=True)
-    anomaly = found(lambda: total(function(x)).backward())
+    anomaly = anomaly_of(lambda: total(function(x)).backward())
     assert anomaly.cause == cause, anomaly.reason.sentence
     assert anomaly.remedy
     with mg.detect_anomaly():
@@ -416,7 +420,7 @@ def test_the_cause_is_true_and_the_way_out_leads_out(name):
     assert np.isfinite(x.grad.numpy()).all()
 
 
-def test_blocks_that_end_in_another_order_leave_numpy_as_it_was():
+def test_overlapping_blocks_restore_numpy_errors():
     before = np.geterr()
     first, second = mg.detect_anomaly(), mg.detect_anomaly()
     with np.errstate(all="warn"):
@@ -430,7 +434,7 @@ def test_blocks_that_end_in_another_order_leave_numpy_as_it_was():
     assert np.geterr() == before
 
 
-def test_an_error_that_was_caught_is_not_raised_again():
+def test_caught_error_is_not_raised_again():
     with mg.detect_anomaly():
         for _ in range(2):
             with pytest.raises(AnomalyError, match="NaN arises in log"):

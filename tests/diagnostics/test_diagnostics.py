@@ -1,4 +1,4 @@
-"""Deliberately broken networks, each with its cause; and healthy ones, of which nothing is said."""
+"""Networks that are broken on purpose, each with its cause; and healthy ones, for which nothing is reported."""
 
 from functools import partial
 from itertools import pairwise
@@ -20,7 +20,7 @@ def normal(std):
 
 
 def data(rows=128, features=50, seed=0):
-    """Ten classes that can be learned."""
+    """Random features, and the largest of ten of them as the class."""
     x = np.random.default_rng(seed).normal(size=(rows, features))
     return x, x[:, :10].argmax(axis=1)
 
@@ -46,7 +46,7 @@ def train(model, lr=0.1, steps=10, optimizer=None, x=None, y=None, loss=F.cross_
 
 
 class Recurrent(nn.Module):
-    """The state after the last step decides."""
+    """A recurrent layer and a linear layer on its last state."""
 
     def __init__(self, cell, seed=1):
         self.rnn = cell
@@ -90,7 +90,7 @@ def left_out():
 
 
 class Parts(nn.Module):
-    """Two layers, and what lies between them."""
+    """Two layers with a function between them."""
 
     def __init__(self, between):
         self.a, self.b = nn.Linear(50, 30, rng=0), nn.Linear(30, 10, rng=1)
@@ -135,12 +135,12 @@ BROKEN = {
         "std of the weights is 1.0, Glorot would be 0.22",
     ),
     "saturated tanh": (lambda: train(mlp(nn.Tanh, normal(2.0))), "saturated", ["1", "3", "5", "7"], "saturated tanh"),
-    "zero weights": (lambda: train(mlp(nn.Sigmoid, "zeros")), "symmetric", None, "their weights began at 0"),
+    "zero weights": (lambda: train(mlp(nn.Sigmoid, "zeros")), "symmetric", None, "their weights started at 0"),
     "equal weights": (
         lambda: train(mlp(nn.Tanh, partial(init.constant, value=0.1))),
         "symmetric",
         None,
-        "they stay one unit",
+        "they will always act as one unit",
     ),
     "weights too small": (
         lambda: train(mlp(nn.Tanh, normal(0.01))),
@@ -195,13 +195,13 @@ BROKEN = {
         lambda: train(mlp(nn.ReLU, "glorot_normal", 16), steps=2),
         "missing normalization",
         ["30"],
-        "shrinks 1.33",
+        "shrinks by a factor of 1.33",
     ),
     "no normalization, growing": (
         lambda: train(mlp(nn.ReLU, normal(0.3), 16), steps=2, lr=1e-4),
         "missing normalization",
         ["30"],
-        "grows 1.5",
+        "grows by a factor of 1.5",
     ),
     "deep sigmoids": (lambda: train(mlp(nn.Sigmoid, "glorot_normal", 10)), "vanishing gradient", ["0"], "vanishes"),
     "frozen": (frozen, "frozen", ["2"], "requires_grad is False"),
@@ -232,7 +232,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_right_cause_is_named(name):
+def test_cause_of_each_broken_network(name):
     observe, cause, layers, part = BROKEN[name]
     report = observe().report()
     assert report.causes == [cause]
@@ -255,14 +255,14 @@ def test_the_right_cause_is_named(name):
         ("dead ReLU", "no gradient"),
     ],
 )
-def test_consequences_are_told_as_such(name, consequence):
+def test_consequences_name_the_cause_they_follow_from(name, consequence):
     observe, cause, _, _ = BROKEN[name]
     report = observe().report()
     assert {f.follows_from for f in report.findings if f.cause == consequence} == {cause}
     assert f"follows from {cause}" in str(report)
 
 
-def test_the_line_of_a_nan_is_named():
+def test_nan_finding_names_the_line():
     (finding,) = BROKEN["NaN by where"][0]().report().findings
     assert finding.evidence["file"] == __file__
     assert finding.evidence["source"] == "return mg.where(h.data > 0, mg.sqrt(h), 0.0)"
@@ -270,7 +270,7 @@ def test_the_line_of_a_nan_is_named():
     assert "np.where does not protect the gradient" in finding.remedy
 
 
-def test_evidence_is_measured():
+def test_evidence_matches_measurements():
     report = train(mlp(nn.Sigmoid, normal(2.0)), steps=1).report()
     evidence = report.findings[0].evidence
     model, (x, _) = mlp(nn.Sigmoid, normal(2.0)), data()
@@ -382,7 +382,7 @@ HEALTHY = {
     "10 layers, He": (partial(mlp, nn.ReLU, "he_normal", 10, 50, None), classes, partial(optim.SGD, lr=0.01), CE, 10),
     "head of zeros": (head_of_zeros, classes, ADAM, CE, 20),
     "dropout": (with_dropout, classes, ADAM, CE, 20),
-    "functions in place of modules": (lambda rng: Parts(mg.tanh), classes, SGD, CE, 20),
+    "functions instead of modules": (lambda rng: Parts(mg.tanh), classes, SGD, CE, 20),
     "residual": (residual, classes, partial(optim.Adam, lr=1e-3), CE, 10),
     "convolutional": (convolutional, images, ADAM, CE, 10),
     "embedding": (Embedded, words, ADAM, CE, 10),
@@ -396,7 +396,7 @@ HEALTHY = {
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", HEALTHY)
-def test_no_false_alarm(name, seed):
+def test_healthy_networks_have_no_findings(name, seed):
     build, draw, optimizer, loss, steps = HEALTHY[name]
     model = build(np.random.default_rng(seed))
     x, y = draw(np.random.default_rng(seed + 100))

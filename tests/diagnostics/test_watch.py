@@ -1,4 +1,4 @@
-"""What a watch measures, what it leaves behind, and what it says when there is little to see."""
+"""What a watch measures, that it removes its hooks, and its report when little was observed."""
 
 import gc
 import json
@@ -13,8 +13,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.diagnostics import Watch, watch
-from minigrad.diagnostics.prediction import predictions
-from minigrad.diagnostics.statistics import Dead, Histogram, Thinned, Values
+from minigrad.diagnostics.observer.statistics import DeadUnits, Histogram, ThinnedHistory, Values
+from minigrad.diagnostics.report.prediction import predictions
 from minigrad.engine import primitive
 from minigrad.engine.tape import HOOKED
 
@@ -44,7 +44,7 @@ def rows(w):
 # What is measured
 
 
-def test_numbers_of_a_step():
+def test_measurements_of_a_step():
     model = network()
     before = [p.data.copy() for p in model.parameters()]
     with watch(model) as w:
@@ -64,7 +64,7 @@ def test_numbers_of_a_step():
     assert three["gradient"] == pytest.approx(np.sqrt(np.mean(t.grad.data**2)))
 
 
-def test_a_step_ends_when_parameters_change_or_a_backward_pass_has_run():
+def test_step_ends_after_an_update_or_a_backward_pass():
     model = network()
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     with watch(model) as w:
@@ -80,7 +80,7 @@ def test_a_step_ends_when_parameters_change_or_a_backward_pass_has_run():
     assert len(w.history["0"]["update"]) == 3
 
 
-def test_the_same_numbers_with_and_without():
+def test_watching_does_not_change_training():
     plain, watched = network(seed=1), network(seed=1)
     optimizers = [optim.Adam(m.parameters()) for m in (plain, watched)]
     for _ in range(3):
@@ -91,7 +91,7 @@ def test_the_same_numbers_with_and_without():
     assert all(np.array_equal(p.data, q.data) for p, q in zip(plain.parameters(), watched.parameters(), strict=True))
 
 
-def test_it_watches_fit():
+def test_watching_fit():
     from minigrad.data import DataLoader
 
     model = network()
@@ -104,22 +104,22 @@ def test_it_watches_fit():
     assert w.report().ok
 
 
-def test_prediction_of_theory():
+def test_predicted_scale():
     draw = np.random.default_rng(0)
     layers = [m for _ in range(4) for m in (nn.Linear(300, 300, init="he_normal", rng=draw), nn.ReLU())]
     layers += [nn.Linear(300, 300, rng=draw), nn.BatchNorm(300), nn.Sigmoid(), nn.Linear(300, 300, rng=draw)]
     model = nn.Sequential(*layers)
     with watch(model) as w:
         model(draw.normal(size=(500, 300)))
-    found = {p.layer: p for p in predictions(list(w.layers.values()))}
-    assert [round(p.gain, 1) for p in found.values()] == [2.0, 2.0, 2.0, 2.0, 1.0, 1.0]
-    assert found["2"].activation == pytest.approx(0.5, rel=1e-3)
-    assert all(p.measured == pytest.approx(p.predicted, rel=0.1) for p in found.values())
+    by_layer = {p.layer: p for p in predictions(list(w.layers.values()))}
+    assert [round(p.gain, 1) for p in by_layer.values()] == [2.0, 2.0, 2.0, 2.0, 1.0, 1.0]
+    assert by_layer["2"].activation == pytest.approx(0.5, rel=1e-3)
+    assert all(p.measured == pytest.approx(p.predicted, rel=0.1) for p in by_layer.values())
     z = draw.normal(size=1000_000)
-    assert found["11"].activation == pytest.approx(np.mean(F.sigmoid(z) ** 2), rel=1e-2)
+    assert by_layer["11"].activation == pytest.approx(np.mean(F.sigmoid(z) ** 2), rel=1e-2)
 
 
-def test_activations_that_are_called_as_functions():
+def test_activations_called_as_functions():
     class Net(nn.Module):
         def __init__(self):
             self.fc1, self.fc2 = nn.Linear(6, 8, init="normal", rng=0), nn.Linear(8, 3, rng=1)
@@ -155,15 +155,15 @@ def test_streaming_statistics_agree_with_numpy():
     assert huge.std == np.inf
 
 
-def test_units_die_only_over_many_rows():
-    dead, x = Dead(), np.zeros((20, 4))
+def test_dead_units_need_many_rows():
+    dead, x = DeadUnits(), np.zeros((20, 4))
     x[3, 0] = 1.0
     dead.add(x)
-    dead.close()
-    assert dead.share is None
+    dead.end_step()
+    assert dead.fraction is None
     dead.add(x)
-    dead.close()
-    assert dead.share == 0.75
+    dead.end_step()
+    assert dead.fraction == 0.75
 
 
 def test_memory_does_not_grow():
@@ -176,7 +176,7 @@ def test_memory_does_not_grow():
         gc.collect()
         assert line() is None
     assert not w._sources
-    thin = Thinned(limit=8)
+    thin = ThinnedHistory(limit=8)
     for k in range(100):
         thin.add(k, {"mean": float(k)})
     curves = thin.curves()
@@ -184,7 +184,7 @@ def test_memory_does_not_grow():
     assert curves["step"] == curves["mean"]
     histogram = Histogram()
     histogram.add(rng.normal(size=1000))
-    histogram.close()
+    histogram.end_step()
     assert histogram.last.sum() == 1000
 
 
@@ -217,7 +217,7 @@ def test_hooks_are_removed_after_an_exception():
     assert w.report().notes
 
 
-def test_a_failed_call_does_not_confuse_the_next():
+def test_call_after_a_failed_call():
     model = network()
     with watch(model) as w:
         with pytest.raises(ValueError, match="features"):
@@ -227,7 +227,7 @@ def test_a_failed_call_does_not_confuse_the_next():
     assert rows(w)["0"].is_first
 
 
-def test_a_part_that_raises_is_called_again():
+def test_submodule_is_called_again_after_raising():
     model = network()
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     with watch(model) as w:
@@ -239,7 +239,7 @@ def test_a_part_that_raises_is_called_again():
     assert (w.step, w.updates, w.passes) == (2, 2, 3)
 
 
-def test_activations_of_one_layer_have_names_of_their_own():
+def test_activations_of_one_layer_have_distinct_names():
     class Gate(nn.Module):
         def __init__(self):
             self.fc = nn.Linear(6, 4, rng=0)
@@ -254,14 +254,14 @@ def test_activations_of_one_layer_have_names_of_their_own():
     assert list(w.history) == ["fc", "fc → tanh", "fc → tanh 2", "tanh"]
 
 
-def test_it_may_be_entered_again():
+def test_watch_can_be_entered_again():
     model = network()
     w = watch(model)
     for _ in range(2):
         with w:
             step(model)
     assert w.step == 2
-    with w, pytest.raises(RuntimeError, match="open already"):
+    with w, pytest.raises(RuntimeError, match="already open"):
         w.__enter__()
 
 
@@ -275,7 +275,7 @@ def text(w):
     return str(report)
 
 
-def test_a_model_without_layers():
+def test_model_without_layers():
     class Empty(nn.Module):
         def forward(self, x):
             return x * 2
@@ -288,7 +288,7 @@ def test_a_model_without_layers():
     assert text(w)
 
 
-def test_a_model_that_is_not_called_inside():
+def test_model_not_called_inside_the_block():
     model = network()
     with watch(model) as w:
         pass
@@ -299,8 +299,8 @@ def test_a_model_that_is_not_called_inside():
         w.plot()
 
 
-def test_a_compiled_step_is_seen_and_goes_on():
-    """It runs eagerly inside the block, without a warning, and as a program after it."""
+def test_compiled_step_is_observed():
+    """The step runs eagerly inside the block, without a warning, and as a program after it."""
     plain, watched = network(), network()
     results, steps = [], []
     for model in (plain, watched):
@@ -332,7 +332,7 @@ def test_a_compiled_step_is_seen_and_goes_on():
     assert [(len(step.versions), step.recordings, step.why) for step in steps] == [(1, 2, None), (2, 4, None)]
 
 
-def test_what_is_not_a_module():
+def test_argument_must_be_a_module():
     with pytest.raises(TypeError, match="the class ReLU"):
         watch(nn.ReLU)
     with pytest.raises(TypeError, match="a function"):
@@ -369,7 +369,7 @@ def test_nan_from_the_first_step():
     assert "operand weight (weight) had NaN" in w.report().findings[0].sentence
 
 
-def test_a_dead_layer_and_a_single_row():
+def test_dead_layer_with_a_single_row():
     model = network(nn.ReLU(), nn.ReLU())
     with mg.no_grad():
         model[0].weight[...] = 0
@@ -378,7 +378,7 @@ def test_a_dead_layer_and_a_single_row():
     assert text(w)
 
 
-def test_several_outputs_dictionaries_and_integers():
+def test_outputs_in_structures_and_integers():
     class Odd(nn.Module):
         def __init__(self):
             self.lstm, self.count = nn.LSTM(2, 3, rng=0), nn.Identity()
@@ -413,7 +413,7 @@ def test_shared_layers_and_containers():
     assert w.report().ok
 
 
-def test_two_watches_at_once():
+def test_two_watches_at_the_same_time():
     one, other = network(), network(seed=1)
     with watch(one) as a, watch(other) as b:
         step(one)
@@ -424,7 +424,7 @@ def test_two_watches_at_once():
     assert a.history == b.history
 
 
-def test_a_report_inside_the_block():
+def test_report_inside_the_block():
     model = network()
     with watch(model) as w:
         step(model)

@@ -1,4 +1,4 @@
-"""Pictures: their text, and that both engines draw it."""
+"""The DOT text of pictures, and drawing it with both engines."""
 
 import re
 import shutil
@@ -12,15 +12,16 @@ import pytest
 
 import minigrad as mg
 from minigrad import fused
-from minigrad.drawing import draw, engine
-from minigrad.drawing.engine import EngineNotFound, layout
-from minigrad.drawing.style import COLORS, INK
+from minigrad.drawing import EngineNotFound, draw
+from minigrad.drawing.render import graphviz_program
+from minigrad.drawing.render.graphviz_program import layout
+from minigrad.drawing.render.style import COLORS, INK
 
 BLUE, VERMILION, GREEN = COLORS[:3]
 SVG = "{http://www.w3.org/2000/svg}"
 ODD_NAMES = ['say "hi"', "<b>σ²<b>", "a & b &amp; c", "back\\slash\\n", "\\", "<>", "שלום", "😀 x̂", "{a|b}", "a\nb"]
 
-both_engines = pytest.mark.parametrize("program", ["dot", engine.PURE])
+both_engines = pytest.mark.parametrize("program", ["dot", graphviz_program.PURE])
 
 
 def leaf(name, *shape, label=None):
@@ -38,8 +39,8 @@ def small_batch_norm():
     return batch_norm(leaf("x", 6, 3), leaf("gamma", 3, label="γ"), leaf("beta", 3, label="β"))
 
 
-def found(program):
-    path = shutil.which("dot") if program == "dot" else engine.pure()
+def require(program):
+    path = shutil.which("dot") if program == "dot" else graphviz_program.pure()
     if path is None:
         pytest.skip(f"{program} is not installed")
     return path
@@ -50,7 +51,7 @@ def times_itself(x):
 
 
 def needs_an_engine():
-    if engine.find() is None:
+    if graphviz_program.find() is None:
         pytest.skip("neither Graphviz nor graphviz-pure is installed")
 
 
@@ -65,7 +66,7 @@ def edges(source):
 
 
 def rows_of(attributes):
-    """What a reader sees on a node, row by row."""
+    """The visible text of a node, row by row."""
     label = re.search(r"label=<(.*?)>(?: \w+=|$)", attributes).group(1)
     return [row for row in re.sub(r"<font[^>]*>|</font>|</?b>", "", label).split("<br/>") if row.strip()]
 
@@ -95,12 +96,12 @@ def test_source_is_the_same_in_another_process():
     assert b"n2 [" in runs[0]
 
 
-def test_every_line_is_a_node_and_every_operand_an_edge():
+def test_each_node_is_a_vertex_and_each_operand_an_edge():
     y = small_batch_norm()
     tape, source = mg.Tape(y), draw(y).source
-    place = {line: f"n{k}" for k, line in enumerate(tape, 1)}
+    place = {node: f"n{k}" for k, node in enumerate(tape, 1)}
     assert list(nodes(source)) == list(place.values())
-    expected = [(place[parent], place[line]) for line in tape for parent in line.parents if parent is not None]
+    expected = [(place[parent], place[node]) for node in tape for parent in node.parents if parent is not None]
     assert [(a, b) for a, b, _ in edges(source)] == expected
 
 
@@ -113,8 +114,8 @@ def test_nodes_show_names_formulas_and_shapes():
     assert ["y", "γ · x̂ + β", "(6, 3)"] in rows
 
 
-def test_strands_are_the_terms_of_the_chain_rule():
-    """dl/dx has three terms, dl/dμ two, dl/dσ² one: the colors that leave x, μ and σ², and what is written there."""
+def test_edge_colors_are_the_terms_of_the_chain_rule():
+    """dl/dx has three terms, dl/dμ two, dl/dσ² one: the colors that leave x, μ and σ², and the texts on these edges."""
     source = draw(small_batch_norm()).source
     named = {rows_of(attributes)[0]: node for node, attributes in nodes(source).items()}
 
@@ -130,7 +131,7 @@ def test_strands_are_the_terms_of_the_chain_rule():
     assert leaving("γ") == leaving("β") == leaving("x̂") == {"y": INK}
 
 
-def test_a_shared_line_carries_several_strands():
+def test_shared_edge_has_several_colors():
     x = leaf("x", 6, 3)
     centered = x - mg.name("mu", x.mean(axis=0))
     var = mg.name("var", (centered**2).mean(axis=0))
@@ -138,7 +139,7 @@ def test_a_shared_line_carries_several_strands():
     assert f'"{VERMILION}:{GREEN}"' in draw(y).source
 
 
-def test_strands_stay_within_their_scope():
+def test_edge_colors_stay_within_their_scope():
     x = leaf("x", 6, 3)
     with mg.scope("first"):
         y = mg.exp(x) * 2
@@ -148,7 +149,7 @@ def test_strands_stay_within_their_scope():
     assert colored == [("n3", "n4")]
 
 
-def test_scopes_are_nested_clusters_and_hold_their_parameters():
+def test_scopes_are_nested_clusters_with_their_parameters():
     w, b = leaf("weight", 3, 2), leaf("bias", 2)
     with mg.scope("net"):
         with mg.scope("0"):
@@ -167,7 +168,7 @@ def test_scopes_are_nested_clusters_and_hold_their_parameters():
     assert inside == {"n1": first, "n2": first, "c1": first, "n3": first, "n4": first, "n5": second, "n6": []}
 
 
-def test_parameters_are_drawn_below_what_enters_their_scope():
+def test_parameters_are_drawn_below_the_inputs_of_their_scope():
     x, w = leaf("x", 4, 3), leaf("w", 3, 2)
     with mg.scope("layer"):
         y = mg.exp(x) @ w
@@ -177,14 +178,14 @@ def test_parameters_are_drawn_below_what_enters_their_scope():
     assert 'n4 -> n5 [style="invis"]' in draw(z).source
 
 
-def test_several_outputs_of_one_line_show_all_shapes():
+def test_node_with_several_outputs_shows_all_shapes():
     y, mu, *_ = fused.batch_norm(leaf("x", 4, 3), leaf("gamma", 3), leaf("beta", 3))
     rows = [rows_of(a) for a in nodes(draw(y.sum() + mu.sum()).source).values()]
     assert ["batch_norm(x, gamma, beta)", "(4, 3), (3,), (3,), (3,)"] in rows
     assert ["batch_norm.y", "(4, 3)"] in rows
 
 
-def test_a_constant_array_is_one_node_however_often_it_is_used():
+def test_constant_array_is_drawn_once():
     x, w = np.ones((4, 3)), leaf("w", 3, 2)
     source = draw(((x @ w) + (x @ w)).sum()).source
     assert [n for n in nodes(source) if n.startswith("c")] == ["c1"]
@@ -221,13 +222,13 @@ def test_formulas(function, formula):
     assert rows_of(list(nodes(source).values())[-1])[0] == formula
 
 
-def test_dtype_is_shown_where_it_is_not_the_common_one():
+def test_uncommon_dtype_is_shown():
     x = mg.Tensor(np.ones(3, np.float32), requires_grad=True).named("x")
     rows = [rows_of(a)[-1] for a in nodes(draw((x * np.ones(3)).sum()).source).values() if "ellipse" in a]
     assert rows == ["(3,) float32"]
 
 
-def test_a_leaf_without_a_name_is_called_as_on_the_printed_tape():
+def test_unnamed_leaf_is_labeled_as_on_the_printed_tape():
     x = mg.Tensor([1.0, 2.0], requires_grad=True)
     assert rows_of(nodes(draw((x**2).sum()).source)["n2"])[0] == "%1²"
 
@@ -240,7 +241,7 @@ def test_several_outputs_and_tapes():
     assert draw(mg.Tape(y, z)).source == source
 
 
-def test_a_released_graph_is_still_drawn():
+def test_released_graph_is_drawn():
     y = small_batch_norm()
     loss = (y * y).sum()
     before = nodes(draw(loss).source)
@@ -248,7 +249,7 @@ def test_a_released_graph_is_still_drawn():
     assert list(nodes(draw(loss).source)) == list(before)
 
 
-def test_a_long_chain():
+def test_long_chain():
     x = leaf("x", 2)
     y = x
     for _ in range(1000):
@@ -258,23 +259,23 @@ def test_a_long_chain():
 
 @both_engines
 @pytest.mark.parametrize("odd", ODD_NAMES)
-def test_odd_names_survive(odd, program):
+def test_odd_names(odd, program):
     x = leaf("x", 2, label=odd)
     with mg.scope(odd):
         y = mg.name("y", x * x, label=odd)
         z = mg.exp(y)
-    drawn = layout(draw(z.sum(), legend=True).source, "svg", found(program)).decode()
+    drawn = layout(draw(z.sum(), legend=True).source, "svg", require(program)).decode()
     texts = [(t.text or "").strip() for t in ET.fromstring(drawn).iter(f"{SVG}text")]
     assert texts.count(odd.replace("\n", " ")) == 3  # the leaf, the result and the scope
 
 
 @both_engines
-def test_engines_draw_every_line(program):
+def test_engines_draw_every_node(program):
     y = small_batch_norm()
-    svg = ET.fromstring(layout(draw(y).source, "svg", found(program)))
+    svg = ET.fromstring(layout(draw(y).source, "svg", require(program)))
     titles = [g.find(f"{SVG}title").text for g in svg.iter(f"{SVG}g") if g.get("class") == "node"]
     assert sorted(titles) == sorted(f"n{k}" for k in range(1, len(mg.Tape(y)) + 1))
-    assert layout(draw(y).source, "png", found(program)).startswith(b"\x89PNG")
+    assert layout(draw(y).source, "png", require(program)).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -297,8 +298,8 @@ def test_unknown_format(tmp_path):
         draw(small_batch_norm()).save(tmp_path / "graph.docx")
 
 
-def test_without_an_engine_the_message_says_the_extra_and_the_text_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "find", lambda: None)
+def test_without_an_engine_the_dot_text_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(graphviz_program, "find", lambda: None)
     picture = draw(small_batch_norm())
     with pytest.raises(EngineNotFound, match=re.escape('pip install "minigrad[dot]"')) as error:
         picture.save(tmp_path / "graph.svg")
@@ -308,21 +309,21 @@ def test_without_an_engine_the_message_says_the_extra_and_the_text_is_written(tm
 
 
 def test_pdf_needs_the_system_graphviz(tmp_path, monkeypatch):
-    pure = found(engine.PURE)
-    monkeypatch.setattr(engine, "find", lambda: pure)
+    pure = require(graphviz_program.PURE)
+    monkeypatch.setattr(graphviz_program, "find", lambda: pure)
     with pytest.raises(EngineNotFound, match="PDF needs a system Graphviz"):
         draw(small_batch_norm()).save(tmp_path / "graph.pdf")
 
 
 def test_the_system_graphviz_writes_pdf(tmp_path):
-    found("dot")
+    require("dot")
     assert draw(small_batch_norm()).save(tmp_path / "graph.pdf").read_bytes().startswith(b"%PDF")
 
 
 @both_engines
-def test_text_that_is_not_dot_is_refused(program):
+def test_invalid_dot_raises(program):
     with pytest.raises(RuntimeError, match="failed with exit status"):
-        layout("digraph {", "svg", found(program))
+        layout("digraph {", "svg", require(program))
 
 
 def test_notebooks_show_svg():
@@ -331,7 +332,7 @@ def test_notebooks_show_svg():
 
 
 def test_bad_calls():
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError, match="nothing to show"):
         draw()
     with pytest.raises(ValueError, match="requires_grad"):
         draw(mg.Tensor([1.0]))
@@ -345,7 +346,7 @@ def test_importing_minigrad_does_not_import_graphviz():
     assert out.strip() == "False"
 
 
-def test_an_unwritable_path_is_told(tmp_path):
+def test_unwritable_path(tmp_path):
     picture = draw(small_batch_norm())
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "graph.dot", tmp_path / "file" / "new" / "graph.mmd"):
@@ -357,12 +358,22 @@ def test_an_unwritable_path_is_told(tmp_path):
         picture.save(tmp_path / "folder.dot")
 
 
+def test_names_of_version_0_1_still_work_with_a_warning(monkeypatch):
+    monkeypatch.delitem(sys.modules, "minigrad.drawing.engine", raising=False)
+    with pytest.warns(DeprecationWarning, match="is minigrad.drawing.EngineNotFound now"):
+        from minigrad.drawing.engine import EngineNotFound as old
+    assert old is EngineNotFound
+    vertex = draw(small_batch_norm()).graph.vertices[0]
+    with pytest.warns(DeprecationWarning, match="Vertex.hue is .color now"):
+        assert vertex.hue == vertex.color
+
+
 def test_mermaid_is_written_by_suffix(tmp_path):
     path = draw(small_batch_norm()).save(tmp_path / "graph.mmd")
     assert path.read_text(encoding="utf-8").startswith("flowchart TB")
 
 
-def test_a_picture_is_a_digraph():
+def test_picture_is_a_digraph():
     picture = draw(small_batch_norm())
     assert isinstance(picture, graphviz.Digraph)
     picture.node("note", "added by hand")
@@ -370,7 +381,7 @@ def test_a_picture_is_a_digraph():
     assert picture.copy().source == picture.source
 
 
-def test_view_opens_the_picture_that_it_wrote(tmp_path, monkeypatch):
+def test_view_opens_the_written_picture(tmp_path, monkeypatch):
     needs_an_engine()
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
@@ -378,7 +389,7 @@ def test_view_opens_the_picture_that_it_wrote(tmp_path, monkeypatch):
     assert opened == [path.resolve().as_uri()]
 
 
-def test_leaves_and_parameters_are_told_apart():
+def test_leaves_and_parameters_look_different():
     x, w = leaf("x", 2, 3), leaf("w", 3, 2)
     w.node.scope = "dense"
     with mg.scope("dense"):
@@ -389,18 +400,18 @@ def test_leaves_and_parameters_are_told_apart():
     assert 'shape="box"' in nodes(draw(y).source)["n2"]
 
 
-def test_the_legend_explains_shapes_or_sizes():
+def test_legend_explains_shapes_or_colors():
     assert "folded scope" in draw(small_batch_norm(), legend=True).source
     source = draw(small_batch_norm(), legend=True, grads=True).source
     assert "not finite" in source
-    assert "Colors tell the size" in source.replace("\\l", " ")
+    assert "Colors show norms" in source.replace("\\l", " ")
 
 
 @both_engines
 @pytest.mark.parametrize("odd", ODD_NAMES)
-def test_odd_names_survive_in_folded_scopes_and_the_backward_pass(odd, program):
+def test_odd_names_in_folded_scopes_and_the_backward_pass(odd, program):
     x = leaf("x", 2, label=odd)
     with mg.scope(odd.replace("/", "")):
         y = mg.exp(x * x)
     for options in ({"depth": 1}, {"backward": True, "values": True}):
-        ET.fromstring(layout(draw(y.sum(), **options).source, "svg", found(program)))
+        ET.fromstring(layout(draw(y.sum(), **options).source, "svg", require(program)))

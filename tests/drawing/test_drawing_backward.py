@@ -1,4 +1,4 @@
-"""The gradient's own graph."""
+"""Pictures of the backward pass."""
 
 import shutil
 
@@ -7,8 +7,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import fused, nn
-from minigrad.drawing import draw, engine
-from minigrad.drawing.engine import layout
+from minigrad.drawing import draw
+from minigrad.drawing.render import graphviz_program
+from minigrad.drawing.render.graphviz_program import layout
 
 
 def leaf(name, *shape, label=None):
@@ -25,7 +26,7 @@ def by_label(graph):
     return {v.label: v for v in graph.vertices if v.label}
 
 
-def test_the_gradients_of_leaves_are_computed_in_the_picture():
+def test_gradients_of_leaves_have_values():
     w1, w2, loss = network()
     graph = draw(loss, backward=True, values=True).graph
     loss.backward()
@@ -35,16 +36,16 @@ def test_the_gradients_of_leaves_are_computed_in_the_picture():
         assert vertex.values.norm == pytest.approx(np.linalg.norm(t.grad.numpy()))
 
 
-def test_drawing_leaves_the_tape_and_the_gradients_alone():
+def test_drawing_does_not_change_the_tape():
     w1, _, loss = network()
-    before = [(line.serial, line.scope, getattr(line, "name", None)) for line in mg.Tape(loss)]
+    before = [(node.serial, node.scope, getattr(node, "name", None)) for node in mg.Tape(loss)]
     draw(loss, backward=True)
-    assert [(line.serial, line.scope, getattr(line, "name", None)) for line in mg.Tape(loss)] == before
+    assert [(node.serial, node.scope, getattr(node, "name", None)) for node in mg.Tape(loss)] == before
     assert w1.grad is None
     loss.backward()
 
 
-def test_saved_values_are_links_from_the_forward_to_the_backward_pass():
+def test_saved_values_are_links_between_the_passes():
     _, _, loss = network()
     graph = draw(loss, backward=True).graph
     phase = {v.key: v.phase for v in graph.vertices}
@@ -56,12 +57,12 @@ def test_saved_values_are_links_from_the_forward_to_the_backward_pass():
     assert {labels[e.source] for e in graph.edges if e.kind == "saved"} == {"h", "W₂", ""}
 
 
-def test_gradients_stand_beside_their_values_in_their_colors():
+def test_gradients_have_the_height_and_color_of_their_values():
     _, _, loss = network()
     picture = draw(loss, backward=True)
     named = by_label(picture.graph)
     assert named["dl/dh"].gradient_of == named["h"].key
-    assert named["dl/dh"].hue == named["h"].hue
+    assert named["dl/dh"].color == named["h"].color
     assert f"{{ rank=same; {named['h'].key}; {named['dl/dh'].key} }}" in picture.source
 
 
@@ -84,10 +85,10 @@ def batch_norm_of(x):
     return ((x - mu) / mg.sqrt(var + 0.5)).named("y")
 
 
-@pytest.mark.parametrize("program", ["dot", engine.PURE])
+@pytest.mark.parametrize("program", ["dot", graphviz_program.PURE])
 @pytest.mark.parametrize("make", [lambda: network()[-1], recurrent, lambda: batch_norm_of(leaf("x", 8, 5))])
-def test_the_forward_pass_stands_on_the_left(make, program):
-    path = shutil.which("dot") if program == "dot" else engine.pure()
+def test_forward_pass_is_on_the_left(make, program):
+    path = shutil.which("dot") if program == "dot" else graphviz_program.pure()
     if path is None:
         pytest.skip(f"{program} is not installed")
     picture = draw(make(), backward=True, depth=1)
@@ -103,21 +104,21 @@ def test_the_forward_pass_stands_on_the_left(make, program):
     assert all(place[gradient][1] == pytest.approx(place[value][1], abs=0.2) for gradient, value in pairs)
 
 
-def test_the_formulas_are_those_of_the_notes():
+def test_formulas_of_batch_norm():
     x, gamma, beta = leaf("x", 8, 5), leaf("gamma", 5, label="γ"), leaf("beta", 5, label="β")
     mu = x.mean(axis=0).named("mu", "μ")
     var = ((x - mu) ** 2).mean(axis=0).named("var", "σ²")
     xhat = ((x - mu) / mg.sqrt(var + 0.5)).named("xhat", "x̂")
     y = (gamma * xhat + beta).named("y")
-    told = {label: v.formula for label, v in by_label(draw(y, backward=True).graph).items()}
-    assert told["dl/dx̂"] == "dl/dy · γ"
-    assert told["dl/dγ"] == "sum(dl/dy · x̂, axis=0)"
-    assert told["dl/dβ"] == "sum(dl/dy, axis=0)"
-    assert told["dl/dσ²"] == "sum(−dl/dx̂ · x̂ / √(σ² + ½), axis=0) / (2 · √(σ² + ½))"
-    assert told["dl/dx"].endswith("+ spread(dl/dμ / 8)")
+    formulas = {label: v.formula for label, v in by_label(draw(y, backward=True).graph).items()}
+    assert formulas["dl/dx̂"] == "dl/dy · γ"
+    assert formulas["dl/dγ"] == "sum(dl/dy · x̂, axis=0)"
+    assert formulas["dl/dβ"] == "sum(dl/dy, axis=0)"
+    assert formulas["dl/dσ²"] == "sum(−dl/dx̂ · x̂ / √(σ² + ½), axis=0) / (2 · √(σ² + ½))"
+    assert formulas["dl/dx"].endswith("+ spread(dl/dμ / 8)")
 
 
-def test_a_gradient_of_several_values_bears_all_their_names():
+def test_gradient_of_several_values_has_all_their_names():
     a, b = leaf("a", 2), leaf("b", 2)
     y = (a + b).named("y")
     named = by_label(draw(y, backward=True, grads=[1.0, 2.0]).graph)
@@ -126,7 +127,7 @@ def test_a_gradient_of_several_values_bears_all_their_names():
     assert "dl/dl = 1" in by_label(draw(network()[-1], backward=True).graph)
 
 
-def test_the_backward_pass_has_the_scopes_of_the_lines_that_it_comes_from():
+def test_backward_pass_has_the_scopes_of_the_forward_pass():
     x, w = leaf("x", 4, 3), leaf("weight", 3, 3)
     with mg.scope("first"):
         h = mg.tanh(x @ w)
@@ -138,19 +139,19 @@ def test_the_backward_pass_has_the_scopes_of_the_lines_that_it_comes_from():
     assert {v.label for v in folded.vertices if v.kind == "module"} == {"first", "second"}
 
 
-def test_several_outputs_that_a_rule_kept_stay_in_the_forward_pass():
+def test_saved_outputs_stay_in_the_forward_pass():
     x = leaf("x", 3, 2)
     q, r = np.linalg.qr(x)
     graph = draw((q * q).sum() + r.sum(), backward=True).graph
     assert {v.phase for v in graph.vertices if v.operation == "select"} == {"forward"}
 
 
-def test_a_released_graph_is_refused_with_the_way_out():
+def test_released_graph_raises_with_a_hint():
     loss = network()[-1]
     loss.backward()
     with pytest.raises(RuntimeError, match="retain_graph=True"):
         draw(loss, backward=True)
 
 
-def test_the_same_model_gives_the_same_text():
+def test_source_of_the_backward_pass_is_reproducible():
     assert draw(network()[-1], backward=True).source == draw(network()[-1], backward=True).source

@@ -6,7 +6,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional, fused, nn
 from minigrad.drawing import draw
-from minigrad.drawing.fold import LIMIT
+from minigrad.drawing.graph.folding import LIMIT
 
 
 def leaf(name, *shape):
@@ -59,7 +59,7 @@ def test_depth_folds_scopes_into_one_node_each():
     assert is_acyclic(graph)
 
 
-def test_a_folded_scope_tells_its_parameters():
+def test_folded_scope_lists_its_parameters():
     network = Network()
     stem = modules(draw(network(np.ones((5, 3))), depth=1).graph)["stem"]
     assert "16 parameters" in "".join(stem.details)
@@ -81,7 +81,7 @@ def test_scopes_are_folded_and_unfolded_by_name():
     assert set(modules(draw(loss(), fold="blocks/2").graph)) == {"blocks/2"}
 
 
-def test_an_unknown_scope_is_refused_with_those_that_are_like_it():
+def test_unknown_scope_suggests_similar_ones():
     with pytest.raises(ValueError, match=r"no scope is called 'block\.1'; there are 'blocks\.1'"):
         draw(loss(), unfold=["block.1"])
     with pytest.raises(ValueError, match="this graph has no scopes"):
@@ -92,26 +92,26 @@ def test_an_unknown_scope_is_refused_with_those_that_are_like_it():
     ("wrong", "said"),
     [({"depth": 0}, "depth=0"), ({"depth": "all"}, "depth='all'"), ({"collapse": "all"}, "collapse='all'")],
 )
-def test_bad_levels(wrong, said):
+def test_invalid_options(wrong, said):
     with pytest.raises(ValueError, match=said):
         draw(loss(), **wrong)
 
 
-def test_the_data_stay_outside_of_the_scope_that_they_enter():
+def test_data_stay_outside_the_scope_that_they_enter():
     graph = draw(loss(), depth=1).graph
     constant = next(v for v in graph.vertices if v.kind == "constant")
     assert constant.cluster is None
     assert [e.target for e in graph.edges if e.source == constant.key] == [modules(graph)["stem"].key]
 
 
-def test_constants_that_do_not_enter_first_are_part_of_a_folded_scope():
+def test_other_constants_are_part_of_a_folded_scope():
     with mg.scope("dense"):
         y = mg.tanh((np.ones((5, 3)) @ leaf("w", 3, 4)) * np.ones((5, 4)))
     graph = draw(y.sum(), depth=1).graph
     assert [v.shape for v in graph.vertices if v.kind == "constant"] == ["(5, 3)"]
 
 
-def test_a_folded_scope_shows_what_comes_out_of_it():
+def test_folded_scope_shows_its_output():
     x = leaf("x", 5, 3)
     with mg.scope("norm"):
         y = fused.layer_norm(x, leaf("gamma", 3), leaf("beta", 3))[0]
@@ -119,7 +119,7 @@ def test_a_folded_scope_shows_what_comes_out_of_it():
     assert next(v.shape for v in graph.vertices if v.kind == "module") == "(5, 3)"
 
 
-def test_every_run_of_a_scope_is_drawn_by_itself():
+def test_each_run_of_a_scope_is_drawn_separately():
     cell, x = Block(4, np.random.default_rng(0)), leaf("x", 2, 4)
     cell._take_name("cell")
     y = cell(cell(x) * 2.0)
@@ -153,7 +153,7 @@ def test_chains_keep_names_outputs_and_scopes():
     assert [v.operation for v in graph.vertices if v.operation] == ["exp", "sin", "cos", "tan"]
 
 
-def test_large_graphs_fold_by_themselves_and_say_so():
+def test_large_graphs_are_folded_with_a_note():
     graph = draw(loss(blocks=20)).graph
     assert len(graph.vertices) <= LIMIT
     assert "scopes at depth 3 were folded" in graph.notes[0]
@@ -189,7 +189,7 @@ def test_blocks_of_folded_scopes_have_no_cycles():
     assert is_acyclic(graph)
 
 
-def test_all_lines_are_there_for_pages_that_unfold():
+def test_pages_contain_every_node():
     picture = draw(loss(), depth=1)
     whole = picture.whole()
     assert len([v for v in whole.vertices if v.place]) == len(mg.Tape(loss()))
@@ -197,7 +197,7 @@ def test_all_lines_are_there_for_pages_that_unfold():
     assert not any(v.kind == "module" for v in whole.vertices)
 
 
-def test_an_output_that_is_the_only_one_used_is_drawn_with_its_line():
+def test_single_used_output_is_merged_with_its_node():
     x = leaf("x", 2, 3)
     graph = draw(fused.softmax_cross_entropy(x, np.array([0, 1])).named("loss")).graph
     assert [(v.label, v.formula) for v in graph.vertices if v.operation] == [
@@ -205,5 +205,5 @@ def test_an_output_that_is_the_only_one_used_is_drawn_with_its_line():
     ]
 
 
-def test_folded_pictures_are_the_same_in_every_run():
+def test_folded_source_is_reproducible():
     assert draw(loss(), depth=1).source == draw(loss(), depth=1).source

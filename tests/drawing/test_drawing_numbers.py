@@ -8,10 +8,12 @@ import walks
 from cases import CASES
 
 import minigrad as mg
-from minigrad.drawing import draw, number_text, style
-from minigrad.drawing.backward import seeds
-from minigrad.drawing.model import Graph
-from minigrad.drawing.values import statistics
+from minigrad.drawing import draw
+from minigrad.drawing.graph.backward_pass import seeds
+from minigrad.drawing.graph.model import Graph
+from minigrad.drawing.graph.node_values import statistics
+from minigrad.drawing.render import style
+from minigrad.drawing.render.captions import short_number, value_caption
 from minigrad.engine.tape import pull
 
 
@@ -26,7 +28,7 @@ def vertex(graph, label):
 
 
 def contributions(graph, source):
-    """What flows back to a vertex, by the formula or label of where it comes from."""
+    """The contributions to a vertex, by the formula or label of the vertex they come from."""
     names = {v.key: v.label or v.formula for v in graph.vertices}
     return {names[e.target]: e.contribution for e in graph.edges if e.source == vertex(graph, source).key}
 
@@ -58,14 +60,14 @@ def test_values_of_several_outputs_and_constants():
     assert vertex(graph, "c1").values.mean == 1
 
 
-def test_values_that_nobody_kept_are_told():
+def test_note_on_unknown_values():
     y = leaf("x", [1.0, 2.0]) + np.array([3.0, 4.0])  # the leaf is gone at once, the constant was never kept
     graph = draw(mg.Tape(y.sum()), values=True).graph
     assert vertex(graph, "x").values is None
     assert "No values of x" in graph.notes[0]
 
 
-def test_gradients_are_those_of_backward_and_shares_add_up_to_them():
+def test_gradients_equal_those_of_backward():
     x, w = leaf("x", [[1.0, -2.0], [3.0, 0.5]]), leaf("w", [2.0, 4.0])
     mu = x.mean(axis=0).named("mu")
     loss = (((x - mu) * w) ** 2).sum()
@@ -78,7 +80,7 @@ def test_gradients_are_those_of_backward_and_shares_add_up_to_them():
     assert contributions(graph, "x") == pytest.approx({"x − mu": np.linalg.norm(direct), "mu": 0}, abs=1e-12)
 
 
-def test_each_operand_has_its_own_share():
+def test_each_operand_has_its_own_contribution():
     x = leaf("x", [3.0])
     graph = draw((x * x).sum(), grads=True).graph
     assert [e.contribution for e in graph.edges if e.source == "n1"] == [3.0, 3.0]
@@ -89,7 +91,7 @@ def test_each_operand_has_its_own_share():
     )
 
 
-def test_given_gradients_are_where_the_walk_starts():
+def test_walk_starts_from_given_gradients():
     x = leaf("x", [1.0, 2.0])
     assert vertex(draw(x * 2.0, grads=[3.0, 4.0]).graph, "x").gradient.norm == 10
     assert vertex(draw(x * 2.0, x * 3.0, grads=([1.0, 0.0], [0.0, 1.0])).graph, "x").gradient.norm == pytest.approx(
@@ -102,7 +104,7 @@ def test_given_gradients_are_where_the_walk_starts():
         draw(x * 2.0, x * 3.0, grads=[[1.0, 1.0]])
 
 
-def test_what_flows_between_folded_scopes_is_added_up_before_it_is_measured():
+def test_contributions_between_folded_scopes_are_summed():
     x = leaf("x", [[1.0, 2.0]])
     with mg.scope("a"):
         h = mg.tanh(x)
@@ -115,7 +117,7 @@ def test_what_flows_between_folded_scopes_is_added_up_before_it_is_measured():
     assert vertex(graph, "b").gradient.norm == pytest.approx(2**0.5)
 
 
-def test_what_leaves_a_scope_in_two_values_adds_up_as_a_norm():
+def test_contributions_of_two_values_of_a_scope_combine_as_a_norm():
     x = leaf("x", [[1.0, 2.0]])
     with mg.scope("a"):
         h, g = mg.tanh(x), mg.exp(x)
@@ -125,55 +127,55 @@ def test_what_leaves_a_scope_in_two_values_adds_up_as_a_norm():
     assert next(e.contribution for e in graph.edges if e.source != "n1" and e.count == 2) == pytest.approx(5 * 2**0.5)
 
 
-def test_a_mean_that_is_rounding_is_written_as_0():
+def test_rounding_errors_are_written_as_0():
     s = statistics(np.array([1.0, -1.0, 1e-16]))
-    assert number_text.values(s).startswith("0 ± 0.82")
-    assert number_text.number(-0.0) == "0"
-    assert number_text.number(-1.5e-7) == "−1.5e−7"
-    assert number_text.values(statistics(np.array([2.0, 2.0]))) == "2"
-    assert number_text.values(statistics(np.array([1.0, np.nan]))).endswith(", 1 not finite")
+    assert value_caption(s).startswith("0 ± 0.82")
+    assert short_number(-0.0) == "0"
+    assert short_number(-1.5e-7) == "−1.5e−7"
+    assert value_caption(statistics(np.array([2.0, 2.0]))) == "2"
+    assert value_caption(statistics(np.array([1.0, np.nan]))).endswith(", 1 not finite")
 
 
-def test_values_of_leaves_that_no_rule_kept():
+def test_values_of_leaves_without_residuals():
     x = leaf("x", [1.0, 2.0])
     assert vertex(draw((x + 1.0).sum(), values=True).graph, "x").values.mean == 1.5
 
 
-def test_an_infinite_gradient_is_traced_to_the_share_where_it_was_born():
+def test_infinite_gradient_is_traced_to_its_contribution():
     x, w = leaf("x", [0.0, 4.0]), leaf("w", [1.0, 1.0])
     picture = draw((mg.sqrt(x * w) * 3.0).sum(), grads=True)
     graph = picture.graph
-    born = {(e.source, e.target): e.born for e in graph.edges if e.born}
-    assert born == {(vertex(graph, "x · w").key, vertex(graph, "√(x · w)").key): "∞"}
+    origins = {(e.source, e.target): e.arises for e in graph.edges if e.arises}
+    assert origins == {(vertex(graph, "x · w").key, vertex(graph, "√(x · w)").key): "∞"}
     assert np.isinf(vertex(graph, "x").gradient.norm)
     assert graph.notes[0].startswith(
-        "∞ is born on the way back through sqrt (node 4): v / (2 · √(x · w)), for a finite v; "
+        "∞ arises in the backward pass of sqrt (node 4): v / (2 · √(x · w)) for a finite v; "
         "a root of 0, whose slope is infinite. Hint: clamp below"
     )
-    red = [line for line in picture.source.splitlines() if style.BAD in line and "->" in line]
-    assert len(red) == 3  # the share itself, and what it gives x and w
+    red = [line for line in picture.source.splitlines() if style.NONFINITE in line and "->" in line]
+    assert len(red) == 3  # the contribution itself, and those to x and w
 
 
-def test_a_value_that_is_not_finite_is_traced_to_the_line_where_it_was_born():
+def test_infinite_value_is_traced_to_its_node():
     x = leaf("x", [1.0, 0.0])
     with np.errstate(divide="ignore"):
         y = mg.log(x) * 2.0
     graph = draw(y.sum(), grads=True, values=True).graph
-    assert [v.formula for v in graph.vertices if v.born] == ["log(x)"]
-    assert "−∞ is born in the value of log (node 2): log of 0. Hint:" in "".join(graph.notes)
-    assert vertex(graph, "log(x)").values.bad == 1
+    assert [v.formula for v in graph.vertices if v.arises] == ["log(x)"]
+    assert "−∞ arises in the value of log (node 2): log of 0. Hint:" in "".join(graph.notes)
+    assert vertex(graph, "log(x)").values.nonfinite == 1
     assert not vertex(graph, "log(x) · 2").finite
 
 
-def test_births_within_a_folded_scope_are_told_on_it():
+def test_infinity_inside_a_folded_scope_is_shown_on_it():
     x = leaf("x", [0.0, 1.0])
     with mg.scope("norm"):
         y = mg.sqrt(mg.abs(x)) * 2.0
     graph = draw(y.sum(), depth=1, grads=True).graph
-    assert vertex(graph, "norm").born == "∞ in sqrt"
+    assert vertex(graph, "norm").arises == "∞ in sqrt"
 
 
-def test_a_released_graph_shows_the_gradients_of_its_leaves():
+def test_released_graph_shows_gradients_of_leaves():
     x = leaf("x", [1.0, 2.0])
     loss = (mg.exp(x) * 2.0).sum()
     loss.backward()
@@ -184,7 +186,7 @@ def test_a_released_graph_shows_the_gradients_of_its_leaves():
     assert draw(loss).graph.notes == graph.notes[:1]
 
 
-def test_a_leaf_changed_since_is_told():
+def test_note_on_a_leaf_changed_in_place():
     x = leaf("x", [1.0, 2.0])
     loss = (x * x).sum()
     with mg.no_grad():
@@ -193,7 +195,7 @@ def test_a_leaf_changed_since_is_told():
     assert "changed in place" in graph.notes[0]
 
 
-def test_formulas_are_the_rules_in_the_users_names():
+def test_edge_formulas_use_the_users_names():
     x, w = leaf("x", [[1.0, 2.0]]), leaf("w", [3.0, 4.0])
     y = mg.tanh(x * w).named("y")
     graph = draw((y * 2.0).sum(), formulas=True).graph
@@ -206,7 +208,7 @@ def test_formulas_are_the_rules_in_the_users_names():
     }
 
 
-def test_a_formula_refers_to_a_long_operand_by_the_place_that_its_node_shows():
+def test_edge_formula_refers_to_a_long_operand_by_place():
     x = leaf("x", [1.0, 2.0])
     y = mg.exp(mg.sin(mg.cos(x) * mg.tan(x) + mg.sinh(x)) * mg.cosh(x))
     graph = draw((y * mg.sqrt(x)).sum(), formulas=True).graph
@@ -216,21 +218,21 @@ def test_a_formula_refers_to_a_long_operand_by_the_place_that_its_node_shows():
 
 
 @pytest.mark.parametrize(
-    ("norm", "color"), [(1.0, "#FFFFFF"), (0.0, "#FFFFFF"), (np.inf, style.BAD), (np.nan, style.BAD)]
+    ("norm", "color"), [(1.0, "#FFFFFF"), (0.0, "#FFFFFF"), (np.inf, style.NONFINITE), (np.nan, style.NONFINITE)]
 )
 def test_colors_of_norms(norm, color):
-    assert style.magnitude(norm) == color
+    assert style.norm_color(norm) == color
 
 
 def test_smaller_norms_are_bluer_and_larger_ones_more_orange():
-    red, blue = (lambda norm: int(style.magnitude(norm)[1:3], 16)), (lambda norm: int(style.magnitude(norm)[5:7], 16))
+    red, blue = (lambda norm: int(style.norm_color(norm)[1:3], 16)), (lambda norm: int(style.norm_color(norm)[5:7], 16))
     assert blue(1e-6) > red(1e-6)
     assert red(1e6) > blue(1e6)
     assert red(1e-6) < red(1e-3) < 255
     assert blue(1e6) < blue(1e3) < 255
 
 
-def test_the_graph_is_plain_data():
+def test_graph_is_plain_data():
     x = leaf("x", [0.0, 1.0])
     graph = draw(layer(mg.sqrt(x)[None], leaf("w", [[1.0], [2.0]]), "dense"), grads=True, values=True).graph
     assert isinstance(graph, Graph)
@@ -252,12 +254,12 @@ def test_every_primitive_is_drawn_with_its_values_gradients_and_formulas(case):
     tape = mg.Tape(*outputs)
     graph = draw(tape, values=True, grads=True, formulas=True).graph
     drawn = {v.place: v for v in graph.vertices if v.place}
-    place = {line: k for k, line in enumerate(tape, 1)}
+    place = {node: k for k, node in enumerate(tape, 1)}
     for t in outputs:
         if (found := drawn[place[t.node]].values) is not None:
             assert found.norm == pytest.approx(np.linalg.norm(np.ravel(t.numpy())))
     gradients = pull(tape.nodes, seeds(tape.outputs, True)[0])
-    for line in tape.leaves:
-        if line in gradients:
-            assert drawn[place[line]].gradient.norm == pytest.approx(np.linalg.norm(np.ravel(gradients[line])))
+    for node in tape.leaves:
+        if node in gradients:
+            assert drawn[place[node]].gradient.norm == pytest.approx(np.linalg.norm(np.ravel(gradients[node])))
     assert draw(tape, backward=True, values=True).source

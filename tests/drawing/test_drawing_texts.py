@@ -7,7 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import fused
-from minigrad.drawing.mermaid import mermaid
+from minigrad.drawing.render.mermaid import mermaid
 
 ODD_NAMES = [
     'say "hi"',
@@ -49,7 +49,7 @@ def test_mermaid_has_every_node_edge_and_scope():
     assert 'n4("<b>h</b><br/>tanh(x @ W₁)<br/>(4, 2)")' in text
 
 
-def test_mermaid_shows_shares_verdicts_and_links():
+def test_mermaid_shows_contributions_and_links():
     _, loss = network()
     text = mermaid(mg.draw(loss, grads=True, formulas=True).graph)
     assert '-->|"2 · v<br/>' in text or '-->|"v · 2<br/>' in text
@@ -58,7 +58,7 @@ def test_mermaid_shows_shares_verdicts_and_links():
 
 
 @pytest.mark.parametrize("odd", ODD_NAMES)
-def test_odd_names_are_no_markup(odd):
+def test_odd_names_are_escaped(odd):
     x = leaf("x", 2, label=odd)
     with mg.scope(odd):
         y = mg.exp(x)
@@ -75,7 +75,7 @@ def test_odd_names_are_no_markup(odd):
 # Tables
 
 
-def test_the_table_has_a_row_for_each_line_and_agrees_with_backward():
+def test_table_has_a_row_for_each_node():
     h, loss = network()
     table = mg.tape_table(loss, values=True, grads=True).splitlines()
     tape = mg.Tape(loss)
@@ -87,17 +87,17 @@ def test_the_table_has_a_row_for_each_line_and_agrees_with_backward():
     assert "%6" in table[6]
 
 
-def test_a_table_without_numbers_is_the_wengert_list():
+def test_table_without_numbers_is_the_wengert_list():
     _, loss = network()
     columns = [re.split(r"\s{2,}", row.strip()) for row in str(mg.Tape(loss)).splitlines()]
     assert [re.split(r"\s{2,}", row.strip()) for row in mg.tape_table(loss).splitlines()] == [c[:-1] for c in columns]
 
 
-def test_a_table_tells_what_is_not_finite():
+def test_table_shows_where_infinities_arise():
     x = mg.Tensor([0.0, 1.0], requires_grad=True).named("x")
     text = mg.tape_table(mg.sqrt(x).sum(), grads=True)
-    assert "x: ∞ born here" in text
-    assert text.splitlines()[-1].startswith("∞ is born on the way back through sqrt")
+    assert "x: ∞ arises here" in text
+    assert text.splitlines()[-1].startswith("∞ arises in the backward pass of sqrt")
 
 
 def test_nothing_to_show():
@@ -120,34 +120,34 @@ def partial(name):
     return rf"\frac{{\partial l}}{{\partial {name}}}"
 
 
-def test_latex_writes_the_chain_rule_out():
+def test_latex_writes_out_the_chain_rule():
     x = leaf("x", 4, label="x")
     var = ((x * x).mean(axis=0)).named("var", label="σ²")
     y = (x * var + x).named("y")
-    told = dict(rows(mg.to_latex(y)))
-    assert told[r"\sigma^{2}"] == r"\operatorname{mean}(z_{2}, \mathrm{axis=0})"
-    assert told[partial(r"\sigma^{2}")] == (
+    equations = dict(rows(mg.to_latex(y)))
+    assert equations[r"\sigma^{2}"] == r"\operatorname{mean}(z_{2}, \mathrm{axis=0})"
+    assert equations[partial(r"\sigma^{2}")] == (
         r"\operatorname{sum}\left(" + partial("z_{4}") + r" \cdot x, \mathrm{axis=0}\right)"
     )
     # x is used by the square (twice), the product and the sum
-    assert told[partial("x")].count(r"\partial l") == 4
+    assert equations[partial("x")].count(r"\partial l") == 4
 
 
 def test_latex_of_several_outputs():
     x = leaf("x", 3, 4)
-    told = dict(rows(mg.to_latex(fused.softmax_cross_entropy(x, np.array([0, 1, 2])))))
-    assert told[partial("z_{3}")] == "1"
-    assert partial("z_{3}") in told[partial("x")]
-    assert "sum(0" not in told[partial("x")]
+    equations = dict(rows(mg.to_latex(fused.softmax_cross_entropy(x, np.array([0, 1, 2])))))
+    assert equations[partial("z_{3}")] == "1"
+    assert partial("z_{3}") in equations[partial("x")]
+    assert "sum(0" not in equations[partial("x")]
 
 
-def test_a_name_used_twice_is_told_apart():
+def test_repeated_names_are_replaced_by_places():
     x = leaf("x", 2)
     y = mg.exp(mg.exp(x).named("h")).named("h")
     assert [left for left, _ in rows(mg.to_latex(y))][:2] == ["z_{2}", "z_{3}"]
 
 
-def test_latex_of_a_long_tape_is_refused_with_the_way_out():
+def test_latex_of_a_long_tape_raises_with_a_hint():
     y = leaf("x", 2)
     for _ in range(70):
         y = mg.sin(y)

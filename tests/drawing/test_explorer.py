@@ -1,4 +1,4 @@
-"""The page that save("graph.html") writes, used in a real browser as a reader would: with mouse and keys."""
+"""The page that save("graph.html") writes, used in a real browser with mouse and keys."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ def odd_names() -> Any:
     return mg.name("l", sum(x * x for x in leaves).sum(), label="</title><h1>l")
 
 
-def chain(lines: int) -> Any:
+def chain(nodes: int) -> Any:
     y = leaf("x", 3)
-    for _ in range(lines):
+    for _ in range(nodes):
         y = np.sin(y)
     return mg.name("l", y.sum())
 
 
-def written(path: Path, what: Any, **asked: Any) -> Path:
-    """The page of an output, drawn as asked, or of a picture."""
-    picture = draw(what, **asked) if isinstance(what, mg.Tensor) else what
+def written(path: Path, output: Any, **options: Any) -> Path:
+    """The page of an output, drawn with these options, or of a picture."""
+    picture = draw(output, **options) if isinstance(output, mg.Tensor) else output
     return picture.save(path / "graph.html")  # type: ignore[no-any-return]
 
 
@@ -90,7 +90,7 @@ def data_of(page: str) -> Any:
     return json.loads(found[1])
 
 
-def test_the_page_is_one_file_that_asks_for_no_other(tmp_path: Path) -> None:
+def test_page_requests_no_other_file(tmp_path: Path) -> None:
     page = written(tmp_path, batch_norm()[0]).read_text("utf-8")
     assert [path.name for path in tmp_path.iterdir()] == ["graph.html"]
     assert "default-src 'none'" in page
@@ -99,7 +99,7 @@ def test_the_page_is_one_file_that_asks_for_no_other(tmp_path: Path) -> None:
     assert len(page) < 110_000
 
 
-def test_names_end_nothing_that_they_stand_in(tmp_path: Path) -> None:
+def test_names_cannot_end_the_elements_around_them(tmp_path: Path) -> None:
     page = written(tmp_path, odd_names()).read_text("utf-8")
     assert page.count("</script>") == page.count("<script") == 2
     assert page.count("</title>") == 1
@@ -107,18 +107,18 @@ def test_names_end_nothing_that_they_stand_in(tmp_path: Path) -> None:
     assert {*ODD, "</title><h1>l"} <= labels
 
 
-def test_the_page_is_the_same_in_every_run(tmp_path: Path) -> None:
+def test_page_is_the_same_in_every_run(tmp_path: Path) -> None:
     first = written(tmp_path, network()).read_bytes()
     leaf("unrelated", 2)
     assert written(tmp_path, network()).read_bytes() == first
 
 
 @pytest.mark.floating(divide="ignore", invalid="ignore", over="ignore")
-def test_numbers_that_json_does_not_know(tmp_path: Path) -> None:
+def test_nonfinite_numbers_are_strings_in_the_data(tmp_path: Path) -> None:
     x = mg.Tensor([0.0, 1.0], requires_grad=True).named("x")
     vertices = {v.get("label"): v for v in data_of(written(tmp_path, mg.sqrt(x).sum()).read_text("utf-8"))["vertices"]}
     assert vertices["x"]["gradient"]["norm"] == "inf"
-    assert vertices["x"]["gradient"]["bad"] == 1
+    assert vertices["x"]["gradient"]["nonfinite"] == 1
 
 
 # In a browser
@@ -142,24 +142,24 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Opens the page of an output or a picture. It must not fail, ask for another file or open a dialog."""
-    contexts, wrong = [], []
+    contexts, problems = [], []
 
-    def opened(what: Any, asked: Any = None, width: int = 1280, height: int = 800, **options: Any) -> Any:
-        url = written(tmp_path, what, **(asked or {})).as_uri()
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+    def opened(output: Any, options: Any = None, width: int = 1280, height: int = 800, **context: Any) -> Any:
+        url = written(tmp_path, output, **(options or {})).as_uri()
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **context))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
-        page.on("console", lambda message: wrong.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: request.url == url or wrong.append(f"request: {request.url}"))
+        page.on("console", lambda message: problems.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: request.url == url or problems.append(f"request: {request.url}"))
         page.goto(url)
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert wrong == []
+    assert problems == []
 
 
 def press(page: Any, *keys: str) -> None:
@@ -177,14 +177,14 @@ def current(page: Any) -> tuple[list[str], list[str]]:
 
 
 def contributions(page: Any) -> dict[str, tuple[str, float, str]]:
-    """What the panel says of each contribution: whose, the derivative, its norm, how many have come."""
-    told = page.evaluate(
+    """For each contribution in the panel: the gradient, the derivative, the norm, and its number."""
+    rows = page.evaluate(
         "() => [...document.querySelectorAll('.contribution')].map(contribution =>"
-        "['.to', '.derivative', '.norm', '.come'].map(part => contribution.querySelector(part).innerText))"
+        "['.to', '.derivative', '.norm', '.progress'].map(part => contribution.querySelector(part).innerText))"
     )
     return {
-        to.rstrip("+= "): (derivative, float(norm.removeprefix("‖·‖ = ").replace("−", "-")), come)
-        for to, derivative, norm, come in told
+        to.rstrip("+= "): (derivative, float(norm.removeprefix("‖·‖ = ").replace("−", "-")), progress)
+        for to, derivative, norm, progress in rows
     }
 
 
@@ -196,7 +196,7 @@ def boxes(page: Any) -> dict[str, dict[str, float]]:
     )
 
 
-def test_at_first_the_whole_of_a_small_graph_is_in_sight(show: Any) -> None:
+def test_small_graph_fits_on_the_screen_at_first(show: Any) -> None:
     loss, _ = batch_norm()
     page = show(loss, width=1180, height=760)
     page.wait_for_function("document.querySelector('.node').getBoundingClientRect().width > 0")
@@ -204,17 +204,17 @@ def test_at_first_the_whole_of_a_small_graph_is_in_sight(show: Any) -> None:
     assert all(box["bottom"] < top for box in boxes(page).values())
 
 
-def test_a_step_forwards_is_a_line(show: Any) -> None:
+def test_each_step_forwards_is_a_node(show: Any) -> None:
     loss, _ = batch_norm()
     page = show(loss)
     assert current(page) == ([], [])
-    for line in range(1, len(mg.Tape(loss)) + 1):
+    for k in range(1, len(mg.Tape(loss)) + 1):
         press(page, "ArrowRight")
-        assert current(page) == ([f"n{line}"], [f"n{line}"])
-        assert page.inner_text("#rule h3") == f"forward line {line}"
+        assert current(page) == ([f"n{k}"], [f"n{k}"])
+        assert page.inner_text("#rule h3") == f"forward node {k}"
         arrows = page.locator(".edge.flow").count()
-        parents = [parent for parent in mg.Tape(loss)[line - 1].parents if parent is not None]
-        assert arrows == len(parents) + (line == 14)  # y is multiplied by a constant
+        parents = [parent for parent in mg.Tape(loss)[k - 1].parents if parent is not None]
+        assert arrows == len(parents) + (k == 14)  # y is multiplied by a constant
 
 
 def test_steps_backwards_are_the_chain_rule(show: Any) -> None:
@@ -229,33 +229,37 @@ def test_steps_backwards_are_the_chain_rule(show: Any) -> None:
     dmu = -dxhat.sum(axis=0) / std
     page = show(loss)
     count = len(mg.Tape(loss))
-    told = {}
+    shown = {}
     press(page, "b")
-    for line in range(count, 0, -1):
-        assert current(page) == ([f"n{line}"], [f"n{line}"])
-        told[line] = contributions(page)
-        assert page.locator(".edge.flow").count() == len(told[line])
+    for k in range(count, 0, -1):
+        assert current(page) == ([f"n{k}"], [f"n{k}"])
+        shown[k] = contributions(page)
+        assert page.locator(".edge.flow").count() == len(shown[k])
         press(page, "ArrowRight")
 
-    def handed(line: int, to: str) -> tuple[str, float, str]:
-        return told[line][f"dl/d{to}"]
+    def contribution(k: int, to: str) -> tuple[str, float, str]:
+        return shown[k][f"dl/d{to}"]
 
     def norm(v: Any) -> Any:
         return pytest.approx(float(np.linalg.norm(v)), rel=6e-3)  # three digits are shown
 
-    assert handed(12, "x̂") == ("v · γ", norm(dxhat), "its only contribution")
-    assert handed(12, "γ") == ("sum(v · x̂, axis=0)", norm((dy * (x - mu) / std).sum(axis=0)), "its only contribution")
-    assert handed(13, "β") == ("sum(v, axis=0)", norm(dy.sum(axis=0)), "its only contribution")
-    assert handed(9, "σ²") == ("v", norm(dvar), "its only contribution")
-    assert handed(8, "x")[1:] == (norm(dxhat / std), "1 of 3 contributions have come")
-    assert handed(8, "μ")[1:] == (norm(dmu), "1 of 2 contributions have come")
-    assert handed(5, "x")[1:] == (norm(dvar * 2 * (x - mu) / 6), "2 of 3 contributions have come")
-    assert handed(5, "μ")[2] == "the last of 2 contributions"
-    assert handed(5, "μ")[1] < 1e-12  # identically zero
-    assert handed(4, "x")[1:] == (norm(np.broadcast_to(dmu / 6, (6, 3))), "the last of 3 contributions")
+    assert contribution(12, "x̂") == ("v · γ", norm(dxhat), "the only contribution")
+    assert contribution(12, "γ") == (
+        "sum(v · x̂, axis=0)",
+        norm((dy * (x - mu) / std).sum(axis=0)),
+        "the only contribution",
+    )
+    assert contribution(13, "β") == ("sum(v, axis=0)", norm(dy.sum(axis=0)), "the only contribution")
+    assert contribution(9, "σ²") == ("v", norm(dvar), "the only contribution")
+    assert contribution(8, "x")[1:] == (norm(dxhat / std), "contribution 1 of 3")
+    assert contribution(8, "μ")[1:] == (norm(dmu), "contribution 1 of 2")
+    assert contribution(5, "x")[1:] == (norm(dvar * 2 * (x - mu) / 6), "contribution 2 of 3")
+    assert contribution(5, "μ")[2] == "contribution 2 of 2"
+    assert contribution(5, "μ")[1] < 1e-12  # identically zero
+    assert contribution(4, "x")[1:] == (norm(np.broadcast_to(dmu / 6, (6, 3))), "contribution 3 of 3")
     loss.backward()
     press(page, "End")
-    assert page.inner_text(".adjoint").startswith("dl/dx is complete: the sum of its 3 contributions")
+    assert page.inner_text(".adjoint").startswith("dl/dx is complete: the sum of 3 contributions")
     assert f"norm {np.linalg.norm(leaves['x'].grad.numpy()):.3g}" in page.inner_text(".statistics")
 
 
@@ -263,54 +267,54 @@ def test_all_ways_to_step(show: Any) -> None:
     page = show(batch_norm()[0])
     ends = {
         "Home": "whole graph",
-        "b": "backward, line 15 of 15",
-        "ArrowLeft": "forward, line 15 of 15",
-        "ArrowRight": "backward, line 15 of 15",
-        "ArrowDown": "backward, line 14 of 15",
-        "End": "backward, line 1 of 15",
+        "b": "backward, node 15 of 15",
+        "ArrowLeft": "forward, node 15 of 15",
+        "ArrowRight": "backward, node 15 of 15",
+        "ArrowDown": "backward, node 14 of 15",
+        "End": "backward, node 1 of 15",
     }
     for key, where in ends.items():
         press(page, key)
         assert page.inner_text("#where") == where
     press(page, "ArrowRight")
-    assert page.inner_text("#where") == "backward, line 1 of 15"
+    assert page.inner_text("#where") == "backward, node 1 of 15"
     page.click("#row-n7")
     assert current(page) == (["n7"], ["n7"])
-    assert page.inner_text("#where") == "backward, line 7 of 15"
+    assert page.inner_text("#where") == "backward, node 7 of 15"
     page.focus("#tape")
     press(page, "ArrowDown")
-    assert page.inner_text("#where") == "backward, line 8 of 15"
+    assert page.inner_text("#where") == "backward, node 8 of 15"
     page.click('[data-key="n4"]')
-    assert page.inner_text("#where") == "backward, line 4 of 15"
+    assert page.inner_text("#where") == "backward, node 4 of 15"
     for button, where in [
         ("first", "whole graph"),
-        ("next", "forward, line 1 of 15"),
-        ("turn", "backward, line 15 of 15"),
-        ("previous", "forward, line 15 of 15"),
-        ("last", "backward, line 1 of 15"),
+        ("next", "forward, node 1 of 15"),
+        ("turn", "backward, node 15 of 15"),
+        ("previous", "forward, node 15 of 15"),
+        ("last", "backward, node 1 of 15"),
     ]:
         page.click(f"#{button}")
         assert page.inner_text("#where") == where
     page.fill("#step", "11")
-    assert page.inner_text("#where") == "forward, line 11 of 15"
-    assert page.get_attribute("#step", "aria-valuetext") == "forward, line 11 of 15: x̂"
+    assert page.inner_text("#where") == "forward, node 11 of 15"
+    assert page.get_attribute("#step", "aria-valuetext") == "forward, node 11 of 15: x̂"
     assert "value: norm" in page.inner_text("#rule")
 
 
-def test_it_plays_to_the_end_and_pauses(show: Any) -> None:
+def test_playing_pauses_and_stops_at_the_end(show: Any) -> None:
     x = leaf("x", 2)
     page = show(mg.name("l", (x * x).sum()))
     page.clock.install()
     press(page, " ")
     assert page.get_attribute("#play", "aria-label") == "Pause"
     page.clock.run_for(2500)
-    assert page.inner_text("#where") == "forward, line 2 of 3"
+    assert page.inner_text("#where") == "forward, node 2 of 3"
     press(page, " ")
     page.clock.run_for(5000)
-    assert page.inner_text("#where") == "forward, line 2 of 3"
+    assert page.inner_text("#where") == "forward, node 2 of 3"
     page.click("#play")
     page.clock.run_for(9000)
-    assert page.inner_text("#where") == "backward, line 1 of 3"
+    assert page.inner_text("#where") == "backward, node 1 of 3"
     assert page.get_attribute("#play", "aria-label") == "Play"
 
 
@@ -323,8 +327,8 @@ def test_scopes_fold_and_unfold(show: Any) -> None:
     folded = page.locator('.node[data-key="g:encoder"]')
     assert folded.get_attribute("aria-expanded") == "false"
     assert "43 parameters" in folded.inner_text()
-    inside = {f"n{k}" for k, line in enumerate(mg.Tape(loss), 1) if line.scope.startswith("encoder")}
-    assert f"{len(inside) + 1} lines" in folded.inner_text()  # and x, which is used there only
+    inside = {f"n{k}" for k, node in enumerate(mg.Tape(loss), 1) if node.scope.startswith("encoder")}
+    assert f"{len(inside) + 1} nodes" in folded.inner_text()  # and x, which is used there only
     assert "linear ×2, tanh" in folded.inner_text()
     assert not (inside | {"open g:encoder", "open g:encoder/0"}) & boxes(page).keys()
     folded.focus()
@@ -339,10 +343,10 @@ def test_scopes_fold_and_unfold(show: Any) -> None:
     assert boxes(page).keys() == before
 
 
-def test_a_step_within_what_is_folded(show: Any) -> None:
+def test_step_inside_a_folded_scope(show: Any) -> None:
     loss = network()
-    inside = next(k for k, line in enumerate(mg.Tape(loss), 1) if line.scope == "encoder/0" and not line.is_leaf)
-    page = show(loss, asked={"fold": ["encoder"]})
+    inside = next(k for k, node in enumerate(mg.Tape(loss), 1) if node.scope == "encoder/0" and not node.is_leaf)
+    page = show(loss, options={"fold": ["encoder"]})
     assert "g:encoder" in boxes(page)
     page.fill("#step", str(inside))
     assert current(page) == (["g:encoder"], [f"n{inside}"])
@@ -350,25 +354,25 @@ def test_a_step_within_what_is_folded(show: Any) -> None:
     assert current(page) == ([f"n{inside}"], [f"n{inside}"])
 
 
-def test_depth_is_where_the_page_begins(show: Any) -> None:
-    page = show(network(), asked={"depth": 1})
+def test_depth_sets_what_is_folded_at_first(show: Any) -> None:
+    page = show(network(), options={"depth": 1})
     assert {"g:encoder", "g:head"} <= boxes(page).keys()
     assert not {"g:encoder/0", "open g:encoder"} & boxes(page).keys()
 
 
-def test_search_finds_unfolds_and_ends(show: Any) -> None:
+def test_search_finds_and_unfolds(show: Any) -> None:
     loss = network()
-    page = show(loss, asked={"depth": 1})
+    page = show(loss, options={"depth": 1})
     press(page, "/")
     page.keyboard.type("TANH")
     assert page.inner_text("#found") == "2 found"
-    assert page.locator(".node.found").count() == 2  # a folded box and a line
+    assert page.locator(".node.found").count() == 2  # a folded box and a node
     press(page, "Enter")
     assert page.inner_text("#found") == "1 of 2"
-    first = next(k for k, line in enumerate(mg.Tape(loss), 1) if not line.is_leaf and line.primitive.name == "tanh")
+    first = next(k for k, node in enumerate(mg.Tape(loss), 1) if not node.is_leaf and node.primitive.name == "tanh")
     assert current(page)[0] == [f"n{first}"]
     press(page, "Escape")
-    assert page.locator(".node.found, .node.past").count() == 0
+    assert page.locator(".node.found, .node.dimmed").count() == 0
     assert page.input_value("#search") == ""
     press(page, "ArrowRight")
     assert current(page)[0] != [f"n{first}"]
@@ -377,7 +381,7 @@ def test_search_finds_unfolds_and_ends(show: Any) -> None:
     assert page.inner_text("#found") == "nothing found"
 
 
-def test_keys_for_everything_else(show: Any) -> None:
+def test_keys_for_zoom_colors_derivatives_and_help(show: Any) -> None:
     page = show(network())
     before = page.get_attribute("#world", "style")
     press(page, "+", "+", "Shift+ArrowLeft")
@@ -418,7 +422,7 @@ def test_tab_reaches_every_box_and_shows_its_card(show: Any) -> None:
     assert {f"n{k}" for k in range(1, 16)} <= set(reached)
 
 
-def test_everything_that_can_be_used_has_a_name(show: Any) -> None:
+def test_every_control_has_a_name(show: Any) -> None:
     page = show(network())
     for control in page.query_selector_all("button, input, [role=button], [role=listbox]"):
         name = control.get_attribute("aria-label") or control.inner_text()
@@ -428,7 +432,7 @@ def test_everything_that_can_be_used_has_a_name(show: Any) -> None:
     assert page.locator(f"#{row}").get_attribute("aria-selected") == "true"
 
 
-def test_names_are_text(show: Any) -> None:
+def test_names_are_written_as_text(show: Any) -> None:
     page = show(odd_names())
     texts = page.locator(".node .name").all_text_contents()
     assert {*ODD[:7], "__proto__", "</title><h1>l"} <= set(texts)
@@ -465,7 +469,7 @@ def test_boxes_do_not_overlap_and_arrows_lead_down(show: Any, make: Callable[[],
         assert all(above <= below for above, below in pairwise(heights)), path
 
 
-def test_mouse_wheel_and_fingers(show: Any) -> None:
+def test_mouse_wheel_and_touch(show: Any) -> None:
     page = show(network(), has_touch=True)
     box = page.locator("#canvas").bounding_box()
     x, y = box["x"] + 8, box["y"] + 8
@@ -487,13 +491,13 @@ def test_mouse_wheel_and_fingers(show: Any) -> None:
     assert pinched["right"] - pinched["left"] > 1.5 * (wider["right"] - wider["left"])
 
 
-def test_a_long_tape_is_folded_and_says_so(show: Any) -> None:
+def test_long_tape_is_folded_with_a_note(show: Any) -> None:
     page = show(chain(2500))
-    assert re.search(r"2,50\d lines are folded into \d+ boxes", page.inner_text("#notes"))
+    assert re.search(r"2,50\d nodes are folded into \d+ boxes", page.inner_text("#notes"))
     assert 2 < page.locator(".node").count() <= 60
     assert page.locator("[role=option]").count() < 100
     press(page, "End")
-    assert page.inner_text("#where") == "backward, line 1 of 2502"
+    assert page.inner_text("#where") == "backward, node 1 of 2502"
     assert current(page)[1] == ["n1"]
     assert page.get_attribute("[aria-selected=true]", "aria-setsize") == "2502"
     page.click(".inside button")
@@ -524,12 +528,12 @@ def test_what_is_not_finite_is_red(show: Any) -> None:
     red = page.eval_on_selector_all(".node.bad", "all => all.map(box => box.dataset.key)")
     assert red == ["n1"]
     assert "not finite" in page.inner_text("#legend")
-    assert "born" in page.inner_text("#notes")
+    assert "arises" in page.inner_text("#notes")
     press(page, "b", "ArrowRight", "ArrowRight")
-    assert page.inner_text(".contribution .broken").endswith("∞ is born")  # v / (2 √x) at x = 0
+    assert page.inner_text(".contribution .broken").endswith("∞ arises")  # v / (2 √x) at x = 0
 
 
-def test_light_and_dark_small_and_printed(show: Any) -> None:
+def test_color_schemes_small_screens_and_printing(show: Any) -> None:
     loss, _ = batch_norm()
     backgrounds = set()
     for scheme in ("light", "dark"):
@@ -543,21 +547,21 @@ def test_light_and_dark_small_and_printed(show: Any) -> None:
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 3
 
 
-def test_a_recorded_backward_pass_is_walked_forwards(show: Any) -> None:
+def test_steps_go_forwards_through_a_recorded_backward_pass(show: Any) -> None:
     loss, _ = batch_norm()
-    page = show(loss, asked={"backward": True})
+    page = show(loss, options={"backward": True})
     assert page.inner_text("#title") == "l"
     press(page, "b")
-    assert page.inner_text("#where").startswith("recorded, line 16 of ")
+    assert page.inner_text("#where").startswith("recorded, node 16 of ")
     assert current(page)[0] == ["n16"]
     press(page, "End")
     last = int(page.get_attribute("#step", "max") or 0)
-    assert page.inner_text("#where") == f"recorded, line {last} of {last}"
+    assert page.inner_text("#where") == f"recorded, node {last} of {last}"
     press(page, "o")
     assert {"g:forward", "g:backward", "c1"} == boxes(page).keys()
 
 
-def test_verdicts_are_on_the_boxes(show: Any) -> None:
+def test_boxes_show_verdicts(show: Any) -> None:
     def squares(x: Any, w: Any) -> Any:
         h = mg.name("h", x * w)
         return h * h

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad.drawing import engine
+from minigrad.drawing.render import graphviz_program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -24,14 +24,14 @@ GALLERY = runpy.run_path(str(EXAMPLES / "gallery.py"))["PICTURES"]
 
 
 def words(svg: str) -> list[str]:
-    """What a picture says, without numbers, which depend on the machine in the last digit."""
+    """The texts of a picture, without numbers, whose last digit depends on the machine."""
     texts = [t.text or "" for t in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
     return sorted(re.sub(r"−?\d+(\.\d+)?(e−?\d+)?", "#", text).strip() for text in texts)
 
 
 @pytest.mark.parametrize("name", GALLERY)
-def test_pictures_of_the_gallery_are_those_of_the_page(name: str) -> None:
-    if engine.find() is None:
+def test_gallery_pictures_match_the_docs(name: str) -> None:
+    if graphviz_program.find() is None:
         pytest.skip("neither Graphviz nor graphviz-pure is installed")
     picture = GALLERY[name](np.random.default_rng(0))
     kept = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
@@ -40,15 +40,15 @@ def test_pictures_of_the_gallery_are_those_of_the_page(name: str) -> None:
     assert any(f"images/{name}.svg" in page for page in pages)
 
 
-def test_the_pictures_of_pages(tmp_path: Path) -> None:
+def test_pages_example(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'minigrad[plot]'")
     pytest.importorskip("playwright", reason='needs Playwright: pip install "minigrad[browser]"')
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
         pytest.skip("needs a Chromium of the system")
     program = [sys.executable, str(EXAMPLES / "pages.py"), "--out", str(tmp_path)]
     done = subprocess.run(program, cwd=ROOT, check=True, capture_output=True, text=True)
-    said = [line.partition(".png: ")[2] for line in done.stdout.splitlines()]
-    assert said == ["backward, line 11 of 15", "4 findings"]
+    output = [line.partition(".png: ")[2] for line in done.stdout.splitlines()]
+    assert output == ["backward, node 11 of 15", "4 findings"]
     for name in ("explorer.png", "diagnostics.png"):
         taken, kept = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "docs" / "images"))
         assert taken[:24] == kept[:24]  # a PNG of this width and height

@@ -1,17 +1,14 @@
 """Wrong: the scores were divided by √d, and the gradient of q is not."""
 
-from __future__ import annotations
-
 import math
 
 import minigrad as mg
-from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 EXPECTED = {"line": "dq", "verdict": "wrong", "reason": "√d times the right value"}
 
 
-def attention(q: Array, k: Array, v: Array) -> Array:
+def attention(q, k, v):
     """Queries q `(T, d)`, keys k `(S, d)`, values v `(S, E)` -> `(T, E)`."""
     scores = mg.name("scores", q @ k.T / math.sqrt(q.shape[1]), label="A")
     e = mg.exp(scores - scores.max(axis=1, keepdims=True))
@@ -23,24 +20,24 @@ d = Derivation(attention, q="T d", k="S d", v="S E")
 
 
 @d.line
-def dweights(dout: Array, v: Array) -> Array:
+def dweights(dout, v):
     """dl/dP = dl/dout vᵀ"""
     return dout @ v.T
 
 
 @d.line
-def dscores(dweights: Array, weights: Array) -> Array:
+def dscores(dweights, weights):
     """dl/dA = P · (dl/dP − Σ dl/dP · P)"""
     return weights * (dweights - (dweights * weights).sum(axis=1, keepdims=True))
 
 
 @d.line
-def dq(dscores: Array, k: Array) -> Array:
+def dq(dscores, k):
     """dl/dq = dl/dA k"""
     return dscores @ k
 
 
 @d.line
-def dk(dscores: Array, q: Array) -> Array:
+def dk(dscores, q):
     """dl/dk = dl/dAᵀ q / √d"""
     return dscores.T @ q / math.sqrt(q.shape[1])

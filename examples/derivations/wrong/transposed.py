@@ -1,18 +1,15 @@
-"""Wrong: a product of matrices in the wrong order, which gives the transposed gradient.
+"""Wrong: a matrix product in the wrong order, which gives the transposed gradient.
 
-With a square w, the shapes would not tell.
+With a square w, the shapes would be right.
 """
 
-from __future__ import annotations
-
 import minigrad as mg
-from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 EXPECTED = {"line": "dw", "verdict": "wrong", "reason": "it is transposed"}
 
 
-def dense(x: Array, w: Array, b: Array) -> Array:
+def dense(x, w, b):
     """A layer with tanh: x `(N, I)`, w `(I, D)`, b `(D,)` -> `(N, D)`."""
     h = mg.name("h", x @ w + b)
     return mg.tanh(h)
@@ -22,24 +19,24 @@ d = Derivation(dense, x="N I", w="I D", b="D")
 
 
 @d.line
-def dh(dout: Array, out: Array) -> Array:
+def dh(dout, out):
     """dl/dh = dl/dout · (1 − out²)"""
     return dout * (1 - out**2)
 
 
 @d.line
-def dx(dh: Array, w: Array) -> Array:
+def dx(dh, w):
     """dl/dx = dl/dh wᵀ"""
     return dh @ w.T
 
 
 @d.line
-def dw(dh: Array, x: Array) -> Array:
+def dw(dh, x):
     """dl/dw = (dl/dh)ᵀ x"""
     return dh.T @ x
 
 
 @d.line
-def db(dh: Array) -> Array:
+def db(dh):
     """dl/db = Σ dl/dh"""
     return dh.sum(axis=0)

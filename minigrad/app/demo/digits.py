@@ -1,4 +1,4 @@
-"""A batch-norm network learns handwritten digits."""
+"""Training a batch-norm network on handwritten digits."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad import fused, nn, optim
-from minigrad.app.demo.demo_page import Report
+from minigrad.app.demo.demo_output import DemoOutput
 from minigrad.data import DataLoader
 from minigrad.engine.modes import no_grad
 
 Array = Any
 
-NEEDED = 0.97  # test accuracy
-TESTED = 360  # of 1797 digits
+REQUIRED = 0.97  # test accuracy
+TEST_SIZE = 360  # of 1797 digits
 
 
 class Digits(NamedTuple):
-    """Images (N, 64) in [0, 1] as float32, and classes (N,), for training and for the test."""
+    """Images (N, 64) in [0, 1] as float32, and classes (N,), for training and testing."""
 
     x: Array
     y: Array
@@ -29,7 +29,7 @@ class Digits(NamedTuple):
 
 
 class History(NamedTuple):
-    """Per epoch: the mean loss, and the accuracy on the test digits."""
+    """The mean loss and the accuracy on the test digits, per epoch."""
 
     loss: list[float]
     accuracy: list[float]
@@ -46,7 +46,7 @@ def load(seed: int | np.random.Generator) -> Digits:
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype(np.float32)
     order = np.random.default_rng(seed).permutation(len(x))
-    train, test = order[TESTED:], order[:TESTED]
+    train, test = order[TEST_SIZE:], order[:TEST_SIZE]
     return Digits(x[train], y[train], x[test], y[test])
 
 
@@ -69,21 +69,21 @@ def network(seed: int) -> nn.Sequential:
 
 
 def accuracy(model: nn.Module, x: Array, y: Array) -> float:
-    """The share of images whose class the model finds, with the statistics that it learned."""
+    """The fraction of images that the model classifies correctly, in evaluation mode."""
     model.eval()
     with no_grad():
-        found = model(x).numpy().argmax(axis=1)
+        predicted = model(x).numpy().argmax(axis=1)
     model.train()
-    return float((found == y).mean())
+    return float((predicted == y).mean())
 
 
-def train(model: nn.Module, digits: Digits, epochs: int, seed: int, report: Report) -> History:
-    """Adam with cross-entropy, its rate falling to 0 along a half cosine."""
+def train(model: nn.Module, digits: Digits, epochs: int, seed: int, output: DemoOutput) -> History:
+    """Train with Adam and cross-entropy; the learning rate falls to 0 along half a cosine."""
     history = History([], [])
     optimizer = optim.Adam(model.parameters(), lr=3e-3)
     batches = DataLoader(digits.x, digits.y, batch_size=64, shuffle=True, drop_last=True, rng=seed)
     steps, step = epochs * len(batches), 0
-    with report.progress() as progress:
+    with output.progress() as progress:
         bar = progress.add_task("training", total=steps, now="")
         for epoch in range(1, epochs + 1):
             losses = []
@@ -102,34 +102,36 @@ def train(model: nn.Module, digits: Digits, epochs: int, seed: int, report: Repo
     return history
 
 
-def show(report: Report, folder: Path, epochs: int, seed: int) -> bool:
-    """Train, say how well it went, and draw the curves. Returns whether the accuracy is reached."""
-    report.heading("Train on handwritten digits")
+def show(output: DemoOutput, folder: Path, epochs: int, seed: int) -> bool:
+    """Train, print the results, and draw the curves. Returns whether the required accuracy is reached."""
+    output.heading("Train on handwritten digits")
     try:
         digits = load(seed)
     except ImportError:
-        report.left_out("no digits without scikit-learn", "data")
+        output.skipped("no digits without scikit-learn", "data")
         return True
     model = network(seed)
     count = sum(p.size for p in model.parameters())
-    report.say(f"  64-128-64-10 with batch norm and ReLU, {count} parameters, float32, Adam")
-    report.say(f"  {len(digits.x)} digits to learn from, {len(digits.x_test)} to test, {epochs} epochs, batches of 64")
-    began = time.perf_counter()
-    history = train(model, digits, epochs, seed, report)
-    seconds = time.perf_counter() - began
-    first, last, reached = history.loss[0], history.loss[-1], history.accuracy[-1]
-    report.say(f"  loss {first:.3f} in the first epoch, {last:.4f} in the last; {seconds:.1f} s")
-    right = report.verdict(reached >= NEEDED, f"test accuracy [bold]{reached:.1%}[/], at least {NEEDED:.0%} asked for")
-    curves(report, folder, history)
-    return right
+    output.print(f"  64-128-64-10 with batch norm and ReLU, {count} parameters, float32, Adam")
+    output.print(f"  {len(digits.x)} training digits, {len(digits.x_test)} test digits, {epochs} epochs, batches of 64")
+    start = time.perf_counter()
+    history = train(model, digits, epochs, seed, output)
+    seconds = time.perf_counter() - start
+    first, last, final = history.loss[0], history.loss[-1], history.accuracy[-1]
+    output.print(f"  loss {first:.3f} in the first epoch, {last:.4f} in the last; {seconds:.1f} s")
+    is_reached = output.verdict(
+        final >= REQUIRED, f"test accuracy [bold]{final:.1%}[/], at least {REQUIRED:.0%} is required"
+    )
+    curves(output, folder, history)
+    return is_reached
 
 
-def curves(report: Report, folder: Path, history: History) -> None:
-    """Loss and accuracy over the epochs, as one picture."""
+def curves(output: DemoOutput, folder: Path, history: History) -> None:
+    """Draw loss and accuracy over the epochs as one picture."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        report.left_out("no curves without matplotlib", "plot")
+        output.skipped("no curves without matplotlib", "plot")
         return
     epochs = range(1, len(history.loss) + 1)
     figure = Figure(figsize=(9, 3.4), dpi=150, layout="constrained")
@@ -137,8 +139,8 @@ def curves(report: Report, folder: Path, history: History) -> None:
     left.semilogy(epochs, history.loss, color="#0072B2", marker="o", markersize=3)
     left.set(title="Training loss (cross-entropy)", xlabel="epoch")
     right.plot(epochs, history.accuracy, color="#D55E00", marker="o", markersize=3)
-    right.axhline(NEEDED, color="#8A8A8A", linestyle="--", linewidth=1)
-    right.annotate(f"{NEEDED:.0%}", (1, NEEDED), va="bottom", color="#555555")
+    right.axhline(REQUIRED, color="#8A8A8A", linestyle="--", linewidth=1)
+    right.annotate(f"{REQUIRED:.0%}", (1, REQUIRED), va="bottom", color="#555555")
     right.set(title="Test accuracy", xlabel="epoch")
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -146,4 +148,4 @@ def curves(report: Report, folder: Path, history: History) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     path = folder / "curves.png"
     figure.savefig(path)
-    report.wrote(path)
+    output.wrote(path)

@@ -1,4 +1,4 @@
-"""The graphs that the gradients of the demonstration flow through."""
+"""The pictures of the demo: the graphs of batch norm and of the network."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 
 from minigrad import functional, fused
-from minigrad.app.demo.demo_page import Report
+from minigrad.app.demo.demo_output import DemoOutput
 from minigrad.app.demo.digits import network
-from minigrad.drawing import draw
-from minigrad.drawing.engine import EngineNotFound
+from minigrad.drawing import EngineNotFound, draw
 from minigrad.engine.tape import Tape
 from minigrad.tensor.tensor import Tensor
 
 
 def batch_norm(seed: int) -> tuple[Tensor, Any]:
-    """Batch norm opened up, with the three paths into x; and its leaves, whose values live as long as they do."""
+    """Composed batch norm, with three paths into x; and its leaves, which must stay alive to have values."""
     rng = np.random.default_rng(seed)
     x = Tensor(rng.normal(size=(8, 5)), requires_grad=True).named("x")
     gamma = Tensor(np.ones(5), requires_grad=True).named("gamma", label="γ")
@@ -26,30 +25,30 @@ def batch_norm(seed: int) -> tuple[Tensor, Any]:
 
 
 def whole_network(seed: int) -> tuple[Tensor, Any]:
-    """The network of the digits, from a batch of images to the loss; and the network itself."""
+    """The loss of the digits' network on a batch of images; and the network itself."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(64, 64)).astype(np.float32), rng.integers(0, 10, 64)
     model = network(seed)
     return fused.softmax_cross_entropy(model(x), y).named("loss"), model
 
 
-def show(report: Report, folder: Path, seed: int) -> bool:
-    """Both graphs as SVG and PNG, or as DOT text where nothing can draw them, and as pages to explore."""
-    report.heading("Draw the gradient graphs")
-    made = {"batch-norm": batch_norm(seed), "network": whole_network(seed)}
-    lines = {name: len(Tape(output)) for name, (output, _) in made.items()}
-    report.say(f"  batch norm, opened up: {lines['batch-norm']} lines, the paths from x to μ, σ² and x̂ in color")
-    report.say(f"  the network, from images to the loss: {lines['network']} lines, folded to its layers")
-    report.say("  the .html files are pages to explore: a slider plays the chain rule, a click on a box unfolds it")
-    for name, (output, _) in made.items():
-        picture = draw(output, depth=1)
+def show(output: DemoOutput, folder: Path, seed: int) -> bool:
+    """Save both graphs as SVG and PNG, or as DOT text without a drawing program, and as pages to explore."""
+    output.heading("Draw the gradient graphs")
+    outputs = {"batch-norm": batch_norm(seed), "network": whole_network(seed)}
+    nodes = {name: len(Tape(loss)) for name, (loss, _) in outputs.items()}
+    output.print(f"  batch norm, composed: {nodes['batch-norm']} nodes, the paths from x to μ, σ² and x̂ in color")
+    output.print(f"  the network, from images to the loss: {nodes['network']} nodes, folded to its layers")
+    output.print("  the .html files are pages to explore: a slider steps along the tape, a click on a box unfolds it")
+    for name, (loss, _) in outputs.items():
+        picture = draw(loss, depth=1)
         for suffix in (".svg", ".png"):
             try:
-                report.wrote(picture.save(folder / f"{name}{suffix}"))
+                output.wrote(picture.save(folder / f"{name}{suffix}"))
             except EngineNotFound:
-                report.wrote(folder / f"{name}.dot")
+                output.wrote(folder / f"{name}.dot")
                 break
-        report.wrote(picture.save(folder / f"{name}.html"))
-    if (folder / "network.dot") in report.written:
-        report.left_out("only as DOT text, without Graphviz or graphviz-pure", "dot")
+        output.wrote(picture.save(folder / f"{name}.html"))
+    if (folder / "network.dot") in output.written:
+        output.skipped("only as DOT text, without Graphviz or graphviz-pure", "dot")
     return True

@@ -1,6 +1,6 @@
-"""The experiments of the course notes: what an experiment is, and the page that shows them all.
+"""The experiments of the course notes: the class Experiment, and a page of all of them.
 
-The experiments themselves are programs of a page each, in `examples/notes`; `minigrad notes` runs them.
+The experiments themselves are short programs in `examples/notes`; `minigrad notes` runs them.
 """
 
 from minigrad.app.demo.digits import Digits

@@ -1,4 +1,4 @@
-"""Where the experiments are, their order in the notes, and the command that runs them."""
+"""The folder of the experiments, their order in the notes, and the command that runs them."""
 
 from __future__ import annotations
 
@@ -6,42 +6,41 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from minigrad.app.check import imported
-from minigrad.app.notes.chapters import ORDER
-from minigrad.app.notes.experiment import Experiment, Outcome
+from minigrad.app.check import import_file
+from minigrad.app.notes.experiment import CHAPTERS, Experiment, Outcome
 
 
 def folder() -> Path:
-    """The folder of the experiments: within the package as it is installed, `examples/notes` in a checkout.
+    """The folder of the experiments: inside the installed package, or `examples/notes` in a checkout.
 
     Raises:
-        ValueError: there is neither.
+        ValueError: neither folder exists.
     """
     package = Path(__file__).parent
     places = [package / "experiments", package.parents[2] / "examples" / "notes"]
     for place in places:
         if place.is_dir():
             return place
-    raise ValueError(f"the experiments are neither in {places[0]} nor in {places[1]}: is the installation complete?")
+    raise ValueError(f"the experiments are neither in {places[0]} nor in {places[1]}; is the installation complete?")
 
 
 def experiments(names: Sequence[str] = ()) -> list[Experiment]:
     """The experiments in the order of the notes.
 
     Args:
-        names: those that are wanted; all if empty.
+        names: of the experiments; all if empty.
 
     Raises:
-        ValueError: there is none of this name; the nearest one is suggested.
+        ValueError: there is no experiment of this name; the message suggests the most similar one.
     """
-    place = {name: k for k, name in enumerate(name for chapter in ORDER.values() for name in chapter)}
+    place = {name: k for k, name in enumerate(name for chapter in CHAPTERS.values() for name in chapter)}
     files = sorted(folder().glob("*.py"), key=lambda path: (place.get(path.stem, len(place)), path.stem))
-    found = {path.stem: path for path in files}
+    by_name = {path.stem: path for path in files}
     for name in names:
-        if name not in found:
-            near = "".join(f"; did you mean {n!r}?" for n in difflib.get_close_matches(name, found, n=1)) or "."
-            raise ValueError(f"no experiment is called {name!r}{near} There are {', '.join(found)}")
-    return [imported(path).experiment for name, path in found.items() if not names or name in names]
+        if name not in by_name:
+            near = "".join(f"; did you mean {n!r}?" for n in difflib.get_close_matches(name, by_name, n=1)) or "."
+            raise ValueError(f"no experiment is called {name!r}{near} There are {', '.join(by_name)}")
+    return [import_file(path).experiment for name, path in by_name.items() if not names or name in names]
 
 
 def run(names: Sequence[str], quick: bool, out: str | Path) -> bool:
@@ -49,8 +48,8 @@ def run(names: Sequence[str], quick: bool, out: str | Path) -> bool:
 
     Args:
         names: of the experiments; all if empty.
-        quick: their quick form.
-        out: the folder of the page, `notes.html`, and the pictures. It is made if missing.
+        quick: run their quick form.
+        out: the folder for the page, `notes.html`, and the pictures. It is created if missing.
 
     Returns:
         Whether all claims hold.
@@ -58,7 +57,7 @@ def run(names: Sequence[str], quick: bool, out: str | Path) -> bool:
     Raises:
         ValueError: there is no experiment of this name.
         ImportError: scikit-learn or matplotlib is not installed.
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be created or written to.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -66,13 +65,13 @@ def run(names: Sequence[str], quick: bool, out: str | Path) -> bool:
 
     from minigrad.app.notes import gallery
 
-    wanted, folder = experiments(names), Path(out)
+    selected, folder = experiments(names), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     console, outcomes, pictures = Console(highlight=False, soft_wrap=True), list[Outcome](), dict[str, Path]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("seeds"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        bar = progress.add_task("", total=sum(experiment.seeds[quick] for experiment in wanted))
-        for experiment in wanted:
+        bar = progress.add_task("", total=sum(experiment.seeds[quick] for experiment in selected))
+        for experiment in selected:
             progress.update(bar, description=experiment.name)
             outcome = experiment.run(quick, lambda: progress.advance(bar))
             outcomes.append(outcome)

@@ -1,4 +1,4 @@
-"""An experiment: a statement, a measurement, claims about its numbers, and a picture."""
+"""Experiments: a statement, a measurement, claims about the measured numbers, and a picture."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ from minigrad.util.report import counted
 
 Array = Any
 PICTURES = Path(__file__).parents[3] / "docs" / "images" / "notes"
+# The chapters of the notes, and their experiments in order.
+CHAPTERS = {
+    "Initialization": ("symmetry", "activations", "fans", "initializers"),
+    "Vanishing and exploding gradients": ("gradients", "clipping"),
+    "Batch normalization": ("batch_norm", "learning_rates", "batch_size", "identity"),
+    "Overfitting and its cures": ("overfitting",),
+    "Optimizers": ("condition_number", "optimizer_paths", "optimizer_curves", "learning_rate_schedules"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,12 +34,12 @@ class Claim:
 
     Args:
         text: the sentence, with its number.
-        measured: numbers, the first axis counts the seeds. All of them must keep the bounds; NaN keeps none.
-        at_least, at_most: the bounds, themselves included.
-        because: why the number is what it is.
+        measured: the numbers, with one row per seed. All of them must lie within the bounds; NaN never does.
+        at_least, at_most: the bounds, inclusive.
+        because: the explanation of the number.
 
     Example:
-        >>> claim = Claim("a die shows 3.5 in the mean", [3.4, 3.7], at_least=3.2, at_most=3.8)
+        >>> claim = Claim("a die shows 3.5 on average", [3.4, 3.7], at_least=3.2, at_most=3.8)
         >>> claim.ok, claim.bound, claim.spread
         (True, '3.2 to 3.8', '3.55 (3.4 to 3.7)')
         >>> Claim("more than half", [0.7, np.nan], at_least=0.5).ok
@@ -51,7 +59,7 @@ class Claim:
 
     @property
     def ok(self) -> bool:
-        """Whether all measured numbers keep the bounds."""
+        """Whether all measured numbers lie within the bounds."""
         return bool(np.all((self.measured >= self.at_least) & (self.measured <= self.at_most)))
 
     @property
@@ -65,14 +73,14 @@ class Claim:
 
     @property
     def spread(self) -> str:
-        """The mean of what was measured, and its smallest and largest value."""
+        """The mean of the measured numbers, and the smallest and largest one."""
         low, high = f"{self.measured.min():.3g}", f"{self.measured.max():.3g}"
         return low if low == high else f"{self.measured.mean():.3g} ({low} to {high})"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment found. `print(outcome)` shows the claims beside the measured numbers."""
+    """The result of an experiment. `print(outcome)` shows the claims with the measured numbers."""
 
     experiment: Experiment
     quick: bool
@@ -87,13 +95,13 @@ class Outcome:
 
     @property
     def headline(self) -> str:
-        """In one line."""
+        """The result in one line."""
         failed = sum(not claim.ok for claim in self.claims)
         verdict = f"{failed} of {counted(len(self.claims), 'claim')} failed" if failed else (
             f"{counted(len(self.claims), 'claim')} hold" + "s" * (len(self.claims) == 1)
         )  # fmt: skip
-        form = ", quick form" * self.quick
-        return f"{self.experiment.name}: {verdict} ({counted(len(self.runs), 'seed')}{form}, {self.seconds:.1f} s)"
+        quick = ", quick form" * self.quick
+        return f"{self.experiment.name}: {verdict} ({counted(len(self.runs), 'seed')}{quick}, {self.seconds:.1f} s)"
 
     def __str__(self) -> str:
         lines = [self.headline]
@@ -104,7 +112,7 @@ class Outcome:
         return "\n".join(lines)
 
     def save(self, folder: str | Path) -> Path:
-        """Draw the picture into a folder, which is made if missing. Returns the path, NAME.svg."""
+        """Save the picture as NAME.svg into a folder, which is created if missing. Returns the path."""
         path = Path(folder) / f"{self.experiment.name}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
         with figures.style():
@@ -114,16 +122,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A statement of the notes as a program.
+    """A statement of the notes, as a program that measures it.
 
     Args:
-        name: that of its file, without the suffix.
+        name: the name of its file, without the suffix.
         text: the docstring of the file: a title in its first line, then the statement, paragraph by paragraph.
-        measure: called with a Generator and whether the quick form is wanted; returns what one seed gives.
-        claims: called with the results of all seeds.
-        picture: likewise; returns a matplotlib figure. It is called within the style of `figures`.
-        caption: what the picture shows.
-        seeds: how many there are in full, and in the quick form.
+        measure: called with a Generator and whether this is the quick form; returns the result for one seed.
+        claims: called with the results of all seeds; returns the claims.
+        picture: called with the results of all seeds, in the style of `figures`; returns a matplotlib figure.
+        caption: of the picture.
+        seeds: the number of seeds in the full form and in the quick form.
     """
 
     name: str
@@ -144,28 +152,28 @@ class Experiment:
         """The paragraphs after the first line."""
         return [" ".join(part.split()) for part in inspect.cleandoc(self.text or "").split("\n\n")[1:]]
 
-    def run(self, quick: bool = False, tell: Callable[[], Any] = lambda: None) -> Outcome:
-        """Measure with each seed, and hold the claims against the numbers.
+    def run(self, quick: bool = False, after_seed: Callable[[], Any] = lambda: None) -> Outcome:
+        """Measure with each seed, and compare the claims with the numbers.
 
         Args:
-            quick: fewer seeds, smaller and shorter; for tests.
-            tell: called after each seed.
+            quick: use fewer seeds, and smaller and shorter measurements; for tests.
+            after_seed: called after each seed.
         """
-        began, runs = time.perf_counter(), []
+        start, runs = time.perf_counter(), []
         for seed in range(self.seeds[quick]):
             runs.append(self.measure(np.random.default_rng(seed), quick))
-            tell()
-        return Outcome(self, quick, runs, list(self.claims(runs)), time.perf_counter() - began)
+            after_seed()
+        return Outcome(self, quick, runs, list(self.claims(runs)), time.perf_counter() - start)
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
-        """The file as a program: prints claims beside numbers, writes the picture, exits with 1 if a claim fails."""
+        """Run as a program: print the claims with the numbers, write the picture, exit with 1 if a claim fails."""
         parser = argparse.ArgumentParser(description=self.title)
         parser.add_argument("--quick", action="store_true", help="fewer seeds and steps; no picture without --out")
         parser.add_argument("--out", metavar="DIR", help="the folder of the picture (default: docs/images/notes)")
-        given = parser.parse_args(arguments)
-        outcome = self.run(given.quick)
+        options = parser.parse_args(arguments)
+        outcome = self.run(options.quick)
         print(outcome)
-        if given.out or not given.quick:
-            folder = given.out or (PICTURES if PICTURES.is_dir() else ".")
+        if options.out or not options.quick:
+            folder = options.out or (PICTURES if PICTURES.is_dir() else ".")
             print(f"written: {outcome.save(folder)}")
         sys.exit(not outcome.ok)

@@ -1,4 +1,4 @@
-"""The look of the pictures: made for a slide, safe for the color-blind, the same file from the same numbers."""
+"""The style of the pictures: for slides, safe for the color-blind, and the same file for the same numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008, "Color Universal Design". Yellow is left out: it does not show on white.
+# Okabe & Ito 2008, "Color Universal Design", without yellow, which is invisible on white.
 COLORS = {
     "blue": "#0072B2",
     "orange": "#E69F00",
@@ -25,7 +25,7 @@ COLORS = {
 
 
 def style() -> AbstractContextManager[None]:
-    """The settings of matplotlib within which pictures are drawn and saved."""
+    """A context with the matplotlib settings in which pictures are drawn and saved."""
     from cycler import cycler
     from matplotlib import rc_context
 
@@ -39,7 +39,7 @@ def style() -> AbstractContextManager[None]:
         "grid.alpha": 0.25,
         "legend.frameon": False,
         "lines.linewidth": 2,
-        "savefig.dpi": 150,  # of what is rasterized
+        "savefig.dpi": 150,  # of rasterized parts
         "svg.hashsalt": "minigrad",  # ids that depend on the drawing alone
     })  # fmt: skip
 
@@ -47,11 +47,11 @@ def style() -> AbstractContextManager[None]:
 def subplots(
     rows: int = 1, columns: int = 1, *, title: str, size: tuple[float, float] = (12.0, 6.0), **options: Any
 ) -> tuple[Figure, Any]:
-    """A figure with a title that says what is seen, and its axes, as from pyplot.subplots but without its state.
+    """A figure with a title, and its axes, as from pyplot.subplots but without global state.
 
     Args:
-        rows, columns: of axes.
-        title: of the whole figure.
+        rows, columns: the number of rows and columns of axes.
+        title: what the figure shows.
         size: in inches; text has 13 points.
         **options: of matplotlib's Figure.subplots: sharex, squeeze, ...
     """
@@ -63,8 +63,8 @@ def subplots(
 
 
 def save(figure: Any, path: Path) -> None:
-    """As SVG without a date, its paths to a tenth of a point: half the size, and the same on other machines."""
+    """Save as SVG without a date, with paths in tenths of a point: half the size, and equal on other machines."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
-    drawn = re.sub(r' d="[^"]*"', lambda d: re.sub(r"(\.\d)\d+", r"\1", d[0]), text.getvalue())
-    path.write_text(re.sub(r" +\n", "\n", drawn), encoding="utf-8")
+    svg = re.sub(r' d="[^"]*"', lambda d: re.sub(r"(\.\d)\d+", r"\1", d[0]), text.getvalue())
+    path.write_text(re.sub(r" +\n", "\n", svg), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The gallery: one HTML page with all pictures, and the measured numbers beside the claims. It needs nothing else."""
+"""The gallery: one self-contained HTML page with all pictures, claims and measured numbers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from minigrad.app.notes.chapters import ORDER
-from minigrad.app.notes.experiment import Claim, Outcome
+from minigrad.app.notes.experiment import CHAPTERS, Claim, Outcome
 from minigrad.util.report import counted
 from minigrad.verify.derivation.derivation_page import document
 
@@ -20,10 +19,10 @@ h3 { margin-top: 2.5rem; } td.number { white-space: nowrap; font-variant-numeric
 
 
 def page(outcomes: Sequence[Outcome], pictures: Mapping[str, Path]) -> str:
-    """The page.
+    """The page of these outcomes.
 
     Args:
-        outcomes: of the experiments.
+        outcomes: the results of the experiments.
         pictures: the files of their pictures, by the name of the experiment.
     """
     failed = sum(not claim.ok for outcome in outcomes for claim in outcome.claims)
@@ -39,19 +38,19 @@ def page(outcomes: Sequence[Outcome], pictures: Mapping[str, Path]) -> str:
 
 
 def chapters(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """The outcomes by chapter of the notes; those that belong to none come last."""
+    """The outcomes by chapter of the notes; those without a chapter come last."""
     by_name = {outcome.experiment.name: outcome for outcome in outcomes}
-    found = {title: [by_name.pop(name) for name in names if name in by_name] for title, names in ORDER.items()}
-    return {title: members for title, members in {**found, "Others": [*by_name.values()]}.items() if members}
+    sorted_in = {title: [by_name.pop(name) for name in names if name in by_name] for title, names in CHAPTERS.items()}
+    return {title: members for title, members in {**sorted_in, "Others": [*by_name.values()]}.items() if members}
 
 
 def _section(outcome: Outcome, picture: Path) -> str:
     experiment = outcome.experiment
-    told = "".join(f"<p>{escape(part)}</p>" for part in experiment.statement)
+    statement = "".join(f"<p>{escape(part)}</p>" for part in experiment.statement)
     image = b64encode(picture.read_bytes()).decode()
     rows = "".join(map(_row, outcome.claims))
     return (
-        f'<section id="{experiment.name}"><h3>{escape(experiment.title)}</h3>{told}'
+        f'<section id="{experiment.name}"><h3>{escape(experiment.title)}</h3>{statement}'
         f'<figure><div class="picture"><img alt="{escape(experiment.caption)}" src="data:image/svg+xml;base64,{image}">'
         f"</div><figcaption>{escape(experiment.caption)}</figcaption></figure>"
         "<table><tr><th></th><th>claim</th><th>bound</th><th>measured</th></tr>"

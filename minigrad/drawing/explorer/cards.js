@@ -1,16 +1,16 @@
-// Cards beside what the mouse or the focus is on.
+// Cards next to the box or arrow that the mouse or the focus is on.
 
-/** The card of a vertex or group beside its box. */
-function tell(item, box = null) {
+/** Show the card of a vertex or group next to its box; hide it if there is no item. */
+function showCard(item, box = null) {
   const tip = byId("tip");
   tip.hidden = !item;
   if (!item) return;
   tip.replaceChildren(...(item.isGroup ? groupCard(item) : vertexCard(item)).filter((part) => part !== null));
   box.setAttribute("aria-describedby", "tip");
-  show(tip, box.getBoundingClientRect());
+  placeCard(tip, box.getBoundingClientRect());
 }
 
-function tellEdge(edge, event) {
+function showEdgeCard(edge, event) {
   const tip = byId("tip");
   tip.hidden = false;
   const parts = edge.parts
@@ -22,16 +22,16 @@ function tellEdge(edge, event) {
         bdi(nameOf(part.source)),
         " → ",
         bdi(nameOf(part.target)),
-        part.formula ? element("span", "", ": gets back ", bdi(part.formula, "derivative")) : null,
-        part.contribution == null ? null : ` with norm ${brief(part.contribution)}`,
+        part.formula ? element("span", "", ": contribution ", bdi(part.formula, "derivative")) : null,
+        part.contribution == null ? null : ` with norm ${formatNumber(part.contribution)}`,
       ),
     );
   const more = edge.parts.length - parts.length;
   tip.replaceChildren(...parts, more > 0 ? paragraph(`and ${more} more`) : "");
-  show(tip, new DOMRect(event.clientX, event.clientY, 0, 12));
+  placeCard(tip, new DOMRect(event.clientX, event.clientY, 0, 12));
 }
 
-function show(tip, { left, right, top, bottom }) {
+function placeCard(tip, { left, right, top, bottom }) {
   const { offsetWidth: w, offsetHeight: h } = tip;
   const isBelow = bottom + 8 + h < innerHeight;
   tip.style.left = `${Math.max(8, Math.min(innerWidth - w - 8, (left + right - w) / 2))}px`;
@@ -42,7 +42,7 @@ function show(tip, { left, right, top, bottom }) {
 function vertexCard(vertex) {
   const { kind, place, shape, dtype, scope } = vertex;
   const contributions = contributionsOf(vertex).map((edge) => {
-    const norm = edge.contribution == null ? "" : ` (norm ${brief(edge.contribution)})`;
+    const norm = edge.contribution == null ? "" : ` (norm ${formatNumber(edge.contribution)})`;
     return paragraph("to ", bdi(nameOf(edge.source)), ": ", bdi(edge.formula || "a contribution", "derivative"), norm);
   });
   return [
@@ -52,7 +52,7 @@ function vertexCard(vertex) {
     paragraph(`shape ${shape}, ${dtype}`, ...(scope ? [", in ", bdi(scope)] : [])),
     statistics("value", vertex.values),
     statistics("gradient", vertex.gradient),
-    contributions.length ? paragraph("It hands back, of its gradient v,") : null,
+    contributions.length ? paragraph("Its contributions, for its gradient v:") : null,
     ...contributions,
     ...warnings(vertex),
   ];
@@ -69,10 +69,10 @@ function groupCard(group) {
       bdi(cluster?.scope ?? group.title),
       element("small", "", group.open ? " click to fold" : " click to unfold"),
     ),
-    paragraph(`${group.nodes.toLocaleString("en")} nodes, ${group.parameters.toLocaleString("en")} parameters`),
+    paragraph(`${counted(group.nodes, "node", "nodes")}, ${counted(group.parameters, "parameter", "parameters")}`),
     ...shapes.slice(0, 8).map(([name, shape]) => paragraph(bdi(name), ` ${shape}`)),
     shapes.length > 8 ? paragraph(`and ${shapes.length - 8} more`) : null,
-    group.norm === null ? null : paragraph(`largest gradient: norm ${brief(group.norm)}`),
-    group.bad ? element("p", "broken", group.born || "Not everything in it is finite.") : null,
+    group.norm === null ? null : paragraph(`largest gradient: norm ${formatNumber(group.norm)}`),
+    group.bad ? element("p", "broken", group.arises ? `${group.arises} arises in it.` : "Not everything in it is finite.") : null,
   ];
 }

@@ -20,7 +20,7 @@ const KEYS = {
   "/": () => byId("search").select(),
   "?": () => byId("guide").showModal(),
   Escape: () => {
-    tell(null);
+    showCard(null);
     endSearch();
   },
 };
@@ -72,12 +72,12 @@ function toggleColor(isOn = !view.byGradient) {
   view.byGradient = isOn && Boolean(view.scale);
   byId("color").setAttribute("aria-pressed", String(view.byGradient));
   byId("legend").replaceChildren(...legend());
-  if (isOn && !view.scale) say("There are no gradients in this picture.");
+  if (isOn && !view.scale) showMessage("There are no gradients in this picture.");
   refresh();
 }
 
 function toggleDerivatives() {
-  if (!graph.edges.some((edge) => edge.formula)) say("There are no derivatives in this picture.");
+  if (!graph.edges.some((edge) => edge.formula)) showMessage("There are no derivatives in this picture.");
   state.derivatives = !state.derivatives;
   byId("derivatives").setAttribute("aria-pressed", String(state.derivatives));
   refresh();
@@ -89,7 +89,7 @@ function endSearch() {
   search("");
 }
 
-/** Drag to move, wheel to zoom, two fingers for both. */
+/** Drag to move, turn the wheel to zoom; two fingers do both. */
 function listenToPointers() {
   const { canvas } = view;
   const fingers = new Map();
@@ -97,9 +97,9 @@ function listenToPointers() {
     const { left, top } = canvas.getBoundingClientRect();
     return { x: event.clientX - left, y: event.clientY - top };
   };
-  const middle = () => {
+  const midpoint = () => {
     const [a, b = a] = fingers.values();
-    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, distance: Math.hypot(a.x - b.x, a.y - b.y) };
   };
   let dragged = 0;
   canvas.addEventListener("pointerdown", (event) => {
@@ -108,15 +108,15 @@ function listenToPointers() {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!fingers.has(event.pointerId)) return;
-    const before = middle();
+    const before = midpoint();
     fingers.set(event.pointerId, at(event));
-    const after = middle();
+    const after = midpoint();
     dragged += Math.abs(after.x - before.x) + Math.abs(after.y - before.y);
     if (dragged < 4) return;
     canvas.setPointerCapture(event.pointerId);
     canvas.classList.add("dragging");
     view.move(after.x - before.x, after.y - before.y);
-    if (before.apart && after.apart) view.zoom(after.apart / before.apart, after.x, after.y);
+    if (before.distance && after.distance) view.zoom(after.distance / before.distance, after.x, after.y);
   });
   for (const type of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(type, (event) => {
@@ -124,7 +124,7 @@ function listenToPointers() {
       canvas.classList.remove("dragging");
     });
   }
-  // What was dragged was not meant to be clicked.
+  // The end of a drag is not a click.
   canvas.addEventListener("click", (event) => dragged >= 4 && event.stopPropagation(), true);
   canvas.addEventListener(
     "wheel",
@@ -139,7 +139,7 @@ function listenToPointers() {
   );
 }
 
-/** On paper: the whole graph at the width of a page, and every node of the tape. */
+/** When printing, fit the whole graph to a page and list every node of the tape. */
 function listenToPrinting() {
   let camera = null;
   addEventListener("beforeprint", () => {
@@ -178,24 +178,24 @@ function start() {
   new ResizeObserver(() => matchMedia("print").matches || view.fit(FAR)).observe(view.canvas);
 }
 
-/** Says what was folded without being asked for. */
+/** Add a note on what was folded without a request. */
 function noteFolding() {
   const parts = graph.groups.filter((group) => group.isPart).length;
   const folded = graph.groups.filter((group) => !group.open && shownFor(group) === group);
-  if (!folded.length || (!parts && graph.groups.some((group) => group.cluster?.folded))) return; // as it was asked for
+  if (!folded.length || (!parts && graph.groups.some((group) => group.cluster?.folded))) return; // it was requested
   const nodes = folded.reduce((sum, group) => sum + group.nodes, 0);
-  const told = `${nodes.toLocaleString("en")} nodes are folded into ${folded.length} boxes`;
+  const text = `${nodes.toLocaleString("en")} nodes are folded into ${folded.length} boxes`;
   byId("notes").append(
     element(
       "li",
       "",
-      parts ? `${told}; runs without scopes were divided by their places on the tape.` : `${told}.`,
+      parts ? `${text}; nodes without scopes were grouped by their places on the tape.` : `${text}.`,
       " Click one, or press u, to unfold.",
     ),
   );
 }
 
-/** What the colors mean. */
+/** The meaning of the colors. */
 function legend() {
   if (!view.byGradient) return [];
   const bar = element("span", "bar");
@@ -203,9 +203,9 @@ function legend() {
   const { low, high, isCut } = view.scale;
   const parts = [
     element("span", "wide", "norm of the gradient"),
-    element("span", "", `${isCut ? "≤ " : ""}${brief(10 ** low)}`),
+    element("span", "", `${isCut ? "≤ " : ""}${formatNumber(10 ** low)}`),
     bar,
-    element("span", "", brief(10 ** high)),
+    element("span", "", formatNumber(10 ** high)),
   ];
   if (graph.vertices.some((vertex) => normOf(vertex) === 0)) parts.push(element("span", "sample zero", "0"));
   if (graph.vertices.some(isBad)) parts.push(element("span", "sample broken-sample", "not finite"));

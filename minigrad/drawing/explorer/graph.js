@@ -1,11 +1,11 @@
-// The graph that the page was given: vertices in the order of the tape, within groups that fold. Nothing here draws.
+// The graph of the page: vertices in the order of the tape, inside groups that fold. Nothing is drawn here.
 //
-// A group is a run of a scope. Runs follow each other on the tape, so whatever is folded, arrows never form a circle.
-// A group with more children than a reader can take in is divided into parts of about equal length, again and again.
+// A group is one run of a scope. Runs follow each other on the tape, so arrows never form a cycle, whatever is folded.
+// A group with too many children for a reader is divided into parts of about equal length, recursively.
 
-const CROWD = 60; // children of a group, before it is divided
-const PAGE = 60; // vertices that are shown at first
-const LIMIT = 600; // vertices that can be shown at once
+const MOST_CHILDREN = 60; // a group with more is divided
+const PAGE = 60; // boxes that are shown at first
+const LIMIT = 600; // boxes that can be shown at the same time
 const BLANK = {
   label: "",
   name: "",
@@ -20,13 +20,13 @@ const BLANK = {
   group: null,
 };
 
-/** What is drawn as one thing: a vertex, or a group of them. */
+/** The vertices, edges and groups of the data. An item is a vertex or a group: what can be drawn as one box. */
 function readGraph(data) {
   const vertices = data.vertices.map((vertex, order) => ({ ...BLANK, ...vertex, order, inputs: [], uses: [] }));
   const byKey = new Map(vertices.map((vertex) => [vertex.key, vertex]));
   const edges = (data.edges ?? []).map((edge) => ({
     formula: "",
-    strands: [],
+    leads_to: [],
     ...edge,
     source: byKey.get(edge.source),
     target: byKey.get(edge.target),
@@ -47,13 +47,13 @@ function readGraph(data) {
     if (!vertex.place) vertex.first = vertex.uses[0]?.target.place ?? 0;
     vertex.group.children.push(vertex);
   }
-  number(groups.values());
-  settle(root);
+  numberRuns(groups.values());
+  sortChildren(root);
   divide(root);
-  count(root);
+  summarize(root);
   const outputs = vertices.filter((vertex) => vertex.kind === "output" && vertex.phase === "forward");
   const { dtype, shown = [], notes = [] } = data;
-  const isRecorded = shown.includes("backward"); // the backward pass is on the tape itself
+  const isRecorded = shown.includes("backward"); // whether the backward pass is on the tape itself
   return { vertices, edges, tape, outputs, root, groups: groupsIn(root), byKey, dtype, shown, notes, isRecorded };
 }
 
@@ -67,7 +67,7 @@ function groupOf(cluster, parent) {
   return group;
 }
 
-/** The call of a vertex with its operands as they are labeled: mean(μ) in the place of mean(mu). */
+/** The call of a vertex with the labels of its operands: mean(μ) instead of mean(mu). */
 function relabeled({ call, inputs }) {
   return inputs.reduce(
     (text, { source: { name, label } }) =>
@@ -78,7 +78,7 @@ function relabeled({ call, inputs }) {
   );
 }
 
-/** Leaves and constants stand just before their first use. */
+/** The position of a vertex in its group; that of leaves and constants is just before their first use. */
 function positionOf(vertex) {
   const first = vertex.uses.reduce((least, edge) => Math.min(least, edge.target.order), Infinity);
   return vertex.inputs.length || first === Infinity ? vertex.order : first - 0.5;
@@ -88,8 +88,8 @@ function groupsIn(group) {
   return group.children.filter((child) => child.isGroup).flatMap((child) => [child, ...groupsIn(child)]);
 }
 
-/** Runs of one scope within the same group are told apart by a number. */
-function number(groups) {
+/** Number the runs of the same scope inside the same group. */
+function numberRuns(groups) {
   const runs = new Map();
   for (const group of groups) {
     if (!group.cluster) continue;
@@ -101,18 +101,18 @@ function number(groups) {
   }
 }
 
-/** Children in the order in which they run. */
-function settle(group) {
-  for (const child of group.children) if (child.isGroup) settle(child);
+/** Sort the children of all groups in the order in which they run. */
+function sortChildren(group) {
+  for (const child of group.children) if (child.isGroup) sortChildren(child);
   group.children.sort((a, b) => a.position - b.position);
-  const made = group.children.filter((child) => child.isGroup || child.inputs.length);
-  group.position = (made[0] ?? group.children[0])?.position ?? 0;
+  const computed = group.children.filter((child) => child.isGroup || child.inputs.length);
+  group.position = (computed[0] ?? group.children[0])?.position ?? 0;
 }
 
 function divide(group) {
   const { children } = group;
-  if (children.length > CROWD) {
-    const levels = Math.ceil(Math.log(children.length) / Math.log(CROWD / 1.5));
+  if (children.length > MOST_CHILDREN) {
+    const levels = Math.ceil(Math.log(children.length) / Math.log(MOST_CHILDREN / 1.5));
     const size = Math.ceil(children.length ** ((levels - 1) / levels));
     group.children = [];
     for (let k = 0; k < children.length; k += size) {
@@ -126,45 +126,45 @@ function divide(group) {
   for (const child of group.children) if (child.isGroup) divide(child);
 }
 
-/** What a folded group says of itself, summed up over its children. */
-function count(group) {
+/** Set the totals of a group over its children, which a folded group shows. */
+function summarize(group) {
   Object.assign(group, { operations: new Map(), nodes: 0, parameters: 0, first: Infinity, last: 0 });
-  Object.assign(group, { norm: null, bad: false, born: "" });
+  Object.assign(group, { norm: null, bad: false, arises: "" });
   for (const child of group.children) {
-    if (child.isGroup) count(child);
-    const one = child.isGroup ? child : summaryOf(child);
-    group.nodes += one.nodes;
-    group.parameters += one.parameters;
-    group.first = Math.min(group.first, one.first);
-    group.last = Math.max(group.last, one.last);
-    group.bad ||= one.bad;
-    group.born ||= one.born;
-    if (one.norm !== null) group.norm = larger(group.norm, one.norm);
-    for (const [name, n] of one.operations) group.operations.set(name, (group.operations.get(name) ?? 0) + n);
+    if (child.isGroup) summarize(child);
+    const totals = child.isGroup ? child : totalsOf(child);
+    group.nodes += totals.nodes;
+    group.parameters += totals.parameters;
+    group.first = Math.min(group.first, totals.first);
+    group.last = Math.max(group.last, totals.last);
+    group.bad ||= totals.bad;
+    group.arises ||= totals.arises;
+    if (totals.norm !== null) group.norm = larger(group.norm, totals.norm);
+    for (const [name, n] of totals.operations) group.operations.set(name, (group.operations.get(name) ?? 0) + n);
   }
   if (group.isPart) group.title = partTitle(group);
 }
 
-function summaryOf(vertex) {
-  const { kind, place, inputs, operation, shape, born } = vertex;
-  const isMade = inputs.length > 0 && place > 0;
+function totalsOf(vertex) {
+  const { kind, place, inputs, operation, shape, arises } = vertex;
+  const isComputed = inputs.length > 0 && place > 0;
   return {
-    operations: isMade && operation !== "select" ? [[operation, 1]] : [],
+    operations: isComputed && operation !== "select" ? [[operation, 1]] : [],
     nodes: place ? 1 : 0,
     parameters: kind === "parameter" ? sizeOf(shape) : 0,
-    first: isMade ? place : Infinity,
-    last: isMade ? place : 0,
+    first: isComputed ? place : Infinity,
+    last: isComputed ? place : 0,
     norm: normOf(vertex),
     bad: isBad(vertex),
-    born: born ?? "",
+    arises: arises ?? "",
   };
 }
 
 /** The most frequent operations of a group: "convolve, add ×2". */
 function contentOf(group) {
-  const often = [...group.operations].sort((a, b) => b[1] - a[1]);
-  const told = often.slice(0, 3).map(([name, n]) => (n > 1 ? `${name} ×${n.toLocaleString("en")}` : name));
-  return [...told, ...(often.length > 3 ? ["…"] : [])].join(", ");
+  const counts = [...group.operations].sort((a, b) => b[1] - a[1]);
+  const items = counts.slice(0, 3).map(([name, n]) => (n > 1 ? `${name} ×${n.toLocaleString("en")}` : name));
+  return [...items, ...(counts.length > 3 ? ["…"] : [])].join(", ");
 }
 
 function partTitle(group) {
@@ -178,30 +178,31 @@ function sizeOf(shape) {
   return (shape.match(/\d+/g) ?? []).reduce((product, n) => product * Number(n), 1);
 }
 
-/** The larger of two norms: of null and any, the other; of NaN and any, NaN. */
+/** The larger of two norms: NaN if one is NaN, the other one if one is null. */
 function larger(a, b) {
   return a === null || Number.isNaN(b) || b > a ? b : a;
 }
 
-/** The norm of the gradient of a vertex or group; null without one. */
+/** The norm of the gradient of a vertex, or the largest one in a group; null if there is none. */
 function normOf(item) {
   if (item.isGroup) return item.norm;
   return item.gradient ? Number(item.gradient.norm) : null;
 }
 
+/** Whether the value or gradient of a vertex, or of any in a group, is not finite. */
 function isBad(item) {
   if (item.isGroup) return item.bad;
-  return Boolean(item.gradient?.bad || item.values?.bad || item.finite === false || item.born);
+  return Boolean(item.gradient?.nonfinite || item.values?.nonfinite || item.finite === false || item.arises);
 }
 
-/** The innermost of what is drawn that contains this vertex: itself, or the outermost folded group around it. */
+/** The item that is drawn for this one: itself, or the outermost folded group around it. */
 function shownFor(item) {
   let shown = item;
   for (let group = item.group; group; group = group.group) if (!group.open) shown = group;
   return shown;
 }
 
-/** All that is drawn: vertices and folded groups in order, and the open groups around them. */
+/** Everything that is drawn: vertices and folded groups in order, and the open groups around them. */
 function visible(root) {
   const items = [];
   const groups = [];
@@ -213,7 +214,7 @@ function visible(root) {
   return { items, groups };
 }
 
-/** Edges between what is drawn, each with all that it stands for: where the last ends, and the largest contribution. */
+/** Edges between items that are drawn, each with its parts, the place of its last end and its largest contribution. */
 function visibleEdges(edges) {
   const merged = new Map();
   for (const edge of edges) {
@@ -222,16 +223,16 @@ function visibleEdges(edges) {
     if (source === target) continue;
     const key = `${source.key} ${target.key}`;
     if (!merged.has(key)) merged.set(key, { key, source, target, parts: [], end: 0, norm: null, bad: false });
-    const made = merged.get(key);
-    made.parts.push(edge);
-    made.end = Math.max(made.end, edge.target.place);
-    made.bad ||= Boolean(edge.born);
-    if (edge.contribution != null) made.norm = larger(made.norm, Number(edge.contribution));
+    const bundle = merged.get(key);
+    bundle.parts.push(edge);
+    bundle.end = Math.max(bundle.end, edge.target.place);
+    bundle.bad ||= Boolean(edge.arises);
+    if (edge.contribution != null) bundle.norm = larger(bundle.norm, Number(edge.contribution));
   }
   return [...merged.values()];
 }
 
-/** The outermost folded groups: those that could be opened next. */
+/** The outermost folded groups, which can be unfolded next. */
 function nextLevel(root) {
   const folded = visible(root).items.filter((item) => item.isGroup);
   const least = Math.min(...folded.map(depthOf));
@@ -244,12 +245,12 @@ function depthOf(item) {
   return depth;
 }
 
-/** How many boxes there would be if these groups were opened. */
+/** How many boxes there would be if these groups were unfolded. */
 function costOf(root, groups) {
   return visible(root).items.length + groups.reduce((sum, group) => sum + group.children.length - 1, 0);
 }
 
-/** Fold as the author of the picture asked for; else open level by level, as long as it fits on a page. */
+/** Fold as the options of the picture say; without such options, unfold level by level while it fits on a page. */
 function foldAtFirst({ root, groups }) {
   if (groups.some((group) => group.cluster?.folded)) {
     for (const group of groups) group.open = !group.isPart && !group.cluster.folded;
@@ -260,7 +261,7 @@ function foldAtFirst({ root, groups }) {
   }
 }
 
-/** Open the groups around a vertex. */
+/** Unfold the groups around a vertex. */
 function reveal(item) {
   for (let group = item.group; group; group = group.group) group.open = true;
 }

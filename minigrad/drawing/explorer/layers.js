@@ -1,12 +1,12 @@
-// The cells of one group: in which layer, in which order, and at which x.
+// The cells of one group: their layers, their order, and their x.
 
-const NARROW = 6; // the room that a line takes where it passes a layer
-// How much links ask to be straight: from box to box, between a box and a passing line, along such a line, and from what
-// only enters aside. What follows each other stays in one column; lines pass beside it, as straight as they can.
+const NARROW = 6; // the width of a line that passes a layer
+// How strongly links prefer to be straight: from box to box, between a box and a passing line, and along such a line.
+// Consecutive boxes stay in one column, and lines pass beside them, as straight as possible. SIDE: links from sources.
 const WEIGHTS = [9, 0.1, 1];
-const ASIDE = 0.0001;
+const SIDE = 0.0001;
 
-/** The cells of a group, in layers: its children, the ports at its border, and places where long legs pass. */
+/** The cells of a group in layers: its children, the ports at its border, and points where long legs pass. */
 function layersOf(group, legs) {
   const hasIn = legs.some((leg) => !leg.from);
   const hasOut = legs.some((leg) => !leg.to);
@@ -14,9 +14,9 @@ function layersOf(group, legs) {
   const depth = Math.max(0, ...rank.values()) + 1 + (hasOut ? 1 : 0);
   const layers = Array.from({ length: depth }, () => []);
   const known = new Map();
-  const cell = (name, layer, made) => {
+  const cell = (name, layer, fields) => {
     if (!known.has(name)) {
-      known.set(name, { layer, up: [], down: [], w: NARROW, h: 0, ...made });
+      known.set(name, { layer, up: [], down: [], w: NARROW, h: 0, ...fields });
       layers[layer].push(known.get(name));
     }
     return known.get(name);
@@ -36,15 +36,16 @@ function layersOf(group, legs) {
   return layers;
 }
 
-/** Two cells in neighboring layers know of each other. */
+/** Link two cells in neighboring layers. */
 function link(from, to, lane) {
   if (from.down.some((other) => other.to === to && other.lane === lane)) return;
-  const made = { from, to, lane, weight: isSource(from) ? ASIDE : WEIGHTS[isPassing(from) + isPassing(to)] };
-  from.down.push(made);
-  to.up.push(made);
+  const weight = isSource(from) ? SIDE : WEIGHTS[isPassing(from) + isPassing(to)];
+  const between = { from, to, lane, weight };
+  from.down.push(between);
+  to.up.push(between);
 }
 
-/** Whether a line passes here on its way. */
+/** 1 for a point where a line passes, 0 for a box or a port. */
 function isPassing({ item, port }) {
   return Number(!item && !port);
 }
@@ -53,43 +54,43 @@ function isSource({ item }) {
   return Boolean(item && !item.isGroup && !item.inputs.length);
 }
 
-/** The longest path to each child; what needs nothing, or only that, stands right above what uses it. */
+/** The longest path to each child; sources, and what depends on sources only, are right above their users. */
 function ranks(children, legs, first) {
   const rank = new Map(children.map((item) => [item, first]));
   const isFree = (item) => isSource({ item });
-  const turn = (item) => (isFree(item) ? -1 : item.position);
-  const within = legs.filter((leg) => leg.from && leg.to).sort((a, b) => turn(a.from) - turn(b.from));
+  const sortKey = (item) => (isFree(item) ? -1 : item.position);
+  const within = legs.filter((leg) => leg.from && leg.to).sort((a, b) => sortKey(a.from) - sortKey(b.from));
   for (const { from, to } of within) rank.set(to, Math.max(rank.get(to), rank.get(from) + 1));
-  const held = new Set(legs.filter((leg) => leg.to && !(leg.from && isFree(leg.from))).map((leg) => leg.to));
+  const fixed = new Set(legs.filter((leg) => leg.to && !(leg.from && isFree(leg.from))).map((leg) => leg.to));
   const uses = Map.groupBy(within, (leg) => leg.from);
   for (const sources of [false, true]) {
     for (const item of children) {
-      if (!uses.has(item) || isFree(item) !== sources || held.has(item)) continue;
+      if (!uses.has(item) || isFree(item) !== sources || fixed.has(item)) continue;
       rank.set(item, Math.min(...uses.get(item).map((leg) => rank.get(leg.to))) - 1);
     }
   }
   return rank;
 }
 
-/** Sweeps down and up, each layer sorted by where its neighbors are; the order with the fewest crossings is kept. */
+/** Sweep down and up, sorting each layer by its neighbors, and keep the order with the fewest crossings. */
 function order(layers) {
-  const number = (layer) => layer.forEach((cell, k) => (cell.order = k));
-  layers.forEach(number);
+  const setOrder = (layer) => layer.forEach((cell, k) => (cell.order = k));
+  layers.forEach(setOrder);
   let best = crossings(layers);
-  let kept = layers.map((layer) => [...layer]);
+  let bestLayers = layers.map((layer) => [...layer]);
   for (let sweep = 0; sweep < SWEEPS && best; sweep++) {
     const down = sweep % 2 === 0;
     for (const layer of down ? layers : [...layers].reverse()) {
-      for (const cell of layer) cell.wish = barycenter(cell, down);
-      layer.sort((a, b) => a.wish - b.wish);
-      number(layer);
+      for (const cell of layer) cell.target = barycenter(cell, down);
+      layer.sort((a, b) => a.target - b.target);
+      setOrder(layer);
     }
-    const found = crossings(layers);
-    if (found < best) [best, kept] = [found, layers.map((layer) => [...layer])];
+    const count = crossings(layers);
+    if (count < best) [best, bestLayers] = [count, layers.map((layer) => [...layer])];
   }
-  kept.forEach((layer, k) => {
+  bestLayers.forEach((layer, k) => {
     layers[k].splice(0, layer.length, ...layer);
-    number(layers[k]);
+    setOrder(layers[k]);
   });
 }
 
@@ -100,12 +101,12 @@ function barycenter(cell, down) {
   return links.reduce((sum, link) => sum + at(link), 0) / links.length;
 }
 
-/** A place in the order of a layer; fractions tell the ports of one group apart. */
+/** A place in the order of a layer, with a fraction for the port of a group. */
 function within(cell, side, lane) {
   return cell.order + offset(cell, side, lane) / (cell.w + 1);
 }
 
-/** How far from the middle of a cell a lane leaves or enters. */
+/** The distance from the middle of a cell at which a lane leaves or enters. */
 function offset(cell, side, lane) {
   const port = cell.item?.ports?.[side].get(lane);
   return port ? port.x - cell.item.w / 2 : 0;
@@ -125,7 +126,7 @@ function crossings(layers) {
   return total;
 }
 
-/** x of every cell: again and again where its neighbors want it, as far as the order and the widths allow. */
+/** Set x of every cell: move it towards its neighbors, repeatedly, as far as the order and the widths allow. */
 function spread(layers) {
   for (const layer of layers) {
     let x = 0;
@@ -143,15 +144,16 @@ function spread(layers) {
   for (const layer of layers) pool(layer, (cell) => (isSource(cell) ? cell.down : cell.up));
 }
 
+/** Set x of the cells of a layer as close as possible to their neighbors, without overlap. */
 function pool(layer, linksOf) {
   const blocks = [];
-  let width = 0; // of the cells so far; without it, "no overlap" is "not decreasing"
+  let width = 0; // of the cells so far; after subtracting it, "no overlap" means "not decreasing"
   let previous = null;
   for (const cell of layer) {
     width += previous ? (previous.w + cell.w) / 2 + GAP : 0;
     cell.width = width;
-    const { wish, weight } = wishOf(cell, linksOf(cell));
-    let block = { cells: [cell], sum: (wish - width) * weight, weight };
+    const { target, weight } = targetX(cell, linksOf(cell));
+    let block = { cells: [cell], sum: (target - width) * weight, weight };
     while (blocks.length && blocks.at(-1).sum / blocks.at(-1).weight > block.sum / block.weight) {
       const before = blocks.pop();
       block = {
@@ -166,15 +168,15 @@ function pool(layer, linksOf) {
   for (const { cells, sum, weight } of blocks) for (const cell of cells) cell.x = sum / weight + cell.width;
 }
 
-/** The mean of what its strongest links ask for. */
-function wishOf(cell, links) {
-  if (!links.length) return { wish: cell.x, weight: ASIDE };
+/** The mean x for which the strongest links of a cell would be straight, and their weight. */
+function targetX(cell, links) {
+  if (!links.length) return { target: cell.x, weight: SIDE };
   const weight = Math.max(...links.map((link) => link.weight));
-  const wishes = links
+  const positions = links
     .filter((link) => link.weight === weight)
     .map(({ from, to, lane }) => {
       const shift = offset(from, "out", lane) - offset(to, "in", lane);
       return cell === to ? from.x + shift : to.x - shift;
     });
-  return { wish: wishes.reduce((sum, wish) => sum + wish, 0) / wishes.length, weight };
+  return { target: positions.reduce((sum, x) => sum + x, 0) / positions.length, weight };
 }

@@ -1,8 +1,8 @@
-// Where things are drawn: a layered layout (Sugiyama, Tagawa & Toda 1981) of every open group, inner groups first.
+// A layered layout (Sugiyama, Tagawa & Toda 1981) of every open group, inner groups first.
 //
-// A group that is laid out is one large vertex for the group around it. Edges across its border go through a port at
-// its top or bottom, one for each lane, so that lines never cross a box that they have no business in.
-// Within a group: layers by the longest path, order within layers by barycenters, x by the mean of the neighbors under
+// A group that is laid out is one large box in the group around it. Edges across its border go through a port at its top
+// or bottom, one for each lane, so lines never cross a box in which they neither start nor end.
+// Inside a group: layers by the longest path, order within layers by barycenters, x by the mean of the neighbors under
 // the constraint that nothing overlaps (isotonic regression by pooling adjacent violators; Barlow et al. 1972).
 
 const GAP = 18; // between neighbors in a layer
@@ -13,7 +13,7 @@ const SWEEPS = 8;
 
 /**
  * Sets x, y (top left), w and h of everything visible, and `points` of every edge, all relative to the root.
- * `sizes` maps keys of vertices and folded groups to {w, h}; of open groups it says how wide their titles are.
+ * `sizes` maps keys of vertices and folded groups to {w, h}, and keys of open groups to the size of their titles.
  */
 function layout(root, edges, sizes) {
   const routes = new Map([[root, new Map()]]);
@@ -25,11 +25,11 @@ function layout(root, edges, sizes) {
 
 /**
  * The parts of an edge: out of the groups around its source, across, and into the groups around its target.
- * What carries one value to the same named values is one lane, and shares its way as far as it can.
+ * Edges that carry the same value to the same named values are one lane, and share their path as far as possible.
  */
 function legsOf(edge, routes) {
   const { source, target, parts } = edge;
-  const lane = [source.key, ...new Set(parts.flatMap((part) => part.strands))].join(" ");
+  const lane = [source.key, ...new Set(parts.flatMap((part) => part.leads_to))].join(" ");
   const around = new Set();
   for (let group = target.group; group; group = group.group) around.add(group);
   const out = [];
@@ -47,7 +47,7 @@ function legsOf(edge, routes) {
   return [...out, leg(routes, from.group, from, to, lane), ...into];
 }
 
-/** A leg from child to child of a group; `from` or `to` is null at its border. */
+/** The leg from child to child of a group; `from` or `to` is null at its border. */
 function leg(routes, group, from, to, lane) {
   if (!routes.has(group)) routes.set(group, new Map());
   const legs = routes.get(group);
@@ -56,7 +56,7 @@ function leg(routes, group, from, to, lane) {
   return legs.get(key);
 }
 
-/** The size of a group, and where its children are within it. */
+/** Set the size of a group, and the positions of its children inside it. */
 function arrange(group, routes, sizes) {
   for (const child of group.children) {
     if (child.isGroup && child.open) arrange(child, routes, sizes);
@@ -82,7 +82,7 @@ function arrange(group, routes, sizes) {
   }
 }
 
-/** y of every cell; layers with far to go between them stand further apart. Returns the height of all. */
+/** Set y of every cell, with more space between layers if links between them are long. Returns the total height. */
 function stack(layers, isRoot) {
   let y = isRoot ? 0 : HEADER;
   layers.forEach((layer, k) => {
@@ -100,7 +100,7 @@ function stack(layers, isRoot) {
   return end;
 }
 
-/** From places within groups to places on the whole picture. */
+/** Turn positions inside groups into positions on the picture. */
 function place(group, x, y) {
   Object.assign(group, { x, y });
   for (const child of group.children) {
@@ -127,7 +127,7 @@ function pointsOf({ group, cells, lane, from, to }) {
   return points;
 }
 
-/** Arrows into one vertex end side by side, in the order in which they come. */
+/** The offset of an arrow at its target: arrows into one vertex end side by side, in the order of their sources. */
 function entry(cell, before) {
   if (cell.item.ports || cell.up.length < 2) return 0;
   const sorted = [...cell.up].sort(
@@ -138,7 +138,7 @@ function entry(cell, before) {
   return (k - (sorted.length - 1) / 2) * room;
 }
 
-/** Without points that stand on top of each other. */
+/** The points without those that are equal to the one before. */
 function smooth(points) {
   return points.filter((p, k) => !k || Math.abs(p[0] - points[k - 1][0]) + Math.abs(p[1] - points[k - 1][1]) > 0.5);
 }

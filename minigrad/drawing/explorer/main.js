@@ -1,11 +1,11 @@
-// Everything together: the state of the page, its buttons and keys.
+// The state of the page, and what its buttons and keys do.
 
 const graph = readGraph(JSON.parse(byId("data").textContent));
 const last = graph.tape.length * (graph.isRecorded ? 1 : 2);
 const turn = graph.isRecorded ? graph.tape.filter((vertex) => vertex.phase === "forward").length : graph.tape.length;
 
-const state = { step: 0, timer: null, derivatives: false, found: [], at: -1 };
-const view = new View(graph, { choose, tell, tellEdge });
+const state = { step: 0, timer: null, derivatives: false, matches: [], at: -1 };
+const view = new View(graph, { choose, showCard, showEdgeCard });
 const tapeList = new TapeList(graph.tape, view.scale, go);
 
 /** Fold or unfold a group; go to the node of a vertex. */
@@ -18,12 +18,12 @@ function choose(item) {
 }
 
 function redraw(fixed = null) {
-  tell(null);
+  showCard(null);
   view.draw(fixed);
   refresh();
 }
 
-/** To the step of a vertex, in the phase that the page is in. */
+/** Go to the step of a vertex, in the current phase. */
 function go(vertex) {
   const isBackward = state.step > graph.tape.length;
   const k = graph.tape.indexOf(vertex);
@@ -37,7 +37,7 @@ function setStep(step) {
   if (vertex) view.see(shownFor(vertex));
 }
 
-/** Bring everything that depends on the step, the colors or the search up to date. */
+/** Update everything that depends on the step, the colors or the search. */
 function refresh() {
   const step = stepAt(graph.tape, state.step);
   const { phase, vertex } = step;
@@ -45,13 +45,13 @@ function refresh() {
   byId("rule").replaceChildren(...explain(step, graph).filter((part) => part !== null));
   if (vertex && shownFor(vertex) !== vertex) byId("rule").append(insideNote(vertex));
   byId("step").value = state.step;
-  const told = vertex
+  const text = vertex
     ? `${vertex.phase === "backward" ? "recorded" : phase}, node ${vertex.place} of ${graph.tape.length}`
     : "whole graph";
-  byId("where").textContent = told;
-  byId("step").setAttribute("aria-valuetext", vertex ? `${told}: ${nameOf(vertex)}` : told);
+  byId("where").textContent = text;
+  byId("step").setAttribute("aria-valuetext", vertex ? `${text}: ${nameOf(vertex)}` : text);
   document.body.dataset.phase = phase;
-  mark(step);
+  highlight(step);
 }
 
 function insideNote(vertex) {
@@ -85,23 +85,23 @@ function play(isOn = state.timer === null) {
 // Searching
 
 function search(text) {
-  const wanted = text.trim().toLowerCase();
-  const fits = (vertex) =>
+  const query = text.trim().toLowerCase();
+  const isMatch = (vertex) =>
     [nameOf(vertex), vertex.name, vertex.operation, vertex.call, vertex.scope, vertex.kind].some((part) =>
-      part?.toLowerCase().includes(wanted),
+      part?.toLowerCase().includes(query),
     );
-  state.found = wanted ? graph.vertices.filter(fits) : [];
+  state.matches = query ? graph.vertices.filter(isMatch) : [];
   state.at = -1;
-  byId("found").textContent = wanted ? (state.found.length ? `${state.found.length} found` : "nothing found") : "";
-  mark(stepAt(graph.tape, state.step));
+  byId("found").textContent = query ? (state.matches.length ? `${state.matches.length} found` : "nothing found") : "";
+  highlight(stepAt(graph.tape, state.step));
 }
 
 function nextFound(by) {
-  const { found } = state;
-  if (!found.length) return;
-  state.at = (state.at + by + found.length) % found.length;
-  const item = found[state.at];
-  byId("found").textContent = `${state.at + 1} of ${found.length}`;
+  const { matches } = state;
+  if (!matches.length) return;
+  state.at = (state.at + by + matches.length) % matches.length;
+  const item = matches[state.at];
+  byId("found").textContent = `${state.at + 1} of ${matches.length}`;
   if (shownFor(item) !== item) {
     if (visible(graph.root).items.length > LIMIT / 2) foldAll();
     reveal(item);
@@ -120,9 +120,9 @@ function foldAll() {
 
 function unfoldLevel() {
   const level = nextLevel(graph.root);
-  if (!level.length) return say("Everything is unfolded.");
+  if (!level.length) return showMessage("Everything is unfolded.");
   const cost = costOf(graph.root, level);
-  if (cost > LIMIT) return say(`That would show ${cost.toLocaleString("en")} boxes: unfold single scopes.`);
+  if (cost > LIMIT) return showMessage(`That would show ${cost.toLocaleString("en")} boxes: unfold single scopes.`);
   for (const group of level) group.open = true;
   redraw();
   return view.fit(FAR);
@@ -131,18 +131,18 @@ function unfoldLevel() {
 function foldLevel() {
   const open = graph.groups.filter((group) => group.open && shownFor(group) === group);
   const depth = Math.max(0, ...open.map(depthOf));
-  if (!depth) return say("Everything is folded.");
+  if (!depth) return showMessage("Everything is folded.");
   for (const group of open) if (depthOf(group) === depth) group.open = false;
   redraw();
   return view.fit(FAR);
 }
 
-let silence = null;
+let messageTimer = null;
 
-function say(text) {
+function showMessage(text) {
   byId("found").textContent = text;
-  clearTimeout(silence);
-  silence = setTimeout(() => (byId("found").textContent = ""), 4000);
+  clearTimeout(messageTimer);
+  messageTimer = setTimeout(() => (byId("found").textContent = ""), 4000);
 }
 
 start();

@@ -1,15 +1,15 @@
-// The steps: along the tape forwards, then backwards, and what the chain rule does at each of them.
+// The steps along the tape, forwards and then backwards, and the list of its nodes.
 
-const ROW = 24; // height of a line of the list
+const ROW = 24; // height of a row of the list
 
-/** What happens at step k: nothing at 0, then one node of the tape at a time, there and back. */
+/** The phase and the vertex of step k: no vertex at 0, then one node of the tape at a time, forwards and backwards. */
 function stepAt(tape, k) {
   const n = tape.length;
   if (k === 0) return { phase: "whole", vertex: null };
   return k <= n ? { phase: "forward", vertex: tape[k - 1] } : { phase: "backward", vertex: tape[2 * n - k] };
 }
 
-/** The operands that a node hands contributions to: constants get none, nor does what no gradient reaches. */
+/** The edges along which a node contributes to gradients: not those of constants, nor where no gradient arrives. */
 function contributionsOf(vertex) {
   return vertex.inputs.filter(isContribution);
 }
@@ -18,13 +18,13 @@ function isContribution(edge) {
   return edge.kind === "operand" && (edge.contribution != null || Boolean(edge.formula) || Boolean(edge.target.gradient));
 }
 
-/** How many contributions of a vertex's gradient there are, and how many have arrived when this node has been passed. */
-function arrived(vertex, place) {
+/** The number of contributions to the gradient of a vertex, and how many have arrived at this place of the walk. */
+function arrivals(vertex, place) {
   const contributions = vertex.uses.filter(isContribution);
-  return { of: contributions.length, come: contributions.filter((edge) => edge.target.place >= place).length };
+  return { total: contributions.length, arrived: contributions.filter((edge) => edge.target.place >= place).length };
 }
 
-/** The Wengert list. Only the nodes in sight are in the document, so that long tapes scroll as well as short ones. */
+/** The Wengert list. Only the visible rows are in the document, so long tapes scroll as smoothly as short ones. */
 class TapeList {
   constructor(tape, scale, choose) {
     Object.assign(this, { tape, scale, choose, current: null, isBackward: false });

@@ -1,26 +1,26 @@
-// The picture: boxes of HTML, arrows of SVG, a camera. User's text goes in as textContent only.
+// The picture: boxes in HTML, arrows in SVG, and a camera. Users' text is only written as textContent.
 
 const SVG = "http://www.w3.org/2000/svg";
-const HUES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]; // Okabe & Ito (2008)
-const NOT_FINITE = { inf: "∞", "-inf": "−∞" }; // as JSON writes them here
+const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]; // Okabe & Ito (2008)
+const NOT_FINITE = { inf: "∞", "-inf": "−∞" }; // by their strings in the data
 const FAR = 0.45; // below this scale only names are shown
 
 const byId = (id) => document.getElementById(id);
 
 function element(tag, className, ...content) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...content.filter((part) => part !== null));
-  return made;
+  const created = document.createElement(tag);
+  if (className) created.className = className;
+  created.append(...content.filter((part) => part !== null));
+  return created;
 }
 
-/** A user's text, which may run from right to left, apart from what stands around it. */
+/** A user's text, isolated from the text around it, as it may run from right to left. */
 function bdi(text, className = "") {
   return element("bdi", className, text);
 }
 
-/** A number in few characters. */
-function brief(number) {
+/** A number in three digits. */
+function formatNumber(number) {
   if (number == null) return "?";
   if (!Number.isFinite(Number(number))) return NOT_FINITE[number] ?? "NaN";
   const size = Math.abs(number);
@@ -31,15 +31,15 @@ function brief(number) {
   return text.replaceAll("-", "−").replace("e+", "e");
 }
 
-/** How a vertex is called in text: as its user did, else by its place on the tape. */
+/** The label or name of a vertex; without one, its place on the tape. */
 function nameOf(vertex) {
   return vertex.label || vertex.name || (vertex.place ? `%${vertex.place}` : "constant");
 }
 
 class View {
-  constructor(graph, shows) {
+  constructor(graph, actions) {
     this.graph = graph;
-    this.shows = shows; // what happens when a vertex is chosen, or a group folded
+    this.actions = actions; // functions that are called when an item is chosen, or needs a card
     this.camera = { x: 0, y: 0, scale: 1 };
     this.boxes = new Map(); // elements of vertices, folded groups and titles of open ones, by key
     this.sizes = new Map();
@@ -50,7 +50,7 @@ class View {
     this.world = byId("world");
   }
 
-  /** Draw what is unfolded now. What `fixed` stands for stays where it is on the screen. */
+  /** Draw everything that is unfolded. The item `fixed` stays where it is on the screen. */
   draw(fixed = null) {
     const { root, edges } = this.graph;
     const before = fixed && this.placeOf(fixed);
@@ -72,29 +72,29 @@ class View {
     return { x: x + (item.x + item.w / 2) * scale, y: y + item.y * scale };
   }
 
-  /** Elements for what is drawn, new ones measured all at once. */
+  /** Create the missing elements, remove those that are no longer drawn, and measure the new ones all at once. */
   build() {
     const { items, groups } = this.drawn;
-    const wanted = new Map(items.map((item) => [item.key, item]));
-    for (const group of groups) wanted.set(`open ${group.key}`, group);
+    const needed = new Map(items.map((item) => [item.key, item]));
+    for (const group of groups) needed.set(`open ${group.key}`, group);
     for (const [key, box] of this.boxes) {
-      if (!wanted.has(key)) {
+      if (!needed.has(key)) {
         box.remove();
         this.boxes.delete(key);
       }
     }
-    const made = [];
-    for (const [key, item] of wanted) {
+    const added = [];
+    for (const [key, item] of needed) {
       if (this.boxes.has(key)) continue;
       const box =
         item.isGroup && item.open ? this.openBox(item) : item.isGroup ? this.foldedBox(item) : this.vertexBox(item);
       this.boxes.set(key, box);
       (item.isGroup && item.open ? byId("boxes") : byId("nodes")).append(box);
-      made.push([item, box]);
+      added.push([item, box]);
     }
-    // Tab goes through boxes in the order of the tape.
+    // Tab visits boxes in the order of the tape.
     for (const item of items) byId("nodes").append(this.boxes.get(item.key));
-    for (const [item, box] of made) {
+    for (const [item, box] of added) {
       const measured = item.isGroup && item.open ? box.firstChild : box;
       this.sizes.set(item.key, { w: measured.offsetWidth + 2, h: measured.offsetHeight });
     }
@@ -112,30 +112,30 @@ class View {
       formula ? bdi(formula, "formula") : null,
       element("span", "shape", shape + (dtype && dtype !== common ? ` ${dtype}` : "")),
     );
-    if (vertex.hue !== undefined) {
-      box.classList.add("hued");
-      box.style.setProperty("--hue", colorOf(vertex.hue));
+    if (vertex.color !== undefined) {
+      box.classList.add("colored");
+      box.style.setProperty("--value-color", colorOf(vertex.color));
     }
-    if (vertex.born) box.classList.add("born");
+        if (vertex.arises) box.classList.add("origin");
     if (vertex.verdict) {
       box.classList.add(vertex.verdict.ok ? "right" : "wrong");
-      box.append(bdi(vertex.verdict.told, "verdict"));
+      box.append(bdi(vertex.verdict.message, "verdict"));
     }
     return this.listen(box, vertex, `${nameOf(vertex)}${formula ? ` = ${formula}` : ""}, ${kind}, shape ${shape}`);
   }
 
   foldedBox(group) {
     const parameters = group.parameters ? `, ${group.parameters.toLocaleString("en")} parameters` : "";
-    const told = `${group.nodes.toLocaleString("en")} node${group.nodes === 1 ? "" : "s"}${parameters}`;
+    const size = `${counted(group.nodes, "node", "nodes")}${parameters}`;
     const box = element(
       "div",
       "node folded",
       element("span", "name", "⊞ ", bdi(group.title)),
       bdi(contentOf(group), "formula"),
-      element("span", "shape", told),
+      element("span", "shape", size),
     );
     box.setAttribute("aria-expanded", "false");
-    return this.listen(box, group, `scope ${group.title}, folded, ${told}`);
+    return this.listen(box, group, `scope ${group.title}, folded, ${size}`);
   }
 
   openBox(group) {
@@ -151,13 +151,13 @@ class View {
     box.setAttribute("role", "button");
     box.setAttribute("aria-label", label);
     const norm = normOf(item);
-    if (norm !== null) box.setAttribute("aria-label", `${label}, gradient norm ${brief(norm)}`);
-    box.addEventListener("click", () => this.shows.choose(item));
+    if (norm !== null) box.setAttribute("aria-label", `${label}, gradient norm ${formatNumber(norm)}`);
+    box.addEventListener("click", () => this.actions.choose(item));
     box.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") this.shows.choose(item);
+      if (event.key === "Enter") this.actions.choose(item);
     });
-    for (const type of ["pointerenter", "focus"]) box.addEventListener(type, () => this.shows.tell(item, box));
-    for (const type of ["pointerleave", "blur"]) box.addEventListener(type, () => this.shows.tell(null));
+    for (const type of ["pointerenter", "focus"]) box.addEventListener(type, () => this.actions.showCard(item, box));
+    for (const type of ["pointerleave", "blur"]) box.addEventListener(type, () => this.actions.showCard(null));
     return box;
   }
 
@@ -172,37 +172,38 @@ class View {
     const { w, h } = this.graph.root;
     svg.setAttribute("width", w);
     svg.setAttribute("height", h);
-    svg.replaceChildren(...this.drawn.edges.map((edge) => this.edge(edge)));
+    svg.replaceChildren(...this.drawn.edges.map((edge) => this.drawEdge(edge)));
   }
 
-  edge(edge) {
-    const made = document.createElementNS(SVG, "g");
-    made.setAttribute(
+  drawEdge(edge) {
+    const group = document.createElementNS(SVG, "g");
+    group.setAttribute(
       "class",
       edge.parts.every((part) => part.kind === "operand") ? "edge" : `edge ${edge.parts[0].kind}`,
     );
     const line = pathOf(edge.points);
-    const hues = strandsOf(edge, this.graph);
+    const colors = colorsOf(edge, this.graph);
     const add = (className, d, style = {}) => {
       const path = document.createElementNS(SVG, "path");
       path.setAttribute("class", className);
       path.setAttribute("d", d);
       Object.assign(path.style, style);
-      made.append(path);
+      group.append(path);
       return path;
     };
     edge.line = add("reach", line);
     add("line", line);
-    hues.forEach((hue, k) => {
-      add("strand", line, { stroke: colorOf(hue), transform: `translateX(${(k - (hues.length - 1) / 2) * 2.4}px)` });
+    colors.forEach((color, k) => {
+      const transform = `translateX(${(k - (colors.length - 1) / 2) * 2.4}px)`;
+      add("colored-line", line, { stroke: colorOf(color), transform });
     });
     const [x, y] = edge.points.at(-1);
     add("head", `M${x - 4.5} ${y - 8}L${x} ${y}L${x + 4.5} ${y - 8}Z`);
-    if (hues.length === 1) made.style.setProperty("--hue", colorOf(hues[0]));
-    made.addEventListener("pointerenter", (event) => this.shows.tellEdge(edge, event));
-    made.addEventListener("pointerleave", () => this.shows.tell(null));
-    edge.element = made;
-    return made;
+    if (colors.length === 1) group.style.setProperty("--value-color", colorOf(colors[0]));
+    group.addEventListener("pointerenter", (event) => this.actions.showEdgeCard(edge, event));
+    group.addEventListener("pointerleave", () => this.actions.showCard(null));
+    edge.element = group;
+    return group;
   }
 
   // The camera
@@ -220,20 +221,20 @@ class View {
     this.look();
   }
 
-  /** Show everything; no smaller than `least`, then the beginning. */
+  /** Show everything; if the scale would be below `least`, show the beginning at that scale. */
   fit(least = 0) {
     const { w, h } = this.graph.root;
     const { clientWidth } = this.canvas;
     const height = this.canvas.clientHeight - byId("legend").offsetHeight;
     const margin = 24;
-    const whole = Math.min((clientWidth - 2 * margin) / w, (height - 2 * margin) / h, 1.4);
-    const scale = Math.max(whole, Math.min(least, 1));
-    const y = whole < scale ? margin : (height - h * scale) / 2;
+    const fitting = Math.min((clientWidth - 2 * margin) / w, (height - 2 * margin) / h, 1.4);
+    const scale = Math.max(fitting, Math.min(least, 1));
+    const y = fitting < scale ? margin : (height - h * scale) / 2;
     this.camera = { x: (clientWidth - w * scale) / 2, y, scale };
     this.look();
   }
 
-  /** Move no further than needed for this to be seen. */
+  /** Move as far as needed to make an item visible. */
   see(item) {
     const { x, y, scale } = this.camera;
     const margin = 48;
@@ -254,7 +255,7 @@ class View {
   }
 }
 
-/** A line through points that arrives and leaves vertically at each of them. */
+/** The path of a line that is vertical at each of these points. */
 function pathOf(points) {
   const n = (value) => Math.round(value * 10) / 10;
   return points.reduce((path, [x, y], k) => {
@@ -267,14 +268,14 @@ function pathOf(points) {
   }, "");
 }
 
-/** The color of named values: 0 are outputs, and so many names have no color of their own. */
-function colorOf(hue) {
-  return hue ? (HUES[hue - 1] ?? "var(--faint)") : "var(--ink)";
+/** The color of a named value by its number: 0 is an output, and numbers above the last color are gray. */
+function colorOf(color) {
+  return color ? (COLORS[color - 1] ?? "var(--faint)") : "var(--ink)";
 }
 
-/** The colors of the named values that an edge leads to. */
-function strandsOf(edge, graph) {
-  const keys = new Set(edge.parts.flatMap((part) => part.strands));
-  const hues = [...keys].map((key) => graph.byKey.get(key).hue);
-  return [...new Set(hues)].filter((hue) => hue > 0);
+/** The numbers of the colors of the named values that an edge leads to. */
+function colorsOf(edge, graph) {
+  const keys = new Set(edge.parts.flatMap((part) => part.leads_to));
+  const colors = [...keys].map((key) => graph.byKey.get(key).color);
+  return [...new Set(colors)].filter((color) => color > 0);
 }

@@ -98,7 +98,7 @@ def _source(function: Any) -> str:
 
 def _graph(report: DerivationReport) -> str:
     """The graph as SVG, with each named value colored by the verdict on its line; the error if it cannot be drawn."""
-    from minigrad.drawing.engine import EngineNotFound
+    from minigrad.drawing import EngineNotFound
 
     try:
         svg = report.draw().pipe("svg", "utf-8")

@@ -150,14 +150,14 @@ class DerivationReport(Report):
         Returns:
             A `graphviz.Digraph`; `.save("derivation.svg")` writes it.
         """
-        from minigrad.drawing.model import Verdict
-        from minigrad.drawing.picture import pictured
+        from minigrad.drawing.graph.model import Verdict
+        from minigrad.drawing.picture import picture_of
 
         verdicts = {
             t: Verdict(line.ok, f"dl/d{self.labels.get(t, t)} {line.verdict}{'' if line.ok else line.brief}")
             for t, line in self.lines.items()
         }
-        return pictured(self.derivation.forward.tape(), verdicts=verdicts)
+        return picture_of(self.derivation.forward.tape(), verdicts=verdicts)
 
     def to_dict(self) -> dict[str, Any]:
         """The content in plain Python values."""

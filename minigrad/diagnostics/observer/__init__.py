@@ -1,0 +1,1 @@
+"""What is measured while a model runs: layers, parameters, and streaming statistics of both."""

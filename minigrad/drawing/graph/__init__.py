@@ -1,0 +1,1 @@
+"""From a tape to a Graph: plain data that says what is drawn."""
