@@ -24,10 +24,9 @@ from minigrad.diagnostics.reasons import (
     what,
 )
 from minigrad.diagnostics.source import Place, place
-from minigrad.engine.intercept import layers
+from minigrad.engine.intercept import Observer, layers
 from minigrad.engine.modes import current_scope
 from minigrad.engine.node import Node
-from minigrad.engine.observers import Observer
 from minigrad.engine.primitive import Primitive, value_of
 
 Array = Any
