@@ -30,8 +30,8 @@ SMALL = 1 << 14  # bytes: up to here an array is copied, which takes less than a
 SAMPLED = 48  # elements of a larger one that are looked at
 
 
-def kept(node: Node, k: int) -> tuple[Any, ...]:
-    """The residuals of a node, the k-th of which is a borrowed array."""
+def protected(node: Node, k: int) -> tuple[Any, ...]:
+    """The residuals of a node, the k-th of which is a borrowed array, copied or watched."""
     residuals: Any = node.residuals
     array = residuals[k]
     if array is None or _trace() is not None:  # a trace knows arrays by what they are; see `watch`

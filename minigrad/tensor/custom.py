@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.codegen import named
+from minigrad.engine.codegen import names_needed
 from minigrad.engine.errors import NUMERIC, describe
 from minigrad.engine.node import Node, mode
 from minigrad.engine.primitive import Function, Primitive, Rule, as_function, read_only
@@ -75,7 +75,7 @@ def custom(
             raise TypeError(f"custom: the rule of {label}{of} is {describe(rule)}, which is not a function of v")
         if isinstance(rule, FunctionType) and not inspect.signature(rule).parameters:
             raise TypeError(f"custom: the rule of {label}{of} takes no parameter; its first is v, the cotangent")
-    if "wanted" in named(joint):
+    if "wanted" in names_needed(joint):
         warnings.warn(
             f"custom: in the joint rule of {label}, `wanted` is called `needs_grad` since version 0.2",
             DeprecationWarning,

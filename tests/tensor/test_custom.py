@@ -334,3 +334,26 @@ def test_the_old_name_of_needs_grad_still_works() -> None:
     t = mg.Tensor([2.0], requires_grad=True)
     mine(t, np.array([3.0])).sum().backward()
     assert t.grad.tolist() == [3.0]
+
+
+NAMES = ["mode", "scope", "new", "name", "shape", "residuals", "errors", "constant", "parent", "t", "i"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_the_engine_uses_for_other_things_are_free(name):
+    f = mg.custom(eval(f"lambda x, {name}=3.0: x * {name}"), eval(f"lambda v, {name}: v * {name}"), name="f")
+    x = mg.Tensor([2.0], requires_grad=True)
+    y = f(x, **{name: 5.0}) + f(x)
+    y.sum().backward()
+    assert (float(y.item()), float(x.grad.item())) == (16.0, 8.0)
+
+
+@pytest.mark.parametrize("name", ["v", "n", "pending", "function", "primitive", "out", "x_value", "x_node"])
+def test_a_name_that_would_stand_for_two_things_is_refused(name):
+    with pytest.raises(TypeError, match=f"the name '{name}' is taken"):
+        mg.custom(eval(f"lambda x, {name}=3.0: x * {name}"), eval(f"lambda g, {name}: g * {name}"), name="f")
+
+
+def test_a_parameter_out_is_allowed_if_no_rule_names_it():
+    f = mg.custom(lambda x, out=None: 2 * x, lambda v: 2 * v, name="f")
+    assert float(mg.grad(f)(3.0)) == 2.0
