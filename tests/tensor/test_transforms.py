@@ -717,7 +717,7 @@ def test_argnums_are_whole_numbers_of_any_kind(places: Any) -> None:
     assert tuple(map(float, found)) == (12.0, 4.0)
     assert float(mg.grad(lambda x, y: x * x * y, np.int64(1))(2.0, 3.0)) == 4.0
     for wrong in ((0, 1.5), "ab", None, (0, None)):
-        with pytest.raises(TypeError, match=r"grad\(f, .*argnums is the place of an argument of f"):
+        with pytest.raises(TypeError, match=r"grad\(f, .*argnums is the position of an argument of f"):
             mg.grad(lambda x, y: x * y, wrong)  # type: ignore[arg-type]
 
 
