@@ -581,9 +581,9 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "before the first argument": (lambda: mg.grad(dot, (0, -3))(X, Y), TypeError, "argnums.*2 positional"),
     "too few tangents": (lambda: mg.jvp(dot, (X, Y), (X,)), TypeError, "2 primals and 1 tangents"),
     "a tangent's structure": (
-        lambda: mg.jvp(lambda p: p[0] * p[1], ((X, Y),), (X,)), TypeError, r"tangents\[0\]: a ndarray in place"),
+        lambda: mg.jvp(lambda p: p[0] * p[1], ((X, Y),), (X,)), TypeError, r"tangents\[0\]: a ndarray instead"),
     "a tangent's shape": (lambda: mg.jvp(mg.sin, (X,), (M,)), ValueError, r"\(2, 3\).*\(3,\)"),
-    "too few cotangents": (lambda: mg.vjp(lambda x: (x, x), X)[1](X), TypeError, "cotangent: a ndarray in place"),
+    "too few cotangents": (lambda: mg.vjp(lambda x: (x, x), X)[1](X), TypeError, "cotangent: a ndarray instead"),
     "a cotangent's shape": (lambda: mg.vjp(mg.sin, X)[1](1.0), ValueError, r"\(\).*\(3,\)"),
     "too few directions": (lambda: mg.hvp(dot, (X, Y), (X,)), TypeError, "2 primals and 1 tangents"),
     "no such mode": (lambda: mg.jacobian(mg.sin, mode="up"), ValueError, "'up'.*'forward', 'reverse'"),
@@ -742,9 +742,9 @@ def test_tangents_and_cotangents_go_by_the_keys_of_dicts() -> None:
     ("tangents", "said"),
     [
         ({"a": np.ones(2), "c": np.ones(2)}, r"the keys are \['a', 'c'\], and must be \['a', 'b'\]"),
-        ([np.ones(2), np.ones(2)], "a list in place of a dict"),
-        ({"a": np.ones(2), "b": [np.ones(2)]}, r"\['b'\]: a list in place of an array"),
-        ({"a": np.ones(2), "b": None}, r"\['b'\]: a NoneType in place of an array"),
+        ([np.ones(2), np.ones(2)], "a list instead of a dict"),
+        ({"a": np.ones(2), "b": [np.ones(2)]}, r"\['b'\]: a list instead of an array"),
+        ({"a": np.ones(2), "b": None}, r"\['b'\]: a NoneType instead of an array"),
     ],
 )
 def test_a_structure_that_does_not_fit_is_refused(tangents: Any, said: str) -> None:
@@ -754,7 +754,7 @@ def test_a_structure_that_does_not_fit_is_refused(tangents: Any, said: str) -> N
 
 def test_another_nesting_is_refused() -> None:
     x = np.ones(1)
-    with pytest.raises(TypeError, match=r"in place of a tuple of 2 parts"):
+    with pytest.raises(TypeError, match=r"instead of a tuple of 2 parts"):
         mg.jvp(lambda t: t[0][0] * t[1], (((x, x), x),), ((x, (x, x)),))
 
 
