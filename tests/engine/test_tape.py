@@ -141,7 +141,7 @@ def test_a_tape_after_backward_is_still_printed() -> None:
 # Its lines
 
 
-def test_a_tape_is_a_sequence_of_the_lines_that_its_outputs_need() -> None:
+def test_a_tape_is_a_sequence_of_the_nodes_that_its_outputs_need() -> None:
     x, y = leaf(2, name="x"), leaf(2, name="y")
     a = x * y
     b = a + x
@@ -161,7 +161,7 @@ def test_a_tape_of_a_constant_is_an_error() -> None:
         mg.Tape(mg.Tensor([1.0]))
 
 
-def test_check_names_a_line_out_of_order() -> None:
+def test_check_names_a_node_out_of_order() -> None:
     x = leaf(2, name="x")
     y = x * x
     t = mg.Tape(y)
@@ -170,7 +170,7 @@ def test_check_names_a_line_out_of_order() -> None:
         t.check()
 
 
-def test_check_names_a_line_with_values_missing() -> None:
+def test_check_names_a_node_with_missing_residuals() -> None:
     x = leaf(2, name="x")
     y = x * x
     y.node.residuals = ()
@@ -202,7 +202,7 @@ def no_gc() -> Iterator[None]:
         gc.enable()
 
 
-def test_a_million_lines() -> None:
+def test_a_million_nodes() -> None:
     """Forward, both walks, and the release of the chain, none by recursion."""
     length = 1_000_000
     x = mg.Tensor(1.0, requires_grad=True)
@@ -314,7 +314,7 @@ def test_an_error_in_a_rule_leaves_nothing_behind(no_gc: None) -> None:
     assert live_nodes() == before
 
 
-def test_backward_releases_what_was_saved(no_gc: None) -> None:
+def test_backward_releases_residuals(no_gc: None) -> None:
     x = mg.Tensor(np.ones(1000), requires_grad=True)
     y = np.exp(x)
     z = (y * y).sum()
@@ -327,7 +327,7 @@ def test_backward_releases_what_was_saved(no_gc: None) -> None:
     assert line.residuals is None
 
 
-def test_retain_graph_keeps_what_was_saved() -> None:
+def test_retain_graph_keeps_residuals() -> None:
     x = mg.Tensor(np.ones(3), requires_grad=True)
     y = np.exp(x).sum()
     for times in (1, 2, 3):
