@@ -98,8 +98,8 @@ class _Switch(_Mode):
 class no_grad(_Switch):
     """Nothing is recorded inside: `with no_grad():`, `@no_grad()` or `@no_grad`. Leaves may be written in place.
 
-    A decorated generator or coroutine records nothing while its own body runs; between its steps the mode is that of
-    whoever runs it.
+    A decorated generator or coroutine records nothing while its body runs; between its steps the mode is that of its
+    caller.
     """
 
     def _state(self, before: State) -> State:

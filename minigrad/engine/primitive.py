@@ -25,7 +25,7 @@ There are three kinds. Each factory returns a function of arrays or Tensors; on 
     elementwise    the Jacobian is diagonal, so its own transpose: forward mode is the rule itself.
 
 A fused primitive gives one joint rule, which returns the contributions of all operands at once. Where it has several
-outputs, v is a tuple of their cotangents, None for an output that nobody used.
+outputs, v is a tuple of their cotangents, None for an output that was not used.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor import Tensor
 
 P = ParamSpec("P")
-Array = Any  # whatever answers NumPy's protocols
+Array = Any  # any object with NumPy's protocols
 Rule = Callable[..., Array] | None
 
 # Names that the written functions use, so operands and parameters must have others.

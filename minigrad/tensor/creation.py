@@ -26,13 +26,13 @@ Shape = int | tuple[int, ...]
 def asarray(
     data: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """A Tensor of the data, sharing memory with an array unless `copy` or the dtype asks for another.
+    """A Tensor of the data. It shares the memory of an array unless `copy` or the dtype requires a copy.
 
     Args:
-        data: a number, a nested list, an array or a Tensor, which is returned as it is if nothing else is asked for.
+        data: a number, a nested list, an array or a Tensor, which is returned unchanged if no copy is needed.
         dtype: as for Tensor.
         device: "cpu" or None.
-        copy: True for memory of its own, False to raise if that is needed.
+        copy: True for a copy, False for an error if a copy is needed.
         requires_grad: whether gradients are to be computed with respect to it. A leaf has memory of its own, because
             the backward pass and optimizers use it: this makes a copy.
 
