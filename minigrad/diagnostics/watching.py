@@ -11,9 +11,9 @@ from minigrad.diagnostics.layers import FUNCTIONS, Layer, Parameter
 from minigrad.diagnostics.observing import Ear, base, is_float, output_hook, parameter_hook
 from minigrad.diagnostics.recurrence import observe_sequence
 from minigrad.diagnostics.source import Place
+from minigrad.engine.gradient_hooks import add_hook
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import Primitive, value_of
-from minigrad.engine.tape import add_hook
 from minigrad.nn.containers import Container
 from minigrad.nn.module import Module
 from minigrad.tensor.tensor import Tensor

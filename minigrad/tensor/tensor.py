@@ -20,8 +20,9 @@ import numpy as np
 from minigrad.engine import specialize
 from minigrad.engine.borrowed import own
 from minigrad.engine.errors import describe
+from minigrad.engine.gradient_hooks import Hook, add_hook
 from minigrad.engine.node import Node, leaf, mode
-from minigrad.engine.tape import Hook, add_hook, ancestors, pull
+from minigrad.engine.tape import ancestors, pull
 from minigrad.ops import indexing
 from minigrad.tensor import accumulate, inplace, methods, numpy_protocol
 from minigrad.tensor.convert import check_device, copied

@@ -20,31 +20,16 @@ _YIELDED_FROM = frozenset({"send", "throw", "close"})  # the methods of x that `
 _NAMESPACES = frozenset({"__dict__", "__class__"})
 TEXT, COMPARISON = "<text>", "<comparison>"  # in `Names.words` if the code formats objects, or compares them
 _FORMATTING = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
-_TEXT_FUNCTIONS = frozenset(
-    {"str", "repr", "ascii", "print", "join", "mod", "__mod__", "Template", "str_", "array", "asarray"}
-)
-_COMPARING_FUNCTIONS = frozenset(
-    {"index", "count", "remove", "sort", "sorted", "max", "min", "eq", "ne", "lt", "le", "gt", "ge"}
-)
-_COMPARING_FUNCTIONS |= {
-    "__eq__",
-    "__ne__",
-    "__lt__",
-    "__contains__",
-    "contains",
-    "indexOf",
-    "countOf",
-    "bisect",
-    "insort",
-}
+_FORMATTERS = frozenset({"str", "repr", "ascii", "print", "join", "mod", "__mod__", "Template"})
+_FORMATTERS |= {"str_", "array", "asarray"}
+_COMPARERS = frozenset({"index", "count", "remove", "sort", "sorted", "max", "min", "eq", "ne", "lt", "le", "gt", "ge"})
+_COMPARERS |= {"__eq__", "__ne__", "__lt__", "__contains__", "contains", "indexOf", "countOf", "bisect", "insort"}
 _IMPORTING = frozenset({"import_module", "__import__"})
 _SYS = ("sys", "modules")
 _USES_OF_NAME = ("CALL", "BINARY_SUBSCR", "LOAD_CONST")
 _DISPLAYS = frozenset({"BUILD_MAP", "BUILD_CONST_KEY_MAP"})
 VARIADIC = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
-GROWING = frozenset(
-    {"append", "extend", "appendleft", "extendleft"}
-)  # methods that do not depend on the content of a list
+GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # list methods that do not read the items
 
 
 class Names(NamedTuple):
@@ -135,9 +120,9 @@ class _Collector:
                 self._note_special(op, code.co_name, instructions[k - 1], instructions[k + 1 :])
         self.read |= self.scope
         self._collect(code.co_consts)
-        if not _TEXT_FUNCTIONS.isdisjoint(self.words):
+        if not _FORMATTERS.isdisjoint(self.words):
             self.words.add(TEXT)
-        if not _COMPARING_FUNCTIONS.isdisjoint(self.words):
+        if not _COMPARERS.isdisjoint(self.words):
             self.words.add(COMPARISON)
 
     def _note_use(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:

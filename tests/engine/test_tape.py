@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.engine import tape
+from minigrad.engine import tape, tracing
 from minigrad.engine.node import Node
 
 
@@ -373,3 +373,28 @@ def test_outputs_may_come_in_a_list() -> None:
         assert len(mg.Tape(outputs)) == len(mg.Tape(y, z)) == 3
         assert mg.draw(outputs).source == mg.draw(y, z).source
         assert str(mg.tape_table(outputs)) == str(mg.tape_table(y, z))
+
+
+def test_a_trace_sees_the_node_that_a_walk_has_reached() -> None:
+    seen: list[Any] = []
+
+    def rule(v: Any) -> Any:
+        seen.append(tracing.walked.get())
+        if len(seen) == 3:
+            raise ZeroDivisionError
+        return v
+
+    f = mg.custom(lambda x: x + 0.0, rule, name="f")
+    x = mg.Tensor(np.ones(2), requires_grad=True)
+    y, z, w = f(x), f(x), f(x)
+    y.sum().backward()
+    token = tracing.active.set(object())
+    try:
+        z.sum().backward()
+        assert tracing.walked.get() is None
+        with pytest.raises(ZeroDivisionError):
+            w.sum().backward()
+        assert tracing.walked.get() is None
+    finally:
+        tracing.active.reset(token)
+    assert seen == [None, z.node, w.node]

@@ -15,8 +15,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
 from minigrad.diagnostics import AnomalyError, watch
+from minigrad.engine.gradient_hooks import HOOKED
 from minigrad.engine.intercept import Observer, layers
-from minigrad.engine.tape import HOOKED
 
 THREADS = 8
 

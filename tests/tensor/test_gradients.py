@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor
-from minigrad.engine.tape import HOOKED
+from minigrad.engine.gradient_hooks import HOOKED
 
 
 def leaf(*values: float) -> Tensor:

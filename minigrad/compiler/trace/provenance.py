@@ -50,6 +50,9 @@ def note(known: dict[Any, str]) -> str:
             pass
         elif kind == "walk":
             line = walked.get()
+            if line is None:  # the walk began before the trace: from here on the frames are not of the step
+                frame = None
+                break
             text = known.get(line) or known.setdefault(line, described(line))
             return f"{'gradient' if code is PULL else 'tangent'} of {text}"
         elif kind == "primitive":
