@@ -42,12 +42,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from minigrad.engine.primitive import Primitive
+Primitive = Any  # the class imports this file
 
 # Ufuncs that a record function replaces by operators. NumPy's scalars, the values of a graph of single numbers, have
 # operators five times as fast as the ufuncs, and ten times as fast as those of an array without axes. Such an array,
