@@ -1,7 +1,7 @@
 """minigrad: see and prove your gradients.
 
 The functions are those of the Python array API standard 2024.12, for real dtypes, and some more. On arrays alone they
-return arrays; with a Tensor among their operands they return Tensors and record a line of the tape.
+return arrays; with a Tensor among their operands they return Tensors and record a node of the tape.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2
 acosh, asinh, atanh = arccosh, arcsinh, arctanh
 pow = power
 
-# Imported when they are first used
+# Imported at first use
 _SUBMODULES = (
     "callbacks", "data", "diagnostics", "drawing", "functional", "fused", "io", "linalg", "nn", "optim",
     "preprocessing", "training", "verify",
@@ -101,7 +101,7 @@ _FUNCTIONS = {
     "tune_malloc": "util.malloc_tuning",
 }
 
-# What users of PyTorch look for here
+# Names of PyTorch and NumPy, for hints
 _ELSEWHERE = {
     "absolute": "abs",
     "amax": "max",

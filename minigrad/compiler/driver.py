@@ -28,7 +28,7 @@ from minigrad.compiler.learned import IN_A_ROW, Call, Learned
 from minigrad.compiler.refusal import DECISION, CheckFailed, CompileError, CompileWarning, caller_level
 from minigrad.compiler.signature import UnsupportedArgument
 from minigrad.compiler.specialization import Inputs, Specialization
-from minigrad.engine import observers
+from minigrad.engine.intercept import Observer, layers
 from minigrad.engine.tracing import active
 from minigrad.reach import register_opaque
 from minigrad.tensor.naming import probe
@@ -505,7 +505,7 @@ def _is_watched() -> bool:
 
     No program raises floating-point errors either, as np.errstate may ask for.
     """
-    return errors_raise() or probe.get() is not None or bool(observers.is_active())
+    return errors_raise() or probe.get() is not None or bool(layers(Observer))
 
 
 def _object_of(method: Compiled) -> Any:

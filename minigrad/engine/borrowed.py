@@ -1,11 +1,11 @@
-"""Arrays of the user's that are kept for the backward pass, and may be written to before it.
+"""Arrays of the user that are kept for the backward pass, although the user may write to them before it.
 
-A loader refills its batch buffer, a mask is used again: the rules must see what the operation saw. Such an array is
-copied where it is small. Where it is large it is kept as it is, with a sample of its elements, and the backward pass
-is refused if the sample has changed. The sample is all that is seen: its places are spread at random over the array,
-with the first and the last element among them, so a new batch is noticed, a single other element may not be.
+A loader refills its batch buffer, a mask is used again: the rules must see the values that the operation saw. A small
+array is copied. A large one is kept with a sample of its elements, and the backward pass raises an error if the sample
+has changed. The sample is at random indices, the first and the last element among them: a new batch is noticed, a
+single changed element may not be.
 
-What the engine made itself is not borrowed. Arrays without axes and leaves are looked after by mutation.py.
+Arrays that the engine made are not borrowed. For arrays without axes and for leaves see mutation.py.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from minigrad.engine import tracing
 if TYPE_CHECKING:
     from minigrad.engine.node import Node
 
-_shared: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # views that asarray made, by id
+_shared: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # views that `shared` made, by id
 
 _trace = tracing.active.get
 
 SMALL = 1 << 14  # bytes: up to here an array is copied, which takes less than a microsecond
-SAMPLED = 48  # elements of a larger one that are looked at
+SAMPLED = 48  # elements in the sample of a larger one
 
 
-def kept(node: Node, k: int) -> tuple[Any, ...]:
-    """The residuals of a node, the k-th of which is a borrowed array."""
+def protected(node: Node, k: int) -> tuple[Any, ...]:
+    """The residuals of a node, the k-th of which is a borrowed array, copied or watched."""
     residuals: Any = node.residuals
     array = residuals[k]
-    if array is None or _trace() is not None:  # a trace knows arrays by what they are; see `watch`
+    if array is None or _trace() is not None:  # a trace knows arrays by identity; see `watch`
         return residuals  # type: ignore[no-any-return]
     if array.nbytes <= SMALL:
         copy = array.copy("K")
@@ -46,34 +46,34 @@ def kept(node: Node, k: int) -> tuple[Any, ...]:
 
 
 class Watched(tuple[Any, ...]):
-    """Saved values with borrowed arrays among them: whoever unpacks them is refused if those have changed.
+    """Residuals with borrowed arrays among them: unpacking them raises an error if those have changed.
 
-    A slice of it is a plain tuple, for those who only show what is there.
+    A slice of it is a plain tuple without this check, for code that only displays the values.
     """
 
     samples: list[tuple[Any, Any, bytes]]
-    what: str
+    operation: str
 
     def __new__(cls, residuals: tuple[Any, ...], node: Node, array: Any) -> Watched:
         """The same values, with one more array that is watched."""
-        made = super().__new__(cls, residuals[:])
-        made.samples = [*getattr(residuals, "samples", ()), (array, array.shape, sample(array))]
-        made.what = f"{node.primitive.name} (node {node.serial})"
-        return made
+        watched = super().__new__(cls, residuals[:])
+        watched.samples = [*getattr(residuals, "samples", ()), (array, array.shape, sample(array))]
+        watched.operation = f"{node.primitive.name} (node {node.serial})"
+        return watched
 
     def __iter__(self) -> Iterator[Any]:
         for array, shape, before in self.samples:
             if array.shape != shape or sample(array) != before:
                 raise RuntimeError(
-                    f"{self.what} kept an array of shape {shape} and dtype {array.dtype} for the backward pass, and it "
-                    "was changed since, so the gradient would be wrong. Call backward() before it is written again, "
-                    "or give the operation a copy: np.copy(array)"
+                    f"{self.operation} kept an array of shape {shape} and dtype {array.dtype} for the backward pass, "
+                    "and it was changed since, so the gradient would be wrong. Call backward() before you write to it, "
+                    "or pass a copy to the operation: np.copy(array)"
                 )
         return super().__iter__()
 
 
 def watch(nodes: Iterable[Node]) -> None:
-    """Watch the constant operands of nodes that were recorded on tracer arrays, whose place the real ones have now."""
+    """Watch the constant operands of nodes that were recorded on tracer arrays, and have the real arrays now."""
     for node in nodes:
         if not node.residuals or not isinstance(getattr(node.primitive, "operands", None), tuple):
             continue
@@ -84,14 +84,14 @@ def watch(nodes: Iterable[Node]) -> None:
 
 
 def owned(x: Any) -> Any:
-    """A parameter of a node, with copies in place of arrays."""
+    """A parameter of a node, with copies of its arrays."""
     if type(x) is np.ndarray:
         return x if _trace() is not None else x.copy("K")
     return tuple(map(owned, x)) if type(x) is tuple else x
 
 
 def shared(array: Any) -> Any:
-    """A view of an array of the user's, for a Tensor that shares its memory."""
+    """A view of the user's array, for a Tensor that shares its memory."""
     view = array.view()
     _shared[id(view)] = view
     return view
@@ -104,16 +104,16 @@ def own(array: Any) -> Any:
 
 
 def sample(array: Any) -> bytes:
-    """Some elements of an array, all of a small one."""
+    """The bytes of some elements of an array, of all in a small one."""
     if array.nbytes <= SMALL:
         return array.tobytes()  # type: ignore[no-any-return]
     if array.flags.c_contiguous:
-        return array.take(_places(array.size)).tobytes()  # type: ignore[no-any-return]
-    return array[np.unravel_index(_places(array.size), array.shape)].tobytes()  # type: ignore[no-any-return]
+        return array.take(_sampled_indices(array.size)).tobytes()  # type: ignore[no-any-return]
+    return array[np.unravel_index(_sampled_indices(array.size), array.shape)].tobytes()  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=256)
-def _places(size: int) -> Any:
-    """Places in an array of so many elements: at random, but always the same."""
+def _sampled_indices(size: int) -> Any:
+    """Indices of an array with this many elements: random, but always the same."""
     rng = np.random.default_rng(size)
     return np.unique(np.concatenate([[0, size - 1], rng.integers(0, size, SAMPLED - 2)]))

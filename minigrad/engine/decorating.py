@@ -1,7 +1,7 @@
 """Functions that run in a mode: plain ones, generators, coroutines and asynchronous generators.
 
-The body of a generator runs long after the call, in pieces, and between them other code runs. So each piece is entered
-and left by itself: the modes of the body are put back before it, and those of the caller after it.
+The body of a generator runs after the call, in pieces, and between them other code runs. So each piece is entered and
+left separately: before it the modes of the body are restored, after it those of the caller.
 """
 
 from __future__ import annotations
@@ -10,13 +10,23 @@ import functools
 import inspect
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any
-
-from minigrad.engine import modes
+from typing import Any, Protocol
 
 
-def decorated(function: Any, mode: Any) -> Any:
-    """The function with a mode around its body. `mode` is a context manager.
+class Mode(Protocol):
+    """A context manager, with the state of all modes of this context."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: Any) -> None: ...
+    def suspended(self) -> Any:
+        """The state, for `resumed`."""
+
+    def resumed(self, state: Any) -> None:
+        """Restore a state."""
+
+
+def decorated(function: Any, mode: Mode) -> Any:
+    """The function with a mode around its body.
 
     Raises:
         TypeError: this is not a function.
@@ -37,7 +47,7 @@ def _is(is_kind: Callable[[Any], bool], function: Any) -> bool:
     return is_kind(function) or (not isinstance(function, type) and is_kind(call))
 
 
-def _plain(function: Any, mode: Any) -> Any:
+def _plain(function: Any, mode: Mode) -> Any:
     @functools.wraps(function)
     def run(*args: Any, **options: Any) -> Any:
         with mode:
@@ -46,7 +56,7 @@ def _plain(function: Any, mode: Any) -> Any:
     return run
 
 
-def _generator(function: Any, mode: Any) -> Any:
+def _generator(function: Any, mode: Mode) -> Any:
     @functools.wraps(function)
     def run(*args: Any, **options: Any) -> Generator[Any, Any, Any]:
         return (yield from _stepped(function(*args, **options), _Body(mode)))
@@ -54,7 +64,7 @@ def _generator(function: Any, mode: Any) -> Any:
     return run
 
 
-def _coroutine(function: Any, mode: Any) -> Any:
+def _coroutine(function: Any, mode: Mode) -> Any:
     @functools.wraps(function)
     async def run(*args: Any, **options: Any) -> Any:
         return await _awaited(function(*args, **options), _Body(mode))
@@ -62,25 +72,25 @@ def _coroutine(function: Any, mode: Any) -> Any:
     return run
 
 
-def _async_generator(function: Any, mode: Any) -> Any:
+def _async_generator(function: Any, mode: Mode) -> Any:
     @functools.wraps(function)
     async def run(*args: Any, **options: Any) -> AsyncGenerator[Any, Any]:
         inner, body = function(*args, **options), _Body(mode)
         step: Any = inner.__anext__
-        given: tuple[Any, ...] = ()
+        arguments: tuple[Any, ...] = ()
         try:
             while True:
                 try:
-                    value = await _awaited(step(*given), body)
+                    value = await _awaited(step(*arguments), body)
                 except StopAsyncIteration:
                     return
                 try:
                     sent = yield value
-                    step, given = inner.asend, (sent,)
+                    step, arguments = inner.asend, (sent,)
                 except GeneratorExit:
                     raise
                 except BaseException as error:  # for the body, which may catch it
-                    step, given = inner.athrow, (error,)
+                    step, arguments = inner.athrow, (error,)
         finally:
             await _awaited(inner.aclose(), body)
 
@@ -90,39 +100,39 @@ def _async_generator(function: Any, mode: Any) -> Any:
 class _Body:
     """The modes inside a body that runs in pieces: `with body:` for each."""
 
-    def __init__(self, mode: Any) -> None:
+    def __init__(self, mode: Mode) -> None:
         self._mode = mode
         self._inside: Any = None
 
     def __enter__(self) -> None:
-        self._outside = modes.suspended()
+        self._outside = self._mode.suspended()
         if self._inside is None:
             self._mode.__enter__()
         else:
-            modes.resumed(self._inside)
+            self._mode.resumed(self._inside)
 
     def __exit__(self, *exception: Any) -> None:
-        self._inside = modes.suspended()
-        modes.resumed(self._outside)
+        self._inside = self._mode.suspended()
+        self._mode.resumed(self._outside)
 
 
 def _stepped(body: Any, modes_of_body: _Body) -> Generator[Any, Any, Any]:
     """As `yield from body`, each piece in its own modes."""
-    step, given = body.send, None
+    step, argument = body.send, None
     try:
         while True:
             try:
                 with modes_of_body:
-                    value = step(given)
+                    value = step(argument)
             except StopIteration as end:
                 return end.value
             try:
-                given = yield value
+                argument = yield value
                 step = body.send
             except GeneratorExit:
                 raise
             except BaseException as error:  # for the body, which may catch it
-                step, given = body.throw, error
+                step, argument = body.throw, error
     finally:
         with modes_of_body:
             body.close()
@@ -135,7 +145,7 @@ def _awaited(body: Awaitable[Any], modes_of_body: _Body) -> Generator[Any, Any, 
 
 
 class _Iterated:
-    """What is awaited, with the methods of a generator."""
+    """An awaitable, with the methods of a generator."""
 
     def __init__(self, body: Any) -> None:
         steps = body if hasattr(body, "send") else body.__await__()

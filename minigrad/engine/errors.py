@@ -1,4 +1,4 @@
-"""Errors repeat the user's own call back and give a hint."""
+"""Error messages: the user's call with shapes and dtypes, and a hint."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# What NumPy raises for a wrong call. Anything else (a floating-point error, an interrupt) goes through untouched.
+# What NumPy raises for a wrong call. Anything else (a floating-point error, an interrupt) passes unchanged.
 ERRORS = (TypeError, ValueError, IndexError)
-
 
 NUMERIC = frozenset("?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"])  # dtype characters
 
@@ -38,20 +37,20 @@ def explain_error(error: Exception, name: str, operands: tuple[Any, ...], params
     if hasattr(error, "minigrad_call"):
         return error
     what = call(name, operands, params)
-    hint = _way_out(error, name, operands)
     values = [getattr(x, "data", None) for x in operands if hasattr(x, "requires_grad")]
     if "operation on Tensors" in str(error) or any(hasattr(value, "requires_grad") for value in values):
-        told: Any = TypeError(
-            f"{what}: the data of an operand are a Tensor, where an array belongs. As p.grad is a Tensor, "
+        kind: type[Exception] = TypeError
+        message = (
+            f"{what}: the data of an operand are a Tensor instead of an array. As p.grad is a Tensor, "
             "p.data = p.data - lr * p.grad assigns one: write `with mg.no_grad(): p -= lr * p.grad`, or "
             "p.data = p.data - lr * p.grad.data"
         )
-        told.minigrad_call = what
-        return told  # type: ignore[no-any-return]
-    kind = next(k for k in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, k))
-    told = kind(f"{what}: {str(error).strip()}{hint}")
-    told.minigrad_call = what
-    return told  # type: ignore[no-any-return]
+    else:
+        kind = next(k for k in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, k))
+        message = f"{what}: {str(error).strip()}{_hint(error, name, operands)}"
+    explained: Any = kind(message)
+    explained.minigrad_call = what  # so that no outer call explains it again
+    return explained  # type: ignore[no-any-return]
 
 
 def _is_finite(x: Any) -> bool:
@@ -59,10 +58,13 @@ def _is_finite(x: Any) -> bool:
     return values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
 
 
-def _way_out(error: Exception, name: str, operands: tuple[Any, ...]) -> str:
+def _hint(error: Exception, name: str, operands: tuple[Any, ...]) -> str:
+    """What to do about an error of NumPy, or ""."""
     shapes = [np.shape(x) for x in operands]
     if isinstance(error, np.linalg.LinAlgError) and not all(_is_finite(x) for x in operands):
-        return "\nThere are NaN or infinity among the elements; within mg.detect_anomaly() an error says where."
+        return (
+            "\nThere are NaN or infinity among the elements; within mg.detect_anomaly() an error says where they arise."
+        )
     if "core dimension" in str(error):
         return (
             f"\nA product sums over the last axis of x, {shapes[0]}, and the next to last of y, {shapes[1]}; "
@@ -71,12 +73,12 @@ def _way_out(error: Exception, name: str, operands: tuple[Any, ...]) -> str:
     if "broadcast" in str(error):
         return (
             "\nShapes are matched from the last axis backwards; sizes must be equal or 1. "
-            f"Here {' and '.join(map(str, shapes))} do not fit: insert an axis (x[:, None]) or transpose (x.mT)."
+            f"{' and '.join(map(str, shapes))} do not fit: insert an axis (x[:, None]) or transpose (x.mT)."
         )
     if "Singular" in str(error):
         return (
-            "\nSome matrix has no inverse. For a least-squares solution use mg.linalg.pinv(x) @ y; "
-            "to make it regular add a small multiple of the identity: x + 1e-6 * mg.eye(n)."
+            "\nA matrix has no inverse. For a least-squares solution use mg.linalg.pinv(x) @ y; to make the matrix "
+            "regular add a small multiple of the identity: x + 1e-6 * mg.eye(n)."
         )
     if "positive definite" in str(error):
         return (
@@ -90,7 +92,7 @@ def _way_out(error: Exception, name: str, operands: tuple[Any, ...]) -> str:
 
 
 def constant(value: Any, name: str) -> Any:
-    """An operand that is not a Tensor: a number, an array, or whatever answers NumPy's protocols."""
+    """The value of an operand that is not a Tensor: a number, an array, or an object with NumPy's protocols."""
     if type(value) is np.ndarray and value.dtype.char in NUMERIC:
         return value
     if is_masked(value) or isinstance(value, np.matrix):
@@ -110,18 +112,16 @@ def constant(value: Any, name: str) -> Any:
         return constant(np.asarray(value), name)
     if hasattr(value, "__array__"):
         return constant(np.asarray(value), name)
-    question = (
-        " To ask whether there is a Tensor at all, write `t is None`." if value is None and "equal" in name else ""
-    )
+    hint = " To test whether a variable is None, write `t is None`." if value is None and "equal" in name else ""
     raise TypeError(
         f"{name}: an operand is {describe(value)} ({type(value).__name__}); it must be a number, an array or a "
-        f"Tensor.{question}"
+        f"Tensor.{hint}"
     )
 
 
 @functools.lru_cache(maxsize=256)
 def _is_plain_subclass(kind: Any) -> bool:
-    """Whether arrays of a class compute as all others do, like those of np.memmap and np.recarray."""
+    """Whether a class of arrays leaves NumPy's protocols unchanged, as np.memmap and np.recarray do."""
     return issubclass(kind, np.ndarray) and all(
         getattr(kind, name) is getattr(np.ndarray, name) for name in ("__array_ufunc__", "__array_function__")
     )
@@ -136,23 +136,23 @@ def complex_refused(what: str) -> TypeError:
 
 
 def refuse_mask(value: Any, what: str) -> None:
-    """Masks are kept by no operation of minigrad: what is hidden under one would take part.
+    """Refuse masked arrays: no operation of minigrad keeps a mask, so masked elements would take part.
 
     Raises:
         TypeError: value is a masked array.
     """
     if is_masked(value):
         raise TypeError(
-            f"{what}: a masked array, whose mask would be lost. Fill it first, x.filled(0), or take what is not "
-            "masked, x.compressed()"
+            f"{what}: the mask of a masked array would be lost. Fill it first, x.filled(0), or take the elements that "
+            "are not masked, x.compressed()"
         )
 
 
 def is_masked(value: Any) -> bool:
     """Whether this is an array with a mask, by the names of its classes.
 
-    numpy.ma is not imported for the question; nor is it looked up among the modules, where another thread that is
-    importing it leaves it unfinished.
+    numpy.ma is not imported for this. Nor is it looked up in sys.modules, where it may be half imported by another
+    thread.
     """
     kind = type(value)
     return kind is not np.ndarray and any(
@@ -161,12 +161,12 @@ def is_masked(value: Any) -> bool:
 
 
 def check_function(f: Any, what: str, hint: str) -> None:
-    """Refuse what is no function where one is transformed.
+    """Refuse what cannot be called where a function is transformed.
 
     Args:
-        f: what was given.
-        what: the transform.
-        hint: for a value, most often the loss itself.
+        f: the argument.
+        what: the name of the transform.
+        hint: what to do with a Tensor instead, which is most often the loss.
 
     Raises:
         TypeError: it cannot be called.
@@ -177,7 +177,7 @@ def check_function(f: Any, what: str, hint: str) -> None:
 
 
 def check_not_called(arguments: tuple[Any, ...], what: str) -> None:
-    """Refuse the arguments of a function where only the function itself is taken.
+    """Refuse arguments beside a function where only the function is taken.
 
     Raises:
         TypeError: there are some.
@@ -188,14 +188,14 @@ def check_not_called(arguments: tuple[Any, ...], what: str) -> None:
         )
 
 
-def derivative_failed(error: Exception, line: Any, where: str) -> Exception:
-    """The same error of linear algebra, with the operation whose derivative it is: a rule calls others than the user.
+def derivative_failed(error: Exception, node: Any, where: str) -> Exception:
+    """An error of linear algebra in a rule, with the user's operation, as the rule may call others.
 
     Args:
-        error: what a rule raised.
-        line: of the tape.
+        error: the error of the rule.
+        node: the node whose rule it is.
         where: which pass it was.
     """
-    told: Any = np.linalg.LinAlgError(f"in {where} {line.primitive.name}: {error}")
-    told.minigrad_call = line.primitive.name
-    return told  # type: ignore[no-any-return]
+    explained: Any = np.linalg.LinAlgError(f"in {where} {node.primitive.name}: {error}")
+    explained.minigrad_call = node.primitive.name
+    return explained  # type: ignore[no-any-return]

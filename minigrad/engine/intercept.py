@@ -1,12 +1,15 @@
-"""One stack of layers around the operations of the engine; without a layer, nothing is paid for it.
+"""One stack of layers around the operations of the engine. While no layer is open, it costs nothing.
 
-An operation calls the function of its primitive and makes a node; later a walk goes through that node. Whoever wants to
-see or replace that (formulas, anomaly detection, a watch) enters a layer. The layer entered last is asked first, and
-asks the next with `call_next`. Layers belong to a context, so to a thread; they are removed by identity, so they may
-end in any order.
+An operation calls the function of its primitive and makes a node; later a walk goes through that node. Code that
+replaces or watches this (formulas, anomaly detection, `watch`) opens a layer:
 
-While there is a layer in any thread, every primitive calls a dispatcher in place of its function. That is put in
-with the first layer and taken out after the last, in this file and nowhere else.
+    with intercept(layer): ...      # layer(primitive, call_next, operands, params) is called for each operation
+
+The layer opened last is called first, and calls the next one with `call_next`. Layers belong to a context, and so to a
+thread. They are removed by identity, so they may be closed in any order.
+
+While a layer is open in any thread, every primitive calls a dispatcher instead of its function. Dispatchers are
+installed with the first layer and removed after the last, in this file and nowhere else.
 """
 
 from __future__ import annotations
@@ -30,19 +33,19 @@ Array = Any
 
 
 class Layer:
-    """What may be done around each operation. The methods of this class do nothing of their own."""
+    """Methods that are called around each operation and each step of a walk. Those of this class change nothing."""
 
     def __call__(
         self, p: Primitive, call_next: Callable[..., Any], operands: tuple[Any, ...], params: dict[str, Any]
     ) -> Any:
-        """What a primitive gives for these arrays: call_next(*operands, **params), or something else."""
+        """The value of a primitive for these arrays: call_next(*operands, **params), or a replacement."""
         return call_next(*operands, **params)
 
     def recorded(self, node: Node) -> None:
-        """The node for what was computed last; it is filled in when this returns."""
+        """A node was made for the value that was computed last. Its slots are filled after this returns."""
 
     def pulled(self, node: Node, v: Array, contributions: dict[Node, Array], residuals: tuple[Array, ...]) -> None:
-        """The walk went through a node: its cotangent, and what its rules gave to its parents."""
+        """Reverse mode went through a node: its cotangent, and the contributions to its parents."""
 
     def pushed(
         self, node: Node, tangents: Sequence[Array | None], tangent_out: Array, residuals: tuple[Array, ...]
@@ -51,7 +54,7 @@ class Layer:
 
 
 class Entry:
-    """A layer that was entered. It is over when it is left, also in contexts that were copied meanwhile."""
+    """One opening of a layer. Once closed, it is closed in contexts that were copied meanwhile too."""
 
     __slots__ = ("is_open", "layer")
 
@@ -60,10 +63,48 @@ class Entry:
         self.is_open = True
 
 
+class Observer(Layer):
+    """A layer that changes nothing. It is a context manager, which threads may share.
+
+    Operations of rules are left out: `pulled` and `pushed` have their results. While formulas are written the operands
+    are symbols, which an observer must not look into.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []  # of all threads
+
+    @property
+    def inside(self) -> Node | None:
+        """The node whose rules are running."""
+        return _rules_of.get()
+
+    def computed(self, p: Primitive, values: tuple[Array, ...], out: Array, frame: FrameType) -> None:
+        """A primitive was applied to arrays. The frame is that of its record function, with the operands as given."""
+
+    def __call__(
+        self, p: Primitive, call_next: Callable[..., Any], operands: tuple[Any, ...], params: dict[str, Any]
+    ) -> Any:
+        """Run the operation, and call `computed` with its value."""
+        out = call_next(*operands, **params)
+        if _rules_of.get() is None:
+            self.computed(p, operands, out, _frame_of(p))
+        return out
+
+    def __enter__(self) -> Any:
+        self._entries.append(enter(self))
+        return self
+
+    def __exit__(self, *exception: Any) -> Any:
+        here, entries = STACK.get(), tuple(self._entries)  # a copy: other threads enter and leave meanwhile
+        entry = next((entry for entry in reversed(entries) if entry in here), entries[-1])
+        self._entries.remove(entry)
+        leave(entry)
+
+
 STACK: ContextVar[tuple[Entry, ...]] = ContextVar("minigrad_layers", default=())
-_rules: ContextVar[Node | None] = ContextVar("minigrad_rules", default=None)  # the node whose rules are running
+_rules_of: ContextVar[Node | None] = ContextVar("minigrad_rules", default=None)  # the node whose rules are running
 _open = 0  # entries in all threads
-_changed: list[Primitive] = []  # in which the dispatchers are
+_dispatched: list[Primitive] = []  # the primitives that call the dispatchers
 
 
 def enter(layer: Layer) -> Entry:
@@ -73,15 +114,15 @@ def enter(layer: Layer) -> Entry:
     with LOCK:
         if not _open:
             for p in list(primitive.FUNCTIONS):
-                _put_in(p)
-            primitive.on_new.append(_put_in)
+                _install(p)
+            primitive.on_new.append(_install)
         _open += 1
     STACK.set((*STACK.get(), entry))
     return entry
 
 
 def leave(entry: Entry) -> None:
-    """Remove a layer, wherever it lies in the stack. A second time it does nothing."""
+    """Remove a layer, wherever it lies in the stack. A second call does nothing."""
     global _open
     STACK.set(tuple(other for other in STACK.get() if other is not entry))
     with LOCK:
@@ -90,14 +131,14 @@ def leave(entry: Entry) -> None:
         entry.is_open = False
         _open -= 1
         if not _open:
-            primitive.on_new.remove(_put_in)
-            while _changed:
-                _take_out(_changed.pop())
+            primitive.on_new.remove(_install)
+            while _dispatched:
+                _uninstall(_dispatched.pop())
 
 
 @contextmanager
 def intercept(layer: Layer) -> Iterator[None]:
-    """Within, the layer is asked for what primitives do in this context."""
+    """Call the layer for each operation of this context inside the block."""
     entry = enter(layer)
     try:
         yield
@@ -110,12 +151,7 @@ def layers(kind: type[Layer] = Layer) -> list[Layer]:
     return [entry.layer for entry in STACK.get() if entry.is_open and isinstance(entry.layer, kind)]
 
 
-def running() -> Node | None:
-    """The node whose rules are running in this context, while there are layers."""
-    return _rules.get()
-
-
-def frame_of(p: Primitive) -> FrameType:
+def _frame_of(p: Primitive) -> FrameType:
     """The frame of the record function that called the primitive, from within a layer."""
     frame = sys._getframe(1)
     while frame.f_globals is not p.record.__globals__ and frame.f_back is not None:
@@ -123,21 +159,21 @@ def frame_of(p: Primitive) -> FrameType:
     return frame
 
 
-# What stands in primitives while there are layers
+# The dispatchers
 
 
-def _put_in(p: Primitive) -> None:
-    _changed.append(p)
-    if "layered" not in p.__dict__:
-        p.__dict__["layered"] = partial(_call, p), partial(_pull, p), partial(_push, p)
-    call, pull, push = p.__dict__["layered"]
+def _install(p: Primitive) -> None:
+    _dispatched.append(p)
+    if "dispatchers" not in p.__dict__:
+        p.__dict__["dispatchers"] = partial(_call, p), partial(_pull, p), partial(_push, p)
+    call, pull, push = p.__dict__["dispatchers"]
     rebind(p, call)
-    p.record.__globals__["Node"] = _line
+    p.record.__globals__["Node"] = _node
     if p.pull_source:
         p.__dict__ |= {"pull": pull, "push": push}
 
 
-def _take_out(p: Primitive) -> None:
+def _uninstall(p: Primitive) -> None:
     rebind(p, p.callee)
     p.record.__globals__["Node"] = Node
     if p.pull_source:
@@ -151,15 +187,15 @@ def _call(p: Primitive, /, *operands: Any, **params: Any) -> Any:
     call: Any = p.callee
     for entry in STACK.get():
         if entry.is_open:
-            call = partial(_asked, entry.layer, p, call)
+            call = partial(_call_layer, entry.layer, p, call)
     return call(*operands, **params)
 
 
-def _asked(layer: Layer, p: Primitive, call_next: Callable[..., Any], /, *operands: Any, **params: Any) -> Any:
+def _call_layer(layer: Layer, p: Primitive, call_next: Callable[..., Any], /, *operands: Any, **params: Any) -> Any:
     return layer(p, call_next, operands, params)
 
 
-def _line() -> Node:
+def _node() -> Node:
     node = Node()
     for layer in layers():
         layer.recorded(node)
@@ -167,36 +203,35 @@ def _line() -> Node:
 
 
 def _pull(p: Primitive, n: Node, v: Any, pending: dict[Node, Any], residuals: tuple[Any, ...]) -> None:
-    told = layers()
-    if not told:
+    present = layers()
+    if not present:
         p.written_pull(n, v, pending, residuals)
         return
     contributions: dict[Node, Any] = {}
-    with _inside(n):
+    with _rules_running(n):
         p.written_pull(n, v, contributions, residuals)
-    for layer in told:
+    for layer in present:
         layer.pulled(n, v, contributions, residuals)
     for parent, contribution in contributions.items():
         pending[parent] = pending[parent] + wide(contribution) if parent in pending else contribution
 
 
 def _push(p: Primitive, n: Node, tangents: Sequence[Any], residuals: tuple[Any, ...]) -> Any:
-    told = layers()
-    if not told:
+    present = layers()
+    if not present:
         return type(p).push(p, n, tangents, residuals)
-    with _inside(n):
+    with _rules_running(n):
         tangent_out = type(p).push(p, n, tangents, residuals)
     if tangent_out is not None:  # else the walk pulls the pull
-        for layer in told:
+        for layer in present:
             layer.pushed(n, tangents, tangent_out, residuals)
     return tangent_out
 
 
 @contextmanager
-def _inside(node: Node) -> Iterator[None]:
-    """The rules of a node are running."""
-    token = _rules.set(node)
+def _rules_running(node: Node) -> Iterator[None]:
+    token = _rules_of.set(node)
     try:
         yield
     finally:
-        _rules.reset(token)
+        _rules_of.reset(token)

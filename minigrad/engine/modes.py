@@ -6,14 +6,15 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Self, TypeVar, overload
 
+from minigrad.engine.decorating import decorated
 from minigrad.engine.node import mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# While operations are recorded, the mode is the path of scopes; while they are not, the path is here.
+# The path of scopes while operations are not recorded. While they are, the mode is the path.
 _path: ContextVar[str] = ContextVar("minigrad_scope", default="")
 
-State = tuple[str | None, str]  # the values of both
+State = tuple[str | None, str]  # the values of `mode` and `_path`
 
 # The blocks that are open in this context, each with the state before it.
 _blocks: ContextVar[tuple[tuple[_Mode, State], ...]] = ContextVar("minigrad_blocks", default=())
@@ -22,7 +23,8 @@ _blocks: ContextVar[tuple[tuple[_Mode, State], ...]] = ContextVar("minigrad_bloc
 class _Mode:
     """A context manager, also a decorator. It may be entered several times, and by several threads at once.
 
-    Blocks may end in any order, as those in generators do: what was entered later goes on as if this one had not been.
+    Blocks may end in any order, as those in generators do. Blocks that were entered later go on as if this one had
+    never been open.
     """
 
     def _state(self, before: State) -> State:
@@ -30,13 +32,13 @@ class _Mode:
         raise NotImplementedError
 
     def __enter__(self) -> None:
-        whole = suspended()
-        before = whole[0]
+        outside = suspended()
+        before = outside[0]
         try:
             _blocks.set((*_blocks.get(), (self, before)))
-            _put(self._state(before))
+            _set(self._state(before))
         except BaseException:  # an interrupt: the block was not entered
-            resumed(whole)
+            resumed(outside)
             raise
 
     def __exit__(self, *exception: Any) -> None:
@@ -44,7 +46,7 @@ class _Mode:
         try:
             blocks = _blocks.get()
             resumed(self._outside(blocks))
-        except BaseException:  # an interrupt: once more
+        except BaseException:  # an interrupt: try again
             resumed(self._outside(_blocks.get() if blocks is None else blocks))
             raise
 
@@ -63,13 +65,19 @@ class _Mode:
 
     def __call__(self, function: F) -> F:
         """The function with this mode while its body runs: also that of a generator or of a coroutine."""
-        from minigrad.engine.decorating import decorated
-
         run: F = decorated(function, self)
         return run
 
+    def suspended(self) -> tuple[State, Any]:
+        """The modes of this context, for `resumed`."""
+        return suspended()
 
-def _put(state: State) -> None:
+    def resumed(self, modes: tuple[State, Any]) -> None:
+        """Restore what `suspended` returned."""
+        resumed(modes)
+
+
+def _set(state: State) -> None:
     mode.set(state[0])
     _path.set(state[1])
 
@@ -90,8 +98,8 @@ class _Switch(_Mode):
 class no_grad(_Switch):
     """Nothing is recorded inside: `with no_grad():`, `@no_grad()` or `@no_grad`. Leaves may be written in place.
 
-    A decorated generator or coroutine records nothing while its own body runs; between its steps the mode is that of
-    whoever runs it.
+    A decorated generator or coroutine records nothing while its body runs; between its steps the mode is that of its
+    caller.
     """
 
     def _state(self, before: State) -> State:
@@ -106,7 +114,7 @@ class enable_grad(_Switch):
 
 
 class scope(_Mode):
-    """Lines recorded inside belong to this scope: `with mg.scope("encoder"):`. Scopes nest, joined by a slash.
+    """Nodes recorded inside belong to this scope: `with mg.scope("encoder"):`. Scopes nest, joined by a slash.
 
     Printed tapes and pictures group nodes by scope; modules open one for each of their children.
     """
@@ -129,8 +137,10 @@ def current_scope() -> str:
 
 
 def open_path() -> tuple[ContextVar[Any], str]:
-    """Where the path of the open scopes is, and the path. Modules open a scope at every call, without the cost of a
-    context manager: `variable.set(inside)`, and at the end `variable.set(path)`.
+    """The variable that holds the path of the open scopes, and the path.
+
+    Modules open a scope at every call, without the cost of a context manager: `variable.set(inside)`, and at the end
+    `variable.set(path)`.
     """
     path = mode.get()
     return (_path, _path.get()) if path is None else (mode, path)
@@ -142,12 +152,12 @@ def is_grad_enabled() -> bool:
 
 
 def suspended() -> tuple[State, Any]:
-    """The modes of this context, to be put back by `resumed`."""
+    """The modes of this context, for `resumed`."""
     return (mode.get(), _path.get()), _blocks.get()
 
 
 def resumed(modes: tuple[State, Any]) -> None:
-    """Put back what `suspended` gave."""
+    """Restore what `suspended` returned."""
     state, blocks = modes
-    _put(state)
+    _set(state)
     _blocks.set(blocks)

@@ -1,6 +1,6 @@
 """Which memory was written in place, and when: a backward pass over older nodes must not use it.
 
-Only leaves are ever written in place. Nothing is compared unless some leaf changed after the tape began, so the
+Only leaves are ever written in place. Nothing is compared unless some leaf was written after the tape began, so the
 check costs a training loop nothing.
 """
 
@@ -18,16 +18,17 @@ from numpy.lib.array_utils import byte_bounds
 from minigrad.engine.node import Node, next_serial
 from minigrad.util.locks import LOCK
 
-Change = tuple[weakref.ref[Any], int]
+Bytes = tuple[int, int]  # the address of the first byte, and of the end
+Change = tuple[weakref.ref[Any], int]  # the array that owns the memory, and the serial number at the time
 
-_changes: dict[tuple[int, int], Change] = {}  # (first byte, end): whose memory, when
-_known: dict[int, tuple[weakref.ref[Any], tuple[int, int], weakref.ref[Any]]] = {}  # id: the array, its bytes, whose
+_changes: dict[Bytes, Change] = {}  # the latest change of each range of memory
+_known: dict[
+    int, tuple[weakref.ref[Any], Bytes, weakref.ref[Any]]
+] = {}  # by id: an array, its memory, the owner of that
 _latest = 0
 
-# What this context wrote, and what was noted of that memory before, while it is to be forgotten at the end.
-JOURNAL: ContextVar[dict[tuple[int, int], tuple[Change | None, Change]] | None] = ContextVar(
-    "minigrad_journal", default=None
-)
+# Inside `forgotten`: for each range that this context wrote, the change before, and its own.
+JOURNAL: ContextVar[dict[Bytes, tuple[Change | None, Change]] | None] = ContextVar("minigrad_journal", default=None)
 
 
 def note_change(array: Any) -> None:
@@ -42,7 +43,7 @@ def note_change(array: Any) -> None:
             if not isinstance(array, np.ndarray):
                 return
             known = _known[id(array)] = weakref.ref(array), byte_bounds(array), weakref.ref(_owner(array))
-            _forget_the_dead()
+            _drop_dead_entries()
         _latest = next_serial()
         change = known[2], _latest
         journal = JOURNAL.get()
@@ -53,34 +54,36 @@ def note_change(array: Any) -> None:
 
 
 def _owner(array: Any) -> Any:
-    """The array whose memory this is."""
+    """The array that owns the memory of this one."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
 
 
-def _forget_the_dead() -> None:
-    registers: tuple[dict[Any, Any], ...] = (_changes, _known)
-    for register in registers:
-        for key in [key for key, (reference, *_) in register.items() if reference() is None]:
-            del register[key]
+def _drop_dead_entries() -> None:
+    tables: tuple[dict[Any, Any], ...] = (_changes, _known)
+    for table in tables:
+        for key in [key for key, (reference, *_) in table.items() if reference() is None]:
+            del table[key]
 
 
-def _noted() -> list[tuple[tuple[int, int], Change]]:
-    """All changes, as they are now."""
+def _all_changes() -> list[tuple[Bytes, Change]]:
+    """A copy of all changes."""
     with LOCK:
         return list(_changes.items())
 
 
 def check_unchanged(nodes: Sequence[Node]) -> None:
-    """Refuse nodes that kept memory which was written after they were recorded."""
+    """Raise an error if memory of residuals was written after their node was recorded."""
     for node in nodes:
         if node.parents:
             if node.serial > _latest:
                 return
             break
     oldest = nodes[0].serial if nodes else _latest
-    changes = [(low, high, when) for (low, high), (owner, when) in _noted() if oldest < when and owner() is not None]
+    changes = [
+        (low, high, when) for (low, high), (owner, when) in _all_changes() if oldest < when and owner() is not None
+    ]
     if not changes:
         return
     for node in nodes:
@@ -90,42 +93,43 @@ def check_unchanged(nodes: Sequence[Node]) -> None:
                 if node.serial < when and low < end and start < high:
                     raise RuntimeError(
                         f"{node.primitive.name} (node {node.serial}, shape {node.shape}) kept a value for the backward "
-                        "pass, and that memory was changed in place since, so its gradient would be wrong. Call "
+                        "pass, and its memory was changed in place since, so the gradient would be wrong. Call "
                         "backward() before the update, or compute the value again after it."
                     )
 
 
 def _arrays(residuals: Sequence[Any]) -> list[Any]:
-    found = []
+    arrays = []
     for value in residuals:
         if hasattr(type(value), "minigrad_tracer"):
-            found += [value.mg_array] if hasattr(value, "mg_array") else []
+            arrays += [value.mg_array] if hasattr(value, "mg_array") else []
         elif isinstance(value, np.ndarray):
-            found.append(value)
+            arrays.append(value)
         elif isinstance(value, (tuple, list)):
-            found += _arrays(value)
-    return found
+            arrays += _arrays(value)
+    return arrays
 
 
 def latest_change() -> int:
-    """The serial number of the latest change, 0 if there was none."""
+    """The serial number of the latest change; 0 before the first."""
     return _latest
 
 
 def changed_since(array: Any, serial: int) -> bool:
-    """Whether memory of this array was written in place, and noted, after a serial number was given out."""
+    """Whether `note_change` was called for memory of this array after a serial number was assigned."""
     if _latest < serial:
         return False
     start, end = byte_bounds(array)
     return any(
-        serial < when and low < end and start < high and owner() is not None for (low, high), (owner, when) in _noted()
+        serial < when and low < end and start < high and owner() is not None
+        for (low, high), (owner, when) in _all_changes()
     )
 
 
 @contextmanager
 def forgotten() -> Iterator[None]:
-    """What this context writes inside is put back before the end, so that nothing has changed then."""
-    journal: dict[tuple[int, int], tuple[Change | None, Change]] = {}
+    """Forget the changes noted in this context inside the block, which restores what it writes before it ends."""
+    journal: dict[Bytes, tuple[Change | None, Change]] = {}
     token = JOURNAL.set(journal)
     try:
         yield
@@ -134,7 +138,7 @@ def forgotten() -> Iterator[None]:
         with LOCK:
             for key, (before, change) in journal.items():
                 if _changes.get(key) is not change:
-                    continue  # another thread wrote there, and keeps its note
+                    continue  # another thread wrote there since
                 if before is None:
                     del _changes[key]
                 else:

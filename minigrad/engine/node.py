@@ -1,4 +1,4 @@
-"""Node, one node of the tape, and the mode that says whether nodes are written."""
+"""Node, one operation on the tape, and the mode that says whether operations are recorded."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ transformed: ContextVar[int | None] = ContextVar("minigrad_transformed", default
 class Node:
     """One node of the tape: which primitive made a value, from which nodes, and what its rules need.
 
-    The serial number grows with creation and a node is made after the nodes it uses, so sorting by it is a
-    topological order. Slots are bare, because a node is written for every operation: `name`, `label`, `hooks`,
-    `numbers` and `owner` are set only on nodes that have them and are read with a default.
+    Serial numbers count up, and a node is made after the nodes that it uses, so they are a topological order. A node is
+    made for every operation, so its slots have no defaults: `name`, `label`, `hooks`, `numbers` and `owner` are set
+    only where there is one, and are read with `getattr(node, "name", None)`.
     """
 
     __slots__ = (
@@ -56,8 +56,8 @@ class Node:
 
     def __repr__(self) -> str:
         name = getattr(self, "name", None)
-        what = "leaf" if self.primitive is None else self.primitive.name
-        return f"<node {self.serial}: {name + ' = ' if name else ''}{what} {self.shape} {self.dtype}>"
+        operation = "leaf" if self.primitive is None else self.primitive.name
+        return f"<node {self.serial}: {name + ' = ' if name else ''}{operation} {self.shape} {self.dtype}>"
 
     @property
     def is_leaf(self) -> bool:

@@ -1,6 +1,6 @@
 """Primitives: NumPy functions with the rules of their derivatives.
 
-A primitive is a function and one rule for each operand that has a derivative, None for one without. The function's
+A primitive is a function and one rule for each operand, None for an operand without a derivative. The function's
 positional-only parameters are its operands, its keyword-only parameters are params. A rule applies the transposed
 derivative to a vector v. It names, as parameters, what it needs besides v:
 
@@ -8,28 +8,33 @@ derivative to a vector v. It names, as parameters, what it needs besides v:
     out                 the value of the function; several outputs have names of their own
     axis, ...           parameters
     x_shape, x_dtype    of an operand, without keeping its value
-    arrays, i           of a primitive over a sequence: all values, and which one's contribution is asked for
-    needs_grad              in a joint rule: for each operand, whether its contribution is needed
+    arrays, i           of a primitive over a sequence: all values, and the index of the one to differentiate
+    needs_grad          in a joint rule: for each operand, whether its contribution is needed
 
-What no rule that will run names is not kept for the backward pass.
+What no rule that will run names is not kept for the backward pass. For example, in ops/elementwise.py:
 
-Three kinds. Each factory returns a function of arrays or Tensors; on arrays alone it is its NumPy function.
+    multiply = elementwise(np.multiply, lambda v, y: v * y, lambda v, x: v * x)
+
+`Tensor.__mul__` is this function. Called with a Tensor, it records a node; the walk of tape.py calls the rules. The
+code that does both is written for each primitive (codegen.py), and compiled when it first runs (specialize.py).
+
+There are three kinds. Each factory returns a function of arrays or Tensors; on arrays alone it is its NumPy function.
 
     primitive      only a pull. Forward mode pulls the pull, which is linear in v.
     linear         linear in each operand that has a rule: forward mode is the function itself.
     elementwise    the Jacobian is diagonal, so its own transpose: forward mode is the rule itself.
 
 A fused primitive gives one joint rule, which returns the contributions of all operands at once. Where it has several
-outputs, v is a tuple of their cotangents, None for an output that nobody used.
+outputs, v is a tuple of their cotangents, None for an output that was not used.
 
-What else is known of a primitive stands at its declaration, too, for the tools that ask for it:
+Whatever else tools need to know of a primitive stands at its declaration too:
 
     doc             its docstring; of an elementwise function what it computes, in a few words
     derivative      of an elementwise function, in words or letters; none if no gradient flows through it
     analytic        whether it is analytic where it is differentiable, so that it can be checked with a complex step;
                     a linear function is, unless it says otherwise
-    multiply_adds   how many products it adds up, a function of its node; None if that is not most of its work
-    example_shapes  of operands that go together, from one size, where neither equal shapes nor one matrix will do
+    multiply_adds   the number of products that it adds up, a function of its node; None if that is not most of its work
+    example_shapes  of operands that fit each other, from one size, where neither equal shapes nor one matrix will do
 """
 
 from __future__ import annotations
@@ -50,21 +55,20 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor import Tensor
 
 P = ParamSpec("P")
-Array = Any  # whatever answers NumPy's protocols
+Array = Any  # any object with NumPy's protocols
 Rule = Callable[..., Array] | None
 
-RESERVED = frozenset({"v", "n", "pending", "saved"})  # what a pull calls its own parameters
+# Names that the written functions use, so operands and parameters must have others.
+RESERVED = frozenset({"v", "n", "pending", "function", "primitive", "Node", "Tensor", "scope_path", "new_object"})
 
 REGISTRY: dict[str, Primitive] = {}  # the primitives that have a derivative, by name
-DECLARED: WeakSet[Primitive] = WeakSet()  # and those without
-FUNCTIONS: WeakSet[Primitive] = WeakSet()  # and those that users made: all that can be called
-
-
-on_new: list[Callable[[Primitive], None]] = []  # called with each that is made from here on
+DECLARED: WeakSet[Primitive] = WeakSet()  # these, and those without a derivative
+FUNCTIONS: WeakSet[Primitive] = WeakSet()  # these, and those of users
+on_new: list[Callable[[Primitive], None]] = []  # called with each new primitive
 
 
 class Function(Protocol):
-    """What a factory returns: the recording function, with the primitive and the source at hand."""
+    """What a factory returns: the record function, with the primitive and the source as attributes."""
 
     primitive: Primitive
     source: str
@@ -79,7 +83,7 @@ class Function(Protocol):
 
 
 class TensorFunction(Protocol[P]):
-    """A function made of primitives: a Tensor for a Tensor, else what NumPy gives."""
+    """A function composed of primitives: it returns a Tensor for a Tensor, else what NumPy returns."""
 
     __name__: str
 
@@ -95,13 +99,13 @@ def tensor_function(function: Callable[Concatenate[Any, P], Any]) -> TensorFunct
 
 
 class _Pull:
-    """pull(node, v, pending, residuals): reverse mode through one node, written when it is first asked for.
+    """pull(node, v, pending, residuals): reverse mode through one node, compiled when it is first read.
 
-    It is found in the primitive's dictionary from then on. There, layers may stand in its place (intercept.py), which a
-    thread that writes it at the same time must not undo.
+    From then on it is in the primitive's dictionary. A layer may replace it there (intercept.py), which a thread that
+    compiles it at the same time must not undo.
     """
 
-    def __get__(self, p: Any, kind: type) -> Any:
+    def __get__(self, p: Any, owner: type) -> Any:
         if p is None:
             return self
         with LOCK:
@@ -109,10 +113,10 @@ class _Pull:
 
 
 class Primitive:
-    """A function, its rules, and what was specialized from them: record and pull."""
+    """A function, its rules, and the two functions that are written from them: record and pull."""
 
     kind = "primitive"
-    is_checked = False  # whether what rules return is checked: those of users (custom.py) are
+    is_checked = False  # whether the results of rules are checked, as for the rules of users (custom.py)
 
     def __init__(
         self,
@@ -148,23 +152,24 @@ class Primitive:
                 f"{self.name}{self.signature} has {len(self.operands)} operands: give one rule for each, or one joint "
                 f"rule. {len(rules)} rules were given{' and a joint one' if joint else ''}."
             )
-        self.names = tuple(codegen.named(rule) for rule in rules)
+        self.names = tuple(codegen.names_needed(rule) for rule in rules)
         # Before version 0.2, needs_grad was called wanted (custom.py warns of it).
-        self.joint_names = tuple("needs_grad" if name == "wanted" else name for name in codegen.named(joint))
-        self.residuals = codegen.residuals(self)
+        self.joint_names = tuple("needs_grad" if name == "wanted" else name for name in codegen.names_needed(joint))
         self._check_names()
-        self.record, self.record_source, self.pull_source = specialize.write(self)
+        self.residuals = codegen.residual_names(self)
+        self.pull_source = codegen.pull_source(self)
+        self.record = specialize.record_function(self)
 
     pull: Any = _Pull()
 
     @cached_property
     def written_pull(self) -> Callable[..., None]:
-        """The pull as it was written, whatever stands around it."""
-        return specialize.made(self, self.pull_source)
+        """The pull as it was written, also while layers replace it."""
+        return specialize.pull_function(self)
 
     @property
     def callee(self) -> Callable[..., Any]:
-        """What the record function calls: the function."""
+        """The function that the record function calls."""
         return self.function
 
     @property
@@ -175,32 +180,35 @@ class Primitive:
 
     @property
     def source(self) -> str:
-        """What was written for this primitive."""
-        return "\n".join(filter(None, [self.record_source, self.pull_source]))
+        """The text of record and pull."""
+        record = codegen.record_source(self).replace("def record(", f"def {self.name}(", 1)
+        return "\n".join(filter(None, [record, self.pull_source]))
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}{self.signature}>"
 
     def _check_names(self) -> None:
-        taken = RESERVED & {*self.operands, *self.param_names}
+        own = {*self.operands, *self.param_names}
+        needed = {name for names in (*self.names, self.joint_names) for name in names}
+        taken = own & RESERVED | own & {f"{x}_{what}" for x in self.operands for what in ("value", "node")}
+        if not self.outputs:
+            taken |= own & needed & {"out"}  # the value of the function
         if taken:
             raise TypeError(
                 f"{self.name}{self.signature}: the name {min(taken)!r} is taken (v is the vector that a rule "
-                "transforms); call the operand otherwise"
+                "transforms, out the value of the function, others are used by the engine); rename the parameter"
             )
-        known = {*self.operands, *self.param_names, *(self.outputs or ("out",)), "i", "needs_grad"}
+        known = {*own, *(self.outputs or ("out",)), "i", "needs_grad"}
         known |= {f"{x}_{what}" for x in self.operands for what in ("shape", "dtype")}
-        for names in (*self.names, self.joint_names):
-            for name in names:
-                if name not in known:
-                    raise TypeError(
-                        f"a rule of {self.name}{self.signature} names {name!r}, which is none of its values"
-                    )
+        if unknown := needed - known:
+            raise TypeError(
+                f"a rule of {self.name}{self.signature} names {min(unknown)!r}, which is none of its values"
+            )
 
     def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array | None:
         """Forward mode: the tangent of the value from those of the parents (None: zero).
 
-        None as the result says that this kind has no fast way; the walk then pulls the pull.
+        None as the result says that this kind has no rule for it; the walk then pulls the pull.
         """
         return None
 
@@ -240,24 +248,22 @@ class Elementwise(Primitive):
     def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array:
         """Forward mode: each rule applied to its operand's tangent."""
         tangent_out = total(self.apply(k, node, v, residuals) for k, v in enumerate(tangents) if v is not None)
-        return (
-            tangent_out
-            if tangent_out.shape == node.shape
-            else tangent_out + np.zeros_like(tangent_out, shape=node.shape)
-        )
+        if tangent_out.shape != node.shape:
+            tangent_out = tangent_out + np.zeros_like(tangent_out, shape=node.shape)
+        return tangent_out
 
 
 class Linear(Primitive):
     """Linear in each operand that has a rule.
 
-    If a rule names another such operand (a product) the others are held while one moves; if none does (a sum) all
-    move together.
+    If a rule names another operand, the function is a product: its tangent is a sum with one term for each operand, in
+    which the others are constant. Otherwise the function is a sum, and the tangent is the function of the tangents.
     """
 
     kind = "linear"
 
     def push(self, node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...]) -> Array | None:
-        """Forward mode: the function itself, with tangents in place of operands."""
+        """Forward mode: the function itself, applied to tangents."""
         params = dict(zip(self.param_names, node.params, strict=True))
         known = self.known(node, residuals)
         if self.is_product:
@@ -272,12 +278,12 @@ class Linear(Primitive):
 
     @property
     def is_product(self) -> bool:
-        """Whether the others are held while one operand moves."""
+        """Whether the rule of one operand names another."""
         return any(set(names) & set(self.operands) for names in self.names)
 
 
 class Opaque:
-    """What stands in place of a primitive for one call of a function that is run again, or compiled, for its pull.
+    """The base of what a node has as its primitive if a whole function is run again, or was compiled, for the pull.
 
     It has no rules that could be shown as formulas.
     """
@@ -330,42 +336,42 @@ def elementwise(function: Callable[..., Any], *rules: Rule, **options: Any) -> F
     return _declare(Elementwise(function, *rules, **options))
 
 
-def _declare(made: Primitive) -> Function:
+def _declare(p: Primitive) -> Function:
     with LOCK:
-        DECLARED.add(made)
-    if made.pull_source:
-        REGISTRY[made.name] = made
-    return as_function(made)
+        DECLARED.add(p)
+    if p.pull_source:
+        REGISTRY[p.name] = p
+    return as_function(p)
 
 
-def as_function(made: Primitive) -> Function:
-    """The recording function of a primitive, with the primitive and its source at hand."""
+def as_function(p: Primitive) -> Function:
+    """The record function of a primitive, with the primitive and the source as attributes."""
     with LOCK:
-        FUNCTIONS.add(made)
-        for told in on_new:
-            told(made)
-    record: Any = made.record
-    module = getattr(made.function, "__module__", None) or "numpy"
-    record.primitive = made
-    record.source = made.source
-    record.__qualname__ = made.name
-    record.__doc__ = made.docstring
+        FUNCTIONS.add(p)
+        for callback in on_new:
+            callback(p)
+    record: Any = p.record
+    module = getattr(p.function, "__module__", None) or "numpy"
+    record.primitive = p
+    record.source = p.source
+    record.__qualname__ = p.name
+    record.__doc__ = p.docstring
     record.__module__ = "minigrad" if module.startswith(("minigrad", "numpy")) else module
     function: Function = record
     return function
 
 
-def _signature(function: Callable[..., Any], given: str | inspect.Signature | None) -> inspect.Signature:
-    """The signature as given, for example "(x, /, *, axis=None)"; else a ufunc's, else the function's own."""
-    if isinstance(given, inspect.Signature):
-        return given
-    if given is not None:
-        return _read(given)
+def _signature(function: Callable[..., Any], signature: str | inspect.Signature | None) -> inspect.Signature:
+    """The given signature, for example "(x, /, *, axis=None)"; else a ufunc's, else the function's own."""
+    if isinstance(signature, inspect.Signature):
+        return signature
+    if signature is not None:
+        return _parsed(signature)
     if isinstance(function, np.ufunc):
-        return _read(f"({'x, y, z'[: 3 * function.nin - 2]}, /)")
+        return _parsed(f"({'x, y, z'[: 3 * function.nin - 2]}, /)")
     return inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
 
 
 @lru_cache(maxsize=256)
-def _read(text: str) -> inspect.Signature:
+def _parsed(text: str) -> inspect.Signature:
     return inspect.signature(eval(f"lambda {text.strip('()')}: None"))

@@ -1,54 +1,57 @@
 """The tape and the two walks along it: pull (reverse mode) and push (forward mode).
 
-A tape is a view: the nodes that some outputs need, in the order in which they were recorded. An array pulled or
-pushed along it goes through the rules as they stand; Tensors are recorded on the way, and that is how derivatives of
-derivatives come about.
+A tape is a view: the nodes that some outputs need, in the order in which they were recorded. Both walks work on arrays
+or on Tensors. On Tensors the operations of the rules are recorded too, which gives derivatives of derivatives.
 """
 
 from __future__ import annotations
 
 import warnings
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from minigrad.engine import tracing
 from minigrad.engine.errors import derivative_failed
+from minigrad.engine.gradient_hooks import HOOKED, apply_hook
 from minigrad.engine.mutation import check_unchanged
 from minigrad.engine.node import Node, leaf, mode
 from minigrad.engine.pairwise import HALF, narrow
-from minigrad.engine.primitive import read_only, value_of
+from minigrad.engine.primitive import value_of
 from minigrad.engine.specialize import attach, select
 from minigrad.engine.tape_text import listing
 from minigrad.util.locks import LOCK
 
 Array = Any
 
+_trace = tracing.active.get
+_hooked: Any = HOOKED  # whose attribute `data` mypy does not know
+
 
 def ancestors(outputs: Iterable[Node], since: int = 0) -> tuple[list[Node], bool]:
     """The nodes that the outputs need, oldest first, and whether some of them are older than `since`.
 
-    Lines older than that are left out: what was recorded before an input existed cannot depend on it.
+    Nodes older than that are left out: what was recorded before an input existed cannot depend on it.
     """
-    pending: list[Any] = list({node for node in outputs if node.serial >= since})
-    seen = {None, *pending}  # None stands for a constant
+    nodes: list[Any] = list({node for node in outputs if node.serial >= since})
+    seen = {None, *nodes}  # None stands for a constant
     older = False
-    for node in pending:  # which grows meanwhile
+    for node in nodes:  # the list grows meanwhile
         for parent in node.parents:
             if parent not in seen:
                 if parent.serial < since:
                     older = True
                 else:
                     seen.add(parent)
-                    pending.append(parent)
-    pending.reverse()  # They were found from young to old, nearly, and sorting what is nearly in order is quick.
-    pending.sort(key=by_age)
-    return pending, older
+                    nodes.append(parent)
+    nodes.reverse()  # nearly from old to young already, and sorting what is nearly in order is quick
+    nodes.sort(key=_serial)
+    return nodes, older
 
 
-by_age = attrgetter("serial")
+_serial = attrgetter("serial")
 
 
 def pull(
@@ -62,19 +65,28 @@ def pull(
 ) -> dict[Node, Array]:
     """Reverse mode: from the cotangents of outputs to those of leaves, and of the nodes in `stop` and `keep`.
 
-    Every node contributes to the cotangents of its parents; what was used several times adds up its contributions.
-    All uses of a node come after it on the tape, so on the way back its sum is complete when it is reached. The walk
-    does not go beyond nodes in `stop`. With `record`, the cotangents are Tensors and so are the values the rules see.
+    The rules of a node turn its cotangent into contributions to the cotangents of its parents, which are added up in
+    `pending`. All uses of a node come after it on the tape, so on the way back its sum is complete when the walk
+    reaches it. The walk does not go beyond nodes in `stop`.
+
+    Args:
+        nodes: the tape, oldest first.
+        pending: the cotangents of the outputs. The walk uses it up.
+        stop: nodes at which the walk ends.
+        keep: other nodes whose cotangents are wanted.
+        record: the cotangents are Tensors, and so are the values that the rules see.
+        retain: whether nodes keep their residuals.
     """
     check_unchanged(nodes)
-    found: dict[Node, Array] = {}
+    cotangents: dict[Node, Array] = {}  # the result
     stop, keep = frozenset(stop), frozenset(keep)
-    special = stop | keep
-    if _hooked.data:  # which costs a tenth of len()
+    special = stop | keep  # and nodes with hooks
+    if _hooked.data:  # whether there are any: this costs a tenth of len()
         with LOCK:
             special |= {node for node in HOOKED if node in pending or node.serial >= nodes[0].serial}
+    walk: Iterable[Node] = reversed(nodes) if _trace() is None else tracing.announced(reversed(nodes))
     try:
-        for node in reversed(nodes):
+        for node in walk:
             v = pending.pop(node, None)
             if v is None:
                 continue
@@ -82,13 +94,13 @@ def pull(
                 v = narrow(v)
             if special and node in special:
                 for hook in tuple(getattr(node, "hooks", ())):
-                    v = hooked(hook, v)
+                    v = apply_hook(hook, v)
                 if node in keep or node in stop:
-                    found[node] = v
+                    cotangents[node] = v
                 if node in stop:
                     continue
             if node.primitive is None:
-                found[node] = v
+                cotangents[node] = v
                 continue
             residuals = node.residuals
             if residuals is None:
@@ -98,25 +110,28 @@ def pull(
                 node.residuals = None
     except np.linalg.LinAlgError as error:
         raise derivative_failed(error, node, "the backward pass of") from error
-    return found
+    return cotangents
 
 
 def push(nodes: Sequence[Node], tangents: Mapping[Node, Array], *, record: bool = False) -> dict[Node, Array]:
     """Forward mode: from the tangents of some nodes to those of all that depend on them."""
     check_unchanged(nodes)
     known = dict(tangents)
+    walk: Iterable[Node] = nodes if _trace() is None else tracing.announced(nodes)
     try:
-        for node in nodes:
+        for node in walk:
             if node in known or node.primitive is None:
                 continue
-            given = [known.get(parent) if parent is not None else None for parent in node.parents]
-            if all(v is None for v in given):
+            tangents_in = [known.get(parent) if parent is not None else None for parent in node.parents]
+            if all(v is None for v in tangents_in):
                 continue
             if node.residuals is None:
                 raise released(node)
             residuals = recorded(node, node.residuals) if record else node.residuals
-            tangent_out = node.primitive.push(node, given, residuals)
-            known[node] = _pull_of_pull(node, given, residuals, record) if tangent_out is None else tangent_out
+            tangent_out = node.primitive.push(node, tangents_in, residuals)
+            if tangent_out is None:
+                tangent_out = _pull_of_pull(node, tangents_in, residuals, record)
+            known[node] = tangent_out
     except np.linalg.LinAlgError as error:
         raise derivative_failed(error, node, "forward mode through") from error
     return known
@@ -125,8 +140,8 @@ def push(nodes: Sequence[Node], tangents: Mapping[Node, Array], *, record: bool 
 def _pull_of_pull(node: Node, tangents: Sequence[Array | None], residuals: tuple[Any, ...], record: bool) -> Array:
     """Forward mode from a pull alone.
 
-    pull(v) is linear in v, so its own pull takes tangents to the tangent of the value. It is recorded at v = 0; the
-    point does not matter.
+    pull(v) is linear in v, so its transpose, which is its own pull, takes the tangents of the parents to the tangent
+    of the value. It is recorded at v = 0; the point does not matter.
     """
     like = next(v for v in tangents if v is not None)
     several = isinstance(node.shape, tuple) and bool(node.primitive.outputs)
@@ -155,7 +170,7 @@ def _pull_of_pull(node: Node, tangents: Sequence[Array | None], residuals: tuple
 
 
 def recorded(node: Node, residuals: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The residuals as Tensors on the tape, for rules whose work is recorded in its turn."""
+    """The residuals as Tensors on the tape, for rules whose operations are recorded."""
     primitive, parents = node.primitive, node.parents
     values: list[Any] = []
     for name, value in zip(primitive.residuals, residuals, strict=True):
@@ -180,70 +195,8 @@ def released(node: Node) -> RuntimeError:
     )
 
 
-hook_changes = [0]  # how often a hook was added or removed: compiled steps look whether any was
-HOOKED: weakref.WeakSet[Node] = weakref.WeakSet()  # nodes with hooks; the walk looks at them only if there are any
-_hooked: Any = HOOKED
-
-
-class Hook:
-    """What `register_hook` returns: remove(), or a call of it, ends the hook."""
-
-    __slots__ = ("_function", "_line")
-
-    def __init__(self, node: Node, function: Callable[[Any], Any]) -> None:
-        self._line = weakref.ref(node)
-        self._function: Any = function
-
-    def remove(self) -> None:
-        """Call the function no more. A second time this does nothing."""
-        with LOCK:
-            node, function = self._line(), self._function
-            self._function = None
-            hook_changes[0] += 1
-            hooks = getattr(node, "hooks", [])
-            if function is not None and function in hooks:
-                hooks.remove(function)
-            if node is not None and not hooks:
-                HOOKED.discard(node)
-
-    __call__ = remove
-
-
-def add_hook(node: Node, hook: Callable[[Any], Any]) -> Hook:
-    """Call hook with the complete cotangent of a node. What is returned removes it."""
-    with LOCK:
-        node.hooks = [*getattr(node, "hooks", []), hook]
-        HOOKED.add(node)
-        hook_changes[0] += 1
-    return Hook(node, hook)
-
-
-def hooked(hook: Any, v: Array) -> Array:
-    """What a hook makes of a cotangent: it sees a Tensor, and may return a replacement.
-
-    Others use the cotangent too, so what the hook sees cannot be written to.
-    """
-    is_tensor = hasattr(v, "node")
-    data = read_only(v.data if is_tensor else v)
-    given = attach(data, v.node if is_tensor else None)
-    replaced = hook(given)
-    if given.data is not data:
-        raise RuntimeError(
-            f"a hook changed the gradient that it was given (shape {v.shape}) in place; return the changed one "
-            "instead: lambda g: 2 * g"
-        )
-    if replaced is None or replaced is given:
-        return v
-    if np.shape(replaced) != v.shape:
-        raise ValueError(
-            f"a hook returned shape {np.shape(replaced)} in place of a gradient of shape {v.shape}; return one of "
-            "the same shape, or None to leave it as it is"
-        )
-    return replaced if is_tensor else value_of(replaced)
-
-
 def listed(outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Outputs that were given one by one, or in one list."""
+    """Outputs as a tuple, whether they were given one by one or in one list."""
     return tuple(outputs[0]) if len(outputs) == 1 and type(outputs[0]) in (list, tuple) else outputs
 
 
@@ -253,8 +206,8 @@ class Tape(Sequence[Node]):
     Args:
         *outputs: Tensors, or one list of them.
 
-    `print(tape)` shows it as a Wengert list (Wengert 1964): one node for each operation, with the names that the
-    user gave, shapes and dtypes. Iteration, indexing and `len` give the nodes themselves.
+    `print(tape)` shows it as a Wengert list (Wengert 1964): one line for each node, with the user's names, shapes and
+    dtypes. Iteration, indexing and `len` are those of a sequence of nodes.
 
     Example:
         >>> import minigrad as mg
@@ -307,6 +260,8 @@ class Tape(Sequence[Node]):
                 assert parent is None or parent.serial < node.serial, f"{node} was recorded before its parent {parent}"
                 assert parent is None or parent in present, f"{parent}, a parent of {node}, is not on the tape"
             if node.primitive is not None and node.residuals is not None:
-                assert len(node.residuals) == len(node.primitive.residuals), f"{node} kept {len(node.residuals)} values"
+                assert len(node.residuals) == len(node.primitive.residuals), (
+                    f"{node} has {len(node.residuals)} residuals"
+                )
                 assert len(node.params) == len(node.primitive.param_names), f"{node} has {len(node.params)} parameters"
             present.add(node)

@@ -10,22 +10,24 @@ from minigrad.engine.node import Node
 
 
 def names(nodes: Sequence[Node]) -> dict[Node, str]:
-    """How each node is referred to: by its user's name, with the scope or the place if that is not unique, else %k."""
-    given = {node: getattr(node, "name", None) for node in nodes}
-    scoped = {node: f"{node.scope}/{name}" if node.scope and name else name for node, name in given.items()}
-    plain, full = Counter(given.values()), Counter(scoped.values())
+    """The name of each node: the user's, with the scope or the line if that is not unique; else %k."""
+    plain = {node: getattr(node, "name", None) for node in nodes}
+    scoped = {node: f"{node.scope}/{name}" if node.scope and name else name for node, name in plain.items()}
+    plain_count, scoped_count = Counter(plain.values()), Counter(scoped.values())
     shown = {}
     for k, node in enumerate(nodes, 1):
-        name, scope = given[node], scoped[node]
-        if name is None or scope is None:
+        name, long_name = plain[node], scoped[node]
+        if name is None or long_name is None:
             shown[node] = f"%{k}"
+        elif plain_count[name] == 1:
+            shown[node] = name
         else:
-            shown[node] = name if plain[name] == 1 else scope if full[scope] == 1 else f"{scope}#{k}"
+            shown[node] = long_name if scoped_count[long_name] == 1 else f"{long_name}#{k}"
     return shown
 
 
 def expression(node: Node, shown: dict[Node, str]) -> str:
-    """The operation of a node with its operands and parameters, as it would be called."""
+    """The operation of a node with its operands and parameters, as a call."""
     if node.primitive is None:
         return "leaf"
     primitive = node.primitive
@@ -41,7 +43,7 @@ def expression(node: Node, shown: dict[Node, str]) -> str:
 
 
 def kept(node: Node) -> list[Any]:
-    """The value of each operand: Python numbers, and what was kept for the rules and not released; else None."""
+    """The value of each operand, if it is a Python number or a residual that was not released; else None."""
     primitive = node.primitive
     values = dict(zip(primitive.residuals, (node.residuals or ())[:], strict=False))
     if primitive.sequence:
@@ -54,7 +56,7 @@ def kept(node: Node) -> list[Any]:
 
 
 def params_text(node: Node) -> list[str]:
-    """The parameters that differ from their defaults, as they would be written."""
+    """The parameters that differ from their defaults, as keyword arguments."""
     defaults = {name: p.default for name, p in node.primitive.signature.parameters.items()}
     return [
         f"{name}={brief(value)}"
@@ -68,7 +70,7 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def constant(value: Any) -> str:
-    """A constant operand: its value if it is one number that was kept, its shape if an array, · if it was not kept."""
+    """A constant operand: the value of a number, the shape of an array, · if it was not kept."""
     if value is None:
         return "·"
     if getattr(value, "shape", ()) == ():
@@ -77,10 +79,10 @@ def constant(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A parameter in few characters; index arrays by their shape, slices as they are written."""
+    """A parameter in a few characters: the dtype and shape of an index array, the text of a slice."""
     if isinstance(value, tuple):
-        inside = ", ".join(brief(part) for part in value)
-        return f"({inside},)" if len(value) == 1 else f"({inside})"
+        items = ", ".join(brief(item) for item in value)
+        return f"({items},)" if len(value) == 1 else f"({items})"
     if isinstance(value, slice):
         parts = ["" if p is None else str(p) for p in (value.start, value.stop, value.step)]
         return ":".join(parts if parts[2] else parts[:2])
@@ -90,14 +92,14 @@ def brief(value: Any) -> str:
     return f"<{value.dtype}{list(shape)}>" if shape else str(value)
 
 
-def each(node: Node, what: Any) -> str:
-    """The shape or dtype of a node; of all its outputs if there are several."""
+def each(node: Node, value: Any) -> str:
+    """The text of a node's shape or dtype; those of all outputs if there are several."""
     several = node.primitive is not None and node.primitive.outputs
-    return ", ".join(map(str, what)) if several else str(what)
+    return ", ".join(map(str, value)) if several else str(value)
 
 
 def listing(nodes: Sequence[Node]) -> str:
-    """One line of text for each node of the tape, in columns."""
+    """The tape as text: a line for each node, in columns."""
     shown = names(nodes)
     rows = [
         (str(k), shown[node], expression(node, shown), each(node, node.shape), each(node, node.dtype))
@@ -105,6 +107,6 @@ def listing(nodes: Sequence[Node]) -> str:
     ]
     widths = [max(len(row[c]) for row in rows) for c in range(4)] if rows else []
     return "\n".join(
-        f"{k:>{widths[0]}}  {name:<{widths[1]}}  {what:<{widths[2]}}  {shape:<{widths[3]}}  {dtype}"
-        for k, name, what, shape, dtype in rows
+        f"{k:>{widths[0]}}  {name:<{widths[1]}}  {operation:<{widths[2]}}  {shape:<{widths[3]}}  {dtype}"
+        for k, name, operation, shape, dtype in rows
     )

@@ -11,7 +11,7 @@ from operator import is_
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from minigrad.engine.tape import hook_changes
+from minigrad.engine.gradient_hooks import hook_changes
 from minigrad.reach import MISSING, CacheState, Row, StateRef, description, elements, keys_of, package_of
 from minigrad.reach.differences import Difference, differences
 from minigrad.reach.generated import code_of

@@ -33,6 +33,7 @@ WATCHED = 64  # elements of an output that must be the same again
 LIKE = {"float16": 5e-2, "float32": 1e-3}  # how closely, relative to the largest; else 1e-6
 PRESENT: tuple[ContextVar[Any], ...] = (
     tracing.active,
+    tracing.walked,
     intercept.STACK,
     naming.probe,
     mutation.JOURNAL,

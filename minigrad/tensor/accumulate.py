@@ -1,12 +1,12 @@
-"""What arrives at leaves: cotangents become the gradients of Tensors.
+"""At the leaves: cotangents become the gradients of Tensors.
 
-Backward passes of several threads may end at the same leaf: what one adds, no other overwrites.
+Backward passes of several threads may end at the same leaf; a lock prevents that one overwrites the other's sum.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,39 +15,38 @@ from minigrad.engine.errors import complex_refused
 from minigrad.engine.node import Node
 from minigrad.util.locks import LOCK
 
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+Tensor = Any  # the class imports this file
 
 
-def store(found: dict[Node, Any]) -> None:
-    """Add the cotangents of leaves to their gradients. An array that nobody else has becomes the gradient itself."""
+def store(cotangents: dict[Node, Any]) -> None:
+    """Add the cotangents of leaves to their gradients. An array without other references becomes the gradient."""
     with LOCK:
-        while found:
-            node, v, holders = _popped(found)
+        while cotangents:
+            node, v, references = _popped(cotangents)
             owner = node.owner() if hasattr(node, "owner") else None
             if owner is None:
                 continue
             is_number = issubclass(type(v), np.generic)
-            is_free = is_number or (holders == ALONE and type(v) is np.ndarray and v.base is None)
+            is_free = is_number or (references == ALONE and type(v) is np.ndarray and v.base is None)
             if is_free and owner.grad is None and v.dtype == _dtype(owner, v) and v.shape == node.shape:
                 owner._grad = specialize.attach(np.asarray(v) if is_number else v, None)
             else:
                 _add(owner, v)
 
 
-def _popped(found: dict[Any, Any]) -> tuple[Any, Any, int]:
-    """One of the items, taken out, and how many references there are to its value."""
-    node, v = found.popitem()
+def _popped(cotangents: dict[Any, Any]) -> tuple[Any, Any, int]:
+    """A node and its cotangent, removed from the dictionary, and the number of references to the cotangent."""
+    node, v = cotangents.popitem()
     return node, v, sys.getrefcount(v)
 
 
-ALONE = _popped({None: np.empty(0)})[2]  # the count of a value that nobody else knows
+ALONE = _popped({None: np.empty(0)})[2]  # the number if there are no other references
 
 
 def accumulate(owner: Tensor, v: Any) -> None:
     """Add v to the gradient of a Tensor, in its dtype.
 
-    The sum, or a copy of v, is stored: v itself may be another leaf's gradient too, or the caller's own array.
+    The sum, or a copy of v, is stored: v itself may also be the gradient of another leaf, or the caller's array.
     """
     with LOCK:
         _add(owner, v)
@@ -70,6 +69,6 @@ def _add(owner: Tensor, v: Any) -> None:
 
 
 def _dtype(owner: Tensor, v: Any) -> Any:
-    """The dtype of a gradient: that of the Tensor, which is another one than before if `t.data` was assigned."""
+    """The dtype of a gradient: the present one of the Tensor, which changes if `t.data` is assigned."""
     dtype = owner.data.dtype
     return dtype if dtype.kind == "f" else v.dtype

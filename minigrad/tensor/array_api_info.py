@@ -1,4 +1,4 @@
-"""What the array API standard lets a program ask about the library: mg.__array_namespace_info__()."""
+"""The inspection of the array API standard: mg.__array_namespace_info__()."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NamespaceInfo:
     """Capabilities, devices and dtypes (Python array API standard 2024.12, "Inspection")."""
 
     def capabilities(self) -> dict[str, Any]:
-        """What results may depend on, and how many axes an array may have."""
+        """The optional features of the standard, and the largest number of axes."""
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
 
     def default_device(self) -> str:
@@ -37,8 +37,8 @@ class NamespaceInfo:
 
     def dtypes(self, *, device: str | None = None, kind: Any = None) -> dict[str, np.dtype[Any]]:
         """The dtypes of a kind (see mg.isdtype), by name."""
-        every = {np.dtype(t).name: np.dtype(t) for t in dtypes.REAL}
-        return {name: dtype for name, dtype in every.items() if kind is None or dtypes.isdtype(dtype, kind)}
+        by_name = {np.dtype(t).name: np.dtype(t) for t in dtypes.REAL}
+        return {name: dtype for name, dtype in by_name.items() if kind is None or dtypes.isdtype(dtype, kind)}
 
 
 def __array_namespace_info__() -> NamespaceInfo:

@@ -1,4 +1,4 @@
-"""The arrays inside Tensors: their default dtype, copies, and what is refused."""
+"""The arrays inside Tensors: the default dtype, copies, and checks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def get_default_dtype() -> np.dtype[Any]:
 
 
 def copied(data: Any, dtype: Any) -> Any:
-    """A copy that a tracer array sees: np.copy and astype are calls like any other."""
+    """A copy of the data as an array of numbers. A copy of a tracer array is traced, as np.copy and astype are."""
     data = value_of(data)
     if not hasattr(data, "__array_function__"):
         value = np.array(data)
@@ -39,7 +39,7 @@ def copied(data: Any, dtype: Any) -> Any:
 
 
 def numbers(value: Any) -> Any:
-    """The array itself, if it holds numbers."""
+    """The array, checked to hold numbers."""
     refuse_mask(value, "Tensor")
     if value.dtype.kind not in "biufc":
         raise TypeError(f"Tensor: data of dtype {value.dtype} are not numbers")

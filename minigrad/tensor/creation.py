@@ -1,11 +1,12 @@
-"""Functions that make Tensors.
+"""Functions that create Tensors.
 
 All take dtype (None: `mg.get_default_dtype()` for floating-point numbers, NumPy's for integers and booleans; for the
-`*_like` functions the other array's), device ("cpu" or None, there is no other) and requires_grad.
+`*_like` functions that of x), device ("cpu" or None, there is no other) and requires_grad.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,13 @@ Shape = int | tuple[int, ...]
 def asarray(
     data: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """A Tensor of the data, sharing memory with an array unless `copy` or the dtype asks for another.
+    """A Tensor of the data. It shares the memory of an array unless `copy` or the dtype requires a copy.
 
     Args:
-        data: a number, a nested list, an array or a Tensor, which is returned as it is if nothing else is asked for.
+        data: a number, a nested list, an array or a Tensor, which is returned unchanged if no copy is needed.
         dtype: as for Tensor.
         device: "cpu" or None.
-        copy: True for memory of its own, False to raise if that is needed.
+        copy: True for a copy, False for an error if a copy is needed.
         requires_grad: whether gradients are to be computed with respect to it. A leaf has memory of its own, because
             the backward pass and optimizers use it: this makes a copy.
 
@@ -48,36 +49,45 @@ def asarray(
     if copy is False and (not shares or (requires_grad and not isinstance(data, Tensor))):
         raise ValueError(f"asarray({describe(data)}, dtype={dtype}, copy=False): this needs a copy; leave copy out")
     if isinstance(data, Tensor):
-        made = data if shares and not copy else data.astype(data.dtype if dtype is None else dtype)
+        t = data if shares and not copy else data.astype(data.dtype if dtype is None else dtype)
     elif copy or not shares:
-        made = Tensor(data, dtype=dtype)
+        t = Tensor(data, dtype=dtype)
     else:
         value = numbers(data)
-        made = attach(shared(value) if type(value) is np.ndarray else value, None)
+        t = attach(shared(value) if type(value) is np.ndarray else value, None)
     if requires_grad:
-        made.requires_grad = True
-    return made
+        t.requires_grad = True
+    return t
 
 
-def _made(value: Any, requires_grad: bool) -> Tensor:
+def _tensor(value: Any, requires_grad: bool) -> Tensor:
+    """A Tensor of a new array."""
     t: Tensor = attach(value, None)
     if requires_grad:
         t.requires_grad = True
     return t
 
 
+def _of_shape(create: Callable[..., Any], shape: Shape, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    return _tensor(create(shape, _dtype(dtype, device)), requires_grad)
+
+
+def _like(create: Callable[..., Any], x: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    check_device(device)
+    return _tensor(create(value_of(x), dtype=dtype), requires_grad)
+
+
 def _dtype(dtype: Any, device: Any, *values: Any) -> np.dtype[Any]:
-    """The dtype asked for; else the default one, or NumPy's if all values are integers or booleans."""
+    """The given dtype; else the default one, or NumPy's if all values are integers or booleans."""
     check_device(device)
     if dtype is not None:
-        given: np.dtype[Any] = np.dtype(dtype)
-        return given
-    found: np.dtype[Any] = np.result_type(*map(value_of, values)) if values else get_default_dtype()
-    return get_default_dtype() if found == np.float64 and all(map(_is_number, values)) else found
+        return np.dtype(dtype)  # type: ignore[no-any-return]
+    common: np.dtype[Any] = np.result_type(*map(value_of, values)) if values else get_default_dtype()
+    return get_default_dtype() if common == np.float64 and all(map(_is_number, values)) else common
 
 
-def _bare(x: Any, what: str) -> Any:
-    """A value that fills a new array. It has no gradient, so it must not need one."""
+def _constant(x: Any, what: str) -> Any:
+    """The value of an argument through which no gradient flows, so it must not require one."""
     if isinstance(x, Tensor) and x.node is not None and mode.get() is not None:
         raise TypeError(
             f"{what}: {describe(x)} requires grad, and the gradient would be lost. Use arithmetic instead: t * "
@@ -91,8 +101,8 @@ def _is_number(x: Any) -> bool:
 
 
 def empty(shape: Shape, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor of this shape whose values are whatever the memory held."""
-    return _made(np.empty(shape, _dtype(dtype, device)), requires_grad)
+    """A Tensor of this shape whose values are uninitialized."""
+    return _of_shape(np.empty, shape, dtype, device, requires_grad)
 
 
 def zeros(shape: Shape, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -104,51 +114,48 @@ def zeros(shape: Shape, *, dtype: Any = None, device: Any = None, requires_grad:
         Tensor([[0., 0.],
                [0., 0.]], dtype=float32)
     """
-    return _made(np.zeros(shape, _dtype(dtype, device)), requires_grad)
+    return _of_shape(np.zeros, shape, dtype, device, requires_grad)
 
 
 def ones(shape: Shape, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A Tensor of ones of this shape."""
-    return _made(np.ones(shape, _dtype(dtype, device)), requires_grad)
+    return _of_shape(np.ones, shape, dtype, device, requires_grad)
 
 
 def full(
     shape: Shape, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A Tensor of this shape that holds one number everywhere; the number decides between float, int and bool.
+    """A Tensor of this shape whose elements are one number, which decides between float, int and bool.
 
     Example:
         >>> import minigrad as mg
         >>> mg.full(3, 0.5)
         Tensor([0.5, 0.5, 0.5])
     """
-    return _made(np.full(shape, _bare(fill_value, "full"), _dtype(dtype, device, fill_value)), requires_grad)
+    return _tensor(np.full(shape, _constant(fill_value, "full"), _dtype(dtype, device, fill_value)), requires_grad)
 
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor of x's shape and dtype whose values are whatever the memory held."""
-    check_device(device)
-    return _made(np.empty_like(value_of(x), dtype=dtype), requires_grad)
+    """A Tensor of x's shape and dtype whose values are uninitialized."""
+    return _like(np.empty_like, x, dtype, device, requires_grad)
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A Tensor of zeros of x's shape and dtype."""
-    check_device(device)
-    return _made(np.zeros_like(value_of(x), dtype=dtype), requires_grad)
+    return _like(np.zeros_like, x, dtype, device, requires_grad)
 
 
 def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A Tensor of ones of x's shape and dtype."""
-    check_device(device)
-    return _made(np.ones_like(value_of(x), dtype=dtype), requires_grad)
+    return _like(np.ones_like, x, dtype, device, requires_grad)
 
 
 def full_like(
     x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A Tensor of x's shape and dtype that holds one number everywhere."""
+    """A Tensor of x's shape and dtype whose elements are one number."""
     check_device(device)
-    return _made(np.full_like(value_of(x), _bare(fill_value, "full_like"), dtype=dtype), requires_grad)
+    return _tensor(np.full_like(value_of(x), _constant(fill_value, "full_like"), dtype=dtype), requires_grad)
 
 
 def eye(
@@ -169,7 +176,7 @@ def eye(
         Tensor([[0., 1., 0.],
                [0., 0., 1.]])
     """
-    return _made(np.eye(n_rows, n_cols, k, dtype=_dtype(dtype, device)), requires_grad)
+    return _tensor(np.eye(n_rows, n_cols, k, dtype=_dtype(dtype, device)), requires_grad)
 
 
 def arange(
@@ -189,9 +196,9 @@ def arange(
         >>> mg.arange(3), mg.arange(0.5, 2)
         (Tensor([0, 1, 2]), Tensor([0.5, 1.5]))
     """
-    start, stop, step = (_bare(x, "arange") for x in (start, stop, step))
+    start, stop, step = (_constant(x, "arange") for x in (start, stop, step))
     first, last = (0, start) if stop is None else (start, stop)
-    return _made(np.arange(first, last, step, dtype=_dtype(dtype, device, first, last, step)), requires_grad)
+    return _tensor(np.arange(first, last, step, dtype=_dtype(dtype, device, first, last, step)), requires_grad)
 
 
 def linspace(
@@ -212,8 +219,8 @@ def linspace(
         >>> mg.linspace(0, 1, 5)
         Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
-    start, stop = _bare(start, "linspace"), _bare(stop, "linspace")
-    return _made(np.linspace(start, stop, num, endpoint=endpoint, dtype=_dtype(dtype, device)), requires_grad)
+    start, stop = _constant(start, "linspace"), _constant(stop, "linspace")
+    return _tensor(np.linspace(start, stop, num, endpoint=endpoint, dtype=_dtype(dtype, device)), requires_grad)
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
@@ -234,6 +241,6 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A Tensor of another library's array, handed over by the DLPack protocol, without a copy where possible."""
+    """A Tensor of another library's array, by the DLPack protocol, without a copy where possible."""
     check_device(device)
-    return _made(shared(np.from_dlpack(x, copy=copy)), False)
+    return _tensor(shared(np.from_dlpack(x, copy=copy)), False)

@@ -1,7 +1,7 @@
 """custom: a user's own function with a derivative written by hand.
 
-What the user gives is checked where it meets the engine: a rule sees v and the operands as arrays that cannot be
-written to, because others use them too, and what it returns must fit its operand. Errors name the rule.
+Rules get v and the operands as arrays that cannot be written to, because others use them too. What a rule returns must
+fit its operand. Errors name the rule.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.codegen import named
+from minigrad.engine.codegen import names_needed
 from minigrad.engine.errors import NUMERIC, describe
 from minigrad.engine.node import Node, mode
 from minigrad.engine.primitive import Function, Primitive, Rule, as_function, read_only
@@ -34,7 +34,7 @@ def custom(
 
     Args:
         function: computes with NumPy. Parameters without a default are operands, those with one are params and passed
-            by keyword. A ufunc (also SciPy's) has the operands x, y, z; x1, x2, ... if there are more than three.
+            by keyword. A ufunc (also SciPy's) has the operands x, y, z, or x1, x2, ... if there are more than three.
         *rules: one for each operand, None for an operand without a derivative. A rule takes v, the cotangent of the
             result, and names what else it needs: operands, `out`, parameters, `x_shape`, `x_dtype`. It returns
             the operand's gradient, of the operand's shape (or of the result's, if the operand was broadcast), or None
@@ -49,9 +49,9 @@ def custom(
         A function of arrays or Tensors. Check its rules with `mg.verify.check_gradients`.
 
     Raises:
-        TypeError: there is not one rule for each operand, or a rule names something unknown. When it runs: a rule or
-            the function returns no array of real numbers.
-        ValueError: a rule returns another shape, or writes into what it is given.
+        TypeError: there is not one rule for each operand, or a rule names something unknown. When it runs: the result
+            of a rule or of the function is not an array of real numbers.
+        ValueError: a rule returns another shape, or writes into v or its operands.
 
     Example:
         >>> import minigrad as mg
@@ -66,8 +66,8 @@ def custom(
     operands = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_ONLY]
     if not rules and joint is None:
         raise TypeError(
-            f"custom: {label}{signature} has no rule, so that gradients would be lost; give one for each of its "
-            f"operands ({', '.join(operands)}), None for an operand without a derivative"
+            f"custom: {label}{signature} has no rule, so gradients would be lost; give one for each of its operands "
+            f"({', '.join(operands)}), None for an operand without a derivative"
         )
     for k, rule in enumerate((joint,) if joint is not None else rules):
         of = f" for {operands[k]}" if joint is None and k < len(operands) else ""
@@ -75,7 +75,7 @@ def custom(
             raise TypeError(f"custom: the rule of {label}{of} is {describe(rule)}, which is not a function of v")
         if isinstance(rule, FunctionType) and not inspect.signature(rule).parameters:
             raise TypeError(f"custom: the rule of {label}{of} takes no parameter; its first is v, the cotangent")
-    if "wanted" in named(joint):
+    if "wanted" in names_needed(joint):
         warnings.warn(
             f"custom: in the joint rule of {label}, `wanted` is called `needs_grad` since version 0.2",
             DeprecationWarning,
@@ -89,7 +89,7 @@ def custom(
 
 
 def _signature(function: Any, label: str) -> inspect.Signature:
-    """Operands are positional, parameters keywords, whatever the function itself says."""
+    """The signature with positional-only operands and keyword-only parameters."""
     if isinstance(function, np.ufunc):
         n = function.nin
         names = "xyz"[:n] if n <= 3 else [f"x{k}" for k in range(1, n + 1)]
@@ -97,15 +97,13 @@ def _signature(function: Any, label: str) -> inspect.Signature:
     if not callable(function):
         raise TypeError(f"custom({describe(function)}, ...): give a function of arrays, then the rules")
     try:
-        given = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
     except ValueError:
-        raise TypeError(
-            f"custom: {label} does not say what its parameters are; wrap it: lambda x: {label}(x)"
-        ) from None
+        raise TypeError(f"custom: the signature of {label} is unknown; wrap it: lambda x: {label}(x)") from None
     operands, params = [], []
-    for p in given:
+    for p in parameters:
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            raise TypeError(f"custom: {p} is not a fixed operand; give each operand a name (fixed number of operands)")
+            raise TypeError(f"custom: {p} of {label} is not a fixed operand; give each operand a parameter of its own")
         if p.kind is p.KEYWORD_ONLY or p.default is not p.empty:
             params.append(p.replace(kind=p.KEYWORD_ONLY, annotation=p.empty))
         else:
@@ -132,17 +130,17 @@ class Custom(Primitive):
                         "parameter; make it an operand, that is a parameter without a default"
                     )
                 params[key] = value.data
-        given = [_protected(x) for x in operands]
+        protected = [_protected(x) for x in operands]
         try:
-            out = self.function(*given, **params)
+            out = self.function(*protected, **params)
         except ValueError as error:
-            raise _named(error, "the function", "its operands") from error
+            raise _explained(error, "the function", "its operands") from error
         if not self.outputs:
-            return self._value(next((x for x, y in zip(operands, given, strict=True) if out is y), out))
+            return self._value(next((x for x, y in zip(operands, protected, strict=True) if out is y), out))
         if not isinstance(out, (tuple, list)) or len(out) != len(self.outputs):
-            got = f"{len(out)} values" if isinstance(out, (tuple, list)) else f"a {type(out).__name__}"
+            result = f"{len(out)} values" if isinstance(out, (tuple, list)) else f"a {type(out).__name__}"
             raise TypeError(
-                f"the function returned {got}, and outputs= names {len(self.outputs)}: {', '.join(self.outputs)}"
+                f"the function returned {result}, and outputs= names {len(self.outputs)}: {', '.join(self.outputs)}"
             )
         return tuple(map(self._value, out))
 
@@ -166,18 +164,18 @@ class Custom(Primitive):
     def guarded(self, k: int | None, rule: Any) -> Any:
         """The rule of operand k, or the joint one, called with arrays that it cannot write to."""
 
-        def run(v: Any, *known: Any) -> Any:
-            given = [_protected(x) for x in (v, *known)]
+        def run(v: Any, *values: Any) -> Any:
+            protected = [_protected(x) for x in (v, *values)]
             try:
-                contribution = rule(*given)
+                contribution = rule(*protected)
             except Exception as error:
-                raise _named(error, self._rule(k), "v or its operands") from error
-            return v if contribution is given[0] and type(v) is np.ndarray else contribution
+                raise _explained(error, self._rule(k), "v or its operands") from error
+            return v if contribution is protected[0] and type(v) is np.ndarray else contribution
 
         return run
 
     def checked(self, n: Node, k: int, contribution: Any) -> Any:
-        """A contribution as the walk takes it; None if there is none."""
+        """A contribution, checked and in an array of floating-point numbers; None if there is none."""
         parent = n.parents[k]
         if contribution is None or parent is None:
             return None
@@ -192,7 +190,7 @@ class Custom(Primitive):
             raise TypeError(f"{self._rule(k)} returned {contribution.dtype}; gradients are real numbers")
         shapes = n.shape if self.outputs else (n.shape,)
         if contribution.shape != parent.shape and not any(
-            contribution.shape == s and _stretches(parent.shape, s) for s in shapes
+            contribution.shape == s and _broadcasts(parent.shape, s) for s in shapes
         ):
             raise ValueError(
                 f"{self._rule(k)} returned shape {contribution.shape} for an operand of shape {parent.shape}; it must "
@@ -201,15 +199,12 @@ class Custom(Primitive):
         return contribution if contribution.dtype.kind == "f" else contribution.astype(parent.dtype)
 
     def checked_all(self, n: Node, contributions: Any) -> tuple[Any, ...]:
-        """What a joint rule returned, as the walk takes it."""
-        if not isinstance(contributions, (tuple, list)) or len(contributions) != len(self.operands):
-            got = (
-                f"{len(contributions)} contributions"
-                if isinstance(contributions, (tuple, list))
-                else f"a {type(contributions).__name__}"
-            )
+        """The contributions of a joint rule, checked."""
+        is_sequence = isinstance(contributions, (tuple, list))
+        if not is_sequence or len(contributions) != len(self.operands):
+            result = f"{len(contributions)} contributions" if is_sequence else f"a {type(contributions).__name__}"
             raise TypeError(
-                f"{self._rule(None)} returned {got}; it must return a tuple with one contribution for each operand "
+                f"{self._rule(None)} returned {result}; it must return a tuple with one contribution for each operand "
                 f"({', '.join(self.operands)}), None where there is no gradient"
             )
         return tuple(self.checked(n, k, contribution) for k, contribution in enumerate(contributions))
@@ -226,26 +221,26 @@ def _protected(x: Any) -> Any:
     return tuple(map(_protected, x)) if type(x) is tuple else read_only(x)
 
 
-def _named(error: Exception, what: str, whose: str) -> Exception:
-    """An error of a user's function, by name; with a hint if it has written where it must not."""
-    kind, message = type(error), f"{what}: {error}"
+def _explained(error: Exception, where: str, arguments: str) -> Exception:
+    """An error in a user's function that says where it was raised; with a hint if the function wrote to arguments."""
+    kind, message = type(error), f"{where}: {error}"
     if "read-only" in str(error):
-        message += f". It must not write into {whose}, which others use too: compute a new array instead"
+        message += f". It must not write into {arguments}, which others use too: compute a new array instead"
     if kind.__module__ == "builtins":
         try:
             return kind(message)
         except TypeError:
-            pass  # one that is made of other things than a message
-    error.add_note(f"in {what}")
+            pass  # its arguments are not one message
+    error.add_note(f"in {where}")
     return error
 
 
 def _is_array(x: Any) -> bool:
-    """Whether this is an array of numbers: NumPy's, or one that listens."""
+    """Whether this is an array of numbers: NumPy's, or one with its protocols."""
     dtype = getattr(x, "dtype", None)
     return hasattr(x, "shape") and isinstance(dtype, np.dtype) and (dtype.char in NUMERIC or dtype.kind == "c")
 
 
-def _stretches(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether an array of this shape is broadcast to the other."""
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether an array of the first shape can be broadcast to the second."""
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(to), strict=False))

@@ -1,4 +1,4 @@
-"""Data types: the objects, and the questions that the array API standard lets one ask about them."""
+"""Data types, and the functions of the array API standard about them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What looks like a write: t[index] = value and t += value.
+"""Assignments to elements and augmented assignments: t[index] = value and t += value.
 
-Only a leaf under no_grad is written in place. Any other Tensor is rebound to a new result, so that the old value is
-still there for the gradient. So a part, q = x[0], is a Tensor of its own: q *= 2 changes q and not x. A write that
-would be lost for this reason is refused: x[0][1] = value, and `for row in x: row /= 2`.
+Only a leaf under no_grad is written in place. Any other Tensor is rebound to a new result, so that the old value
+remains for the gradient. So a part, q = x[0], is a Tensor of its own: q *= 2 changes q and not x. A write that would be
+lost for this reason is refused: x[0][1] = value, and `for row in x: row /= 2`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from types import EllipsisType, FrameType, NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,47 +21,46 @@ from minigrad.engine.primitive import value_of
 from minigrad.ops import indexing
 from minigrad.util.bytecode import instruction
 
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor import Tensor
+Tensor = Any  # the class imports this file
 
 BASIC = frozenset({int, slice, NoneType, EllipsisType, *(np.dtype(code).type for code in "bhilqBHILQ")})
-HERE = 2  # references to a whole that only the function that counts them has
+OWN_REFERENCES = 2  # those of the function that counts the references to a base
 
 
-def note_part(part: Tensor, whole: Tensor, rows: Rows | None = None) -> Tensor:
-    """The part, which remembers what it was taken from for as long as that lives; of a part of a part the outermost."""
-    outer = getattr(whole, "_part", None)
-    reference = weakref.ref(whole) if outer is None or outer[0]() is None else outer[0]
+def note_part(part: Tensor, base: Tensor, rows: Rows | None = None) -> Tensor:
+    """The part, which from now on has a weak reference to its base; to the outermost base if that is a part itself."""
+    of_base = getattr(base, "_part", None)
+    reference = weakref.ref(base) if of_base is None or of_base[0]() is None else of_base[0]
     part._part = (reference, None if rows is None else weakref.ref(rows))
     return part
 
 
 class Rows:
-    """The parts of a Tensor along its first axis, one after the other.
+    """An iterator over the parts of a Tensor along its first axis.
 
-    Those of `a, b = t` are Tensors of their own, and so are the elements of a vector, which are numbers in NumPy. Those
-    of a loop are rows of t.
+    In `a, b = t` they are Tensors of their own, and so are the elements of a vector, which NumPy returns as numbers. In
+    a loop they are parts of t.
     """
 
-    __slots__ = ("__weakref__", "is_loop", "k", "whole")
+    __slots__ = ("__weakref__", "base", "is_loop", "k")
 
-    def __init__(self, whole: Tensor, caller: FrameType) -> None:
-        self.whole, self.k = whole, 0
-        self.is_loop = whole.ndim > 1 and not instruction(caller.f_code, caller.f_lasti).startswith("UNPACK")
+    def __init__(self, base: Tensor, caller: FrameType) -> None:
+        self.base, self.k = base, 0
+        self.is_loop = base.ndim > 1 and not instruction(caller.f_code, caller.f_lasti).startswith("UNPACK")
 
     def __iter__(self) -> Rows:
         return self
 
     def __next__(self) -> Tensor:
-        if self.k == len(self.whole):
+        if self.k == len(self.base):
             raise StopIteration
-        part = self.whole[self.k]
+        part = self.base[self.k]
         self.k += 1
-        return note_part(part, self.whole, self) if self.is_loop else part
+        return note_part(part, self.base, self) if self.is_loop else part
 
 
 def is_basic(index: Any) -> bool:
-    """Whether an index takes a part that NumPy would show as a view."""
+    """Whether NumPy would return a view for this index."""
     return type(index) in BASIC or (type(index) is tuple and all(type(k) in BASIC for k in index))
 
 
@@ -77,15 +76,15 @@ def refuse_traced(value: Any, what: str) -> None:
 
 
 def _refuse_part(t: Tensor, what: str, always: bool) -> None:
-    """Refuse a write to a part that would leave the whole as it was, where somebody still has that."""
-    whole, rows = getattr(t, "_part", (None, None))
-    if whole is None or not (always or rows is not None) or (alive := whole()) is None:
+    """Refuse a write to a part, which would not change its base, if there are other references to the base."""
+    reference, rows = getattr(t, "_part", (None, None))
+    if reference is None or not (always or rows is not None) or (base := reference()) is None:
         return
-    if rows is not None and sys.getrefcount(alive) == HERE + (rows() is not None):
-        return  # for row in x * 2: only the loop has the whole
+    if rows is not None and sys.getrefcount(base) == OWN_REFERENCES + (rows() is not None):
+        return  # for row in x * 2: only the loop refers to the base
     raise RuntimeError(
-        f"{what} on a part, of shape {t.shape}, of a Tensor of shape {alive.shape}: the part alone would change. Write "
-        "to the whole, x[0, 1] = value or x[k] /= 2, or to a copy, row = mg.copy(x[0])"
+        f"{what} on a part, of shape {t.shape}, of a Tensor of shape {base.shape}: the part alone would change. Write "
+        "to the whole Tensor, x[0, 1] = value or x[k] /= 2, or to a copy, row = mg.copy(x[0])"
     )
 
 
@@ -102,12 +101,12 @@ def set_items(t: Tensor, index: Any, value: Any) -> None:
         _rebind(t, indexing.set_index(t, value, index=index), "t[index] = value")
         return
     refuse_traced(value, "t[index] = value")
-    given = value_of(value)
-    refuse_mask(given, "t[index] = value")
+    array = value_of(value)
+    refuse_mask(array, "t[index] = value")
     try:
-        t.data[index] = given
+        t.data[index] = array
     except ERRORS as error:
-        raise explain_error(error, "t[index] = value", (t, given), {"index": index}) from error
+        raise explain_error(error, "t[index] = value", (t, array), {"index": index}) from error
     note_change(t.data)
 
 
@@ -136,7 +135,11 @@ def augmented(symbol: str, function: Any) -> Any:
 
 
 def _in_place(t: Tensor, what: str) -> bool:
-    """Whether a write goes into this array (a leaf, under no_grad) or makes a new one. Else it is an error."""
+    """Whether a write changes the array, that of a leaf under no_grad, or makes a new one.
+
+    Raises:
+        RuntimeError: t is a leaf, and operations are recorded.
+    """
     if t.node is None or t.node.primitive is not None:
         return False
     if mode.get() is not None:
@@ -157,12 +160,12 @@ def _rebind(t: Tensor, result: Tensor, what: str) -> Tensor:
         )
     t.data, t.node = result.data, result.node
     if hasattr(t, "_part"):
-        del t._part  # its memory is its own now
+        del t._part  # it has its own memory now
     return t
 
 
 def _is_assignment(frame: FrameType) -> bool:
-    """Whether a frame is at x[index] = value, and not at x.__setitem__(index, value), which has one reference less."""
+    """Whether a frame executes x[index] = value; in x.__setitem__(index, value) there is one reference less."""
     return instruction(frame.f_code, frame.f_lasti).startswith("STORE")
 
 
@@ -176,9 +179,9 @@ def _count(probe: _Probe, counts: list[int]) -> None:
 
 
 def _count_of_temporary() -> int:
-    """How many references `set_items` counts to a Tensor that is the value of an expression; 0 if that does not show.
+    """The references that `set_items` counts to a Tensor that is the value of an expression; 0 if that is not unique.
 
-    From Python 3.14 on a variable may count as little: then only parts are refused.
+    From Python 3.14 on the count may be the same for a variable; then only writes to parts are refused.
     """
     counts: list[int] = []
     named = _Probe()

@@ -1,7 +1,7 @@
-"""Traced: one call of a function on fresh variables, and the walks along the tape that lies between them and its value.
+"""Traced: one call of a function on new variables, and the walks along the tape between the variables and its value.
 
-This is what all transforms share. What the function takes from outside is older than the variables, so that the walk
-does not reach it; `older` says that there is some, and then the walk itself is recorded.
+All transforms use it. Values that the function takes from outside are older than the variables, so the walk does not
+reach them. If there are any (`older`), the walk itself is recorded.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from minigrad.util.pytree import flatten, leaves_like, tree_map
 
 Tree = Any
 
-ALONE = 3  # references to an array that nobody else has: two names of it here, and the one that counts them
+ALONE = 3  # references to an array without other owners: two names of it here, and the argument of getrefcount
 input_node = linear(lambda x, /: x, lambda v: v, name="input")
 
 
 class Traced:
-    """One call of f on fresh variables, and the tape that lies between them and its value."""
+    """One call of f on new variables, and the tape between them and its value."""
 
     def __init__(
         self, f: Callable[..., Any], args: tuple[Any, ...], options: Any, argnums: int | Sequence[int], has_aux: bool
@@ -43,13 +43,12 @@ class Traced:
                 raise TypeError(f"argnums={argnums}: the function was called with {len(args)} positional arguments")
         if len({k % len(args) for k in chosen}) < len(chosen):
             raise ValueError(f"argnums={argnums}: an argument of {len(args)} is named twice; name each of them once")
-        wanted = [args[k] for k in chosen]
-        given, rebuild = flatten(wanted[0] if isinstance(argnums, int) else tuple(wanted))
-        self.given, self.rebuild = given, rebuild
+        primals = [args[k] for k in chosen]
+        self.primals, self.rebuild = flatten(primals[0] if isinstance(argnums, int) else tuple(primals))
         with enable_grad():
-            self.variables = [variable(x) for x in given]
-            replaced = rebuild(self.variables)
-            self.inputs = (replaced,) if isinstance(argnums, int) else replaced
+            self.variables = [variable(x) for x in self.primals]
+            variables = self.rebuild(self.variables)
+            self.inputs = (variables,) if isinstance(argnums, int) else variables
             arguments = list(args)
             for k, x in zip(chosen, self.inputs, strict=True):
                 arguments[k] = x
@@ -80,12 +79,12 @@ class Traced:
         for t, node in zip(self.variables, self.sources, strict=True):
             if t.node is None or (t.node is node and changed_since(t.data, self.since)):
                 raise RuntimeError(
-                    f"the function writes into an argument of shape {t.shape} under no_grad, and its derivative has "
-                    "no meaning. Compute with a copy, t = mg.copy(t), or leave the argument out of argnums"
+                    f"the function writes into an argument of shape {t.shape} under no_grad, so its derivative is not "
+                    "defined. Compute with a copy, t = mg.copy(t), or leave the argument out of argnums"
                 )
 
     def single(self, what: str) -> Tensor:
-        """The value, which must be one Tensor, or a number or an array that the arguments have no part in."""
+        """The value, which must be one Tensor, or a number or array that does not depend on the arguments."""
         is_plain = isinstance(self.value, (int, float, np.generic)) or hasattr(self.value, "__array_function__")
         if not is_plain or (self.outputs[0].dtype.kind not in "fiu"):
             dtype = f" of dtype {self.outputs[0].dtype}" if is_plain else ""
@@ -99,7 +98,7 @@ class Traced:
         return self.outer and (self.older or any(getattr(x, "node", None) is not None for x in values))
 
     def result(self, t: Any) -> Any:
-        """A result as the caller wants it: with its history if an enclosing transform needs it."""
+        """A result for the caller: with its history if an enclosing transform needs it."""
         if not isinstance(t, Tensor):
             return t
         if self.outer and self.older:
@@ -107,20 +106,20 @@ class Traced:
         data = t.data
         if type(data) is np.ndarray and any(_base(data) is _base(x.data) for x in self.variables):
             data = data.copy("K")  # the caller's own array, or a part of it
-        return attach(data, None) if any(isinstance(x, Tensor) for x in self.given) else data
+        return attach(data, None) if any(isinstance(x, Tensor) for x in self.primals) else data
 
     def _like_input(self, k: int, v: Any) -> Any:
         if isinstance(v, Tensor):
             return v
-        return attach(v, None) if isinstance(self.given[k], Tensor) else v
+        return attach(v, None) if isinstance(self.primals[k], Tensor) else v
 
     def cotangents(self, tree: Tree) -> list[Any]:
-        """A structure of cotangents as a list, if it fits the value."""
-        given = leaves_like(tree, self.value, "vjp: the cotangent")
-        for v, t in zip(given, self.outputs, strict=True):
+        """A structure of cotangents as a list, checked against the value."""
+        cotangents = leaves_like(tree, self.value, "vjp: the cotangent")
+        for v, t in zip(cotangents, self.outputs, strict=True):
             if np.shape(v) != t.shape:
                 raise ValueError(f"vjp: cotangent of shape {np.shape(v)} for a value of shape {t.shape}")
-        return given
+        return cotangents
 
     def pull(self, cotangents: Sequence[Any], retain: bool) -> Tree:
         """The cotangents of the variables, in the structure of the chosen arguments."""
@@ -130,44 +129,44 @@ class Traced:
             if t.node is not None and t.node.serial >= self.since:
                 v = _as(v, t.dtype, record)  # noqa: PLW2901
                 pending[t.node] = pending[t.node] + v if t.node in pending else v
-        with _recording(record):
-            found = (
-                pull(self.nodes, pending, stop=self.sources, record=record, retain=retain or record) if pending else {}
-            )
-        contributions: list[Any] = []
+        by_node: dict[Node, Any] = {}
+        if pending:
+            with _recording(record):
+                by_node = pull(self.nodes, pending, stop=self.sources, record=record, retain=retain or record)
+        gradients: list[Any] = []
         for k, (t, node) in enumerate(zip(self.variables, self.sources, strict=True)):
-            v = found.pop(node, None)
+            v = by_node.pop(node, None)
             if v is not None and v.dtype.kind == "c":
                 raise complex_refused(f"the gradient of an argument of shape {t.shape}{_first_complex(self.nodes)}")
             v = np.zeros_like(t.data) if v is None else v if v.dtype == t.dtype else v.astype(t.dtype)
-            contributions.append(self._like_input(k, apart(v, contributions)))
-        return self.rebuild(contributions)
+            gradients.append(self._like_input(k, unshared(v, gradients)))
+        return self.rebuild(gradients)
 
     def push(self, tangents: tuple[Tree, ...]) -> Tree:
         """The tangents of the value, in its structure."""
         return self.push_leaves(leaves_like(tangents, self.inputs, "jvp: the tangents"))
 
-    def push_leaves(self, given: list[Any]) -> Tree:
+    def push_leaves(self, tangents: list[Any]) -> Tree:
         """The same for a list of tangents, one for each variable."""
-        for v, t in zip(given, self.variables, strict=True):
+        for v, t in zip(tangents, self.variables, strict=True):
             if np.shape(v) != t.shape:
                 raise ValueError(f"jvp: tangent of shape {np.shape(v)} for a primal of shape {t.shape}")
-        if told := _first_complex(self.nodes):
-            raise complex_refused(f"forward mode{told}")
-        record = self.records(*given)
-        start = {node: _as(v, node.dtype, record) for node, v in zip(self.sources, given, strict=True)}
+        if operation := _first_complex(self.nodes):
+            raise complex_refused(f"forward mode{operation}")
+        record = self.records(*tangents)
+        start = {node: _as(v, node.dtype, record) for node, v in zip(self.sources, tangents, strict=True)}
         with _recording(record):
-            known = push(self.nodes, start, record=record)
-        moved: list[Any] = []
-        last = {t.node: k for k, t in enumerate(self.outputs)}  # a result may be there twice
+            by_node = push(self.nodes, start, record=record)
+        results: list[Any] = []
+        last = {t.node: k for k, t in enumerate(self.outputs)}  # one Tensor may be several outputs
         for k, t in enumerate(self.outputs):
-            v = None if t.node is None else known.pop(t.node, None) if last[t.node] == k else known.get(t.node)
+            v = None if t.node is None else by_node.pop(t.node, None) if last[t.node] == k else by_node.get(t.node)
             v = np.zeros_like(t.data) if v is None else v
-            moved.append(self._like_input(0, apart(v, moved)))
-        return self.rebuild_value(moved)
+            results.append(self._like_input(0, unshared(v, results)))
+        return self.rebuild_value(results)
 
     def by_rows(self) -> Tree:
-        """The Jacobian by a pull for each element of the value."""
+        """The Jacobian, by a pull for each element of the value."""
         rows = []
         for k, t in enumerate(self.outputs):
             pulled = []
@@ -176,18 +175,18 @@ class Traced:
                 pulled.append(flatten(self.pull(cotangents, retain=True))[0])
             parts = zip(*pulled, strict=True) if pulled else ((),) * len(self.variables)
             columns = [
-                np.reshape(np.stack(part), t.shape + x.shape) if part else self._nothing(t.shape + x.shape, x.dtype)
+                np.reshape(np.stack(part), t.shape + x.shape) if part else self._empty(t.shape + x.shape, x.dtype)
                 for part, x in zip(parts, self.variables, strict=True)
             ]
             rows.append(self.rebuild(columns))
         return self.rebuild_value(rows)
 
-    def _nothing(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A block of the Jacobian without an element."""
+    def _empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A block of the Jacobian without elements."""
         return self._like_input(0, np.zeros(shape, dtype))
 
     def by_columns(self) -> Tree:
-        """The Jacobian by a push for each element of the variables."""
+        """The Jacobian, by a push for each element of the variables."""
         columns: list[list[Any]] = [[] for _ in self.outputs]
         for k, x in enumerate(self.variables):
             pushed = []
@@ -197,9 +196,7 @@ class Traced:
             for j, t in enumerate(self.outputs):
                 parts = [row[j] for row in pushed]
                 shape = t.shape + x.shape
-                columns[j].append(
-                    np.reshape(np.stack(parts, axis=-1), shape) if parts else self._nothing(shape, t.dtype)
-                )
+                columns[j].append(np.reshape(np.stack(parts, axis=-1), shape) if parts else self._empty(shape, t.dtype))
         return self.rebuild_value([self.rebuild(column) for column in columns])
 
 
@@ -207,10 +204,10 @@ def _base(array: Any) -> Any:
     return array if getattr(array, "base", None) is None else array.base
 
 
-def apart(v: Any, others: Sequence[Any]) -> Any:
-    """A result in memory of its own, so that whoever writes to it changes nothing else.
+def unshared(v: Any, others: Sequence[Any]) -> Any:
+    """A result in memory of its own, so that the caller can write to it without changing anything else.
 
-    The cotangent of x + y is that of both; that of x is the caller's own array if the function returns x.
+    The cotangent of x + y is the cotangent of x and of y; that of x is the caller's array if the function returns x.
     """
     if type(v) is np.ndarray:
         is_alone = sys.getrefcount(v) <= ALONE and (v.base is None or sys.getrefcount(v.base) <= ALONE - 1)
@@ -219,7 +216,7 @@ def apart(v: Any, others: Sequence[Any]) -> Any:
 
 
 def variable(x: Any) -> Tensor:
-    """A fresh Tensor with the value of x; if x has a history, a node that continues it."""
+    """A new leaf with the value of x; if x has a history, a result with a node that continues it."""
     if isinstance(x, Tensor):
         if x.node is not None:
             return input_node(x)
@@ -245,7 +242,7 @@ def variable(x: Any) -> Tensor:
 
 
 def _first_complex(nodes: Sequence[Node]) -> str:
-    """Which operation computed a complex number first; "" if none did."""
+    """The first operation that computed a complex number, in parentheses; "" if none did."""
     for node in nodes:
         dtypes = node.dtype if isinstance(node.dtype, tuple) else (node.dtype,)
         if node.primitive is not None and any(dtype.kind == "c" for dtype in dtypes):
@@ -254,7 +251,7 @@ def _first_complex(nodes: Sequence[Node]) -> str:
 
 
 def _as(v: Any, dtype: Any, record: bool) -> Any:
-    """A given cotangent or tangent: an array, or a Tensor if the walk is recorded."""
+    """A cotangent or tangent of the caller, as an array, or as a Tensor if the walk is recorded."""
     if isinstance(v, Tensor):
         v = v if record else v.data
     elif not hasattr(v, "dtype"):
@@ -272,6 +269,5 @@ def _basis(t: Any) -> Any:
         yield unit.reshape(t.shape)
 
 
-def _recording(wanted: bool) -> AbstractContextManager[Any]:
-    """enable_grad if asked for, otherwise nothing changes."""
-    return enable_grad() if wanted else nullcontext()
+def _recording(record: bool) -> AbstractContextManager[Any]:
+    return enable_grad() if record else nullcontext()

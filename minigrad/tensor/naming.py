@@ -8,22 +8,22 @@ from typing import Any
 
 from minigrad.tensor.tensor import Tensor
 
-# What mg.name does besides naming, while a derivation is checked: it may replace the value.
+# A function that mg.name calls while a derivation is checked; it may replace the value.
 probe: ContextVar[Callable[[str, Any, str | None], Any] | None] = ContextVar("minigrad_probe", default=None)
 
 
 def name(name: str, value: Any, label: str | None = None) -> Any:
     """Name a value of the forward pass, and return it: `mu = mg.name("mu", x.mean(0), label="μ")`.
 
-    The node of the tape is called so in printed tapes, reports and pictures, and a derivation can refer to the value
-    and its gradient by this name. A plain array is returned as it is.
+    Printed tapes, reports and pictures show the name, and a derivation can refer to the value and its gradient by it. A
+    plain array is returned unchanged.
 
     Args:
         name: a Python identifier.
         value: a Tensor, or an array.
         label: as pictures and reports write it.
     """
-    watch = probe.get()
-    if watch is not None:
-        value = watch(name, value, label)
+    replace = probe.get()
+    if replace is not None:
+        value = replace(name, value, label)
     return value.named(name, label) if isinstance(value, Tensor) else value

@@ -1,7 +1,7 @@
 """NumPy's own functions on Tensors: np.exp(t), np.mean(t, axis=0), np.einsum("ij,jk", a, b).
 
-Two tables say which function of minigrad answers which of NumPy's. What is in neither is refused, because computing
-with the bare values would silently lose the gradient.
+Two tables say which function of minigrad implements which of NumPy's. What is in neither is refused, because the result
+of a computation on the bare values would silently lose the gradient.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minigrad.ops import (
     reduction,
     searching,
     shape,
-)
+)  # fmt: skip
 from minigrad.ops.spatial.sliding_windows import sliding_windows
 from minigrad.tensor import dtypes
 
@@ -50,7 +50,7 @@ def _at_least(dtype: Any, x: Any) -> Any:
 
 _UFUNCS: dict[Any, Any] = {
     f.primitive.function: f
-    for f in (*vars(elementwise).values(), *vars(piecewise_constant).values())
+    for f in vars(elementwise).values()
     if hasattr(f, "primitive") and isinstance(f.primitive.function, np.ufunc)
 }
 _UFUNCS |= {
@@ -64,68 +64,66 @@ _UFUNCS |= {
     np.logaddexp2: lambda x, y: elementwise.logaddexp(x * math.log(2), y * math.log(2)) / math.log(2),
 }
 
-FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
+def function(f: Any, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+    """The result of a NumPy function that was called with a Tensor."""
+    if f not in FUNCTIONS:
+        from minigrad.tensor import numpy_linalg  # linear algebra is imported when it is first used
 
-def function(asked: Any, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Answer a NumPy function that met a Tensor."""
-    ours = FUNCTIONS.get(asked)
-    if ours is None:
-        import minigrad.tensor.numpy_linalg  # noqa: F401  (linear algebra is not loaded before it is asked for)
-
-        ours = FUNCTIONS.get(asked)
+        FUNCTIONS.update(numpy_linalg.FUNCTIONS)
+    ours = FUNCTIONS.get(f)
     if ours is None:
         raise TypeError(
-            f"NumPy's {_name(asked)} is not defined for Tensors, and on the bare values the gradient would be lost. "
+            f"NumPy's {_name(f)} is not defined for Tensors, and on the bare values the gradient would be lost. "
             "Use the functions of minigrad, or t.numpy() for the values alone."
         )
-    _refuse_out(_name(asked), inputs, options)
+    _refuse_out(_name(f), inputs, options)
     given = {k: v for k, v in options.items() if v is not np._NoValue}
     try:
         return ours(*inputs, **given)
     except TypeError as error:
         if "argument" not in str(error) or hasattr(error, "minigrad_call"):
             raise
-        named = _by_place(asked, ours, tuple(inputs), given)
-        if named != (tuple(inputs), given):
-            return function(asked, *named)
-        what = call(_name(asked), tuple(inputs), given)
+        positional = _by_position(f, ours, tuple(inputs), given)
+        if positional != (tuple(inputs), given):
+            return function(f, *positional)
+        shown = call(_name(f), tuple(inputs), given)
         reason = str(error).removeprefix(f"{ours.__qualname__}() ")
-        raise TypeError(f"{what}: {reason}. On Tensors it takes {', '.join(signature(ours).parameters)}.") from error
+        raise TypeError(f"{shown}: {reason}. On Tensors it takes {', '.join(signature(ours).parameters)}.") from error
 
 
-def _by_place(asked: Any, ours: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """The arguments with those by place that NumPy's function names otherwise than ours: np.tile(A=t, reps=2)."""
+def _by_position(f: Any, ours: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """The arguments, with those by position that have another name in our function: np.tile(A=t, reps=2)."""
     try:
-        theirs = list(signature(asked).parameters)
-    except ValueError:  # NumPy does not say
+        names = list(signature(f).parameters)
+    except ValueError:  # NumPy's function has no signature
         return inputs, options
-    known = {name for name, p in signature(ours).parameters.items() if p.kind is not p.POSITIONAL_ONLY}
+    ours_by_name = {name for name, p in signature(ours).parameters.items() if p.kind is not p.POSITIONAL_ONLY}
     rest = dict(options)
-    while len(inputs) < len(theirs) and theirs[len(inputs)] in rest and theirs[len(inputs)] not in known:
-        inputs = (*inputs, rest.pop(theirs[len(inputs)]))
+    while len(inputs) < len(names) and names[len(inputs)] in rest and names[len(inputs)] not in ours_by_name:
+        inputs = (*inputs, rest.pop(names[len(inputs)]))
     return inputs, rest
 
 
-def ufunc(asked: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Answer a NumPy ufunc, or one of its methods, that met a Tensor."""
-    _refuse_out(_name(asked), inputs, options)
-    if method == "reduce" and asked in _REDUCE:
+def ufunc(f: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+    """The result of a NumPy ufunc, or of one of its methods, that was called with a Tensor."""
+    _refuse_out(_name(f), inputs, options)
+    if method == "reduce" and f in _REDUCE:
         options.setdefault("axis", 0)
-        return _REDUCE[asked](inputs[0], **options)
-    if method == "accumulate" and asked in _ACCUMULATE:
-        return _ACCUMULATE[asked](inputs[0], axis=options.pop("axis", 0), **options)
-    ours = _UFUNCS.get(asked)
+        return _REDUCE[f](inputs[0], **options)
+    if method == "accumulate" and f in _ACCUMULATE:
+        return _ACCUMULATE[f](inputs[0], axis=options.pop("axis", 0), **options)
+    ours = _UFUNCS.get(f)
     if ours is None or method not in ("__call__", "outer"):
-        name = _name(asked) + ("" if method == "__call__" else f".{method}")
+        name = _name(f) + ("" if method == "__call__" else f".{method}")
         raise TypeError(
             f"{name} is not defined for Tensors; use the functions of minigrad, give it a derivative with "
-            f"mg.custom({asked.__name__}, rule), or take the values alone with t.numpy()"
+            f"mg.custom({f.__name__}, rule), or take the values alone with t.numpy()"
         )
     if options:
-        what = ", ".join(f"{k}=..." for k in options)
+        unsupported = ", ".join(f"{k}=..." for k in options)
         raise TypeError(
-            f"{_name(asked)}({what}) is not supported for Tensors; use mg.where, or t.astype(dtype) before it"
+            f"{_name(f)}({unsupported}) is not supported for Tensors; use mg.where, or t.astype(dtype) before it"
         )
     if method == "outer":
         x, y = inputs
@@ -144,63 +142,138 @@ def _refuse_out(name: str, inputs: Sequence[Any], options: dict[str, Any]) -> No
     )
 
 
-def _name(asked: Any) -> str:
-    if isinstance(asked, np.ufunc):  # of NumPy, or of another library, whose name it does not know
-        return f"{'np.' * (getattr(np, asked.__name__, None) is asked)}{asked.__name__}"
-    module = getattr(asked, "__module__", None) or "numpy"
-    return f"{module.replace('numpy', 'np', 1)}.{asked.__name__}"
+def _name(f: Any) -> str:
+    if isinstance(f, np.ufunc):  # of NumPy, or of another library, which a ufunc does not say
+        return f"{'np.' * (getattr(np, f.__name__, None) is f)}{f.__name__}"
+    module = getattr(f, "__module__", None) or "numpy"
+    return f"{module.replace('numpy', 'np', 1)}.{f.__name__}"
 
 
-def implements(*names: str) -> Callable[[Any], Any]:
-    """Mark the answer to NumPy functions, named as in np.linalg.norm."""
-
-    def mark(ours: Any) -> Any:
-        for name in names:
-            asked: Any = np
-            for part in name.split("."):
-                asked = getattr(asked, part)
-            FUNCTIONS[asked] = ours
-        return ours
-
-    return mark
+# NumPy's functions whose parameters differ from ours
 
 
-# Functions whose parameters agree with ours
-for _ours, *_theirs in (
-    (reduction.sum, "sum"),
-    (reduction.prod, "prod"),
-    (reduction.mean, "mean"),
-    (reduction.max, "max", "amax"),
-    (reduction.min, "min", "amin"),
-    (reduction.all, "all"),
-    (reduction.any, "any"),
-    (cumulative.cumulative_sum, "cumulative_sum"),
-    (cumulative.cumulative_prod, "cumulative_prod"),
-    (shape.reshape, "reshape"),
-    (shape.permute_dims, "transpose", "permute_dims"),
-    (shape.matrix_transpose, "matrix_transpose"),
-    (shape.swapaxes, "swapaxes"),
-    (shape.moveaxis, "moveaxis"),
-    (shape.expand_dims, "expand_dims"),
-    (shape.squeeze, "squeeze"),
-    (shape.broadcast_to, "broadcast_to"),
-    (shape.unstack, "unstack"),
-    (shape.tile, "tile"),
-    (shape.astype, "astype"),
-    (einsum.einsum, "einsum"),
-    (product.outer, "outer"),
-    (searching.unique_values, "unique_values"),
-    (searching.unique_counts, "unique_counts"),
-    (searching.unique_inverse, "unique_inverse"),
-    (searching.unique_all, "unique_all"),
-    (searching.nonzero, "nonzero"),
-    (searching.isin, "isin"),
-    (dtypes.result_type, "result_type"),
-):
-    implements(*_theirs)(_ours)
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    if x is None and y is None:
+        return searching.nonzero(condition)
+    return elementwise.where(condition, x, y)
 
-# Functions whose parameters have other names, or another order
-FUNCTIONS |= {
+
+def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """Sections that differ in size by one at most, the larger ones first."""
+    if isinstance(indices_or_sections, int):
+        size, extra = divmod(ary.shape[axis], indices_or_sections)
+        indices_or_sections = [k * size + min(k, extra) for k in range(1, indices_or_sections)]
+    return shape.split(ary, indices_or_sections, axis=axis)
+
+
+def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    return shape.diff(a, axis=axis, n=n, prepend=prepend, append=append)
+
+
+def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    if sparse:
+        raise TypeError("np.meshgrid(sparse=True) is not supported for Tensors; reshape each, as in x[:, None]")
+    return shape.meshgrid(*xi, indexing=indexing)
+
+
+def _ravel(a: Any, order: str = "C") -> Any:
+    if order != "C":
+        raise TypeError(f"np.ravel(order={order!r}) is not supported for Tensors; permute the axes first")
+    return shape.reshape(a, (-1,))
+
+
+def _dot(a: Any, b: Any) -> Any:
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return elementwise.multiply(a, b)
+    return product.tensordot(a, b, axes=((-1,), (-1 if np.ndim(b) == 1 else -2,)))
+
+
+def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options: Any) -> Any:
+    if options.pop("subok", False) or options.pop("writeable", False):
+        raise TypeError("np.lib.stride_tricks.sliding_window_view(subok=, writeable=) is not supported for Tensors")
+    return sliding_windows(x, window_shape, axes=tuple(range(x.ndim)) if axis is None else axis)
+
+
+def _round(a: Any, decimals: int = 0) -> Any:
+    return piecewise_constant.round(a, decimals=decimals)
+
+
+def _variance(ours: Any) -> Any:
+    def variance(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+        *,
+        correction: float | None = None,
+    ) -> Any:
+        a = a if dtype is None else shape.astype(a, dtype)
+        return ours(a, axis, correction=ddof if correction is None else correction, keepdims=keepdims)
+
+    return variance
+
+
+def _running(ours: Any) -> Any:
+    def running(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
+        return ours(np.ravel(a), axis=0, dtype=dtype) if axis is None else ours(a, axis=axis, dtype=dtype)
+
+    return running
+
+
+def _sorting(ours: Any) -> Any:
+    """Our functions are stable, which is right for any kind."""
+
+    def sorting(a: Any, axis: int | None = -1, kind: Any = None, *, stable: Any = None) -> Any:
+        return ours(np.ravel(a), axis=0) if axis is None else ours(a, axis=axis)
+
+    return sorting
+
+
+def _close(ours: Any) -> Any:
+    return lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: ours(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
+
+
+def _like(make: Any) -> Any:
+    return lambda x, *arguments, **options: attach(make(value_of(x), *arguments, **options), None)
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    # The parameters agree with ours
+    np.sum: reduction.sum,
+    np.prod: reduction.prod,
+    np.mean: reduction.mean,
+    np.max: reduction.max,
+    np.amax: reduction.max,
+    np.min: reduction.min,
+    np.amin: reduction.min,
+    np.all: reduction.all,
+    np.any: reduction.any,
+    np.cumulative_sum: cumulative.cumulative_sum,
+    np.cumulative_prod: cumulative.cumulative_prod,
+    np.reshape: shape.reshape,
+    np.transpose: shape.permute_dims,
+    np.permute_dims: shape.permute_dims,
+    np.matrix_transpose: shape.matrix_transpose,
+    np.swapaxes: shape.swapaxes,
+    np.moveaxis: shape.moveaxis,
+    np.expand_dims: shape.expand_dims,
+    np.squeeze: shape.squeeze,
+    np.broadcast_to: shape.broadcast_to,
+    np.unstack: shape.unstack,
+    np.tile: shape.tile,
+    np.astype: shape.astype,
+    np.einsum: einsum.einsum,
+    np.outer: product.outer,
+    np.unique_values: searching.unique_values,
+    np.unique_counts: searching.unique_counts,
+    np.unique_inverse: searching.unique_inverse,
+    np.unique_all: searching.unique_all,
+    np.nonzero: searching.nonzero,
+    np.isin: searching.isin,
+    np.result_type: dtypes.result_type,
+    # The parameters have other names, or another order
     np.clip: lambda a, a_min=None, a_max=None, min=None, max=None: elementwise.clip(
         a, a_min if min is None else min, a_max if max is None else max
     ),
@@ -226,114 +299,15 @@ FUNCTIONS |= {
     np.trace: lambda a, offset=0, axis1=0, axis2=1: reduction.sum(np.diagonal(a, offset, axis1, axis2), axis=-1),
     np.isneginf: lambda x: piecewise_constant.equal(x, -np.inf),
     np.isposinf: lambda x: piecewise_constant.equal(x, np.inf),
-    # What only asks about a Tensor is answered without recording
-    np.shape: lambda a: a.shape,
-    np.ndim: lambda a: a.ndim,
-    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
-    np.can_cast: lambda from_, to, casting="safe": np.can_cast(from_.dtype, to, casting),
-    np.array_equal: lambda a1, a2, equal_nan=False: np.array_equal(value_of(a1), value_of(a2), equal_nan),
-}
-
-
-@implements("where")
-def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
-    if x is None and y is None:
-        return searching.nonzero(condition)
-    return elementwise.where(condition, x, y)
-
-
-@implements("array_split")
-def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """Sections that differ in size by one at most, the larger ones first."""
-    if isinstance(indices_or_sections, int):
-        size, extra = divmod(ary.shape[axis], indices_or_sections)
-        indices_or_sections = [k * size + min(k, extra) for k in range(1, indices_or_sections)]
-    return shape.split(ary, indices_or_sections, axis=axis)
-
-
-@implements("diff")
-def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    return shape.diff(a, axis=axis, n=n, prepend=prepend, append=append)
-
-
-@implements("meshgrid")
-def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
-    if sparse:
-        raise TypeError("np.meshgrid(sparse=True) is not supported for Tensors; reshape each, as in x[:, None]")
-    return shape.meshgrid(*xi, indexing=indexing)
-
-
-@implements("ravel")
-def _ravel(a: Any, order: str = "C") -> Any:
-    if order != "C":
-        raise TypeError(f"np.ravel(order={order!r}) is not supported for Tensors; permute the axes first")
-    return shape.reshape(a, (-1,))
-
-
-@implements("dot")
-def _dot(a: Any, b: Any) -> Any:
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
-        return elementwise.multiply(a, b)
-    return product.tensordot(a, b, axes=((-1,), (-1 if np.ndim(b) == 1 else -2,)))
-
-
-@implements("lib.stride_tricks.sliding_window_view")
-def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **options: Any) -> Any:
-    if options.pop("subok", False) or options.pop("writeable", False):
-        raise TypeError("np.lib.stride_tricks.sliding_window_view(subok=, writeable=) is not supported for Tensors")
-    return sliding_windows(x, window_shape, axes=tuple(range(x.ndim)) if axis is None else axis)
-
-
-@implements("round", "around")
-def _round(a: Any, decimals: int = 0) -> Any:
-    return piecewise_constant.round(a, decimals=decimals)
-
-
-# Pairs that are answered alike
-
-
-def _variance(ours: Any) -> Any:
-    def answer(
-        a: Any,
-        axis: Any = None,
-        dtype: Any = None,
-        out: None = None,
-        ddof: float = 0,
-        keepdims: bool = False,
-        *,
-        correction: float | None = None,
-    ) -> Any:
-        a = a if dtype is None else shape.astype(a, dtype)
-        return ours(a, axis, correction=ddof if correction is None else correction, keepdims=keepdims)
-
-    return answer
-
-
-def _running(ours: Any) -> Any:
-    def answer(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
-        return ours(np.ravel(a), axis=0, dtype=dtype) if axis is None else ours(a, axis=axis, dtype=dtype)
-
-    return answer
-
-
-def _sorting(ours: Any) -> Any:
-    """Ours is stable, so it is an answer for any kind."""
-
-    def answer(a: Any, axis: int | None = -1, kind: Any = None, *, stable: Any = None) -> Any:
-        return ours(np.ravel(a), axis=0) if axis is None else ours(a, axis=axis)
-
-    return answer
-
-
-def _close(ours: Any) -> Any:
-    return lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: ours(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
-
-
-def _like(make: Any) -> Any:
-    return lambda x, *arguments, **options: attach(make(value_of(x), *arguments, **options), None)
-
-
-FUNCTIONS |= {
+    np.where: _where,
+    np.array_split: _array_split,
+    np.diff: _diff,
+    np.meshgrid: _meshgrid,
+    np.ravel: _ravel,
+    np.dot: _dot,
+    np.lib.stride_tricks.sliding_window_view: _sliding_window_view,
+    np.round: _round,
+    np.around: _round,
     np.var: _variance(reduction.var),
     np.std: _variance(reduction.std),
     np.cumsum: _running(cumulative.cumulative_sum),
@@ -342,6 +316,12 @@ FUNCTIONS |= {
     np.argsort: _sorting(searching.argsort),
     np.isclose: _close(piecewise_constant.isclose),
     np.allclose: _close(piecewise_constant.allclose),
+    # They ask about a Tensor, or use only its shape and dtype, so nothing is recorded
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.can_cast: lambda from_, to, casting="safe": np.can_cast(from_.dtype, to, casting),
+    np.array_equal: lambda a1, a2, equal_nan=False: np.array_equal(value_of(a1), value_of(a2), equal_nan),
+    **{f: _like(f) for f in (np.zeros_like, np.ones_like, np.empty_like, np.full_like)},
+    **{f: _like(f) for f in (random.uniform_like, random.normal_like)},
 }
-for _make in (np.zeros_like, np.ones_like, np.empty_like, np.full_like, random.uniform_like, random.normal_like):
-    FUNCTIONS[_make] = _like(_make)

@@ -1,34 +1,43 @@
-"""Tensor: an array together with the node of the tape that made it."""
+"""Tensor: an array together with the node of the tape that made it.
+
+The way from `z = x * y` to the gradient of x leads through four files:
+
+    tensor/tensor.py      Tensor. Its operators are functions of primitives: Tensor.__mul__ is mg.multiply (methods.py)
+    engine/primitive.py   multiply: a NumPy function, and the rules of its derivative
+    engine/codegen.py     what runs for it: record, which computes z and its node, and pull, which calls the rules
+    engine/tape.py        the walk that Tensor.backward starts: from z back to x, through the pull of each node
+"""
 
 from __future__ import annotations
 
-import math
-import operator
 import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minigrad.engine import specialize
 from minigrad.engine.borrowed import own
 from minigrad.engine.errors import describe
+from minigrad.engine.gradient_hooks import Hook, add_hook
 from minigrad.engine.node import Node, leaf, mode
-from minigrad.engine.tape import Hook, add_hook, ancestors, pull
+from minigrad.engine.tape import ancestors, pull
 from minigrad.ops import indexing
-from minigrad.tensor import accumulate, inplace, methods, numpy_protocol, scalar_conversion
+from minigrad.tensor import accumulate, inplace, methods, numpy_protocol
 from minigrad.tensor.convert import check_device, copied
+from minigrad.tensor.plain_values import PlainValues
 from minigrad.util import hints
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from minigrad.tensor.methods import Methods
 else:
     Methods = object
 
 
-class Tensor(Methods):
+class Tensor(PlainValues, Methods):
     """An array that remembers how it was computed.
 
     Args:
@@ -52,7 +61,7 @@ class Tensor(Methods):
 
     data: Any  # the array itself. Writing into it goes unseen by the tape: use `t[...] = ` under no_grad
     node: Node | None
-    _part: tuple[Any, Any]  # of what was taken out of a Tensor: weak references to that, and to the loop
+    _part: tuple[Any, Any]  # of a part of another Tensor: weak references to that, and to the loop over it (inplace.py)
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor) and data.node is not None and mode.get() is not None:
@@ -65,6 +74,10 @@ class Tensor(Methods):
         self.node = None
         if requires_grad:
             self.requires_grad = True
+
+    if TYPE_CHECKING:  # see Elements
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Elements]: ...
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor cannot be subclassed: operations return Tensors, so a subclass would be lost at once")
@@ -107,14 +120,14 @@ class Tensor(Methods):
         return self.node is not None
 
     @requires_grad.setter
-    def requires_grad(self, wanted: bool) -> None:
+    def requires_grad(self, requires_grad: bool) -> None:
         if not self.is_leaf:
-            if wanted:
+            if requires_grad:
                 return
             raise RuntimeError(
                 "requires_grad = False on the result of a recorded operation; use t.detach() for its value alone"
             )
-        if not wanted:
+        if not requires_grad:
             self.node = None
         elif self.node is None:
             if self.data.dtype.kind != "f":
@@ -122,8 +135,8 @@ class Tensor(Methods):
                     f"requires_grad=True needs real floating-point numbers, and this is {describe(self.data)}; "
                     "convert it: mg.Tensor(data, requires_grad=True, dtype=float)"
                 )
-            if issubclass(type(self.data), np.generic):  # from an operation that gave a number
-                self.data = np.asarray(self.data)  # a leaf can be written in place
+            if issubclass(type(self.data), np.generic):  # a number, which could not be written in place
+                self.data = np.asarray(self.data)
             self.data = own(self.data)
             self.node = leaf(self.data)
             self.node.owner = weakref.ref(self)
@@ -132,9 +145,9 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | Any:
-        """The gradient that backward() accumulated here, or None. Results keep theirs after retain_grad()."""
+        """The gradient that backward() accumulated here, or None. A result has one only after retain_grad()."""
         value = getattr(self, "_grad", None)
-        return value if value is None or type(value) is Tensor else value.read(self)
+        return value if value is None or type(value) is Tensor else value.read(self)  # a compiled step may defer it
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -160,28 +173,28 @@ class Tensor(Methods):
             RuntimeError: nothing was recorded, the residuals were released, or memory changed in place since.
             ValueError: this is not a single number and no gradient is given, or one of another shape.
         """
-        node = self._line("backward")
-        start = self._cotangent(gradient, recorded=create_graph)
+        node = self._node_for("backward")
+        cotangent = self._cotangent(gradient, create_graph)
         nodes, _ = ancestors([node])
         if create_graph:
             token = mode.set(mode.get() or "")
             try:
-                found = pull(nodes, {node: start}, record=True)
-                accumulate.store(found)
+                accumulate.store(pull(nodes, {node: cotangent}, record=True))
             finally:
                 mode.reset(token)
         else:
-            accumulate.store(pull(nodes, {node: start.data}, retain=retain_graph))
+            accumulate.store(pull(nodes, {node: cotangent.data}, retain=retain_graph))
 
-    def _line(self, what: str) -> Node:
+    def _node_for(self, method: str) -> Node:
         if self.node is None:
             raise RuntimeError(
-                f"{what} on a Tensor that was not computed from one with requires_grad=True (shape {self.shape}, dtype "
-                f"{self.dtype}). Was it made under no_grad, detached, or by an operation without a gradient?"
+                f"{method} on a Tensor that was not computed from one with requires_grad=True (shape {self.shape}, "
+                f"dtype {self.dtype}). Was it made under no_grad, detached, or by an operation without a gradient?"
             )
         return self.node
 
-    def _cotangent(self, gradient: Any, recorded: bool) -> Tensor:
+    def _cotangent(self, gradient: Any, create_graph: bool) -> Tensor:
+        """The cotangent to start from, checked."""
         if gradient is None:
             if self.data.size != 1:
                 raise ValueError(
@@ -191,17 +204,17 @@ class Tensor(Methods):
             # A NumPy scalar stays one: its operators cost a tenth of those of an array without axes.
             one = type(self.data)(1) if issubclass(type(self.data), np.generic) else np.ones_like(self.data)
             return specialize.attach(one, None)  # type: ignore[no-any-return]
-        if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not recorded:
-            given = specialize.attach(gradient, None)  # no node will keep it, and leaves copy what is not theirs
+        if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not create_graph:
+            cotangent = specialize.attach(gradient, None)  # without a copy: no node keeps it, and leaves copy it
         else:
-            given = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
-        if given.dtype.kind == "c":
-            raise TypeError(f"backward: gradient of dtype {given.dtype}; gradients are real numbers")
-        if given is not gradient and given.dtype != self.dtype:
-            given = given.astype(self.dtype)
-        if given.shape != self.shape:
-            raise ValueError(f"backward: gradient of shape {given.shape} for a Tensor of shape {self.shape}")
-        return given  # type: ignore[no-any-return]
+            cotangent = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+        if cotangent.dtype.kind == "c":
+            raise TypeError(f"backward: gradient of dtype {cotangent.dtype}; gradients are real numbers")
+        if cotangent is not gradient and cotangent.dtype != self.dtype:
+            cotangent = cotangent.astype(self.dtype)
+        if cotangent.shape != self.shape:
+            raise ValueError(f"backward: gradient of shape {cotangent.shape} for a Tensor of shape {self.shape}")
+        return cotangent  # type: ignore[no-any-return]
 
     def retain_grad(self) -> Tensor:
         """Keep the gradient of this intermediate result in `.grad` too. Returns the Tensor itself."""
@@ -217,12 +230,12 @@ class Tensor(Methods):
         return self
 
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Hook:
-        """Call hook(gradient) when the gradient of this is complete; what it returns, if anything, replaces it.
+        """Call hook(gradient) when the gradient of this is complete. What it returns, if not None, replaces it.
 
         Returns:
-            A Hook: its remove() ends this.
+            A Hook; its remove() stops the calls.
         """
-        node = self._line("register_hook")
+        node = self._node_for("register_hook")
         if not callable(hook):
             raise TypeError(f"register_hook({hook!r}): a hook is a function of the gradient")
         return add_hook(node, hook)
@@ -232,7 +245,7 @@ class Tensor(Methods):
         return specialize.attach(self.data, None)  # type: ignore[no-any-return]
 
     def named(self, name: str, label: str | None = None) -> Tensor:
-        """Name this node of the tape: printed tapes, reports and pictures use it. Returns the Tensor itself.
+        """Name the node of this Tensor, for printed tapes, reports and pictures. Returns the Tensor itself.
 
         Args:
             name: as a Python identifier, for example "var".
@@ -246,76 +259,7 @@ class Tensor(Methods):
                 self.node.label = label
         return self
 
-    # Leaving minigrad
-
-    def numpy(self) -> Any:
-        """The value as a NumPy array that cannot be written to."""
-        data = self.data
-        view = data.view() if isinstance(data, np.ndarray) else np.asarray(data)
-        view.flags.writeable = False
-        return view
-
-    def item(self) -> Any:
-        """The value of a one-element Tensor as a Python number."""
-        if self.data.size != 1:
-            raise ValueError(f"item: a Tensor of shape {self.shape} is not a single number; use .numpy() or .tolist()")
-        return self.data.item()
-
-    def tolist(self) -> Any:
-        """The value as nested lists of Python numbers."""
-        return self.data.tolist()
-
-    # Typed as an array without numbers, so that type checkers leave `array @ tensor` to Tensor.__rmatmul__.
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.void]:
-        if self.node is not None:
-            raise TypeError(
-                f"NumPy asked for the bare values of a Tensor of shape {self.shape} that requires grad, and the "
-                "gradient would be lost. Use t.numpy() or t.detach() for the values; to combine Tensors use "
-                "mg.stack([t, u]) or mg.concat, and mg's functions where NumPy's do not pass Tensors on."
-            )
-        return np.array(self.data if copy else self.numpy(), dtype=dtype, copy=copy)
-
-    def __float__(self) -> float:
-        if self.node is not None and mode.get() is not None:
-            scalar_conversion.refuse(self)
-        return float(self.item())
-
-    def __int__(self) -> int:
-        if self.node is not None and mode.get() is not None:
-            scalar_conversion.refuse(self)
-        return int(self.item())
-
-    def __complex__(self) -> complex:
-        if self.node is not None and mode.get() is not None:
-            scalar_conversion.refuse(self)
-        return complex(self.item())
-
-    def __round__(self, ndigits: int | None = None) -> Any:
-        if self.data.size != 1:
-            raise TypeError(
-                f"round() of a Tensor of shape {self.shape} is not a single number; use "
-                f"mg.round(t, decimals={ndigits or 0})"
-            )
-        if self.node is not None and mode.get() is not None:
-            scalar_conversion.refuse(self)
-        return round(self.data.item(), ndigits)
-
-    def __trunc__(self) -> int:
-        if self.data.size != 1:
-            raise TypeError(f"math.trunc of a Tensor of shape {self.shape} is not a single number; use mg.trunc(t)")
-        if self.node is not None and mode.get() is not None:
-            scalar_conversion.refuse(self)
-        return math.trunc(float(self.data.item()))
-
-    def __index__(self) -> int:
-        return operator.index(self.item())
-
-    def __bool__(self) -> bool:
-        if self.data.size != 1:
-            raise ValueError(
-                f"the truth value of a Tensor of shape {self.shape} is ambiguous; use mg.all(t), mg.any(t) or mg.where"
-            )
-        return bool(self.data)
+    # As a Python object
 
     def __len__(self) -> int:
         if self.data.ndim == 0:
@@ -332,7 +276,8 @@ class Tensor(Methods):
     def __reduce__(self) -> Any:
         if not self.is_leaf:
             raise TypeError(
-                "only leaf Tensors can be pickled or deep-copied: the history of a result stays behind. Use t.detach()."
+                f"only leaf Tensors can be pickled or deep-copied, and the Tensor of shape {self.shape} is the result "
+                f"of {self.node.primitive.name}, whose history would be lost. Use t.detach()."  # type: ignore[union-attr]
             )
         names = (getattr(self.node, "name", None), getattr(self.node, "label", None))
         return (_rebuilt, (np.asarray(self.data), self.requires_grad, *names))
@@ -347,9 +292,6 @@ class Tensor(Methods):
             notes += [f"name={name!r}"] if name else []
             notes.append("requires_grad=True" if self.is_leaf else f"from {self.node.primitive.name}")
         return f"Tensor({', '.join([body, *notes])})"
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
 
     # Reading and writing elements
 
@@ -369,18 +311,9 @@ class Tensor(Methods):
         return numpy_protocol.function(function, inputs, options)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        import minigrad
-
         if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
             raise ValueError(f"array API version {api_version!r} is not supported; the newest is '2024.12'")
-        return minigrad
-
-    def __dlpack__(self, **options: Any) -> Any:
-        np.asarray(self)  # refuses what requires grad
-        return np.asarray(self.data).__dlpack__(**options)
-
-    def __dlpack_device__(self) -> Any:
-        return np.asarray(self.data).__dlpack_device__()
+        return sys.modules["minigrad"]
 
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
         """The Tensor itself: there is only "cpu"."""
@@ -388,8 +321,17 @@ class Tensor(Methods):
         return self
 
 
+if TYPE_CHECKING:
+
+    class Elements(Tensor, np.generic):  # type: ignore[misc]  # the two differ in methods; nothing is run
+        """What type checkers take for the elements of a Tensor.
+
+        They are no numbers, so `array @ tensor` is left to Tensor.__rmatmul__; and `np.sum(tensor)` is a Tensor.
+        """
+
+
 def _rebuilt(data: Any, requires_grad: bool, name: str | None, label: str | None) -> Tensor:
-    """A leaf from what pickle and copy keep of it."""
+    """A leaf from its pickled parts."""
     t = Tensor(data, requires_grad)
     return t if name is None else t.named(name, label)
 

@@ -1,14 +1,14 @@
-"""Functions of functions: derivatives of f, of any order and in both modes.
+"""Transforms of functions: derivatives of f, of any order and in both modes.
 
-A transform calls f with fresh variables, walks the part of the tape that lies behind them, and forgets it. What f
-takes from outside (a closure's Tensors) is older than the variables, so the walk does not reach it; if there is any,
-the walk itself is recorded, and an enclosing transform or backward() differentiates through it. Nothing else is
-needed to nest them. The smallest program that would break otherwise (Siskind & Pearlmutter 2005):
+A transform calls f with new variables, walks the part of the tape behind them, and drops it. What f takes from outside
+(a closure's Tensors) is older than the variables, so the walk does not reach it; if there is any, the walk itself is
+recorded, and an enclosing transform or backward() differentiates through it. Nothing else is needed to nest them. The
+smallest program that would otherwise be wrong (Siskind & Pearlmutter 2005):
 
     grad(lambda x: x * grad(lambda y: x * y)(3.0))(3.0)   is d(x·x)/dx = 6, not 3
 
-Arguments and results are nested tuples, lists and dicts of Tensors, arrays or numbers. Where arrays are given, arrays
-come back.
+Arguments and results are nested tuples, lists and dicts of Tensors, arrays or numbers. For arrays the results are
+arrays.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
         A function of the same arguments. Its result has the structure of the chosen arguments.
 
     Raises:
-        TypeError: the value is not a single number, or an argument is not made of real floating-point numbers.
+        TypeError: the value is not a single number, or an argument does not consist of real floating-point numbers.
 
     Example:
         >>> import minigrad as mg
@@ -58,7 +58,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
         {'w': array([3., 4.]), 'b': array([1., 1.])}
     """
     check_function(f, "grad", BACKWARD)
-    both = value_and_grad(f, _places("grad", argnums), has_aux)
+    both = value_and_grad(f, _as_integers("grad", argnums), has_aux)
 
     @functools.wraps(f)
     def gradient(*args: Any, **options: Any) -> Any:
@@ -85,7 +85,7 @@ def value_and_grad(
         (np.float64(5.0), array([2., 4.]))
     """
     check_function(f, "value_and_grad", BACKWARD)
-    argnums = _places("value_and_grad", argnums)
+    argnums = _as_integers("value_and_grad", argnums)
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **options: Any) -> Any:
@@ -108,7 +108,7 @@ def vjp(f: Callable[..., R], *primals: Tree) -> tuple[R, Callable[[Tree], Any]]:
 @overload
 def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool) -> Any: ...
 def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
-    """The value of f, and the function that takes a cotangent of it to the cotangents of the primals (reverse mode).
+    """The value of f, and the function from a cotangent of the value to those of the primals (reverse mode).
 
     Returns:
         (value, pullback), with has_aux (value, pullback, other results). The pullback takes a cotangent of the value's
@@ -125,10 +125,9 @@ def vjp(f: Callable[..., Any], *primals: Tree, has_aux: bool = False) -> Any:
     run = Traced(f, tree_map(owned, primals), {}, tuple(range(len(primals))), has_aux)
 
     def pullback(cotangent: Tree) -> Any:
-        given = run.cotangents(cotangent)
-        return run.pull(given, retain=True)
+        return run.pull(run.cotangents(cotangent), retain=True)
 
-    value = tree_map(lambda t: owned(run.result(t)), run.value)  # the tape has these arrays, and the pullback needs it
+    value = tree_map(lambda t: owned(run.result(t)), run.value)  # the pullback needs the arrays of the tape unchanged
     return (value, pullback, run.aux) if has_aux else (value, pullback)
 
 
@@ -176,8 +175,8 @@ def jacobian(f: Callable[P, Any], argnums: int | Sequence[int] = 0, mode: str | 
 
     Returns:
         A function of the same arguments. For a single array each it gives an array of shape
-        (*value shape, *argument shape); otherwise the structure of the value with, in place of each of its
-        arrays, the structure of the arguments.
+        (*value shape, *argument shape); otherwise the structure of the value in which each array is replaced by
+        the structure of the arguments.
 
     Example:
         >>> import minigrad as mg
@@ -186,7 +185,7 @@ def jacobian(f: Callable[P, Any], argnums: int | Sequence[int] = 0, mode: str | 
                [0., 4.]])
     """
     check_function(f, "jacobian", "write the computation as a function of its leaves")
-    argnums = _places("jacobian", argnums)
+    argnums = _as_integers("jacobian", argnums)
     if mode not in (None, "forward", "reverse"):
         raise ValueError(f"jacobian(mode={mode!r}): must be 'forward', 'reverse' or None")
 
@@ -210,7 +209,7 @@ def hessian(f: Callable[P, Any], argnums: int = 0) -> Callable[P, Any]:
                [ 0., 12.]])
     """
     check_function(f, "hessian", "write the computation as a function of its leaves")
-    argnums = _places("hessian", argnums)
+    argnums = _as_integers("hessian", argnums)
     return jacobian(grad(f, argnums), argnums, mode="forward")
 
 
@@ -223,7 +222,7 @@ def hvp(f: Callable[..., Any], primals: Tree, tangents: Tree) -> Any:
         tangents: a direction for each argument, in the same structure.
 
     Returns:
-        What the Hessian makes of the tangents, in the structure of the primals.
+        The product of the Hessian and the tangents, in the structure of the primals.
 
     Example:
         >>> import minigrad as mg
@@ -248,8 +247,8 @@ def _check_tangents(what: str, primals: Any, tangents: Any) -> None:
         )
 
 
-def _places(what: str, argnums: Any) -> Any:
-    """The places of arguments as whole numbers: one, or a tuple."""
+def _as_integers(what: str, argnums: Any) -> Any:
+    """The positions of arguments as integers: one, or a tuple."""
     try:
         if not isinstance(argnums, (Sequence, np.ndarray)):
             return operator.index(argnums)
@@ -257,6 +256,6 @@ def _places(what: str, argnums: Any) -> Any:
     except (TypeError, ValueError):
         pass
     raise TypeError(
-        f"{what}(f, {describe(argnums)}): argnums is the place of an argument of f, or a tuple of places. The result "
-        f"takes the arguments: mg.{what}(f)(x), not mg.{what}(f, x)"
+        f"{what}(f, {describe(argnums)}): argnums is the position of an argument of f, or a tuple of positions. The "
+        f"result takes the arguments: mg.{what}(f)(x), not mg.{what}(f, x)"
     )

@@ -1,1 +1,1 @@
-"""Helpers without any knowledge of arrays that are differentiated: text, trees, random generators, memory."""
+"""Helpers that know nothing of differentiation: text, nested structures, random generators, memory."""

@@ -1,4 +1,4 @@
-"""What a function's code names: globals, attributes, imports. Read once for each code object."""
+"""The names in a function's code: globals, attributes, imports. Read once for each code object."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from typing import NamedTuple
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
-_NOTHING = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
+_IGNORED = frozenset({"CACHE", "EXTENDED_ARG", "PRECALL", "RESUME", "NOP"})
 _ITEMS = (["STORE_SUBSCR"], ["BINARY_SUBSCR"], ["COPY"])
-_BY_TEXT = frozenset({"__setattr__", "__delattr__"})  # whose first argument is a name
-_YIELDED_FROM = frozenset({"send", "throw", "close"})  # what `yield from x` may call of x
-_OF_PYTHON = frozenset({"__dict__", "__class__"})
-TEXT, COMPARISON = "<text>", "<comparison>"  # among the words of code that makes texts of objects, or compares them
-_TEXTS = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
-_WRITERS = frozenset(
-    {"str", "repr", "ascii", "print", "join", "mod", "__mod__", "Template", "str_", "array", "asarray"}
-)
+_SETTERS = frozenset({"__setattr__", "__delattr__"})  # their first argument is the name of an attribute
+_YIELDED_FROM = frozenset({"send", "throw", "close"})  # the methods of x that `yield from x` may call
+_NAMESPACES = frozenset({"__dict__", "__class__"})
+TEXT, COMPARISON = "<text>", "<comparison>"  # in `Names.words` if the code formats objects, or compares them
+_FORMATTING = frozenset({"FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "CONVERT_VALUE"})
+_FORMATTERS = frozenset({"str", "repr", "ascii", "print", "join", "mod", "__mod__", "Template"})
+_FORMATTERS |= {"str_", "array", "asarray"}
 _COMPARERS = frozenset({"index", "count", "remove", "sort", "sorted", "max", "min", "eq", "ne", "lt", "le", "gt", "ge"})
 _COMPARERS |= {"__eq__", "__ne__", "__lt__", "__contains__", "contains", "indexOf", "countOf", "bisect", "insort"}
 _IMPORTING = frozenset({"import_module", "__import__"})
 _SYS = ("sys", "modules")
-_ENDS = ("CALL", "BINARY_SUBSCR", "LOAD_CONST")
+_USES_OF_NAME = ("CALL", "BINARY_SUBSCR", "LOAD_CONST")
 _DISPLAYS = frozenset({"BUILD_MAP", "BUILD_CONST_KEY_MAP"})
 VARIADIC = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
-GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # methods that tell nothing of a list
+GROWING = frozenset({"append", "extend", "appendleft", "extendleft"})  # list methods that do not read the items
 
 
 class Names(NamedTuple):
-    """What a function's code, and that of the functions written inside it, names.
+    """The names in the code of a function, and of the functions defined in it.
 
     Attributes:
         read: names that may be read, strings among the constants included.
         words: all names and strings, TEXT and COMPARISON.
         scope: names of globals and builtins.
-        chains: attributes of globals and closure variables, each with what they are attributes of: ("np", "random").
+        chains: globals and closure variables with their attributes: ("np",), ("np", "random").
         imports: names of modules, with the level of a relative import.
-        handed: chains whose values are used otherwise than by calling them: given to other code, or kept. They begin
-            with "" where that is no global or closure variable, and with "import" and the name of a module for what is
-            imported from there; ("os", "()") means that an attribute of os is called.
-        searches: what looks modules up by names that are no constants: import_module(config.name), sys.modules[name].
-        opened: names whose values are used otherwise than by `name["key"]`, with a text written there.
-        keys: texts that are used otherwise than as keys to which something is assigned: `name["key"] = x`.
-        replaced: attributes that Python itself keeps and that are assigned: `__dict__`, `__class__`.
-        inspected: names whose values are used otherwise than by `name.append(...)` and its like.
-        locals: the same of local variables and parameters.
-        whole: names whose values are used otherwise than by `name["text"]` and `name[key].append(...)` as well.
-        whole_locals: the same of local variables and parameters.
-        explicit: special methods called by name, `x.__init__()`, and not by one that delegates to a base class.
+        handed: chains whose values are not only called: they are passed to other code, or stored. They begin with "" if
+            the first name is not a global or closure variable, and with "import" and the name of a module for what is
+            imported from it; ("os", "()") means that an attribute of os is called.
+        searches: expressions that look up modules by names that are not constants: import_module(config.name),
+            sys.modules[name].
+        opened: names that are used in other ways than `name["key"]` with a literal key.
+        keys: string literals that are used in other ways than as the key of an assignment, `name["key"] = x`.
+        replaced: `__dict__` or `__class__`, if it is assigned.
+        inspected: names that are used in other ways than `name.append(...)` and the like.
+        locals: the same for local variables and parameters.
+        whole: names that are used in other ways than these, `name["text"]` and `name[key].append(...)`.
+        whole_locals: the same for local variables and parameters.
+        explicit: special methods that are called by name, `x.__init__()`, except by one that delegates to a base class.
     """
 
     read: frozenset[str]
@@ -75,13 +75,13 @@ class Names(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def names_of(code: CodeType) -> Names:
-    """What a code object names."""
-    found = _Found(code)
-    return Names(*(frozenset(getattr(found, field)) for field in Names._fields))
+    """The names in a code object."""
+    collector = _Collector(code)
+    return Names(*(frozenset(getattr(collector, field)) for field in Names._fields))
 
 
-class _Found:
-    """The names of a code object, as sets that grow while its instructions are read."""
+class _Collector:
+    """Collects the names of a code object from its instructions, in sets."""
 
     def __init__(self, code: CodeType) -> None:
         self.read: set[str] = set()
@@ -104,7 +104,7 @@ class _Found:
         self.is_called = False
         self.module = ""
         self.constants: list[object] = []
-        instructions = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
+        instructions = [op for op in dis.get_instructions(code) if op.opname not in _IGNORED]
         own = _own_dictionaries(code, instructions)
         for k, op in enumerate(instructions):
             is_of_own = (
@@ -120,13 +120,13 @@ class _Found:
                 self._note_special(op, code.co_name, instructions[k - 1], instructions[k + 1 :])
         self.read |= self.scope
         self._collect(code.co_consts)
-        if not _WRITERS.isdisjoint(self.words):
+        if not _FORMATTERS.isdisjoint(self.words):
             self.words.add(TEXT)
         if not _COMPARERS.isdisjoint(self.words):
             self.words.add(COMPARISON)
 
     def _note_use(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
-        """Whether a value is used otherwise than by appending to it."""
+        """Note names of values that are used in other ways than by appending to them."""
         name = op.opname
         if name in _GLOBAL or name in _ATTRIBUTE or name == "LOAD_DEREF" or _is_text(op):
             if _is_text(op) and following and _is_subscript(following[0]):
@@ -142,7 +142,7 @@ class _Found:
             whole |= names if not _is_opened(following) else set()
 
     def _note_keys(self, op: dis.Instruction, following: list[dis.Instruction]) -> None:
-        """Whether a value is used otherwise than by its items of known names, and a text otherwise than to set one."""
+        """Note names that are used in other ways than by literal keys, and literals that do not only set an item."""
         names = [op.opname for op in following]
         if _is_text(op):
             if names[:1] != ["STORE_SUBSCR"]:
@@ -153,7 +153,7 @@ class _Found:
                 self.opened |= set(op.argval) if isinstance(op.argval, tuple) else {op.argval}
 
     def _note_chain(self, op: dis.Instruction) -> None:
-        """Globals and closure variables, and attributes of them."""
+        """Note globals and closure variables, and their attributes."""
         name = op.opname
         if name in _GLOBAL or name == "LOAD_DEREF":
             self.chain = (op.argval,)
@@ -166,7 +166,7 @@ class _Found:
             self.chain = ()
 
     def _note_path(self, code: list[dis.Instruction], k: int) -> None:
-        """Whether what is loaded is called at once. What is loaded from another place than a scope begins with ""."""
+        """Note whether a loaded value is called at once. A path that does not begin in a scope begins with ""."""
         op, after = code[k], code[k + 1] if k + 1 < len(code) else None
         if op.opname in _GLOBAL or op.opname == "LOAD_DEREF":
             is_pushed = op.opname == "LOAD_GLOBAL" and bool((op.arg or 0) & 1)
@@ -187,23 +187,23 @@ class _Found:
         if self.path[-1] in _IMPORTING or _SYS in (self.path[:2], self.path[1:3]):
             is_member = after is not None and after.opname == "CONTAINS_OP"
             name = code[max(0, k - len(self.path))] if is_member else after
-            ends = is_member or (k + 2 < len(code) and code[k + 2].opname.startswith(_ENDS))
+            ends = is_member or (k + 2 < len(code) and code[k + 2].opname.startswith(_USES_OF_NAME))
             if not ends or name is None or not (_is_text(name) or name.argval == "__name__"):
                 self.searches.add(".".join(self.path[-2:]))
 
     def _note_rest(self, op: dis.Instruction) -> None:
-        """Constants, imports, and what Python itself keeps."""
+        """Note constants, imports, and assignments to `__dict__` and `__class__`."""
         if op.opname == "LOAD_CONST":
             self.constants.append(op.argval)
         elif op.opname == "IMPORT_NAME":
             self.module = op.argval
             level = self.constants[-2] if len(self.constants) > 1 else 0
             self.imports.add((op.argval, level if isinstance(level, int) else 0))
-        elif op.opname == "STORE_ATTR" and op.argval in _OF_PYTHON:
+        elif op.opname == "STORE_ATTR" and op.argval in _NAMESPACES:
             self.replaced.add(op.argval)
         elif op.opname == "IMPORT_FROM":
             self.read.add(op.argval)
-        elif op.opname in _TEXTS:
+        elif op.opname in _FORMATTING:
             self.words.add(TEXT)
         elif op.opname == "CONTAINS_OP" or (op.opname == "COMPARE_OP" and str(op.argval) in ("==", "!=")):
             self.words.add(COMPARISON)
@@ -218,15 +218,15 @@ class _Found:
     def _note_special(
         self, op: dis.Instruction, caller: str, before: dis.Instruction, following: list[dis.Instruction]
     ) -> None:
-        """A special method: `super().__init__()` and `Base.__init__(self)` in another __init__ tell nothing new."""
-        texts = [j for j, other in enumerate(following[:2]) if _is_text(other)] if op.argval in _BY_TEXT else []
+        """Note a special method, except `super().__init__()` and `Base.__init__(self)` in another __init__."""
+        texts = [j for j, other in enumerate(following[:2]) if _is_text(other)] if op.argval in _SETTERS else []
         is_of_base = op.opname == "LOAD_SUPER_ATTR" or before.opname in {*_GLOBAL, "LOAD_DEREF", "CALL"}
         is_known = _is_an_argument(following[texts[0] + 1 :]) if texts else is_of_base and op.argval == caller
         if not is_known:
             self.explicit.add(op.argval)
 
     def _collect(self, constants: tuple[object, ...]) -> None:
-        """The strings among constants, and the functions written inside."""
+        """Collect the strings among the constants, and the names of inner functions."""
         for x in constants:
             if isinstance(x, str):
                 self.words.add(x)
@@ -242,12 +242,12 @@ class _Found:
 
 
 def _own_dictionaries(code: CodeType, instructions: list[dis.Instruction]) -> set[str]:
-    """Local variables that only ever stand for a dictionary written there: out = {"loss": loss}.
+    """Local variables that are only bound to dictionary displays: out = {"loss": loss}.
 
-    What an item of one holds was put in by the same code, and how it got that counts there.
+    Their items come from the same code, so the names used to compute them are noted already.
     """
     count = code.co_argcount + code.co_kwonlyargcount + sum(bool(code.co_flags & flag) for flag in VARIADIC)
-    stores = dict.fromkeys(code.co_varnames[:count], False)  # parameters stand for anything
+    stores = dict.fromkeys(code.co_varnames[:count], False)  # parameters may be any object
     for k, op in enumerate(instructions):
         if op.opname.startswith("STORE_FAST"):
             is_display = op.opname == "STORE_FAST" and instructions[k - 1].opname in _DISPLAYS
@@ -256,13 +256,13 @@ def _own_dictionaries(code: CodeType, instructions: list[dis.Instruction]) -> se
     return {name for name, is_own in stores.items() if is_own}
 
 
-# How many values an instruction takes from the stack; of others than these and loads it is not asked.
-_TAKES = {"BINARY_OP": 2, "BINARY_SUBSCR": 2, "COMPARE_OP": 2, "CONTAINS_OP": 2, "IS_OP": 2, "LOAD_ATTR": 1}
-_TAKES |= {"LOAD_METHOD": 1, "UNARY_NEGATIVE": 1, "UNARY_NOT": 1, "PRECALL": 0, "KW_NAMES": 0, "PUSH_NULL": 0}
+# How many values an instruction pops from the stack, for those that may follow a key.
+_POPPED = {"BINARY_OP": 2, "BINARY_SUBSCR": 2, "COMPARE_OP": 2, "CONTAINS_OP": 2, "IS_OP": 2, "LOAD_ATTR": 1}
+_POPPED |= {"LOAD_METHOD": 1, "UNARY_NEGATIVE": 1, "UNARY_NOT": 1, "PRECALL": 0, "KW_NAMES": 0, "PUSH_NULL": 0}
 
 
 def _is_key_of_display(instructions: list[dis.Instruction], k: int) -> bool:
-    """Whether a text is the key of a dictionary that is written there: {"loss": loss}."""
+    """Whether a string is the key of a dictionary display: {"loss": loss}."""
     above = 0  # values on the stack above it
     for op in instructions[k + 1 :]:
         count = op.arg or 0
@@ -272,10 +272,10 @@ def _is_key_of_display(instructions: list[dis.Instruction], k: int) -> bool:
             taken = count + 2
         elif op.opname in ("BUILD_TUPLE", "BUILD_LIST", "BUILD_MAP"):
             taken = 2 * count if op.opname == "BUILD_MAP" else count
-        elif op.opname.startswith("LOAD_") and op.opname not in _TAKES:
+        elif op.opname.startswith("LOAD_") and op.opname not in _POPPED:
             taken = 0
         else:
-            taken = _TAKES.get(op.opname, above + 1)
+            taken = _POPPED.get(op.opname, above + 1)
         if taken > above or op.is_jump_target:
             return False
         above += dis.stack_effect(op.opcode, op.arg)
@@ -283,7 +283,7 @@ def _is_key_of_display(instructions: list[dis.Instruction], k: int) -> bool:
 
 
 def _only_grows(following: list[dis.Instruction]) -> bool:
-    """Whether what was loaded is only appended to."""
+    """Whether a loaded value is only appended to."""
     return bool(following) and following[0].opname in _ATTRIBUTE and following[0].argval in GROWING
 
 
@@ -295,7 +295,7 @@ def _is_method(op: dis.Instruction) -> bool:
 
 
 def _is_an_argument(following: list[dis.Instruction]) -> bool:
-    """Whether a text that was loaded is given to a function as it stands, and is no part of a longer one."""
+    """Whether a loaded string is an argument of a call, and not part of a longer string."""
     depth = 1
     for op in following:
         depth += -1 - (op.arg or 0) if op.opname == "CALL" else dis.stack_effect(op.opcode, op.arg)
@@ -305,7 +305,7 @@ def _is_an_argument(following: list[dis.Instruction]) -> bool:
 
 
 def _is_opened(following: list[dis.Instruction]) -> bool:
-    """Whether of what was loaded one item is taken, whose own use is looked at, or that is only appended to."""
+    """Whether only an item of a loaded value is used: one with a literal key, or one that is appended to."""
     if len(following) < 3 or not following[0].opname.startswith("LOAD"):
         return False
     if _is_text(following[0]) and (_is_subscript(following[1]) or following[1].opname in ("COPY", "STORE_SUBSCR")):
@@ -326,18 +326,31 @@ def identifiers(strings: frozenset[str]) -> frozenset[str]:
     return frozenset(word for text in strings for word in IDENTIFIER.findall(text))
 
 
-_KEEPING = ("STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF", "DELETE_ATTR", "DELETE_SUBSCR")
-_ANSWERS = frozenset({"hash", "id", "type", "tuple", "frozenset", "sorted", "len", "str", "repr", "int", "round"})
-_ANSWERS |= {"super", "isinstance", "issubclass", "__eq__", "__hash__", "tobytes", "lower", "items", "keys", "values"}
+_STORES = ("STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF", "DELETE_ATTR", "DELETE_SUBSCR")
+_PURE_FUNCTIONS = frozenset(
+    {"hash", "id", "type", "tuple", "frozenset", "sorted", "len", "str", "repr", "int", "round"}
+)
+_PURE_FUNCTIONS |= {
+    "super",
+    "isinstance",
+    "issubclass",
+    "__eq__",
+    "__hash__",
+    "tobytes",
+    "lower",
+    "items",
+    "keys",
+    "values",
+}
 
 
 @functools.lru_cache(maxsize=1024)
 def only_answers(code: CodeType) -> bool:
-    """Whether a function writes nothing and calls nothing but what computes: it may be called once more or less."""
-    found = [op for op in dis.get_instructions(code) if op.opname not in _NOTHING]
-    calls = sum(op.opname.startswith("CALL") and not op.opname.startswith("CALL_INTRINSIC") for op in found)
-    known = sum(op.opname in _GLOBAL | _ATTRIBUTE and op.argval in _ANSWERS for op in found)
-    return calls <= known and not any(op.opname in _KEEPING for op in found)
+    """Whether a function writes nothing and calls only pure functions, so that the number of calls does not matter."""
+    instructions = [op for op in dis.get_instructions(code) if op.opname not in _IGNORED]
+    calls = sum(op.opname.startswith("CALL") and not op.opname.startswith("CALL_INTRINSIC") for op in instructions)
+    known = sum(op.opname in _GLOBAL | _ATTRIBUTE and op.argval in _PURE_FUNCTIONS for op in instructions)
+    return calls <= known and not any(op.opname in _STORES for op in instructions)
 
 
 def instruction(code: CodeType, offset: int) -> str:

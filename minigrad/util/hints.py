@@ -1,7 +1,7 @@
-"""What users of PyTorch, Keras and NumPy look for under names that are others here: errors that say where it is.
+"""Errors for names of PyTorch, Keras and NumPy that are different here: they say what to write instead.
 
-A class gets a descriptor for each such name. It costs nothing when other attributes are looked up, which `__getattr__`
-would, and `hasattr` stays False. Module-level `__getattr__` reads the tables for namespaces.
+A class gets a descriptor for each such name. Unlike `__getattr__`, it does not slow down the lookup of other
+attributes, and `hasattr` remains False. The `__getattr__` functions of modules read the tables for namespaces.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TENSOR = {
     "contiguous": "Tensors need not be; mg.copy(t) makes a copy",
     "copy": "It is mg.copy(t), which keeps the history; mg.copy(t.detach()) does not",
     "copy_": "Write t[...] = values, under mg.no_grad() if t requires grad",
-    "cpu": "Tensors are always there: leave it out",
+    "cpu": "Tensors are always on the CPU: leave it out",
     "cuda": "There is only the CPU: leave it out",
     "detach_": "Write t = t.detach()",
     "dim": "It is t.ndim",
@@ -59,7 +59,7 @@ TENSOR = {
     "sub_": "Write t -= x, under mg.no_grad() if t requires grad",
     "t": "It is t.T",
     "to": "There is only the CPU; for another dtype write t.astype(dtype)",
-    "type": "Write t.astype(dtype); t.dtype is the present one",
+    "type": "Write t.astype(dtype); t.dtype is the current one",
     "unsqueeze": "It is t.expand_dims(axis), or t[:, None]",
     "view": "It is t.reshape(*sizes)",
     "view_as": "It is t.reshape(u.shape)",
@@ -71,7 +71,7 @@ MODULE = {
     "add_module": "Write setattr(model, name, module)",
     "bfloat16": "Give dtype= to the layers, or call mg.set_default_dtype before they are made",
     "compile": "It is mg.compile(step), around the whole training step",
-    "cpu": "Models are always there: leave it out",
+    "cpu": "Models are always on the CPU: leave it out",
     "cuda": "There is only the CPU: leave it out",
     "double": "Give dtype= to the layers, or call mg.set_default_dtype('float64') before they are made",
     "evaluate": "It is minigrad.training.evaluate(model, loader, loss)",
@@ -187,12 +187,12 @@ KEYWORDS = {
     "inplace": "results are always new Tensors: leave it out",
     "padding_mode": "convolutions pad with zeros; call mg.pad before for another mode",
     "track_running_stats": "running statistics are always kept; use them with layer.eval()",
-    "units": "layers are told both sizes: nn.Linear(in_features, out_features)",
+    "units": "layers take both sizes: nn.Linear(in_features, out_features)",
 }
 
 
 class Hint:
-    """A name that is no attribute: asking for it raises an error with a hint."""
+    """A descriptor for a name that is not an attribute: reading it raises an error with a hint."""
 
     __slots__ = ("hint", "name")
 
@@ -200,33 +200,32 @@ class Hint:
         self.name, self.hint = name, hint
 
     def __get__(self, instance: Any, owner: type) -> Never:
-        what = f"type object {owner.__name__!r}" if instance is None else f"{owner.__name__!r} object"
-        raise AttributeError(f"{what} has no attribute {self.name!r}. {self.hint}")
+        holder = f"type object {owner.__name__!r}" if instance is None else f"{owner.__name__!r} object"
+        raise AttributeError(f"{holder} has no attribute {self.name!r}. {self.hint}")
 
 
 def install(cls: type, table: Mapping[str, str]) -> None:
-    """Let a class give hints for names that it does not have. `dir` of its objects does not list them."""
+    """Add hints to a class for names that it does not have. `dir` of its objects does not list them."""
     for name, hint in table.items():
         assert name not in vars(cls), f"{cls.__name__} has a {name}"
         setattr(cls, name, Hint(name, hint))
-    cls.__dir__ = _listed  # type: ignore[method-assign, assignment]
+    cls.__dir__ = _dir_without_hints  # type: ignore[method-assign, assignment]
 
 
-def _listed(self: Any) -> list[str]:
-    found = object.__dir__(self)
-    return [name for name in found if not isinstance(inspect.getattr_static(self, name, None), Hint)]
+def _dir_without_hints(self: Any) -> list[str]:
+    return [name for name in object.__dir__(self) if not isinstance(inspect.getattr_static(self, name, None), Hint)]
 
 
 def missing(module: str, name: str, table: Mapping[str, str]) -> AttributeError:
     """The error for a name that a module does not have.
 
     Args:
-        module: its name.
-        name: what was asked for.
+        module: the name of the module.
+        name: the name that was looked up.
         table: hints, by name.
 
     Raises:
-        ImportError: it was asked for by `from module import name`, which would drop the hint from an AttributeError.
+        ImportError: in `from module import name`, which would drop the hint of an AttributeError.
     """
     if name not in table:
         return AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -237,32 +236,32 @@ def missing(module: str, name: str, table: Mapping[str, str]) -> AttributeError:
 
 
 class _NoFunction(ModuleType):
-    """A module that has the name of a function of PyTorch's."""
+    """A module with the name of a function of PyTorch."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Never:
-        raise TypeError(f"{self.__name__} is a module, not a function. {vars(self)['_instead_of_a_call']}")
+        raise TypeError(f"{self.__name__} is a module, not a function. {vars(self)['_hint_for_call']}")
 
 
 def no_function(module: str, hint: str) -> None:
-    """Let a module that is called raise an error with a hint."""
-    found: Any = sys.modules[module]
-    found._instead_of_a_call = hint
-    found.__class__ = _NoFunction
+    """Let a call of a module raise an error with a hint."""
+    called: Any = sys.modules[module]
+    called._hint_for_call = hint
+    called.__class__ = _NoFunction
 
 
 def check_arguments(cls: type, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-    """Refuse keywords of PyTorch's and Keras's that a class does not take, with a hint.
+    """Refuse keywords of PyTorch and Keras that a class does not have, with a hint.
 
     Raises:
-        TypeError: there are some; or there are arguments, and the class has no `__init__` that would refuse them.
+        TypeError: there are such keywords; or there are arguments for a class without `__init__`.
     """
-    has_none = cls.__init__ is object.__init__  # type: ignore[misc]
-    given = options.keys() & KEYWORDS.keys()
-    if given:
-        taken = () if has_none else inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-        unknown = sorted(given - {p.name for p in taken})
-        if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken):
-            told = "; ".join(f"{name}=: {KEYWORDS[name]}" for name in unknown)
-            raise TypeError(f"{cls.__name__}() got an unexpected keyword argument {unknown[0]!r}. {told}")
-    if has_none and (arguments or options):  # on which object.__init__ is silent if there is a __new__
+    has_no_init = cls.__init__ is object.__init__  # type: ignore[misc]
+    foreign = options.keys() & KEYWORDS.keys()
+    if foreign:
+        parameters = () if has_no_init else inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+        unknown = sorted(foreign - {p.name for p in parameters})
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            hints = "; ".join(f"{name}=: {KEYWORDS[name]}" for name in unknown)
+            raise TypeError(f"{cls.__name__}() got an unexpected keyword argument {unknown[0]!r}. {hints}")
+    if has_no_init and (arguments or options):  # object.__init__ ignores them if the class has a __new__
         raise TypeError(f"{cls.__name__}() takes no arguments")

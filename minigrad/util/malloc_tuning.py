@@ -1,4 +1,4 @@
-"""Asking the C library to keep the memory that arrays give back."""
+"""Makes the C library keep the memory that arrays free."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 
 
 def tune_malloc(keep: int = 1 << 30) -> bool:
-    """Let the process keep freed memory for its next arrays, in place of giving it back to the system each time.
+    """Let the process keep freed memory for its next arrays, instead of returning it to the system each time.
 
-    glibc gives the memory of large arrays back to the system when they are freed, so that the kernel hands out, and
-    clears, fresh pages again and again. With this, temporaries of megabytes cost what the arithmetic costs. It holds
-    for the whole process and cannot be undone, and memory that was needed once stays with the process; so it is
-    never done on import.
+    glibc returns the memory of large arrays to the system when they are freed, so the kernel has to provide, and clear,
+    new pages again and again. With this setting, temporaries of megabytes cost no more than their arithmetic. It
+    applies to the whole process and cannot be reverted, and memory that was needed once stays with the process; so
+    importing minigrad does not set it.
 
     Args:
-        keep: up to how many bytes, of an array and of free memory, are kept.
+        keep: the largest number of bytes that is kept, of an array and of free memory.
 
     Returns:
-        Whether it was done. Only glibc (most Linux distributions, not Alpine's musl) knows how; elsewhere nothing
-        happens.
+        Whether it was set. Only glibc (most Linux distributions, but not Alpine's musl) supports it; elsewhere nothing
+        changes.
 
     Raises:
         ValueError: keep is not a positive number below 2³¹.
@@ -35,6 +35,6 @@ def tune_malloc(keep: int = 1 << 30) -> bool:
         if not hasattr(library, "gnu_get_libc_version"):
             return False
         mallopt = library.mallopt
-    except (OSError, AttributeError, TypeError):  # TypeError: Windows has no library of the process itself
+    except (OSError, AttributeError, TypeError):  # TypeError: Windows does not accept None
         return False
     return bool(mallopt(MMAP_THRESHOLD, keep)) and bool(mallopt(TRIM_THRESHOLD, keep))

@@ -1,4 +1,4 @@
-"""What all reports share: a verdict first, at most a screen, as text, JSON and HTML."""
+"""The base of all reports: a verdict first, at most a screen, as text, JSON and HTML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Report:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """The content in plain Python values."""
+        """The content as plain Python values."""
         raise NotImplementedError
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -36,7 +36,7 @@ class Report:
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
-    """Lines of text with the rows in aligned columns; the first may be the head."""
+    """Lines of text with the rows in aligned columns; the first row may be the header."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     return [
         indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -44,7 +44,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 
 def number(value: float) -> str:
-    """A number in six significant digits."""
+    """A number with six significant digits."""
     return f"{value + 0.0:.6g}"  # + 0.0: no minus sign on zero
 
 

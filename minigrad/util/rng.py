@@ -1,4 +1,4 @@
-"""The generator that draws when none is given."""
+"""The global random generator, which is used where no other is given."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from minigrad.util.locks import LOCK
 
 @cache
 def _global() -> np.random.Generator:
-    return np.random.default_rng()  # not before it is used: NumPy imports its random module only then
+    return np.random.default_rng()  # when it is first used: NumPy imports numpy.random only then
 
 
 def manual_seed(seed: int) -> None:
-    """Start the global generator again from a seed. Generators obtained from `generator()` before follow it."""
+    """Seed the global generator, also where a reference to it is held already."""
     bits = generator().bit_generator
     bits.state = type(bits)(seed).state
 
 
 def get_rng_state() -> dict[str, Any]:
-    """The state of the global generator, as plain numbers, to be saved with a model. `set_rng_state` puts it back.
+    """The state of the global generator, as plain numbers, to be saved with a model. `set_rng_state` restores it.
 
     Example:
         >>> import minigrad as mg
@@ -37,20 +37,20 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: Mapping[str, Any]) -> None:
-    """Let the global generator go on from a state that `get_rng_state` returned.
+    """Restore a state of the global generator that `get_rng_state` returned.
 
     Raises:
-        ValueError: the state is none of this kind of generator.
+        ValueError: this is not a state of such a generator.
     """
     bits = generator().bit_generator
     try:
         bits.state = dict(state)
     except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"set_rng_state: this is no state of a {type(bits).__name__}: {error}") from None
+        raise ValueError(f"set_rng_state: this is not a state of a {type(bits).__name__}: {error}") from None
 
 
 def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
-    """The given generator, one made from a given seed, or the global one."""
+    """The given generator, a new one from a given seed, or the global one."""
     if rng is None:
         with LOCK:  # two threads must not make two
             return _global()

@@ -1,4 +1,4 @@
-"""Amounts with their units, and values, as reports and messages write them."""
+"""Texts of amounts and values, for reports and messages."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Any
 
 
 def text_of_bytes(n: float) -> str:
-    """An amount of memory in three digits and decimal units: 1 kB is 1000 bytes.
+    """An amount of memory with three digits and decimal units: 1 kB is 1000 bytes.
 
     Example:
         >>> text_of_bytes(536), text_of_bytes(47_040), text_of_bytes(999_999), text_of_bytes(3.21e9)
         ('536 B', '47 kB', '1 MB', '3.21 GB')
     """
     for unit in ("B", "kB", "MB"):
-        if n < 999.5:  # what would be rounded to 1000 is 1 of the next unit
+        if n < 999.5:  # 999.5 would be rounded to 1000, which is 1 of the next unit
             return f"{n:.3g} {unit}"
         n /= 1000
     return f"{n:.3g} GB"
 
 
 def short(x: Any, width: int = 80) -> str:
-    """A value in a message, cut to a width; an object whose text cannot be made is told by its class.
+    """The text of a value, cut to a width; the class of an object whose repr fails.
 
     Example:
         >>> short([1.0, 2.0]), short("a" * 20, 10), short(10**5000)

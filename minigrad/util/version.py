@@ -1,4 +1,4 @@
-"""The version, as it was installed."""
+"""The installed version."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -16,7 +16,7 @@ from minigrad.diagnostics import Watch, watch
 from minigrad.diagnostics.observer.statistics import DeadUnits, Histogram, ThinnedHistory, Values
 from minigrad.diagnostics.report.prediction import predictions
 from minigrad.engine import primitive
-from minigrad.engine.tape import HOOKED
+from minigrad.engine.gradient_hooks import HOOKED
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

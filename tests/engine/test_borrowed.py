@@ -151,7 +151,7 @@ def test_a_new_batch_of_sparse_pictures_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("n", [FEW, MANY])
-def test_forward_mode_and_higher_derivatives_notice_too(n: int) -> None:
+def test_forward_mode_and_higher_derivatives_notice_changes(n: int) -> None:
     w, array = mg.Tensor(np.ones(n), requires_grad=True), np.ones(n)
     loss = (w * w * array).sum()
     array[:] = 5.0
@@ -164,7 +164,7 @@ def test_forward_mode_and_higher_derivatives_notice_too(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [FEW, MANY])
-def test_the_arguments_of_vjp_are_its_own(n: int) -> None:
+def test_vjp_copies_its_arguments(n: int) -> None:
     array, shared = np.ones(n), np.ones(n)
     _, pullback = mg.vjp(lambda x, t: (x * x * t["a"]).sum(), array, {"a": mg.Tensor(shared)})
     array[:] = 5.0
@@ -192,7 +192,7 @@ def later(array: Any) -> mg.Tensor:
     return x
 
 
-def test_a_tape_can_be_shown_whatever_has_changed() -> None:
+def test_a_tape_is_printed_although_an_array_has_changed() -> None:
     w, array = mg.Tensor(np.ones(MANY), requires_grad=True), np.ones(MANY)
     loss = (w * array).sum()
     array[:] = 5.0
@@ -202,7 +202,7 @@ def test_a_tape_can_be_shown_whatever_has_changed() -> None:
         loss.backward()
 
 
-def test_equal_elements_may_be_written() -> None:
+def test_writing_equal_elements_is_no_change() -> None:
     w, array = mg.Tensor(np.ones(MANY), requires_grad=True), np.full(MANY, np.nan)
     loss = mg.where(np.isnan(array), w, 0.0).sum() + (w * array).sum() * 0.0
     array[:] = np.nan
@@ -210,7 +210,7 @@ def test_equal_elements_may_be_written() -> None:
     assert w.grad.size == MANY
 
 
-def test_a_sample_is_taken_from_all_over() -> None:
+def test_a_sample_covers_the_whole_array() -> None:
     for shape in ((SMALL,), (200, 300), (7, 11, 1300)):
         for array in (np.zeros(shape), np.zeros(shape[::-1]).T, np.zeros((*shape, 2))[..., 0]):
             before = sample(array)

@@ -126,7 +126,7 @@ def test_evaluate() -> None:
     interrupted_everywhere(make, 30)
 
 
-def test_modes_after_a_training_that_ended() -> None:
+def test_modes_are_restored_after_a_training() -> None:
     model = network()
     before = observed(model)
     loader = DataLoader(X, Y, batch_size=4)

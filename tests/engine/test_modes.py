@@ -70,14 +70,14 @@ def test_a_decorated_body_records_nothing(switch: Any) -> None:
     assert on()
 
 
-def test_enable_grad_decorates_alike() -> None:
+def test_enable_grad_as_a_decorator() -> None:
     with mg.no_grad():
         assert mg.enable_grad(plain)() is True
         assert [(value, on()) for value in mg.enable_grad(steps)()] == [(True, False)] * 2
         assert asyncio.run(mg.enable_grad()(waits)()) == (True, True)
 
 
-def test_scope_decorates_alike() -> None:
+def test_scope_as_a_decorator() -> None:
     def lines() -> Iterator[Any]:
         for _ in range(2):
             yield (mg.Tensor([1.0], requires_grad=True) * 2).node.scope
@@ -116,7 +116,7 @@ def test_methods_of_all_kinds() -> None:
     assert Model.of_class() == (False, Model)
 
 
-def test_what_a_generator_can_do_it_still_does() -> None:
+def test_decorated_generators_behave_as_before() -> None:
     closed = []
 
     @mg.no_grad
@@ -149,7 +149,7 @@ def test_what_a_generator_can_do_it_still_does() -> None:
     assert on()
 
 
-def test_an_asynchronous_generator_is_closed_and_hears_exceptions() -> None:
+def test_an_asynchronous_generator_is_closed_and_receives_exceptions() -> None:
     seen: list[Any] = []
 
     @mg.no_grad
@@ -233,7 +233,7 @@ def test_one_block_serves_many_threads() -> None:
 
 
 @pytest.mark.parametrize("given", [5, "loss", None, Holder])
-def test_what_cannot_be_decorated(given: Any) -> None:
+def test_decorating_what_is_not_a_function_is_an_error(given: Any) -> None:
     with pytest.raises(TypeError, match=r"decorates functions, or is a block: `with mg\.no_grad\(\):`"):
         mg.no_grad()(given)
 

@@ -86,7 +86,7 @@ def test_other_dtypes_and_shapes_are_left_to_numpy() -> None:
         assert not any(is_of_numbers(line) for line in step.latest.program.ops)
 
 
-def test_what_else_reads_a_number_finds_it_in_memory() -> None:
+def test_other_readers_of_a_single_number_see_its_memory() -> None:
     """Arrays, views, stored state, other results and float32 arrays, which a Python float would not promote."""
     count, vector, small = np.zeros(()), np.arange(3.0), np.ones(2, np.float32)
 
@@ -112,7 +112,7 @@ def test_what_else_reads_a_number_finds_it_in_memory() -> None:
     assert kinds[0] is np.float64
 
 
-def test_two_numbers_change_places() -> None:
+def test_swapping_two_numbers() -> None:
     a, b = np.array(1.0), np.array(2.0)
 
     def step() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.engine import tape
+from minigrad.engine import tape, tracing
 from minigrad.engine.node import Node
 
 
@@ -141,7 +141,7 @@ def test_a_tape_after_backward_is_still_printed() -> None:
 # Its lines
 
 
-def test_a_tape_is_a_sequence_of_the_lines_that_its_outputs_need() -> None:
+def test_a_tape_is_a_sequence_of_the_nodes_that_its_outputs_need() -> None:
     x, y = leaf(2, name="x"), leaf(2, name="y")
     a = x * y
     b = a + x
@@ -161,7 +161,7 @@ def test_a_tape_of_a_constant_is_an_error() -> None:
         mg.Tape(mg.Tensor([1.0]))
 
 
-def test_check_names_a_line_out_of_order() -> None:
+def test_check_names_a_node_out_of_order() -> None:
     x = leaf(2, name="x")
     y = x * x
     t = mg.Tape(y)
@@ -170,11 +170,11 @@ def test_check_names_a_line_out_of_order() -> None:
         t.check()
 
 
-def test_check_names_a_line_with_values_missing() -> None:
+def test_check_names_a_node_with_missing_residuals() -> None:
     x = leaf(2, name="x")
     y = x * x
     y.node.residuals = ()
-    with pytest.raises(AssertionError, match="kept 0 values"):
+    with pytest.raises(AssertionError, match="has 0 residuals"):
         mg.Tape(y).check()
 
 
@@ -202,7 +202,7 @@ def no_gc() -> Iterator[None]:
         gc.enable()
 
 
-def test_a_million_lines() -> None:
+def test_a_million_nodes() -> None:
     """Forward, both walks, and the release of the chain, none by recursion."""
     length = 1_000_000
     x = mg.Tensor(1.0, requires_grad=True)
@@ -314,7 +314,7 @@ def test_an_error_in_a_rule_leaves_nothing_behind(no_gc: None) -> None:
     assert live_nodes() == before
 
 
-def test_backward_releases_what_was_saved(no_gc: None) -> None:
+def test_backward_releases_residuals(no_gc: None) -> None:
     x = mg.Tensor(np.ones(1000), requires_grad=True)
     y = np.exp(x)
     z = (y * y).sum()
@@ -327,7 +327,7 @@ def test_backward_releases_what_was_saved(no_gc: None) -> None:
     assert line.residuals is None
 
 
-def test_retain_graph_keeps_what_was_saved() -> None:
+def test_retain_graph_keeps_residuals() -> None:
     x = mg.Tensor(np.ones(3), requires_grad=True)
     y = np.exp(x).sum()
     for times in (1, 2, 3):
@@ -373,3 +373,28 @@ def test_outputs_may_come_in_a_list() -> None:
         assert len(mg.Tape(outputs)) == len(mg.Tape(y, z)) == 3
         assert mg.draw(outputs).source == mg.draw(y, z).source
         assert str(mg.tape_table(outputs)) == str(mg.tape_table(y, z))
+
+
+def test_a_trace_sees_the_node_that_a_walk_has_reached() -> None:
+    seen: list[Any] = []
+
+    def rule(v: Any) -> Any:
+        seen.append(tracing.walked.get())
+        if len(seen) == 3:
+            raise ZeroDivisionError
+        return v
+
+    f = mg.custom(lambda x: x + 0.0, rule, name="f")
+    x = mg.Tensor(np.ones(2), requires_grad=True)
+    y, z, w = f(x), f(x), f(x)
+    y.sum().backward()
+    token = tracing.active.set(object())
+    try:
+        z.sum().backward()
+        assert tracing.walked.get() is None
+        with pytest.raises(ZeroDivisionError):
+            w.sum().backward()
+        assert tracing.walked.get() is None
+    finally:
+        tracing.active.reset(token)
+    assert seen == [None, z.node, w.node]

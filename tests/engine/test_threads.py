@@ -15,9 +15,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import io, nn, optim
 from minigrad.diagnostics import AnomalyError, watch
-from minigrad.engine.intercept import layers
-from minigrad.engine.observers import Observer
-from minigrad.engine.tape import HOOKED
+from minigrad.engine.gradient_hooks import HOOKED
+from minigrad.engine.intercept import Observer, layers
 
 THREADS = 8
 
@@ -59,7 +58,7 @@ def together(work: Callable[[int], Any], threads: int = THREADS) -> list[Any]:
 
 @pytest.mark.parametrize("size", [(), (3,), (5000,)], ids=str)
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_what_arrives_at_one_leaf_adds_up(size: tuple[int, ...], create_graph: bool) -> None:
+def test_gradients_of_all_threads_add_up_at_one_leaf(size: tuple[int, ...], create_graph: bool) -> None:
     w, times = mg.Tensor(np.zeros(size), requires_grad=True), 60
 
     def work(k: int) -> None:
@@ -218,7 +217,7 @@ def test_blocks_that_threads_share_find_their_own_layer(block: Any) -> None:
     assert mg.log.primitive.record.__globals__["function"] is np.log
 
 
-def test_formulas_watches_and_anomalies_at_once() -> None:
+def test_formulas_watches_and_anomalies_in_parallel() -> None:
     def formulas(k: int) -> str:
         x = mg.Tensor([1.0, 2.0], requires_grad=True).named("x")
         y = mg.sigmoid(x * k).sum()

@@ -228,7 +228,7 @@ def test_global_generator_continues_from_a_state():
     np.testing.assert_array_equal(F.dropout(mg.ones(50), p=0.5), first)
     other = np.random.Generator(np.random.MT19937(1)).bit_generator.state
     for wrong in ({}, {"bit_generator": "PCG64"}, other):
-        with pytest.raises(ValueError, match="set_rng_state: this is no state of a PCG64"):
+        with pytest.raises(ValueError, match="set_rng_state: this is not a state of a PCG64"):
             mg.set_rng_state(wrong)
 
 

@@ -155,7 +155,7 @@ def test_a_batch_ends_with_its_time_or_its_number_of_calls():
     assert len(batch(Step(sum, (range(100_000),)), 0.0)) >= 1
 
 
-def test_waiting_ends_on_a_busy_machine(tmp_path, monkeypatch):
+def test_waiting_for_quiet_cores_ends_on_a_busy_machine(tmp_path, monkeypatch):
     stat = tmp_path / "stat"
     stat.write_text("cpu  0 0 0 0 0 0 0 0\n" + "".join(f"cpu{k} 50 0 0 50 0 0 0 0\n" for k in range(256)))
     monkeypatch.setattr(quiet, "STAT", stat)
@@ -238,7 +238,7 @@ def test_a_workload_with_a_wrong_contender_is_not_timed(measured):
     assert "NumPy, wrong is 0.001 from that of NumPy" in row["disagreement"]
 
 
-def test_a_figure_is_asked_for_once(measured):
+def test_a_figure_is_measured_once(measured):
     assert measured["rows"][2]["measured"] == {"NumPy": {"quartile": 7.0, "median": 7.0, "rounds": [7.0]}}
 
 

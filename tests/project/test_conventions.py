@@ -133,9 +133,9 @@ def write_one(at: int) -> Any:
 
 @pytest.mark.parametrize("n", [2048, 2049, 100_000])
 def test_which_elements_of_a_constant_may_be_written(n: int) -> None:
-    """At 16 KiB it is copied; a larger one is watched at 48 places at most."""
+    """At 16 KiB it is copied; a larger one is watched at 48 elements at most."""
     seen = 0
-    watched = set(borrowed._places(n)) if n > 2048 else set()
+    watched = set(borrowed._sampled_indices(n)) if n > 2048 else set()
     other = next(k for k in range(1, n) if k not in watched)
     for at in (0, other, n - 1):
         if at in watched:

@@ -245,7 +245,7 @@ def test_floating_point_errors_pass_through() -> None:
         np.log(Tensor([0.0], requires_grad=True))
 
 
-def test_the_cause_is_kept() -> None:
+def test_an_error_keeps_its_cause() -> None:
     with pytest.raises(ValueError, match="add") as caught:
         x() + np.ones(7)
     assert isinstance(caught.value.__cause__, ValueError)
@@ -301,6 +301,6 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_masks_are_refused_wherever_arrays_come_in(name: str) -> None:
+def test_masked_arrays_are_refused_everywhere(name: str) -> None:
     with pytest.raises(TypeError, match="mask"):
         MASKS[name]()

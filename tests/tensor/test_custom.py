@@ -91,7 +91,7 @@ def test_to_fourth_order() -> None:
         assert float(f(1.5)) == pytest.approx(expected, rel=1e-14)
 
 
-def test_on_arrays_it_is_the_function() -> None:
+def test_custom_primitives_on_arrays_are_the_function() -> None:
     assert type(cube(X)) is np.ndarray
     assert np.array_equal(cube(X), X**3)
     assert np.array_equal(cube(mg.Tensor(X)).numpy(), X**3)
@@ -121,7 +121,7 @@ def test_a_wrong_rule_is_caught(name: str) -> None:
     assert "WRONG" in str(report).splitlines()[0]
 
 
-def test_right_to_first_order_only_is_caught_by_the_second() -> None:
+def test_a_rule_that_is_right_to_first_order_only_is_caught() -> None:
     """A rule that detaches what it names: the gradient is right, its own derivative is not."""
 
     def rule(v: Any, x: Any) -> Any:
@@ -132,7 +132,7 @@ def test_right_to_first_order_only_is_caught_by_the_second() -> None:
     assert not check_gradients(f, X, order=2).ok
 
 
-def test_it_is_a_line_of_the_tape_with_its_name() -> None:
+def test_a_custom_primitive_is_a_node_with_its_name() -> None:
     x = mg.Tensor(X, requires_grad=True).named("x")
     printed = str(mg.Tape(swish(cube(x), beta=2.0)))
     assert "cube(x)" in printed
@@ -142,13 +142,13 @@ def test_it_is_a_line_of_the_tape_with_its_name() -> None:
     assert "scaled_sum(x, scale=3)" in str(mg.Tape(total(x, scale=3)))
 
 
-def test_what_no_rule_names_is_not_kept() -> None:
+def test_values_that_no_rule_names_are_not_kept() -> None:
     x = mg.Tensor(X, requires_grad=True)
     assert cube(x).node.residuals[0] is x.data
     assert mg.custom(lambda x: 2 * x, lambda v: 2 * v)(x).node.residuals == ()
 
 
-def test_it_does_not_hide_a_primitive_of_the_same_name() -> None:
+def test_a_custom_primitive_does_not_replace_one_of_the_same_name() -> None:
     mg.custom(lambda x: x, lambda v: -v, name="exp")
     assert float(mg.grad(mg.exp)(0.0)) == 1.0
 
@@ -160,7 +160,7 @@ def test_float32_is_kept() -> None:
     assert y.dtype == x.grad.dtype == np.float32
 
 
-def test_a_share_of_another_dtype_is_converted_at_the_leaf() -> None:
+def test_a_contribution_of_another_dtype_is_converted_at_the_leaf() -> None:
     x = mg.Tensor(X, requires_grad=True, dtype="float32")
     mg.custom(lambda x: x * 2, lambda v: v.astype(np.float64) * 2)(x).sum().backward()
     assert x.grad.dtype == np.float32
@@ -254,7 +254,7 @@ MISUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[Exception], 
 
 
 @pytest.mark.parametrize("what", MISUSED)
-def test_a_misuse_names_the_rule(what: str) -> None:
+def test_errors_of_rules_name_the_rule(what: str) -> None:
     function, rules, options, kind, words = MISUSED[what]
     with pytest.raises(kind, match=words):
         backward(mg.custom(function, *rules, name="mine", **options), ONES)
@@ -275,7 +275,7 @@ def test_what_a_rule_may_return() -> None:
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_one_rule_does_not_change_what_another_is_given(create_graph: bool) -> None:
+def test_a_rule_cannot_change_the_operands_of_another(create_graph: bool) -> None:
     a, b, given = mg.Tensor([1.0], requires_grad=True), mg.Tensor([1.0], requires_grad=True), np.ones(1)
     loss = mg.custom(lambda x: x * 1.0, into)(a * 1) + b
     if create_graph:  # a Tensor is rebound, not written
@@ -287,7 +287,7 @@ def test_one_rule_does_not_change_what_another_is_given(create_graph: bool) -> N
     assert given.tolist() == [1.0]
 
 
-def test_a_static_parameter_takes_no_gradient() -> None:
+def test_a_parameter_takes_no_gradient() -> None:
     f = mg.custom(lambda x, k=1.0: x * k, lambda v, k: v * k, name="mine")
     with pytest.raises(TypeError, match=r"mine.*k= is a Tensor that requires grad.*make it an operand"):
         f(mg.Tensor(ONES, requires_grad=True), k=W)
@@ -312,7 +312,7 @@ def test_ufuncs_may_be_customised() -> None:
         special.expit(mg.Tensor(X))
 
 
-def test_an_error_inside_the_function_repeats_the_call() -> None:
+def test_an_error_in_the_function_repeats_the_call() -> None:
     f = mg.custom(lambda x, y: x @ y, lambda v: v, lambda v: v, name="mixed")
     with pytest.raises(ValueError, match=r"mixed\(\(2, 3\) float64, \(2, 3\) float64\)"):
         f(mg.Tensor(X), mg.Tensor(X))
@@ -334,3 +334,26 @@ def test_the_old_name_of_needs_grad_still_works() -> None:
     t = mg.Tensor([2.0], requires_grad=True)
     mine(t, np.array([3.0])).sum().backward()
     assert t.grad.tolist() == [3.0]
+
+
+NAMES = ["mode", "scope", "new", "name", "shape", "residuals", "errors", "constant", "parent", "t", "i"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_the_engine_uses_for_other_things_are_free(name):
+    f = mg.custom(eval(f"lambda x, {name}=3.0: x * {name}"), eval(f"lambda v, {name}: v * {name}"), name="f")
+    x = mg.Tensor([2.0], requires_grad=True)
+    y = f(x, **{name: 5.0}) + f(x)
+    y.sum().backward()
+    assert (float(y.item()), float(x.grad.item())) == (16.0, 8.0)
+
+
+@pytest.mark.parametrize("name", ["v", "n", "pending", "function", "primitive", "out", "x_value", "x_node"])
+def test_a_name_that_would_stand_for_two_things_is_refused(name):
+    with pytest.raises(TypeError, match=f"the name '{name}' is taken"):
+        mg.custom(eval(f"lambda x, {name}=3.0: x * {name}"), eval(f"lambda g, {name}: g * {name}"), name="f")
+
+
+def test_a_parameter_out_is_allowed_if_no_rule_names_it():
+    f = mg.custom(lambda x, out=None: 2 * x, lambda v: 2 * v, name="f")
+    assert float(mg.grad(f)(3.0)) == 2.0

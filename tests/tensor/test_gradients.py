@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor
-from minigrad.engine.tape import HOOKED
+from minigrad.engine.gradient_hooks import HOOKED
 
 
 def leaf(*values: float) -> Tensor:
@@ -39,7 +39,7 @@ def test_a_leaf_used_many_times_gets_the_sum() -> None:
     [((40, 30, 8), (8,)), ((300, 5, 6), (5, 6)), ((9000,), ()), ((9000, 1), (1,)), ((9000, 2), (9000, 1))],
 )
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_what_was_broadcast_gets_the_sum(shape: Any, of: Any, dtype: str, order: Any) -> None:
+def test_a_broadcast_operand_gets_the_sum(shape: Any, of: Any, dtype: str, order: Any) -> None:
     """Small whole numbers, whose sums are exact."""
     v = np.asarray(np.random.default_rng(0).integers(-1, 2, shape), dtype, order)
     small = Tensor(np.zeros(of, dtype), requires_grad=True)
@@ -67,7 +67,7 @@ def test_backward_from_a_leaf() -> None:
     assert x.grad.tolist() == [4.0]
 
 
-def test_a_gradient_is_an_alias_of_nothing() -> None:
+def test_a_gradient_shares_no_memory() -> None:
     """Sums hand on v as it comes; the leaf stores its own."""
     x, y, z = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(1.0, 1.0)
     u = np.array([1.0, 5.0])
@@ -86,7 +86,7 @@ def test_a_gradient_is_an_alias_of_nothing() -> None:
     assert y.grad.tolist() == [2.0, 10.0]
 
 
-def test_a_second_backward_does_not_change_a_gradient_that_was_taken_away() -> None:
+def test_a_second_backward_does_not_change_a_gradient_that_was_stored_elsewhere() -> None:
     x = leaf(1.0, 2.0)
     (x * x).sum().backward()
     taken = x.grad
@@ -95,7 +95,7 @@ def test_a_second_backward_does_not_change_a_gradient_that_was_taken_away() -> N
     assert x.grad.tolist() == [4.0, 8.0]
 
 
-def test_gradients_that_nobody_else_has_are_not_copied() -> None:
+def test_gradients_without_other_references_are_not_copied() -> None:
     made: list[Any] = []  # what the rule returns
 
     def times_two(v: Any) -> Any:
@@ -112,7 +112,7 @@ def test_gradients_that_nobody_else_has_are_not_copied() -> None:
     assert not np.shares_memory(held.grad.data, kept[0])
 
 
-def test_a_share_that_the_rule_remembers_is_copied() -> None:
+def test_a_contribution_that_the_rule_stores_is_copied() -> None:
     remembered = np.full(2, 5.0)
     fixed = mg.custom(lambda x: x * 1.0, lambda v: remembered)
     x = leaf(1.0, 2.0)
@@ -122,7 +122,7 @@ def test_a_share_that_the_rule_remembers_is_copied() -> None:
 
 
 @pytest.mark.parametrize("view", [np.transpose, np.ravel, lambda t: t[:], lambda t: t.reshape(2, 2), lambda t: +t])
-def test_gradients_of_views_are_aliases_of_nothing(view: Any) -> None:
+def test_gradients_of_views_share_no_memory(view: Any) -> None:
     x, u = Tensor(np.eye(2), requires_grad=True), np.arange(4.0)
     y = view(x)
     u = u.reshape(y.shape)
@@ -147,14 +147,14 @@ def test_grad_can_be_set() -> None:
         x.grad = np.ones(3)
 
 
-def test_setting_grad_does_not_write_into_what_was_given() -> None:
+def test_accumulation_does_not_write_into_an_array_set_as_grad() -> None:
     x, given = leaf(1.0, 2.0), np.ones(2)
     x.grad = given
     x.sum().backward()
     assert given.tolist() == [1.0, 1.0]
 
 
-def test_the_value_of_a_leaf_that_died_is_no_error() -> None:
+def test_backward_to_a_deleted_leaf_is_no_error() -> None:
     x, y = leaf(1.0), leaf(2.0)
     z = (x * y).sum()
     del x
@@ -206,7 +206,7 @@ def test_nothing_flows_through_piecewise_constant_functions() -> None:
     assert x.grad.tolist() == [1.0, -3.0]
 
 
-def test_a_gradient_of_complete_zeros_is_stored() -> None:
+def test_a_gradient_of_zeros_is_stored() -> None:
     x = leaf(-1.0)
     mg.relu(x).sum().backward()
     assert x.grad.tolist() == [0.0]
@@ -291,7 +291,7 @@ def test_a_hook_of_another_shape_is_refused() -> None:
         y.sum().backward()
 
 
-def test_hooks_elsewhere_do_not_matter() -> None:
+def test_hooks_on_other_tapes_do_not_matter() -> None:
     a = leaf(1.0)
     b = a * 2
     b.register_hook(lambda g: pytest.fail("not on this tape"))

@@ -204,14 +204,14 @@ def test_creation_like(name: str) -> None:
             np.testing.assert_array_equal(made.numpy(), getattr(np, f"{name}_like")(np.ones((2, 3)), *values))
 
 
-def test_numbers_decide_the_kind() -> None:
+def test_the_numbers_decide_the_dtype() -> None:
     assert mg.arange(3).dtype == mg.full(2, 3).dtype == np.int64
     assert mg.full(2, True).dtype == np.bool
     assert mg.arange(1, 2, 0.5).tolist() == [1, 1.5]
     assert mg.full((), np.float32(1)).dtype == np.float32
 
 
-def test_asarray_shares_memory_unless_told() -> None:
+def test_asarray_shares_memory_by_default() -> None:
     x = np.arange(3.0)
     assert np.shares_memory(mg.asarray(x).numpy(), x)
     assert not np.shares_memory(mg.asarray(x, copy=True).numpy(), x)
@@ -297,7 +297,7 @@ def test_heavy_parts_are_imported_when_used() -> None:
     assert isinstance(mg.nn, ModuleType)
 
 
-def test_names_that_are_elsewhere() -> None:
+def test_hints_for_names_of_the_namespace() -> None:
     for name, there in mg._ELSEWHERE.items():
         with pytest.raises(AttributeError, match=rf"no attribute '{name}'\. It is mg\.{there}$"):
             getattr(mg, name)

@@ -90,17 +90,17 @@ def same(ours: Any, theirs: Any) -> None:
 
 
 @pytest.mark.parametrize("text", LIST)
-def test_as_numpy(text: str) -> None:
+def test_functions_agree_with_numpy(text: str) -> None:
     tensors = {name: Tensor(x, requires_grad=x.dtype.kind == "f") for name, x in VALUES.items()}
     same(evaluate(text, **tensors), evaluate(text, **VALUES))
 
 
-def test_every_function_is_asked_for() -> None:
+def test_every_function_of_the_table_is_tested() -> None:
     missing = set(numpy_protocol.FUNCTIONS) - {asked(text) for text in LIST} - OTHERS
     assert not {numpy_protocol._name(f) for f in missing}
 
 
-def test_every_ufunc_of_one_operand_is_answered() -> None:
+def test_every_ufunc_of_one_operand_works() -> None:
     """Those of floats, in the middle of all their domains."""
     for ufunc in numpy_protocol._UFUNCS:
         if ufunc.nin == 1 and "d->" in "".join(ufunc.types):
@@ -122,7 +122,7 @@ def test_float_power_is_double(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64, np.float32, np.float64])
-def test_ufuncs_that_have_floats_only(dtype: Any) -> None:
+def test_ufuncs_with_float_results_only(dtype: Any) -> None:
     x = np.array([np.iinfo(dtype).min if np.dtype(dtype).kind == "i" else 0, 1, 7], dtype)
     same(np.fabs(Tensor(x)), np.fabs(x))
     if np.dtype(dtype).kind == "f":
@@ -150,7 +150,7 @@ def test_random_numbers_like_a_tensor(draw: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [np.zeros_like, np.ones_like, np.array_equal, np.shape, np.ndim, np.size])
-def test_questions_are_not_recorded(make: Any) -> None:
+def test_functions_that_return_no_values_are_not_recorded(make: Any) -> None:
     x = Tensor(VALUES["x"], requires_grad=True)
     answer = make(x, x) if make is np.array_equal else make(x)
     assert getattr(answer, "node", None) is None
@@ -165,7 +165,7 @@ def test_numpy_defers_to_tensors() -> None:
     np.testing.assert_array_equal(x.grad.data, a)
 
 
-def test_methods_are_the_functions() -> None:
+def test_methods_agree_with_the_functions() -> None:
     x = Tensor(VALUES["x"], requires_grad=True)
     for name in ("sum", "mean", "prod", "var", "std", "max", "min", "argmax", "argmin", "squeeze"):
         same(getattr(x, name)(), getattr(np, name)(VALUES["x"]))
@@ -179,7 +179,7 @@ def test_methods_are_the_functions() -> None:
 
 
 @pytest.mark.parametrize(("call", "option"), [("take(x, k, mode='clip')", "mode"), ("sum(x, where=x > 0)", "where")])
-def test_what_is_not_answered_is_said(call: str, option: str) -> None:
+def test_unsupported_arguments_are_refused_with_the_call(call: str, option: str) -> None:
     """An argument that would change the result is never dropped; the error repeats the call and says what is taken."""
     with pytest.raises(TypeError, match=rf"^np\.\w+\(.*: got an .*'{option}'\. On Tensors it takes \w, .*axis"):
         evaluate(f"np.{call}", x=Tensor(VALUES["x"]), k=VALUES["k"])

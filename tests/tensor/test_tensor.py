@@ -60,7 +60,7 @@ SINGLE = {
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", SINGLE)
-def test_a_single_number_gives_what_an_array_of_it_gives(name: str, dtype: str) -> None:
+def test_a_single_number_behaves_like_an_array_of_it(name: str, dtype: str) -> None:
     """A leaf, and the result of an operation, whose value is a NumPy scalar."""
     for number in (-1.5, 0.0, -0.0, 2.5, np.inf, -np.inf, np.nan):
         values, gradients = [], []
@@ -97,7 +97,7 @@ def test_the_default_dtype_is_for_numbers_and_lists() -> None:
         mg.set_default_dtype("int64")
 
 
-def test_what_it_is() -> None:
+def test_shape_dtype_and_other_properties() -> None:
     t = Tensor(np.ones((2, 3)))
     assert (t.shape, t.ndim, t.size, t.dtype, t.device, len(t)) == ((2, 3), 2, 6, np.float64, "cpu", 2)
     assert [row.shape for row in t] == [(3,), (3,)]
@@ -235,7 +235,7 @@ def test_scopes_nest_and_survive_enable_grad() -> None:
     assert w.node is None
 
 
-def test_modes_are_of_one_thread() -> None:
+def test_modes_belong_to_one_thread() -> None:
     x, found = leaf(1.0), {}
     inside, done = threading.Event(), threading.Event()
 
@@ -314,18 +314,18 @@ def test_indexing_by_tensors() -> None:
     assert x.grad.tolist() == [0.0, 0.0, 1.0]
 
 
-def test_what_is_empty_is_shown_with_its_shape() -> None:
+def test_the_repr_of_an_empty_tensor_has_its_shape() -> None:
     assert repr(Tensor(np.zeros((0, 3)))) == "Tensor([], shape=(0, 3))"
     assert repr(Tensor(np.zeros(0))) == "Tensor([])"
 
 
-def test_whether_there_is_a_gradient_is_asked_with_is() -> None:
+def test_comparing_a_tensor_with_none_gives_a_hint() -> None:
     for compare in (lambda: Tensor([1.0]) == None, lambda: Tensor([1.0]) != None):  # noqa: E711
         with pytest.raises(TypeError, match=r"equal: an operand is None.*write `t is None`"):
             compare()
 
 
-def test_a_tensor_as_the_data_of_another_is_named() -> None:
+def test_a_tensor_as_the_data_of_another_is_an_error() -> None:
     layer = mg.nn.Linear(2, 1, rng=0)
     layer(np.ones((1, 2))).sum().backward()
     for p in layer.parameters():

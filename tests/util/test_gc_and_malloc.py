@@ -41,7 +41,7 @@ def faults(tuned: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to keep memory")
-def test_pages_are_used_again() -> None:
+def test_freed_memory_is_used_again() -> None:
     assert faults("assert mg.tune_malloc()") < faults("") / 10
 
 

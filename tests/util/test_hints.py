@@ -30,7 +30,7 @@ ATTRIBUTES = [(kind, name) for kind, (_, table) in OBJECTS.items() for name in t
 
 
 @pytest.mark.parametrize(("kind", "name"), ATTRIBUTES)
-def test_attributes_that_are_elsewhere(kind: str, name: str) -> None:
+def test_hints_for_attributes(kind: str, name: str) -> None:
     make, table = OBJECTS[kind]
     x = make()
     with pytest.raises(AttributeError) as caught:
@@ -49,7 +49,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize(("module", "name"), MODULES, ids=lambda x: getattr(x, "__name__", x))
-def test_names_that_are_elsewhere(module: Any, name: str) -> None:
+def test_hints_for_names_of_modules(module: Any, name: str) -> None:
     with pytest.raises(AttributeError, match=rf"module '{module.__name__}' has no attribute '{name}'\. \w"):
         getattr(module, name)
     assert not hasattr(module, name)
@@ -65,14 +65,14 @@ def test_names_that_are_elsewhere(module: Any, name: str) -> None:
         ("from minigrad.nn import Linear, BatchNorm2d", "nn.BatchNorm(channels)"),
     ],
 )
-def test_imports_say_it_too(line: str, words: str) -> None:
+def test_hints_for_imports(line: str, words: str) -> None:
     with pytest.raises(ImportError) as caught:
         exec(line, {})
     assert words in str(caught.value)
     assert "cannot import name" in str(caught.value)
 
 
-def test_names_without_a_hint_are_as_ever() -> None:
+def test_names_without_a_hint_give_the_usual_error() -> None:
     for x in (mg, nn, optim, init, Tensor([1.0]), nn.ReLU()):
         with pytest.raises(AttributeError, match=r"has no attribute 'nothing_of_the_kind'$"):
             x.nothing_of_the_kind  # noqa: B018
@@ -80,7 +80,7 @@ def test_names_without_a_hint_are_as_ever() -> None:
         exec("from minigrad.nn import nothing_of_the_kind", {})
 
 
-def test_what_hints_name_is_there() -> None:
+def test_names_in_hints_exist() -> None:
     """A hint that does not help would be worse than silence."""
     t, model = Tensor(np.ones((2, 3))), nn.Sequential(nn.Linear(3, 2))
     for name in ("expand_dims", "transpose", "reshape", "flatten", "broadcast_to", "astype", "clip", "detach", "item"):
@@ -96,7 +96,7 @@ def test_what_hints_name_is_there() -> None:
             assert callable(getattr(init, hints.INIT[name].partition("init.")[2].partition("(")[0]))
 
 
-def test_users_may_take_the_names() -> None:
+def test_users_may_use_the_names() -> None:
     """Attributes of one's own come first, also children, buffers and methods of subclasses."""
 
     class Mine(nn.Module):
@@ -119,7 +119,7 @@ def test_users_may_take_the_names() -> None:
     assert list(nn.ModuleDict({"to": nn.ReLU()})) == ["to"]
 
 
-def test_tensors_and_modules_are_copied_as_ever() -> None:
+def test_tensors_and_modules_with_hints_can_be_copied() -> None:
     for x in (Tensor([1.0], requires_grad=True), nn.Sequential(nn.Linear(2, 2), nn.ReLU())):
         for other in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
             assert repr(other) == repr(x)
@@ -143,7 +143,7 @@ def test_tensors_and_modules_are_copied_as_ever() -> None:
         (lambda: nn.Linear(2, 2, unheard_of=1), "unexpected keyword argument 'unheard_of'"),  # type: ignore[call-arg]
     ],
 )
-def test_calls(call: Callable[[], Any], words: str) -> None:
+def test_hints_for_calls_of_modules(call: Callable[[], Any], words: str) -> None:
     assert callable(functional.dropout)  # and its module is loaded
     with pytest.raises(TypeError) as caught:
         call()
@@ -151,7 +151,7 @@ def test_calls(call: Callable[[], Any], words: str) -> None:
         assert word in str(caught.value)
 
 
-def test_keywords_that_a_layer_has_are_its_own() -> None:
+def test_keywords_that_a_layer_has_get_no_hint() -> None:
     class Mine(nn.Module):
         def __init__(self, dim: int, **others: Any) -> None:
             self.dim, self.others = dim, others

@@ -12,6 +12,7 @@ from minigrad.compiler.refusal import OWN
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.engine import tape
 from minigrad.engine.modes import current_scope
+from minigrad.engine.tracing import walked
 
 PULL, PUSH = tape.pull.__code__, tape.push.__code__
 RULES = str(Path(tape.__file__).parents[1] / "optim")
@@ -48,7 +49,10 @@ def note(known: dict[Any, str]) -> str:
         if kind == "own":
             pass
         elif kind == "walk":
-            line = frame.f_locals["node"]
+            line = walked.get()
+            if line is None:  # the walk began before the trace: from here on the frames are not of the step
+                frame = None
+                break
             text = known.get(line) or known.setdefault(line, described(line))
             return f"{'gradient' if code is PULL else 'tangent'} of {text}"
         elif kind == "primitive":

@@ -21,9 +21,9 @@ from minigrad.diagnostics.anomaly.explain import (
     outside_reason,
     worst_kind,
 )
+from minigrad.engine.intercept import Observer
 from minigrad.engine.modes import current_scope
 from minigrad.engine.node import Node
-from minigrad.engine.observers import Observer
 from minigrad.engine.primitive import Primitive, value_of
 
 Array = Any

@@ -13,9 +13,9 @@ from minigrad.diagnostics.anomaly.anomaly import Anomaly
 from minigrad.diagnostics.anomaly.code_location import CodeLocation
 from minigrad.diagnostics.anomaly.tracker import AnomalyTracker
 from minigrad.diagnostics.observer.watched_layer import FUNCTIONS, WatchedLayer, WatchedParameter
+from minigrad.engine.gradient_hooks import add_hook
 from minigrad.engine.node import Node
 from minigrad.engine.primitive import Primitive, value_of
-from minigrad.engine.tape import add_hook
 from minigrad.nn.containers import Container
 from minigrad.nn.module import Module
 from minigrad.tensor.tensor import Tensor

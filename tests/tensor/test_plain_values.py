@@ -127,13 +127,13 @@ LOST: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("what", MEANT)
-def test_a_number_that_is_asked_for_is_given(what: str) -> None:
+def test_explicit_conversions_to_numbers_are_allowed(what: str) -> None:
     for _ in range(2):  # the place in the code is looked up once
         MEANT[what]()
 
 
 @pytest.mark.parametrize("what", LOST)
-def test_a_gradient_is_not_lost_in_silence(what: str) -> None:
+def test_conversions_that_would_lose_a_gradient_are_refused(what: str) -> None:
     for _ in range(2):
         with pytest.raises((TypeError, ValueError)) as found:
             LOST[what]()
@@ -142,7 +142,7 @@ def test_a_gradient_is_not_lost_in_silence(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", [name for name in LOST if "Tensor" not in name])
-def test_where_nothing_is_recorded_there_is_none_to_lose(what: str) -> None:
+def test_conversions_are_allowed_where_nothing_is_recorded(what: str) -> None:
     if "np." in what or what in ("a row", "a slice", "a mask", "everything", "added in place", "asarray of elements"):
         return  # asks for an array, which needs t.numpy()
     if what.startswith("cmath"):
@@ -152,7 +152,7 @@ def test_where_nothing_is_recorded_there_is_none_to_lose(what: str) -> None:
         LOST[what]()
 
 
-def test_the_errors_name_the_way() -> None:
+def test_the_errors_say_what_to_write() -> None:
     with pytest.raises(TypeError, match=r"given to math\.exp, which takes plain numbers.*mg\.exp.*float\(t\)"):
         math.exp(T)
     with pytest.raises(ValueError, match="sequence") as found:  # NumPy's, on top of ours
@@ -163,7 +163,7 @@ def test_the_errors_name_the_way() -> None:
         mg.Tensor(V)
 
 
-def test_the_ways_are_right() -> None:
+def test_what_the_errors_recommend_works() -> None:
     def written(x: Any) -> Any:
         h = mg.zeros(3)
         for k in range(3):

@@ -154,7 +154,7 @@ def test_a_change_through_one_leaf_of_memory_that_another_shares_is_refused() ->
         y.backward()
 
 
-def test_a_change_of_memory_apart_is_no_error() -> None:
+def test_a_change_of_other_memory_is_no_error() -> None:
     buffer = np.ones(4)
     a, b = leaf(1.0, 1.0), leaf(1.0, 1.0)
     a.data, b.data = buffer[:2], buffer[2:]
@@ -175,7 +175,7 @@ def test_a_change_before_use_is_no_error() -> None:
     ("function", "slope"),
     [(lambda w: w * w, 4.0), (lambda w: w**2, 4.0), (lambda w: w**3, 12.0), (lambda w: 1 / w, -0.25)],
 )
-def test_single_numbers_are_kept_as_they_were(function: Any, slope: float) -> None:
+def test_of_single_numbers_the_value_is_kept(function: Any, slope: float) -> None:
     """What is kept of an array without axes is its number and not its memory, so a change does no harm."""
     w = Tensor(2.0, requires_grad=True)
     y = function(w)
@@ -269,7 +269,7 @@ def test_parts_are_tensors_of_their_own() -> None:
     assert x.grad.tolist() == [[9.0, 9.0], [1.0, 2.0]]
 
 
-def test_parts_of_what_nobody_has_and_copies_can_be_written() -> None:
+def test_parts_of_temporaries_and_copies_can_be_written() -> None:
     x = leaf([1.0, 2.0], [3.0, 4.0])
     part = (x * 2)[0]
     part[1] = 5.0
@@ -307,7 +307,7 @@ RESULTS: dict[str, Any] = {
     inplace._temporary == 0, reason="this Python does not tell a variable from the value of an expression"
 )
 @pytest.mark.parametrize("what", RESULTS)
-def test_a_write_to_what_nothing_refers_to_is_refused(what: str) -> None:
+def test_a_write_to_a_temporary_is_refused(what: str) -> None:
     for x in _kinds():
         for mode in (nullcontext(), mg.no_grad()):
             with mode, pytest.raises(RuntimeError, match="nothing else refers to"):
@@ -315,7 +315,7 @@ def test_a_write_to_what_nothing_refers_to_is_refused(what: str) -> None:
         assert x.tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
-def test_tensors_that_are_held_anywhere_can_be_written() -> None:
+def test_tensors_with_a_reference_can_be_written() -> None:
     held: dict[str, Any] = {"list": [mg.zeros(2)], "object": type("Holder", (), {})()}
     held["object"].x = mg.zeros(2)
     held["list"][0][1] = 1.0
@@ -326,7 +326,7 @@ def test_tensors_that_are_held_anywhere_can_be_written() -> None:
     assert [held["list"][0].tolist(), held["object"].x.tolist(), d.tolist()] == [[0.0, 1.0], [2.0, 1.0], [3.0, 1.0]]
 
 
-def test_loops_over_what_only_they_have_and_over_vectors() -> None:
+def test_loops_over_temporaries_and_over_vectors() -> None:
     x = mg.Tensor(np.array([[1.0, 3.0], [2.0, 2.0]]))
     rows = []
     for row in x * 2:
