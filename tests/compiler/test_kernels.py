@@ -16,9 +16,7 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
 from minigrad.compiler.ir.schedule import Schedule
 from minigrad.compiler.ir.typing import check, make
-from minigrad.compiler.kernels import loops as kernel_source
-from minigrad.compiler.kernels import nests as kernel_nests
-from minigrad.compiler.kernels import numba_backend, threads
+from minigrad.compiler.kernels import kernel_source, lowering, numba_backend, threads
 from minigrad.compiler.kernels.expressions import Expressions
 from minigrad.compiler.kernels.fusion import Fusion
 from minigrad.compiler.kernels.numba_backend import NumbaSource
@@ -93,7 +91,7 @@ def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int)
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize(
-    ("where", "limit"), [(kernel_nests, "FEWEST_ROWS"), (kernel_source, "MANY_ROWS")], ids=["at once", "short"]
+    ("where", "limit"), [(lowering, "FEWEST_ROWS"), (kernel_source, "FEWEST_NARROW_ROWS")], ids=["at once", "short"]
 )
 def test_random_programs_with_rows_side_by_side(monkeypatch: pytest.MonkeyPatch, where: Any, limit: str) -> None:
     """Several rows at once, and short rows whose columns are written out, where there are few rows as well."""

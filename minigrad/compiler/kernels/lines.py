@@ -6,7 +6,7 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Program, Value, without_dead_code
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.kernels.fusion import Fusion
-from minigrad.compiler.kernels.loops import KernelSource
+from minigrad.compiler.kernels.kernel_source import KernelSource
 from minigrad.compiler.numpy.scalars import is_of_numbers
 
 
@@ -84,9 +84,9 @@ def in_order(v: Value) -> bool:
 def kernel_op(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value, Op]) -> Op:
     """The op that runs a kernel. Large arrays that it keeps between its walks are outputs as well."""
     made = {kernel.real(v) for v in kernel.outs}
-    kept = [v for v in kernel.schedule.arrays if v not in made and len(kernel.axes(v)) == len(kernel.sizes)]
-    kernel.outs += [v for v in kept if kernel.axes(v)]
-    kernel.reads = KernelSource(kernel).reads
+    saved = [op.out for op in kernel.ops if op.out in kernel.schedule.arrays and op.out not in made]
+    kernel.outs += [v for v in saved if len(kernel.axes(v)) == len(kernel.sizes) > 0]
+    kernel.reads = KernelSource(kernel).storage.reads
     ins = [renamed.get(v, v) for v in kernel.ins]
     ins = [unshaped(copies[x].out if x in copies else x) for x in ins]
     notes = list(dict.fromkeys(inner.note for inner in kernel.ops if inner.note))

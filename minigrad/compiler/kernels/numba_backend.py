@@ -12,9 +12,9 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels import winograd
+from minigrad.compiler.kernels.kernel_source import KernelSource
 from minigrad.compiler.kernels.legalize import Legalizer
 from minigrad.compiler.kernels.lines import grouped
-from minigrad.compiler.kernels.loops import KernelSource
 from minigrad.compiler.kernels.threads import Chunked, cores
 from minigrad.compiler.numpy.source import Source
 from minigrad.compiler.refusal import CheckFailed
