@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.numpy.buffer_reuse import FROM, ReusedBuffer
+from minigrad.compiler.numpy.buffer_reuse import SMALLEST, ReusedBuffer
 from minigrad.engine.specialize import attach
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -106,7 +106,7 @@ def test_without_counts_that_can_be_trusted(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 def test_results_that_threads_hold() -> None:
-    n = FROM // 8
+    n = SMALLEST // 8
     step = mg.compile(lambda x: x * 2, backend="numpy", fallback="raise", audit=False)
     for _ in range(2):
         step(np.zeros(n))

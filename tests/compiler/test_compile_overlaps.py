@@ -13,7 +13,7 @@ import minigrad as mg
 from minigrad.compiler import CompileError, CompileWarning
 from minigrad.compiler.ir.program import Buffer, Op, Place, Program
 from minigrad.compiler.ir.typing import check, make
-from minigrad.compiler.numpy.source import Source
+from minigrad.compiler.numpy.program_source import ProgramSource
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -255,7 +255,7 @@ def test_a_call_may_return_a_view_of_what_a_store_changes() -> None:
     params = {"function": np.flip, "args": (Place(0),), "kwargs": {}}
     turned = Op("call", [first.out], params, [((3,), float)])
     program = check(Program([first, second, turned], [a, b], {a: second.out, b: turned.out}, [], []))
-    run = Source(program).compiled()
+    run = ProgramSource(program).compiled()
     run()
     np.testing.assert_array_equal(a.array, [1, 2, 3])
     np.testing.assert_array_equal(b.array, [2, 1, 0])

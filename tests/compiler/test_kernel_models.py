@@ -15,8 +15,8 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.compiler import decorator
 from minigrad.compiler.ir import typing as rules
+from minigrad.compiler.kernels.kernel_ops import with_kernels
 from minigrad.compiler.kernels.legalize import Legalizer
-from minigrad.compiler.kernels.lines import grouped
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -33,7 +33,7 @@ def assert_same(make: Any, batches: Any, steps: int) -> Any:
     compiled = SAME(make, batches, steps)
     for version in compiled.versions:
         prepared = rules.check(Legalizer(version.program).run())
-        rules.check(grouped(prepared))
+        rules.check(with_kernels(prepared))
     return compiled
 
 

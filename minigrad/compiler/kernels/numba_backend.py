@@ -12,11 +12,11 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels import winograd
+from minigrad.compiler.kernels.kernel_ops import with_kernels
 from minigrad.compiler.kernels.kernel_source import KernelSource
 from minigrad.compiler.kernels.legalize import Legalizer
-from minigrad.compiler.kernels.lines import grouped
 from minigrad.compiler.kernels.threads import Chunked, cores
-from minigrad.compiler.numpy.source import Source
+from minigrad.compiler.numpy.program_source import ProgramSource
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.reach.generated import code_of
 
@@ -24,14 +24,14 @@ MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay;
 SHORT = 20_000  # elements, which take about 10 µs
 
 
-class NumbaSource(Source):
+class NumbaSource(ProgramSource):
     """The source of a program whose loops numba compiles. Products and the rest are NumPy's."""
 
     def __init__(self, program: Program, title: str = "A compiled step.") -> None:
         self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
         self.by_text: dict[Any, str] = {}
         self.transforms: set[Any] = set()  # dtypes for which `winograd` is used
-        super().__init__(grouped(by_kernels(Legalizer(program).run())), title)
+        super().__init__(with_kernels(by_kernels(Legalizer(program).run())), title)
 
     @property
     def text(self) -> str:
