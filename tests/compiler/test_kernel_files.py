@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that is not there yet, for files of this process."""
     path = tmp_path / "a" / "b"
     monkeypatch.setenv("MINIGRAD_CACHE", str(path))
-    monkeypatch.setattr(kernel_store, "_said", set())
+    monkeypatch.setattr(kernel_store, "_reported", set())
     monkeypatch.setattr(kernel_store, "_swept", set())
     monkeypatch.setattr(kernel_store, "_messages", [])
     yield path
