@@ -82,7 +82,7 @@ class KernelSource:
         return temporaries + [((1, *self.kernel.shape(op.out)), op.out.dtype) for _, op in self.sums]
 
     def plan(self) -> dict[str, Any]:
-        """The arguments of threads.Chunked besides the kernel."""
+        """The arguments of threads.Chunked, without the kernel."""
         kernel, storage = self.kernel, self.storage
         places = {name: k for k, name in enumerate(self.parameters[4:])}
         sums = []
@@ -131,6 +131,6 @@ class KernelSource:
 def is_narrow(kernel: Kernel) -> bool:
     """Whether rows are so short, and so many, that one instruction works on one column of several rows.
 
-    The loops over columns are unrolled then, and arrays are flat: how far apart its elements are is in the text.
+    Then the loops over columns are unrolled, and arrays are flat: the distance of their elements is in the text.
     """
     return len(kernel.sizes) == 2 and kernel.sizes[1] <= NARROW and kernel.sizes[0] >= FEWEST_NARROW_ROWS

@@ -58,7 +58,7 @@ class Storage(Expressions):
         self.names: dict[Value, str] = {}
         for op in kernel.ops:
             self.names.setdefault(op.out, f"v{len(self.names)}")
-        self.allocated: dict[str, str] = {}  # arrays besides the arguments, and how they are made
+        self.allocated: dict[str, str] = {}  # arrays that are not arguments, and expressions that create them
         self.reads: dict[Value, set[tuple[float, float]]] = {}  # by operand: loop nest and pass
 
     def scalar(self, v: Value) -> str:
@@ -254,7 +254,7 @@ class Pass:
             self._reduce(op)
         for op in inner:
             if op.out in schedule.rows:
-                self.columns.append(Store(self._kept(op.out), self.names[op.out]))
+                self.columns.append(Store(self._in_row_buffer(op.out), self.names[op.out]))
             if op.out in schedule.arrays and self.kernel.axes(op.out):
                 self.columns.append(Store(nest.element(op.out), self.names[op.out]))
             else:
@@ -268,7 +268,7 @@ class Pass:
         computed = Let(name, self.storage.expression(op, [self.nest.number_for(x) for x in op.ins]))
         return [computed, Store(self.nest.element(op.out), name)] if op.out in self.schedule.arrays else [computed]
 
-    def _kept(self, v: Value) -> Element:
+    def _in_row_buffer(self, v: Value) -> Element:
         """The place of an element in the buffer of its row."""
         buffer = self.storage.row_buffer(v, self.nest.last[0])
         self.nest.buffers.add(buffer)
@@ -292,7 +292,7 @@ class Pass:
                 storage.reads.setdefault(x, set()).add((nest.number, self.number))
             return self._let(x, f"e{storage.arguments.get(x) or storage.names[x]}", nest.element(x))
         if not is_here and in_nest and x in self.schedule.rows:
-            return self._let(x, storage.names[x], self._kept(x))
+            return self._let(x, storage.names[x], self._in_row_buffer(x))
         return self._let(x, storage.names[x], storage.expression(x.op, [self._value(y) for y in x.op.ins]))
 
     def _let(self, x: Value, name: str, value: str | Element) -> str:

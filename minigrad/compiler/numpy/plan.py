@@ -154,8 +154,8 @@ class Plan:
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.op.name not in SPECIAL
-            as_it_lies = computed is v and not writes_in_c_order(v.op) and not self._is_read_in_c_order(v)
-            fits = as_it_lies or (buffer.array is not None and buffer.array.flags.carray)
+            any_layout = computed is v and not writes_in_c_order(v.op) and not self._is_read_in_c_order(v)
+            fits = any_layout or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
             else:
