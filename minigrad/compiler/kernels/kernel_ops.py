@@ -7,6 +7,7 @@ from minigrad.compiler.ir.program import Op, Program, Value, without_dead_code
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.kernels.fusion import Fusion
 from minigrad.compiler.kernels.kernel_source import KernelSource
+from minigrad.compiler.kernels.legalize import with_operands
 from minigrad.compiler.numpy.plan import unshaped
 from minigrad.compiler.numpy.scalar_ops import is_scalar_op
 
@@ -24,7 +25,7 @@ def with_kernels(program: Program) -> Program:
     scalar_ops: set[Op] = set()
     for group in fusion.groups:
         if group.is_kernel and all(op.name == "full" or is_scalar_op(op) for op in fusion.ops_of(group)):
-            ops += [_renamed(op, renamed) for op in fusion.ops_of(group) if op not in scalar_ops]
+            ops += [with_operands(op, renamed) for op in fusion.ops_of(group) if op not in scalar_ops]
             scalar_ops.update(fusion.ops_of(group))
         elif group.is_kernel:
             outs = [op.out for op in group.own if op.out in read_outside]
@@ -39,7 +40,7 @@ def with_kernels(program: Program) -> Program:
                 ops.append(make("reshape", renamed[source], shape=v.shape))
                 renamed[v] = ops[-1].out
         else:
-            ops.append(_renamed(group.own[0], renamed))
+            ops.append(with_operands(group.own[0], renamed))
     return without_dead_code(program.replaced(lambda v: renamed.get(v, v), ops))
 
 
@@ -97,14 +98,3 @@ def kernel_op(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value, O
         new.name, new.label = old.name, old.label
         renamed[old] = new
     return op
-
-
-def _renamed(op: Op, renamed: dict[Value, Value]) -> Op:
-    if not any(x in renamed for x in op.operands):
-        return op
-    ins = [renamed.get(x, x) if isinstance(x, Value) else x for x in op.ins]
-    copy = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
-    for old, new in zip(op.outs, copy.outs, strict=True):
-        new.name, new.label = old.name, old.label
-        renamed[old] = new
-    return copy

@@ -8,8 +8,9 @@ from typing import Any
 
 from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Value
+from minigrad.compiler.kernels.expressions import Storage
 from minigrad.compiler.kernels.loops import Element, If, Let, Statement, chunk, python
-from minigrad.compiler.kernels.lowering import LoopNest, Storage
+from minigrad.compiler.kernels.lowering import LoopNest
 
 NARROW, FEWEST_NARROW_ROWS = 8, 32  # LLVM loads up to 8 interleaved columns at once
 

@@ -56,7 +56,7 @@ class Legalizer:
             elif op.name in ELEMENTWISE | set(REDUCTIONS) and can_write(op):
                 self.new[op.out] = self._with_unit_axes(op)
             else:
-                self._as_it_is(op)
+                self.ops.append(with_operands(op, self.new))
         program = self.program.replaced(lambda v: self.new.get(v, v), views_after_operands(self.ops))
         program.buffers = [*program.buffers, *(op.params["buffer"] for op in self.aranges.values())]
         return without_dead_code(program)
@@ -70,17 +70,6 @@ class Legalizer:
             op.out.name, op.out.label, op.note = named.name, named.label, named.op.note
         self.ops.append(op)
         return op.out
-
-    def _as_it_is(self, op: Op) -> None:
-        ins = [self._operand(x) for x in op.ins]
-        if all(x is y for x, y in zip(ins, op.ins, strict=True)):
-            self.ops.append(op)
-            return
-        copy = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
-        self.ops.append(copy)
-        for old, new in zip(op.outs, copy.outs, strict=True):
-            new.name, new.label = old.name, old.label
-            self.new[old] = new
 
     # Slices of small values
 
@@ -288,6 +277,18 @@ class Legalizer:
         if (x, shape) not in self.shaped:
             self.shaped[x, shape] = self._add("reshape", x, shape=shape, named=named)
         return self.shaped[x, shape]
+
+
+def with_operands(op: Op, replacements: dict[Value, Value]) -> Op:
+    """The op on replaced operands. If it is another one, its results are added to the replacements."""
+    ins = [replacements.get(x, x) if isinstance(x, Value) else x for x in op.ins]
+    if all(x is y for x, y in zip(ins, op.ins, strict=True)):
+        return op
+    copy = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
+    for old, new in zip(op.outs, copy.outs, strict=True):
+        new.name, new.label = old.name, old.label
+        replacements[old] = new
+    return copy
 
 
 def views_after_operands(ops: list[Op]) -> list[Op]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler.ir.costs import EXPENSIVE
-from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.ir.pysyntax import literal
-from minigrad.compiler.kernels.expressions import Expressions
+from minigrad.compiler.kernels.expressions import DOUBLE, Storage
 from minigrad.compiler.kernels.loops import (
     COLUMN,
     Accumulate,
@@ -33,58 +31,8 @@ MANY_ROWS, MANY_COLUMNS = (
     256,
     4096,
 )  # above these float32 is added in float64: columns are added in eight lanes and more
-DOUBLE = np.dtype(np.float64)
 FEWEST_ROWS, MOST_OPS = 8, 16  # of a loop nest that works on several rows at once, which makes its text longer
 COMPARED = 8  # pairs of rows of one array that LLVM compares before a loop; of more, it does not vectorize
-
-
-class Storage(Expressions):
-    """The variables and arrays of a kernel, by value.
-
-    Args:
-        kernel: what they belong to.
-        shared: outputs that lie in the memory of an operand, which is one argument then.
-        is_flat: whether arrays have one axis.
-    """
-
-    def __init__(self, kernel: Kernel, shared: Mapping[Value, Value], is_flat: bool) -> None:
-        super().__init__()
-        self.kernel, self.is_flat = kernel, is_flat
-        self.arguments: dict[Value, str] = {v: f"a{k}" for k, v in enumerate(kernel.ins)}
-        self.targets: dict[Value, str] = {}
-        for v in kernel.outs:
-            name = self.arguments[shared[v]] if v in shared else f"o{len(self.targets)}"
-            self.targets[kernel.real(v)] = name
-        self.names: dict[Value, str] = {}
-        for op in kernel.ops:
-            self.names.setdefault(op.out, f"v{len(self.names)}")
-        self.allocated: dict[str, str] = {}  # arrays that are not arguments, and expressions that create them
-        self.reads: dict[Value, set[tuple[float, float]]] = {}  # by operand: loop nest and pass
-
-    def scalar(self, v: Value) -> str:
-        """The name of the only element of an operand."""
-        return f"s{self.arguments[v]}"
-
-    def array(self, v: Value) -> str:
-        """The array of a value that is needed after its pass."""
-        return self.arguments.get(v) or self.targets.get(v) or self._allocate("t", v, v.dtype)
-
-    def wide(self, v: Value) -> str:
-        """The array in which a sum of float32 is added up."""
-        return self._allocate("wide", v, DOUBLE)
-
-    def _allocate(self, prefix: str, v: Value, dtype: np.dtype[Any]) -> str:
-        name = f"{prefix}{self.names[v]}"
-        sizes = (" * " if self.is_flat else ", ").join(f"n{a}" for a in self.kernel.axes(v))
-        self.allocated.setdefault(name, f"np.empty(({sizes},), np.{dtype.name})")
-        return name
-
-    def row_buffer(self, v: Value, axis: int) -> str:
-        """The array of one row of a value, which a later pass over the same row reads."""
-        name = f"row{self.names[v]}"
-        if not self.is_flat:
-            self.allocated.setdefault(name, f"np.empty(n{axis}, np.{v.dtype.name})")
-        return name
 
 
 class LoopNest:
