@@ -42,7 +42,7 @@ class KernelSource:
 
     def _as_stage(self, nest: LoopNest) -> list[Statement]:
         """The statements of a nest, run if its stage is asked for. Single numbers are computed at each stage."""
-        names, axes = self.storage.names, nest.nest.axes
+        names, axes = self.storage.names, nest.plan.axes
         numbers = [
             Let(names[op.out], Element(f"q{names[op.out]}", ("0", "0")))
             for stage, op in self.sums
@@ -59,7 +59,7 @@ class KernelSource:
     def _is_summed_by_part(self, op: Op, nest: LoopNest) -> bool:
         """Whether each part has its own contribution to a result: to a number, or to a sum over the first axis."""
         axes = self.kernel.axes(op.out)
-        return not axes or (0 not in axes and nest.nest.axes[:1] == (0,))
+        return not axes or (0 not in axes and nest.plan.axes[:1] == (0,))
 
     @property
     def parameters(self) -> list[str]:

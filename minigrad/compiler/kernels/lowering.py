@@ -1,4 +1,4 @@
-"""A loop nest of a kernel as statements: for each row the values that it has one of, then passes over its columns."""
+"""A loop nest of a kernel as statements: for each row its single numbers, then passes over its columns."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ COMPARED = 8  # pairs of rows of one array that LLVM compares before a loop; of 
 
 
 class LoopNest:
-    """The `statements` of one loop nest; none if all that it computes is computed again where it is needed.
+    """The `statements` of one loop nest; none if other nests compute all its values again.
 
-    `totals` are the reductions whose results are there when the nest has ended, with their variables and arrays.
+    `totals` are the reductions whose results are complete when the nest has ended, with their variables and arrays.
     """
 
     def __init__(self, storage: Storage, number: int) -> None:
         self.storage, self.number, self.kernel = storage, number, storage.kernel
         self.schedule = self.kernel.schedule
-        self.nest = self.schedule.nests[number]
-        self.outer, self.last = self.nest.axes[:-1], self.nest.axes[-1:]
+        self.plan = self.schedule.nests[number]
+        self.outer, self.last = self.plan.axes[:-1], self.plan.axes[-1:]
         self.totals: dict[Op, str] = {}
-        self.per_row: dict[Value, str] = {}  # the names of values that a row has one of
+        self.per_row: dict[Value, str] = {}  # names of values of which a row has one number
         self.buffers: set[str] = set()
         self.head: list[Statement] = []  # of each row
         self.before: list[Statement] = []
         self.after: list[Statement] = []
         self.flush: list[Statement] = []  # after each block of rows
-        row = [s for k in range(len(self.nest.inner)) for s in Pass(self, k).statements()]
+        row = [s for k in range(len(self.plan.inner)) for s in Pass(self, k).statements()]
         self.statements = [*self.before, *self._rows([*self.head, *row]), *self.after] if row else []
 
     def _rows(self, row: list[Statement]) -> list[Statement]:
@@ -78,16 +78,16 @@ class LoopNest:
 
     def _rows_at_once(self) -> int:
         """How many rows are worked on at the same time: several, if they share columns and do little else."""
-        nest, kernel, schedule = self.nest, self.kernel, self.schedule
+        plan, kernel, schedule = self.plan, self.kernel, self.schedule
         if self.storage.is_flat or kernel.sizes[self.outer[-1]] < FEWEST_ROWS:
             return 1
-        ops = [op for part in (*nest.inner, *nest.reductions) for op in part]
+        ops = [op for part in (*plan.inner, *plan.reductions) for op in part]
         axes = [kernel.axes(kernel.real(x)) for op in ops for x in (*op.operands, op.out)]
         is_shared = any(self.last[0] in a and self.outer[-1] not in a for a in axes)
         is_simple = len(ops) <= MOST_OPS and not any(op.name in EXPENSIVE or op.out in schedule.rows for op in ops)
         if not is_shared or not is_simple:
             return 1
-        written = [op.out for part in nest.inner for op in part if op.out in schedule.arrays]
+        written = [op.out for part in plan.inner for op in part if op.out in schedule.arrays]
         in_place = sum(self.storage.array(v).startswith("a") for v in written)
         for count in (4, 2):
             pairs = count * (count - 1) // 2
@@ -95,7 +95,7 @@ class LoopNest:
                 return count
         return 1
 
-    # Results that are there when the nest has ended
+    # Results that are complete when the nest has ended
 
     def add_to_total(self, op: Op, x: str) -> Accumulate:
         """Add a number, of this row or of an element of it, to a result."""
@@ -147,10 +147,10 @@ class LoopNest:
         self.before += nested(axes, [Store(total, storage.start(op, dtype))])
         return total.array
 
-    # Where values are
+    # Names and places of values
 
     def number_for(self, x: Any) -> str:
-        """An operand of which the row has one number."""
+        """The name of an operand of which the row has one number."""
         if not isinstance(x, Value):
             return literal(x)
         x, storage = self.kernel.real(x), self.storage
@@ -179,16 +179,16 @@ class Pass:
     def __init__(self, nest: LoopNest, number: int) -> None:
         self.nest, self.number, self.storage, self.kernel = nest, number, nest.storage, nest.kernel
         self.schedule = nest.schedule
-        self.names: dict[Value, str] = {}  # of the elements that are there
+        self.names: dict[Value, str] = {}  # of elements that are already computed or loaded
         self.starts: list[Statement] = []
         self.columns: list[Statement] = []
         self.ends: list[Statement] = []
 
     def statements(self) -> list[Statement]:
-        """All that happens."""
+        """The statements of the pass, in order."""
         nest, schedule = self.nest, self.schedule
-        inner, reductions = nest.nest.inner[self.number], nest.nest.reductions[self.number]
-        once = [s for op in nest.nest.row[self.number] for s in self._computed_once(op)]
+        inner, reductions = nest.plan.inner[self.number], nest.plan.reductions[self.number]
+        once = [s for op in nest.plan.row[self.number] for s in self._computed_once(op)]
         of_rows: list[Op] = []
         of_elements: list[Op] = []
         for op in reductions:
@@ -196,7 +196,7 @@ class Pass:
             (of_rows if place is not None and place.how == "row" else of_elements).append(op)
         once += [nest.add_to_total(op, nest.number_for(op.operands[0])) for op in of_rows]
         for op in inner:
-            if op.out in schedule.arrays or op.out in schedule.rows or not nest.nest.axes:
+            if op.out in schedule.arrays or op.out in schedule.rows or not nest.plan.axes:
                 self._value(op.out)
         for op in of_elements:
             self._reduce(op)
@@ -232,9 +232,9 @@ class Pass:
         nest, storage, axes, place = self.nest, self.storage, self.kernel.axes(x), self.schedule.place.get(x)
         in_nest = place is not None and place.nest == nest.number
         is_here = place is not None and in_nest and place.how == "inner" and place.phase == self.number
-        if not is_here and (not axes or (axes != nest.nest.axes and axes[-1:] != nest.last)):
+        if not is_here and (not axes or (axes != nest.plan.axes and axes[-1:] != nest.last)):
             return nest.number_for(x)
-        is_stored = place is None or place.how == "total" or x in self.schedule.arrays or axes != nest.nest.axes
+        is_stored = place is None or place.how == "total" or x in self.schedule.arrays or axes != nest.plan.axes
         if not is_here and is_stored:
             if x in storage.arguments:
                 storage.reads.setdefault(x, set()).add((nest.number, self.number))
@@ -255,7 +255,7 @@ class Pass:
             nest.per_row[op.out] = name
             if op.out in self.schedule.arrays:
                 self.ends.append(Store(nest.element(op.out), name))
-        elif len(nest.nest.axes) == 1:
+        elif len(nest.plan.axes) == 1:
             self._add_up(op, name, x)
             nest.totals[op] = name
             self.ends += nest.stored(op)
