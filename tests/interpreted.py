@@ -31,32 +31,34 @@ SCOPE = {
 def load(
     text: str, functions: Sequence[str], arrays: Sequence[Any], is_chunked: bool = False, is_short: bool = False
 ) -> Callable[..., None]:
-    """In the place of `kernel_files.load`. Holds the arguments to what numba would hold them to."""
+    """A replacement of `kernel_files.load`, which checks the arguments as numba would."""
     assert set(functions) <= set(SCOPE)
     assert kernel_files.signature(arrays).startswith("void(")
     scope = dict(SCOPE)
     exec(text, scope)
     kernel = scope["kernel"]
 
-    def run(*every: Any) -> None:
-        numbers, given = every[: 4 * is_chunked], every[4 * is_chunked :]
+    def run(*everything: Any) -> None:
+        numbers, arguments = everything[: 4 * is_chunked], everything[4 * is_chunked :]
         expected = [(len(shape), np.dtype(dtype)) for shape, dtype in arrays]
-        assert [(x.ndim, x.dtype) for x in given] == expected, text
-        assert all(x.flags.c_contiguous and x.flags.aligned for x in given)
+        assert [(x.ndim, x.dtype) for x in arguments] == expected, text
+        assert all(x.flags.c_contiguous and x.flags.aligned for x in arguments)
         overlapping = [
-            x for k, x in enumerate(given) if any(np.may_share_memory(x, y) for j, y in enumerate(given) if j != k)
+            x
+            for k, x in enumerate(arguments)
+            if any(np.may_share_memory(x, y) for j, y in enumerate(arguments) if j != k)
         ]
         before = [x.copy() for x in overlapping]
         with np.errstate(all="ignore"):
-            kernel(*numbers, *given)
+            kernel(*numbers, *arguments)
         pairs = zip(overlapping, before, strict=True)
         unchanged = all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in pairs)
-        assert unchanged, f"written, and given twice:\n{text}"
+        assert unchanged, f"an argument that is passed twice was overwritten:\n{text}"
 
     return run
 
 
 def use(patch: Any) -> None:
-    """Let kernels be run by Python, and none be compiled."""
+    """Let Python run kernels, and compile none."""
     patch.setattr(kernel_files, "load", load)
     patch.setattr(kernel_files, "request", lambda job, ask: None)

@@ -16,7 +16,7 @@ from minigrad.compiler.fast_call import fast_guard, quick
 from minigrad.compiler.ir.typing import check
 from minigrad.compiler.ir.view_memory import owner, sharing
 from minigrad.compiler.kernels.files import is_available
-from minigrad.compiler.numpy.source import Source
+from minigrad.compiler.numpy.program_source import ProgramSource
 from minigrad.compiler.passes.pipeline import optimized
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.compiler.signature import Signature
@@ -81,7 +81,7 @@ class Specialization:
         began = perf_counter()
         recording = self.recording
         self.program, self.report = optimized(check(recording.program), verify=verify)
-        self.source: Source = Source(self.program, self.title)
+        self.source: ProgramSource = ProgramSource(self.program, self.title)
         self.run: Callable[..., Any] = self.source.compiled()
         self.adopt(self.source)
         if backend == "numba" or (backend == "auto" and is_available()):

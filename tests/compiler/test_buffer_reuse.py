@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.numpy.buffer_reuse import FROM, ReusedBuffer
+from minigrad.compiler.numpy.buffer_reuse import SMALLEST, ReusedBuffer
 from minigrad.engine.specialize import attach
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -60,7 +60,7 @@ WAYS = [name for name in vars(Held) if not name.startswith("_") and name != "in_
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_memory_that_is_held_is_not_handed_out(way: str) -> None:
+def test_referenced_memory_is_not_reused(way: str) -> None:
     made = ReusedBuffer((4, 5), "float64")
     first = made()
     first[...] = 1
@@ -75,13 +75,13 @@ def test_memory_that_is_held_is_not_handed_out(way: str) -> None:
     gc.collect()
 
 
-def test_memory_is_handed_out_again() -> None:
+def test_unreferenced_memory_is_reused() -> None:
     made = ReusedBuffer((4, 5), "float64")
     places = {made().ctypes.data for _ in range(10)}
     assert len(places) == 1  # otherwise the tests above show nothing
 
 
-def test_nothing_that_was_done_to_an_array_comes_back() -> None:
+def test_changes_of_an_array_do_not_reappear() -> None:
     made = ReusedBuffer((4, 5), "float64")
     first = made()
     gone = weakref.ref(first)
@@ -94,7 +94,7 @@ def test_nothing_that_was_done_to_an_array_comes_back() -> None:
     assert second.flags.writeable
 
 
-def test_without_counts_that_can_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_reliable_reference_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter(range(2, 1000))
     monkeypatch.setattr("sys.getrefcount", lambda array: next(counts))
     made = ReusedBuffer((4, 5), "float64")
@@ -105,8 +105,8 @@ def test_without_counts_that_can_be_trusted(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
-def test_results_that_threads_hold() -> None:
-    n = FROM // 8
+def test_results_referenced_by_threads() -> None:
+    n = SMALLEST // 8
     step = mg.compile(lambda x: x * 2, backend="numpy", fallback="raise", audit=False)
     for _ in range(2):
         step(np.zeros(n))

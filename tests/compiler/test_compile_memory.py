@@ -222,12 +222,12 @@ def compare(make_step: Callable[[], Made], backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", STEPS)
-def test_one_memory_through_views(name: str, backend: str) -> None:
+def test_arguments_that_share_memory_through_views(name: str, backend: str) -> None:
     compare(STEPS[name], backend)
 
 
 @pytest.mark.parametrize("name", ["both", "fortran"])
-def test_with_kernels_of_numba(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_that_share_memory_with_numba(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     monkeypatch.undo()
     compare(STEPS[name], "numba")

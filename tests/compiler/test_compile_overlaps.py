@@ -13,7 +13,7 @@ import minigrad as mg
 from minigrad.compiler import CompileError, CompileWarning
 from minigrad.compiler.ir.program import Buffer, Op, Place, Program
 from minigrad.compiler.ir.typing import check, make
-from minigrad.compiler.numpy.source import Source
+from minigrad.compiler.numpy.program_source import ProgramSource
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -154,7 +154,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("made", REFUSED, ids=lambda f: f.__name__)
-def test_refused_and_nothing_is_changed(made: Any) -> None:
+def test_overlaps_are_refused_without_changes(made: Any) -> None:
     step, array = made()
     before = array.copy()
     with pytest.raises(CompileError, match=r"memory|write"):
@@ -163,7 +163,7 @@ def test_refused_and_nothing_is_changed(made: Any) -> None:
 
 
 @pytest.mark.parametrize("made", REFUSED, ids=lambda f: f.__name__)
-def test_what_cannot_be_recorded_runs_eagerly(made: Any) -> None:
+def test_steps_that_cannot_be_recorded_run_eagerly(made: Any) -> None:
     (step, array), (eager, expected) = made(), made()
     compiled, x = mg.compile(step, backend="numpy"), np.ones(array.shape[-1:])
     with pytest.warns(CompileWarning, match=r"memory|write") as caught:
@@ -229,7 +229,7 @@ def test_one_array_as_two_arguments() -> None:
     assert [version.calls for version in compiled.versions] == [1, 1]
 
 
-def test_overlaps_that_do_no_harm() -> None:
+def test_harmless_overlaps() -> None:
     raw = bytearray(np.arange(4.0).tobytes())
     a, b, out = np.frombuffer(raw), np.frombuffer(raw, np.int64), np.zeros(4)
 
@@ -249,13 +249,13 @@ def test_overlaps_that_do_no_harm() -> None:
 # Stores
 
 
-def test_a_call_may_return_a_view_of_what_a_store_changes() -> None:
+def test_a_call_may_return_a_view_of_a_stored_buffer() -> None:
     a, b = (Buffer(name, "state", np.arange(3.0) + k) for k, name in enumerate("ab"))
     first, second = make("input", buffer=a), make("input", buffer=b)
     params = {"function": np.flip, "args": (Place(0),), "kwargs": {}}
     turned = Op("call", [first.out], params, [((3,), float)])
     program = check(Program([first, second, turned], [a, b], {a: second.out, b: turned.out}, [], []))
-    run = Source(program).compiled()
+    run = ProgramSource(program).compiled()
     run()
     np.testing.assert_array_equal(a.array, [1, 2, 3])
     np.testing.assert_array_equal(b.array, [2, 1, 0])

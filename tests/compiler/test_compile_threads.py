@@ -69,7 +69,7 @@ def run(program: str, folder: Path, backend: str = "auto", *flags: str) -> str:
 
 @FORKS
 @pytest.mark.parametrize("backend", ["auto", "numba", "numpy"])
-def test_a_child_of_a_process_that_compiles(tmp_path: Path, backend: str) -> None:
+def test_a_fork_of_a_process_that_compiles(tmp_path: Path, backend: str) -> None:
     """It compiles, runs what its parent has and had begun, and ends, however far its parent was."""
     pytest.importorskip("numba")
     program = """
@@ -130,7 +130,7 @@ print(wrong)
 
 
 @FORKS
-def test_a_child_of_a_process_that_imports_numba(tmp_path: Path) -> None:
+def test_a_fork_of_a_process_that_imports_numba(tmp_path: Path) -> None:
     """Locks of modules that a thread of the parent was importing would stay locked in the child."""
     pytest.importorskip("numba")
     program = """
@@ -198,7 +198,7 @@ print(wrong)
     assert run(program, tmp_path, backend) == "[]"
 
 
-def test_a_gradient_that_is_kept_is_right_at_every_moment(tmp_path: Path) -> None:
+def test_a_stored_gradient_is_never_half_updated(tmp_path: Path) -> None:
     """Gradients lie where the optimizer gathers them: elsewhere in each back end."""
     pytest.importorskip("numba")
     program = """
@@ -258,7 +258,7 @@ def late():
 
 
 @pytest.mark.parametrize("pause", [0.1, 0.4, 0.7, 1.1])
-def test_a_process_ends_in_silence_while_numba_is_imported(tmp_path: Path, pause: float) -> None:
+def test_a_process_ends_without_messages_while_numba_is_imported(tmp_path: Path, pause: float) -> None:
     """What llvmlite registers at exit must be registered before functions of atexit run."""
     pytest.importorskip("numba")
     program = f"step = step_of(1)\nstep(x), step(x), step(x)\ntime.sleep({pause})\nprint('end')"
@@ -287,7 +287,7 @@ def test_masked_arrays_are_known_while_numpy_imports_them() -> None:
 
 @FORKS
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_fork_waits_for_who_is_inside() -> None:
+def test_a_fork_waits_for_threads_inside_the_gate() -> None:
     """And comes before those who wait as well; the child finds the lock open."""
     door = gate.Gate()
     door.watch()
@@ -315,7 +315,7 @@ def test_a_fork_waits_for_who_is_inside() -> None:
 
 @FORKS
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_fork_that_waits_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_gives_up_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that forks has what the other one waits for: the child then knows that it cannot compile."""
     monkeypatch.setattr(gate, "PATIENCE", 0.1)
     door, inside, leave = gate.Gate(), threading.Event(), threading.Event()

@@ -213,7 +213,7 @@ def test_some_by_numba(dtype: str) -> None:
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize(
-    ("op", "text"),
+    ("name", "text"),
     [("sign", "1 if {0} > 0 else -1"), ("add", "{} - {}"), ("greater", "{} >= {}"), ("absolute", "{}"), ("rint", "{}")],
     ids=str,
 )
@@ -261,7 +261,7 @@ def test_steps_of_integers(backend: str) -> None:
 
 @pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_a_negative_power_of_an_integer_is_refused_whenever_it_comes(backend: str) -> None:
+def test_a_negative_power_of_an_integer_is_refused_in_any_call(backend: str) -> None:
     if backend == "numba":
         pytest.importorskip("numba")
     step = mg.compile(lambda x, y: np.power(x, y) + x, backend=backend, fallback="raise", audit=False)

@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that is not there yet, for files of this process."""
     path = tmp_path / "a" / "b"
     monkeypatch.setenv("MINIGRAD_CACHE", str(path))
-    monkeypatch.setattr(kernel_store, "_said", set())
+    monkeypatch.setattr(kernel_store, "_reported", set())
     monkeypatch.setattr(kernel_store, "_swept", set())
     monkeypatch.setattr(kernel_store, "_messages", [])
     yield path
@@ -118,7 +118,7 @@ def test_damaged_files_are_compiled_again(tmp_path: Path) -> None:
     assert run(**environment) == (False, [])
 
 
-def test_what_is_read_is_what_was_written(folder: Path) -> None:
+def test_read_returns_what_was_written(folder: Path) -> None:
     assert kernel_store.read("k", "source") is None
     kernel_store.write("k", "source", b"code")
     assert kernel_store.read("k", "source") == b"code"
@@ -137,7 +137,7 @@ def test_what_is_read_is_what_was_written(folder: Path) -> None:
     assert kernel_store.read("k", "source") == b"newer"
 
 
-def test_a_pickle_of_somebody_else_is_never_loaded(folder: Path) -> None:
+def test_a_pickle_of_another_user_is_never_loaded(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o700)
     evil = pickle.dumps("evil")
     for data in (evil, kernel_store.MAGIC + evil, kernel_store.MAGIC + b"\0" * kernel_store.DIGEST + evil):
@@ -148,7 +148,7 @@ def test_a_pickle_of_somebody_else_is_never_loaded(folder: Path) -> None:
 
 @POSIX
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777])
-def test_a_folder_that_others_can_write_is_refused(folder: Path, mode: int) -> None:
+def test_a_folder_writable_by_others_is_refused(folder: Path, mode: int) -> None:
     kernel_store.write("k", "source", b"code")
     folder.chmod(mode)
     assert kernel_store.read("k", "source") is None
@@ -176,7 +176,7 @@ def test_a_folder_of_another_user_is_refused(folder: Path) -> None:
 
 
 @POSIX
-def test_a_whole_process_in_a_refused_folder(tmp_path: Path) -> None:
+def test_a_process_with_a_refused_folder_compiles_without_files(tmp_path: Path) -> None:
     """It computes the same, says so once, and leaves nothing there."""
     tmp_path.chmod(0o777)
     is_compiled, messages = run(MINIGRAD_CACHE=str(tmp_path))
@@ -197,7 +197,7 @@ def test_a_file_of_another_user_is_replaced(folder: Path) -> None:
 
 
 @POSIX
-def test_files_that_are_no_files(folder: Path, tmp_path: Path) -> None:
+def test_links_pipes_and_folders_instead_of_files(folder: Path, tmp_path: Path) -> None:
     """A file that others can write, a link, a pipe (it would wait for ever): all are replaced; a folder stays."""
     kernel_store.write("k", "source", b"code")
     (folder / "k").chmod(0o666)
@@ -224,7 +224,7 @@ def test_files_that_are_no_files(folder: Path, tmp_path: Path) -> None:
 
 
 @POSIX
-def test_links_to_the_folder(folder: Path, tmp_path: Path) -> None:
+def test_a_link_to_the_folder(folder: Path, tmp_path: Path) -> None:
     """The user's own link counts, another user's does not; nor does where it leads if that is open to others."""
     real = tmp_path / "real"
     real.mkdir(mode=0o700)
@@ -245,7 +245,7 @@ def test_links_to_the_folder(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["/dev/null/cache", "/proc/nowhere/cache"])
-def test_no_folder_can_be_made(tmp_path: Path, place: str) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path, place: str) -> None:
     if not Path(place).parent.parent.exists():
         pytest.skip("this system has no such place")
     is_compiled, messages = run(MINIGRAD_CACHE=place)
@@ -254,7 +254,7 @@ def test_no_folder_can_be_made(tmp_path: Path, place: str) -> None:
     assert "MINIGRAD_CACHE" in message
 
 
-def test_no_home(tmp_path: Path) -> None:
+def test_a_user_without_home_directory(tmp_path: Path) -> None:
     home = tmp_path / "nobody"
     is_compiled, messages = run(HOME=str(home), USERPROFILE=str(home), XDG_CACHE_HOME="", MINIGRAD_CACHE="")
     assert is_compiled
@@ -289,7 +289,7 @@ def test_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel_store.read("k", "source") == b"code"
 
 
-def test_what_killed_processes_left_is_removed(folder: Path) -> None:
+def test_unfinished_files_of_killed_processes_are_removed(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o700)
     old, new = folder / f"{kernel_store.UNFINISHED}1-a", folder / f"{kernel_store.UNFINISHED}2-b"
     for file in (old, new):
@@ -299,7 +299,7 @@ def test_what_killed_processes_left_is_removed(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == sorted([new.name, "k"])
 
 
-def test_many_write_at_once(folder: Path) -> None:
+def test_concurrent_writers(folder: Path) -> None:
     """A reader sees one of the contents, never a part."""
     contents = [bytes([k]) * 100_000 for k in range(4)]
     kernel_store.write("k", "source", contents[0])
@@ -320,7 +320,7 @@ def test_many_write_at_once(folder: Path) -> None:
     assert [p.name for p in folder.iterdir()] == ["k"]
 
 
-def test_processes_that_begin_together(tmp_path: Path) -> None:
+def test_processes_that_start_together(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     environment = os.environ | {"MINIGRAD_CACHE": str(tmp_path)}
     running = [
@@ -336,7 +336,7 @@ def test_processes_that_begin_together(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(f"{kernel_store.UNFINISHED}*"))
 
 
-def test_where_files_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_location_of_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")

@@ -15,8 +15,8 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.compiler import decorator
 from minigrad.compiler.ir import typing as rules
+from minigrad.compiler.kernels.kernel_ops import with_kernels
 from minigrad.compiler.kernels.legalize import Legalizer
-from minigrad.compiler.kernels.lines import grouped
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -33,7 +33,7 @@ def assert_same(make: Any, batches: Any, steps: int) -> Any:
     compiled = SAME(make, batches, steps)
     for version in compiled.versions:
         prepared = rules.check(Legalizer(version.program).run())
-        rules.check(grouped(prepared))
+        rules.check(with_kernels(prepared))
     return compiled
 
 
@@ -61,7 +61,7 @@ def test_hazard(name: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [[3, 3, 3, 3], [3, 2, 1, 0]])
-def test_rows_that_count_now_may_not_later(wrong: list[int]) -> None:
+def test_an_argument_that_counts_rows_is_not_a_constant(wrong: list[int]) -> None:
     """An array of the user's that holds 0, 1, 2, 3 in the first call is no constant, whatever it is called."""
     numbers, y = np.arange(4), np.array([0, 1, 2, 0])
     x = mg.Tensor(np.random.default_rng(0).normal(size=(4, 3)))
@@ -75,7 +75,7 @@ def test_rows_that_count_now_may_not_later(wrong: list[int]) -> None:
     assert float(compiled(x)) == pytest.approx(float(step(x)))
 
 
-def test_an_index_that_the_step_makes_is_constant() -> None:
+def test_an_index_created_in_the_step_is_constant() -> None:
     """x[np.arange(n), labels] is a sum in a kernel; the rows of an array that somebody holds may change."""
 
     @functools.cache
@@ -95,7 +95,7 @@ def test_an_index_that_the_step_makes_is_constant() -> None:
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_a_gradient_that_is_always_0_is_nobody_elses_memory(backend: str) -> None:
+def test_a_gradient_that_is_always_0_has_its_own_memory(backend: str) -> None:
     """A bias before batch norm: the optimizer's zeros are written once, the parameter's `.grad` in each call."""
     mg.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3), nn.Linear(3, 1))

@@ -47,7 +47,7 @@ def right(k: float) -> Any:
     return pytest.approx(float((np.tanh(X) * np.exp(X + k)).sum()), rel=1e-12)
 
 
-def test_filters_of_warnings_are_the_users(auto: None) -> None:
+def test_warning_filters_of_the_user_are_unchanged(auto: None) -> None:
     """numba sets and restores them while it compiles, for a whole process: what other threads set meanwhile is lost."""
     step, before = fresh(0.125), warnings.filters[:]
     end = time.monotonic() + 60
@@ -65,7 +65,7 @@ def test_filters_of_warnings_are_the_users(auto: None) -> None:
     assert step(X) == right(0.125)
 
 
-def test_a_program_that_ends_soon_asks_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_program_requests_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minigrad.compiler.specialization.is_available", lambda: True)
     monkeypatch.setattr(kernel_files, "request", lambda *given: pytest.fail("a kernel was asked for"))
     monkeypatch.setattr(background, "BEFORE_REQUEST", 60.0)
@@ -74,7 +74,7 @@ def test_a_program_that_ends_soon_asks_for_nothing(monkeypatch: pytest.MonkeyPat
         assert step(X) == right(0.25)
 
 
-def test_a_process_that_is_killed_is_started_again() -> None:
+def test_a_killed_process_is_started_again() -> None:
     job = kernel_files.job("def kernel(x):\n    x[0] = 1.25\n", (), [((1,), "f8")])
     workers = kernel_worker.workers()
     request = workers.request(job, lambda: 0.0)
@@ -91,12 +91,12 @@ def test_a_process_that_is_killed_is_started_again() -> None:
     assert x[0] == 1.25
 
 
-def test_what_numba_refuses_is_an_error_here() -> None:
+def test_a_compile_error_of_numba_is_raised() -> None:
     with pytest.raises(RuntimeError, match="TypingError"):
         kernel_files.load("def kernel(x):\n    x[0] = nobody\n", (), [((1,), "f8")])
 
 
-def test_requests_of_programs_that_are_gone_are_dropped() -> None:
+def test_requests_of_deleted_programs_are_dropped() -> None:
     workers, calls = kernel_worker._Workers(), {"a": 1.0, "b": 5.0, "c": None}
     workers.limit = 0  # nothing is taken from the queue
     made = {k: workers.request(Job(k, ""), lambda k=k: calls[k]) for k in calls}  # type: ignore[misc]
@@ -110,7 +110,7 @@ def test_requests_of_programs_that_are_gone_are_dropped() -> None:
     assert not workers.waiting
 
 
-def test_a_compiled_function_that_is_gone_asks_for_nothing(auto: None) -> None:
+def test_a_deleted_compiled_function_requests_no_kernels(auto: None) -> None:
     step = fresh(0.375)
     for _ in range(4):
         step(X)
@@ -190,7 +190,7 @@ def talks() -> list[Any]:
     return [thread for thread in threading.enumerate() if isinstance(thread, kernel_worker._Talk)]
 
 
-def test_a_process_makes_so_many_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_is_replaced_after_many_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """numba keeps what it has compiled, so another one goes on."""
     monkeypatch.setattr(kernel_worker, "MANY", 1)
     monkeypatch.setattr(kernel_worker, "_workers", kernel_worker._Workers())
@@ -208,7 +208,7 @@ def test_a_process_makes_so_many_kernels(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_has_workers_of_its_own() -> None:
+def test_a_forked_child_has_its_own_workers() -> None:
     text = "def kernel(x):\n    x[0] = 2.125\n"
     mine = kernel_worker.workers()
     assert mine.request(kernel_files.job(text, (), [((1,), "f8")]), lambda: 0.0).done.wait(60)

@@ -16,9 +16,7 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
 from minigrad.compiler.ir.schedule import Schedule
 from minigrad.compiler.ir.typing import check, make
-from minigrad.compiler.kernels import loops as kernel_source
-from minigrad.compiler.kernels import nests as kernel_nests
-from minigrad.compiler.kernels import numba_backend, threads
+from minigrad.compiler.kernels import kernel_source, lowering, numba_backend, threads
 from minigrad.compiler.kernels.expressions import Expressions
 from minigrad.compiler.kernels.fusion import Fusion
 from minigrad.compiler.kernels.numba_backend import NumbaSource
@@ -34,8 +32,8 @@ def _by_python(monkeypatch: pytest.MonkeyPatch) -> None:
     interpreted.use(monkeypatch)
 
 
-def apart(found: Any, expected: Any) -> str:
-    """How they differ, if they do."""
+def mismatch(found: Any, expected: Any) -> str:
+    """How two arrays differ, or an empty text."""
     if (found.shape, found.dtype) != (expected.shape, expected.dtype):
         return f"{found.shape} {found.dtype} instead of {expected.shape} {expected.dtype}"
     if expected.dtype.kind != "f":
@@ -47,8 +45,8 @@ def apart(found: Any, expected: Any) -> str:
 
 
 def difference(program: Program, calls: int = 2) -> str:
-    """Run a program with kernels several times, and say where it leaves NumPy."""
-    arguments = {b: np.random.default_rng(0).integers(-3, 4, b.shape).astype(b.dtype) for b in given(program)}
+    """Run a program with kernels several times. Returns where its results differ from NumPy's, or an empty text."""
+    arguments = {b: np.random.default_rng(0).integers(-3, 4, b.shape).astype(b.dtype) for b in arguments_of(program)}
     run = NumbaSource(program).compiled()
     for _ in range(calls):
         before = arguments | {b: b.array.copy() for b in program.buffers if b.kind == "state"}
@@ -59,55 +57,55 @@ def difference(program: Program, calls: int = 2) -> str:
         ends = {b: stores.get(b, x) for b, x in before.items() if b.kind == "state"}
         pairs += [(b.name, b.array, x) for b, x in ends.items()]
         for where, x, y in pairs:
-            if complaint := apart(x, y):
-                return f"{where}: {complaint}\n{program}\n{NumbaSource(program).text}"
+            if message := mismatch(x, y):
+                return f"{where}: {message}\n{program}\n{NumbaSource(program).text}"
     return ""
 
 
-def given(program: Program) -> list[Buffer]:
-    """The arguments in order."""
+def arguments_of(program: Program) -> list[Buffer]:
+    """The arguments, in order."""
     return sorted((b for b in program.buffers if b.kind == "argument"), key=lambda b: b.place or 0)
 
 
 @pytest.mark.usefixtures("_by_python")
 def test_random_programs() -> None:
     for seed in SAMPLE:
-        assert not (complaint := difference(Drawing(seed).program())), f"seed {seed}, {complaint}"
+        assert not (message := difference(Drawing(seed).program())), f"seed {seed}, {message}"
 
 
 @pytest.mark.usefixtures("_by_python")
 def test_random_programs_that_merge_axes() -> None:
     for seed in SAMPLE:
-        assert not (complaint := difference(Drawing(seed, 20, merges=True).program())), f"seed {seed}, {complaint}"
+        assert not (message := difference(Drawing(seed, 20, merges=True).program())), f"seed {seed}, {message}"
 
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("workers", [0, 2])
-def test_random_programs_in_parts(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+def test_random_programs_in_parallel_chunks(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     """Kernels cut along their first axis, also where there are fewer rows than parts."""
     monkeypatch.setattr(numba_backend, "is_worth_threads", lambda kernel: bool(kernel.sizes))
     monkeypatch.setattr(threads, "_shared", threads.Pool(workers))
     for seed in range(500, 560):
-        assert not (complaint := difference(Drawing(seed).program())), f"seed {seed}, {complaint}"
+        assert not (message := difference(Drawing(seed).program())), f"seed {seed}, {message}"
 
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize(
-    ("where", "limit"), [(kernel_nests, "FEWEST_ROWS"), (kernel_source, "MANY_ROWS")], ids=["at once", "short"]
+    ("where", "limit"), [(lowering, "FEWEST_ROWS"), (kernel_source, "FEWEST_NARROW_ROWS")], ids=["at once", "short"]
 )
-def test_random_programs_with_rows_side_by_side(monkeypatch: pytest.MonkeyPatch, where: Any, limit: str) -> None:
+def test_random_programs_with_several_rows_at_once(monkeypatch: pytest.MonkeyPatch, where: Any, limit: str) -> None:
     """Several rows at once, and short rows whose columns are written out, where there are few rows as well."""
     plain = [NumbaSource(Drawing(seed).program()).text for seed in SAMPLE]
     monkeypatch.setattr(where, limit, 1)
     for seed in SAMPLE:
-        assert not (complaint := difference(Drawing(seed).program(), calls=1)), f"seed {seed}, {complaint}"
+        assert not (message := difference(Drawing(seed).program(), calls=1)), f"seed {seed}, {message}"
     changed = sum(NumbaSource(Drawing(seed).program()).text != text for seed, text in zip(SAMPLE, plain, strict=True))
     assert changed > 20
 
 
 @pytest.mark.parametrize("rows", [33])
 @pytest.mark.parametrize("columns", [2, 8, 10])
-def test_rows_side_by_side_by_numba(rows: int, columns: int) -> None:
+def test_several_rows_at_once_by_numba(rows: int, columns: int) -> None:
     """Softmax, its sums along both axes, and a batch norm, of few columns and of more."""
     x = np.random.default_rng(0).normal(size=(rows, columns)).astype("f4")
 
@@ -140,7 +138,7 @@ ENDS = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1.0, -1.0]
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("op", ["max", "min", "sum"])
+@pytest.mark.parametrize("name", ["max", "min", "sum"])
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
 def test_reductions_of_infinities_and_nan(name: str, axes: tuple[int, ...], dtype: str) -> None:
     for columns in ([np.inf, -np.inf], [-np.inf, -np.inf], [np.nan, 1.0], [np.inf, np.nan], [-1.0, -2.0]):
@@ -154,8 +152,8 @@ def test_reductions_of_infinities_and_nan(name: str, axes: tuple[int, ...], dtyp
 
 
 @pytest.mark.usefixtures("_by_python")
-@pytest.mark.parametrize("op", ["add", "multiply", "divide", "maximum", "greater", "where"])
-def test_ends_of_floating_point_numbers(name: str) -> None:
+@pytest.mark.parametrize("name", ["add", "multiply", "divide", "maximum", "greater", "where"])
+def test_infinities_nan_and_signed_zeros(name: str) -> None:
     array = np.array(ENDS, "f4")
     x, y = argument(array.reshape(-1, 1)), argument(array, 1)
     positive = make("greater", x.out, 0.0)
@@ -168,7 +166,7 @@ def test_ends_of_floating_point_numbers(name: str) -> None:
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("dtype", ["i1", "i4", "u1", "i8"])
-@pytest.mark.parametrize("op", ["add", "multiply", "subtract", "negative"])
+@pytest.mark.parametrize("name", ["add", "multiply", "subtract", "negative"])
 def test_integers_wrap_around(name: str, dtype: str) -> None:
     limits = np.iinfo(dtype)
     array = np.array([limits.min, limits.max, limits.max - 1, 2], dtype)
@@ -196,7 +194,7 @@ def test_empty_arrays_and_single_numbers(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.usefixtures("_by_python")
-def test_chosen_entries() -> None:
+def test_one_element_of_each_row_by_label() -> None:
     """x[0 ... n-1, labels] inside a kernel; without a check labels that are no column's number give NaN."""
     array, labels = np.arange(12.0).reshape(4, 3), np.array([2, 0, 1, 2])
     x, at = argument(array), argument(labels, 1)
@@ -214,7 +212,7 @@ def test_chosen_entries() -> None:
 
 
 @pytest.mark.usefixtures("_by_python")
-def test_a_reshape_between_does_not_cut_a_kernel() -> None:
+def test_a_reshape_does_not_split_a_kernel() -> None:
     """The output of a layer, the residual added to it in its own shape, and a norm of the sum: one walk over memory."""
     rng = np.random.default_rng(0)
     h, residual, gamma = rng.normal(size=(6, 5)), rng.normal(size=(2, 3, 5)), rng.normal(size=5)
@@ -263,7 +261,7 @@ def test_a_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_some_programs_by_numba() -> None:
     """Machine code, where Python and numba might mean different things by the same text."""
     for seed in range(700, 706):
-        assert not (complaint := difference(Drawing(seed).program(), calls=1)), f"seed {seed}, {complaint}"
+        assert not (message := difference(Drawing(seed).program(), calls=1)), f"seed {seed}, {message}"
 
 
 def test_gelu_by_numba() -> None:
@@ -277,7 +275,7 @@ def test_gelu_by_numba() -> None:
     assert step.source.count("@njit") == 1
 
 
-def test_large_results_that_somebody_holds_stay_as_they_are() -> None:
+def test_large_results_in_use_are_not_overwritten() -> None:
     """Memory is handed out again only when neither the array nor a view of it is held."""
     step = mg.compile(lambda x: x * 2, backend="numpy")
     x = np.ones((300, 300))
@@ -293,7 +291,7 @@ def test_large_results_that_somebody_holds_stay_as_they_are() -> None:
     assert len(places) <= 2
 
 
-def test_a_large_gradient_that_is_returned_is_not_copied() -> None:
+def test_a_returned_large_gradient_is_not_copied() -> None:
     """x.grad and the result are one array, as in eager mode, and another one in the next call."""
     x = mg.Tensor(np.ones((300, 300)), requires_grad=True)
 
@@ -313,7 +311,7 @@ def test_a_large_gradient_that_is_returned_is_not_copied() -> None:
 
 
 @pytest.mark.usefixtures("_by_python")
-def test_rows_that_share_columns_but_not_their_sums() -> None:
+def test_rows_with_shared_columns_and_separate_sums() -> None:
     """A sum over the first of three axes: four rows at a time read the same bounds, and each adds to its own."""
     x, y = np.random.default_rng(0).normal(size=(3, 9, 12)), np.arange(12.0)
     step = mg.compile(lambda x, y: np.maximum(x, y).sum(axis=0), backend="numba")
@@ -322,7 +320,7 @@ def test_rows_that_share_columns_but_not_their_sums() -> None:
 
 
 @pytest.mark.usefixtures("_by_python")
-def test_bools_add_up_to_true() -> None:
+def test_a_sum_of_bools_is_a_bool() -> None:
     x = np.random.default_rng(0).normal(size=(4, 3))
 
     def both(x: Any) -> Any:
@@ -339,4 +337,4 @@ def test_bools_add_up_to_true() -> None:
 def test_many_random_programs(hundred: int) -> None:
     for seed in range(1000 + 100 * hundred, 1100 + 100 * hundred):
         program = Drawing(seed, ops=8 + seed % 25).program()
-        assert not (complaint := difference(program)), f"seed {seed}, {complaint}"
+        assert not (message := difference(program)), f"seed {seed}, {message}"

@@ -12,7 +12,7 @@ import pytest
 from minigrad.compiler.kernels.threads import Pool, pool
 
 
-def test_every_row_is_worked_on_once() -> None:
+def test_every_row_is_processed_once() -> None:
     threads = Pool(workers=3)
     for rows in (0, 1, 3, 4, 1001):
         counts, parts = np.zeros(rows), []
@@ -26,13 +26,13 @@ def test_every_row_is_worked_on_once() -> None:
         assert (counts == 1).all()
 
 
-def test_parts_run_at_the_same_time() -> None:
+def test_parts_run_in_parallel() -> None:
     """Each part waits for the other: one after the other they would wait in vain."""
     together = threading.Barrier(2, timeout=60)
     Pool(workers=1).run(lambda part, first, end: together.wait(), 10)
 
 
-def test_an_error_comes_back_after_all_parts_have_ended() -> None:
+def test_an_error_is_raised_after_all_parts_have_ended() -> None:
     threads, ended = Pool(workers=1), []
 
     def kernel(part: int, first: int, end: int) -> None:

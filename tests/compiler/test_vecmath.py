@@ -81,7 +81,7 @@ def arguments(name: str, bits: int) -> Any:
 
 @pytest.mark.parametrize(("name", "bits"), FUNCTIONS)
 @pytest.mark.floating(under="ignore")
-def test_errors(name: str, bits: int) -> None:
+def test_relative_errors(name: str, bits: int) -> None:
     dtype = np.dtype(f"float{bits}")
     x = arguments(name, bits).astype(dtype)
     exact = EXACT[name](x.astype(np.longdouble))

@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.ir.program import UFUNCS
-from minigrad.compiler.numpy.scalars import is_of_numbers
+from minigrad.compiler.numpy.scalar_ops import is_scalar_op
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -75,7 +75,7 @@ LITERALS = {
 @pytest.mark.parametrize("name", LITERALS)
 def test_literals(name: str) -> None:
     program = compare(LITERALS[name], [(x,) for x in VALUES])
-    assert any(is_of_numbers(line) for line in program.ops) == ("too large" not in name)
+    assert any(is_scalar_op(line) for line in program.ops) == ("too large" not in name)
 
 
 def test_other_dtypes_and_shapes_are_left_to_numpy() -> None:
@@ -83,7 +83,7 @@ def test_other_dtypes_and_shapes_are_left_to_numpy() -> None:
         step = mg.compile(lambda x: x * x + x, backend="numpy")
         step(np.asarray(array))
         step.latest.prepare("numpy")
-        assert not any(is_of_numbers(line) for line in step.latest.program.ops)
+        assert not any(is_scalar_op(line) for line in step.latest.program.ops)
 
 
 def test_other_readers_of_a_single_number_see_its_memory() -> None:

@@ -8,9 +8,9 @@ their operands allow. Three kinds of ops alone have an order or an identity: `in
 with an effect.
 
 A `check` is what eager code refuses by looking at values. A program whose check fails raises CheckFailed, and has then
-changed nothing that can be seen from outside: no buffer, and no Generator (numpy/source.py restores those). The same
-holds where a `call` raises, or returns other shapes or dtypes than the recorded ones. So a check needs no order, and
-runs as early as its operands allow (checks.py). It is never removed, except where it always holds.
+changed nothing that can be seen from outside: no buffer, and no Generator (numpy/program_source.py restores those).
+The same holds where a `call` raises, or returns other shapes or dtypes than the recorded ones. So a check needs no
+order, and runs as early as its operands allow (checks.py). It is never removed, except where it always holds.
 
 Memory appears at the edges only. A `Buffer` is an array that exists outside: an argument, or an array of the user's
 (a parameter, running statistics, an optimizer's state). Its content at the beginning is the value of its `input` op.

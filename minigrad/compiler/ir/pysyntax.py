@@ -13,7 +13,7 @@ import numpy as np
 {imports}
 
 def memory(size):
-    """Bytes that begin at a cache op."""
+    """Bytes that begin at a cache line."""
     raw = np.empty(size + {alignment}, np.uint8)
     start = -raw.__array_interface__["data"][0] % {alignment}
     return raw[start : start + size]

@@ -1,9 +1,10 @@
 """The numba back end: kernels, compiled by another process.
 
-- legalize: a program as kernels want it; fusion: which operations run together; ops: the program with kernels;
-  numba_backend: its source
-- loops: a kernel as a function of loops, from its nests, walks over rows and expressions; vecmath: exp, log, tanh,
-  erf for them; noalias: an option of numba's; threads: ranges of rows at the same time
-- worker: the process that compiles them; files: compiled kernels; store: the files that keep them
+- legalize: a program in the form that kernels need; fusion: which ops run together; kernel_ops: the program with
+  kernels; numba_backend: its source
+- loops: statements and loops as data, with transforms and a printer; lowering: the loop nests of a kernel as such;
+  kernel_source: its function; expressions: what an op computes for one element
+- vecmath: exp, log, tanh and others for kernels; noalias: an option for numba; threads: parallel chunks of rows
+- worker: the processes that compile kernels; files: compiled kernels; store: their files
 - winograd: convolutions of many channels with fewer products
 """

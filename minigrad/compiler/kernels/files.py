@@ -1,7 +1,7 @@
-"""Kernels compiled by numba, from files that are kept: a second process loads machine code instead of compiling.
+"""Compiled kernels: machine code from numba, or from files, so that a second process loads instead of compiling.
 
-A kernel's file is named by the hash of what decides about its code: its source, the helpers that it imports, numba's
-version, and the processor. Layers that differ in their sizes only share a kernel. kernel_store has the files.
+A kernel's file is named by the hash of what determines its code: its source, the helpers that it imports, numba's
+version, and the processor. Layers that differ only in their sizes share a kernel. store.py reads and writes the files.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
+import os
 import pickle
 import platform
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -43,7 +45,7 @@ f32, f64 = np.float32, np.float64
 
 gate = Gate()  # forks wait while numba is imported, and machine code linked
 _loaded: dict[Job, Callable[..., None]] = {}
-_codes: dict[Job, bytes] = {}  # that is not linked yet
+_codes: dict[Job, bytes] = {}  # machine code that is not linked yet
 
 
 def is_available() -> bool:
@@ -52,21 +54,21 @@ def is_available() -> bool:
 
 
 def options(is_short: bool) -> str:
-    """What numba is told. A short kernel is over before another thread could have begun: it keeps the interpreter."""
+    """The options for numba. A short kernel keeps the interpreter's lock: it ends before another thread could begin."""
     return OPTIONS if is_short else f"nogil=True, {OPTIONS}"
 
 
 def job(
     text: str, functions: Sequence[str], arrays: Sequence[Any], is_chunked: bool = False, is_short: bool = False
 ) -> Job:
-    """What decides about the machine code of a kernel.
+    """What determines the machine code of a kernel.
 
     Args:
         text: its source, a function called `kernel` of arrays in C order.
-        functions: the names that it uses of `minigrad.compiler.kernels.vecmath`.
+        functions: the names that it uses from `minigrad.compiler.kernels.vecmath`.
         arrays: (shape, dtype) of its arguments.
-        is_chunked: whether part, first, end and stage stand before them.
-        is_short: whether it has few elements to go through.
+        is_chunked: whether the arguments part, first, end and stage come before them.
+        is_short: whether it processes few elements.
     """
     imports = f"from minigrad.compiler.kernels.vecmath import {', '.join(sorted(functions))}\n" if functions else ""
     types = signature(arrays, is_chunked)
@@ -76,87 +78,101 @@ def job(
 def load(
     text: str, functions: Sequence[str], arrays: Sequence[Any], is_chunked: bool = False, is_short: bool = False
 ) -> Callable[..., None]:
-    """The compiled function, as numba's dispatcher calls it: nobody looks at the types of the arguments any more.
+    """The compiled function, as numba's dispatcher calls it, without a check of the types of its arguments.
 
-    It waits until there is machine code. The arguments are those of `job`.
+    Waits until there is machine code. The arguments are those of `job`.
 
     Raises:
         RuntimeError: numba could not compile it, or this is a forked child, of a process that was importing numba and
             could not be waited for.
     """
-    wanted = job(text, functions, arrays, is_chunked, is_short)
+    needed = job(text, functions, arrays, is_chunked, is_short)
     gate.watch()
     for is_last in (False, True):
-        if wanted in _loaded:
+        if needed in _loaded:
             break
-        code = _codes.pop(wanted, None) or (None if is_last else stored(wanted)) or _made(wanted)
+        code = _codes.pop(needed, None) or (None if is_last else stored(needed)) or _compiled_elsewhere(needed)
         with gate.held():
             if gate.is_broken:
                 raise RuntimeError("this process was forked in the middle of loading kernels, and cannot load any")
-            if wanted not in _loaded and (kernel := _linked(wanted, code)) is not None:
-                _loaded[wanted] = kernel
-    return _loaded[wanted]
+            if needed not in _loaded and (kernel := _linked(needed, code)) is not None:
+                _loaded[needed] = kernel
+    return _loaded[needed]
 
 
-def request(wanted: Job, ask: Callable[[], float | None]) -> Request | None:
-    """Begin to make a kernel for programs that `ask` says to be called so often. None if its machine code is there.
+def request(job: Job, ask: Callable[[], float | None]) -> Request | None:
+    """Request a kernel; `ask` says how often its program is called. None if its machine code is there already.
 
     Raises:
         Unavailable: this system starts no process.
     """
-    if wanted in _loaded or wanted in _codes:
+    if job in _loaded or job in _codes:
         return None
-    if (code := stored(wanted)) is not None:
-        _codes[wanted] = code
+    if (code := stored(job)) is not None:
+        _codes[job] = code
         return None
-    return kernel_worker.workers().request(wanted, ask)
+    return kernel_worker.workers().request(job, ask)
 
 
-def take(made: Request) -> None:
-    """Keep what a request has brought for `load`.
+def take(request: Request) -> None:
+    """Keep the answer of a request for `load`.
 
     Raises:
-        RuntimeError: it could not be made.
+        RuntimeError: it could not be compiled.
     """
-    kernel_store.note(made.answer.messages)
-    if made.answer.code is None:
-        raise RuntimeError(made.answer.error)
-    _codes[made.job] = made.answer.code
+    kernel_store.note(request.answer.messages)
+    if request.answer.code is None:
+        raise RuntimeError(request.answer.error)
+    _codes[request.job] = request.answer.code
 
 
-def stored(wanted: Job) -> bytes | None:
-    """Its machine code, if it is kept in a file."""
-    return kernel_store.read(*_key(wanted))
+def stored(job: Job) -> bytes | None:
+    """The machine code of a kernel, if a file has it."""
+    return kernel_store.read(*_key(job))
 
 
-def answer(wanted: Job) -> Answer:
-    """Machine code from numba, which is kept in a file as well. For the process that compiles."""
+def answer(job: Job) -> Answer:
+    """Machine code from numba, which is also written to a file. For the process that compiles."""
     try:
-        code = _compiled(wanted)
+        code = _compiled(job)
     except Exception as error:
         return Answer(None, f"{type(error).__name__}: {error}")
-    kernel_store.write(*_key(wanted), code)
+    kernel_store.write(*_key(job), code)
     return Answer(code, "", tuple(kernel_store.messages()))
 
 
-def _made(wanted: Job) -> bytes:
+def serve() -> None:
+    """Run as the process that compiles: jobs from standard input, answers to standard output, until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is meant for the user's process
+    jobs, answers = os.dup(0), os.dup(1)
+    os.dup2(2, 1)  # what is printed must not be among the answers
+    with suppress(OSError, AttributeError):
+        os.nice(5)
+    while (message := kernel_worker.receive(jobs)) is not None:
+        *job, folder = message
+        if folder is not None:  # it may have been set since this process started
+            os.environ["MINIGRAD_CACHE"] = folder
+        kernel_worker.send(answers, answer(Job(*job)))
+
+
+def _compiled_elsewhere(job: Job) -> bytes:
     try:
-        made = kernel_worker.workers().request(wanted, lambda: math.inf)
-        made.done.wait()
-        found = made.answer
+        request = kernel_worker.workers().request(job, lambda: math.inf)
+        request.done.wait()
+        result = request.answer
     except Unavailable:
-        found = Answer(None, "", is_lost=True)
-    if found.is_lost:  # better here than not at all: somebody waits
+        result = Answer(None, "", is_lost=True)
+    if result.is_lost:  # compile in this process: a thread is waiting
         with gate.held():
-            found = answer(wanted)
-    kernel_store.note(found.messages)
-    if found.code is None:
-        raise RuntimeError(found.error)
-    return found.code
+            result = answer(job)
+    kernel_store.note(result.messages)
+    if result.code is None:
+        raise RuntimeError(result.error)
+    return result.code
 
 
 def signature(arrays: Sequence[Any], is_chunked: bool = False) -> str:
-    """How numba writes the types of the arguments."""
+    """The types of the arguments in numba's notation."""
     types = ", ".join(_type(len(shape), np.dtype(dtype)) for shape, dtype in arrays)
     return f"void({'int64, ' * 4 * is_chunked}{types})"
 
@@ -170,14 +186,14 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _key(wanted: Job) -> tuple[str, str]:
-    """The name of its file, and all that decides about the content, as far as it is known without numba."""
-    made_from = f"{wanted.source}{_surroundings()}"
-    return f"{_digest(made_from)}.kernel", made_from
+def _key(job: Job) -> tuple[str, str]:
+    """The name of a kernel's file, and all that determines its content, as far as it is known without numba."""
+    origin = f"{job.source}{_environment()}"
+    return f"{_digest(origin)}.kernel", origin
 
 
 @cache
-def _surroundings() -> str:
+def _environment() -> str:
     from importlib.metadata import version
 
     helpers = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HELPERS)
@@ -186,59 +202,58 @@ def _surroundings() -> str:
 
 
 def _processor() -> str:
-    """Which instructions there are, so that machines with the same home have files of their own."""
+    """The instructions of the processor, so that machines that share a home directory have their own files."""
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
         return "\n".join(line for line in text.split("\n") if line.startswith(("model name", "flags", "Features")))
     return f"{platform.machine()} {platform.processor()}"
 
 
-def _compiled(wanted: Job) -> bytes:
-    files = _files()()
-    _run(wanted, files)
-    return bytes(files.code)
+def _compiled(job: Job) -> bytes:
+    cache = _cache_class()()
+    _run(job, cache)
+    return bytes(cache.code)
 
 
-def _linked(wanted: Job, code: bytes) -> Callable[..., None] | None:
-    """The function, of machine code. None if that is of another processor."""
-    files = _files()(code)
+def _linked(job: Job, code: bytes) -> Callable[..., None] | None:
+    """The function from machine code. None if that is for another processor."""
     try:
-        return _run(wanted, files)
-    except _Foreign:
+        return _run(job, _cache_class()(code))
+    except _OtherProcessor:
         return None
 
 
-class _Foreign(Exception):
+class _OtherProcessor(Exception):
     pass
 
 
-def _run(wanted: Job, files: Any) -> Callable[..., None]:
-    name = f"minigrad_kernel_{_digest(wanted.source)}"
+def _run(job: Job, cache: Any) -> Callable[..., None]:
+    name = f"minigrad_kernel_{_digest(job.source)}"
     module = ModuleType(name)
-    sys.modules[name] = module  # numba looks the module up by its name, also when it reads machine code
+    sys.modules[name] = module  # numba finds the module by its name, also when it reads machine code
     try:
-        exec(compile(wanted.source, f"<{name}>", "exec"), module.__dict__)
-        module.kernel._cache = files
-        return module.kernel.compile(wanted.types)  # type: ignore[no-any-return]
+        exec(compile(job.source, f"<{name}>", "exec"), module.__dict__)
+        module.kernel._cache = cache
+        return module.kernel.compile(job.types)  # type: ignore[no-any-return]
     except BaseException:
         del sys.modules[name]
         raise
 
 
 @cache
-def _files() -> Any:
-    """The class of what numba calls a function's cache: machine code that is given to it, or taken from it.
+def _cache_class() -> Any:
+    """The class for what numba calls a function's cache, which holds machine code to load, or that was compiled.
 
-    numba's own keeps an index besides, and reads both without a look at who wrote them. Before, it imports all that the
-    compiler knows of Python and NumPy. That takes longer than to load the machine code of a whole step, and only
-    compiling needs it.
+    numba's own class also keeps an index, and reads both files without checking who wrote them. Before that it imports
+    all that the compiler knows of Python and NumPy, which takes longer than loading the machine code of a whole step,
+    and only compiling needs it.
     """
     from numba.core.caching import NullCache
     from numba.core.compiler import CompileResult
     from numba.core.runtime import rtsys
     from numba.core.serialize import dumps
 
-    class Files(NullCache):  # type: ignore[misc]
+    class KernelCache(NullCache):  # type: ignore[misc]
         def __init__(self, code: bytes | None = None) -> None:
             self.code = code
 
@@ -249,13 +264,13 @@ def _files() -> Any:
                 return None
             processor, data = pickle.loads(self.code)
             if processor != target_context.codegen().magic_tuple():
-                raise _Foreign
+                raise _OtherProcessor
             try:
                 return CompileResult._rebuild(target_context, *pickle.loads(data))
             except Exception as error:
-                raise _Foreign from error
+                raise _OtherProcessor from error
 
         def save_overload(self, sig: Any, data: Any) -> None:
             self.code = pickle.dumps((data.codegen.magic_tuple(), dumps(data._reduce())))
 
-    return Files
+    return KernelCache

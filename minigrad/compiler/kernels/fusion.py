@@ -1,11 +1,11 @@
 """Which ops run together in one kernel.
 
-A cheap elementwise value whose recipe reads at most one stored array of its own size is *virtual*: it is never stored,
-and its recipe is repeated wherever it is used, also in another kernel, unless something else than a kernel needs its
-memory. The other ops are taken in order. An op joins, among the kernels that come after all that it depends on, the
-first that computes one of its operands, else the first with exactly its space, else it opens a kernel. In the end a
-kernel whose results all go to one later kernel moves there, and one of single numbers alone is given up again: Python
-computes those sooner than it hands the arrays to a kernel (numpy/scalars.py).
+A cheap elementwise value whose recipe reads at most one stored array of its own size is *inlined*: it is never stored,
+and every kernel that uses it computes it again, unless an op outside of kernels needs its memory. The other ops are
+taken in order. An op joins one of the kernels that come after all its operands: the kernel of its last operand, else
+the first one with the same space, else a new one. In the end a kernel whose results all go to one later kernel is
+merged into that one, and a kernel of single numbers only is dissolved: Python computes those in less time than a call
+of a kernel takes (numpy/scalar_ops.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Op, Program, Value
 from minigrad.compiler.kernels.expressions import can_write
 
 MAX_RECIPE, MAX_SCALAR_RECIPE = 12, 30
-MAX_LINES = 120
+MAX_OPS = 120
 MAX_ARRAYS = 64  # numba compiles a function in a time that grows with the square of the number of its arguments
 
 
@@ -39,14 +39,14 @@ def space_of(op: Op) -> tuple[int, ...]:
 
 
 def root_of(x: Value) -> Value:
-    """What a value is a view of."""
+    """The value that a value is a view of."""
     while x.op.name in VIEWS:
         x = x.op.operands[0]
     return x
 
 
 def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Whether one of two spaces holds the other."""
+    """Whether one of two spaces contains the other."""
     try:
         both = np.broadcast_shapes(a, b)
     except ValueError:
@@ -55,40 +55,40 @@ def fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 
 class FusionGroup:
-    """A kernel in the making, or one op of another kind; `place` is its number among the groups."""
+    """The ops of a future kernel, or one op of another kind; `place` is its number among the groups."""
 
     def __init__(self, op: Op, is_kernel: bool) -> None:
         self.own, self.is_kernel = [op], is_kernel
         self.space = space_of(op) if is_kernel else ()
         self.place = 0
-        self.arrays: set[Value] = set()  # that it reads or leaves in memory
+        self.arrays: set[Value] = set()  # arrays that it reads or writes
 
     def add(self, op: Op) -> None:
-        """One more op of the kernel."""
+        """Add an op to the kernel."""
         self.own.append(op)
         self.space = np.broadcast_shapes(self.space, space_of(op))
 
     @property
     def has_room(self) -> bool:
         """Whether an op may join."""
-        return self.is_kernel and len(self.own) < MAX_LINES and len(self.arrays) < MAX_ARRAYS
+        return self.is_kernel and len(self.own) < MAX_OPS and len(self.arrays) < MAX_ARRAYS
 
 
 class Fusion:
-    """The groups of a program in order."""
+    """The groups of a program, in order."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.number = {op: k for k, op in enumerate(program.ops)}
         self.stored_for_others = self._needed_in_memory()
-        self.virtual: set[Value] = set()
+        self.inlined: set[Value] = set()
         self.groups: list[FusionGroup] = []
         self.home: dict[Value, FusionGroup] = {}
-        self.by_space: dict[tuple[int, ...], list[FusionGroup]] = {}  # kernels in order, but for some that are full
+        self.by_space: dict[tuple[int, ...], list[FusionGroup]] = {}  # kernels in order, without some that are full
         for op in program.ops:
             self._place(op)
-        self._sink()
-        self._delay()
+        self._merge_into_users()
+        self._delay_stores()
 
     def _needed_in_memory(self) -> set[Value]:
         needed = set(self.program.results())
@@ -101,18 +101,18 @@ class Fusion:
 
     def _place(self, op: Op) -> None:
         if is_alias(op) and self._is_inner(op.operands[0]) and op.out not in self.stored_for_others:
-            self.virtual.add(op.out)
+            self.inlined.add(op.out)
             return
         if is_alias(op) and (group := self.home.get(op.operands[0])) is not None and group.is_kernel:
-            group.own.append(op)  # the kernel writes it in the shape that is needed outside
+            group.own.append(op)  # the kernel writes it in the shape that ops outside read
             self.home[op.out] = group
             return
         constant = op.name == "full" and op.out in self.stored_for_others
         if constant or is_alias(op) or not can_write(op):
             self._open(op, is_kernel=False)
             return
-        if self._is_virtual(op):
-            self.virtual.add(op.out)
+        if self._is_inlined(op):
+            self.inlined.add(op.out)
             return
         group = self._kernel_for(op)
         if group is None:
@@ -123,7 +123,7 @@ class Fusion:
             self._join(group, op)
 
     def _open(self, op: Op, is_kernel: bool, place: int | None = None) -> None:
-        """A new group at the end. Single numbers come as early as they can: then they may still move to their users."""
+        """A new group, by default the last. Single numbers come as early as possible, to be merged into users."""
         group = FusionGroup(op, is_kernel)
         group.place = len(self.groups) if place is None else place
         self.groups.insert(group.place, group)
@@ -136,12 +136,12 @@ class Fusion:
             insort(self.by_space.setdefault(group.space, []), group, key=_place)
 
     def _arrays(self, op: Op, group: FusionGroup) -> set[Value]:
-        """The arguments that a group has on account of an op, as far as they are known yet."""
-        read = {x for x in self.leaves(op) if self.home[x] is not group}
-        return read | self.stored_for_others.intersection(op.outs)
+        """The arguments that a group has because of an op, as far as they are known yet."""
+        reads = {x for x in self.leaves(op) if self.home[x] is not group}
+        return reads | self.stored_for_others.intersection(op.outs)
 
     def _join(self, group: FusionGroup, op: Op) -> None:
-        """One more op for a kernel, whose space may become another by that."""
+        """Add an op to a kernel, which may change its space."""
         before = group.space
         group.add(op)
         group.arrays |= self._arrays(op, group)
@@ -152,9 +152,9 @@ class Fusion:
             insort(self.by_space.setdefault(group.space, []), group, key=_place)
 
     def _is_inner(self, v: Value) -> bool:
-        return v in self.virtual or can_write(v.op)
+        return v in self.inlined or can_write(v.op)
 
-    def _is_virtual(self, op: Op) -> bool:
+    def _is_inlined(self, op: Op) -> bool:
         v = op.out
         if op.name == "full":
             return v not in self.stored_for_others
@@ -164,7 +164,7 @@ class Fusion:
         pending = [v]
         while pending:
             x = pending.pop()
-            if x is not v and x not in self.virtual:
+            if x is not v and x not in self.inlined:
                 leaves.add(x)
                 continue
             if x.op.name in EXPENSIVE:
@@ -175,18 +175,18 @@ class Fusion:
         return operations <= limit and sum(x.size == v.size for x in leaves) <= 1
 
     def leaves(self, op: Op) -> set[Value]:
-        """The stored values that an op needs, through recipes."""
-        found, pending = set[Value](), list(op.operands)
+        """The stored values that an op needs, directly or through inlined values."""
+        leaves, pending = set[Value](), list(op.operands)
         while pending:
             x = pending.pop()
-            if x in self.virtual:
+            if x in self.inlined:
                 pending += x.op.operands
             else:
-                found.add(x)
-        return found
+                leaves.add(x)
+        return leaves
 
     def _last_home(self, op: Op) -> FusionGroup | None:
-        """The last of the groups that make what an op needs."""
+        """The last of the groups that compute what an op needs."""
         return max((self.home[x] for x in self.leaves(op)), key=_place, default=None)
 
     def _kernel_for(self, op: Op) -> FusionGroup | None:
@@ -196,66 +196,65 @@ class Fusion:
         kernels = self.by_space.get(space, [])
         first = bisect_left(kernels, last.place if last is not None else 0, key=_place)
         while first < len(kernels) and not kernels[first].has_room:
-            del kernels[first]  # it has none any more
+            del kernels[first]  # it will never have room again
         return kernels[first] if first < len(kernels) else None
 
-    def lines_of(self, group: FusionGroup) -> list[Op]:
-        """The ops of a kernel with the recipes that they use, in order."""
+    def ops_of(self, group: FusionGroup) -> list[Op]:
+        """The ops of a kernel with the inlined ones that they use, in order."""
         ops, pending = set(group.own), list(group.own)
         while pending:
             for x in pending.pop().operands:
-                if x in self.virtual and x.op not in ops:
+                if x in self.inlined and x.op not in ops:
                     ops.add(x.op)
                     pending.append(x.op)
         return sorted(ops, key=self.number.__getitem__)
 
-    def _sink(self) -> None:
-        """Move a kernel whose results all go to one later kernel into that."""
+    def _merge_into_users(self) -> None:
+        """Merge each kernel whose results all go to one later kernel into that one."""
         results = set(self.program.results())
         reads = {group: self.read_by(group) for group in self.groups}
         readers: dict[Value, set[FusionGroup]] = {}
         for group, values in reads.items():
             for x in values:
                 readers.setdefault(x, set()).add(group)
-        gone: set[FusionGroup] = set()
+        merged: set[FusionGroup] = set()
         for group in reversed(self.groups):
-            made = {v for op in group.own for v in op.outs}
-            if not group.is_kernel or made & results:
+            outs = {v for op in group.own for v in op.outs}
+            if not group.is_kernel or outs & results:
                 continue
-            users = set[FusionGroup]().union(*(readers.get(v, ()) for v in made)) - {group}
+            users = set[FusionGroup]().union(*(readers.get(v, ()) for v in outs)) - {group}
             if len(users) != 1:
                 continue
             (user,) = users
             fitting = user.is_kernel and fits(user.space, group.space)
-            arrays = (group.arrays | user.arrays) - made
-            if not fitting or len(user.own) + len(group.own) > MAX_LINES or len(arrays) > MAX_ARRAYS:
+            arrays = (group.arrays | user.arrays) - outs
+            if not fitting or len(user.own) + len(group.own) > MAX_OPS or len(arrays) > MAX_ARRAYS:
                 continue
             user.arrays = arrays
             user.own = sorted([*group.own, *user.own], key=self.number.__getitem__)
             user.space = np.broadcast_shapes(user.space, group.space)
-            for v in made:
+            for v in outs:
                 self.home[v] = user
             for x in reads[group]:
                 readers[x].discard(group)
                 readers[x].add(user)
             reads[user] |= reads[group]
-            gone.add(group)
-        self.groups = [group for group in self.groups if group not in gone]
+            merged.add(group)
+        self.groups = [group for group in self.groups if group not in merged]
 
-    def _delay(self) -> None:
-        """Kernels that only change the user's arrays come last, and last of all what overwrites what another reads.
+    def _delay_stores(self) -> None:
+        """Move kernels that only change the user's arrays to the end, and those that overwrite what others read last.
 
-        Whatever needs the old content has then been there, and the new one can be computed in its place.
+        Then the old content is read before, and the new one can be computed in its memory.
         """
         read = {x for group in self.groups for x in self.read_by(group) if self.home.get(x) is not group}
-        last = [group for group in self.groups if group.is_kernel and not any(op.out in read for op in group.own)]
+        delayed = {group for group in self.groups if group.is_kernel and not any(op.out in read for op in group.own)}
         old = {b: op.out for op in self.program.ops if op.name == "input" for b in [op.params["buffer"]]}
         overwritten = {self.home.get(v): old[b] for b, v in self.program.stores.items() if b in old}
         readers: dict[Value, set[FusionGroup]] = {}
-        for group in last:
+        for group in delayed:
             for x in self.read_by(group):
                 readers.setdefault(root_of(x), set()).add(group)
-        delayed = set(last)
 
         def order(group: FusionGroup) -> int:
             if group not in delayed:
@@ -266,10 +265,10 @@ class Fusion:
         self.groups.sort(key=order)
 
     def read_by(self, group: FusionGroup) -> set[Value]:
-        """The values that a group reads, its own among them."""
+        """The values that a group reads, including its own."""
         if not group.is_kernel:
             return set(group.own[0].operands)
-        return {x for op in self.lines_of(group) for x in op.operands}
+        return {x for op in self.ops_of(group) for x in op.operands}
 
 
 def _place(group: FusionGroup) -> int:

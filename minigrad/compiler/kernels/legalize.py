@@ -1,4 +1,4 @@
-"""A program as kernels want it: sums in place of products with ones, axes of size 1 kept, operands in C order."""
+"""A program in the form that kernels need: sums instead of products with ones, axes of size 1 kept."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from minigrad.compiler.ir.program import (
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.ir.view_memory import is_identity
 from minigrad.compiler.kernels.expressions import can_write
+from minigrad.compiler.numpy.plan import unshaped
 
 FEW = 4096  # elements that are cheaper to compute twice than to wait for
 
@@ -32,32 +33,32 @@ class Legalizer:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.ops: list[Op] = []
-        self.new: dict[Value, Value] = {}
+        self.new: dict[Value, Value] = {}  # by old value
         self.shaped: dict[tuple[Value, tuple[int, ...]], Value] = {}
         self.checked = checked_ranges(program)
-        self.counts: dict[Any, Op] = {}  # constants 0, 1, ... by how many, and their dtype
+        self.aranges: dict[Any, Op] = {}  # constants 0, 1, ... by how many, and their dtype
 
     def run(self) -> Program:
         """The program rewritten."""
-        for op in views_at_once(sorted(self.program.ops, key=lambda op: op.name != "input")):
-            if op.name == "slice" and self._is_of_few(op):
-                self.new[op.out] = self._sliced_before(op)
-            elif op.name == "gather" and self._takes_one_of_each_row(op, op.operands[0], op.operands[1:]):
-                self.new[op.out] = self._picked(op)
-            elif op.name == "scatter" and self._fills_one_of_each_row(op):
-                self.new[op.out] = self._placed(op)
-            elif op.name == "matmul" and self._is_sum(op):
-                self.new[op.out] = self._summed(op)
-            elif op.name == "matmul" and self._is_with_vector(op):
-                self.new[op.out] = self._multiplied(op)
+        for op in views_after_operands(sorted(self.program.ops, key=lambda op: op.name != "input")):
+            if op.name == "slice" and self._is_cheap_slice(op):
+                self.new[op.out] = self._slice_of_operands(op)
+            elif op.name == "gather" and self._selects_one_per_row(op, op.operands[0], op.operands[1:]):
+                self.new[op.out] = self._selection(op)
+            elif op.name == "scatter" and self._scatters_one_per_row(op):
+                self.new[op.out] = self._scattered(op)
+            elif op.name == "matmul" and self._is_product_with_ones(op):
+                self.new[op.out] = self._as_sum(op)
+            elif op.name == "matmul" and self._is_product_with_vector(op):
+                self.new[op.out] = self._as_weighted_sum(op)
             elif op.name == "reshape":
                 self.new[op.out] = self._shaped(self._operand(op.operands[0]), op.out.shape, named=op.out)
             elif op.name in ELEMENTWISE | set(REDUCTIONS) and can_write(op):
-                self.new[op.out] = self._kept(op)
+                self.new[op.out] = self._with_unit_axes(op)
             else:
-                self._as_it_is(op)
-        program = self.program.replaced(lambda v: self.new.get(v, v), views_at_once(self.ops))
-        program.buffers = [*program.buffers, *(op.params["buffer"] for op in self.counts.values())]
+                self.ops.append(with_operands(op, self.new))
+        program = self.program.replaced(lambda v: self.new.get(v, v), views_after_operands(self.ops))
+        program.buffers = [*program.buffers, *(op.params["buffer"] for op in self.aranges.values())]
         return without_dead_code(program)
 
     def _operand(self, x: Any) -> Any:
@@ -70,29 +71,18 @@ class Legalizer:
         self.ops.append(op)
         return op.out
 
-    def _as_it_is(self, op: Op) -> None:
-        ins = [self._operand(x) for x in op.ins]
-        if all(x is y for x, y in zip(ins, op.ins, strict=True)):
-            self.ops.append(op)
-            return
-        made = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
-        self.ops.append(made)
-        for old, new in zip(op.outs, made.outs, strict=True):
-            new.name, new.label = old.name, old.label
-            self.new[old] = new
+    # Slices of small values
 
-    # Parts of small values
-
-    def _is_of_few(self, op: Op) -> bool:
+    def _is_cheap_slice(self, op: Op) -> bool:
         x = op.operands[0]
         return x.op.name in ELEMENTWISE and can_write(x.op) and x.size <= FEW
 
-    def _sliced_before(self, op: Op) -> Value:
-        """f(x)[k:l] as f(x[k:l]): a kernel may then compute it from the user's array."""
-        made, bounds = op.operands[0].op, op.params["bounds"]
-        ins = [self._part(self._operand(x), made.out.shape, bounds) for x in made.ins]
-        params = {"shape": op.out.shape} if made.name == "broadcast" else made.params
-        return self._add(made.name, *ins, named=op.out, **params)
+    def _slice_of_operands(self, op: Op) -> Value:
+        """f(x)[k:l] as f(x[k:l]): then a kernel can compute it from the user's array."""
+        sliced, bounds = op.operands[0].op, op.params["bounds"]
+        ins = [self._part(self._operand(x), sliced.out.shape, bounds) for x in sliced.ins]
+        params = {"shape": op.out.shape} if sliced.name == "broadcast" else sliced.params
+        return self._add(sliced.name, *ins, named=op.out, **params)
 
     def _part(self, x: Any, shape: tuple[int, ...], bounds: Any) -> Any:
         if not isinstance(x, Value):
@@ -104,8 +94,8 @@ class Legalizer:
 
     # x[0 ... n-1, labels]
 
-    def _takes_one_of_each_row(self, op: Op, x: Value, arrays: list[Value]) -> bool:
-        """Whether an index is (0 ... n-1, labels), both with n elements along one axis or as a column."""
+    def _selects_one_per_row(self, op: Op, x: Value, arrays: list[Value]) -> bool:
+        """Whether the index of a matrix is (0 ... n-1, labels), both arrays with n elements, or as columns."""
         return (
             op.params["index"] == (Place(0), Place(1))
             and x.ndim == 2
@@ -117,32 +107,32 @@ class Legalizer:
             and is_counting(arrays[0], x.shape[0])
         )
 
-    def _fills_one_of_each_row(self, op: Op) -> bool:
-        """The gradient of taking one element of each row: something is added there to zeros. Labels are checked."""
+    def _scatters_one_per_row(self, op: Op) -> bool:
+        """Whether an op is the gradient of selecting one element per row: a value added to zeros at checked labels."""
         x, *arrays = op.operands
         added = op.ins[1]
         arrays = arrays[isinstance(added, Value) :]
-        if op.params["how"] != "add" or not is_zero(x) or not self._takes_one_of_each_row(op, x, arrays):
+        if op.params["how"] != "add" or not is_zero(x) or not self._selects_one_per_row(op, x, arrays):
             return False
         low, high = self._range(arrays[1])
         fits = not isinstance(added, Value) or (added.dtype == x.dtype and added.size in (1, x.shape[0]))
         return fits and low >= 0 and high < x.shape[1] <= np.iinfo(arrays[1].dtype).max
 
-    def _placed(self, op: Op) -> Value:
-        """What is added, in the column whose number is the label, and 0 elsewhere."""
+    def _scattered(self, op: Op) -> Value:
+        """The added value in the column whose number is the label, and 0 elsewhere."""
         rows, columns = op.out.shape
         label = self._shaped(self._operand(op.operands[-1]), (rows, 1))
         added = self._operand(op.ins[1])
         if isinstance(added, Value):
             added = self._shaped(added, (rows, 1) if added.size == rows else (1, 1))
         return self._add(
-            "where", self._add("equal", label, self._numbers(columns, label.dtype)), added, 0.0, named=op.out
+            "where", self._add("equal", label, self._arange(columns, label.dtype)), added, 0.0, named=op.out
         )
 
-    def _picked(self, op: Op) -> Value:
-        """Σ of what stands where a column's number is the label; a negative one counts from the end.
+    def _selection(self, op: Op) -> Value:
+        """The sum over each row of x where the number of the column is the label, and 0 elsewhere.
 
-        NaN for labels that are no column's number, unless they are checked.
+        A negative label counts from the end. The result is NaN for labels out of range, unless a check excludes them.
         """
         x, _, labels = map(self._operand, op.operands)
         rows, columns = x.shape
@@ -152,7 +142,7 @@ class Legalizer:
             label = self._add("cast", label, dtype=np.dtype(np.intp))
         if low < 0:
             label = self._add("where", self._add("less", label, 0), self._add("add", label, columns), label)
-        chosen = self._add("where", self._add("equal", label, self._numbers(columns, label.dtype)), x, 0.0)
+        chosen = self._add("where", self._add("equal", label, self._arange(columns, label.dtype)), x, 0.0)
         total = self._add("sum", chosen, axes=(1,))
         if low < -columns or high >= columns:
             inside = self._add("logical_and", self._add("greater_equal", label, 0), self._add("less", label, columns))
@@ -160,25 +150,25 @@ class Legalizer:
         return self._shaped(total, op.out.shape, named=op.out)
 
     def _range(self, v: Value) -> tuple[float, float]:
-        """Where the elements of v lie, by what they are and by what is checked."""
+        """The range of the elements of v, from how they are computed and from checks."""
         (a, b), (c, d) = range_of(v), self.checked.get(content(v), EVERYTHING)
         return max(a, c), min(b, d)
 
-    def _numbers(self, count: int, dtype: Any) -> Value:
-        """0, 1, ... as an array."""
-        if (count, dtype) not in self.counts:
+    def _arange(self, count: int, dtype: Any) -> Value:
+        """The constant array 0, 1, ..."""
+        if (count, dtype) not in self.aranges:
             buffer = Buffer("numbers", "state", np.arange(count, dtype=dtype), is_constant=True)
-            self.counts[count, dtype] = make("input", buffer=buffer)
-            self.ops.insert(0, self.counts[count, dtype])
-        return self.counts[count, dtype].out
+            self.aranges[count, dtype] = make("input", buffer=buffer)
+            self.ops.insert(0, self.aranges[count, dtype])
+        return self.aranges[count, dtype].out
 
     # Products with ones
 
-    def _is_sum(self, op: Op) -> bool:
+    def _is_product_with_ones(self, op: Op) -> bool:
         x, y = op.operands
         return x.dtype == y.dtype and ((is_ones(x) and x.ndim == 1) or (is_ones(y) and y.ndim == 1))
 
-    def _summed(self, op: Op) -> Value:
+    def _as_sum(self, op: Op) -> Value:
         x, y = op.operands
         if is_ones(x) and x.ndim == 1:
             rows, axis = y, max(y.ndim - 2, 0)
@@ -193,12 +183,12 @@ class Legalizer:
             return self._add("sum", x, axes=(axis,))
         return self._add("sum", wide, axes=(full_axes(wide.shape)[full_axes(x.shape).index(axis)],))
 
-    def _is_with_vector(self, op: Op) -> bool:
+    def _is_product_with_vector(self, op: Op) -> bool:
         x, y = op.operands
         return x.dtype == y.dtype and x.dtype.kind == "f" and sorted((x.ndim, y.ndim)) == [1, 2]
 
-    def _multiplied(self, op: Op) -> Value:
-        """A matrix times a vector as a sum of products: reads the matrix once, and may not need it in memory at all."""
+    def _as_weighted_sum(self, op: Op) -> Value:
+        """A matrix times a vector as a sum of products: it reads the matrix once, which may not even be in memory."""
         x, y = map(self._operand, op.operands)
         if x.ndim == 1:
             total = self._sum(self._add("multiply", self._shaped(x, (x.size, 1)), y), 0)
@@ -208,8 +198,8 @@ class Legalizer:
 
     # Axes of size 1
 
-    def _kept(self, op: Op) -> Value:
-        """An op on operands from which axes of size 1 were dropped is done on what they were before."""
+    def _with_unit_axes(self, op: Op) -> Value:
+        """An op on operands from which axes of size 1 were dropped, done before they are dropped."""
         ins = [self._operand(x) for x in op.ins]
         if op.name in REDUCTIONS:
             source = self._source_of(ins[0])
@@ -228,33 +218,31 @@ class Legalizer:
         if not sources:
             return self._before_reshape(op, ins) or self._again(op, ins)
         shape = sources[0].shape
-        moved = [self._moved(x, op.out.shape, shape) for x in ins]
-        if any(x is None for x in moved):
+        expanded = [self._expanded(x, op.out.shape, shape) for x in ins]
+        if any(x is None for x in expanded):
             return self._again(op, ins)
-        return self._shaped(self._add(op.name, *moved, named=op.out, **op.params), op.out.shape)
+        return self._shaped(self._add(op.name, *expanded, named=op.out, **op.params), op.out.shape)
 
     def _before_reshape(self, op: Op, ins: list[Any]) -> Value | None:
-        """f(x.reshape(...), y) as f(x, y.reshape(...)).reshape(...): in a kernel x is there in its own shape only."""
+        """f(x.reshape(...), y) as f(x, y.reshape(...)).reshape(...): in a kernel x has only its own shape."""
         shape = op.out.shape
-        shapes = [x.op.operands[0].shape for x in ins if is_reshaped(x, shape) and is_made(x.op.operands[0])]
+        shapes = [x.op.operands[0].shape for x in ins if is_reshaped(x, shape) and is_of_kernel(x.op.operands[0])]
         if not shapes:
             return None
-        moved = [self._reshaped(x, shape, shapes[0]) for x in ins]
-        if any(x is None for x in moved):
+        reshaped = [self._reshaped(x, shape, shapes[0]) for x in ins]
+        if any(x is None for x in reshaped):
             return None
-        return self._shaped(self._add(op.name, *moved, named=op.out, **op.params), shape)
+        return self._shaped(self._add(op.name, *reshaped, named=op.out, **op.params), shape)
 
-    def _reshaped(self, x: Any, given: tuple[int, ...], wanted: tuple[int, ...]) -> Any:
-        """An operand of an op of shape `given` as that of an op of shape `wanted`; None if it would cost a copy."""
+    def _reshaped(self, x: Any, old: tuple[int, ...], new: tuple[int, ...]) -> Any:
+        """An operand of an op of shape `old` as operand of an op of shape `new`; None if that needs a copy."""
         if not isinstance(x, Value) or x.ndim == 0:
             return x
-        if x.shape != given:
-            return x if x.shape == given[-1:] == wanted[-1:] else None
-        root = x
-        while root.op.name == "reshape":
-            root = root.op.operands[0]
-        in_memory = not is_made(root) and root.op.name not in VIEWS
-        return self._shaped(root, wanted) if in_memory or root.shape == wanted else None
+        if x.shape != old:
+            return x if x.shape == old[-1:] == new[-1:] else None
+        root = unshaped(x)
+        in_memory = not is_of_kernel(root) and root.op.name not in VIEWS
+        return self._shaped(root, new) if in_memory or root.shape == new else None
 
     def _again(self, op: Op, ins: list[Any]) -> Value:
         if all(x is y for x, y in zip(ins, op.ins, strict=True)):
@@ -263,7 +251,7 @@ class Legalizer:
         return self._add(op.name, *ins, named=op.out, **op.params)
 
     def _source_of(self, x: Any) -> Value | None:
-        """What a reshape dropped inner or trailing axes of size 1 from."""
+        """The operand of a reshape that drops inner or trailing axes of size 1."""
         if not isinstance(x, Value) or x.op.name != "reshape":
             return None
         (wide,) = x.op.operands
@@ -272,16 +260,16 @@ class Legalizer:
         lead = (1,) * (wide.ndim - x.ndim)
         return None if wide.ndim <= x.ndim or (*lead, *x.shape) == wide.shape else wide
 
-    def _moved(self, x: Any, given: tuple[int, ...], wanted: tuple[int, ...]) -> Any:
-        """An operand of an op of shape `given` as one of the same op of shape `wanted`; None if it broadcasts."""
+    def _expanded(self, x: Any, old: tuple[int, ...], new: tuple[int, ...]) -> Any:
+        """An operand of an op of shape `old` as operand of the op in shape `new`; None if it broadcasts."""
         if not isinstance(x, Value) or x.ndim == 0:
             return x
-        if squeezed(x.shape) != squeezed(given):
+        if squeezed(x.shape) != squeezed(old):
             return self._shaped(x, ()) if math.prod(x.shape) == 1 else None
-        return self._shaped(x, wanted)
+        return self._shaped(x, new)
 
     def _shaped(self, x: Value, shape: tuple[int, ...], named: Value | None = None) -> Value:
-        """x in another shape, of which there is only one."""
+        """x in another shape, as the one reshape of it that there is."""
         while x.op.name == "reshape" and x.shape != shape:
             x = x.op.operands[0]
         if x.shape == shape:
@@ -291,8 +279,20 @@ class Legalizer:
         return self.shaped[x, shape]
 
 
-def views_at_once(ops: list[Op]) -> list[Op]:
-    """The ops in an order in which views come directly after what they are views of."""
+def with_operands(op: Op, replacements: dict[Value, Value]) -> Op:
+    """The op on replaced operands. If it is another one, its results are added to the replacements."""
+    ins = [replacements.get(x, x) if isinstance(x, Value) else x for x in op.ins]
+    if all(x is y for x, y in zip(ins, op.ins, strict=True)):
+        return op
+    copy = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
+    for old, new in zip(op.outs, copy.outs, strict=True):
+        new.name, new.label = old.name, old.label
+        replacements[old] = new
+    return copy
+
+
+def views_after_operands(ops: list[Op]) -> list[Op]:
+    """The ops in an order in which views come directly after their operands."""
     views: dict[Value, list[Op]] = {}
     for op in ops:
         if op.name in VIEWS:
@@ -306,19 +306,18 @@ def views_at_once(ops: list[Op]) -> list[Op]:
 
 
 def is_reshaped(x: Any, shape: tuple[int, ...]) -> bool:
-    """Whether x has this shape by a reshape."""
+    """Whether x is a reshape to this shape."""
     return isinstance(x, Value) and x.op.name == "reshape" and x.shape == shape
 
 
-def is_made(x: Value) -> bool:
+def is_of_kernel(x: Value) -> bool:
     """Whether a kernel computes x."""
     return x.op.name in ELEMENTWISE | set(REDUCTIONS) and can_write(x.op)
 
 
 def is_counting(x: Value, n: int) -> bool:
-    """Whether x is a constant 0, 1, ..., n - 1, which NumPy's index arrays often are."""
-    while x.op.name == "reshape":
-        x = x.op.operands[0]
+    """Whether x is the constant 0, 1, ..., n - 1, as index arrays often are."""
+    x = unshaped(x)
     if x.op.name != "input" or x.size != n or x.dtype.kind not in "iu":
         return False
     buffer = x.op.params["buffer"]
@@ -338,7 +337,7 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def full_axes(shape: tuple[int, ...]) -> list[int]:
-    """The axes of other sizes than 1."""
+    """The axes whose size is not 1."""
     return [k for k, n in enumerate(shape) if n != 1]
 
 

@@ -1,173 +1,227 @@
-"""A kernel as the source of one function of loops, for numba."""
+"""Loops as data: statements, transforms of them, and their text as Python.
+
+`lowering` turns a kernel into loops over rows and, within a row, over columns (index `j`). The transforms decide how
+these loops run: several rows at once, columns unrolled, or a range of the rows in each thread. Statements are frozen
+dataclasses of names, array elements and expressions; an expression is text.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+from typing import Any, TypeAlias
 
-from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import Op, Value
-from minigrad.compiler.ir.schedule import Nest
-from minigrad.compiler.kernels.expressions import Expressions
-from minigrad.compiler.kernels.nests import NestSource
-
-NARROW, MANY_ROWS = 8, 32  # LLVM loads up to 8 interleaved columns at once
+IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*")
+COLUMN = "j"
 
 
-class KernelSource(Expressions):
-    """The text of a kernel.
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element of an array; with fewer indices than axes, a part of it."""
+
+    array: str
+    index: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.array}[{', '.join(self.index)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """name = value, an expression or an element that is loaded"""
+
+    name: str
+    value: str | Element
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """target = value, where the target is an element, or the variable that replaces it"""
+
+    target: Element | str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.target} = {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """target = step(target, value), where the step is an expression of {0} and {1}"""
+
+    target: Element | str
+    step: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.target} = {self.step.format(self.target, self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """for index in range(bounds): body"""
+
+    index: str
+    bounds: str
+    body: tuple[Statement, ...]
+
+    def __str__(self) -> str:
+        return f"for {self.index} in range({self.bounds}):"
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """if condition: body"""
+
+    condition: str
+    body: tuple[Statement, ...]
+
+    def __str__(self) -> str:
+        return f"if {self.condition}:"
+
+
+Statement: TypeAlias = Let | Store | Accumulate | Loop | If
+
+
+def python(statements: Iterable[Statement], indent: str = "") -> list[str]:
+    """The statements as lines of Python."""
+    lines = []
+    for s in statements:
+        lines.append(f"{indent}{s}")
+        if isinstance(s, (Loop, If)):
+            lines += python(s.body, f"{indent}    ") or [f"{indent}    pass"]
+    return lines
+
+
+def nested(axes: Sequence[int], body: Iterable[Statement]) -> list[Statement]:
+    """Loops over whole axes around a body, the first outermost: `for i0 in range(n0)`, ..."""
+    statements = list(body)
+    for axis in reversed(axes):
+        statements = [Loop(f"i{axis}", f"n{axis}", tuple(statements))]
+    return statements
+
+
+def renamed(x: Any, names: Mapping[str, str]) -> Any:
+    """A statement or a text with other names, or with expressions instead of names."""
+    if isinstance(x, str):
+        return IDENTIFIER.sub(lambda match: names.get(match[0], match[0]), x)
+    if isinstance(x, tuple):
+        return tuple(renamed(part, names) for part in x)
+    return replace(x, **{f.name: renamed(getattr(x, f.name), names) for f in fields(x)})
+
+
+def with_elements(statement: Any, change: Callable[[Element], Element | str]) -> Any:
+    """A statement with each of its elements changed."""
+    values = {f.name: getattr(statement, f.name) for f in fields(statement)}
+    return replace(statement, **{name: change(x) for name, x in values.items() if isinstance(x, Element)})
+
+
+def mentions(x: object, names: Collection[str]) -> bool:
+    """Whether one of the names occurs in a statement, an element or an expression."""
+    return not set(IDENTIFIER.findall(str(x))).isdisjoint(names)
+
+
+# Transforms of a row: what happens for one index of the axes but the last, with loops over its columns
+
+
+def hoist_pointers(row: Sequence[Statement], number: int) -> list[Statement]:
+    """Index arrays by the row before the loops over columns, which then see arrays of one axis."""
+    pointers: dict[str, str] = {}
+
+    def without_row(element: Element) -> Element:
+        *lead, last = element.index
+        if not lead or last != COLUMN:
+            return element
+        part = str(Element(element.array, tuple(lead)))
+        return Element(pointers.setdefault(part, f"p{len(pointers)}_{number}"), (COLUMN,))
+
+    statements = [
+        replace(s, body=tuple(with_elements(x, without_row) for x in s.body)) if isinstance(s, Loop) else s for s in row
+    ]
+    return [*(Let(pointer, part) for part, pointer in pointers.items()), *statements]
+
+
+def unroll_columns(row: Sequence[Statement], columns: int, buffers: Collection[str]) -> list[Statement]:
+    """Write the loops over columns out, for flat arrays. The buffers, which hold one row, become variables."""
+    statements: list[Statement] = []
+    for s in row:
+        if not isinstance(s, Loop):
+            statements.append(s)
+            continue
+        for k in range(columns):
+
+            def at_column(element: Element, k: int = k) -> Element | str:
+                if element.array in buffers:
+                    return f"{element.array}_{k}"
+                *lead, _ = element.index  # an unsigned index is known to count from the beginning
+                return Element(element.array, (f"np.uint64({lead[0]} * {columns} + {k})" if lead else str(k),))
+
+            statements += [with_elements(x, at_column) for x in s.body]
+    return statements
+
+
+def unroll_rows(row: Sequence[Statement], index: str, count: int) -> list[Statement]:
+    """Work on the rows `count * k`, `count * k + 1`, ... at once, with one loop over columns for all of them.
+
+    Names of a row end in its number. What is the same in all rows is computed once.
+    """
+    own = {s.name for s in row if isinstance(s, Let)}
+    names = [{index: f"{count} * k + {r}", **{name: f"{name}_{r}" for name in own}} for r in range(count)]
+    statements: list[Statement] = []
+    for _, group in groupby(row, lambda s: isinstance(s, Loop)):
+        segment = list(group)
+        if isinstance(segment[0], Loop):
+            statements += [_jammed(loop, {index, *own}, names) for loop in segment if isinstance(loop, Loop)]
+        else:
+            statements += [renamed(s, names_of_row) for names_of_row in names for s in segment]
+    return statements
+
+
+def _jammed(loop: Loop, varying: set[str], names: list[dict[str, str]]) -> Loop:
+    """One loop over columns for several rows. `varying` names differ from row to row.
+
+    An element that all rows add to is loaded and stored once.
+    """
+    for s in loop.body:
+        if isinstance(s, Let) and mentions(s.value, varying):
+            varying.add(s.name)
+    targets = [s.target for s in loop.body if isinstance(s, Accumulate) and not mentions(s.target, varying)]
+    sums = {element: f"sum_{element.array}" for element in targets if isinstance(element, Element)}
+    body: list[Statement] = [Let(name, element) for element, name in sums.items()]
+    for r, names_of_row in enumerate(names):
+        suffixed = {**{name: f"{name}_{r}" for name in varying}, **names_of_row}
+        for s in loop.body:
+            if isinstance(s, Accumulate):
+                target = sums.get(s.target, s.target) if isinstance(s.target, Element) else s.target
+                body.append(renamed(replace(s, target=target), suffixed))
+            elif not isinstance(s, Let) or s.name in varying:
+                body.append(renamed(s, suffixed))
+            elif r == 0:
+                body.append(s)
+    return replace(loop, body=(*body, *(Store(element, name) for element, name in sums.items())))
+
+
+# A transform of a loop nest
+
+
+def chunk(nest: Sequence[Statement], sums: Mapping[str, str | None]) -> list[Statement]:
+    """Let each thread, which runs the nest on a range of rows, add up in a place of its own.
 
     Args:
-        kernel: what it computes.
-        shared: outputs that lie in the memory of an operand, which is one argument then. Passed twice, the compiler
-            could not know that the two do not overlap, and would not vectorize.
-        is_chunked: whether it is written for threads, which work on ranges of the first axis. The function then takes
-            part, first, end and stage besides: nests are stages, of which one is run at each call, and what is summed
-            over the first axis goes to a place of the part's own. `threads.Chunked` calls it.
+        nest: the statements of a loop nest.
+        sums: by name of a sum the array that it is added up in, None for a single number. That of `v` becomes
+            `qv[part]`, and the number goes to `qv[part, 0]`.
     """
-
-    def __init__(self, kernel: Kernel, shared: Mapping[Value, Value] | None = None, is_chunked: bool = False) -> None:
-        super().__init__()
-        # Single numbers are read again at each stage, so none may have been overwritten at one before.
-        self.is_chunked = is_chunked and all(kernel.axes(v) for v in shared or ())
-        self.is_narrow = not is_chunked and is_narrow(kernel)
-        self.stages: list[bool] = []  # whether a nest runs over the first axis
-        self.partial: list[tuple[int, str, Value]] = []  # sums by part: stage, operation, what they are of
-        self.kernel, self.schedule = kernel, kernel.schedule
-        shared = shared or {}
-        self.arguments: dict[Value, str] = {v: f"a{k}" for k, v in enumerate(kernel.ins)}
-        self.targets: dict[Value, str] = {}
-        for v in kernel.outs:
-            name = self.arguments[shared[v]] if v in shared else f"o{len(self.targets)}"
-            self.targets[kernel.real(v)] = name
-        self.names: dict[Value, str] = {}
-        for line in kernel.ops:
-            self.names.setdefault(line.out, f"v{len(self.names)}")
-        self.reads: dict[Value, set[tuple[float, float]]] = {}  # by operand: nest and phase
-        self.allocated: dict[str, str] = {}
-        self.accumulating: dict[Value, str] = {}  # sums of the nest that is being written, in their parts
-        self.body: list[str] = []
-        for number, nest in enumerate(self.schedule.nests):
-            start = len(self.body)
-            NestSource(self, number, nest)
-            if self.is_chunked:
-                self._as_stage(number, start, nest)
-
-    @property
-    def parameters(self) -> list[str]:
-        """The names of the arguments: operands, then outputs that share no memory with one."""
-        own = [name for name in self.targets.values() if name.startswith("o")]
-        if not self.is_chunked:
-            return [*self.arguments.values(), *own]
-        sums = [f"q{self.names[v]}" for _, _, v in self.partial]
-        return ["part", "first", "end", "stage", *self.arguments.values(), *own, *self._temporaries(), *sums]
-
-    def _temporaries(self) -> dict[str, Value]:
-        """Arrays that outlast a nest, by name."""
-        return {name: v for v in self.names if (name := f"t{self.names[v]}") in self.allocated}
-
-    def _as_stage(self, number: int, start: int, nest: Nest) -> None:
-        """Put the text of a nest under the condition that its stage is asked for. Single numbers are made in each."""
-        text, self.body[start:] = self.body[start:], []
-        for stage, _, v in self.partial:
-            if stage == number - 1 and not self.kernel.axes(v):
-                self.body.append(f"{self.names[v]} = q{self.names[v]}[0, 0]")
-        self.stages.append(nest.axes[:1] == (0,))
-        if nest.axes:
-            self.body += [f"if stage == {number}:", *(f"    {line}" for line in text or ["pass"])]
-        else:
-            self.body += text
-
-    def scratch(self) -> list[Any]:
-        """(shape, dtype) of the arrays that a kernel in parts takes besides: temporary ones, and sums by part."""
-        if not self.is_chunked:
-            return []
-        made = [(self.kernel.shape(v), v.dtype) for v in self._temporaries().values()]
-        return made + [((1, *self.kernel.shape(v)), v.dtype) for _, _, v in self.partial]
-
-    def plan(self) -> dict[str, Any]:
-        """What threads.Chunked must know."""
-        places = {name: k for k, name in enumerate(self.parameters[4:])}
-        sums = []
-        for stage, op, v in self.partial:
-            target = places.get(self.array(v)) if self.kernel.axes(v) or v in self.targets else None
-            sums.append((stage, op, places[f"q{self.names[v]}"], target))
-        scratch = [(shape, dtype.name) for shape, dtype in self.scratch()]
-        return {"rows": self.kernel.sizes[0], "stages": self.stages, "scratch": scratch, "sums": sums}
-
-    def summed_by_part(self, line: Op, number: int) -> str | None:
-        """The place of a part's own share in what a nest sums over the first axis, or in a single number.
-
-        None if the kernel is not in parts, or no part has only a share.
-        """
-        axes = self.kernel.axes(line.out)
-        if not self.is_chunked or 0 in axes or (axes and self.schedule.nests[number].axes[:1] != (0,)):
-            return None
-        self.partial.append((number, line.name, line.out))
-        return f"q{self.names[line.out]}[part{'' if axes else ', 0'}]"
-
-    def text(self, name: str = "kernel") -> str:
-        """The function, without decorator."""
-        head = [f"def {name}({', '.join(self.parameters)}):"]
-        sizes = [f"n{a} = {self._size(a)}" for a in range(len(self.kernel.sizes))]
-        scalars = [f"{self.scalar(v)} = {name}[0]" for v, name in self.arguments.items() if not self.kernel.axes(v)]
-        given = self._temporaries() if self.is_chunked else {}
-        scratch = [f"{name} = {made}" for name, made in self.allocated.items() if name not in given]
-        cut = [f"{name} = {name}[first:end]" for name in self._cut()] if self.is_chunked else []
-        return "\n".join(head + ["    " + line for line in (*cut, *sizes, *scalars, *scratch, *self.body)]) + "\n"
-
-    def _cut(self) -> list[str]:
-        """The arrays along the first axis, of which a part takes its range."""
-        arrays = {**self.arguments, **self.targets, **{v: name for name, v in self._temporaries().items()}}
-        return list(dict.fromkeys(name for v, name in arrays.items() if self.kernel.axes(v)[:1] == (0,)))
-
-    def shape(self, v: Value) -> tuple[int, ...]:
-        """The shape in which a value is handed to the function: the kernel's, in a narrow one flat."""
-        shape = self.kernel.shape(v)
-        return (math.prod(shape),) if self.is_narrow else shape
-
-    def _size(self, axis: int) -> str:
-        if self.is_narrow and axis == 1:
-            return str(self.kernel.sizes[1])
-        for v, name in (*self.arguments.items(), *self.targets.items()):
-            axes = self.kernel.axes(v)
-            if axis in axes:
-                if self.is_narrow and len(axes) == 2:
-                    return f"{name}.size // {self.kernel.sizes[1]}"
-                return f"{name}.shape[{axes.index(axis)}]"
-        return "end - first" if self.is_chunked and axis == 0 else str(self.kernel.sizes[axis])
-
-    def scalar(self, v: Value) -> str:
-        """The name of the only element of an operand."""
-        return f"s{self.arguments[v]}"
-
-    def wide(self, v: Value) -> str:
-        """The array in which a sum of float32 is added up."""
-        name = f"wide{self.names[v]}"
-        sizes = (" * " if self.is_narrow else ", ").join(f"n{a}" for a in self.kernel.axes(v))
-        self.allocated[name] = f"np.empty(({sizes},), np.float64)"
-        return name
-
-    def array(self, v: Value) -> str:
-        """The array that holds a value which outlasts its walk."""
-        if v in self.accumulating:
-            return self.accumulating[v]
-        if v in self.arguments:
-            return self.arguments[v]
-        if v in self.targets:
-            return self.targets[v]
-        name = f"t{self.names[v]}"
-        axes = self.kernel.axes(v)
-        if name not in self.allocated:
-            sizes = (" * " if self.is_narrow else ", ").join(f"n{a}" for a in axes)
-            self.allocated[name] = f"np.empty(({sizes},), np.{v.dtype.name})"
-        return name
-
-
-def is_narrow(kernel: Kernel) -> bool:
-    """Whether rows are so short, and so many, that one instruction works on one column of several rows.
-
-    Loops over a column are written out then, and arrays are flat: how far apart its elements are stands in the text.
-    """
-    return len(kernel.sizes) == 2 and kernel.sizes[1] <= NARROW and kernel.sizes[0] >= MANY_ROWS
+    arrays = {array: f"c{name}" for name, array in sums.items() if array}
+    numbers = [name for name, array in sums.items() if not array]
+    statements = [s for s in nest if not (isinstance(s, Store) and s.value in numbers)]
+    return [
+        *(Let(f"c{name}", f"q{name}[part]") for name, array in sums.items() if array),
+        *renamed(tuple(statements), arrays),
+        *(Store(Element(f"q{name}", ("part", "0")), name) for name in numbers),
+    ]

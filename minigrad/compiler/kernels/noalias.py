@@ -1,7 +1,7 @@
-"""numba told that the arrays of a kernel do not overlap. plan.py sees to it: what shares memory is one argument.
+"""An option for numba: the arrays of a kernel do not overlap. numba_backend.py passes shared memory as one argument.
 
-Without this, machine code compares the places of all arrays before each loop, and holds every loop twice, with vector
-instructions and without. Of more than a few arrays it takes the second at once. Needs numba.
+Without it, machine code compares the addresses of all arrays before each loop and contains every loop twice, with and
+without vector instructions. With more than a few arrays it always takes the latter. Needs numba.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numba.core.compiler import Compiler
 
 
 class NoAlias(Compiler):  # type: ignore[misc]
-    """numba's own steps, with LLVM's `noalias` on every argument. For `njit(pipeline_class=NoAlias)`."""
+    """numba's compiler, with LLVM's `noalias` on every argument, for `njit(pipeline_class=NoAlias)`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

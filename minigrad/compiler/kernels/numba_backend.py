@@ -1,4 +1,4 @@
-"""The numba back end: the NumPy program with kernels in place of elementwise ops and reductions."""
+"""The numba back end: the NumPy program with kernels instead of elementwise ops and reductions."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels import winograd
+from minigrad.compiler.kernels.kernel_ops import with_kernels
+from minigrad.compiler.kernels.kernel_source import KernelSource
 from minigrad.compiler.kernels.legalize import Legalizer
-from minigrad.compiler.kernels.lines import grouped
-from minigrad.compiler.kernels.loops import KernelSource
 from minigrad.compiler.kernels.threads import Chunked, cores
-from minigrad.compiler.numpy.source import Source
+from minigrad.compiler.numpy.program_source import ProgramSource
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.reach.generated import code_of
 
-MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see threads.py
+MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay off; see threads.py
 SHORT = 20_000  # elements, which take about 10 µs
 
 
-class NumbaSource(Source):
-    """The source of a program whose loops numba compiles. Products and the rest are NumPy's."""
+class NumbaSource(ProgramSource):
+    """The source of a program whose loops numba compiles. Matrix products and other ops are NumPy calls."""
 
     def __init__(self, program: Program, title: str = "A compiled step.") -> None:
         self.kernels: dict[str, tuple[KernelSource, list[Any]]] = {}  # name -> source, (shape, dtype) of arguments
         self.by_text: dict[Any, str] = {}
         self.transforms: set[Any] = set()  # dtypes for which `winograd` is used
-        super().__init__(grouped(by_kernels(Legalizer(program).run())), title)
+        super().__init__(with_kernels(by_kernels(Legalizer(program).run())), title)
 
     @property
     def text(self) -> str:
@@ -41,8 +41,8 @@ class NumbaSource(Source):
         functions = sorted({f for source, _ in self.kernels.values() for f in source.functions})
         imports = ["from numba import njit", "from minigrad.compiler.kernels.noalias import NoAlias"]
         imports += [f"from minigrad.compiler.kernels.vecmath import {', '.join(functions)}"] * bool(functions)
-        is_in_parts = any(source.is_chunked for source, _ in self.kernels.values())
-        imports += ["from minigrad.compiler.kernels.threads import Chunked"] * is_in_parts
+        is_chunked = any(source.is_chunked for source, _ in self.kernels.values())
+        imports += ["from minigrad.compiler.kernels.threads import Chunked"] * is_chunked
         kernels = [_function(name, source) for name, (source, _) in self.kernels.items()]
         head, bind = super().text.split("\ndef bind(", 1)
         head = head.replace("import numpy as np\n", "import numpy as np\n" + "\n".join(imports) + "\n", 1)
@@ -51,7 +51,7 @@ class NumbaSource(Source):
         )
 
     def kernel_arguments(self) -> list[tuple[Any, ...]]:
-        """For each kernel the arguments of `kernel_files.load`; then for those of convolutions."""
+        """The arguments of `kernel_files.load` for each kernel, and for those of convolutions."""
         kernels = [
             (k.text(), sorted(k.functions), arrays + k.scratch(), k.is_chunked, is_short(k.kernel))
             for k, arrays in self.kernels.values()
@@ -83,26 +83,26 @@ class NumbaSource(Source):
         kernel: Kernel = op.params["kernel"]
         inner = dict(zip(kernel.ins, op.operands, strict=True))
         outer = dict(zip(kernel.outs, op.outs, strict=True))
-        lies = {(self._address(inner[x]), kernel.shape(x)): x for x in kernel.ins}
+        operands = {(self._address(inner[x]), kernel.shape(x)): x for x in kernel.ins}
         places = {v: (self._address(outer[v]), kernel.shape(v)) for v in kernel.outs}
-        shared = {v: lies[place] for v, place in places.items() if place in lies and place[0] is not None}
+        shared = {v: operands[place] for v, place in places.items() if place in operands and place[0] is not None}
         source = KernelSource(kernel, shared, is_chunked=is_worth_threads(kernel))
-        given = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
-        arrays = [(source.shape(v), v.dtype) for v, _ in given]
+        passed = [(v, inner[v]) for v in kernel.ins] + [(v, outer[v]) for v in kernel.outs if v not in shared]
+        arrays = [(source.shape(v), v.dtype) for v, _ in passed]
         plan = repr(source.is_chunked and source.plan())
         key = (source.text(), kernel_files.signature(arrays), plan, is_short(kernel))
         if key not in self.by_text:
             self.by_text[key] = self.scope.fresh("kernel")
             self.kernels[self.by_text[key]] = source, arrays
-        return f"{self.by_text[key]}({', '.join(self._reshaped(v, source.shape(k)) for k, v in given)})"
+        return f"{self.by_text[key]}({', '.join(self._reshaped(v, source.shape(k)) for k, v in passed)})"
 
     def _address(self, v: Value) -> int | None:
-        """Where a value lies, if it is there in each call."""
+        """The address of a value, if it is the same in each call."""
         array = self.plan.arrays.get(v)
         return None if array is None or not array.size else int(array.__array_interface__["data"][0])
 
     def _reshaped(self, v: Value, shape: tuple[int, ...]) -> str:
-        """An argument in the shape that the kernel takes, made once if it lies in the same memory in each call."""
+        """An argument in the shape that the kernel takes. If its memory never changes, bind makes the view."""
         name = self.names[v]
         if v.shape == shape:
             return self._in_order(v)
@@ -116,7 +116,7 @@ class NumbaSource(Source):
         return self.by_text[key]
 
     def _in_order(self, v: Value) -> str:
-        """In C order, as kernels take their arguments. What a NumPy function returns may have another."""
+        """An argument in C order, as kernels require. The result of a NumPy function may have another order."""
         root = self.plan.root[v].op
         unknown = root.name == "call" or (root.name == "input" and root.params["buffer"] in self.program.stores)
         if not unknown or self.plan.is_static(v):
@@ -125,20 +125,20 @@ class NumbaSource(Source):
 
 
 def is_worth_threads(kernel: Kernel) -> bool:
-    """Whether a kernel is large enough to be cut into parts, one for each core."""
+    """Whether a kernel is large enough to be split into parallel chunks, one for each core."""
     expensive = any(op.name in EXPENSIVE for op in kernel.ops)
     enough = math.prod(kernel.sizes) >= (MANY_EXPENSIVE if expensive else MANY)
     return enough and cores() > 1 and kernel.sizes[0] >= 2 * cores()
 
 
 def is_short(kernel: Kernel) -> bool:
-    """Whether a kernel has few elements to go through."""
+    """Whether a kernel processes few elements."""
     return math.prod(kernel.sizes) < SHORT
 
 
 def _function(name: str, source: KernelSource) -> str:
     text = f"@njit({kernel_files.options(is_short(source.kernel))})\n{source.text(name)}"
     if source.is_chunked:
-        given = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
-        text += f"\n\n{name} = Chunked({name}, {given})\n"
+        plan = ", ".join(f"{key}={value!r}" for key, value in source.plan().items())
+        text += f"\n\n{name} = Chunked({name}, {plan})\n"
     return text

@@ -1,8 +1,8 @@
-"""Threads for kernels over large arrays: a kernel without the GIL runs on ranges of rows at the same time.
+"""Threads for kernels over large arrays: a kernel that releases the GIL runs on ranges of rows in parallel.
 
 numba's own `parallel=True` is not used: it takes several times as long to compile, some of its threading layers abort
-when two Python threads use them at once, and OpenMP's fights with the threads of the matrix products. A start costs
-some 50 to 100 microseconds, so it pays from about a million elements on.
+when two Python threads use them at once, and OpenMP's threads compete with those of the matrix products. Starting the
+threads costs about 50 to 100 microseconds, so it pays from about a million elements on.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 from minigrad.compiler.ir.program import REDUCTIONS
 
 Kernel = Callable[..., Any]
-APART = 64  # elements between the shares of two parts: cores that write to one cache line would wait for each other
+PADDING = 64  # elements between the sums of two parts: cores that write to one cache line would wait for each other
 
 
 class Pool:
-    """Workers that wait for parts of a kernel.
+    """Worker threads that run parts of a kernel.
 
     Args:
-        workers: how many there are besides the calling thread.
+        workers: the number of threads in addition to the calling one.
 
     Example:
         >>> pool, seen = Pool(workers=1), []
@@ -45,16 +45,16 @@ class Pool:
 
     @property
     def parts(self) -> int:
-        """Into how many parts a kernel is cut, at most."""
+        """The number of parts into which a kernel is split."""
         return self.workers + 1
 
     def run(self, kernel: Kernel, rows: int, *arguments: Any) -> None:
-        """Call kernel(part, first, end, *arguments) for ranges of rows that together are 0 ... rows.
+        """Call kernel(part, first, end, *arguments) for consecutive ranges of rows, from 0 to `rows`.
 
-        The calling thread takes part 0. While another thread uses the pool, the parts run one after the other.
+        The calling thread runs part 0. If another thread is using the pool, the parts run one after the other.
 
         Raises:
-            BaseException: what a part raised, after all of them have ended.
+            BaseException: the first exception of a part, after all parts have ended.
         """
         bounds = [rows * k // self.parts for k in range(self.parts + 1)]
         first, *others = [(k, bounds[k], bounds[k + 1]) for k in range(self.parts)]
@@ -63,22 +63,22 @@ class Pool:
                 kernel(*task, *arguments)
             return
         try:
-            ended = _Ended()
+            outcomes = _Outcomes()
             if self._start():
                 for task in others:
-                    self._tasks.put((kernel, task, arguments, ended))
+                    self._tasks.put((kernel, task, arguments, outcomes))
             else:
                 for task in others:
-                    ended.add(_raised(kernel, task, arguments))
-            ended.add(_raised(kernel, first, arguments))
-            raised = ended.wait(self.parts)
+                    outcomes.add(_exception_of(kernel, task, arguments))
+            outcomes.add(_exception_of(kernel, first, arguments))
+            raised = outcomes.wait(self.parts)
         finally:
             self._busy.release()
         if raised is not None:
             raise raised
 
     def _start(self) -> bool:
-        """Whether there are threads. A process that ends, or has as many as it may, gets none."""
+        """Start missing threads. Returns whether there are any: a process that ends, or is at its limit, gets none."""
         while len(self._threads) < self.workers:
             thread = threading.Thread(target=self._work, name="minigrad kernel", daemon=True)
             try:
@@ -91,59 +91,59 @@ class Pool:
 
     def _work(self) -> None:
         while True:
-            kernel, task, arguments, ended = self._tasks.get()
-            ended.add(_raised(kernel, task, arguments))
-            del kernel, task, arguments, ended
+            kernel, task, arguments, outcomes = self._tasks.get()
+            outcomes.add(_exception_of(kernel, task, arguments))
+            del kernel, task, arguments, outcomes
 
     def _keep_off_this_core(self) -> None:
-        """Linux wakes a thread on the core of the one that wakes it, where it would wait: exclude that core."""
+        """Exclude this thread's core: Linux would wake the other threads on it, where they would have to wait."""
         core = _core()
         if core is None or core == self._core:
             return
         others = os.sched_getaffinity(0) - {core}
         for thread in self._threads:
             if others and thread.native_id is not None:
-                with contextlib.suppress(OSError):  # a container may forbid it: slower, and still right
+                with contextlib.suppress(OSError):  # a container may forbid it: slower, but correct
                     os.sched_setaffinity(thread.native_id, others)
         self._core = core
 
 
-class _Ended:
-    """The parts of one run that have ended, with what they raised.
+class _Outcomes:
+    """The parts of one run that have ended, with their exceptions.
 
-    A run that is interrupted (Ctrl+C) must wait for its parts as well: they write into arrays of the user.
+    An interrupted run (Ctrl+C) must also wait for its parts: they write into the user's arrays.
     """
 
     def __init__(self) -> None:
         self.raised: list[BaseException | None] = []
-        self.news: SimpleQueue[None] = SimpleQueue()
+        self.signals: SimpleQueue[None] = SimpleQueue()
 
     def add(self, raised: BaseException | None) -> None:
         self.raised.append(raised)
-        self.news.put(None)
+        self.signals.put(None)
 
     def wait(self, count: int) -> BaseException | None:
-        """Until so many have ended; what one of them raised, or else what came while waiting."""
+        """Wait until `count` parts have ended. Returns an exception of a part, or else one that came while waiting."""
         interrupt = None
         while len(self.raised) < count:
             try:
                 with contextlib.suppress(Empty):
-                    self.news.get(timeout=1)  # an interrupt may have swallowed the news
+                    self.signals.get(timeout=1)  # an interrupt may have removed an entry
             except BaseException as error:
                 interrupt = error
         return next((error for error in self.raised if error is not None), interrupt)
 
 
 class Chunked:
-    """A kernel written for parts, as a function of its own arrays.
+    """A kernel written for parallel chunks, as a function of its arrays.
 
     Args:
         kernel: a function of part, first row, end, stage, and arrays.
         rows: the size of the first axis.
-        stages: which of the stages are cut along it. They follow one another; between them everybody waits.
-        scratch: shapes and dtypes of arrays that it needs besides: temporary ones, then those for `sums`.
-        sums: stage, operation, the number of the array in which each part leaves its share, and of the array that the
-            result goes to (None: the first part's place).
+        stages: for each stage whether it is split along that axis. All parts of a stage end before the next stage.
+        scratch: shapes and dtypes of additional arrays: temporary ones, then those for `sums`.
+        sums: stage, operation, the number of the array that holds the sum of each part, and of the array that the
+            result goes to (None: the place of the first part).
     """
 
     def __init__(
@@ -156,28 +156,30 @@ class Chunked:
     ) -> None:
         self.kernel, self.rows, self.stages, self.sums = kernel, rows, stages, sums
         count = len(scratch) - len(sums)
-        self.temporaries, self.shares = scratch[:count], scratch[count:]
+        self.temporaries, self.partial_sums = scratch[:count], scratch[count:]
 
-    def __call__(self, *given: Any) -> None:
-        """Run all stages. The order in which parts are added up is the same in each call."""
+    def __call__(self, *arrays_of_kernel: Any) -> None:
+        """Run all stages. Sums of parts are added in the same order in each call."""
         threads = pool()
-        arrays = [*given, *(np.empty(shape, dtype) for shape, dtype in self.temporaries)]
-        arrays += [np.zeros((threads.parts, *shape[1:-1], shape[-1] + APART), dtype) for shape, dtype in self.shares]
-        for number, is_cut in enumerate(self.stages):
-            if is_cut:
+        arrays = [*arrays_of_kernel, *(np.empty(shape, dtype) for shape, dtype in self.temporaries)]
+        arrays += [
+            np.zeros((threads.parts, *shape[1:-1], shape[-1] + PADDING), dtype) for shape, dtype in self.partial_sums
+        ]
+        for number, is_split in enumerate(self.stages):
+            if is_split:
                 threads.run(self.kernel, self.rows, number, *arrays)
             else:
                 self.kernel(0, 0, self.rows, number, *arrays)
-            for stage, op, share, target in self.sums:
+            for stage, op, partial, target in self.sums:
                 if stage == number:
-                    shares = arrays[share][: threads.parts if is_cut else 1, ..., :-APART]
-                    total = REDUCTIONS[op].reduce(shares, axis=0, dtype=shares.dtype)
-                    shares[0] = total
+                    sums = arrays[partial][: threads.parts if is_split else 1, ..., :-PADDING]
+                    total = REDUCTIONS[op].reduce(sums, axis=0, dtype=sums.dtype)
+                    sums[0] = total
                     if target is not None:
                         arrays[target][...] = total
 
 
-def _raised(kernel: Kernel, task: tuple[int, int, int], arguments: tuple[Any, ...]) -> BaseException | None:
+def _exception_of(kernel: Kernel, task: tuple[int, int, int], arguments: tuple[Any, ...]) -> BaseException | None:
     try:
         kernel(*task, *arguments)
     except BaseException as error:
@@ -186,7 +188,7 @@ def _raised(kernel: Kernel, task: tuple[int, int, int], arguments: tuple[Any, ..
 
 
 def _core() -> int | None:
-    """The core that this thread runs on, where the system tells it."""
+    """The core that this thread runs on, if the system tells."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     try:

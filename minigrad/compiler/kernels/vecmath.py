@@ -1,13 +1,13 @@
 """exp, log, tanh and others for kernels: LLVM vectorizes loops over them.
 
-The C library's functions are calls, one number at a time. These are polynomials and quotients of polynomials without a
-branch: where there are cases, all are computed and one is chosen. Reductions of the argument are Cody and Waite's
-(1980, "Software Manual for the Elementary Functions"). The coefficients are minimax fits of the relative error, by
-reweighted least squares at Chebyshev nodes in 40 digits. `ERRORS` has the largest relative errors, which the tests
-measure. Infinities, NaN, signed zeros, overflow and denormal numbers are as in NumPy.
+The C library's functions are called for one number at a time. These are polynomials and quotients of polynomials
+without branches: where there are cases, all are computed and one is selected. The reductions of the argument are those
+of Cody and Waite (1980, "Software Manual for the Elementary Functions"). The coefficients are minimax fits of the
+relative error, by reweighted least squares at Chebyshev nodes in 40 digits. `ERRORS` has the largest relative errors,
+which the tests measure. Infinities, NaN, signed zeros, overflow and denormal numbers are handled as in NumPy.
 
-They are compiled without fast-math flags: a flag belongs to an instruction, and survives inlining into a kernel that
-has others. Needs numba.
+The functions are compiled without fast-math flags: a flag belongs to an instruction, and remains when it is inlined
+into a kernel with other flags. Needs numba.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ ERRORS = {
 }
 
 f32, i32 = np.float32, np.int32  # numba computes with int64 unless each result is cast
-# fastmath is said, because it would be inherited from the caller; a function that is not inlined stops vectorization.
+# Without an explicit fastmath it is inherited from the caller. A function that is not inlined prevents vectorization.
 inline: Any = njit(error_model="numpy", fastmath=False, forceinline=True)
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "contract"}, forceinline=True)
 def added(total: Any, x: Any) -> Any:
-    """total + x in a sum, whose order is free, so that LLVM vectorizes it. Products keep theirs, or might overflow."""
+    """total + x in a sum, in any order, so that LLVM vectorizes it. Products keep their order: they may overflow."""
     return total + x
 
 
-def _chosen_by(name: str) -> Any:
-    """llvm.maximum or llvm.minimum: NaN if either operand is, as NumPy has it."""
+def _intrinsic(name: str) -> Any:
+    """llvm.maximum or llvm.minimum: NaN if either operand is NaN, as in NumPy."""
 
     @intrinsic
-    def choose(context: Any, x: Any, y: Any) -> Any:
+    def extremum(context: Any, x: Any, y: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
             kind = operands[0].type
             function = builder.module.declare_intrinsic(f"llvm.{name}", (kind,), ir.FunctionType(kind, (kind, kind)))
@@ -51,10 +51,10 @@ def _chosen_by(name: str) -> Any:
             return x(x, y), generate
         return None
 
-    return choose
+    return extremum
 
 
-maximum, minimum = _chosen_by("maximum"), _chosen_by("minimum")
+maximum, minimum = _intrinsic("maximum"), _intrinsic("minimum")
 
 
 @intrinsic
@@ -80,7 +80,7 @@ def from_bits(context: Any, x: Any) -> Any:
 
 
 # exp: x = n ln 2 + r with |r| <= ln 2 / 2, and exp(x) = 2ⁿ exp(r). Adding 1.5 · 2²³ (2⁵²) rounds to an integer, which
-# the last bits of the sum then hold. 2ⁿ is made of two factors, as the result may be denormal.
+# the last bits of the sum then contain. 2ⁿ is a product of two factors, as the result may be denormal.
 
 
 @inline
@@ -174,7 +174,7 @@ def expm1_64(x: Any) -> Any:
     return x if x == 0.0 else (p + (1.0 - inverse)) * _power_64(half) * _power_64(rest)
 
 
-# log: x = 2ⁿ m with m in [√½, √2). Denormal numbers are scaled first. What is not positive is chosen at the end.
+# log: x = 2ⁿ m with m in [√½, √2). Denormal numbers are scaled first. Cases x <= 0 are selected at the end.
 
 
 @inline
@@ -244,7 +244,7 @@ def log_64(x: Any) -> Any:
     return y if x > 0.0 else (-np.inf if x == 0.0 else np.nan)
 
 
-# log1p: the same of 1 + x, whose rounding error is added to m - 1. Where n = 0 that makes x itself.
+# log1p: the same for 1 + x, whose rounding error is added to m - 1. For n = 0 the result is x itself.
 
 
 @inline
@@ -269,23 +269,23 @@ def log1p_64(x: Any) -> Any:
     return y if x > -1.0 else (-np.inf if x == -1.0 else np.nan)
 
 
-# logaddexp: the larger number and log1p of the quotient. Of two equal infinities that is themselves.
+# logaddexp: the larger number and log1p of the quotient. For two equal infinities that is the infinity.
 
 
 @inline
 def logaddexp_32(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)) of float32 numbers."""
     high = maximum(x, y)
-    apart = f32(0.0) if x == y else minimum(x, y) - high
-    return high + log1p_32(exp_32(apart))
+    difference = f32(0.0) if x == y else minimum(x, y) - high
+    return high + log1p_32(exp_32(difference))
 
 
 @inline
 def logaddexp_64(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)) of float64 numbers."""
     high = maximum(x, y)
-    apart = 0.0 if x == y else minimum(x, y) - high
-    return high + log1p_64(exp_64(apart))
+    difference = 0.0 if x == y else minimum(x, y) - high
+    return high + log1p_64(exp_64(difference))
 
 
 # tanh: an odd quotient of polynomials for float32. For float64 one near 0, and 1 - 2/(exp(2|x|) + 1) beyond.
@@ -347,7 +347,7 @@ def erf_32(x: Any) -> Any:
     q = q * z + f32(0.50310018765250243)
     q = q * z + f32(1.0)
     y = c * p / q
-    y = f32(1.0) if x > f32(3.92) else y  # from there on it is ±1 to the last digit
+    y = f32(1.0) if x > f32(3.92) else y  # beyond, it is ±1 to the last digit
     return f32(-1.0) if x < f32(-3.92) else y
 
 
@@ -357,8 +357,8 @@ def erf_64(x: Any) -> Any:
     return math.erf(x)
 
 
-# The normal distribution function: exp(-x²/2) R(|x|) for x < 0, as in ops/special.py. |x| is cut after half its bits,
-# so that the square of what is left is exact, and the exponential of the rest is a short series.
+# The normal distribution function: exp(-x²/2) R(|x|) for x < 0, as in ops/special.py. |x| is truncated after half its
+# bits, so that the square of the truncated number is exact, and the exponential of the rest is a short series.
 
 
 @inline

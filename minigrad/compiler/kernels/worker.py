@@ -1,11 +1,11 @@
-"""Kernels are compiled in a process of their own.
+"""The processes that compile kernels, and the queue of requests to them.
 
-numba takes a second to be imported and up to a second for a kernel, all the while with the interpreter's lock, and it
-sets Python's warning filters meanwhile, which belong to the whole process. In another process it costs the user's
-nothing but a core. That process ends when the user's does, after the kernel at hand, which is kept in its file.
+The import of numba takes a second and a kernel up to a second, all with the interpreter's lock held, and meanwhile
+numba sets Python's warning filters, which are global to the process. In another process it costs the user's process
+nothing but a core. That process ends with the user's, after the kernel that it is compiling and writes to a file.
 
-Requests wait in one queue; those of the programs that are called most often come first, and those of programs that are
-gone are dropped.
+Requests wait in one queue; those of the programs that are called most often come first, and those of programs that no
+longer exist are dropped. What the process runs is `files.serve`.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 IDLE = 10.0  # seconds without a request, after which the process ends
-MANY = 100  # kernels, after which another process goes on: numba keeps all that it has compiled
+MANY = 100  # kernels, after which a new process takes over: numba keeps all that it has compiled
 INTERPRETER = re.compile(r"(python|pypy|graalpy)", re.IGNORECASE)  # not a server that has one inside
 LENGTH = struct.Struct("<Q")
 START = """
 import ast, sys
 place, path = ast.literal_eval(sys.argv[1])
 sys.path[:] = [place, *path]
-import minigrad  # the same one, wherever the path leads by now
+import minigrad  # the same one, even if the path leads to another by now
 sys.path[:] = path
-from minigrad.compiler.kernels import worker
-worker.main()
+from minigrad.compiler.kernels import files
+files.serve()
 """
 
 
 class Job(NamedTuple):
-    """What decides about a kernel: the source of its module, and the types of its arguments."""
+    """What determines the machine code of a kernel: the source of its module, and the types of its arguments."""
 
     source: str
     types: str
 
 
 class Answer(NamedTuple):
-    """Machine code or an error, what there is to say about files, and whether it is the process that failed."""
+    """Machine code or an error, warnings about files, and whether the process failed."""
 
     code: bytes | None
     error: str
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
 
 class Request:
-    """A kernel that is being made. `done` is set when `answer` is there."""
+    """A kernel that is being compiled. `done` is set when `answer` is there."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -65,16 +65,16 @@ class Request:
         self.asking: list[Callable[[], float | None]] = []
 
     def urgency(self) -> float | None:
-        """How often the programs that want it are called; None if there are none any more."""
+        """How often the programs that need the kernel are called; None if none of them exists any more."""
         return max((n for ask in list(self.asking) if (n := ask()) is not None), default=None)
 
 
 class Unavailable(RuntimeError):
-    """There can be no such process."""
+    """Such a process cannot be started."""
 
 
 class _Workers:
-    """The queue, and the threads that each talk with a process. They wait, read and write, and import nothing."""
+    """The queue, and the threads that each talk to a process. They wait, read and write, and import nothing."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
@@ -85,7 +85,7 @@ class _Workers:
         self.limit = 1
 
     def request(self, job: Job, ask: Callable[[], float | None]) -> Request:
-        """Have a kernel made, unless it is being made already.
+        """Request a kernel, unless it is being compiled already.
 
         Raises:
             Unavailable: this system starts no process.
@@ -110,7 +110,7 @@ class _Workers:
                 raise Unavailable(str(error)) from None
 
     def hurry(self, limit: int) -> None:
-        """Use more processes: somebody waits."""
+        """Use more processes, because a thread is waiting."""
         with self.changed:
             self.limit = max(self.limit, limit)
             for _ in range(limit):
@@ -131,7 +131,7 @@ class _Workers:
                     return None
 
     def finish(self, request: Request, answer: Answer) -> None:
-        """Hand over an answer."""
+        """Set the answer of a request."""
         request.answer = answer
         with self.changed:
             del self.running[request.job]
@@ -141,16 +141,16 @@ class _Workers:
         """A thread ends."""
         with self.changed:
             self.talking.remove(talk)
-            if self.waiting:  # that came meanwhile
+            if self.waiting:  # requests that came meanwhile
                 with suppress(Unavailable):
                     self._begin()
 
     def forget(self) -> None:
-        """In a forked child: the processes are the parent's, whose end they must see."""
+        """In a forked child: close the pipes, so that the processes see when the parent ends."""
         for talk in self.talking:
             if talk.child is not None:
                 talk.child.drop()
-                talk.child.process.returncode = 0  # it is not ours to wait for
+                talk.child.process.returncode = 0  # only the parent can wait for it
 
 
 class _Talk(threading.Thread):
@@ -162,7 +162,7 @@ class _Talk(threading.Thread):
         self.child: _Child | None = None
 
     def run(self) -> None:
-        """Requests, one after the other."""
+        """Handle requests, one after the other."""
         done = 0
         while (request := self.workers.next()) is not None:
             self.workers.finish(request, self._answer(request.job))
@@ -183,22 +183,22 @@ class _Talk(threading.Thread):
                     self.child = _Child()
             except OSError as error:
                 return Answer(None, f"the process that compiles kernels could not be started: {error}", is_lost=True)
-            _send(self.child.there, (*job, os.environ.get("MINIGRAD_CACHE")))
-            answer = _receive(self.child.back)
+            send(self.child.jobs, (*job, os.environ.get("MINIGRAD_CACHE")))
+            answer = receive(self.child.answers)
             if answer is not None:
                 return Answer(*answer)
             code = self.child.end()
-            self.child = None  # killed for its memory, or by a signal to all: once more
+            self.child = None  # killed for its memory, or by a signal to all: try again
         return Answer(None, f"the process that compiles kernels ended with exit code {code}", is_lost=True)
 
 
 class _Child:
-    """A process that compiles, and this side's ends of the pipes to it and back."""
+    """A process that compiles, and this side of the pipes to and from it."""
 
     def __init__(self) -> None:
         path = repr((str(Path(__file__).parents[3]), [x for x in sys.path if isinstance(x, str)]))
-        jobs, self.there = os.pipe()
-        self.back, answers = os.pipe()
+        jobs, self.jobs = os.pipe()
+        self.answers, answers = os.pipe()
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-W", "ignore", "-c", START, path],
@@ -222,21 +222,22 @@ class _Child:
         return self.process.wait()
 
     def drop(self) -> None:
-        """Close this side's ends."""
-        os.close(self.there)
-        os.close(self.back)
+        """Close this side of the pipes."""
+        os.close(self.jobs)
+        os.close(self.answers)
 
 
-def _send(pipe: int, message: tuple[Any, ...]) -> None:
+def send(pipe: int, message: tuple[Any, ...]) -> None:
+    """Write a message."""
     data = pickle.dumps(tuple(message))
     rest = memoryview(LENGTH.pack(len(data)) + data)
-    with suppress(BrokenPipeError):  # the other side has ended: reading says so
+    with suppress(BrokenPipeError):  # the other side has ended, which the next read reports
         while rest:
             rest = rest[os.write(pipe, rest) :]
 
 
-def _receive(pipe: int) -> Any:
-    """A message, or None at the end."""
+def receive(pipe: int) -> Any:
+    """Read a message, None at the end."""
     head = _read(pipe, LENGTH.size)
     body = None if head is None else _read(pipe, LENGTH.unpack(head)[0])
     return None if body is None else pickle.loads(body)
@@ -269,31 +270,13 @@ def _forget() -> None:
     old.forget()
 
 
-def _let_go() -> None:
-    """At the end of this process nobody waits for the others, and Python need not warn of that."""
+def _ignore_children() -> None:
+    """Let Python not warn that this process ends without waiting for the others."""
     for child in list(_children):
         if child.returncode is None:
             child.returncode = 0
 
 
-def main() -> None:
-    """The process: jobs from standard input, answers to standard output, until the user's process ends."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the user's process
-    jobs, answers = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # whatever prints, prints elsewhere
-    with suppress(OSError, AttributeError):
-        os.nice(5)
-    from minigrad.compiler.kernels import files as kernel_files
-
-    while (message := _receive(jobs)) is not None:
-        *job, folder = message
-        if folder is not None:  # it may have been set since this process began
-            os.environ["MINIGRAD_CACHE"] = folder
-        _send(answers, kernel_files.answer(Job(*job)))
-
-
-atexit.register(_let_go)
+atexit.register(_ignore_children)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

@@ -1,5 +1,5 @@
 """The NumPy back end: a program as one generated function.
 
-plan: where values lie; buffer_reuse: memory of large results; source: the program as Python; calls: its operations as
-NumPy's calls; scalars: as Python's own; scope: what the source has names for.
+plan: where values are stored; buffer_reuse: memory of large results; program_source: the program as Python; op_calls:
+its ops as NumPy calls; scalar_ops: ops on single numbers as Python expressions; scope: names in the source.
 """

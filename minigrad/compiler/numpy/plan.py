@@ -1,18 +1,18 @@
-"""Where each value of a program lies: liveness, and a plan of memory.
+"""Memory planning: the liveness of each value of a program, and where it is stored.
 
-A value lies in one of these:
+The kind of a value says where it is stored:
 
-    state       in a buffer of the user's: its content at the beginning, or what it holds at the end, computed there
-    planned     in a block that belongs to the program and is used again when nobody reads the value any more
-    joined      in the memory of a concatenation: what is concatenated is computed where it will stand
+    state       in a buffer of the user's: its content at the beginning, or its content at the end, computed there
+    planned     in a block that belongs to the program and is reused after the last read of the value
+    joined      in the memory of a concatenation: its operands are computed in their part of the result
     constant    in memory that is filled once, because the value is the same in each call
     fresh       in a new array, because the step returns it
-    number      nowhere: a single number that only ops of such read (scalars.py)
+    number      nowhere: a single number that only scalar ops read (scalar_ops.py)
     local       wherever it comes from in each call: arguments, results of opaque calls, and views of those
 
-A view lies where its operand lies. A value may be computed in a buffer when nobody reads the old content afterwards,
-not even the end of the step: all stores happen at once, so an old content that is stored elsewhere is read last. No
-value is computed in a buffer while a check may still fail, or a call raise.
+A view shares the memory of its operand. A value may be computed in a buffer if the old content is not read afterwards,
+not even at the end of the step: all stores happen at once, so an old content that is stored elsewhere is read last. No
+value is computed in a buffer while a check may still fail or a call may raise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from minigrad.compiler.ir.checks import barrier
 from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import ELEMENTWISE, VIEWS, Buffer, Op, Program, Value
 from minigrad.compiler.ir.view_memory import step_of, viewed
-from minigrad.compiler.numpy.scalars import is_of_numbers, without_memory
+from minigrad.compiler.numpy.scalar_ops import is_scalar_op, scalars_without_memory
 
 ALIGNMENT = 64
 SPECIAL = frozenset({"input", "full", "call", *VIEWS})
@@ -35,37 +35,38 @@ IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy", "kernel"}  # may write over 
 
 
 def writes_in_c_order(op: Op) -> bool:
-    """Whether an op's result must lie in C order: a reshape of another memory would be a copy."""
+    """Whether an op's result must be in C order: otherwise a reshape of it would be a copy."""
     if op.name == "put":
         return any(name == "reshape" for name, _ in op.params["steps"])
     return op.name in ("kernel", "convolution")
 
 
 class Plan:
-    """The memory of a program: for each value that does not lie somewhere else in each call, a real array."""
+    """The memory of a program: a real array for each value whose memory is the same in each call."""
 
-    def __init__(self, program: Program, recycle: bool = True) -> None:
-        self.program, self.recycle = program, recycle
+    def __init__(self, program: Program) -> None:
+        self.program = program
         self.end, self.barrier = len(program.ops), barrier(program)
         self.kind: dict[Value, str] = {}
         self.arrays: dict[Value, Any] = {}
         self.blocks: list[Any] = []
-        self.moved: dict[Buffer, Any] = {}  # kept buffers, and where they are placed
-        self.block: dict[Value, int] = {}  # of roots that are planned
+        self.moved: dict[Buffer, Any] = {}  # kept buffers, and their new memory
+        self.block: dict[Value, int] = {}  # of planned roots
         self.root: dict[Value, Value] = {}  # the value that a view is a view of
-        self.home: dict[Value, Buffer] = {}  # of values that are computed in a buffer
-        self.part: dict[Value, tuple[Value, int, int]] = {}  # of values in a concatenation: which rows are theirs
-        self.left: dict[Op, list[tuple[Value, int, int]]] = {}  # operands of a concatenation that are copied into it
-        self.filled: dict[Value, list[tuple[int, int, Any]]] = {}  # constant rows of a concatenation, written once
+        self.home: dict[Value, Buffer] = {}  # the buffer in which a value is computed
+        self.part: dict[
+            Value, tuple[Value, int, int]
+        ] = {}  # operands computed in a concatenation: its value, their rows
+        self.pasted: dict[Op, list[tuple[Value, int, int]]] = {}  # operands that are copied into a concatenation
+        self.filled: dict[Value, list[tuple[int, int, Any]]] = {}  # constant rows of a concatenation, filled once
         self.copied: list[tuple[Buffer, Value]] = []  # stores that are not computed in place
         self.born = {v: k for k, op in enumerate(program.ops) for v in op.outs}
         self.users = program.users()
-        self.together: dict[Op, Counter[Value]] = {}
+        self.root_counts: dict[Op, Counter[Value]] = {}
         self._find_roots()
         self.last = self._last_reads()
         self._place_outside()
-        if recycle:
-            self._place_concatenations()
+        self._place_concatenations()
         self._place_stores()
         self._place_blocks()
 
@@ -75,7 +76,7 @@ class Plan:
                 self.root[v] = self.root[op.operands[0]] if op.name in VIEWS else v
 
     def _last_reads(self) -> dict[Value, int]:
-        """For each root the last op that reads it or a view of it; after the end what is stored or returned."""
+        """For each root the number of the last op that reads it or a view of it; `end` if it is stored or returned."""
         last = dict.fromkeys(self.root.values(), -1)
         for k, op in enumerate(self.program.ops):
             for v in op.operands:
@@ -92,7 +93,7 @@ class Plan:
 
     def _place_outside(self) -> None:
         returned = set()
-        self.kind = dict.fromkeys(without_memory(self.program), "number")
+        self.kind = dict.fromkeys(scalars_without_memory(self.program), "number")
         for op in self.program.ops:
             for v in op.outs:
                 if op.name == "input":
@@ -107,16 +108,16 @@ class Plan:
                     self.kind[v] = "local"
         arrays = {v for k, v in enumerate(self.program.outputs) if k not in self.program.scalars}
         for v in self.program.outputs:
-            if v not in arrays and not v.shape and not is_of_numbers(v.op):
+            if v not in arrays and not v.shape and not is_scalar_op(v.op):
                 continue  # a scalar is a copy
             if v not in returned and v not in self.kind and v.op.name not in SPECIAL:
                 returned.add(v)
                 self.kind[v] = "fresh"
 
     def _place_concatenations(self) -> None:
-        """Compute what is concatenated where it will stand, in a block of its own. Kept arrays may lie there too."""
+        """Compute the operands of a concatenation in parts of its own block. Kept arrays may lie there as well."""
         kept = [(b, v) for b, v in self.program.stores.items() if b.kind == "kept" and b.holder is not None]
-        # Another kept array with the same value must not share its memory: the first counts.
+        # Another kept array with the same value must not share its memory: the first one does.
         self.kept = {unshaped(v): buffer for buffer, v in reversed(kept)}
         for op in self.program.ops:
             if op.name != "concatenate" or op.out in self.kind or op.params["axis"]:
@@ -129,11 +130,11 @@ class Plan:
                 if constant.name == "full" and x.dtype == out.dtype:
                     self.filled.setdefault(out, []).append((start, end, constant.params["value"]))
                 elif x.dtype != out.dtype or not self._lies_in(x, out, start, end):
-                    self.left.setdefault(op, []).append((x, start, end))
+                    self.pasted.setdefault(op, []).append((x, start, end))
                 start = end
 
     def _lies_in(self, x: Value, out: Value, start: int, end: int) -> bool:
-        """Let x be computed in a part of another value's memory, if it has no place yet."""
+        """Let x be computed in a part of another value's memory, unless it is placed already. Returns whether it is."""
         x, part = unshaped(x), self.arrays[out][start:end]
         if x in self.kind or x.op.name in SPECIAL:
             return False
@@ -143,7 +144,7 @@ class Plan:
         return True
 
     def _place_stores(self) -> None:
-        """Compute stored values in their buffers where that is safe; then what they are computed from, likewise."""
+        """Compute stored values in their buffers where that is safe, and then also what they are computed from."""
         inputs = {op.params["buffer"]: op.out for op in self.program.ops if op.name == "input"}
         for buffer, v in self.program.stores.items():
             present = inputs.get(buffer)
@@ -153,44 +154,44 @@ class Plan:
                 continue
             computed = unshaped(v)
             free = buffer.kind != "argument" and computed not in self.kind and computed.op.name not in SPECIAL
-            as_it_lies = computed is v and not writes_in_c_order(v.op) and not self._is_read_in_c_order(v)
-            fits = as_it_lies or (buffer.array is not None and buffer.array.flags.carray)
+            any_layout = computed is v and not writes_in_c_order(v.op) and not self._is_read_in_c_order(v)
+            fits = any_layout or (buffer.array is not None and buffer.array.flags.carray)
             if free and fits and self._may_overwrite(present, computed):
                 self._into(buffer, computed, present)
             else:
                 self.copied.append((buffer, v))
 
     def _may_overwrite(self, present: Value | None, v: Value) -> bool:
-        """Whether v may be computed in memory whose present content is read by no later op, when all is checked."""
+        """Whether v may be computed in memory whose present content no later op reads, after all checks have passed."""
         if self.born[v] <= self.barrier:
             return False
         if present is None:
             return True
-        when = self.last[present]
-        return when < self.born[v] or (when == self.born[v] and self._in_step(v, present))
+        last, born = self.last[present], self.born[v]
+        return last < born or (last == born and self._in_step(v, present))
 
     def _into(self, buffer: Buffer, v: Value, present: Value | None) -> None:
         while True:
             memory: Any = buffer.array
             self.kind[v], self.arrays[v], self.home[v] = "state", memory.reshape(v.shape), buffer
-            if v.op.name not in ELEMENTWISE or not self.recycle:
+            if v.op.name not in ELEMENTWISE:
                 return
-            fit = [x for x in v.op.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
+            candidates = [x for x in v.op.operands if self._ends_in(x, v) and self._may_overwrite(present, x)]
             if not memory.flags.carray:
-                fit = [x for x in fit if not writes_in_c_order(x.op) and not self._is_read_in_c_order(x)]
-            if not fit or any(self.root[x] is present for x in v.op.operands):
+                candidates = [x for x in candidates if not writes_in_c_order(x.op) and not self._is_read_in_c_order(x)]
+            if not candidates or any(self.root[x] is present for x in v.op.operands):
                 return
-            v = fit[0]
+            v = candidates[0]
 
     def _is_read_in_c_order(self, v: Value) -> bool:
-        """Whether a reshape or a kernel reads v, or a view of it: of another layout, that would be a copy made once."""
+        """Whether a reshape or a kernel reads v or a view of it, so that another layout would be copied."""
         return any(
             op.name in ("reshape", "kernel") or (op.name in VIEWS and self._is_read_in_c_order(op.out))
             for op in self.users[v]
         )
 
     def _ends_in(self, x: Value, v: Value) -> bool:
-        """Whether an operand of v has v's form and is read for the last time there."""
+        """Whether x, an operand of v, has v's shape and dtype and is not read after v's op."""
         return (
             x not in self.kind
             and x.op.name not in SPECIAL
@@ -200,8 +201,8 @@ class Plan:
 
     def _place_blocks(self) -> None:
         """First fit from the blocks that are free, in the order of the ops."""
-        free: list[tuple[int, int]] = []  # bytes and numbers, in order
-        dying: dict[int, list[Value]] = {}
+        free: list[tuple[int, int]] = []  # bytes and numbers of blocks, sorted
+        ending: dict[int, list[Value]] = {}
         for k, op in enumerate(self.program.ops):
             for v in op.outs:
                 if op.name in VIEWS:
@@ -211,15 +212,15 @@ class Plan:
                     number = self._block_for(v, op, free)
                     self.block[v] = number
                     self.arrays[v] = self._in(self.blocks[number], v)
-                    dying.setdefault(max(self.last[v], k), []).append(v)
-            if k in dying and self.recycle:
-                made = Counter(self.block.get(out) for out in op.outs)
-                for v in dying.pop(k):
-                    if made[self.block[v]] == (v in op.outs):  # no other value of the op has taken it over
+                    ending.setdefault(max(self.last[v], k), []).append(v)
+            if k in ending:
+                taken = Counter(self.block.get(out) for out in op.outs)
+                for v in ending.pop(k):
+                    if taken[self.block[v]] == (v in op.outs):  # no other value of the op has taken it over
                         insort(free, (self.blocks[self.block[v]].nbytes, self.block[v]))
 
     def _block_for(self, v: Value, op: Op, free: list[tuple[int, int]]) -> int:
-        if self.recycle and op.name in IN_PLACE:
+        if op.name in IN_PLACE:
             taken = {self.block.get(out) for out in op.outs}
             for x in op.operands:
                 fits = x in self.block and self.last[x] == self.born[v] and x.nbytes == v.nbytes
@@ -232,9 +233,9 @@ class Plan:
         return len(self.blocks) - 1
 
     def _in_step(self, v: Value, x: Value) -> bool:
-        """Whether v's op reads x element by element as it writes v, so that both may share memory."""
+        """Whether v's op reads each element of x before it writes that of v, so that both may share memory."""
         op = v.op
-        if op.name not in IN_PLACE or self._in_memory(op)[self.root[x]] > (x in op.ins):
+        if op.name not in IN_PLACE or self._roots_of_operands(op)[self.root[x]] > (x in op.ins):
             return False
         if op.name == "kernel":
             kernel: Kernel = op.params["kernel"]
@@ -244,11 +245,11 @@ class Plan:
             return [k for k, y in enumerate(op.ins) if y is x] == [0]
         return (x.shape, x.dtype.itemsize) == (v.shape, v.dtype.itemsize)
 
-    def _in_memory(self, op: Op) -> Counter[Value]:
-        """How many operands of an op are views of the same value, or that value."""
-        if op not in self.together:
-            self.together[op] = Counter(self.root[y] for y in set(op.operands))
-        return self.together[op]
+    def _roots_of_operands(self, op: Op) -> Counter[Value]:
+        """For each root how many operands of an op are the root itself or views of it."""
+        if op not in self.root_counts:
+            self.root_counts[op] = Counter(self.root[y] for y in set(op.operands))
+        return self.root_counts[op]
 
     def _in(self, block: Any, v: Value) -> Any:
         return block[: v.nbytes].view(v.dtype).reshape(v.shape)
@@ -268,23 +269,23 @@ class Plan:
 
     @property
     def unplanned(self) -> int:
-        """The bytes that it would take if no memory were used again."""
+        """The bytes needed if no memory were reused."""
         return sum(v.nbytes for v, kind in self.kind.items() if kind in ("planned", "joined"))
 
     def is_static(self, v: Value) -> bool:
-        """Whether v lies in the same memory in each call."""
+        """Whether v is in the same memory in each call."""
         return v in self.arrays
 
 
 def unshaped(v: Value) -> Value:
-    """What v is a reshape of, through all reshapes."""
+    """The value that v is a reshape of, through all reshapes."""
     while v.op.name == "reshape":
         v = v.op.operands[0]
     return v
 
 
 def aligned(size: int) -> Any:
-    """Uninitialized bytes that begin at a cache op."""
+    """Uninitialized bytes that begin at a cache line."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start : start + size]

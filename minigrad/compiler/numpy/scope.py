@@ -1,4 +1,4 @@
-"""What the source of a program has names for: values, NumPy's functions, and what has no short text."""
+"""Names in the source of a program: of values, of NumPy's functions, and of constants that have no short text."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from minigrad.compiler.ir.names import identifier, unique
 from minigrad.compiler.ir.program import UFUNCS, Place, Value
 from minigrad.compiler.ir.pysyntax import literal
 
-OWN = ("where", "concatenate", "copyto", "empty", "asarray")
-RESERVED = ("np", "sys", "memory", "array", "ReusedBuffer", "CheckFailed", "bind", "step", *OWN)
+KNOWN = ("where", "concatenate", "copyto", "empty", "asarray")
+RESERVED = ("np", "sys", "memory", "array", "ReusedBuffer", "CheckFailed", "bind", "step", *KNOWN)
 
 
 class Scope:
-    """The names around the body of a step; asking for one makes it.
+    """The names around the body of a step; a name is added when it is first requested.
 
-    `names` are those of values, `functions` local ones with the paths of NumPy's functions, `constants` what bind is
-    given, and `prepared` what bind makes once.
+    `names` are those of values. `functions` maps local names to paths of NumPy's functions, `constants` to arguments of
+    `bind`, and `prepared` to expressions that `bind` evaluates once.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Scope:
         self.prepared: dict[str, str] = {}
 
     def fresh(self, word: str) -> str:
-        """The word as a name, with a number if it is taken."""
+        """A new name: the word, with a number if it is taken."""
         return unique(word, self.taken)
 
     def operand(self, x: Any) -> str:
@@ -37,29 +37,31 @@ class Scope:
         return self.names[x] if isinstance(x, Value) else literal(x)
 
     def arguments(self, params: dict[str, Any], ins: list[str]) -> str:
-        """What stands between the parentheses of a call or draw."""
-        named = [f"{k}={self._given(x, ins)}" for k, x in params["kwargs"].items()]
-        return ", ".join([*(self._given(x, ins) for x in params["args"]), *named])
+        """The arguments of a call or a random op, as text."""
+        named = [f"{k}={self._argument(x, ins)}" for k, x in params["kwargs"].items()]
+        return ", ".join([*(self._argument(x, ins) for x in params["args"]), *named])
 
-    def _given(self, x: Any, ins: list[str]) -> str:
-        """An argument of a call."""
+    def _argument(self, x: Any, ins: list[str]) -> str:
+        """An argument of a call, as text."""
         if isinstance(x, Place):
             return ins[x.k]
         if isinstance(x, (tuple, list)):
-            inner = ", ".join(self._given(part, ins) for part in x)
+            inner = ", ".join(self._argument(part, ins) for part in x)
             return f"({inner},)" if isinstance(x, tuple) and x else f"[{inner}]" if x else repr(x)
         if isinstance(x, (bool, int, float, complex, type(None), str)):
             return literal(x)
         if isinstance(x, np.dtype):
             return self.dtype(x)
         if isinstance(x, slice):
-            return f"slice({self._given(x.start, ins)}, {self._given(x.stop, ins)}, {self._given(x.step, ins)})"
-        name = self.fresh("given")
+            return (
+                f"slice({self._argument(x.start, ins)}, {self._argument(x.stop, ins)}, {self._argument(x.step, ins)})"
+            )
+        name = self.fresh("argument")
         self.constants[name] = x
         return name
 
     def name_of(self, function: Any) -> str:
-        """A local name for a function, NumPy's by its path, however deep it lies."""
+        """The local name of a function. NumPy's are found by their path, others become constants."""
         owner = getattr(function, "__self__", None)
         if isinstance(owner, np.ufunc) and _is_at(f"numpy.{owner.__name__}", owner):
             return self.function(f"np.{owner.__name__}.{function.__name__}", f"{owner.__name__}_{function.__name__}")
@@ -72,12 +74,12 @@ class Scope:
         return name
 
     def function(self, path: str, name: str | None = None) -> str:
-        """The local name of one of NumPy's functions by its path, which is quicker to find than an attribute."""
+        """The local name of a NumPy function. A local variable is read faster than an attribute."""
         for known, full in self.functions.items():
             if full == path:
                 return known
         word = name or path.split(".", 1)[1].replace(".", "_")
-        reserved = path == f"np.{word}" and (word in UFUNCS or word in OWN)
+        reserved = path == f"np.{word}" and (word in UFUNCS or word in KNOWN)
         name = word if reserved else unique(word, self.taken)
         self.functions[name] = path
         return name
@@ -88,9 +90,9 @@ class Scope:
 
 
 def _is_at(path: str, function: Any) -> bool:
-    """Whether a function of NumPy's is found under this path. A ufunc of another package may have any name."""
-    found: Any = np
+    """Whether NumPy has a function at this path. A ufunc of another package may have any name."""
+    member: Any = np
     first, *rest = path.split(".")
     for part in rest:
-        found = getattr(found, part, None)
-    return first == "numpy" and found is function
+        member = getattr(member, part, None)
+    return first == "numpy" and member is function

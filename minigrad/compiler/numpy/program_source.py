@@ -1,8 +1,8 @@
 """The NumPy back end: a program as straight-line Python source that writes into planned memory.
 
-The source is a module with one function, `bind`. It takes the arrays of the user that the step reads and writes (and
-Generators), sets the memory up, and returns the step, a function of the arguments alone. Nothing but NumPy is needed to
-run it; print it, save it, change it:
+The source is a module with one function, `bind`. It takes the user's arrays (and Generators) that the step reads and
+writes, allocates memory, and returns the step, a function of the arguments only. It needs nothing but NumPy to run;
+print it, save it, change it:
 
     namespace = {}
     exec(step.source, namespace)
@@ -21,10 +21,10 @@ from minigrad.compiler.ir.checks import barrier, may_raise
 from minigrad.compiler.ir.names import identifier, named
 from minigrad.compiler.ir.program import VIEWS, Buffer, Op, Program, Value
 from minigrad.compiler.ir.pysyntax import HEAD, imports, inside, literal, slices, title_of
-from minigrad.compiler.numpy.buffer_reuse import FROM, ReusedBuffer
-from minigrad.compiler.numpy.calls import Calls
+from minigrad.compiler.numpy.buffer_reuse import SMALLEST, ReusedBuffer
+from minigrad.compiler.numpy.op_calls import Calls
 from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
-from minigrad.compiler.numpy.scalars import expression, is_of_numbers, number_text
+from minigrad.compiler.numpy.scalar_ops import is_scalar_op, scalar_expression, scalar_literal
 from minigrad.compiler.numpy.scope import Scope
 from minigrad.compiler.refusal import CheckFailed
 from minigrad.reach.generated import code_of
@@ -33,26 +33,26 @@ from minigrad.util.text import text_of_bytes
 SILENT = frozenset({"np.asarray", "np.empty", "np.float32", "np.float64"})
 SILENT |= {"np.maximum.reduce", "np.minimum.reduce", "np.logical_and.reduce"}  # of checks
 SILENT |= {"np.uint8", "np.uint16", "np.uint32", "np.uint64"}
-MANY_NAMES = 1000  # CPython hands names to an inner function in a time that grows with the square of their number
+MANY_NAMES = 1000  # CPython passes names to an inner function in a time that grows with the square of their number
 
 
 def first_guarded(program: Program) -> int:
-    """The first line that calls a function which may raise, or draws before something that may fail; -1 if none."""
+    """The first op that may raise, or draws random numbers before an op that may fail; -1 if there is none."""
     last = barrier(program)
-    of_these = [k for k, line in enumerate(program.ops) if may_raise(line) or (line.name == "draw" and k < last)]
-    return min(of_these, default=-1)
+    guarded = (k for k, op in enumerate(program.ops) if may_raise(op) or (op.name == "draw" and k < last))
+    return next(guarded, -1)
 
 
 def used_buffers(program: Program, plan: Plan) -> list[Buffer]:
     """The buffers, other than arguments, that the program reads or writes."""
-    read = {line.params["buffer"] for line in program.ops if line.name == "input"}
+    read = {op.params["buffer"] for op in program.ops if op.name == "input"}
     used = read | (program.stores.keys() - plan.moved.keys())
     return [b for b in program.buffers if b.kind != "argument" and b in used]
 
 
 def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
-    """The buffers in whose memory a value may lie: as a view, or as what a call returns, which may be one."""
-    found: dict[Buffer, None] = {}
+    """The buffers whose memory a value may share: as a view, or as the result of a call, which may be a view."""
+    buffers: dict[Buffer, None] = {}
     seen: set[Value] = set()
     pending = [plan.root[v]]
     while pending:
@@ -61,10 +61,10 @@ def buffers_under(plan: Plan, v: Value) -> list[Buffer]:
             continue
         seen.add(root)
         if root.op.name == "input":
-            found[root.op.params["buffer"]] = None
+            buffers[root.op.params["buffer"]] = None
         elif root.op.name == "call":
             pending += [plan.root[x] for x in root.op.operands]
-    return list(found)
+    return list(buffers)
 
 
 @cache
@@ -73,11 +73,11 @@ def _text_of(kind: type) -> str:
     return inspect.getsource(kind).replace(": Any", "").replace(" -> Any", "")
 
 
-class Source:
+class ProgramSource:
     """The source of a program, and what it is bound to."""
 
-    def __init__(self, program: Program, title: str = "A compiled step.", recycle: bool = True) -> None:
-        self.program, self.plan, self.title = program, Plan(program, recycle), title
+    def __init__(self, program: Program, title: str = "A compiled step.") -> None:
+        self.program, self.plan, self.title = program, Plan(program), title
         self.scope = scope = Scope()
         self._f = scope.function
         self.buffers = {b: scope.fresh(identifier(b.name)) for b in used_buffers(program, self.plan)}
@@ -85,18 +85,18 @@ class Source:
         arguments = [b for b in program.buffers if b.kind == "argument"]
         self.arguments = {b: scope.fresh(identifier(b.name)) for b in arguments}
         self.names = scope.names = named(program, scope.taken)
-        for line in program.ops:
-            if line.name == "input":
-                buffer = line.params["buffer"]
-                self.names[line.out] = self.buffers.get(buffer) or self.arguments[buffer]
+        for op in program.ops:
+            if op.name == "input":
+                buffer = op.params["buffer"]
+                self.names[op.out] = self.buffers.get(buffer) or self.arguments[buffer]
         self.joined: dict[Value, str] = {}
-        self.numbers: dict[Value, str] = {}  # values that are there as Python numbers
-        self.read_as_numbers = {x for line in program.ops if is_of_numbers(line) for x in line.operands}
-        self.single = 0  # lines that read or compute such
-        self.recycled = False
-        self.filled: list[str] = []  # parts of what bind makes that are filled once
+        self.numbers: dict[Value, str] = {}  # values that have a Python number
+        self.read_as_numbers = {x for op in program.ops if is_scalar_op(op) for x in op.operands}
+        self.single = 0  # lines of text that read or compute such
+        self.reuses_buffers = False
+        self.filled: list[str] = []  # statements that fill parts of memory once
         self.body: list[str] = []
-        self.guarded = range(0)  # of the body: what may raise, or draws before something that may
+        self.guarded = range(0)  # lines of the body that may raise, or draw random numbers before one that may
         self.calls = Calls(scope, self.plan, self.rngs)
         self._write()
 
@@ -115,7 +115,7 @@ class Source:
         return "\n".join([self._head(), *bind, blocks, *prepared, "", *inner, "", "    return step", ""])
 
     def _signature(self) -> str:
-        """The step's first line. Its parameters are the arguments; in a long program the others have their values."""
+        """The step's first op. Its parameters are the arguments; a long program has the other names as defaults."""
         parameters = [self.arguments[b] for b in sorted(self.arguments, key=lambda b: b.place or 0)]
         if len(self.scope.prepared) > MANY_NAMES:
             around = (
@@ -131,14 +131,14 @@ class Source:
 
     def _head(self) -> str:
         roots = {f.split(".")[0] for f in self.scope.functions.values()} - {"np"}
-        roots |= {"sys"} if self.recycled else set()
+        roots |= {"sys"} if self.reuses_buffers else set()
         head = HEAD.format(title=title_of(self.title), imports=imports(roots), alignment=ALIGNMENT)
-        classes = [ReusedBuffer] * self.recycled + [CheckFailed] * self.calls.can_fail
+        classes = [ReusedBuffer] * self.reuses_buffers + [CheckFailed] * self.calls.can_fail
         return head + "".join(f"\n{_text_of(kind)}\n" for kind in classes)
 
     @cached_property
     def is_silent(self) -> bool:
-        """Whether nothing that the step calls gives floating-point warnings."""
+        """Whether no function that the step calls gives floating-point warnings."""
         return set(self.scope.functions.values()) <= SILENT and not any(map(callable, self.scope.constants.values()))
 
     def bound(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class Source:
     # Writing
 
     def _guarded_body(self) -> list[str]:
-        """The body. Where a function of others' may raise, or a check may fail after a draw, that is made good."""
+        """The body. If a function of others raises, or a check fails, the generators get their state back."""
         if not self.guarded:
             return self.body
         before, after = self.body[: self.guarded.start], self.body[self.guarded.stop :]
@@ -171,15 +171,15 @@ class Source:
         for k, block in enumerate(plan.blocks):
             self.scope.prepared[f"block{k}"] = f"memory({block.nbytes})"
         guarded = first_guarded(self.program)
-        for k, line in enumerate(self.program.ops):
+        for k, op in enumerate(self.program.ops):
             if k == guarded:
                 self.guarded = range(len(self.body), len(self.body))
-            self._write_line(line)
+            self._write_op(op)
             if k == plan.barrier and guarded >= 0:
                 self.guarded = range(self.guarded.start, len(self.body))
         first = {v: k for k, v in reversed(list(enumerate(self.program.outputs)))}
         returned = [self._returned(k, v, first[v] == k) for k, v in enumerate(self.program.outputs)]
-        self._write_stores()  # buffers change after what is returned was copied
+        self._write_stores()  # buffers change after the returned values were copied
         self.body.append(f"return [{', '.join(returned)}]")
 
     def _returned(self, number: int, v: Value, is_first: bool) -> str:
@@ -190,36 +190,36 @@ class Source:
         self.body.append(f"{name} = {self.names[v]}{copy}")
         return name
 
-    def _write_line(self, line: Op) -> None:
-        if line.name == "check":
-            self._append(self._computed(line)[0], line.note)
+    def _write_op(self, op: Op) -> None:
+        if op.name == "check":
+            self._append(self._computed(op)[0], op.note)
             return
-        for v in line.outs:
-            self._prepare(line, v)
-        name = self.names[line.outs[0]]
-        if line.name in VIEWS:
-            if not self.plan.is_static(line.out):
-                self.body.append(f"{name} = {self._view(line)}")
-        elif is_of_numbers(line):
-            self._write_number(line)
-        elif line.name not in ("full", "input"):
-            for v in line.outs:
-                if self.plan.kind[v] == "fresh" and v.nbytes >= FROM:
-                    self.body.append(f"{self.names[v]} = {self._recycled(v)}()")
+        for v in op.outs:
+            self._prepare(op, v)
+        name = self.names[op.outs[0]]
+        if op.name in VIEWS:
+            if not self.plan.is_static(op.out):
+                self.body.append(f"{name} = {self._view(op)}")
+        elif is_scalar_op(op):
+            self._write_number(op)
+        elif op.name not in ("full", "input"):
+            for v in op.outs:
+                if self.plan.kind[v] == "fresh" and v.nbytes >= SMALLEST:
+                    self.body.append(f"{self.names[v]} = {self._reused_buffer(v)}()")
                 elif self.plan.kind[v] == "fresh":
                     self.body.append(f"{self.names[v]} = {self._f('np.empty')}({v.shape}, {self.scope.dtype(v.dtype)})")
-            for k, text in enumerate(self._computed(line)):
-                self._append(text, line.note if k == 0 else "")
+            for k, text in enumerate(self._computed(op)):
+                self._append(text, op.note if k == 0 else "")
 
     def _append(self, text: str, note: str) -> None:
         words = note.replace("\n", " ")
         comment = f"  # {words}" if words else ""
         self.body.append(f"{text}{comment}" if len(text) + len(comment) < 150 else text + comment[: 150 - len(text)])
 
-    def _write_number(self, line: Op) -> None:
-        v, name, note = line.out, self.names[line.out], line.note
+    def _write_number(self, op: Op) -> None:
+        v, name, note = op.out, self.names[op.out], op.note
         self.single += 1
-        text = expression(line, [self._number(x, line) for x in line.ins], self.scope.function)
+        text = scalar_expression(op, [self._number(x, op) for x in op.ins], self.scope.function)
         if self.plan.kind[v] == "number":
             self.numbers[v] = name
             self._append(f"{name} = {text}", note)
@@ -232,34 +232,34 @@ class Source:
         made = f"{name} = {self._f('np.asarray')}({text})" if self.plan.kind[v] == "fresh" else f"{name}[()] = {text}"
         self._append(made, note)
 
-    def _number(self, x: Any, line: Op) -> str:
-        """An operand of a line of single numbers: read from its array when it is first needed."""
+    def _number(self, x: Any, op: Op) -> str:
+        """An operand of a scalar op, read from its array when it is first needed."""
         if not isinstance(x, Value) or x.op.name == "full":
-            return number_text(x.op.params["value"] if isinstance(x, Value) else x, line)
+            return scalar_literal(x.op.params["value"] if isinstance(x, Value) else x, op)
         if x not in self.numbers:
             self.numbers[x] = self.scope.fresh(f"{self.names[x]}_number")
             self.body.append(f"{self.numbers[x]} = {self.names[x]}.item()")
             self.single += 1
         return self.numbers[x]
 
-    def _recycled(self, v: Value) -> str:
-        """The name of what hands out memory for a large result."""
+    def _reused_buffer(self, v: Value) -> str:
+        """The name of the ReusedBuffer of a large result."""
         name = self.scope.fresh(f"{self.names[v]}_memory")
         self.scope.prepared[name] = f"ReusedBuffer({v.shape}, {str(v.dtype)!r})"
-        self.recycled = True
+        self.reuses_buffers = True
         return name
 
-    def _prepare(self, line: Op, v: Value) -> None:
-        """The name of a value that lies in the same memory in each call."""
+    def _prepare(self, op: Op, v: Value) -> None:
+        """Let bind define the name of a value that is in the same memory in each call."""
         if not self.plan.is_static(v):
             return
         name = self.names[v]
-        if line.name == "input":
+        if op.name == "input":
             return
-        if line.name in VIEWS:
-            text = self._view(line)
-        elif line.name == "full":
-            text = f"np.full({v.shape}, {literal(line.params['value'])}, {str(v.dtype)!r})"
+        if op.name in VIEWS:
+            text = self._view(op)
+        elif op.name == "full":
+            text = f"np.full({v.shape}, {literal(op.params['value'])}, {str(v.dtype)!r})"
         elif v in self.plan.block:
             text = f"array(block{self.plan.block[v]}, {v.shape}, {str(v.dtype)!r})"
         elif v in self.plan.part:
@@ -274,7 +274,7 @@ class Source:
             self.scope.prepared[name] = text
 
     def _joined(self, out: Value) -> str:
-        """The memory of a concatenation is given to bind: arrays that live on may lie in it."""
+        """The memory of a concatenation, an argument of bind: arrays that outlive the step may lie in it."""
         if out not in self.joined:
             self.joined[out] = self.scope.fresh("joined")
             self.scope.constants[self.joined[out]] = self.plan.arrays[out]
@@ -282,20 +282,20 @@ class Source:
                 self.filled.append(f"{self.joined[out]}[{start}:{end}] = {literal(value)}")
         return self.joined[out]
 
-    def _view(self, line: Op) -> str:
-        x = self.names[line.operands[0]]
-        if line.name == "reshape":
-            return f"{x}.reshape({inside(line.params['shape'])})"
-        if line.name == "transpose":
-            axes = line.params["axes"]
+    def _view(self, op: Op) -> str:
+        x = self.names[op.operands[0]]
+        if op.name == "reshape":
+            return f"{x}.reshape({inside(op.params['shape'])})"
+        if op.name == "transpose":
+            axes = op.params["axes"]
             return f"{x}.T" if axes == tuple(range(len(axes)))[::-1] else f"{x}.transpose({inside(axes)})"
-        return f"{x}[{slices(line.params['bounds'], line.operands[0].shape)}]"
+        return f"{x}[{slices(op.params['bounds'], op.operands[0].shape)}]"
 
-    def _computed(self, line: Op) -> list[str]:
-        return self.calls.texts(line)  # kernels/numba_backend.py writes kernels besides
+    def _computed(self, op: Op) -> list[str]:
+        return self.calls.texts(op)  # kernels/numba_backend.py overrides it for kernels
 
     def _write_stores(self) -> None:
-        """Stores that are not computed in place. What another of them overwrites is copied first."""
+        """Stores that are not computed in place. A value that another store overwrites is copied first."""
         copied = self.plan.copied
         targets = {b for b, _ in copied}
         texts = {}
@@ -315,5 +315,5 @@ class Source:
             self.body.append(f"{self._f('np.copyto')}({target}, {texts.get(v, self.names[v])})  # {buffer.name}")
 
     def memory(self) -> str:
-        """How much memory the program has, in words."""
+        """The memory of the program, in words."""
         return f"{text_of_bytes(self.plan.nbytes)} in {len(self.plan.blocks)} blocks"

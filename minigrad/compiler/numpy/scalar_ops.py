@@ -1,8 +1,8 @@
-"""Lines of single numbers, written with Python's own.
+"""Ops on single numbers, written with Python's operators instead of NumPy calls.
 
-A NumPy call on 0-d arrays takes some 400 ns, whatever it computes. Python's `x * y` takes 20, and rounds alike. So what
-is computed from single float64s and bools alone is an expression of Python's floats and bools; it has memory only
-where something else reads it, or where it is left or returned.
+A NumPy call on 0-d arrays takes about 400 ns, whatever it computes. Python's `x * y` takes 20 ns and rounds alike. So
+what is computed only from single float64s and bools is an expression of Python's floats and bools. It has memory only
+if another op reads it, or if it is stored or returned.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ CHOICES = {  # one of the operands: NaN where there is one, as in NumPy
     "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
     "where": "{1} if {0} else {2}",
 }
-# Those that take floats alone: ldexp wants an integer.
+# Those that take only floats or bools: ldexp needs an integer.
 OF_FLOATS = {op for op, f in UFUNCS.items() if any(t.split("->")[0] in ("d" * f.nin, "?" * f.nin) for t in f.types)}
-EXACT = 2**53  # integers below are floats as well
+EXACT = 2**53  # smaller integers are floats without rounding
 
 
-def is_of_numbers(op: Op) -> bool:
-    """Whether an op computes a single float64 or bool from such ones."""
+def is_scalar_op(op: Op) -> bool:
+    """Whether an op computes a single float64 or bool from single float64s and bools."""
     if not op.operands or not op.outs or op.outs[0].shape or op.operands[0].shape:
         return False
     if not (op.name in OF_FLOATS or op.name in ("where", "cast")):
@@ -48,23 +48,23 @@ def is_of_numbers(op: Op) -> bool:
     )
 
 
-def without_memory(program: Program) -> set[Value]:
-    """The values of such ops that no other op reads, and that do not leave the program."""
+def scalars_without_memory(program: Program) -> set[Value]:
+    """The values of scalar ops that only scalar ops read, and that the program neither stores nor returns."""
     needed = set(program.results())
     for op in program.ops:
-        if not is_of_numbers(op):
+        if not is_scalar_op(op):
             needed.update(op.operands)
-    return {op.out for op in program.ops if is_of_numbers(op)} - needed
+    return {op.out for op in program.ops if is_scalar_op(op)} - needed
 
 
-def number_text(x: Any, op: Op) -> str:
-    """A literal operand, of the type in which the op computes."""
+def scalar_literal(x: Any, op: Op) -> str:
+    """The text of a literal operand, in the type in which the op computes."""
     is_float = FLOAT in (op.out.dtype, *(v.dtype for v in op.operands))
     return literal(float(x) if is_float else x)
 
 
-def expression(op: Op, operands: list[str], function: Callable[[str], str]) -> str:
-    """What an op computes. `function` gives the local name of one of NumPy's."""
+def scalar_expression(op: Op, operands: list[str], function: Callable[[str], str]) -> str:
+    """The Python expression of a scalar op. `function` returns the local name of a NumPy function."""
     name, dtype = op.name, op.out.dtype
     if name in ARITHMETIC and dtype == FLOAT:
         return ARITHMETIC[name].format(*operands, divide=function("np.divide") if name == "divide" else "")

@@ -1,4 +1,4 @@
-"""A program with kernels in place of the ops that run together."""
+"""A program with kernels instead of the ops that run together."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from minigrad.compiler.ir.kernel import Kernel
 from minigrad.compiler.ir.program import Op, Program, Value, without_dead_code
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.kernels.fusion import Fusion
-from minigrad.compiler.kernels.loops import KernelSource
-from minigrad.compiler.numpy.scalars import is_of_numbers
+from minigrad.compiler.kernels.kernel_source import KernelSource
+from minigrad.compiler.kernels.legalize import with_operands
+from minigrad.compiler.numpy.plan import unshaped
+from minigrad.compiler.numpy.scalar_ops import is_scalar_op
 
 
-def grouped(program: Program) -> Program:
-    """The program with kernels in place of elementwise ops and reductions."""
+def with_kernels(program: Program) -> Program:
+    """The program with kernels instead of elementwise ops and reductions."""
     fusion = Fusion(program)
     results = set(program.results())
     read_outside = set(results)
@@ -20,14 +22,14 @@ def grouped(program: Program) -> Program:
     renamed: dict[Value, Value] = {}
     copies: dict[Value, Op] = {}
     ops = []
-    alone: set[Op] = set()
+    scalar_ops: set[Op] = set()
     for group in fusion.groups:
-        if group.is_kernel and all(op.name == "full" or is_of_numbers(op) for op in fusion.lines_of(group)):
-            ops += [_renamed(op, renamed) for op in fusion.lines_of(group) if op not in alone]
-            alone.update(fusion.lines_of(group))
+        if group.is_kernel and all(op.name == "full" or is_scalar_op(op) for op in fusion.ops_of(group)):
+            ops += [with_operands(op, renamed) for op in fusion.ops_of(group) if op not in scalar_ops]
+            scalar_ops.update(fusion.ops_of(group))
         elif group.is_kernel:
-            wanted = [op.out for op in group.own if op.out in read_outside]
-            kernel, views = kernel_of(fusion.lines_of(group), wanted, results)
+            outs = [op.out for op in group.own if op.out in read_outside]
+            kernel, views = kernel_of(fusion.ops_of(group), outs, results)
             for v in kernel.ins:
                 x = renamed.get(v, v)
                 if not in_order(x) and x not in copies:
@@ -38,28 +40,28 @@ def grouped(program: Program) -> Program:
                 ops.append(make("reshape", renamed[source], shape=v.shape))
                 renamed[v] = ops[-1].out
         else:
-            ops.append(_renamed(group.own[0], renamed))
+            ops.append(with_operands(group.own[0], renamed))
     return without_dead_code(program.replaced(lambda v: renamed.get(v, v), ops))
 
 
-def kernel_of(ops: list[Op], wanted: list[Value], results: set[Value]) -> tuple[Kernel, dict[Value, Value]]:
-    """A kernel that makes the values wanted, and which of those are views of another: they differ by axes of size 1.
+def kernel_of(ops: list[Op], values: list[Value], results: set[Value]) -> tuple[Kernel, dict[Value, Value]]:
+    """A kernel that computes some values, and those of them that are reshapes of another by axes of size 1.
 
-    What is stored or returned is made in its own shape, so that it can be computed where it belongs.
+    A result of the program is computed in its own shape, so that it can be computed in its buffer.
     """
     inner = {op.out for op in ops}
     alike: dict[Value, list[Value]] = {}
-    for v in wanted:
+    for v in values:
         real = v
         while real.op.name == "reshape" and real.op.operands[0] in inner:
             real = real.op.operands[0]
         alike.setdefault(real, []).append(v)
-    outs = {v: min(same, key=lambda v: v not in results) for same in alike.values() for v in same}
-    return Kernel(ops, dict.fromkeys(outs.values())), {v: made for v, made in outs.items() if made is not v}
+    outs = {v: min(group, key=lambda v: v not in results) for group in alike.values() for v in group}
+    return Kernel(ops, dict.fromkeys(outs.values())), {v: out for v, out in outs.items() if out is not v}
 
 
 def in_order(v: Value) -> bool:
-    """Whether a value lies in C order, as kernels want it."""
+    """Whether a value is in C order, as kernels require."""
     op = v.op
     if op.name == "input":
         array = op.params["buffer"].array
@@ -68,8 +70,8 @@ def in_order(v: Value) -> bool:
         return in_order(op.operands[0])
     if op.name == "transpose":
         (x,), axes = op.operands, op.params["axes"]
-        wide = [k for k in axes if x.shape[k] != 1]
-        return wide == sorted(wide) and in_order(x)
+        order = [k for k in axes if x.shape[k] != 1]
+        return order == sorted(order) and in_order(x)
     if op.name == "slice":
         (x,) = op.operands
         cut = [k for k, b in enumerate(op.params["bounds"]) if b != (0, x.shape[k], 1)]
@@ -82,13 +84,13 @@ def in_order(v: Value) -> bool:
 
 
 def kernel_op(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value, Op]) -> Op:
-    """The op that runs a kernel. Large arrays that it keeps between its walks are outputs as well."""
-    made = {kernel.real(v) for v in kernel.outs}
-    kept = [v for v in kernel.schedule.arrays if v not in made and len(kernel.axes(v)) == len(kernel.sizes)]
-    kernel.outs += [v for v in kept if kernel.axes(v)]
-    kernel.reads = KernelSource(kernel).reads
+    """The op that runs a kernel. Large arrays that it keeps between its loop nests are outputs as well."""
+    outs = {kernel.real(v) for v in kernel.outs}
+    saved = [op.out for op in kernel.ops if op.out in kernel.schedule.arrays and op.out not in outs]
+    kernel.outs += [v for v in saved if len(kernel.axes(v)) == len(kernel.sizes) > 0]
+    kernel.reads = KernelSource(kernel).storage.reads
     ins = [renamed.get(v, v) for v in kernel.ins]
-    ins = [unshaped(copies[x].out if x in copies else x) for x in ins]
+    ins = [unshaped(copies[x].out if x in copies else x) for x in ins]  # a kernel takes them in shapes of its own
     notes = list(dict.fromkeys(inner.note for inner in kernel.ops if inner.note))
     note = ", ".join(notes if len(notes) <= 4 else [*notes[:2], "...", notes[-1]])
     op = Op("kernel", ins, {"kernel": kernel}, [(v.shape, v.dtype) for v in kernel.outs], note)
@@ -96,21 +98,3 @@ def kernel_op(kernel: Kernel, renamed: dict[Value, Value], copies: dict[Value, O
         new.name, new.label = old.name, old.label
         renamed[old] = new
     return op
-
-
-def unshaped(x: Value) -> Value:
-    """What a value is a reshape of: a kernel takes its arguments in a shape of its own."""
-    while x.op.name == "reshape":
-        x = x.op.operands[0]
-    return x
-
-
-def _renamed(op: Op, renamed: dict[Value, Value]) -> Op:
-    if not any(x in renamed for x in op.operands):
-        return op
-    ins = [renamed.get(x, x) if isinstance(x, Value) else x for x in op.ins]
-    made = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
-    for old, new in zip(op.outs, made.outs, strict=True):
-        new.name, new.label = old.name, old.label
-        renamed[old] = new
-    return made

@@ -1,4 +1,4 @@
-"""What each op of a program is in NumPy: calls that write into the memory that was planned."""
+"""The ops of a program as NumPy calls that write into planned memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minigrad.ops.special import WHOLE
 
 
 class Calls:
-    """Writes the calls of a program's ops, with the names of a scope."""
+    """The calls of a program's ops, with the names of a scope."""
 
     def __init__(self, scope: Scope, plan: Plan, rngs: list[str]) -> None:
         self.scope, self.plan, self.rngs = scope, plan, rngs
@@ -52,13 +52,13 @@ class Calls:
         if writer is not None:
             return writer(op, ins, out)
         if name == "concatenate" and self.plan.kind[op.out] == "joined" and op.out not in self.plan.part:
-            rows = self.plan.left.get(op, ())
+            rows = self.plan.pasted.get(op, ())
             return [f"{self._f('np.copyto')}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
         if name == "concatenate":
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {op.params['axis']}, {out})"]
         if name == "draw":
             return self._draw(op, ins, out)
-        return [self._call(op, ins), *(self._recorded(v) for v in op.outs)]
+        return [self._call(op, ins), *(self._result_check(v) for v in op.outs)]
 
     # Checks
 
@@ -66,21 +66,21 @@ class Calls:
         (x,), low, high = op.operands, op.params["low"], op.params["high"]
         name = self.names[x]
         if x.size == 1 and x.dtype.kind == "b":
-            wrong = f"{'not ' * bool(low)}{name}.item()"
+            condition = f"{'not ' * bool(low)}{name}.item()"
         elif x.size == 1:
-            wrong = f"not {literal(low)} <= {name}.item() <= {literal(high)}"
+            condition = f"not {literal(low)} <= {name}.item() <= {literal(high)}"
         elif x.dtype.kind == "b":
-            wrong = f"not {self._over_all('logical_and', name)}"
+            condition = f"not {self._over_all('logical_and', name)}"
         elif x.dtype.kind in "iu" and x.dtype.isnative and low <= 0 and high <= np.iinfo(x.dtype).max:
             signed = x.dtype.kind == "i"  # a negative integer is a large one without a sign: one walk is enough
-            plain = f"{name}.view({self._f(f'np.u{x.dtype}')})" if signed else name
-            wrong = f"{self._over_all('maximum', plain)} > {high}"
-            wrong += f" and ({self._outside(name, low, high)})" if low and signed else ""
+            unsigned = f"{name}.view({self._f(f'np.u{x.dtype}')})" if signed else name
+            condition = f"{self._over_all('maximum', unsigned)} > {high}"
+            condition += f" and ({self._outside(name, low, high)})" if low and signed else ""
         else:
-            wrong = self._outside(name, low, high)
+            condition = self._outside(name, low, high)
         self.can_fail = True
-        why = f"{DECISION} on {name}" if "decides" in op.params else f"a check of {name} failed"
-        return f"if {wrong}: raise CheckFailed({why!r})"
+        reason = f"{DECISION} on {name}" if "decides" in op.params else f"a check of {name} failed"
+        return f"if {condition}: raise CheckFailed({reason!r})"
 
     def _outside(self, name: str, low: Any, high: Any) -> str:
         least, largest = (self._over_all(ufunc, name) for ufunc in ("minimum", "maximum"))
@@ -89,8 +89,8 @@ class Calls:
     def _over_all(self, ufunc: str, name: str) -> str:
         return f"{self._f(f'np.{ufunc}.reduce', f'reduce_{ufunc}')}({name}, None)"
 
-    def _recorded(self, v: Value) -> str:
-        """A function outside of the program returns what it returned when it was recorded."""
+    def _result_check(self, v: Value) -> str:
+        """The check that an opaque function returns the shape and dtype that it returned when it was recorded."""
         name = self.names[v]
         dtype = self.dtypes.get(v.dtype)
         if dtype is None:
@@ -98,15 +98,17 @@ class Calls:
             self.scope.prepared[dtype] = f"np.dtype({v.dtype.str!r})"
         other = f"{name}.shape != {v.shape} or {name}.dtype != {dtype}"
         self.can_fail = True
-        return f"if {other}: raise CheckFailed({f'{name} has another shape or dtype than before'!r})"
+        return (
+            f"if {other}: raise CheckFailed({f'{name} has another shape or dtype than when the step was recorded'!r})"
+        )
 
     # Operations
 
     def convolution(self, op: Op, function: Any) -> str:
-        """A convolution, which this function computes."""
-        given = [self.scope.operand(x) for x in op.ins]
-        given += [f"{name}={value!r}" for name, value in op.params["settings"]]
-        return f"{self.scope.name_of(function)}({', '.join(given)}, out={self.names[op.out]})"
+        """The call of a function that computes a convolution."""
+        arguments = [self.scope.operand(x) for x in op.ins]
+        arguments += [f"{name}={value!r}" for name, value in op.params["settings"]]
+        return f"{self.scope.name_of(function)}({', '.join(arguments)}, out={self.names[op.out]})"
 
     def _reduction(self, op: Op, x: str, out: str) -> str:
         v, axes = op.operands[0], op.params["axes"]
@@ -121,20 +123,20 @@ class Calls:
                 self.scope.prepared[ones] = f"np.ones({shape}, {str(v.dtype)!r})"
             factors = (ones, x) if axes == (0,) else (x, ones)
             is_plain = v.dtype == op.out.dtype and self._is_plain(op)
-            # Either is far quicker than np.add.reduce.
+            # Both are much faster than np.add.reduce.
             return self._dot(*factors, out) if is_plain else f"{self._f('np.matmul')}({', '.join(factors)}, out={out})"
         function = self._f(f"np.{REDUCTIONS[op.name].__name__}.reduce", f"reduce_{op.name}")
         return f"{function}({x}, {axes[0] if len(axes) == 1 else axes}, None, {out}, True)"
 
     def _is_plain(self, op: Op) -> bool:
-        """Whether the method dot can make a product: where it knows its result's memory, dtypes agree."""
-        lies = self.plan.arrays.get(op.out)
+        """Whether the method `dot` can compute a product: dtypes agree, and the result, if planned, is in C order."""
+        memory = self.plan.arrays.get(op.out)
         is_alike = op.out.dtype.kind == "f" and all(x.dtype == op.out.dtype for x in op.operands)
-        return is_alike and (lies is None or bool(lies.flags.carray))
+        return is_alike and (memory is None or bool(memory.flags.carray))
 
     def _dot(self, x: str, y: str, out: str) -> str:
-        """A product of matrices. For small ones the method takes two thirds of the time of np.dot, which takes half
-        of that of np.matmul."""
+        """A product of matrices. For small ones the method takes two thirds of the time of np.dot, and np.dot half of
+        that of np.matmul."""
         return f"{x}.dot({y}, {out})"
 
     def _where(self, op: Op, ins: list[str], out: str) -> list[str]:
@@ -142,17 +144,17 @@ class Calls:
 
     def _put(self, op: Op, ins: list[str], out: str) -> list[str]:
         target = out
-        for name, given in op.params["steps"]:
-            target += f".{name}({inside(given)})" if name != "slice" else f"[{slices(given, None)}]"
+        for name, arguments in op.params["steps"]:
+            target += f".{name}({inside(arguments)})" if name != "slice" else f"[{slices(arguments, None)}]"
         copyto = self._f("np.copyto")
         first = [] if self._shares(op) else [f"{copyto}({out}, {ins[0]})"]
         return [*first, f"{copyto}({target}, {ins[1]})"]
 
     def _shares(self, op: Op) -> bool:
-        """Whether the value is computed in its first operand's memory."""
+        """Whether the result is computed in the first operand's memory."""
         x, out = op.operands[0], op.out
         arrays = self.plan.arrays
-        return x in arrays and out in arrays and _place(arrays[x]) == _place(arrays[out])
+        return x in arrays and out in arrays and _address_and_strides(arrays[x]) == _address_and_strides(arrays[out])
 
     def _gather(self, op: Op, ins: list[str], out: str) -> list[str]:
         return [f"{self._f('np.copyto')}({out}, {ins[0]}[{index_text(op.params['index'], ins[1:])}])"]
@@ -180,12 +182,12 @@ class Calls:
 
     def _call(self, op: Op, ins: list[str]) -> str:
         p = op.params
-        made = ", ".join(self.names[v] for v in op.outs)
+        results = ", ".join(self.names[v] for v in op.outs)
         call = f"{self.scope.name_of(p['function'])}({self.scope.arguments(p, ins)})"
         if len(op.outs) == 1 and op.out.ndim == 0:
             call = f"{self._f('np.asarray')}({call})"
-        return f"{made} = {call}"
+        return f"{results} = {call}"
 
 
-def _place(array: Any) -> tuple[int, tuple[int, ...]]:
+def _address_and_strides(array: Any) -> tuple[int, tuple[int, ...]]:
     return int(array.__array_interface__["data"][0]), array.strides
