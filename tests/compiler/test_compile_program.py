@@ -29,7 +29,7 @@ FLOATS = [("f4", "f4"), ("f4", "f8"), ("i8", "f4"), ("f4", 2), ("f4", 2.0), (2.5
 
 
 @pytest.mark.parametrize("kinds", FLOATS, ids=str)
-@pytest.mark.parametrize("op", ["add", "divide", "power", "less", "maximum"])
+@pytest.mark.parametrize("name", ["add", "divide", "power", "less", "maximum"])
 def test_promotion_is_numpys(name: str, kinds: Any) -> None:
     arrays = [np.ones((2, 3), k) if isinstance(k, str) else k for k in kinds]
     ops = [make("full", shape=a.shape, dtype=a.dtype, value=1) for a in arrays if isinstance(a, np.ndarray)]
