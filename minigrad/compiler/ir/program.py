@@ -137,6 +137,16 @@ class Op:
         (out,) = self.outs
         return out
 
+    def on(self, ins: Iterable[Value | Literal]) -> Op:
+        """The same op on other operands of the same shapes and dtypes, with the same names; itself on its own."""
+        ins = tuple(ins)
+        if all(x is y for x, y in zip(ins, self.ins, strict=True)):
+            return self
+        op = Op(self.name, ins, self.params, [(v.shape, v.dtype) for v in self.outs], self.note)
+        for old, new in zip(self.outs, op.outs, strict=True):
+            new.name, new.label = old.name, old.label
+        return op
+
     def __repr__(self) -> str:
         return f"<{self.name} {', '.join(f'{v.shape} {v.dtype}' for v in self.outs)}>"
 

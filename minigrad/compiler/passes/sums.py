@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 
-from minigrad.compiler.ir.builder import Builder, rule
 from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, number, size
 from minigrad.compiler.ir.program import Value
+from minigrad.compiler.ir.rewriter import Rewriter, X
 from minigrad.compiler.ir.typing import result
+from minigrad.compiler.passes.algebra import SIMPLER
+
+rule = SIMPLER.rule
 
 
 @rule("sum")
-def summed(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
-    """Σ of a constant, over axes of size 1, of a sum, of a broadcast; Σ -x, Σ c x, and Σ (c x + d y)."""
+def summed(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ over axes of size 1, of a constant, a sum, a broadcast, of deviations from a mean; Σ c x, and Σ (c x + d y)."""
     shape, dtype = result("sum", (x,), {"axes": axes})
     if x.dtype.kind != "f":
         return None
@@ -22,15 +25,15 @@ def summed(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     if is_full(x):
         return b.op("full", shape=shape, dtype=dtype, value=number(x) * count)
     if is_op(x, "sum"):
-        inner = x.op.operands[0]
-        return b.op("sum", inner, axes=tuple(sorted({*axes, *x.op.params["axes"]})))
-    if is_op(x, "negative"):
-        return b.op("negative", b.op("sum", x.op.operands[0], axes=axes))
+        return b.op("sum", x.op.operands[0], axes=tuple(sorted({*axes, *x.op.params["axes"]})))
     if is_op(x, "broadcast") and is_invariant(x.op.operands[0], x.shape, axes):
         return b.op("multiply", _at_rank(b, x.op.operands[0], shape), float(count))
     if is_deviation(x, axes):  # 0, or NaN where the mean is not finite
         return b.op("multiply", b.op("reshape", mean_of(x), shape=shape), 0.0)
     return _without_factors(b, x, axes) or _term_by_term(b, x, axes)
+
+
+SIMPLER.rewrite((-X).apply("sum"), lambda x, axes: -x.apply("sum", axes=axes))
 
 
 def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
@@ -41,7 +44,7 @@ def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> b
     return all(k < lead or x.shape[k - lead] == 1 for k in axes)
 
 
-def _at_rank(b: Builder, x: Operand, shape: tuple[int, ...]) -> Value:
+def _at_rank(b: Rewriter, x: Operand, shape: tuple[int, ...]) -> Value:
     """An invariant factor in the shape that the sum has."""
     assert isinstance(x, Value)
     return b.op("broadcast", b.op("reshape", x, shape=(1,) * (len(shape) - x.ndim) + x.shape), shape=shape)
@@ -63,7 +66,7 @@ def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]
     return fixed, [f for f in found if all(f is not other for other in fixed)]
 
 
-def _without_factors(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
+def _without_factors(b: Rewriter, x: Value, axes: tuple[int, ...]) -> Value | None:
     """Σ c x as c Σ x."""
     fixed, moving = split(x, axes)
     if not fixed or not moving or not _is_ordinary(fixed):
@@ -85,16 +88,16 @@ def _is_ordinary(factors: list[Operand]) -> bool:
     return all(TINY <= n <= 1 / TINY for n in [*numbers, math.prod(numbers)])
 
 
-def product(b: Builder, operands: list[Operand]) -> Value:
+def product(b: Rewriter, operands: list[Operand]) -> Value:
     """The product of factors, in an order of its own so that equal products are found to be equal."""
-    first, *others = sorted(operands, key=lambda f: b.number[f.op] if isinstance(f, Value) else -1)
+    first, *others = sorted(operands, key=lambda f: b.position[f.op] if isinstance(f, Value) else -1)
     for f in others:
         first = b.op("multiply", first, f)
     assert isinstance(first, Value)
     return first
 
 
-def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ...]) -> Value:
+def _scaled(b: Rewriter, total: Value, fixed: list[Operand], shape: tuple[int, ...]) -> Value:
     if number(total) == 0:
         return b.op("full", shape=shape, dtype=total.dtype, value=0.0)
     literals = math.prod(f for f in fixed if not isinstance(f, Value))
@@ -107,7 +110,7 @@ def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ..
     return total if total.shape == shape else b.op("broadcast", total, shape=shape)
 
 
-def _term_by_term(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
+def _term_by_term(b: Rewriter, x: Value, axes: tuple[int, ...]) -> Value | None:
     """Σ (c x ± d y) as c Σ x ± d Σ y, if of each term a factor comes out, or the sum is known without a walk."""
     if not is_op(x, "add", "subtract") or not is_float(*x.op.ins):
         return None
@@ -118,7 +121,7 @@ def _term_by_term(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
     return b.op(x.op.name, *sums)
 
 
-def _gains(b: Builder, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+def _gains(b: Rewriter, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
     while is_op(term, "negative"):
         term = term.op.operands[0]
     if is_invariant(term, shape, axes) or (term.shape == shape and b.has("sum", term, axes=axes)):
@@ -158,7 +161,7 @@ def mean_of(x: Value) -> Value:
 
 
 @rule("matmul")
-def matmul(b: Builder, x: Value, y: Value) -> Value | None:
+def matmul(b: Rewriter, x: Value, y: Value) -> Value | None:
     """A product with a vector of one number is a sum."""
     if not is_float(x, y) or x.ndim + y.ndim != 3:
         return None

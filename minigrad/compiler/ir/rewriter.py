@@ -1,0 +1,380 @@
+"""Programs are rewritten by building them again, op by op, with rules that know better ways.
+
+A rule is a function of the rewriter and of an op's operands and parameters. It returns a value that can replace the
+op's, or None. The first rule that applies decides. What a rule builds goes through the rules again, so a rule must make
+something simpler; a rule that only brings an op into a normal form builds with `raw`. Most rules are equations:
+
+    rules.rewrite(X + -Y, lambda x, y: x - y)
+
+The rules that may apply to an op are looked up by its name and by the names of the ops that make its operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigrad.compiler.ir.predicates import is_float, number
+from minigrad.compiler.ir.program import Literal, Op, Program, Value
+from minigrad.compiler.ir.typing import OPAQUE, result
+
+Operand = Value | Literal
+Rule = Callable[..., Value | None]
+Accepts = Callable[[tuple[str, ...]], bool]  # may a rule apply, by the names of the ops that make the operands
+COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum", "equal", "not_equal", "logical_and", "logical_or"})
+LITERAL = "literal"  # in the place of an op's name
+INDEXED = 3  # operands by which rules are looked up
+
+
+# Patterns
+
+
+class Operators:
+    """Operators that build something from operands: a pattern, or ops of a program."""
+
+    __slots__ = ()
+
+    def apply(self, name: str, *others: Any, **params: Any) -> Any:
+        """The op `name` on this operand and others."""
+        return self._build(name, (self, *others), params)
+
+    def _build(self, name: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> Any:
+        return self._build("add", (self, other), {})
+
+    def __radd__(self, other: Any) -> Any:
+        return self._build("add", (other, self), {})
+
+    def __sub__(self, other: Any) -> Any:
+        return self._build("subtract", (self, other), {})
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._build("subtract", (other, self), {})
+
+    def __mul__(self, other: Any) -> Any:
+        return self._build("multiply", (self, other), {})
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._build("multiply", (other, self), {})
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._build("divide", (self, other), {})
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._build("divide", (other, self), {})
+
+    def __pow__(self, other: Any) -> Any:
+        return self._build("power", (self, other), {})
+
+    def __neg__(self) -> Any:
+        return self._build("negative", (self,), {})
+
+
+class Term(Operators):
+    """A value within a rewriter: its operators build ops, through the rules."""
+
+    __slots__ = ("rewriter", "value")
+
+    def __init__(self, rewriter: Rewriter, value: Value) -> None:
+        self.rewriter, self.value = rewriter, value
+
+    def _build(self, name: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Term:
+        operands = [x.value if isinstance(x, Term) else x for x in ins]
+        return Term(self.rewriter, self.rewriter.op(name, *operands, **params))
+
+
+class Pattern(Operators):
+    """An op on operands that match other patterns, or are numbers."""
+
+    def __init__(self, name: str, ins: tuple[Any, ...]) -> None:
+        self.name, self.ins = name, ins
+
+    def _build(self, name: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Pattern:
+        return Pattern(name, ins)
+
+    def orders(self) -> Iterator[Pattern]:
+        """The pattern with the operands of commutative ops in each order."""
+        is_symmetric = self.name in COMMUTATIVE and self.ins[0] is not self.ins[1]
+        for ins in (self.ins, self.ins[::-1]) if is_symmetric else (self.ins,):
+            for operands in product(*(p.orders() if isinstance(p, Pattern) else (p,) for p in ins)):
+                yield Pattern(self.name, operands)
+
+    def accepts(self, made_by: str) -> bool:
+        """Whether an operand that is made by this op may match."""
+        return made_by == self.name
+
+    def accepts_operands(self, made_by: tuple[str, ...]) -> bool:
+        """Whether operands that are made by these ops may match those of the pattern."""
+        return len(made_by) == len(self.ins) and all(
+            p.accepts(name) if isinstance(p, Pattern) else name in (LITERAL, "full")
+            for p, name in zip(self.ins, made_by, strict=True)
+        )
+
+    def binds(self, x: Operand, bound: dict[str, Any]) -> bool:
+        """Whether an operand matches. Enters what the variables stand for."""
+        return type(x) is Value and x.op.name == self.name and self.binds_operands(x.op.ins, bound)
+
+    def binds_operands(self, ins: tuple[Operand, ...], bound: dict[str, Any]) -> bool:
+        """Whether the operands of an op with the pattern's name match. Enters what the variables stand for."""
+        for p, x in zip(self.ins, ins, strict=True):
+            if not (p.binds(x, bound) if isinstance(p, Pattern) else number(x) == p):
+                return False
+        return True
+
+
+class Variable(Pattern):
+    """A pattern that matches every operand of some kind, and stands for it in the functions of a rule."""
+
+    def __init__(self, name: str, accepts: Callable[[str], bool], read: Callable[[Operand], Any]) -> None:
+        super().__init__(name, ())
+        self._accepts, self._read = accepts, read
+
+    def orders(self) -> Iterator[Pattern]:
+        """The variable itself."""
+        yield self
+
+    def accepts(self, made_by: str) -> bool:
+        """Whether an operand that is made by this op may match."""
+        return self._accepts(made_by)
+
+    def binds(self, x: Operand, bound: dict[str, Any]) -> bool:
+        """Whether the variable may stand for x, as it does everywhere in the pattern."""
+        return self._accepts(x.op.name if type(x) is Value else LITERAL) and (
+            bound.setdefault(self.name, value := self._read(x)) is value
+        )
+
+
+def _value(letter: str) -> Variable:
+    return Variable(letter, lambda made_by: made_by != LITERAL, lambda x: x)
+
+
+def _any(letter: str) -> Variable:
+    return Variable(letter, lambda made_by: True, lambda x: x)
+
+
+X, Y = _value("x"), _value("y")  # values
+P, Q, S = _any("p"), _any("q"), _any("s")  # values or literals
+C = Variable("c", lambda made_by: made_by == LITERAL, lambda x: x)  # literals
+K = Variable("k", lambda made_by: made_by in (LITERAL, "full"), number)  # literals and constant arrays, as numbers
+
+
+# Rules
+
+
+class Equation:
+    """A rule: an op that matches the pattern is replaced by what `change` builds. See `Rules.rewrite`."""
+
+    def __init__(
+        self, pattern: Pattern, change: Callable[..., Any], when: Callable[..., bool] | None, any_dtype: bool
+    ) -> None:
+        self.pattern, self.change, self.when, self.any_dtype = pattern, change, when, any_dtype
+        self._change_names, self._when_names = _parameters(change), _parameters(when)
+
+    def __call__(self, rewriter: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+        """The value that replaces the op's."""
+        bound = dict(params)
+        if not self.pattern.binds_operands(ins, bound) or not (self.any_dtype or is_float(*ins)):
+            return None
+        if self.when is not None and not self.when(*[bound[name] for name in self._when_names]):
+            return None
+        shape, dtype = result(self.pattern.name, ins, params)
+        if not self.any_dtype and dtype.kind != "f":
+            return None
+        operands = [bound[name] for name in self._change_names]
+        built = self.change(*[Term(rewriter, x) if type(x) is Value else x for x in operands])
+        if type(built) is not Term or built.value.dtype != dtype:
+            return None
+        x = built.value
+        return x if x.shape == shape else rewriter.op("broadcast", x, shape=shape)
+
+
+def _parameters(function: Callable[..., Any] | None) -> tuple[str, ...]:
+    return function.__code__.co_varnames[: function.__code__.co_argcount] if function is not None else ()
+
+
+class Rules:
+    """Rules for ops, in the order in which they are tried."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, list[tuple[Accepts, Rule]]] = {}
+        self._candidates: dict[tuple[str, ...], tuple[Rule, ...]] = {}
+
+    def rule(self, *names: str, operands: Iterable[str] = ()) -> Callable[[Rule], Rule]:
+        """Decorate a function that is a rule for some ops.
+
+        Args:
+            names: of the ops.
+            operands: names of ops; the rule is tried only where one of them makes an operand ("literal" where an
+                operand is a literal). For any operands if there are none.
+        """
+        some = frozenset(operands)
+
+        def enter(function: Rule) -> Rule:
+            for name in names:
+                self._enter(name, lambda made_by: not some or not some.isdisjoint(made_by), function)
+            return function
+
+        return enter
+
+    def rewrite(
+        self,
+        pattern: Any,
+        change: Callable[..., Any],
+        when: Callable[..., bool] | None = None,
+        *,
+        any_dtype: bool = False,
+    ) -> None:
+        """Enter an equation: an op that matches the pattern becomes what `change` builds, in the same shape.
+
+        Args:
+            pattern: of variables, numbers and operators. A variable that occurs twice stands for the same value.
+            change: builds the replacement. Its parameters are named as the variables are, in lower case, or as
+                parameters of the op. A result of another dtype than the op's is not used.
+            when: a condition on the same.
+            any_dtype: also for other operands than floating-point ones of one dtype.
+        """
+        for ordered in pattern.orders():
+            self._enter(pattern.name, ordered.accepts_operands, Equation(ordered, change, when, any_dtype))
+
+    def _enter(self, name: str, accepts: Accepts, rule: Rule) -> None:
+        self._rules.setdefault(name, []).append((accepts, rule))
+        self._candidates.clear()
+
+    def candidates(self, name: str, ins: tuple[Operand, ...]) -> tuple[Rule, ...]:
+        """The rules that may apply to an op with these operands."""
+        if name not in self._rules:
+            return ()
+        key = name, *[x.op.name if type(x) is Value else LITERAL for x in ins[:INDEXED]]
+        candidates = self._candidates.get(key)
+        if candidates is None:
+            candidates = tuple([rule for accepts, rule in self._rules[name] if accepts(key[1:])])
+            self._candidates[key] = candidates
+        return candidates
+
+
+# The rewriter
+
+
+class Rewriter:
+    """Builds a program again through rules, and makes equal ops one.
+
+    A subclass names the rules, and holds what they need to know of the program. `source` is the op that is being
+    rewritten.
+    """
+
+    rules: ClassVar[Rules] = Rules()
+    merges: ClassVar[bool] = True  # whether equal ops become one
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.position: dict[Op, int] = {}  # of the new ops
+        self.source: Op | None = None
+        self.note = ""
+        self._by_key: dict[Any, Op] = {}
+        self._missed: list[Any] = []  # keys of ops that a rule asked for before they were there
+
+    def run(self, program: Program) -> Program:
+        """The program, each op through the rules. An op that stays what it was is the same object."""
+        new: dict[Value, Value] = {}
+        for op in program.ops:
+            self.source, self.note = op, op.note
+            ins = tuple([new[x] if type(x) is Value else x for x in op.ins])
+            outs = self._rewritten(op, ins)
+            for before, after in zip(op.outs, outs, strict=True):
+                if (before.shape, before.dtype) != (after.shape, after.dtype):
+                    raise AssertionError(f"a rule replaced {op} by {after}")
+                if before.name:
+                    self.carry_name(before, after)
+                new[before] = after
+        return program.replaced(new.__getitem__, self.ops)
+
+    def _rewritten(self, op: Op, ins: tuple[Operand, ...]) -> tuple[Value, ...]:
+        if op.name not in OPAQUE:
+            for rule in self.rules.candidates(op.name, ins):
+                better = rule(self, *ins, **op.params)
+                if better is not None:
+                    return (better,)
+        key = self._key(op.name, ins, op.params)
+        known = self._by_key.get(key) if key is not None else None
+        return (known or self._append(key, op.on(ins))).outs
+
+    def carry_name(self, before: Value, after: Value) -> None:
+        """Give a value the name of the value that it replaces."""
+        if after.name is None:
+            after.name, after.label = before.name, before.label
+
+    def op(self, name: str, *ins: Operand, **params: Any) -> Value:
+        """The value of an op, through the rules."""
+        for rule in self.rules.candidates(name, ins):
+            better = rule(self, *ins, **params)
+            if better is not None:
+                return better
+        return self.raw(name, *ins, **params)
+
+    def raw(self, name: str, *ins: Operand, **params: Any) -> Value:
+        """The value of an op as it is."""
+        key = self._key(name, ins, params)
+        known = self._by_key.get(key) if key is not None else None
+        return (known or self._append(key, Op(name, ins, params, [result(name, ins, params)], self.note))).out
+
+    def _append(self, key: Any, op: Op) -> Op:
+        self.position[op] = len(self.ops)
+        self.ops.append(op)
+        if key is not None:
+            self._by_key[key] = op
+        return op
+
+    def has(self, name: str, *ins: Operand, **params: Any) -> bool:
+        """Whether there is such an op already."""
+        key = self._key(name, ins, params)
+        if key in self._by_key:
+            return True
+        self._missed.append(key)
+        return False
+
+    def added_late(self) -> list[Op]:
+        """The ops that a rule asked for by `has` before they were there.
+
+        If there are none, a second run changes nothing: an op is appended when no rule applies to it, and rules look at
+        operands, which do not change.
+        """
+        return [self._by_key[key] for key in self._missed if key in self._by_key]
+
+    def _key(self, name: str, ins: Iterable[Operand], params: dict[str, Any]) -> Any:
+        """What equal ops have in common; None for an op that is like no other."""
+        if name in ("draw", "input") or not self.merges:
+            return None
+        operands: list[Any] = [id(x) if type(x) is Value else (type(x), repr(x)) for x in ins]
+        if name in COMMUTATIVE:
+            operands.sort(key=_values_first)
+        if not params:
+            return name, *operands
+        key = (name, tuple(operands), tuple(sorted([(k, _frozen(v)) for k, v in params.items()])))
+        try:
+            hash(key)
+        except TypeError:
+            return None
+        return key
+
+
+def _values_first(operand: Any) -> Any:
+    """An order of operands in which those of equal ops are equal."""
+    return (0, operand) if type(operand) is int else (1, repr(operand))
+
+
+def _frozen(x: Any) -> Any:
+    """A parameter as part of a key; numbers of different types differ."""
+    if isinstance(x, (bool, int, float, complex, str, type(None))):
+        return str(type(x)), repr(x)
+    if isinstance(x, np.dtype):
+        return "dtype", x.str
+    if isinstance(x, tuple):
+        return "tuple", tuple(map(_frozen, x))
+    if isinstance(x, (list, dict, slice)):
+        return str(type(x)), repr(x)
+    return str(type(x)), hash(x) if not isinstance(x, np.ndarray) else id(x)
