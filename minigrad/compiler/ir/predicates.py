@@ -31,8 +31,13 @@ def is_op(x: Any, *operations: str) -> bool:
 
 def is_float(*operands: Any) -> bool:
     """Whether all values have one floating-point dtype."""
-    dtypes = {x.dtype for x in operands if isinstance(x, Value)}
-    return len(dtypes) == 1 and next(iter(dtypes)).kind == "f"
+    dtype = None
+    for x in operands:
+        if isinstance(x, Value):
+            if dtype is not None and x.dtype != dtype:
+                return False
+            dtype = x.dtype
+    return dtype is not None and dtype.kind == "f"
 
 
 def is_scale(x: Any, depth: int = 0) -> bool:

@@ -140,7 +140,10 @@ class Op:
     def on(self, ins: Iterable[Value | Literal]) -> Op:
         """The same op on other operands of the same shapes and dtypes, with the same names; itself on its own."""
         ins = tuple(ins)
-        if all(x is y for x, y in zip(ins, self.ins, strict=True)):
+        for x, y in zip(ins, self.ins, strict=True):
+            if x is not y:
+                break
+        else:
             return self
         op = Op(self.name, ins, self.params, [(v.shape, v.dtype) for v in self.outs], self.note)
         for old, new in zip(self.outs, op.outs, strict=True):

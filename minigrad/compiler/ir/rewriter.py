@@ -286,7 +286,7 @@ class Rewriter:
             ins = tuple([new[x] if type(x) is Value else x for x in op.ins])
             outs = self._rewritten(op, ins)
             for before, after in zip(op.outs, outs, strict=True):
-                if (before.shape, before.dtype) != (after.shape, after.dtype):
+                if before is not after and (before.shape, before.dtype) != (after.shape, after.dtype):
                     raise AssertionError(f"a rule replaced {op} by {after}")
                 if before.name:
                     self.carry_name(before, after)
@@ -299,7 +299,7 @@ class Rewriter:
                 better = rule(self, *ins, **op.params)
                 if better is not None:
                     return (better,)
-        key = self._key(op.name, ins, op.params)
+        key = self._key(op.name, ins, op.params) if self.merges else None
         known = self._by_key.get(key) if key is not None else None
         return (known or self._append(key, op.on(ins))).outs
 
@@ -347,7 +347,7 @@ class Rewriter:
 
     def _key(self, name: str, ins: Iterable[Operand], params: dict[str, Any]) -> Any:
         """What equal ops have in common; None for an op that is like no other."""
-        if name in ("draw", "input") or not self.merges:
+        if not self.merges or name in ("draw", "input"):
             return None
         operands: list[Any] = [id(x) if type(x) is Value else (type(x), repr(x)) for x in ins]
         if name in COMMUTATIVE:

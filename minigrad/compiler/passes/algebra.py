@@ -35,26 +35,11 @@ INTEGERS_AS_FLOATS = frozenset({"add", "subtract", "multiply", "divide", "maximu
 # Every elementwise op
 
 
-def elementwise(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
-    """An op on constants as a constant, an op on repeated operands as one on the operands before."""
-    constant = _computed(b, name, ins, params)
-    if constant is not None:
-        return constant
-    simpler = _without(name, ins, params, lambda x: number(x) if is_full(x) else None)
-    simpler = _without(name, _weak(name, simpler), params, _before_broadcast)
-    if any(x is not y for x, y in zip(simpler, ins, strict=True)):
-        return b.op(name, *simpler, **params)
-    return _before_reshape(b, name, ins, params)
-
-
-for _name in (*UFUNCS, "where", "cast"):
-    SIMPLER.rule(_name, operands=("full", LITERAL, "broadcast", "reshape"))(partial(elementwise, _name))
-
-
-def _computed(b: Rewriter, name: str, ins: tuple[Operand, ...], params: dict[str, Any]) -> Value | None:
-    """The constant that an op on constants computes."""
-    if any(number(x) is None for x in ins):
-        return None
+def computed(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """An op on constants is a constant."""
+    for x in ins:
+        if number(x) is None:
+            return None
     shape, dtype = result(name, ins, params)
     compute: dict[str, Any] = {**UFUNCS, "where": np.where, "cast": lambda x: np.asarray(x).astype(dtype)}
     with np.errstate(all="ignore"):
@@ -62,30 +47,40 @@ def _computed(b: Rewriter, name: str, ins: tuple[Operand, ...], params: dict[str
     return b.raw("full", shape=shape, dtype=np.dtype(dtype), value=np.asarray(value, dtype).item())
 
 
-def _without(
-    name: str, ins: tuple[Operand, ...], params: dict[str, Any], simpler: Callable[[Operand], Operand | None]
-) -> tuple[Operand, ...]:
-    """The operands, each replaced by a simpler one as long as shape and dtype of the result stay the same."""
+def with_literals(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """Constant arrays as literals."""
+    return _on_simpler(name, b, ins, params, lambda x: number(x) if is_full(x) else None)
+
+
+def with_floats(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """Python integers beside floating-point values as floats, so that 1 / s and 1.0 / s are the same."""
+    if not any(isinstance(x, Value) and x.dtype.kind == "f" for x in ins):
+        return None
+    return _on_simpler(name, b, ins, params, lambda x: float(x) if type(x) is int and abs(x) < 2**24 else None)
+
+
+def before_broadcast(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """An op on values before they are repeated, or before leading axes of size 1 are added or dropped."""
+
+    def source(x: Operand) -> Operand | None:
+        return x.op.operands[0] if is_op(x, "broadcast") or drops_leading(x) else None  # type: ignore[union-attr]
+
+    return _on_simpler(name, b, ins, params, source)
+
+
+def _on_simpler(
+    name: str, b: Rewriter, ins: tuple[Operand, ...], params: dict[str, Any], simpler: Callable[[Any], Operand | None]
+) -> Value | None:
+    """The op on simpler operands, as long as shape and dtype of the result stay the same."""
+    operands = ins
     for k in range(len(ins)):
-        while (x := simpler(ins[k])) is not None:
-            fewer = (*ins[:k], x, *ins[k + 1 :])
+        while (x := simpler(operands[k])) is not None:
+            fewer = (*operands[:k], x, *operands[k + 1 :])
             has_values = any(isinstance(y, Value) for y in fewer)
             if not has_values or result(name, fewer, params) != result(name, ins, params):
                 break
-            ins = fewer
-    return ins
-
-
-def _weak(name: str, ins: tuple[Operand, ...]) -> tuple[Operand, ...]:
-    """Python integers beside floating-point values as floats, so that 1 / s and 1.0 / s are the same."""
-    if name not in INTEGERS_AS_FLOATS or not any(isinstance(x, Value) and x.dtype.kind == "f" for x in ins):
-        return ins
-    return tuple(float(x) if type(x) is int and abs(x) < 2**24 else x for x in ins)
-
-
-def _before_broadcast(x: Operand) -> Value | None:
-    """The value that x repeats, or to which it adds axes of size 1 in front, or from which it drops them."""
-    return x.op.operands[0] if is_op(x, "broadcast") or drops_leading(x) else None  # type: ignore[union-attr]
+            operands = fewer
+    return b.op(name, *operands, **params) if operands is not ins else None
 
 
 def drops_leading(x: Operand) -> bool:
@@ -97,7 +92,7 @@ def drops_leading(x: Operand) -> bool:
     return extra > 0 and before == (1,) * extra + after
 
 
-def _before_reshape(b: Rewriter, name: str, ins: tuple[Operand, ...], params: dict[str, Any]) -> Value | None:
+def before_reshape(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
     """f(x.reshape(...)) as f(x).reshape(...), where the reshape drops axes of size 1: axes then line up."""
     values = [x for x in ins if isinstance(x, Value)]
     dropping = [x for x in values if _drops_units(x)]
@@ -115,6 +110,15 @@ def _drops_units(x: Value) -> bool:
         return False
     before = x.op.operands[0].shape
     return len(before) > x.ndim and [n for n in before if n != 1] == [n for n in x.shape if n != 1]
+
+
+for _name in (*UFUNCS, "where", "cast"):
+    SIMPLER.rule(_name, operands=("full", LITERAL))(partial(computed, _name))
+    SIMPLER.rule(_name, operands=("full",))(partial(with_literals, _name))
+    if _name in INTEGERS_AS_FLOATS:
+        SIMPLER.rule(_name, operands=(LITERAL,))(partial(with_floats, _name))
+    SIMPLER.rule(_name, operands=("broadcast", "reshape"))(partial(before_broadcast, _name))
+    SIMPLER.rule(_name, operands=("reshape",))(partial(before_reshape, _name))
 
 
 # Neutral elements
