@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program, Value
 from minigrad.compiler.ir.typing import Malformed, check, make
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
@@ -61,7 +61,7 @@ def test_shapes_are_numpys(name: str) -> None:
 def test_gather_with_arrays() -> None:
     x = make("full", shape=(3, 4), dtype=np.dtype("f4"), value=1)
     i = make("full", shape=(5, 1), dtype=np.dtype("i8"), value=1)
-    assert make("gather", x.out, i.out, index=(Place(0), (0, 4, 2))).out.shape == (5, 1, 2)
+    assert make("gather", x.out, i.out, index=(ArgSlot(0), (0, 4, 2))).out.shape == (5, 1, 2)
 
 
 def test_a_good_program_passes() -> None:
@@ -130,7 +130,7 @@ def two_inputs() -> Program:
 
 
 def no_generator() -> Program:
-    op = Op("draw", [], {"generator": 0, "method": "random", "args": (3,), "kwargs": {}}, [((3,), "f8")])
+    op = Op("random", [], {"generator": 0, "method": "random", "args": (3,), "kwargs": {}}, [((3,), "f8")])
     return program([op], [], op.out)
 
 
@@ -140,16 +140,16 @@ def unknown() -> Program:
     return program([*ops, y], buffers, y.out)
 
 
-def put_of_another_dtype() -> Program:
+def set_slice_of_another_dtype() -> Program:
     ops, buffers = x_y()
     part = make("full", shape=(1, 4), dtype=np.dtype("f8"), value=0)
     steps = (("slice", ((0, 1, 1), (0, 4, 1))),)
-    y = Op("put", [ops[0].out, part.out], {"steps": steps}, [((3, 4), "f4")])
+    y = Op("set_slice", [ops[0].out, part.out], {"steps": steps}, [((3, 4), "f4")])
     return program([*ops, part, y], buffers, y.out)
 
 
 BAD = [unordered, twice, wrong_shape, wrong_dtype, numpy_literal, foreign_output, wrong_store, unsorted_axes]
-BAD += [reshaped_wrongly, two_inputs, no_generator, unknown, put_of_another_dtype]
+BAD += [reshaped_wrongly, two_inputs, no_generator, unknown, set_slice_of_another_dtype]
 
 
 @pytest.mark.parametrize("broken", BAD, ids=lambda f: f.__name__)

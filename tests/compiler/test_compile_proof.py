@@ -119,9 +119,9 @@ def test_labels_are_drawn_in_range() -> None:
     def picked(op: Any, x: Any, labels: Any) -> Any:
         return op("gather", op("cast", x, dtype=np.dtype("f8")), labels, index=(proof_place, 1))
 
-    from minigrad.compiler.ir.program import Place
+    from minigrad.compiler.ir.program import ArgSlot
 
-    proof_place = Place(0)
+    proof_place = ArgSlot(0)
     report = prove_equal(*pair(picked, picked, (3, 2), (3,), dtype="i8"))
     assert report.elements == 3
 
@@ -140,7 +140,7 @@ def test_floats_are_compared_where_nothing_is_exact() -> None:
 def test_draws_and_stores_are_compared() -> None:
     lines, buffers = inputs((3,))
     params = {"generator": 0, "method": "random", "args": (3,), "kwargs": {}}
-    drawn = [Op("draw", [], params, [((3,), "f8")]) for _ in range(2)]
+    drawn = [Op("random", [], params, [((3,), "f8")]) for _ in range(2)]
     out = make("subtract", drawn[0].out, drawn[1].out)
     before = Program([*lines, *drawn, out], buffers, {buffers[0]: out.out}, [], [None])
     swapped = Program([*lines, *drawn[::-1], out], buffers, {buffers[0]: out.out}, [], [None])

@@ -13,7 +13,7 @@ from random_programs import Drawing, evaluate
 import minigrad as mg
 from minigrad import functional
 from minigrad.compiler.ir.kernel import Kernel
-from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program, Value
 from minigrad.compiler.ir.schedule import Schedule
 from minigrad.compiler.ir.typing import check, make
 from minigrad.compiler.kernels import loops as kernel_source
@@ -201,7 +201,7 @@ def test_chosen_entries() -> None:
     array, labels = np.arange(12.0).reshape(4, 3), np.array([2, 0, 1, 2])
     x, at = argument(array), argument(labels, 1)
     rows = make("input", buffer=Buffer("rows", "state", np.arange(4), is_constant=True))
-    op = make("gather", x.out, rows.out, at.out, index=(Place(0), Place(1)))
+    op = make("gather", x.out, rows.out, at.out, index=(ArgSlot(0), ArgSlot(1)))
     np.testing.assert_array_equal(run_once([x, at, rows, op], op.out, array, labels), array[np.arange(4), labels])
     found = run_once([x, at, rows, op], op.out, array, np.array([3, -1, 0, -4]))
     np.testing.assert_array_equal(found, [np.nan, 5.0, 6.0, np.nan])

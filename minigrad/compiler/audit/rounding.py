@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import EXACT, REDUCTIONS, UFUNCS, VIEWS, Buffer, Op, Place, Program, Value
+from minigrad.compiler.ir.program import EXACT, REDUCTIONS, UFUNCS, VIEWS, ArgSlot, Buffer, Op, Program, Value
 from minigrad.compiler.ir.typing import real_index
 from minigrad.compiler.ir.view_memory import viewed, viewed_through
 from minigrad.compiler.refusal import CheckFailed
@@ -128,7 +128,7 @@ def _where(program: Program, op: Op) -> Callable[..., Any]:
     return lambda c, x, y: np.asarray(np.where(c, x, y), dtype)
 
 
-def _put(program: Program, op: Op, *, steps: Any) -> Callable[..., Any]:
+def _set_slice(program: Program, op: Op, *, steps: Any) -> Callable[..., Any]:
     def put(x: Any, y: Any) -> Any:
         made = np.array(x, order="C")
         viewed_through(made, steps)[...] = y
@@ -149,7 +149,7 @@ def _scatter(program: Program, op: Op, *, index: Any, how: str) -> Callable[...,
     return scatter
 
 
-def _draw(program: Program, op: Op, *, generator: int, method: str, args: Any, kwargs: Any) -> Callable[..., Any]:
+def _random(program: Program, op: Op, *, generator: int, method: str, args: Any, kwargs: Any) -> Callable[..., Any]:
     source, dtype = program.generators[generator], op.out.dtype
 
     def draw(*ins: Any) -> Any:
@@ -177,7 +177,7 @@ def _call(program: Program, op: Op, *, function: Any, args: Any, kwargs: Any) ->
 
 def _filled(x: Any, ins: Any) -> Any:
     """Arguments of a call with the operands in their places."""
-    if isinstance(x, Place):
+    if isinstance(x, ArgSlot):
         return ins[x.k]
     if isinstance(x, (tuple, list)):
         return type(x)(_filled(part, ins) for part in x)
@@ -194,11 +194,11 @@ _OPS: dict[str, Callable[..., Callable[..., Any]]] = {
     "broadcast": lambda program, op, *, shape: lambda x: np.broadcast_to(x, shape),
     "matmul": lambda program, op: np.matmul,
     "convolution": lambda program, op, *, function, settings, shape: partial(function, **dict(settings)),
-    "put": _put,
+    "set_slice": _set_slice,
     "concatenate": lambda program, op, *, axis: lambda *arrays: np.concatenate(arrays, axis),
     "gather": lambda program, op, *, index: lambda x, *arrays: x[real_index(index, arrays)],
     "scatter": _scatter,
-    "draw": _draw,
+    "random": _random,
     "copy": lambda program, op: lambda x: np.array(x, order="C"),
     "call": _call,
 }

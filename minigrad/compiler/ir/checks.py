@@ -33,7 +33,7 @@ def barrier(program: Program) -> int:
 
 def may_raise(op: Op) -> bool:
     """Whether an op calls a function which may refuse its operands."""
-    return op.name == "call" or (op.name == "draw" and bool(op.ins))
+    return op.name == "call" or (op.name == "random" and bool(op.ins))
 
 
 def errors_raise() -> bool:
@@ -112,7 +112,7 @@ def checked_ranges(program: Program) -> dict[Value, Range]:
 def _early(ops: list[Op], checks: list[Op]) -> list[Op]:
     """The ops with each check directly after all that it depends on. Draws keep their order."""
     number = {op: k for k, op in enumerate(ops)}
-    draws = [op for op in ops if op.name == "draw"]
+    draws = [op for op in ops if op.name == "random"]
     placed = {op for op in ops if op.name == "input"}
     ordered = [op for op in ops if op.name == "input"]
     depends = {check: _ancestors(check, number, draws) for check in checks}
@@ -130,7 +130,7 @@ def _ancestors(check: Op, number: dict[Op, int], draws: list[Op]) -> set[Op]:
         if op not in found:
             found.add(op)
             pending += [v.op for v in op.operands]
-            if op.name == "draw":
+            if op.name == "random":
                 pending += [earlier for earlier in draws if number[earlier] < number[op]]
     return found
 
@@ -232,7 +232,7 @@ def _by_operation(op: Op, v: Value, ins: list[Range]) -> Range:
         return 0, ins[1][0] - 1
     if name == "call":
         return _index_range(op)
-    return _drawn_range(op) if name == "draw" else EVERYTHING
+    return _drawn_range(op) if name == "random" else EVERYTHING
 
 
 def _index_range(op: Op) -> Range:

@@ -51,7 +51,7 @@ class Evaluator:
         for op in program.ops:
             ins = [found[x] if isinstance(x, Value) else x for x in op.ins]
             before = self.known.get(op)
-            if before is not None and op.name != "draw" and all(x is y for x, y in zip(before[0], ins, strict=True)):
+            if before is not None and op.name != "random" and all(x is y for x, y in zip(before[0], ins, strict=True)):
                 results = before[1]
             else:
                 results = self._computed(op, ins)
@@ -65,7 +65,7 @@ class Evaluator:
     def _computed(self, op: Op, ins: list[Array]) -> tuple[Array, ...]:
         if op.name == "input":
             return (self.inputs(op.params["buffer"]),)
-        if op.name == "draw":
+        if op.name == "random":
             return (self.draw(op, ins),)
         if op.name == "check":  # it has no value; which checks a pass may leave out is tested with the pass
             return ()
@@ -145,7 +145,7 @@ def _slice(self: Evaluator, op: Op, x: Array, *, bounds: Any) -> Array:
     return x[tuple(slice(*b) for b in bounds)]
 
 
-def _put(self: Evaluator, op: Op, x: Array, y: Array, *, steps: Any) -> Array:
+def _set_slice(self: Evaluator, op: Op, x: Array, y: Array, *, steps: Any) -> Array:
     places = np.arange(op.out.size).reshape(op.out.shape)
     for name, how in steps:
         if name == "slice":
@@ -185,7 +185,7 @@ OPS: dict[str, Callable[..., Array]] = {
     "reshape": lambda self, op, x, *, shape: np.reshape(x, shape),
     "transpose": lambda self, op, x, *, axes: np.transpose(x, axes),
     "slice": _slice,
-    "put": _put,
+    "set_slice": _set_slice,
     "concatenate": _concatenate,
     "gather": _gather,
     "scatter": _scatter,

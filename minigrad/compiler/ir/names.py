@@ -28,7 +28,16 @@ def identifier(text: str) -> str:
 
 
 SHORT = {"matmul": "product", "multiply": "scaled", "add": "sum", "subtract": "difference", "divide": "ratio"}
-SHORT |= {"reshape": "shaped", "transpose": "turned", "slice": "part", "sum": "total", "max": "top", "full": "constant"}
+SHORT |= {
+    "random": "draw",
+    "set_slice": "updated",
+    "reshape": "shaped",
+    "transpose": "turned",
+    "slice": "part",
+    "sum": "total",
+    "max": "top",
+    "full": "constant",
+}
 
 
 def named(program: Program, taken: dict[str, Any]) -> dict[Value, str]:

@@ -44,11 +44,11 @@ Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy whe
                                                       ("reshape", shape), ("transpose", axes), ("slice", bounds)
     concatenate  (x, ...)    axis
     gather       (x, i, ...) index                    x[index], where index is a tuple of ints, (start, stop, step),
-                                                      None, Ellipsis, and Place(k), the k-th of i, ...
+                                                      None, Ellipsis, and ArgSlot(k), the k-th of i, ...
     scatter      (x, y, i, ...) index, how            a copy of x with x[index] = y (how="set"), or added up ("add")
     draw         ()          generator, method, args  a draw from program.generators[generator]: method(*args, **kwargs)
     copy         (x,)                                 x in C order, in memory of its own
-    call         (x, ...)    function, args, kwargs   an opaque NumPy function; Place(k) stands for the k-th operand
+    call         (x, ...)    function, args, kwargs   an opaque NumPy function; ArgSlot(k) stands for the k-th operand
     check        (x,)        low, high                no value: no element of x is < low or > high. Of a bool array with
                                                       low and high True: all are true. NaN passes
 
@@ -77,7 +77,17 @@ REDUCTIONS: dict[str, np.ufunc] = {
 UFUNCS: dict[str, np.ufunc] = {
     f.__name__: f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
 }
-EXACT = VIEWS | {"full", "draw", "put", "concatenate", "gather", "where", "broadcast", "copy", "call"}  # do not round
+EXACT = VIEWS | {
+    "full",
+    "random",
+    "set_slice",
+    "concatenate",
+    "gather",
+    "where",
+    "broadcast",
+    "copy",
+    "call",
+}  # do not round
 EXACT |= {"maximum", "minimum", "fmax", "fmin", "negative", "absolute", "sign", "floor", "ceil", "max", "min"}
 ELEMENTWISE = frozenset(UFUNCS) | {"erf", "normal_cdf", "where", "cast", "broadcast"}
 
@@ -154,7 +164,7 @@ class Op:
         return f"<{self.name} {', '.join(f'{v.shape} {v.dtype}' for v in self.outs)}>"
 
 
-class Place:
+class ArgSlot:
     """Where the k-th operand stands in the arguments of a call, or the k-th array in an index."""
 
     __slots__ = ("k",)
@@ -163,13 +173,13 @@ class Place:
         self.k = k
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Place) and self.k == other.k
+        return isinstance(other, ArgSlot) and self.k == other.k
 
     def __hash__(self) -> int:
-        return hash((Place, self.k))
+        return hash((ArgSlot, self.k))
 
     def __repr__(self) -> str:
-        return f"Place({self.k})"
+        return f"ArgSlot({self.k})"
 
 
 class Buffer:
@@ -268,7 +278,7 @@ def without_dead_code(program: Program) -> Program:
     stores = {b: v for b, v in program.stores.items() if v.op.name != "input" or v.op.params["buffer"] is not b}
     needed = {v.op for v in (*program.outputs, *stores.values())}
     for op in reversed(program.ops):
-        if op in needed or op.name in ("draw", "check"):
+        if op in needed or op.name in ("random", "check"):
             needed.add(op)
             needed.update(v.op for v in op.operands)
     ops = [op for op in program.ops if op in needed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.compiler.ir.program import Place
+from minigrad.compiler.ir.program import ArgSlot
 
 HEAD = '''"""{title}"""
 
@@ -68,7 +68,7 @@ def index_text(template: tuple[Any, ...], arrays: list[str]) -> str:
     """An index between brackets."""
     parts = []
     for p in template:
-        if isinstance(p, Place):
+        if isinstance(p, ArgSlot):
             parts.append(arrays[p.k])
         elif isinstance(p, tuple):
             parts.append(":".join("" if b is None else str(b) for b in (p if p[2] is not None else p[:2])))
@@ -84,5 +84,5 @@ def tuple_text(template: tuple[Any, ...], arrays: list[str]) -> str:
         if isinstance(p, tuple):
             parts.append(f"slice({p[0]}, {p[1]}, {p[2]})")
         else:
-            parts.append(arrays[p.k] if isinstance(p, Place) else "..." if p is Ellipsis else str(p))
+            parts.append(arrays[p.k] if isinstance(p, ArgSlot) else "..." if p is Ellipsis else str(p))
     return ", ".join(parts)

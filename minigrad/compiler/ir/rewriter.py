@@ -347,7 +347,7 @@ class Rewriter:
 
     def _key(self, name: str, ins: Iterable[Operand], params: dict[str, Any]) -> Any:
         """What equal ops have in common; None for an op that is like no other."""
-        if not self.merges or name in ("draw", "input"):
+        if not self.merges or name in ("random", "input"):
             return None
         operands: list[Any] = [id(x) if type(x) is Value else (type(x), repr(x)) for x in ins]
         if name in COMMUTATIVE:

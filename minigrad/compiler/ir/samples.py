@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.evaluate import Array, Evaluator
-from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program, Value
 from minigrad.exact import Exact, Inexact, constants, draw, rational
 from minigrad.exact.array import FUNCTIONS
 from minigrad.exact.draws import SCALE
@@ -162,7 +162,7 @@ def _any_of(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> Arra
 
 def _filled(x: Any, operands: Sequence[Any]) -> Any:
     """Arguments of a call, operands in the places of their numbers."""
-    if isinstance(x, Place):
+    if isinstance(x, ArgSlot):
         return operands[x.k]
     if isinstance(x, dict):
         return {k: _filled(v, operands) for k, v in x.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Literal, Op, Place, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, ArgSlot, Buffer, Literal, Op, Program, Value
 
 Result = tuple[tuple[int, ...], Any]
 
@@ -89,7 +89,7 @@ def indexed(shape: tuple[int, ...], index: tuple[Any, ...], arrays: tuple[Value,
 
 def real_index(index: tuple[Any, ...], arrays: Any) -> tuple[Any, ...]:
     """An index as NumPy takes it."""
-    return tuple(arrays[p.k] if isinstance(p, Place) else slice(*p) if isinstance(p, tuple) else p for p in index)
+    return tuple(arrays[p.k] if isinstance(p, ArgSlot) else slice(*p) if isinstance(p, tuple) else p for p in index)
 
 
 def _shape(x: Any) -> tuple[int, ...]:
@@ -117,12 +117,12 @@ def _matmul(x: Value, y: Value) -> Result:
     return shape, np.matmul.resolve_dtypes((x.dtype, y.dtype, None))[-1]
 
 
-def _put(x: Value, y: Value, *, steps: tuple[Any, ...]) -> Result:
+def _set_slice(x: Value, y: Value, *, steps: tuple[Any, ...]) -> Result:
     shape = x.shape
     for step in steps:
         shape = step_shape(shape, step)
     if (y.shape, y.dtype) != (shape, x.dtype):
-        raise ValueError(f"put {y.shape} {y.dtype} where {shape} {x.dtype} is")
+        raise ValueError(f"set_slice of {y.shape} {y.dtype} where {shape} {x.dtype} is")
     return x.shape, x.dtype
 
 
@@ -155,13 +155,13 @@ RESULTS: dict[str, Callable[..., Result]] = {
     "reshape": lambda x, *, shape: (step_shape(x.shape, ("reshape", shape)), x.dtype),
     "transpose": lambda x, *, axes: (step_shape(x.shape, ("transpose", axes)), x.dtype),
     "slice": lambda x, *, bounds: (step_shape(x.shape, ("slice", bounds)), x.dtype),
-    "put": _put,
+    "set_slice": _set_slice,
     "concatenate": _concatenate,
     "gather": lambda x, *arrays, index: (indexed(x.shape, index, arrays), x.dtype),
     "scatter": _scatter,
     "copy": lambda x: (x.shape, x.dtype),
 }
-OPAQUE = frozenset({"draw", "call"})
+OPAQUE = frozenset({"random", "call"})
 
 
 class Malformed(AssertionError):
@@ -190,7 +190,7 @@ def check(program: Program) -> Program:
             _hold(buffer not in read, number, op, "read by two inputs:", buffer)
             _hold(buffer.kind != "kept", number, op, "without content at the beginning:", buffer)
             read.add(buffer)
-        if op.name == "draw":
+        if op.name == "random":
             k = op.params["generator"]
             _hold(0 <= k < len(program.generators), number, op, "there is no generator", k)
         defined.update(op.outs)
@@ -219,7 +219,7 @@ def _check_op(number: int, op: Op) -> None:
         _hold(within, number, op, "no value lies in the range of", op.params)
         return
     if op.name in OPAQUE:
-        _hold(op.name != "draw" or len(op.outs) == 1, number, op, "a draw makes one value, not", op.outs)
+        _hold(op.name != "random" or len(op.outs) == 1, number, op, "a draw makes one value, not", op.outs)
         return
     try:
         shape, dtype = result(op.name, op.ins, op.params)

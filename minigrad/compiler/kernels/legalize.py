@@ -12,9 +12,9 @@ from minigrad.compiler.ir.program import (
     ELEMENTWISE,
     REDUCTIONS,
     VIEWS,
+    ArgSlot,
     Buffer,
     Op,
-    Place,
     Program,
     Value,
     without_dead_code,
@@ -107,7 +107,7 @@ class Legalizer:
     def _takes_one_of_each_row(self, op: Op, x: Value, arrays: list[Value]) -> bool:
         """Whether an index is (0 ... n-1, labels), both with n elements along one axis or as a column."""
         return (
-            op.params["index"] == (Place(0), Place(1))
+            op.params["index"] == (ArgSlot(0), ArgSlot(1))
             and x.ndim == 2
             and x.dtype.kind == "f"
             and len(arrays) == 2

@@ -31,12 +31,12 @@ from minigrad.compiler.numpy.scalars import is_of_numbers, without_memory
 
 ALIGNMENT = 64
 SPECIAL = frozenset({"input", "full", "call", *VIEWS})
-IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy", "kernel"}  # may write over an operand
+IN_PLACE = ELEMENTWISE | {"set_slice", "scatter", "copy", "kernel"}  # may write over an operand
 
 
 def writes_in_c_order(op: Op) -> bool:
     """Whether an op's result must lie in C order: a reshape of another memory would be a copy."""
-    if op.name == "put":
+    if op.name == "set_slice":
         return any(name == "reshape" for name, _ in op.params["steps"])
     return op.name in ("kernel", "convolution")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.names import identifier, unique
-from minigrad.compiler.ir.program import UFUNCS, Place, Value
+from minigrad.compiler.ir.program import UFUNCS, ArgSlot, Value
 from minigrad.compiler.ir.pysyntax import literal
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
@@ -43,7 +43,7 @@ class Scope:
 
     def _given(self, x: Any, ins: list[str]) -> str:
         """An argument of a call."""
-        if isinstance(x, Place):
+        if isinstance(x, ArgSlot):
             return ins[x.k]
         if isinstance(x, (tuple, list)):
             inner = ", ".join(self._given(part, ins) for part in x)

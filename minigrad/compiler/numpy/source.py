@@ -39,7 +39,7 @@ MANY_NAMES = 1000  # CPython hands names to an inner function in a time that gro
 def first_guarded(program: Program) -> int:
     """The first line that calls a function which may raise, or draws before something that may fail; -1 if none."""
     last = barrier(program)
-    of_these = [k for k, line in enumerate(program.ops) if may_raise(line) or (line.name == "draw" and k < last)]
+    of_these = [k for k, line in enumerate(program.ops) if may_raise(line) or (line.name == "random" and k < last)]
     return min(of_these, default=-1)
 
 

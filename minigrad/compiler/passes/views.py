@@ -62,7 +62,7 @@ def transpose(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
     return None
 
 
-@rule("slice", operands=("put",))
+@rule("slice", operands=("set_slice",))
 def slice_of_set_slice(b: Rewriter, x: Value, *, bounds: Any) -> Value | None:
     """A slice of the part that was just set is what it was set to."""
     first, *others = x.op.params["steps"]
@@ -90,18 +90,18 @@ def slice_of_concatenation(b: Rewriter, x: Value, *, bounds: Any) -> Value | Non
 # Parts that are set
 
 
-@rule("put")
+@rule("set_slice")
 def set_slice(b: Rewriter, x: Value, y: Value, *, steps: Any) -> Value | None:
     """Setting everything is y; setting the same part twice is setting it once."""
     shorter = tuple(simplified(x.shape, list(steps)))
     if all(name == "reshape" for name, _ in shorter):
         return b.op("reshape", y, shape=x.shape)
-    if is_op(x, "put") and x.op.params["steps"] == shorter:
-        return b.op("put", x.op.operands[0], y, steps=shorter)
+    if is_op(x, "set_slice") and x.op.params["steps"] == shorter:
+        return b.op("set_slice", x.op.operands[0], y, steps=shorter)
     return None
 
 
-@rule("add", operands=("put",))
+@rule("add", operands=("set_slice",))
 def add_parts(b: Rewriter, x: Any, y: Any) -> Value | None:
     """Zeros with p in one place + zeros with q in another: zeros with both, or p and q side by side if nothing is left.
 
@@ -116,14 +116,14 @@ def add_parts(b: Rewriter, x: Any, y: Any) -> Value | None:
     if concatenation is not None:
         return concatenation
     for steps, part in more:
-        x = b.op("put", x, part, steps=steps)
+        x = b.op("set_slice", x, part, steps=steps)
     return x  # type: ignore[no-any-return]
 
 
 def parts_of(x: Any) -> list[tuple[Any, Value]]:
     """The parts that were set in zeros to make x, each with its steps; none if x is something else."""
     parts = []
-    while is_op(x, "put"):
+    while is_op(x, "set_slice"):
         steps = x.op.params["steps"]
         if steps[0][0] != "slice" or any(step != 1 or stop is None for _, stop, step in steps[0][1]):
             return []
