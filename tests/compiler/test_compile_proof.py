@@ -290,7 +290,7 @@ def test_verify_proves_without_the_block(fault: str, monkeypatch: pytest.MonkeyP
         "minigrad.compiler.specialization.optimized", lambda p, verify: programs.append(p) or optimized(p)
     )
     run()
-    token = proof.always.set(None)
+    token = proof.watching.set(None)
     try:
         optimized(programs[0], verify=True)
         monkeypatch.setitem(passes.PASSES, "algebra", faulty(passes.PASSES["algebra"], FAULTS[fault]))
@@ -298,7 +298,7 @@ def test_verify_proves_without_the_block(fault: str, monkeypatch: pytest.MonkeyP
         with pytest.raises(ProofError, match=r"^algebra"):
             optimized(programs[0], verify=True)
     finally:
-        proof.always.reset(token)
+        proof.watching.reset(token)
 
 
 def test_large_programs_are_skipped_and_counted() -> None:
@@ -311,7 +311,7 @@ def test_large_programs_are_skipped_and_counted() -> None:
 
 def test_every_program_of_a_test_is_proven() -> None:
     """The fixture in conftest.py watches."""
-    watch = proof.always.get()
+    watch = proof.watching.get()
     assert watch is not None
     run()
     assert [report.name for report in watch.reports] == [*passes.PASSES, "the form for kernels"]

@@ -12,9 +12,8 @@ from random_programs import Drawing, evaluate
 
 import minigrad as mg
 from minigrad import functional
-from minigrad.compiler.ir.kernel import Kernel
+from minigrad.compiler.ir.kernel import Kernel, Schedule
 from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program, Value
-from minigrad.compiler.ir.schedule import Schedule
 from minigrad.compiler.ir.typing import check, make
 from minigrad.compiler.kernels import loops as kernel_source
 from minigrad.compiler.kernels import nests as kernel_nests

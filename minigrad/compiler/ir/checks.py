@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.costs import FLOATS, NUMBERS
+from minigrad.compiler.ir.kernel import FLOATS, NUMBERS
 from minigrad.compiler.ir.program import EXACT, VIEWS, Op, Program, Value
 from minigrad.compiler.ir.typing import make
 

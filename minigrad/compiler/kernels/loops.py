@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from minigrad.compiler.ir.kernel import Kernel
+from minigrad.compiler.ir.kernel import Kernel, Nest
 from minigrad.compiler.ir.program import Op, Value
-from minigrad.compiler.ir.schedule import Nest
 from minigrad.compiler.kernels.expressions import Expressions
 from minigrad.compiler.kernels.nests import NestSource
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.compiler.ir.costs import EXPENSIVE
+from minigrad.compiler.ir.kernel import EXPENSIVE, Nest, Place
 from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.ir.pysyntax import literal
-from minigrad.compiler.ir.schedule import Nest, Place
 from minigrad.compiler.kernels.walks import WalkSource
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.names import identifier, unique
 from minigrad.compiler.ir.program import UFUNCS, ArgSlot, Value
-from minigrad.compiler.ir.pysyntax import literal
+from minigrad.compiler.ir.pysyntax import identifier, literal, unique
 
 OWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "sys", "memory", "array", "ReusedBuffer", "CheckFailed", "bind", "step", *OWN)

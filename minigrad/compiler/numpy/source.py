@@ -18,9 +18,8 @@ from textwrap import fill
 from typing import Any
 
 from minigrad.compiler.ir.checks import barrier, may_raise
-from minigrad.compiler.ir.names import identifier, named
 from minigrad.compiler.ir.program import VIEWS, Buffer, Op, Program, Value
-from minigrad.compiler.ir.pysyntax import HEAD, imports, inside, literal, slices, title_of
+from minigrad.compiler.ir.pysyntax import HEAD, identifier, imports, inside, literal, named, slices, title_of
 from minigrad.compiler.numpy.buffer_reuse import FROM, ReusedBuffer
 from minigrad.compiler.numpy.calls import Calls
 from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped

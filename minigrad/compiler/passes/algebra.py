@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.compiler.ir.patterns import LITERAL, C, K, P, Pattern, Q, S, X, Y
 from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, least, number, size
 from minigrad.compiler.ir.program import UFUNCS, Value
-from minigrad.compiler.ir.rewriter import LITERAL, C, K, P, Pattern, Q, Rewriter, Rules, S, X, Y
+from minigrad.compiler.ir.rewriter import Rewriter, Rules
 from minigrad.compiler.ir.typing import result
 
 SIMPLER = Rules()  # filled by algebra.py, sums.py and views.py, in this order

@@ -14,19 +14,15 @@ Constants are equal to the real numbers that they stand for within 4 roundings (
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.difference import first_difference
 from minigrad.compiler.ir.evaluate import Array, work
-from minigrad.compiler.ir.program import Buffer, Program
-from minigrad.compiler.ir.samples import Sample
-from minigrad.compiler.passes.pipeline import always
+from minigrad.compiler.ir.program import Buffer, Op, Program, Value
+from minigrad.compiler.ir.random_inputs import Sample, fingerprint
+from minigrad.compiler.passes.watch import TOLERANCE, Report, Watch, proven, watching
 from minigrad.exact import Exact, Inexact, Redraw, opaque_roots, same
 
 ATTEMPTS: tuple[dict[str, Any], ...] = (
@@ -39,70 +35,10 @@ ATTEMPTS: tuple[dict[str, Any], ...] = (
     {"scale": 8, "limit": 1},
 )
 TRIES = 32  # inputs that are drawn until all roots exist
-TOLERANCE = 1e-7  # where nothing is exact: of the largest element, or of 1
 
 
 class ProofError(AssertionError):
     """A pass of the compiler changes what a program computes. The message names the pass, the result and the op."""
-
-
-@dataclass
-class Report:
-    """What was compared.
-
-    Args:
-        name: of the pass.
-        results: how many outputs, stores and draws are equal.
-        elements: how many elements they have.
-        inexact: why floats were compared, to TOLERANCE; empty if all is exact.
-    """
-
-    name: str
-    results: int
-    elements: int
-    inexact: str = ""
-
-    def __str__(self) -> str:
-        how = f"to {TOLERANCE:g} only: {self.inexact}" if self.inexact else "exactly"
-        return f"{self.name}: {self.results} results of {self.elements} elements are equal {how}"
-
-
-@dataclass
-class Watch:
-    """What `proven()` has seen.
-
-    Args:
-        limit: programs of more work (see `evaluate.work`) are skipped.
-        reports: one for each pass of each program.
-        skipped: the work of each program that was skipped.
-    """
-
-    limit: float = math.inf
-    reports: list[Report] = field(default_factory=list)
-    skipped: list[int] = field(default_factory=list)
-
-
-@contextmanager
-def proven(limit: float = math.inf) -> Iterator[Watch]:
-    """Prove the passes of every program that is compiled within a block.
-
-    Args:
-        limit: skip programs of more work than this.
-
-    Example:
-        >>> import minigrad as mg
-        >>> with proven() as watch:
-        ...     step = mg.compile(lambda x: (x * x).sum(), backend="numpy")
-        ...     y = [step(np.ones(3)) for _ in range(2)]
-        >>> len(watch.reports) > 0, watch.skipped
-        (True, [])
-    """
-    watch = Watch(limit)
-    token = always.set(watch)
-    try:
-        yield watch
-    finally:
-        always.reset(token)
 
 
 def prove_equal(before: Program, after: Program, name: str = "the rewriting", *, seed: int = 0) -> Report:
@@ -257,9 +193,66 @@ def _close(x: Any, y: Any) -> bool:
     return bool(np.allclose(x, y, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True))
 
 
+# The first op that differs
+
+
+def first_difference(
+    v: Value, w: Value, before: Program, after: Program, old: dict[Value, Array], new: dict[Value, Array]
+) -> str:
+    """The first op on the way to a wrong result that computes what the other program never does, in words.
+
+    Of the rewritten program, or else of the original one. A value that has a name in both programs is compared by it.
+    """
+    there = {_content(x) for x in old.values()}
+    on_the_way = _needed(w)
+    wrong = [op for op in after.ops if op in on_the_way and any(_content(new[u]) not in there for u in op.outs)]
+    named = {u.name: u for op in before.ops for u in op.outs if u.name}
+    sure = [
+        op
+        for op in wrong
+        for u in op.outs
+        if u.name in named and named[u.name].size == u.size and _content(new[u]) != _content(old[named[u.name]])
+    ]
+    for op in [*sure[:1], *wrong[:1]]:
+        return f"the first op that differs is {_described(op)}"
+    here, on_the_way = {_content(x) for x in new.values()}, _needed(v)
+    for op in before.ops:
+        if op in on_the_way and any(_content(old[u]) not in here for u in op.outs):
+            return f"the first op that is missing is {_described(op)}"
+    return f"it is {_described(w.op)}, and was {_described(v.op)}"
+
+
+def _content(x: Array) -> bytes:
+    """A fingerprint that is the same in each order and shape of the elements."""
+    flat = x.p.reshape(-1) if isinstance(x, Exact) else np.asarray(x).reshape(-1)
+    return fingerprint(np.unique(flat))
+
+
+def _needed(v: Value) -> set[Op]:
+    found: set[Op] = set()
+    pending = [v.op]
+    while pending:
+        op = pending.pop()
+        if op not in found:
+            found.add(op)
+            pending += [u.op for u in op.operands]
+    return found
+
+
+def _described(op: Op) -> str:
+    ins = ", ".join(f"{x.name or x.op.name} {x.shape}" if isinstance(x, Value) else repr(x) for x in op.ins)
+    params = {k: v for k, v in op.params.items() if k in ("axes", "axis", "shape", "bounds", "index", "value")}
+    given = "".join(f", {k}={v}" for k, v in params.items())
+    name = f" of {op.outs[0].name!r}" if op.outs and op.outs[0].name else ""
+    return f"{op.name}({ins}{given}){name}" + (f" [{op.note}]" if op.note else "")
+
+
+# Where passes are proven
+
+
 def started(program: Program, verify: bool) -> Proof | None:
     """The proof of a program's passes, where one is wanted: by `verify`, or within `proven()`."""
-    watch = always.get()
+    watch = watching.get()
     if verify:
         return Proof(program)
     if watch is None:
@@ -285,4 +278,4 @@ class Watched(Proof):
         return report
 
 
-__all__ = ["ProofError", "Report", "Watch", "always", "prove_equal", "proven", "started"]
+__all__ = ["ProofError", "Report", "Watch", "prove_equal", "proven", "started", "watching"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from minigrad.compiler.ir.patterns import X
 from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, number, size
 from minigrad.compiler.ir.program import Value
-from minigrad.compiler.ir.rewriter import Rewriter, X
+from minigrad.compiler.ir.rewriter import Rewriter
 from minigrad.compiler.ir.typing import result
 from minigrad.compiler.passes.algebra import SIMPLER
 

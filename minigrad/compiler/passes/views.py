@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from minigrad.compiler.ir.patterns import Pattern, X
 from minigrad.compiler.ir.predicates import is_full, is_op, number
 from minigrad.compiler.ir.program import VIEWS, Value
-from minigrad.compiler.ir.rewriter import Pattern, Rewriter, X
+from minigrad.compiler.ir.rewriter import Rewriter
 from minigrad.compiler.ir.typing import result
 from minigrad.compiler.ir.view_memory import is_identity, simplified
 from minigrad.compiler.passes.algebra import SIMPLER, drops_leading

@@ -1,0 +1,139 @@
+"""Patterns of ops, as the equations of `rewriter.py` have them on their left side: X + -Y, (P * Q) * S, X**2.
+
+    X, Y        a value
+    P, Q, S     a value or a literal
+    C           a literal
+    K           a literal or a constant array, as the number that it is
+
+A number in a pattern matches that literal, and arrays that are constant with that number. Operands of commutative ops
+match in either order. A variable that occurs twice stands for the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+from minigrad.compiler.ir.predicates import Operand, number
+from minigrad.compiler.ir.program import COMMUTATIVE, Value
+
+LITERAL = "literal"  # for an operand that is a literal, instead of the name of the op that makes it
+
+
+class Operators:
+    """Operators that build something from operands: a pattern, or ops of a program."""
+
+    __slots__ = ()
+
+    def apply(self, name: str, *others: Any, **params: Any) -> Any:
+        """The op `name` on this operand and others."""
+        return self._build(name, (self, *others), params)
+
+    def _build(self, name: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> Any:
+        return self._build("add", (self, other), {})
+
+    def __radd__(self, other: Any) -> Any:
+        return self._build("add", (other, self), {})
+
+    def __sub__(self, other: Any) -> Any:
+        return self._build("subtract", (self, other), {})
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._build("subtract", (other, self), {})
+
+    def __mul__(self, other: Any) -> Any:
+        return self._build("multiply", (self, other), {})
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._build("multiply", (other, self), {})
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._build("divide", (self, other), {})
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._build("divide", (other, self), {})
+
+    def __pow__(self, other: Any) -> Any:
+        return self._build("power", (self, other), {})
+
+    def __neg__(self) -> Any:
+        return self._build("negative", (self,), {})
+
+
+class Pattern(Operators):
+    """An op on operands that match other patterns, or are numbers."""
+
+    def __init__(self, name: str, ins: tuple[Any, ...]) -> None:
+        self.name, self.ins = name, ins
+
+    def _build(self, name: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Pattern:
+        return Pattern(name, ins)
+
+    def orders(self) -> Iterator[Pattern]:
+        """The pattern with the operands of commutative ops in each order."""
+        is_symmetric = self.name in COMMUTATIVE and self.ins[0] is not self.ins[1]
+        for ins in (self.ins, self.ins[::-1]) if is_symmetric else (self.ins,):
+            for operands in product(*(p.orders() if isinstance(p, Pattern) else (p,) for p in ins)):
+                yield Pattern(self.name, operands)
+
+    def accepts(self, made_by: str) -> bool:
+        """Whether an operand that is made by this op may match."""
+        return made_by == self.name
+
+    def accepts_operands(self, made_by: tuple[str, ...]) -> bool:
+        """Whether operands that are made by these ops may match those of the pattern."""
+        return len(made_by) == len(self.ins) and all(
+            p.accepts(name) if isinstance(p, Pattern) else name in (LITERAL, "full")
+            for p, name in zip(self.ins, made_by, strict=True)
+        )
+
+    def binds(self, x: Operand, bound: dict[str, Any]) -> bool:
+        """Whether an operand matches. Enters what the variables stand for."""
+        return type(x) is Value and x.op.name == self.name and self.binds_operands(x.op.ins, bound)
+
+    def binds_operands(self, ins: tuple[Operand, ...], bound: dict[str, Any]) -> bool:
+        """Whether the operands of an op with the pattern's name match. Enters what the variables stand for."""
+        for p, x in zip(self.ins, ins, strict=True):
+            if not (p.binds(x, bound) if isinstance(p, Pattern) else number(x) == p):
+                return False
+        return True
+
+
+class Variable(Pattern):
+    """A pattern that matches every operand of some kind, and stands for it in the functions of a rule."""
+
+    def __init__(self, name: str, accepts: Callable[[str], bool], read: Callable[[Operand], Any]) -> None:
+        super().__init__(name, ())
+        self._accepts, self._read = accepts, read
+
+    def orders(self) -> Iterator[Pattern]:
+        """The variable itself."""
+        yield self
+
+    def accepts(self, made_by: str) -> bool:
+        """Whether an operand that is made by this op may match."""
+        return self._accepts(made_by)
+
+    def binds(self, x: Operand, bound: dict[str, Any]) -> bool:
+        """Whether the variable may stand for x, as it does everywhere in the pattern."""
+        return self._accepts(x.op.name if type(x) is Value else LITERAL) and (
+            bound.setdefault(self.name, value := self._read(x)) is value
+        )
+
+
+def _value(letter: str) -> Variable:
+    return Variable(letter, lambda made_by: made_by != LITERAL, lambda x: x)
+
+
+def _any(letter: str) -> Variable:
+    return Variable(letter, lambda made_by: True, lambda x: x)
+
+
+X, Y = _value("x"), _value("y")  # values
+P, Q, S = _any("p"), _any("q"), _any("s")  # values or literals
+C = Variable("c", lambda made_by: made_by == LITERAL, lambda x: x)  # literals
+K = Variable("k", lambda made_by: made_by in (LITERAL, "full"), number)  # literals and constant arrays, as numbers
