@@ -7,17 +7,14 @@ u. That is done a few times in the life of a program at most, so nothing is plan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import EXACT, REDUCTIONS, UFUNCS, VIEWS, ArgSlot, Buffer, Op, Program, Value
-from minigrad.compiler.ir.typing import real_index
-from minigrad.compiler.ir.view_memory import viewed, viewed_through
+from minigrad.compiler.ir.operations import filled, function_of
+from minigrad.compiler.ir.program import EXACT, Buffer, Op, Program, Value
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.ops.special import WHOLE
 
 Step = tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], Any]  # what, of which slots, into which, a factor
 
@@ -103,102 +100,32 @@ def _is_rounded(op: Op, v: Value) -> bool:
 
 def _function(program: Program, op: Op) -> Callable[..., Any]:
     """What an op does with its operands."""
-    name, params = op.name, op.params
-    if name in UFUNCS:
-        return UFUNCS[name]
-    if name in REDUCTIONS:
-        return partial(REDUCTIONS[name].reduce, axis=params["axes"], keepdims=True)
-    if name in VIEWS:
-        (how,) = params.values()
-        return partial(_viewed, name, how)
-    return _OPS[name](program, op, **params)
-
-
-def _viewed(name: str, how: Any, x: Any) -> Any:
-    return viewed(np.asarray(x), (name, how))
-
-
-def _full(program: Program, op: Op, *, shape: Any, dtype: Any, value: Any) -> Callable[..., Any]:
-    made = np.full(shape, value, dtype)
-    return lambda: made
-
-
-def _where(program: Program, op: Op) -> Callable[..., Any]:
-    dtype = op.out.dtype
-    return lambda c, x, y: np.asarray(np.where(c, x, y), dtype)
-
-
-def _set_slice(program: Program, op: Op, *, steps: Any) -> Callable[..., Any]:
-    def put(x: Any, y: Any) -> Any:
-        made = np.array(x, order="C")
-        viewed_through(made, steps)[...] = y
-        return made
-
-    return put
-
-
-def _scatter(program: Program, op: Op, *, index: Any, how: str) -> Callable[..., Any]:
-    def scatter(x: Any, y: Any, *arrays: Any) -> Any:
-        made = np.array(x)
-        if how == "add":
-            np.add.at(made, real_index(index, arrays), y)
-        else:
-            made[real_index(index, arrays)] = y
-        return made
-
-    return scatter
+    if op.name == "random":
+        return _random(program, op, **op.params)
+    return _call(op, **op.params) if op.name == "call" else function_of(op)
 
 
 def _random(program: Program, op: Op, *, generator: int, method: str, args: Any, kwargs: Any) -> Callable[..., Any]:
     source, dtype = program.generators[generator], op.out.dtype
 
-    def draw(*ins: Any) -> Any:
+    def random(*ins: Any) -> Any:
         if method == "shuffle":
-            made = np.array(ins[0])
-            source.shuffle(made, **kwargs)
-            return made
-        return np.asarray(getattr(source, method)(*_filled(args, ins), **_filled(kwargs, ins)), dtype)
+            array = np.array(ins[0])
+            source.shuffle(array, **kwargs)
+            return array
+        return np.asarray(getattr(source, method)(*filled(args, ins), **filled(kwargs, ins)), dtype)
 
-    return draw
+    return random
 
 
-def _call(program: Program, op: Op, *, function: Any, args: Any, kwargs: Any) -> Callable[..., Any]:
+def _call(op: Op, *, function: Any, args: Any, kwargs: Any) -> Callable[..., Any]:
     forms = [(v.shape, v.dtype) for v in op.outs]
 
     def call(*ins: Any) -> Any:
-        made = function(*_filled(args, ins), **_filled(kwargs, ins))
-        parts = made if len(forms) > 1 or isinstance(made, (tuple, list)) else (made,)
-        if [(np.shape(x), x.dtype) for x in parts] != forms:
+        result = function(*filled(args, ins), **filled(kwargs, ins))
+        results = result if len(forms) > 1 or isinstance(result, (tuple, list)) else (result,)
+        if [(np.shape(x), x.dtype) for x in results] != forms:
             raise CheckFailed("a function returns another shape or dtype than before")
-        return parts if len(forms) > 1 else parts[0]
+        return results if len(forms) > 1 else results[0]
 
     return call
-
-
-def _filled(x: Any, ins: Any) -> Any:
-    """Arguments of a call with the operands in their places."""
-    if isinstance(x, ArgSlot):
-        return ins[x.k]
-    if isinstance(x, (tuple, list)):
-        return type(x)(_filled(part, ins) for part in x)
-    if isinstance(x, dict):
-        return {key: _filled(part, ins) for key, part in x.items()}
-    return x
-
-
-_OPS: dict[str, Callable[..., Callable[..., Any]]] = {
-    "full": _full,
-    **{name: lambda program, op, whole=whole: whole for name, whole in WHOLE.items()},
-    "where": _where,
-    "cast": lambda program, op, *, dtype: lambda x: np.asarray(x).astype(dtype),
-    "broadcast": lambda program, op, *, shape: lambda x: np.broadcast_to(x, shape),
-    "matmul": lambda program, op: np.matmul,
-    "convolution": lambda program, op, *, function, settings, shape: partial(function, **dict(settings)),
-    "set_slice": _set_slice,
-    "concatenate": lambda program, op, *, axis: lambda *arrays: np.concatenate(arrays, axis),
-    "gather": lambda program, op, *, index: lambda x, *arrays: x[real_index(index, arrays)],
-    "scatter": _scatter,
-    "random": _random,
-    "copy": lambda program, op: lambda x: np.array(x, order="C"),
-    "call": _call,
-}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Program, Value
-from minigrad.compiler.ir.typing import real_index
+from minigrad.compiler.ir.operations import function_of
+from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.exact import Constants, Exact, Inexact
 from minigrad.exact.array import UFUNCS as EXACT_UFUNCS
 from minigrad.exact.reductions import bilinear
@@ -103,14 +103,13 @@ class Evaluator:
             self.constants.learn(float(result.real.flat[0]), int(result.p.flat[0]), q if q is None or q >= 0 else None)
 
     def _result(self, op: Op, ins: list[Array]) -> Array:
-        name, params = op.name, op.params
-        if name in UFUNCS:
-            return UFUNCS[name](*ins)
-        if name in REDUCTIONS:
-            return REDUCTIONS[name].reduce(ins[0], axis=params["axes"], keepdims=True)
-        if name not in OPS:
-            raise Inexact(name)
-        return OPS[name](self, op, *ins, **params)
+        if op.name in EXACT_OPS:
+            return EXACT_OPS[op.name](self, op, *ins, **op.params)
+        try:
+            function = function_of(op)
+        except KeyError:
+            raise Inexact(op.name) from None
+        return function(*ins)
 
 
 def _full(self: Evaluator, op: Op, *, shape: Any, dtype: Any, value: Any) -> Array:
@@ -119,76 +118,22 @@ def _full(self: Evaluator, op: Op, *, shape: Any, dtype: Any, value: Any) -> Arr
     return np.broadcast_to(self.number(value), shape)
 
 
-def _cast(self: Evaluator, op: Op, x: Array, *, dtype: Any) -> Array:
-    return x if np.dtype(dtype).kind == "f" else x.astype(dtype)
-
-
-def _where(self: Evaluator, op: Op, c: Array, x: Array, y: Array) -> Array:
-    return np.where(c, x, y)
-
-
-def _matmul(self: Evaluator, op: Op, x: Array, y: Array) -> Array:
-    return np.matmul(x, y)
-
-
 def _convolution(self: Evaluator, op: Op, x: Array, y: Array, *, function: Any, settings: Any, shape: Any) -> Array:
     if isinstance(x, Exact):
         return bilinear(function, x, y, **dict(settings))
     return function(x, y, **dict(settings))
 
 
-def _whole(self: Evaluator, op: Op, x: Array) -> Array:
+def _opaque(self: Evaluator, op: Op, x: Array) -> Array:
     return EXACT_UFUNCS[op.name](x) if isinstance(x, Exact) else WHOLE[op.name](x)
 
 
-def _slice(self: Evaluator, op: Op, x: Array, *, bounds: Any) -> Array:
-    return x[tuple(slice(*b) for b in bounds)]
-
-
-def _set_slice(self: Evaluator, op: Op, x: Array, y: Array, *, steps: Any) -> Array:
-    places = np.arange(op.out.size).reshape(op.out.shape)
-    for name, how in steps:
-        if name == "slice":
-            places = places[tuple(slice(*b) for b in how)]
-        else:
-            places = places.reshape(how) if name == "reshape" else places.transpose(how)
-    flat = np.copy(x).reshape(-1)
-    flat[places.reshape(-1)] = y.reshape(-1)
-    return flat.reshape(op.out.shape)
-
-
-def _concatenate(self: Evaluator, op: Op, *arrays: Array, axis: int) -> Array:
-    return np.concatenate(arrays, axis)
-
-
-def _gather(self: Evaluator, op: Op, x: Array, *arrays: Array, index: Any) -> Array:
-    return x[real_index(index, arrays)]
-
-
-def _scatter(self: Evaluator, op: Op, x: Array, y: Array, *arrays: Array, index: Any, how: str) -> Array:
-    out = np.copy(x)
-    if how == "add":
-        np.add.at(out, real_index(index, arrays), y)
-    else:
-        out[real_index(index, arrays)] = y
-    return out
-
-
-OPS: dict[str, Callable[..., Array]] = {
+EXACT_OPS: dict[str, Callable[..., Array]] = {  # where exact arrays need something else than NumPy's function
     "full": _full,
-    **dict.fromkeys(WHOLE, _whole),
-    "where": _where,
-    "cast": _cast,
-    "broadcast": lambda self, op, x, *, shape: np.broadcast_to(x, shape),
-    "matmul": _matmul,
+    **dict.fromkeys(WHOLE, _opaque),
+    "where": lambda self, op, c, x, y: np.where(c, x, y),
+    "cast": lambda self, op, x, *, dtype: x if np.dtype(dtype).kind == "f" else x.astype(dtype),
     "convolution": _convolution,
-    "reshape": lambda self, op, x, *, shape: np.reshape(x, shape),
-    "transpose": lambda self, op, x, *, axes: np.transpose(x, axes),
-    "slice": _slice,
-    "set_slice": _set_slice,
-    "concatenate": _concatenate,
-    "gather": _gather,
-    "scatter": _scatter,
     "copy": lambda self, op, x: x,
 }
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.evaluate import Array, Evaluator
-from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program, Value
+from minigrad.compiler.ir.operations import filled
+from minigrad.compiler.ir.program import Buffer, Op, Program, Value
 from minigrad.exact import Exact, Inexact, constants, draw, rational
 from minigrad.exact.array import FUNCTIONS
 from minigrad.exact.draws import SCALE
@@ -113,7 +114,7 @@ class Sample:
         params = op.params
         if is_known(params["function"]) and any(isinstance(x, Exact) for x in ins):
             try:
-                made = params["function"](*_filled(params["args"], ins), **_filled(params["kwargs"], ins))
+                made = params["function"](*filled(params["args"], ins), **filled(params["kwargs"], ins))
             except (Inexact, TypeError, ValueError):
                 made = None
             results = made if isinstance(made, (tuple, list)) else (made,)
@@ -126,7 +127,7 @@ class Sample:
             rng = np.random.default_rng(list(hashlib.blake2b(text.encode(), digest_size=16).digest()))
             try:
                 with np.errstate(all="ignore"):
-                    made = params["function"](*_filled(params["args"], reals), **_filled(params["kwargs"], reals))
+                    made = params["function"](*filled(params["args"], reals), **filled(params["kwargs"], reals))
             except Exception:  # it refuses random operands, as np.linalg.cholesky does: any function serves the proof
                 made = None
             results = made if isinstance(made, (tuple, list)) else (made,)
@@ -158,17 +159,6 @@ def _any_of(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> Arra
         return np.asarray(rng.integers(0, 2, shape)).astype(np.dtype({"b": "?", "i": "i8", "u": "u8"}[kind]))
     real = rng.normal(size=shape)
     return np.asarray(real + 1j * rng.normal(size=shape) if kind == "c" else real)
-
-
-def _filled(x: Any, operands: Sequence[Any]) -> Any:
-    """Arguments of a call, operands in the places of their numbers."""
-    if isinstance(x, ArgSlot):
-        return operands[x.k]
-    if isinstance(x, dict):
-        return {k: _filled(v, operands) for k, v in x.items()}
-    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-        return type(x)(_filled(v, operands) for v in x)
-    return x
 
 
 def fingerprint(x: Array) -> bytes:
