@@ -1,4 +1,4 @@
-"""What the ops of a program compute, one after the other, on exact arrays or on plain ones: its meaning, for proofs."""
+"""The values of a program, op by op, on exact arrays or on plain ones, for proofs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minigrad.exact.array import UFUNCS as EXACT_UFUNCS
 from minigrad.exact.reductions import bilinear
 from minigrad.ops.special import WHOLE
 
-Array = Any  # an exact array, a plain one of bools or integers, or, where nothing is exact, any plain one
+Array = Any  # an exact array, a plain one of bools or integers, or any plain one where nothing is exact
 FLOATS = {"where": (1, 2), "gather": (0,), "scatter": (0, 1)}  # which operands are numbers like the result
 
 
@@ -23,9 +23,9 @@ class Evaluator:
 
     Args:
         inputs: gives the content of a buffer.
-        draw: gives the value of an op `draw`.
+        draw: gives the value of an op `random`.
         call: gives the values of an op `call`, from its operands.
-        exact: exact arrays for floating-point values; otherwise plain arrays of float64.
+        exact: whether floating-point values are exact arrays; otherwise they are plain arrays of float64.
     """
 
     def __init__(
@@ -37,19 +37,19 @@ class Evaluator:
     ) -> None:
         self.inputs, self.draw, self.call, self.exact = inputs, draw, call, exact
         self.constants = Constants()
-        self.fixed: set[Value] = set()  # values that are made of literals only
+        self.fixed: set[Value] = set()  # values that are computed from literals only
         self.known: dict[Op, tuple[list[Array], tuple[Array, ...]]] = {}  # by op: operands and results
 
     def values(self, program: Program) -> dict[Value, Array]:
-        """All values of a program. An op on the operands that it had in another program is not computed again.
+        """All values of a program. An op with the operands that it had in another program is not computed again.
 
         Raises:
             Inexact: an operation is not known in exact arithmetic.
-            Redraw: the inputs lie where a comparison or a root cannot be decided.
+            Redraw: a comparison or a root cannot be decided for these inputs.
         """
-        found: dict[Value, Array] = {}
+        values: dict[Value, Array] = {}
         for op in program.ops:
-            ins = [found[x] if isinstance(x, Value) else x for x in op.ins]
+            ins = [values[x] if isinstance(x, Value) else x for x in op.ins]
             before = self.known.get(op)
             if before is not None and op.name != "random" and all(x is y for x, y in zip(before[0], ins, strict=True)):
                 results = before[1]
@@ -59,15 +59,15 @@ class Evaluator:
             for v, result in zip(op.outs, results, strict=True):
                 if np.shape(result) != v.shape:
                     raise AssertionError(f"{op} computes an array of shape {np.shape(result)}")
-                found[v] = result
-        return found
+                values[v] = result
+        return values
 
     def _computed(self, op: Op, ins: list[Array]) -> tuple[Array, ...]:
         if op.name == "input":
             return (self.inputs(op.params["buffer"]),)
         if op.name == "random":
             return (self.draw(op, ins),)
-        if op.name == "check":  # it has no value; which checks a pass may leave out is tested with the pass
+        if op.name == "check":  # has no value; which checks a pass may remove is tested with the pass
             return ()
         if op.name == "call":
             return tuple(self.call(op, ins))
@@ -90,13 +90,13 @@ class Evaluator:
             return np.asarray(x, np.float64)
         if isinstance(x, Exact):
             return x
-        made = Exact.of(x)
-        if type(x) is float and made.q is not None:
-            self.constants.learn(x, int(made.p), int(made.q))
-        return made
+        number = Exact.of(x)
+        if type(x) is float and number.q is not None:
+            self.constants.learn(x, int(number.p), int(number.q))
+        return number
 
     def _learn(self, op: Op, result: Exact) -> None:
-        """Note what a value is that is made of literals: a pass may fold it."""
+        """Note the value of an op on literals: a pass may compute it."""
         if all(x in self.fixed for x in op.operands) and result.size and op.name != "concatenate":
             self.fixed.add(op.out)
             q = None if result.q is None else int(result.q.flat[0])
@@ -139,7 +139,7 @@ EXACT_OPS: dict[str, Callable[..., Array]] = {  # where exact arrays need someth
 
 
 def work(program: Program) -> int:
-    """How many elements a proof has to compute: those of all values; of products, a share of the terms."""
+    """How many elements a proof has to compute: those of all values, and of products a part of the terms."""
     total = 0
     for op in program.ops:
         total += sum(v.size for v in (*op.outs, *op.operands))

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.patterns import LITERAL, C, K, P, Pattern, Q, S, X, Y
-from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, least, number, size
+from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, lower_bound, number, size
 from minigrad.compiler.ir.program import UFUNCS, Value
 from minigrad.compiler.ir.rewriter import Rewriter, Rules
 from minigrad.compiler.ir.typing import result
@@ -184,7 +184,7 @@ def _is_safe(p: complex, q: complex) -> bool:
 
 rewrite((P * Q) * S, lambda p, q, s: p * (q * s), are_smaller)
 rewrite(X / C, lambda x, c: x * (1 / c), lambda c: bool(c) and bool(np.isfinite(1 / c)))
-rewrite(X / Y, lambda x, y: x * (1.0 / y), lambda x, y: y.size < x.size and least(y) >= SMALLEST)  # 1/y is finite
+rewrite(X / Y, lambda x, y: x * (1.0 / y), lambda x, y: y.size < x.size and lower_bound(y) >= SMALLEST)  # 1/y is finite
 rewrite(X.apply("reciprocal"), lambda x: 1.0 / x)
 rewrite(X.apply("square"), lambda x: x * x, lambda x: x.dtype.kind != "b", any_dtype=True)
 
@@ -193,6 +193,8 @@ rewrite(X.apply("square"), lambda x: x * x, lambda x: x.dtype.kind != "b", any_d
 rewrite(X**1, lambda x: x)
 rewrite(X**2, lambda x: x * x)
 rewrite(X**3, lambda x: x * x * x)
-rewrite(X**0.5, lambda x: x.apply("sqrt"), lambda x: x.dtype.itemsize > 2 or least(x) >= 0)  # float16: √-inf, √-0.0
+rewrite(
+    X**0.5, lambda x: x.apply("sqrt"), lambda x: x.dtype.itemsize > 2 or lower_bound(x) >= 0
+)  # float16: √-inf, √-0.0
 rewrite(X**-1, lambda x: 1.0 / x)
 rewrite(X**-2, lambda x: 1.0 / (x * x))
