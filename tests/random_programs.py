@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Op, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Op, Program, Value, without_dead_code
 from minigrad.compiler.ir.typing import check, make
-from minigrad.compiler.ir.view_memory import viewed
-from minigrad.compiler.numpy.plan import step_of
-from minigrad.compiler.passes.pipeline import without_dead_code
+from minigrad.compiler.ir.view_memory import step_of, viewed
 
 FLOATS = ("f4", "f8")
 DTYPES = ("f4", "f4", "f8", "i8", "i4", "?")

@@ -32,16 +32,16 @@ FLOATS = {np.dtype("float32"): "32", np.dtype("float64"): "64"}
 
 
 def padded(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """The shape with leading 1s: how it lies in a space of so many axes."""
+    """The shape with leading 1s, as one of so many axes."""
     return (1,) * (ndim - len(shape)) + shape
 
 
 class Kernel:
-    """Lines of a program that run together.
+    """Ops that run together.
 
     Args:
         ops: elementwise ops, reductions, and reshapes that only add or drop leading axes of size 1, in order.
-        outs: those of their values that are needed outside.
+        outs: the values that are needed outside.
     """
 
     def __init__(self, ops: Iterable[Op], outs: Iterable[Value]) -> None:
@@ -51,16 +51,16 @@ class Kernel:
         self.alias = {op.out: op.operands[0] for op in self.ops if op.name == "reshape"}
         self._find_axes([*self.ins, *inner])
         self.schedule = Schedule(self)
-        self.reads: dict[Value, set[tuple[float, float]]] = {}  # in which walks an operand is read: nest and phase
+        self.reads: dict[Value, set[tuple[float, float]]] = {}  # nests and phases in which an operand is read
 
     def real(self, v: Value) -> Value:
-        """The value itself of one that differs from it by axes of size 1 only."""
+        """The value from which v differs by axes of size 1 only, or v."""
         while v in self.alias:
             v = self.alias[v]
         return v
 
     def _find_axes(self, values: list[Value]) -> None:
-        """The merged axes of the space: for each how many elements, and which axes of the space it is made of."""
+        """Find the merged axes of the space: the size of each, and which axes of the space it consists of."""
         ndim = max(v.ndim for v in values)
         shapes = {v: padded(v.shape, ndim) for v in values}
         space = [max((shape[k] for shape in shapes.values()), key=lambda n: (n != 1, n)) for k in range(ndim)]
@@ -71,12 +71,12 @@ class Kernel:
         for k, n in enumerate(space):
             if n == 1:
                 continue
-            alike = (
+            is_alike = (
                 groups
                 and all((shape[groups[-1][0]] == 1) == (shape[k] == 1) for shape in shapes.values())
                 and all((groups[-1][0] in axes) == (k in axes) for axes in reduced)
             )
-            if alike:
+            if is_alike:
                 groups[-1].append(k)
             else:
                 groups.append([k])
@@ -90,17 +90,17 @@ class Kernel:
         return self._axes[v]
 
     def reduced_axes(self, op: Op) -> Axes:
-        """The merged axes that a reduction takes away."""
+        """The merged axes over which an op reduces."""
         shift = self.ndim - op.operands[0].ndim
-        gone = {k + shift for k in op.params["axes"]}
-        return tuple(a for a, g in enumerate(self._groups) if g[0] in gone and a in self.axes(op.operands[0]))
+        reduced = {k + shift for k in op.params["axes"]}
+        return tuple(a for a, g in enumerate(self._groups) if g[0] in reduced and a in self.axes(op.operands[0]))
 
     def shape(self, v: Value) -> tuple[int, ...]:
-        """The shape in which a value is handed to the kernel: its merged axes, or one element."""
+        """The shape in which the kernel takes a value: its merged axes, or one element."""
         return tuple(self.sizes[a] for a in self.axes(v)) or (1,)
 
     def may_share(self, x: Value, out: Value) -> bool:
-        """Whether an output may be written into the memory of an operand: each element is read before, and then not."""
+        """Whether an output may be written into the memory of an operand: no element is read after it is written."""
         if (self.axes(x), x.dtype) != (self.axes(out), out.dtype) or x not in self.ins:
             return False
         home = self.schedule.place[self.real(out)]
@@ -108,10 +108,10 @@ class Kernel:
 
 
 class Nest:
-    """A walk over some axes: phases over the last, for each index of the others.
+    """A loop nest over some axes: phases over the last, for each index of the others.
 
-    `inner[p]` are the ops that are computed in phase p for every element, `row[p]` those that are computed once for
-    each row before phase p (row[0]: before all), `reductions[p]` those whose operand runs through phase p.
+    `inner[p]` are the ops that are computed for every element in phase p, `row[p]` those that are computed once per row
+    before phase p, `reductions[p]` those whose operand is computed or read in phase p.
     """
 
     def __init__(self, axes: Axes) -> None:
@@ -121,7 +121,7 @@ class Nest:
         self.reductions: list[list[Op]] = [[]]
 
     def reach(self, phase: int) -> None:
-        """Make room for a phase."""
+        """Extend the lists up to a phase."""
         while len(self.inner) <= phase:
             self.inner.append([])
             self.row.append([])
@@ -129,7 +129,7 @@ class Nest:
 
 
 class Place:
-    """Where a value is computed: nest, phase, and how ("inner", "row", or "total": there when the nest has ended)."""
+    """Where a value is computed: nest, phase, and how ("inner", "row", or "total": after the nest has ended)."""
 
     __slots__ = ("how", "nest", "phase")
 
@@ -138,7 +138,7 @@ class Place:
 
 
 class Schedule:
-    """The nests of a kernel in order, and the place of every op."""
+    """The loop nests of a kernel in order, and the place of every op."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -152,30 +152,30 @@ class Schedule:
         self._find_saved()
 
     def _by_stages(self) -> list[Op]:
-        """The ops, those first that wait for fewer nests; among equals small values that need no walk come first.
+        """The ops, ordered by the number of nests that they wait for; small values come first among equals.
 
-        So all that can be summed in one walk over everything is.
+        So everything that can be summed in one loop nest over the space is.
         """
         kernel = self.kernel
-        known: dict[Value, tuple[int, bool]] = {}  # after how many nests a value is there, and whether in a large walk
+        known: dict[Value, tuple[int, bool]] = {}  # nests before a value, and whether the next one is large
         keys: dict[Op, tuple[int, bool]] = {}
         for op in kernel.ops:
             if op.name == "reshape":
                 continue
-            needs = [known[x] for x in map(kernel.real, op.operands) if x in known]
-            stage = max((n for n, _ in needs), default=0)
-            in_large = (stage, True) in needs or len(kernel.axes(op.out)) == len(kernel.sizes)
+            operands = [known[x] for x in map(kernel.real, op.operands) if x in known]
+            stage = max((n for n, _ in operands), default=0)
+            in_large = (stage, True) in operands or len(kernel.axes(op.out)) == len(kernel.sizes)
             ends = self._ends_a_nest(op)
             known[op.out] = (stage + 1, False) if ends else (stage, in_large)
             keys[op] = (stage, in_large or ends)
         return sorted(keys, key=keys.__getitem__)
 
     def _ends_a_nest(self, op: Op) -> bool:
-        """Whether a value is there only when the walk over its operand is over."""
-        if op.name not in REDUCTIONS or not (gone := self.kernel.reduced_axes(op)):
+        """Whether a value is available only when the nest over its operand has ended."""
+        if op.name not in REDUCTIONS or not (reduced := self.kernel.reduced_axes(op)):
             return False
         axes = self.kernel.axes(op.operands[0])
-        return gone != axes[-1:] or len(axes) == 1
+        return reduced != axes[-1:] or len(axes) == 1
 
     # Places
 
@@ -198,7 +198,7 @@ class Schedule:
                     self.place[op.out] = Place(number, phase, "row")
                     return
         everything = tuple(range(len(self.kernel.sizes)))
-        if axes and axes == everything[:-1]:  # for the rows of a walk that will follow
+        if axes and axes == everything[:-1]:  # for the rows of a nest that will follow
             self.nests.append(Nest(everything))
             self.nests[-1].row[0].append(op)
             self.place[op.out] = Place(len(self.nests) - 1, 0, "row")
@@ -209,19 +209,19 @@ class Schedule:
 
     def _reduction(self, op: Op) -> None:
         x = self.kernel.real(op.operands[0])
-        axes, gone = self.kernel.axes(x), self.kernel.reduced_axes(op)
-        number, phase, how = self._walk_over(x, axes)
+        axes, reduced = self.kernel.axes(x), self.kernel.reduced_axes(op)
+        number, phase, how = self._nest_over(x, axes)
         nest = self.nests[number]
         nest.reductions[phase].append(op)
-        ends_phase = how == "inner" and gone == axes[-1:] and len(axes) > 1
+        ends_phase = how == "inner" and reduced == axes[-1:] and len(axes) > 1
         if ends_phase:
             nest.reach(phase + 1)
             self.place[op.out] = Place(number, phase + 1, "row")
         else:
             self.place[op.out] = Place(number, phase, "total")
 
-    def _walk_over(self, x: Value, axes: Axes) -> tuple[int, int, str]:
-        """A place where a reduction's operand comes by."""
+    def _nest_over(self, x: Value, axes: Axes) -> tuple[int, int, str]:
+        """Nest, phase and how a reduction meets the elements of its operand."""
         home = self.place.get(x)
         if home is not None and home.how != "total":
             return home.nest, home.phase, home.how
@@ -232,16 +232,16 @@ class Schedule:
         return len(self.nests) - 1, 0, "inner"
 
     def _candidates(self, operands: list[Value]) -> range:
-        """The nests that come after all that the operands need."""
-        need = 0
+        """The nests in which all operands are available."""
+        first = 0
         for x in operands:
             home = self.place.get(self.kernel.real(x))
             if home is not None:
-                need = max(need, home.nest + (home.how == "total"))
-        return range(need, len(self.nests))
+                first = max(first, home.nest + (home.how == "total"))
+        return range(first, len(self.nests))
 
     def _phase(self, operands: list[Value], number: int, how: str) -> int | None:
-        """The first phase of a nest in which all operands are there, None if there is none."""
+        """The first phase of a nest in which all operands are available, None if there is none."""
         phase = 0
         for x in operands:
             home = self.place.get(self.kernel.real(x))
@@ -251,47 +251,46 @@ class Schedule:
                 phase = max(phase, home.phase)
         return phase
 
-    # What is kept
+    # Values that are stored
 
     def _find_saved(self) -> None:
-        """Which values computed inside a walk are kept for another: in a row, or in an array."""
-        self.users: dict[Value, list[tuple[int, int]]] = {}
+        """Find the values of one phase that are stored for another: in a row, or in an array."""
         kernel = self.kernel
         self.rows: set[Value] = set()
         self.arrays: set[Value] = {kernel.real(v) for v in kernel.outs}
-        pending = [(op, self._where(op)) for op in kernel.ops if op.name != "reshape"]
+        pending = [(op, self._phase_of(op)) for op in kernel.ops if op.name != "reshape"]
         seen: set[tuple[int, tuple[int, int]]] = set()
         while pending:
-            op, walk = pending.pop()
+            op, phase = pending.pop()
             for x in map(kernel.real, op.operands):
                 home = self.place.get(x)
-                if home is None or home.how == "total" or (home.nest, home.phase) == walk or (id(x), walk) in seen:
+                if home is None or home.how == "total" or (home.nest, home.phase) == phase or (id(x), phase) in seen:
                     continue
-                if home.how == "row" and home.nest == walk[0]:
+                if home.how == "row" and home.nest == phase[0]:
                     continue
-                seen.add((id(x), walk))
-                if x in self.arrays or (x in self.rows and home.nest == walk[0]):
+                seen.add((id(x), phase))
+                if x in self.arrays or (x in self.rows and home.nest == phase[0]):
                     continue
-                same_axes = home.how == "inner" and kernel.axes(x) == self.nests[walk[0]].axes
+                same_axes = home.how == "inner" and kernel.axes(x) == self.nests[phase[0]].axes
                 if same_axes and self.is_cheap(x):
-                    pending.append((x.op, walk))
-                elif same_axes and home.nest == walk[0] and len(kernel.axes(x)) > 1:
+                    pending.append((x.op, phase))
+                elif same_axes and home.nest == phase[0] and len(kernel.axes(x)) > 1:
                     self.rows.add(x)
                 else:
                     self.arrays.add(x)
 
-    def _where(self, op: Op) -> tuple[int, int]:
-        """The walk that computes an op, for a reduction the one that its operand runs through."""
+    def _phase_of(self, op: Op) -> tuple[int, int]:
+        """Nest and phase in which an op is computed; of a reduction, where its operand is read."""
         if op.name in REDUCTIONS and self.kernel.reduced_axes(op):
             for number, nest in enumerate(self.nests):
-                for phase, ops in enumerate(nest.reductions):
+                for p, ops in enumerate(nest.reductions):
                     if op in ops:
-                        return number, phase
+                        return number, p
         home = self.place[op.out]
         return home.nest, home.phase
 
     def is_cheap(self, v: Value) -> bool:
-        """Whether a value may be computed again where it is needed: few operations, at most two arrays of its size."""
+        """Whether a value may be computed again where it is needed: by few ops, from at most two arrays of its size."""
         kernel, operations, leaves = self.kernel, 0, set[Value]()
         pending = [v]
         while pending:

@@ -16,7 +16,7 @@ import numpy as np
 {imports}
 
 def memory(size):
-    """Bytes that begin at a cache op."""
+    """Bytes that begin at a cache line."""
     raw = np.empty(size + {alignment}, np.uint8)
     start = -raw.__array_interface__["data"][0] % {alignment}
     return raw[start : start + size]
@@ -32,33 +32,32 @@ def array(block, shape, dtype):
 
 
 def title_of(title: str) -> str:
-    """A title that can stand in a docstring."""
+    """A title for a docstring, with its quotes and backslashes escaped."""
     return title.replace("\\", "\\\\").replace('"""', "'''")
 
 
 def imports(roots: set[str]) -> str:
-    """The modules that the functions come from."""
+    """Lines that import modules."""
     return "".join(f"import {root}\n" for root in sorted(roots))
 
 
 def literal(x: Any) -> str:
-    """A Python number as it stands in source."""
+    """The source of a Python number."""
     if isinstance(x, float) and not math.isfinite(x):
         return "np.nan" if math.isnan(x) else "np.inf" if x > 0 else "-np.inf"
     return repr(x)
 
 
 def inside(items: tuple[int, ...]) -> str:
-    """The items of a tuple, as arguments."""
+    """The items of a tuple, as arguments of a call."""
     return ", ".join(map(str, items)) if len(items) > 1 else f"{items[0]}" if items else "()"
 
 
 def slices(bounds: Any, shape: Any) -> str:
-    """Slices between brackets; trailing whole axes are left out."""
+    """Slices between brackets, without those of whole axes at the end."""
     texts = []
     for k, (start, stop, step) in enumerate(bounds):
-        whole = shape is not None and (start, stop, step) == (0, shape[k], 1)
-        if whole:
+        if shape is not None and (start, stop, step) == (0, shape[k], 1):
             texts.append(":")
         else:
             texts.append(f"{start}:{'' if stop is None else stop}" + (f":{step}" if step != 1 else ""))
@@ -68,7 +67,7 @@ def slices(bounds: Any, shape: Any) -> str:
 
 
 def index_text(template: tuple[Any, ...], arrays: list[str]) -> str:
-    """An index between brackets."""
+    """An index, as the text between brackets."""
     parts = []
     for p in template:
         if isinstance(p, ArgSlot):
@@ -97,15 +96,19 @@ GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda_ mu nu 
 GREEK += " upsilon phi chi psi omega"
 LETTERS = {chr(0x3B1 + k): name for k, name in enumerate(GREEK.split())}
 SIGNS = {"²": "2", "³": "3", "̂": "_hat", "̃": "_tilde", "̄": "_bar", "∂": "d", "∇": "grad_"}
-UNTOLD = {"param_groups", "flats", "state", "data"}
+IN_OPTIMIZERS = {"param_groups", "flats", "state", "data"}
 
 
 def identifier(text: str) -> str:
-    """A Python identifier that resembles the text: σ² gives sigma2, model.0.weight gives model_0_weight."""
+    """A Python identifier like the text: sigma2 for σ², model_0_weight for model.0.weight."""
     parts = text.split(".")
-    if len(parts) > 1:  # opt.param_groups.0.flats.0.state.m is opt_m: the places inside an optimizer say nothing
-        kept = [p for k, p in enumerate(parts) if p not in UNTOLD and not (k and parts[k - 1] in UNTOLD and p == "0")]
-        parts = kept if len(kept) > 1 else [*kept, parts[-1]]
+    if len(parts) > 1:  # opt.param_groups.0.flats.0.state.m is opt_m
+        shorter = [
+            p
+            for k, p in enumerate(parts)
+            if p not in IN_OPTIMIZERS and not (k and parts[k - 1] in IN_OPTIMIZERS and p == "0")
+        ]
+        parts = shorter if len(shorter) > 1 else [*shorter, parts[-1]]
     spelled = "".join(SIGNS.get(c) or LETTERS.get(c, c) for c in unicodedata.normalize("NFD", "_".join(parts)))
     word = re.sub(r"\W+", "_", spelled).strip("_") or "value"
     return f"_{word}" if word[0].isdigit() or keyword.iskeyword(word) else word
@@ -125,16 +128,16 @@ SHORT |= {
 
 
 def named(program: Program, taken: dict[str, Any]) -> dict[Value, str]:
-    """A name of its own for each value: the user's where there is one, else what it is, with a number."""
+    """A unique name for each value: the user's where there is one, else that of its op, with a number."""
     names: dict[Value, str] = {}
     for op in program.ops:
-        for v, name in zip(op.outs, _operations(op), strict=True):
+        for v, name in zip(op.outs, _names_of_ops(op), strict=True):
             names[v] = unique(identifier(v.name), taken) if v.name else numbered(SHORT.get(name, name), taken)
     return names
 
 
-def _operations(op: Op) -> list[str]:
-    """The operation that makes each value; for a kernel's the one inside."""
+def _names_of_ops(op: Op) -> list[str]:
+    """The op that computes each value; of a kernel's values, the op inside."""
     if op.name != "kernel":
         return [op.name] * len(op.outs)
     kernel = op.params["kernel"]
@@ -148,7 +151,7 @@ def numbered(word: str, taken: dict[str, Any]) -> str:
 
 
 def unique(word: str, taken: dict[str, Any]) -> str:
-    """The word, with a number if it is taken."""
+    """The word, with a number if it is in use. `taken` has the words in use, and the last number of each."""
     word = f"{word}_" if keyword.iskeyword(word) else word
     if word not in taken:
         taken[word] = 1
