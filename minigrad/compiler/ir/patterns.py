@@ -18,7 +18,7 @@ from typing import Any
 from minigrad.compiler.ir.predicates import Operand, number
 from minigrad.compiler.ir.program import COMMUTATIVE, Value
 
-LITERAL = "literal"  # for an operand that is a literal, instead of the name of the op that makes it
+LITERAL = "literal"  # for an operand that is a literal, instead of the name of an op
 
 
 class Operators:
@@ -80,15 +80,15 @@ class Pattern(Operators):
             for operands in product(*(p.orders() if isinstance(p, Pattern) else (p,) for p in ins)):
                 yield Pattern(self.name, operands)
 
-    def accepts(self, made_by: str) -> bool:
-        """Whether an operand that is made by this op may match."""
-        return made_by == self.name
+    def accepts(self, name: str) -> bool:
+        """Whether an operand that this op computes may match."""
+        return name == self.name
 
-    def accepts_operands(self, made_by: tuple[str, ...]) -> bool:
-        """Whether operands that are made by these ops may match those of the pattern."""
-        return len(made_by) == len(self.ins) and all(
+    def accepts_operands(self, names: tuple[str, ...]) -> bool:
+        """Whether operands that these ops compute may match those of the pattern."""
+        return len(names) == len(self.ins) and all(
             p.accepts(name) if isinstance(p, Pattern) else name in (LITERAL, "full")
-            for p, name in zip(self.ins, made_by, strict=True)
+            for p, name in zip(self.ins, names, strict=True)
         )
 
     def binds(self, x: Operand, bound: dict[str, Any]) -> bool:
@@ -114,9 +114,9 @@ class Variable(Pattern):
         """The variable itself."""
         yield self
 
-    def accepts(self, made_by: str) -> bool:
-        """Whether an operand that is made by this op may match."""
-        return self._accepts(made_by)
+    def accepts(self, name: str) -> bool:
+        """Whether an operand that this op computes may match."""
+        return self._accepts(name)
 
     def binds(self, x: Operand, bound: dict[str, Any]) -> bool:
         """Whether the variable may stand for x, as it does everywhere in the pattern."""
@@ -126,14 +126,14 @@ class Variable(Pattern):
 
 
 def _value(letter: str) -> Variable:
-    return Variable(letter, lambda made_by: made_by != LITERAL, lambda x: x)
+    return Variable(letter, lambda name: name != LITERAL, lambda x: x)
 
 
 def _any(letter: str) -> Variable:
-    return Variable(letter, lambda made_by: True, lambda x: x)
+    return Variable(letter, lambda name: True, lambda x: x)
 
 
 X, Y = _value("x"), _value("y")  # values
 P, Q, S = _any("p"), _any("q"), _any("s")  # values or literals
-C = Variable("c", lambda made_by: made_by == LITERAL, lambda x: x)  # literals
-K = Variable("k", lambda made_by: made_by in (LITERAL, "full"), number)  # literals and constant arrays, as numbers
+C = Variable("c", lambda name: name == LITERAL, lambda x: x)  # literals
+K = Variable("k", lambda name: name in (LITERAL, "full"), number)  # literals and constant arrays, as numbers

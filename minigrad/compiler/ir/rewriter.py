@@ -1,4 +1,4 @@
-"""Programs are rewritten by building them again, op by op, with rules that know better ways.
+"""Rewriting programs: they are built again, op by op, through rules that replace ops by better ones.
 
 A rule is a function of the rewriter and of an op's operands and parameters. It returns a value that can replace the
 op's, or None. The first rule that applies decides. What a rule builds goes through the rules again, so a rule must make
@@ -6,7 +6,7 @@ something simpler; a rule that only brings an op into a normal form builds with 
 
     rules.rewrite(X + -Y, lambda x, y: x - y)
 
-The rules that may apply to an op are looked up by its name and by the names of the ops that make its operands.
+The rules that may apply to an op are looked up by its name and by the names of the ops that compute its operands.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minigrad.compiler.ir.program import COMMUTATIVE, Op, Program, Value
 from minigrad.compiler.ir.typing import OPAQUE, result
 
 Rule = Callable[..., Value | None]
-Accepts = Callable[[tuple[str, ...]], bool]  # may a rule apply, by the names of the ops that make the operands
+Accepts = Callable[[tuple[str, ...]], bool]  # whether a rule may apply, by the ops that compute the operands
 INDEXED = 3  # operands by which rules are looked up
 
 
@@ -62,10 +62,10 @@ class Equation:
         if not self.any_dtype and dtype.kind != "f":
             return None
         operands = [bound[name] for name in self._change_names]
-        built = self.change(*[Term(rewriter, x) if type(x) is Value else x for x in operands])
-        if type(built) is not Term or built.value.dtype != dtype:
+        replacement = self.change(*[Term(rewriter, x) if type(x) is Value else x for x in operands])
+        if type(replacement) is not Term or replacement.value.dtype != dtype:
             return None
-        x = built.value
+        x = replacement.value
         return x if x.shape == shape else rewriter.op("broadcast", x, shape=shape)
 
 
@@ -84,15 +84,15 @@ class Rules:
         """Decorate a function that is a rule for some ops.
 
         Args:
-            names: of the ops.
-            operands: names of ops; the rule is tried only where one of them makes an operand ("literal" where an
-                operand is a literal). For any operands if there are none.
+            names: the names of the ops.
+            operands: names of ops: the rule is tried only where one of them computes an operand. LITERAL is for
+                operands that are literals. The rule is tried for any operands if there are none.
         """
         some = frozenset(operands)
 
         def enter(function: Rule) -> Rule:
             for name in names:
-                self._enter(name, lambda made_by: not some or not some.isdisjoint(made_by), function)
+                self._enter(name, lambda names: not some or not some.isdisjoint(names), function)
             return function
 
         return enter
@@ -108,11 +108,11 @@ class Rules:
         """Enter an equation: an op that matches the pattern becomes what `change` builds, in the same shape.
 
         Args:
-            pattern: of variables, numbers and operators. A variable that occurs twice stands for the same value.
-            change: builds the replacement. Its parameters are named as the variables are, in lower case, or as
-                parameters of the op. A result of another dtype than the op's is not used.
-            when: a condition on the same.
-            any_dtype: also for other operands than floating-point ones of one dtype.
+            pattern: variables, numbers and operators; see patterns.py.
+            change: builds the replacement with the operators of terms. Its parameters are named as the variables, in
+                lower case, or as parameters of the op. A replacement of another dtype than the op's is not used.
+            when: a condition. Its parameters are named in the same way, and are values and numbers.
+            any_dtype: whether the equation also holds for other operands than floating-point ones of one dtype.
         """
         for ordered in pattern.orders():
             self._enter(pattern.name, ordered.accepts_operands, Equation(ordered, change, when, any_dtype))
@@ -139,8 +139,7 @@ class Rules:
 class Rewriter:
     """Builds a program again through rules, and makes equal ops one.
 
-    A subclass names the rules, and holds what they need to know of the program. `source` is the op that is being
-    rewritten.
+    A subclass names the rules, and has what they need to know of the program.
     """
 
     rules: ClassVar[Rules] = Rules()
@@ -149,7 +148,6 @@ class Rewriter:
     def __init__(self) -> None:
         self.ops: list[Op] = []
         self.position: dict[Op, int] = {}  # of the new ops
-        self.source: Op | None = None
         self.note = ""
         self._by_key: dict[Any, Op] = {}
         self._missed: list[Any] = []  # keys of ops that a rule asked for before they were there
@@ -158,7 +156,7 @@ class Rewriter:
         """The program, each op through the rules. An op that stays what it was is the same object."""
         new: dict[Value, Value] = {}
         for op in program.ops:
-            self.source, self.note = op, op.note
+            self.note = op.note
             ins = tuple([new[x] if type(x) is Value else x for x in op.ins])
             outs = self._rewritten(op, ins)
             for before, after in zip(op.outs, outs, strict=True):
@@ -193,7 +191,7 @@ class Rewriter:
         return self.raw(name, *ins, **params)
 
     def raw(self, name: str, *ins: Operand, **params: Any) -> Value:
-        """The value of an op as it is."""
+        """The value of an op, not through the rules."""
         key = self._key(name, ins, params)
         known = self._by_key.get(key) if key is not None else None
         return (known or self._append(key, Op(name, ins, params, [result(name, ins, params)], self.note))).out
@@ -222,7 +220,7 @@ class Rewriter:
         return [self._by_key[key] for key in self._missed if key in self._by_key]
 
     def _key(self, name: str, ins: Iterable[Operand], params: dict[str, Any]) -> Any:
-        """What equal ops have in common; None for an op that is like no other."""
+        """A key that is the same for equal ops; None for an op that is not merged with others."""
         if not self.merges or name in ("random", "input"):
             return None
         operands: list[Any] = [id(x) if type(x) is Value else (type(x), repr(x)) for x in ins]

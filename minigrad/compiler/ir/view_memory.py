@@ -57,15 +57,15 @@ def owner(array: Any) -> Any:
 
 def simplified(shape: tuple[int, ...], steps: list[Step]) -> list[Step]:
     """The steps without those that change nothing, and neighboring reshapes as one."""
-    kept: list[tuple[tuple[int, ...], Step]] = []  # the shape before each step, and the step
+    simpler: list[tuple[tuple[int, ...], Step]] = []  # the shape before each step, and the step
     for step in steps:
-        if step[0] == "reshape" and kept and kept[-1][1][0] == "reshape":
-            shape = kept.pop()[0]
+        if step[0] == "reshape" and simpler and simpler[-1][1][0] == "reshape":
+            shape = simpler.pop()[0]
         after = step_shape(shape, step)
         if not is_identity(shape, step):
-            kept.append((shape, step))
+            simpler.append((shape, step))
         shape = after
-    return [step for _, step in kept]
+    return [step for _, step in simpler]
 
 
 def is_identity(shape: tuple[int, ...], step: Step) -> bool:
@@ -99,19 +99,19 @@ def basic(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Step]:
     if Ellipsis not in [p if p is Ellipsis else 0 for p in index]:
         index = (*index, Ellipsis)
     parts: list[tuple[int, int | None, int]] = []
-    kept: list[int] = []
+    sizes: list[int] = []
     axis = 0
     for p in index:
         if p is None:
-            kept.append(1)
+            sizes.append(1)
         elif p is Ellipsis:
             for _ in range(len(shape) - used):
                 parts.append((0, shape[axis], 1))
-                kept.append(shape[axis])
+                sizes.append(shape[axis])
                 axis += 1
         elif isinstance(p, slice):
             parts.append(bounds(p, shape[axis]))
-            kept.append(len(range(*p.indices(shape[axis]))))
+            sizes.append(len(range(*p.indices(shape[axis]))))
             axis += 1
         else:
             k = operator.index(p)
@@ -119,7 +119,7 @@ def basic(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Step]:
                 raise IndexError(f"index {k} is out of bounds for axis {axis} with size {shape[axis]}")
             parts.append((k % shape[axis], k % shape[axis] + 1, 1))
             axis += 1
-    return simplified(shape, [("slice", tuple(parts)), ("reshape", tuple(kept))])
+    return simplified(shape, [("slice", tuple(parts)), ("reshape", tuple(sizes))])
 
 
 def inverse(shape: tuple[int, ...], step: Step) -> Step:

@@ -284,7 +284,7 @@ def unshaped(v: Value) -> Value:
 
 
 def aligned(size: int) -> Any:
-    """Uninitialized bytes that begin at a cache op."""
+    """Uninitialized bytes that begin at a cache line."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start : start + size]

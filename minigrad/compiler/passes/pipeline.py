@@ -1,4 +1,4 @@
-"""Passes: from a program to one that computes the same with less."""
+"""The passes in their order: each makes a program that computes the same with less."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Pass = Callable[[Program], Program]
 
 
 class Simplifier(Rewriter):
-    """Applies the rules of algebra.py, sums.py and views.py."""
+    """The rewriter with the rules of algebra.py, sums.py and views.py."""
 
     rules = SIMPLER
 
     def carry_name(self, before: Value, after: Value) -> None:
-        """Give a value the name of the one that it replaces; and what it is a reshape of, which may replace it."""
+        """Give a value the name of the value that it replaces; and what it is a reshape of, which may replace it."""
         super().carry_name(before, after)
         while after.op.name == "reshape" and after.op.operands[0].name is None:
             after = after.op.operands[0]
@@ -32,10 +32,10 @@ class Simplifier(Rewriter):
 
 
 def simplified(program: Program) -> Program:
-    """The program through the rules of algebra, until nothing changes any more.
+    """The program after the rules have been applied until nothing changes.
 
-    Not with empty arrays: the factor 1/0 of a mean over nothing may be within a sum over nothing, which is 0, and not
-    before it.
+    Programs with empty arrays stay as they are: the factor 1/0 of a mean over nothing may be in a sum over nothing,
+    which is 0, but not before it.
     """
     if any(v.size == 0 for op in program.ops for v in (*op.operands, *op.outs)):
         return without_dead_code(program)
@@ -53,7 +53,7 @@ CONTIGUITY = Rules()
 
 
 class Contiguity(Rewriter):
-    """Copies values where a reshape would not be a view, or a matrix product could not use the memory as it is."""
+    """Copies values where a reshape would not be a view, or a matrix product cannot use the memory as it is."""
 
     rules = CONTIGUITY
     merges = False
@@ -73,7 +73,7 @@ class Contiguity(Rewriter):
 
 @CONTIGUITY.rule("reshape")
 def _reshape(b: Contiguity, x: Value, *, shape: tuple[int, ...]) -> Value | None:
-    return None if _reshapes(_layout(x, b.layouts), shape) else b.raw("reshape", b.copied(x), shape=shape)
+    return None if _is_view(_layout(x, b.layouts), shape) else b.raw("reshape", b.copied(x), shape=shape)
 
 
 @CONTIGUITY.rule("matmul")
@@ -85,7 +85,7 @@ def _matmul(b: Contiguity, x: Value, y: Value) -> Value | None:
 
 
 def _in_c_order(v: Value) -> Any:
-    """An array of v's shape that takes no memory."""
+    """An array of v's shape in C order that takes no memory."""
     strides = [v.dtype.itemsize] * v.ndim
     for k in range(v.ndim - 2, -1, -1):
         strides[k] = strides[k + 1] * max(v.shape[k + 1], 1)
@@ -93,10 +93,10 @@ def _in_c_order(v: Value) -> Any:
 
 
 def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
-    """An array without memory that has v's shape and strides."""
-    above = []
+    """An array that has v's shape and strides, and takes no memory."""
+    chain = []  # of views, the last one first
     while v not in layouts and v.op.name in VIEWS:
-        above.append(v)
+        chain.append(v)
         v = v.op.operands[0]
     if v not in layouts:
         array = v.op.params["buffer"].array if v.op.name == "input" else None
@@ -105,12 +105,13 @@ def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
         else:
             layouts[v] = np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, array.strides)
     layout = layouts[v]
-    for view in reversed(above):
+    for view in reversed(chain):
         layout = layouts[view] = viewed(layout, step_of(view.op))
     return layout
 
 
-def _reshapes(layout: Any, shape: tuple[int, ...]) -> bool:
+def _is_view(layout: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a reshape is possible without a copy."""
     try:
         np.reshape(layout, shape, copy=False)
     except ValueError:
@@ -119,7 +120,7 @@ def _reshapes(layout: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _for_blas(layout: Any) -> bool:
-    """Whether rows or columns of the matrices lie next to each other."""
+    """Whether BLAS can read the matrices: rows or columns are contiguous."""
     if layout.ndim < 2:
         return True
     rows, columns = layout.strides[-2:]
@@ -136,14 +137,14 @@ PASSES: dict[str, Pass] = {
 
 
 def optimized(program: Program, verify: bool = False) -> tuple[Program, list[tuple[str, int]]]:
-    """The program after all passes, and how many operations there were after each.
+    """The program after all passes, and the number of ops after each.
 
     Args:
         program: the program as it was recorded.
-        verify: prove in exact arithmetic that each pass keeps what the program computes; see proof.py.
+        verify: whether to prove in exact arithmetic that each pass keeps what the program computes; see proof.py.
 
     Raises:
-        ProofError: a pass changes it (with verify=True, or within `proof.proven()`).
+        ProofError: a pass changes what the program computes (with verify=True, or within `proof.proven()`).
     """
     proof = None
     if verify or watching.get() is not None:

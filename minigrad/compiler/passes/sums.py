@@ -1,4 +1,4 @@
-"""Rules of sums: what is constant along the axes comes out, sums of terms become sums of sums."""
+"""Rules of sums: factors that are constant along the axes come out, sums of terms become sums of sums."""
 
 from __future__ import annotations
 
@@ -46,42 +46,42 @@ def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> b
 
 
 def _at_rank(b: Rewriter, x: Operand, shape: tuple[int, ...]) -> Value:
-    """An invariant factor in the shape that the sum has."""
+    """A factor that is invariant along the axes, in the shape of the sum."""
     assert isinstance(x, Value)
     return b.op("broadcast", b.op("reshape", x, shape=(1,) * (len(shape) - x.ndim) + x.shape), shape=shape)
 
 
 def factors(x: Operand) -> list[Operand]:
-    """The factors of a product of one dtype, through nested products."""
+    """The factors of a product of one dtype, also of nested products."""
     if is_op(x, "multiply") and is_float(*x.op.ins):  # type: ignore[union-attr]
         return [f for y in x.op.ins for f in factors(y)]  # type: ignore[union-attr]
     return [x]
 
 
 def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]]:
-    """The factors of x that are the same along the axes, and the others."""
-    found = factors(x)
-    moving = [f for f in found if not is_invariant(f, x.shape, axes)]
-    is_scaled = len(moving) > 1  # x (y s) may be harmless where x y overflows
-    fixed = [f for f in found if is_invariant(f, x.shape, axes) and not (is_scaled and is_scale(f))]
-    return fixed, [f for f in found if all(f is not other for other in fixed)]
+    """The factors of x that can be taken out of a sum over the axes, and the others."""
+    all_factors = factors(x)
+    varying = [f for f in all_factors if not is_invariant(f, x.shape, axes)]
+    is_scaled = len(varying) > 1  # x (y s) may be finite where x y overflows
+    fixed = [f for f in all_factors if is_invariant(f, x.shape, axes) and not (is_scaled and is_scale(f))]
+    return fixed, [f for f in all_factors if all(f is not other for other in fixed)]
 
 
 def _without_factors(b: Rewriter, x: Value, axes: tuple[int, ...]) -> Value | None:
     """Σ c x as c Σ x."""
-    fixed, moving = split(x, axes)
-    if not fixed or not moving or not _is_ordinary(fixed):
+    fixed, others = split(x, axes)
+    if not fixed or not others or not _is_ordinary(fixed):
         return None
-    if len(moving) > 2 and any(map(is_scale, moving)):  # their order may matter
+    if len(others) > 2 and any(map(is_scale, others)):  # their order may matter
         return None
-    rest = product(b, moving)
+    rest = product(b, others)
     if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
         return None
     return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
 
 
 def _is_ordinary(factors: list[Operand]) -> bool:
-    """Whether the numbers among them and their product are far from 0, overflow and infinity.
+    """Whether the numbers among the factors, and their product, are far from 0, overflow and infinity.
 
     Σ (∞ x) is not ∞ Σ x where x has both signs, and Σ x may overflow where Σ (1e-300 x) does not.
     """
@@ -90,7 +90,7 @@ def _is_ordinary(factors: list[Operand]) -> bool:
 
 
 def product(b: Rewriter, operands: list[Operand]) -> Value:
-    """The product of factors, in an order of its own so that equal products are found to be equal."""
+    """The product of factors, in the order of their ops, so that equal products are found to be equal."""
     first, *others = sorted(operands, key=lambda f: b.position[f.op] if isinstance(f, Value) else -1)
     for f in others:
         first = b.op("multiply", first, f)
@@ -99,6 +99,7 @@ def product(b: Rewriter, operands: list[Operand]) -> Value:
 
 
 def _scaled(b: Rewriter, total: Value, fixed: list[Operand], shape: tuple[int, ...]) -> Value:
+    """A sum times the factors that were taken out of it, in the shape of the original sum."""
     if number(total) == 0:
         return b.op("full", shape=shape, dtype=total.dtype, value=0.0)
     literals = math.prod(f for f in fixed if not isinstance(f, Value))
@@ -112,7 +113,7 @@ def _scaled(b: Rewriter, total: Value, fixed: list[Operand], shape: tuple[int, .
 
 
 def _term_by_term(b: Rewriter, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ (c x ± d y) as c Σ x ± d Σ y, if of each term a factor comes out, or the sum is known without a walk."""
+    """Σ (c x ± d y) as c Σ x ± d Σ y, if a factor comes out of each term, or the term's sum is known."""
     if not is_op(x, "add", "subtract") or not is_float(*x.op.ins):
         return None
     terms = x.op.operands
@@ -123,18 +124,19 @@ def _term_by_term(b: Rewriter, x: Value, axes: tuple[int, ...]) -> Value | None:
 
 
 def _gains(b: Rewriter, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+    """Whether the sum of a term takes no loop over its elements, or a smaller one."""
     while is_op(term, "negative"):
         term = term.op.operands[0]
     if is_invariant(term, shape, axes) or (term.shape == shape and b.has("sum", term, axes=axes)):
         return True
     if is_op(term, "add", "subtract"):
         return all(_gains(b, t, shape, axes) for t in term.op.operands) and len(term.op.operands) == 2
-    fixed, moving = split(term, axes) if term.shape == shape else ([], [])
-    return any(isinstance(f, Value) for f in fixed) and bool(moving)
+    fixed, others = split(term, axes) if term.shape == shape else ([], [])
+    return any(isinstance(f, Value) for f in fixed) and bool(others)
 
 
 def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
-    """Whether x is y - Σ y / n with the sum over these axes."""
+    """Whether x is y - Σ y / n, with the sum over these axes."""
     if not is_op(x, "subtract") or len(x.op.operands) != 2:
         return False
     y, mean = x.op.operands[0], mean_of(x)
@@ -142,11 +144,10 @@ def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
         mean = mean.op.operands[0]
     if not is_op(mean, "multiply") or y.shape != x.shape:
         return False
-    parts = sorted(mean.op.ins, key=size)
+    factor, total = sorted(mean.op.ins, key=size)
     count = math.prod(x.shape[k] for k in axes)
-    total = parts[1]
     return (
-        parts[0] == 1 / count
+        factor == 1 / count
         and is_op(total, "sum")
         and total.op.ins[0] is y  # type: ignore[union-attr]
         and total.op.params["axes"] == axes  # type: ignore[union-attr]
@@ -154,7 +155,7 @@ def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
 
 
 def mean_of(x: Value) -> Value:
-    """The mean from which x are deviations, in the shape of a sum."""
+    """The mean from which x are deviations, in the shape that the sum has."""
     mean: Value = x.op.operands[1]
     while is_op(mean, "broadcast"):
         mean = mean.op.operands[0]
@@ -163,7 +164,7 @@ def mean_of(x: Value) -> Value:
 
 @rule("matmul")
 def matmul(b: Rewriter, x: Value, y: Value) -> Value | None:
-    """A product with a vector of one number is a sum."""
+    """A product with a constant vector is a sum."""
     if not is_float(x, y) or x.ndim + y.ndim != 3:
         return None
     vector, matrix, axis = (x, y, 0) if x.ndim == 1 else (y, x, 1)

@@ -21,8 +21,8 @@ rewrite, rule = SIMPLER.rewrite, SIMPLER.rule
 
 def unchanged(name: str, b: Rewriter, x: Value, **params: Any) -> Value | None:
     """x, if the view changes nothing."""
-    (given,) = params.values()
-    return x if is_identity(x.shape, (name, given)) else None
+    (param,) = params.values()
+    return x if is_identity(x.shape, (name, param)) else None
 
 
 def constant(name: str, b: Rewriter, x: Value, **params: Any) -> Value | None:

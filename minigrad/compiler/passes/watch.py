@@ -13,13 +13,13 @@ TOLERANCE = 1e-7  # where nothing is exact: of the largest element, or of 1
 
 @dataclass
 class Report:
-    """What was compared.
+    """What the proof of a pass has compared.
 
     Args:
-        name: of the pass.
-        results: how many outputs, stores and draws are equal.
-        elements: how many elements they have.
-        inexact: why floats were compared, to TOLERANCE; empty if all is exact.
+        name: the name of the pass.
+        results: the number of outputs and stores that are equal.
+        elements: the number of their elements.
+        inexact: why floats were compared, to TOLERANCE; empty if everything was compared exactly.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Report:
 
 @dataclass
 class Watch:
-    """What `proven()` has seen.
+    """The proofs of a `proven()` block.
 
     Args:
         limit: programs of more work (see `evaluate.work`) are skipped.
