@@ -1,7 +1,7 @@
 """Programs that round in another way: Monte Carlo arithmetic (Parker 1997).
 
-A recorded program is carried out line by line, and each result that was rounded is multiplied by 1 + ε u with a random
-u. That is done a few times in the life of a program at most, so nothing is planned, written or compiled for it.
+A recorded program runs op by op, and each rounded result is multiplied by 1 + ε u with a random u. That happens a few
+times in the life of a program at most, so nothing is planned, written or compiled for it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from minigrad.compiler.ir.operations import filled, function_of
 from minigrad.compiler.ir.program import EXACT, Buffer, Op, Program, Value
 from minigrad.compiler.refusal import CheckFailed
 
-Step = tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], Any]  # what, of which slots, into which, a factor
+Step = tuple[
+    Callable[..., Any], tuple[int, ...], tuple[int, ...], Any
+]  # function, slots of operands and results, factor
 
 
 class Rounded:
     """A recorded program whose roundings can be changed. Checks are left out.
 
-    It stands in place of the source of a program (`Specialization.adopt`, `Specialization.run`).
+    It takes the place of the source of a program (`Specialization.adopt`, `Specialization.run`).
     """
 
     is_silent = False
@@ -54,43 +56,43 @@ class Rounded:
         return len(self.slots) - 1
 
     def _factors(self, rounded: list[Value]) -> Iterator[tuple[Value, Any]]:
-        """For each value that is rounded a part of the noise in its dtype."""
-        taken = dict.fromkeys(self.noise, 0)
+        """For each rounded value a view of the noise in its dtype."""
+        used = dict.fromkeys(self.noise, 0)
         for v in rounded:
-            start = taken[v.dtype]
-            taken[v.dtype] += v.size
+            start = used[v.dtype]
+            used[v.dtype] += v.size
             yield v, self.noise[v.dtype][start : start + v.size].reshape(v.shape)
 
     def draw(self, rng: np.random.Generator) -> None:
-        """Round in another way: by factors between 1 - ε and 1 + ε. They are 1 before."""
+        """Round in another way: by random factors between 1 - ε and 1 + ε. They are 1 at first."""
         for dtype, array in self.noise.items():
             u = rng.random(array.size, np.float64 if dtype.itemsize > 4 else np.float32)
             array[...] = 1 + np.finfo(dtype).eps * (2 * u - 1)
 
     def run(self, *arguments: Any) -> list[Any]:
-        """What the program returns, and leaves in its buffers.
+        """Run the program: return its outputs, and store into its buffers.
 
         Raises:
-            CheckFailed: something raised, before anything was left.
+            CheckFailed: an op raised. Nothing was stored.
         """
         slots = self.slots
         for k, buffer in self.inputs:
             slots[k] = buffer.array if buffer.place is None else arguments[buffer.place]
         try:
             for function, ins, outs, factor in self.steps:
-                made = function(*[slots[k] for k in ins])
+                result = function(*[slots[k] for k in ins])
                 if len(outs) > 1:
-                    for k, part in zip(outs, made, strict=True):
+                    for k, part in zip(outs, result, strict=True):
                         slots[k] = part
                 else:
-                    slots[outs[0]] = made if factor is None else made * factor
+                    slots[outs[0]] = result if factor is None else result * factor
         except Exception as error:
             raise CheckFailed(str(error)) from error
         stored = [(b, np.array(slots[self.number[v]])) for b, v in self.program.stores.items()]
         outputs = [np.array(slots[self.number[v]]) for v in self.program.outputs]
-        for buffer, new in stored:
+        for buffer, content in stored:
             target: Any = arguments[buffer.place] if buffer.place is not None else buffer.array
-            np.copyto(target, new)
+            np.copyto(target, content)
         return outputs
 
 
@@ -99,7 +101,7 @@ def _is_rounded(op: Op, v: Value) -> bool:
 
 
 def _function(program: Program, op: Op) -> Callable[..., Any]:
-    """What an op does with its operands."""
+    """The function that computes an op from its operands."""
     if op.name == "random":
         return _random(program, op, **op.params)
     return _call(op, **op.params) if op.name == "call" else function_of(op)
