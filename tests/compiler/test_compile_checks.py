@@ -241,7 +241,7 @@ KINDS = ["label", "drawn", "probability", "singular", "twice"]
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_failed_step_leaves_what_eager_leaves(kind: str, backend: str) -> None:
+def test_a_failed_step_changes_what_the_eager_step_changes(kind: str, backend: str) -> None:
     compiled, eager = Problem(kind), Problem(kind)
     step = mg.compile(compiled.step, state=[compiled.calls], backend=backend)
     x, good, bad = data(kind)
@@ -338,13 +338,13 @@ def test_one_check_for_each_value(f: Any, args: Arrays, expected: Any) -> None:
     assert checks_of(program_of(f, *args)) == expected
 
 
-def test_indices_that_are_drawn_need_no_check() -> None:
+def test_random_indices_need_no_check() -> None:
     source = np.random.default_rng(0)
     program = program_of(lambda x: mg.asarray(x)[source.permutation(4)], np.arange(4.0))
     assert not checks_of(program)
 
 
-def test_the_range_of_what_wraps_is_not_followed() -> None:
+def test_the_range_of_integers_that_may_overflow_is_unknown() -> None:
     x = make("input", buffer=Buffer("x", "argument", np.zeros(3, np.uint8), 0))
     assert range_of(x.out) == (0, np.inf)
     small = make("remainder", x.out, 200)
@@ -462,7 +462,7 @@ def test_functions_whose_effect_or_dtype_depends_on_values_are_refused(f: Callab
     np.testing.assert_array_equal(x, same_x)
 
 
-def test_the_real_part_is_no_view_in_the_dtype_of_the_whole() -> None:
+def test_the_real_part_is_not_a_view_in_the_dtype_of_the_array() -> None:
     f = mg.compile(lambda x: np.real(x) * 2, backend="numpy")
     for x in (np.array([1 + 2j, 3j]), np.array([5 - 1j, 2.0])):
         same(outcome(f, (x,)), np.real(x) * 2)

@@ -64,7 +64,7 @@ def test_gather_with_arrays() -> None:
     assert make("gather", x.out, i.out, index=(ArgSlot(0), (0, 4, 2))).out.shape == (5, 1, 2)
 
 
-def test_a_good_program_passes() -> None:
+def test_the_checker_accepts_a_valid_program() -> None:
     ops, buffers = x_y()
     y = make("multiply", ops[0].out, ops[1].out)
     kept = check(Program([*ops, y], buffers, {buffers[1]: ops[1].out}, [y.out], []))

@@ -90,7 +90,7 @@ def test_the_first_call_grows_with_the_length(problem: Callable[[int], Callable[
 
 
 @pytest.mark.parametrize("problem", [neurons, layers])
-def test_so_do_the_second_call_and_the_program(problem: Callable[[int], Callable[[], Any]]) -> None:
+def test_the_second_call_grows_with_the_length(problem: Callable[[int], Callable[[], Any]]) -> None:
     """The second recording, the comparison of both, the passes, and then the call of an audit and of the program."""
     steps = {size: mg.compile(problem(size), backend="numpy") for size in SIZES}
     for step in steps.values():
@@ -100,7 +100,7 @@ def test_so_do_the_second_call_and_the_program(problem: Callable[[int], Callable
 
 
 @pytest.mark.parametrize("problem", [neurons, layers])
-def test_so_do_kernels(problem: Callable[[int], Callable[[], Any]]) -> None:
+def test_kernels_grow_with_the_length(problem: Callable[[int], Callable[[], Any]]) -> None:
     steps = {size: mg.compile(problem(size), backend="numpy") for size in SIZES}
     for step in steps.values():
         step()
