@@ -34,9 +34,9 @@ def test_promotion_is_numpys(name: str, kinds: Any) -> None:
     arrays = [np.ones((2, 3), k) if isinstance(k, str) else k for k in kinds]
     ops = [make("full", shape=a.shape, dtype=a.dtype, value=1) for a in arrays if isinstance(a, np.ndarray)]
     values = iter(op.out for op in ops)
-    made = make(name, *(next(values) if isinstance(a, np.ndarray) else a for a in arrays))
+    op = make(name, *(next(values) if isinstance(a, np.ndarray) else a for a in arrays))
     expected = getattr(np, name)(*arrays)
-    assert (made.out.shape, made.out.dtype) == (expected.shape, expected.dtype)
+    assert (op.out.shape, op.out.dtype) == (expected.shape, expected.dtype)
 
 
 SHAPES = {
@@ -54,8 +54,8 @@ SHAPES = {
 def test_shapes_are_numpys(name: str) -> None:
     kind, dtype, params, function = SHAPES[name]
     x = make("full", shape=(3, 4), dtype=np.dtype(dtype), value=1)
-    made, expected = make(kind, x.out, **params), function(np.ones((3, 4), dtype))
-    assert (made.out.shape, made.out.dtype) == (expected.shape, expected.dtype)
+    op, expected = make(kind, x.out, **params), function(np.ones((3, 4), dtype))
+    assert (op.out.shape, op.out.dtype) == (expected.shape, expected.dtype)
 
 
 def test_gather_with_arrays() -> None:
@@ -67,9 +67,9 @@ def test_gather_with_arrays() -> None:
 def test_the_checker_accepts_a_valid_program() -> None:
     ops, buffers = x_y()
     y = make("multiply", ops[0].out, ops[1].out)
-    kept = check(Program([*ops, y], buffers, {buffers[1]: ops[1].out}, [y.out], []))
-    assert len(kept) == 1
-    assert "multiply(%1, %2)" in str(kept)
+    checked = check(Program([*ops, y], buffers, {buffers[1]: ops[1].out}, [y.out], []))
+    assert len(checked) == 1
+    assert "multiply(%1, %2)" in str(checked)
 
 
 def unordered() -> Program:
