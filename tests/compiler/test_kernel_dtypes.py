@@ -213,7 +213,7 @@ def test_some_by_numba(dtype: str) -> None:
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize(
-    ("op", "text"),
+    ("name", "text"),
     [("sign", "1 if {0} > 0 else -1"), ("add", "{} - {}"), ("greater", "{} >= {}"), ("absolute", "{}"), ("rint", "{}")],
     ids=str,
 )

@@ -139,7 +139,7 @@ ENDS = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1.0, -1.0]
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("op", ["max", "min", "sum"])
+@pytest.mark.parametrize("name", ["max", "min", "sum"])
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
 def test_reductions_of_infinities_and_nan(name: str, axes: tuple[int, ...], dtype: str) -> None:
     for columns in ([np.inf, -np.inf], [-np.inf, -np.inf], [np.nan, 1.0], [np.inf, np.nan], [-1.0, -2.0]):
@@ -153,7 +153,7 @@ def test_reductions_of_infinities_and_nan(name: str, axes: tuple[int, ...], dtyp
 
 
 @pytest.mark.usefixtures("_by_python")
-@pytest.mark.parametrize("op", ["add", "multiply", "divide", "maximum", "greater", "where"])
+@pytest.mark.parametrize("name", ["add", "multiply", "divide", "maximum", "greater", "where"])
 def test_ends_of_floating_point_numbers(name: str) -> None:
     array = np.array(ENDS, "f4")
     x, y = argument(array.reshape(-1, 1)), argument(array, 1)
@@ -167,7 +167,7 @@ def test_ends_of_floating_point_numbers(name: str) -> None:
 
 @pytest.mark.usefixtures("_by_python")
 @pytest.mark.parametrize("dtype", ["i1", "i4", "u1", "i8"])
-@pytest.mark.parametrize("op", ["add", "multiply", "subtract", "negative"])
+@pytest.mark.parametrize("name", ["add", "multiply", "subtract", "negative"])
 def test_integers_wrap_around(name: str, dtype: str) -> None:
     limits = np.iinfo(dtype)
     array = np.array([limits.min, limits.max, limits.max - 1, 2], dtype)
