@@ -409,10 +409,10 @@ def test_ranges_hold_at_their_ends_on_both_back_ends(low: int, high: int, dtype:
             for wrong in (low - 1, high + 1):
                 bad = values.copy()
                 bad[k] = wrong
-                values = bad.astype(dtype)
-                refused = ((values < low) | (values > high)).any()
-                assert program_ran(step, (values,)) == (not refused)
-                assert isinstance(outcome(step, (values,)), tuple) == refused
+                x = bad.astype(dtype)
+                refused = ((x < low) | (x > high)).any()
+                assert program_ran(step, (x,)) == (not refused)
+                assert isinstance(outcome(step, (x,)), tuple) == refused
 
 
 def test_nan_and_symbols_pass() -> None:
