@@ -180,8 +180,10 @@ def content(v: Value) -> Value:
 
 def _is_wider(op: Op) -> bool:
     (x,) = op.ins
-    kinds = op.out.dtype.kind + x.dtype.kind if isinstance(x, Value) else ""
-    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, op.out.dtype)  # type: ignore[union-attr]
+    if not isinstance(x, Value):
+        return False
+    kinds = op.out.dtype.kind + x.dtype.kind
+    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, op.out.dtype)
 
 
 def is_within(inner: Range, outer: Range) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from minigrad.compiler.ir.program import Literal, Op, Value
 
@@ -14,7 +14,7 @@ DEPTH = 12  # ops that are looked at behind a value
 TINY = 1e-30  # products of constants are folded if neither they nor their reciprocals are smaller
 
 
-def is_full(x: Any) -> bool:
+def is_full(x: Any) -> TypeGuard[Value]:
     """Whether x is a constant array."""
     return type(x) is Value and x.op.name == "full"
 
@@ -24,7 +24,7 @@ def number(x: Any) -> Any:
     return x.op.params["value"] if is_full(x) else None if isinstance(x, Value) else x
 
 
-def is_op(x: Any, *names: str) -> bool:
+def is_op(x: Any, *names: str) -> TypeGuard[Value]:
     """Whether x is the value of one of these ops."""
     return type(x) is Value and x.op.name in names
 
@@ -80,8 +80,8 @@ def _bound_of_sum(op: Op, ins: list[float]) -> float:
     if is_op(x, "exp") and is_op(x.op.operands[0], "subtract"):
         a, b = x.op.operands[0].op.ins
         while is_op(b, "broadcast", "reshape"):
-            b = b.op.operands[0]  # type: ignore[union-attr]
-        if is_op(b, "max") and b.op.operands[0] is a and b.op.params["axes"] == op.params["axes"]:  # type: ignore[union-attr]
+            b = b.op.operands[0]
+        if is_op(b, "max") and b.op.operands[0] is a and b.op.params["axes"] == op.params["axes"]:
             return 1.0
     return 0.0 if ins[0] >= 0 else -math.inf
 

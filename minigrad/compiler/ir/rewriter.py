@@ -73,6 +73,10 @@ def _parameters(function: Callable[..., Any] | None) -> tuple[str, ...]:
     return function.__code__.co_varnames[: function.__code__.co_argcount] if function is not None else ()
 
 
+def _for_floats(rule: Rule) -> Rule:
+    return lambda b, *ins, **params: rule(b, *ins, **params) if is_float(*ins) else None
+
+
 class Rules:
     """Rules for ops, in the order in which they are tried."""
 
@@ -80,19 +84,23 @@ class Rules:
         self._rules: dict[str, list[tuple[Accepts, Rule]]] = {}
         self._candidates: dict[tuple[str, ...], tuple[Rule, ...]] = {}
 
-    def rule(self, *names: str, operands: Iterable[str] = ()) -> Callable[[Rule], Rule]:
+    def rule(self, *names: str, operands: Iterable[str] = (), any_dtype: bool = True) -> Callable[[Rule], Rule]:
         """Decorate a function that is a rule for some ops.
 
         Args:
             names: the names of the ops.
             operands: names of ops: the rule is tried only where one of them computes an operand. LITERAL is for
                 operands that are literals. The rule is tried for any operands if there are none.
+            any_dtype: whether the rule is tried for other operands than floating-point ones of one dtype.
         """
         some = frozenset(operands)
 
+        def accepts(names: tuple[str, ...]) -> bool:
+            return not some or not some.isdisjoint(names)
+
         def enter(function: Rule) -> Rule:
             for name in names:
-                self._enter(name, lambda names: not some or not some.isdisjoint(names), function)
+                self._enter(name, accepts, function if any_dtype else _for_floats(function))
             return function
 
         return enter

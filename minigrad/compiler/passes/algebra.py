@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def before_broadcast(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Va
     """An op on values before they are repeated, or before leading axes of size 1 are added or dropped."""
 
     def source(x: Operand) -> Operand | None:
-        return x.op.operands[0] if is_op(x, "broadcast") or drops_leading(x) else None  # type: ignore[union-attr]
+        return x.op.operands[0] if is_op(x, "broadcast") or drops_leading(x) else None
 
     return _on_simpler(name, b, ins, params, source)
 
@@ -84,13 +84,13 @@ def _on_simpler(
     return b.op(name, *operands, **params) if operands is not ins else None
 
 
-def drops_leading(x: Operand) -> bool:
+def drops_leading(x: Operand) -> TypeGuard[Value]:
     """Whether x is a reshape that drops leading axes of size 1, as (1, C) to (C,)."""
     if not is_op(x, "reshape"):
         return False
-    before, after = x.op.operands[0].shape, x.shape  # type: ignore[union-attr]
-    extra = len(before) - len(after)
-    return extra > 0 and before == (1,) * extra + after
+    before = x.op.operands[0].shape
+    extra = len(before) - x.ndim
+    return extra > 0 and before == (1,) * extra + x.shape
 
 
 def before_reshape(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
@@ -190,11 +190,15 @@ rewrite(X.apply("square"), lambda x: x * x, lambda x: x.dtype.kind != "b", any_d
 
 # Powers that are products and roots
 
+
+def has_same_root(x: Value) -> bool:
+    """Whether NumPy's power and root are equal: in float16 they differ for -inf and -0.0."""
+    return x.dtype.itemsize > 2 or lower_bound(x) >= 0
+
+
 rewrite(X**1, lambda x: x)
 rewrite(X**2, lambda x: x * x)
 rewrite(X**3, lambda x: x * x * x)
-rewrite(
-    X**0.5, lambda x: x.apply("sqrt"), lambda x: x.dtype.itemsize > 2 or lower_bound(x) >= 0
-)  # float16: √-inf, √-0.0
+rewrite(X**0.5, lambda x: x.apply("sqrt"), has_same_root)
 rewrite(X**-1, lambda x: 1.0 / x)
 rewrite(X**-2, lambda x: 1.0 / (x * x))

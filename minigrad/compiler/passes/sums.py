@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from minigrad.compiler.ir.patterns import X
 from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, number, size
@@ -11,30 +12,72 @@ from minigrad.compiler.ir.rewriter import Rewriter
 from minigrad.compiler.ir.typing import result
 from minigrad.compiler.passes.algebra import SIMPLER
 
-rule = SIMPLER.rule
+rewrite, rule = SIMPLER.rewrite, partial(SIMPLER.rule, any_dtype=False)
 
 
-@rule("sum")
-def summed(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
-    """Σ over axes of size 1, of a constant, a sum, a broadcast, of deviations from a mean; Σ c x, and Σ (c x + d y)."""
+rewrite(X.apply("sum"), lambda x: x, lambda x, axes: all(x.shape[k] == 1 for k in axes))
+rewrite((-X).apply("sum"), lambda x, axes: -x.apply("sum", axes=axes))
+
+
+@rule("sum", operands=("full",))
+def sum_of_constant(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value:
+    """Σ c is n c."""
     shape, dtype = result("sum", (x,), {"axes": axes})
-    if x.dtype.kind != "f":
+    return b.op("full", shape=shape, dtype=dtype, value=number(x) * count(x, axes))
+
+
+@rule("sum", operands=("sum",))
+def sum_of_sum(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value:
+    """Σ Σ x is one sum."""
+    return b.op("sum", x.op.operands[0], axes=tuple(sorted({*axes, *x.op.params["axes"]})))
+
+
+@rule("sum", operands=("broadcast",))
+def sum_of_repeated(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ of a value that is repeated along the axes is n times the value."""
+    source = x.op.operands[0]
+    if not is_invariant(source, x.shape, axes):
         return None
-    if all(x.shape[k] == 1 for k in axes):
-        return x
-    count = math.prod(x.shape[k] for k in axes)
-    if is_full(x):
-        return b.op("full", shape=shape, dtype=dtype, value=number(x) * count)
-    if is_op(x, "sum"):
-        return b.op("sum", x.op.operands[0], axes=tuple(sorted({*axes, *x.op.params["axes"]})))
-    if is_op(x, "broadcast") and is_invariant(x.op.operands[0], x.shape, axes):
-        return b.op("multiply", _at_rank(b, x.op.operands[0], shape), float(count))
-    if is_deviation(x, axes):  # 0, or NaN where the mean is not finite
-        return b.op("multiply", b.op("reshape", mean_of(x), shape=shape), 0.0)
-    return _without_factors(b, x, axes) or _term_by_term(b, x, axes)
+    shape = result("sum", (x,), {"axes": axes})[0]
+    wide = b.op("reshape", source, shape=(1,) * (len(shape) - source.ndim) + source.shape)
+    return b.op("multiply", b.op("broadcast", wide, shape=shape), float(count(x, axes)))
 
 
-SIMPLER.rewrite((-X).apply("sum"), lambda x, axes: -x.apply("sum", axes=axes))
+@rule("sum", operands=("subtract",))
+def sum_of_deviations(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ of deviations from a mean is 0, or NaN where the mean is not finite."""
+    if not is_deviation(x, axes):
+        return None
+    return b.op("multiply", b.op("reshape", mean_of(x), shape=result("sum", (x,), {"axes": axes})[0]), 0.0)
+
+
+@rule("sum", operands=("multiply",))
+def sum_of_product(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ c x is c Σ x."""
+    fixed, others = split(x, axes)
+    if not fixed or not others or not _is_ordinary(fixed):
+        return None
+    if len(others) > 2 and any(map(is_scale, others)):  # their order may matter
+        return None
+    rest = product(b, others)
+    if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
+        return None
+    return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
+
+
+@rule("sum", operands=("add", "subtract"))
+def sum_of_terms(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ (c x ± d y) is c Σ x ± d Σ y, if a factor comes out of each term, or the term's sum is known."""
+    terms = x.op.operands
+    if not is_float(*x.op.ins) or len(terms) < 2 or not all(_gains(b, t, x.shape, axes) for t in terms):
+        return None
+    sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
+    return b.op(x.op.name, *sums)
+
+
+def count(x: Value, axes: tuple[int, ...]) -> int:
+    """The number of elements along the axes."""
+    return math.prod(x.shape[k] for k in axes)
 
 
 def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
@@ -45,16 +88,10 @@ def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> b
     return all(k < lead or x.shape[k - lead] == 1 for k in axes)
 
 
-def _at_rank(b: Rewriter, x: Operand, shape: tuple[int, ...]) -> Value:
-    """A factor that is invariant along the axes, in the shape of the sum."""
-    assert isinstance(x, Value)
-    return b.op("broadcast", b.op("reshape", x, shape=(1,) * (len(shape) - x.ndim) + x.shape), shape=shape)
-
-
 def factors(x: Operand) -> list[Operand]:
     """The factors of a product of one dtype, also of nested products."""
-    if is_op(x, "multiply") and is_float(*x.op.ins):  # type: ignore[union-attr]
-        return [f for y in x.op.ins for f in factors(y)]  # type: ignore[union-attr]
+    if is_op(x, "multiply") and is_float(*x.op.ins):
+        return [f for y in x.op.ins for f in factors(y)]
     return [x]
 
 
@@ -65,19 +102,6 @@ def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]
     is_scaled = len(varying) > 1  # x (y s) may be finite where x y overflows
     fixed = [f for f in all_factors if is_invariant(f, x.shape, axes) and not (is_scaled and is_scale(f))]
     return fixed, [f for f in all_factors if all(f is not other for other in fixed)]
-
-
-def _without_factors(b: Rewriter, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ c x as c Σ x."""
-    fixed, others = split(x, axes)
-    if not fixed or not others or not _is_ordinary(fixed):
-        return None
-    if len(others) > 2 and any(map(is_scale, others)):  # their order may matter
-        return None
-    rest = product(b, others)
-    if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
-        return None
-    return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
 
 
 def _is_ordinary(factors: list[Operand]) -> bool:
@@ -112,17 +136,6 @@ def _scaled(b: Rewriter, total: Value, fixed: list[Operand], shape: tuple[int, .
     return total if total.shape == shape else b.op("broadcast", total, shape=shape)
 
 
-def _term_by_term(b: Rewriter, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ (c x ± d y) as c Σ x ± d Σ y, if a factor comes out of each term, or the term's sum is known."""
-    if not is_op(x, "add", "subtract") or not is_float(*x.op.ins):
-        return None
-    terms = x.op.operands
-    if len(terms) < 2 or not all(_gains(b, t, x.shape, axes) for t in terms):
-        return None
-    sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
-    return b.op(x.op.name, *sums)
-
-
 def _gains(b: Rewriter, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
     """Whether the sum of a term takes no loop over its elements, or a smaller one."""
     while is_op(term, "negative"):
@@ -145,12 +158,11 @@ def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
     if not is_op(mean, "multiply") or y.shape != x.shape:
         return False
     factor, total = sorted(mean.op.ins, key=size)
-    count = math.prod(x.shape[k] for k in axes)
     return (
-        factor == 1 / count
+        factor == 1 / count(x, axes)
         and is_op(total, "sum")
-        and total.op.ins[0] is y  # type: ignore[union-attr]
-        and total.op.params["axes"] == axes  # type: ignore[union-attr]
+        and total.op.ins[0] is y
+        and total.op.params["axes"] == axes
     )
 
 
@@ -165,7 +177,7 @@ def mean_of(x: Value) -> Value:
 @rule("matmul")
 def matmul(b: Rewriter, x: Value, y: Value) -> Value | None:
     """A product with a constant vector is a sum."""
-    if not is_float(x, y) or x.ndim + y.ndim != 3:
+    if x.ndim + y.ndim != 3:
         return None
     vector, matrix, axis = (x, y, 0) if x.ndim == 1 else (y, x, 1)
     if not is_full(vector) or matrix.ndim != 2:
