@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.compiler.ir.operations import FUNCTIONS, filled
 from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program, Value
-from minigrad.compiler.ir.typing import Malformed, check, make
+from minigrad.compiler.ir.typing import RESULTS, Malformed, check, make
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 
@@ -62,6 +63,15 @@ def test_gather_with_arrays() -> None:
     x = make("full", shape=(3, 4), dtype=np.dtype("f4"), value=1)
     i = make("full", shape=(5, 1), dtype=np.dtype("i8"), value=1)
     assert make("gather", x.out, i.out, index=(ArgSlot(0), (0, 4, 2))).out.shape == (5, 1, 2)
+
+
+def test_every_op_has_a_function() -> None:
+    """Only inputs need more than operands. The functions are compared with NumPy's by proofs and audits."""
+    assert FUNCTIONS.keys() == RESULTS.keys() - {"input"}
+
+
+def test_operands_fill_the_slots_of_arguments() -> None:
+    assert filled(((ArgSlot(1), 2), {"axis": ArgSlot(0)}, [3]), "ab") == (("b", 2), {"axis": "a"}, [3])
 
 
 def test_the_checker_accepts_a_valid_program() -> None:

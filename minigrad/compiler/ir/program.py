@@ -20,7 +20,7 @@ placed in memory, in the buffer itself where that is safe. Two buffers never ove
     outputs     values that the step returns, as new arrays
     stores      Buffer -> the value that it holds at the end
 
-Operations. Shapes are those of operands x, y, ... and broadcast as in NumPy where "elementwise" stands.
+The ops, with operands x, y, ... Those that are "elementwise" broadcast as in NumPy.
 
     input        ()          buffer                   the content of a buffer at the beginning
     full         ()          shape, dtype, value      one literal, everywhere
