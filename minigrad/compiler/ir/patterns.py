@@ -21,10 +21,24 @@ from minigrad.compiler.ir.program import COMMUTATIVE, Value
 LITERAL = "literal"  # for an operand that is a literal, instead of the name of an op
 
 
+def _binary(name: str) -> Any:
+    """The two methods of a binary operator."""
+    return lambda x, y: x._build(name, (x, y), {}), lambda x, y: x._build(name, (y, x), {})
+
+
 class Operators:
     """Operators that build something from operands: a pattern, or ops of a program."""
 
     __slots__ = ()
+
+    __add__, __radd__ = _binary("add")
+    __sub__, __rsub__ = _binary("subtract")
+    __mul__, __rmul__ = _binary("multiply")
+    __truediv__, __rtruediv__ = _binary("divide")
+    __pow__, __rpow__ = _binary("power")
+
+    def __neg__(self) -> Any:
+        return self._build("negative", (self,), {})
 
     def apply(self, name: str, *others: Any, **params: Any) -> Any:
         """The op `name` on this operand and others."""
@@ -32,36 +46,6 @@ class Operators:
 
     def _build(self, name: str, ins: tuple[Any, ...], params: dict[str, Any]) -> Any:
         raise NotImplementedError
-
-    def __add__(self, other: Any) -> Any:
-        return self._build("add", (self, other), {})
-
-    def __radd__(self, other: Any) -> Any:
-        return self._build("add", (other, self), {})
-
-    def __sub__(self, other: Any) -> Any:
-        return self._build("subtract", (self, other), {})
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._build("subtract", (other, self), {})
-
-    def __mul__(self, other: Any) -> Any:
-        return self._build("multiply", (self, other), {})
-
-    def __rmul__(self, other: Any) -> Any:
-        return self._build("multiply", (other, self), {})
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._build("divide", (self, other), {})
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self._build("divide", (other, self), {})
-
-    def __pow__(self, other: Any) -> Any:
-        return self._build("power", (self, other), {})
-
-    def __neg__(self) -> Any:
-        return self._build("negative", (self,), {})
 
 
 class Pattern(Operators):
