@@ -1,4 +1,4 @@
-"""Random programs of what kernels are made of, and their values by plain NumPy, line by line.
+"""Random programs of the ops that kernels run, and their values by plain NumPy, op by op.
 
 Sizes of axes differ (and are 1 now and then), values are read again much later, stores go to buffers that are read as
 well. Data are small integers: sums of them are exact in any order. What is not exact (`rough`) is compared with a
@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Op, Program, Value
+from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, VIEWS, Buffer, Op, Program, Value, without_dead_code
 from minigrad.compiler.ir.typing import check, make
-from minigrad.compiler.ir.view_memory import viewed
-from minigrad.compiler.numpy.plan import step_of
-from minigrad.compiler.passes.pipeline import without_dead_code
+from minigrad.compiler.ir.view_memory import step_of, viewed
 
 FLOATS = ("f4", "f8")
 DTYPES = ("f4", "f4", "f8", "i8", "i4", "?")
@@ -38,7 +36,7 @@ DECIDING = {"greater", "less_equal", "equal", "logical_and", "logical_not", "isn
 
 
 class Drawing:
-    """A program in the making. With `merges`, reshapes make one axis of all but the last, and undo it."""
+    """Builds a program. With `merges`, reshapes merge all axes but the last, and undo it."""
 
     def __init__(self, seed: int, ops: int = 14, merges: bool = False) -> None:
         self.rng, self.merges = np.random.default_rng(seed), merges
@@ -53,16 +51,16 @@ class Drawing:
             op = self._add(make("input", buffer=b))
             self.bound[op.out] = 3.0
         while len(self.ops) < ops + len(self.buffers):
-            self._line()
+            self._draw_op()
 
     def program(self) -> Program:
-        """With some of the last values as outputs, and stores wherever a value fits into a buffer."""
-        made = [op.out for op in self.ops if op.name != "input"]
-        some = max(1, len(made) // 3)
-        outputs = [made[-1], *(v for v in made[-some:-1] if self.rng.random() < 0.3)]
+        """The program, with some of the last values as outputs, and stores where a value fits into a buffer."""
+        values = [op.out for op in self.ops if op.name != "input"]
+        some = max(1, len(values) // 3)
+        outputs = [values[-1], *(v for v in values[-some:-1] if self.rng.random() < 0.3)]
         stores = {}
         for b in self.buffers:
-            fit = [v for v in made if (v.shape, v.dtype) == (b.shape, b.dtype)]
+            fit = [v for v in values if (v.shape, v.dtype) == (b.shape, b.dtype)]
             if b.kind == "state" and fit and self.rng.random() < 0.7:
                 stores[b] = fit[int(self.rng.integers(len(fit)))]
         return check(without_dead_code(Program(self.ops, self.buffers, stores, outputs, [])))
@@ -85,11 +83,11 @@ class Drawing:
         return op
 
     def _value(self, exact: bool = False) -> Value:
-        made = [op.out for op in self.ops if not (exact and op.out in self.rough)]
-        late = made[-4:] if self.rng.random() < 0.6 else made
+        values = [op.out for op in self.ops if not (exact and op.out in self.rough)]
+        late = values[-4:] if self.rng.random() < 0.6 else values
         return late[int(self.rng.integers(len(late)))]
 
-    def _line(self) -> None:
+    def _draw_op(self) -> None:
         kinds = [self._unary, self._binary, self._where, self._cast, self._reduction, self._reshape, self._broadcast]
         odds = [0.15, 0.35, 0.08, 0.06, 0.2, 0.12, 0.04]
         try:
@@ -109,12 +107,12 @@ class Drawing:
         x = self._value(name in DECIDING)
         y = self._value(name in DECIDING) if self.rng.random() < 0.8 else self.rng.choice([2, 0.5, -1.0]).item()
         x, y = (x, y) if self.rng.random() < 0.5 else (y, x)
-        if name == "divide":  # by nothing near 0, whose sign would decide
+        if name == "divide":  # not by numbers near 0, whose sign would matter
             y = self._add(make("add", self._add(make("square", y)).out, 1)).out if isinstance(y, Value) else y
         return self._grown(make(name, x, y))
 
     def _grown(self, op: Op) -> Op | None:
-        """None for numbers that would no longer be exact."""
+        """The op, or None if its numbers would no longer be exact."""
         bounds = [self.bound[x] if isinstance(x, Value) else 2.0 for x in op.ins]
         size = {"multiply": np.prod, "square": lambda b: b[0] ** 2, "add": sum, "subtract": sum, "exp": lambda b: 1e3}
         grown = float(size.get(op.name, max)(bounds))
@@ -163,16 +161,16 @@ class Drawing:
         return make("broadcast", x, shape=np.broadcast_shapes(x.shape, self.space))
 
 
-def evaluate(program: Program, given: dict[Buffer, Any]) -> tuple[list[Any], dict[Buffer, Any]]:
-    """Outputs, and what the buffers hold at the end, from what they hold at the beginning."""
-    found: dict[Value, Any] = {}
+def evaluate(program: Program, contents: dict[Buffer, Any]) -> tuple[list[Any], dict[Buffer, Any]]:
+    """The outputs, and the final content of the buffers, from their initial content."""
+    values: dict[Value, Any] = {}
     with np.errstate(all="ignore"):
         for op in program.ops:
-            found[op.out] = np.asarray(_computed(op, [found.get(x, x) for x in op.ins], given))
-    return [found[v] for v in program.outputs], {b: found[v] for b, v in program.stores.items()}
+            values[op.out] = np.asarray(_computed(op, [values.get(x, x) for x in op.ins], contents))
+    return [values[v] for v in program.outputs], {b: values[v] for b, v in program.stores.items()}
 
 
-def _computed(op: Op, ins: list[Any], given: dict[Buffer, Any]) -> Any:
+def _computed(op: Op, ins: list[Any], contents: dict[Buffer, Any]) -> Any:
     name, p = op.name, op.params
     if name in UFUNCS:
         return UFUNCS[name](*ins)
@@ -181,7 +179,7 @@ def _computed(op: Op, ins: list[Any], given: dict[Buffer, Any]) -> Any:
     if name in VIEWS:
         return viewed(ins[0], step_of(op))
     others: dict[str, Any] = {
-        "input": lambda: given[p["buffer"]],
+        "input": lambda: contents[p["buffer"]],
         "where": lambda: np.where(*ins),
         "cast": lambda: ins[0].astype(p["dtype"]),
         "broadcast": lambda: np.broadcast_to(ins[0], p["shape"]),

@@ -1,4 +1,4 @@
-"""What eager code refuses by looking at values, a compiled step refuses as well, and has changed nothing by then."""
+"""A compiled step refuses what eager code refuses by looking at values, before it changes anything."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def i(*values: int) -> Any:
     return np.array(values)
 
 
-# name -> function, arguments that are good, arguments that are bad
+# name -> function, valid arguments, invalid arguments
 CASES: dict[str, tuple[Callable[..., Any], Arrays, Arrays]] = {
     "cross_entropy": (F.cross_entropy, (X, IDS), (X, i(0, 7))),
     "cross_entropy, negative": (F.cross_entropy, (X, IDS), (X, i(0, -1))),
@@ -115,21 +115,21 @@ CASES: dict[str, tuple[Callable[..., Any], Arrays, Arrays]] = {
 
 
 def outcome(f: Callable[..., Any], args: Arrays) -> Any:
-    """What a function returns, or the type and the message of what it raises."""
+    """The result of a function, or type and message of its exception."""
     try:
-        found = f(*args)
+        result = f(*args)
     except Exception as error:
         return type(error), str(error)
-    return np.asarray(found.numpy() if isinstance(found, mg.Tensor) else found)
+    return np.asarray(result.numpy() if isinstance(result, mg.Tensor) else result)
 
 
-def same(found: Any, expected: Any) -> None:
+def same(result: Any, expected: Any) -> None:
     if isinstance(expected, tuple):
-        assert found == expected
+        assert result == expected
     else:
-        assert not isinstance(found, tuple), found
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-        assert found.dtype == expected.dtype
+        assert not isinstance(result, tuple), result
+        np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
+        assert result.dtype == expected.dtype
 
 
 def program_ran(step: Compiled, args: Arrays) -> bool:
@@ -148,7 +148,7 @@ def program_ran(step: Compiled, args: Arrays) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_a_compiled_function_refuses_what_eager_refuses(name: str, backend: str) -> None:
     f, good, bad = CASES[name]
-    if bad is not good:  # arrays of this module may be some that the function can read
+    if bad is not good:  # the function may read arrays of this module
         good, bad = (tuple(map(np.copy, args)) for args in (good, bad))
     step = mg.compile(f, backend=backend)
     for args in (good, good, good, bad, good, bad):
@@ -162,17 +162,17 @@ def test_a_compiled_function_refuses_what_eager_refuses(name: str, backend: str)
 @pytest.mark.parametrize("name", CASES)
 def test_the_first_call_refuses_too(name: str) -> None:
     f, _, bad = CASES[name]
-    found, expected = outcome(mg.compile(f, backend="numpy"), bad), outcome(f, bad)
-    if isinstance(expected, tuple):  # how operands are described may differ: a tracer array shows no elements
-        found, expected = ((kind, text.rpartition("): ")[2]) for kind, text in (found, expected))
-    same(found, expected)
+    result, expected = outcome(mg.compile(f, backend="numpy"), bad), outcome(f, bad)
+    if isinstance(expected, tuple):  # the operands may be described differently: a tracer array shows no elements
+        result, expected = ((kind, text.rpartition("): ")[2]) for kind, text in (result, expected))
+    same(result, expected)
 
 
 # Nothing is changed
 
 
 class Problem:
-    """A network with all that a step can change: parameters, gradients, statistics, an optimizer and a generator."""
+    """A network with everything that a step can change: parameters, gradients, statistics, optimizer, generator."""
 
     def __init__(self, kind: str) -> None:
         mg.manual_seed(0)
@@ -186,10 +186,10 @@ class Problem:
     def step(self, x: Any, y: Any) -> Any:
         self.optimizer.zero_grad()
         self.calls.data[...] += 1
-        if self.kind == "drawn":
+        if self.kind == "random":
             x = x + self.noise.normal(size=x.shape)
         out = self.model(mg.asarray(x))
-        if self.kind == "probability":  # depends on the draws: 1.1 for some, which is no probability
+        if self.kind == "probability":  # for some random numbers 1.1, which is not a probability
             loss = F.binary_cross_entropy(mg.sigmoid(out) * 1.001 ** y[:, None], np.full((len(y), 3), 0.5))
         elif self.kind == "singular":
             loss = F.cross_entropy(out, y % 3) + np.linalg.inv(y[0] * np.eye(2)).sum()
@@ -204,30 +204,30 @@ class Problem:
         return loss
 
     def state(self) -> dict[str, Any]:
-        """A copy of all that a step can change."""
-        found = {f"model.{k}": np.copy(v) for k, v in self.model.state_dict().items()}
-        found |= {f"grad.{k}": np.copy(p.grad.data) for k, p in self.model.named_parameters() if p.grad is not None}
+        """A copy of everything that a step can change."""
+        result = {f"model.{k}": np.copy(v) for k, v in self.model.state_dict().items()}
+        result |= {f"grad.{k}": np.copy(p.grad.data) for k, p in self.model.named_parameters() if p.grad is not None}
         for k, flat in enumerate(self.optimizer.param_groups[0].flats):
-            found |= {f"optimizer.{k}.{key}": np.copy(v) for key, v in flat.state.items()}
+            result |= {f"optimizer.{k}.{key}": np.copy(v) for key, v in flat.state.items()}
         drop = next(m for m in self.model.modules() if isinstance(m, nn.Dropout))
-        return found | {
+        return result | {
             "dropout": drop.rng.bit_generator.state,
             "noise": self.noise.bit_generator.state,
             "calls": np.copy(self.calls),
         }
 
 
-def same_state(found: dict[str, Any], expected: dict[str, Any], tolerance: float) -> None:
-    assert found.keys() == expected.keys()
+def same_state(result: dict[str, Any], expected: dict[str, Any], tolerance: float) -> None:
+    assert result.keys() == expected.keys()
     for key, x in expected.items():
         if isinstance(x, dict):
-            assert found[key] == x, key
+            assert result[key] == x, key
         else:
-            np.testing.assert_allclose(found[key], x, rtol=tolerance, atol=tolerance, err_msg=key)
+            np.testing.assert_allclose(result[key], x, rtol=tolerance, atol=tolerance, err_msg=key)
 
 
 def data(kind: str) -> tuple[Any, Any, Any]:
-    """The inputs of a step, labels that are good, and labels that are bad."""
+    """The inputs of a step, valid labels, and invalid labels."""
     x = np.random.default_rng(1).normal(size=(5, 3))
     good = i(1, 1, 2, 0, 1)
     wrong = {"probability": (4, 5000), "singular": (0, 0)}.get(kind, (4, 3))
@@ -236,12 +236,12 @@ def data(kind: str) -> tuple[Any, Any, Any]:
     return x, good, bad
 
 
-KINDS = ["label", "drawn", "probability", "singular", "twice"]
+KINDS = ["label", "random", "probability", "singular", "twice"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_failed_step_leaves_what_eager_leaves(kind: str, backend: str) -> None:
+def test_a_failed_step_changes_what_the_eager_step_changes(kind: str, backend: str) -> None:
     compiled, eager = Problem(kind), Problem(kind)
     step = mg.compile(compiled.step, state=[compiled.calls], backend=backend)
     x, good, bad = data(kind)
@@ -270,7 +270,7 @@ def test_a_program_that_fails_has_changed_nothing(kind: str, backend: str) -> No
 
 
 def test_the_second_of_two_updates_may_fail() -> None:
-    """A step with two updates, of which the second is refused: the first is not done either, until eager does it."""
+    """The second update is refused, so the program does not do the first one either; then the eager step does."""
     w = {False: mg.Tensor(np.ones(3)), True: mg.Tensor(np.ones(3))}
 
     def step_of(w: Any) -> Any:
@@ -338,13 +338,13 @@ def test_one_check_for_each_value(f: Any, args: Arrays, expected: Any) -> None:
     assert checks_of(program_of(f, *args)) == expected
 
 
-def test_indices_that_are_drawn_need_no_check() -> None:
+def test_random_indices_need_no_check() -> None:
     source = np.random.default_rng(0)
     program = program_of(lambda x: mg.asarray(x)[source.permutation(4)], np.arange(4.0))
     assert not checks_of(program)
 
 
-def test_the_range_of_what_wraps_is_not_followed() -> None:
+def test_the_range_of_integers_that_may_overflow_is_unknown() -> None:
     x = make("input", buffer=Buffer("x", "argument", np.zeros(3, np.uint8), 0))
     assert range_of(x.out) == (0, np.inf)
     small = make("remainder", x.out, 200)
@@ -388,7 +388,7 @@ def test_the_checker_of_programs_knows_checks(ins: Any, params: Any, results: An
         check(Program([k, op], [k.params["buffer"]], {}, [], []))
 
 
-# What asks for them
+# Functions that need checks
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.float32])
@@ -409,10 +409,10 @@ def test_ranges_hold_at_their_ends_on_both_back_ends(low: int, high: int, dtype:
             for wrong in (low - 1, high + 1):
                 bad = values.copy()
                 bad[k] = wrong
-                given = bad.astype(dtype)
-                refused = ((given < low) | (given > high)).any()
-                assert program_ran(step, (given,)) == (not refused)
-                assert isinstance(outcome(step, (given,)), tuple) == refused
+                x = bad.astype(dtype)
+                refused = ((x < low) | (x > high)).any()
+                assert program_ran(step, (x,)) == (not refused)
+                assert isinstance(outcome(step, (x,)), tuple) == refused
 
 
 def test_nan_and_symbols_pass() -> None:
@@ -462,7 +462,7 @@ def test_functions_whose_effect_or_dtype_depends_on_values_are_refused(f: Callab
     np.testing.assert_array_equal(x, same_x)
 
 
-def test_the_real_part_is_no_view_in_the_dtype_of_the_whole() -> None:
+def test_the_real_part_is_not_a_view_in_the_dtype_of_the_array() -> None:
     f = mg.compile(lambda x: np.real(x) * 2, backend="numpy")
     for x in (np.array([1 + 2j, 3j]), np.array([5 - 1j, 2.0])):
         same(outcome(f, (x,)), np.real(x) * 2)

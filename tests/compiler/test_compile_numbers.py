@@ -1,4 +1,4 @@
-"""Numbers out of arrays: which steps are compiled, and what the others are told."""
+"""Numbers out of arrays: which steps are compiled, and what the warnings for the others say."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def called(step: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ADVICE)
-def test_what_runs_eagerly_is_told_the_way(what: str) -> None:
+def test_warnings_for_eager_steps_give_a_hint(what: str) -> None:
     function, expected = ADVICE[what]
     step = mg.compile(function)
     with warnings.catch_warnings(record=True) as caught:
@@ -114,7 +114,7 @@ def logged(x: Any, y: Any) -> Any:
     return x * 2
 
 
-def drawn(x: Any, y: Any) -> Any:
+def random_noise(x: Any, y: Any) -> Any:
     return x + np.random.normal(size=3)  # noqa: NPY002
 
 
@@ -126,8 +126,10 @@ def frozen(x: Any, y: Any) -> Any:
 LOGGER = logging.getLogger("minigrad tests")
 
 
-@pytest.mark.parametrize(("function", "line"), [(logged, "LOGGER.info"), (drawn, "np.random"), (frozen, "W.requires")])
-def test_what_is_found_after_the_step_has_a_place(function: Any, line: str) -> None:
+@pytest.mark.parametrize(
+    ("function", "line"), [(logged, "LOGGER.info"), (random_noise, "np.random"), (frozen, "W.requires")]
+)
+def test_problems_found_after_the_step_name_its_line(function: Any, line: str) -> None:
     step = mg.compile(function)
     with pytest.warns(mg.compiler.CompileWarning) as caught:
         called(step)
@@ -160,15 +162,15 @@ STATE = SimpleNamespace(k=0)
 @pytest.mark.parametrize("function", [verbose_argument, counted, counter_argument])
 @pytest.mark.parametrize("first", [0, 1])
 def test_only_the_branch_that_prints_runs_eagerly(function: Any, first: int) -> None:
-    found = []
+    outcomes = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for step in (function, compiled := mg.compile(function)):
             STATE.k = first - 1
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 results = [step(X[0] * k, k, k % 5 == 0) for k in range(first, 40)]
-            found.append((printed.getvalue(), np.array(results).tolist()))
-    assert found[0] == found[1]
+            outcomes.append((printed.getvalue(), np.array(results).tolist()))
+    assert outcomes[0] == outcomes[1]
     (text,) = [str(w.message) for w in caught]
     assert "runs eagerly when it takes this branch" in text
     assert not compiled.eager

@@ -11,7 +11,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler import CompileError, CompileWarning
-from minigrad.compiler.ir.program import Buffer, Op, Place, Program
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program
 from minigrad.compiler.ir.typing import check, make
 from minigrad.compiler.numpy.program_source import ProgramSource
 
@@ -252,7 +252,7 @@ def test_harmless_overlaps() -> None:
 def test_a_call_may_return_a_view_of_a_stored_buffer() -> None:
     a, b = (Buffer(name, "state", np.arange(3.0) + k) for k, name in enumerate("ab"))
     first, second = make("input", buffer=a), make("input", buffer=b)
-    params = {"function": np.flip, "args": (Place(0),), "kwargs": {}}
+    params = {"function": np.flip, "args": (ArgSlot(0),), "kwargs": {}}
     turned = Op("call", [first.out], params, [((3,), float)])
     program = check(Program([first, second, turned], [a, b], {a: second.out, b: turned.out}, [], []))
     run = ProgramSource(program).compiled()

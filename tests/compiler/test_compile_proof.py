@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.compiler.ir.evaluate import work
-from minigrad.compiler.ir.program import Buffer, Op, Program, Value
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Op, Program, Value
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.kernels import legalize
 from minigrad.compiler.passes import pipeline as passes
@@ -32,8 +32,8 @@ def inputs(*shapes: tuple[int, ...], dtype: str = "f8") -> tuple[list[Op], list[
 
 def pair(build: Callable[..., Any], other: Callable[..., Any], *shapes: tuple[int, ...], dtype: str = "f8") -> Any:
     """Two programs on the same buffers."""
-    lines, buffers = inputs(*shapes, dtype=dtype)
-    made = []
+    sources, buffers = inputs(*shapes, dtype=dtype)
+    programs = []
     for function in (build, other):
         ops: list[Op] = []
 
@@ -41,9 +41,9 @@ def pair(build: Callable[..., Any], other: Callable[..., Any], *shapes: tuple[in
             ops.append(make(name, *ins, **params))
             return ops[-1].out
 
-        out = function(op, *(line.out for line in lines))
-        made.append(Program([*lines, *ops], buffers, {}, [out], []))
-    return made
+        out = function(op, *(source.out for source in sources))
+        programs.append(Program([*sources, *ops], buffers, {}, [out], []))
+    return programs
 
 
 EQUAL: dict[str, Any] = {
@@ -81,7 +81,7 @@ EQUAL: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", EQUAL)
-def test_equal_programs(name: str) -> None:
+def test_equal_programs_are_proven_equal(name: str) -> None:
     report = prove_equal(*pair(*EQUAL[name], (3, 4), (3, 4)))
     assert not report.inexact
     assert report.elements >= 4
@@ -110,18 +110,15 @@ DIFFERENT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-def test_different_programs(name: str) -> None:
+def test_different_programs_are_refused(name: str) -> None:
     with pytest.raises(ProofError, match=r"rewriting changes output 0 .* the first op that (differs|is missing) is"):
         prove_equal(*pair(*DIFFERENT[name], (4, 4), (4, 4)))
 
 
-def test_labels_are_drawn_in_range() -> None:
+def test_random_labels_are_in_range() -> None:
     def picked(op: Any, x: Any, labels: Any) -> Any:
-        return op("gather", op("cast", x, dtype=np.dtype("f8")), labels, index=(proof_place, 1))
+        return op("gather", op("cast", x, dtype=np.dtype("f8")), labels, index=(ArgSlot(0), 1))
 
-    from minigrad.compiler.ir.program import Place
-
-    proof_place = Place(0)
     report = prove_equal(*pair(picked, picked, (3, 2), (3,), dtype="i8"))
     assert report.elements == 3
 
@@ -138,28 +135,28 @@ def test_floats_are_compared_where_nothing_is_exact() -> None:
 
 
 def test_draws_and_stores_are_compared() -> None:
-    lines, buffers = inputs((3,))
+    sources, buffers = inputs((3,))
     params = {"generator": 0, "method": "random", "args": (3,), "kwargs": {}}
-    drawn = [Op("draw", [], params, [((3,), "f8")]) for _ in range(2)]
-    out = make("subtract", drawn[0].out, drawn[1].out)
-    before = Program([*lines, *drawn, out], buffers, {buffers[0]: out.out}, [], [None])
-    swapped = Program([*lines, *drawn[::-1], out], buffers, {buffers[0]: out.out}, [], [None])
+    draws = [Op("random", [], params, [((3,), "f8")]) for _ in range(2)]
+    out = make("subtract", draws[0].out, draws[1].out)
+    before = Program([*sources, *draws, out], buffers, {buffers[0]: out.out}, [], [None])
+    swapped = Program([*sources, *draws[::-1], out], buffers, {buffers[0]: out.out}, [], [None])
     with pytest.raises(ProofError, match="the store to 'x0'"):
         prove_equal(before, swapped)
-    fewer = make("negative", drawn[0].out)
+    fewer = make("negative", draws[0].out)
     with pytest.raises(ProofError, match="the draws differ, first random"):
-        prove_equal(before, Program([*lines, drawn[0], fewer], buffers, {buffers[0]: fewer.out}, [], [None]))
+        prove_equal(before, Program([*sources, draws[0], fewer], buffers, {buffers[0]: fewer.out}, [], [None]))
     with pytest.raises(ProofError, match="in one of the programs only"):
-        prove_equal(before, Program([*lines, *drawn], buffers, {}, [], [None]))
+        prove_equal(before, Program([*sources, *draws], buffers, {}, [], [None]))
 
 
-def test_a_store_of_what_is_there_may_be_dropped() -> None:
-    lines, buffers = inputs((2, 2))
-    turned = make("transpose", lines[0].out, axes=(1, 0))
+def test_a_store_of_the_old_content_may_be_removed() -> None:
+    sources, buffers = inputs((2, 2))
+    turned = make("transpose", sources[0].out, axes=(1, 0))
     back = make("transpose", turned.out, axes=(1, 0))
-    without = Program(lines, buffers, {}, [lines[0].out], [])
+    without = Program(sources, buffers, {}, [sources[0].out], [])
     for stored, is_proven in ((back, True), (turned, False)):
-        stores = Program([*lines, turned, back], buffers, {buffers[0]: stored.out}, [lines[0].out], [])
+        stores = Program([*sources, turned, back], buffers, {buffers[0]: stored.out}, [sources[0].out], [])
         for pair in ((stores, without), (without, stores)):
             if is_proven:
                 prove_equal(*pair)
@@ -187,40 +184,40 @@ def model_step() -> Any:
 
 
 def run() -> None:
-    """A loss that every sign changes. Softmax is the same function for logits that are all larger or smaller."""
+    """Compile a step whose loss depends on every sign. (Softmax does not change if all logits do alike.)"""
     rng = np.random.default_rng(0)
     programmed(model_step(), rng.normal(size=(5, 3)), rng.normal(size=(5, 4)))
 
 
 def programmed(step: Any, *arguments: Any) -> str:
-    """The source of a step's program, which is made when it is looked at."""
+    """The source of a step's program, which is made when it is read."""
     compiled = mg.compile(step, backend="numpy")
     with np.errstate(all="ignore"):  # where floating-point errors raise, a step runs eagerly
         compiled(*arguments)
     return str(compiled.source)
 
 
-def sign(line: Op) -> Op | None:
-    return make("add", *line.ins) if line.name == "subtract" and line.out.dtype.kind == "f" else None
+def sign(op: Op) -> Op | None:
+    return make("add", *op.ins) if op.name == "subtract" and op.out.dtype.kind == "f" else None
 
 
-def dropped(line: Op) -> Op | None:
-    full = line.name == "add" and all(isinstance(x, Value) and x.shape == line.out.shape for x in line.ins)
-    return make("copy", line.operands[0]) if full and line.out.dtype.kind == "f" and line.out.ndim else None
+def dropped(op: Op) -> Op | None:
+    is_sum = op.name == "add" and all(isinstance(x, Value) and x.shape == op.out.shape for x in op.ins)
+    return make("copy", op.operands[0]) if is_sum and op.out.dtype.kind == "f" and op.out.ndim else None
 
 
-def constant(line: Op) -> Op | None:
-    numbers = [x for x in line.ins if type(x) is float and x not in (0.0, 1.0)]
-    if line.name not in ("add", "multiply") or not numbers or not line.out.ndim:
+def constant(op: Op) -> Op | None:
+    numbers = [x for x in op.ins if type(x) is float and x not in (0.0, 1.0)]
+    if op.name not in ("add", "multiply") or not numbers or not op.out.ndim:
         return None
-    return make(line.name, *(x * (1 + 1e-12) if x in numbers else x for x in line.ins))
+    return make(op.name, *(x * (1 + 1e-12) if x in numbers else x for x in op.ins))
 
 
-def axis(line: Op) -> Op | None:
-    """The sum of squares along the other axis of a square matrix: the shapes still fit."""
-    if line.name != "matmul" or line.out.ndim != 2 or len({*line.operands[0].shape, *line.operands[1].shape}) > 1:
+def axis(op: Op) -> Op | None:
+    """The factors of a product of square matrices swapped: the shapes still fit."""
+    if op.name != "matmul" or op.out.ndim != 2 or len({*op.operands[0].shape, *op.operands[1].shape}) > 1:
         return None
-    return make("matmul", *line.operands[::-1])
+    return make("matmul", *op.operands[::-1])
 
 
 FAULTS = {"wrong sign": sign, "dropped term": dropped, "a constant off by 1e-12": constant}
@@ -231,18 +228,18 @@ def faulty(change: Any, fault: Callable[[Op], Op | None], skip: int = 0) -> Any:
 
     def wrong(program: Program) -> Program:
         program = change(program)
-        now: dict[Value, Value] = {}
-        lines, left = [], skip
-        for line in program.ops:
-            ins = [now.get(x, x) if isinstance(x, Value) else x for x in line.ins]
-            made = Op(line.name, ins, line.params, [(v.shape, v.dtype) for v in line.outs], line.note)
-            planted = fault(made) if left >= 0 and made.outs else None
-            if planted is not None and planted.out.shape == made.out.shape:
-                made, left = (planted, -1) if left == 0 else (made, left - 1)
-            now.update(zip(line.outs, made.outs, strict=True))
-            lines.append(made)
+        new: dict[Value, Value] = {}
+        ops, left = [], skip
+        for op in program.ops:
+            ins = [new.get(x, x) if isinstance(x, Value) else x for x in op.ins]
+            copy = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
+            planted = fault(copy) if left >= 0 and copy.outs else None
+            if planted is not None and planted.out.shape == copy.out.shape:
+                copy, left = (planted, -1) if left == 0 else (copy, left - 1)
+            new.update(zip(op.outs, copy.outs, strict=True))
+            ops.append(copy)
         assert left < 0, "the fault was not planted"
-        return program.replaced(lambda v: now.get(v, v), lines)
+        return program.replaced(lambda v: new.get(v, v), ops)
 
     return wrong
 
@@ -259,11 +256,11 @@ def test_a_planted_fault_is_found_and_the_pass_is_named(
         run()
 
 
-def test_the_planting_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests above fail for the fault, not for the copying of lines."""
+def test_copied_ops_without_a_fault_are_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests above fail because of the fault, not because ops are copied."""
 
-    def again(line: Op) -> Op | None:
-        return make(line.name, *line.ins) if line.name == "add" else None
+    def again(op: Op) -> Op | None:
+        return make(op.name, *op.ins) if op.name == "add" else None
 
     for name, change in passes.PASSES.items():
         monkeypatch.setitem(passes.PASSES, name, faulty(change, again))
@@ -284,13 +281,13 @@ def test_a_fault_in_the_form_for_kernels_is_found(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_verify_proves_without_the_block(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_proves_outside_of_a_block(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = []
     monkeypatch.setattr(
         "minigrad.compiler.specialization.optimized", lambda p, verify: programs.append(p) or optimized(p)
     )
     run()
-    token = proof.always.set(None)
+    token = proof.watching.set(None)
     try:
         optimized(programs[0], verify=True)
         monkeypatch.setitem(passes.PASSES, "algebra", faulty(passes.PASSES["algebra"], FAULTS[fault]))
@@ -298,7 +295,7 @@ def test_verify_proves_without_the_block(fault: str, monkeypatch: pytest.MonkeyP
         with pytest.raises(ProofError, match=r"^algebra"):
             optimized(programs[0], verify=True)
     finally:
-        proof.always.reset(token)
+        proof.watching.reset(token)
 
 
 def test_large_programs_are_skipped_and_counted() -> None:
@@ -311,7 +308,7 @@ def test_large_programs_are_skipped_and_counted() -> None:
 
 def test_every_program_of_a_test_is_proven() -> None:
     """The fixture in conftest.py watches."""
-    watch = proof.always.get()
+    watch = proof.watching.get()
     assert watch is not None
     run()
     assert [report.name for report in watch.reports] == [*passes.PASSES, "the form for kernels"]

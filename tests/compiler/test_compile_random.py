@@ -25,7 +25,7 @@ def fit(*shapes: Any) -> bool:
 
 
 class Step:
-    """A step drawn from a seed: the same seed does the same to other arrays."""
+    """A random step: with the same seed it does the same to other arrays."""
 
     def __init__(self, seed: int, dtype: Any) -> None:
         self.seed = seed
@@ -59,11 +59,11 @@ class Step:
         if kind == 8:
             return x[..., ::-1] if x.ndim else np.copy(x)
         if kind == 9:
-            return np.where(x > 0.123, x, pick(x))  # where no rounding of a 0 decides
+            return np.where(x > 0.123, x, pick(x))  # a value that no rounded 0 is near
         return self.write(r, x)
 
     def write(self, r: Any, x: Any) -> Any:
-        """Change some of the state in place."""
+        """Write into some of the state in place."""
         self.n += 1
         target = [self.p, self.q.T, self.p[1:], self.flat[3:15].reshape(3, 4), self.q.T[:, 1:3]][r.integers(5)]
         value = np.tanh(x if x.ndim < 2 and x.shape in ((), (1,)) else x.sum())

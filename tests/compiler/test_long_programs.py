@@ -1,4 +1,4 @@
-"""Compiling takes a time that grows with the length of a program, not with its square. Steps are counted, not time."""
+"""The time of compiling grows with the length of a program, not with its square. Instructions are counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = (60, 240)
 
 
 def counted(function: Callable[[], Any]) -> int:
-    """How many instructions of Python a call runs. What C does inside of one counts as one."""
+    """The number of Python instructions that a call runs."""
     count = 0
 
     def watch(frame: Any, event: str, _: Any) -> Any:
@@ -55,7 +55,7 @@ def neurons(size: int) -> Callable[[], Any]:
 
 
 def layers(size: int) -> Callable[[], Any]:
-    """A deep network, with a step of momentum for each of its matrices."""
+    """A deep network, with a momentum step for each of its matrices."""
     rng = np.random.default_rng(0)
     weights = [mg.Tensor(rng.normal(size=(3, 3)), requires_grad=True) for _ in range(size // 4)]
     optimizer = [np.zeros((3, 3)) for _ in weights]
@@ -79,7 +79,7 @@ def layers(size: int) -> Callable[[], Any]:
 
 
 def is_linear(works: dict[int, Callable[[], Any]]) -> bool:
-    """Whether the instructions of a call for each size grow as the sizes do."""
+    """Whether the number of instructions grows as the sizes do."""
     short, long = works
     return counted(works[long]) < 1.15 * long / short * counted(works[short])
 
@@ -90,7 +90,7 @@ def test_the_first_call_grows_with_the_length(problem: Callable[[int], Callable[
 
 
 @pytest.mark.parametrize("problem", [neurons, layers])
-def test_so_do_the_second_call_and_the_program(problem: Callable[[int], Callable[[], Any]]) -> None:
+def test_the_second_call_grows_with_the_length(problem: Callable[[int], Callable[[], Any]]) -> None:
     """The second recording, the comparison of both, the passes, and then the call of an audit and of the program."""
     steps = {size: mg.compile(problem(size), backend="numpy") for size in SIZES}
     for step in steps.values():
@@ -100,7 +100,7 @@ def test_so_do_the_second_call_and_the_program(problem: Callable[[int], Callable
 
 
 @pytest.mark.parametrize("problem", [neurons, layers])
-def test_so_do_kernels(problem: Callable[[int], Callable[[], Any]]) -> None:
+def test_kernels_grow_with_the_length(problem: Callable[[int], Callable[[], Any]]) -> None:
     steps = {size: mg.compile(problem(size), backend="numpy") for size in SIZES}
     for step in steps.values():
         step()
@@ -109,7 +109,7 @@ def test_so_do_kernels(problem: Callable[[int], Callable[[], Any]]) -> None:
 
 
 def test_kernels_of_long_programs_stay_small() -> None:
-    """numba takes long over a function with many arguments. Single numbers are not worth any."""
+    """numba takes long for a function with many arguments. Single numbers are not worth a kernel."""
     step = mg.compile(layers(240), backend="numpy")
     step()
     step.latest.prepare("numpy")
@@ -122,7 +122,7 @@ def test_kernels_of_long_programs_stay_small() -> None:
 
 
 def test_a_step_of_many_names_runs() -> None:
-    """Its source hands them over as parameters, and is complete as it stands."""
+    """Its source binds them as parameters, and runs by itself."""
     weights = [np.full((2,), float(k)) for k in range(600)]
 
     def step(x: Any) -> Any:

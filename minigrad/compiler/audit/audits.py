@@ -1,8 +1,7 @@
-"""Audits: now and then a call runs both ways, as the program and as the eager step, and the two are compared.
+"""Audits: from time to time a call runs as the program and as the eager step, and the two are compared.
 
-Guards and recordings compare what is known. An audit is the only mechanism that tests the plan of memory and the
-kernels, and the only one that notices what no recording can see. The eager call is the real one: its results are
-returned.
+Guards and recordings compare what is known. Only audits test the plan of memory and the kernels, and only they notice
+what no recording can see. The eager call is the real one: its results are returned.
 """
 
 from __future__ import annotations
@@ -12,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.audit.outcomes import differing, parts, told, tolerance_of
+from minigrad.compiler.audit.outcomes import (
+    Pair,
+    Piece,
+    describe_difference,
+    differing,
+    distance,
+    is_float,
+    larger,
+    pieces,
+    within,
+)
 from minigrad.compiler.audit.rounding import Rounded
 from minigrad.compiler.refusal import DECISION, CheckFailed
 from minigrad.compiler.specialization import Inputs, Specialization
@@ -20,20 +29,15 @@ from minigrad.reach import Contents, StateRef, elements, keys_of
 from minigrad.recompute.restore import State, checksum, value_at
 from minigrad.tensor.tensor import Tensor
 
-CHAOTIC = 1e-4  # of an array of which roundings change an element so much, all elements may be changed
-
 RUNS = 4  # with other roundings, at most
 SHARE = 50  # an audit is due after so many times its cost
 
-Part = tuple[str, Any]
-Pair = tuple[Any, Any]  # compiled, eager
-
 
 def gap(version: Specialization) -> int:
-    """How many calls there are until the next audit: denser at first, then so that audits take a fiftieth of the time.
+    """The number of calls until the next audit: few at first, then so that audits take a fiftieth of the time.
 
-    Their cost is counted in operations and not by a clock, so that runs can be repeated: an eager call takes the time
-    of about five NumPy calls for each op that was recorded, and noting and comparing an array that of twenty-five.
+    The cost is counted in operations and not by a clock, so that runs are repeatable: an eager call takes the time of
+    about five NumPy calls for each recorded op, and copying and comparing an array that of twenty-five.
     """
     arrays = len(version.recording.owned) + len(version.recording.recipe.writes)
     cost = (5 * len(version.recording.program.ops) + 25 * arrays) / max(len(version.source.body), 1)
@@ -41,13 +45,13 @@ def gap(version: Specialization) -> int:
 
 
 class Audit:
-    """The state around one call, noted before it, so that the call can be made twice.
+    """One call that is made twice. The state that it may change is saved before.
 
     Args:
-        version: the specialization that the call has.
-        leaves: its arguments.
-        inputs: what it fetches.
-        connect: makes the results of a program those of a call, with their place on the tape.
+        version: the specialization for the call.
+        leaves: the arguments.
+        inputs: the arrays and numbers that the program reads from the state.
+        connect: makes the results of the program those of a call, on the tape.
     """
 
     def __init__(
@@ -63,101 +67,95 @@ class Audit:
         written = [b.array if b.place is None else version.given(b.place, leaves, inputs) for b in stores]
         written = [a for a in written if id(a) not in recording.scratch]
         left_out |= set(map(id, written))
-        # What the program only reads, the step may write.
+        # The step may write what the program only reads.
         self.others = [(a, checksum(a)) for key, a in unique.items() if key not in left_out]
-        generators = [
-            g
-            for g in (*recording.program.generators, *leaves)
-            if isinstance(g, np.random.Generator)  # those of slots are among the leaves
-        ]
+        generators = [g for g in (*recording.program.generators, *leaves) if isinstance(g, np.random.Generator)]
         self.places = [at for how, at, *_ in recording.recipe.writes if how in ("set", "gradient")]
         self.lists = [at for how, at, *_ in recording.recipe.writes if how in ("extend", "refill", "set of")]
         tensors = [x for x in leaves if type(x) is Tensor]
         self.slots = [StateRef(x, "_grad", "slot", "a gradient") for x in tensors]
         self.slots += [StateRef(x, "data", "slot", "the data of a Tensor") for x in tensors]
         self.arguments = [leaves[at] for how, at, *_ in recording.recipe.writes if how == "argument"]
-        self.contents = self._held()
-        # Python's floats may come from arrays, and are compared as if they were of the same dtype.
-        dtypes = {v.dtype for line in recording.program.ops for v in line.outs if v.dtype.kind == "f"}
-        self.of_floats = min(
-            dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float)
-        )  # Python's, rounded as those
+        self.contents = self._contents()
+        # Python's floats may come from arrays, and are compared as if they had the smallest dtype of these.
+        dtypes = {v.dtype for op in recording.program.ops for v in op.outs if v.dtype.kind == "f"}
+        self.dtype_of_floats = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(float))
         dicts = [at for how, at, *_ in recording.recipe.writes if how == "order"]
         self.before = State(written, generators, [*self.places, *self.slots], self.lists, dicts)
 
-    is_other_way = False  # whether the step takes a branch that the program does not
+    is_other_way = False  # whether the step takes a branch that is not the program's
 
-    def _held(self) -> list[Contents]:
+    def _contents(self) -> list[Contents]:
         return [Contents(x) for x in self.arguments]
 
-    def seen(self, result: Any) -> list[Part]:
-        """Everything that a call returned and left."""
-        found = list(parts("the result", result))
+    def seen(self, result: Any) -> list[Piece]:
+        """Everything that a call returned and changed, as paths and values."""
+        seen = list(pieces("the result", result))
         for ref in self.places:
-            found += parts(ref.path, value_at(ref))
+            seen += pieces(ref.path, value_at(ref))
         for holder in self.lists:
-            found += parts("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
-        found += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
+            seen += pieces("a list", sorted(map(repr, holder)) if isinstance(holder, set) else elements(holder))
+        seen += [("the order of a dict", tuple(map(str, keys_of(holder)))) for holder, _ in self.before.dicts]
         for ref in self.slots:
-            found += parts(ref.path, value_at(ref))
+            seen += pieces(ref.path, value_at(ref))
         for x in self.arguments:
             now = Contents(x)
-            found += parts(f"an argument, a {type(x).__name__}", (now.keys, now.names, now.values))
-        found += [("the state", a.copy()) for a, _ in self.before.arrays]
-        found += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
+            seen += pieces(f"an argument, a {type(x).__name__}", (now.keys, now.names, now.values))
+        seen += [("the state", a.copy()) for a, _ in self.before.arrays]
+        seen += [("a Generator", str(g.bit_generator.state)) for g, _ in self.before.generators]
         with np.errstate(all="ignore"):
-            return [(path, np.array(x, self.of_floats) if type(x) is float else x) for path, x in found]
+            return [(path, np.array(x, self.dtype_of_floats) if type(x) is float else x) for path, x in seen]
 
     def changed_besides(self) -> str | None:
-        """An array that the program does not write, and the step does."""
+        """A message if the step has written an array that the program does not write."""
         written = [a for a, _ in self.before.arrays]
         for array, before in self.others:
             if checksum(array) != before and not any(np.may_share_memory(array, a) for a in written):
-                return f"an array of shape {array.shape} is written eagerly, and not compiled"
+                return f"an array of shape {array.shape} is written eagerly, but not by the compiled step"
         return None
 
-    def compiled(self) -> list[Part] | None:
-        """What the program returns and leaves, which is put back; None if a check of it fails."""
+    def compiled(self) -> list[Piece] | None:
+        """What the program returns and changes; None if one of its checks fails. The state is restored."""
         try:
             return self.seen(self.connect(self.version.call(self.leaves, self.inputs)))
         except CheckFailed as error:
             self.is_other_way = str(error).startswith(DECISION)
             return None
         finally:
-            self._put(self.before, self.contents)
+            self._restore(self.before, self.contents)
 
-    def _put(self, state: State, contents: list[Contents]) -> None:
+    def _restore(self, state: State, contents: list[Contents]) -> None:
         state.put()
-        for x, held in zip(self.arguments, contents, strict=True):
-            held.put(x)
+        for x, content in zip(self.arguments, contents, strict=True):
+            content.put(x)
 
-    def difference(self, compiled: list[Part], eager: list[Part]) -> str | None:
-        """The first thing in which the two differ by more than rounding does there."""
+    def difference(self, compiled: list[Piece], eager: list[Piece]) -> str | None:
+        """A message about the first piece that differs by more than rounding explains; None if there is none."""
         if len(compiled) != len(eager):
             return f"{len(eager)} arrays and values eagerly, {len(compiled)} compiled"
-        values = [(x, y) for (_, x), (_, y) in zip(compiled, eager, strict=True)]
-        apart = differing(values)
-        if not apart or self._is_rounding(values, apart):
+        pairs = [(x, y) for (_, x), (_, y) in zip(compiled, eager, strict=True)]
+        indices = differing(pairs)
+        if not indices or self._is_rounding(pairs, indices):
             return None
-        return f"{compiled[apart[0]][0]}: {told(*values[apart[0]])}"
+        return f"{compiled[indices[0]][0]}: {describe_difference(*pairs[indices[0]])}"
 
-    def _is_rounding(self, values: list[Pair], apart: list[int]) -> bool:
-        """Whether no difference is larger than what roundings of each op do: the numbers are ill-conditioned."""
-        if _within(values, apart, self.version.spreads):  # as an audit before has measured
+    def _is_rounding(self, pairs: list[Pair], indices: list[int]) -> bool:
+        """Whether other roundings of each op explain the differences: the numbers are ill-conditioned."""
+        if within(pairs, indices, self.version.spreads):  # as measured in an earlier audit
             return True
-        if not all(_is_float(x, y) for x, y in (values[k] for k in apart)):
+        if not all(is_float(*pairs[k]) for k in indices):
             return False
-        after, contents = self.before.now(), self._held()
-        self._put(self.before, self.contents)
+        after, contents = self.before.now(), self._contents()
+        self._restore(self.before, self.contents)
         try:
-            return any(_within(values, apart, spreads) for spreads in self._spreads())
+            return any(within(pairs, indices, spreads) for spreads in self._spreads())
         finally:
-            self._put(after, contents)
+            self._restore(after, contents)
 
     def _spreads(self) -> Iterator[list[Any]]:
-        """How far the numbers move if every op of the program, as it was recorded, rounds in another way.
+        """How far the numbers move if every op of the recorded program rounds in another way.
 
-        After one such run, then after two, and so on; most differences are explained by the first.
+        After one such run, then after two, and so on. The first explains most differences.
         """
         version = self.version
         rounded = Rounded(version.recording.program)
@@ -168,13 +166,13 @@ class Audit:
             other = None if first is None else self._rounded(rounded)
             if first is None or other is None or len(first) != len(other):
                 return
-            found = [_distance(x, y) for (_, x), (_, y) in zip(first, other, strict=True)]
-            known = version.spreads if k else [None] * len(found)
-            version.spreads = list(map(_larger, known, found))
+            distances = [distance(x, y) for (_, x), (_, y) in zip(first, other, strict=True)]
+            known = version.spreads if k else [None] * len(distances)
+            version.spreads = list(map(larger, known, distances))
             yield version.spreads
 
-    def _rounded(self, rounded: Rounded) -> list[Part] | None:
-        """What a call of the recorded program returns and leaves, with its present roundings."""
+    def _rounded(self, rounded: Rounded) -> list[Piece] | None:
+        """What a call of the recorded program returns and changes, with the current roundings."""
         version = self.version
         run, kernels = version.run, version.kernels
         version.run, version.kernels = rounded.run, None
@@ -184,37 +182,3 @@ class Audit:
         finally:
             version.run, version.kernels = run, kernels
             version.adopt(version.source)
-
-
-def _is_float(x: Any, y: Any) -> bool:
-    """Whether two things are arrays of floating-point numbers that can be compared element by element."""
-    arrays = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
-    return arrays and (x.shape, x.dtype) == (y.shape, y.dtype) and x.dtype.kind in "fc"
-
-
-def _distance(x: Any, y: Any) -> Any:
-    """How far each number moves; None for what is no floating-point array."""
-    if not _is_float(x, y):
-        return None
-    with np.errstate(all="ignore"):
-        return np.abs(x - y)
-
-
-def _larger(x: Any, y: Any) -> Any:
-    return y if x is None or y is None else np.maximum(x, y)
-
-
-def _within(values: list[Pair], apart: list[int], spreads: list[Any]) -> bool:
-    """Whether the differences are at most a hundred times what roundings do there."""
-    if len(spreads) != len(values):
-        return False
-    for k in apart:
-        (x, y), spread = values[k], spreads[k]
-        if spread is None or not _is_float(x, y) or x.shape != spread.shape:
-            return False
-        with np.errstate(all="ignore"):
-            is_chaotic = np.max(spread, initial=0) > CHAOTIC * np.max(np.abs(y), initial=0)
-            moved = np.max(spread) if is_chaotic else spread
-            if not np.all(np.abs(x - y) <= 100 * moved + tolerance_of(y.dtype) * (1 + np.abs(y))):
-                return False
-    return True

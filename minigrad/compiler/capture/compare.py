@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad.compiler.capture.canonical import canonical
 from minigrad.compiler.capture.recording import Recording
-from minigrad.compiler.ir.program import Buffer, Place, Value
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Value
 from minigrad.compiler.trace.trace import COMPUTED
 from minigrad.reach import bits, is_leaf
 from minigrad.util.text import short
@@ -66,7 +66,7 @@ class _Canonical:
     def _param(self, kind: str, name: str, x: Any) -> Any:
         if isinstance(x, Buffer):
             return self.buffer(x)
-        if kind == "draw" and name == "generator":
+        if kind == "random" and name == "generator":
             leaves = dict(self.recording.generator_leaves)
             return ("leaf", leaves[x]) if x in leaves else id(self.program.generators[x])
         return _key(x)
@@ -74,8 +74,8 @@ class _Canonical:
 
 def _key(x: Any) -> Any:
     """A parameter of an op by its parts."""
-    if isinstance(x, Place) or is_leaf(x):
-        return x if isinstance(x, Place) else bits(x)
+    if isinstance(x, ArgSlot) or is_leaf(x):
+        return x if isinstance(x, ArgSlot) else bits(x)
     if isinstance(x, (tuple, list)):
         return type(x), tuple(map(_key, x))
     if isinstance(x, dict):

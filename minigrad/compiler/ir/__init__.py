@@ -1,10 +1,11 @@
-"""The intermediate representation: programs of operations, what they mean, and their memory.
+"""The intermediate representation: programs of ops, what they compute, and how they are rewritten.
 
-- program: ops in single assignment; typing: what NumPy says about them, and the checker; builder: programs built
-  again, operation by operation; predicates: questions about values; names: for values, as the user would call them
-- evaluate: what programs compute; samples: their random inputs; difference: which op is wrong; checks: which checks
-  of values are needed, and when
-- view_memory: memories, views as steps; layout: where in a memory an array lies
-- kernel: what runs together as loops; schedule: in which loops each operation runs; costs: which take long
-- pysyntax: shapes, slices, indices and numbers as Python writes them
+- program: ops in single assignment; typing: the shapes and dtypes that NumPy gives, and the checker of programs;
+  operations: what ops compute
+- rewriter: programs built again through rules; patterns: the left sides of rules that are equations; predicates: of
+  values
+- view_memory: memories, and views as steps; layout: how an array lies in the memory of another
+- checks: which checks of values are needed, and when
+- kernel: ops that run together, and in which loops; pysyntax: names, numbers and indices as Python source
+- evaluate: the values of programs on exact arrays; random_inputs: for these
 """

@@ -1,8 +1,8 @@
 """Checks in a program: which of them are needed, and when they run.
 
-A failed check ends a program before it changes anything that can be seen from outside. So checks run as early as their
-operands allow, and no store is computed in its buffer before the last of them (plan.py). Calls of opaque functions may
-raise too, and count as checks there; `barrier` is the last of both.
+A failed check ends a program before it changes anything that is visible from outside. So checks run as early as their
+operands allow, and no store is computed in its buffer before the last of them (numpy/plan.py). Calls of opaque
+functions may raise too, and count as checks there; `barrier` is the last of both.
 """
 
 from __future__ import annotations
@@ -12,45 +12,45 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.costs import FLOATS, NUMBERS
+from minigrad.compiler.ir.kernel import FLOATS, NUMBERS
 from minigrad.compiler.ir.program import EXACT, VIEWS, Op, Program, Value
 from minigrad.compiler.ir.typing import make
 
 Range = tuple[float, float]
 EVERYTHING: Range = (-math.inf, math.inf)
 SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: ignore[attr-defined]
-_asked: tuple[Any, bool] = (None, False)
+_last_setting: tuple[Any, bool] = (None, False)  # NumPy's setting when it was read last, and whether errors raise
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 CLOSE = {8: (1e-9, 1e-12), 4: (1e-4, 1e-6), 2: (1e-2, 1e-3)}  # relative and absolute distance, by the size of a float
-DEEP = 20  # ops through which a range is followed
+DEEP = 20  # ops that are looked at behind a value for its range
 ALONG = {np.argsort: -1, np.argmax: None, np.argmin: None}  # functions that return indices along an axis, its default
 
 
 def barrier(program: Program) -> int:
-    """The number of the last op that may end the program; -1 if there is none."""
+    """The index of the last op that may end the program; -1 if there is none."""
     return max((k for k, op in enumerate(program.ops) if op.name == "check" or may_raise(op)), default=-1)
 
 
 def may_raise(op: Op) -> bool:
     """Whether an op calls a function which may refuse its operands."""
-    return op.name == "call" or (op.name == "draw" and bool(op.ins))
+    return op.name == "call" or (op.name == "random" and bool(op.ins))
 
 
 def errors_raise() -> bool:
-    """Whether floating-point errors raise where this is called, by np.errstate. No program does; eager code must run.
+    """Whether np.errstate says that floating-point errors raise. A program never raises, so eager code must run.
 
-    Takes a tenth of the time of np.geterr: NumPy keeps its settings in one object, which is asked once.
+    Takes a tenth of the time of np.geterr: NumPy keeps its settings in one object, which is read once.
     """
-    global _asked
+    global _last_setting
     setting = SETTING.get() if SETTING is not None else None
-    if setting is None or _asked[0] is not setting:
-        _asked = setting, any(kind in ("raise", "call", "log") for kind in np.geterr().values())
-    return _asked[1]
+    if setting is None or _last_setting[0] is not setting:
+        _last_setting = setting, any(kind in ("raise", "call", "log") for kind in np.geterr().values())
+    return _last_setting[1]
 
 
 def close_calls(decision: Value) -> list[Op]:
-    """The comparisons that a decision hangs on and that rounding may turn: of floats that were computed."""
-    found, pending, seen = [], [decision], set[Value]()
+    """The comparisons of a decision whose result rounding may change: of floats that were computed."""
+    comparisons, pending, seen = [], [decision], set[Value]()
     while pending:
         v = pending.pop()
         if v in seen:
@@ -58,22 +58,22 @@ def close_calls(decision: Value) -> list[Op]:
         seen.add(v)
         op = v.op
         if op.name in COMPARISONS and any(x.dtype.kind == "f" and _is_rounded(x) for x in op.operands):
-            found.append(op)
+            comparisons.append(op)
         elif v.dtype.kind == "b":
             pending += [x for x in op.operands if x.dtype.kind == "b"]
-        elif v.dtype.kind in "iu":  # a number of elements that fulfill something
+        elif v.dtype.kind in "iu":  # perhaps a count of elements that satisfy a condition
             pending += op.operands
         if op.name in COMPARISONS:
             pending += [x for x in op.operands if x.dtype.kind in "biu"]
-    return found
+    return comparisons
 
 
 def _is_rounded(v: Value) -> bool:
-    """Whether a value was computed with roundings, and not merely taken from somewhere."""
+    """Whether a value was computed with roundings, and not only read or moved."""
     pending, seen = [v], set[Value]()
     while pending:
         v = pending.pop()
-        if v.op.name == "call" or (v.op.name != "input" and v.op.name not in EXACT):  # what others do is not known
+        if v.op.name == "call" or (v.op.name != "input" and v.op.name not in EXACT):  # opaque functions may round
             return True
         if v not in seen:
             seen.add(v)
@@ -82,7 +82,7 @@ def _is_rounded(v: Value) -> bool:
 
 
 def checks_first(program: Program) -> Program:
-    """One check for each value, none that always holds, and all of them as early as possible."""
+    """The program with one check per value, none that always holds, and all of them as early as possible."""
     needed = checked_ranges(program)
     decides = {content(op.operands[0]) for op in program.ops if op.name == "check" and "decides" in op.params}
     ops = [op for op in program.ops if op.name != "check"]
@@ -99,20 +99,19 @@ def checks_first(program: Program) -> Program:
 
 
 def checked_ranges(program: Program) -> dict[Value, Range]:
-    """The range in which each value lies whose content is checked."""
-    found: dict[Value, Range] = {}
+    """For each value whose content is checked: the range in which it lies."""
+    ranges: dict[Value, Range] = {}
     for op in program.ops:
         if op.name == "check":
             root = content(op.operands[0])
-            low, high = found.get(root, EVERYTHING)
-            found[root] = max(low, op.params["low"]), min(high, op.params["high"])
-    return found
+            ranges[root] = _both(ranges.get(root, EVERYTHING), (op.params["low"], op.params["high"]))
+    return ranges
 
 
 def _early(ops: list[Op], checks: list[Op]) -> list[Op]:
-    """The ops with each check directly after all that it depends on. Draws keep their order."""
+    """The ops with each check directly after all that it depends on. Random numbers keep their order."""
     number = {op: k for k, op in enumerate(ops)}
-    draws = [op for op in ops if op.name == "draw"]
+    draws = [op for op in ops if op.name == "random"]
     placed = {op for op in ops if op.name == "input"}
     ordered = [op for op in ops if op.name == "input"]
     depends = {check: _ancestors(check, number, draws) for check in checks}
@@ -124,35 +123,32 @@ def _early(ops: list[Op], checks: list[Op]) -> list[Op]:
 
 
 def _ancestors(check: Op, number: dict[Op, int], draws: list[Op]) -> set[Op]:
-    found, pending = set[Op](), [v.op for v in check.operands]
+    ancestors, pending = set[Op](), [v.op for v in check.operands]
     while pending:
         op = pending.pop()
-        if op not in found:
-            found.add(op)
+        if op not in ancestors:
+            ancestors.add(op)
             pending += [v.op for v in op.operands]
-            if op.name == "draw":
+            if op.name == "random":
                 pending += [earlier for earlier in draws if number[earlier] < number[op]]
-    return found
+    return ancestors
 
 
 def by_kernels(program: Program) -> Program:
-    """Checks of arrays as checks of a single bool, which a kernel computes in a third of NumPy's time."""
+    """The program with checks of arrays as checks of a single bool, which a kernel computes in a third of the time."""
     ops = []
     for op in program.ops:
-        made = []
-        if op.name == "check":
-            made = _wrong(op.operands[0], op.params["low"], op.params["high"])
-        ops += made
-        if made:
+        tests = _out_of_range(op.operands[0], op.params["low"], op.params["high"]) if op.name == "check" else []
+        if tests:
             params = {**op.params, "low": False, "high": False}
-            ops.append(Op("check", (made[-1].out,), params, (), op.note))
+            ops += [*tests, Op("check", (tests[-1].out,), params, (), op.note)]
         else:
             ops.append(op)
     return program.replaced(lambda v: v, ops)
 
 
-def _wrong(x: Value, low: Any, high: Any) -> list[Op]:
-    """Lines that find out whether an element of x is out of range. None if that is no work for a kernel."""
+def _out_of_range(x: Value, low: Any, high: Any) -> list[Op]:
+    """Ops that compute whether an element of x is out of range. None if that is no work for a kernel."""
     if x.ndim == 0 or not (x.dtype in FLOATS or x.dtype in NUMBERS):
         return []
     axes = tuple(range(x.ndim))
@@ -161,7 +157,7 @@ def _wrong(x: Value, low: Any, high: Any) -> list[Op]:
             return [make("any", x, axes=axes)]
         holds = make("all", x, axes=axes)
         return [holds, make("logical_not", holds.out)] if low else []
-    least, largest = limits(x)  # of a smaller number NumPy makes no integer of this dtype
+    least, largest = limits(x)  # NumPy cannot compare with numbers beyond
     sides = [make("less", x, low)] if low > least else []
     sides += [make("greater", x, high)] if high < largest else []
     if len(sides) > 1:
@@ -173,7 +169,7 @@ def _wrong(x: Value, low: Any, high: Any) -> list[Op]:
 
 
 def content(v: Value) -> Value:
-    """The value of which v has the same elements, perhaps in another order, repeated, or in a wider integer dtype."""
+    """The value whose elements v has, perhaps in another order, repeated, or in a wider integer dtype."""
     while True:
         op = v.op
         same = op.name in ("reshape", "transpose", "copy", "broadcast") or (op.name == "cast" and _is_wider(op))
@@ -184,17 +180,19 @@ def content(v: Value) -> Value:
 
 def _is_wider(op: Op) -> bool:
     (x,) = op.ins
-    kinds = op.out.dtype.kind + x.dtype.kind if isinstance(x, Value) else ""
-    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, op.out.dtype)  # type: ignore[union-attr]
+    if not isinstance(x, Value):
+        return False
+    kinds = op.out.dtype.kind + x.dtype.kind
+    return kinds in ("ii", "uu", "iu") and np.can_cast(x.dtype, op.out.dtype)
 
 
 def is_within(inner: Range, outer: Range) -> bool:
-    """Whether one range is a part of the other."""
+    """Whether the inner range lies within the outer one."""
     return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 def range_of(v: Value, depth: int = 0) -> Range:
-    """A range in which the integers of v lie in every call, whatever its operands are."""
+    """A range in which the integers of v lie in every call."""
     op = v.op
     if v.dtype.kind not in "iub" or depth > DEEP:
         return EVERYTHING
@@ -203,7 +201,7 @@ def range_of(v: Value, depth: int = 0) -> Range:
 
 
 def range_of_operand(x: Any, depth: int) -> Range:
-    """The same of a literal."""
+    """The range of a value or a literal."""
     return range_of(x, depth) if isinstance(x, Value) else (x, x) if isinstance(x, (bool, int)) else EVERYTHING
 
 
@@ -226,28 +224,28 @@ def _by_operation(op: Op, v: Value, ins: list[Range]) -> Range:
         return choose(ins[0][0], ins[1][0]), choose(ins[0][1], ins[1][1])
     if name in ("add", "subtract"):
         (a, b), (c, d) = ins
-        moved = (a + c, b + d) if name == "add" else (a - d, b - c)
-        return moved if is_within(moved, limits(v)) else EVERYTHING  # beyond, NumPy's integers begin again
+        sums = (a + c, b + d) if name == "add" else (a - d, b - c)
+        return sums if is_within(sums, limits(v)) else EVERYTHING  # else integers may overflow
     if name == "remainder" and ins[1][0] == ins[1][1] > 0:
         return 0, ins[1][0] - 1
     if name == "call":
         return _index_range(op)
-    return _drawn_range(op) if name == "draw" else EVERYTHING
+    return _random_range(op) if name == "random" else EVERYTHING
 
 
 def _index_range(op: Op) -> Range:
-    """What np.argsort and the like return: indices along an axis of their operand."""
+    """The range of what np.argsort and the like return: indices along an axis of their operand."""
     params, x = op.params, op.operands[0] if op.operands else None
     if x is None or params["function"] not in ALONG or len(params["args"]) > 2:
         return EVERYTHING
     default = params["kwargs"].get("axis", ALONG[params["function"]])
-    given = params["args"][1] if len(params["args"]) > 1 else default
-    if not (given is None or type(given) is int):
+    axis = params["args"][1] if len(params["args"]) > 1 else default
+    if not (axis is None or type(axis) is int):
         return EVERYTHING
-    return 0, (x.size if given is None else x.shape[given]) - 1
+    return 0, (x.size if axis is None else x.shape[axis]) - 1
 
 
-def _drawn_range(op: Op) -> Range:
+def _random_range(op: Op) -> Range:
     args, kwargs = op.params["args"], op.params["kwargs"]
     if op.params["method"] == "permutation" and len(args) == 1 and type(args[0]) is int and not kwargs:
         return 0, args[0] - 1

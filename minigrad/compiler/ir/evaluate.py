@@ -1,4 +1,4 @@
-"""What the ops of a program compute, one after the other, on exact arrays or on plain ones: its meaning, for proofs."""
+"""The values of a program, op by op, on exact arrays or on plain ones, for proofs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import REDUCTIONS, UFUNCS, Op, Program, Value
-from minigrad.compiler.ir.typing import real_index
+from minigrad.compiler.ir.operations import function_of
+from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.exact import Constants, Exact, Inexact
 from minigrad.exact.products import bilinear
 from minigrad.exact.tables import UFUNCS as EXACT_UFUNCS
 from minigrad.ops.special import WHOLE
 
-Array = Any  # an exact array, a plain one of bools or integers, or, where nothing is exact, any plain one
+Array = Any  # an exact array, a plain one of bools or integers, or any plain one where nothing is exact
 FLOATS = {"where": (1, 2), "gather": (0,), "scatter": (0, 1)}  # which operands are numbers like the result
 
 
@@ -23,9 +23,9 @@ class Evaluator:
 
     Args:
         inputs: gives the content of a buffer.
-        draw: gives the value of an op `draw`.
+        draw: gives the value of an op `random`.
         call: gives the values of an op `call`, from its operands.
-        exact: exact arrays for floating-point values; otherwise plain arrays of float64.
+        exact: whether floating-point values are exact arrays; otherwise they are plain arrays of float64.
     """
 
     def __init__(
@@ -37,21 +37,21 @@ class Evaluator:
     ) -> None:
         self.inputs, self.draw, self.call, self.exact = inputs, draw, call, exact
         self.constants = Constants()
-        self.fixed: set[Value] = set()  # values that are made of literals only
+        self.fixed: set[Value] = set()  # values that are computed from literals only
         self.known: dict[Op, tuple[list[Array], tuple[Array, ...]]] = {}  # by op: operands and results
 
     def values(self, program: Program) -> dict[Value, Array]:
-        """All values of a program. An op on the operands that it had in another program is not computed again.
+        """All values of a program. An op with the operands that it had in another program is not computed again.
 
         Raises:
             Inexact: an operation is not known in exact arithmetic.
-            Redraw: the inputs lie where a comparison or a root cannot be decided.
+            Redraw: a comparison or a root cannot be decided for these inputs.
         """
-        found: dict[Value, Array] = {}
+        values: dict[Value, Array] = {}
         for op in program.ops:
-            ins = [found[x] if isinstance(x, Value) else x for x in op.ins]
+            ins = [values[x] if isinstance(x, Value) else x for x in op.ins]
             before = self.known.get(op)
-            if before is not None and op.name != "draw" and all(x is y for x, y in zip(before[0], ins, strict=True)):
+            if before is not None and op.name != "random" and all(x is y for x, y in zip(before[0], ins, strict=True)):
                 results = before[1]
             else:
                 results = self._computed(op, ins)
@@ -59,15 +59,15 @@ class Evaluator:
             for v, result in zip(op.outs, results, strict=True):
                 if np.shape(result) != v.shape:
                     raise AssertionError(f"{op} computes an array of shape {np.shape(result)}")
-                found[v] = result
-        return found
+                values[v] = result
+        return values
 
     def _computed(self, op: Op, ins: list[Array]) -> tuple[Array, ...]:
         if op.name == "input":
             return (self.inputs(op.params["buffer"]),)
-        if op.name == "draw":
+        if op.name == "random":
             return (self.draw(op, ins),)
-        if op.name == "check":  # it has no value; which checks a pass may leave out is tested with the pass
+        if op.name == "check":  # has no value; which checks a pass may remove is tested with the pass
             return ()
         if op.name == "call":
             return tuple(self.call(op, ins))
@@ -90,27 +90,26 @@ class Evaluator:
             return np.asarray(x, np.float64)
         if isinstance(x, Exact):
             return x
-        made = Exact.of(x)
-        if type(x) is float and made.q is not None:
-            self.constants.learn(x, int(made.p), int(made.q))
-        return made
+        number = Exact.of(x)
+        if type(x) is float and number.q is not None:
+            self.constants.learn(x, int(number.p), int(number.q))
+        return number
 
     def _learn(self, op: Op, result: Exact) -> None:
-        """Note what a value is that is made of literals: a pass may fold it."""
+        """Note the value of an op on literals: a pass may compute it."""
         if all(x in self.fixed for x in op.operands) and result.size and op.name != "concatenate":
             self.fixed.add(op.out)
             q = None if result.q is None else int(result.q.flat[0])
             self.constants.learn(float(result.real.flat[0]), int(result.p.flat[0]), q if q is None or q >= 0 else None)
 
     def _result(self, op: Op, ins: list[Array]) -> Array:
-        name, params = op.name, op.params
-        if name in UFUNCS:
-            return UFUNCS[name](*ins)
-        if name in REDUCTIONS:
-            return REDUCTIONS[name].reduce(ins[0], axis=params["axes"], keepdims=True)
-        if name not in OPS:
-            raise Inexact(name)
-        return OPS[name](self, op, *ins, **params)
+        if op.name in EXACT_OPS:
+            return EXACT_OPS[op.name](self, op, *ins, **op.params)
+        try:
+            function = function_of(op)
+        except KeyError:
+            raise Inexact(op.name) from None
+        return function(*ins)
 
 
 def _full(self: Evaluator, op: Op, *, shape: Any, dtype: Any, value: Any) -> Array:
@@ -119,82 +118,28 @@ def _full(self: Evaluator, op: Op, *, shape: Any, dtype: Any, value: Any) -> Arr
     return np.broadcast_to(self.number(value), shape)
 
 
-def _cast(self: Evaluator, op: Op, x: Array, *, dtype: Any) -> Array:
-    return x if np.dtype(dtype).kind == "f" else x.astype(dtype)
-
-
-def _where(self: Evaluator, op: Op, c: Array, x: Array, y: Array) -> Array:
-    return np.where(c, x, y)
-
-
-def _matmul(self: Evaluator, op: Op, x: Array, y: Array) -> Array:
-    return np.matmul(x, y)
-
-
 def _convolution(self: Evaluator, op: Op, x: Array, y: Array, *, function: Any, settings: Any, shape: Any) -> Array:
     if isinstance(x, Exact):
         return bilinear(function, x, y, **dict(settings))
     return function(x, y, **dict(settings))
 
 
-def _whole(self: Evaluator, op: Op, x: Array) -> Array:
+def _opaque(self: Evaluator, op: Op, x: Array) -> Array:
     return EXACT_UFUNCS[op.name](x) if isinstance(x, Exact) else WHOLE[op.name](x)
 
 
-def _slice(self: Evaluator, op: Op, x: Array, *, bounds: Any) -> Array:
-    return x[tuple(slice(*b) for b in bounds)]
-
-
-def _put(self: Evaluator, op: Op, x: Array, y: Array, *, steps: Any) -> Array:
-    places = np.arange(op.out.size).reshape(op.out.shape)
-    for name, how in steps:
-        if name == "slice":
-            places = places[tuple(slice(*b) for b in how)]
-        else:
-            places = places.reshape(how) if name == "reshape" else places.transpose(how)
-    flat = np.copy(x).reshape(-1)
-    flat[places.reshape(-1)] = y.reshape(-1)
-    return flat.reshape(op.out.shape)
-
-
-def _concatenate(self: Evaluator, op: Op, *arrays: Array, axis: int) -> Array:
-    return np.concatenate(arrays, axis)
-
-
-def _gather(self: Evaluator, op: Op, x: Array, *arrays: Array, index: Any) -> Array:
-    return x[real_index(index, arrays)]
-
-
-def _scatter(self: Evaluator, op: Op, x: Array, y: Array, *arrays: Array, index: Any, how: str) -> Array:
-    out = np.copy(x)
-    if how == "add":
-        np.add.at(out, real_index(index, arrays), y)
-    else:
-        out[real_index(index, arrays)] = y
-    return out
-
-
-OPS: dict[str, Callable[..., Array]] = {
+EXACT_OPS: dict[str, Callable[..., Array]] = {  # where exact arrays need something else than NumPy's function
     "full": _full,
-    **dict.fromkeys(WHOLE, _whole),
-    "where": _where,
-    "cast": _cast,
-    "broadcast": lambda self, op, x, *, shape: np.broadcast_to(x, shape),
-    "matmul": _matmul,
+    **dict.fromkeys(WHOLE, _opaque),
+    "where": lambda self, op, c, x, y: np.where(c, x, y),
+    "cast": lambda self, op, x, *, dtype: x if np.dtype(dtype).kind == "f" else x.astype(dtype),
     "convolution": _convolution,
-    "reshape": lambda self, op, x, *, shape: np.reshape(x, shape),
-    "transpose": lambda self, op, x, *, axes: np.transpose(x, axes),
-    "slice": _slice,
-    "put": _put,
-    "concatenate": _concatenate,
-    "gather": _gather,
-    "scatter": _scatter,
     "copy": lambda self, op, x: x,
 }
 
 
 def work(program: Program) -> int:
-    """How many elements a proof has to compute: those of all values; of products, a share of the terms."""
+    """How many elements a proof has to compute: those of all values, and of products a part of the terms."""
     total = 0
     for op in program.ops:
         total += sum(v.size for v in (*op.outs, *op.operands))

@@ -1,6 +1,6 @@
 """Where an array lies in the memory of another one: as slices, transposes and reshapes, or element by element.
 
-What a view was made with is not recorded anywhere, so it is found from the pointer, the shape and the strides. Every
+NumPy does not record how a view was made, so that is found from the pointer, the shape and the strides. Every
 answer is checked by making the view and comparing these three.
 """
 
@@ -25,8 +25,8 @@ def where_in(view: Any, root: Any) -> list[Step] | None:
         root: the array whose memory it may lie in, of any layout.
 
     Returns:
-        Slices, transposes and reshapes that make `view` of `root`; None if there are none: another dtype, elements of
-        which some overlap (as in sliding windows), or bytes that do not belong to root.
+        Slices, transposes and reshapes that lead from `root` to `view`; None if there are none: for another dtype, for
+        elements that overlap (as in sliding windows), or for bytes that do not belong to root.
 
     Example:
         >>> a = np.arange(12.0).reshape(3, 4)
@@ -50,7 +50,7 @@ def where_in(view: Any, root: Any) -> list[Step] | None:
 
 
 def _block_of(view: Any, root: Any) -> list[Step] | None:
-    """The steps to elements of an array of one axis that follow each other, as the parameters of an optimizer do."""
+    """The steps to consecutive elements of an array of one axis, as parameters are of an optimizer's flat array."""
     first, rest = divmod(_address(view) - _address(root), root.itemsize)
     if rest or first < 0 or first + view.size > root.size:
         return None
@@ -59,7 +59,7 @@ def _block_of(view: Any, root: Any) -> list[Step] | None:
 
 
 def elements_in(view: Any, root: Any) -> tuple[list[Step], Any] | None:
-    """The steps from root to all of its memory as one axis, and the places there of a view's elements.
+    """The steps from root to all of its memory as one axis, and the positions of a view's elements there.
 
     None if root has gaps or overlaps itself, or if the view does not lie on root's elements.
 
@@ -76,13 +76,13 @@ def elements_in(view: Any, root: Any) -> tuple[list[Step], Any] | None:
     offset = _address(view) - _address(root)
     if offset % size or any(s % size for s, n in zip(view.strides, view.shape, strict=True) if n > 1):
         return None
-    places = np.full(view.shape, offset // size, np.intp)
+    positions = np.full(view.shape, offset // size, np.intp)
     for axis, (n, stride) in enumerate(zip(view.shape, view.strides, strict=True)):
         steps = np.arange(n, dtype=np.intp) * (stride // size)
-        places += steps.reshape((n,) + (1,) * (view.ndim - axis - 1))
-    if places.size and (places.min() < 0 or places.max() >= root.size):
+        positions += steps.reshape((n,) + (1,) * (view.ndim - axis - 1))
+    if positions.size and (positions.min() < 0 or positions.max() >= root.size):
         return None
-    return simplified(root.shape, flat), places
+    return simplified(root.shape, flat), positions
 
 
 def _candidates(view: Any, root: Any) -> Iterator[list[Step]]:
@@ -90,51 +90,50 @@ def _candidates(view: Any, root: Any) -> Iterator[list[Step]]:
     if _is_same(view, root):
         yield []
         return
-    if (found := _along_axes(view, root)) is not None:
-        yield found
+    if (steps := _along_axes(view, root)) is not None:
+        yield steps
     flat = _flattening(root)
     if flat is None or (_address(view) - _address(root)) % root.itemsize:
         return
-    whole = viewed_through(root, flat)
-    for blocks in _blocks(view, whole):
-        steps = [*flat, *blocks]
-        inner = _along_axes(view, viewed_through(whole, blocks))
+    memory = viewed_through(root, flat)
+    for blocks in _blocks(view, memory):
+        inner = _along_axes(view, viewed_through(memory, blocks))
         if inner is not None:
-            yield [*steps, *inner]
+            yield [*flat, *blocks, *inner]
 
 
 def _along_axes(view: Any, root: Any) -> list[Step] | None:
     """A slice, a transpose and reshapes by axes of size 1, where each axis of the view runs along one of root's."""
-    parts = _first_element(view, root)
-    if parts is None:
+    first = _first_element(view, root)
+    if first is None:
         return None
-    taken: dict[int, int] = {}  # axis of root -> axis of the view
+    along: dict[int, int] = {}  # axis of root -> axis of the view
     for axis, (n, stride) in enumerate(zip(view.shape, view.strides, strict=True)):
         if n == 1:
             continue
         fit = [
             k
             for k, (size, of_root) in enumerate(zip(root.shape, root.strides, strict=True))
-            if k not in taken
+            if k not in along
             and size > 1
             and of_root
             and stride
             and stride % of_root == 0
-            and 0 <= parts[k] + (n - 1) * (stride // of_root) < size
+            and 0 <= first[k] + (n - 1) * (stride // of_root) < size
         ]
         if not fit:
             return None
-        taken[max(fit, key=lambda k: abs(root.strides[k]))] = axis
-    given: list[Bounds] = []
-    for k, (start, size) in enumerate(zip(parts, root.shape, strict=True)):
+        along[max(fit, key=lambda k: abs(root.strides[k]))] = axis
+    all_bounds: list[Bounds] = []
+    for k, (start, size) in enumerate(zip(first, root.shape, strict=True)):
         count, step = 1, 1
-        if k in taken:
-            count, step = view.shape[taken[k]], view.strides[taken[k]] // root.strides[k]
+        if k in along:
+            count, step = view.shape[along[k]], view.strides[along[k]] // root.strides[k]
         end = start + count * step
-        given.append(bounds(slice(start, None if end < 0 else end, step), size))
-    kept = [taken[k] for k in sorted(taken)]
-    steps: list[Step] = [("slice", tuple(given)), ("reshape", tuple(view.shape[axis] for axis in kept))]
-    steps.append(("transpose", tuple(kept.index(axis) for axis in sorted(kept))))
+        all_bounds.append(bounds(slice(start, None if end < 0 else end, step), size))
+    axes = [along[k] for k in sorted(along)]
+    steps: list[Step] = [("slice", tuple(all_bounds)), ("reshape", tuple(view.shape[axis] for axis in axes))]
+    steps.append(("transpose", tuple(axes.index(axis) for axis in sorted(axes))))
     return [*steps, ("reshape", view.shape)]
 
 
@@ -164,7 +163,7 @@ def _flattening(root: Any) -> list[Step] | None:
 
 
 def _blocks(view: Any, flat: Any) -> Iterator[list[Step]]:
-    """Reshapes of parts of a memory whose axes a view may run along: blocks of blocks, as large as its strides."""
+    """Slices and reshapes of a memory into axes along which a view may run: blocks as large as its strides."""
     size = flat.itemsize
     axes = sorted(((abs(s) // size, n) for s, n in zip(view.strides, view.shape, strict=True) if n > 1), reverse=True)
     lowest = sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True) if s < 0)

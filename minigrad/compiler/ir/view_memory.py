@@ -1,4 +1,4 @@
-"""Views as reshapes, transposes and slices, and the array that owns the memory of a view."""
+"""Views as reshapes, transposes and slices (steps), and the array that owns the memory of a view."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Step = tuple[str, Any]
 
 
 class Memory:
-    """What views share: the array that owns the bytes, its present value, and how many writes there were.
+    """What views share: the array that owns the bytes, its current value, and the number of writes.
 
-    `is_outside` says that the array existed before the step.
+    `is_outside` says whether the array existed before the step.
     """
 
     __slots__ = ("array", "buffer", "is_outside", "value", "version")
@@ -29,19 +29,19 @@ class Memory:
 
 
 def sharing(things: Iterable[Any]) -> tuple[int, ...]:
-    """For each array or Tensor the first among them that lies in the same memory; for all else itself."""
+    """For each array or Tensor the index of the first one in the same memory; for anything else its own index."""
     first: dict[int, int] = {}
-    found = []
+    indices = []
     for k, x in enumerate(things):
         array = x.data if type(x) is Tensor else x
-        found.append(first.setdefault(id(owner(array)), k) if type(array) is np.ndarray else k)
-    return tuple(found)
+        indices.append(first.setdefault(id(owner(array)), k) if type(array) is np.ndarray else k)
+    return tuple(indices)
 
 
 def owner(array: Any) -> Any:
-    """The array that owns the bytes (or has them from outside of NumPy).
+    """The array that owns the bytes (or that has them from outside of NumPy).
 
-    NumPy's as_strided, and so sliding_window_view, puts an object of its own between a view and its array; so does
+    NumPy's as_strided, and so sliding_window_view, puts an object between a view and its array; so does
     np.asarray(memoryview(array)).
     """
     base: Any = array.base
@@ -56,30 +56,30 @@ def owner(array: Any) -> Any:
 
 
 def simplified(shape: tuple[int, ...], steps: list[Step]) -> list[Step]:
-    """Without steps that change nothing, neighboring reshapes as one."""
-    kept: list[tuple[tuple[int, ...], Step]] = []  # the shape before each step, and the step
+    """The steps without those that change nothing, and neighboring reshapes as one."""
+    simpler: list[tuple[tuple[int, ...], Step]] = []  # the shape before each step, and the step
     for step in steps:
-        if step[0] == "reshape" and kept and kept[-1][1][0] == "reshape":
-            shape = kept.pop()[0]
+        if step[0] == "reshape" and simpler and simpler[-1][1][0] == "reshape":
+            shape = simpler.pop()[0]
         after = step_shape(shape, step)
         if not is_identity(shape, step):
-            kept.append((shape, step))
+            simpler.append((shape, step))
         shape = after
-    return [step for _, step in kept]
+    return [step for _, step in simpler]
 
 
 def is_identity(shape: tuple[int, ...], step: Step) -> bool:
-    """Whether a view is its operand."""
-    name, given = step
+    """Whether a view changes nothing."""
+    name, param = step
     if name == "reshape":
-        return given == shape  # type: ignore[no-any-return]
+        return param == shape  # type: ignore[no-any-return]
     if name == "transpose":
-        return list(given) == list(range(len(shape)))
-    return all(b == (0, n, 1) for b, n in zip(given, shape, strict=True))
+        return list(param) == list(range(len(shape)))
+    return all(b == (0, n, 1) for b, n in zip(param, shape, strict=True))
 
 
 def bounds(part: slice, size: int) -> tuple[int, int | None, int]:
-    """A slice of an axis with nothing left open; no two that take the same elements differ."""
+    """A slice of an axis as (start, stop, step), the same for all slices that take the same elements."""
     start, stop, step = part.indices(size)
     count = len(range(start, stop, step))
     if count <= 1:
@@ -99,19 +99,19 @@ def basic(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Step]:
     if Ellipsis not in [p if p is Ellipsis else 0 for p in index]:
         index = (*index, Ellipsis)
     parts: list[tuple[int, int | None, int]] = []
-    kept: list[int] = []
+    sizes: list[int] = []
     axis = 0
     for p in index:
         if p is None:
-            kept.append(1)
+            sizes.append(1)
         elif p is Ellipsis:
             for _ in range(len(shape) - used):
                 parts.append((0, shape[axis], 1))
-                kept.append(shape[axis])
+                sizes.append(shape[axis])
                 axis += 1
         elif isinstance(p, slice):
             parts.append(bounds(p, shape[axis]))
-            kept.append(len(range(*p.indices(shape[axis]))))
+            sizes.append(len(range(*p.indices(shape[axis]))))
             axis += 1
         else:
             k = operator.index(p)
@@ -119,34 +119,35 @@ def basic(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Step]:
                 raise IndexError(f"index {k} is out of bounds for axis {axis} with size {shape[axis]}")
             parts.append((k % shape[axis], k % shape[axis] + 1, 1))
             axis += 1
-    return simplified(shape, [("slice", tuple(parts)), ("reshape", tuple(kept))])
+    return simplified(shape, [("slice", tuple(parts)), ("reshape", tuple(sizes))])
 
 
 def inverse(shape: tuple[int, ...], step: Step) -> Step:
     """The view that undoes a reshape or a transpose of an array of this shape."""
-    name, given = step
+    name, param = step
     if name == "reshape":
         return ("reshape", shape)
-    return ("transpose", tuple(sorted(range(len(given)), key=given.__getitem__)))
+    return ("transpose", tuple(sorted(range(len(param)), key=param.__getitem__)))
 
 
 def viewed_through(array: Any, steps: Iterable[Step]) -> Any:
-    """The view at the end of some steps."""
+    """The view after some steps."""
     for step in steps:
         array = viewed(array, step)
     return array
 
 
 def viewed(array: Any, step: Step) -> Any:
-    """The view itself; of a reshape a view if the layout allows it."""
-    name, given = step
+    """The view; for a reshape a copy where the layout does not allow a view."""
+    name, param = step
     if name == "reshape":
-        return array.reshape(given)
+        return array.reshape(param)
     if name == "transpose":
-        return array.transpose(given)
-    return array[tuple(slice(*b) for b in given)]
+        return array.transpose(param)
+    return array[tuple(slice(*b) for b in param)]
 
 
-def step_of(op: Op) -> tuple[str, Any]:
-    """A view's op as a step."""
-    return op.name, op.params[{"reshape": "shape", "transpose": "axes", "slice": "bounds"}[op.name]]
+def step_of(op: Op) -> Step:
+    """The step of a view's op."""
+    (param,) = op.params.values()
+    return op.name, param

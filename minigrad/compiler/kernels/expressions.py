@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.costs import FLOATS, NUMBERS
-from minigrad.compiler.ir.kernel import Kernel
+from minigrad.compiler.ir.kernel import FLOATS, NUMBERS, Kernel
 from minigrad.compiler.ir.program import REDUCTIONS, Literal, Op, Value
 from minigrad.compiler.ir.pysyntax import literal
 from minigrad.compiler.ir.typing import kind, loop

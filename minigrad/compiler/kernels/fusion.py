@@ -14,8 +14,7 @@ from bisect import bisect_left, insort
 
 import numpy as np
 
-from minigrad.compiler.ir.costs import EXPENSIVE
-from minigrad.compiler.ir.kernel import padded
+from minigrad.compiler.ir.kernel import EXPENSIVE, padded
 from minigrad.compiler.ir.program import REDUCTIONS, VIEWS, Op, Program, Value
 from minigrad.compiler.kernels.expressions import can_write
 

@@ -12,9 +12,9 @@ from minigrad.compiler.ir.program import (
     ELEMENTWISE,
     REDUCTIONS,
     VIEWS,
+    ArgSlot,
     Buffer,
     Op,
-    Place,
     Program,
     Value,
     without_dead_code,
@@ -97,7 +97,7 @@ class Legalizer:
     def _selects_one_per_row(self, op: Op, x: Value, arrays: list[Value]) -> bool:
         """Whether the index of a matrix is (0 ... n-1, labels), both arrays with n elements, or as columns."""
         return (
-            op.params["index"] == (Place(0), Place(1))
+            op.params["index"] == (ArgSlot(0), ArgSlot(1))
             and x.ndim == 2
             and x.dtype.kind == "f"
             and len(arrays) == 2

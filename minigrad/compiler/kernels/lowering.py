@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.costs import EXPENSIVE
+from minigrad.compiler.ir.kernel import EXPENSIVE
 from minigrad.compiler.ir.program import Op, Value
 from minigrad.compiler.ir.pysyntax import literal
 from minigrad.compiler.kernels.expressions import DOUBLE, Storage

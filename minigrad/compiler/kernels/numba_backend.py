@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad.compiler.ir.checks import by_kernels
-from minigrad.compiler.ir.costs import EXPENSIVE
-from minigrad.compiler.ir.kernel import Kernel
+from minigrad.compiler.ir.kernel import EXPENSIVE, Kernel
 from minigrad.compiler.ir.program import Op, Program, Value
 from minigrad.compiler.kernels import files as kernel_files
 from minigrad.compiler.kernels import winograd

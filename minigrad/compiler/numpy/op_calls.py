@@ -48,7 +48,12 @@ class Calls:
             return [self.convolution(op, op.params["function"])]
         if name in REDUCTIONS:
             return [self._reduction(op, ins[0], out)]
-        writer = {"where": self._where, "put": self._put, "gather": self._gather, "scatter": self._scatter}.get(name)
+        writer = {
+            "where": self._where,
+            "set_slice": self._set_slice,
+            "gather": self._gather,
+            "scatter": self._scatter,
+        }.get(name)
         if writer is not None:
             return writer(op, ins, out)
         if name == "concatenate" and self.plan.kind[op.out] == "joined" and op.out not in self.plan.part:
@@ -56,7 +61,7 @@ class Calls:
             return [f"{self._f('np.copyto')}({out}[{start}:{end}], {self.names[x]})" for x, start, end in rows]
         if name == "concatenate":
             return [f"{self._f('np.concatenate')}(({', '.join(ins)},), {op.params['axis']}, {out})"]
-        if name == "draw":
+        if name == "random":
             return self._draw(op, ins, out)
         return [self._call(op, ins), *(self._result_check(v) for v in op.outs)]
 
@@ -142,7 +147,7 @@ class Calls:
     def _where(self, op: Op, ins: list[str], out: str) -> list[str]:
         return [f"{self._f('np.copyto')}({out}, {self._f('np.where')}({', '.join(ins)}))"]
 
-    def _put(self, op: Op, ins: list[str], out: str) -> list[str]:
+    def _set_slice(self, op: Op, ins: list[str], out: str) -> list[str]:
         target = out
         for name, arguments in op.params["steps"]:
             target += f".{name}({inside(arguments)})" if name != "slice" else f"[{slices(arguments, None)}]"

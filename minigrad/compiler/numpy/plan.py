@@ -31,12 +31,12 @@ from minigrad.compiler.numpy.scalar_ops import is_scalar_op, scalars_without_mem
 
 ALIGNMENT = 64
 SPECIAL = frozenset({"input", "full", "call", *VIEWS})
-IN_PLACE = ELEMENTWISE | {"put", "scatter", "copy", "kernel"}  # may write over an operand
+IN_PLACE = ELEMENTWISE | {"set_slice", "scatter", "copy", "kernel"}  # may write over an operand
 
 
 def writes_in_c_order(op: Op) -> bool:
     """Whether an op's result must be in C order: otherwise a reshape of it would be a copy."""
-    if op.name == "put":
+    if op.name == "set_slice":
         return any(name == "reshape" for name, _ in op.params["steps"])
     return op.name in ("kernel", "convolution")
 

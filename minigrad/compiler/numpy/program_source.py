@@ -18,9 +18,8 @@ from textwrap import fill
 from typing import Any
 
 from minigrad.compiler.ir.checks import barrier, may_raise
-from minigrad.compiler.ir.names import identifier, named
 from minigrad.compiler.ir.program import VIEWS, Buffer, Op, Program, Value
-from minigrad.compiler.ir.pysyntax import HEAD, imports, inside, literal, slices, title_of
+from minigrad.compiler.ir.pysyntax import HEAD, identifier, imports, inside, literal, named, slices, title_of
 from minigrad.compiler.numpy.buffer_reuse import SMALLEST, ReusedBuffer
 from minigrad.compiler.numpy.op_calls import Calls
 from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
@@ -39,7 +38,7 @@ MANY_NAMES = 1000  # CPython passes names to an inner function in a time that gr
 def first_guarded(program: Program) -> int:
     """The first op that may raise, or draws random numbers before an op that may fail; -1 if there is none."""
     last = barrier(program)
-    guarded = (k for k, op in enumerate(program.ops) if may_raise(op) or (op.name == "draw" and k < last))
+    guarded = (k for k, op in enumerate(program.ops) if may_raise(op) or (op.name == "random" and k < last))
     return next(guarded, -1)
 
 

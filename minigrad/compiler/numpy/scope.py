@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.names import identifier, unique
-from minigrad.compiler.ir.program import UFUNCS, Place, Value
-from minigrad.compiler.ir.pysyntax import literal
+from minigrad.compiler.ir.program import UFUNCS, ArgSlot, Value
+from minigrad.compiler.ir.pysyntax import identifier, literal, unique
 
 KNOWN = ("where", "concatenate", "copyto", "empty", "asarray")
 RESERVED = ("np", "sys", "memory", "array", "ReusedBuffer", "CheckFailed", "bind", "step", *KNOWN)
@@ -43,7 +42,7 @@ class Scope:
 
     def _argument(self, x: Any, ins: list[str]) -> str:
         """An argument of a call, as text."""
-        if isinstance(x, Place):
+        if isinstance(x, ArgSlot):
             return ins[x.k]
         if isinstance(x, (tuple, list)):
             inner = ", ".join(self._argument(part, ins) for part in x)

@@ -1,186 +1,204 @@
-"""What the compiler knows about arithmetic: neutral elements, signs, products and powers.
+"""Rules of arithmetic: constants, neutral elements, signs, products and powers.
 
 Results may differ from the step's own in the last digits, as x · (1/s) differs from x / s. A product with 0 is kept,
-because it may be NaN. So is x - x. The sum of deviations from a mean is 0 times the mean, for the same reason. By it
-the second term of dl/dμ in batch normalization's derivation needs no walk over the batch, and a bias before it gets
-the gradient 0 that it has, instead of what rounding leaves.
+because it may be NaN. So is x - x. The sum of deviations from a mean is 0 times the mean, for the same reason. With it
+the second term of dl/dμ in batch normalization's derivation needs no pass over the batch, and a bias before it gets the
+gradient 0 that it has, instead of what rounding leaves.
 
 With constants taken out of sums (Σ c x = c Σ x), small factors multiplied first ((x r) s = x (r s)), and x / s = x
-(1/s), the terms of a derivation that was composed line by line become the same as those of one made by hand.
+(1/s), the terms of a derivation that was composed op by op become the same as those of one written by hand.
+
+Elementwise ops take their operands as they are before a broadcast, or before axes of size 1 are added or dropped, so
+that axes line up and equal ops are found to be equal.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from minigrad.compiler.ir.builder import Builder, rule
-from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_op, is_scale, least, number, size
-from minigrad.compiler.ir.program import Value
+from minigrad.compiler.ir.patterns import LITERAL, C, K, P, Pattern, Q, S, X, Y
+from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, lower_bound, number, size
+from minigrad.compiler.ir.program import UFUNCS, Value
+from minigrad.compiler.ir.rewriter import Rewriter, Rules
 from minigrad.compiler.ir.typing import result
-from minigrad.compiler.passes.elementwise import same_form  # its rules come first
 
-SMALLEST = 1e-12  # what is divided by becomes a factor if it is never smaller
-MODERATE = 4096.0  # factors that no number which is otherwise harmless overflows by
+SIMPLER = Rules()  # filled by algebra.py, sums.py and views.py, in this order
+rewrite = SIMPLER.rewrite
+SMALLEST = 1e-12  # a divisor becomes a factor if it is never smaller
+MODERATE = 4096.0  # factors by which no number overflows that is otherwise harmless
+INTEGERS_AS_FLOATS = frozenset({"add", "subtract", "multiply", "divide", "maximum", "minimum", "greater", "less"})
 
-
-def _is_neutral(x: Operand, dtype: Any) -> bool:
-    """Whether x is the 0 that changes nothing: of floats the negative one, as -0.0 + 0.0 is 0.0."""
-    c = number(x)
-    return c is not None and c == 0 and (dtype.kind not in "fc" or (dtype.kind == "f" and bool(np.signbit(c))))
+# Every elementwise op
 
 
-@rule("add")
-def add(b: Builder, x: Operand, y: Operand) -> Value | None:
-    """x + 0; x + (-y); x + x."""
-    shape, dtype = result("add", (x, y), {})
-    for one, other in ((x, y), (y, x)):
-        if _is_neutral(other, dtype) and not is_op(one, "full"):
-            return same_form(b, one, shape, dtype)
-    if is_float(x, y):
-        if is_op(y, "negative"):
-            return b.op("subtract", x, y.op.ins[0])  # type: ignore[union-attr]
-        if is_op(x, "negative"):
-            return b.op("subtract", y, x.op.ins[0])  # type: ignore[union-attr]
-        if x is y:
-            return b.op("multiply", x, 2.0)
-        for one, other in ((x, y), (y, x)):
-            if is_op(one, "add") and isinstance(other, Value):
-                p, q = one.op.ins  # type: ignore[union-attr]
-                if p is other or q is other:
-                    return b.op("add", p if q is other else q, b.op("multiply", other, 2.0))
-    return None
-
-
-@rule("subtract")
-def subtract(b: Builder, x: Operand, y: Operand) -> Value | None:
-    """x - 0; x - (-y); (-x) - y."""
-    shape, dtype = result("subtract", (x, y), {})
-    if number(y) == 0 and not np.signbit(number(y)):
-        return same_form(b, x, shape, dtype)
-    if not is_float(x, y):
-        return None
-    if is_op(y, "negative"):
-        return b.op("add", x, y.op.ins[0])  # type: ignore[union-attr]
-    if is_op(x, "negative"):
-        return b.op("negative", b.op("add", x.op.ins[0], y))  # type: ignore[union-attr]
-    return None
-
-
-@rule("negative")
-def negative(b: Builder, x: Value) -> Value | None:
-    """-(-x); -(x - y); -(x c) for a number c."""
-    if x.dtype.kind != "f":
-        return None
-    if is_op(x, "negative"):
-        return x.op.operands[0]
-    if is_op(x, "subtract"):
-        return b.op("subtract", *x.op.ins[::-1])
-    if is_op(x, "multiply", "divide"):
-        for k, c in enumerate(x.op.ins):
-            if not isinstance(c, Value):
-                ins = list(x.op.ins)
-                ins[k] = -c
-                return b.op(x.op.name, *ins)
-    return None
-
-
-@rule("multiply")
-def multiply(b: Builder, x: Operand, y: Operand) -> Value | None:
-    """x · 1; x · (-1); (-x) y; and small factors first: (x r) s = x (r s)."""
-    shape, dtype = result("multiply", (x, y), {})
-    if number(x) is not None and number(y) is None:
-        x, y = y, x
-    if number(y) == 1 and type(number(y)) is not bool:
-        return same_form(b, x, shape, dtype)
-    if not is_float(x, y) or not isinstance(x, Value):
-        return None
-    if number(y) == -1 and x.shape == shape:
-        return b.op("negative", x)
-    for one, other in ((x, y), (y, x)):
-        if is_op(one, "negative"):
-            return b.op("negative", b.op("multiply", one.op.ins[0], other))  # type: ignore[union-attr]
-    return _small_first(b, x, y) or _small_first(b, y, x)
-
-
-def _small_first(b: Builder, x: Operand, y: Operand) -> Value | None:
-    """x y with x = p q, where q and y are smaller than p."""
-    if not is_op(x, "multiply") or not is_float(*x.op.ins):  # type: ignore[union-attr]
-        return None
-    p, q = sorted(x.op.ins, key=size, reverse=True)  # type: ignore[union-attr]
-    if size(y) < size(p) and size(q) < size(p) and p.shape == x.shape:  # type: ignore[union-attr]
-        if is_scale(q) and is_scale(y):
+def computed(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """An op on constants is a constant."""
+    for x in ins:
+        if number(x) is None:
             return None
-        if isinstance(q, Value) or isinstance(y, Value):
-            return b.op("multiply", p, b.op("multiply", q, y))
-        if TINY <= abs(q * y) <= 1 / TINY and _is_safe(q, y):
-            return b.op("multiply", p, q * y)
-    return None
+    shape, dtype = result(name, ins, params)
+    compute: dict[str, Any] = {**UFUNCS, "where": np.where, "cast": lambda x: np.asarray(x).astype(dtype)}
+    with np.errstate(all="ignore"):
+        value = compute[name](*[np.asarray(number(x), x.dtype) if isinstance(x, Value) else x for x in ins])
+    return b.raw("full", shape=shape, dtype=np.dtype(dtype), value=np.asarray(value, dtype).item())
+
+
+def with_literals(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """Constant arrays as literals."""
+    return _on_simpler(name, b, ins, params, lambda x: number(x) if is_full(x) else None)
+
+
+def with_floats(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """Python integers beside floating-point values as floats, so that 1 / s and 1.0 / s are the same."""
+    if not any(isinstance(x, Value) and x.dtype.kind == "f" for x in ins):
+        return None
+    return _on_simpler(name, b, ins, params, lambda x: float(x) if type(x) is int and abs(x) < 2**24 else None)
+
+
+def before_broadcast(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """An op on values before they are repeated, or before leading axes of size 1 are added or dropped."""
+
+    def source(x: Operand) -> Operand | None:
+        return x.op.operands[0] if is_op(x, "broadcast") or drops_leading(x) else None
+
+    return _on_simpler(name, b, ins, params, source)
+
+
+def _on_simpler(
+    name: str, b: Rewriter, ins: tuple[Operand, ...], params: dict[str, Any], simpler: Callable[[Any], Operand | None]
+) -> Value | None:
+    """The op on simpler operands, as long as shape and dtype of the result stay the same."""
+    operands = ins
+    for k in range(len(ins)):
+        while (x := simpler(operands[k])) is not None:
+            fewer = (*operands[:k], x, *operands[k + 1 :])
+            has_values = any(isinstance(y, Value) for y in fewer)
+            if not has_values or result(name, fewer, params) != result(name, ins, params):
+                break
+            operands = fewer
+    return b.op(name, *operands, **params) if operands is not ins else None
+
+
+def drops_leading(x: Operand) -> TypeGuard[Value]:
+    """Whether x is a reshape that drops leading axes of size 1, as (1, C) to (C,)."""
+    if not is_op(x, "reshape"):
+        return False
+    before = x.op.operands[0].shape
+    extra = len(before) - x.ndim
+    return extra > 0 and before == (1,) * extra + x.shape
+
+
+def before_reshape(name: str, b: Rewriter, *ins: Operand, **params: Any) -> Value | None:
+    """f(x.reshape(...)) as f(x).reshape(...), where the reshape drops axes of size 1: axes then line up."""
+    values = [x for x in ins if isinstance(x, Value)]
+    dropping = [x for x in values if _drops_units(x)]
+    if not dropping or len({x.shape for x in values}) > 1:
+        return None
+    inner = max((x.op.operands[0].shape for x in dropping), key=len)
+    if not all(x.size == math.prod(inner) for x in values):
+        return None
+    wide = [b.op("reshape", x, shape=inner) if isinstance(x, Value) else x for x in ins]
+    return b.op("reshape", b.op(name, *wide, **params), shape=values[0].shape)
+
+
+def _drops_units(x: Value) -> bool:
+    if not is_op(x, "reshape"):
+        return False
+    before = x.op.operands[0].shape
+    return len(before) > x.ndim and [n for n in before if n != 1] == [n for n in x.shape if n != 1]
+
+
+for _name in (*UFUNCS, "where", "cast"):
+    SIMPLER.rule(_name, operands=("full", LITERAL))(partial(computed, _name))
+    SIMPLER.rule(_name, operands=("full",))(partial(with_literals, _name))
+    if _name in INTEGERS_AS_FLOATS:
+        SIMPLER.rule(_name, operands=(LITERAL,))(partial(with_floats, _name))
+    SIMPLER.rule(_name, operands=("broadcast", "reshape"))(partial(before_broadcast, _name))
+    SIMPLER.rule(_name, operands=("reshape",))(partial(before_reshape, _name))
+
+
+# Neutral elements
+
+
+def changes_nothing(k: complex, x: Value) -> bool:
+    """Whether x + k is x: of floats k is the negative 0 then, as -0.0 + 0.0 is 0.0."""
+    return k == 0 and (x.dtype.kind not in "fc" or (x.dtype.kind == "f" and bool(np.signbit(k))))
+
+
+rewrite(X + K, lambda x: x, changes_nothing, any_dtype=True)
+rewrite(X - K, lambda x: x, lambda k: k == 0 and type(k) is not complex and not np.signbit(k), any_dtype=True)
+rewrite(X * 1, lambda x: x, any_dtype=True)
+rewrite(X / 1, lambda x: x, any_dtype=True)
+rewrite(Pattern("where", (K, P, Q)), lambda k, p, q: p if k else q, any_dtype=True)
+rewrite(Pattern("where", (P, X, X)), lambda x: x, any_dtype=True)
+rewrite(X.apply("copy"), lambda x: x, any_dtype=True)
+rewrite(X.apply("positive"), lambda x: x, any_dtype=True)
+rewrite(X.apply("cast"), lambda x: x, lambda x, dtype: x.dtype == dtype, any_dtype=True)
+
+# Signs move outward
+
+rewrite(S + -Y, lambda s, y: s - y)
+rewrite(S - -Y, lambda s, y: s + y)
+rewrite(-X - S, lambda x, s: -(x + s))
+rewrite(-(-X), lambda x: x)  # noqa: B002
+rewrite(-(P - Q), lambda p, q: q - p)
+rewrite(-(X * C), lambda x, c: x * -c)
+rewrite(-(X / C), lambda x, c: x / -c)
+rewrite(-(C / X), lambda x, c: -c / x)
+rewrite(X * -1, lambda x: -x)
+rewrite(-X * S, lambda x, s: -(x * s))
+rewrite(-X / S, lambda x, s: -(x / s))
+rewrite(S / -Y, lambda s, y: -(s / y))
+
+# Equal terms
+
+rewrite(X + X, lambda x: x * 2.0)
+rewrite((S + X) + X, lambda s, x: s + x * 2.0)
+
+# Small factors first, quotients as products
+
+
+def are_smaller(p: Operand, q: Operand, s: Operand) -> bool:
+    """Whether (p q) s is better computed as p (q s): p is larger than q and s, and no number overflows by that."""
+    if not (size(q) < size(p) and size(s) < size(p) and is_float(p, q)) or (is_scale(q) and is_scale(s)):
+        return False
+    if isinstance(q, Value) or isinstance(s, Value):
+        return True
+    return TINY <= abs(q * s) <= 1 / TINY and _is_safe(q, s)
 
 
 def _is_safe(p: complex, q: complex) -> bool:
-    """Whether x p overflows or underflows only where x (p q) does.
+    """Whether x (p q) overflows or underflows only where (x p) q does.
 
     A loss in float32 that is multiplied by 65536, and gradients that are divided by it later, overflow where they do in
-    an eager step. 1e300 · 1e300 and 1e-300 · 1e-300 are kept apart too: an x may bear them in turn.
+    an eager step. 1e300 · 1e300 and 1e-300 · 1e-300 are not multiplied either: x may be such that (x p) q is finite.
     """
     same_side = (abs(p) >= 1) is (abs(q) >= 1)
     return same_side or all(1 / MODERATE <= abs(c) <= MODERATE for c in (p, q))
 
 
-@rule("divide")
-def divide(b: Builder, x: Operand, y: Operand) -> Value | None:
-    """x / 1; x / c and x / s with a small s as products; signs outside."""
-    shape, dtype = result("divide", (x, y), {})
-    if number(y) == 1:
-        return same_form(b, x, shape, dtype)
-    if not is_float(x, y) or dtype.kind != "f":
-        return None
-    if is_op(x, "negative"):
-        return b.op("negative", b.op("divide", x.op.ins[0], y))  # type: ignore[union-attr]
-    if is_op(y, "negative"):
-        return b.op("negative", b.op("divide", x, y.op.ins[0]))  # type: ignore[union-attr]
-    if not isinstance(y, Value):
-        return b.op("multiply", x, 1 / y) if y and np.isfinite(1 / y) else None
-    if isinstance(x, Value) and y.size < x.size and least(y) >= SMALLEST:  # 1/y of others may be infinite, and x/y not
-        return b.op("multiply", x, b.op("divide", 1.0, y))
-    return None
+rewrite((P * Q) * S, lambda p, q, s: p * (q * s), are_smaller)
+rewrite(X / C, lambda x, c: x * (1 / c), lambda c: bool(c) and bool(np.isfinite(1 / c)))
+rewrite(X / Y, lambda x, y: x * (1.0 / y), lambda x, y: y.size < x.size and lower_bound(y) >= SMALLEST)  # 1/y is finite
+rewrite(X.apply("reciprocal"), lambda x: 1.0 / x)
+rewrite(X.apply("square"), lambda x: x * x, lambda x: x.dtype.kind != "b", any_dtype=True)
+
+# Powers that are products and roots
 
 
-@rule("reciprocal")
-def reciprocal(b: Builder, x: Value) -> Value | None:
-    """1/x."""
-    return b.op("divide", 1.0, x) if x.dtype.kind == "f" else None
+def has_same_root(x: Value) -> bool:
+    """Whether NumPy's power and root are equal: in float16 they differ for -inf and -0.0."""
+    return x.dtype.itemsize > 2 or lower_bound(x) >= 0
 
 
-@rule("square")
-def square(b: Builder, x: Value) -> Value | None:
-    """x²; of a bool NumPy makes an integer."""
-    return b.op("multiply", x, x) if x.dtype.kind != "b" else None
-
-
-@rule("power")
-def power(b: Builder, x: Operand, y: Operand) -> Value | None:
-    """Powers that are products and roots."""
-    if not isinstance(x, Value) or x.dtype.kind != "f" or isinstance(y, (Value, complex)):
-        return None
-    if y == 1:
-        return x
-    if y in (2, 3):
-        squared = b.op("multiply", x, x)
-        return squared if y == 2 else b.op("multiply", squared, x)
-    if y == 0.5 and (x.dtype.itemsize > 2 or least(x) >= 0):  # NumPy's loop of float16 gives others of -inf and -0.0
-        return b.op("sqrt", x)
-    if y in (-1, -2):
-        return b.op("divide", 1.0, x if y == -1 else b.op("multiply", x, x))
-    return None
-
-
-@rule("where")
-def where(b: Builder, c: Operand, x: Operand, y: Operand) -> Value | None:
-    """A choice between equals, or without one."""
-    shape, dtype = result("where", (c, x, y), {})
-    if x is y or number(c) is not None:
-        return same_form(b, x if x is y or number(c) else y, shape, dtype)
-    return None
+rewrite(X**1, lambda x: x)
+rewrite(X**2, lambda x: x * x)
+rewrite(X**3, lambda x: x * x * x)
+rewrite(X**0.5, lambda x: x.apply("sqrt"), has_same_root)
+rewrite(X**-1, lambda x: 1.0 / x)
+rewrite(X**-2, lambda x: 1.0 / (x * x))

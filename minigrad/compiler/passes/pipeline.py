@@ -1,78 +1,91 @@
-"""Passes: from a program to one that computes the same with less."""
+"""The passes in their order: each makes a program that computes the same with less."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.builder import rebuilt
 from minigrad.compiler.ir.checks import checks_first
-from minigrad.compiler.ir.program import VIEWS, Op, Program, Value, without_dead_code
-from minigrad.compiler.ir.typing import make
+from minigrad.compiler.ir.program import VIEWS, Program, Value, without_dead_code
+from minigrad.compiler.ir.rewriter import Rewriter, Rules
 from minigrad.compiler.ir.view_memory import step_of, viewed
-from minigrad.compiler.passes import algebra, sums, views  # noqa: F401  (they fill the table of rules)
+from minigrad.compiler.passes import sums, views  # noqa: F401  (they fill the table of rules)
+from minigrad.compiler.passes.algebra import SIMPLER
+from minigrad.compiler.passes.watch import watching
 
 Pass = Callable[[Program], Program]
-always: ContextVar[Any] = ContextVar("always", default=None)  # a `proof.Watch` where every program is proven
+
+
+class Simplifier(Rewriter):
+    """The rewriter with the rules of algebra.py, sums.py and views.py."""
+
+    rules = SIMPLER
+
+    def carry_name(self, before: Value, after: Value) -> None:
+        """Give a value the name of the value that it replaces; and what it is a reshape of, which may replace it."""
+        super().carry_name(before, after)
+        while after.op.name == "reshape" and after.op.operands[0].name is None:
+            after = after.op.operands[0]
+            super().carry_name(before, after)
 
 
 def simplified(program: Program) -> Program:
-    """Through the rules (algebra.py, sums.py, views.py), until nothing changes any more.
+    """The program after the rules have been applied until nothing changes.
 
-    Not with empty arrays: the factor 1/0 of a mean over nothing may stand within a sum over nothing, which is 0, and
-    not before it.
+    Programs with empty arrays stay as they are: the factor 1/0 of a mean over nothing may be in a sum over nothing,
+    which is 0, but not before it.
     """
     if any(v.size == 0 for op in program.ops for v in (*op.operands, *op.outs)):
         return without_dead_code(program)
     for _ in range(6):
-        before = len(program.ops)
-        text = [op.name for op in program.ops]
-        made, late = rebuilt(program)
-        program = without_dead_code(made)
-        is_stable = len(program.ops) == before and text == [op.name for op in program.ops]
-        if is_stable or not set(late).intersection(program.ops):
+        before = [op.name for op in program.ops]
+        rewriter = Simplifier()
+        program = without_dead_code(rewriter.run(program))
+        is_stable = before == [op.name for op in program.ops]
+        if is_stable or not set(rewriter.added_late()).intersection(program.ops):
             break
     return program
 
 
-def contiguous(program: Program) -> Program:
-    """Copies where a reshape is not possible as a view, or a matrix product could not use the memory as it is."""
-    layouts: dict[Value, Any] = {}  # of values that somebody asked for
-    copies: dict[Value, Value] = {}
-    ops: list[Op] = []
-    now: dict[Value, Value] = {}
+CONTIGUITY = Rules()
 
-    def copied(x: Value) -> Value:
-        if x not in copies:
-            op = make("copy", x)
-            op.note = f"{x.op.note}, in C order".lstrip(", ")
-            ops.append(op)
-            copies[x] = op.out
-        return copies[x]
 
-    for op in program.ops:
-        ins: Any = [now[x] if isinstance(x, Value) else x for x in op.ins]
-        if op.name == "reshape" and not _reshapes(_layout(ins[0], layouts), op.params["shape"]):
-            ins = [copied(ins[0])]
-        elif op.name == "matmul":
-            ins = [x if _for_blas(_layout(x, layouts)) else copied(x) for x in ins]
-        if any(x is not y for x, y in zip(ins, op.ins, strict=True)):
-            moved = Op(op.name, ins, op.params, [(v.shape, v.dtype) for v in op.outs], op.note)
-            for old, new in zip(op.outs, moved.outs, strict=True):
-                new.name, new.label = old.name, old.label
-                now[old] = new
-        else:
-            moved = op
-            now.update({v: v for v in op.outs})
-        ops.append(moved)
-    return program.replaced(now.__getitem__, ops)
+class Contiguity(Rewriter):
+    """Copies values where a reshape would not be a view, or a matrix product cannot use the memory as it is."""
+
+    rules = CONTIGUITY
+    merges = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layouts: dict[Value, Any] = {}  # of the values that a rule asked about
+        self.copies: dict[Value, Value] = {}
+
+    def copied(self, x: Value) -> Value:
+        """A copy in C order."""
+        if x not in self.copies:
+            self.copies[x] = self.raw("copy", x)
+            self.copies[x].op.note = f"{x.op.note}, in C order".lstrip(", ")
+        return self.copies[x]
+
+
+@CONTIGUITY.rule("reshape")
+def _reshape(b: Contiguity, x: Value, *, shape: tuple[int, ...]) -> Value | None:
+    return None if _is_view(_layout(x, b.layouts), shape) else b.raw("reshape", b.copied(x), shape=shape)
+
+
+@CONTIGUITY.rule("matmul")
+def _matmul(b: Contiguity, x: Value, y: Value) -> Value | None:
+    is_usable = [_for_blas(_layout(v, b.layouts)) for v in (x, y)]
+    if all(is_usable):
+        return None
+    return b.raw("matmul", *(v if usable else b.copied(v) for v, usable in zip((x, y), is_usable, strict=True)))
 
 
 def _in_c_order(v: Value) -> Any:
-    """An array of v's shape that takes no memory."""
+    """An array of v's shape in C order that takes no memory."""
     strides = [v.dtype.itemsize] * v.ndim
     for k in range(v.ndim - 2, -1, -1):
         strides[k] = strides[k + 1] * max(v.shape[k + 1], 1)
@@ -80,10 +93,10 @@ def _in_c_order(v: Value) -> Any:
 
 
 def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
-    """An array without memory that has v's shape and strides."""
-    above = []
+    """An array that has v's shape and strides, and takes no memory."""
+    chain = []  # of views, the last one first
     while v not in layouts and v.op.name in VIEWS:
-        above.append(v)
+        chain.append(v)
         v = v.op.operands[0]
     if v not in layouts:
         array = v.op.params["buffer"].array if v.op.name == "input" else None
@@ -92,12 +105,13 @@ def _layout(v: Value, layouts: dict[Value, Any]) -> Any:
         else:
             layouts[v] = np.lib.stride_tricks.as_strided(np.zeros((), v.dtype), v.shape, array.strides)
     layout = layouts[v]
-    for view in reversed(above):
+    for view in reversed(chain):
         layout = layouts[view] = viewed(layout, step_of(view.op))
     return layout
 
 
-def _reshapes(layout: Any, shape: tuple[int, ...]) -> bool:
+def _is_view(layout: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a reshape is possible without a copy."""
     try:
         np.reshape(layout, shape, copy=False)
     except ValueError:
@@ -106,7 +120,7 @@ def _reshapes(layout: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _for_blas(layout: Any) -> bool:
-    """Whether rows or columns of the matrices lie next to each other."""
+    """Whether BLAS can read the matrices: rows or columns are contiguous."""
     if layout.ndim < 2:
         return True
     rows, columns = layout.strides[-2:]
@@ -118,22 +132,22 @@ PASSES: dict[str, Pass] = {
     "dead code": without_dead_code,
     "algebra": simplified,
     "checks": lambda program: without_dead_code(checks_first(program)),
-    "contiguity": contiguous,
+    "contiguity": lambda program: Contiguity().run(program),
 }
 
 
 def optimized(program: Program, verify: bool = False) -> tuple[Program, list[tuple[str, int]]]:
-    """The program after all passes, and how many operations there were after each.
+    """The program after all passes, and the number of ops after each.
 
     Args:
         program: the program as it was recorded.
-        verify: prove in exact arithmetic that each pass keeps what the program computes; see proof.py.
+        verify: whether to prove in exact arithmetic that each pass keeps what the program computes; see proof.py.
 
     Raises:
-        ProofError: a pass changes it (with verify=True, or within `proof.proven()`).
+        ProofError: a pass changes what the program computes (with verify=True, or within `proof.proven()`).
     """
     proof = None
-    if verify or always.get() is not None:
+    if verify or watching.get() is not None:
         from minigrad.compiler.passes.proof import started  # exact arithmetic, which takes a while to import
 
         proof = started(program, verify)

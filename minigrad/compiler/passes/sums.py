@@ -1,36 +1,83 @@
-"""Rules of sums: what is constant along the axes comes out, sums of terms become sums of sums."""
+"""Rules of sums: factors that are constant along the axes come out, sums of terms become sums of sums."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
-from minigrad.compiler.ir.builder import Builder, rule
+from minigrad.compiler.ir.patterns import X
 from minigrad.compiler.ir.predicates import TINY, Operand, is_float, is_full, is_op, is_scale, number, size
 from minigrad.compiler.ir.program import Value
+from minigrad.compiler.ir.rewriter import Rewriter
 from minigrad.compiler.ir.typing import result
+from minigrad.compiler.passes.algebra import SIMPLER
+
+rewrite, rule = SIMPLER.rewrite, partial(SIMPLER.rule, any_dtype=False)
 
 
-@rule("sum")
-def summed(b: Builder, x: Value, *, axes: tuple[int, ...]) -> Value | None:
-    """Σ of a constant, over axes of size 1, of a sum, of a broadcast; Σ -x, Σ c x, and Σ (c x + d y)."""
+rewrite(X.apply("sum"), lambda x: x, lambda x, axes: all(x.shape[k] == 1 for k in axes))
+rewrite((-X).apply("sum"), lambda x, axes: -x.apply("sum", axes=axes))
+
+
+@rule("sum", operands=("full",))
+def sum_of_constant(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value:
+    """Σ c is n c."""
     shape, dtype = result("sum", (x,), {"axes": axes})
-    if x.dtype.kind != "f":
+    return b.op("full", shape=shape, dtype=dtype, value=number(x) * count(x, axes))
+
+
+@rule("sum", operands=("sum",))
+def sum_of_sum(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value:
+    """Σ Σ x is one sum."""
+    return b.op("sum", x.op.operands[0], axes=tuple(sorted({*axes, *x.op.params["axes"]})))
+
+
+@rule("sum", operands=("broadcast",))
+def sum_of_repeated(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ of a value that is repeated along the axes is n times the value."""
+    source = x.op.operands[0]
+    if not is_invariant(source, x.shape, axes):
         return None
-    if all(x.shape[k] == 1 for k in axes):
-        return x
-    count = math.prod(x.shape[k] for k in axes)
-    if is_full(x):
-        return b.op("full", shape=shape, dtype=dtype, value=number(x) * count)
-    if is_op(x, "sum"):
-        inner = x.op.operands[0]
-        return b.op("sum", inner, axes=tuple(sorted({*axes, *x.op.params["axes"]})))
-    if is_op(x, "negative"):
-        return b.op("negative", b.op("sum", x.op.operands[0], axes=axes))
-    if is_op(x, "broadcast") and is_invariant(x.op.operands[0], x.shape, axes):
-        return b.op("multiply", _at_rank(b, x.op.operands[0], shape), float(count))
-    if is_deviation(x, axes):  # 0, or NaN where the mean is not finite
-        return b.op("multiply", b.op("reshape", mean_of(x), shape=shape), 0.0)
-    return _without_factors(b, x, axes) or _term_by_term(b, x, axes)
+    shape = result("sum", (x,), {"axes": axes})[0]
+    wide = b.op("reshape", source, shape=(1,) * (len(shape) - source.ndim) + source.shape)
+    return b.op("multiply", b.op("broadcast", wide, shape=shape), float(count(x, axes)))
+
+
+@rule("sum", operands=("subtract",))
+def sum_of_deviations(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ of deviations from a mean is 0, or NaN where the mean is not finite."""
+    if not is_deviation(x, axes):
+        return None
+    return b.op("multiply", b.op("reshape", mean_of(x), shape=result("sum", (x,), {"axes": axes})[0]), 0.0)
+
+
+@rule("sum", operands=("multiply",))
+def sum_of_product(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ c x is c Σ x."""
+    fixed, others = split(x, axes)
+    if not fixed or not others or not _is_ordinary(fixed):
+        return None
+    if len(others) > 2 and any(map(is_scale, others)):  # their order may matter
+        return None
+    rest = product(b, others)
+    if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
+        return None
+    return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
+
+
+@rule("sum", operands=("add", "subtract"))
+def sum_of_terms(b: Rewriter, x: Value, *, axes: tuple[int, ...]) -> Value | None:
+    """Σ (c x ± d y) is c Σ x ± d Σ y, if a factor comes out of each term, or the term's sum is known."""
+    terms = x.op.operands
+    if not is_float(*x.op.ins) or len(terms) < 2 or not all(_gains(b, t, x.shape, axes) for t in terms):
+        return None
+    sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
+    return b.op(x.op.name, *sums)
+
+
+def count(x: Value, axes: tuple[int, ...]) -> int:
+    """The number of elements along the axes."""
+    return math.prod(x.shape[k] for k in axes)
 
 
 def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
@@ -41,43 +88,24 @@ def is_invariant(x: Operand, shape: tuple[int, ...], axes: tuple[int, ...]) -> b
     return all(k < lead or x.shape[k - lead] == 1 for k in axes)
 
 
-def _at_rank(b: Builder, x: Operand, shape: tuple[int, ...]) -> Value:
-    """An invariant factor in the shape that the sum has."""
-    assert isinstance(x, Value)
-    return b.op("broadcast", b.op("reshape", x, shape=(1,) * (len(shape) - x.ndim) + x.shape), shape=shape)
-
-
 def factors(x: Operand) -> list[Operand]:
-    """The factors of a product of one dtype, through nested products."""
-    if is_op(x, "multiply") and is_float(*x.op.ins):  # type: ignore[union-attr]
-        return [f for y in x.op.ins for f in factors(y)]  # type: ignore[union-attr]
+    """The factors of a product of one dtype, also of nested products."""
+    if is_op(x, "multiply") and is_float(*x.op.ins):
+        return [f for y in x.op.ins for f in factors(y)]
     return [x]
 
 
 def split(x: Value, axes: tuple[int, ...]) -> tuple[list[Operand], list[Operand]]:
-    """The factors of x that are the same along the axes, and the others."""
-    found = factors(x)
-    moving = [f for f in found if not is_invariant(f, x.shape, axes)]
-    is_scaled = len(moving) > 1  # x (y s) may be harmless where x y overflows
-    fixed = [f for f in found if is_invariant(f, x.shape, axes) and not (is_scaled and is_scale(f))]
-    return fixed, [f for f in found if all(f is not other for other in fixed)]
-
-
-def _without_factors(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ c x as c Σ x."""
-    fixed, moving = split(x, axes)
-    if not fixed or not moving or not _is_ordinary(fixed):
-        return None
-    if len(moving) > 2 and any(map(is_scale, moving)):  # their order may matter
-        return None
-    rest = product(b, moving)
-    if any(rest.shape[k - (x.ndim - rest.ndim)] != x.shape[k] for k in axes) or rest.ndim != x.ndim:
-        return None
-    return _scaled(b, b.op("sum", rest, axes=axes), fixed, result("sum", (x,), {"axes": axes})[0])
+    """The factors of x that can be taken out of a sum over the axes, and the others."""
+    all_factors = factors(x)
+    varying = [f for f in all_factors if not is_invariant(f, x.shape, axes)]
+    is_scaled = len(varying) > 1  # x (y s) may be finite where x y overflows
+    fixed = [f for f in all_factors if is_invariant(f, x.shape, axes) and not (is_scaled and is_scale(f))]
+    return fixed, [f for f in all_factors if all(f is not other for other in fixed)]
 
 
 def _is_ordinary(factors: list[Operand]) -> bool:
-    """Whether the numbers among them and their product are far from 0, overflow and infinity.
+    """Whether the numbers among the factors, and their product, are far from 0, overflow and infinity.
 
     Σ (∞ x) is not ∞ Σ x where x has both signs, and Σ x may overflow where Σ (1e-300 x) does not.
     """
@@ -85,16 +113,17 @@ def _is_ordinary(factors: list[Operand]) -> bool:
     return all(TINY <= n <= 1 / TINY for n in [*numbers, math.prod(numbers)])
 
 
-def product(b: Builder, operands: list[Operand]) -> Value:
-    """The product of factors, in an order of its own so that equal products are found to be equal."""
-    first, *others = sorted(operands, key=lambda f: b.number[f.op] if isinstance(f, Value) else -1)
+def product(b: Rewriter, operands: list[Operand]) -> Value:
+    """The product of factors, in the order of their ops, so that equal products are found to be equal."""
+    first, *others = sorted(operands, key=lambda f: b.position[f.op] if isinstance(f, Value) else -1)
     for f in others:
         first = b.op("multiply", first, f)
     assert isinstance(first, Value)
     return first
 
 
-def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ...]) -> Value:
+def _scaled(b: Rewriter, total: Value, fixed: list[Operand], shape: tuple[int, ...]) -> Value:
+    """A sum times the factors that were taken out of it, in the shape of the original sum."""
     if number(total) == 0:
         return b.op("full", shape=shape, dtype=total.dtype, value=0.0)
     literals = math.prod(f for f in fixed if not isinstance(f, Value))
@@ -107,30 +136,20 @@ def _scaled(b: Builder, total: Value, fixed: list[Operand], shape: tuple[int, ..
     return total if total.shape == shape else b.op("broadcast", total, shape=shape)
 
 
-def _term_by_term(b: Builder, x: Value, axes: tuple[int, ...]) -> Value | None:
-    """Σ (c x ± d y) as c Σ x ± d Σ y, if of each term a factor comes out, or the sum is known without a walk."""
-    if not is_op(x, "add", "subtract") or not is_float(*x.op.ins):
-        return None
-    terms = x.op.operands
-    if len(terms) < 2 or not all(_gains(b, t, x.shape, axes) for t in terms):
-        return None
-    sums = [b.op("sum", b.op("broadcast", t, shape=x.shape) if t.shape != x.shape else t, axes=axes) for t in terms]
-    return b.op(x.op.name, *sums)
-
-
-def _gains(b: Builder, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+def _gains(b: Rewriter, term: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+    """Whether the sum of a term takes no loop over its elements, or a smaller one."""
     while is_op(term, "negative"):
         term = term.op.operands[0]
     if is_invariant(term, shape, axes) or (term.shape == shape and b.has("sum", term, axes=axes)):
         return True
     if is_op(term, "add", "subtract"):
         return all(_gains(b, t, shape, axes) for t in term.op.operands) and len(term.op.operands) == 2
-    fixed, moving = split(term, axes) if term.shape == shape else ([], [])
-    return any(isinstance(f, Value) for f in fixed) and bool(moving)
+    fixed, others = split(term, axes) if term.shape == shape else ([], [])
+    return any(isinstance(f, Value) for f in fixed) and bool(others)
 
 
 def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
-    """Whether x is y - Σ y / n with the sum over these axes."""
+    """Whether x is y - Σ y / n, with the sum over these axes."""
     if not is_op(x, "subtract") or len(x.op.operands) != 2:
         return False
     y, mean = x.op.operands[0], mean_of(x)
@@ -138,19 +157,17 @@ def is_deviation(x: Value, axes: tuple[int, ...]) -> bool:
         mean = mean.op.operands[0]
     if not is_op(mean, "multiply") or y.shape != x.shape:
         return False
-    parts = sorted(mean.op.ins, key=size)
-    count = math.prod(x.shape[k] for k in axes)
-    total = parts[1]
+    factor, total = sorted(mean.op.ins, key=size)
     return (
-        parts[0] == 1 / count
+        factor == 1 / count(x, axes)
         and is_op(total, "sum")
-        and total.op.ins[0] is y  # type: ignore[union-attr]
-        and total.op.params["axes"] == axes  # type: ignore[union-attr]
+        and total.op.ins[0] is y
+        and total.op.params["axes"] == axes
     )
 
 
 def mean_of(x: Value) -> Value:
-    """The mean from which x are deviations, in the shape of a sum."""
+    """The mean from which x are deviations, in the shape that the sum has."""
     mean: Value = x.op.operands[1]
     while is_op(mean, "broadcast"):
         mean = mean.op.operands[0]
@@ -158,9 +175,9 @@ def mean_of(x: Value) -> Value:
 
 
 @rule("matmul")
-def matmul(b: Builder, x: Value, y: Value) -> Value | None:
-    """A product with a vector of one number is a sum."""
-    if not is_float(x, y) or x.ndim + y.ndim != 3:
+def matmul(b: Rewriter, x: Value, y: Value) -> Value | None:
+    """A product with a constant vector is a sum."""
+    if x.ndim + y.ndim != 3:
         return None
     vector, matrix, axis = (x, y, 0) if x.ndim == 1 else (y, x, 1)
     if not is_full(vector) or matrix.ndim != 2:

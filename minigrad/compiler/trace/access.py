@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Op, Place, Value
+from minigrad.compiler.ir.program import ArgSlot, Op, Value
 from minigrad.compiler.ir.view_memory import basic
 from minigrad.compiler.refusal import CompileError, place, refuse
 from minigrad.compiler.trace.numbers import TracedNumber, pinned
@@ -31,14 +31,14 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
                     "step, np.flatnonzero(mask)",
                 )
             found = np.nonzero(np.asarray(bare(p)))
-            template += [Place(len(arrays) + k) for k in range(len(found))]
+            template += [ArgSlot(len(arrays) + k) for k in range(len(found))]
             arrays += [trace.constant(i).mg_value for i in found]
         elif isinstance(p, slice):
             template.append((p.start, p.stop, p.step))
         elif p is None or p is Ellipsis or (type(p) is not TracerArray and isinstance(p, (int, np.integer))):
             template.append(int(p) if isinstance(p, np.integer) else p)
         else:
-            template.append(Place(len(arrays)))
+            template.append(ArgSlot(len(arrays)))
             arrays.append(trace.operand(p))
     return tuple(template), arrays
 
@@ -61,7 +61,7 @@ def check_index(trace: Any, shape: tuple[int, ...], template: tuple[Any, ...], a
     rest = len(shape) - sum(p is not None and p is not Ellipsis for p in template)
     axis = 0
     for p in template:
-        if isinstance(p, Place):
+        if isinstance(p, ArgSlot):
             add_check(trace, arrays[p.k], -shape[axis], shape[axis] - 1)
         axis += rest if p is Ellipsis else p is not None
 
@@ -197,7 +197,7 @@ def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
         refuse("rng.shuffle is repeated from an earlier state", "x = x[rng.permutation(len(x))]")
     value = x.mg_value
     generator.shuffle(x.mg_array, axis)
-    value = _drawn(trace, generator, "shuffle", [value], {"args": (Place(0),), "kwargs": {"axis": axis}}, x.mg_array)
+    value = _drawn(trace, generator, "shuffle", [value], {"args": (ArgSlot(0),), "kwargs": {"axis": axis}}, x.mg_array)
     trace.draws.add(generator, "shuffle", (bare(x), axis), {}, value)
     x.mg_write(value)
 
@@ -205,7 +205,7 @@ def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
 def _drawn(trace: Any, generator: Any, method: str, ins: Any, operands: dict[str, Any], drawn: Any) -> Value:
     k = next(k for k, g in enumerate(trace.generators) if g is generator)
     params = {"generator": k, "method": method, **operands}
-    made: Value = trace.add(Op("draw", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
+    made: Value = trace.add(Op("random", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
     return made
 
 

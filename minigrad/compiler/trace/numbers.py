@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Op, Place
+from minigrad.compiler.ir.program import ArgSlot, Op
 from minigrad.compiler.refusal import OWN, instead, refuse, stop
 from minigrad.compiler.trace.through import asked, through, tried
 from minigrad.reach import bits
@@ -165,7 +165,7 @@ class TracedNumber:
             return real
         call: Any = through(function, kind, self.mg_is_single, *rest)  # type: ignore[arg-type]
         dtype = np.dtype(kind)
-        params = {"function": call, "args": (Place(0),), "kwargs": {}}
+        params = {"function": call, "args": (ArgSlot(0),), "kwargs": {}}
         value = self.mg_trace.add(Op("call", (self.mg_value,), params, (((), dtype),))).out
         return TracedNumber(self.mg_trace, real, None, lambda: value)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minigrad.compiler.ir.layout import elements_in, where_in
-from minigrad.compiler.ir.program import Literal, Op, Place, Value
+from minigrad.compiler.ir.program import ArgSlot, Literal, Op, Value
 from minigrad.compiler.ir.view_memory import owner
 from minigrad.compiler.refusal import place, reading, refuse
 from minigrad.compiler.trace.tracer import TracerArray
@@ -180,13 +180,13 @@ def opaque_op(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) 
 def templates(
     trace: Any, arguments: dict[str, Any], kinds: Any = (TracerArray, np.ndarray)
 ) -> tuple[list[Value | Literal], dict[str, Any]]:
-    """The operands among the arguments of a call, and the arguments with a Place where an operand stands."""
+    """The operands among the arguments of a call, and the arguments with a ArgSlot where an operand stands."""
     ins: list[Value | Literal] = []
 
     def template(x: Any) -> Any:
         if issubclass(type(x), kinds):
             ins.append(trace.operand(x))
-            return Place(len(ins) - 1)
+            return ArgSlot(len(ins) - 1)
         if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
             return type(x)(map(template, x))
         if isinstance(x, dict):

@@ -22,7 +22,7 @@ def check_promotion(op: Op, told: set[str]) -> None:
         op: what was recorded.
         told: lines of the user's that a warning has named.
     """
-    if not op.outs or op.outs[0].dtype != DOUBLE or op.name in ("cast", "call", "draw"):
+    if not op.outs or op.outs[0].dtype != DOUBLE or op.name in ("cast", "call", "random"):
         return
     singles = [v for v in op.operands if v.dtype == SINGLE]
     others = [v for v in op.operands if v.dtype != SINGLE]

@@ -18,7 +18,7 @@ import numpy as np
 
 from minigrad.compiler.follow.flow import NOTHING
 from minigrad.compiler.ir.checks import CLOSE, close_calls, errors_raise
-from minigrad.compiler.ir.program import Buffer, Literal, Op, Place, Value
+from minigrad.compiler.ir.program import ArgSlot, Buffer, Literal, Op, Value
 from minigrad.compiler.ir.typing import make
 from minigrad.compiler.ir.view_memory import Memory, Step, viewed
 from minigrad.compiler.refusal import CompileError, Stopped, instead, place, refuse
@@ -267,7 +267,7 @@ class Trace(OutsideArrays):
             return opaque_op(self, *given, x.mg_array).out
         if name == "elements":
             index = self.constant(given).mg_value
-            value = self.emit("gather", x.mg_parent.mg_value, index, index=(Place(0),))
+            value = self.emit("gather", x.mg_parent.mg_value, index, index=(ArgSlot(0),))
             value.name = self.view_names.get(id(x))
             return value
         form = x.mg_array.shape, x.mg_array.dtype

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Op, Place, Value
+from minigrad.compiler.ir.program import ArgSlot, Op, Value
 from minigrad.compiler.ir.view_memory import Step, inverse, simplified, viewed_through
 from minigrad.compiler.refusal import refuse
 from minigrad.compiler.trace.tracer import TracerArray
@@ -34,7 +34,7 @@ def _parent_after(trace: Any, x: TracerArray, value: Value) -> tuple[TracerArray
                 "write into a copy, or into the array that it is a view of",
             )
         index = trace.constant(given).mg_value
-        return x.mg_parent, trace.emit("scatter", x.mg_parent.mg_value, value, index, index=(Place(0),), how="set")
+        return x.mg_parent, trace.emit("scatter", x.mg_parent.mg_value, value, index, index=(ArgSlot(0),), how="set")
     top, chain = x, []
     while top.mg_parent is not None and top.mg_step is not None and top.mg_step[0] in ("reshape", "transpose", "slice"):
         chain.append(top.mg_step)
@@ -60,7 +60,7 @@ def _as_one_put(shape: tuple[int, ...], chain: tuple[Step, ...]) -> tuple[Step, 
 
 
 def _put(trace: Any, x: Value, y: Value, steps: tuple[Step, ...]) -> Value:
-    made: Value = trace.add(Op("put", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).outs[0]
+    made: Value = trace.add(Op("set_slice", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).outs[0]
     return made
 
 

@@ -1,4 +1,4 @@
-"""Random exact inputs of programs: the same for each program that is evaluated on them."""
+"""Random inputs for programs, as exact arrays: the same for each program that is evaluated on them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.ir.evaluate import Array, Evaluator
-from minigrad.compiler.ir.program import Buffer, Op, Place, Program, Value
+from minigrad.compiler.ir.operations import filled
+from minigrad.compiler.ir.program import Buffer, Op, Program, Value
 from minigrad.exact import Exact, Inexact, constants, draw, rational
 from minigrad.exact.field import P
 from minigrad.exact.random_rationals import SCALE
 from minigrad.exact.tables import FUNCTIONS
 
-FEW = 256  # different numbers up to which a constant array is taken as it is
-COUNTS = 8  # integers that are no indices are drawn below
+FEW = 256  # a constant array of at most so many different numbers is taken as it is
+COUNTS = 8  # integers that are not indices are below
 
 
 class Sample:
-    """One draw of everything that a program reads.
+    """Random content for everything that a program reads.
 
-    Floating-point buffers are random rationals; of a state that holds no negative number, positive ones. Integers are
-    small, so that they are indices of whatever they index. What the user cannot change keeps its content.
+    Floating-point buffers are random rationals; positive ones where a state holds no negative number. Integers are
+    small, so that they are valid indices. Constants keep their content.
 
     Args:
-        program: whose buffers are drawn.
-        seed: of the draw.
-        positive: positive numbers only, so that roots and logarithms have floats.
+        program: the program whose buffers get content.
+        seed: of the random numbers.
+        positive: whether all numbers are positive, so that roots and logarithms are finite.
         scale: a number by which all are divided.
-        limit: integers are below it, besides the limit that indexing sets.
-        exponents: residues modulo Q, by which exp is a homomorphism.
-        exact: exact arrays; otherwise their floats.
+        limit: integers are below it, and below the limit that indexing sets.
+        exponents: whether residues modulo Q are kept, for which exp is a homomorphism.
+        exact: whether arrays are exact; otherwise they are the floats.
     """
 
     def __init__(
@@ -49,25 +50,25 @@ class Sample:
         self.positive, self.scale, self.exponents, self.exact = positive, scale, exponents, exact
         self.seed, self.limit, self.limits = seed, limit, index_limits(program)
         self.contents: dict[Buffer, Array] = {}
-        self.drawn: dict[Any, Array] = {}
-        self.results: dict[Any, list[Array]] = {}
+        self.numbers: dict[Any, Array] = {}  # of each op `random`
+        self.results: dict[Any, list[Array]] = {}  # of each op `call`
         self.sequence: list[Any] = []
         self.evaluator = Evaluator(self.content, self.draw, self.call, exact)
 
     def values(self, program: Program) -> tuple[dict[Value, Array], list[Any]]:
-        """All values of a program, and the draws that it makes from each generator, in order."""
+        """All values of a program, and what it draws from each generator, in order."""
         self.sequence = []
         with constants(self.evaluator.constants):
-            found = self.evaluator.values(program)
-        return found, sorted(self.sequence, key=lambda key: key[:2])
+            values = self.evaluator.values(program)
+        return values, sorted(self.sequence, key=lambda key: key[:2])
 
     def content(self, buffer: Buffer) -> Array:
         """What a buffer holds at the beginning."""
         if buffer not in self.contents:
             number = len(self.contents)
             rng = np.random.default_rng([self.seed, number])
-            made = self._content(buffer, rng)
-            self.contents[buffer] = made if self.exact or not isinstance(made, Exact) else made.real
+            array = self._content(buffer, rng)
+            self.contents[buffer] = array if self.exact or not isinstance(array, Exact) else array.real
         return self.contents[buffer]
 
     def _content(self, buffer: Buffer, rng: np.random.Generator) -> Array:
@@ -86,37 +87,38 @@ class Sample:
         return draw(rng, buffer.shape, positive=positive, exponents=self.exponents, scale=self.scale)
 
     def draw(self, op: Op, ins: Sequence[Array]) -> Array:
-        """The same value for the same draw: number of the generator, how many before, method and arguments."""
+        """The value of an op `random`: the same for the same generator, order, method and arguments."""
         params = op.params
         k = params["generator"]
         order = sum(key[0] == k for key in self.sequence)
-        of = tuple(map(fingerprint, ins))
-        key = (k, order, params["method"], repr(params["args"]), repr(params["kwargs"]), *of)
+        operands = tuple(map(fingerprint, ins))
+        key = (k, order, params["method"], repr(params["args"]), repr(params["kwargs"]), *operands)
         self.sequence.append(key)
-        if key not in self.drawn:
+        if key not in self.numbers:
             rng = np.random.default_rng([self.seed, k, order, 1])
-            if ins:  # of any distribution: what the method does with random operands proves nothing more
-                made: Array = _any_of(op.out.shape, op.out.dtype.kind, rng)
+            if ins:  # any distribution will do: the method's own for random operands would prove nothing more
+                numbers: Array = _random_array(op.out.shape, op.out.dtype.kind, rng)
             else:
-                made = np.asarray(getattr(rng, params["method"])(*params["args"], **params["kwargs"]))
-            if made.dtype.kind == "f" and self.exact:
-                made = rational(np.rint(made.astype(np.float64) * SCALE), SCALE, self.exponents)
-            self.drawn[key] = made if made.dtype.kind != "f" or self.exact else made.astype(np.float64)
-        return self.drawn[key]
+                numbers = np.asarray(getattr(rng, params["method"])(*params["args"], **params["kwargs"]))
+            if numbers.dtype.kind == "f" and self.exact:
+                numbers = rational(np.rint(numbers.astype(np.float64) * SCALE), SCALE, self.exponents)
+            self.numbers[key] = numbers if numbers.dtype.kind != "f" or self.exact else numbers.astype(np.float64)
+        return self.numbers[key]
 
     def call(self, op: Op, ins: Sequence[Array]) -> Sequence[Array]:
-        """A function without an op, such as np.cumsum: itself, where exact arithmetic knows it.
+        """The values of a function without an op of its own, such as np.cumsum.
 
-        Otherwise it is a pseudo-random function of its parameters and the operands' residues, whose floats are what the
-        function makes of theirs. Integers and bools are then what they are in the first program.
+        They are exact where exact arithmetic knows the function. Otherwise residues are a pseudo-random function of the
+        parameters and the operands' residues, and floats are those that the function computes from the operands'.
+        Integers and bools are then those of the first program.
         """
         params = op.params
         if is_known(params["function"]) and any(isinstance(x, Exact) for x in ins):
             try:
-                made = params["function"](*_filled(params["args"], ins), **_filled(params["kwargs"], ins))
+                result = params["function"](*filled(params["args"], ins), **filled(params["kwargs"], ins))
             except (Inexact, TypeError, ValueError):
-                made = None
-            results = made if isinstance(made, (tuple, list)) else (made,)
+                result = None
+            results = result if isinstance(result, (tuple, list)) else (result,)
             if [_kind(r) for r in results] == [v.dtype.kind for v in op.outs]:
                 return results
         key = (params["function"], repr(params["args"]), repr(params["kwargs"]), *(fingerprint(x) for x in ins))
@@ -126,12 +128,12 @@ class Sample:
             rng = np.random.default_rng(list(hashlib.blake2b(text.encode(), digest_size=16).digest()))
             try:
                 with np.errstate(all="ignore"):
-                    made = params["function"](*_filled(params["args"], reals), **_filled(params["kwargs"], reals))
-            except Exception:  # it refuses random operands, as np.linalg.cholesky does: any function serves the proof
-                made = None
-            results = made if isinstance(made, (tuple, list)) else (made,)
+                    result = params["function"](*filled(params["args"], reals), **filled(params["kwargs"], reals))
+            except Exception:  # np.linalg.cholesky refuses random operands: any function will do for the proof
+                result = None
+            results = result if isinstance(result, (tuple, list)) else (result,)
             if [(np.shape(r), _kind(r)) for r in results] != [(v.shape, v.dtype.kind) for v in op.outs]:
-                results = [_any_of(v.shape, v.dtype.kind, rng) for v in op.outs]
+                results = [_random_array(v.shape, v.dtype.kind, rng) for v in op.outs]
             self.results[key] = [self._result(np.asarray(r), rng) for r in results]
         return self.results[key]
 
@@ -144,7 +146,7 @@ class Sample:
 
 
 def is_known(function: Any) -> bool:
-    """Whether exact arrays may know a function of NumPy's, or a method of a ufunc."""
+    """Whether exact arrays may know a NumPy function, or a method of a ufunc."""
     return isinstance(getattr(function, "__self__", function), np.ufunc) or function in FUNCTIONS
 
 
@@ -152,27 +154,15 @@ def _kind(x: Array) -> str:
     return getattr(getattr(x, "dtype", None), "kind", "")
 
 
-def _any_of(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> Array:
-    """Some array of this kind."""
+def _random_array(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> Array:
     if kind in "biu":
         return np.asarray(rng.integers(0, 2, shape)).astype(np.dtype({"b": "?", "i": "i8", "u": "u8"}[kind]))
     real = rng.normal(size=shape)
     return np.asarray(real + 1j * rng.normal(size=shape) if kind == "c" else real)
 
 
-def _filled(x: Any, operands: Sequence[Any]) -> Any:
-    """Arguments of a call, operands in the places of their numbers."""
-    if isinstance(x, Place):
-        return operands[x.k]
-    if isinstance(x, dict):
-        return {k: _filled(v, operands) for k, v in x.items()}
-    if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
-        return type(x)(_filled(v, operands) for v in x)
-    return x
-
-
 def fingerprint(x: Array) -> bytes:
-    """A digest of an array: of its shape, and of residues or elements."""
+    """A digest of the shape and the residues or elements of an array."""
     content = x.p if isinstance(x, Exact) else np.asarray(x)
     digest = hashlib.blake2b(repr((np.shape(x), content.dtype.str)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(content).tobytes())
@@ -180,7 +170,7 @@ def fingerprint(x: Array) -> bytes:
 
 
 def index_limits(program: Program) -> dict[Buffer, int]:
-    """For each buffer of integers that reaches an index: the size of the smallest axis that it may index."""
+    """For each buffer of integers that is used as an index: the size of the smallest axis that it may index."""
     sources: dict[Value, frozenset[Buffer]] = {}
     limits: dict[Buffer, int] = {}
     for op in program.ops:
@@ -189,11 +179,11 @@ def index_limits(program: Program) -> dict[Buffer, int]:
             size = min((n for v in op.operands[:1] for n in v.shape), default=1)
             for buffer in _all_sources(arrays, sources):
                 limits[buffer] = min(limits.get(buffer, size), size)
-        found = frozenset(_all_sources(op.operands, sources))
+        buffers = frozenset(_all_sources(op.operands, sources))
         if op.name == "input" and op.out.dtype.kind in "iu":
-            found = frozenset({op.params["buffer"]})
+            buffers = frozenset({op.params["buffer"]})
         for v in op.outs:
-            sources[v] = found if v.dtype.kind in "iu" else frozenset()
+            sources[v] = buffers if v.dtype.kind in "iu" else frozenset()
     return limits
 
 
