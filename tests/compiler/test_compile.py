@@ -334,7 +334,7 @@ def test_arrays_that_share_memory_with_a_written_argument() -> None:
             np.testing.assert_array_equal(compiled(whole[:4], whole[1:]), expected)
             np.testing.assert_array_equal(whole, same)
 
-    with pytest.warns(CompileWarning, match=r"x \(\(4,\), float64\) and y \(\(4,\), float64\) lie in the same memory"):
+    with pytest.warns(CompileWarning, match=r"x \(\(4,\), float64\) and y \(\(4,\), float64\) share memory"):
         overlapping()
 
 

@@ -82,10 +82,10 @@ ADVICE = {
     "np.float32": (lambda x, y: np.float32(x), r"x\.astype\(np\.float32\)"),
     "np.array": (lambda x, y: np.array([x.mean(), x.max()]), r"np\.stack\(arrays\)"),
     "np.mean": (lambda x, y: np.mean([x[0], x[1]]), r"np\.mean\(np\.stack\(arrays\)\)"),
-    "json": (before_json, r"`json\.dumps` is called, which is code that is not followed \(line \d+\)"),
+    "json": (before_json, r"`json\.dumps` is called, which is code that cannot be followed \(line \d+\)"),
     "time": (through_a_writer, r"`time\.sleep` gets `loss \* 0`, which may be such a number"),
     "helper": (in_a_helper, r"`json\.dumps` is called, .* in `before_json`"),
-    "text": (as_a_text, r"is written as text"),
+    "text": (as_a_text, r"is converted to text"),
     "block": (in_a_block, r"the block `with contextlib\.nullcontext\(\)`, which is not minigrad's"),
     "list": (of_a_list, r"is put into an array"),
 }

@@ -23,7 +23,7 @@ import pytest
 from scenarios.scenario import SCENARIOS, execute
 
 import minigrad as mg
-from minigrad.compiler.trace.numbers import TracedNumber
+from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
 
 pytestmark = pytest.mark.floating(all="ignore")

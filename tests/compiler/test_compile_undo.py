@@ -12,10 +12,11 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.capture import session
-from minigrad.compiler.capture.leaving import contents_of, new_arrays
+from minigrad.compiler.capture.leaving import new_arrays
+from minigrad.compiler.capture.object_members import contents_of
 from minigrad.compiler.capture.undo import Undo
 from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.trace.numbers import TracedNumber
+from minigrad.compiler.trace.traced_number import TracedNumber
 
 pytestmark = pytest.mark.floating(all="warn")  # where errors raise, compiled functions run eagerly
 State = dict[str, Any]

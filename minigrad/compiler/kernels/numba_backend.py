@@ -18,7 +18,7 @@ from minigrad.compiler.kernels.loops import KernelSource
 from minigrad.compiler.kernels.threads import Chunked, cores
 from minigrad.compiler.numpy.source import Source
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.reach.generated import code_of
+from minigrad.util.bytecode import code_of
 
 MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay; see threads.py
 SHORT = 20_000  # elements, which take about 10 µs

@@ -27,7 +27,7 @@ from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
 from minigrad.compiler.numpy.scalars import expression, is_of_numbers, number_text
 from minigrad.compiler.numpy.scope import Scope
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.reach.generated import code_of
+from minigrad.util.bytecode import code_of
 from minigrad.util.text import text_of_bytes
 
 SILENT = frozenset({"np.asarray", "np.empty", "np.float32", "np.float64"})

@@ -1,4 +1,4 @@
-"""The warning about float64 that appears from float32, which doubles memory and time."""
+"""The warning about float64 computed from float32, which doubles memory and time."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import warnings
 import numpy as np
 
 from minigrad.compiler.ir.program import VIEWS, Op, Value
-from minigrad.compiler.refusal import place
+from minigrad.compiler.refusal import user_line
 
 STATE = "state"
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def check_promotion(op: Op, told: set[str]) -> None:
-    """Warn if an op makes float64 of float32, once for each line of the user's.
+def check_promotion(op: Op, warned: set[str]) -> None:
+    """Warn if an op computes float64 from float32, once for each line of the user's.
 
     A scalar of single precision beside an array of double precision changes nothing.
 
     Args:
-        op: what was recorded.
-        told: lines of the user's that a warning has named.
+        op: the op that was recorded.
+        warned: lines of the user's that a warning has named.
     """
     if not op.outs or op.outs[0].dtype != DOUBLE or op.name in ("cast", "call", "draw"):
         return
@@ -29,13 +29,13 @@ def check_promotion(op: Op, told: set[str]) -> None:
     is_scalar = all(v.shape == () for v in singles) and any(v.dtype == DOUBLE and v.shape for v in others)
     if not singles or is_scalar:
         return
-    where = place()
-    if where in told or STATE in told:
+    where = user_line()
+    if where in warned or STATE in warned:
         return
-    told.add(where)
+    warned.add(where)
     kinds = min((str(v.dtype) for v in others), default="?")
     state = next((name for v in others if (name := _name_of_state(v))), "")
-    told |= {STATE} if state else set()  # what follows in other ops follows from that
+    warned |= {STATE} if state else set()  # other ops follow from that
     hint = (
         f"{state} is float64. If that is not meant, call mg.set_default_dtype('float32') before the model is made, or "
         "give it x.astype(np.float64)."
@@ -46,7 +46,7 @@ def check_promotion(op: Op, told: set[str]) -> None:
 
 
 def _name_of_state(v: Value) -> str:
-    """What the user calls an array of the state, of which a value is a view."""
+    """The name of the array of the state of which a value is a view, else \"\"."""
     named = v.name
     while v.op.name in VIEWS or v.op.name == "broadcast":
         v = v.op.operands[0]

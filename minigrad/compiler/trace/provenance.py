@@ -1,4 +1,4 @@
-"""What each line is for, in words: read from the calls that are going on while it is recorded."""
+"""What each op is for, in words: read from the frames that are running while it is recorded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PULL, PUSH = tape.pull.__code__, tape.push.__code__
 RULES = str(Path(tape.__file__).parents[1] / "optim")
 
 
-_KINDS: dict[CodeType, str] = {}  # whose code it is: asked for every frame of every op
+_KINDS: dict[CodeType, str] = {}  # whose code it is, by code object: looked up for every frame of every op
 
 
 def _kind(code: CodeType) -> str:
@@ -38,9 +38,9 @@ def note(known: dict[Any, str]) -> str:
     """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line.
 
     Args:
-        known: texts of lines of the tape, which are asked for once for each operation of a rule.
+        known: texts of nodes of the tape, which are made once and used for each op of a rule.
     """
-    frame: Any = sys._getframe(3)  # those before are this one, Trace.add and what calls it
+    frame: Any = sys._getframe(3)  # skip this frame, Trace.add and its caller
     primitive = scope = ""
     while frame is not None:
         code = frame.f_code
@@ -48,13 +48,13 @@ def note(known: dict[Any, str]) -> str:
         if kind == "own":
             pass
         elif kind == "walk":
-            line = frame.f_locals["node"]
-            text = known.get(line) or known.setdefault(line, described(line))
+            node = frame.f_locals["node"]
+            text = known.get(node) or known.setdefault(node, described(node))
             return f"{'gradient' if code is PULL else 'tangent'} of {text}"
         elif kind == "primitive":
-            made = None if primitive else frame.f_globals.get("primitive")
-            if made is not None:
-                primitive, scope = made.name, current_scope()
+            own = None if primitive else frame.f_globals.get("primitive")
+            if own is not None:
+                primitive, scope = own.name, current_scope()
         elif kind == "user" or not primitive:
             break
         frame = frame.f_back
@@ -67,26 +67,26 @@ def note(known: dict[Any, str]) -> str:
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
 
 
-def described(line: Any) -> str:
-    """A line of the tape: its name, or what it computes of what; and where it is."""
-    text = _name(line)
+def described(node: Any) -> str:
+    """A node of the tape in words: its name, or what it computes from which operands; and its scope."""
+    text = _name(node)
     if text is None:
-        numbers = getattr(line, "numbers", ())
-        numbers = numbers if len(numbers) == len(line.parents) else (None,) * len(line.parents)
-        operands = [_operand(p, n) for p, n in zip(line.parents, numbers, strict=True)]
-        text = line.primitive.name + (f"({', '.join(operands)})" if len(operands) <= 3 else "")
-    return f"{line.scope}: {text}" if line.scope else text
+        numbers = getattr(node, "numbers", ())
+        numbers = numbers if len(numbers) == len(node.parents) else (None,) * len(node.parents)
+        operands = [_operand(p, n) for p, n in zip(node.parents, numbers, strict=True)]
+        text = node.primitive.name + (f"({', '.join(operands)})" if len(operands) <= 3 else "")
+    return f"{node.scope}: {text}" if node.scope else text
 
 
-def _name(line: Any) -> str | None:
-    """What the user calls a line."""
-    name: str | None = getattr(line, "label", None) or getattr(line, "name", None)
-    return _leaf(line) if name is None and line.primitive is None else name
+def _name(node: Any) -> str | None:
+    """The user's name of a node."""
+    name: str | None = getattr(node, "label", None) or getattr(node, "name", None)
+    return _leaf(node) if name is None and node.primitive is None else name
 
 
-def _leaf(line: Any) -> str:
-    """What the array of a leaf is called where the step finds it."""
-    data = getattr(line.owner() if hasattr(line, "owner") else None, "data", None)
+def _leaf(node: Any) -> str:
+    """The name of the array of a leaf, from the place where the step finds it."""
+    data = getattr(node.owner() if hasattr(node, "owner") else None, "data", None)
     return str(data.mg_trace.name_of(data)) if isinstance(data, TracerArray) else "leaf"
 
 
