@@ -7,17 +7,16 @@ one in both. All entries are computed from what was there before the call, and t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
 from minigrad.compiler.capture.arguments import can_be_made
-from minigrad.compiler.capture.inputs import DeferredGrad, GradProbe
-from minigrad.compiler.capture.leaving import address_of, base_of_view, history, is_live, new_arrays, view_steps
+from minigrad.compiler.capture.leaving import Leaving, address_of, base_of_view, is_live, view_steps
 from minigrad.compiler.capture.object_members import contents_of
 from minigrad.compiler.capture.recipes import Entry, Recipe
+from minigrad.compiler.capture.recording import DeferredGrad, GradProbe
 from minigrad.compiler.capture.state import StateCapture
 from minigrad.compiler.follow.function_source import at_name
 from minigrad.compiler.ir.program import Buffer, Value
@@ -28,7 +27,6 @@ from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import MISSING, Contents, StateRef, is_leaf, own_attributes, package_of, slots_of
 from minigrad.tensor.tensor import Tensor
-from minigrad.util.pytree import flatten
 
 
 def recipe_of(trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> Recipe:
@@ -58,8 +56,8 @@ class _Builder:
         self._numbers: dict[int, int] = {}  # of entries, by the id of the object
         self._hold: list[Any] = []  # keeps objects alive, so that no other gets the id
         self._bases: dict[int, int] = {}  # entries of memories
-        self._find_live(result, leaves)
-        self._count_leaving(result)
+        self._leaving = leaving = Leaving(capture, leaves, result)
+        self.recipe.live, self.recipe.captured = leaving.live, leaving.captured
         self.recipe.result = self._entry(result, "the result")
         resized = {id(holder) for holder, _, _ in capture.resized}
         for ref, _, now in capture.changes:
@@ -71,55 +69,11 @@ class _Builder:
         for _, container, _, now, k in capture.filled:
             self._fill(container, now, len(leaves) + k)
 
-    # Results with a history
-
-    def _find_live(self, result: Any, leaves: list[Any]) -> None:
-        """Find Tensors whose history is still there, as no backward pass inside the step has released it."""
-        arguments = {id(x.node) for x in leaves if type(x) is Tensor and x.node is not None}
-        captured: dict[int, Tensor] = {}
-        self._live_ids: set[int] = set()
-        leaving: list[tuple[int | StateRef, Any]] = [*enumerate(flatten(result)[0]), *self._left()]
-        for where, part in leaving:
-            if type(part) is not Tensor or type(part.data) is not TracerArray or self._existed(part):
-                continue
-            if id(part) in self._live_ids or part.node is None or part.node.primitive is None or not is_live(part.node):
-                continue
-            inside, outside, foreign = history(part.node, arguments, self.capture.serial, self._existed)
-            if foreign is not None:
-                raise CompileError(
-                    f"mg.compile: what the step returns or leaves depends on a Tensor of shape {foreign.shape} that it "
-                    "reads and that has a history.\nHint: pass it as an argument, or read t.detach()."
-                )
-            if inside and not outside and not arguments:
-                error = CompileError(
-                    f"mg.compile: a Tensor of shape {inside[0].shape} that requires grad is made in the step, and what "
-                    "it returns or leaves depends on it.\nHint: make parameters outside of the step."
-                )
-                error.again = True  # layers are only made in the first call
-                raise error
-            self.recipe.live.append(where)
-            self._live_ids.add(id(part))
-            captured |= {id(t): t for t in outside}
-        self.recipe.captured = list(captured.values())
-
-    def _left(self) -> Iterator[tuple[StateRef, Any]]:
-        """The objects that the step leaves in places and at the ends of lists, with the places."""
-        for ref, _, now in self.capture.changes:
-            if not ref.is_grad and not ref.is_node:
-                yield ref, now
-        for holder, _, path in self.capture.resized:
-            if isinstance(holder, (list, deque)):
-                for k, now in enumerate(holder):
-                    yield StateRef(holder, k - len(holder), "index", f"{path}[{k}]"), now
-
     # Entries
 
     def _add(self, *entry: Any) -> int:
         self.recipe.entries.append(entry)
         return len(self.recipe.entries) - 1
-
-    def _existed(self, x: Any) -> bool:
-        return id(x) in self.capture.reach.seen or id(x) in self._leaf or id(x) in self._fetched
 
     def _entry(self, x: Any, path: str) -> int:
         """The number of the entry of x."""
@@ -167,7 +121,7 @@ class _Builder:
             return self._add("fetched", self._fetched[id(x)])
         if id(x) in self._leaf and type(x) in (Tensor, np.ndarray):
             return self._add("leaf", self._leaf[id(x)])
-        is_known = self._existed(x) or isinstance(x, (type, np.ufunc, np.dtype))
+        is_known = self._leaving.existed(x) or isinstance(x, (type, np.ufunc, np.dtype))
         return self._entry_of_object(x) if is_known else None
 
     def _number(self, x: TracedNumber) -> int:
@@ -222,7 +176,7 @@ class _Builder:
     def _tensor_alone(self, x: Tensor, path: str) -> int:
         data = self._entry(x.data, path)
         node = x.node
-        if node is None or id(x) in self._live_ids:
+        if node is None or id(x) in self._leaving.live_ids:
             return self._add("tensor", data)
         if node.primitive is None:
             return self._add("leaf tensor", data)
@@ -234,27 +188,6 @@ class _Builder:
         return self._add("released", data, node.primitive, getattr(node, "name", None), getattr(node, "label", None))
 
     # Arrays
-
-    def _count_leaving(self, result: Any) -> None:
-        """Count the arrays that leave in each memory: two in one memory are views of one array.
-
-        Also find Tensors and arrays that leave in other ways than as the gradient of one Tensor.
-        """
-        self._leaving: dict[int, set[int]] = {}
-        self._elsewhere: set[int] = set()
-        changes = self.capture.changes
-        roots = [result, *(now for ref, _, now in changes if not ref.is_grad)]
-        roots += [list(holder) for holder, _, _ in self.capture.resized]
-        roots += [now.values for _, _, _, now, _ in self.capture.filled]
-        as_gradients: set[int] = set()
-        for group in (roots, *([now] for ref, _, now in changes if ref.is_grad)):
-            arrays = list(new_arrays(group, self._existed))
-            ids = {id(x) for x in arrays}
-            self._elsewhere |= ids if group is roots else ids & as_gradients
-            as_gradients |= ids
-            for x in arrays:
-                if type(x) is TracerArray:
-                    self._leaving.setdefault(id(x.mg_memory), set()).add(id(x))
 
     def _array(self, x: TracerArray) -> int:
         memory, known = x.mg_memory, self.trace.known.get(id(x.mg_array)) is x
@@ -268,7 +201,7 @@ class _Builder:
             if known:
                 return base
             return self._view(x, memory.array, base)
-        if len(self._leaving.get(id(memory), ())) > 1 and x.mg_parent is not None:
+        if self._leaving.count_in(memory) > 1 and x.mg_parent is not None:
             if id(memory) not in self._bases:
                 root = base_of_view(x)
                 self._bases[id(memory)] = self._numbers[id(root)] = self._output(root.mg_value, root)
@@ -356,12 +289,12 @@ class _Builder:
 
     def _can_be_deferred(self, grad: Any) -> bool:
         """Whether a gradient is a new array in memory of its own, and leaves the step in no other way."""
-        if id(grad) in self._numbers or id(grad) in self._elsewhere or isinstance(grad, GradProbe):
+        if id(grad) in self._numbers or id(grad) in self._leaving.elsewhere or isinstance(grad, GradProbe):
             return False
-        if id(grad.data) in self._elsewhere or type(grad.data) is not TracerArray or grad.node is not None:
+        if id(grad.data) in self._leaving.elsewhere or type(grad.data) is not TracerArray or grad.node is not None:
             return False
         memory = grad.data.mg_memory
-        return not (self._existed(grad) or self._outside(memory) or len(self._leaving.get(id(memory), ())) > 1)
+        return not (self._leaving.existed(grad) or self._outside(memory) or self._leaving.count_in(memory) > 1)
 
     def _fill(self, container: Any, now: Contents, k: int) -> None:
         """A container among the arguments, with new contents."""

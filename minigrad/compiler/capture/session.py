@@ -12,11 +12,10 @@ import numpy as np
 
 from minigrad.compiler.capture.arguments import argument_names, empty_like
 from minigrad.compiler.capture.assembly import assemble, check_fetched
-from minigrad.compiler.capture.changes import note_changes
+from minigrad.compiler.capture.changes import Undo, note_changes
 from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.capture.settle import settle
 from minigrad.compiler.capture.state import StateCapture
-from minigrad.compiler.capture.undo import Undo
 from minigrad.compiler.follow.flow import follow
 from minigrad.compiler.refusal import CompileError, line_of
 from minigrad.compiler.trace.trace import Trace

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.inputs import GradProbe
 from minigrad.compiler.capture.object_members import members, remade
+from minigrad.compiler.capture.recording import GradProbe
 from minigrad.compiler.capture.state import StateCapture
 from minigrad.compiler.trace.generators import TracerGenerator
 from minigrad.compiler.trace.traced_number import TracedNumber

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.inputs import ArrayInput, GradProbe, NumberInput
 from minigrad.compiler.capture.object_members import remade
+from minigrad.compiler.capture.recording import ArrayInput, GradProbe, NumberInput
 from minigrad.compiler.ir.program import Buffer
 from minigrad.compiler.ir.view_memory import owner
 from minigrad.compiler.trace.generators import TracerGenerator

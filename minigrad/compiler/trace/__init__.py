@@ -6,6 +6,6 @@ Files, each importing only those before it:
 - opaque: calls of any function, and views; numpy_functions, minigrad_functions: handlers of functions, and what they
   do with operands; number_operands: traced numbers beside arrays
 - elements: indexing, casts, writes; recorded_ufuncs; generators: tracer Generators, draws, and their states
-- outside: arrays from outside the step; promotion: the warning about float64; provenance: what each op is for
+- outside: arrays from outside the step; provenance: what each op is for, and the warning about float64
 - trace: the recording; traced_builtins: `type`, `float`, `print` and others as a recorded step sees them
 """

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.compiler.ir.program import Op, Place, Value
+from minigrad.compiler.ir.program import Literal, Op, Place, Value
 from minigrad.compiler.ir.view_memory import Step, basic, inverse, simplified, viewed_through
 from minigrad.compiler.refusal import unsupported
-from minigrad.compiler.trace.number_operands import array_of
+from minigrad.compiler.trace.number_operands import array_of, fits
 from minigrad.compiler.trace.opaque import bare
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
@@ -97,7 +97,7 @@ def _with_arrays(trace: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
     """x[index] = new."""
-    trace.writable(x, "x[...] = value")
+    writable(trace, x, "x[...] = value")
     index = _as_numbers(index)
     parts = index if isinstance(index, tuple) else (index,)
     if any(type(p) is TracedNumber for p in parts):
@@ -106,7 +106,7 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         target = trace.view(x, basic(x.shape, parts))
         if same_part(target, new):
             return  # x[i] += y has written into x[i] already, and now assigns it
-        value = trace.fitted(new, target.shape, target.dtype)
+        value = fitted(trace, new, target.shape, target.dtype)
         target.mg_write(value)
         target.mg_array[...] = bare(new)
         return
@@ -116,14 +116,14 @@ def setitem(trace: Any, x: TracerArray, index: Any, new: Any) -> None:
         return
     if is_mask(index) and is_single:
         mask = trace.emit("reshape", index.mg_value, shape=index.shape + (1,) * (x.ndim - index.ndim))
-        value = trace.emit("where", mask, trace.fitted(new, (), x.dtype), x.mg_value)
+        value = trace.emit("where", mask, fitted(trace, new, (), x.dtype), x.mg_value)
     else:
         template, arrays = indexed(trace, index)
-        stored = trace.stored(new, x.dtype)
-        if isinstance(stored, Value) and stored.dtype != x.dtype:
-            stored = trace.emit("cast", stored, dtype=x.dtype)
+        v = stored(trace, new, x.dtype)
+        if isinstance(v, Value) and v.dtype != x.dtype:
+            v = trace.emit("cast", v, dtype=x.dtype)
         check_index(trace, x.shape, template, arrays)
-        value = trace.emit("scatter", x.mg_value, stored, *arrays, index=template, how="set")
+        value = trace.emit("scatter", x.mg_value, v, *arrays, index=template, how="set")
     x.mg_write(value)
     x.mg_array[bare(index)] = bare(new)
 
@@ -157,6 +157,55 @@ def same_part(x: TracerArray, y: Any) -> bool:
 
 
 # Writes
+
+
+def fitted(trace: Any, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
+    """The value of x as it is written into an array of a shape and dtype."""
+    v = stored(trace, x, dtype)
+    if not isinstance(v, Value):
+        return trace.emit("full", shape=shape, dtype=np.dtype(dtype), value=v)  # type: ignore[no-any-return]
+    if v.ndim > len(shape):
+        v = trace.emit("reshape", v, shape=v.shape[v.ndim - len(shape) :])
+    if v.dtype != dtype:
+        v = trace.emit("cast", v, dtype=np.dtype(dtype))
+    return v if v.shape == shape else trace.emit("broadcast", v, shape=shape)
+
+
+def stored(trace: Any, x: Any, dtype: Any) -> Value | Literal:
+    """The value of x as it is written into an array of a dtype. A number that integers cannot hold is constant."""
+    if type(x) is TracedNumber and not fits(trace, x, np.dtype(dtype)):
+        x = x.mg_pinned()
+    return trace.operand(x)  # type: ignore[no-any-return]
+
+
+def writable(trace: Any, x: Any, what: str) -> TracerArray:
+    """The target of a write, if it is known. The content of its memory is saved for an undo."""
+    part = x
+    while isinstance(part, TracerArray):
+        trace.targets.add(id(part.mg_array))
+        part = part.mg_parent
+    if not isinstance(x, TracerArray):
+        unsupported(
+            f"{what} writes into an array of shape {np.shape(x)} that the compiler was not shown",
+            "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
+            "mg.compile(step, state=[...])",
+        )
+    if x.mg_step is not None and x.mg_step[0] == "call":
+        unsupported_view()
+    if x.mg_memory.buffer is not None and x.mg_memory.buffer.is_constant:
+        unsupported(
+            f"{what} writes into an array of shape {x.shape} that no place holds",
+            "make it inside the step with np.zeros_like(x, shape=...)",
+        )
+    trace.remember(x)
+    return x
+
+
+def written(trace: Any, out: Any, result: Any, mask: Any) -> Any:
+    """Write a result into out, where the mask is True, and return out."""
+    target: Any = writable(trace, out, "out=")
+    np.copyto(target, result, casting="same_kind", where=mask)
+    return out
 
 
 def memory_after(trace: Any, x: TracerArray, value: Value) -> Value:
@@ -211,7 +260,7 @@ def _put(trace: Any, x: Value, y: Value, steps: tuple[Step, ...]) -> Value:
 
 def rewritten(trace: Any, function: Any, x: Any, args: Any, kwargs: Any) -> None:
     """Record function(x, ...), which writes into x: as an opaque op that returns the new value of x."""
-    target = trace.writable(x, getattr(function, "__name__", str(function)))
+    target = writable(trace, x, getattr(function, "__name__", str(function)))
     result = trace.opaque(_on_a_copy(function), (target, *args), kwargs)
     target.mg_write(result.mg_value)
     np.copyto(target.mg_array, result.mg_array)

@@ -33,8 +33,7 @@ from minigrad.compiler.trace.number_arithmetic import pinned
 from minigrad.compiler.trace.numpy_functions import FUNCTIONS
 from minigrad.compiler.trace.opaque import bare, opaque, opaque_op
 from minigrad.compiler.trace.outside import OutsideArrays
-from minigrad.compiler.trace.promotion import check_promotion
-from minigrad.compiler.trace.provenance import note
+from minigrad.compiler.trace.provenance import check_promotion, note
 from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.engine.tracing import active
@@ -306,55 +305,10 @@ class Trace(OutsideArrays):
                 x = TracerArray(self, array, x.mg_memory, x, step)
         return x
 
-    # Writes
-
-    def fitted(self, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
-        """The value of x as it is written into an array of a shape and dtype."""
-        v = self.stored(x, dtype)
-        if not isinstance(v, Value):
-            return self.emit("full", shape=shape, dtype=np.dtype(dtype), value=v)
-        if v.ndim > len(shape):
-            v = self.emit("reshape", v, shape=v.shape[v.ndim - len(shape) :])
-        if v.dtype != dtype:
-            v = self.emit("cast", v, dtype=np.dtype(dtype))
-        return v if v.shape == shape else self.emit("broadcast", v, shape=shape)
-
-    def stored(self, x: Any, dtype: Any) -> Value | Literal:
-        """The value of x as it is written into an array of a dtype. A number that integers cannot hold is constant."""
-        is_number = type(x) is TracedNumber
-        return self.operand(x.mg_pinned() if is_number and not number_operands.fits(self, x, np.dtype(dtype)) else x)
-
-    def writable(self, x: Any, what: str) -> TracerArray:
-        """The target of a write, if it is known. The content of its memory is saved for an undo."""
-        part = x
-        while isinstance(part, TracerArray):
-            self.targets.add(id(part.mg_array))
-            part = part.mg_parent
-        if not isinstance(x, TracerArray):
-            unsupported(
-                f"{what} writes into an array of shape {np.shape(x)} that the compiler was not shown",
-                "make it inside the step with np.zeros_like(x, shape=...), or name the object that holds it: "
-                "mg.compile(step, state=[...])",
-            )
-        if x.mg_step is not None and x.mg_step[0] == "call":
-            elements.unsupported_view()
-        if x.mg_memory.buffer is not None and x.mg_memory.buffer.is_constant:
-            unsupported(
-                f"{what} writes into an array of shape {x.shape} that no place holds",
-                "make it inside the step with np.zeros_like(x, shape=...)",
-            )
-        self.remember(x)
-        return x
-
-    def written(self, out: Any, result: Any, mask: Any) -> Any:
-        """Write a result into out, where the mask is True, and return out."""
-        target: Any = self.writable(out, "out=")
-        np.copyto(target, result, casting="same_kind", where=mask)
-        return out
-
     # What is recorded
 
     memory_after, opaque, check = elements.memory_after, opaque, elements.check
+    fitted, writable, written = elements.fitted, elements.writable, elements.written
     taken, number = number_operands.taken, number_operands.number
     rewritten, rewrite = elements.rewritten, _recorded(elements.rewritten)
     getitem, setitem, cast = _recorded(elements.getitem), _recorded(elements.setitem), _recorded(elements.cast)
