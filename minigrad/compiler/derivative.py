@@ -169,7 +169,7 @@ class _Derivative(Opaque):
         for t, array in zip(self.captured, residuals[0][len(self.inputs) :], strict=False):
             if t.data is not (array.data if isinstance(array, Tensor) else array):
                 raise RuntimeError(
-                    f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "
+                    f"backward through {self.name}: a Tensor of shape {t.shape} that it uses got other data "
                     "since the forward call, so the gradient would be wrong. Call backward() before the change."
                 )
         for array, before in self.samples:

@@ -1,4 +1,4 @@
-"""A compiled function in place of its function: its attributes, its methods in classes, its lock across forks."""
+"""A compiled function as a replacement of its function: attributes, methods in classes, a lock that survives forks."""
 
 from __future__ import annotations
 

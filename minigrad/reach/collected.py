@@ -191,13 +191,13 @@ class Collected:
     def read_library(self) -> None:
         """Visit attributes that only methods of libraries read, where the user's code may call such a method."""
         marks = {TEXT, COMPARISON} & self.names
-        for kept in (self.sliced, self.traversed):
-            waiting, kept[:] = kept[:], []
+        for visits in (self.sliced, self.traversed):
+            waiting, visits[:] = visits[:], []
             for readers, visit in waiting:
                 if self.everything or readers & (self.words | marks):
                     visit()
                 else:
-                    kept.append((readers, visit))
+                    visits.append((readers, visit))
 
     def instantiate_any(self) -> None:
         """Code may make objects of the class of any object: visit all constructors."""

@@ -20,14 +20,15 @@ POINTER = struct.calcsize("P")
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "missing", "__reduce__": lambda _: "MISSING"})()
 LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
-STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code nobody changes
+STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code does not change
 
 
 def package_of(x: Any) -> str:
     """The package of a class, function or module, or of an object's class: "numpy" for numpy.linalg.norm."""
     if isinstance(x, (type, FunctionType, BuiltinFunctionType)):
-        return str(x.__module__).split(".")[0]  # which may hold anything
-    return str(getattr(x, "__name__", "") if isinstance(x, ModuleType) else type(x).__module__).split(".")[0]
+        return str(x.__module__).partition(".")[0]  # __module__ may be anything
+    name = getattr(x, "__name__", "") if isinstance(x, ModuleType) else type(x).__module__
+    return str(name).partition(".")[0]
 
 
 def variable(function: FunctionType, name: str) -> Any:
@@ -200,8 +201,8 @@ def slots_of(kind: type) -> tuple[str, ...]:
     """The names of the slots that a class adds, mangled where they are private."""
     if package_of(kind) in ("builtins", "numpy"):
         return ()
-    given = kind.__dict__.get("__slots__", ())
-    names = (given,) if isinstance(given, str) else tuple(given)
+    slots = kind.__dict__.get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
     private = f"_{kind.__name__.lstrip('_')}"
     mangled = (private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
     return tuple(n for n in mangled if n not in ("__dict__", "__weakref__"))

@@ -178,11 +178,11 @@ def _class_attribute(reach: Collected, kind: type, name: str, value: Any, path: 
 @functools.lru_cache(maxsize=1024)
 def method_names(kind: type) -> frozenset[str]:
     """The names in the methods of a library's class, which make no objects of the user's classes."""
-    found: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     for value in vars(kind).values():
         if isinstance(value, FunctionType):
-            found |= frozenset(value.__code__.co_names)
-    return found - COMPUTED - MAKERS
+            names |= frozenset(value.__code__.co_names)
+    return names - COMPUTED - MAKERS
 
 
 @functools.lru_cache(maxsize=1024)

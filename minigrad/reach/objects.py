@@ -120,8 +120,8 @@ def visit_key(reach: Collected, path: str, key: Any) -> None:
         return
     for part in elements(key) if kind is frozenset else key if kind is tuple else ():
         visit_key(reach, path, part)
-    asked = (vars(base).get(name) for base in kind.__mro__ if is_users_class(base) for name in ("__hash__", "__eq__"))
-    if any(isinstance(f, FunctionType) and not is_pure(f.__code__) for f in asked):
+    called = (vars(base).get(name) for base in kind.__mro__ if is_users_class(base) for name in ("__hash__", "__eq__"))
+    if any(isinstance(f, FunctionType) and not is_pure(f.__code__) for f in called):
         text = f"a {kind.__name__} as a key, whose __hash__ or __eq__ does more than compute"
         reach.unreadable.append((path, text))
 

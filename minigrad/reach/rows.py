@@ -153,12 +153,12 @@ def _absent(row: Row) -> Iterator[Difference]:
 def _place(key: str, kind: str) -> Callable[[Row], Iterator[Difference]]:
     """The differences of an object that is a single place: a cell, a context variable."""
 
-    def found(row: Row) -> Iterator[Difference]:
+    def look_at(row: Row) -> Iterator[Difference]:
         ref = StateRef(row.holder, key, kind, row.path)
         if not alike(ref.get(), row.held):
             yield row.path, ref, row.held, ref.get()
 
-    return found
+    return look_at
 
 
 def _whole(
@@ -166,12 +166,12 @@ def _whole(
 ) -> Callable[[Row], Iterator[Difference]]:
     """The differences of an object that is compared as a whole."""
 
-    def found(row: Row) -> Iterator[Difference]:
+    def look_at(row: Row) -> Iterator[Difference]:
         now = look(row.holder)
         if not same(now, row.held):
             yield text.format(path=row.path, kind=type(row.holder).__name__), None, row.held, now
 
-    return found
+    return look_at
 
 
 def _content(row: Row) -> Iterator[Difference]:

@@ -38,17 +38,17 @@ def tied(capture: StateCapture) -> list[tuple[int, StateRef]]:
     memories = {id(owner(a)): j for j, x in enumerate(capture.arrays) if type(a := array_of(x.value)) is np.ndarray}
     own = {x.ref.identity for x in capture.arrays}
     own |= {(id(x.value), "data") for x in capture.arrays if type(x.value) is Tensor}
-    found = []
+    places = []
     for ref, value in capture.reach.refs if memories else ():
         array = array_of(value)
         if type(array) is np.ndarray and ref.identity not in own and id(owner(array)) in memories:
-            found.append((memories[id(owner(array))], ref))
+            places.append((memories[id(owner(array))], ref))
         elif ref.identity not in capture.fetched and (isinstance(value, tuple) or _holds_objects(value)):
             inside = {id(owner(x)): x for x in arrays_in(_items(value)) if type(x) is np.ndarray}  # they do not change
-            found += [
+            places += [
                 (memories[key], StateRef((x,), 0, "index", ref.path)) for key, x in inside.items() if key in memories
             ]
-    return found
+    return places
 
 
 def _holds_objects(x: Any) -> bool:

@@ -301,7 +301,7 @@ class _Builder:
         path = f"an argument, a {type(container).__name__}"
         if any(not is_leaf(key) for key in now.keys or ()):
             raise CompileError(
-                f"mg.compile: the step puts a key that is no number or text into {path}.\nHint: do it "
+                f"mg.compile: the step puts a key that is neither a number nor a string into {path}.\nHint: do it "
                 "outside of the step."
             )
         values = [self._entry(x, path) for x in now.values]

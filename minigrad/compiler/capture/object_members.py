@@ -45,10 +45,10 @@ def contents_of(x: Any) -> list[Any]:
 def remade(x: Any, parts: list[Any]) -> Any:
     """A tuple or frozenset like x with other elements."""
     kind = type(x)
-    made = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    new = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
     if own := own_attributes(x):
-        vars(made).update(own)
-    return made
+        vars(new).update(own)
+    return new
 
 
 def _keep(new: Any) -> None:

@@ -292,8 +292,8 @@ class StateCapture:
             return
         buffers = self.trace.buffers
         buffers[:] = [b for b in buffers if b.kind != "argument" or b.place not in unread]
-        kept = sorted(b.place for b in buffers if b.kind == "argument" and b.place is not None and b.place >= 0)
-        number = {old: new for new, old in enumerate(kept)}
+        remaining = sorted(b.place for b in buffers if b.kind == "argument" and b.place is not None and b.place >= 0)
+        number = {old: new for new, old in enumerate(remaining)}
         for b in buffers:
             b.place = number.get(b.place, b.place)  # type: ignore[arg-type]
         self.arguments = {number[old]: leaf for old, leaf in self.arguments.items()}

@@ -50,22 +50,22 @@ class Allowed:
         if self.world.hard is not None:
             hard = self.world.hard
             return f"objects that the step reaches have a method `{hard.function.__qualname__}`"
-        found = self._first(nodes, body)
+        why = self._first(nodes, body)
         todo, met = [self._called(nodes, body)], set[int]()
         if self.world.operators:
             todo.append((self.world.operators, False))
-        while todo and not found:
+        while todo and not why:
             bodies, is_open = todo.pop()
             for inner in [*bodies, *(self.world.bodies if is_open else ())]:
-                if id(inner) in met or found:
+                if id(inner) in met or why:
                     continue
                 met.add(id(inner))
                 if id(inner) not in self._own:
                     self._own[id(inner)] = self._first_of(inner)
                     self._calls[id(inner)] = self._called(inner.nodes, inner)
-                found = self._own[id(inner)]
+                why = self._own[id(inner)]
                 todo.append(self._calls[id(inner)])
-        return found
+        return why
 
     def _first_of(self, body: Body) -> str:
         """The same for all of a function."""
@@ -73,8 +73,8 @@ class Allowed:
             return ""
         if body.node is None or isinstance(body.node, ast.AsyncFunctionDef):
             return f"the source of `{body.name}`, which may run there, cannot be read"
-        found = self._first(body.nodes, body)
-        return f"{found} in `{body.name}`" if found else ""
+        why = self._first(body.nodes, body)
+        return f"{why} in `{body.name}`" if why else ""
 
     def _first(self, nodes: list[ast.AST], body: Body) -> str:
         for node in nodes:
@@ -88,9 +88,9 @@ class Allowed:
         bodies, is_open = list[Body](), False
         for node in nodes:
             if isinstance(node, ast.Call):
-                found = self.taint.callee(node, body)
-                bodies += [found.body] if found.body is not None else []
-                is_open |= found.kind in ("unknown", "object", "library", "class", "error")
+                called = self.taint.callee(node, body)
+                bodies += [called.body] if called.body is not None else []
+                is_open |= called.kind in ("unknown", "object", "library", "class", "error")
             elif isinstance(node, ast.Attribute):
                 is_open |= node.attr in self.world.descriptors
         return bodies, is_open
@@ -156,15 +156,15 @@ class Allowed:
     # Calls
 
     def _why_not_call(self, call: ast.Call, body: Body) -> str:
-        found = self.taint.callee(call, body)
-        given = next((x for x in arguments(call) if self.taint.has(x, body)), None)
+        called = self.taint.callee(call, body)
+        tainted = next((x for x in arguments(call) if self.taint.has(x, body)), None)
         of = f"`{shown(call.func)}`"
-        gets = f"{of} gets `{shown(given)}`, which may be such a number" if given is not None else ""
-        match found.kind:
+        gets = f"{of} gets `{shown(tainted)}`, which may be such a number" if tainted is not None else ""
+        match called.kind:
             case "source" | "user" | "ufunc" | "math":
                 return ""
             case "builtin":
-                return self._why_not_builtin(call, found.name, of, gets)
+                return self._why_not_builtin(call, called.name, of, gets)
             case "library":
                 return gets and self._why_not_library(call, body, gets)
             case "object":

@@ -67,13 +67,13 @@ def functions_of(name: str, text: str) -> dict[tuple[str, int], list[Any]]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, SystemError):  # SystemError: a bug in Python (issue 106905)
         return {}
-    found: dict[tuple[str, int], list[Any]] = {}
+    functions: dict[tuple[str, int], list[Any]] = {}
     for node in ast.walk(tree):
         for child in ast.iter_child_nodes(node):
             child.parent = node  # type: ignore[attr-defined]
         if isinstance(node, Function):
-            found.setdefault(_key(node), []).append(node)
-    return found
+            functions.setdefault(_key(node), []).append(node)
+    return functions
 
 
 def _key(node: Function) -> tuple[str, int]:

@@ -82,23 +82,23 @@ class Taint:
         return any(self.has(y, body) for y in ast.iter_child_nodes(x))
 
     def _call_has(self, call: ast.Call, body: Body) -> bool:
-        found = self.callee(call, body)
-        if found.kind == "source":
+        called = self.callee(call, body)
+        if called.kind == "source":
             return True
-        if found.kind in ("ufunc", "error") or (found.kind == "builtin" and found.name in PLAIN_RESULT):
+        if called.kind in ("ufunc", "error") or (called.kind == "builtin" and called.name in PLAIN_RESULT):
             return False
-        if found.kind == "user":
-            return (found.body, "return") in self.names
-        if any((b, "return") in self.names for b in self.candidates(found)):
+        if called.kind == "user":
+            return (called.body, "return") in self.names
+        if any((b, "return") in self.names for b in self.candidates(called)):
             return True
         is_tainted = isinstance(call.func, ast.Name) and self.key(call.func, body) in self.names
         return is_tainted or any(self.has(y, body) for y in (*arguments(call), getattr(call.func, "value", None)))
 
-    def candidates(self, found: Callee) -> list[Body]:
+    def candidates(self, called: Callee) -> list[Body]:
         """The user's functions that a call of something unknown may run: by its name, or as the call of an object."""
-        if found.kind not in ("unknown", "object") or self._is_of_container(found.name):
+        if called.kind not in ("unknown", "object") or self._is_of_container(called.name):
             return []
-        names = {found.name, "forward", "__call__"}
+        names = {called.name, "forward", "__call__"}
         return [b for name in names for b in self.world.named.get(name, ())]
 
     def _is_of_container(self, name: str) -> bool:
@@ -149,8 +149,8 @@ class Taint:
             pairs: Any = [(t, value) for t in target.elts]
             if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts):
                 pairs = zip(target.elts, value.elts, strict=True)
-            for part, given in pairs:
-                self._assign(part, given, body)
+            for part, x in pairs:
+                self._assign(part, x, body)
             return
         if isinstance(target, ast.Name):
             self._add_origin(target, value, body)
@@ -168,32 +168,32 @@ class Taint:
             return
         pair = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
         if isinstance(source, ast.Call):
-            found = self.callee(source, body)
-            if found.kind == "builtin" and found.name == "enumerate" and len(pair) == 2 and source.args:
+            called = self.callee(source, body)
+            if called.kind == "builtin" and called.name == "enumerate" and len(pair) == 2 and source.args:
                 self._iterate(pair[1], source.args[0], body)
                 return
-            is_zip = found.kind == "builtin" and found.name == "zip"
+            is_zip = called.kind == "builtin" and called.name == "zip"
             if is_zip and len(pair) == len(source.args) and not any(isinstance(x, ast.Starred) for x in source.args):
-                for part, given in zip(pair, source.args, strict=True):
-                    self._iterate(part, given, body)
+                for part, x in zip(pair, source.args, strict=True):
+                    self._iterate(part, x, body)
                 return
-            if found.kind == "unknown" and found.name == "items" and len(pair) == 2 and not source.args:
+            if called.kind == "unknown" and called.name == "items" and len(pair) == 2 and not source.args:
                 self._iterate(pair[1], source.func.value, body)  # type: ignore[attr-defined]
                 return
         self._assign(target, source, body)
 
     def _pass(self, call: ast.Call, body: Body) -> None:
         """Taint what a call fills, or the parameters of a function of the user's."""
-        found, is_given = self.callee(call, body), any(self.has(x, body) for x in arguments(call))
-        if is_given and isinstance(call.func, ast.Attribute) and call.func.attr in FILLING:
+        called, is_tainted = self.callee(call, body), any(self.has(x, body) for x in arguments(call))
+        if is_tainted and isinstance(call.func, ast.Attribute) and call.func.attr in FILLING:
             self._mark(call.func.value, body, inside=True)
-        if is_given:
-            self.names |= {(b, name) for b in self.candidates(found) for name in b.everything}
-        for name, x in bound(call, found.body) if found.body is not None else ():
+        if is_tainted:
+            self.names |= {(b, name) for b in self.candidates(called) for name in b.everything}
+        for name, x in bound(call, called.body) if called.body is not None else ():
             if self.has(x, body):
-                self.names.add((found.body, name))
+                self.names.add((called.body, name))
             if (key := self.key(x, body)) is not None:
-                self.origins.setdefault((found.body, name), set()).add(key)
+                self.origins.setdefault((called.body, name), set()).add(key)
 
 
 def arguments(call: ast.Call) -> list[Any]:
@@ -206,10 +206,10 @@ def bound(call: ast.Call, body: Body) -> Iterator[tuple[str, ast.AST]]:
     names = body.parameters[1:] if body.is_bound else body.parameters
     for k, x in enumerate(call.args):
         if any(isinstance(y, ast.Starred) for y in call.args[: k + 1]):
-            found = body.everything
+            parameters = body.everything
         else:
-            found = [names[k]] if k < len(names) else body.rest
-        yield from ((name, x) for name in found)
+            parameters = [names[k]] if k < len(names) else body.rest
+        yield from ((name, x) for name in parameters)
     for keyword in call.keywords:
-        found = [keyword.arg] if keyword.arg in body.everything else body.rest if keyword.arg else body.everything
-        yield from ((str(name), keyword.value) for name in found)
+        parameters = [keyword.arg] if keyword.arg in body.everything else body.rest if keyword.arg else body.everything
+        yield from ((str(name), keyword.value) for name in parameters)

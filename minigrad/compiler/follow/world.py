@@ -186,9 +186,9 @@ def attribute_of(x: Any, name: str) -> Any:
 def _of_dataclasses(reach: Reach) -> set[FunctionType]:
     """Methods that the module dataclasses has generated: they assign, compare and show attributes."""
     kinds = [kind for _, kind in reach.classes if "__dataclass_params__" in vars(kind)]
-    found = [x for kind in kinds for name, x in vars(kind).items() if name.startswith("__")]
-    found += [inner for x in found if (inner := getattr(x, "__wrapped__", None)) is not None]  # of __repr__
-    return {x for x in found if isinstance(x, FunctionType) and x.__code__.co_filename in ("<string>", REPR_FILE)}
+    methods = [x for kind in kinds for name, x in vars(kind).items() if name.startswith("__")]
+    methods += [inner for x in methods if (inner := getattr(x, "__wrapped__", None)) is not None]  # of __repr__
+    return {x for x in methods if isinstance(x, FunctionType) and x.__code__.co_filename in ("<string>", REPR_FILE)}
 
 
 def _is_descriptor(x: Any) -> bool:

@@ -31,9 +31,9 @@ def indexed(trace: Any, index: Any) -> tuple[tuple[Any, ...], list[Value]]:
                     "use mg.where(mask, x, 0); or, for a mask that never changes, indices made outside of the "
                     "step, np.flatnonzero(mask)",
                 )
-            found = np.nonzero(np.asarray(bare(p)))
-            template += [Place(len(arrays) + k) for k in range(len(found))]
-            arrays += [trace.constant(i).mg_value for i in found]
+            indices = np.nonzero(np.asarray(bare(p)))
+            template += [Place(len(arrays) + k) for k in range(len(indices))]
+            arrays += [trace.constant(i).mg_value for i in indices]
         elif isinstance(p, slice):
             template.append((p.start, p.stop, p.step))
         elif p is None or p is Ellipsis or (type(p) is not TracerArray and isinstance(p, (int, np.integer))):

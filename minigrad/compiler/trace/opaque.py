@@ -122,19 +122,19 @@ def _as_view(
         if result is protected.views.get(id(x)):
             return x
         if result.base is not None and owner(result) is owner(x.mg_array):
-            found = _view_of(trace, x, result, operands, count, call)
-            if x.mg_array.flags.writeable and call[0] not in READ_ONLY and found.mg_step:
-                result.flags.writeable = found.mg_step[0] != "call" or _is_writable(call)
-            found.mg_array = result
-            return found
+            view = _view_of(trace, x, result, operands, count, call)
+            if x.mg_array.flags.writeable and call[0] not in READ_ONLY and view.mg_step:
+                result.flags.writeable = view.mg_step[0] != "call" or _is_writable(call)
+            view.mg_array = result
+            return view
     return None
 
 
 def _is_writable(call: tuple[Any, Any, Any]) -> bool:
     """Whether a function returns a writeable view for writeable arrays."""
     function, args, kwargs = call
-    found = function(*bare(args), **bare(kwargs))
-    return isinstance(found, np.ndarray) and found.flags.writeable
+    result = function(*bare(args), **bare(kwargs))
+    return isinstance(result, np.ndarray) and result.flags.writeable
 
 
 def _view_of(
@@ -148,14 +148,14 @@ def _view_of(
         return view if view is not x else TracerArray(trace, result, x.mg_memory, x, ("reshape", x.shape))
     if count == 1 and len(operands) == 1:
         return TracerArray(trace, result, x.mg_memory, x, ("call", call))
-    found = elements_in(result, x.mg_array)
-    if found is None:
+    elements = elements_in(result, x.mg_array)
+    if elements is None:
         unsupported(
             f"{getattr(call[0], '__name__', call[0])} returns a view of an argument that the compiler cannot describe",
             "give it a copy: x.copy()",
         )
-    view = trace.view(x, found[0])
-    return TracerArray(trace, result, x.mg_memory, view, ("elements", found[1]))
+    view = trace.view(x, elements[0])
+    return TracerArray(trace, result, x.mg_memory, view, ("elements", elements[1]))
 
 
 def _check_disjoint(results: list[Any]) -> None:
@@ -170,8 +170,7 @@ def opaque_op(trace: Any, function: Any, args: Any, kwargs: Any, *results: Any) 
     """An op that calls a function."""
     ins, operands = templates(trace, {"args": tuple(args), "kwargs": kwargs})
     params = {"function": function, **operands}
-    made: Op = trace.add(Op("call", ins, params, [(np.shape(r), r.dtype) for r in results]))
-    return made
+    return trace.add(Op("call", ins, params, [(np.shape(r), r.dtype) for r in results]))  # type: ignore[no-any-return]
 
 
 def templates(
