@@ -98,7 +98,7 @@ def called(step: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ADVICE)
-def test_what_runs_eagerly_is_told_the_way(what: str) -> None:
+def test_warnings_of_eager_steps_give_a_hint(what: str) -> None:
     function, expected = ADVICE[what]
     step = mg.compile(function)
     with warnings.catch_warnings(record=True) as caught:
@@ -127,7 +127,7 @@ LOGGER = logging.getLogger("minigrad tests")
 
 
 @pytest.mark.parametrize(("function", "line"), [(logged, "LOGGER.info"), (drawn, "np.random"), (frozen, "W.requires")])
-def test_what_is_found_after_the_step_has_a_place(function: Any, line: str) -> None:
+def test_reasons_found_after_the_step_name_a_line(function: Any, line: str) -> None:
     step = mg.compile(function)
     with pytest.warns(mg.compiler.CompileWarning) as caught:
         called(step)
