@@ -68,7 +68,7 @@ def compile(
     audit: bool = True,
     verify: bool = False,
 ) -> Any:
-    """The step as a program, without Python's and the tape's share of the time, and otherwise as it is.
+    """Compile a step: it runs as a program, without the overhead of Python and the tape, and otherwise unchanged.
 
     Works on any function of Tensors and arrays, also on a whole training step: forward and backward pass, clipping,
     optimizer, running statistics and dropout. Every call returns what the eager function would return and leaves what
@@ -82,12 +82,12 @@ def compile(
         state: objects that the step reads or changes and that cannot be found from its closure, globals, bound object
             and arguments.
         limit: how many programs are kept.
-        backend: "numpy"; "numba", whose kernels the first calls wait for; "auto" begins with NumPy, compiles kernels
-            in the background where numba is installed, and goes on with them when they are ready.
+        backend: "numpy"; "numba", whose kernels the first calls wait for; "auto" starts with NumPy, compiles kernels
+            in the background where numba is installed, and uses them once they are ready.
         fallback: "warn": what cannot be compiled runs eagerly, after one CompileWarning. "raise": it is a CompileError.
         audit: whether now and then a call runs both ways and is compared. An audited call rounds as the eager step
             does, so a run that must be repeated bit by bit needs audit=False.
-        verify: prove in exact arithmetic that every optimization keeps the program what it was.
+        verify: prove in exact arithmetic that no optimization changes the program's results.
 
     Raises:
         ImportError: backend="numba", and numba is not installed.

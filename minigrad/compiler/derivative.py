@@ -1,8 +1,8 @@
 """Derivatives of compiled functions: the result is one node of the tape, whose vjp is a compiled function itself.
 
-The vjp runs the function once more and pulls through it, all of it compiled. Its own derivative comes about in the same
-way, so derivatives of any order are programs. The second run repeats the first: generators, arrays that the function
-writes and places that it changes are put back to what they were (`Replay`), and to what they are now afterwards.
+The vjp runs the function again and pulls through it, all of it compiled. Its own derivative is made in the same way, so
+derivatives of any order are programs. The second run repeats the first: generators, arrays that the function writes and
+places that it changes are reset to their former state (`Replay`), and afterwards to the present one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture import arguments
+from minigrad.compiler.capture.arguments import flat, rebuilt
 from minigrad.compiler.specialization import Inputs, Specialization
 from minigrad.engine.borrowed import sample, watch
 from minigrad.engine.modes import enable_grad, no_grad
@@ -33,7 +33,7 @@ class Replay:
 
     Args:
         version: the program.
-        inputs: what it fetches.
+        inputs: its inputs from places.
     """
 
     def __init__(self, version: Specialization, inputs: Inputs) -> None:
@@ -44,7 +44,7 @@ class Replay:
         recording, program = version.recording, version.program
         written = [b.array for b in program.stores if b.kind == "state"]
         ids = {id(a) for a in written}
-        read = [name.params["buffer"] for name in program.ops if name.name == "input"]
+        read = [op.params["buffer"] for op in program.ops if op.name == "input"]
         self.prints = [
             (b, fingerprint(b.array))
             for b in read
@@ -58,7 +58,7 @@ class Replay:
         self.before = State(written, generators, list({ref.identity: ref for ref in refs}.values()), lists)
 
     def check(self) -> None:
-        """Whether the call can be repeated.
+        """Check that the call can be repeated.
 
         Raises:
             RuntimeError: what the function reads has changed since.
@@ -66,20 +66,20 @@ class Replay:
         for buffer, before in self.prints:
             if fingerprint(buffer.array) != before:
                 raise RuntimeError(
-                    f"backward through a compiled function computes {self.version.title} once more, and the array "
+                    f"backward through a compiled function computes {self.version.title} again, and the array "
                     f"{buffer.name} of shape {buffer.shape} was changed since the forward call, so the gradient would "
                     "be wrong. Call backward() before the change, or pass the array as an argument."
                 )
         if not self.version.fits():
             path, _, held, now = next(self.version.guard.differences(), ("the state", None, None, None))
             raise RuntimeError(
-                f"backward through a compiled function computes {self.version.title} once more, and {path} was changed "
+                f"backward through a compiled function computes {self.version.title} again, and {path} was changed "
                 f"since the forward call, from {held!r:.60} to {now!r:.60}. Call backward() before the change."
             )
 
     @contextmanager
     def repeated(self) -> Iterator[None]:
-        """The state of the first call, inside; the present one afterwards."""
+        """Inside the block the state of the first call, afterwards the present one."""
         present = self.before.now()
         try:
             self.before.put()
@@ -90,24 +90,24 @@ class Replay:
 
 
 def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], results: Any, replay: Replay) -> Any:
-    """The results, as results of one node of the tape if gradients can flow through them."""
+    """The results, as outputs of one node of the tape if gradients can flow through them."""
     if not replay.active:
         return results
     (_, form), *keys = version.signature
-    form = arguments.flat(form).form if type(form) is int else form
+    form = flat(form).form if type(form) is int else form
     leaves = leaves[: len(keys)]
-    moving = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
+    inputs = [k for k, x in enumerate(leaves) if type(x) is Tensor and x.node is not None]
     captured = [t for t in version.captured if t.node is not None]
-    parents = tuple(t.node for t in (*(leaves[k] for k in moving), *captured))
+    parents = tuple(t.node for t in (*(leaves[k] for k in inputs), *captured))
     if not parents:
         return results
     outputs, _ = flatten(results)
     node = Node()
-    node.primitive = _Derivative(compiled, version, leaves, form, moving, captured, replay)
+    node.primitive = _Derivative(compiled, version, leaves, form, inputs, captured, replay)
     node.parents, node.params = parents, ()
-    others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in moving]
-    arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk sees whether they were written meanwhile
-    node.residuals = (tuple(leaves[k].data for k in moving) + tuple(t.data for t in captured) + arrays,)
+    others = [x.data if type(x) is Tensor else x for k, x in enumerate(leaves) if k not in inputs]
+    arrays = tuple(x for x in others if type(x) is np.ndarray)  # the walk checks whether they were written meanwhile
+    node.residuals = (tuple(leaves[k].data for k in inputs) + tuple(t.data for t in captured) + arrays,)
     node.scope, node.serial = mode.get() or "", next_serial()
     tensors = [outputs[k] if isinstance(k, int) else k.get() for k in version.live]
     values = [t.data for t in tensors]
@@ -118,7 +118,7 @@ def connect(compiled: Any, version: Specialization, leaves: Sequence[Any], resul
 
 
 def watched(results: Any) -> Any:
-    """The results of a recording, whose tape is eager: plain arrays that it needs may be written to before the pull."""
+    """Return the results of a recording, whose tape is eager: watch arrays that it needs for writes before the pull."""
     pending, seen, nodes = [results], set[int](), []
     while pending:  # a list may contain itself
         x = pending.pop()
@@ -143,22 +143,22 @@ class _Derivative(Opaque):
         version: Specialization,
         leaves: Sequence[Any],
         form: Any,
-        moving: list[int],
+        inputs: list[int],
         captured: list[Tensor],
         replay: Replay,
     ) -> None:
-        self.compiled, self.form, self.moving, self.captured = compiled, form, moving, captured
+        self.compiled, self.form, self.inputs, self.captured = compiled, form, inputs, captured
         self.live, self.replay = version.live, replay
-        # A Tensor without a node that is written is given another array: what counts is the one that it has now.
+        # A Tensor without a node that is written gets another array. The present one counts.
         self.leaves = [
-            None if k in moving else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
+            None if k in inputs else attach(x.data, None) if type(x) is Tensor else x for k, x in enumerate(leaves)
         ]
         values = (x.data if type(x) is Tensor else x for x in self.leaves)
         self.samples = [(x, sample(x)) for x in values if type(x) is np.ndarray]
         live = tuple(
             k if isinstance(k, int) else k.identity for k in version.live
         )  # branches may return something else
-        self.key = (version.signature, tuple(moving), tuple(map(id, captured)), live)
+        self.key = (version.signature, tuple(inputs), tuple(map(id, captured)), live)
         self.name = f"compiled[{compiled.name}]"
         self.outputs = tuple(f"out{k}" for k in range(len(self.live)))
 
@@ -166,10 +166,10 @@ class _Derivative(Opaque):
         """The contributions to the parents, from a compiled function of the arguments and the cotangents."""
         record = any(isinstance(x, Tensor) for x in v)
         key = (*self.key, tuple(x is None for x in v))
-        for t, array in zip(self.captured, residuals[0][len(self.moving) :], strict=False):
+        for t, array in zip(self.captured, residuals[0][len(self.inputs) :], strict=False):
             if t.data is not (array.data if isinstance(array, Tensor) else array):
                 raise RuntimeError(
-                    f"backward through {self.name}: a Tensor of shape {t.shape} that it uses was given other data "
+                    f"backward through {self.name}: a Tensor of shape {t.shape} that it uses got other data "
                     "since the forward call, so the gradient would be wrong. Call backward() before the change."
                 )
         for array, before in self.samples:
@@ -181,49 +181,51 @@ class _Derivative(Opaque):
                 )
         function = self.compiled.derivative(key, self.function)
         with enable_grad() if record else no_grad(), self.replay.repeated():
-            contributions = function(list(residuals[0][: len(self.moving)]), self.leaves, list(v))
-        for parent, contribution in zip(n.parents, contributions, strict=True):
-            if contribution is None:
+            contributions = function(list(residuals[0][: len(self.inputs)]), self.leaves, list(v))
+        for parent, x in zip(n.parents, contributions, strict=True):
+            if x is None:
                 continue
-            given = contribution if record or not isinstance(contribution, Tensor) else contribution.data
+            contribution = x if record or not isinstance(x, Tensor) else x.data
             assert parent is not None
-            pending[parent] = pending[parent] + wide(given) if parent in pending else given
+            pending[parent] = pending[parent] + wide(contribution) if parent in pending else contribution
 
     def push(self, n: Node, tangents: Any, residuals: tuple[Any, ...]) -> Any:
-        """Forward mode pulls the vjp."""
+        """Not available: forward mode pulls the vjp instead."""
         return None
 
     def function(self) -> Callable[..., Any]:
-        """Run the function on variables and pull cotangents through it: what is compiled."""
-        step, form, moving, captured, live = self.compiled.function, self.form, self.moving, self.captured, self.live
+        """The function to compile: it runs the step on variables and pulls cotangents through it."""
+        step, form, live, captured = self.compiled.function, self.form, self.live, self.captured
+        positions = self.inputs
 
         def vjp(inputs: list[Any], leaves: list[Any], cotangents: list[Any]) -> list[Any]:
             record = mode.get() is not None
             with enable_grad():
                 variables = [variable(x) for x in inputs]
-                given = list(leaves)
-                for k, t in zip(moving, variables, strict=True):
-                    given[k] = t
-                args, kwargs = arguments.rebuilt(form, given)
+                arguments = list(leaves)
+                for k, t in zip(positions, variables, strict=True):
+                    arguments[k] = t
+                args, kwargs = rebuilt(form, arguments)
                 outputs, _ = flatten(step(*args, **kwargs))
                 targets: list[Any] = [t.node for t in (*variables, *captured)]
-                own: dict[Node, Any] = {}
+                cotangents_of: dict[Node, Any] = {}
                 for where, v in zip(live, cotangents, strict=True):
                     node = (outputs[where] if isinstance(where, int) else where.get()).node
                     if v is not None and node is not None:
                         contribution = v if record or not isinstance(v, Tensor) else v.data
-                        own[node] = own[node] + contribution if node in own else contribution
-                nodes, _ = ancestors(own)
-                found = pull(nodes, own, stop=targets, record=record) if own else {}
+                        known = cotangents_of.get(node)
+                        cotangents_of[node] = contribution if known is None else known + contribution
+                nodes, _ = ancestors(cotangents_of)
+                grads = pull(nodes, cotangents_of, stop=targets, record=record) if cotangents_of else {}
             for where in live:
                 if not isinstance(where, int):
-                    where.get().node = None  # what is left there is taken back
-            return [_share(found.get(node)) for node in targets]
+                    where.get().node = None  # undo what the step has left there
+            return [_as_tensor(grads.get(node)) for node in targets]
 
         vjp.__name__ = f"vjp of {self.compiled.name}"
         return vjp
 
 
-def _share(contribution: Any) -> Any:
+def _as_tensor(contribution: Any) -> Any:
     """A contribution as a Tensor; None where no result depends on the parent, whose gradient stays None."""
     return contribution if contribution is None or isinstance(contribution, Tensor) else attach(contribution, None)

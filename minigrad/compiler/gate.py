@@ -1,8 +1,8 @@
 """A lock that `os.fork` waits for.
 
-A forked child has the forking thread only. What another thread was in the middle of stays half done there, and what it
-had locked stays locked: our locks, those of modules that it was importing, LLVM's. So a fork waits until nobody
-compiles, which is at most a kernel or two, and the child can compile like any other process.
+A forked child only has the forking thread. What other threads were doing stays half done there, and what they had
+locked stays locked: our locks, those of modules that were being imported, LLVM's. So a fork waits until nothing is
+compiled, which takes at most a kernel or two, and the child can compile like any other process.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-# With the first use of the compiler, not in `watch`: a thread that forks at the moment of an import would leave the
-# module locked in its child for ever.
-with suppress(RuntimeError):  # while the process ends nothing can be registered; no thread can begin either
+# Imported with the compiler, not in `watch`: if a thread forks during an import, the module stays locked in its child
+# forever.
+with suppress(RuntimeError):  # at exit nothing can be registered, and no thread can start
     import concurrent.futures.thread  # noqa: F401
 
-PATIENCE = 15.0  # seconds, for each of two locks. A kernel takes less, unless it waits for what the forking thread has
+PATIENCE = 15.0  # seconds for each of two locks; a kernel takes less, unless it waits for a lock of the forking thread
 
 
 class Gate:
     """A reentrant lock. While a fork waits for it, no other thread takes it.
 
-    `is_broken` says that this is a child which did not get it in time, so that what it protects may be half done.
+    `is_broken` is True in a child whose fork did not get it in time, so that what it protects may be half done.
 
     Example:
         >>> gate = Gate()
@@ -37,19 +37,19 @@ class Gate:
 
     def __init__(self) -> None:
         self.is_broken = False
-        self._forking = threading.local()  # which of the two locks the fork under way in this thread has
+        self._forking = threading.local()  # the locks that the present fork in this thread has taken
         self._is_watching = False
         self._make()
 
     def watch(self) -> None:
-        """Let forks wait from now on. Called before the first thread begins that will hold the lock.
+        """Let forks wait from now on. Called before the first thread starts that will hold the lock.
 
-        What is registered last is called first. Logging and concurrent.futures register locks of their own, which numba
-        needs while it is imported: ours must be taken before theirs, or each thread would wait for the other.
+        Hooks that are registered last are called first. Logging and concurrent.futures register their own locks, which
+        numba needs while it is imported: ours must be taken before theirs, or two threads could wait for each other.
         """
         if self._is_watching or not hasattr(os, "register_at_fork"):
             return
-        with suppress(RuntimeError):  # while the process ends nothing can be registered
+        with suppress(RuntimeError):  # at exit nothing can be registered
             os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
         self._is_watching = True
 
@@ -58,9 +58,9 @@ class Gate:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock. Inside, fork waits, except in this thread."""
-        turn, work = self._turn, self._work  # these, also if they are others after a fork inside
-        with turn:  # a fork keeps it while it waits: locks are not fair, and the next kernel would come first
+        """Hold the lock. Forks in other threads wait inside the block."""
+        turn, work = self._turn, self._work  # these, even if a fork inside the block replaces them
+        with turn:  # a waiting fork holds it: locks are not fair, and the next kernel might come first
             work.acquire()
         try:
             yield
@@ -82,5 +82,5 @@ class Gate:
         self._make()
 
     def _taken(self) -> list[Any]:
-        """What the fork under way has locked: nothing if another thread began to watch in the middle of it."""
+        """The locks taken by the present fork: none if another thread called `watch` during it."""
         return getattr(self._forking, "taken", [])

@@ -1,33 +1,28 @@
-"""What a compiled function has learned of its calls: what changes from one to the next becomes an input, if it can."""
+"""What a compiled function has learned from its calls: what changes from call to call becomes an input, if it can."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.capture.arguments import Rebuild, flat, flatten
+from minigrad.compiler.capture.arguments import Rebuild, flat, flatten, is_plain
 from minigrad.compiler.capture.recording import Recording
-from minigrad.compiler.signature import ANOTHER, Signature, shown, signature
-from minigrad.compiler.trace.records import is_plain
-from minigrad.reach import StateRef, is_leaf
-from minigrad.reach.differences import Difference
+from minigrad.compiler.signature import Signature, shown, signature
+from minigrad.compiler.specialization import Specialization
+from minigrad.reach import Difference, StateRef, is_leaf
 from minigrad.reach.guards import is_number
 from minigrad.tensor.tensor import Tensor
-from minigrad.util.text import short
 
-if TYPE_CHECKING:
-    from minigrad.compiler.specialization import Specialization
-
-DISTINCT = 3  # objects of a class, after which they are known by what they hold
+DISTINCT = 3  # objects of a class, after which they are identified by their contents
 IN_A_ROW = 8  # specializations because of one place, after which the step runs eagerly
 FLAT = frozenset({np.ndarray, Tensor, bool, int, float, str})  # arguments without a structure
 
 
 class Call(NamedTuple):
-    """The arguments of one call: as the user gave them, their leaves and structure, and what puts others in."""
+    """The arguments of one call: as the user passed them, their leaves and structure, and what rebuilds them."""
 
     args: tuple[Any, ...]
     options: dict[str, Any]
@@ -37,18 +32,18 @@ class Call(NamedTuple):
 
 
 class Learned:
-    """What recordings have shown of arguments and state.
+    """What recordings have shown about arguments and state.
 
     Attributes:
-        owned: arrays and objects of the state, by id: as arguments they are known by which they are.
-        varying, fetched: identities of numbers, and of places whose arrays, are inputs of programs.
+        owned: arrays and objects of the state, by id: as arguments they are identified by id.
+        varying, fetched: identities of numbers that are inputs of programs, and of places whose arrays are.
         pinned: identities of numbers that cannot be inputs.
         growing: lists to which the step appends, by id.
-        replaced: identities of places in which the step puts new containers, and that nobody reads.
-        is_written: whether the step may give numbers to json, which asks a hook of the user's about what is none: no
-            number is an input then.
-        whole, records: classes of arguments that are known by which they are, and by what they hold.
-        streak: because of which place the latest specializations were made, how many in a row, after which calls.
+        replaced: identities of places in which the step puts new containers, and that it never reads.
+        is_written: whether the step may pass numbers to json, which calls a hook of the user's for other objects: then
+            numbers are not inputs.
+        leaf_classes, records: classes of arguments that are identified by id, and by their contents.
+        streak: the place that caused the latest specializations, how many in a row, and the number of calls by then.
         reason: how that place changed last.
     """
 
@@ -60,13 +55,13 @@ class Learned:
         self.growing: dict[int, Any] = {}
         self.replaced: set[Any] = set()
         self.is_written = False
-        self.whole: set[type] = set()
+        self.leaf_classes: set[type] = set()
         self.records: set[type] = set()
         self.streak: tuple[str, int, int] = ("", 0, 0)
         self.reason: Difference = ("", None, None, None)
         self._met: dict[type, dict[int, Any]] = {}  # objects of classes that may become records
-        self._passed: dict[int, tuple[Any, int]] = {}  # containers that were arguments, and how long lists were
-        self._held: list[Any] = []  # keeps alive what has an id in `varying` and `fetched`
+        self._passed: dict[int, tuple[Any, int]] = {}  # containers that were arguments, and lengths of lists
+        self._held: list[Any] = []  # keeps objects alive whose ids are in `varying` and `fetched`
 
     @property
     def inputs(self) -> tuple[frozenset[Any], frozenset[Any]]:
@@ -79,22 +74,22 @@ class Learned:
         """The leaves and the structure of the arguments of a call."""
         if not options and FLAT.issuperset(map(type, args)):
             return Call(args, options, list(args), flat(len(args)), len(args))
-        return Call(args, options, *flatten(args, options, self.owned, self.whole, self.records))
+        return Call(args, options, *flatten(args, options, self.owned, self.leaf_classes, self.records))
 
     def signature(self, call: Call, keep: list[Any]) -> Signature:
         """What decides which program runs; see signature.py."""
         return signature(call.leaves, call.form, self.owned, self.varying, keep)
 
-    def know_by_identity(self, call: Call) -> bool:
-        """Know objects of the classes of these arguments by which they are. False if there are none."""
-        self.whole |= call.rebuild.kinds
+    def identify_by_id(self, call: Call) -> bool:
+        """Identify objects of the classes of these arguments by id. False if there are no such classes."""
+        self.leaf_classes |= call.rebuild.kinds
         return bool(call.rebuild.kinds)
 
     def has_grown(self, call: Call) -> bool:
         """Whether lists among the arguments have grown or shrunk since they were recorded.
 
-        They are state from now on, and so is what holds them, if it was passed before. As arguments they would have
-        another structure in each call; to a list that is state, a step may append without looking at it.
+        Then they belong to the state from now on, with the containers around them that were passed before. As arguments
+        they would have another structure in each call; to a list of the state, a step may append without reading it.
         """
         known = [(x, self._passed[id(x)][1]) for x in call.rebuild.containers if id(x) in self._passed]
         has_grown = any(isinstance(x, (list, deque)) and length != len(x) for x, length in known)
@@ -103,38 +98,38 @@ class Learned:
         return has_grown
 
     def _meet(self, x: Any) -> None:
-        """An object among the arguments. When it is another one in each call, it can only matter what they hold."""
+        """Note an object among the arguments. If each call passes another one, only their contents can matter."""
         kind: Any = type(x)
         if is_leaf(x) or not is_plain(kind) or id(x) in self.owned:
             return
         met = self._met.setdefault(kind, {})
         met[id(x)] = x
-        if len(met) >= DISTINCT and kind not in self.whole:
+        if len(met) >= DISTINCT and kind not in self.leaf_classes:
             self.records.add(kind)
 
     # Recordings
 
     def note_call(self, call: Call) -> None:
-        """Remember the containers among the arguments of a call that is recorded."""
+        """Note the containers among the arguments of a call that is recorded."""
         for x in call.leaves:
             self._meet(x)
         containers = call.rebuild.containers
         self._passed |= {id(x): (x, len(x) if isinstance(x, (list, deque)) else 0) for x in containers}
 
-    def note_state(self, call: Call, found: list[Any]) -> None:
-        """Containers among the arguments can be told from equal ones: these, or all objects that are no plain ones."""
-        self.owned |= {id(x): x for x in found}
-        if not found:
-            self.know_by_identity(call)
+    def note_state(self, call: Call, containers: list[Any]) -> None:
+        """Identify these containers by id, or all objects that are not plain containers if there are none."""
+        self.owned |= {id(x): x for x in containers}
+        if not containers:
+            self.identify_by_id(call)
 
     def note_refusal(self, recording: Recording) -> None:
-        """What the step asked for the value of is no input."""
+        """Numbers and places whose value the step asked for are not inputs."""
         self.pinned |= recording.read
         self.fetched -= recording.read
         self.varying -= recording.read
 
     def learn(self, recording: Recording) -> bool:
-        """Whether the recording showed that more must be inputs of the program than was known before."""
+        """Learn from a recording. Returns whether more must be inputs of the program than was known before."""
         self.owned |= recording.owned | recording.objects
         self.is_written |= recording.is_written
         self.pinned |= recording.pinned
@@ -155,7 +150,7 @@ class Learned:
         """Let what has changed since the last specialization be an input, if it can be.
 
         Args:
-            call: the one that no specialization is for.
+            call: a call for which there is no specialization.
             key: its signature.
             versions: all specializations.
             runs: how often their programs were called.
@@ -166,10 +161,10 @@ class Learned:
         self.reason = ("", None, None, None)
         reasons: list[Difference] = []
         like = [v for v in versions[::-1] if v.signature[0] == key[0] and len(v.signature) == len(key)]
-        for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the one that is most alike
+        for version in sorted(like, key=lambda v: len(_changed(v.signature, key)))[:1]:  # the most similar one
             if version.signature == key:
                 reasons = [*version.guard.differences(), *version.tuple_differences()]
-                reasons = reasons or [(version.undecided(call.leaves), None, None, None)]
+                reasons = reasons or [(version.other_reason(call.leaves), None, None, None)]
             else:
                 reasons = list(self._changed_arguments(call.leaves, version.signature, key))
         for _, ref, before, now in reasons:
@@ -194,7 +189,7 @@ class Learned:
             yield f"argument {k}", None, shown(before[k + 1]), shown(now[k + 1])
 
     def _let_vary(self, ref: StateRef, before: Any, now: Any) -> None:
-        """A place that held another number or array of the same kind is an input from here on."""
+        """Let a place that holds another number or array of the same kind be an input from here on."""
         if is_number(now) and type(now) is type(before):
             if self.is_written:
                 return
@@ -214,41 +209,9 @@ class Learned:
             self.fetched.add(ref.identity)
         self._held.append(ref.holder)
 
-    def too_many(self, name: str) -> str:
-        """Why the step is not recorded once more."""
-        path, _, before, now = self.reason
-        changed = (
-            f", which last changed from {short(before)} to {short(now)}"
-            if before is not None or now is not None
-            else ""
-        )
-        if changed and short(before) == short(now):
-            changed = ", which is another one that looks the same"
-        hint = "keep it the same (pad batches, drop_last=True), or pass it as an array"
-        if path.startswith("len("):
-            hint = 'let the step only append to a list: history.append(x) or logs["history"].append(x)'
-        elif path.startswith("a decision"):
-            hint = (
-                "compute with the number by NumPy's functions (np.cos instead of math.cos, n * np.ones(3) instead of "
-                "np.full(3, n) or np.array([n, n, n])), or outside of the step; so too what looks it up or writes it "
-                "down (table[n], writer.writerow([n]))"
-            )
-        elif isinstance(before, (dict, list)) and isinstance(now, (dict, list)):
-            hint = (
-                "write into the arrays of the container that is there: best[k][...] = p; if the step only puts a new "
-                "one there, let it read nothing else of what holds it"
-            )
-        elif isinstance(before, str) and isinstance(now, str) and before == now == ANOTHER:
-            changed = ", which is another object in each call"
-            hint = "pass arrays, or a dataclass, a dictionary or a list of arrays, of which the content counts"
-        return (
-            f"mg.compile: {name} was recorded {IN_A_ROW} times in a row because of {path}{changed}; it runs eagerly "
-            f"from here on.\nHint: {hint}."
-        )
-
 
 def _changed(one: Signature, other: Signature) -> list[int]:
-    """The arguments in which two signatures differ."""
+    """The numbers of the arguments in which two signatures differ."""
     return [k for k, (a, b) in enumerate(zip(one[1:], other[1:], strict=True)) if a != b]
 
 
@@ -258,3 +221,46 @@ def _is_number_key(part: Any) -> bool:
 
 def _kind_name(x: Any) -> Any:
     return "float" if type(x) is float else type(x)
+
+
+class Avoided:
+    """Calls that take a branch that cannot be recorded, such as `if verbose: print(loss)`, and so run eagerly.
+
+    They are identified by their arguments, or by their decisions on numbers. To run a call eagerly is always right.
+    """
+
+    def __init__(self) -> None:
+        self.signatures: list[Signature] = []
+        self.decisions: list[tuple[Specialization, tuple[int, ...]]] = []
+        self._keep: list[Any] = []  # keeps objects alive whose ids are in a signature
+
+    def watch(
+        self, key: Signature, keep: Any, versions: Sequence[Specialization], leaves: Sequence[Any]
+    ) -> Callable[[], bool]:
+        """A function that notes a call which could not be recorded. It returns whether the call differs from others.
+
+        Args:
+            key: the signature of its arguments.
+            keep: objects whose ids are in it.
+            versions: the present programs.
+            leaves: of the arguments.
+        """
+        ready = [v for v in versions if v.ready]
+        decisions = [(v, changed) for v in ready if v.signature == key and (changed := v.changed_decisions(leaves))]
+        is_another = bool(ready) and all(v.signature != key for v in ready)
+
+        def note() -> bool:
+            self.decisions += decisions
+            if is_another:
+                self.signatures.append(key)
+                self._keep.append(keep)
+            return is_another or bool(decisions)
+
+        return note
+
+    def has(self, key: Signature, versions: Sequence[Specialization], leaves: Sequence[Any]) -> bool:
+        """Whether a call is known to take such a branch."""
+        if key in self.signatures:
+            return True
+        self.decisions = [(v, changed) for v, changed in self.decisions if v in versions]
+        return any(v.signature == key and v.changed_decisions(leaves) == changed for v, changed in self.decisions)

@@ -1,8 +1,10 @@
-"""What cannot be recorded: reported with the user's line and a hint."""
+"""Errors about what cannot be recorded: with the user's line, and a hint what to write instead."""
 
 from __future__ import annotations
 
+import ast
 import linecache
+import os
 import sys
 from pathlib import Path
 from types import FrameType
@@ -10,21 +12,30 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.compiler.advice import is_index, of_array
+from minigrad.util.bytecode import instruction, position
 
 MINIGRAD, NUMPY = (str(folder) + "/" for folder in (Path(__file__).parent.parent, Path(np.__file__).parent))
-WRITTEN = ("<minigrad", "<__array_function__")  # source that is generated
-OWN = (MINIGRAD, NUMPY, *WRITTEN)
+GENERATED = ("<minigrad", "<__array_function__")  # file names of generated source
+OWN = (MINIGRAD, NUMPY, *GENERATED)
+LIBRARY = str(Path(os.__file__).parent) + os.sep
+
+DECISION = "another decision"  # the message of a failed check begins with this if only a branch differs
+TAKEN_OUTSIDE = "return the array from the step, and take the number outside: loss = step(x, y).item()"
+UNKNOWN_TARGET = "that the compiler was not shown"
+ONE_HOT = (
+    "F.one_hot(y, 3) makes one-hot rows; or index a table that was made outside of the step: EYE = np.eye(3); EYE[y]"
+)
+OF_LIST = "np.stack(arrays) makes one array of several, and NumPy's functions take that"
 
 
 class CompileError(RuntimeError):
     """A step does what cannot be recorded. The message says where, and what to write instead.
 
     Attributes:
-        again: whether it may be different in a later call.
-        once: whether then in the next.
-        is_branch: whether that stands in a branch of the step.
-        places: numbers of inputs that may be no inputs then.
+        again: whether a later call may be recorded.
+        once: whether the next call must be, if any.
+        is_branch: whether the user's line is in a branch of the step.
+        places: numbers of arguments of the program that must not be inputs in later recordings.
     """
 
     again = False
@@ -37,19 +48,24 @@ class CompileWarning(RuntimeWarning):
     """A compiled function runs eagerly. The message says why, where, and what to write instead."""
 
 
-DECISION = "another decision"  # how the message of a failed check begins if nothing is wrong but the way
-
-
 class HiddenAttribute(AttributeError):
-    """An array has this attribute, and a tracer hides it from NumPy, which would take the array behind it."""
+    """An array has this attribute, and a tracer hides it from NumPy, which would use the array behind it."""
 
 
-class Stopped(BaseException):
-    """Raised in place of a call that must not happen while a step is recorded, where no handler takes it."""
+class RecordingAborted(BaseException):
+    """Raised instead of a call that must not happen while a step is recorded. `except Exception` does not catch it."""
 
 
 class CheckFailed(Exception):
     """A check of a program failed, or a function that it calls raised, before anything outside was changed."""
+
+
+# Lines of the user's code
+
+
+def is_of_library(name: str) -> bool:
+    """Whether a file belongs to Python's standard library."""
+    return name.startswith("<frozen ") or (name.startswith(LIBRARY) and "site-packages" not in name)
 
 
 def user_frame(frame: FrameType | None = None) -> FrameType | None:
@@ -60,77 +76,91 @@ def user_frame(frame: FrameType | None = None) -> FrameType | None:
     return frame
 
 
-def place() -> str:
+def user_line() -> str:
     """The user's line: file, number and text."""
     frame = user_frame(sys._getframe(1))
-    return "in the compiled step" if frame is None else _line(frame, frame.f_lineno)
+    return "in the compiled step" if frame is None else line_in(frame)
 
 
-def place_in(frame: FrameType) -> str:
-    """The present line of a frame."""
-    return _line(frame, frame.f_lineno)
+def line_in(frame: FrameType, number: int | None = None) -> str:
+    """The line that a frame runs, or another one of the same file."""
+    number = number or frame.f_lineno
+    return line_at(frame.f_code.co_filename, number, frame.f_globals)
 
 
-def place_of(error: BaseException) -> str:
-    """The user's line that an exception comes from."""
-    found, step = "in the compiled step", error.__traceback__
+def line_at(filename: str, number: int, scope: dict[str, Any] | None = None) -> str:
+    """A line of a file: its name, the number and the text."""
+    text = linecache.getline(filename, number, scope).strip()
+    return f"{filename}:{number}" + (f"\n    {text}" if text else "")
+
+
+def line_of(error: BaseException) -> str:
+    """The user's line that raised an exception."""
+    line, step = "in the compiled step", error.__traceback__
     while step is not None:
         if not step.tb_frame.f_code.co_filename.startswith(OWN):
-            found = _line(step.tb_frame, step.tb_lineno)
+            line = line_in(step.tb_frame, step.tb_lineno)
         step = step.tb_next
-    return found
+    return line
 
 
-def _line(frame: FrameType, number: int) -> str:
-    name = frame.f_code.co_filename
-    text = linecache.getline(name, number, frame.f_globals).strip()
-    return f"{name}:{number}" + (f"\n    {text}" if text else "")
+def caller_level() -> int:
+    """The stacklevel of the caller outside minigrad, for a warning issued by the function that calls this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
-def refuse(what: str, hint: str) -> NoReturn:
-    """Say with the user's line what cannot be recorded. The trace catches it and records no more.
+# Errors
+
+
+def unsupported(what: str, hint: str) -> NoReturn:
+    """Raise an error with the user's line. The trace catches it and stops recording.
 
     Raises:
         CompileError: always.
     """
-    raise CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}.")
+    raise CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}.")
 
 
 def stop(x: Any, what: str, hint: str) -> None:
-    """Let the trace of a tracer array record nothing from here on.
+    """Stop the recording of the trace to which a tracer belongs.
 
     Raises:
         CompileError: the trace is strict.
     """
-    x.mg_trace.stop(CompileError(f"mg.compile: {what}, at {place()}\nHint: {hint}."))
+    x.mg_trace.stop(CompileError(f"mg.compile: {what}, at {user_line()}\nHint: {hint}."))
 
 
-def reading(x: Any) -> None:
-    """The elements of a tracer array are read in Python: what the step does may depend on them."""
+def note_read(x: Any) -> None:
+    """The elements of a tracer array are read in Python, so what the step does may depend on them."""
     if x.mg_trace.pin_array(x):
         return
     frame = user_frame(sys._getframe(1))
-    why = x.mg_trace.followed.reason(frame)
-    if why and instead() is None:
-        stop(x, f"a number is taken out of an array, and what becomes of it is not known: {why}", TAKEN_OUTSIDE)
-        return
-    if is_index(frame) and instead() is None:
-        stop(x, *of_array(x, frame))
-        return
-    stop(
-        x,
-        f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)",
-        instead()
-        or "return the array from the step and look at it outside; choose between values with mg.where; "
-        "convert with .astype(dtype)",
-    )
+    why, hint = x.mg_trace.followed.reason(frame), own_hint()
+    if why and hint is None:
+        stop(x, f"a number is taken out of an array, and the compiler cannot follow its use: {why}", TAKEN_OUTSIDE)
+    elif is_index(frame) and hint is None:
+        stop(x, *_described_read(x, frame))
+    else:
+        stop(
+            x,
+            f"the elements of an array of shape {x.shape} are read in Python (float, int, print, .item, np.asarray)",
+            hint
+            or "return the array from the step and look at it outside; choose between values with mg.where; "
+            "convert with .astype(dtype)",
+        )
 
 
-TAKEN_OUTSIDE = "return the array from the step, and take the number outside: loss = step(x, y).item()"
+def note_conversion(x: Any) -> None:
+    """A tracer array is converted by np.asarray, or assigned to a part of an array that the compiler does not know."""
+    if not x.mg_trace.pin_array(x):
+        stop(x, *_described_read(x, user_frame(sys._getframe(1))))
 
 
-def instead() -> str | None:
-    """What an object of minigrad that decides by values says about itself where it does: `instead_of_compiling`."""
+def own_hint() -> str | None:
+    """The hint of an object of minigrad that decides by values, if it is running: its `instead_of_compiling`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(OWN):
         hint: str | None = getattr(type(frame.f_locals.get("self")), "instead_of_compiling", None)
@@ -140,16 +170,64 @@ def instead() -> str | None:
     return None
 
 
-def filling(x: Any) -> None:
-    """The elements are wanted as an array: np.asarray, or an assignment to a part of an array that is unknown."""
-    if x.mg_trace.pin_array(x):
-        return
-    stop(x, *of_array(x, user_frame(sys._getframe(1))))
+# Hints for code that asks a tracer array for its elements
 
 
-def caller_level() -> int:
-    """The stacklevel of the caller outside of minigrad, for a warning given by the function that calls this."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
-        level, frame = level + 1, frame.f_back
-    return level
+def is_index(frame: FrameType | None) -> bool:
+    """Whether a frame reads or assigns an item of something."""
+    op = "" if frame is None else instruction(frame.f_code, frame.f_lasti)
+    return op.startswith(("BINARY_SUBSCR", "STORE_SUBSCR"))
+
+
+def _described_read(x: Any, frame: FrameType | None) -> tuple[str, str]:
+    """What the user's code does where C code asks an array for its elements, and a hint."""
+    op = "" if frame is None else instruction(frame.f_code, frame.f_lasti)
+    what = f"an array of shape {x.shape}"
+    if op == "STORE_SUBSCR":
+        hint = f"np.zeros_like(x, shape=...) makes it in the step; {ONE_HOT}" if x.dtype.kind in "iu" else (
+            "np.zeros_like(x, shape=...) makes it in the step, np.stack and np.concatenate join arrays; or name the "
+            "object that holds it: mg.compile(step, state=[...])"
+        )  # fmt: skip
+        return f"{what} is assigned to a part of an array {UNKNOWN_TARGET}, or is the index of one", hint
+    if op.startswith(("BINARY_SUBSCR", "BINARY_OP")):
+        return f"{what} is the index of an array {UNKNOWN_TARGET}", ONE_HOT
+    call = _running_call(frame)
+    name = "" if call is None else ast.unparse(call.func).rpartition(".")[2]
+    what = f"{what} is read in Python by {ast.unparse(call.func) if call is not None else 'np.asarray'}"
+    if call is not None and call.args and _is_list(call.args[0]):
+        return what, OF_LIST if name in ("array", "asarray") else f"{OF_LIST}: np.{name}(np.stack(arrays))"
+    if name in ("float16", "float32", "float64", "int32", "int64", "asarray", "array", "ascontiguousarray"):
+        kind = f"np.{name}" if name[-1].isdigit() else "dtype"
+        return what, f"x is an array already; to convert it to another dtype write x.astype({kind})"
+    if name == "take":
+        return what, ONE_HOT
+    return what, (
+        "pass it to minigrad's and NumPy's functions unchanged; if it becomes part of another array, np.stack and "
+        "np.concatenate join them, or name the object that holds that: mg.compile(step, state=[...])"
+    )
+
+
+def _is_list(x: ast.AST) -> bool:
+    """Whether an argument is a list of arrays: a literal, or a slice of one."""
+    if isinstance(x, ast.Subscript):
+        return isinstance(x.slice, ast.Slice)
+    return isinstance(x, (ast.List, ast.Tuple, ast.ListComp, ast.GeneratorExp))
+
+
+def _running_call(frame: FrameType | None) -> ast.Call | None:
+    """The call that a frame runs, as a syntax tree."""
+    place = None if frame is None else position(frame.f_code, frame.f_lasti)
+    if frame is None or place is None:
+        return None
+    first, last, start, end = place
+    lines = linecache.getlines(frame.f_code.co_filename)[first - 1 : last]
+    if not lines:
+        return None
+    data = [line.encode() for line in lines]  # columns count bytes
+    data[-1] = data[-1][:end]
+    data[0] = data[0][start:]
+    try:
+        tree = ast.parse(b"".join(data).decode(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    return tree if isinstance(tree, ast.Call) else None

@@ -1,43 +1,55 @@
 """Reach: everything that a function can read, found by walking from it.
 
-A compiled step, a recomputed function and an audit ask the same question: which objects, arrays, generators and numbers
-decide what a call does? The walk goes from a function through its closure, defaults and the globals that its code
-names, through attributes, items, slots and class attributes, to the leaves. It yields two things:
+A compiled step, a recomputed function and an audit need to know which objects, arrays, generators and numbers decide
+what a call does. The walk goes from a function through its closure, defaults and the globals that its code names,
+through attributes, items, slots and class attributes, to the leaves. It collects two things:
 
-- `refs`: places that hold something and can hold something else (`StateRef`), with what stands there now;
-- `rows`: for each object on the way what it held, so that a guard can say later whether it still does.
+- `refs`: places that hold an object and can hold another one (`StateRef`), with the object there now;
+- `rows`: what each object on the way held (`Row`), so that a guard can test later whether it still does.
 
-*Can read* is less than *is reachable*: an attribute that no code names cannot be read, so counting epochs in a trainer
-does not invalidate its step. Names are the attribute names and string constants of all functions that were reached,
-to a fixpoint; everything counts once some code computes names (`vars`, `getattr`, `eval`, ...).
+What can be *read* is less than what is *reachable*: an attribute that no code names cannot be read, so counting epochs
+in a trainer does not invalidate its step. Names are the attribute names and string constants of all functions that were
+reached, to a fixpoint. Once some code computes names (`vars`, `getattr`, `eval`, ...) every attribute counts.
+
+Files, each importing only those before it: contents (containers, objects, places), leaves (immutable values), rows,
+code_names (names in bytecode), collected (results of a walk), members, code, objects (visits by kind), walk, guards.
 """
 
+from minigrad.reach.code_names import words
 from minigrad.reach.contents import (
-    CacheState,
+    LIBRARIES,
+    MISSING,
+    STANDARD,
     Contents,
+    StateRef,
     attributes_of,
     base_of,
     behind,
-    description,
     elements,
     is_of_minigrad,
     keys_of,
     own_attributes,
     package_of,
-    parts_of,
+    put_in_order,
+    refill,
+    same_objects,
     slots_of,
     values_of,
+    variable,
 )
-from minigrad.reach.leaves import MISSING, alike, bits, is_leaf, pickled, same_objects
-from minigrad.reach.names import words
+from minigrad.reach.leaves import NUMERIC, alike, bits, is_leaf, pickled
 from minigrad.reach.objects import register_opaque
-from minigrad.reach.places import Row, StateRef, put_in_order, refill
+from minigrad.reach.rows import CacheState, Difference, Row, differences
 from minigrad.reach.walk import Reach
 
 __all__ = [
+    "LIBRARIES",
     "MISSING",
+    "NUMERIC",
+    "STANDARD",
     "CacheState",
     "Contents",
+    "Difference",
     "Reach",
     "Row",
     "StateRef",
@@ -46,14 +58,13 @@ __all__ = [
     "base_of",
     "behind",
     "bits",
-    "description",
+    "differences",
     "elements",
     "is_leaf",
     "is_of_minigrad",
     "keys_of",
     "own_attributes",
     "package_of",
-    "parts_of",
     "pickled",
     "put_in_order",
     "refill",
@@ -61,5 +72,6 @@ __all__ = [
     "same_objects",
     "slots_of",
     "values_of",
+    "variable",
     "words",
 ]

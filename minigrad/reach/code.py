@@ -1,4 +1,4 @@
-"""Code: functions, modules and classes, and what they can read when they run."""
+"""Visits to functions and modules: what they can read when they run."""
 
 from __future__ import annotations
 
@@ -7,58 +7,32 @@ import functools
 import sys
 import weakref
 from contextlib import suppress
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    MethodType,
-    ModuleType,
-)
-from typing import TYPE_CHECKING, Any
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
 
 import numpy as np
 
-from minigrad.reach.contents import description, package_of
-from minigrad.reach.leaves import MISSING
-from minigrad.reach.names import (
-    COMPUTED,
-    CONSTRUCTORS,
-    DESCRIBED,
-    EVALUATED,
-    GENERIC,
-    HEAP_TYPE,
-    LATE,
-    LIBRARIES,
-    LOGGED,
-    LOGS,
-    MADE,
-    OF_MAPPINGS,
-    PATCHED,
-    STANDARD,
-    TEXTS,
-    UNREAD,
-    WRITERS,
-    finds_methods,
-    method_names,
-    words,
-)
-from minigrad.reach.places import StateRef
-from minigrad.util.bytecode import TEXT, Names, identifiers, names_of
+from minigrad.reach.code_names import TEXT, Names, identifiers, names_of, words
+from minigrad.reach.collected import COMPUTED, WRITERS, Collected
+from minigrad.reach.contents import LIBRARIES, MISSING, STANDARD, StateRef, cells_of, variable
+from minigrad.reach.members import visit_class
+from minigrad.reach.rows import UNREAD, description
 
-if TYPE_CHECKING:
-    from minigrad.reach.walk import Reach
-
-
+EVALUATED = frozenset({"eval", "exec", "globals", "locals", "vars"})  # strings in such code may name globals
+GENERIC = frozenset({"copy", "pickle", "json", "inspect"})  # modules that read all attributes of objects
+PATCHED = frozenset({"forward", "step", "zero_grad"})  # methods of minigrad's that are called without being named
+DESCRIBED = ("__doc__", "__module__", "__name__", "__qualname__")  # of functions and classes
+LATE = frozenset({"__getattr__", "__getattribute__", "__setattr__", "__delattr__"})  # change a class that gets them
+LATE |= {"__bool__", "__len__", "__eq__", "__ne__", "__hash__", "__str__", "__repr__", "__format__"}
+MADE = frozenset({"__subclasses__"})  # changes with each class that is made
+LOGS = frozenset({"logging", "warnings"})
+LOGGED = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "warn"})
 IMPORTING = frozenset({"import_module", "__import__"})
 CODE = (FunctionType, BuiltinFunctionType, type, ModuleType, MethodType)
 
 
-def has_a_name(ref: StateRef) -> bool:
-    """Whether a place is a global or a variable: all that reads it is in the code."""
-    return ref.kind == "cell" or (ref.kind == "item" and "__builtins__" in ref.holder)
-
-
-def visit_absences(reach: Reach) -> None:
-    """Names that code may read, where they are not: an attribute that appears later can be read then."""
+def visit_absences(reach: Collected) -> None:
+    """Add rows for names that code may read and that are absent: what appears there later can be read then."""
     if reach.everything:
         for path, kind in reach.classes:
             reach.row("names", kind, vars(kind).keys() - UNREAD, path)
@@ -83,12 +57,12 @@ def visit_absences(reach: Reach) -> None:
     reach.unreadable += [(name, "the classes that were made so far") for name in MADE & reach.words]
 
 
-def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
-    """A function: its code, defaults and cells, and what its names mean."""
+def visit_function(reach: Collected, path: str, x: FunctionType) -> None:
+    """A function: its code, defaults and cells, and the globals that it names."""
     root = str(x.__globals__.get("__name__", "")).split(".")[0]
     library = root in LIBRARIES or root in STANDARD
     reach.words |= {x.__name__} if root in LIBRARIES else words(x.__code__)
-    if root in STANDARD:  # what it reads of the user's objects
+    if root in STANDARD:  # it reads the user's objects
         reach.read_names(words(x.__code__))
     if library and not x.__closure__ and not x.__defaults__:
         return
@@ -99,7 +73,7 @@ def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
     if x.__defaults__:
         reach.ref(x, "__defaults__", "slot", path, x.__defaults__)
     reach.follow(path, x.__kwdefaults__)
-    for name, cell in zip(code.co_freevars, x.__closure__ or (), strict=False):
+    for name, cell in cells_of(x):
         value = StateRef(cell, "cell_contents", "cell", name).get()
         if id(cell) not in reach.seen:
             reach.seen[id(cell)] = cell
@@ -112,24 +86,24 @@ def visit_function(reach: Reach, path: str, x: FunctionType) -> None:
         reach.call(named.explicit)
         reach.when_read("__annotations__", functools.partial(_annotations, reach, x))
         reach.inspected |= named.inspected
-        reach.inspected_locals |= named.locals
-        reach.opened |= named.opened
+        reach.inspected_locals |= named.inspected_locals
+        reach.unindexed |= named.unindexed
+        reach.unindexed_locals |= named.unindexed_locals
+        reach.unkeyed |= named.unkeyed
         reach.keys |= named.keys
-        reach.whole |= named.whole
-        reach.whole_locals |= named.whole_locals
-        reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.replaced]
+        reach.unreadable += [(f"an object whose {name} {x.__name__} assigns", x) for name in named.reassigned]
         _globals(reach, x, named)
         _imports(reach, x, named)
 
 
-def _annotations(reach: Reach, function: FunctionType) -> None:
-    with suppress(Exception):  # of Python 3.14 they are computed when they are read
+def _annotations(reach: Collected, function: FunctionType) -> None:
+    with suppress(Exception):  # from Python 3.14 on they are computed when they are read
         value, path = function.__annotations__, f"{function.__name__}.__annotations__"
         reach.row("slots", function, (("__annotations__", value),), function.__name__)
         reach.ref(function, "__annotations__", "slot", path, value)
 
 
-def _globals(reach: Reach, function: FunctionType, named: Names) -> None:
+def _globals(reach: Collected, function: FunctionType, named: Names) -> None:
     scope = function.__globals__
     names = named.scope
     if EVALUATED & named.words:
@@ -139,20 +113,17 @@ def _globals(reach: Reach, function: FunctionType, named: Names) -> None:
             continue
         reach.seen[id(scope), name] = scope
         value = scope.get(name, MISSING)
-        reach.row("items", scope, {name: value}, name)  # also if it is a builtin's, which a global may come to hide
+        reach.row("items", scope, {name: value}, name)  # also where it is a builtin, which a global may hide later
         reach.ref(scope, name, "item", name, value)
         reach.by_identity |= value is id or value is weakref or (value is MISSING and name == "id")
         if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
             reach.by_identity |= value.__module__ == "weakref"
-    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
     for first, *attributes in sorted(named.chains):
-        cell = cells.get(first)
-        module = scope.get(first) if cell is None else StateRef(cell, "cell_contents", "cell", first).get()
-        _library_attribute(reach, module, attributes)
+        _library_attribute(reach, variable(function, first), attributes)
 
 
-def _library_attribute(reach: Reach, module: Any, names: list[str]) -> None:
-    """What a name in a library's module means, which somebody may patch."""
+def _library_attribute(reach: Collected, module: Any, names: list[str]) -> None:
+    """Attributes of modules of libraries, which somebody may patch."""
     for name in names:
         if type(module) is not ModuleType or (id(module), name) in reach.seen:
             return
@@ -165,8 +136,8 @@ def _library_attribute(reach: Reach, module: Any, names: list[str]) -> None:
         module = scope.get(name)
 
 
-def _imports(reach: Reach, x: FunctionType, named: Names) -> None:
-    """Modules that a function imports when it runs."""
+def _imports(reach: Collected, x: FunctionType, named: Names) -> None:
+    """The modules that a function imports when it runs."""
     scope = x.__globals__
     package = scope.get("__package__") or ""
     modules = named.imports
@@ -193,8 +164,8 @@ def _imports(reach: Reach, x: FunctionType, named: Names) -> None:
                 reach.row("items", sys.modules, {module: sys.modules.get(module, MISSING)}, module)
 
 
-def visit_module(reach: Reach, path: str, x: ModuleType) -> None:
-    """A module: of the user's what some code names, of the standard library its data."""
+def visit_module(reach: Collected, path: str, x: ModuleType) -> None:
+    """A module: of a user's what some code names, of the standard library its data."""
     root = x.__name__.split(".")[0]
     if root in LIBRARIES:
         return
@@ -209,7 +180,7 @@ def visit_module(reach: Reach, path: str, x: ModuleType) -> None:
             reach.when_read(name, functools.partial(reach.attribute, scope, name, f"{path}.{name}", x))
         if type(x) is not ModuleType:
             visit_class(reach, type(x).__name__, type(x), makes=False)
-    else:  # its functions are what they are, and its state is known by name: os.environ, sys.argv
+    else:  # its functions do not change, and its state is read by name: os.environ, sys.argv
         for name in names:
             if not isinstance(scope[name], CODE) and scope[name] is not sys.modules:
                 reach.when_read(name, functools.partial(reach.attribute, scope, name, f"{path}.{name}", x))
@@ -221,76 +192,13 @@ def visit_module(reach: Reach, path: str, x: ModuleType) -> None:
         reach.when_named(name, functools.partial(reach.attribute, scope, name, f"{path}.{name}", x))
 
 
-def visit_class(reach: Reach, path: str, x: type, makes: bool) -> None:
-    """A class, whose constructors count only if some code can make an object of it."""
-    if makes or reach.makes_all:
-        for _, visit in reach.constructors.pop(id(x), ()):
-            visit()
-        if id(x) in reach.seen and id(x) not in reach.made:
-            for base in x.__mro__[1:]:
-                visit_class(reach, path, base, makes=True)
-        reach.made.add(id(x))
-    if id(x) in reach.seen:
-        return
-    if x is str and makes:  # held as a function that makes texts
-        reach.read_names(frozenset({TEXT}))
-    reach.seen[id(x)] = x
-    reach.is_abstract |= issubclass(type(x), abc.ABCMeta)
-    root = package_of(x)
-    if root in LIBRARIES:
-        if root == "minigrad":  # what its methods call on a user's subclass
-            reach.library[x] = None
-            reach.read_names(method_names(x))
-        return
-    if root in STANDARD or not x.__flags__ & HEAP_TYPE:
-        reach.read_names(method_names(x))
-        return
-    _members_of_class(reach, path, x, makes)
-
-
-def _members_of_class(reach: Reach, path: str, x: type, makes: bool) -> None:
-    """Attributes and bases of a user's class."""
-    reach.classes.append((path, x))
-    reach.row("bases", x, x.__mro__, path)
-    is_found = any(map(finds_methods, x.__mro__))
-    if issubclass(x, dict) or "__getitem__" in vars(x):
-        reach.read_names(OF_MAPPINGS, frozenset())
-    for name, value in vars(x).items():
-        visit = functools.partial(_class_attribute, reach, x, name, value, f"{path}.{name}")
-        if name in TEXTS:
-            reach.when_named(TEXT, visit)
-        elif name in UNREAD:
-            reach.when_read(name, visit)
-        elif name in CONSTRUCTORS and not (makes or reach.makes_all or name in reach.called):
-            reach.constructors.setdefault(id(x), []).append((name, visit))
-        elif is_found and isinstance(value, FunctionType):
-            visit()
-        else:
-            reach.when_named(name, visit)
-    for base in x.__mro__[1:]:
-        visit_class(reach, path, base, makes)
-    if type(x) is not type:
-        visit_class(reach, path, type(x), makes)
-
-
-def _class_attribute(reach: Reach, kind: type, name: str, value: Any, path: str) -> None:
-    reach.row("class", kind, {name: value}, path)
-    makes = isinstance(value, classmethod) or (issubclass(kind, type) and isinstance(value, FunctionType))
-    if makes and not name.startswith("__"):  # it may call the class that it is given
-        reach.make_all()
-    if name.startswith("__") and not isinstance(value, FunctionType):
-        reach.follow(path, value)
-    else:
-        reach.ref(kind, name, "class", path, value)
-
-
-def visit_method(reach: Reach, path: str, x: MethodType) -> None:
+def visit_method(reach: Collected, path: str, x: MethodType) -> None:
     """A bound method: its object and its function."""
     _visit_owner(reach, path, x.__self__)
     reach.follow(path, x.__func__)
 
 
-def visit_builtin(reach: Reach, path: str, x: Any) -> None:
+def visit_builtin(reach: Collected, path: str, x: Any) -> None:
     """A function written in C: the object that it is bound to."""
     owner = x.__self__
     if x.__name__ in COMPUTED | WRITERS:
@@ -299,14 +207,14 @@ def visit_builtin(reach: Reach, path: str, x: Any) -> None:
         reach.read_names(frozenset({TEXT}))
     if x.__name__ in MADE:
         reach.unreadable.append((path, "the classes that were made so far"))
-    if isinstance(owner, np.ndarray):  # no tracer can take its place: what it writes and reads would be lost
+    if isinstance(owner, np.ndarray):  # it cannot be replaced by a tracer, so its reads and writes would be lost
         reach.unreadable.append((path, f"the method {x.__name__} of an array"))
     elif not isinstance(owner, ModuleType):
         _visit_owner(reach, path, owner)
 
 
-def _visit_owner(reach: Reach, path: str, owner: Any) -> None:
-    """What a method is bound to: no tracer can take the place of a generator there."""
+def _visit_owner(reach: Collected, path: str, owner: Any) -> None:
+    """The object that a method is bound to. A generator there cannot be replaced by a tracer."""
     if isinstance(owner, (np.random.Generator, np.random.RandomState)):
         reach.generators.append(owner)
         reach.sources.setdefault(id(owner), (path, owner))

@@ -1,35 +1,57 @@
-"""Contents: what containers and objects hold, whatever their own classes answer."""
+"""Contents of containers and objects, read and written without calling methods of the user's classes.
+
+A `StateRef` is a place that can hold something else: an item, an attribute, a slot, a cell.
+"""
 
 from __future__ import annotations
 
+import builtins
 import functools
 import gc
-import operator
 import struct
+import sys
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from contextlib import suppress
-from types import (
-    FunctionType,
-    GetSetDescriptorType,
-    MemberDescriptorType,
-)
+from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 POINTER = struct.calcsize("P")
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+MISSING: Any = type("Missing", (), {"__repr__": lambda _: "missing", "__reduce__": lambda _: "MISSING"})()
+LIBRARIES = frozenset({"minigrad", "numpy", "numba", "llvmlite", "scipy", "builtins"})
+STANDARD = frozenset(sys.stdlib_module_names) - {"builtins", "__main__"}  # whose code does not change
 
 
 def package_of(x: Any) -> str:
-    """The package that a class or function is from: "numpy" for "numpy.linalg"; its __module__ may hold anything."""
-    return str(x.__module__).split(".")[0]
+    """The package of a class, function or module, or of an object's class: "numpy" for numpy.linalg.norm."""
+    if isinstance(x, (type, FunctionType, BuiltinFunctionType)):
+        return str(x.__module__).partition(".")[0]  # __module__ may be anything
+    name = getattr(x, "__name__", "") if isinstance(x, ModuleType) else type(x).__module__
+    return str(name).partition(".")[0]
+
+
+def variable(function: FunctionType, name: str) -> Any:
+    """What a name means in a function that does not assign it: a closure variable, a global or a builtin."""
+    code = function.__code__
+    if name in code.co_freevars:
+        cell = (function.__closure__ or ())[code.co_freevars.index(name)]
+        return StateRef(cell, "cell_contents", "cell", name).get()
+    return function.__globals__.get(name, getattr(builtins, name, MISSING) if name else MISSING)
+
+
+def cells_of(function: FunctionType) -> list[tuple[str, Any]]:
+    """The closure variables of a function: names and cells."""
+    return list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
 
 
 def is_of_minigrad(kind: type) -> bool:
-    """Whether a class is minigrad's or comes from one."""
+    """Whether a class is minigrad's or derived from one of its classes."""
     return any(package_of(base) == "minigrad" for base in kind.__mro__)
 
 
 def own_attributes(x: Any) -> Any:
-    """The dictionary of an object's own attributes, None if it has none; a user's __getattribute__ is not asked."""
+    """The dictionary of an object's own attributes, None if it has none. A user's __getattribute__ is not called."""
     kind = type(x)
     get = object.__getattribute__ if isinstance(kind.__getattribute__, FunctionType) else getattr
     try:
@@ -42,13 +64,13 @@ def own_attributes(x: Any) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def hides_attributes(kind: type) -> bool:
-    """Whether objects of a class of the user's have a `__dict__` of their own making instead of their attributes."""
+    """Whether a user's class defines `__dict__` itself, so that it may not hold the attributes."""
     places = [vars(base).get("__dict__") for base in kind.__mro__]
     return any(type(place) not in (type(None), GetSetDescriptorType, MemberDescriptorType) for place in places)
 
 
 def base_of(x: Any) -> Any:
-    """The class of containers that x is one of, whose methods do what they say, whatever x's own class does."""
+    """The builtin container class of x, whose methods are safe to call, else the class of x."""
     for kind in (OrderedDict, dict, list, deque, set, frozenset):
         if isinstance(x, kind):
             return kind
@@ -56,27 +78,27 @@ def base_of(x: Any) -> Any:
 
 
 def keys_of(x: Any) -> list[Any]:
-    """The keys of a dictionary, whatever its own class does."""
+    """The keys of a dictionary."""
     return list(base_of(x).keys(x))
 
 
 def values_of(x: Any) -> list[Any]:
-    """The values of a dictionary, whatever its own class does."""
+    """The values of a dictionary."""
     return list(base_of(x).values(x))
 
 
 def parts_of(own: dict[str, Any], kinds: tuple[type, ...]) -> list[tuple[str, Any]]:
-    """The items of a dictionary of attributes whose values are of some classes."""
+    """The items of a dictionary whose values are instances of some classes."""
     return [(name, value) for name, value in own.items() if issubclass(type(value), kinds)]
 
 
 def elements(x: Any) -> list[Any]:
-    """The elements of a list, deque or set, whatever its own class does."""
+    """The elements of a list, deque or set."""
     return list(base_of(x).__iter__(x))
 
 
 def attributes_of(x: Any) -> list[tuple[str, str, Any]]:
-    """The attributes of an object: how each is held ("item" of its __dict__, or "slot"), its name and value."""
+    """The attributes of an object: where each is kept ("item" of its __dict__, or "slot"), its name and value."""
     own = own_attributes(x)
     held = [("item", name, value) for name, value in own.items()] if type(own) is dict else []
     for base in type(x).__mro__:
@@ -86,8 +108,13 @@ def attributes_of(x: Any) -> list[tuple[str, str, Any]]:
     return held
 
 
+def same_objects(x: Any, y: Any) -> bool:
+    """Whether two sequences hold the same objects."""
+    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
+
+
 class Contents:
-    """What a container or an object holds: keys (None if there are none), items and attributes."""
+    """What a container or an object holds: keys (None if it is not a dictionary), items and attributes."""
 
     def __init__(self, x: Any) -> None:
         base = base_of(x)
@@ -101,24 +128,22 @@ class Contents:
         return self.items + [value for _, _, value in self.attributes]
 
     def replace(self, values: list[Any]) -> None:
-        """Let other things stand in place of all values."""
+        """Replace all values."""
         self.items = values[: len(self.items)]
         rest = values[len(self.items) :]
         self.attributes = [(how, name, x) for (how, name, _), x in zip(self.attributes, rest, strict=True)]
 
     @property
     def names(self) -> list[tuple[str, str]]:
-        """How the attributes are held, and what they are called."""
+        """Where the attributes are kept, and their names."""
         return [(how, name) for how, name, _ in self.attributes]
 
     def is_same(self, other: Contents) -> bool:
-        """Whether the keys are equal, in order, and all else is the same objects."""
-        mine, theirs = self.values, other.values
-        is_same = len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
-        return is_same and self.names == other.names and self.keys == other.keys
+        """Whether keys are equal and in the same order, and all values are the same objects."""
+        return same_objects(self.values, other.values) and self.names == other.names and self.keys == other.keys
 
     def put(self, x: Any) -> None:
-        """Let x hold this, without its own methods."""
+        """Make x hold these contents, without calling its own methods."""
         base = base_of(x)
         if base in (dict, OrderedDict):
             base.clear(x)
@@ -142,56 +167,23 @@ class Contents:
 
 
 def behind(proxy: Any) -> Any:
-    """What a MappingProxyType shows: a dictionary, or an object of a class that answers as it likes."""
+    """The object behind a MappingProxyType: a dictionary, or any other mapping."""
     return gc.get_referents(proxy)[0]
 
 
-def description(described: tuple[tuple[str, ...], list[Any]]) -> list[Any]:
-    """What functions and classes say of themselves, as their names and texts: one entry for each object."""
-    names, objects = described
-    return list(map(operator.attrgetter(*names), objects))
-
-
 def referent(proxy: Any) -> Any:
-    """What a weakref.proxy stands for, None if it is gone."""
+    """The object behind a weakref.proxy, None if it is gone."""
     try:
         return proxy.__repr__.__self__
     except ReferenceError:
         return None
 
 
-class CacheState:
-    """What a functools.lru_cache holds: it is told by its keys and results, and not by how many there are.
-
-    Attributes:
-        size: how many results there are.
-    """
-
-    __slots__ = ("held", "misses", "size")
-
-    def __init__(self, cache: Any) -> None:
-        info = cache.cache_info()
-        self.misses, self.size = info.misses, info.currsize
-        parts = gc.get_referents(cache)  # of an unlimited one the results stand in a dict of its own
-        parts += [y for x in parts if type(x) is dict and x is not vars(cache) for y in gc.get_referents(x)]
-        self.held = {id(x): x for x in parts}  # which keeps them, so that no other object gets the id
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CacheState):
-            return NotImplemented
-        return (self.misses, self.size) == (other.misses, other.size) and self.held.keys() == other.held.keys()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"{self.size} of {self.misses} computed results"
-
-
 @functools.lru_cache(maxsize=4096)
 def base_in_c(kind: type) -> type | None:
-    """The class in C that a class is or comes from, whose objects hold more than attributes and slots; None for object.
+    """The class in C that a class is or derives from, if its objects hold more than attributes and slots, else None.
 
-    It is told by the size of its objects: a class written in Python adds a pointer for each slot.
+    The size of objects shows it: a class written in Python adds one pointer for each slot.
     """
     while (base := kind.__base__) is not None:
         own = vars(kind)
@@ -206,11 +198,11 @@ def base_in_c(kind: type) -> type | None:
 
 @functools.lru_cache(maxsize=4096)
 def slots_of(kind: type) -> tuple[str, ...]:
-    """The slots that a class adds, by the names under which they are found."""
+    """The names of the slots that a class adds, mangled where they are private."""
     if package_of(kind) in ("builtins", "numpy"):
         return ()
-    given = kind.__dict__.get("__slots__", ())
-    names = (given,) if isinstance(given, str) else tuple(given)
+    slots = kind.__dict__.get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
     private = f"_{kind.__name__.lstrip('_')}"
     mangled = (private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
     return tuple(n for n in mangled if n not in ("__dict__", "__weakref__"))
@@ -218,7 +210,113 @@ def slots_of(kind: type) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def fields_of(kind: type) -> tuple[str, ...]:
-    """The fields of a class of exceptions in C: of `SystemExit` its code, of all of them the cause."""
+    """The fields of an exception class in C: the code of `SystemExit`, and the cause of any."""
     bases = [base for base in kind.__mro__ if base.__module__ == "builtins"]
     names = [name for base in bases for name, place in vars(base).items() if type(place) is MemberDescriptorType]
     return ("__cause__", "__context__", *names)
+
+
+def refill(holder: Any, items: Any) -> None:
+    """Replace the items of a list, deque or set."""
+    base = base_of(holder)
+    base.clear(holder)
+    if base is set:
+        base.update(holder, items)
+    else:
+        base.extend(holder, items)
+
+
+def put_in_order(holder: dict[Any, Any], keys: list[Any]) -> None:
+    """Reorder the keys of a dictionary."""
+    base = base_of(holder)
+    if keys_of(holder) != keys:
+        for key in keys:
+            if key in keys_of(holder):
+                base.__setitem__(holder, key, base.pop(holder, key))
+
+
+class StateRef:
+    """A place that can hold different objects over time: an item, an attribute, a slot, a cell, a class attribute.
+
+    Args:
+        holder: the container. For attributes this is the instance's own dictionary.
+        key: the key, index or name in it.
+        kind: "item" (of a dictionary), "index" (of a list or deque), "slot", "cell", "class", "partial" or "variable"
+            (a ContextVar).
+        path: how a user would write it.
+        owner: the object whose attribute it is, if it is one.
+    """
+
+    __slots__ = ("holder", "key", "kind", "owner", "path")
+
+    def __init__(self, holder: Any, key: Any, kind: str, path: str, owner: Any = None) -> None:
+        self.holder, self.key, self.kind, self.path, self.owner = holder, key, kind, path, owner
+
+    @property
+    def identity(self) -> tuple[int, Any]:
+        """Identifies the place: equal for two refs to the same place."""
+        return id(self.holder), self.key
+
+    @property
+    def is_grad(self) -> bool:
+        """Whether this is the gradient of a Tensor."""
+        return self.kind == "slot" and self.key == "_grad"
+
+    @property
+    def is_node(self) -> bool:
+        """Whether this is the node of a Tensor."""
+        return self.kind == "slot" and self.key == "node"
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether this is a global or a closure variable, which only code that names it can read."""
+        return self.kind == "cell" or (self.kind == "item" and "__builtins__" in self.holder)
+
+    def get(self) -> Any:
+        """The object that is here now, MISSING if there is none."""
+        try:
+            if self.kind == "item":
+                return dict.__getitem__(self.holder, self.key)
+            if self.kind == "variable":
+                return self.holder.get()
+            if self.kind == "slot":
+                return object.__getattribute__(self.holder, self.key)
+            if self.kind == "index":
+                return base_of(self.holder).__getitem__(self.holder, self.key)
+            if self.kind == "cell":
+                return self.holder.cell_contents
+            if self.kind == "class":
+                return vars(self.holder)[self.key]
+            return self.holder.__reduce__()[2][:3]
+        except (LookupError, AttributeError, ValueError):
+            return MISSING
+
+    def set(self, value: Any) -> None:
+        """Put an object here without calling the holder's own __setattr__ or __setitem__. MISSING deletes."""
+        put, delete = _WRITERS[self.kind]
+        if value is not MISSING:
+            put(self.holder, self.key, value)
+        elif delete is not None and self.get() is not MISSING:
+            delete(self.holder, self.key)
+
+    def __repr__(self) -> str:
+        return f"<StateRef {self.path}>"
+
+
+def _set_item(holder: Any, key: Any, value: Any) -> None:
+    base_of(holder).__setitem__(holder, key, value)
+
+
+# How a place of each kind is set and deleted. A context variable and an index of a list cannot be deleted.
+_WRITERS: dict[str, tuple[Callable[[Any, Any, Any], None], Callable[[Any, Any], Any] | None]] = {
+    "item": (_set_item, lambda holder, key: base_of(holder).pop(holder, key)),
+    "index": (_set_item, None),
+    "variable": (lambda holder, key, value: holder.set(value), None),
+    "slot": (object.__setattr__, object.__delattr__),
+    "cell": (
+        lambda holder, key, value: setattr(holder, "cell_contents", value),
+        lambda holder, key: delattr(holder, "cell_contents"),
+    ),
+    "class": (type.__setattr__, type.__delattr__),
+    "partial": (lambda holder, key, value: holder.__setstate__((*value, vars(holder) or None)), None),
+}

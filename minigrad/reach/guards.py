@@ -1,6 +1,6 @@
-"""Guards: whether everything that a step can read is as it was, as one generated function that runs before every call.
+"""Guards: one generated function that tests, before every call, whether everything a step can read is unchanged.
 
-Foreign values never become source text: holders, keys and values are names in the scope of the generated code.
+Values never become source text: holders, keys and values are names in the scope of the generated code.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from minigrad.engine.gradient_hooks import hook_changes
-from minigrad.reach import MISSING, CacheState, Row, StateRef, description, elements, keys_of, package_of
-from minigrad.reach.differences import Difference, differences
-from minigrad.reach.generated import code_of
+from minigrad.reach.contents import MISSING, StateRef, elements, keys_of, package_of
+from minigrad.reach.rows import CacheState, Difference, Row, description, differences
 from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.tensor import Tensor
+from minigrad.util.bytecode import code_of
 
-MANY = 16  # items of a list that are tested one by one
+MANY = 16  # items of a list that are tested individually
 
 
 class Predicate(NamedTuple):
-    """A decision that the step took on numbers: `holds(values)` was `outcome`; values are those of its inputs."""
+    """A decision of the step on numbers: `holds(values)` was `outcome`. The values are those of its inputs."""
 
     holds: Callable[[Any], Any]
     outcome: Any
@@ -30,7 +30,7 @@ class Predicate(NamedTuple):
 
 
 class Guard:
-    """The rows of a specialization, without what its step writes itself or fetches at each call.
+    """The rows of a specialization, without what its step writes itself or reads at each call.
 
     Args:
         rows: what the objects held when the step began.
@@ -69,11 +69,11 @@ class Guard:
         return scope["fits"]  # type: ignore[no-any-return]
 
     def _same(self, k: int) -> bool:
-        """Whether what differs by identity, or cannot be compared quickly, is the same after all."""
+        """Whether a row holds although its quick test fails: another object may have the same value."""
         return next(differences(self.rows[k]), None) is None
 
     def differences(self) -> Iterator[Difference]:
-        """Everything that is not as it was."""
+        """Everything that has changed."""
         for row in self.rows:
             yield from differences(row)
 
@@ -108,7 +108,7 @@ def _without(row: Row, exempt: frozenset[tuple[int, Any]], grown: frozenset[int]
     return None if id(holder) in grown else row
 
 
-# What each kind of row is as a test: the quick one, after which `same` decides
+# The quick test of each kind of row, as text. Where it fails, `same` decides.
 
 
 def _dict(k: int, row: Row, scope: dict[str, Any]) -> str:
@@ -124,7 +124,7 @@ def _dict_but(k: int, row: Row, scope: dict[str, Any]) -> str:
 def _dict_of(k: int, row: Row, keys: list[Any], items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> str:
     is_plain = _is_plain(row.holder)
     tests = [f"len(h{k}) == {len(keys)}" if is_plain else f"size(h{k}) == {len(keys)}", *_identities(k, items, scope)]
-    if not row.is_own and keys:  # whoever goes through a dictionary sees its keys and their order
+    if not row.is_own and keys:  # iteration shows the keys and their order
         scope[f"n{k}"] = keys
         tests.append(f"all(map(is_, h{k}, n{k}))" if is_plain else f"all(map(is_, keys_of(h{k}), n{k}))")
     return " and ".join(tests)
@@ -135,7 +135,7 @@ def _items(k: int, row: Row, scope: dict[str, Any]) -> str:
 
 
 def _is_plain(holder: dict[Any, Any]) -> bool:
-    """Whether a dictionary answers by dict's own methods: those of a user's class are not asked."""
+    """Whether a dictionary has dict's own methods. Those of a user's class are not called."""
     kind = type(holder)
     if package_of(kind) == "minigrad":
         return all(getattr(kind, name) is getattr(dict, name) for name in ("__len__", "__getitem__", "__iter__", "get"))
@@ -143,7 +143,7 @@ def _is_plain(holder: dict[Any, Any]) -> bool:
 
 
 def _identities(k: int, items: Iterable[tuple[Any, Any]], scope: dict[str, Any]) -> list[str]:
-    """Tests that items are the same objects: 20 ns each, which is what == takes that would not tell 1 from True."""
+    """Tests that items are the same objects, in 20 ns each. == takes as long, and 1 == True."""
     tests = []
     is_plain = _is_plain(scope[f"h{k}"])
     for j, (key, value) in enumerate(items):
@@ -193,7 +193,7 @@ def _parts(k: int, row: Row, scope: dict[str, Any]) -> str:
 
 
 def _has_parts(own: dict[str, Any], kinds: tuple[type, ...], parts: list[Any], free: frozenset[str]) -> bool:
-    """Whether these attributes are all that are of some classes, besides those that are free."""
+    """Whether these are all attributes of some classes, without those in `free`."""
     k, count = 0, len(parts)
     for name, value in own.items():
         if issubclass(type(value), kinds) and name not in free:
@@ -272,5 +272,5 @@ _WRITERS: dict[str, Callable[[int, Row, dict[str, Any]], str]] = {
 
 
 def is_number(x: Any) -> bool:
-    """Whether x can be an input of a program that is fetched at each call as a Python number."""
+    """Whether x can be an input of a program that is read at each call as a Python number."""
     return type(x) in (int, float)

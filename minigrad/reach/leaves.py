@@ -1,4 +1,4 @@
-"""Leaves: what is immutable through and through, and is compared by value."""
+"""Leaves: immutable values, which are compared by type and bits."""
 
 from __future__ import annotations
 
@@ -12,29 +12,22 @@ import re
 import struct
 import uuid
 from collections.abc import Callable, Iterator
-from types import (
-    CodeType,
-    EllipsisType,
-    MethodType,
-    NotImplementedType,
-)
+from types import CodeType, EllipsisType, MethodType, NotImplementedType
 from typing import Any
 
 import numpy as np
 
-from minigrad.reach.contents import base_in_c, own_attributes, package_of
-from minigrad.reach.names import LIBRARIES, STANDARD
+from minigrad.reach.contents import LIBRARIES, MISSING, STANDARD, base_in_c, own_attributes, package_of
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda _: "missing", "__reduce__": lambda _: "MISSING"})()
-# Immutable, and equal where their types and bits are: compared by value.
+NUMERIC = "biufc"  # kinds of dtypes of arrays that hold numbers only
 LEAVES = (
     *(bool, int, float, complex, str, bytes, type(None), range, slice, EllipsisType, NotImplementedType, CodeType),
     *(np.generic, np.dtype, enum.Enum, re.Pattern, decimal.Decimal, fractions.Fraction, pathlib.PurePath, uuid.UUID),
     *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
 )
-DEEP = 16  # iterators, one inside of another
+DEEP = 16  # levels of nested iterators
 EXACT = frozenset({bool, int, str, bytes, type(None), EllipsisType, NotImplementedType})  # equal ones are the same
-# The values of objects of these classes and of those derived from them, whatever their own methods answer.
+# How values of these classes are read, without calling methods of classes derived from them.
 NUMBERS_AND_TEXTS: dict[type, Callable[[Any], Any]] = {
     float: lambda x: struct.pack("d", float.__float__(x)),
     complex: lambda x: struct.pack("dd", complex.real.__get__(x), complex.imag.__get__(x)),
@@ -46,11 +39,11 @@ SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarra
 
 
 def is_leaf(x: Any) -> bool:
-    """Whether x is immutable through and through, and compared by value."""
-    kind: Any = type(x)  # and not isinstance: tracers pass for what they stand for
+    """Whether x is immutable, with all that it contains, and compared by value."""
+    kind: Any = type(x)  # not isinstance: tracers claim the class of the real object
     if kind in SIMPLE:
         return kind is not np.ndarray
-    if kind is slice:  # of traced numbers perhaps
+    if kind is slice:  # perhaps of traced numbers
         return is_leaf(x.start) and is_leaf(x.stop) and is_leaf(x.step)
     if kind is tuple or kind is frozenset:
         return all(map(is_leaf, x))
@@ -58,7 +51,7 @@ def is_leaf(x: Any) -> bool:
 
 
 def is_inert(x: Any) -> bool:
-    """Whether x is a leaf whose class has nothing of the user's that could change."""
+    """Whether x is a leaf whose class is not the user's, so that nothing about it can change."""
     kind: Any = type(x)
     if kind in SIMPLE:
         return kind is not np.ndarray
@@ -68,23 +61,23 @@ def is_inert(x: Any) -> bool:
 
 
 def is_leaf_class(kind: type) -> bool:
-    """Whether what objects of a class hold in C is immutable."""
+    """Whether the state that objects of a class keep in C is immutable."""
     return _is_plain_leaf_class(kind) if type(kind) is type else issubclass(kind, LEAVES)
 
 
 @functools.lru_cache(maxsize=4096)
 def _is_plain_leaf_class(kind: type) -> bool:
-    return issubclass(kind, LEAVES)  # which takes long, as some of these are abstract classes
+    return issubclass(kind, LEAVES)  # slow, as some of these are abstract classes
 
 
 @functools.lru_cache(maxsize=4096)
 def is_users_class(kind: type) -> bool:
-    """Whether a class is neither the standard library's nor that of a library known here."""
+    """Whether a class belongs to neither the standard library nor one of LIBRARIES."""
     return package_of(kind) not in STANDARD | LIBRARIES
 
 
 def bits(x: Any) -> Any:
-    """A leaf by type and bits: 0.0 is not -0.0, True is not 1, nan is nan."""
+    """A key of a leaf by type and bits: 0.0 differs from -0.0, True from 1, and nan equals nan."""
     kind: Any = type(x)
     if kind is float:
         return "float", struct.pack("d", x)
@@ -107,12 +100,12 @@ def bits(x: Any) -> Any:
         return kind, x, x.co_filename
     if kind is dict:
         return kind, tuple((bits(key), bits(value)) for key, value in x.items())
-    state = pickled(x) if is_leaf_class(kind) else MISSING  # Decimal("1.0") is equal to Decimal("1.00"), and another
+    state = pickled(x) if is_leaf_class(kind) else MISSING  # Decimal("1.0") equals Decimal("1.00"), but is different
     return kind, x if state is MISSING else bits(state)
 
 
 def alike(now: Any, before: Any) -> bool:
-    """Whether one thing stands for another: the same object, or leaves of the same type and bits."""
+    """Whether two values are interchangeable: the same object, or leaves of the same type and bits."""
     if now is before:
         return True
     if type(now) is not type(before):
@@ -124,15 +117,10 @@ def alike(now: Any, before: Any) -> bool:
     return is_leaf(now) and bool(bits(now) == bits(before))
 
 
-def same_objects(x: Any, y: Any) -> bool:
-    """Whether two sequences hold the same objects."""
-    return len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
-
-
 def pickled(x: Any, depth: int = 0) -> Any:
-    """The state of an object in C (an iterator, a counter) as pickle would keep it, MISSING if not all of it shows.
+    """The state of an object in C (an iterator, a counter) as pickle would store it, MISSING if some of it is hidden.
 
-    It is asked of the class in C itself, and not of what a user derives from that.
+    The methods of the class in C are called, not those of a user's class derived from it.
     """
     kind: Any = type(x)
     base: Any = base_in_c(kind) or kind
@@ -143,14 +131,14 @@ def pickled(x: Any, depth: int = 0) -> Any:
         return MISSING
     if isinstance(state, str):
         return state
-    held = tuple(_as_it_stands(part, depth) for part in state[1:3] if part is not None)
+    held = tuple(_snapshot(part, depth) for part in state[1:3] if part is not None)
     return MISSING if depth > DEEP or _is_hidden(held) else held
 
 
-def _as_it_stands(x: Any, depth: int, is_inside: bool = False) -> Any:
-    """A part of a state that later changes leave alone: a copy of a list, the state of an iterator inside."""
+def _snapshot(x: Any, depth: int, is_inside: bool = False) -> Any:
+    """A snapshot of a part of a state: a copy of a list, or the state of an iterator inside."""
     if type(x) is tuple or (type(x) is list and not is_inside):
-        return type(x), tuple(_as_it_stands(part, depth, is_inside or type(x) is list) for part in x)
+        return type(x), tuple(_snapshot(part, depth, is_inside or type(x) is list) for part in x)
     return State((type(x), pickled(x, depth + 1))) if _is_iterator_in_c(type(x)) else x
 
 
@@ -159,20 +147,20 @@ def _is_iterator_in_c(kind: type) -> bool:
 
 
 class State(tuple[Any, ...]):
-    """The class and the state of an iterator inside of another."""
+    """The class and the state of an iterator inside another one."""
 
     __slots__ = ()
 
 
 def _is_hidden(x: Any) -> bool:
-    """Whether a state holds one that does not show."""
+    """Whether a state contains an iterator whose own state is hidden."""
     if type(x) is State:
         return x[1] is MISSING
     return type(x) is tuple and any(map(_is_hidden, x))
 
 
 def objects_in(state: Any) -> Iterator[Any]:
-    """The objects in a state as `pickled` tells it, without those that hold them."""
+    """The objects in a state that `pickled` returned, without the tuples around them."""
     if isinstance(state, tuple):
         for part in state:
             yield from objects_in(part)

@@ -1,4 +1,4 @@
-"""Objects by kind: what each holds, as places and rows, and where the walk goes on."""
+"""Visits to objects by kind: what each holds, as places and rows, and which objects are visited next."""
 
 from __future__ import annotations
 
@@ -17,18 +17,15 @@ from types import (
     MethodWrapperType,
     ModuleType,
 )
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from minigrad.reach.code import (
-    visit_builtin,
-    visit_function,
-    visit_method,
-    visit_module,
-)
+from minigrad.reach.code import LOGS, visit_builtin, visit_function, visit_method, visit_module
+from minigrad.reach.collected import COMPUTED, Collected
 from minigrad.reach.contents import (
-    CacheState,
+    MISSING,
+    StateRef,
     base_in_c,
     behind,
     elements,
@@ -38,37 +35,31 @@ from minigrad.reach.contents import (
     referent,
     values_of,
 )
-from minigrad.reach.leaves import MISSING, SIMPLE, is_leaf_class, is_users_class, objects_in, pickled
+from minigrad.reach.leaves import NUMERIC, SIMPLE, is_leaf_class, is_users_class, objects_in, pickled
 from minigrad.reach.members import visit_field, visit_members
-from minigrad.reach.names import COMPUTED, LOGS
-from minigrad.reach.places import StateRef
+from minigrad.reach.rows import CacheState
 from minigrad.tensor.tensor import Tensor
-from minigrad.util.bytecode import only_answers
-
-if TYPE_CHECKING:
-    from minigrad.reach.walk import Reach
-
+from minigrad.util.bytecode import is_pure
 
 SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 LARGE = 1 << 20  # bytes; larger arrays are not compared before each call
-# Classes in C whose objects hold nothing that a step could read, or show all that they hold.
+# Classes in C whose objects hold nothing that a step could read, or hide nothing.
 HARMLESS = frozenset({"Token", "lock", "RLock", "_local", "_lru_cache_wrapper", "UnionType", "Struct"})
 HARMLESS |= {"GenericAlias", "_tuplegetter"}
-CONTAINERS: frozenset[type | None] = frozenset(
-    {dict, OrderedDict, list, deque, tuple, set, frozenset}
-)  # in C, that hold their items and nothing else
+# Classes in C whose objects hold their items and nothing else.
+CONTAINERS: frozenset[type | None] = frozenset({dict, OrderedDict, list, deque, tuple, set, frozenset})
 
 
-def visit_ufunc(reach: Reach, path: str, x: Any) -> None:
-    """A function of NumPy's: that of np.frompyfunc has the user's inside."""
+def visit_ufunc(reach: Collected, path: str, x: Any) -> None:
+    """A ufunc: one made by np.frompyfunc contains a user's function."""
     for part in gc.get_referents(x):
         if type(part) is not dict:
             reach.follow(path, part)
 
 
-def visit_array(reach: Reach, path: str, x: Any) -> None:
-    """An array whose elements no tracer stands for: of objects, texts or records, or of a user's class."""
-    if type(x) is np.ndarray and x.dtype.kind in "biufc":
+def visit_array(reach: Collected, path: str, x: Any) -> None:
+    """An array that no tracer replaces: of objects, strings or records, or of a user's subclass."""
+    if type(x) is np.ndarray and x.dtype.kind in NUMERIC:
         return
     reach.seen[id(x)] = x
     if x.dtype.kind == "O":
@@ -84,7 +75,7 @@ def visit_array(reach: Reach, path: str, x: Any) -> None:
         visit_members(reach, path, x)
 
 
-def visit_tensor(reach: Reach, path: str, x: Tensor) -> None:
+def visit_tensor(reach: Collected, path: str, x: Tensor) -> None:
     """A Tensor: its array, gradient and node, and the hooks of that."""
     node = x.node
     reach.tensors[id(x)] = path, x
@@ -93,7 +84,7 @@ def visit_tensor(reach: Reach, path: str, x: Tensor) -> None:
         ref = StateRef(x, key, "slot", inner)
         value = ref.get()
         if key == "_grad" and value is not MISSING:
-            value = x.grad  # what stands for a gradient that nobody has read yet is no part of the state
+            value = x.grad  # a deferred gradient is not a part of the state
         reach.refs.append((ref, value))
     if node is not None:
         hooks = getattr(node, "hooks", None)
@@ -102,7 +93,7 @@ def visit_tensor(reach: Reach, path: str, x: Tensor) -> None:
             reach.follow(f"{path}.hook", hook)
 
 
-def visit_dict(reach: Reach, path: str, x: dict[Any, Any]) -> None:
+def visit_dict(reach: Collected, path: str, x: dict[Any, Any]) -> None:
     """A dictionary: every item, in order."""
     reach.row("dict", x, (keys_of(x), values_of(x)), path)
     reach.containers.append((x, path))
@@ -113,29 +104,29 @@ def visit_dict(reach: Reach, path: str, x: dict[Any, Any]) -> None:
     _visit_rest(reach, path, x)
 
 
-def _visit_rest(reach: Reach, path: str, x: Any) -> None:
-    """What a container holds besides its items: attributes, and what a class in C adds (a default_factory)."""
+def _visit_rest(reach: Collected, path: str, x: Any) -> None:
+    """What a container holds besides its items: attributes, and fields of a class in C (default_factory)."""
     kind: Any = type(x)
     if base_in_c(kind) not in CONTAINERS:
         _visit_state(reach, path, x)
     visit_members(reach, path, x)
 
 
-def visit_key(reach: Reach, path: str, key: Any) -> None:
-    """What stands in a dictionary as a key, or in a set: who looks it up asks for its hash and compares it."""
+def visit_key(reach: Collected, path: str, key: Any) -> None:
+    """A key of a dictionary, or a member of a set: a lookup calls its __hash__ and __eq__."""
     reach.follow(path, key)
     kind: Any = type(key)
     if kind in SIMPLE:
         return
     for part in elements(key) if kind is frozenset else key if kind is tuple else ():
         visit_key(reach, path, part)
-    asked = (vars(base).get(name) for base in kind.__mro__ if is_users_class(base) for name in ("__hash__", "__eq__"))
-    if any(isinstance(f, FunctionType) and not only_answers(f.__code__) for f in asked):
+    called = (vars(base).get(name) for base in kind.__mro__ if is_users_class(base) for name in ("__hash__", "__eq__"))
+    if any(isinstance(f, FunctionType) and not is_pure(f.__code__) for f in called):
         text = f"a {kind.__name__} as a key, whose __hash__ or __eq__ does more than compute"
         reach.unreadable.append((path, text))
 
 
-def visit_sequence(reach: Reach, path: str, x: Any) -> None:
+def visit_sequence(reach: Collected, path: str, x: Any) -> None:
     """A list or deque: every element."""
     reach.row("list", x, elements(x), path)
     reach.containers.append((x, path))
@@ -144,15 +135,15 @@ def visit_sequence(reach: Reach, path: str, x: Any) -> None:
     _visit_rest(reach, path, x)
 
 
-def visit_tuple(reach: Reach, path: str, x: Any) -> None:
-    """A tuple, which cannot change itself."""
+def visit_tuple(reach: Collected, path: str, x: Any) -> None:
+    """A tuple, which cannot change but holds objects that can."""
     for k, value in enumerate(tuple.__iter__(x)):
         reach.follow(f"{path}.{k}", value)
     if type(x) is not tuple:
         _visit_rest(reach, path, x)
 
 
-def visit_set(reach: Reach, path: str, x: Any) -> None:
+def visit_set(reach: Collected, path: str, x: Any) -> None:
     """A set or frozenset."""
     if not isinstance(x, frozenset):
         reach.row("set", x, elements(x), path)
@@ -163,8 +154,8 @@ def visit_set(reach: Reach, path: str, x: Any) -> None:
         _visit_rest(reach, path, x)
 
 
-def visit_proxy(reach: Reach, path: str, x: Any) -> None:
-    """A read-only view of a dictionary, whose items may be those of a class, or of an object that acts as one."""
+def visit_proxy(reach: Collected, path: str, x: Any) -> None:
+    """A read-only view of a dictionary or another mapping."""
     if type(behind(x)) is not dict:
         reach.follow(path, behind(x))
         return
@@ -174,15 +165,15 @@ def visit_proxy(reach: Reach, path: str, x: Any) -> None:
         reach.follow(path, key)
 
 
-def visit_weak(reach: Reach, path: str, x: Any) -> None:
-    """A weak reference: what it refers to, which a program would keep alive if nothing else in its reach does."""
+def visit_weak(reach: Collected, path: str, x: Any) -> None:
+    """A weak reference, and its referent."""
     reach.row("weak", x, weakref.ref.__call__(x), path)
     _follow_weakly(reach, path, x, weakref.ref.__call__(x))
     if type(x) is not weakref.ref:
         visit_members(reach, path, x)
 
 
-def _follow_weakly(reach: Reach, path: str, ref: Any, x: Any) -> None:
+def _follow_weakly(reach: Collected, path: str, ref: Any, x: Any) -> None:
     was_held = id(x) in reach.held
     reach.follow(path, x)
     if not was_held:
@@ -190,22 +181,22 @@ def _follow_weakly(reach: Reach, path: str, ref: Any, x: Any) -> None:
     reach.weak.append((path, ref, x))
 
 
-def visit_variable(reach: Reach, path: str, x: Any) -> None:
-    """A variable of a context."""
+def visit_variable(reach: Collected, path: str, x: Any) -> None:
+    """A context variable."""
     value = StateRef(x, "value", "variable", x.name).get()
     reach.row("variable", x, value, x.name)
     reach.ref(x, "value", "variable", x.name, value)
 
 
-def visit_partial(reach: Reach, path: str, x: Any) -> None:
-    """functools.partial: a place that holds a function and arguments."""
+def visit_partial(reach: Collected, path: str, x: Any) -> None:
+    """A functools.partial, which is a place that holds a function and arguments."""
     reach.ref(x, "partial", "partial", path, (x.func, x.args, x.keywords))
     reach.row("slots", x, (("func", x.func), ("args", x.args)), path)
     visit_members(reach, path, x)
 
 
-def visit_descriptor(reach: Reach, path: str, x: Any) -> None:
-    """A property or another wrapper: the functions inside."""
+def visit_descriptor(reach: Collected, path: str, x: Any) -> None:
+    """A property or another wrapper of functions."""
     for name in ("fget", "fset", "__func__", "func", "__wrapped__"):
         reach.follow(path, getattr(x, name, None))
     if isinstance(x, property):
@@ -217,21 +208,21 @@ def visit_descriptor(reach: Reach, path: str, x: Any) -> None:
         reach.named_attributes(own_attributes(x), path, x)
 
 
-def visit_cell(reach: Reach, path: str, x: Any) -> None:
-    """A cell that is held as an object: a variable of a function, taken from its __closure__."""
+def visit_cell(reach: Collected, path: str, x: Any) -> None:
+    """A cell that is held as an object, taken from a function's __closure__."""
     value = StateRef(x, "cell_contents", "cell", path).get()
     reach.row("cell", x, value, path)
     reach.ref(x, "cell_contents", "cell", path, value)
 
 
-def visit_opaque(reach: Reach, path: str, x: Any) -> None:
-    """A compiled function is as good as what it compiles."""
+def visit_opaque(reach: Collected, path: str, x: Any) -> None:
+    """An object that says itself what it reaches, such as a compiled function."""
     for part in x.minigrad_reach():
         reach.follow(path, part)
 
 
-def visit_object(reach: Reach, path: str, x: Any) -> None:
-    """Any other object: its members, and what pickle sees of one that holds more than these."""
+def visit_object(reach: Collected, path: str, x: Any) -> None:
+    """Any other object: its members, and its pickled state where it holds more than these."""
     kind: Any = type(x)
     if kind.__module__ in LOGS:
         reach.unreadable.append((path, "a log"))
@@ -249,19 +240,19 @@ def visit_object(reach: Reach, path: str, x: Any) -> None:
     visit_members(reach, path, x)
 
 
-def _visit_state(reach: Reach, path: str, x: Any) -> None:
-    """What an object in C holds besides attributes: all that can be known of it is what pickle would keep."""
+def _visit_state(reach: Collected, path: str, x: Any) -> None:
+    """The state of an object in C: only what pickle would store can be known."""
     if isinstance(x, random.Random) and not isinstance(x, random.SystemRandom):
         reach.generators.append(x)
         return
-    own = own_attributes(x)  # which Python makes when it is asked for
+    own = own_attributes(x)  # Python makes it when it is read
     state = pickled(x)
     if state is MISSING:
         reach.unreadable.append((path, x))
         return
     reach.row("state", x, state, path)
     for part in objects_in(state):
-        if part is not own:  # its attributes: only some of them may be read
+        if part is not own:  # of its attributes only some may be read
             reach.follow(path, part)
 
 
@@ -287,5 +278,5 @@ VISITORS: dict[Any, Any] = {
 
 
 def register_opaque(kind: type) -> None:
-    """Let objects of this class be known by what their `minigrad_reach()` returns, and not by their attributes."""
+    """Walk objects of this class through what their `minigrad_reach()` returns, instead of their attributes."""
     VISITORS.update({kind: visit_opaque, **{k: v for k, v in VISITORS.items() if k is not kind}})

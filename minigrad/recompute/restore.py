@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.reach import MISSING, Row, StateRef, elements, keys_of, pickled, put_in_order, refill
-from minigrad.reach.differences import differences
+from minigrad.reach.rows import differences
 
 SMALL = 1 << 12  # bytes of an array that are compared in full; of a larger one a sample
 SAMPLE = 256  # elements in a sample

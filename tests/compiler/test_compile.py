@@ -141,7 +141,7 @@ def _lost() -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refuses(name: str) -> None:
+def test_unsupported_steps_raise_with_the_users_line(name: str) -> None:
     function, says = REFUSED[name]
     hidden.cache_clear()
     with pytest.raises(CompileError, match=says) as caught:
@@ -152,7 +152,7 @@ def test_refuses(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_runs_eagerly_by_default(name: str) -> None:
+def test_unsupported_steps_run_eagerly_by_default(name: str) -> None:
     """Every call returns and leaves what the function does, there is one warning, and no tracer array is left."""
     function, says = REFUSED[name]
 
@@ -190,7 +190,7 @@ def flat(result: Any) -> list[Any]:
     return [(type(part), np.array(part.numpy() if type(part) is mg.Tensor else part)) for part in parts]
 
 
-def test_lbfgs_is_refused_and_its_closure_is_not() -> None:
+def test_lbfgs_runs_eagerly_and_its_closure_is_compiled() -> None:
     """It looks at the loss to decide where to go. What it calls can be compiled."""
 
     def problem() -> tuple[Any, Any, Any]:
@@ -230,7 +230,7 @@ def test_lbfgs_is_refused_and_its_closure_is_not() -> None:
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_a_generator_out_of_reach(given: bool) -> None:
+def test_a_generator_that_the_walk_cannot_find_is_reported(given: bool) -> None:
     """Only a cache holds it: found where it is named as state, drawn from eagerly with a warning where not."""
     hidden.cache_clear()
 
@@ -281,7 +281,7 @@ def test_the_error_shows_the_users_line() -> None:
         mg.compile(masked)(X)
 
 
-def test_a_refused_step_has_changed_nothing() -> None:
+def test_an_unsupported_strict_step_changes_nothing() -> None:
     p, rng = np.ones(2), np.random.default_rng(0)
     counter, seen, table = Counter(), [1], {"a": 1}
     w = mg.Tensor([1.0, 2.0], requires_grad=True)
@@ -308,7 +308,7 @@ def test_a_refused_step_has_changed_nothing() -> None:
     assert rng.normal() == np.random.default_rng(0).normal()
 
 
-def test_float64_from_float32_is_told() -> None:
+def test_float64_computed_from_float32_gives_a_warning() -> None:
     scale = np.float64(0.5)
     with pytest.warns(UserWarning, match=r"multiply of float32 and float64 gives float64.*test_compile\.py"):
         mg.compile(lambda x: x * scale)(X.astype("f4"))
@@ -334,7 +334,7 @@ def test_arrays_that_share_memory_with_a_written_argument() -> None:
             np.testing.assert_array_equal(compiled(whole[:4], whole[1:]), expected)
             np.testing.assert_array_equal(whole, same)
 
-    with pytest.warns(CompileWarning, match=r"x \(\(4,\), float64\) and y \(\(4,\), float64\) lie in the same memory"):
+    with pytest.warns(CompileWarning, match=r"x \(\(4,\), float64\) and y \(\(4,\), float64\) share memory"):
         overlapping()
 
 
@@ -377,7 +377,7 @@ def test_training_and_evaluation() -> None:
 GLOBAL = 2.0
 
 
-def test_python_values_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_python_values_outside_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     inside = 3.0
     step = mg.compile(lambda x: x * GLOBAL + inside)
     np.testing.assert_array_equal(step(X), X * 2 + 3)
@@ -411,7 +411,7 @@ def test_replaced_parameters_and_arrays_are_noticed() -> None:
     assert count(step) == 5
 
 
-def test_a_parameter_that_is_a_single_number_is_no_constant() -> None:
+def test_a_scalar_parameter_is_not_frozen_into_the_program() -> None:
     """Also where it is not looked for."""
     hidden, x = ModuleType("hidden"), mg.asarray(X)
     hidden.scale = mg.Tensor(2.0, requires_grad=True)  # type: ignore[attr-defined]
@@ -441,7 +441,7 @@ def test_frozen_parameters_are_noticed() -> None:
     assert not np.allclose(model[1].weight.numpy(), second)
 
 
-def test_the_bound() -> None:
+def test_the_number_of_programs_is_limited() -> None:
     """So many programs are kept. A step that is recorded again and again because of one thing runs eagerly."""
     step = mg.compile(lambda x: x + 1, limit=2)
     for size in (1, 2, 3):
@@ -463,7 +463,7 @@ def test_the_bound() -> None:
         strict(np.ones(9))
 
 
-def test_memory_is_not_confused() -> None:
+def test_shared_memory_of_arguments_is_handled() -> None:
     """An argument that is a view of the state is seen as such."""
     p = np.arange(4.0)
 
@@ -555,7 +555,7 @@ def test_partial_functions() -> None:
     assert ours.args[0].tolist() == [3, 6]
 
 
-def test_draws_are_made_anew() -> None:
+def test_random_numbers_are_new_in_each_call() -> None:
     def build() -> Any:
         rng = np.random.default_rng(5)
         drop = nn.Dropout(0.5, rng=7)
@@ -675,7 +675,7 @@ def test_side_effects_happen_at_every_call_and_leave_arrays() -> None:
     assert not tracers()
 
 
-def test_what_python_keeps_of_a_step() -> None:
+def test_python_objects_that_a_step_leaves_match_eager() -> None:
     """Counters, keys, attributes, windows of recent results and NumPy scalars: as in eager, call by call."""
 
     class Meter:
@@ -746,7 +746,7 @@ def test_gradients_of_new_tensors_leave_with_them() -> None:
     assert count(compiled) == 1
 
 
-def test_a_gradient_that_is_kept_elsewhere_too() -> None:
+def test_a_gradient_that_another_place_also_holds() -> None:
     w, holder = mg.Tensor([1.0, 2.0], requires_grad=True), Counter()
 
     def step(x: Any) -> Any:
@@ -762,7 +762,7 @@ def test_a_gradient_that_is_kept_elsewhere_too() -> None:
     assert compiled.why is None
 
 
-def test_gradients_that_come_and_go() -> None:
+def test_gradients_that_are_sometimes_none() -> None:
     """Read before they are set, but always absent at the beginning: one program."""
     w = mg.Tensor([1.0, 2.0], requires_grad=True)
 
@@ -934,7 +934,7 @@ def test_source_runs_on_its_own() -> None:
     assert "minigrad" not in step.source.split('"""', 2)[2]
 
 
-def test_names_and_comments_are_the_users() -> None:
+def test_source_has_the_users_names_and_lines() -> None:
     gamma, beta = mg.Tensor(np.ones(2), requires_grad=True), mg.Tensor(np.zeros(2), requires_grad=True)
 
     @mg.compile
@@ -1026,7 +1026,7 @@ def test_the_page_shows_the_source() -> None:
         assert any(text == other for other in written), line
 
 
-def test_a_compiled_function_says_what_it_is() -> None:
+def test_repr_of_a_compiled_function() -> None:
     class Trainer:
         @mg.compile
         def step(self, x: Any) -> Any:

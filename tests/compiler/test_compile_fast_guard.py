@@ -10,9 +10,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.capture.arguments import flatten
-from minigrad.compiler.fast_call import fast_guard
 from minigrad.compiler.learned import FLAT
-from minigrad.compiler.signature import signature
+from minigrad.compiler.signature import fast_guard, signature
 
 pytestmark = pytest.mark.floating(all="ignore")  # where errors raise, steps run eagerly
 

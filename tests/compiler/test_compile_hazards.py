@@ -267,7 +267,7 @@ def state() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_as_eager(name: str) -> None:
+def test_hazards_match_eager(name: str) -> None:
     ours, theirs = state(), state()
     compiled, eager = mg.compile(CASES[name](ours)), CASES[name](theirs)
     r = np.random.default_rng(2)
@@ -289,7 +289,7 @@ def flat(tree: Any) -> list[Any]:
     return [np.asarray(x) for x in tree] if isinstance(tree, tuple) else [] if tree is None else [np.asarray(tree)]
 
 
-def test_views_of_one_array_held_apart() -> None:
+def test_views_of_one_array_in_different_places() -> None:
     """An optimizer holds one flat array and the model views of it."""
     whole = np.arange(12.0)
     parts = [whole[:6].reshape(2, 3), whole[6:].reshape(3, 2).T]
@@ -313,7 +313,7 @@ def test_views_of_one_array_held_apart() -> None:
         np.testing.assert_array_equal(whole, reference)
 
 
-def test_results_are_nobody_elses() -> None:
+def test_results_do_not_share_memory_with_anything() -> None:
     p = np.zeros(3)
 
     @mg.compile

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.compiler.capture.overlaps import overlaps_itself
+from minigrad.compiler.capture.aliasing import overlaps_itself
 from minigrad.compiler.ir.layout import elements_in, where_in
 from minigrad.compiler.ir.view_memory import owner, viewed_through
 
@@ -75,7 +75,7 @@ F = np.asfortranarray(A)
         (A[:, 1:].transpose(1, 0, 2)[..., ::-2], A[:, ::-1]),
     ],
 )
-def test_usual_views_need_no_elements(view: Any, root: Any) -> None:
+def test_common_views_need_no_element_lists(view: Any, root: Any) -> None:
     steps = where_in(view, root)
     assert steps is not None
     found = viewed_through(root, steps)
@@ -85,7 +85,7 @@ def test_usual_views_need_no_elements(view: Any, root: Any) -> None:
     assert not view.size or found.__array_interface__["data"] == view.__array_interface__["data"]
 
 
-def test_views_that_are_none() -> None:
+def test_arrays_that_are_not_views_are_recognized() -> None:
     assert where_in(A.view(np.int64), A) is None
     assert elements_in(A.view(np.int64), A) is None
     assert where_in(windows(A, 2, axis=-1), A) is None

@@ -1,4 +1,4 @@
-"""Numbers out of arrays: which steps are compiled, and what the warnings for the others say."""
+"""Numbers out of arrays: which steps are compiled, and what the others are told."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ ADVICE = {
     "np.float32": (lambda x, y: np.float32(x), r"x\.astype\(np\.float32\)"),
     "np.array": (lambda x, y: np.array([x.mean(), x.max()]), r"np\.stack\(arrays\)"),
     "np.mean": (lambda x, y: np.mean([x[0], x[1]]), r"np\.mean\(np\.stack\(arrays\)\)"),
-    "json": (before_json, r"`json\.dumps` is called, which is code that is not followed \(line \d+\)"),
+    "json": (before_json, r"`json\.dumps` is called, which is code that cannot be followed \(line \d+\)"),
     "time": (through_a_writer, r"`time\.sleep` gets `loss \* 0`, which may be such a number"),
     "helper": (in_a_helper, r"`json\.dumps` is called, .* in `before_json`"),
-    "text": (as_a_text, r"is written as text"),
+    "text": (as_a_text, r"is converted to text"),
     "block": (in_a_block, r"the block `with contextlib\.nullcontext\(\)`, which is not minigrad's"),
     "list": (of_a_list, r"is put into an array"),
 }
@@ -98,7 +98,7 @@ def called(step: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ADVICE)
-def test_warnings_for_eager_steps_give_a_hint(what: str) -> None:
+def test_warnings_of_eager_steps_give_a_hint(what: str) -> None:
     function, expected = ADVICE[what]
     step = mg.compile(function)
     with warnings.catch_warnings(record=True) as caught:
@@ -114,7 +114,7 @@ def logged(x: Any, y: Any) -> Any:
     return x * 2
 
 
-def random_noise(x: Any, y: Any) -> Any:
+def drawn(x: Any, y: Any) -> Any:
     return x + np.random.normal(size=3)  # noqa: NPY002
 
 
@@ -126,10 +126,8 @@ def frozen(x: Any, y: Any) -> Any:
 LOGGER = logging.getLogger("minigrad tests")
 
 
-@pytest.mark.parametrize(
-    ("function", "line"), [(logged, "LOGGER.info"), (random_noise, "np.random"), (frozen, "W.requires")]
-)
-def test_problems_found_after_the_step_name_its_line(function: Any, line: str) -> None:
+@pytest.mark.parametrize(("function", "line"), [(logged, "LOGGER.info"), (drawn, "np.random"), (frozen, "W.requires")])
+def test_reasons_found_after_the_step_name_a_line(function: Any, line: str) -> None:
     step = mg.compile(function)
     with pytest.warns(mg.compiler.CompileWarning) as caught:
         called(step)
@@ -162,15 +160,15 @@ STATE = SimpleNamespace(k=0)
 @pytest.mark.parametrize("function", [verbose_argument, counted, counter_argument])
 @pytest.mark.parametrize("first", [0, 1])
 def test_only_the_branch_that_prints_runs_eagerly(function: Any, first: int) -> None:
-    outcomes = []
+    found = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for step in (function, compiled := mg.compile(function)):
             STATE.k = first - 1
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 results = [step(X[0] * k, k, k % 5 == 0) for k in range(first, 40)]
-            outcomes.append((printed.getvalue(), np.array(results).tolist()))
-    assert outcomes[0] == outcomes[1]
+            found.append((printed.getvalue(), np.array(results).tolist()))
+    assert found[0] == found[1]
     (text,) = [str(w.message) for w in caught]
     assert "runs eagerly when it takes this branch" in text
     assert not compiled.eager

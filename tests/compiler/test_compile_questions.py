@@ -23,7 +23,7 @@ import pytest
 from scenarios.scenario import SCENARIOS, execute
 
 import minigrad as mg
-from minigrad.compiler.trace.numbers import TracedNumber
+from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
 
 pytestmark = pytest.mark.floating(all="ignore")
@@ -87,7 +87,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_hasattr_and_getattr_answer_as_for_the_real_value(name):
+def test_hasattr_and_getattr_are_those_of_the_real_value(name):
     def step(a, n, config):
         values = (a, a.sum(), n, config.rate, config.steps)
         known = [2.0 if hasattr(x, name) else 1.0 for x in values]
@@ -103,7 +103,7 @@ KINDS += [getattr(typing, n) for n in dir(typing) if n.startswith("Supports")]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_isinstance_answers_as_for_the_real_value(kind):
+def test_isinstance_is_that_of_the_real_value(kind):
     def step(a, n, config):
         known = [2.0 if isinstance(x, kind) else 1.0 for x in (a, a.sum(), n, config.rate, config.steps)]
         return a * np.array(known).prod() + config.rate * config.steps * n
@@ -111,7 +111,7 @@ def test_isinstance_answers_as_for_the_real_value(kind):
     check_same(step)
 
 
-def test_a_builtin_under_another_name_answers_alike():
+def test_builtins_under_another_name_behave_the_same():
     asked = isinstance
 
     def step(a, n, config, has=hasattr):
@@ -120,7 +120,7 @@ def test_a_builtin_under_another_name_answers_alike():
     check_same(step)
 
 
-def test_a_builtin_that_the_step_keeps_is_the_real_one():
+def test_a_builtin_that_the_step_stores_is_the_real_one():
     class Kept:
         asks = None
 
@@ -136,7 +136,7 @@ def test_a_builtin_that_the_step_keeps_is_the_real_one():
             assert Kept.asks is isinstance
 
 
-def test_a_tracer_has_no_name_of_its_own_that_a_user_would_ask_for():
+def test_own_attributes_of_tracers_begin_with_mg():
     own = {n for kind in (TracerArray, TracedNumber) for n in dir(kind)}
     own -= {n for n in own if n.startswith(("mg_", "__", "minigrad", "takes_"))}
     assert own <= set(dir(np.ndarray)) | set(dir(float)) | set(dir(int))
@@ -265,7 +265,7 @@ CATCHING += [
 
 
 @pytest.mark.parametrize("step", CATCHING, ids=lambda step: step.__name__)
-def test_what_c_code_says_about_a_tracer_is_no_exception_of_the_step(step):
+def test_exceptions_of_c_code_about_tracers_do_not_reach_the_step(step):
     check_same(step)
 
 
@@ -291,7 +291,7 @@ def test_an_ordinary_handler_is_compiled():
     assert not compiled.eager
 
 
-def test_a_trace_function_of_somebody_else_is_put_back():
+def test_other_trace_functions_are_restored():
     def step(a, n, config):
         try:
             return a * n
@@ -311,7 +311,7 @@ def test_a_trace_function_of_somebody_else_is_put_back():
     assert now is outer
 
 
-def test_a_new_attribute_of_a_class_is_taken_back_with_the_recording():
+def test_new_class_attributes_are_undone_with_the_recording():
     class Counter:
         pass
 
@@ -328,7 +328,7 @@ def test_a_new_attribute_of_a_class_is_taken_back_with_the_recording():
 
 
 @pytest.mark.parametrize("name", ["texts_that_are_no_numbers", "names_that_are_not_there", "lengths_that_differ"])
-def test_an_exception_that_nothing_recorded_takes_part_in_is_ordinary(name):
+def test_exceptions_without_recorded_operands_are_ordinary(name):
     found = execute(SCENARIOS[f"attack_caught-{name}"], "numpy", audit=False)
     assert not found.warnings
 
@@ -365,12 +365,12 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("step", TEXTS, ids=lambda step: step.__name__)
-def test_a_reason_is_said_plainly(step):
+def test_reasons_are_plain(step):
     (text,) = warned_by(step)
     assert TEXTS[step] in text
 
 
-def test_a_cache_that_is_cleared_is_no_object_at_an_address():
+def test_a_cleared_cache_is_described_without_an_address():
     @functools.lru_cache
     def rate(k):
         return k + 1.0
@@ -389,7 +389,7 @@ def test_a_cache_that_is_cleared_is_no_object_at_an_address():
     assert " at 0x" not in str(found[0].message)
 
 
-def test_a_compiled_class_method_says_what_it_is():
+def test_a_compiled_class_method_warns_that_it_runs_eagerly():
     class Model:
         @classmethod
         @mg.compile
@@ -400,7 +400,7 @@ def test_a_compiled_class_method_says_what_it_is():
         assert Model.double(np.ones(1))[0] == 2
 
 
-def test_nothing_is_said_about_what_del_may_not_do(tmp_path, capfd):
+def test_aborting_inside_del_prints_nothing(tmp_path, capfd):
     class Noted:
         def __del__(self):
             open(tmp_path / "log", "a").close()

@@ -12,10 +12,11 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler.capture import session
-from minigrad.compiler.capture.leaving import contents_of, new_arrays
-from minigrad.compiler.capture.undo import Undo
+from minigrad.compiler.capture.changes import Undo
+from minigrad.compiler.capture.leaving import new_arrays
+from minigrad.compiler.capture.object_members import contents_of
 from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.trace.numbers import TracedNumber
+from minigrad.compiler.trace.traced_number import TracedNumber
 
 pytestmark = pytest.mark.floating(all="warn")  # where errors raise, compiled functions run eagerly
 State = dict[str, Any]
@@ -119,7 +120,7 @@ def assert_same(now: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_strict_recording_that_is_refused_changes_nothing(write: Callable[[State, Any], None]) -> None:
+def test_a_strict_recording_that_fails_changes_nothing(write: Callable[[State, Any], None]) -> None:
     s = state()
     x = np.arange(6.0) / 2
 
@@ -138,7 +139,7 @@ def test_a_strict_recording_that_is_refused_changes_nothing(write: Callable[[Sta
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_call_that_a_tracer_breaks_late_runs_once(write: Callable[[State, Any], None]) -> None:
+def test_a_call_that_fails_late_because_of_a_tracer_has_its_effects_once(write: Callable[[State, Any], None]) -> None:
     """The trace stops, real arrays are written unseen, and then C code wants no tracer: all of that is undone."""
 
     def make(s: State) -> Callable[[Any], Any]:
@@ -159,7 +160,7 @@ def test_a_call_that_a_tracer_breaks_late_runs_once(write: Callable[[State, Any]
     assert np.array_equal(x, y)
 
 
-def test_what_a_step_only_reads_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_that_are_only_read_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Undo] = []
 
     class Watched(Undo):
@@ -181,14 +182,14 @@ def test_what_a_step_only_reads_is_not_copied(monkeypatch: pytest.MonkeyPatch) -
     assert total[0] == 3
 
 
-def test_what_lies_behind_a_traced_number_does_not_leave_with_it() -> None:
+def test_a_traced_number_does_not_leave_with_its_trace() -> None:
     """A number in a list leads to the trace, and through it to everything that the step can reach."""
     trace = SimpleNamespace(numbers=[], arrays=[mg.Tensor([1.0])])
     number = TracedNumber(trace, 1.0, None, lambda: None)
     assert list(new_arrays([[number]], lambda x: False)) == []
 
 
-def test_an_object_that_has_an_answer_to_every_name_holds_nothing() -> None:
+def test_an_object_whose_getattr_accepts_any_name_has_no_contents() -> None:
     class Library:
         __slots__ = ()
 

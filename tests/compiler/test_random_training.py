@@ -66,7 +66,7 @@ def perturbed(monkeypatch: Any, size: float) -> None:
 
 
 @pytest.mark.parametrize(("size", "seen"), [(1e-15, 0), (1e-7, 30)])
-def test_rounding_is_no_difference(monkeypatch: Any, size: float, seen: int) -> None:
+def test_rounding_does_not_count_as_a_difference(monkeypatch: Any, size: float, seen: int) -> None:
     """No loop is so chaotic that rounding becomes visible, and a change of 1e-7 is seen in all of them."""
     expected = [random_training.losses(seed, 12, False, "numpy")[0] for seed in range(30)]
     perturbed(monkeypatch, size)
@@ -100,7 +100,7 @@ class Frozen(random_training.Loop):
         return step
 
 
-def test_stale_settings_are_found(monkeypatch: Any) -> None:
+def test_stale_settings_are_detected(monkeypatch: Any) -> None:
     monkeypatch.setattr(random_training, "Loop", Frozen)
     report = random_training.Report()
     for seed in range(20):

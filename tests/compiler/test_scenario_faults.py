@@ -232,7 +232,7 @@ class Faulty:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_planted_faults_are_found(name: str, monkeypatch: Any) -> None:
+def test_planted_faults_are_detected(name: str, monkeypatch: Any) -> None:
     fault, where = FAULTS[name]
     monkeypatch.setattr(compiler, "CompileWarning", OwnWarning, raising=False)
     monkeypatch.setattr(mg, "compile", lambda f, **options: Faulty(f, fault), raising=False)

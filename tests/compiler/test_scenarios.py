@@ -51,7 +51,7 @@ def test_kernels_run_by_numba(name: str) -> None:
     assert compare(SCENARIOS[name], run(name, "numba"), run(name, None)) == ""
 
 
-def test_every_group_is_there() -> None:
+def test_every_group_has_scenarios() -> None:
     assert {one.group for one in SCENARIOS.values()} == set(scenarios.GROUPS)
 
 

@@ -88,12 +88,12 @@ def assert_no_further_apart(kind: str, name: str, steps: int, monkeypatch: pytes
 
 @pytest.mark.floating(under="ignore")
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=IDS)
-def test_no_further_apart_than_roundings(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_differ_from_eager_only_by_rounding(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_no_further_apart(kind, name, 8, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.floating(under="ignore")
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=IDS)
-def test_no_further_apart_after_100_steps(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_after_100_steps_differ_only_by_rounding(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_no_further_apart(kind, name, 100, monkeypatch)

@@ -64,7 +64,7 @@ class Audit:
         unique = {id(a): a for a in arrays if type(a) is np.ndarray}
         left_out = recording.scratch | {id(b.array) for b in version.program.buffers if b.is_constant}
         stores = [b for b in version.program.stores if b.kind != "kept"]
-        written = [b.array if b.place is None else version.given(b.place, leaves, inputs) for b in stores]
+        written = [b.array if b.place is None else version.argument(b.place, leaves, inputs) for b in stores]
         written = [a for a in written if id(a) not in recording.scratch]
         left_out |= set(map(id, written))
         # The step may write what the program only reads.

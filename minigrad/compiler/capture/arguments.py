@@ -1,34 +1,124 @@
-"""Arguments: the structure that the leaves of a call stand in, and the same structure with other leaves.
+"""Arguments: the structure in which the leaves of a call are, and the same structure with other leaves.
 
-A step that is recorded gets copies of the containers among its arguments, with tracer arrays in the places of arrays.
-Containers are dictionaries, lists and *records*: objects that are known by what they hold, not by which they are.
+A step that is recorded gets copies of the containers among its arguments, with tracer arrays instead of arrays.
+Containers are dictionaries, lists and *records*: objects that are identified by their contents.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections import OrderedDict, defaultdict, deque
-from typing import Any
+from abc import ABC, ABCMeta
+from collections import OrderedDict, UserDict, UserList, defaultdict, deque
+from types import SimpleNamespace
+from typing import Any, Generic, Protocol
 
 import numpy as np
 
-from minigrad.compiler.trace.records import NUMERIC, SIMPLE, constructed_with, empty_like, is_record
-from minigrad.reach import StateRef, attributes_of, base_of, elements, is_leaf, keys_of, own_attributes, values_of
+from minigrad.reach import (
+    NUMERIC,
+    StateRef,
+    attributes_of,
+    base_of,
+    elements,
+    is_leaf,
+    keys_of,
+    own_attributes,
+    values_of,
+)
+from minigrad.reach.leaves import is_users_class
 from minigrad.tensor.tensor import Tensor
 
 MAPPINGS = (OrderedDict, defaultdict)
+SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None)})
+PLAIN_BASES = frozenset({object, ABC, Generic, Protocol, UserDict, UserList, dict, list, deque, defaultdict})
+PLAIN_MODULES = frozenset({"collections", "collections.abc", "typing"})
+ODD = frozenset({
+    *("__del__", "__getattribute__", "__array__", "__array_ufunc__", "__array_function__", "__next__"),
+    *("__array_interface__", "__get__", "__set__"),
+})  # fmt: skip
+
+# Records
+
+
+def is_record(kind: type) -> bool:
+    """Whether objects of a class are identified by their contents: namespaces, and plain dataclasses."""
+    return kind is SimpleNamespace or (type(kind) in (type, ABCMeta) and _is_record(kind))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_record(kind: Any) -> bool:
+    if not (dataclasses.is_dataclass(kind) or hasattr(kind, "__attrs_attrs__")) or not is_plain(kind):
+        return False
+    if any("__call__" in vars(base) for base in kind.__mro__[:-1]):  # a layer, not data
+        return False
+    code = getattr(kind.__hash__, "__code__", None)  # identified by a generated hash, or by none
+    return kind.__hash__ is None or (code is not None and code.co_filename == "<string>")
+
+
+@functools.lru_cache(maxsize=4096)
+def is_plain(kind: Any) -> bool:
+    """Whether objects of a class can be replaced by copies unnoticed: no method is in ODD, no base in C."""
+    if type(kind) not in (type, ABCMeta) or kind is object:
+        return False
+    bases = [base for base in kind.__mro__ if base not in PLAIN_BASES and base.__module__ not in PLAIN_MODULES]
+    if any(not is_users_class(base) or not ODD.isdisjoint(vars(base)) for base in bases):
+        return False
+    return issubclass(kind, (dict, list, deque)) or can_be_made(kind)
+
+
+def can_be_made(kind: type) -> bool:
+    """Whether an object of a class can be made without calling the class: none of its bases is written in C."""
+    try:
+        object.__new__(kind)
+    except TypeError:
+        return False
+    return True
+
+
+def constructed_with(x: Any) -> Any:
+    """The default_factory of a defaultdict, or the maxlen of a deque. None for others."""
+    for kind, name in ((defaultdict, "default_factory"), (deque, "maxlen")):
+        if isinstance(x, kind):
+            return vars(kind)[name].__get__(x)
+    return None
+
+
+def empty_like(kind: Any, option: Any = None) -> Any:
+    """An object of a class without items and attributes.
+
+    Args:
+        kind: the class.
+        option: its default_factory or maxlen.
+    """
+    if kind is SimpleNamespace:
+        return SimpleNamespace()
+    if issubclass(kind, deque):
+        empty: Any = deque.__new__(kind)
+        deque.__init__(empty, (), option)
+        return empty
+    for base in (dict, list):
+        if issubclass(kind, base):
+            empty = base.__new__(kind)
+            if issubclass(kind, defaultdict):
+                empty.default_factory = option
+            return empty
+    return object.__new__(kind)
+
+
+# Structures
 
 
 class Rebuild:
-    """Puts others into the places of leaves: calling it with values makes the same structure of them.
+    """Rebuilds the structure of arguments: calling it with other leaves returns the same structure of these.
 
     Attributes:
         form: the structure.
         containers: the user's dictionaries, lists and records in it.
         tuples: the tuples in it.
         kinds: the classes of containers other than dict and list.
-        options: the dictionary of arguments by name, one of the containers, which is a new one at each call.
+        options: the dictionary of arguments by name, one of the containers, which is new in each call.
     """
 
     def __init__(self, form: Any, containers: list[Any], tuples: list[Any], kinds: set[type], options: Any) -> None:
@@ -36,7 +126,7 @@ class Rebuild:
         self.options = options
 
     def __call__(self, values: list[Any], pairs: list[tuple[Any, Any]] | None = None) -> Any:
-        """The structure with other leaves. Containers and tuples are appended to `pairs`: the old one and the new."""
+        """The structure with other leaves. Pairs of old and new containers and tuples are appended to `pairs`."""
         builder = _Builder(values)
         result = builder.call(self.form)
         if pairs is not None:
@@ -50,54 +140,54 @@ class Rebuild:
 
 
 def flatten(
-    args: tuple[Any, ...], options: dict[str, Any], owned: Any = (), whole: Any = (), records: Any = ()
+    args: tuple[Any, ...], options: dict[str, Any], owned: Any = (), leaf_classes: Any = (), records: Any = ()
 ) -> tuple[list[Any], Rebuild, Any]:
-    """The leaves of arguments in dicts, lists, tuples and records, the function that puts others in, and the structure.
+    """The leaves of arguments in dicts, lists, tuples and records, a function that rebuilds it, and the structure.
 
     Args:
         args: positional arguments.
         options: those by name.
-        owned: ids of what belongs to the state: such containers are leaves.
-        whole: classes whose objects are leaves too.
+        owned: ids of objects of the state: such containers are leaves.
+        leaf_classes: classes whose objects are leaves too.
         records: classes whose objects are containers, whatever they hold.
     """
-    walk = _Walk(owned, whole, records)
+    walk = _Walk(owned, leaf_classes, records)
     form = "tuple", (walk.form(args), walk.form(options))
     return walk.leaves, Rebuild(form, walk.containers, walk.tuples, walk.kinds, options), form
 
 
 @functools.lru_cache(maxsize=64)
 def flat(count: int) -> Rebuild:
-    """What `flatten` returns for positional arguments that are leaves: the function that puts others in."""
+    """The function that rebuilds a number of positional arguments that are leaves."""
     options: dict[str, Any] = {}
     return Rebuild(("tuple", (("tuple", ("*",) * count), ("dict", ()))), [options], [()], set(), options)
 
 
 class _NotByValue(Exception):
-    """A record holds something that is neither an array nor known by value."""
+    """A record holds an object that is neither an array nor identified by value."""
 
 
 class _Walk:
     """One walk over arguments."""
 
-    def __init__(self, owned: Any, whole: Any, records: Any) -> None:
-        self.owned, self.whole, self.records = owned, whole, records
+    def __init__(self, owned: Any, leaf_classes: Any, records: Any) -> None:
+        self.owned, self.leaf_classes, self.records = owned, leaf_classes, records
         self.leaves: list[Any] = []
         self.containers: list[Any] = []  # in the order in which they are met
         self.tuples: list[Any] = []
-        self.numbers: dict[int, int] = {}  # of containers, by id: what is passed twice is one object in the step too
+        self.numbers: dict[int, int] = {}  # of containers, by id: one that is passed twice is one in the step
         self.kinds: set[type] = set()
-        self.depth = 0  # of records whose parts must be known by value
+        self.depth = 0  # of records whose parts must be identified by value
 
     def form(self, tree: Any) -> Any:
-        """The structure of a part. Its leaves are appended to those before."""
+        """The structure of a part, whose leaves are appended."""
         kind = type(tree)
         if kind is np.ndarray or kind is Tensor:
             if self.depth and kind is np.ndarray and tree.dtype.kind not in NUMERIC:
                 raise _NotByValue
             self.leaves.append(tree)
             return "*"
-        if kind not in SIMPLE and kind not in self.whole and (id(tree) not in self.owned or is_leaf(tree)):
+        if kind not in SIMPLE and kind not in self.leaf_classes and (id(tree) not in self.owned or is_leaf(tree)):
             if kind is tuple or (isinstance(tree, tuple) and hasattr(kind, "_fields")):
                 return self._tuple(tree, kind)
             if kind is dict or kind is list:
@@ -120,7 +210,7 @@ class _Walk:
         return ("tuple" if kind is tuple else kind), parts
 
     def _number(self, tree: Any) -> Any:
-        """Note a container that is met for the first time. The form of one that was there before."""
+        """Note a container that is met for the first time. Returns the form of one that was met before."""
         if id(tree) in self.numbers:
             return "again", self.numbers[id(tree)]
         self.numbers[id(tree)] = len(self.containers)
@@ -134,7 +224,7 @@ class _Walk:
         return "dict", tuple((k if type(k) is str else (type(k), k), self.form(part)) for k, part in tree.items())
 
     def _noted(self, tree: Any, kind: type) -> Any:
-        """The structure of any other container: its items if it has some, and its attributes."""
+        """The structure of any other container: its items, and its attributes."""
         self.kinds.add(kind)
         base, items = base_of(tree), None
         if base in (dict, OrderedDict):
@@ -145,13 +235,13 @@ class _Walk:
         return "record", kind, constructed_with(tree), items, held
 
     def _by_value(self, tree: Any, kind: type) -> Any:
-        """The structure of a record, or that of a leaf if it holds what is not known by value."""
+        """The structure of a record, or that of a leaf if it holds an object that is not identified by value."""
         before = len(self.leaves), len(self.containers) - 1, len(self.tuples), set(self.kinds)
         self.depth += 1
         try:
             return self._noted(tree, kind)
         except _NotByValue:
-            if self.depth > 1:  # nor is what holds it
+            if self.depth > 1:  # then the outer record is a leaf
                 raise
             for x in self.containers[before[1] :] + self.tuples[before[2] :]:
                 self.numbers.pop(id(x), None)
@@ -172,7 +262,7 @@ class _Builder:
     """Makes a structure with other leaves.
 
     Attributes:
-        containers, tuples: those that were made, in the order in which a walk numbers them.
+        containers, tuples: the new ones, in the order in which a walk numbers them.
     """
 
     def __init__(self, values: list[Any]) -> None:
@@ -183,9 +273,9 @@ class _Builder:
     def call(self, form: Any) -> Any:
         """Positional arguments and those by name."""
         _, (args, options) = form
-        return self.made(args), self.made(options)
+        return self.make(args), self.make(options)
 
-    def made(self, form: Any) -> Any:
+    def make(self, form: Any) -> Any:
         """A part of the structure."""
         if form == "*":
             return next(self.values)
@@ -200,44 +290,44 @@ class _Builder:
             self._fill(new, parts)
             return new
         if kind == "list":
-            made: list[Any] = []
-            self.containers.append(made)
-            made += map(self.made, parts)
-            return made
+            items: Any = []
+            self.containers.append(items)
+            items += map(self.make, parts)
+            return items
         if kind == "record":
             return self._record(*form[1:])
-        items = tuple(map(self.made, parts))
+        items = tuple(map(self.make, parts))
         self.tuples.append(items if kind == "tuple" else kind(*items))
         return self.tuples[-1]
 
-    def _record(self, kind: Any, given: Any, items: Any, attributes: Any) -> Any:
-        new = empty_like(kind, given)
+    def _record(self, kind: Any, option: Any, items: Any, attributes: Any) -> Any:
+        new = empty_like(kind, option)
         self.containers.append(new)
         base = base_of(new)
         if base in (dict, OrderedDict):
             self._fill(new, items)
         elif base in (list, deque):
-            base.extend(new, map(self.made, items))
+            base.extend(new, map(self.make, items))
         for (how, name), part in attributes:
             holder = own_attributes(new) if how == "item" else new
-            StateRef(holder, name, how, name).set(self.made(part))
+            StateRef(holder, name, how, name).set(self.make(part))
         return new
 
     def _fill(self, new: Any, items: Any) -> None:
         put = base_of(new).__setitem__
         for key, part in items:
-            put(new, key if type(key) is str else key[1], self.made(part))
+            put(new, key if type(key) is str else key[1], self.make(part))
 
 
 def argument_names(function: Any, leaves: list[Any], rebuild: Any) -> list[str]:
-    """What the leaves of the arguments are called: by the parameter, with a number where it has several."""
+    """Names of the leaves of arguments: of the parameter, with a number where it has several leaves."""
     args, kwargs = rebuild(list(range(len(leaves))))
     try:
-        given = inspect.signature(function).bind(*args, **kwargs).arguments
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
-        given = {"argument": (args, kwargs)}
+        bound = {"argument": (args, kwargs)}
     names = [""] * len(leaves)
-    for name, tree in given.items():
+    for name, tree in bound.items():
         parts, _, _ = flatten((tree,), {}, records=rebuild.kinds)
         for j, k in enumerate(parts):
             names[k] = name if len(parts) == 1 else f"{name}.{j}"

@@ -1,13 +1,13 @@
-"""Two recordings of one step, compared: what differs between them would be frozen in a program."""
+"""Comparison of two recordings of one step: what differs between them would be frozen in a program."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.capture.canonical import canonical
+from minigrad.compiler.capture.recipes import Recipe
 from minigrad.compiler.capture.recording import Recording
 from minigrad.compiler.ir.program import ArgSlot, Buffer, Value
 from minigrad.compiler.trace.trace import COMPUTED
@@ -15,8 +15,36 @@ from minigrad.reach import bits, is_leaf
 from minigrad.util.text import short
 
 
+def _canonical_recipe(recipe: Recipe, number: Callable[[Value], Any]) -> Iterator[tuple[str, Any]]:
+    """The entries and writes of a recipe, without identities that differ between recordings."""
+    for entry in recipe.entries:
+        how, *rest = entry
+        if how == "object":
+            yield how, bits(rest[0]) if is_leaf(rest[0]) else id(rest[0])
+        elif how == "output":
+            yield how, (number(recipe.outputs[rest[0]]), rest[1])
+        elif how == "array":
+            yield how, (rest[0].shape, rest[0].dtype.str, rest[0].tobytes(), rest[1])
+        elif how in ("items", "dict"):
+            yield how, (rest[0], repr(rest[1:]))
+        elif how == "number":
+            yield how, (rest[1], rest[0].form)
+        elif how in ("instance", "method"):
+            yield how, (rest[0], repr(rest[1]))
+        else:
+            yield how, repr(rest)
+    for how, at, *rest in recipe.writes:
+        if how == "gradient":
+            yield how, (at.path, number(recipe.kept[next(b for b in recipe.kept if b.holder is rest[0])]))
+        elif how == "set":
+            yield how, (at.path, at.identity, repr(rest))
+        else:
+            kept = [sorted(map(repr, x)) if isinstance(x, frozenset) else x for x in rest if type(x) is not str]
+            yield how, (at if type(at) is int else id(at), repr(kept))
+
+
 class _Canonical:
-    """A recording without names, and without identities that mean nothing."""
+    """A recording without names, and without identities that differ between recordings."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording, self.program = recording, recording.program
@@ -31,7 +59,7 @@ class _Canonical:
         self.numbers: dict[Value, Any] = {}
 
     def buffer(self, b: Buffer) -> Any:
-        """Which array a buffer is, told by where it comes from."""
+        """A key for a buffer, by where it comes from."""
         if b.kind == "argument":
             assert b.place is not None
             return "argument", self.places[b.place], b.shape, b.dtype.str
@@ -41,25 +69,25 @@ class _Canonical:
         return "memory", id(b.array)
 
     def ops(self) -> Iterator[tuple[str, Any, str]]:
-        """What is compared: a kind, a key, and a note for the message."""
-        count = 0  # of values without inputs, of which a way that is taken later may have more
-        for name in self.program.ops:
-            if name.name == "input":
-                self.numbers[name.out] = self.buffer(name.params["buffer"])
+        """The items to compare: a kind, a key, and a note for the message."""
+        count = 0  # of values
+        for op in self.program.ops:
+            if op.name == "input":
+                self.numbers[op.out] = self.buffer(op.params["buffer"])
                 continue
-            ins = tuple([self.numbers[x] if type(x) is Value else bits(x) for x in name.ins])
-            if "decides" in name.params:
-                yield "decision", (ins, name.params["low"]), name.note
+            ins = tuple([self.numbers[x] if type(x) is Value else bits(x) for x in op.ins])
+            if "decides" in op.params:
+                yield "decision", (ins, op.params["low"]), op.note
                 continue
-            params = tuple([(k, self._param(name.name, k, v)) for k, v in name.params.items()]) if name.params else ()
-            outs = tuple([(v.shape, v.dtype) for v in name.outs])
-            for v in name.outs:
+            params = tuple([(k, self._param(op.name, k, v)) for k, v in op.params.items()]) if op.params else ()
+            outs = tuple([(v.shape, v.dtype) for v in op.outs])
+            for v in op.outs:
                 self.numbers[v] = count = count + 1
-            yield name.name, (ins, params, outs), name.note
+            yield op.name, (ins, params, outs), op.note
         stores = {self.buffer(b): self.numbers[v] for b, v in self.program.stores.items() if b.kind != "kept"}
         for key in sorted(stores, key=repr):
             yield "store", (key, stores[key]), ""
-        for how, key in canonical(self.recording.recipe, self.numbers.__getitem__):
+        for how, key in _canonical_recipe(self.recording.recipe, self.numbers.__getitem__):
             yield how, key, ""
         yield "decisions", tuple(repr(p.outcome) for p in self.recording.predicates), ""
 
@@ -73,7 +101,7 @@ class _Canonical:
 
 
 def _key(x: Any) -> Any:
-    """A parameter of an op by its parts."""
+    """A key for a parameter of an op, by its parts."""
     if isinstance(x, ArgSlot) or is_leaf(x):
         return x if isinstance(x, ArgSlot) else bits(x)
     if isinstance(x, (tuple, list)):
@@ -89,14 +117,14 @@ def _key(x: Any) -> Any:
 
 
 class Difference(NamedTuple):
-    """The first thing that tells two recordings apart, and whether that is how a branch was decided."""
+    """The first difference between two recordings, and whether it is the decision of a branch."""
 
     text: str
     is_decision: bool = False
 
 
 def difference(first: Recording, second: Recording) -> Difference | None:
-    """The first thing that tells two recordings of one step apart, None if they are the same."""
+    """The first difference between two recordings of one step, None if they are equal."""
     a, b = list(_Canonical(first).ops()), list(_Canonical(second).ops())
     for x, y in zip(a, b, strict=False):
         if x[:2] != y[:2]:

@@ -1,154 +1,88 @@
-"""Effects: what a call returns and leaves behind, as a recipe that every later call follows.
+"""Effects: builds the recipe of what a call returns and leaves, which every later call follows.
 
-A `Recipe` is a list of entries, each made of the entries before it: an object that existed before, an argument, an
-output of the program, a view, a Tensor, a container. What a step makes is a new object at each call, what existed is
-the same object, and what is one object in two places is one in both. `writes` says what is put where, after everything
-was computed from what stood there before (a swap swaps).
+What a step makes is a new object in each call, what existed is the same object, and what is one object in two places is
+one in both. All entries are computed from what was there before the call, and then written (a swap swaps).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.leaving import address_of, contents_of, history, is_live, new_arrays, root_of, view_steps
+from minigrad.compiler.capture.arguments import can_be_made
+from minigrad.compiler.capture.leaving import Leaving, address_of, base_of_view, is_live, view_steps
+from minigrad.compiler.capture.object_members import contents_of
+from minigrad.compiler.capture.recipes import Entry, Recipe
+from minigrad.compiler.capture.recording import DeferredGrad, GradProbe
 from minigrad.compiler.capture.state import StateCapture
-from minigrad.compiler.follow.places import at_name
+from minigrad.compiler.follow.function_source import at_name
 from minigrad.compiler.ir.program import Buffer, Value
 from minigrad.compiler.ir.view_memory import Memory
 from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.trace.numbers import TracedNumber
-from minigrad.compiler.trace.records import can_be_made
 from minigrad.compiler.trace.trace import Trace
+from minigrad.compiler.trace.traced_number import TracedNumber
 from minigrad.compiler.trace.tracer import TracerArray
-from minigrad.compiler.trace.unread_grads import DeferredGrad, GradProbe
 from minigrad.reach import MISSING, Contents, StateRef, is_leaf, own_attributes, package_of, slots_of
 from minigrad.tensor.tensor import Tensor
-from minigrad.util.pytree import flatten
-
-Entry = tuple[Any, ...]
 
 
-class Recipe:
-    """What one recorded call returned and left.
+def recipe_of(trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> Recipe:
+    """The recipe of a recorded call.
 
-    Attributes:
-        entries: in an order in which they can be made.
-        writes: (how, place or container, entry numbers or what is needed besides).
-        result: the entry of the result.
-        outputs: the values of the program that entries refer to.
-        kept: buffers of gradients, with their values.
-        live: which leaves of the result, and Tensors in which places, carry gradients. `captured`: the Tensors from
-            outside on which these depend.
+    Args:
+        trace: the trace.
+        capture: the state, with its changes.
+        leaves: of the arguments.
+        result: of the call, with tracers.
+
+    Raises:
+        CompileError: no program can return or leave this.
     """
+    return _Builder(trace, capture, leaves, result).recipe
+
+
+class _Builder:
+    """Builds a recipe. Objects get one entry each, however often they are met."""
 
     def __init__(self, trace: Trace, capture: StateCapture, leaves: list[Any], result: Any) -> None:
         self.trace, self.capture = trace, capture
-        self.entries: list[Entry] = []
-        self.writes: list[tuple[Any, ...]] = []
-        self.outputs: list[Value] = []
-        self.kept: dict[Buffer, Value] = {}
-        self.live: list[int | StateRef] = []
-        self.captured: list[Tensor] = []
+        self.recipe = Recipe()
         self._count = len(leaves)
         self._leaf = {id(leaf): k for k, leaf in reversed(list(enumerate(leaves)))}
         self._fetched = {id(x.value): j for j, x in enumerate(capture.arrays)}
-        self._made: dict[int, int] = {}
-        self._hold: list[Any] = []  # keeps ids from being used again
-        self._bases: dict[int, int] = {}
-        self._find_live(result, leaves)
-        self._count_leaving(result)
-        self.result = self._entry(result, "the result")
-        resized = {id(holder) for holder, _, _ in capture.resized_after}
-        for ref, before, now in capture.changes_after:
-            if not (ref.kind == "index" and id(ref.holder) in resized):  # which moves items, or is filled again
-                self._write(ref, before, now)
-        for holder, before, path in capture.resized_after:
+        self._numbers: dict[int, int] = {}  # of entries, by the id of the object
+        self._hold: list[Any] = []  # keeps objects alive, so that no other gets the id
+        self._bases: dict[int, int] = {}  # entries of memories
+        self._leaving = leaving = Leaving(capture, leaves, result)
+        self.recipe.live, self.recipe.captured = leaving.live, leaving.captured
+        self.recipe.result = self._entry(result, "the result")
+        resized = {id(holder) for holder, _, _ in capture.resized}
+        for ref, _, now in capture.changes:
+            if not (ref.kind == "index" and id(ref.holder) in resized):  # then items have moved, or are filled again
+                self._write(ref, now)
+        for holder, before, path in capture.resized:
             self._resize(holder, before, path)
-        for holder, keys, path in capture.reordered_after:
-            self.writes.append(("order", holder, path, keys))
-        for _, given, _, now, k in capture.filled_after:
-            self._fill(given, now, len(leaves) + k)
-        del (
-            self._hold,
-            self._made,
-            self._bases,
-            self._leaving,
-            self._elsewhere,
-            self._fetched,
-            self._leaf,
-            self._live_ids,
-        )
-        del self.trace, self.capture
-
-    # Results with a history
-
-    @property
-    def scalars(self) -> frozenset[int]:
-        """The outputs that are returned as scalars and Python numbers."""
-        outputs = (rest for how, *rest in self.entries if how == "output")
-        return frozenset(number for number, how in outputs if how not in ("array", "locked"))
-
-    def _find_live(self, result: Any, leaves: list[Any]) -> None:
-        """Tensors whose history is there: no backward pass inside of the step has used it up."""
-        given = {id(x.node) for x in leaves if type(x) is Tensor and x.node is not None}
-        captured: dict[int, Tensor] = {}
-        self._live_ids: set[int] = set()
-        found: list[tuple[int | StateRef, Any]] = [*enumerate(flatten(result)[0]), *self._left()]
-        for where, part in found:
-            if type(part) is not Tensor or type(part.data) is not TracerArray or self._existed(part):
-                continue
-            if id(part) in self._live_ids or part.node is None or part.node.primitive is None or not is_live(part.node):
-                continue
-            inside, outside, foreign = history(part.node, given, self.capture.serial, self._existed)
-            if foreign is not None:
-                raise CompileError(
-                    f"mg.compile: what the step returns or leaves depends on a Tensor of shape {foreign.shape} that it "
-                    "reads and that has a history.\nHint: pass it as an argument, or read t.detach()."
-                )
-            if inside and not outside and not given:
-                error = CompileError(
-                    f"mg.compile: a Tensor of shape {inside[0].shape} that requires grad is made in the step, and what "
-                    "it returns or leaves depends on it.\nHint: make parameters outside of the step."
-                )
-                error.again = True  # layers are made in the first call only
-                raise error
-            self.live.append(where)
-            self._live_ids.add(id(part))
-            captured |= {id(t): t for t in outside}
-        self.captured = list(captured.values())
-
-    def _left(self) -> Iterator[tuple[StateRef, Any]]:
-        """What the step leaves in places and at the ends of lists, and where."""
-        for ref, _, now in self.capture.changes_after:
-            if not ref.is_grad and not ref.is_node:
-                yield ref, now
-        for holder, _, path in self.capture.resized_after:
-            if isinstance(holder, (list, deque)):
-                for k, now in enumerate(holder):
-                    yield StateRef(holder, k - len(holder), "index", f"{path}[{k}]"), now
+        self.recipe.writes += [("order", holder, path, keys) for holder, keys, path in capture.reordered]
+        for _, container, _, now, k in capture.filled:
+            self._fill(container, now, len(leaves) + k)
 
     # Entries
 
     def _add(self, *entry: Any) -> int:
-        self.entries.append(entry)
-        return len(self.entries) - 1
-
-    def _existed(self, x: Any) -> bool:
-        return id(x) in self.capture.reach.seen or id(x) in self._leaf or id(x) in self._fetched
+        self.recipe.entries.append(entry)
+        return len(self.recipe.entries) - 1
 
     def _entry(self, x: Any, path: str) -> int:
-        """The number of the entry that makes x."""
-        if id(x) in self._made:
-            return self._made[id(x)]
-        if type(x) is not TracerArray and is_leaf(x) and id(x) not in self.capture.rebuilt:
+        """The number of the entry of x."""
+        if id(x) in self._numbers:
+            return self._numbers[id(x)]
+        if type(x) is not TracerArray and is_leaf(x) and id(x) not in self.capture.copies:
             return self._add("object", x)
         number = self._new_entry(x, path)
-        self._made[id(x)] = number
+        self._numbers[id(x)] = number
         self._hold.append(x)
         return number
 
@@ -161,7 +95,7 @@ class Recipe:
         if isinstance(x, GradProbe):
             return self._entry(x.before, path)
         if hasattr(kind, "minigrad_tracer"):  # a generator
-            return self._entry_of_object(x.real)
+            return self._entry_of_object(x.mg_real)
         if (known := self._known(x, path)) is not None:
             return known
         if kind is Tensor:
@@ -173,9 +107,9 @@ class Recipe:
         return self._instance(x, path)
 
     def _known(self, x: Any, path: str) -> int | None:
-        """The entry of what was there before the step, None if x is new."""
-        if id(x) in self.capture.rebuilt:
-            _, _, before, k = self.capture.rebuilt[id(x)]
+        """The entry of an object that existed before the step, None if x is new."""
+        if id(x) in self.capture.copies:
+            _, _, before, k = self.capture.copies[id(x)]
             if before is not None:
                 return self._add("leaf", self._count + k)
             raise CompileError(
@@ -187,13 +121,13 @@ class Recipe:
             return self._add("fetched", self._fetched[id(x)])
         if id(x) in self._leaf and type(x) in (Tensor, np.ndarray):
             return self._add("leaf", self._leaf[id(x)])
-        is_known = self._existed(x) or isinstance(x, (type, np.ufunc, np.dtype))
+        is_known = self._leaving.existed(x) or isinstance(x, (type, np.ufunc, np.dtype))
         return self._entry_of_object(x) if is_known else None
 
     def _number(self, x: TracedNumber) -> int:
         if x.mg_expression is not None:
-            return self._add("number", x.mg_expression, type(x.real))
-        return self._output(x.mg_value, type(x.real).__name__)
+            return self._add("number", x.mg_expression, type(x.mg_real))
+        return self._output(x.mg_value, type(x.mg_real).__name__)
 
     def _new_container(self, x: Any, path: str) -> int:
         kind = type(x)
@@ -214,7 +148,7 @@ class Recipe:
         return self._add("object", x) if k is None else self._add("leaf", k)
 
     def _instance(self, x: Any, path: str) -> int:
-        """A new object of a user's class: made without calling it, with its attributes."""
+        """A new object of a user's class, which is made without calling the class."""
         kind = type(x)
         if isinstance(x, FunctionType) and not any(type(p) is TracerArray for p in contents_of(x)):
             return self._add("object", x)
@@ -234,15 +168,15 @@ class Recipe:
         return self._add("instance", kind, attributes)
 
     def _tensor(self, x: Tensor, path: str) -> int:
-        made = self._tensor_alone(x, path)
+        entry = self._tensor_alone(x, path)
         if x.grad is not None:
-            self.writes.append(("own gradient", made, self._entry(x.grad, f"{path}.grad")))
-        return made
+            self.recipe.writes.append(("own gradient", entry, self._entry(x.grad, f"{path}.grad")))
+        return entry
 
     def _tensor_alone(self, x: Tensor, path: str) -> int:
         data = self._entry(x.data, path)
         node = x.node
-        if node is None or id(x) in self._live_ids:
+        if node is None or id(x) in self._leaving.live_ids:
             return self._add("tensor", data)
         if node.primitive is None:
             return self._add("leaf tensor", data)
@@ -254,27 +188,6 @@ class Recipe:
         return self._add("released", data, node.primitive, getattr(node, "name", None), getattr(node, "label", None))
 
     # Arrays
-
-    def _count_leaving(self, result: Any) -> None:
-        """How many arrays leave in each memory: two in one memory are views of one array.
-
-        Also which Tensors and arrays leave in another way than as the gradient of one Tensor.
-        """
-        self._leaving: dict[int, set[int]] = {}
-        self._elsewhere: set[int] = set()
-        changes = self.capture.changes_after
-        roots = [result, *(now for ref, _, now in changes if not ref.is_grad)]
-        roots += [list(holder) for holder, _, _ in self.capture.resized_after]
-        roots += [now.values for _, _, _, now, _ in self.capture.filled_after]
-        as_gradients: set[int] = set()
-        for group in (roots, *([now] for ref, _, now in changes if ref.is_grad)):
-            found = list(new_arrays(group, self._existed))
-            ids = {id(x) for x in found}
-            self._elsewhere |= ids if group is roots else ids & as_gradients
-            as_gradients |= ids
-            for x in found:
-                if type(x) is TracerArray:
-                    self._leaving.setdefault(id(x.mg_memory), set()).add(id(x))
 
     def _array(self, x: TracerArray) -> int:
         memory, known = x.mg_memory, self.trace.known.get(id(x.mg_array)) is x
@@ -288,19 +201,19 @@ class Recipe:
             if known:
                 return base
             return self._view(x, memory.array, base)
-        if len(self._leaving.get(id(memory), ())) > 1 and x.mg_parent is not None:
+        if self._leaving.count_in(memory) > 1 and x.mg_parent is not None:
             if id(memory) not in self._bases:
-                root = root_of(x)
-                self._bases[id(memory)] = self._made[id(root)] = self._output(root.mg_value, root)
+                root = base_of_view(x)
+                self._bases[id(memory)] = self._numbers[id(root)] = self._output(root.mg_value, root)
                 self._hold.append(root)
-            return self._view(x, root_of(x).mg_array, self._bases[id(memory)])
+            return self._view(x, base_of_view(x).mg_array, self._bases[id(memory)])
         number = self._output(x.mg_value, x)
         if x.mg_parent is None and not x.mg_is_scalar:
             self._bases.setdefault(id(memory), number)
         return number
 
     def _view(self, x: TracerArray, root: Any, base: int) -> int:
-        """A view of an array; where slices, reshapes and transposes do not make it, from its place in that memory."""
+        """A view of an array: by slices, reshapes and transposes, else by its place in the memory."""
         chain = view_steps(x)
         is_locked = root.flags.writeable and not x.mg_array.flags.writeable
         if chain is None:
@@ -314,7 +227,7 @@ class Recipe:
         return self._add("view", base, chain, is_locked)
 
     def _outside(self, memory: Memory) -> Entry | None:
-        """The array from outside that has a memory."""
+        """The entry of the array from outside that has a memory, None if there is none."""
         if not memory.is_outside:
             return None
         place = memory.buffer.place if memory.buffer is not None and memory.buffer.kind == "argument" else None
@@ -325,15 +238,15 @@ class Recipe:
         return "fetched array", next(j for j, x in enumerate(self.capture.arrays) if x.number == place)
 
     def _output(self, value: Value, x: Any) -> int:
-        self.outputs.append(value)
+        self.recipe.outputs.append(value)
         how = x if isinstance(x, str) else "scalar" if x.mg_is_scalar else "array"
         if how == "array" and not x.mg_array.flags.writeable:
             how = "locked"
-        return self._add("output", len(self.outputs) - 1, how)
+        return self._add("output", len(self.recipe.outputs) - 1, how)
 
     # Writes
 
-    def _write(self, ref: StateRef, before: Any, now: Any) -> None:
+    def _write(self, ref: StateRef, now: Any) -> None:
         if ref.is_grad:
             self._write_gradient(ref, now)
         elif ref.is_node:
@@ -343,68 +256,65 @@ class Recipe:
                 "Hint: do it outside of the step."
             )
         elif ref.key == "data" and id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
-            self.writes.append(("argument data", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
+            self.recipe.writes.append(("argument data", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
         else:
             if type(ref.key) is TracedNumber:
                 raise CompileError(
                     f"mg.compile: a number that changes from call to call is a key of a dictionary, {ref.path}.\n"
                     "Hint: keep such tables outside of the step."
                 )
-            if id(ref.key) in self.capture.rebuilt:
+            if id(ref.key) in self.capture.copies:
                 raise CompileError(
                     f"mg.compile: an argument, a {type(ref.key).__name__}, is left as the key {ref.path}.\n"
                     "Hint: use its name or number."
                 )
-            self.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
+            self.recipe.writes.append(("set", ref, MISSING if now is MISSING else self._entry(now, ref.path)))
 
     def _write_gradient(self, ref: StateRef, now: Any) -> None:
         if id(ref.holder) in self._leaf and id(ref.holder) not in self.capture.reach.seen:
             now = None if now is MISSING else now
-            self.writes.append(("argument gradient", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
+            self.recipe.writes.append(("argument gradient", self._leaf[id(ref.holder)], self._entry(now, ref.path)))
             return
         if now is None or now is MISSING:
-            self.writes.append(("set", ref, self._add("object", None)))
+            self.recipe.writes.append(("set", ref, self._add("object", None)))
             return
-        if id(now) in self._elsewhere or id(now.data) in self._elsewhere:
-            self.writes.append(("set", ref, self._entry(now, ref.path)))
-            return
-        if (
-            id(now) in self._made
-            or isinstance(now, GradProbe)
-            or self._existed(now)
-            or type(now.data) is not TracerArray
-            or now.node is not None
-        ):
-            self.writes.append(("set", ref, self._entry(now, ref.path)))
-            return
-        if self._outside(now.data.mg_memory) is not None or len(self._leaving.get(id(now.data.mg_memory), ())) > 1:
-            self.writes.append(("set", ref, self._entry(now, ref.path)))
+        if not self._can_be_deferred(now):
+            self.recipe.writes.append(("set", ref, self._entry(now, ref.path)))
             return
         deferred = DeferredGrad(np.copy(now.data.mg_array))
         buffer = Buffer(ref.path, "kept", deferred.data, holder=deferred)
         self.trace.buffers.append(buffer)
-        self.kept[buffer] = now.data.mg_value
-        self.writes.append(("gradient", ref, deferred))
+        self.recipe.kept[buffer] = now.data.mg_value
+        self.recipe.writes.append(("gradient", ref, deferred))
 
-    def _fill(self, given: Any, now: Contents, k: int) -> None:
-        """A container among the arguments that the step has changed holds something else afterwards."""
-        path = f"an argument, a {type(given).__name__}"
+    def _can_be_deferred(self, grad: Any) -> bool:
+        """Whether a gradient is a new array in memory of its own, and leaves the step in no other way."""
+        if id(grad) in self._numbers or id(grad) in self._leaving.elsewhere or isinstance(grad, GradProbe):
+            return False
+        if id(grad.data) in self._leaving.elsewhere or type(grad.data) is not TracerArray or grad.node is not None:
+            return False
+        memory = grad.data.mg_memory
+        return not (self._leaving.existed(grad) or self._outside(memory) or self._leaving.count_in(memory) > 1)
+
+    def _fill(self, container: Any, now: Contents, k: int) -> None:
+        """A container among the arguments, with new contents."""
+        path = f"an argument, a {type(container).__name__}"
         if any(not is_leaf(key) for key in now.keys or ()):
             raise CompileError(
-                f"mg.compile: the step puts a key that is no number or text into {path}.\nHint: do it "
+                f"mg.compile: the step puts a key that is neither a number nor a string into {path}.\nHint: do it "
                 "outside of the step."
             )
         values = [self._entry(x, path) for x in now.values]
-        self.writes.append(("argument", k, now.keys, now.names, values))
+        self.recipe.writes.append(("argument", k, now.keys, now.names, values))
 
     def _resize(self, holder: Any, before: list[Any], path: str) -> None:
-        """A list or deque that lost items at its front and got others at its end."""
+        """A list or deque that has lost items at its front and got others at its end, or a set."""
         now = list(holder)
         originals = [self.capture.original(x) for x in now]
         if isinstance(holder, set):
             if not all(map(is_leaf, [*now, *before])):
                 raise CompileError(f"mg.compile: the step changes the set {path}.\nHint: do it outside of the step.")
-            self.writes.append(("set of", holder, path, frozenset(now)))
+            self.recipe.writes.append(("set of", holder, path, frozenset(now)))
             return
         for k in range(len(before) + 1):
             rest = len(before) - k
@@ -413,14 +323,14 @@ class Recipe:
         added = [self._entry(x, f"{path}[{rest + j}]") for j, x in enumerate(now[rest:])]
         automatic = isinstance(holder, deque) and holder.maxlen is not None
         if k and not rest and not automatic and before:
-            self.writes.append(("refill", holder, path, added))
+            self.recipe.writes.append(("refill", holder, path, added))
         else:
-            self.writes.append(("extend", holder, path, 0 if automatic else k, added))
+            self.recipe.writes.append(("extend", holder, path, 0 if automatic else k, added))
 
 
 def _cannot_make(what: str, hint: str) -> CompileError:
     error = CompileError(f"mg.compile: a new {what}, and a compiled step cannot make another one.\nHint: {hint}.")
-    error.again = error.once = True  # many objects are made in the first call only
+    error.again = error.once = True  # many objects are only made in the first call
     return error
 
 

@@ -1,4 +1,7 @@
-"""Recipes as functions: one generated function makes all that a call returns, and writes what it leaves."""
+"""Recipes: what a call returns and leaves, as entries and writes that every later call repeats.
+
+One generated function makes all entries and writes what a call leaves.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,55 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.capture.effects import Recipe
+from minigrad.compiler.ir.program import Buffer, Value
 from minigrad.compiler.ir.view_memory import viewed
 from minigrad.engine.node import Node, next_serial
 from minigrad.engine.specialize import attach, new
-from minigrad.reach import MISSING, Contents, put_in_order, refill
-from minigrad.reach.generated import code_of
+from minigrad.reach import MISSING, Contents, StateRef, put_in_order, refill
 from minigrad.tensor.tensor import Tensor
+from minigrad.util.bytecode import code_of
+
+Entry = tuple[Any, ...]
 
 
-# The recipe as one generated function
+class Recipe:
+    """What one recorded call returned and left. Entries refer to earlier entries by number.
+
+    Attributes:
+        entries: an object that existed before, an argument, an output of the program, a view, a Tensor, a container.
+        writes: tuples of the kind, the place or container, and entry numbers or what else is needed.
+        result: the entry of the result.
+        outputs: the values of the program that entries refer to.
+        kept: buffers of gradients, with their values.
+        live: which leaves of the result, and Tensors in which places, carry gradients. `captured`: the Tensors from
+            outside on which these depend.
+    """
+
+    result: int
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.writes: list[tuple[Any, ...]] = []
+        self.outputs: list[Value] = []
+        self.kept: dict[Buffer, Value] = {}
+        self.live: list[int | StateRef] = []
+        self.captured: list[Tensor] = []
+
+    @property
+    def scalars(self) -> frozenset[int]:
+        """The outputs that are returned as scalars and Python numbers."""
+        outputs = (rest for kind, *rest in self.entries if kind == "output")
+        return frozenset(number for number, how in outputs if how not in ("array", "locked"))
+
+
 def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
-    """finish(outputs, leaves, fetched, numbers): makes all entries, writes, and returns the result."""
-    scope: dict[str, Any] = {
-        "Tensor": Tensor,
-        "attach": attach,
-        "viewed": viewed,
-        "released": _released,
-        "leaf_tensor": _leaf_tensor,
-        "strided": _strided,
-        "locked": _locked,
-    }
-    scope |= {
-        "fill": _fill,
-        "order": put_in_order,
-        "instance": _instance,
-        "method": MethodType,
-        "extend": _extend,
-        "refill": refill,
-        "MISSING": MISSING,
-    }
+    """A function finish(outputs, leaves, fetched, numbers): it makes all entries, writes, and returns the result."""
+    scope: dict[str, Any] = {"Tensor": Tensor, "attach": attach, "viewed": viewed, "method": MethodType}
+    scope |= {"released": _released, "leaf_tensor": _leaf_tensor, "strided": _strided, "locked": _locked, "fill": _fill}
+    scope |= {"order": put_in_order, "instance": _instance, "extend": _extend, "refill": refill, "MISSING": MISSING}
     lines = []
     for k, entry in enumerate(recipe.entries):
-        text = _TEXTS[entry[0]](k, entry[1:], scope)
+        text = _ENTRIES[entry[0]](k, entry[1:], scope)
         if text == f"c{k}":
             scope[f"t{k}"] = scope[text]
         else:
@@ -111,7 +130,7 @@ def _number_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
     return f"e{k}(n)"
 
 
-_TEXTS: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
+_ENTRIES: dict[str, Callable[[int, Any, dict[str, Any]], str]] = {
     "object": lambda k, rest, scope: _constant(k, rest[0], scope),
     "array": lambda k, rest, scope: (
         f"{_constant(k, rest[0], scope)}.copy()" if rest[1] else f"locked({_constant(k, rest[0], scope)}.copy())"
@@ -145,7 +164,7 @@ def _view_text(k: int, rest: Any, scope: dict[str, Any]) -> str:
 
 
 def _strided(base: Any, form: tuple[Any, ...]) -> Any:
-    """A view that is known by its place in the memory of an array in C order."""
+    """A view that is given by its place in the memory of an array in C order."""
     shape, dtype, offset, strides = form
     view = np.ndarray(shape, dtype, base, offset, strides)
     view.flags.writeable = base.flags.writeable
@@ -153,7 +172,7 @@ def _strided(base: Any, form: tuple[Any, ...]) -> Any:
 
 
 def _locked(array: Any) -> Any:
-    """The array, which nobody may write, as NumPy has it of some functions."""
+    """The array, which is read-only from here on, as results of some functions of NumPy's are."""
     array.flags.writeable = False
     return array
 
@@ -206,10 +225,10 @@ def _fill(holder: Any, keys: Any, names: list[tuple[str, str]], values: list[Any
 
 
 def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:
-    """A Tensor that was computed from others by a tape whose values are gone, as after backward()."""
-    made = new(Tensor)
-    made.data = value
-    made.node = node = Node()
+    """A Tensor computed by a tape whose residuals were released, as after backward()."""
+    tensor = new(Tensor)
+    tensor.data = value
+    tensor.node = node = Node()
     node.primitive = primitive
     node.parents = node.params = ()
     node.residuals = None
@@ -221,20 +240,20 @@ def _released(value: Any, primitive: Any, name: Any, label: Any) -> Tensor:
         node.name = name
         if label is not None:
             node.label = label
-    return made
+    return tensor
 
 
 def _leaf_tensor(value: Any) -> Tensor:
-    made: Tensor = attach(value, None)
-    made.requires_grad = True
-    return made
+    tensor: Tensor = attach(value, None)
+    tensor.requires_grad = True
+    return tensor
 
 
 def _instance(kind: Any, attributes: list[tuple[str, str]], values: tuple[Any, ...]) -> Any:
-    made = object.__new__(kind)
+    instance = object.__new__(kind)
     for (how, name), value in zip(attributes, values, strict=True):
         if how == "own":
-            vars(made)[name] = value
+            vars(instance)[name] = value
         else:
-            object.__setattr__(made, name, value)
-    return made
+            object.__setattr__(instance, name, value)
+    return instance

@@ -1,5 +1,6 @@
 """Following numbers that a step takes out of arrays through the source of the user's functions.
 
-flow: which of them can be traced; world: the user's functions, read with syntax; calls: what they call; taint: which
-of their variables may hold numbers; allowed, known: what may happen there; places: where a name stands.
+Files, each importing only those before it: function_source (syntax trees, where names and calls are), world (the
+functions that a step may run, and what their names mean), calls (what they call), taint (which variables may hold
+numbers), allowed (what may happen to such numbers), flow (which numbers can be traced).
 """

@@ -1,21 +1,12 @@
-"""What may run after a number was taken out of an array: statements, expressions and calls, and why others may not."""
+"""Which statements, expressions and calls may run after a number was taken out of an array, and why others may not."""
 
 from __future__ import annotations
 
 import ast
 from typing import Any
 
-from minigrad.compiler.follow.calls import is_foreign, kind_of
-from minigrad.compiler.follow.known import (
-    FILLING,
-    KNOWN,
-    METHODS,
-    OTHERS,
-    PLAIN,
-    RUNNING,
-    TEXT,
-)
-from minigrad.compiler.follow.syntax import shown
+from minigrad.compiler.follow.calls import FILLING, KNOWN, METHODS, OTHERS, PLAIN, RUNNING, TEXT, is_opaque, kind_of
+from minigrad.compiler.follow.function_source import shown
 from minigrad.compiler.follow.taint import Taint, arguments
 from minigrad.compiler.follow.world import UNKNOWN, Body, World
 
@@ -37,7 +28,7 @@ IN_C = frozenset(name for kind in (dict, list, set, str, bytes, bytearray, memor
 
 
 class Allowed:
-    """Says of source what stands in the way of tracing numbers.
+    """Finds what prevents tracing numbers in source.
 
     Args:
         world: the functions of the user's that may run.
@@ -50,40 +41,40 @@ class Allowed:
         self._calls: dict[int, tuple[list[Body], bool]] = {}
 
     def reason(self, nodes: list[ast.AST], body: Body) -> str:
-        """What stands in the way in these parts of a function, and in the functions that they call. Empty if nothing.
+        """What prevents tracing in these nodes of a function and in the functions that they call; "" if nothing does.
 
         Args:
-            nodes: the parts.
+            nodes: the nodes.
             body: the function.
         """
         if self.world.hard is not None:
             hard = self.world.hard
             return f"objects that the step reaches have a method `{hard.function.__qualname__}`"
-        found = self._first(nodes, body)
+        why = self._first(nodes, body)
         todo, met = [self._called(nodes, body)], set[int]()
         if self.world.operators:
             todo.append((self.world.operators, False))
-        while todo and not found:
+        while todo and not why:
             bodies, is_open = todo.pop()
             for inner in [*bodies, *(self.world.bodies if is_open else ())]:
-                if id(inner) in met or found:
+                if id(inner) in met or why:
                     continue
                 met.add(id(inner))
                 if id(inner) not in self._own:
                     self._own[id(inner)] = self._first_of(inner)
                     self._calls[id(inner)] = self._called(inner.nodes, inner)
-                found = self._own[id(inner)]
+                why = self._own[id(inner)]
                 todo.append(self._calls[id(inner)])
-        return found
+        return why
 
     def _first_of(self, body: Body) -> str:
-        """The same for the whole of a function of the user's."""
-        if body.is_made:
+        """The same for all of a function."""
+        if body.is_generated:
             return ""
         if body.node is None or isinstance(body.node, ast.AsyncFunctionDef):
             return f"the source of `{body.name}`, which may run there, cannot be read"
-        found = self._first(body.nodes, body)
-        return f"{found} in `{body.name}`" if found else ""
+        why = self._first(body.nodes, body)
+        return f"{why} in `{body.name}`" if why else ""
 
     def _first(self, nodes: list[ast.AST], body: Body) -> str:
         for node in nodes:
@@ -93,13 +84,13 @@ class Allowed:
         return ""
 
     def _called(self, nodes: list[ast.AST], body: Body) -> tuple[list[Body], bool]:
-        """The functions of the user's that are called, and whether any of those may be that the step reaches."""
+        """The user's functions that are called, and whether any function that the step reaches may be called."""
         bodies, is_open = list[Body](), False
         for node in nodes:
             if isinstance(node, ast.Call):
-                found = self.taint.callee(node, body)
-                bodies += [found.body] if found.body is not None else []
-                is_open |= found.kind in ("unknown", "object", "library", "class", "error")
+                called = self.taint.callee(node, body)
+                bodies += [called.body] if called.body is not None else []
+                is_open |= called.kind in ("unknown", "object", "library", "class", "error")
             elif isinstance(node, ast.Attribute):
                 is_open |= node.attr in self.world.descriptors
         return bodies, is_open
@@ -111,45 +102,45 @@ class Allowed:
             is_block = isinstance(getattr(x, "parent", None), ast.withitem)
             return "" if is_block else self._why_not_call(x, body)
         if not isinstance(x, (*STATEMENTS, *EXPRESSIONS, *PARTS)):
-            return f"a statement or expression that is not followed, {type(x).__name__}"
+            return f"a statement or expression that cannot be followed, {type(x).__name__}"
         if isinstance(x, ast.withitem):
             return self._why_not_block(x, body)
         if isinstance(x, (ast.Attribute, ast.Name)) and self._is_passed_on(x, body):
-            return f"`{shown(x)}`, which is code that is not followed, is passed on"
+            return f"`{shown(x)}`, which is code that cannot be followed, is passed on"
         if isinstance(x, ast.Attribute):
             return self._why_not_attribute(x, body)
-        if isinstance(x, ast.Compare):  # numbers are no objects that `is` could tell apart
+        if isinstance(x, ast.Compare):  # traced numbers have another identity
             return self._why_not_compare(x, body)
         if isinstance(x, ast.DictComp) and self.taint.has(x.key, body):
             return f"`{shown(x.key)}`, which may be such a number, is a key of a dictionary"
         if isinstance(x, ast.Dict) and any(key is not None and self.taint.has(key, body) for key in x.keys):
             return "such a number is a key of a dictionary"
         if isinstance(x, ast.Delete) and not all(isinstance(y, (ast.Name, ast.Subscript)) for y in x.targets):
-            return "a statement that is not followed, del"
+            return "a statement that cannot be followed, del"
         if isinstance(x, ast.FunctionDef) and x.decorator_list:
             return f"`{x.name}` is decorated in the step"
         return ""
 
     def _why_not_block(self, x: ast.withitem, body: Body) -> str:
-        """A block of minigrad's or NumPy's, of whose end it is known that it looks at nothing."""
+        """A context manager of minigrad's or NumPy's never looks at numbers. Others are not followed."""
         call = x.context_expr
         if not isinstance(call, ast.Call) or self.taint.callee(call, body).kind != "library":
-            return f"it stands inside of, or before, the block `with {shown(call)}`, which is not minigrad's"
+            return f"it is inside or before the block `with {shown(call)}`, which is not minigrad's"
         if x.optional_vars is not None:
-            return f"`with {shown(call)} as ...` gives an object that is not followed"
+            return f"`with {shown(call)} as ...` returns an object that cannot be followed"
         return self._why_not_call(call, body)
 
     def _is_passed_on(self, x: ast.Attribute | ast.Name, body: Body) -> bool:
-        """Whether a name is a function that is not followed, and is used for something else than a call."""
+        """Whether a name is a function that cannot be followed, and is not only called."""
         parent: Any = x.parent  # type: ignore[union-attr]
         if not isinstance(x.ctx, ast.Load) or (isinstance(parent, ast.Call) and parent.func is x):
             return False
-        return is_foreign(self.world.meaning(x, body), self.world)
+        return is_opaque(self.world.meaning(x, body), self.world)
 
     def _why_not_attribute(self, x: ast.Attribute, body: Body) -> str:
         is_written = not isinstance(x.ctx, ast.Load)
         if x.attr.startswith("__") and (is_written or x.attr not in ("__name__", "__class__", "__init__")):
-            return f"`{shown(x)}` is an attribute of Python's own"
+            return f"`{shown(x)}` is a special attribute"
         if is_written and x.attr in self.world.descriptors:
             return f"`{shown(x)}` is a property, whose code runs when it is set"
         return ""
@@ -165,27 +156,27 @@ class Allowed:
     # Calls
 
     def _why_not_call(self, call: ast.Call, body: Body) -> str:
-        found = self.taint.callee(call, body)
-        given = next((x for x in arguments(call) if self.taint.has(x, body)), None)
+        called = self.taint.callee(call, body)
+        tainted = next((x for x in arguments(call) if self.taint.has(x, body)), None)
         of = f"`{shown(call.func)}`"
-        gets = f"{of} gets `{shown(given)}`, which may be such a number" if given is not None else ""
-        match found.kind:
+        gets = f"{of} gets `{shown(tainted)}`, which may be such a number" if tainted is not None else ""
+        match called.kind:
             case "source" | "user" | "ufunc" | "math":
                 return ""
             case "builtin":
-                return self._why_not_builtin(call, found.name, of, gets)
+                return self._why_not_builtin(call, called.name, of, gets)
             case "library":
                 return gets and self._why_not_library(call, body, gets)
             case "object":
                 return ""
             case "class" | "error" | "computing":
-                return gets and f"{gets}, and what becomes of it there is not followed"
+                return gets and f"{gets}, and its use there cannot be followed"
             case "foreign":
-                return f"{of} is called, which is code that is not followed"
+                return f"{of} is called, which is code that cannot be followed"
         return self._why_not_unknown(call, body, of, gets)
 
     def _why_not_library(self, call: ast.Call, body: Body, gets: str) -> str:
-        """Functions of minigrad's and NumPy's take numbers, or notice them; not so functions that they are given."""
+        """Functions of minigrad's and NumPy's accept traced numbers. Functions passed to them may not."""
         meanings = (self.world.meaning(x, body) for x in arguments(call))
         is_given = any(isinstance(x, ast.Lambda) for x in arguments(call))
         is_given |= any(x is not UNKNOWN and callable(x) and not isinstance(x, type) for x in meanings)
@@ -196,32 +187,31 @@ class Allowed:
             is_plain = not call.keywords or name in ("print", "enumerate", "sum", "zip", "round", "max", "min")
             keyed = any(k.arg == "key" for k in call.keywords)
             return "" if is_plain and not (keyed and gets) else f"{of} is called with options"
-        return gets if name in OTHERS else f"{of} is called, which is not followed"
+        return gets if name in OTHERS else f"{of} is called, which cannot be followed"
 
     def _why_not_unknown(self, call: ast.Call, body: Body, of: str, gets: str) -> str:
-        """A call of a variable, or of a method of an object of which is not known what it is."""
+        """A call of a variable, or of a method of an unknown object."""
         func = call.func
         if not isinstance(func, ast.Attribute):
-            strange = self.world.strange
-            if strange and not gets:
-                return f"{of} is called, which may be `{strange}`"
+            if self.world.opaque and not gets:
+                return f"{of} is called, which may be `{self.world.opaque}`"
             return f"{gets}, and what is called is not known" if gets else ""
         name, holder = func.attr, func.value
         is_users = name in self.world.named
         if not gets and not self.taint.has(holder, body):
             is_known = name in METHODS | FILLING | PLAIN | RUNNING | TEXT or is_users or self._is_of_container(name)
             is_known |= self._is_object(name)
-            return "" if is_known else f"{of} is called, of which is not known what it is"
+            return "" if is_known else f"{of} is called, and what it is is not known"
         if is_users:
             return "" if name in FILLING or name not in IN_C else f"{gets or of}, and what is called is not known"
-        if name in FILLING | PLAIN | METHODS:  # those of arrays take numbers, and those of numbers are noticed
+        if name in FILLING | PLAIN | METHODS:  # those of arrays accept numbers, and those of numbers are noticed
             return ""
-        if name == "backward" and not gets:  # of a Tensor, which holds arrays only
+        if name == "backward" and not gets:  # of a Tensor, which only holds arrays
             return ""
         return f"{gets or f'{of} may look at such a number'}, and what is called is not known"
 
     def _is_object(self, name: str) -> bool:
-        """Whether what is kept under a name are layers and other objects of minigrad's or the user's, or functions."""
+        """Whether the objects kept under a name are layers, other known callables, or functions of the user's."""
         kinds = {kind_of(x) if self.world.of(x) is None else "user" for x in self.world.values.get(name, ())}
         return bool(kinds) and kinds <= {"user", "object", "library", "ufunc", "class"}
 

@@ -1,4 +1,7 @@
-"""What a call in the source of the user's calls, as far as that is known before it runs."""
+"""The callees of calls in the user's source, as far as they are known before the step runs.
+
+Some neither look at a number that they get nor pass it to code that might: their names are listed here.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,51 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.follow.known import COMPUTING, KNOWN, NUMERIC, OF_MATH, OTHERS, TAKING
-from minigrad.compiler.follow.syntax import is_called, name_of
-from minigrad.compiler.follow.world import UNKNOWN, Body, World, root_of
-from minigrad.reach.names import HEAP_TYPE, STANDARD
+from minigrad import nn, optim
+from minigrad.compiler.follow.function_source import is_called, name_of
+from minigrad.compiler.follow.world import NUMERIC_PACKAGES, UNKNOWN, Body, World
+from minigrad.reach import STANDARD, package_of
+from minigrad.reach.contents import HEAP_TYPE
+from minigrad.tensor.tensor import Tensor
+
+TAKING = frozenset({"float", "int"})
+# Builtins that compute with numbers by their methods or pass them on, or ask for their value, which is noticed.
+KNOWN = TAKING | {"max", "min", "sum", "abs", "list", "tuple", "len", "enumerate", "zip", "isinstance", "print"}
+KNOWN |= {"round", "bool", "reversed", "str", "repr", "divmod", "any", "all"}
+PLAIN_RESULT = frozenset({"len", "isinstance", "bool", "str", "repr", "range", "any", "all", "hasattr", "print"})
+PLAIN_RESULT |= {"type"}
+# Builtins that may be called with anything except numbers out of arrays.
+OTHERS = frozenset({"range", "sorted", "set", "dict", "frozenset", "iter", "next", "hasattr", "type", "issubclass"})
+OTHERS |= {"callable", "super", "slice", "pow", "getattr", "id", "format", "complex", "bytes"}
+FILLING = frozenset({"append", "appendleft", "update", "setdefault", "extend", "insert"})  # store their arguments
+PLAIN = frozenset({"get", "items", "values", "keys", "pop", "popleft", "popitem", "clear", "copy"})
+_KINDS = (np.ndarray, Tensor, np.random.Generator, np.ufunc)
+METHODS = frozenset(name for kind in _KINDS for name in dir(kind) if name[0] != "_")
+METHODS -= {"backward", "dump", "dumps", "tofile"}
+RUNNING = frozenset(name for kind in (nn.Module, optim.Optimizer) for name in dir(kind) if name[0] != "_")
+RUNNING |= {"backward", "step", "zero_grad", "get_last_lr", "forward"}  # minigrad's methods that run hooks
+TEXT = frozenset(name for name in dir(str) if name[0] != "_") - {"format", "format_map"}
+COMPUTING = frozenset({"itertools", "collections", "re", "string", "typing", "time", "random", "warnings"})
+# Functions of math that programs compute again from the number in each call.
+DECIDING = frozenset({math.isnan, math.isinf, math.isfinite})
+THROUGH = frozenset({
+    *(math.sqrt, math.exp, math.log, math.log2, math.log10, math.log1p, math.expm1, math.sin, math.cos, math.tan),
+    *(math.tanh, math.sinh, math.cosh, math.atan, math.asin, math.acos, math.erf, math.fabs, math.degrees),
+    *(math.radians, math.exp2),
+})  # fmt: skip
+OF_MATH = DECIDING | THROUGH
 
 
 class Callee(NamedTuple):
-    """What is called.
+    """What a call calls.
 
     Attributes:
-        kind: "source" (takes a number out of an array), "user", "builtin", "math", "ufunc", "library" (of NumPy or
-            minigrad), "object" (of minigrad's or of a class of the user's, which is called), "error" (a class of
-            exceptions), "class" (of the user's), "computing" (of a module of Python's that computes), "foreign" (any
-            other code) or "unknown".
-        body: that of a function of the user's.
+        kind: "source" (takes a number out of an array), "user", "builtin", "math", "ufunc", "library" (NumPy or
+            minigrad), "object" (a callable of minigrad's or of a user's class), "error" (a class of exceptions),
+            "class" (a user's), "computing" (a module of Python's that only computes), "foreign" (any other code) or
+            "unknown".
         name: of the function, the method or the builtin.
+        body: of a function of the user's.
     """
 
     kind: str
@@ -35,7 +67,7 @@ class Callee(NamedTuple):
 
 
 def callee(call: ast.Call, body: Body, world: World) -> Callee:
-    """What a call calls."""
+    """Determine what a call calls."""
     func = call.func
     name = name_of(func)
     if is_source(call) and isinstance(func, ast.Attribute):
@@ -54,11 +86,11 @@ def callee(call: ast.Call, body: Body, world: World) -> Callee:
 
 
 def kind_of(x: Any) -> str:
-    """What is called, if it is no function of the user's."""
+    """The kind of callee of an object that is not a function of the user's."""
     if isinstance(x, np.ufunc):
         return "ufunc"
-    if isinstance(x, MethodType):  # of minigrad's
-        return "library" if root_of(x.__func__) in NUMERIC else "foreign"
+    if isinstance(x, MethodType):
+        return "library" if package_of(x.__func__) in NUMERIC_PACKAGES else "foreign"
     if isinstance(x, type) and issubclass(x, BaseException):
         return "error"
     if isinstance(x, (FunctionType, BuiltinFunctionType, type)):
@@ -66,19 +98,19 @@ def kind_of(x: Any) -> str:
             return "math"
         if isinstance(x, BuiltinFunctionType) and not isinstance(x.__self__, (ModuleType, type(None))):
             return "foreign"
-        if root_of(x) in NUMERIC:
+        root = package_of(x)
+        if root in NUMERIC_PACKAGES:
             return "library"
-        if type(x) is type and x.__flags__ & HEAP_TYPE and root_of(x) not in STANDARD:
+        if type(x) is type and x.__flags__ & HEAP_TYPE and root not in STANDARD:
             return "class"
-        return "computing" if root_of(x).lstrip("_") in COMPUTING or root_of(x) == "math" else "foreign"
-    kind = type(x)
-    if root_of(x) in NUMERIC or any(isinstance(vars(b).get("__call__"), FunctionType) for b in kind.__mro__):
-        return "object"
-    return "foreign"
+        return "computing" if root.lstrip("_") in COMPUTING or root == "math" else "foreign"
+    calls = (vars(base).get("__call__") for base in type(x).__mro__)
+    is_known = package_of(x) in NUMERIC_PACKAGES or any(isinstance(call, FunctionType) for call in calls)
+    return "object" if is_known else "foreign"
 
 
-def is_foreign(x: Any, world: World) -> bool:
-    """Whether an object is a function that is neither the user's nor known; classes are told by their objects."""
+def is_opaque(x: Any, world: World) -> bool:
+    """Whether an object is a function that is neither the user's nor known. Classes are judged by their instances."""
     if not callable(x) or isinstance(x, type) or x is UNKNOWN or world.of(x) is not None:
         return False
     if x is getattr(builtins, getattr(x, "__name__", ""), UNKNOWN):
@@ -95,38 +127,35 @@ def is_source(node: ast.AST) -> bool:
     return isinstance(node.func, ast.Name) and node.func.id in TAKING and len(node.args) == 1
 
 
-# Names that a recorded function sees others for
+def replaceable_names(body: Body, world: World) -> dict[str, str]:
+    """Names in a function that mean float, int, math or functions of math and are only called, with their meanings.
 
-
-def hidden(body: Body, world: World) -> dict[str, str]:
-    """Names in a function that stand for float, int, math and functions of math, and are only called: what they mean.
-
-    The code of the function is changed to other names while it is recorded; annotations are no part of that.
+    While the function is recorded, its code uses other names for them. Annotations do not count.
     """
     names = [x for x in body.nodes if isinstance(x, ast.Name)]
     attributes = {x.attr for x in body.nodes if isinstance(x, ast.Attribute)}
     skipped = {id(y) for x in body.nodes for y in _annotations(x)}
-    found = {}
+    meanings = {}
     for name in {x.id for x in names} - attributes - body.local - set(body.function.__code__.co_freevars):
         uses = [x for x in names if x.id == name and id(x) not in skipped]
         x = world.meaning(ast.Name(name, ast.Load()), body)
         if x is math and all(_is_attribute_called(use) for use in uses):
-            found[name] = "math"
+            meanings[name] = "math"
         elif name in TAKING and x is getattr(builtins, name) and all(map(is_called, uses)):
-            found[name] = name
+            meanings[name] = name
         elif isinstance(x, BuiltinFunctionType) and x in OF_MATH and all(map(is_called, uses)):
-            found[name] = x.__name__
-    return found
+            meanings[name] = x.__name__
+    return meanings
 
 
 def _annotations(node: ast.AST) -> Iterator[ast.AST]:
-    """The names in the annotation of a local variable, which nobody evaluates."""
+    """The names in the annotation of a local variable, which is never evaluated."""
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         yield from ast.walk(node.annotation)
 
 
 def _is_attribute_called(node: ast.AST) -> bool:
-    """Whether a name stands in a call of its attribute: math.sqrt(x), or in math.pi."""
+    """Whether a name is used as in math.sqrt(x) or math.pi."""
     parent: Any = node.parent  # type: ignore[attr-defined]
     if not isinstance(parent, ast.Attribute) or not isinstance(parent.ctx, ast.Load):
         return False

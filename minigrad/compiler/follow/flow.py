@@ -1,12 +1,12 @@
 """Which numbers that a step takes out of arrays can be traced: `loss.item()`, `float(loss)`.
 
-While a step is recorded, a traced number can stand for such a number as long as Python computes with it, keeps it or
+While a step is recorded, a traced number can replace such a number as long as Python computes with it, stores it or
 returns it. C code can tell it from a float: json.dumps raises a TypeError, which the user may have caught. So a number
-is traced only if all that runs after it was taken is known: the source of the step from there to its end, and that of
-all functions of the user's that are called there, must consist of the statements, operators and calls that are listed
-in allowed.py. Who holds the number does not matter then, as nobody comes to look at it. Code of minigrad's and NumPy's
-takes a traced number for a number, or asks for its value, which is noticed. Everything else says no, and asking for a
-number makes the step run eagerly; the message says what stood in the way.
+is traced only if everything that runs afterwards is known: the source of the step from there to its end, and of all
+functions of the user's that are called there, must consist of the statements, operators and calls listed in allowed.py.
+Then it does not matter who holds the number, as no code looks at it. Code of minigrad and NumPy accepts a traced number
+as a number, or asks for its value, which is noticed. In all other cases the step runs eagerly once it asks for the
+number, and the message says what prevented tracing it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from minigrad.compiler.follow.allowed import Allowed
-from minigrad.compiler.follow.calls import hidden, is_foreign, is_source
-from minigrad.compiler.follow.known import TAKING
-from minigrad.compiler.follow.syntax import Place, end_of_call
+from minigrad.compiler.follow.calls import TAKING, is_opaque, is_source, replaceable_names
+from minigrad.compiler.follow.function_source import Site, site_of
 from minigrad.compiler.follow.taint import Taint
-from minigrad.compiler.follow.world import UNKNOWN, Body, World, root_of
+from minigrad.compiler.follow.world import UNKNOWN, Body, World
 from minigrad.compiler.refusal import MINIGRAD
-from minigrad.reach import Reach
-from minigrad.reach.names import words
+from minigrad.reach import Reach, package_of, words
 
-WANTED = TAKING | {"item"}
+SOURCES = TAKING | {"item"}
 
 
 class Followed(NamedTuple):
@@ -34,57 +32,57 @@ class Followed(NamedTuple):
 
     Attributes:
         sites: where these calls end.
-        why: for other calls that take a number, what stands in the way.
-        hides: functions, and names in them that mean something else while the step is recorded.
+        why: for other calls that take a number, what prevents tracing it.
+        renames: functions, and names in them that mean something else while the step is recorded.
     """
 
-    sites: frozenset[Place]
-    why: dict[Place, str]
-    hides: list[tuple[FunctionType, dict[str, str]]]
+    sites: frozenset[Site]
+    why: dict[Site, str]
+    renames: list[tuple[FunctionType, dict[str, str]]]
 
     def has(self, frame: FrameType) -> bool:
         """Whether the call that runs in a frame is one of the sites."""
-        return end_of_call(frame) in self.sites
+        return site_of(frame) in self.sites
 
     def reason(self, frame: FrameType | None) -> str:
-        """What stands in the way of tracing the number that is taken in a frame."""
-        return "" if frame is None else self.why.get(end_of_call(frame), "")  # type: ignore[arg-type]
+        """What prevents tracing the number that is taken in a frame, "" if nothing does."""
+        return "" if frame is None else self.why.get(site_of(frame), "")  # type: ignore[arg-type]
 
 
 NOTHING = Followed(frozenset(), {}, [])
 
 
 def follow(reach: Reach, step: Any) -> Followed:
-    """The call sites of the step, and of functions that it calls, whose numbers can be traced.
+    """Find the call sites in the step, and in functions that it calls, whose numbers can be traced.
 
     Args:
         reach: what the step reaches.
-        step: what was compiled.
+        step: the function that was compiled.
     """
     receiver = getattr(step, "__self__", UNKNOWN)
     function = _decorated(getattr(step, "__func__", step))
     if type(function) is not FunctionType or function.__code__.co_filename.startswith(MINIGRAD):
         return NOTHING
-    if not any(WANTED & words(f.__code__) for f in (function, *reach.functions)):
+    if not any(SOURCES & words(f.__code__) for f in (function, *reach.functions)):
         return NOTHING
     world = World(reach, function, receiver)
-    world.strange = _strange(world, reach)
+    world.opaque = _opaque_code(world, reach)
     allowed = Allowed(world, Taint(world))
-    return _Sites(world, allowed).found()
+    return _Sites(world, allowed).result()
 
 
-def _strange(world: World, reach: Reach) -> str:
-    """A function that is not followed, in a container or an attribute: what is taken from there may be called."""
+def _opaque_code(world: World, reach: Reach) -> str:
+    """The path of a function that cannot be followed, in a container or an attribute from which it may be called."""
     scopes = {id(f.__globals__) for f in reach.functions} | {id(world.step.function.__globals__)}
     for ref, x in reach.refs:
         is_module = isinstance(ref.owner, ModuleType) or id(ref.holder) in scopes or ref.kind in ("cell", "class")
-        if not is_module and root_of(ref.owner) != "minigrad" and is_foreign(x, world):
+        if not is_module and package_of(ref.owner) != "minigrad" and is_opaque(x, world):
             return ref.path or str(ref.key)
     return ""
 
 
 def _decorated(step: Any) -> Any:
-    """The user's function inside of @mg.no_grad() and its like."""
+    """The user's function inside @mg.no_grad() and the like."""
     while type(step) is FunctionType and step.__code__.co_filename.startswith(MINIGRAD):
         inner = getattr(step, "__wrapped__", None)
         if type(inner) is not FunctionType:
@@ -94,49 +92,52 @@ def _decorated(step: Any) -> Any:
 
 
 class _Sites:
-    """Goes through all calls that take numbers out of arrays."""
+    """The calls that take numbers out of arrays."""
 
     def __init__(self, world: World, allowed: Allowed) -> None:
         self.world, self.allowed = world, allowed
-        self.sites: set[Place] = set()
-        self.why: dict[Place, str] = {}
-        self.hides: list[tuple[FunctionType, dict[str, str]]] = []
+        self.sites: set[Site] = set()
+        self.why: dict[Site, str] = {}
+        self.renames: list[tuple[FunctionType, dict[str, str]]] = []
 
-    def found(self) -> Followed:
-        """The sites, and why others are none."""
+    def result(self) -> Followed:
+        """The sites, and what prevents tracing at others."""
         step = self.world.step
         if step.node is None:
             return NOTHING
-        whole = self.allowed.reason(step.nodes, step)
+        anywhere = self.allowed.reason(step.nodes, step)
         for body in [step, *self.world.bodies]:
-            names = hidden(body, self.world)
+            names = replaceable_names(body, self.world)
             is_used = False
             calls: list[Any] = [x for x in body.nodes if is_source(x)]
             for call in calls:
-                why = self._why(call, body, whole, names)
-                place = body.function.__code__.co_filename, call.end_lineno or 0, call.end_col_offset or 0
+                why = self._why(call, body, anywhere, names)
+                site = body.function.__code__.co_filename, call.end_lineno or 0, call.end_col_offset or 0
                 if why:
-                    self.why[place] = why
+                    self.why[site] = why
                 else:
-                    self.sites.add(place)
+                    self.sites.add(site)
                     is_used = True
-            if names and (is_used or not whole):
-                self.hides.append((body.function, names))
-        return Followed(frozenset(self.sites), self.why, self.hides if self.sites else [])
+            if names and (is_used or not anywhere):
+                self.renames.append((body.function, names))
+        return Followed(frozenset(self.sites), self.why, self.renames if self.sites else [])
 
-    def _why(self, call: Any, body: Body, whole: str, names: dict[str, str]) -> str:
-        """What stands in the way of tracing the number that a call takes. Of other functions than the step, all does
-        that runs in the step, as nothing tells from where they are called."""
+    def _why(self, call: Any, body: Body, anywhere: str, names: dict[str, str]) -> str:
+        """What prevents tracing the number that a call takes.
+
+        In other functions than the step, that is whatever prevents it anywhere in the step: it is not known from where
+        they are called.
+        """
         if isinstance(call.func, ast.Name) and call.func.id not in names:
-            return f"the name `{call.func.id}` is used for more than calls here, or is not that of the builtin"
+            return f"the name `{call.func.id}` is used for more than calls here, or is not the builtin"
         if body is not self.world.step or self._is_inside(call, body):
-            return whole
-        if not whole:
+            return anywhere
+        if not anywhere:
             return ""
         return self.allowed.reason(list(after(call, body.node)), body)
 
     def _is_inside(self, node: Any, body: Body) -> bool:
-        """Whether a call stands in a function that is written inside of the step."""
+        """Whether a call is in a function that is written inside the step."""
         while node is not body.node:
             node = node.parent
             if isinstance(node, (ast.FunctionDef, ast.Lambda)) and node is not body.node:
@@ -145,7 +146,7 @@ class _Sites:
 
 
 def after(node: Any, function: Any) -> Iterator[ast.AST]:
-    """All that runs in a function once an expression is reached: its statement, those that follow, in a loop all."""
+    """All nodes that may run once an expression is reached: its statement, those that follow, and in a loop all."""
     for top in _after(node, function):
         yield from ast.walk(top)
 

@@ -1,6 +1,6 @@
-"""Which expressions may be numbers out of arrays, or hold such numbers: by the names of variables and attributes.
+"""Taint analysis: which expressions may be numbers out of arrays, or contain such numbers.
 
-A variable is known within its function, attributes and variables of outer functions by their names everywhere.
+Local variables are tracked per function; attributes and variables of outer functions by their names everywhere.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from minigrad.compiler.follow.calls import Callee, callee
-from minigrad.compiler.follow.known import FILLING, PLAIN_RESULT
+from minigrad.compiler.follow.calls import FILLING, PLAIN_RESULT, Callee, callee
 from minigrad.compiler.follow.world import Body, World
 
-Key = tuple[Any, str]  # a body and a variable, "attr" and an attribute, "outer" and a variable, "return" of a body
+Key = tuple[Any, str]  # (body, variable), ("attr", attribute), ("outer", variable) or (body, "return")
 
 
 class Taint:
-    """Names that may get a number, or something with one in it, in the functions of a world."""
+    """The names that may be bound to a number out of an array, or to something that contains one."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.names: set[Key] = set()
-        self.made_of: dict[Key, set[Key]] = {}  # what a variable was made of: h = logs["loss"]
+        self.origins: dict[Key, set[Key]] = {}  # the origins of a variable: h = logs["loss"]
         self._callees: dict[tuple[int, int], Callee] = {}
         for operator in world.operators:
             self.names |= {(operator, name) for name in operator.parameters}
@@ -39,14 +38,14 @@ class Taint:
                 break
 
     def callee(self, call: ast.Call, body: Body) -> Callee:
-        """What a call calls."""
+        """Determine what a call calls."""
         key = id(call), id(body)
         if key not in self._callees:
             self._callees[key] = callee(call, body, self.world)
         return self._callees[key]
 
     def key(self, x: ast.AST, body: Body) -> Key | None:
-        """The name of a variable or attribute, or of the container whose item x is."""
+        """The key of a variable or attribute, or of the container of which x is an item."""
         if isinstance(x, ast.Name):
             return (body, x.id) if x.id in body.local else ("outer", x.id)
         if isinstance(x, ast.Attribute):
@@ -58,9 +57,9 @@ class Taint:
         return None
 
     def has(self, x: ast.AST | None, body: Body) -> bool:
-        """Whether an expression may be a number out of an array, or hold one."""
+        """Whether an expression may be a number out of an array, or contain one."""
         match x:
-            case None | ast.Constant() | ast.Compare() | ast.JoinedStr():  # texts and decisions, which are noticed
+            case None | ast.Constant() | ast.Compare() | ast.JoinedStr():  # converting to text and deciding are noticed
                 return False
             case ast.Name():
                 return self.key(x, body) in self.names
@@ -83,27 +82,27 @@ class Taint:
         return any(self.has(y, body) for y in ast.iter_child_nodes(x))
 
     def _call_has(self, call: ast.Call, body: Body) -> bool:
-        found = self.callee(call, body)
-        if found.kind == "source":
+        called = self.callee(call, body)
+        if called.kind == "source":
             return True
-        if found.kind in ("ufunc", "error") or (found.kind == "builtin" and found.name in PLAIN_RESULT):
+        if called.kind in ("ufunc", "error") or (called.kind == "builtin" and called.name in PLAIN_RESULT):
             return False
-        if found.kind == "user":
-            return (found.body, "return") in self.names
-        if any((b, "return") in self.names for b in self.candidates(found)):
+        if called.kind == "user":
+            return (called.body, "return") in self.names
+        if any((b, "return") in self.names for b in self.candidates(called)):
             return True
-        is_made = isinstance(call.func, ast.Name) and self.key(call.func, body) in self.names
-        return is_made or any(self.has(y, body) for y in (*arguments(call), getattr(call.func, "value", None)))
+        is_tainted = isinstance(call.func, ast.Name) and self.key(call.func, body) in self.names
+        return is_tainted or any(self.has(y, body) for y in (*arguments(call), getattr(call.func, "value", None)))
 
-    def candidates(self, found: Callee) -> list[Body]:
-        """Functions of the user's that a call of something unknown may run first: by its name, or as an object."""
-        if found.kind not in ("unknown", "object") or self._is_of_container(found.name):
+    def candidates(self, called: Callee) -> list[Body]:
+        """The user's functions that a call of something unknown may run: by its name, or as the call of an object."""
+        if called.kind not in ("unknown", "object") or self._is_of_container(called.name):
             return []
-        names = {found.name, "forward", "__call__"}
+        names = {called.name, "forward", "__call__"}
         return [b for name in names for b in self.world.named.get(name, ())]
 
     def _is_of_container(self, name: str) -> bool:
-        """Whether only lists, dicts and the like have a method of this name, and no layer stands under it."""
+        """Whether only lists, dicts and the like have a method of this name, and no object is kept under it."""
         return name in FILLING and name not in self.world.named and name not in self.world.values
 
     # Spreading
@@ -113,7 +112,7 @@ class Taint:
             case ast.Assign():
                 for target in node.targets:
                     self._assign(target, node.value, body)
-            case ast.AugAssign():  # a list gets more items
+            case ast.AugAssign():  # a list may get more items
                 self._assign(node.target, node.value, body, inside=True)
             case ast.AnnAssign() | ast.NamedExpr() if node.value is not None:
                 self._assign(node.target, node.value, body)
@@ -128,89 +127,89 @@ class Taint:
                 self._pass(node, body)
 
     def _returned(self, node: Any, body: Body) -> Key:
-        """What a function returns; of one that is written inside of another, the name of the function."""
+        """The key of what a function returns; for a function inside another one, that of its name."""
         while node.parent is not body.node:
             node = node.parent
             if isinstance(node, ast.FunctionDef):
                 return body, node.name
         return body, "return"
 
-    def _put(self, target: ast.AST, body: Body, inside: bool = False) -> None:
-        """A variable or an attribute may hold a number; with `inside` in an object that was there: h = s.losses."""
+    def _mark(self, target: ast.AST, body: Body, inside: bool = False) -> None:
+        """Taint a variable or attribute; with `inside` also its origins, as the object is changed: h = s.losses."""
         todo, met = [self.key(target, body)], set[Any]()
         while todo:
             key = todo.pop()
             if key is not None and key not in met:
                 met.add(key)
                 self.names.add(key)
-                todo += self.made_of.get(key, ()) if inside else ()
+                todo += self.origins.get(key, ()) if inside else ()
 
     def _assign(self, target: ast.AST, value: ast.AST, body: Body, inside: bool = False) -> None:
         if isinstance(target, (ast.Tuple, ast.List)):
             pairs: Any = [(t, value) for t in target.elts]
             if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts):
                 pairs = zip(target.elts, value.elts, strict=True)
-            for part, given in pairs:
-                self._assign(part, given, body)
+            for part, x in pairs:
+                self._assign(part, x, body)
             return
         if isinstance(target, ast.Name):
-            self._note_origin(target, value, body)
+            self._add_origin(target, value, body)
         if self.has(value, body):
-            self._put(target, body, inside or isinstance(target, ast.Subscript))
+            self._mark(target, body, inside or isinstance(target, ast.Subscript))
 
-    def _note_origin(self, target: ast.Name, value: ast.AST, body: Body) -> None:
+    def _add_origin(self, target: ast.Name, value: ast.AST, body: Body) -> None:
         key, origin = self.key(target, body), self.key(value, body)
         if key is not None and origin is not None and key != origin:
-            self.made_of.setdefault(key, set()).add(origin)
+            self.origins.setdefault(key, set()).add(origin)
 
     def _iterate(self, target: ast.AST, source: ast.AST, body: Body) -> None:
-        """for target in source: keys and counters are no numbers out of arrays."""
-        if type(self.world.meaning(source, body)) is dict:  # which gives its keys
+        """Taint the target of `for target in source`. Keys and counters are not numbers out of arrays."""
+        if type(self.world.meaning(source, body)) is dict:  # iteration gives its keys
             return
         pair = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
         if isinstance(source, ast.Call):
-            found = self.callee(source, body)
-            if found.kind == "builtin" and found.name == "enumerate" and len(pair) == 2 and source.args:
+            called = self.callee(source, body)
+            if called.kind == "builtin" and called.name == "enumerate" and len(pair) == 2 and source.args:
                 self._iterate(pair[1], source.args[0], body)
                 return
-            is_zip = found.kind == "builtin" and found.name == "zip"
+            is_zip = called.kind == "builtin" and called.name == "zip"
             if is_zip and len(pair) == len(source.args) and not any(isinstance(x, ast.Starred) for x in source.args):
-                for part, given in zip(pair, source.args, strict=True):
-                    self._iterate(part, given, body)
+                for part, x in zip(pair, source.args, strict=True):
+                    self._iterate(part, x, body)
                 return
-            if found.kind == "unknown" and found.name == "items" and len(pair) == 2 and not source.args:
+            if called.kind == "unknown" and called.name == "items" and len(pair) == 2 and not source.args:
                 self._iterate(pair[1], source.func.value, body)  # type: ignore[attr-defined]
                 return
         self._assign(target, source, body)
 
     def _pass(self, call: ast.Call, body: Body) -> None:
-        """What a call gives to a container, or to a function of the user's."""
-        found, is_given = self.callee(call, body), any(self.has(x, body) for x in arguments(call))
-        if is_given and isinstance(call.func, ast.Attribute) and call.func.attr in FILLING:
-            self._put(call.func.value, body, inside=True)
-        if is_given:
-            self.names |= {(b, name) for b in self.candidates(found) for name in b.everything}
-        for name, x in bound(call, found.body) if found.body is not None else ():
+        """Taint what a call fills, or the parameters of a function of the user's."""
+        called, is_tainted = self.callee(call, body), any(self.has(x, body) for x in arguments(call))
+        if is_tainted and isinstance(call.func, ast.Attribute) and call.func.attr in FILLING:
+            self._mark(call.func.value, body, inside=True)
+        if is_tainted:
+            self.names |= {(b, name) for b in self.candidates(called) for name in b.everything}
+        for name, x in bound(call, called.body) if called.body is not None else ():
             if self.has(x, body):
-                self.names.add((found.body, name))
+                self.names.add((called.body, name))
             if (key := self.key(x, body)) is not None:
-                self.made_of.setdefault((found.body, name), set()).add(key)
+                self.origins.setdefault((called.body, name), set()).add(key)
 
 
 def arguments(call: ast.Call) -> list[Any]:
-    """All that a call is given."""
+    """All arguments of a call."""
     return [*call.args, *(k.value for k in call.keywords)]
 
 
 def bound(call: ast.Call, body: Body) -> Iterator[tuple[str, ast.AST]]:
-    """Which parameter of a function gets which argument; any may get what is starred."""
+    """Pairs of a parameter and the argument that it gets. Any parameter may get a starred argument."""
     names = body.parameters[1:] if body.is_bound else body.parameters
     for k, x in enumerate(call.args):
         if any(isinstance(y, ast.Starred) for y in call.args[: k + 1]):
-            found = body.everything
+            parameters = body.everything
         else:
-            found = [names[k]] if k < len(names) else body.rest
-        yield from ((name, x) for name in found)
+            parameters = [names[k]] if k < len(names) else body.rest
+        yield from ((name, x) for name in parameters)
     for keyword in call.keywords:
-        found = [keyword.arg] if keyword.arg in body.everything else body.rest if keyword.arg else body.everything
-        yield from ((str(name), keyword.value) for name in found)
+        parameters = [keyword.arg] if keyword.arg in body.everything else body.rest if keyword.arg else body.everything
+        yield from ((str(name), keyword.value) for name in parameters)

@@ -17,7 +17,7 @@ from minigrad.compiler.kernels.legalize import Legalizer
 from minigrad.compiler.kernels.threads import Chunked, cores
 from minigrad.compiler.numpy.program_source import ProgramSource
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.reach.generated import code_of
+from minigrad.util.bytecode import code_of
 
 MANY, MANY_EXPENSIVE = 1_000_000, 250_000  # elements from which on threads pay off; see threads.py
 SHORT = 20_000  # elements, which take about 10 µs

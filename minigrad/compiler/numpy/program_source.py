@@ -26,7 +26,7 @@ from minigrad.compiler.numpy.plan import ALIGNMENT, Plan, unshaped
 from minigrad.compiler.numpy.scalar_ops import is_scalar_op, scalar_expression, scalar_literal
 from minigrad.compiler.numpy.scope import Scope
 from minigrad.compiler.refusal import CheckFailed
-from minigrad.reach.generated import code_of
+from minigrad.util.bytecode import code_of
 from minigrad.util.text import text_of_bytes
 
 SILENT = frozenset({"np.asarray", "np.empty", "np.float32", "np.float64"})

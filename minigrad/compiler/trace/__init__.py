@@ -1,11 +1,11 @@
-"""Tracing: arrays and numbers that stand for the real ones while a step is recorded.
+"""Tracing: arrays and numbers that represent the real ones while a step is recorded.
 
-- tracer: the tracer array; generator: the tracer Generator; numbers: traced Python numbers; unread_grads: what stands
-  in `.grad` while nobody has read it; stand_ins: builtins as a recorded step sees them; artifact: exceptions of
-  tracers
-- trace: NumPy calls on tracers become ops; access: of elements; writes: what a memory holds after one; ufuncs,
-  functions: of NumPy's; opaque: of all others; through: Python's functions of numbers; generator_states: where
-  generators stand
-- outside: arrays from outside of the step; records: objects that are known by what they hold; promotion: the warning
-  about float64; provenance: what each operation is for
+Files, each importing only those before it:
+
+- tracer_operators, tracer: the tracer array; number_arithmetic, traced_number: traced Python numbers
+- opaque: calls of any function, and views; numpy_functions, minigrad_functions: handlers of functions, and what they
+  do with operands; number_operands: traced numbers beside arrays
+- elements: indexing, casts, writes; recorded_ufuncs; generators: tracer Generators, draws, and their states
+- outside: arrays from outside the step; provenance: what each op is for, and the warning about float64
+- trace: the recording; traced_builtins: `type`, `float`, `print` and others as a recorded step sees them
 """

@@ -1,4 +1,4 @@
-"""Arrays from outside of a step: which memory each lies in, and the tracer that stands for it."""
+"""Arrays from outside a step: the memory of each, and the tracer that represents it."""
 
 from __future__ import annotations
 
@@ -15,42 +15,57 @@ from minigrad.compiler.refusal import CompileError
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.reach import Row
 
-PINNED = 1 << 16  # bytes of an array whose elements are compared before each call
+PINNED = 1 << 16  # bytes; arrays up to this size may decide, as guards compare their elements
 
 
 class OutsideArrays:
-    """The arrays that existed before a step, or that it got from no place, as tracer arrays, with their names."""
+    """The arrays that existed before a step, or that it got from unknown places, as tracer arrays with names.
+
+    Attributes:
+        undo: copies arrays before they are written.
+        contents_read, memories_read: arrays whose elements decide, and their memories.
+        scalars: identities of places of NumPy scalars, by the id of the memory that represents them.
+        inputs, buffers: of the program.
+        memories: of arrays that existed before, by id; of arguments by -1 - number.
+        by_owner: memories that are not arguments, by the id of the owner of the bytes.
+        known: tracers by the id of the real array.
+        names, view_names: of owners by id, and of tracers of views by id.
+        constants: arrays that are kept alive, as their ids are in use.
+        origins: buffers of constants, and the arrays that had their content.
+        contents: tracers and content of constants, by the id of the array.
+    """
 
     def __init__(self) -> None:
-        self.undo: Any = None  # copies arrays before they are written
-        self.contents_read: list[Row] = []  # arrays whose elements decide
-        self.memories_read: list[Memory] = []  # theirs
-        self.scalars: dict[int, Any] = {}  # identities of places, by the id of the memory of the NumPy scalar there
+        self.undo: Any = None
+        self.contents_read: list[Row] = []
+        self.memories_read: list[Memory] = []
+        self.scalars: dict[int, Any] = {}
         self.inputs: list[Op] = []
         self.buffers: list[Buffer] = []
-        self.memories: dict[int, Memory] = {}  # of arrays that existed before, by id; of arguments by -1 - number
-        self.by_owner: dict[int, list[Memory]] = {}  # those of them that are no arguments, by the owner of the bytes
-        self.known: dict[int, TracerArray] = {}  # by the id of the real array
-        self.names: dict[int, str] = {}  # of owners
-        self.view_names: dict[int, str] = {}  # by the id of the tracer array, which `known` keeps
-        self.constants: list[Any] = []  # keeps ids from being used again
-        self.origins: list[tuple[Buffer, weakref.ref[Any]]] = []  # constants, and the arrays that had their content
-        self.contents: dict[int, tuple[TracerArray, bytes]] = {}  # of constants, by the id of the array
+        self.memories: dict[int, Memory] = {}
+        self.by_owner: dict[int, list[Memory]] = {}
+        self.known: dict[int, TracerArray] = {}
+        self.names: dict[int, str] = {}
+        self.view_names: dict[int, str] = {}
+        self.constants: list[Any] = []
+        self.origins: list[tuple[Buffer, weakref.ref[Any]]] = []
+        self.contents: dict[int, tuple[TracerArray, bytes]] = {}
 
     def remember(self, x: TracerArray) -> None:
-        """The real array of x may be written from here on: what it holds is copied, if that is not done yet."""
+        """The real array of x may be written from here on: copy its content, if that has not been done yet."""
         if self.undo is not None:
             self.undo.keep(x)
 
     def let_go(self) -> None:
-        """Any array from outside may be written unseen from here on."""
+        """Any array from outside may be written unnoticed from here on: copy them all."""
         if self.undo is not None:
             self.undo.keep_all()
 
     def pin_array(self, x: TracerArray) -> bool:
         """Let the elements of an array of the state decide about the program: guards compare them before each call.
 
-        False for an array that the step computes, was given or has written: it differs from call to call.
+        Returns False for an array that the step computes, got as an argument or has written, which differs from call to
+        call.
         """
         memory = x.mg_memory
         is_state = memory.is_outside and (memory.buffer is None or memory.buffer.kind == "state")
@@ -62,10 +77,10 @@ class OutsideArrays:
         return True
 
     def check_contents(self) -> None:
-        """No array whose elements were read in Python may have been written there: nobody has recorded that.
+        """Check that no array whose elements were read in Python was also written there, which is not recorded.
 
         Raises:
-            CompileError: one was.
+            CompileError: one was written.
         """
         for row, memory in zip(self.contents_read, self.memories_read, strict=True):
             if not memory.version and row.holder.tobytes() != row.held:
@@ -75,35 +90,35 @@ class OutsideArrays:
                 )
 
     def state(self, array: Any, name: str) -> TracerArray:
-        """The tracer array for one of the user's arrays; always the same for the same array."""
-        found = self.known.get(id(array))
-        if found is None:
+        """The tracer array for one of the user's arrays: always the same for the same array."""
+        tracer = self.known.get(id(array))
+        if tracer is None:
             memory, steps = self._located(array)
             root = memory.array
             if not steps or id(root) not in self.names:
                 self.names[id(root)] = name
-            found = TracerArray(self, root, memory)
+            tracer = TracerArray(self, root, memory)
             for step in steps:
-                part = array if step[0] == "elements" else viewed(found.mg_array, step)
-                found = TracerArray(self, part, memory, found, step)
-            found.mg_array = array
-            self.known[id(array)] = found
+                part = array if step[0] == "elements" else viewed(tracer.mg_array, step)
+                tracer = TracerArray(self, part, memory, tracer, step)
+            tracer.mg_array = array
+            self.known[id(array)] = tracer
             self.constants.append(array)
             if steps:
-                self.view_names[id(found)] = name
-        return found
+                self.view_names[id(tracer)] = name
+        return tracer
 
     def _located(self, array: Any) -> tuple[Memory, list[Step]]:
-        """The memory that an array lies in, and the steps to it from the array that the memory is known by.
+        """The memory of an array, and the steps to the array from the one that represents the memory.
 
-        That is the owner of the bytes, or the first array that was met among those of another dtype.
+        That is the owner of the bytes, or the first array that was met of another dtype.
         """
         root = owner(array)
         alike = [memory for memory in self.by_owner.get(id(root), ()) if memory.array is not root]
         for known in (root, *(memory.array for memory in alike)):
             steps = where_in(array, known)
-            if steps is None and (found := elements_in(array, known)) is not None:
-                steps = [*found[0], ("elements", found[1])]
+            if steps is None and (parts := elements_in(array, known)) is not None:
+                steps = [*parts[0], ("elements", parts[1])]
             if steps is not None:
                 return self._memory(known), steps
         return self._memory(array), []
@@ -119,17 +134,17 @@ class OutsideArrays:
     def argument(self, array: Any, name: str, number: int) -> TracerArray:
         """The tracer array for an argument, which is another array in each call.
 
-        Each argument has a memory of its own, also where two are one array: `check_overlaps` looks at that.
+        Each argument has its own memory, also where two are the same array, for which `check_overlaps` tests.
         """
         memory = Memory(array, None, Buffer(name, "argument", array, number), is_outside=True)
         self.buffers.append(memory.buffer)
         self.memories[-1 - number] = memory
-        found = self.known[id(array)] = TracerArray(self, array, memory)
+        tracer = self.known[id(array)] = TracerArray(self, array, memory)
         self.constants.append(array)
-        return found
+        return tracer
 
     def name_of(self, x: TracerArray) -> str:
-        """What an array from outside is called."""
+        """The name of an array from outside."""
         buffer = x.mg_memory.buffer
         return self.view_names.get(id(x)) or (buffer.name if buffer else self.names.get(id(x.mg_memory.array), "leaf"))
 
@@ -142,22 +157,21 @@ class OutsideArrays:
         return memory.value
 
     def constant(self, array: Any) -> TracerArray:
-        """The tracer array for an array that the step did not get from any place: it is known by its content.
+        """The tracer array for an array that the step got from an unknown place: it is identified by its content.
 
         An index such as np.arange(n) is another array in each call, with the same content.
         """
         if id(array) in self.known or id(owner(array)) in self.by_owner:
             return self.state(array, "constant")
-        found = self.contents.get(id(array))
-        content = array.tobytes()
-        if found is None or found[1] != content:
+        known, content = self.contents.get(id(array)), array.tobytes()
+        if known is None or known[1] != content:
             copy = np.array(array, order="C")
             buffer = Buffer("constant", "state", copy, is_constant=True)
             self.origins.append((buffer, weakref.ref(array)))
             self.buffers.append(buffer)
-            found = self.contents[id(array)] = TracerArray(self, copy, Memory(copy, None, buffer)), content
+            known = self.contents[id(array)] = TracerArray(self, copy, Memory(copy, None, buffer)), content
             self.constants.append(array)
-        return found[0]
+        return known[0]
 
     def input_of(self, buffer: Buffer) -> Value:
         """The first value of a buffer."""

@@ -1,14 +1,18 @@
-"""What each line is for, in words: read from the calls that are going on while it is recorded."""
+"""Notes of what each op is for, read from the running frames; and the warning about float64 computed from float32."""
 
 from __future__ import annotations
 
 import linecache
 import sys
+import warnings
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from minigrad.compiler.refusal import OWN
+import numpy as np
+
+from minigrad.compiler.ir.program import VIEWS, Op, Value
+from minigrad.compiler.refusal import OWN, user_line
 from minigrad.compiler.trace.tracer import TracerArray
 from minigrad.engine import tape
 from minigrad.engine.modes import current_scope
@@ -17,8 +21,9 @@ from minigrad.engine.tracing import walked
 PULL, PUSH = tape.pull.__code__, tape.push.__code__
 RULES = str(Path(tape.__file__).parents[1] / "optim")
 
-
-_KINDS: dict[CodeType, str] = {}  # whose code it is: asked for every frame of every op
+STATE = "state"
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+_KINDS: dict[CodeType, str] = {}  # whose code it is, by code object: looked up for every frame of every op
 
 
 def _kind(code: CodeType) -> str:
@@ -39,9 +44,9 @@ def note(known: dict[Any, str]) -> str:
     """The primitive whose value or gradient is computed, the optimizer's rule, or the user's line.
 
     Args:
-        known: texts of lines of the tape, which are asked for once for each operation of a rule.
+        known: texts of nodes of the tape, which are made once and used for each op of a rule.
     """
-    frame: Any = sys._getframe(3)  # those before are this one, Trace.add and what calls it
+    frame: Any = sys._getframe(3)  # skip this frame, Trace.add and its caller
     primitive = scope = ""
     while frame is not None:
         code = frame.f_code
@@ -49,16 +54,16 @@ def note(known: dict[Any, str]) -> str:
         if kind == "own":
             pass
         elif kind == "walk":
-            line = walked.get()
-            if line is None:  # the walk began before the trace: from here on the frames are not of the step
+            node = walked.get()
+            if node is None:  # the walk began before the trace: from here on the frames are not of the step
                 frame = None
                 break
-            text = known.get(line) or known.setdefault(line, described(line))
+            text = known.get(node) or known.setdefault(node, described(node))
             return f"{'gradient' if code is PULL else 'tangent'} of {text}"
         elif kind == "primitive":
-            made = None if primitive else frame.f_globals.get("primitive")
-            if made is not None:
-                primitive, scope = made.name, current_scope()
+            own = None if primitive else frame.f_globals.get("primitive")
+            if own is not None:
+                primitive, scope = own.name, current_scope()
         elif kind == "user" or not primitive:
             break
         frame = frame.f_back
@@ -71,26 +76,26 @@ def note(known: dict[Any, str]) -> str:
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
 
 
-def described(line: Any) -> str:
-    """A line of the tape: its name, or what it computes of what; and where it is."""
-    text = _name(line)
+def described(node: Any) -> str:
+    """A node of the tape in words: its name, or what it computes from which operands; and its scope."""
+    text = _name(node)
     if text is None:
-        numbers = getattr(line, "numbers", ())
-        numbers = numbers if len(numbers) == len(line.parents) else (None,) * len(line.parents)
-        operands = [_operand(p, n) for p, n in zip(line.parents, numbers, strict=True)]
-        text = line.primitive.name + (f"({', '.join(operands)})" if len(operands) <= 3 else "")
-    return f"{line.scope}: {text}" if line.scope else text
+        numbers = getattr(node, "numbers", ())
+        numbers = numbers if len(numbers) == len(node.parents) else (None,) * len(node.parents)
+        operands = [_operand(p, n) for p, n in zip(node.parents, numbers, strict=True)]
+        text = node.primitive.name + (f"({', '.join(operands)})" if len(operands) <= 3 else "")
+    return f"{node.scope}: {text}" if node.scope else text
 
 
-def _name(line: Any) -> str | None:
-    """What the user calls a line."""
-    name: str | None = getattr(line, "label", None) or getattr(line, "name", None)
-    return _leaf(line) if name is None and line.primitive is None else name
+def _name(node: Any) -> str | None:
+    """The user's name of a node."""
+    name: str | None = getattr(node, "label", None) or getattr(node, "name", None)
+    return _leaf(node) if name is None and node.primitive is None else name
 
 
-def _leaf(line: Any) -> str:
-    """What the array of a leaf is called where the step finds it."""
-    data = getattr(line.owner() if hasattr(line, "owner") else None, "data", None)
+def _leaf(node: Any) -> str:
+    """The name of the array of a leaf, from the place where the step finds it."""
+    data = getattr(node.owner() if hasattr(node, "owner") else None, "data", None)
     return str(data.mg_trace.name_of(data)) if isinstance(data, TracerArray) else "leaf"
 
 
@@ -98,3 +103,49 @@ def _operand(parent: Any, number: Any) -> str:
     if parent is None:
         return "constant" if number is None else f"{number:g}"
     return _name(parent) or str(parent.primitive.name)
+
+
+# float64 computed from float32, which doubles memory and time
+
+
+def check_promotion(op: Op, warned: set[str]) -> None:
+    """Warn if an op computes float64 from float32, once for each line of the user's.
+
+    A scalar of single precision beside an array of double precision changes nothing.
+
+    Args:
+        op: the op that was recorded.
+        warned: lines of the user's that a warning has named.
+    """
+    if not op.outs or op.outs[0].dtype != DOUBLE or op.name in ("cast", "call", "random"):
+        return
+    singles = [v for v in op.operands if v.dtype == SINGLE]
+    others = [v for v in op.operands if v.dtype != SINGLE]
+    is_scalar = all(v.shape == () for v in singles) and any(v.dtype == DOUBLE and v.shape for v in others)
+    if not singles or is_scalar:
+        return
+    where = user_line()
+    if where in warned or STATE in warned:
+        return
+    warned.add(where)
+    kinds = min((str(v.dtype) for v in others), default="?")
+    state = next((name for v in others if (name := _name_of_state(v))), "")
+    warned |= {STATE} if state else set()  # other ops follow from that
+    hint = (
+        f"{state} is float64. If that is not meant, call mg.set_default_dtype('float32') before the model is made, or "
+        "give it x.astype(np.float64)."
+        if state
+        else "If that is not meant, make the other operand a Python number (float(c)) or cast it: c.astype(x.dtype)."
+    )
+    warnings.warn(f"mg.compile: {op.name} of float32 and {kinds} gives float64, at {where}\n{hint}", stacklevel=2)
+
+
+def _name_of_state(v: Value) -> str:
+    """The name of the array of the state of which a value is a view, else \"\"."""
+    named = v.name
+    while v.op.name in VIEWS or v.op.name == "broadcast":
+        v = v.op.operands[0]
+        named = named or v.name
+    if v.op.name != "input" or v.op.params["buffer"].kind != "state":
+        return ""
+    return str(named or v.op.params["buffer"].name)

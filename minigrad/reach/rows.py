@@ -1,36 +1,90 @@
-"""What an object holds now that it did not hold when it was walked."""
+"""Rows: what one object held when it was walked, and how that differs from what it holds now."""
 
 from __future__ import annotations
 
+import gc
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from minigrad.reach import (
-    MISSING,
-    CacheState,
-    Row,
-    StateRef,
-    alike,
-    description,
-    elements,
-    keys_of,
-    parts_of,
-    pickled,
-    values_of,
-)
-from minigrad.reach.names import UNREAD
+from minigrad.reach.contents import MISSING, StateRef, elements, keys_of, parts_of, values_of
+from minigrad.reach.leaves import alike, pickled
 
-Difference = tuple[str, StateRef | None, Any, Any]  # path, the place if it is one, what it held, what it holds
+# Attributes of classes that no code of a step reads, unless it names them.
+UNREAD = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"})
+UNREAD |= {"__static_attributes__", "__firstlineno__", "__dataclass_fields__", "__dataclass_params__", "__match_args__"}
+
+Difference = tuple[str, StateRef | None, Any, Any]  # path, the place if it is one, the object before, the object now
+
+
+class Row:
+    """What one object held when it was walked: the unit of guards.
+
+    `kind` says what of `holder` is in `held`:
+
+    - "dict": all items, in order; "items": some items, MISSING for absent keys; "absent": names that are not keys;
+    - "list", "set": all elements; "slots": names and values; "parts": attributes of some classes, in order;
+    - "class": some attributes; "class absent": names that are not attributes; "methods": of a library's class;
+      "bases": of a class; "names": of the attributes of a class; "type": the class of an object;
+    - "cell", "variable" (a ContextVar), "weak" (a weak reference): the object that it refers to;
+    - "function": code, defaults and keyword defaults; "hooks": of a node; "cache": results of a functools.lru_cache;
+    - "content": the bytes of an array; "layout": its shape, dtype and writeable flag; "objects": its elements;
+    - "state": the pickled state of an object in C; "abstract": a counter of registrations with abstract classes;
+      "described": names and docstrings of functions and classes.
+
+    Guards also use "dict but" and "list but": the same without the places that may change.
+    """
+
+    __slots__ = ("held", "holder", "is_own", "kind", "path")
+
+    def __init__(self, kind: str, holder: Any, held: Any, path: str, is_own: bool = False) -> None:
+        self.kind, self.holder, self.held, self.path = kind, holder, held, path
+        self.is_own = is_own  # whether the dictionary is that of an object's attributes
+
+    def __repr__(self) -> str:
+        return f"<Row {self.kind} {self.path}>"
+
+
+class CacheState:
+    """The keys and results in a functools.lru_cache.
+
+    Attributes:
+        size: the number of results.
+    """
+
+    __slots__ = ("held", "misses", "size")
+
+    def __init__(self, cache: Any) -> None:
+        info = cache.cache_info()
+        self.misses, self.size = info.misses, info.currsize
+        parts = gc.get_referents(cache)  # an unlimited cache keeps its results in a dict
+        parts += [y for x in parts if type(x) is dict and x is not vars(cache) for y in gc.get_referents(x)]
+        self.held = {id(x): x for x in parts}  # keeps them alive, so that no other object gets the id
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CacheState):
+            return NotImplemented
+        return (self.misses, self.size) == (other.misses, other.size) and self.held.keys() == other.held.keys()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{self.size} of {self.misses} computed results"
+
+
+def description(described: tuple[tuple[str, ...], list[Any]]) -> list[Any]:
+    """Attributes such as names and docstrings of functions and classes: one entry for each object."""
+    names, objects = described
+    return list(map(operator.attrgetter(*names), objects))
 
 
 def differences(row: Row) -> Iterator[Difference]:
-    """What one row holds now that it did not hold then."""
+    """What the holder of a row holds now, where that is not what it held."""
     return _BY_KIND[row.kind](row)
 
 
 def _items(row: Row) -> Iterator[Difference]:
-    """Items of a dictionary, attributes of a class."""
+    """Items of a dictionary, or attributes of a class."""
     holder, held, path, kind = row.holder, row.held, row.path, row.kind
     items = dict(zip(*held, strict=True)) if kind == "dict" else held[1] if kind == "dict but" else held
     now = vars(holder) if kind in ("class", "methods") else holder
@@ -49,7 +103,7 @@ def _items(row: Row) -> Iterator[Difference]:
 
 
 def _keys(path: str, before: list[Any], now: list[Any]) -> Difference:
-    """How the keys of a dictionary, or attributes of an object, differ: those that are new or gone, or the order."""
+    """How keys differ: some are new or gone, or the order is another one."""
     gone = [key for key in before if not any(alike(key, k) for k in now)]
     new = [key for key in now if not any(alike(key, k) for k in before)]
     if not (gone or new):
@@ -89,7 +143,7 @@ def _parts(row: Row) -> Iterator[Difference]:
 
 
 def _absent(row: Row) -> Iterator[Difference]:
-    """Names that were not there."""
+    """Names that have appeared."""
     own, where = (row.holder, "item") if row.kind == "absent" else (vars(row.holder), "class")
     for name in sorted(row.held & own.keys()):
         ref = StateRef(row.holder, name, where, f"{row.path}.{name}")
@@ -97,32 +151,32 @@ def _absent(row: Row) -> Iterator[Difference]:
 
 
 def _place(key: str, kind: str) -> Callable[[Row], Iterator[Difference]]:
-    """Of an object that is one place: a cell, a variable of a context."""
+    """The differences of an object that is a single place: a cell, a context variable."""
 
-    def found(row: Row) -> Iterator[Difference]:
+    def look_at(row: Row) -> Iterator[Difference]:
         ref = StateRef(row.holder, key, kind, row.path)
         if not alike(ref.get(), row.held):
             yield row.path, ref, row.held, ref.get()
 
-    return found
+    return look_at
 
 
 def _whole(
     look: Callable[[Any], Any], same: Callable[[Any, Any], bool], text: str = "{path}"
 ) -> Callable[[Row], Iterator[Difference]]:
-    """Of what is looked at as a whole."""
+    """The differences of an object that is compared as a whole."""
 
-    def found(row: Row) -> Iterator[Difference]:
+    def look_at(row: Row) -> Iterator[Difference]:
         now = look(row.holder)
         if not same(now, row.held):
             yield text.format(path=row.path, kind=type(row.holder).__name__), None, row.held, now
 
-    return found
+    return look_at
 
 
 def _content(row: Row) -> Iterator[Difference]:
     if row.holder.tobytes() != row.held:
-        yield f"the elements of {row.path}", None, "others", row.holder.ravel()
+        yield f"the elements of {row.path}", None, "other values", row.holder.ravel()
 
 
 def _described(row: Row) -> Iterator[Difference]:

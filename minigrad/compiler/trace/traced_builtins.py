@@ -1,9 +1,9 @@
-"""Builtins as a recorded step sees them.
+"""Builtins while a step is recorded.
 
-`type`, `isinstance`, `hasattr`, `getattr` and `dir` see through tracers, and `print` stops the recording: they hide the
-real ones in the modules of the functions that the step reaches. `float` and `int` take numbers out of arrays, as traced
-ones where it is known what becomes of them, and functions of `math` compute with those: the code of the functions that
-call them has other names for them meanwhile.
+`type`, `isinstance`, `hasattr`, `getattr`, `dir` and `id` see through tracers, and `print` stops the recording: they
+hide the real ones in the modules of the functions that the step reaches. `float` and `int` take numbers out of arrays,
+as traced ones where their use can be followed, and functions of `math` compute with these: the code of the functions
+that call them uses other names for them meanwhile.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.known import DECIDING, OF_MATH
-from minigrad.compiler.refusal import CompileError, place, stop
-from minigrad.compiler.trace.numbers import TracedNumber
+from minigrad.compiler.follow.calls import DECIDING, OF_MATH
+from minigrad.compiler.refusal import CompileError, stop, user_line
 from minigrad.compiler.trace.trace import Trace
-from minigrad.compiler.trace.tracer import TracerArray, bare
+from minigrad.compiler.trace.traced_number import TracedNumber
+from minigrad.compiler.trace.tracer import TracerArray
+from minigrad.compiler.trace.tracer_operators import real_of
 from minigrad.reach import MISSING
 from minigrad.tensor.tensor import Tensor
 
 
 class TypeOfTracers:
-    """What `type` is while a step is recorded: of a tracer it gives the class that that stands for.
+    """Replaces `type` while a step is recorded: for a tracer it returns the class of the real object.
 
-    It is no class itself: classes of classes could then be made of it, which are no such any more.
+    It is not a class itself, as metaclasses derived from it would not be subclasses of `type`.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -42,22 +43,22 @@ class TypeOfTracers:
         """The class of an object, or a new class."""
         if len(args) == 1 and not options:
             x = args[0]
-            made = type if x is self else x.__class__ if _is_tracer(x) else type(x)
-            return self if made is type else made  # type(float) is type
+            kind = type if x is self else x.__class__ if _is_tracer(x) else type(x)
+            return self if kind is type else kind  # type(float) is type
         if any(base is self for base in args[1:2] and args[1]):
             self.__mro_entries__(args[1])
         return type(*args, **options)
 
     def __mro_entries__(self, bases: Any) -> Any:
-        """What Python asks what is no class where it stands among the bases of one."""
+        """Called by Python where an object that is not a class is among the bases of one."""
         trace = object.__getattribute__(self, "trace")
         if trace.open:
             hint = "make it outside of the step"
-            trace.halt(f"the step makes a class whose base is `type`, at {place()}", hint)
+            trace.abort(f"the step makes a class whose base is `type`, at {user_line()}", hint)
         return (type,)
 
     def __getattribute__(self, name: str) -> Any:
-        """type.__call__, type.mro: what `type` has; Python itself asks for the two of its own."""
+        """The attributes of `type`: type.mro. Python itself needs the two of its own."""
         own = name in ("__mro_entries__", "__reduce__")
         return object.__getattribute__(self, name) if own else getattr(type, name)
 
@@ -90,7 +91,7 @@ class TypeOfTracers:
 
 
 class _KindOfNumber(type):
-    """A class that is float or int to whoever calls it or asks isinstance."""
+    """A metaclass of replacements of float and int, for calls and isinstance."""
 
     kind: type
 
@@ -98,10 +99,10 @@ class _KindOfNumber(type):
         if len(args) == 1 and not options:
             x = args[0].data if type(args[0]) is Tensor else args[0]
             if type(x) is TracerArray and not x.shape:
-                taken = x.mg_trace.taken(x, sys._getframe(1), cls.kind)
-                if taken is not None:
-                    return taken
-            if type(x) is TracedNumber and type(x.real) is cls.kind:
+                number = x.mg_trace.taken(x, sys._getframe(1), cls.kind)
+                if number is not None:
+                    return number
+            if type(x) is TracedNumber and type(x.mg_real) is cls.kind:
                 return x
         return cls.kind(*args, **options)
 
@@ -116,22 +117,22 @@ class _KindOfNumber(type):
 
 
 class _Math:
-    """The module math to functions that are recorded."""
+    """Replaces the module math in functions that are recorded."""
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(math, name)
-        return MATH[found] if type(found) is BuiltinFunctionType and found in OF_MATH else found
+        value = getattr(math, name)
+        return MATH[value] if type(value) is BuiltinFunctionType and value in OF_MATH else value
 
 
 def _of_math(function: Any) -> Any:
-    """A function of math that gives a number for a traced one; what it decides is checked in later calls."""
+    """A function of math that returns a traced number for a traced one. Later calls check what it decides."""
 
     def call(*args: Any) -> Any:
         x = args[0].data if len(args) == 1 and type(args[0]) is Tensor and not args[0].requires_grad else None
         if len(args) == 1 and type(args[0]) is TracedNumber and args[0].mg_expression is None:
             if function not in DECIDING:
                 return args[0].mg_called(function)
-            x = args[0].mg_trace.fresh(np.asarray(args[0].real, float), args[0].mg_as_float())
+            x = args[0].mg_trace.fresh(np.asarray(args[0].mg_real, float), args[0].mg_as_float())
         if function in DECIDING and type(x) is TracerArray and not x.shape:
             return bool(getattr(np, function.__name__)(x))
         return function(*args)
@@ -142,18 +143,18 @@ def _of_math(function: Any) -> Any:
 
 NUMBERS: dict[str, Any] = {kind.__name__: _KindOfNumber(kind.__name__, (), {"kind": kind}) for kind in (float, int)}
 MATH = {function: _of_math(function) for function in OF_MATH}
-NUMBERS |= {"math": _Math(), **{function.__name__: made for function, made in MATH.items()}}
-# Where recorded code finds them. They stay there: another thread may still run such code when a recording ends.
+NUMBERS |= {"math": _Math(), **{function.__name__: call for function, call in MATH.items()}}
+# Recorded code finds them here. They stay: another thread may still run such code when a recording ends.
 for _name, _x in NUMBERS.items():
     setattr(builtins, f"__minigrad_{_name}__", _x)
 
 
 @contextmanager
-def taking_numbers(hides: list[tuple[FunctionType, dict[str, str]]]) -> Iterator[None]:
-    """Let these functions of the user's have other names for float, int and math while the step runs."""
+def renamed_builtins(renames: list[tuple[FunctionType, dict[str, str]]]) -> Iterator[None]:
+    """Let these functions of the user's use other names for float, int and math inside the block."""
     before: list[tuple[FunctionType, CodeType, CodeType]] = []
     try:
-        for function, names in hides:
+        for function, names in renames:
             code = function.__code__
             other = _renamed(code, {name: f"__minigrad_{meaning}__" for name, meaning in names.items()})
             before.append((function, code, other))
@@ -161,7 +162,7 @@ def taking_numbers(hides: list[tuple[FunctionType, dict[str, str]]]) -> Iterator
         yield
     finally:
         for function, code, other in before:
-            if function.__code__ is other:  # else the step itself has put another there
+            if function.__code__ is other:  # else the step itself has set another one
                 function.__code__ = code
 
 
@@ -175,41 +176,41 @@ def _is_tracer(x: Any) -> bool:
 
 
 def traced_isinstance(x: Any, kinds: Any, /) -> bool:
-    """isinstance: an abstract class such as Iterable looks at what a tracer itself can do."""
-    return isinstance(bare(x), kinds)
+    """isinstance of the real object: an abstract class such as Iterable would inspect the tracer."""
+    return isinstance(real_of(x), kinds)
 
 
 def traced_hasattr(x: Any, name: str, /) -> bool:
-    """hasattr: a tracer has attributes that an array does not have, and the other way round."""
-    return hasattr(bare(x), name)
+    """hasattr of the real object."""
+    return hasattr(real_of(x), name)
 
 
 def traced_getattr(x: Any, name: str, /, *default: Any) -> Any:
-    """getattr: of a tracer, what the array has."""
+    """getattr of the real object, or of the tracer if it has the attribute too."""
     if not _is_tracer(x):
         return getattr(x, name, *default)
-    if not hasattr(bare(x), name):
-        return getattr(bare(x), name, *default)
+    if not hasattr(real_of(x), name):
+        return getattr(real_of(x), name, *default)
     if type(x) is TracerArray and name.startswith("__") and not hasattr(TracerArray, name):
         x = x.mg_no_value()
     return getattr(x, name)
 
 
 def traced_dir(*x: Any) -> Any:
-    """dir, of another object than the caller's scope."""
-    return dir(bare(x[0])) if x else sorted(sys._getframe(1).f_locals)
+    """dir of the real object, or of the caller's scope."""
+    return dir(real_of(x[0])) if x else sorted(sys._getframe(1).f_locals)
 
 
 def traced_id(x: Any, /) -> int:
-    """id: of an array of the state. Another array is another object in each call, and what follows from its id too."""
+    """id of an array of the state. Any other array is another object in each call."""
     if type(x) is TracerArray:
         if x.mg_trace.open and not (x.mg_memory.is_outside and x.mg_trace.known.get(id(x.mg_array)) is x):
-            stop(x, "id() of an array that is another one in each call", "give it a name or a number")
+            stop(x, "id() of an array that is another one in each call", "use a name or a number instead")
         return id(x.mg_array)
-    return id(bare(x))
+    return id(real_of(x))
 
 
-STAND_INS: dict[Any, Any] = {
+REPLACEMENTS: dict[Any, Any] = {
     id: traced_id,
     isinstance: traced_isinstance,
     hasattr: traced_hasattr,
@@ -218,26 +219,26 @@ STAND_INS: dict[Any, Any] = {
 }
 
 
-def stand_in(trace: Trace, builtin: Any) -> Any:
-    """What hides a builtin while a step is recorded, MISSING if nothing does."""
+def replacement(trace: Trace, builtin: Any) -> Any:
+    """What replaces a builtin while a step is recorded, MISSING if nothing does."""
     if builtin is print:
-        return functools.partial(refused_print, trace)
+        return functools.partial(deferred_print, trace)
     if builtin is type:
-        trace.kind_of = trace.kind_of or TypeOfTracers(trace)
-        return trace.kind_of
-    return STAND_INS.get(builtin, MISSING)
+        trace.type_builtin = trace.type_builtin or TypeOfTracers(trace)
+        return trace.type_builtin
+    return REPLACEMENTS.get(builtin, MISSING)
 
 
-def refused_print(trace: Trace, *values: Any, **options: Any) -> None:
-    """What `print` is while a step is recorded: it stops the recording, and prints when the call is over.
+def deferred_print(trace: Trace, *values: Any, **options: Any) -> None:
+    """Replaces `print` while a step is recorded: it stops the recording, and prints after the call.
 
-    If the step has to run once more, as after an exception that is about a tracer, that prints.
+    If the step has to run again, as after an exception about a tracer, that run prints instead.
     """
     if trace.open:
         trace.stop(
             CompileError(
-                f"mg.compile: the step prints, and a program would not, at {place()}\nHint: return what is to be "
-                "printed, and print it outside."
+                f"mg.compile: the step prints, and a program would not, at {user_line()}\nHint: return what it "
+                "prints, and print it outside."
             )
         )
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""Randomness that a trace does not see: every call of the program would repeat its numbers."""
+"""Random numbers that a trace does not record: every call of the program would repeat them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.follow.places import at_name
+from minigrad.compiler.follow.function_source import at_name
 from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.trace.generator_states import equal
-from minigrad.reach import Row
-from minigrad.reach.differences import differences
+from minigrad.compiler.trace.generators import equal
+from minigrad.reach import Row, differences
 from minigrad.recompute.restore import put_source, source_state
 from minigrad.util import rng
 
@@ -22,12 +21,12 @@ UNTRACED = frozenset({"state", "content", "objects", "described", "abstract"})  
 
 
 class UntrackedRandomness:
-    """The states of generators that no tracer stands for, before a step and after it.
+    """The states of generators that no tracer replaces, before a step and after it.
 
     Args:
         reached: generators that the step reaches through something that cannot be replaced (a bound `rng.normal`).
-        others: rows of what no tracer stands for: objects whose state shows only when it is pickled, texts in arrays.
-        functions: the user's, to name the line.
+        others: rows of other objects that no tracer replaces: iterators, arrays of strings.
+        functions: the user's, to find the line for the message.
     """
 
     def __init__(self, reached: Iterable[Any], others: Iterable[Row], functions: Iterable[FunctionType] = ()) -> None:
@@ -37,10 +36,10 @@ class UntrackedRandomness:
         self.common = _common()
 
     def check(self, traced: Iterable[Any]) -> None:
-        """Whether all draws were seen.
+        """Check that all draws were recorded.
 
         Args:
-            traced: Generators whose draws the trace knows.
+            traced: Generators whose draws the trace has recorded.
 
         Raises:
             CompileError: there were others.
@@ -70,7 +69,7 @@ class UntrackedRandomness:
                 )
 
     def put_back(self) -> None:
-        """All generators as they were. Iterators and other objects cannot be put back."""
+        """Restore the states of all generators. Iterators and other objects cannot be restored."""
         random.setstate(self.common["the module random"])
         np.random.set_state(self.common["np.random"])  # noqa: NPY002
         bits = rng._global().bit_generator
@@ -81,7 +80,7 @@ class UntrackedRandomness:
 
 def _common() -> dict[str, Any]:
     return {
-        "np.random": np.random.get_state(legacy=False),  # noqa: NPY002  # the user's, which is looked at
+        "np.random": np.random.get_state(legacy=False),  # noqa: NPY002  # the user's, which is only read
         "the module random": random.getstate(),
         "minigrad's global generator": rng._global().bit_generator.state["state"],
     }
