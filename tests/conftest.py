@@ -43,6 +43,8 @@ def no_kernels_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minigrad.compiler.specialization.is_available", lambda: False)
 
 
+collect_ignore = ["typing"]  # for type checkers
+
 PROVABLE = 300_000  # elements (see minigrad.compiler.ir.evaluate.work) of programs whose passes are proven in the tests
 
 

@@ -75,4 +75,4 @@ def fast_call(x, lock):
     scope |= {"CheckFailed": CheckFailed, "note": note_change, "nothing": NO_INPUTS, "silent": np.errstate}
     scope |= {f"p{k}": array for k, array in enumerate(version.parameters)}
     exec(code_of(text), scope)
-    return scope["fast_call"]  # type: ignore[no-any-return]
+    return scope["fast_call"]

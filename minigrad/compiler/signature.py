@@ -146,7 +146,7 @@ def fast_guard(signature: Signature, owned: dict[int, Any]) -> Callable[[tuple[A
     tests = argument_tests(signature)
     scope = argument_scope(signature, owned)
     exec(code_of(f"def takes(x):\n    return {'False' if tests is None else ' and '.join(tests)}\n"), scope)
-    return scope["takes"]  # type: ignore[no-any-return]
+    return scope["takes"]
 
 
 def argument_tests(signature: Signature) -> list[str] | None:

@@ -35,7 +35,7 @@ def protected(node: Node, k: int) -> tuple[Any, ...]:
     residuals: Any = node.residuals
     array = residuals[k]
     if array is None or _trace() is not None:  # a trace knows arrays by identity; see `watch`
-        return residuals  # type: ignore[no-any-return]
+        return residuals
     if array.nbytes <= SMALL:
         copy = array.copy("K")
         if len(residuals) == 2:
@@ -106,10 +106,10 @@ def own(array: Any) -> Any:
 def sample(array: Any) -> bytes:
     """The bytes of some elements of an array, of all in a small one."""
     if array.nbytes <= SMALL:
-        return array.tobytes()  # type: ignore[no-any-return]
+        return array.tobytes()
     if array.flags.c_contiguous:
-        return array.take(_sampled_indices(array.size)).tobytes()  # type: ignore[no-any-return]
-    return array[np.unravel_index(_sampled_indices(array.size), array.shape)].tobytes()  # type: ignore[no-any-return]
+        return array.take(_sampled_indices(array.size)).tobytes()
+    return array[np.unravel_index(_sampled_indices(array.size), array.shape)].tobytes()
 
 
 @lru_cache(maxsize=256)

@@ -50,7 +50,7 @@ def explain_error(error: Exception, name: str, operands: tuple[Any, ...], params
         message = f"{what}: {str(error).strip()}{_hint(error, name, operands)}"
     explained: Any = kind(message)
     explained.minigrad_call = what  # so that no outer call explains it again
-    return explained  # type: ignore[no-any-return]
+    return explained
 
 
 def _is_finite(x: Any) -> bool:
@@ -198,4 +198,4 @@ def derivative_failed(error: Exception, node: Any, where: str) -> Exception:
     """
     explained: Any = np.linalg.LinAlgError(f"in {where} {node.primitive.name}: {error}")
     explained.minigrad_call = node.primitive.name
-    return explained  # type: ignore[no-any-return]
+    return explained

@@ -171,7 +171,7 @@ def _compiled(p: Primitive) -> Callable[..., Any]:
     """The record function, from here on with the code that is written for its primitive."""
     with LOCK:
         _set_code(p)
-    return p.record  # type: ignore[no-any-return]
+    return p.record
 
 
 def _set_code(p: Primitive) -> None:
@@ -210,7 +210,7 @@ def pull_function(p: Primitive) -> FunctionType:
         places = (None, *range(len(p.rules)))
         rules = {name: rule and checked.guarded(k, rule) for k, (name, rule) in zip(places, rules.items(), strict=True)}
         rules |= {"checked": checked.checked, "checked_all": checked.checked_all}
-    return _pull_factory(p.pull_source, tuple(rules))(*rules.values())  # type: ignore[no-any-return]
+    return _pull_factory(p.pull_source, tuple(rules))(*rules.values())
 
 
 @cache
@@ -219,7 +219,7 @@ def _pull_factory(source: str, names: tuple[str, ...]) -> Callable[..., Any]:
     text = f"def factory({', '.join(names)}):\n{indent(source, '    ')}\n    return pull\n"
     scope: dict[str, Any] = {}
     exec(_code(text), ENGINE, scope)
-    return scope["factory"]  # type: ignore[no-any-return]
+    return scope["factory"]
 
 
 @cache

@@ -35,7 +35,7 @@ def _joining(function: Any) -> Any:
         if out is None:
             return result
         out[...] = result
-        return out  # type: ignore[no-any-return]
+        return out
 
     return compute
 

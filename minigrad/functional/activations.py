@@ -81,7 +81,8 @@ def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Tenso
 
 def relu6(x: Any, /) -> Tensor:
     """min(max(x, 0), 6) (Krizhevsky 2010). The derivative is 0 at 0, as of relu, and 1 at 6, as of clip (PyTorch 0)."""
-    return np.where(x > 6, 6, relu(x))
+    bounded: Any = np.where(x > 6, 6, relu(x))
+    return bounded
 
 
 def hardsigmoid(x: Any, /) -> Tensor:
@@ -133,7 +134,8 @@ def elu(x: Any, /, *, alpha: float = 1.0) -> Tensor:
     x = floating(x)  # NumPy's exponentials of small integers are float16
     positive = x > 0
     # The inner where prevents an overflow in the branch that is not chosen.
-    return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
+    out: Any = np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
+    return out
 
 
 def selu(x: Any, /) -> Tensor:

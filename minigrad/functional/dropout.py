@@ -79,7 +79,8 @@ def alpha_dropout(x: Any, /, *, p: float = 0.5, training: bool = True, rng: Any 
         return x * 0
     lowest = -SELU_SCALE * SELU_ALPHA
     a = 1 / math.sqrt((1 - p) * (1 + p * lowest * lowest))
-    return a * np.where(uniform_like(x, generator(rng)) >= p, x, lowest) - a * p * lowest
+    kept: Any = np.where(uniform_like(x, generator(rng)) >= p, x, lowest)
+    return a * kept - a * p * lowest
 
 
 def check_probability(what: str, p: float) -> None:

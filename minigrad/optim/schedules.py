@@ -136,7 +136,7 @@ class PolynomialLR(Schedule):
 
     def at(self, base: float, t: int) -> float:
         """base (1 - t/T)^power."""
-        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power  # type: ignore[no-any-return]
+        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power
 
 
 class CosineAnnealingLR(Schedule):

@@ -66,7 +66,7 @@ class Guard:
         text += "        return all(map(same, everything))\n"
         scope["everything"] = range(len(self.rows))
         exec(code_of(text), scope)
-        return scope["fits"]  # type: ignore[no-any-return]
+        return scope["fits"]
 
     def _same(self, k: int) -> bool:
         """Whether a row holds although its quick test fails: another object may have the same value."""

@@ -278,7 +278,7 @@ class _Recompute(Opaque):
                 var.set(value)
             return self.run(inputs)
 
-        return self.context.copy().run(run)  # type: ignore[no-any-return]
+        return self.context.copy().run(run)
 
     def pull(self, n: Node, v: Any, pending: dict[Node, Any], residuals: tuple[Any, ...]) -> None:
         """The contributions to the parents: from a second run, in the state of the first, and a pull through it."""

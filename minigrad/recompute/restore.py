@@ -57,9 +57,9 @@ def values(row: Row) -> Iterable[Any]:
     """What a row holds, without names and keys."""
     kind, held = row.kind, row.held
     if kind == "dict":
-        return held[1]  # type: ignore[no-any-return]
+        return held[1]
     if kind in ("items", "class"):
-        return held.values()  # type: ignore[no-any-return]
+        return held.values()
     if kind == "slots":
         return [value for _, value in held]
     return [held] if kind in ("cell", "weak", "variable") else (held or ()) if kind in ("list", "set", "hooks") else ()
@@ -129,7 +129,7 @@ def contents(array: Any) -> Any:
 def holds(array: Any, held: Any) -> bool:
     """Whether the elements of an array are those that were noted."""
     if type(held) is bytes:
-        return array.tobytes() == held  # type: ignore[no-any-return]
+        return array.tobytes() == held
     return len(held) == array.size and all(a is b for a, b in zip(array.ravel().tolist(), held, strict=True))
 
 
@@ -155,7 +155,7 @@ def sampled(array: Any) -> Any:
 
 def fingerprint(array: Any) -> bytes:
     """The bytes of a sample of an array."""
-    return sampled(array).tobytes()  # type: ignore[no-any-return]
+    return sampled(array).tobytes()
 
 
 def checksum(array: Any) -> bytes:
@@ -165,7 +165,7 @@ def checksum(array: Any) -> bytes:
     of COLUMNS. Of an array of more than WHOLE bytes only every so many-th element is read.
     """
     if array.nbytes <= SMALL or array.dtype.hasobject:
-        return array.tobytes()  # type: ignore[no-any-return]
+        return array.tobytes()
     array = array.view(np.ndarray)
     flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel(order="K")
     if array.nbytes > WHOLE:

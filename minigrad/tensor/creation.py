@@ -81,7 +81,7 @@ def _dtype(dtype: Any, device: Any, *values: Any) -> np.dtype[Any]:
     """The given dtype; else the default one, or NumPy's if all values are integers or booleans."""
     check_device(device)
     if dtype is not None:
-        return np.dtype(dtype)  # type: ignore[no-any-return]
+        return np.dtype(dtype)
     common: np.dtype[Any] = np.result_type(*map(value_of, values)) if values else get_default_dtype()
     return get_default_dtype() if common == np.float64 and all(map(_is_number, values)) else common
 

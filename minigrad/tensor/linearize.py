@@ -238,7 +238,7 @@ def variable(x: Any) -> Tensor:
             f"cannot differentiate with respect to {value.dtype} values (shape {value.shape}); convert them to "
             "floating point, x.astype(float), or leave the argument out of argnums"
         )
-    return attach(value, leaf(value))  # type: ignore[no-any-return]
+    return attach(value, leaf(value))
 
 
 def _first_complex(nodes: Sequence[Node]) -> str:

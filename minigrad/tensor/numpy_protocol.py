@@ -50,7 +50,7 @@ def _at_least(dtype: Any, x: Any) -> Any:
 
 _UFUNCS: dict[Any, Any] = {
     f.primitive.function: f
-    for f in vars(elementwise).values()
+    for f in (*vars(elementwise).values(), *vars(piecewise_constant).values())
     if hasattr(f, "primitive") and isinstance(f.primitive.function, np.ufunc)
 }
 _UFUNCS |= {

@@ -87,22 +87,22 @@ class Tensor(PlainValues, Methods):
     @property
     def shape(self) -> tuple[int, ...]:
         """The sizes of the axes."""
-        return self.data.shape  # type: ignore[no-any-return]
+        return self.data.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the elements."""
-        return self.data.dtype  # type: ignore[no-any-return]
+        return self.data.dtype
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.data.ndim  # type: ignore[no-any-return]
+        return self.data.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.data.size  # type: ignore[no-any-return]
+        return self.data.size
 
     @property
     def device(self) -> str:
@@ -203,7 +203,7 @@ class Tensor(PlainValues, Methods):
                 )
             # A NumPy scalar stays one: its operators cost a tenth of those of an array without axes.
             one = type(self.data)(1) if issubclass(type(self.data), np.generic) else np.ones_like(self.data)
-            return specialize.attach(one, None)  # type: ignore[no-any-return]
+            return specialize.attach(one, None)
         if type(gradient) is np.ndarray and gradient.dtype == self.dtype and not create_graph:
             cotangent = specialize.attach(gradient, None)  # without a copy: no node keeps it, and leaves copy it
         else:
@@ -214,7 +214,7 @@ class Tensor(PlainValues, Methods):
             cotangent = cotangent.astype(self.dtype)
         if cotangent.shape != self.shape:
             raise ValueError(f"backward: gradient of shape {cotangent.shape} for a Tensor of shape {self.shape}")
-        return cotangent  # type: ignore[no-any-return]
+        return cotangent
 
     def retain_grad(self) -> Tensor:
         """Keep the gradient of this intermediate result in `.grad` too. Returns the Tensor itself."""
@@ -242,7 +242,7 @@ class Tensor(PlainValues, Methods):
 
     def detach(self) -> Tensor:
         """The same array without its history."""
-        return specialize.attach(self.data, None)  # type: ignore[no-any-return]
+        return specialize.attach(self.data, None)
 
     def named(self, name: str, label: str | None = None) -> Tensor:
         """Name the node of this Tensor, for printed tapes, reports and pictures. Returns the Tensor itself.
@@ -264,7 +264,7 @@ class Tensor(PlainValues, Methods):
     def __len__(self) -> int:
         if self.data.ndim == 0:
             raise TypeError("len() of a 0-d Tensor")
-        return self.data.shape[0]  # type: ignore[no-any-return]
+        return self.data.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.data.ndim == 0:

@@ -116,7 +116,7 @@ class EachStep:
 
     def state_dict(self) -> dict[str, Any]:
         """The schedule's."""
-        return self.schedule.state_dict()  # type: ignore[no-any-return]
+        return self.schedule.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where state_dict was taken."""

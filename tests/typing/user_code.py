@@ -29,7 +29,7 @@ class Net(nn.Module):
         self.body = nn.Sequential(nn.Linear(2, hidden), nn.ReLU(), nn.Dropout(0.1))
         self.norm = nn.BatchNorm(hidden)
         self.head = nn.Linear(hidden, 3)
-        self.scale = nn.Parameter(np.ones(3))
+        self.scale = Tensor(np.ones(3), requires_grad=True)
 
     def forward(self, x: Tensor | Floats, *, scaled: bool = True) -> Tensor:
         h = self.norm(self.body(x))

@@ -41,7 +41,7 @@ def load(seed: int | np.random.Generator) -> Digits:
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype(np.float32)

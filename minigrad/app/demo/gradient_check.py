@@ -85,7 +85,8 @@ def on_the_tape(values: Mapping[str, Array], dy: Array) -> dict[str, Array]:
     y = functional.batch_norm(tensors["x"], tensors["gamma"], tensors["beta"], eps=EPS)
     nodes = {getattr(node, "name", None): node for node in Tape(y)}
     named = {name: nodes[name] for name in LABELS}
-    gradients = pull(Tape(y), {y.node: dy}, keep=named.values())
+    tape = Tape(y)
+    gradients = pull(tape, {tape.outputs[0]: dy}, keep=named.values())
     return {name: gradients[node] for name, node in named.items()}
 
 

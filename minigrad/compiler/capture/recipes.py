@@ -69,7 +69,7 @@ def compiled(recipe: Recipe) -> Callable[[Any, Any, Any, Any], Any]:
         lines.append(_write_text(j, write, scope))
     body = "\n    ".join([*lines, f"return t{recipe.result}"])
     exec(code_of(f"def finish(o, x, f, n):\n    {body}\n"), scope)
-    return scope["finish"]  # type: ignore[no-any-return]
+    return scope["finish"]
 
 
 def _constant(k: int, x: Any, scope: dict[str, Any]) -> str:

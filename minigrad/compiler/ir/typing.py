@@ -54,7 +54,7 @@ def loop(name: str, kinds: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
 
 @lru_cache(maxsize=512)
 def _reduced_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return REDUCTIONS[name].reduce(np.ones(1, dtype), keepdims=True).dtype  # type: ignore[no-any-return]
+    return REDUCTIONS[name].reduce(np.ones(1, dtype), keepdims=True).dtype
 
 
 def reduced(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -77,7 +77,7 @@ def step_shape(shape: tuple[int, ...], step: tuple[str, Any]) -> tuple[int, ...]
     if name == "reshape":
         if math.prod(param) != math.prod(shape):
             raise ValueError(f"reshape of {shape} to {param}")
-        return param  # type: ignore[no-any-return]
+        return param
     if name == "transpose":
         if sorted(param) != list(range(len(shape))):
             raise ValueError(f"axes {param} of shape {shape}")

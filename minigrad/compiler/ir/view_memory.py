@@ -72,7 +72,7 @@ def is_identity(shape: tuple[int, ...], step: Step) -> bool:
     """Whether a view changes nothing."""
     name, param = step
     if name == "reshape":
-        return param == shape  # type: ignore[no-any-return]
+        return param == shape
     if name == "transpose":
         return list(param) == list(range(len(shape)))
     return all(b == (0, n, 1) for b, n in zip(param, shape, strict=True))

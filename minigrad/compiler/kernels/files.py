@@ -234,7 +234,7 @@ def _run(job: Job, cache: Any) -> Callable[..., None]:
     try:
         exec(compile(job.source, f"<{name}>", "exec"), module.__dict__)
         module.kernel._cache = cache
-        return module.kernel.compile(job.types)  # type: ignore[no-any-return]
+        return module.kernel.compile(job.types)
     except BaseException:
         del sys.modules[name]
         raise

@@ -66,7 +66,7 @@ class NumbaSource(ProgramSource):
                 scope[name] = Chunked(scope[name], **source.plan())
         exec(code_of(super().text, filename), scope)
         scope["CheckFailed"] = CheckFailed
-        return scope["bind"](**self.bound())  # type: ignore[no-any-return]
+        return scope["bind"](**self.bound())
 
     def _computed(self, op: Op) -> list[str]:
         if op.name == "kernel":

@@ -150,7 +150,7 @@ class ProgramSource:
         scope: dict[str, Any] = {}
         exec(code_of(self.text, filename), scope)
         scope["CheckFailed"] = CheckFailed  # the source has a class of its own, to run without minigrad
-        return scope["bind"](**self.bound())  # type: ignore[no-any-return]
+        return scope["bind"](**self.bound())
 
     # Writing
 

@@ -118,7 +118,7 @@ def add_parts(b: Rewriter, x: Any, y: Any) -> Value | None:
         return concatenation
     for steps, part in more:
         x = b.op("set_slice", x, part, steps=steps)
-    return x  # type: ignore[no-any-return]
+    return x
 
 
 def parts_of(x: Any) -> list[tuple[Any, Value]]:

@@ -163,7 +163,7 @@ def fitted(trace: Any, x: Any, shape: tuple[int, ...], dtype: Any) -> Value:
     """The value of x as it is written into an array of a shape and dtype."""
     v = stored(trace, x, dtype)
     if not isinstance(v, Value):
-        return trace.emit("full", shape=shape, dtype=np.dtype(dtype), value=v)  # type: ignore[no-any-return]
+        return trace.emit("full", shape=shape, dtype=np.dtype(dtype), value=v)
     if v.ndim > len(shape):
         v = trace.emit("reshape", v, shape=v.shape[v.ndim - len(shape) :])
     if v.dtype != dtype:
@@ -175,7 +175,7 @@ def stored(trace: Any, x: Any, dtype: Any) -> Value | Literal:
     """The value of x as it is written into an array of a dtype. A number that integers cannot hold is constant."""
     if type(x) is TracedNumber and not fits(trace, x, np.dtype(dtype)):
         x = x.mg_pinned()
-    return trace.operand(x)  # type: ignore[no-any-return]
+    return trace.operand(x)
 
 
 def writable(trace: Any, x: Any, what: str) -> TracerArray:
@@ -255,7 +255,7 @@ def _as_one_put(shape: tuple[int, ...], chain: tuple[Step, ...]) -> tuple[Step, 
 
 
 def _put(trace: Any, x: Value, y: Value, steps: tuple[Step, ...]) -> Value:
-    return trace.add(Op("set_slice", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).out  # type: ignore[no-any-return]
+    return trace.add(Op("set_slice", (x, y), {"steps": steps}, ((x.shape, x.dtype),))).out
 
 
 def rewritten(trace: Any, function: Any, x: Any, args: Any, kwargs: Any) -> None:

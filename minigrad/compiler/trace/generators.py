@@ -146,7 +146,7 @@ def shuffle(trace: Any, generator: Any, x: TracerArray, axis: int) -> None:
 def _drawn(trace: Any, generator: Any, method: str, ins: Any, operands: dict[str, Any], drawn: Any) -> Value:
     k = next(k for k, g in enumerate(trace.generators) if g is generator)
     params = {"generator": k, "method": method, **operands}
-    return trace.add(Op("random", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out  # type: ignore[no-any-return]
+    return trace.add(Op("random", ins, params, [(np.shape(drawn), np.asarray(drawn).dtype)])).out
 
 
 # Generators

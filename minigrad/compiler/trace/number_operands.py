@@ -64,7 +64,7 @@ def array_of(trace: Any, x: TracedNumber, dtypes: list[Any]) -> TracerArray:
     else:
         value = x.mg_value
     value = value if value.dtype == dtype else trace.emit("cast", value, dtype=dtype)
-    return trace.fresh(np.asarray(x.mg_real, dtype), value)  # type: ignore[no-any-return]
+    return trace.fresh(np.asarray(x.mg_real, dtype), value)
 
 
 def fits(trace: Any, x: TracedNumber, dtype: Any) -> bool:

@@ -133,7 +133,7 @@ def _value(trace: Any, ufunc: Any, method: str, inputs: Any, options: dict[str, 
         exponent = ins[-1]
         if ufunc is np.power and value.dtype.kind == "i" and isinstance(exponent, Value) and exponent.dtype.kind == "i":
             add_check(trace, exponent, 0, np.iinfo(exponent.dtype).max)  # NumPy refuses negative ones
-        return value  # type: ignore[no-any-return]
+        return value
     if method == "reduce" and ufunc in REDUCTION_OF:
         axis, keepdims = options.pop("axis", 0), options.pop("keepdims", False)
         if options or len(inputs) > 1:

@@ -263,9 +263,9 @@ class Trace(OutsideArrays):
                 unsupported("the step uses an array of another step that is being compiled", "return it from that step")
             return x.mg_value
         if type(x) in (bool, int, float, complex):
-            return x  # type: ignore[no-any-return]
+            return x
         if type(x) is TracedNumber:
-            return x.mg_value  # type: ignore[no-any-return]
+            return x.mg_value
         if isinstance(x, np.generic):
             return self.emit("full", shape=(), dtype=x.dtype, value=x.item())
         return self.constant(x if isinstance(x, np.ndarray) else np.asarray(x)).mg_value

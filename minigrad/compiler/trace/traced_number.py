@@ -108,7 +108,7 @@ class TracedNumber(NumberOperators):
 
     def __bool__(self) -> bool:
         if self.mg_expression is None:
-            return self.mg_trace.decide(self.mg_value, bool(self.mg_real))  # type: ignore[no-any-return]
+            return self.mg_trace.decide(self.mg_value, bool(self.mg_real))
         return bool(self.mg_decide(bool))
 
     def __float__(self) -> float:

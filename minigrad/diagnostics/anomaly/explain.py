@@ -76,7 +76,7 @@ def forward_reason(p: Primitive, values: tuple[Array, ...], out: Array) -> Reaso
         here = [_element(value, np.shape(out), index) for value in values]
         for test, reason in _tests(FORWARD, p.name):
             if all(isinstance(x, (float, int)) for x in here) and test(*map(np.float64, here)):
-                return reason  # type: ignore[no-any-return]
+                return reason
     has_infinity = any(not is_finite(value) for value in values)
     if not has_infinity and not isinstance(p, Elementwise):
         known = array_reason(p.name, tuple(value_of(value) for value in values), value_of(out))
@@ -145,7 +145,7 @@ def _residual_reason(p: Primitive, contribution: Array, residuals: tuple[Array, 
     with np.errstate(all="ignore"):
         for test, reason in _tests(BACKWARD, p.name):
             if np.any(test(**dict(zip(p.residuals, map(np.asarray, tested), strict=False)))):
-                return reason  # type: ignore[no-any-return]
+                return reason
     return None
 
 

@@ -49,7 +49,7 @@ def sympy() -> ModuleType:
         import sympy as module
     except ImportError as error:
         raise ImportError("proving a rule needs sympy: pip install 'minigrad[symbols]'") from error
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 @cache
