@@ -3,12 +3,16 @@
 The text is Alice's Adventures in Wonderland by Lewis Carroll; texts/README.md has the source.
 """
 
+from __future__ import annotations
+
 import re
 from math import log
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 TEXT = (Path(__file__).parent / "texts" / "alice.txt").read_text(encoding="ascii")
 TEXT = re.sub(r"(?<=-)\n(?=\S)", "", TEXT)  # paragraphs become lines; verse is indented and keeps its lines
@@ -16,24 +20,24 @@ TEXT = re.sub(r"(?<=\S)\n(?=\S)", " ", TEXT)
 ALPHABET = "".join(sorted(set(TEXT)))
 
 
-def encode(text):
+def encode(text: str) -> NDArray[Any]:
     """The index of each character in the alphabet, `(T,)`."""
     return np.array([ALPHABET.index(character) for character in text])
 
 
-def decode(ids):
+def decode(ids: NDArray[Any]) -> str:
     """The text of these indices."""
     return "".join(ALPHABET[k] for k in ids)
 
 
-def split(held_out=0.1):
+def split(held_out: float = 0.1) -> Any:
     """The characters for training, and those at the end of the text, for validation."""
     ids = encode(TEXT)
     end = round(len(ids) * (1 - held_out))
     return ids[:end], ids[end:]
 
 
-def entropies(ids):
+def entropies(ids: NDArray[Any]) -> Any:
     """The entropy of a character, and the entropy given the character before it, in nats.
 
     H(X) = - Σ p(x) log p(x) and H(X | Y) = H(Y, X) - H(Y) (Shannon 1951), with the frequencies of these characters
@@ -45,7 +49,7 @@ def entropies(ids):
     return single, pair - single
 
 
-def report(loss, ids):
+def report(loss: float, ids: NDArray[Any]) -> Any:
     """A table of a validation loss and the entropies of the same characters."""
     unigram, bigram = entropies(ids)
     rows = {"validation loss": loss, "bigram entropy": bigram, "unigram entropy": unigram}
@@ -53,12 +57,12 @@ def report(loss, ids):
     return "\n".join(["Per character:", *table])
 
 
-def wrapped(text):
+def wrapped(text: str) -> str:
     """The text in lines of 80 characters."""
     return "\n".join(fill(line, 80) for line in text.split("\n"))
 
 
-def draw(logits, temperature, rng):
+def draw(logits: NDArray[Any], temperature: float, rng: np.random.Generator) -> Any:
     """A random character with probability softmax(logits / temperature); a low temperature prefers likely ones."""
     p = np.exp((logits - logits.max()) / temperature)
     return rng.choice(len(p), p=p / p.sum())

@@ -6,9 +6,14 @@ Writes digits-autoencoder.png: test images above, their reconstructions below. T
 falls to about a fifth of the error of their mean image.
 """
 
+from __future__ import annotations
+
 import argparse
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 import minigrad as mg
@@ -16,13 +21,13 @@ from minigrad import functional, nn, optim
 from minigrad.data import DataLoader, train_test_split
 
 
-def digits(seed=0):
+def digits(seed: int = 0) -> Any:
     """Images `(N, 64)` in 0 ... 1, split into training and test rows."""
     images = (load_digits().data / 16).astype(np.float32)
     return train_test_split(images, test_size=0.2, rng=seed)
 
 
-def network(code=8, seed=0):
+def network(code: int = 8, seed: int = 0) -> nn.Sequential:
     """64-64-code-64-64, with a sigmoid at the end, as pixels lie in 0 ... 1."""
     rng = np.random.default_rng(seed)
     layers = []
@@ -32,7 +37,7 @@ def network(code=8, seed=0):
     return nn.Sequential(*layers, nn.Linear(64, 64, rng=rng, dtype="float32"), nn.Sigmoid())
 
 
-def train(epochs, progress=True, seed=0):
+def train(epochs: int, progress: bool = True, seed: int = 0) -> Any:
     """Train a network; return it, the history, and the test images."""
     images, images_test = digits()
     model = network(seed=seed)
@@ -48,7 +53,7 @@ def train(epochs, progress=True, seed=0):
     return model, history, images_test
 
 
-def picture(model, images, path):
+def picture(model: nn.Module, images: NDArray[Any], path: Path) -> None:
     """Save a picture of the images above and their reconstructions below."""
     import matplotlib.pyplot as plt
 

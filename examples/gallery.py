@@ -4,70 +4,75 @@ python examples/gallery.py                  # writes docs/images/*.svg
 python examples/gallery.py lstm --out /tmp --format png
 """
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import minigrad as mg
 from minigrad import functional, fused, nn
+from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 
 
-def program(page):
+def program(page: str) -> Any:
     """The variables of the first program of a page, by name."""
-    names = {}
+    names: dict[str, Any] = {}
     exec((ROOT / page).read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0], names)
     return names
 
 
-def leaf(rng, name, *shape, label=None, scale=1.0):
+def leaf(rng: np.random.Generator, name: str, *shape: int, label: str | None = None, scale: float = 1.0) -> mg.Tensor:
     """A Tensor of normal numbers that requires gradients."""
     return mg.Tensor(scale * rng.normal(size=shape), requires_grad=True).named(name, label=label)
 
 
-def readme(rng):
+def readme(rng: np.random.Generator) -> Any:
     """The graph of the twelve lines in the README."""
     return mg.draw(program("README.md")["y"])
 
 
-def normalized(rng):
+def normalized(rng: np.random.Generator) -> Any:
     """Composed batch norm on a batch of 8 with 5 features, and its leaves."""
     x, gamma, beta = leaf(rng, "x", 8, 5), leaf(rng, "gamma", 5, label="γ"), leaf(rng, "beta", 5, label="β")
     return functional.batch_norm(x, gamma, beta), (x, gamma, beta)
 
 
-def batch_norm(rng):
+def batch_norm(rng: np.random.Generator) -> Any:
     """Three paths lead from x to the output, and lines in three colors leave it: the terms of dl/dx."""
     y, _ = normalized(rng)
     return mg.draw(y, legend=True)
 
 
-def batch_norm_formulas(rng):
+def batch_norm_formulas(rng: np.random.Generator) -> Any:
     """The contribution to each operand, for a gradient v of the result."""
     y, _ = normalized(rng)
     return mg.draw(y, formulas=True)
 
 
-def batch_norm_gradients(rng):
+def batch_norm_gradients(rng: np.random.Generator) -> Any:
     """Values, and the norms of the gradient at each node and of each contribution."""
     y, _ = normalized(rng)
     return mg.draw(y, values=True, grads=rng.normal(size=(8, 5)))
 
 
-def batch_norm_backward(rng):
+def batch_norm_backward(rng: np.random.Generator) -> Any:
     """The backward pass as a graph of its own: dl/dσ², dl/dμ and dl/dx as they are derived by hand."""
     y, _ = normalized(rng)
     return mg.draw(y, backward=True)
 
 
-def batch_norm_checked(rng):
+def batch_norm_checked(rng: np.random.Generator) -> Any:
     """A derivation with a missing term, and the verdict on each line."""
 
-    def batch_norm(x, gamma, beta, eps=1e-5):
+    def batch_norm(x: Array, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
         mu = mg.name("mu", x.mean(axis=0), label="μ")
         var = mg.name("var", ((x - mu) ** 2).mean(axis=0), label="σ²")
         xhat = mg.name("xhat", (x - mu) / mg.sqrt(var + eps), label="x̂")
@@ -76,25 +81,25 @@ def batch_norm_checked(rng):
     derivation = Derivation(batch_norm, x="N D", gamma="D", beta="D")
 
     @derivation.line
-    def dxhat(dout, gamma):
+    def dxhat(dout: Any, gamma: Any) -> Any:
         return dout * gamma
 
     @derivation.line
-    def dvar(dxhat, x, mu, var, eps):
+    def dvar(dxhat: Any, x: Array, mu: Any, var: Any, eps: float) -> Any:
         return (dxhat * (x - mu)).sum(axis=0) * -0.5 * (var + eps) ** -1.5
 
     @derivation.line
-    def dmu(dxhat, var, eps):
+    def dmu(dxhat: Any, var: Any, eps: float) -> Any:
         return (dxhat * -1 / np.sqrt(var + eps)).sum(axis=0)
 
     @derivation.line
-    def dx(dxhat, dvar, dmu, x, mu, var, eps):
-        return dxhat / np.sqrt(var + eps) + dvar * 2 * (x - mu) / len(x)
+    def dx(dxhat: Any, dvar: Any, dmu: Any, x: Array, mu: Any, var: Any, eps: float) -> Any:
+        return dxhat / np.sqrt(var + eps) + dvar * 2 * (x - mu) / x.shape[0]
 
     return derivation.check().draw()
 
 
-def two_layers(rng):
+def two_layers(rng: np.random.Generator) -> Any:
     """A network of two layers and its gradient: dotted links lead from saved values to their uses."""
     x, w1, w2 = leaf(rng, "x", 16, 8), leaf(rng, "W1", 8, 12, label="W₁"), leaf(rng, "W2", 12, 3, label="W₂")
     h = mg.tanh(x @ w1).named("h")
@@ -102,14 +107,14 @@ def two_layers(rng):
     return mg.draw((y * y).mean().named("loss", label="l"), backward=True)
 
 
-def lstm(rng):
+def lstm(rng: np.random.Generator) -> Any:
     """One step of an LSTM: the cell state passes through, multiplied by the forget gate alone."""
     x, h, c = leaf(rng, "x", 4, 3), leaf(rng, "h0", 4, 5, label="h₀"), leaf(rng, "c0", 4, 5, label="c₀")
     w, u, b = leaf(rng, "W", 3, 20), leaf(rng, "U", 5, 20), leaf(rng, "b", 20)
     return mg.draw(*functional.lstm_cell(x, h, c, w, u, b), collapse="elementwise")
 
 
-def attention(rng):
+def attention(rng: np.random.Generator) -> Any:
     """Scaled dot-product attention, composed of primitives."""
     q, k, v = (leaf(rng, name, 6, 4) for name in "qkv")
     return mg.draw(functional.scaled_dot_product_attention(q, k, v))
@@ -118,7 +123,7 @@ def attention(rng):
 class Residual(nn.Module):
     """Two convolutions and a shortcut (He et al. 2016)."""
 
-    def __init__(self, c_in, c_out, stride, rng):
+    def __init__(self, c_in: int, c_out: int, stride: int, rng: np.random.Generator) -> None:
         self.conv1 = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False, rng=rng)
         self.norm1 = nn.BatchNorm(c_out)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False, rng=rng)
@@ -126,7 +131,7 @@ class Residual(nn.Module):
         same = stride == 1 and c_in == c_out
         self.shortcut = nn.Identity() if same else nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False, rng=rng)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> mg.Tensor:
         """Images of shape (N, H, W, C)."""
         h = functional.relu(self.norm1(self.conv1(x)))
         return functional.relu(self.norm2(self.conv2(h)) + self.shortcut(x))
@@ -135,30 +140,30 @@ class Residual(nn.Module):
 class ResNet(nn.Module):
     """A small residual network for images."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator) -> None:
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False, rng=rng), nn.BatchNorm(16), nn.ReLU())
         self.stage1 = nn.Sequential(Residual(16, 16, 1, rng), Residual(16, 16, 1, rng))
         self.stage2 = nn.Sequential(Residual(16, 32, 2, rng), Residual(32, 32, 1, rng))
         self.stage3 = nn.Sequential(Residual(32, 64, 2, rng), Residual(64, 64, 1, rng))
         self.head = nn.Linear(64, 10, rng=rng)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> mg.Tensor:
         """Images of shape (N, H, W, 3); logits of shape (N, 10)."""
         return self.head(self.stage3(self.stage2(self.stage1(self.stem(x)))).mean(axis=(1, 2)))
 
 
-def resnet_loss(rng):
+def resnet_loss(rng: np.random.Generator) -> Any:
     """The loss of a batch of two images."""
     logits = ResNet(rng)(rng.normal(size=(2, 16, 16, 3)))
     return fused.softmax_cross_entropy(logits, np.array([3, 7])).named("loss")
 
 
-def resnet(rng):
+def resnet(rng: np.random.Generator) -> Any:
     """At depth 1: each stage is one node, with the norm of its gradient."""
     return mg.draw(resnet_loss(rng), depth=1, grads=True)
 
 
-def resnet_unfolded(rng):
+def resnet_unfolded(rng: np.random.Generator) -> Any:
     """One residual block unfolded by name, the rest folded."""
     return mg.draw(resnet_loss(rng), depth=1, unfold=["stage2.0"])
 
@@ -166,12 +171,12 @@ def resnet_unfolded(rng):
 class Transformer(nn.Module):
     """A small text encoder."""
 
-    def __init__(self, rng, layers=3):
+    def __init__(self, rng: np.random.Generator, layers: int = 3) -> None:
         self.embedding = nn.Embedding(50, 32, rng=rng)
         self.layers = nn.ModuleList([nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0) for _ in range(layers)])
         self.norm, self.head = nn.LayerNorm(32), nn.Linear(32, 50, rng=rng)
 
-    def forward(self, ids):
+    def forward(self, ids: NDArray[Any]) -> mg.Tensor:
         """Word ids of shape (N, T); logits of shape (N, T, 50)."""
         x = self.embedding(ids)
         for layer in self.layers:
@@ -179,7 +184,7 @@ class Transformer(nn.Module):
         return self.head(self.norm(x))
 
 
-def transformer(rng):
+def transformer(rng: np.random.Generator) -> Any:
     """At depth 2, the first layer unfolded one level further."""
     mg.manual_seed(0)
     ids = rng.integers(0, 50, (2, 7))
@@ -187,18 +192,17 @@ def transformer(rng):
     return mg.draw(loss, depth=2, unfold=["layers.0"])
 
 
-def vanishing(rng):
+def vanishing(rng: np.random.Generator) -> Any:
     """Eight layers of tanh with too small initial weights: the gradient vanishes on its way up."""
-    x = rng.normal(size=(32, 16))
+    x = mg.Tensor(rng.normal(size=(32, 16)))
     for k in range(8):
         with mg.scope(f"layer{k + 1}"):
             w = leaf(rng, "W", 16, 16, scale=0.06)
-            w.node.scope = f"layer{k + 1}"
             x = mg.tanh(x @ w)
     return mg.draw((x * x).sum().named("loss"), depth=1, grads=True, legend=True)
 
 
-def not_finite(rng):
+def not_finite(rng: np.random.Generator) -> Any:
     """A distance of 0: the slope of the square root is infinite, and a red path leads from it to every leaf."""
     a, b = leaf(rng, "a", 3, 2), leaf(rng, "b", 3, 2)
     with mg.no_grad():

@@ -5,10 +5,13 @@ python examples/pages.py                  # writes docs/images/explorer.png and 
 python examples/pages.py explorer --out /tmp
 """
 
+from __future__ import annotations
+
 import argparse
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from gallery import IMAGES, program
 
@@ -17,7 +20,7 @@ import minigrad as mg
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def photograph(page, keys, path, width=1180, height=760):
+def photograph(page: Any, keys: Any, path: Path, width: int = 1180, height: int = 760) -> Any:
     """Open a page, press the keys, and save a screenshot. Returns the page's description of the step."""
     from playwright.sync_api import sync_playwright
 
@@ -34,7 +37,7 @@ def photograph(page, keys, path, width=1180, height=760):
         return step
 
 
-def explorer(path):
+def explorer(path: Path) -> Any:
     """The page of a graph, stepped backwards from the last node of the tape to the one called xhat."""
     variables = program("docs/explorer.md")  # kept alive, so that the values of leaves are known
     names = [getattr(node, "name", None) for node in mg.Tape(variables["loss"])]
@@ -44,7 +47,7 @@ def explorer(path):
         return photograph(page, ["b", *["ArrowRight"] * back, "f"], path)
 
 
-def diagnostics(path):
+def diagnostics(path: Path) -> Any:
     """The plot of a watch, for saturated layers."""
     watched = program("docs/diagnostics.md")["w"]
     watched.plot(path)

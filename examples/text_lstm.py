@@ -6,10 +6,14 @@ It takes about two minutes. The loss on the last chapters, which are held out, f
 the entropies of single characters (3.2) and pairs (2.3); then it writes a sample.
 """
 
+from __future__ import annotations
+
 import argparse
+from typing import Any
 
 import numpy as np
 from characters import ALPHABET, decode, draw, encode, report, split, wrapped
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 import minigrad as mg
@@ -22,26 +26,26 @@ LENGTH = 64  # characters over which gradients flow back
 class Network(nn.Module):
     """Logits of the next characters `(N, T, C)` from characters `(N, T)` and the state before them."""
 
-    def __init__(self, hidden, seed=0):
+    def __init__(self, hidden: int, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.embed = nn.Embedding(len(ALPHABET), 32, rng=rng, dtype="float32")
         self.lstm = nn.LSTM(32, hidden, rng=rng, dtype="float32")
         self.dropout = nn.Dropout(0.3, rng=rng)
         self.head = nn.Linear(hidden, len(ALPHABET), rng=rng, dtype="float32")
 
-    def forward(self, ids, state=None):
+    def forward(self, ids: NDArray[Any], state: Any = None) -> tuple[mg.Tensor, Any]:
         """The logits, and the state after the characters."""
         outputs, state = self.lstm(self.embed(ids), state)
         return self.head(self.dropout(outputs)), state
 
 
-def rows(ids, count):
+def rows(ids: NDArray[Any], count: int) -> Any:
     """The text cut into rows `(count, T)`, and the next characters of each row."""
     end = (len(ids) - 1) // count * count
     return ids[:end].reshape(count, -1), ids[1 : end + 1].reshape(count, -1)
 
 
-def evaluate(model, ids):
+def evaluate(model: nn.Module, ids: NDArray[Any]) -> Any:
     """The mean loss per character, in nats."""
     x, y = rows(ids, 8)
     model.eval()
@@ -49,7 +53,7 @@ def evaluate(model, ids):
         return float(softmax_cross_entropy(model(x)[0], y))
 
 
-def train(epochs, hidden=256, progress=True):
+def train(epochs: int, hidden: int = 256, progress: bool = True) -> Any:
     """Train a network; return it, and its validation loss after each epoch.
 
     Each piece starts from the final state of the piece before it, and gradients stop at its start: truncated
@@ -83,7 +87,7 @@ def train(epochs, hidden=256, progress=True):
     return model, losses
 
 
-def sample(model, start="Alice ", length=400, temperature=0.6, seed=0):
+def sample(model: nn.Module, start: str = "Alice ", length: int = 400, temperature: float = 0.6, seed: int = 0) -> Any:
     """A text that the network continues from `start`."""
     rng, text, ids, state = np.random.default_rng(seed), start, encode(start)[None], None
     model.eval()

@@ -9,13 +9,18 @@ that sum is again a convolution: of dl/dout, padded with K − 1 zeros on both s
 channels exchanged.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
+from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def convolution(x, w, b):
+def convolution(x: Array, w: Array, b: Array) -> Any:
     """x `(N, L, C)` with w `(K, C, F)` and b `(F,)`, no padding -> `(N, L - K + 1, F)`."""
     taps = len(w)
     length = x.shape[1] - taps + 1
@@ -27,26 +32,26 @@ terms = Derivation(convolution, x="N L C", w="K C F", b="F")
 
 
 @terms.line
-def dpatches(dout, w):
+def dpatches(dout: Array, w: Array) -> Any:
     """dl/dP[n, t, k, c] = Σ_f dl/dout[n, t, f] · w[k, c, f]"""
     return np.einsum("ntf,kcf->ntkc", dout, w)
 
 
 @terms.line
-def dx(dpatches):
+def dx(dpatches: Array) -> Any:
     """dl/dx[n, s, c] = Σ_k dl/dP[n, s − k, k, c]"""
     taps = dpatches.shape[2]
     return sum(np.pad(dpatches[:, :, k], ((0, 0), (k, taps - 1 - k), (0, 0))) for k in range(taps))
 
 
 @terms.line
-def dw(dout, patches):
+def dw(dout: Array, patches: Array) -> Any:
     """dl/dw[k, c, f] = Σ_n Σ_t P[n, t, k, c] · dl/dout[n, t, f]"""
     return np.einsum("ntkc,ntf->kcf", patches, dout)
 
 
 @terms.line
-def db(dout):
+def db(dout: Array) -> Array:
     """dl/db[f] = Σ_n Σ_t dl/dout[n, t, f]"""
     return dout.sum(axis=(0, 1))
 
@@ -56,8 +61,8 @@ fused.line(dw)
 fused.line(db)
 
 
-@fused.line
-def dx(dout, x, w):
+@fused.line(of="x")
+def fused_dx(dout: Array, x: Array, w: Array) -> Any:
     """dl/dx[n, s, c] = Σ_k Σ_f dl/dout[n, s − (K − 1) + k, f] · w[K − 1 − k, c, f]"""
     taps = len(w)
     padded = np.pad(dout, ((0, 0), (taps - 1, taps - 1), (0, 0)))

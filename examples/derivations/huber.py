@@ -6,13 +6,16 @@
 Both pieces have the slope ±δ at |r| = δ, so the derivative is a single formula: r, clipped to [−δ, δ].
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 import minigrad as mg
+from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def huber(y, t, delta=0.7):
+def huber(y: Array, t: Array, delta: float = 0.7) -> Array:
     """The mean loss of predictions y and targets t, both `(N, D)`."""
     r = mg.name("r", y - t)
     size = mg.abs(r)
@@ -23,18 +26,18 @@ d = Derivation(huber, y="N D", t="N D")
 
 
 @d.line
-def dr(dout, r, delta):
+def dr(dout: Array, r: Array, delta: float) -> Array:
     """dl/dr = clip(r, −δ, δ) / N, for N elements"""
     return dout * np.clip(r, -delta, delta) / r.size
 
 
 @d.line
-def dy(dr):
+def dy(dr: Array) -> Array:
     """dl/dy = dl/dr"""
     return dr
 
 
 @d.line
-def dt(dr):
+def dt(dr: Array) -> Array:
     """dl/dt = −dl/dr"""
     return -dr

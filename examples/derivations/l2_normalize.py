@@ -6,11 +6,14 @@
 Σ dl/dy · y is the component of the gradient along y. It is removed, as a vector of length 1 cannot move along itself.
 """
 
+from __future__ import annotations
+
 import minigrad as mg
+from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def l2_normalize(x):
+def l2_normalize(x: Array) -> Array:
     """Each row of x divided by its length: `(N, D)` -> `(N, D)`."""
     r = mg.name("r", mg.sqrt((x**2).sum(axis=1, keepdims=True)))
     return x / r
@@ -20,13 +23,13 @@ terms = Derivation(l2_normalize, x="N D")
 
 
 @terms.line
-def dr(dout, x, r):
+def dr(dout: Array, x: Array, r: Array) -> Array:
     """dl/dr = −Σ dl/dy · x / r²"""
     return -(dout * x).sum(axis=1, keepdims=True) / r**2
 
 
 @terms.line
-def dx(dout, dr, x, r):
+def dx(dout: Array, dr: Array, x: Array, r: Array) -> Array:
     """dl/dx = dl/dy / r + dl/dr · x / r"""
     return dout / r + dr * x / r
 
@@ -34,7 +37,7 @@ def dx(dout, dr, x, r):
 fused = Derivation(l2_normalize, x="N D")
 
 
-@fused.line
-def dx(dout, out, r):
+@fused.line(of="x")
+def fused_dx(dout: Array, out: Array, r: Array) -> Array:
     """dl/dx = (dl/dy − y · Σ dl/dy · y) / r"""
     return (dout - out * (dout * out).sum(axis=1, keepdims=True)) / r

@@ -6,17 +6,25 @@
 so dl/dz = (p − t) / N, without a division by a number that vanishes where the sigmoid saturates.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 import minigrad as mg
+from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def sigmoid_bce(z, t):
+def sigmoid_bce(z: Array, t: Array) -> Array:
     """The mean binary cross-entropy of logits z `(N, C)` and targets t `(N, C)`, 0 or 1."""
     p = mg.name("p", 1 / (1 + mg.exp(-z)))
     return -(t * mg.log(p) + (1 - t) * mg.log(1 - p)).mean()
 
 
-def targets(rng):
+def targets(rng: np.random.Generator) -> NDArray[Any]:
     """Zeros and ones, as integers, which have no gradient."""
     return rng.integers(0, 2, (7, 5))
 
@@ -25,13 +33,13 @@ terms = Derivation(sigmoid_bce, z="N C", t=targets)
 
 
 @terms.line
-def dp(dout, p, t):
+def dp(dout: Array, p: Array, t: Array) -> Array:
     """dl/dp = −(t/p − (1 − t)/(1 − p)) / N"""
     return -dout * (t / p - (1 - t) / (1 - p)) / p.size
 
 
 @terms.line
-def dz(dp, p):
+def dz(dp: Array, p: Array) -> Array:
     """dl/dz = dl/dp · p(1 − p)"""
     return dp * p * (1 - p)
 
@@ -39,7 +47,7 @@ def dz(dp, p):
 fused = Derivation(sigmoid_bce, z="N C", t=targets)
 
 
-@fused.line
-def dz(dout, p, t):
+@fused.line(of="z")
+def fused_dz(dout: Array, p: Array, t: Array) -> Array:
     """dl/dz = (p − t) / N"""
     return dout * (p - t) / p.size

@@ -8,13 +8,16 @@ The result is the same for any m, so dl/dm is identically 0: the two ways in whi
 into the formula that is used in practice, dl/dz = (p − onehot(t)) / N.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 import minigrad as mg
+from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def softmax_cross_entropy(z, t):
+def softmax_cross_entropy(z: Array, t: Array) -> Array:
     """The mean cross-entropy of logits z `(N, C)` and class ids t `(N,)`."""
     m = mg.name("m", z.max(axis=1, keepdims=True))
     e = mg.name("e", mg.exp(z - m))
@@ -23,7 +26,7 @@ def softmax_cross_entropy(z, t):
     return -mg.log(p[np.arange(len(t)), t]).mean()
 
 
-def classes(rng):
+def classes(rng: np.random.Generator) -> Array:
     """Class ids of 7 samples, of 5 classes."""
     return rng.integers(0, 5, 7)
 
@@ -32,31 +35,31 @@ terms = Derivation(softmax_cross_entropy, z="N C", t=classes)
 
 
 @terms.line
-def dp(dout, p, t):
+def dp(dout: Array, p: Array, t: Array) -> Array:
     """dl/dp = −1/(N p) at the class t, else 0"""
     return -dout / len(t) * np.eye(p.shape[1])[t] / p
 
 
 @terms.line
-def ds(dp, e, s):
+def ds(dp: Array, e: Array, s: Array) -> Array:
     """dl/dΣe = −Σ dl/dp · e / (Σe)²"""
     return -(dp * e).sum(axis=1, keepdims=True) / s**2
 
 
 @terms.line
-def de(dp, ds, s):
+def de(dp: Array, ds: Array, s: Array) -> Array:
     """dl/de = dl/dp / Σe + dl/dΣe"""
     return dp / s + ds
 
 
 @terms.line
-def dm(de, e):
+def dm(de: Array, e: Array) -> Array:
     """dl/dm = −Σ dl/de · e, which comes out as 0"""
     return -(de * e).sum(axis=1, keepdims=True)
 
 
 @terms.line
-def dz(de, dm, e, z, m):
+def dz(de: Array, dm: Array, e: Array, z: Array, m: Array) -> Array:
     """dl/dz = dl/de · e + dl/dm where z is the maximum"""
     return de * e + dm * (z == m)
 
@@ -64,7 +67,7 @@ def dz(de, dm, e, z, m):
 fused = Derivation(softmax_cross_entropy, z="N C", t=classes)
 
 
-@fused.line
-def dz(dout, p, t):
+@fused.line(of="z")
+def fused_dz(dout: Array, p: Array, t: Array) -> Array:
     """dl/dz = (p − onehot(t)) / N"""
     return dout * (p - np.eye(p.shape[1])[t]) / len(t)

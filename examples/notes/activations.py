@@ -9,12 +9,20 @@ of its inputs to 0 (He et al. 2015).
 A unit adds n products of weight and input, so Var(z) = n Var(w) E[h²]. This equation predicts every panel.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigrad import functional, nn
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UNITS, INPUTS, LAYERS = 100, 1000, 5
 ACTIVATIONS = {"sigmoid": functional.sigmoid, "tanh": np.tanh, "ReLU": functional.relu}
@@ -27,13 +35,13 @@ INITIALIZERS = {
 }
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{(activation, initializer): activations (LAYERS, INPUTS, UNITS)}"""
     x = rng.normal(size=(INPUTS, UNITS))
     return {(f, w): forward(x, ACTIVATIONS[f], INITIALIZERS[w], rng) for f in ACTIVATIONS for w in INITIALIZERS}
 
 
-def forward(h, activation, initializer, rng):
+def forward(h: NDArray[Any], activation: Any, initializer: Any, rng: np.random.Generator) -> NDArray[Any]:
     """The activations of every layer."""
     layers = []
     for _ in range(LAYERS):
@@ -42,30 +50,30 @@ def forward(h, activation, initializer, rng):
     return np.stack(layers)
 
 
-def saturated(h, low, high):
+def saturated(h: NDArray[Any], low: float, high: float) -> Any:
     """The fraction of activations within 0.05 of the bounds low and high, for each layer from the second on."""
     return np.mean((h[1:] < low + 0.05) | (h[1:] > high - 0.05), axis=(1, 2))
 
 
-def ratios(h, size=np.std):
+def ratios(h: NDArray[Any], size: Callable[[NDArray[Any]], Any] = np.std) -> Any:
     """The factors from each layer to the next."""
     return [size(after) / size(before) for before, after in pairwise(h)]
 
 
-def growth(h):
+def growth(h: NDArray[Any]) -> Any:
     """The geometric mean of these factors."""
     return (h[-1].std() / h[0].std()) ** (1 / (LAYERS - 1))
 
 
-def signal(h):
+def signal(h: NDArray[Any]) -> Any:
     """The standard deviation of a unit over the inputs, averaged over units."""
     return np.sqrt(h.var(axis=0).mean())
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """Bounds from Var(z) = n Var(w) E[h²]; with 100 units, measurements vary by about 10 %."""
 
-    def over(f, w, statistic):
+    def over(f: Any, w: str, statistic: Any) -> Any:
         return [statistic(run[f, w]) for run in runs]
 
     yield Claim("sigmoid, N(0, 1): more than 40 % of the outputs lie within 0.05 of 0 or 1, from layer 2 on",
@@ -100,7 +108,7 @@ def claims(runs):
         because="the same with n Var(w) = 100")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """A panel for each pair, a histogram for each layer."""
     ranges = {"sigmoid": (0, 1), "tanh": (-1, 1), "ReLU": (0, 4)}
     figure, axes = subplots(

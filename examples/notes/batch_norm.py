@@ -12,22 +12,30 @@ Two limits remain. The gradient of the weights is proportional to 1/s: large wei
 And if σ² falls below ε, x̂ vanishes with s as before.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigrad import data, functional, nn, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SCALES = np.logspace(0, -4, 16)
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{(scale, with batch norm): training accuracy of every epoch}, and other numbers for the claims."""
     known, seed = digits(rng), rng.integers(1000)
     x, y = known.x[:1000], known.y[:1000]
 
-    def learn(s, norm):
+    def learn(s: Any, norm: Any) -> Any:
         return train(network(norm, partial(nn.init.random_normal, stddev=s), seed), x, y, 0.01, 20, seed)
 
     scales = SCALES[:: 5 if quick else 1]
@@ -36,9 +44,10 @@ def measure(rng, quick):
     return {"curves": curves, "without eps": without_eps[-1], "variance": x.var(axis=0).sum()}
 
 
-def network(norm, init, seed):
+def network(norm: Any, init: Any, seed: Any) -> nn.Sequential:
     """64-100-100-100-100-100-10 with ReLU, and a normalization before it, or None."""
-    rng, layers, width = np.random.default_rng(seed), [], 64
+    rng, width = np.random.default_rng(seed), 64
+    layers: list[nn.Module] = []
     for _ in range(5):
         layers += [nn.Linear(width, 100, init=init, rng=rng, dtype="float32")]
         layers += [norm(100, dtype="float32"), nn.ReLU()] if norm else [nn.ReLU()]
@@ -46,7 +55,9 @@ def network(norm, init, seed):
     return nn.Sequential(*layers, nn.Linear(width, 10, init=init, rng=rng, dtype="float32"))
 
 
-def train(model, x, y, rate, epochs, seed, batch=100):
+def train(
+    model: nn.Module, x: NDArray[Any], y: NDArray[Any], rate: float, epochs: int, seed: Any, batch: int = 100
+) -> Any:
     """Train by gradient descent; return the accuracy on the training batches in each epoch."""
     optimizer, right = optim.SGD(model.parameters(), lr=rate), np.zeros(epochs)
     loader = data.DataLoader(x, y, batch_size=batch, shuffle=True, rng=seed)
@@ -61,10 +72,10 @@ def train(model, x, y, rate, epochs, seed, batch=100):
     return right / len(x)
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """Which scales learn, and why the smallest do not."""
 
-    def last(run, normed, low=0.0, high=1.0):
+    def last(run: Any, normed: Any, low: float = 0.0, high: float = 1.0) -> Any:
         return np.array([c[-1] for (s, n), c in run["curves"].items() if n == normed and low <= s <= high])
 
     yield Claim("without batch norm at most a quarter of the scales reach 80 % in 20 epochs",
@@ -82,7 +93,7 @@ def claims(runs):
         at_least=0.0014, at_most=0.0016, because="σ² = s² Σ Var(x) in the first layer, and Σ Var(x) = 4.7")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """A panel for each scale, with training accuracy with and without batch norm."""
     title = "Digits learned, with N(0, s²) as initial weights: share of right answers in 20 epochs"
     figure, axes = subplots(4, 4, title=title, size=(13, 9), sharex=True, sharey=True)

@@ -11,22 +11,31 @@ gradient descent, and what they learn does not hold for the running statistics t
 without batch norm has no trouble with small batches.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from batch_norm import network, train
+from numpy.typing import NDArray
 
 from minigrad import functional, nn, no_grad
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIZES = (2, 4, 8, 16, 32, 64)
 NORMS = {"with batch norm": nn.BatchNorm, "without": None}
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """z and ẑ in batches of every size, and {method: accuracy on test digits for each size}"""
     data, seed, z = digits(rng), rng.integers(1000), rng.normal(size=(4096, 10))
     sizes, rows = ((2, 16), 500) if quick else (SIZES, 1000)
 
-    def tested(norm, size):  # `size` epochs have as many steps as there are training digits
+    def tested(norm: Any, size: int) -> Any:  # `size` epochs have as many steps as there are training digits
         model = network(norm, "he_normal", seed)
         train(model, data.x[:rows], data.y[:rows], 0.03, size, seed, batch=size)
         model.eval()
@@ -39,16 +48,16 @@ def measure(rng, quick):
     return {"z": z, "normalized": {size: normalized(z, size) for size in SIZES}, "accuracy": accuracy}
 
 
-def normalized(z, size):
+def normalized(z: NDArray[Any], size: int) -> Any:
     """z normalized in batches of this size, each with its own mean and variance."""
     ones, zeros = np.ones(z.shape[1]), np.zeros(z.shape[1])
     return np.concatenate([functional.batch_norm(batch, ones, zeros) for batch in z.reshape(-1, size, z.shape[1])])
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The size of the noise, batches of two, and the effect on accuracy."""
 
-    def error(run, size):
+    def error(run: Any, size: int) -> Any:
         means = run["z"].reshape(-1, size, run["z"].shape[1]).mean(axis=1)
         return means.std() * size**0.5
 
@@ -75,7 +84,7 @@ def claims(runs):
         because="x̂ and x correlate with 0.96")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """x̂ over x in batches of 2, 8 and 64, and test accuracy by batch size."""
     title = "What batch norm makes of x in batches of B samples, and what a network learns with it"
     figure, axes = subplots(1, 4, size=(15, 4.6), title=title)

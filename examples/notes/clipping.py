@@ -10,11 +10,19 @@ Here a ReLU network reads 30 random numbers and has to return their sum. Its rec
 identity, so a number at the beginning counts 1.15³⁰ = 66 times as much as one at the end.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import functional, nn, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LENGTH, UNITS, ROWS, STEPS = 30, 20, 32, 300
 EIGENVALUE, VALUE, NORM, RATE = 1.15, 0.01, 1.0, 0.01
@@ -26,13 +34,13 @@ METHODS = {  # the function that clips the gradients, and the learning rate
 }
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{method: losses, gradient norms before and after clipping, and the cosine of the two gradients, in all steps}"""
     seed = rng.integers(1000)
     return {method: train(*options, seed, STEPS // (2 if quick else 1)) for method, options in METHODS.items()}
 
 
-def train(clip, rate, seed, steps):
+def train(clip: Any, rate: float, seed: Any, steps: int) -> Any:
     """Stochastic gradient descent in float32. Gradients are clipped between backward() and step()."""
     rng = np.random.default_rng(seed)
     network = nn.RNN(1, UNITS, nonlinearity="relu", bias=False, rng=rng, dtype="float32")
@@ -57,16 +65,18 @@ def train(clip, rate, seed, steps):
     return dict(zip(("loss", "norm", "clipped", "cosine"), np.transpose(rows), strict=True))
 
 
-def flat(parameters):
+def flat(parameters: Any) -> Any:
     """All gradients as one vector."""
     return np.concatenate([p.grad.data.astype(float).ravel() for p in parameters])
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """What happens without clipping, and that both ways of clipping prevent it."""
     none, slow, value, norm = ([run[method] for run in runs] for method in METHODS)
 
-    def final_loss(results):  # in units of the variance of the sum: the loss of a network that always returns 0
+    def final_loss(
+        results: Any,
+    ) -> Any:  # in units of the variance of the sum: the loss of a network that always returns 0
         return [np.nan_to_num(r["loss"][-50:].mean(), nan=np.inf) / (LENGTH / 3) for r in results]
 
     yield Claim("without clipping the loss is infinite or NaN after at most 5 steps",
@@ -88,7 +98,7 @@ def claims(runs):
         because="all elements beyond the limit become equal in size")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """Gradient norms and losses over the steps; a cross where a loss stops being finite."""
     figure, axes = subplots(1, 2, title="A recurrent network learns only if its gradients are clipped", size=(13, 5.2))
     for axis, name, title in zip(axes, ("norm", "loss"), ("Norm of the gradient before clipping", "Loss"), strict=True):

@@ -9,15 +9,25 @@ descent needs κ, which matters in the ill-conditioned valleys of deep networks.
 The learning rate of gradient descent must stay below 2 over the largest curvature. One percent above, it diverges.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 import minigrad as mg
 from minigrad import optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SIZE = 20
 ACCURACY = 1e-10
-METHODS = {  # name: optimizer for a condition number κ, rate, and whether the rate is a double root
+# name: optimizer for a condition number κ, rate, and whether the rate is a double root
+METHODS: dict[str, tuple[Any, Any, Any]] = {
     "gradient descent": (lambda w, k: optim.SGD(w, lr=2 / (k + 1)), lambda k: (k - 1) / (k + 1), False),
     "Nesterov": (
         lambda w, k: optim.SGD(w, lr=1 / k, momentum=(k**0.5 - 1) / (k**0.5 + 1), nesterov=True),
@@ -32,7 +42,7 @@ METHODS = {  # name: optimizer for a condition number κ, rate, and whether the 
 }
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{(method, κ): |w| after each step}, and that of gradient descent with too large a learning rate."""
     errors = {}
     for kappa in (10, 100) if quick else (10, 30, 100, 300, 1000):
@@ -46,7 +56,7 @@ def measure(rng, quick):
     return errors
 
 
-def descend(curvature, start, optimizer, steps):
+def descend(curvature: Any, start: NDArray[Any], optimizer: Any, steps: int) -> Any:
     """|w| before and after each step on ½ wᵀ A w."""
     w = mg.Tensor(start, requires_grad=True)
     errors, optimizer = [np.linalg.norm(start)], optimizer([w])
@@ -58,20 +68,20 @@ def descend(curvature, start, optimizer, steps):
     return np.array(errors)
 
 
-def measured_rate(errors, double=False):
+def measured_rate(errors: NDArray[Any], double: bool = False) -> Any:
     """The factor per step over the second half. For a double root, the error is about t rateᵗ."""
     end, half = len(errors) - 1, len(errors) // 2
     fall = errors[end] / errors[half] / (end / half if double else 1)
     return fall ** (1 / (end - half))
 
 
-def speed(errors, name):
+def speed(errors: Any, name: str) -> Any:
     """The measured speed -ln(rate) relative to the predicted one, for each κ."""
     _, rate, double = METHODS[name]
     return [np.log(measured_rate(e, double)) / np.log(rate(k)) for (n, k), e in errors.items() if n == name]
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The theoretical rates, without free constants."""
     yield Claim("gradient descent, lr = 2/(κ + 1): the error falls by (κ - 1)/(κ + 1) per step; -ln(rate) over theory",
         [speed(run, "gradient descent") for run in runs], 0.99, 1.01,
@@ -91,7 +101,7 @@ def claims(runs):
         because="|1 - 2.02/κ · κ| = 1.02")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """Errors for κ = 100 on the left; steps per digit for all κ on the right."""
     figure, (left, right) = subplots(1, 2, title="Where gradient descent needs κ steps, momentum needs √κ")
     kappas = np.geomspace(8, 1200, 50)

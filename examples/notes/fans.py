@@ -10,11 +10,20 @@ input the number of units whose derivative with respect to it is not zero. Their
 independent inputs of variance 1, a unit has the variance fan_in · Var(w).
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 import minigrad as mg
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 from minigrad.nn.init import compute_fans, he_normal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KERNELS = {  # shape of the kernel: the fans of the notes
     (4, 20): (4, 20),
@@ -25,7 +34,7 @@ KERNELS = {  # shape of the kernel: the fans of the notes
 }
 
 
-def layer(kernel, x):
+def layer(kernel: Any, x: Any) -> Any:
     """The output of a dense layer, or of a convolution that keeps the size of the image, without bias."""
     field = kernel.shape[:-2]
     if not field:
@@ -34,7 +43,7 @@ def layer(kernel, x):
     return convolve(x, kernel, padding="same")
 
 
-def reach(kernel):
+def reach(kernel: NDArray[Any]) -> Any:
     """Two masks: the inputs of the unit in the middle, and the units that the input in the middle reaches."""
     inputs = kernel.shape[-2]
     size = tuple(2 * n + 1 for n in kernel.shape[:-2])
@@ -46,7 +55,7 @@ def reach(kernel):
     return x.grad.numpy()[0] != 0, layer(kernel, impulse)[0] != 0
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{shape: (inputs of one unit, units that one input reaches, variance of the units for inputs of variance 1)}"""
     results = {}
     for shape in KERNELS:
@@ -60,7 +69,7 @@ def measure(rng, quick):
     return results
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The fans as counted, as computed, and as in the notes."""
     for shape, fans in KERNELS.items():
         *field, inputs, outputs = shape
@@ -76,7 +85,7 @@ def claims(runs):
         because="a unit is a sum of fan_in independent products, each of variance Var(w) · 1")  # fmt: skip
 
 
-def mosaic(mask):
+def mosaic(mask: NDArray[Any]) -> Any:
     """The channels of a mask (*size, channels) as one picture: in a column, or in rows of three."""
     if mask.ndim < 3:
         return np.atleast_2d(mask.T).astype(float)
@@ -84,7 +93,7 @@ def mosaic(mask):
     return np.block([planes[k : k + 3] for k in range(0, len(planes), 3)])
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """Above, the inputs of one unit; below, the units that one input reaches."""
     from matplotlib.colors import ListedColormap
 

@@ -10,25 +10,33 @@ at most ¼, so with Xavier's weights a layer removes at least three quarters of 
 activations grow as fast as the gradients, and in single precision they are soon infinite and the loss is NaN.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import functional, nn
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 UNITS, ROWS, DEPTH = 100, 200, 30
 ACTIVATIONS = {"sigmoid": functional.sigmoid, "tanh": np.tanh, "ReLU": functional.relu}
 STARTS = {"N(0, 1)": 1.0, "N(0, 0.01²)": 1e-4, "Xavier": 1 / UNITS, "He": 2 / UNITS}  # Var(w)
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """Sizes of dl/dh in every layer by (activation, weights), and where a deep float32 network overflows."""
     depth = DEPTH // (2 if quick else 1)
     sizes = {(f, w): backwards(ACTIVATIONS[f], STARTS[w], depth, rng) for f in ACTIVATIONS for w in STARTS}
     return sizes, overflow(STARTS["N(0, 1)"], rng)
 
 
-def forward(activation, variance, depth, rng, dtype):
+def forward(activation: Any, variance: float, depth: int, rng: np.random.Generator, dtype: Any) -> list[mg.Tensor]:
     """The activations h of all layers, from random inputs, as Tensors that keep their gradients."""
     layers = [mg.Tensor(rng.normal(size=(ROWS, UNITS)), requires_grad=True, dtype=dtype)]
     for _ in range(depth):
@@ -38,14 +46,14 @@ def forward(activation, variance, depth, rng, dtype):
     return layers
 
 
-def backwards(activation, variance, depth, rng):
+def backwards(activation: Any, variance: float, depth: int, rng: np.random.Generator) -> Any:
     """The root mean square of dl/dh in each layer, last layer first, for l = Σ c h with random c in the last layer."""
     layers = forward(activation, variance, depth, rng, "float64")
     (layers[-1] * rng.normal(size=layers[-1].shape)).sum().backward()
     return [float(np.sqrt(np.mean(h.grad.data**2))) for h in reversed(layers)]
 
 
-def overflow(variance, rng, depth=60):
+def overflow(variance: float, rng: np.random.Generator, depth: int = 60) -> Any:
     """The first layer with an infinite activation in float32, and the loss."""
     with np.errstate(over="ignore", invalid="ignore"):
         layers = forward(functional.relu, variance, depth, rng, "float32")
@@ -54,10 +62,10 @@ def overflow(variance, rng, depth=60):
     return finite.index(False), loss.item()
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The factor per layer, as the geometric mean over the layers."""
 
-    def factor(f, w):
+    def factor(f: Any, w: str) -> Any:
         return [(run[0][f, w][-1] / run[0][f, w][0]) ** (1 / (len(run[0][f, w]) - 1)) for run in runs]
 
     yield Claim("ReLU, He: the factor per layer is 1, to 10 %", factor("ReLU", "He"), at_least=0.9, at_most=1.1,
@@ -81,12 +89,14 @@ def claims(runs):
         because="inf - inf is NaN")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """The size of the gradient, layer by layer."""
     title = "Size of the gradient dl/dh on the way back through 30 layers of 100 units"
     figure, axes = subplots(1, 3, title=title, size=(14, 5.5), sharey=True)
-    styles = zip(STARTS, ("vermilion", "sky", "blue", "green"), "s^oD", strict=True)
-    styles = {w: {"color": COLORS[color], "marker": marker, "markevery": 5} for w, color, marker in styles}
+    looks = zip(STARTS, ("vermilion", "sky", "blue", "green"), "s^oD", strict=True)
+    styles: dict[str, dict[str, Any]] = {
+        w: {"color": COLORS[color], "marker": marker, "markevery": 5} for w, color, marker in looks
+    }
     for axis, f in zip(axes, ACTIVATIONS, strict=True):
         for w, look in styles.items():
             axis.plot(runs[0][0][f, w], label=w, **look)

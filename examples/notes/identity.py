@@ -9,16 +9,24 @@ Gradient descent finds these values if the target is y = x. The loss is then ½ 
 whose curvatures are both 1, so a step with rate 0.1 leaves 0.9 of the distance, of γ and of β alike.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import functional, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 ROWS, UNITS, STEPS, RATE = 500, 3, 100, 0.1
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """γ and β in all steps, their exact values, and the activations before and after."""
     x = rng.normal(loc=[-4, 0.5, 3], scale=[0.5, 1, 2], size=(ROWS, UNITS))
     gamma, beta = mg.ones(UNITS), mg.zeros(UNITS)
@@ -35,7 +43,7 @@ def measure(rng, quick):
     return {"x": x, "exact": exact, "path": np.array(path), "targets": np.array(targets), "learned": y.numpy()}
 
 
-def cltargets(runs):
+def cltargets(runs: list[Any]) -> Iterator[Any]:
     """The identity is possible, it is learned, and how fast."""
     yield Claim("with γ = √(σ² + ε), β = μ the output is the input, to 12 digits",
         [np.abs(run["exact"] - run["x"]).max() for run in runs], at_most=1e-12,
@@ -49,7 +57,7 @@ def cltargets(runs):
         because="E[x̂²] = 1 and E[x̂] = 0, so 1 - 0.1 · 1; ε changes the fifth digit")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """Histograms of x, x̂ and y, and γ and β over the steps."""
     figure, axes = subplots(
         1, 4, title="Batch norm takes mean and variance; γ and β can give them back", size=(14, 4.5)

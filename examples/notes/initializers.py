@@ -11,6 +11,11 @@ Keras's default of 0.05 for `random_normal` means √(n Var(w)) = √64 · 0.05 
 of the signal is left, and ReLU also removes half of the variance.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 import minigrad as mg
@@ -18,6 +23,9 @@ from minigrad import nn, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 from minigrad.fused import softmax_cross_entropy
 from minigrad.nn import init
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UNITS, LAYERS, BATCH = 64, 5, 64
 STEPS = 100
@@ -47,7 +55,7 @@ SCALED = list(INITIALIZERS)[9:]
 ACTIVATIONS = {"ReLU": nn.ReLU, "tanh": nn.Tanh}
 
 
-def train(data, seed, initializer, activation, steps):
+def train(data: Any, seed: Any, initializer: Any, activation: Any, steps: int) -> Any:
     """The loss on all training digits before the first step and after the last; NaN counts as infinite."""
     rng = np.random.default_rng(seed)
     sizes, layers = [64] + [UNITS] * LAYERS, []
@@ -69,17 +77,17 @@ def train(data, seed, initializer, activation, steps):
     return np.nan_to_num(losses, nan=np.inf)
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{(activation, initializer): loss at the first and last step}"""
     data, seed, steps = digits(rng), int(rng.integers(2**32)), 50 if quick else STEPS
     pairs = [(f, w) for f in ACTIVATIONS for w in INITIALIZERS]
     return {(f, w): train(data, seed, INITIALIZERS[w], ACTIVATIONS[f], steps) for f, w in pairs}
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The loss after 100 steps."""
 
-    def last(activation, names):
+    def last(activation: Any, names: Any) -> Any:
         return [[run[activation, name][1] for name in names] for run in runs]
 
     yield Claim("ReLU, zeros, ones and 0.05 everywhere: the loss stays near ln 10 = 2.303",
@@ -103,7 +111,7 @@ def claims(runs):
         because="LeCun's loses half of the variance in each ReLU, 1/64 is left after six")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """A row for each initializer, its loss at the first step and after a hundred for each seed."""
     title = f"Where {STEPS} steps lead from each initializer: scale by the number of inputs, or nothing is learned"
     figure, axes = subplots(1, 2, title=title, size=(14, 8.5), sharey=True)

@@ -7,17 +7,25 @@ start fast and end low: steps, an exponential, half a cosine (Loshchilov & Hutte
 Warm-up (Goyal et al. 2017) starts near 0, for steps that would be too large at the start.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 STEPS, RATE, CURVATURE, NOISE = 1000, 0.1, 1.0, 1.0
 WALKERS = 2000  # independent w, all moved by one optimizer
 
 
-def warm_up(optimizer, then):
+def warm_up(optimizer: optim.Optimizer, then: Any) -> Any:
     """Increase the rate from 1/100 of it during a tenth of the steps, then follow another schedule."""
     first = optim.LinearLR(optimizer, start_factor=0.01, total_iters=STEPS // 10)
     return optim.SequentialLR(optimizer, [first, then(optimizer)], milestones=[STEPS // 10])
@@ -33,13 +41,13 @@ SCHEDULES = {
 }
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{schedule: (rates, mean of w²)} over the steps."""
     start = 3 * rng.normal(size=WALKERS)
     return {name: walk(make, start, rng) for name, make in SCHEDULES.items()}
 
 
-def walk(make, start, rng):
+def walk(make: Any, start: Any, rng: np.random.Generator) -> Any:
     """SGD on ½ c w² with noise in the gradient."""
     w = mg.Tensor(start, requires_grad=True)
     optimizer = optim.SGD([w], lr=RATE)
@@ -56,7 +64,7 @@ def walk(make, start, rng):
     return np.array(rates), np.array(errors)
 
 
-def predicted(rates, start):
+def predicted(rates: Any, start: Any) -> Any:
     """E[w²] after each step: (1 - lr c)² E[w²] + lr² σ², an equation without free constants."""
     errors = [start]
     for lr in rates[:-1]:
@@ -67,10 +75,10 @@ def predicted(rates, start):
 FLOOR = RATE * NOISE**2 / (CURVATURE * (2 - RATE * CURVATURE))
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The floor, and how far below it each schedule ends."""
 
-    def end(name):
+    def end(name: str) -> Any:
         return np.array([run[name][1][-20:].mean() for run in runs])
 
     yield Claim(f"constant rate: the variance stays at lr σ² / (c (2 - lr c)) = {FLOOR:.4f}",
@@ -87,7 +95,7 @@ def claims(runs):
         because="E[w²] ← (1 - lr c)² E[w²] + lr² σ² is exact for a quadratic")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """The rates above; the errors below, measured and predicted."""
     title = "A constant learning rate stops at a floor of noise; one that falls goes through it"
     figure, axes = subplots(2, len(SCHEDULES), title=title, size=(16, 7), sharex=True, sharey="row")

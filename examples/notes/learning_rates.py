@@ -9,17 +9,26 @@ is too large makes |w| larger, by Pythagoras |w - λ g|² = |w|² + λ² |g|², 
 adapts itself.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from batch_norm import network, train
+from numpy.typing import NDArray
 
 from minigrad import functional, nn
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RATES = 10.0 ** np.arange(-3, 1.6, 0.5)
 NORMS = {"with batch norm": nn.BatchNorm, "without": None}
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{method: the accuracy in the last epoch, for each rate}, and the angles between gradients and weights"""
     known, seed = digits(rng), rng.integers(1000)
     x, y = known.x[:1000], known.y[:1000]
@@ -31,7 +40,7 @@ def measure(rng, quick):
     return rates, accuracy, {method: cosine(network(norm, "he_normal", seed), x, y) for method, norm in NORMS.items()}
 
 
-def cosine(model, x, y):
+def cosine(model: nn.Sequential, x: NDArray[Any], y: NDArray[Any]) -> Any:
     """The largest cosine between the weights of a unit and their gradient, over the hidden units that have one."""
     functional.cross_entropy(model(x), y).backward()
     layers = [layer for layer in model if isinstance(layer, nn.Linear)][:-1]
@@ -42,10 +51,10 @@ def cosine(model, x, y):
     return float(np.abs(cosines).max())
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The highest rate at which 90 % are reached, and the angle that explains it."""
 
-    def highest(method):
+    def highest(method: Any) -> Any:
         return [rates[np.array(accuracy[method]) > 0.9].max() for rates, accuracy, _ in runs]
 
     yield Claim("without batch norm, a rate of 1 and more fails (less than 20 % right)",
@@ -61,7 +70,7 @@ def claims(runs):
     yield Claim("without, it is above 0.2 for some unit", [angles["without"] for _, _, angles in runs], at_least=0.2)
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """The accuracy by learning rate: mean and range over the seeds."""
     figure, axis = subplots(title="Digits learned in 10 epochs, by learning rate", size=(10, 5.5))
     for method, color, marker in (("with batch norm", "blue", "o"), ("without", "vermilion", "s")):

@@ -9,12 +9,20 @@ The groups carry over to other tasks, not the order within them: all methods wit
 weight are about equally good at their best learning rate, and differ in how easily that rate is found.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.app.notes import COLORS, Claim, Experiment, digits, subplots
 from minigrad.fused import softmax_cross_entropy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BATCH, EPOCHS = 32, 10
 OPTIMIZERS = {  # batch size (None: all images), learning rate, function of parameters and learning rate
@@ -37,7 +45,7 @@ OPTIMIZERS = {  # batch size (None: all images), learning rate, function of para
 FULL_BATCH = ("GD", "L-BFGS")
 
 
-def network(rng):
+def network(rng: np.random.Generator) -> nn.Sequential:
     """64-64-64-10 with ReLU."""
     layers = []
     for _ in range(2):
@@ -45,7 +53,7 @@ def network(rng):
     return nn.Sequential(*layers, nn.Linear(64, 10, init="he_normal", rng=rng, dtype="float32"))
 
 
-def train(data, size, seed, optimizer, batch):
+def train(data: Any, size: int, seed: Any, optimizer: Any, batch: int) -> Any:
     """The training loss before the first epoch and after each, and the test accuracy at the end."""
     rng = np.random.default_rng(seed)
     model, losses = network(rng), []
@@ -56,7 +64,7 @@ def train(data, size, seed, optimizer, batch):
             losses.append(float(softmax_cross_entropy(model(x), y)))
         for rows in rng.permutation(size).reshape(-1, batch) if epoch < EPOCHS else ():
 
-            def closure(rows=rows):
+            def closure(rows: Any = rows) -> Any:
                 optimizer.zero_grad()
                 loss = softmax_cross_entropy(model(x[rows]), y[rows])
                 loss.backward()
@@ -67,7 +75,7 @@ def train(data, size, seed, optimizer, batch):
         return np.array(losses), float((model(data.x_test).numpy().argmax(axis=1) == data.y_test).mean())
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{(optimizer, learning rate): (losses, test accuracy)}; the full form has a third and three times the rate too."""
     data, seed, size, results = digits(rng), int(rng.integers(2**32)), 512 if quick else 1024, {}
     for name, (batch, middle, make) in OPTIMIZERS.items():
@@ -76,10 +84,10 @@ def measure(rng, quick):
     return results
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """Groups, not ranks."""
 
-    def losses(name):
+    def losses(name: str) -> Any:
         return np.array([run[name, OPTIMIZERS[name][1]][0] for run in runs])
 
     stochastic = [name for name in OPTIMIZERS if name not in FULL_BATCH]
@@ -100,7 +108,7 @@ def claims(runs):
         because="it knows the curvature, and finds the length of each step by a line search")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """A panel for each optimizer, all others in gray."""
     title = "Training loss on digits: each optimizer among all others"
     figure, axes = subplots(3, 5, title=title, size=(16, 9), sharex=True, sharey=True)

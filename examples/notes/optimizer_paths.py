@@ -12,11 +12,19 @@ estimates curvature from the changes of the gradient, gets there in about thirty
 five hundred.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import optim
 from minigrad.app.notes import COLORS, Claim, Experiment, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KAPPA, TURN = 25, np.pi / 6
 STEPS = {"valley along an axis": 60, "turned by 30°": 60, "Rosenbrock": 500}
@@ -42,14 +50,14 @@ COLUMNS = {
 }
 
 
-def valley(turn=0.0, kappa=KAPPA):
+def valley(turn: float = 0.0, kappa: float = KAPPA) -> Any:
     """½ wᵀ A w with curvatures 1 and κ; the direction of the first is turned by an angle."""
     along = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     curvature = along * [1, kappa] @ along.T
     return lambda w: w @ curvature @ w / 2
 
 
-def rosenbrock(w):
+def rosenbrock(w: Any) -> Any:
     """The function of Rosenbrock (1960)."""
     return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
 
@@ -57,12 +65,12 @@ def rosenbrock(w):
 LOSSES = dict(zip(STEPS, (valley(), valley(TURN), rosenbrock), strict=True))
 
 
-def descend(loss, start, optimizer, steps, noise=lambda: 0.0):
+def descend(loss: Any, start: Any, optimizer: Any, steps: int, noise: Callable[[], Any] = lambda: 0.0) -> Any:
     """The path (steps + 1, 2) of an optimizer, with noise added to the gradient."""
     w = mg.Tensor(start, requires_grad=True)
     optimizer = optimizer([w])
 
-    def closure():
+    def closure() -> Any:
         optimizer.zero_grad()
         value = loss(w)
         value.backward()
@@ -76,9 +84,10 @@ def descend(loss, start, optimizer, steps, noise=lambda: 0.0):
     return np.array(path)
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{(loss, optimizer): path}, and the path of Adam on the diagonal of a valley with a random condition number."""
-    angle, paths = rng.uniform(0.6, 0.9), {}
+    angle = rng.uniform(0.6, 0.9)
+    paths: dict[Any, Any] = {}
     starts = [1.5 * np.array([-np.cos(a), np.sin(a)]) for a in (angle, angle - TURN)]
     for (place, loss), start in zip(LOSSES.items(), [*starts, rng.normal([-1.4, 1.5], 0.1)], strict=True):
         for name, (make, rate, slow_rate) in OPTIMIZERS.items():
@@ -90,11 +99,11 @@ def measure(rng, quick):
     return paths
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """Three symmetries, which hold up to rounding, and how far each optimizer gets."""
     straight, turned, bend = STEPS
 
-    def distances(run, place, name):
+    def distances(run: Any, place: Any, name: Any) -> Any:
         return np.linalg.norm(run[place, name] - (place == bend), axis=1)
 
     yield Claim("in a valley along an axis, of any condition number, Adam stays on the diagonal: |x - y| at most",
@@ -121,7 +130,7 @@ def claims(runs):
         because="μ = 0.8 makes it up to 1/(1 - μ) = 5 times as fast along the valley")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """A row for each loss, a column for each idea."""
     title = "Paths of optimizers: in a valley, in the same valley turned, around a bend"
     figure, axes = subplots(len(STEPS), len(COLUMNS), size=(16, 10), sharex=True, sharey="row", title=title)

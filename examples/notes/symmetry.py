@@ -9,10 +9,19 @@ By induction: let the columns of W1 be equal, and the rows of W2. Then the colum
 are those of dl/dh = dl/dz W2ᵀ and of dl/dW1 = xᵀ (dl/dh · (1 - h²)), and the rows of dl/dW2 = hᵀ dl/dz.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from minigrad import functional, nn, optim
 from minigrad.app.notes import Claim, Experiment, digits, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UNITS, STEPS, BATCH = 16, 600, 64
 STARTS = {
@@ -22,7 +31,7 @@ STARTS = {
 }
 
 
-def measure(rng, quick):
+def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{start: losses, weights of the hidden layers, test accuracy, frequency of the largest class}"""
     data = digits(rng)
     return {
@@ -30,7 +39,7 @@ def measure(rng, quick):
     }
 
 
-def train(init, data, seed, steps):
+def train(init: Any, data: Any, seed: Any, steps: int) -> Any:
     """Train a network 64-16-16-10 with tanh on digits."""
     rng = np.random.default_rng(seed)
     x, x_test, y = data.x - data.x.mean(), data.x_test - data.x.mean(), data.y
@@ -50,19 +59,19 @@ def train(init, data, seed, steps):
     return {"losses": losses, "weights": weights, "accuracy": right.mean(), "frequent": frequent}
 
 
-def difference(weights):
+def difference(weights: NDArray[Any]) -> Any:
     """The distance of the two most different units of a layer, relative to the norm of their weights."""
     distances = np.linalg.norm(weights[:, :, None] - weights[:, None, :], axis=0)
     return distances.max() / np.linalg.norm(weights, axis=0).max()
 
 
-def closest(weights):
+def closest(weights: NDArray[Any]) -> Any:
     """The distance of the two most similar units of a layer, relative to the norm of their weights."""
     distances = np.linalg.norm(weights[:, :, None] - weights[:, None, :], axis=0) + np.diag([np.inf] * UNITS)
     return distances.min() / np.linalg.norm(weights, axis=0).max()
 
 
-def claims(runs):
+def claims(runs: list[Any]) -> Iterator[Claim]:
     """The symmetry as a distance between units, and its effect on accuracy."""
     zero, equal, random = ([run[start] for run in runs] for start in STARTS)
     yield Claim("zeros: the hidden weights are exactly 0 after training",
@@ -84,7 +93,7 @@ def claims(runs):
         [r["accuracy"] for r in random], at_least=0.9, because="16 different features")  # fmt: skip
 
 
-def picture(runs):
+def picture(runs: list[Any]) -> Figure:
     """The weights of the 16 units as images of 8 by 8 pixels, and the losses."""
     figure, axes = subplots(
         1, 4, size=(14, 4.4), title="The 16 units of the first layer after training, by their weights"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import graphviz  # type: ignore[import-untyped]
+import graphviz
 
 from minigrad.drawing.explorer import page
 from minigrad.drawing.graph.describe import describe

@@ -19,6 +19,29 @@ from minigrad.tensor.convert import get_default_dtype
 from minigrad.util.hints import INIT, missing
 from minigrad.util.rng import generator
 
+__all__ = [
+    "compute_fans",
+    "constant",
+    "dirac",
+    "gain",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "sparse",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
+]
+
 Shape = tuple[int, ...]
 Array = Any
 

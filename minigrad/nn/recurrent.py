@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import numpy as np
 
@@ -58,6 +58,10 @@ class _Recurrent(Module, Generic[S]):
     def run(self, x: Any, state: State, parameters: Parameters) -> tuple[Any, State]:
         """The outputs (T, N, H) for x (T, N, features), and the last state. Subclasses define it."""
         raise NotImplementedError
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Tensor: ...  # weight_ih_l0, bias_hh_l1_reverse, ...
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]

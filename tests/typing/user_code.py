@@ -94,7 +94,7 @@ class Trainer:
 
 
 assert_type(Trainer().step(x), Tensor)
-history = mg.fit(net, DataLoader(x, y), nn.CrossEntropyLoss(), optimizer, epochs=2, validation=(x, y))
+history = mg.fit(net, DataLoader(x, y, batch_size=5), nn.CrossEntropyLoss(), optimizer, epochs=2, validation=(x, y))
 assert_type(nn.CrossEntropyLoss()(net(x), y), Tensor)
 
 

@@ -1,14 +1,17 @@
 """Wrong: the scores were divided by √d, and the gradient of q is not."""
 
+from __future__ import annotations
+
 import math
 
 import minigrad as mg
+from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 EXPECTED = {"line": "dq", "verdict": "wrong", "reason": "√d times the right value"}
 
 
-def attention(q, k, v):
+def attention(q: Array, k: Array, v: Array) -> Array:
     """Queries q `(T, d)`, keys k `(S, d)`, values v `(S, E)` -> `(T, E)`."""
     scores = mg.name("scores", q @ k.T / math.sqrt(q.shape[1]), label="A")
     e = mg.exp(scores - scores.max(axis=1, keepdims=True))
@@ -20,24 +23,24 @@ d = Derivation(attention, q="T d", k="S d", v="S E")
 
 
 @d.line
-def dweights(dout, v):
+def dweights(dout: Array, v: Array) -> Array:
     """dl/dP = dl/dout vᵀ"""
     return dout @ v.T
 
 
 @d.line
-def dscores(dweights, weights):
+def dscores(dweights: Array, weights: Array) -> Array:
     """dl/dA = P · (dl/dP − Σ dl/dP · P)"""
     return weights * (dweights - (dweights * weights).sum(axis=1, keepdims=True))
 
 
 @d.line
-def dq(dscores, k):
+def dq(dscores: Array, k: Array) -> Array:
     """dl/dq = dl/dA k"""
     return dscores @ k
 
 
 @d.line
-def dk(dscores, q):
+def dk(dscores: Array, q: Array) -> Array:
     """dl/dk = dl/dAᵀ q / √d"""
     return dscores.T @ q / math.sqrt(q.shape[1])

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-import graphviz  # type: ignore[import-untyped]
+import graphviz
 
 from minigrad.drawing.graph.model import Cluster, Edge, Graph, Vertex
 from minigrad.drawing.render import style

@@ -50,13 +50,17 @@ class BackwardPass:
         self.targets: list[str] = []  # inputs and named values of the forward function, from its first run
         self._names: set[str] | None = None  # of values and gradients
 
-    def add(self, function: Callable[..., Any]) -> None:
+    def add(self, function: Callable[..., Any], target: str | None = None) -> None:
         """Add a line.
+
+        Args:
+            function: computes the gradient from values and gradients, by their names.
+            target: the value whose gradient it is; by default what follows the d in the function's name.
 
         Raises:
             TypeError: its name or its parameters do not fit the forward function.
         """
-        name = function.__name__
+        name = function.__name__ if target is None else f"d{target}"
         if not name.startswith("d") or len(name) < 2:
             raise TypeError(f"{self.name}: a line is called d<name> after the value whose gradient it is, not {name!r}")
         target = name[1:]

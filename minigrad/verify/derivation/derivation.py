@@ -7,7 +7,7 @@ all lines that follow. The lines are also evaluated as a chain, each with the re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from minigrad.verify.derivation.reference import confirm
 from minigrad.verify.derivation.sample import draw_other_sizes, draw_sample, redraw
 from minigrad.verify.derivation.to_primitive import to_primitive
 from minigrad.verify.derivation.verdicts import excuse_other_decompositions, judge
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Derivation(BackwardPass):
@@ -59,9 +61,22 @@ class Derivation(BackwardPass):
         super().__init__(Forward(forward, shapes))
         self.proven = False
 
-    def line(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Add a line; for use as a decorator. Its name says whose gradient it is: `def dvar(...)`."""
-        self.add(function)
+    @overload
+    def line(self, function: F) -> F: ...
+    @overload
+    def line(self, *, of: str) -> Callable[[F], F]: ...
+    def line(self, function: Any = None, *, of: str | None = None) -> Any:
+        """Add a line; for use as a decorator.
+
+        Its name says whose gradient it is: `def dvar(...)`. With `@derivation.line(of="var")` the function may have
+        another name, so that two derivations can stand in one file.
+        """
+        if function is None:
+            return lambda function: self._add_line(function, of)
+        return self._add_line(function, of)
+
+    def _add_line(self, function: F, of: str | None) -> F:
+        self.add(function, of)
         self.proven = False
         return function
 
