@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.ops.checking import require
-from minigrad.optim.group import listed
+from minigrad.optim.options import as_list
 from minigrad.tensor.tensor import Tensor
 
 Array = Any
@@ -106,7 +106,7 @@ def clip_grad_norm_(
 
 
 def _with_gradients(params: Iterable[Tensor] | Tensor, call: str) -> list[Any]:
-    members = listed(params, call)
+    members = as_list(params, call)
     for p in members:
         if not isinstance(p, Tensor):
             raise TypeError(f"{call}: {type(p).__name__} is not a Tensor; give parameters, not gradients")

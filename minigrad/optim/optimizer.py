@@ -10,10 +10,10 @@ import numpy as np
 
 from minigrad.engine.errors import describe
 from minigrad.engine.modes import enable_grad
-from minigrad.optim import clip, states
+from minigrad.optim import clip
 from minigrad.optim.flat import Flat
-from minigrad.optim.group import Group, check_names, listed
-from minigrad.optim.options import LIMITS, NAMES, Clipping
+from minigrad.optim.group import Group, load_state_dict, state_dict
+from minigrad.optim.options import LIMITS, NAMES, Clipping, as_list, check_names
 from minigrad.tensor.replaced import replacements
 from minigrad.tensor.tensor import Tensor
 
@@ -100,7 +100,7 @@ class Optimizer:
             raise TypeError(
                 f"{self._call()}: params is a dictionary; give a list of Tensors or of groups: [{{'params': ...}}]"
             )
-        members = listed(params, self._call())
+        members = as_list(params, self._call())
         if not members:
             raise ValueError(f"{self._call()}: there are no parameters. Was a generator used up before?")
         return members if isinstance(members[0], dict) else [{"params": members}]
@@ -113,7 +113,7 @@ class Optimizer:
                 f"not {list(group) if isinstance(group, Mapping) else describe(group)}"
             )
         check_names(self._call(), set(group) - {"params"}, self.defaults)
-        members = listed(group["params"], self._call())
+        members = as_list(group["params"], self._call())
         members = [p[1] if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) else p for p in members]
         seen = {id(p) for other in self.param_groups for p in other["params"]}
         for p in members:
@@ -125,7 +125,7 @@ class Optimizer:
             if id(p) in seen:
                 raise ValueError(f"{self._call()}: a parameter of shape {p.shape} is listed twice")
             seen.add(id(p))
-        self.param_groups.append(Group({**self.defaults, **group, "params": tuple(members)}, self))
+        self.param_groups.append(Group({**self.defaults, **group, "params": tuple(members)}, self, self._call()))
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Refuse options that do not go together. Each by itself was checked before."""
@@ -228,7 +228,7 @@ class Optimizer:
             "state": for each number the steps taken and the rule's arrays; "param_groups": options, and the numbers.
         """
         with self._lock:
-            return states.state_dict(self)
+            return state_dict(self.param_groups)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where state_dict was taken.
@@ -237,19 +237,19 @@ class Optimizer:
             ValueError: groups, parameters, shapes or options differ or are out of range; nothing is changed then.
         """
         with self._lock:
-            states.load_state_dict(self, state)
+            load_state_dict(self.param_groups, state, self, f"{self._call()}.load_state_dict")
 
     def __getstate__(self) -> dict[str, Any]:
         own = {name: value for name, value in vars(self).items() if name not in ("param_groups", "_lock")}
         with self._lock:
             groups = [dict(group) for group in self.param_groups]
-            return {**own, "groups": groups, "state": states.state_dict(self)}
+            return {**own, "groups": groups, "state": state_dict(self.param_groups)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({name: value for name, value in state.items() if name not in ("groups", "state")})
         self._lock = threading.RLock()
-        self.param_groups = [Group(group, self) for group in state["groups"]]
-        states.load_state_dict(self, state["state"])
+        self.param_groups = [Group(group, self, self._call()) for group in state["groups"]]
+        load_state_dict(self.param_groups, state["state"], self, f"{self._call()}.load_state_dict")
 
     def __repr__(self) -> str:
         groups = [

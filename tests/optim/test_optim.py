@@ -474,7 +474,7 @@ def test_state_that_does_not_fit():
     params = parameters()
     optimizer = optim.Adam(params, lr=0.1)
     before = run(optimizer, params, 3)
-    with pytest.raises(ValueError, match=r"groups of \[1\] parameters given, \[4\] wanted"):
+    with pytest.raises(ValueError, match=r"expected groups of \[4\] parameters, got \[1\]"):
         optimizer.load_state_dict(optim.Adam([w()], lr=0.1).state_dict())
     others = [mg.Tensor(np.ones((5, 5)), requires_grad=True) for _ in SHAPES]
     with pytest.raises(ValueError, match=r"parameter 0 of shape \(3, 2\)"):

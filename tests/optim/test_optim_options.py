@@ -422,9 +422,9 @@ def test_model_and_optimizer_are_copied_together(kind, copied):
 
 
 DAMAGE = {
-    "nothing": (lambda s: {}, "no state of an optimizer"),
-    "a list": (lambda s: [s], "no state of an optimizer"),
-    "a model": (lambda s: {"weight": np.ones(3)}, "no state of an optimizer"),
+    "nothing": (lambda s: {}, "not the state of an optimizer"),
+    "a list": (lambda s: [s], "not the state of an optimizer"),
+    "a model": (lambda s: {"weight": np.ones(3)}, "not the state of an optimizer"),
     "another kind": (lambda s: optim.SGD([parameter()], lr=0.1).state_dict(), "another kind of optimizer"),
     "an option more": (lambda s: s["param_groups"][0].update(rate=1.0), "another kind of optimizer"),
     "an option less": (lambda s: s["param_groups"][0].pop("eps"), "another kind of optimizer"),
@@ -434,9 +434,9 @@ DAMAGE = {
     "an array more": (lambda s: s["state"][0].update(z=np.ones(3)), "parameter 0 of shape"),
     "another shape": (lambda s: s["state"][0].update(m=np.ones(4)), "parameter 0 of shape"),
     "complex numbers": (lambda s: s["state"][0].update(m=np.ones(3, complex)), "parameter 0 of shape"),
-    "half a step": (lambda s: s["state"][0].update(step=np.array(1.5)), "must be whole"),
-    "a negative step": (lambda s: s["state"][0].update(step=np.array(-1)), "must be whole"),
-    "no number of steps": (lambda s: s["state"][0].update(step=np.array(math.nan)), "must be whole"),
+    "half a step": (lambda s: s["state"][0].update(step=np.array(1.5)), "must be an integer"),
+    "a negative step": (lambda s: s["state"][0].update(step=np.array(-1)), "must be an integer"),
+    "no number of steps": (lambda s: s["state"][0].update(step=np.array(math.nan)), "must be an integer"),
 }
 
 
