@@ -7,12 +7,10 @@ from minigrad.optim import rules
 from minigrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from minigrad.optim.adaptive import Adadelta, Adagrad, RMSprop
 from minigrad.optim.clip import clip_grad_norm_, clip_grad_value_
-from minigrad.optim.combined import ChainedScheduler, SequentialLR
 from minigrad.optim.lbfgs import LBFGS
-from minigrad.optim.one_cycle import OneCycleLR
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.plateau import ReduceLROnPlateau
-from minigrad.optim.schedule import Schedule
+from minigrad.optim.schedule_base import ChainedScheduler, Schedule, SequentialLR
 from minigrad.optim.schedules import (
     ConstantLR,
     CosineAnnealingLR,
@@ -21,6 +19,7 @@ from minigrad.optim.schedules import (
     LambdaLR,
     LinearLR,
     MultiStepLR,
+    OneCycleLR,
     PolynomialLR,
     StepLR,
 )

@@ -276,12 +276,12 @@ BAD = {
     "chained plateau": (
         lambda: optim.ChainedScheduler([optim.ReduceLROnPlateau(sgd())]),
         TypeError,
-        "ReduceLROnPlateau is no function of the step",
+        "must be a Schedule, not ReduceLROnPlateau",
     ),
     "milestones": (
         lambda: optim.SequentialLR(sgd(), [], [1]),
         ValueError,
-        "0 schedules need one milestone less, not 1",
+        "expected one milestone less than schedules, got 0 schedules and 1",
     ),
     "factor": (lambda: optim.ReduceLROnPlateau(sgd(), factor=1.0), ValueError, "factor=1.0"),
     "mode": (lambda: optim.ReduceLROnPlateau(sgd(), mode="auto"), ValueError, "mode='auto'"),

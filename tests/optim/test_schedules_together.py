@@ -294,10 +294,10 @@ def test_a_rate_out_of_range_is_refused_when_a_schedule_sets_it():
     decay.gamma = math.inf
     with pytest.raises(ValueError, match="lr="):
         decay.step()
-    with pytest.raises(TypeError, match="no function of the step"):
+    with pytest.raises(TypeError, match="not a function of the step"):
         optim.LambdaLR(sgd(), [0.5])
     for bad in (-1, 1.5, "2", None):
-        with pytest.raises(ValueError, match="must be a whole number"):
+        with pytest.raises(ValueError, match="must be an integer"):
             schedule.load_state_dict({"steps": bad})
 
 
