@@ -377,12 +377,12 @@ def test_iterators_that_are_under_way_are_named(kind: str, tmp_path: Path) -> No
 
 DAMAGE = {
     "no dictionary": (lambda s: [1, 2], "it is a list"),
-    "a model only": (lambda s: s["model"], "no state of a training"),
-    "no optimizer": (lambda s: {k: v for k, v in s.items() if k != "optimizer"}, "no state of a training"),
+    "a model only": (lambda s: s["model"], "not the state of a training"),
+    "no optimizer": (lambda s: {k: v for k, v in s.items() if k != "optimizer"}, "not the state of a training"),
     "another model": (lambda s: {**s, "model": {"w": np.ones(2)}}, "unexpected: w"),
     "another optimizer": (lambda s: {**s, "optimizer": {"state": {}, "param_groups": []}}, "groups of"),
     "a rate below 0": (lambda s: _changed(s, "lr", -1.0), "must not be negative"),
-    "callbacks": (lambda s: {**s, "callbacks": [{}], "callback kinds": ["StepLR"]}, "1 callbacks, here are 0: StepLR"),
+    "callbacks": (lambda s: {**s, "callbacks": [{}], "callback kinds": ["StepLR"]}, "of 0 callbacks, got 1 .StepLR in"),
     "generators": (lambda s: {**s, "sources": s["sources"][:-1]}, "generators of random numbers"),
     "a generator's state": (lambda s: {**s, "sources": [[p, {**b, "state": {}}] for p, b in s["sources"]]}, "fit"),
 }

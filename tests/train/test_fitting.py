@@ -14,7 +14,8 @@ from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.data import DataLoader
 from minigrad.train.callbacks import Checkpoint, EarlyStopping
-from minigrad.train.loop import History, Training, evaluate, fit
+from minigrad.train.loop import evaluate, fit
+from minigrad.train.run_state import History, Training
 
 X = np.random.default_rng(0).normal(size=(20, 3))
 Y = X @ np.ones((3, 1))
@@ -102,9 +103,9 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "an optimizer's class": ({"optimizer": optim.Adam}, TypeError, "fit(optimizer=Adam) | optim.Adam(model.parameters())"),
     "a function for a model": ({"model": lambda x: x}, TypeError, "fit(model= | nn.Module"),
     "a model's class": ({"model": nn.Linear}, TypeError, "fit(model=Linear) | write Linear(...), not the class"),
-    "half an epoch": ({"epochs": 2.5}, ValueError, "fit(epochs=2.5) | whole number"),
-    "epochs as a text": ({"epochs": "2"}, ValueError, "fit(epochs='2') | whole number"),
-    "epochs as a truth value": ({"epochs": True}, ValueError, "fit(epochs=True) | whole number"),
+    "half an epoch": ({"epochs": 2.5}, ValueError, "fit(epochs=2.5) | an integer"),
+    "epochs as a text": ({"epochs": "2"}, ValueError, "fit(epochs='2') | an integer"),
+    "epochs as a truth value": ({"epochs": True}, ValueError, "fit(epochs=True) | an integer"),
 }  # fmt: skip
 
 
@@ -122,7 +123,7 @@ TAKEN: dict[str, Callable[[], dict[str, Any]]] = {
     "a tuple of callbacks": lambda: {"callbacks": (EarlyStopping("loss"),)},
     "callbacks from a generator": lambda: {"callbacks": (c for c in [EarlyStopping("loss")])},
     "no metrics": lambda: {"metrics": None},
-    "NumPy's whole number of epochs": lambda: {"epochs": np.int64(2)},
+    "epochs as a NumPy integer": lambda: {"epochs": np.int64(2)},
     "batches in a list": lambda: {"loader": [(X[:8], Y[:8]), (X[8:16], Y[8:16]), (X[16:], Y[16:])]},
     "batches as lists": lambda: {"loader": [[X[:8], Y[:8]], [X[8:16], Y[8:16]], [X[16:], Y[16:]]]},
 }
