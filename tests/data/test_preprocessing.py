@@ -120,7 +120,7 @@ def test_features_that_repeat_others(method):
         (lambda: MinMax().fit(X[:, 0]), ValueError, "x[:, None]"),
         (lambda: MinMax().fit(X[:0]), ValueError, "N >= 1"),
         (lambda: Standardize().fit(np.where(X > 100, np.nan, X)), ValueError, "not finite everywhere"),
-        (lambda: Standardize().fit(X.astype(str)), TypeError, "must be numbers"),
+        (lambda: Standardize().fit(X.astype(str)), TypeError, "an array of numbers"),
         (lambda: MinMax(1, 1), ValueError, "low must be less than high"),
         (lambda: MinMax(constant="drop"), ValueError, "MinMax(constant='drop'): must be 'error' or 'keep'"),
         (lambda: Whiten("ica"), ValueError, "Whiten(method='ica'): must be 'pca' or 'zca'"),

@@ -152,9 +152,9 @@ def test_long_names(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_neither_replaced_nor_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             io.save(path, {})
-        with pytest.raises(ValueError, match="no regular file") as caught:
+        with pytest.raises(ValueError, match="not a regular file") as caught:
             io.load(path)
         assert isinstance(caught.value, OSError)
         assert str(path) in str(caught.value)

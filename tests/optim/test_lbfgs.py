@@ -196,7 +196,7 @@ BAD = {
     "no closure": (lambda: optim.LBFGS([w()]).step(), TypeError, "needs a closure"),
     "groups": (lambda: optim.LBFGS([{"params": [w()]}, {"params": [w()]}]), ValueError, "one group only"),
     "dtypes": (lambda: optim.LBFGS([w(), w(np.float32)]), ValueError, "one dtype"),
-    "no numbers": (lambda: optim.LBFGS([mg.Tensor(np.ones(0), requires_grad=True)]), ValueError, "no size"),
+    "no numbers": (lambda: optim.LBFGS([mg.Tensor(np.ones(0), requires_grad=True)]), ValueError, "none with elements"),
     "max_iter": (lambda: optim.LBFGS([w()], max_iter=0), ValueError, "max_iter=0"),
     "history_size": (lambda: optim.LBFGS([w()], history_size=0), ValueError, "history_size=0"),
     "tolerance": (lambda: optim.LBFGS([w()], tolerance_grad=-1.0), ValueError, "tolerance_grad=-1.0"),
@@ -217,7 +217,9 @@ def test_a_gradient_that_is_not_finite_is_told(power, first):
     optimizer = optim.LBFGS([w])
     with (
         np.errstate(all="ignore"),
-        pytest.warns(RuntimeWarning, match=r"LBFGS.step ended: 1 of 2 numbers of the gradient.*Nothing was moved"),
+        pytest.warns(
+            RuntimeWarning, match=r"LBFGS.step ended: 1 of 2 elements of the gradient.*The parameters are unchanged"
+        ),
     ):
         optimizer.step(closure_of(optimizer, [w], lambda w: (w**power).sum()))
     assert w.tolist() == first
@@ -228,7 +230,7 @@ def test_a_gradient_that_is_not_finite_after_a_step_is_told():
     optimizer = optim.LBFGS([w], lr=1.0)
     with (
         np.errstate(all="ignore"),
-        pytest.warns(RuntimeWarning, match=r"1 of 1 numbers of the gradient.*those after the last step"),
+        pytest.warns(RuntimeWarning, match=r"1 of 1 elements of the gradient.*those after the last step"),
     ):
         optimizer.step(closure_of(optimizer, [w], lambda w: mg.sqrt(w).sum() * 4))
     assert w.item() <= 0
@@ -237,7 +239,7 @@ def test_a_gradient_that_is_not_finite_after_a_step_is_told():
 def test_state_that_does_not_fit():
     _, optimizer = minimize(bowl, np.ones(4))
     other = optim.LBFGS([w()])
-    with pytest.raises(ValueError, match=r"history of \(4,\) numbers given, \(2,\) wanted"):
+    with pytest.raises(ValueError, match=r"expected a history of shape \(2,\), got \(4,\)"):
         other.load_state_dict(optimizer.state_dict())
     with pytest.raises(ValueError, match="there is no history"):
         other.load_state_dict(optim.SGD([w()], lr=0.1).state_dict())
