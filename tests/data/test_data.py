@@ -83,13 +83,13 @@ def test_bad_input(call, says):
         call()
 
 
-def test_a_transform_is_a_function():
+def test_a_transform_must_be_callable():
     with pytest.raises(TypeError, match="must be a function"):
         DataLoader(x, batch_size=2, transform=3)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_a_batch_can_be_written_without_the_data(shuffle):
+def test_writing_to_a_batch_does_not_change_the_data(shuffle):
     x = np.arange(8.0).reshape(4, 2)
     for (batch,) in ((b,) for b in DataLoader(x, batch_size=2, shuffle=shuffle, rng=0)):
         batch /= 255

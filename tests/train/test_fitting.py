@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_refused(what: str) -> None:
+def test_bad_arguments_are_refused(what: str) -> None:
     arguments, kind, words = REFUSED[what]
     with pytest.raises(kind) as caught:
         fitted(**arguments)
@@ -130,12 +130,12 @@ TAKEN: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", TAKEN)
-def test_taken(what: str) -> None:
+def test_valid_arguments_are_accepted(what: str) -> None:
     assert fitted(**TAKEN[what]())["loss"] == fitted()["loss"]
 
 
 @pytest.mark.parametrize("kind", [tuple, list])
-def test_arrays_for_validation_are_its_rows(kind: Any) -> None:
+def test_arrays_for_validation_are_measured_over_all_rows(kind: Any) -> None:
     x, y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))  # more than one batch
     found = fitted(validation=kind((x, y)), metrics={"mae": F.l1_loss})
     assert found["val_mae"] == pytest.approx(fitted(validation=[(x, y)], metrics={"mae": F.l1_loss})["val_mae"])
@@ -152,7 +152,7 @@ def test_evaluate_refuses_the_same() -> None:
         evaluate(model, DataLoader(X, batch_size=8), F.mse_loss)
 
 
-def test_a_norm_is_kept_frozen_as_the_docstring_says() -> None:
+def test_batch_norm_is_frozen_by_the_hook_of_the_docstring() -> None:
     """fit calls train() each epoch; without the hook the running statistics move."""
 
     def keep_frozen(module: nn.Module, inputs: Any) -> None:
@@ -170,7 +170,7 @@ def test_a_norm_is_kept_frozen_as_the_docstring_says() -> None:
         assert all(np.array_equal(before[k], v) for k, v in norm.state_dict().items()) is frozen
 
 
-def test_a_callback_with_a_state_of_its_own_is_resumed(tmp_path: Path) -> None:
+def test_a_callback_with_a_state_is_resumed(tmp_path: Path) -> None:
     class Counter:
         count = 0
 
