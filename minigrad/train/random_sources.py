@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.reach import package_of
+from minigrad.recompute.restore import put_source, source_state
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator
 
@@ -145,16 +146,12 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def state_of(source: Any) -> dict[str, Any]:
     """The state of a source."""
-    if isinstance(source, random.Random):
-        return {"kind": type(source).__name__, "state": source.getstate()}
     if isinstance(source, np.random.SeedSequence):
         return {"kind": "SeedSequence", "spawned": source.n_children_spawned}
-    if isinstance(source, np.random.RandomState):
-        return {"kind": type(source).__name__, "state": source.get_state(legacy=False)}
-    bits = source.bit_generator if isinstance(source, np.random.Generator) else source
+    bits = getattr(source, "bit_generator", source)
     seeds = getattr(bits, "seed_seq", None)
     spawned = {"spawned": seeds.n_children_spawned} if isinstance(seeds, np.random.SeedSequence) else {}
-    return {"kind": type(bits).__name__, "state": bits.state, **spawned}
+    return {"kind": type(bits).__name__, "state": source_state(source), **spawned}
 
 
 def put_state(path: str, source: Any, state: Mapping[str, Any]) -> None:
@@ -166,20 +163,12 @@ def put_state(path: str, source: Any, state: Mapping[str, Any]) -> None:
     present = state_of(source)
     if present["kind"] != state["kind"]:
         raise ValueError(f"{path} is a {present['kind']} here, and the state is that of a {state['kind']}")
-    if isinstance(source, random.Random):
-        source.setstate(state["state"])
-    elif isinstance(source, np.random.RandomState):
-        source.set_state(state["state"])
-    elif not isinstance(source, np.random.SeedSequence):
-        bits = source.bit_generator if isinstance(source, np.random.Generator) else source
-        bits.state = state["state"]
+    is_seed_sequence = isinstance(source, np.random.SeedSequence)
+    if not is_seed_sequence:
+        put_source(source, state["state"])
     if "spawned" in state:
-        seeds = source
-        if isinstance(source, np.random.Generator):
-            seeds = source.bit_generator.seed_seq
-        elif isinstance(source, np.random.BitGenerator):
-            seeds = source.seed_seq
-        behind = state["spawned"] - present["spawned"]
-        if behind < 0:
-            raise ValueError(f"{path} has spawned {-behind} more children than the state; create it again")
-        seeds.spawn(behind)
+        seeds = source if is_seed_sequence else getattr(source, "bit_generator", source).seed_seq
+        missing = state["spawned"] - present["spawned"]
+        if missing < 0:
+            raise ValueError(f"{path} has spawned {-missing} more children than the state; create it again")
+        seeds.spawn(missing)
