@@ -186,13 +186,13 @@ def _random_sources(training: Training) -> RandomSources:
 
 def _matched(training: Training, saved: list[Any]) -> list[tuple[str, Any, Any]]:
     """Each source of random numbers with its saved state: the same number, in the same order."""
-    found = _random_sources(training)
-    if found.iterators:
+    reached = _random_sources(training)
+    if reached.iterators:
         raise ValueError(
-            f"fit(resume=...): {', '.join(found.iterators)} is a running iterator, whose position is not saved, so the "
-            "training cannot continue where it was. Create it in each epoch, inside __iter__ of the loader"
+            f"fit(resume=...): {', '.join(reached.iterators)} is a running iterator, whose position is not saved, so "
+            "the training cannot continue where it was. Create it in each epoch, inside __iter__ of the loader"
         )
-    ours, theirs = list(found.sources), [path for path, _ in saved]
+    ours, theirs = list(reached.sources), [path for path, _ in saved]
     if len(ours) != len(theirs):
         missing = [path for path in theirs if path not in ours] or theirs
         more = [path for path in ours if path not in theirs] or ours
@@ -201,7 +201,7 @@ def _matched(training: Training, saved: list[Any]) -> list[tuple[str, Any, Any]]
             f"training has {len(ours)}. Only in the file: {', '.join(missing)}; only here: {', '.join(more)}. Pass "
             "rng= where it was passed before"
         )
-    return [(path, found.sources[path], bits) for path, (_, bits) in zip(ours, saved, strict=True)]
+    return [(path, reached.sources[path], bits) for path, (_, bits) in zip(ours, saved, strict=True)]
 
 
 def _write_old_generators(training: Training, states: list[Any]) -> None:
@@ -233,5 +233,5 @@ def _parts(training: Training) -> dict[str, Any]:
 def _other_parameters(training: Training) -> list[tuple[int, Any]]:
     """The parameters of the optimizer that belong neither to the model nor to the loss."""
     known = {id(p) for x in (training.model, training.loss) if hasattr(x, "parameters") for p in x.parameters()}
-    moved = [p for group in getattr(training.optimizer, "param_groups", ()) for p in group["params"]]
-    return [(k, p) for k, p in enumerate(moved) if id(p) not in known]
+    parameters = [p for group in getattr(training.optimizer, "param_groups", ()) for p in group["params"]]
+    return [(k, p) for k, p in enumerate(parameters) if id(p) not in known]
