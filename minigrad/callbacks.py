@@ -1,4 +1,4 @@
-"""Callbacks of fit: early stopping, checkpoints, and schedules that go on with every step."""
+"""Callbacks of fit: early stopping, checkpoints, and schedules that are stepped after every step."""
 
 from minigrad.train.callbacks import Checkpoint, EachStep, EarlyStopping
 

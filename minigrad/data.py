@@ -1,4 +1,4 @@
-"""Batches of arrays."""
+"""Batches of arrays: DataLoader and train_test_split."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Array = Any
 
 
 class DataLoader:
-    """Batches of arrays that belong together; each iteration goes once through all of them.
+    """Batches of arrays that belong together; each iteration passes once through all rows.
 
     Args:
         *arrays: arrays or Tensors of equal length, for example inputs (N, ...) and labels (N,).
-        batch_size: how many rows a batch has. The last may have fewer.
+        batch_size: the number of rows of a batch. The last may have fewer.
         shuffle: whether each iteration takes the rows in a new random order.
         drop_last: whether to leave out a last batch that is smaller.
-        rng: a Generator or a seed for the order; the global generator if not given.
-        transform: called with the arrays of each batch; what it returns is the batch.
+        rng: a Generator or a seed for the order; the global generator by default.
+        transform: called with the arrays of each batch; its result is the batch.
 
-    Iteration gives tuples of arrays, or arrays if there is only one. A batch has memory of its own.
+    Iteration yields tuples of arrays, or arrays if there is only one. A batch is a copy.
 
     Raises:
-        ValueError: no arrays, several in one tuple or list, unequal lengths, or a batch_size that is no whole number
+        ValueError: no arrays, several in one tuple or list, unequal lengths, or a batch_size that is not an integer
             above 0.
-        TypeError: the transform cannot be called.
+        TypeError: the transform is not callable.
 
     Example:
         >>> loader = DataLoader(np.arange(5), np.arange(5) * 10, batch_size=2)
@@ -53,7 +53,7 @@ class DataLoader:
     ) -> None:
         self.arrays = _checked(arrays, "DataLoader")
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"DataLoader(batch_size={batch_size!r}): must be a whole number, at least 1")
+            raise ValueError(f"DataLoader(batch_size={batch_size!r}): must be an integer, at least 1")
         if transform is not None and not callable(transform):
             raise TypeError(f"DataLoader(transform={transform!r}): must be a function of the arrays of a batch")
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
@@ -81,7 +81,7 @@ class DataLoader:
 
 
 def _rows(x: Array, rows: slice) -> Array:
-    """Some rows, which can be written without the data."""
+    """Some rows, as a copy of an array."""
     return x[rows].copy() if isinstance(x, np.ndarray) else x[rows]
 
 
@@ -90,8 +90,8 @@ def train_test_split(*arrays: Array, test_size: float = 0.2, rng: Any = None) ->
 
     Args:
         *arrays: arrays or Tensors.
-        test_size: the share of rows in the second part, in (0, 1).
-        rng: a Generator or a seed; the global generator if not given.
+        test_size: the fraction of rows in the second part, in (0, 1).
+        rng: a Generator or a seed; the global generator by default.
 
     Raises:
         ValueError: no arrays, unequal lengths, or a part would be empty.
@@ -103,20 +103,20 @@ def train_test_split(*arrays: Array, test_size: float = 0.2, rng: Any = None) ->
     """
     arrays = _checked(arrays, "train_test_split")
     rows = len(arrays[0])
-    tested = round(rows * test_size)
-    if not 0 < tested < rows:
+    test_rows = round(rows * test_size)
+    if not 0 < test_rows < rows:
         raise ValueError(f"train_test_split(test_size={test_size}) of {rows} rows leaves a part empty")
     order = generator(rng).permutation(rows)
-    return tuple(x[part] for x in arrays for part in (order[tested:], order[:tested]))
+    return tuple(x[part] for x in arrays for part in (order[test_rows:], order[:test_rows]))
 
 
-def _checked(arrays: tuple[Array, ...], what: str) -> tuple[Array, ...]:
+def _checked(arrays: tuple[Array, ...], call: str) -> tuple[Array, ...]:
     if any(isinstance(x, (tuple, list)) and any(np.ndim(part) for part in x) for x in arrays):
-        raise ValueError(f"{what}: arrays are given one by one, {what}(x, y, ...), not as a tuple or a list of them")
+        raise ValueError(f"{call}: pass arrays one by one, {call}(x, y, ...), not in a tuple or a list")
     for x in arrays:
-        refuse_mask(x, what)
+        refuse_mask(x, call)
     arrays = tuple(x if hasattr(x, "shape") else np.asarray(x) for x in arrays)
     shapes = [tuple(x.shape) for x in arrays]
     if not arrays or () in shapes or len({s[0] for s in shapes}) > 1:
-        raise ValueError(f"{what}: arrays of shapes {shapes}; give at least one, all with the same number of rows")
+        raise ValueError(f"{call}: expected at least one array, all with the same number of rows, got shapes {shapes}")
     return arrays

@@ -1,7 +1,7 @@
 """Normalization of data: invertible transforms that are fitted on one array and applied to others.
 
-Features are on the last axis. Statistics are taken from arrays; `transform` and `inverse_transform` also take Tensors,
-and are differentiable. Of float16 everything is computed in float32, and the results are float16 again.
+Features are on the last axis. Statistics are computed from arrays; `transform` and `inverse_transform` also take
+Tensors, and are differentiable. For float16, everything is computed in float32, and the results are float16 again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Array = Any
 
 
 class _Transform:
-    """fit keeps statistics in `_fitted`, by name; transform and inverse_transform use them."""
+    """fit stores statistics as attributes; transform and inverse_transform use them."""
 
     features = 0  # 0 until fitted
-    dtype: Any = None  # of what it is fitted on
+    dtype: Any = None  # of the array that it is fitted on
 
     def fit(self, x: Any) -> Self:
-        """Take the statistics of x, (..., features). Returns the transform."""
+        """Compute the statistics of x, (..., features). Returns the transform."""
         rows = self._rows(x)
         self._fit(rows if rows.dtype != np.float16 else rows.astype(np.float32))
         self.features, self.dtype = rows.shape[1], rows.dtype
@@ -39,14 +39,14 @@ class _Transform:
         return self.fit(x).transform(x)
 
     def transform(self, x: Any) -> Any:
-        """x normalized with the statistics that fit has taken: (..., features) to the same."""
-        return self._computed(self._transform, self._fitting(x, "transform"))
+        """x, (..., features), normalized with the statistics of fit. The result has the same shape."""
+        return self._apply(self._transform, self._checked(x, "transform"))
 
     def inverse_transform(self, z: Any) -> Any:
-        """The x of which z is the transform: (..., features) to the same."""
-        return self._computed(self._inverse, self._fitting(z, "inverse_transform"))
+        """The x whose transform is z, (..., features). The result has the same shape."""
+        return self._apply(self._inverse, self._checked(z, "inverse_transform"))
 
-    def _computed(self, function: Any, x: Any) -> Any:
+    def _apply(self, function: Any, x: Any) -> Any:
         is_half = x.dtype == self.dtype == np.float16
         return function(x.astype(np.float32)).astype(np.float16) if is_half else function(x)
 
@@ -60,54 +60,54 @@ class _Transform:
         raise NotImplementedError
 
     def _rows(self, x: Any) -> Array:
-        """x as a matrix of finite numbers, one row a sample."""
-        what = f"{self!r}.fit({describe(x)})"
-        refuse_mask(x, what)
+        """x as a matrix of finite numbers, with one row per sample."""
+        call = f"{self!r}.fit({describe(x)})"
+        refuse_mask(x, call)
         x = np.asarray(value_of(x))
         if x.dtype.kind not in "biuf":
-            raise TypeError(f"{what}: x must be numbers, its dtype is {x.dtype}")
+            raise TypeError(f"{call}: x must be an array of numbers, not of dtype {x.dtype}")
         if x.ndim < 2 or not x.size:
-            raise ValueError(f"{what}: x must be (N, features) with N >= 1; for a single feature x[:, None]")
+            raise ValueError(f"{call}: x must be (N, features) with N >= 1; for a single feature x[:, None]")
         rows = x.reshape(-1, x.shape[-1])
         rows = rows if rows.dtype.kind == "f" else rows.astype(get_default_dtype())
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=0))
         if bad.size:
-            raise ValueError(f"{what}: {_columns(bad)} not finite everywhere; drop or replace NaN and inf first")
+            raise ValueError(f"{call}: {_columns(bad)} not finite everywhere; drop or replace NaN and inf first")
         with np.errstate(over="ignore"):
             span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0)
         far = np.flatnonzero(span > np.finfo(np.promote_types(rows.dtype, np.float32)).max)
         if far.size:
-            raise ValueError(f"{what}: {_columns(far)} wider than the range of {rows.dtype}; scale x down first")
+            raise ValueError(f"{call}: {_columns(far)} wider than the range of {rows.dtype}; scale x down first")
         return rows
 
     def _refuse_constant(self, rows: Array, constant: Array, hint: str) -> None:
-        where = np.flatnonzero(constant)
-        if where.size:
-            raise ValueError(f"{self!r}.fit({describe(rows)}): {_columns(where)} constant; {hint}")
+        columns = np.flatnonzero(constant)
+        if columns.size:
+            raise ValueError(f"{self!r}.fit({describe(rows)}): {_columns(columns)} constant; {hint}")
 
-    def _fitting(self, x: Any, what: str) -> Any:
+    def _checked(self, x: Any, method: str) -> Any:
         """x, if the transform is fitted and x has as many features."""
         if not self.features:
-            raise ValueError(f"{self!r}.{what}({describe(x)}): not fitted yet; call fit or fit_transform first")
-        refuse_mask(x, f"{self!r}.{what}({describe(x)})")
+            raise ValueError(f"{self!r}.{method}({describe(x)}): not fitted yet; call fit or fit_transform first")
+        refuse_mask(x, f"{self!r}.{method}({describe(x)})")
         x = x if hasattr(x, "dtype") else np.asarray(x)
         if not x.ndim or x.shape[-1] != self.features:
             raise ValueError(
-                f"{self!r}.{what}({describe(x)}): fitted on {self.features} features, which are the last axis"
+                f"{self!r}.{method}({describe(x)}): fitted on {self.features} features, which are the last axis"
             )
         return x if x.dtype.kind == "f" else x.astype(get_default_dtype())
 
 
 def _mean(rows: Array) -> Array:
-    """The mean of each column, also where the sum is beyond the dtype."""
+    """The mean of each column, also where the sum overflows."""
     with np.errstate(over="ignore"):
-        found = mean(rows, axis=0)
-    return found if np.isfinite(found).all() else mean(rows / len(rows), axis=0) * len(rows)
+        result = mean(rows, axis=0)
+    return result if np.isfinite(result).all() else mean(rows / len(rows), axis=0) * len(rows)
 
 
-def _columns(where: Array) -> str:
-    shown = ", ".join(map(str, where[:8])) + (", ..." if where.size > 8 else "")
-    return f"column {shown} is" if where.size == 1 else f"columns {shown} are"
+def _columns(columns: Array) -> str:
+    shown = ", ".join(map(str, columns[:8])) + (", ..." if columns.size > 8 else "")
+    return f"column {shown} is" if columns.size == 1 else f"columns {shown} are"
 
 
 class Standardize(_Transform):
@@ -155,11 +155,11 @@ class Standardize(_Transform):
 
 
 class MinMax(_Transform):
-    """Each feature moved and scaled so that its least value becomes `low` and its largest `high`.
+    """Each feature shifted and scaled so that its least value becomes `low` and its largest `high`.
 
     Args:
-        low: what the least value becomes.
-        high: what the largest becomes, more than low.
+        low: the least value of the result.
+        high: the largest value of the result, more than low.
         constant: "error" to refuse features that do not vary, "keep" to scale them by 1, so that they become low.
 
     Raises:
@@ -206,11 +206,11 @@ class Whiten(_Transform):
         "pca": z = (x - μ) U (Λ + ε)^(-1/2), the principal components, the one of largest variance first
         "zca": z = (x - μ) U (Λ + ε)^(-1/2) Uᵀ, of all whitened features those nearest to x (Bell & Sejnowski 1997)
 
-    Each column of U has the sign by which its largest element in magnitude is positive.
+    The sign of each column of U is such that its largest element in magnitude is positive.
 
     Args:
         method: "pca" or "zca".
-        eps: ε >= 0, added to the variances: it damps directions of little variance, and the inverse undoes it.
+        eps: ε >= 0, added to the variances: it damps directions of small variance; the inverse is exact with it.
 
     Raises:
         ValueError: an option is unknown; some combination of features is constant and ε is 0; features are not finite,
@@ -224,7 +224,7 @@ class Whiten(_Transform):
 
     mean: Array
     variances: Array  # Λ, the largest first
-    components: Array  # U, a column each
+    components: Array  # U, with one column per component
 
     def __init__(self, method: str = "pca", eps: float = 0.0) -> None:
         if method not in ("pca", "zca"):
@@ -248,13 +248,13 @@ class Whiten(_Transform):
                 f"constant, repeat others, or there are too few rows; drop some, or damp: "
                 f"Whiten({self.method!r}, eps=1e-3)"
             )
-        if len(sizes) < rows.shape[1]:  # fewer rows than features: the directions that do not vary, too
+        if len(sizes) < rows.shape[1]:  # fewer rows than features: add the directions that do not vary
             transposed = np.linalg.svd(centered)[2]
         components = transposed.T
         largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
         deviations = np.zeros_like(mean)
         deviations[: len(sizes)] = sizes / math.sqrt(len(rows))
-        with np.errstate(over="ignore", under="ignore"):  # of large and small features the deviations alone are used
+        with np.errstate(over="ignore", under="ignore"):  # the transform uses the deviations only
             self.variances = deviations * deviations
         self.mean, self.components = mean, components * np.sign(largest)
         if self.eps:
@@ -270,7 +270,7 @@ class Whiten(_Transform):
         return z @ self._backward + self.mean
 
 
-def _checked_constant(constant: str, what: str) -> str:
+def _checked_constant(constant: str, call: str) -> str:
     if constant not in ("error", "keep"):
-        raise ValueError(f"{what}(constant={constant!r}): must be 'error' or 'keep'")
+        raise ValueError(f"{call}(constant={constant!r}): must be 'error' or 'keep'")
     return constant

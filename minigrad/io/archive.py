@@ -1,4 +1,4 @@
-"""Writing .npz archives, and reading those of unknown origin: every size is checked before memory is taken for it."""
+"""Writing .npz archives, and reading untrusted ones: every size is checked before memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-TREE = "__tree__"  # the archive's entry that says how its arrays are nested
+TREE = "__tree__"  # the entry that describes how the arrays are nested
 _PARSING = threading.Lock()
 HINT = "Is it another kind of file, or was it cut off while it was copied?"
 
 
 def write(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
-    """Write arrays as numpy.savez does. An interrupt stays one, whatever the half-written archive says to it."""
+    """Write arrays as numpy.savez does. An interrupt is raised as such, not as an error of the unfinished archive."""
     archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)
     try:
         for name, array in arrays.items():
@@ -27,7 +27,7 @@ def write(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
                 npy.write_array(entry, array, allow_pickle=False)
         archive.close()
     except BaseException as error:
-        archive.fp = None  # it is not to be finished when it is deleted
+        archive.fp = None  # so that its deletion does not finish it
         first: BaseException | None = error
         while first is not None:
             if not isinstance(first, Exception):
@@ -41,10 +41,10 @@ class NotAFile(ValueError, OSError):
 
 
 class Archive:
-    """The entries of an archive that `io.save` wrote. A context manager: whatever goes wrong is a ValueError.
+    """The entries of an archive that `io.save` wrote. A context manager, in which every error becomes a ValueError.
 
     Raises:
-        ValueError: on entry or inside, when the content is damaged or foreign; it names the path.
+        ValueError: on entry or inside, when the content is damaged or has another format; it names the path.
         OSError: the file cannot be opened or the disk cannot be read.
     """
 
@@ -54,8 +54,8 @@ class Archive:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Archive:
-        if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would wait for ever
-            raise NotAFile(errno.EINVAL, "load: this is no regular file", str(self.path))
+        if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would block
+            raise NotAFile(errno.EINVAL, "load: this is not a regular file", str(self.path))
         self._file = open(self.path, "rb")
         try:
             self._open()
@@ -67,18 +67,18 @@ class Archive:
     def __exit__(self, kind: Any, error: BaseException | None, *rest: Any) -> None:
         if self._file is not None:
             self._file.close()
-        if isinstance(error, OSError) and error.errno == errno.EIO:  # the disk; other errors come of wrong offsets
+        if isinstance(error, OSError) and error.errno == errno.EIO:  # the disk; other errors come from wrong offsets
             return
         if isinstance(error, MemoryError):
-            raise ValueError(f"load({str(self.path)!r}): the memory is too small for its arrays") from error
+            raise ValueError(f"load({str(self.path)!r}): not enough memory for its arrays") from error
         if isinstance(error, Exception):
-            said = str(error) or type(error).__name__
+            message = str(error) or type(error).__name__
             raise ValueError(
-                f"load({str(self.path)!r}): damaged, or not written by minigrad.io.save: {said}. {HINT}"
+                f"load({str(self.path)!r}): damaged, or not written by minigrad.io.save: {message}. {HINT}"
             ) from error
 
     def _open(self) -> None:
-        """Read the directory of the archive. Entries are plain copies of their arrays, none larger than the file."""
+        """Read the directory of the archive. Entries are not compressed, so none is larger than the file."""
         assert self._file is not None
         length = os.fstat(self._file.fileno()).st_size
         self._zip = zipfile.ZipFile(self._file)
@@ -98,14 +98,14 @@ class Archive:
             raise ValueError(f"its {length:,} bytes are more than the memory of this machine")
 
     def text(self) -> str:
-        """The description of the structure."""
+        """The description of the structure, a string."""
         value = self._read(TREE, "U")
         if value.shape != ():
-            raise ValueError("the description of the structure is not a text")
+            raise ValueError("the description of the structure is not a string")
         return str(value)
 
     def array(self, name: str) -> Any:
-        """An array."""
+        """The array of this name."""
         return self._read(name, "biufc")
 
     def _read(self, name: str, kinds: str) -> Any:
@@ -119,47 +119,47 @@ class Archive:
             count = 1
             for size in shape:
                 count *= size
-            left = info.file_size - entry.tell()
-            if dtype.kind not in kinds or min(shape, default=0) < 0 or count * dtype.itemsize != left:
+            remaining = info.file_size - entry.tell()
+            if dtype.kind not in kinds or min(shape, default=0) < 0 or count * dtype.itemsize != remaining:
                 raise ValueError(
-                    f"the array {name!r} claims shape {shape} and dtype {dtype}, which do not fit its {left} bytes"
+                    f"the array {name!r} claims shape {shape} and dtype {dtype}, which do not fit its {remaining} bytes"
                 )
             array = np.empty(count, dtype)
-            if left:
+            if remaining:
                 _fill(entry, memoryview(array.view(np.uint8)))  # type: ignore[arg-type]
-            if entry.read(1):  # at the end the checksum is compared
+            if entry.read(1):  # the checksum is compared at the end
                 raise ValueError(f"the array {name!r} is longer than it says")
         return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
 
 
 def _header(entry: IO[bytes], read: Callable[[IO[bytes]], Any]) -> Any:
-    """Shape, order and dtype. NumPy parses them as Python, of which two threads at a time may make a SystemError.
+    """Shape, order and dtype. NumPy parses them as Python, which may raise a SystemError in two threads at a time.
 
-    That is Python's fault (issue 106905 of CPython), and a second attempt succeeds.
+    This is a defect of CPython (its issue 106905), and a second attempt succeeds.
     """
-    place = entry.tell()
+    position = entry.tell()
     for _ in range(10):
         try:
             with _PARSING:
                 return read(entry)
         except SystemError:
-            entry.seek(place)
+            entry.seek(position)
     return read(entry)
 
 
 def _fill(entry: IO[bytes], buffer: memoryview) -> None:
-    """Read a buffer full."""
+    """Fill a buffer from the entry."""
     done = 0
     while done < len(buffer):
-        piece = entry.read(min(len(buffer) - done, 1 << 24))
-        if not piece:
+        chunk = entry.read(min(len(buffer) - done, 1 << 24))
+        if not chunk:
             raise EOFError("it ends too early")
-        buffer[done : done + len(piece)] = piece
-        done += len(piece)
+        buffer[done : done + len(chunk)] = chunk
+        done += len(chunk)
 
 
 def _memory() -> float:
-    """Bytes of memory, infinite where the system does not tell."""
+    """The bytes of memory of this machine, or infinity where the system does not say."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):

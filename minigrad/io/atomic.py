@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: at every moment the path holds the old content or the new one."""
+"""Files that are replaced atomically: at every moment the path holds the old content or the new one."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import IO, Any
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that is open cannot be removed: nothing has to be locked
+except ImportError:  # Windows, where an open file cannot be removed, so no lock is needed
     fcntl = None  # type: ignore[assignment]
 
-LONGEST = 150  # bytes of a name that temporary files repeat; most file systems allow 255
+MAX_NAME = 150  # bytes of a name that temporary files repeat; most file systems allow 255
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a new file that takes the place of `path` when the block ends without an error.
+    """Open a new file that replaces `path` when the block ends without an error.
 
     The content is written to a temporary file in the same folder, flushed to the disk (fsync) and renamed. A symbolic
-    link stays one, and the file that it points to is replaced; a file that exists keeps its permissions and, where the
-    system allows it, its owner. Temporary files that a killed process left behind are removed.
+    link stays a link, and its target is replaced; an existing file keeps its permissions and, where the system allows
+    it, its owner. Temporary files of killed processes are removed.
 
     Raises:
-        OSError: the folder or the file cannot be written, or the path is no regular file. Nothing has changed then.
+        OSError: the folder or the file cannot be written, or the path is not a regular file. Nothing is changed.
     """
     target = Path(os.path.realpath(os.fspath(path)))
     present = _status(target)
@@ -52,21 +52,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def _status(target: Path) -> os.stat_result | None:
-    """What stands at the path: a regular file that may be written, or nothing."""
+    """The status of a regular file that may be written, or None if there is no file."""
     try:
         present = target.stat()
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(present.st_mode):
         kind = errno.EISDIR if stat.S_ISDIR(present.st_mode) else errno.EINVAL
-        raise OSError(kind, "save: this is no regular file, so it is not replaced", str(target))
+        raise OSError(kind, "save: this is not a regular file, so it is not replaced", str(target))
     if not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "save: the file may not be written", str(target))
     return present
 
 
 def _temporary(target: Path) -> tuple[IO[bytes], Path]:
-    """A new file beside the target, locked as long as it is open."""
+    """A new file next to the target, locked as long as it is open."""
     while True:
         path = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.tmp")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -79,19 +79,19 @@ def _temporary(target: Path) -> tuple[IO[bytes], Path]:
         file = os.fdopen(descriptor, "w+b")
         if _locked(descriptor, wait=True) is not False and (fcntl is None or os.fstat(descriptor).st_nlink):
             return file, path
-        file.close()  # another process took it for an orphan before it was locked
+        file.close()  # another process removed it as an orphan before it was locked
 
 
 def _prefix(target: Path) -> str:
-    """How the names of the target's temporary files begin."""
+    """The beginning of the names of the target's temporary files."""
     name = target.name
-    if len(os.fsencode(name)) > LONGEST:
+    if len(os.fsencode(name)) > MAX_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return f".{name}."
 
 
 def remove_orphans(target: Path) -> None:
-    """Remove temporary files of this target that nobody writes any more: their locks ended with their process."""
+    """Remove temporary files of this target whose process has ended, which released their locks."""
     pattern = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{16}\.tmp")
     try:
         names = [name for name in os.listdir(target.parent) if pattern.fullmatch(name)]
@@ -112,7 +112,7 @@ def remove_orphans(target: Path) -> None:
 
 
 def _locked(descriptor: int, wait: bool) -> bool | None:
-    """Lock a file against other processes and threads: whether that worked, None where there are no locks."""
+    """Lock a file against other processes and threads. Returns whether that worked, or None without locks."""
     if fcntl is None:
         return None
     try:
@@ -135,7 +135,7 @@ def _keep_permissions(descriptor: int, present: os.stat_result) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk as well."""
+    """Flush the new name to the disk."""
     if os.name == "nt":
         return
     with contextlib.suppress(OSError):  # some file systems cannot

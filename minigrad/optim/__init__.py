@@ -1,18 +1,16 @@
-"""Optimizers, the update rules that they are made of, and schedules of the learning rate."""
+"""Optimizers, their update rules as functions, and schedules of the learning rate."""
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from minigrad.optim import rules
-from minigrad.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop
-from minigrad.optim.algorithms import SGD, Adam, Adamax, AdamW, NAdam, RAdam
+from minigrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from minigrad.optim.adaptive import Adadelta, Adagrad, RMSprop
 from minigrad.optim.clip import clip_grad_norm_, clip_grad_value_
-from minigrad.optim.combined import ChainedScheduler, SequentialLR
 from minigrad.optim.lbfgs import LBFGS
-from minigrad.optim.one_cycle import OneCycleLR
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.plateau import ReduceLROnPlateau
-from minigrad.optim.schedule import Schedule
+from minigrad.optim.schedule_base import ChainedScheduler, Schedule, SequentialLR
 from minigrad.optim.schedules import (
     ConstantLR,
     CosineAnnealingLR,
@@ -21,9 +19,11 @@ from minigrad.optim.schedules import (
     LambdaLR,
     LinearLR,
     MultiStepLR,
+    OneCycleLR,
     PolynomialLR,
     StepLR,
 )
+from minigrad.optim.sgd import SGD, Lion
 from minigrad.util import hints as _hints
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Clipping of gradients: for users, and of those that lie in flat arrays, for the optimizers."""
+"""Clipping of gradients: public functions, and those that optimizers apply to flat arrays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.ops.checking import require
-from minigrad.optim.group import listed
+from minigrad.optim.options import as_list
 from minigrad.tensor.tensor import Tensor
 
 Array = Any
 
 
 def clip_grad_value_(params: Iterable[Tensor] | Tensor, clip_value: float) -> None:
-    """Limit every element of the gradients to ±clip_value. Parameters without a gradient are passed over.
+    """Limit every element of the gradients to ±clip_value. Parameters without a gradient are skipped.
 
     Args:
         params: Tensors, or one.
@@ -55,11 +55,11 @@ def clip_grad_norm_(
     gradients of 1e20 become 0.
 
     Args:
-        params: Tensors, or one. Those without a gradient are passed over.
-        max_norm: the limit; math.inf measures the norm and leaves the gradients alone.
-        norm_type: p, from 1 up; math.inf for the largest |g|.
-        error_if_nonfinite: refuse norms of gradients that are NaN or infinite. Otherwise these become NaN, the others
-            0, or NaN too; with an infinite max_norm they stay.
+        params: Tensors, or one. Those without a gradient are skipped.
+        max_norm: the limit; with math.inf the norm is measured and the gradients stay as they are.
+        norm_type: p >= 1; math.inf for the largest |g|.
+        error_if_nonfinite: raise an error if the norm is NaN or infinite. Otherwise such gradients become NaN, and the
+            others 0 or NaN; with an infinite max_norm they stay.
 
     Returns:
         The norm before clipping, a float64 array of shape ().
@@ -67,7 +67,7 @@ def clip_grad_norm_(
     Raises:
         ValueError: the limit is negative, or p below 1.
         TypeError: a parameter is not a Tensor.
-        RuntimeError: the norm is not finite, if error_if_nonfinite; nothing is changed.
+        RuntimeError: error_if_nonfinite is set and the norm is not finite; nothing is changed.
 
     Example:
         >>> w = Tensor([1.0, 1.0], requires_grad=True)
@@ -93,7 +93,7 @@ def clip_grad_norm_(
             np.isfinite,
             lambda rest: RuntimeError(
                 f"{call}: the norm of the gradients is {rest}, not finite; no gradient was changed. "
-                "error_if_nonfinite=False lets it pass"
+                "error_if_nonfinite=False allows it"
             ),
             norm.rest,
         )
@@ -106,7 +106,7 @@ def clip_grad_norm_(
 
 
 def _with_gradients(params: Iterable[Tensor] | Tensor, call: str) -> list[Any]:
-    members = listed(params, call)
+    members = as_list(params, call)
     for p in members:
         if not isinstance(p, Tensor):
             raise TypeError(f"{call}: {type(p).__name__} is not a Tensor; give parameters, not gradients")
@@ -114,15 +114,15 @@ def _with_gradients(params: Iterable[Tensor] | Tensor, call: str) -> list[Any]:
 
 
 def by_value(g: Array, limit: float) -> None:
-    """Each element into [-limit, limit], in place."""
+    """Clip each element to [-limit, limit], in place."""
     np.minimum(np.maximum(g, -limit, out=g), limit, out=g)
 
 
 def by_norm(g: Array, starts: Array, sizes: Array, limit: float) -> None:
-    """Each parameter's gradient to a norm of at most limit, in place: the segments that begin at `starts`."""
+    """Scale each parameter's gradient, a segment that begins at `starts`, to a norm of at most limit, in place."""
     if limit == math.inf:
         return
-    if type(g) is np.ndarray and limit > LEAST_LIMIT:  # what underflows is far below the limit
+    if type(g) is np.ndarray and limit > LEAST_LIMIT:  # values that underflow are far below the limit
         with np.errstate(over="ignore", under="ignore"):
             squares = np.add.reduceat(g * g, starts)
         if np.all(squares < LARGEST_SQUARE):
@@ -136,7 +136,7 @@ def by_norm(g: Array, starts: Array, sizes: Array, limit: float) -> None:
 
 
 def by_global_norm(gradients: list[Array], limit: float) -> None:
-    """All gradients by one factor, to a joint norm of at most limit, in place."""
+    """Scale all gradients by one factor, to a joint norm of at most limit, in place."""
     if limit == math.inf:
         return
     if limit > LEAST_LIMIT and all(type(g) is np.ndarray for g in gradients):
@@ -152,7 +152,7 @@ def by_global_norm(gradients: list[Array], limit: float) -> None:
 
 
 def sum_of_squares(gradients: list[Array]) -> float:
-    """Σ g², which may overflow or underflow in silence."""
+    """Σ g², which may overflow or underflow without a warning."""
     with np.errstate(over="ignore", under="ignore"):
         return float(sum([np.add.reduce(g * g, axis=None) for g in gradients]))
 
@@ -160,8 +160,8 @@ def sum_of_squares(gradients: list[Array]) -> float:
 class Norm(NamedTuple):
     """A norm scale · rest, each of which is far from overflow and underflow.
 
-    scale is a power of two near the largest |g|, so that dividing by it rounds nothing. Both are in double precision;
-    gradients are multiplied in `dtype`, the widest among them. An ordinary norm has the scale None, for 1.
+    scale is a power of two near the largest |g|, so dividing by it is exact. Both are in double precision; gradients
+    are multiplied in `dtype`, the widest among them. Without a need for scaling, scale is None, which stands for 1.
     """
 
     scale: Array | None
@@ -169,29 +169,29 @@ class Norm(NamedTuple):
     dtype: np.dtype[Any]
 
     def total(self) -> Array:
-        """The norm; it may be too large for a number."""
+        """The norm; it may overflow."""
         return self.rest if self.scale is None else self.scale * self.rest
 
-    def factors(self, limit: float, more: float = 0.0) -> tuple[Array, Array]:
-        """Two numbers whose product is min(1, limit / (norm + more)). NaN counts as too large."""
+    def factors(self, limit: float, eps: float = 0.0) -> tuple[Array, Array]:
+        """Two numbers whose product is min(1, limit / (norm + eps)). NaN counts as too large."""
         scale: Any = self.scale
-        rest = self.rest + more / scale
+        rest = self.rest + eps / scale
         fits = scale * rest <= limit
         return np.where(fits, 1, 1 / scale), np.where(fits, 1, limit / np.where(rest == 0, 1, rest))
 
-    def limit(self, g: Array, limit: float, more: float, out: Array) -> None:
-        """out = g min(1, limit / (norm + more)); g itself where that is 1."""
+    def limit(self, g: Array, limit: float, eps: float, out: Array) -> None:
+        """out = g min(1, limit / (norm + eps)); g itself where that is 1."""
         if self.scale is None:
-            factor = min(1.0, limit / (self.rest + more))
+            factor = min(1.0, limit / (self.rest + eps))
             np.multiply(g, factor, out=out) if factor < 1 or out is not g else None
             return
         wide = g if g.dtype == self.dtype else g.astype(self.dtype)
-        first, second = (factor.astype(self.dtype) for factor in self.factors(limit, more))
+        first, second = (factor.astype(self.dtype) for factor in self.factors(limit, eps))
         x = wide * first
         np.multiply(x, second, out=out, casting="same_kind")
 
 
-# Between these nothing overflows in single precision, and what underflows is far below the norm.
+# Between these nothing overflows in single precision, and values that underflow are far below the norm.
 LEAST_LIMIT, LEAST_SQUARE, LARGEST_SQUARE = 1e-8, 1e-20, 1e30
 
 
@@ -204,15 +204,15 @@ def joint_norm(gradients: list[Array], p: float) -> Norm:
             return Norm(None, np.float64(math.sqrt(square)), dtype)
     wide = [g if g.dtype == dtype else g.astype(dtype) for g in gradients]
     scale = power_of_two(_largest(wide), dtype)
-    parts = [g * (1 / scale).astype(dtype) for g in wide]
+    scaled = [g * (1 / scale).astype(dtype) for g in wide]
     if p == 2:
-        total = sum(np.add.reduce(np.multiply(x, x), axis=None) for x in parts)
+        total = sum(np.add.reduce(np.multiply(x, x), axis=None) for x in scaled)
         return Norm(scale, np.sqrt(total).astype(scale.dtype), dtype)
-    largest = _largest(parts).astype(scale.dtype)
+    largest = _largest(scaled).astype(scale.dtype)
     if p == math.inf:
         return Norm(scale, largest, dtype)
     unit = np.where((largest > 0) & (largest < math.inf), largest, 1)
-    total = sum(np.add.reduce((np.abs(x) / unit) ** p, axis=None) for x in parts)
+    total = sum(np.add.reduce((np.abs(x) / unit) ** p, axis=None) for x in scaled)
     return Norm(scale, unit * total ** (1 / p), dtype)
 
 
@@ -225,7 +225,7 @@ def _largest(arrays: list[Array]) -> Array:
 def power_of_two(largest: Array, dtype: np.dtype[Any]) -> Array:
     """The power of two below these numbers, at least in double precision; 1 for 0, NaN and infinity.
 
-    It is not so small that its inverse would overflow in dtype.
+    Its inverse does not overflow in dtype.
     """
     wide = largest.astype(np.float64) if largest.dtype.itemsize < 8 else largest
     ordinary = (wide > 0) & (wide < math.inf)

@@ -1,4 +1,4 @@
-"""Parameters of one dtype in one flat array, so that an update costs the same number of NumPy calls for any number."""
+"""Parameters of one dtype in one flat array: an update takes the same number of NumPy calls for any number of them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Array = Any
 class Flat:
     """The parameters of a group that have one dtype, their gradients and their state, each in one array.
 
-    Every parameter's `.data` becomes a view of it. State and steps are kept for each parameter, because one without a
-    gradient is left out of a step; as long as none ever was, all of it moves as a whole. `breaks` is known without a
-    look at the numbers, which a compiled step does not have. Half-precision parameters have their gradients, state and
-    rates in single precision, in which eps is not 0 and squares do not overflow.
+    Every parameter's `.data` becomes a view of the array. State and step counts belong to single parameters, because a
+    step skips those without a gradient; as long as none was skipped, all are updated together. `breaks` is known
+    without reading values, which a compiled step does not have. Half-precision parameters have their gradients, state
+    and rates in single precision, in which eps is not 0 and squares do not overflow.
     """
 
-    scratch = ("gradient", "work")  # nobody reads these between two steps
+    scratch = ("gradient", "work")  # not read between two steps
     fixed = ("parameters", "sizes", "stops", "views", "state")  # containers that are replaced, never changed
 
     def __init__(self, parameters: Sequence[Tensor], lr: float) -> None:
@@ -37,17 +37,17 @@ class Flat:
         self.state: dict[str, Array] = {}
         self.steps = np.zeros(len(self.sizes), np.int64)
         self.lr = np.full_like(self.gradient, lr, shape=())
-        self.breaks: set[int] = set()  # parameters that may have taken another number of steps than the one before
+        self.breaks: set[int] = set()  # parameters whose step count may differ from that of the parameter before
 
     def add_state(self, state: Mapping[str, float | Callable[[Flat], Array]]) -> None:
-        """Arrays of the rule that are not there yet, by name, and what they are filled with, or what computes that."""
+        """Create the arrays of the rule that do not exist yet, from a number or a function that computes the values."""
         for name, value in state.items():
             if name not in self.state:
                 array = np.full_like(self.gradient, value(self) if callable(value) else value)
                 self.state = {**self.state, name: array}
 
     def of_each(self, values: Array) -> Array:
-        """One number for each parameter as one for each element."""
+        """Values of parameters, repeated for each of their elements."""
         return np.repeat(values, self.sizes)
 
     def _gather_data(self) -> None:
@@ -59,14 +59,14 @@ class Flat:
             self.views.append(p.data)
 
     def is_stale(self) -> bool:
-        """Whether somebody replaced the data of a parameter by another array."""
-        for p, view in zip(self.parameters, self.views, strict=True):  # noqa: SIM110  # half the time of any()
+        """Whether the data of a parameter has been replaced by another array."""
+        for p, view in zip(self.parameters, self.views, strict=True):  # noqa: SIM110  # takes half the time of any()
             if p.data is not view:
                 return True
         return False
 
     def refresh(self) -> None:
-        """Take in the new values of such parameters.
+        """Copy the replaced data into the flat array.
 
         Raises:
             ValueError: the new array has another shape or dtype.
@@ -79,11 +79,11 @@ class Flat:
             if (p.shape, p.dtype) != (view.shape, view.dtype):
                 raise ValueError(
                     f"a parameter of shape {view.shape} and dtype {view.dtype} has become one of shape {p.shape} and "
-                    f"dtype {p.dtype} after its optimizer was made, whose state does not fit it; make a new optimizer"
+                    f"dtype {p.dtype} after its optimizer was created, so its state does not fit; create a new one"
                 )
 
     def gather(self) -> list[tuple[int, int]]:
-        """Copy the gradients into the flat one. Returns the runs of parameters, first and end, to be updated alike."""
+        """Copy the gradients into the flat array. Returns the runs (first, end) to be updated together."""
         gradients: list[Any] = [p.grad for p in self.parameters]
         missing = [g is None for g in gradients]
         if True not in missing:
@@ -98,7 +98,7 @@ class Flat:
         return self._runs(missing)
 
     def _runs(self, missing: Sequence[bool]) -> list[tuple[int, int]]:
-        """Neighbors that have gradients and took equally many steps."""
+        """Runs of neighbors that have gradients and the same number of steps."""
         runs: list[tuple[int, int]] = []
         for k in range(len(missing)):
             if missing[k]:
@@ -114,7 +114,7 @@ class Flat:
         return array if end - first == len(self.sizes) else array[self.stops[first] : self.stops[end]]
 
     def update(self, rule: Callable[..., Array], runs: Sequence[tuple[int, int]], options: dict[str, Any]) -> None:
-        """Move the parameters of these runs by one step of the rule."""
+        """Update the parameters of these runs by one step of the rule."""
         for first, end in runs:
             self.steps[first:end] += 1
             step = self.steps[first : first + 1].reshape(())

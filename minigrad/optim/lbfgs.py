@@ -25,18 +25,18 @@ class LBFGS(Optimizer):
             with V = I - ρ y sᵀ and ρ = 1 / s·y
         x = x + t d,   t = lr, or what the line search finds from there; in the very first step lr min(1, 1 / Σ|∇f|)
 
-    One call of step makes up to max_iter such steps and calls the closure several times. It looks at the loss to decide
-    where to go, so unlike the other rules it does not run on recorded or symbolic arrays. All parameters must be of one
-    group and dtype; those without a gradient count as having a zero one.
+    One call of step makes up to max_iter such steps and calls the closure several times. The value of the loss decides
+    where it goes, so unlike the other rules it does not run on recorded or symbolic arrays. All parameters must be in
+    one group and of one dtype; a missing gradient counts as zero.
 
     Args:
         params: Tensors, or one group.
         lr: the length of a step, or of the line search's first trial.
-        max_iter: steps in one call of step.
-        max_eval: evaluations in one call of step; 5/4 max_iter by default. A line search begun is finished.
+        max_iter: the number of steps in one call of step.
+        max_eval: the number of evaluations in one call of step; 5/4 max_iter by default. A line search is not cut off.
         tolerance_grad: stop when no |∂f/∂x| is larger.
-        tolerance_change: stop when no |t d| is larger, or when the loss changes less.
-        history_size: how many pairs are kept.
+        tolerance_change: stop when no |t d| is larger, or when the loss changes by less.
+        history_size: the number of pairs that are kept.
         line_search_fn: None or "strong_wolfe" (`line_search.strong_wolfe`).
 
     Raises:
@@ -58,11 +58,11 @@ class LBFGS(Optimizer):
     """
 
     instead_of_compiling = (
-        "L-BFGS looks at the loss to decide where to go; compile what it calls, and step outside: "
+        "L-BFGS looks at the loss to decide where to go; compile the closure, and call step outside: "
         "optimizer.step(mg.compile(closure))"
     )
 
-    needs_closure = True  # step cannot do without
+    needs_closure = True  # step requires one
     sliced = True  # a compiled closure reads only what the methods that it calls read, not the history of steps
 
     def __init__(
@@ -78,24 +78,24 @@ class LBFGS(Optimizer):
     ) -> None:
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
         options = {"lr": lr, "max_iter": max_iter, "max_eval": max_eval, "tolerance_grad": tolerance_grad}
-        more = {"tolerance_change": tolerance_change, "history_size": history_size, "line_search_fn": line_search_fn}
-        super().__init__(params, {**options, **more})
+        options |= {"tolerance_change": tolerance_change, "history_size": history_size}
+        super().__init__(params, {**options, "line_search_fn": line_search_fn})
         self.pairs: list[tuple[Array, Array, float]] = []  # s, y, ρ; the latest last
         self.last: dict[str, Any] = {}  # the step s and the gradient before it
         self.iterations = self.evaluations = 0
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """The one group that there is.
+        """Add the parameters, which must be one group.
 
         Raises:
-            ValueError: there is one already, or it has no single dtype.
+            ValueError: there is a group already, or it has several dtypes.
         """
         if self.param_groups:
             raise ValueError("optim.LBFGS: the direction depends on all parameters together; one group only")
         super().add_param_group(group)
         if len(self.param_groups[0].flats) != 1:
             dtypes = sorted({str(p.dtype) for p in self.param_groups[0]["params"] if p.size})
-            raise ValueError(f"optim.LBFGS: parameters of {dtypes or 'no size'}; they must be of one dtype")
+            raise ValueError(f"optim.LBFGS: expected parameters of one dtype, got {dtypes or 'none with elements'}")
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Refuse options that are out of range."""
@@ -113,10 +113,10 @@ class LBFGS(Optimizer):
             )
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Up to max_iter steps.
+        """Make up to max_iter steps.
 
         Args:
-            closure: forgets the gradients, computes the loss, calls backward on it and returns it.
+            closure: clears the gradients, computes the loss, calls backward on it and returns it.
 
         Returns:
             The loss before the first step, as the closure returned it.
@@ -124,7 +124,7 @@ class LBFGS(Optimizer):
         Raises:
             TypeError: no closure.
 
-        It ends with a RuntimeWarning where the gradient is not finite.
+        Where the gradient is not finite it stops, with a RuntimeWarning.
         """
         if closure is None:
             raise TypeError("optim.LBFGS.step needs a closure that calls zero_grad and backward and returns the loss")
@@ -132,46 +132,46 @@ class LBFGS(Optimizer):
         if group.flats[0].is_stale():
             self._check_replaced()
             group.flats[0].refresh()
-        before = self.evaluations
-        first, loss, g = self._evaluate(closure)
+        evaluations = self.evaluations
+        first_loss, loss, g = self._evaluate(closure)
         for k in range(group["max_iter"]):
-            if self._has_ended(loss, g, moved=k > 0) or (k and self.evaluations - before >= group["max_eval"]):
+            if self._has_ended(loss, g, steps=k) or (k and self.evaluations - evaluations >= group["max_eval"]):
                 break
             d = self._direction(g, group["history_size"])
             slope = np.vdot(g, d).item()
             if not slope < -group["tolerance_change"]:
                 break
             t = group["lr"] * (1 if self.iterations else min(1.0, 1 / np.sum(np.abs(g)).item()))
-            old, searched = loss, group["line_search_fn"] is not None
-            if searched:
-                t, loss, _, new = self._search(closure, Point(0.0, loss, slope, g), d, t)
+            old_loss, with_search = loss, group["line_search_fn"] is not None
+            if with_search:
+                t, loss, _, new_g = self._search(closure, Point(0.0, loss, slope, g), d, t)
             else:
                 self._move(group.flats[0].data + t * d)
             self.iterations += 1
             self.last = {"s": t * d, "gradient": g}
             if t == 0:
                 self.pairs.clear()
-            if not searched:
+            if not with_search:
                 if k + 1 == group["max_iter"]:
                     break
-                _, loss, new = self._evaluate(closure)
-            g = new
+                _, loss, new_g = self._evaluate(closure)
+            g = new_g
             if np.max(np.abs(self.last["s"])) <= group["tolerance_change"]:
                 break
-            if abs(loss - old) < group["tolerance_change"]:
+            if abs(loss - old_loss) < group["tolerance_change"]:
                 break
-        return first
+        return first_loss
 
-    def _has_ended(self, loss: float, g: Array, moved: bool) -> bool:
-        """Whether the gradient is small enough, or leads nowhere, of which there is a warning."""
+    def _has_ended(self, loss: float, g: Array, steps: int) -> bool:
+        """Whether the gradient is small enough, or not finite, in which case there is a warning."""
         largest = np.max(np.abs(g)).item()
         if not math.isfinite(largest):
-            wrong = int(np.count_nonzero(~np.isfinite(g)))
-            where = "The parameters are those after the last step" if moved else "Nothing was moved"
+            bad = int(np.count_nonzero(~np.isfinite(g)))
+            parameters = "The parameters are those after the last step" if steps else "The parameters are unchanged"
             warnings.warn(
-                f"optim.LBFGS.step ended: {wrong} of {g.size} numbers of the gradient are not finite, and the loss is "
-                f"{loss:.3g}. {where}. Lower lr, take line_search_fn='strong_wolfe', or look with mg.detect_anomaly "
-                "for where it began",
+                f"optim.LBFGS.step ended: {bad} of {g.size} elements of the gradient are not finite, and the loss is "
+                f"{loss:.3g}. {parameters}. Lower lr, use line_search_fn='strong_wolfe', or find the origin with "
+                "mg.detect_anomaly",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -179,7 +179,7 @@ class LBFGS(Optimizer):
         return bool(largest <= self.param_groups[0]["tolerance_grad"])
 
     def _evaluate(self, closure: Callable[[], Any]) -> tuple[Any, float, Array]:
-        """What the closure returns, its value, and a flat copy of the gradients."""
+        """Call the closure. Returns its result, the value of the loss, and a flat copy of the gradients."""
         with enable_grad():
             loss = closure()
         self.evaluations += 1
@@ -194,7 +194,7 @@ class LBFGS(Optimizer):
         note_change(flat.data)
 
     def _direction(self, g: Array, history_size: int) -> Array:
-        """-H g by the two loops of algorithm 7.4, after taking up what the last step has shown."""
+        """-H g by the two loops of algorithm 7.4, with the pair of the last step added to the history."""
         if self.last:
             s, y = self.last["s"], g - self.last["gradient"]
             curvature = np.vdot(s, y).item()
@@ -222,12 +222,12 @@ class LBFGS(Optimizer):
             _, value, g = self._evaluate(closure)
             return Point(t, value, np.vdot(g, d).item(), g)
 
-        found = strong_wolfe(at, start, t, tolerance=group["tolerance_change"] / np.max(np.abs(d)).item())
-        self._move(x + found.t * d)
-        return found
+        point = strong_wolfe(at, start, t, tolerance=group["tolerance_change"] / np.max(np.abs(d)).item())
+        self._move(x + point.t * d)
+        return point
 
     def state_dict(self) -> dict[str, Any]:
-        """As Optimizer's; "history" has the pairs, the last step and the counts."""
+        """As Optimizer.state_dict; "history" has the pairs, the last step and the counts."""
         history = {
             "pairs": [(np.copy(s), np.copy(y), rho) for s, y, rho in self.pairs],
             "last": {name: np.copy(value) for name, value in self.last.items()},
@@ -240,7 +240,7 @@ class LBFGS(Optimizer):
         """Continue exactly where state_dict was taken.
 
         Raises:
-            ValueError: groups, parameters or shapes differ; nothing is changed then.
+            ValueError: groups, parameters or shapes differ; nothing is changed.
         """
         if "history" not in state:
             raise ValueError("optim.LBFGS.load_state_dict: there is no history; the state is that of another optimizer")
@@ -248,7 +248,7 @@ class LBFGS(Optimizer):
         arrays = [x for s, y, _ in history["pairs"] for x in (s, y)] + list(history["last"].values())
         if any(np.shape(x) != (size,) for x in arrays):
             raise ValueError(
-                f"optim.LBFGS.load_state_dict: a history of {np.shape(arrays[0])} numbers given, {(size,)} wanted"
+                f"optim.LBFGS.load_state_dict: expected a history of shape {(size,)}, got {np.shape(arrays[0])}"
             )
         super().load_state_dict(state)
         self.pairs = [(np.copy(s), np.copy(y), rho) for s, y, rho in history["pairs"]]

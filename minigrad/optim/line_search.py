@@ -10,7 +10,7 @@ Array = Any
 
 
 class Point(NamedTuple):
-    """A place on the line: its parameter t, the function's value and slope there, and the gradient."""
+    """A point on the line: its parameter t, the value, slope and gradient of the function there."""
 
     t: float
     value: float
@@ -33,13 +33,13 @@ def strong_wolfe(
         at: evaluates the function at t.
         start: the point at t = 0, where the slope is negative.
         t: the first trial.
-        c1: how much of the decrease that the slope promises is enough.
-        c2: how flat it must become.
-        max_evaluations: of `at`.
+        c1: the fraction of the decrease predicted by the slope that is enough.
+        c2: the fraction of the slope that may remain.
+        max_evaluations: the number of calls of `at`.
         tolerance: an interval shorter than this is not divided further.
 
     Returns:
-        The point; if none was found, the lowest that decreases enough, which may be the start.
+        The point; if there is none, the lowest one that decreases enough, which may be the start.
 
     A value that is not finite counts as too high.
     """
@@ -48,44 +48,46 @@ def strong_wolfe(
         if high is not None:
             if abs(high.t - low.t) <= tolerance:
                 return low
-            t = _inside(low, high)
-        now = at(t)
-        if not now.value <= start.value + c1 * now.t * start.slope or (now.value >= low.value and low is not start):
-            high = now
+            t = _interpolated(low, high)
+        point = at(t)
+        if not point.value <= start.value + c1 * point.t * start.slope or (
+            point.value >= low.value and low is not start
+        ):
+            high = point
             continue
-        if abs(now.slope) <= -c2 * start.slope:
-            return now
+        if abs(point.slope) <= -c2 * start.slope:
+            return point
         if high is None:
-            previous, low = low, now
-            if now.slope >= 0:
+            previous, low = low, point
+            if point.slope >= 0:
                 high = previous
             else:
-                t = _beyond(previous, now)
+                t = _extrapolated(previous, point)
         else:
-            high = low if now.slope * (high.t - low.t) >= 0 else high
-            low = now
+            high = low if point.slope * (high.t - low.t) >= 0 else high
+            low = point
     return low
 
 
-def _inside(low: Point, high: Point) -> float:
-    """Where the cubic is lowest, at least a tenth of the interval away from its ends; else the middle."""
+def _interpolated(low: Point, high: Point) -> float:
+    """The minimum of the cubic, at least a tenth of the interval away from its ends; or the middle."""
     t, width = _cubic(low, high), high.t - low.t
     ends = sorted((low.t + 0.1 * width, high.t - 0.1 * width))
     return min(max(t, ends[0]), ends[1]) if math.isfinite(t) else low.t + width / 2
 
 
-def _beyond(previous: Point, now: Point) -> float:
-    """Where the cubic is lowest, if that is farther on, up to ten times as far."""
-    t, nearest, farthest = _cubic(previous, now), now.t + 0.1 * (now.t - previous.t), 10 * now.t
+def _extrapolated(previous: Point, point: Point) -> float:
+    """The minimum of the cubic beyond the point, at most ten times as far."""
+    t, nearest, farthest = _cubic(previous, point), point.t + 0.1 * (point.t - previous.t), 10 * point.t
     return min(max(t, nearest), farthest) if math.isfinite(t) else farthest
 
 
 def _cubic(a: Point, b: Point) -> float:
-    """Where the cubic through two values and slopes is lowest (Nocedal & Wright 2006, equation 3.59), or NaN."""
+    """The minimum of the cubic through two values and slopes (Nocedal & Wright 2006, equation 3.59), or NaN."""
     d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.t - b.t)
     square = d1 * d1 - a.slope * b.slope
     if not square >= 0:
         return math.nan
     d2 = math.copysign(math.sqrt(square), b.t - a.t)
-    below = b.slope - a.slope + 2 * d2
-    return b.t - (b.t - a.t) * (b.slope + d2 - d1) / below if below else math.nan
+    denominator = b.slope - a.slope + 2 * d2
+    return b.t - (b.t - a.t) * (b.slope + d2 - d1) / denominator if denominator else math.nan

@@ -1,4 +1,4 @@
-"""Optimizers: groups of parameters, their state, and the update rule that moves them."""
+"""The base class of optimizers: groups of parameters, their state, and the step that applies the update rule."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from minigrad.engine.errors import describe
 from minigrad.engine.modes import enable_grad
-from minigrad.optim import clip, states
+from minigrad.optim import clip
 from minigrad.optim.flat import Flat
-from minigrad.optim.group import Group, check_names, listed
-from minigrad.optim.options import LIMITS, NAMES, Clipping
+from minigrad.optim.group import Group, load_state_dict, state_dict
+from minigrad.optim.options import LIMITS, NAMES, Clipping, as_list, check_names
 from minigrad.tensor.replaced import replacements
 from minigrad.tensor.tensor import Tensor
 
@@ -21,12 +21,12 @@ Array = Any
 
 
 class Optimizer:
-    """Moves parameters against their gradients. Subclasses give the rule, its state and its defaults.
+    """Moves parameters against their gradients. Subclasses define the rule, its state and its defaults.
 
     Args:
         params: Tensors, pairs of a name and a Tensor, or groups as dictionaries with "params" and options of their own.
-        defaults: the options of groups that do not give them.
-        maximize: move along the gradients, not against them.
+        defaults: the options of groups that do not set them.
+        maximize: move along the gradients instead of against them.
         clipvalue: limit each element of the gradients to ±clipvalue.
         clipnorm: limit the norm of each parameter's gradient.
         global_clipnorm: limit the norm of all gradients together. At most one of the three, as in Keras.
@@ -36,16 +36,16 @@ class Optimizer:
         TypeError: a parameter is not a leaf Tensor; a group has an unknown option.
 
     The parameters are moved into flat arrays, one for each group and dtype; every `.data` becomes a view of one.
-    Options belong to the groups, `optimizer.param_groups[0]["lr"] = 0.1`, and are checked whenever they are set.
-    State and steps of half-precision parameters are kept in single precision and integers. An optimizer can be pickled
-    and copied, together with its model in one call: pickle.dumps((model, optimizer)). Steps of several threads come one
+    Options belong to the groups, `optimizer.param_groups[0]["lr"] = 0.1`, and are checked whenever they are set. The
+    state of half-precision parameters is in single precision, and steps are integers. An optimizer can be pickled and
+    copied, together with its model in one call: pickle.dumps((model, optimizer)). Steps of several threads run one
     after the other.
     """
 
     rule: Callable[..., Array]
     clipping: Mapping[str, Any]
     fixed = ("defaults",)  # containers that are never changed
-    computed_state: frozenset[str] = frozenset()  # names of state that is computed if a saved state lacks it
+    computed_state: frozenset[str] = frozenset()  # state that is computed if a saved state lacks it
 
     def __init__(
         self,
@@ -57,8 +57,10 @@ class Optimizer:
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
-        self._lock = threading.RLock()  # steps of several threads come one after the other
-        self.clipping = dict(zip(LIMITS, (clipvalue, clipnorm, global_clipnorm), strict=True))  # at most one is kept
+        self._lock = threading.RLock()  # steps of several threads run one after the other
+        self.clipping = dict(
+            zip(LIMITS, (clipvalue, clipnorm, global_clipnorm), strict=True)
+        )  # keeps those that are not None
         self.defaults = {**defaults, "maximize": maximize}
         self.param_groups: list[Group] = []
         for group in self._groups(params):
@@ -80,12 +82,12 @@ class Optimizer:
             value = Clipping(self._call(), value)
         object.__setattr__(self, name, value)
 
-    if not TYPE_CHECKING:  # which knows that there is none
+    if not TYPE_CHECKING:  # type checkers report unknown attributes
 
         def __getattr__(self, name: str) -> Any:
-            place = "clipping" if name in LIMITS else "param_groups[0]" if name in NAMES else ""
+            owner = "clipping" if name in LIMITS else "param_groups[0]" if name in NAMES else ""
             option = "lr" if name == "learning_rate" else name
-            hint = f": it is an option, optimizer.{place}[{option!r}]" if place else ""
+            hint = f": it is an option, optimizer.{owner}[{option!r}]" if owner else ""
             raise AttributeError(f"{self._call()} has no attribute {name!r}{hint}")
 
     def _call(self) -> str:
@@ -100,7 +102,7 @@ class Optimizer:
             raise TypeError(
                 f"{self._call()}: params is a dictionary; give a list of Tensors or of groups: [{{'params': ...}}]"
             )
-        members = listed(params, self._call())
+        members = as_list(params, self._call())
         if not members:
             raise ValueError(f"{self._call()}: there are no parameters. Was a generator used up before?")
         return members if isinstance(members[0], dict) else [{"params": members}]
@@ -113,45 +115,45 @@ class Optimizer:
                 f"not {list(group) if isinstance(group, Mapping) else describe(group)}"
             )
         check_names(self._call(), set(group) - {"params"}, self.defaults)
-        members = listed(group["params"], self._call())
+        members = as_list(group["params"], self._call())
         members = [p[1] if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) else p for p in members]
         seen = {id(p) for other in self.param_groups for p in other["params"]}
         for p in members:
             if not isinstance(p, Tensor) or not p.is_leaf:
-                what = "the result of an operation" if isinstance(p, Tensor) else type(p).__name__
-                raise TypeError(f"{self._call()}: {describe(p)} is {what}; give leaf Tensors: model.parameters()")
+                kind = "the result of an operation" if isinstance(p, Tensor) else type(p).__name__
+                raise TypeError(f"{self._call()}: {describe(p)} is {kind}; give leaf Tensors: model.parameters()")
             if p.dtype.kind != "f":
-                raise TypeError(f"{self._call()}: a parameter of dtype {p.dtype}; it must be a floating-point one")
+                raise TypeError(f"{self._call()}: a parameter has dtype {p.dtype}; it must be a floating-point dtype")
             if id(p) in seen:
                 raise ValueError(f"{self._call()}: a parameter of shape {p.shape} is listed twice")
             seen.add(id(p))
-        self.param_groups.append(Group({**self.defaults, **group, "params": tuple(members)}, self))
+        self.param_groups.append(Group({**self.defaults, **group, "params": tuple(members)}, self, self._call()))
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Refuse options that do not go together. Each by itself was checked before."""
+        """Refuse options that do not go together. Each option was checked on its own before."""
 
     def initial_state(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The arrays of a parameter's shape that the rule keeps with these options, by name.
 
         Returns:
-            What each is filled with at first: a number, or a function that computes it from the Flat.
+            The first value of each: a number, or a function that computes it from the Flat.
         """
         return {}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients; with set_to_none=False, make zeros of those that are there."""
+        """Set the gradients to None, or with set_to_none=False to zeros where there are any."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None if set_to_none or p.grad is None else np.zeros_like(p.grad.data)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move every parameter that has a gradient. Others keep their value and their state.
+        """Update every parameter that has a gradient. Others keep their value and their state.
 
         Args:
-            closure: called first, if given: it computes the gradients and returns the loss. LBFGS needs one.
+            closure: called first; it computes the gradients and returns the loss. Only LBFGS requires one.
 
         Returns:
-            What the closure returned, or None.
+            The result of the closure, or None without one.
 
         Raises:
             ValueError: no parameter has a gradient, or one was replaced in its model after the optimizer was made.
@@ -161,15 +163,15 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with self._lock:
-            self._move_all()
+            self._step()
         return loss
 
-    def _move_all(self) -> None:
+    def _step(self) -> None:
         work = []
         for group in self.param_groups:
             if type(group) is not Group:
                 raise TypeError(
-                    f"{self._call()}.step: param_groups holds a {type(group).__name__} that was put there by hand; add "
+                    f"{self._call()}.step: param_groups holds a {type(group).__name__} that was added by hand; add "
                     "parameters with optimizer.add_param_group({'params': [...]}) instead"
                 )
             for flat in group.flats:
@@ -181,9 +183,8 @@ class Optimizer:
                     np.negative(flat.gradient, out=flat.gradient)
         if not any(runs for _, _, runs in work):
             raise ValueError(
-                f"optim.{type(self).__name__}.step: no parameter has a gradient, so nothing would change. Call "
-                "loss.backward() before; are these the parameters of the model that made the loss, and do they require "
-                "gradients?"
+                f"{self._call()}.step: no parameter has a gradient, so nothing would change. Call loss.backward() "
+                "before; are these the parameters of the model that computed the loss, and do they require gradients?"
             )
         if self.clipping:
             self._clip([(flat, runs) for _, flat, runs in work])
@@ -191,26 +192,26 @@ class Optimizer:
             flat.update(type(self).rule, runs, group.options())
 
     def _check_replaced(self) -> None:
-        """Refuse to go on where a model has got other parameters than this optimizer moves."""
+        """Refuse to continue if a model has other parameters by now than this optimizer updates."""
         known = {id(p) for group in self.param_groups for p in group["params"]}
         for group in self.param_groups:
             for p in group["params"]:
-                for where, new in replacements(p):
+                for name, new in replacements(p):
                     if id(new) not in known:
                         raise ValueError(
-                            f"{self._call()}.step: {where} was replaced after the optimizer was made, which moves the "
-                            f"old one only; the new one, of shape {new.shape}, would never change. Make the optimizer "
-                            "after the replacement, or add the new parameters: "
+                            f"{self._call()}.step: {name} was replaced after the optimizer was made, which updates "
+                            f"the old one only; the new one, of shape {new.shape}, would never change. Create the "
+                            "optimizer after the replacement, or add the new parameters: "
                             "optimizer.add_param_group({'params': [...]}). To give a parameter new values, write into "
                             "it: with no_grad(): p[...] = values"
                         )
 
     def _clip(self, work: list[tuple[Flat, list[tuple[int, int]]]]) -> None:
-        ((how, limit),) = self.clipping.items()
+        ((kind, limit),) = self.clipping.items()
         parts = [flat.part(flat.gradient, *run) for flat, runs in work for run in runs]
-        if how == "global_clipnorm":
+        if kind == "global_clipnorm":
             clip.by_global_norm(parts, limit)
-        elif how == "clipvalue":
+        elif kind == "clipvalue":
             for g in parts:
                 clip.by_value(g, limit)
         else:
@@ -225,31 +226,32 @@ class Optimizer:
         """Copies of all that a later step depends on. Parameters are numbered through all groups.
 
         Returns:
-            "state": for each number the steps taken and the rule's arrays; "param_groups": options, and the numbers.
+            "state": the number of steps and the rule's arrays, by parameter number; "param_groups": options, and the
+            numbers.
         """
         with self._lock:
-            return states.state_dict(self)
+            return state_dict(self.param_groups)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where state_dict was taken.
 
         Raises:
-            ValueError: groups, parameters, shapes or options differ or are out of range; nothing is changed then.
+            ValueError: groups, parameters, shapes or options differ or are out of range; nothing is changed.
         """
         with self._lock:
-            states.load_state_dict(self, state)
+            load_state_dict(self.param_groups, state, self, f"{self._call()}.load_state_dict")
 
     def __getstate__(self) -> dict[str, Any]:
         own = {name: value for name, value in vars(self).items() if name not in ("param_groups", "_lock")}
         with self._lock:
             groups = [dict(group) for group in self.param_groups]
-            return {**own, "groups": groups, "state": states.state_dict(self)}
+            return {**own, "groups": groups, "state": state_dict(self.param_groups)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({name: value for name, value in state.items() if name not in ("groups", "state")})
         self._lock = threading.RLock()
-        self.param_groups = [Group(group, self) for group in state["groups"]]
-        states.load_state_dict(self, state["state"])
+        self.param_groups = [Group(group, self, self._call()) for group in state["groups"]]
+        load_state_dict(self.param_groups, state["state"], self, f"{self._call()}.load_state_dict")
 
     def __repr__(self) -> str:
         groups = [

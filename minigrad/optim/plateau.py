@@ -1,4 +1,4 @@
-"""The learning rate that falls when a metric stops improving."""
+"""ReduceLROnPlateau: the learning rate falls when a metric stops improving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.optim.optimizer import Optimizer
-from minigrad.optim.schedule import Mark, leave_mark
+from minigrad.optim.schedule_base import Mark, leave_mark
 
 
 class ReduceLROnPlateau:
@@ -21,18 +21,18 @@ class ReduceLROnPlateau:
         threshold_mode "rel":  metric < best - threshold |best|    metric > best + threshold |best|
         threshold_mode "abs":  metric < best - threshold           metric > best + threshold
 
-    PyTorch has best (1 - threshold), by which a loss below 0 that grows worse counts as better.
+    PyTorch has best (1 - threshold), by which a loss below 0 that becomes worse counts as better.
 
     Args:
-        optimizer: whose groups are changed.
+        optimizer: the optimizer whose rates are changed.
         mode: "min" for a loss, "max" for an accuracy.
         factor: in (0, 1).
-        patience: how many epochs without improvement are borne; the next one reduces.
-        threshold: how much better counts as better.
+        patience: the number of epochs without improvement that are accepted; the next one reduces the rates.
+        threshold: the least improvement that counts.
         threshold_mode: "rel" or "abs".
-        cooldown: how many epochs after a reduction are not counted.
+        cooldown: the number of epochs after a reduction that are not counted.
         min_lr: the rates stay at or above it.
-        eps: a change smaller than this is not made.
+        eps: smaller changes are not made.
         monitor: the metric's name in the history of `mg.fit`.
 
     Raises:
@@ -65,9 +65,7 @@ class ReduceLROnPlateau:
         counts = {"patience": patience, "cooldown": cooldown}
         for name, value in {**counts, "threshold": threshold, "min_lr": min_lr, "eps": eps}.items():
             if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
-                raise ValueError(
-                    f"optim.ReduceLROnPlateau: {name}={value!r} must be a finite number that is not negative"
-                )
+                raise ValueError(f"optim.ReduceLROnPlateau: {name}={value!r} must be a finite number, at least 0")
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
         self.min_lr, self.eps, self.monitor = min_lr, eps, monitor
@@ -75,7 +73,7 @@ class ReduceLROnPlateau:
         self.bad_epochs = self.resting = 0
 
     def step(self, metric: Any) -> None:
-        """Take the metric of one epoch, a number or anything that float accepts. NaN is no improvement."""
+        """Take the metric of one epoch, a number or anything that float accepts. NaN is not an improvement."""
         value = float(metric)
         if self._is_better(value):
             self.best, self.bad_epochs = value, 0

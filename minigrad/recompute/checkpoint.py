@@ -1,12 +1,10 @@
-"""checkpoint: a function as one node of the tape, computed again in the backward pass instead of kept."""
+"""checkpoint: a function as one node of the tape, which is computed again in the backward pass."""
 
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar, copy_context
-from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
@@ -19,6 +17,7 @@ from minigrad.engine.pairwise import wide
 from minigrad.engine.primitive import Opaque
 from minigrad.engine.specialize import selected
 from minigrad.engine.tape import ancestors, pull
+from minigrad.recompute.walk_cache import WalkCache
 from minigrad.tensor import naming
 from minigrad.tensor.linearize import variable
 from minigrad.tensor.tensor import Tensor
@@ -26,32 +25,28 @@ from minigrad.util.pytree import flatten
 
 if TYPE_CHECKING:
     from minigrad.recompute.snapshot import Snapshot
-    from minigrad.recompute.surroundings import Surroundings
 
-KEPT = 8  # walks of one function, for different objects among its arguments
-WATCHED = 64  # elements of an output that must be the same again
-LIKE = {"float16": 5e-2, "float32": 1e-3}  # how closely, relative to the largest; else 1e-6
-PRESENT: tuple[ContextVar[Any], ...] = (
+SAMPLED = 64  # elements of an output that are compared
+TOLERANCE = {"float16": 5e-2, "float32": 1e-3}  # relative to the largest element; otherwise 1e-6
+OBSERVERS: tuple[ContextVar[Any], ...] = (
     tracing.active,
     tracing.walked,
     intercept.STACK,
     naming.probe,
     mutation.JOURNAL,
-)  # context variables of those who watch the backward pass
-
-_surroundings: weakref.WeakKeyDictionary[Any, dict[Any, Surroundings]] = weakref.WeakKeyDictionary()
+)  # context variables of tools that observe the backward pass
 
 
 def checkpoint(f: Callable[..., Any], *arguments: Never, **options: Never) -> Callable[..., Any]:
-    """The same function, whose intermediate values are not kept for the backward pass but computed again there.
+    """The same function, whose intermediate values are computed again in the backward pass instead of kept.
 
-    Memory for a deep network falls from all its values to those at the checkpoints, for one more forward pass (Chen et
-    al. 2016). Parameters that f takes from outside receive their gradients as usual.
+    A deep network keeps only the values at the checkpoints, for one more forward pass (Chen et al. 2016). Parameters
+    that f takes from outside receive their gradients as usual.
 
     The second computation repeats the first: random numbers of any Generator that f can reach, running statistics,
-    counters, lists, attributes and train or eval mode are put back to what the forward call saw, and afterwards to what
-    they are now, so every effect happens once. Plain arrays of up to 64 KiB are copied for that, and so are larger ones
-    that f writes. Parameters are not copied.
+    counters, lists, attributes and train or eval mode are restored to their state in the forward call, and
+    afterwards to their present state, so every effect happens once. Plain arrays of up to 64 KiB are copied for that,
+    and so are larger ones that f writes. Parameters are not copied.
 
     Args:
         f: a function of Tensors (nested structures are allowed) that returns Tensors.
@@ -62,9 +57,9 @@ def checkpoint(f: Callable[..., Any], *arguments: Never, **options: Never) -> Ca
         A function of the same arguments.
 
     Raises:
-        RuntimeError: by a call, if f advances something that nothing can put back, such as an iterator; by the backward
-            pass, if a parameter or a large array was changed since the forward call, or if f computes something else
-            than it did then. The message names what it is.
+        RuntimeError: in a call, if f advances something that cannot be restored, such as an iterator; in the backward
+            pass, if a parameter or a large array was changed since the forward call, or if f computes another result
+            than it did then. The message names the object.
 
     Example:
         >>> import minigrad as mg
@@ -83,91 +78,32 @@ def checkpoint(f: Callable[..., Any], *arguments: Never, **options: Never) -> Ca
         True
     """
 
-    check_function(f, "checkpoint", "it comes too late: what it was computed from is kept already")
+    check_function(f, "checkpoint", "it comes too late: the values that it was computed from are kept already")
     check_not_called((*arguments, *options), "checkpoint")
-    walks = _Walks(f)
+    walks = WalkCache(f)
 
     @functools.wraps(f)
     def checkpointed(*args: Any, **options: Any) -> Any:
-        # A compiled step is one program, which decides itself what it keeps.
+        # A compiled step is one program, which decides what it keeps.
         if mode.get() is None or tracing.active.get() is not None:
             return f(*args, **options)
         leaves, rebuild = flatten((args, options), lambda tree: tree is not options and _has_no_variables(tree))
-        moving = [k for k, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
-        recompute = _Recompute(f, leaves, rebuild, moving, walks.snapshot(leaves, moving))
-        return recompute.first((args, options), [leaves[k] for k in moving])
+        input_places = [k for k, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
+        recompute = _Recompute(f, leaves, rebuild, input_places, walks.snapshot(leaves, input_places))
+        return recompute.first((args, options), [leaves[k] for k in input_places])
 
     return checkpointed
 
 
 def _has_no_variables(tree: Any) -> bool:
-    """Whether f can be given this list or dict itself, because none of its Tensors is replaced by a variable."""
+    """Whether f can receive this list or dict itself, because none of its Tensors is replaced by a variable."""
     if not isinstance(tree, (list, dict)):
         return False
     return not any(isinstance(x, Tensor) and x.node is not None for x in flatten(tree)[0])
 
 
-class _Walks:
-    """What f reaches, for each set of objects among its arguments. Walks are kept from call to call.
-
-    Those from a module or a global function are kept as long as it lives, for all wrappers; others as long as this.
-    """
-
-    def __init__(self, f: Any) -> None:
-        self.f, self.title = f, f"checkpoint({getattr(f, '__name__', type(f).__name__)})"
-        self.method = f.__func__ if isinstance(f, MethodType) else None
-        owner = f.__self__ if isinstance(f, MethodType) else f
-        self.keeper = owner if _is_keeper(owner) else self
-
-    def minigrad_reach(self) -> list[Any]:
-        """What another checkpoint around this one reaches through it: not what is kept here."""
-        return [self.f]
-
-    def snapshot(self, leaves: list[Any], moving: list[int]) -> Snapshot:
-        """The state of what f and its arguments reach."""
-        snapshot, surroundings, is_leaf = _loaded()
-        roots: list[tuple[str, Any]] = [("", self.f)]
-        arrays: list[tuple[str, Any]] = []
-        for k, x in enumerate(leaves):
-            if k not in moving and not is_leaf(x):
-                (arrays if isinstance(x, (np.ndarray, Tensor)) else roots).append((f"argument {k}", x))
-        key = (self.method, *(id(x) for _, x in roots[1:]))
-        keeper = self.keeper if len(roots) == 1 else self
-        before = _surroundings.get(keeper, {}).get(key)
-        if before is None and keeper is not self:
-            before = _surroundings.get(self, {}).get(key)
-        found, now = surroundings.first(roots) if before is None else before.current(roots)
-        if before is not found:
-            # What is kept must not keep its keeper alive, unless that is a global function.
-            is_free = keeper is self or isinstance(keeper, FunctionType) or not found.holds(keeper)
-            kept = _surroundings.setdefault(keeper if is_free else self, {})
-            while len(kept) >= KEPT:
-                kept.pop(next(iter(kept)))
-            kept[key] = found
-        return snapshot(found, now, self.title, arrays)
-
-
-@functools.cache
-def _loaded() -> tuple[type[Snapshot], type[Surroundings], Callable[[Any], bool]]:
-    """What is imported when it is first used, because NumPy's random module is loaded with it."""
-    from minigrad.reach import is_leaf, register_opaque
-    from minigrad.recompute.snapshot import Snapshot
-    from minigrad.recompute.surroundings import Surroundings
-
-    register_opaque(_Walks)
-    return Snapshot, Surroundings, is_leaf
-
-
-def _is_keeper(x: Any) -> bool:
-    """Whether walks are kept for as long as x lives, and not only as long as one wrapper: modules, global functions."""
-    if isinstance(x, FunctionType):
-        return x.__globals__.get(x.__name__) is x
-    kind: Any = type(x)
-    return kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__ and hasattr(x, "__weakref__")
-
-
 def _copies(tree: Any, copy: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """The caller's lists and dicts of which f is given copies, with variables in them: both, and what they hold."""
+    """The caller's lists and dicts that f receives as copies with variables: both, and the items of the copy."""
     if tree is copy or not isinstance(tree, (list, tuple, dict)):
         return
     if not isinstance(tree, tuple):
@@ -178,17 +114,17 @@ def _copies(tree: Any, copy: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _write_back(copies: list[tuple[Any, Any, Any]], originals: dict[int, Any]) -> None:
-    """Let the caller's lists and dicts show what f did to its copies of them."""
-    own = originals | {id(copy): tree for tree, copy, _ in copies}
+    """Apply the changes that f made to its copies to the caller's lists and dicts."""
+    replaced = originals | {id(copy): tree for tree, copy, _ in copies}
     for tree, copy, before in copies:
         if _same_objects(copy, before):
             continue
         if isinstance(tree, dict):
-            now = {key: own.get(id(x), x) for key, x in copy.items()}
+            items = {key: replaced.get(id(x), x) for key, x in copy.items()}
             tree.clear()
-            tree.update(now)
+            tree.update(items)
         else:
-            tree[:] = [own.get(id(x), x) for x in copy]
+            tree[:] = [replaced.get(id(x), x) for x in copy]
 
 
 def _same_objects(x: Any, y: Any) -> bool:
@@ -198,19 +134,19 @@ def _same_objects(x: Any, y: Any) -> bool:
 
 
 def _outside(variables: list[Tensor], outputs: list[Tensor]) -> tuple[Node, ...]:
-    """The nodes from outside on which the outputs depend: a closure's Tensors."""
+    """The nodes outside on which the outputs depend: Tensors of a closure."""
     since = _serial(variables[0])
     inside, _ = ancestors([t.node for t in outputs if t.node is not None], since)
     own = {t.node for t in variables}
-    found = dict.fromkeys(
+    nodes = dict.fromkeys(
         parent
         for node in inside
         if node not in own
         for parent in node.parents
         if parent is not None and parent.serial < since
     )
-    found |= dict.fromkeys(t.node for t in outputs if t.node is not None and t.node.serial < since)
-    return tuple(found)
+    nodes |= dict.fromkeys(t.node for t in outputs if t.node is not None and t.node.serial < since)
+    return tuple(nodes)
 
 
 def _serial(t: Tensor) -> int:
@@ -219,22 +155,21 @@ def _serial(t: Tensor) -> int:
 
 
 class _Recompute(Opaque):
-    """The primitive of one checkpointed call: its pull runs the function again and pulls through that."""
+    """The primitive of one checkpointed call: its pull runs the function again and pulls through that run."""
 
     kind = "checkpoint"
 
-    def __init__(self, f: Any, leaves: list[Any], rebuild: Any, moving: list[int], snapshot: Snapshot) -> None:
-        self.f, self.rebuild, self.moving, self.snapshot = f, rebuild, moving, snapshot
-        self.leaves = [None if k in moving else x for k, x in enumerate(leaves)]
+    def __init__(self, f: Any, leaves: list[Any], rebuild: Any, input_places: list[int], snapshot: Snapshot) -> None:
+        self.f, self.rebuild, self.input_places, self.snapshot = f, rebuild, input_places, snapshot
+        self.leaves = [None if k in input_places else x for k, x in enumerate(leaves)]
         self.name = f"checkpoint[{getattr(f, '__name__', type(f).__name__)}]"
         self.context: Context = copy_context()
-        self.seen: list[Any] = []
+        self.samples: list[Any] = []
 
-    def first(self, given: Any, inputs: list[Tensor]) -> Any:
+    def first(self, arguments: Any, inputs: list[Tensor]) -> Any:
         """The forward call, as one node of the tape if gradients can flow through it."""
-        variables, outputs, rebuild_value = self.run(list(inputs), given)
-        used = _outside(variables, outputs)
-        parents = tuple(t.node for t in inputs) + used
+        variables, outputs, rebuild_value = self.run(list(inputs), arguments)
+        parents = tuple(t.node for t in inputs) + _outside(variables, outputs)
         if not parents:
             return rebuild_value([t.detach() for t in outputs])
         if not self.snapshot.close():
@@ -243,27 +178,27 @@ class _Recompute(Opaque):
         node.primitive, node.parents, node.params = self, parents, ()
         node.residuals = (tuple(t.data for t in inputs),)
         node.scope, node.serial = mode.get() or "", next_serial()
-        self.seen = [_sample(t.data) for t in outputs]
+        self.samples = [_sample(t.data) for t in outputs]
         self.outputs = tuple(f"out{k}" for k in range(len(outputs)))
         node.shape, node.dtype = tuple(t.shape for t in outputs), tuple(t.dtype for t in outputs)
         return rebuild_value(list(selected(node, tuple(t.data for t in outputs))))
 
-    def run(self, inputs: list[Any], given: Any = None) -> tuple[list[Tensor], list[Tensor], Any]:
-        """Call the function on fresh variables. The first variable is a mark: it is older than all that follows."""
+    def run(self, inputs: list[Any], arguments: Any = None) -> tuple[list[Tensor], list[Tensor], Any]:
+        """Call the function on new variables. The first one is a marker, which is older than all later nodes."""
         leaves = list(self.leaves)
         with enable_grad():
             variables = [variable(0.0), *(variable(x) for x in inputs)]
-            for k, t in zip(self.moving, variables[1:], strict=True):
+            for k, t in zip(self.input_places, variables[1:], strict=True):
                 leaves[k] = t
             args, options = self.rebuild(leaves)
-            copies = [] if given is None else list(_copies(given, (args, options)))
+            copies = [] if arguments is None else list(_copies(arguments, (args, options)))
             parts, rebuild = flatten(self.f(*args, **options))
-        # What has no history is no output, and returned as it is: a count, an array of class ids.
+        # Results without a history are returned as they are: a count, an array of class ids.
         places = [k for k, x in enumerate(parts) if isinstance(x, Tensor) and x.node is not None]
 
         def rebuild_value(values: list[Any]) -> Any:
-            given = dict(zip(places, values, strict=True))
-            return rebuild([given.get(k, x) for k, x in enumerate(parts)])
+            replaced = dict(zip(places, values, strict=True))
+            return rebuild([replaced.get(k, x) for k, x in enumerate(parts)])
 
         outputs = [parts[k] for k in places]
         _write_back(copies, {id(t): x for t, x in zip(variables[1:], inputs, strict=True)})
@@ -271,7 +206,7 @@ class _Recompute(Opaque):
 
     def run_again(self, inputs: list[Any]) -> tuple[list[Tensor], list[Tensor], Any]:
         """Call the function in the context of the forward call: its scope, np.errstate, context variables."""
-        present = [(var, var.get()) for var in PRESENT]
+        present = [(var, var.get()) for var in OBSERVERS]
 
         def run() -> Any:
             for var, value in present:
@@ -294,11 +229,11 @@ class _Recompute(Opaque):
                     own[t.node] = own[t.node] + contribution if t.node in own else contribution
             inside, _ = ancestors(own, _serial(variables[0]))
             nodes = [t.node for t in variables[1:] if t.node is not None]
-            found = pull(inside, own, stop=nodes, record=record, retain=record) if inside else {}
+            gradients = pull(inside, own, stop=nodes, record=record, retain=record) if inside else {}
         if not own.keys() <= set(n.parents):
-            raise self._another("depends on other Tensors")
-        # What is left in `own` is pending for nodes from outside.
-        contributions = [(n.parents[k], found.get(node)) for k, node in enumerate(nodes)] + list(own.items())
+            raise self._differs("depends on other Tensors")
+        # The rest of `own` is pending for nodes outside.
+        contributions = [(n.parents[k], gradients.get(node)) for k, node in enumerate(nodes)] + list(own.items())
         for parent, contribution in contributions:
             if parent is not None and contribution is not None:
                 pending[parent] = pending[parent] + wide(contribution) if parent in pending else contribution
@@ -308,19 +243,23 @@ class _Recompute(Opaque):
         return None
 
     def _compare(self, n: Node, outputs: list[Tensor]) -> None:
-        """Whether the second run has computed what the first did."""
+        """Check that the second run computed the same as the first.
+
+        Raises:
+            RuntimeError: it did not.
+        """
         kinds = tuple((t.shape, t.dtype) for t in outputs)
         if kinds != tuple(zip(n.shape, n.dtype, strict=True)):
-            raise self._another(f"returns shapes {[t.shape for t in outputs]} after {list(n.shape)}")
-        for k, (t, before) in enumerate(zip(outputs, self.seen, strict=True)):
-            now = _sample(t.data)
-            if now.tobytes() != before.tobytes() and not _alike(now, before):
-                raise self._another(f"has other values in output {k} of shape {t.shape}")
+            raise self._differs(f"returns shapes {[t.shape for t in outputs]} instead of {list(n.shape)}")
+        for k, (t, first) in enumerate(zip(outputs, self.samples, strict=True)):
+            second = _sample(t.data)
+            if second.tobytes() != first.tobytes() and not _are_close(second, first):
+                raise self._differs(f"has other values in output {k} of shape {t.shape}")
 
-    def _another(self, what: str) -> RuntimeError:
+    def _differs(self, difference: str) -> RuntimeError:
         return RuntimeError(
-            f"{self.snapshot.what} was computed once more for the backward pass, and now it {what}, so the gradient "
-            "would be wrong. It depends on something that minigrad cannot see or put back: a clock, a file, a thread, "
+            f"{self.snapshot.call} was computed again for the backward pass, and now it {difference}, so the gradient "
+            "would be wrong. It depends on something that minigrad cannot see or restore: a clock, a file, a thread, "
             "the state of an extension. Pass it as an argument."
         )
 
@@ -328,15 +267,15 @@ class _Recompute(Opaque):
 def _sample(value: Any) -> Any:
     """Some elements of an output, spread over it."""
     flat = np.asarray(value).reshape(-1)
-    return flat[:: max(flat.size // WATCHED | 1, 1)].copy()
+    return flat[:: max(flat.size // SAMPLED | 1, 1)].copy()
 
 
-def _alike(x: Any, y: Any) -> bool:
-    """Whether two samples differ by no more than roundings."""
+def _are_close(x: Any, y: Any) -> bool:
+    """Whether two samples differ by rounding errors at most."""
     if x.dtype.kind not in "fc":
         return False
     with np.errstate(all="ignore"):
         finite = np.isfinite(y)
         scale = np.abs(y[finite]).max(initial=0)
-        near = np.abs(x - y) <= LIKE.get(str(y.dtype), 1e-6) * scale
+        near = np.abs(x - y) <= TOLERANCE.get(str(y.dtype), 1e-6) * scale
         return bool(np.all(near | ((x == y) | (np.isnan(x) & np.isnan(y)))))

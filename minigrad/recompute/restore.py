@@ -1,6 +1,6 @@
-"""How the state of one thing is noted, compared and put back: objects (rows), arrays, sources of random numbers.
+"""How state is read, compared and restored: of objects (rows), arrays, and sources of random numbers.
 
-Everything is put back without the object's own methods: no __setattr__ of a user runs because a call is repeated.
+State is restored without the object's own methods: no __setattr__ of a user runs because a call is repeated.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import numpy as np
 from minigrad.reach import MISSING, Row, StateRef, elements, keys_of, pickled, put_in_order, refill
 from minigrad.reach.rows import differences
 
-SMALL = 1 << 12  # bytes of an array that are compared in full; of a larger one a sample
+SMALL = 1 << 12  # bytes up to which an array is compared in full; a larger one by a sample
 SAMPLE = 256  # elements in a sample
-WHOLE = 1 << 24  # bytes up to which `checksum` reads an array in full
-COLUMNS = 1021  # of words that are added up; prime, so that elements that trade places rarely land in one column
+FULLY_READ = 1 << 24  # bytes up to which `checksum` reads an array in full
+COLUMNS = 1021  # of words that are summed; prime, so that elements that swap places are rarely in one column
 FIXED = frozenset(
     {
         *("weak", "state", "content", "objects", "absent", "class absent", "methods", "bases", "cache", "type"),
         *("names", "abstract", "described"),
     }
-)  # kinds of rows that nothing can put back
+)  # kinds of rows that cannot be restored
 
 # Rows
 
 
 def present(row: Row) -> Row:
-    """What the object of a row holds now."""
-    look = _LOOKS.get(row.kind)
-    return Row(row.kind, row.holder, row.held if look is None else look(row.holder, row.held), row.path)
+    """The row of the same object with its present content."""
+    read = _READERS.get(row.kind)
+    return Row(row.kind, row.holder, row.held if read is None else read(row.holder, row.held), row.path)
 
 
-_LOOKS: dict[str, Callable[[Any, Any], Any]] = {  # of an object, and what it held
+_READERS: dict[str, Callable[[Any, Any], Any]] = {  # of an object, and what the row holds
     "dict": lambda x, held: (list(x), list(x.values())),
     "items": lambda x, held: {key: x.get(key, MISSING) for key in held},
     "class": lambda x, held: {key: vars(x).get(key, MISSING) for key in held},
@@ -54,7 +54,7 @@ _LOOKS: dict[str, Callable[[Any, Any], Any]] = {  # of an object, and what it he
 
 
 def values(row: Row) -> Iterable[Any]:
-    """What a row holds, without names and keys."""
+    """The values in a row, without names and keys."""
     kind, held = row.kind, row.held
     if kind == "dict":
         return held[1]
@@ -66,15 +66,15 @@ def values(row: Row) -> Iterable[Any]:
 
 
 def differs(row: Row) -> bool:
-    """Whether the object of a row holds something else by now."""
+    """Whether the object of a row has another content now."""
     return next(differences(row), None) is not None
 
 
 def put(row: Row) -> None:
-    """Let the object of a row hold again what it held."""
+    """Restore the content of the object of a row."""
     kind, holder, held = row.kind, row.holder, row.held
-    if kind in _WHOLE:
-        _WHOLE[kind](holder, held)
+    if kind in _WRITERS:
+        _WRITERS[kind](holder, held)
     elif kind == "slots":
         for name, value in held:
             StateRef(holder, name, "slot", "").set(value)
@@ -116,35 +116,35 @@ def _put_hooks(holder: Any, held: Any) -> None:
         hooks[:] = held or ()
 
 
-_WHOLE = {"dict": _put_dict, "list": _put_list, "set": _put_set, "function": _put_function, "hooks": _put_hooks}
+_WRITERS = {"dict": _put_dict, "list": _put_list, "set": _put_set, "function": _put_function, "hooks": _put_hooks}
 
 # Arrays
 
 
 def contents(array: Any) -> Any:
-    """All elements, to be compared and put back later."""
+    """A copy of all elements, to be compared and restored later."""
     return array.ravel().tolist() if array.dtype.hasobject else array.tobytes()
 
 
 def holds(array: Any, held: Any) -> bool:
-    """Whether the elements of an array are those that were noted."""
+    """Whether the elements of an array equal a copy from `contents`."""
     if type(held) is bytes:
         return array.tobytes() == held
     return len(held) == array.size and all(a is b for a, b in zip(array.ravel().tolist(), held, strict=True))
 
 
 def put_contents(array: Any, held: Any) -> None:
-    """Write the elements that were noted into an array again."""
+    """Write a copy from `contents` into an array."""
     if type(held) is bytes:
         array[...] = np.frombuffer(held, array.dtype).reshape(array.shape)
     else:
-        before = np.empty(len(held), object)
-        before[:] = held
-        array[...] = before.reshape(array.shape)
+        objects = np.empty(len(held), object)
+        objects[:] = held
+        array[...] = objects.reshape(array.shape)
 
 
 def sampled(array: Any) -> Any:
-    """A view that tells whether an array was written: all of it if it is small, else a sample spread over it."""
+    """A view by which writes are noticed: the array if it is small, or a sample spread over it."""
     if array.nbytes <= SMALL or array.dtype.hasobject:
         return array
     if array.flags.c_contiguous:
@@ -159,29 +159,29 @@ def fingerprint(array: Any) -> bytes:
 
 
 def checksum(array: Any) -> bytes:
-    """What tells whether an array was written, with sums over all of it unless it is very large.
+    """Bytes by which writes to an array are noticed: sums over all of it unless it is very large.
 
-    One element that changes is always noticed, and so are two that trade places, unless their distance is a multiple
-    of COLUMNS. Of an array of more than WHOLE bytes only every so many-th element is read.
+    A change of one element is always noticed, and so is a swap of two, unless their distance is a multiple of COLUMNS.
+    Of an array of more than FULLY_READ bytes only a part of the elements is read.
     """
     if array.nbytes <= SMALL or array.dtype.hasobject:
         return array.tobytes()
     array = array.view(np.ndarray)
     flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel(order="K")
-    if array.nbytes > WHOLE:
-        flat = flat[:: (array.nbytes // WHOLE + 1) * 64 | 1]
+    if array.nbytes > FULLY_READ:
+        flat = flat[:: (array.nbytes // FULLY_READ + 1) * 64 | 1]
     raw = np.ascontiguousarray(flat).view(np.uint8)
     words = raw[: raw.size // 8 * 8].view(np.uint64)
-    whole = words.size // COLUMNS * COLUMNS
-    sums = np.add.reduce(words[:whole].reshape(-1, COLUMNS), axis=0)
-    return b"".join([sums.tobytes(), words[whole:].tobytes(), raw[words.size * 8 :].tobytes()])
+    summed = words.size // COLUMNS * COLUMNS
+    sums = np.add.reduce(words[:summed].reshape(-1, COLUMNS), axis=0)
+    return b"".join([sums.tobytes(), words[summed:].tobytes(), raw[words.size * 8 :].tobytes()])
 
 
-# Sources of random numbers, and what can only be looked at
+# Sources of random numbers, and objects that can only be read
 
 
 def source_state(source: Any) -> Any:
-    """Where a source of random numbers stands."""
+    """The state of a source of random numbers."""
     if isinstance(source, random.Random):
         return source.getstate()
     if isinstance(source, np.random.RandomState):
@@ -190,7 +190,7 @@ def source_state(source: Any) -> Any:
 
 
 def put_source(source: Any, state: Any) -> None:
-    """Let a source of random numbers draw from there again."""
+    """Restore the state of a source of random numbers."""
     if isinstance(source, random.Random):
         source.setstate(state)
     elif isinstance(source, np.random.RandomState):
@@ -215,41 +215,41 @@ def same_state(x: Any, y: Any) -> bool:
 
 
 def progress(x: Any) -> Any:
-    """How far an iterator, a running generator or a file is, as far as that shows."""
+    """The position of an iterator, a running generator or a file, as far as it is visible."""
     frame = getattr(x, "gi_frame", MISSING)
     if frame is not MISSING:
-        return None if frame is None else (frame.f_lasti, {name: _shown(v) for name, v in frame.f_locals.items()})
+        return None if frame is None else (frame.f_lasti, {name: _position(v) for name, v in frame.f_locals.items()})
     if hasattr(x, "tell"):
         try:
             return x.tell()
         except (OSError, ValueError):
             return None
-    return _shown(x)
+    return _position(x)
 
 
-def _shown(x: Any, depth: int = 0) -> Any:
-    """Something that differs if an iterator, or one inside of it, went on."""
+def _position(x: Any, depth: int = 0) -> Any:
+    """A value that differs if an iterator, or one inside it, has advanced."""
     if hasattr(type(x), "__next__") and depth < 4:
-        return _shown(pickled(x), depth + 1)
+        return _position(pickled(x), depth + 1)
     if isinstance(x, tuple) and depth < 8:
-        return tuple(_shown(part, depth + 1) for part in x)
+        return tuple(_position(part, depth + 1) for part in x)
     return x if isinstance(x, (int, float, str, bytes, bool, type(None))) else id(x)
 
 
-# Known parts
+# State of known objects
 
 
 class State:
-    """What some arrays, generators, places and lists hold when this is made, to be put back later.
+    """The present content of some arrays, generators, references and containers, to be restored later.
 
-    For those who know what a call changes, such as a compiled step; snapshot.py is for those who do not.
+    For callers that know what a call changes, such as a compiled step; snapshot.py is for those that do not.
 
     Args:
         arrays: their elements are copied.
         generators: NumPy's Generators.
-        refs: places; the gradient of a Tensor is one.
+        refs: references to values; the gradient of a Tensor is one.
         lists: lists, deques and sets whose length changes.
-        dicts: dictionaries whose order changes, besides those in which there are places.
+        dicts: dictionaries whose order changes, in addition to those of the references.
     """
 
     def __init__(
@@ -268,12 +268,12 @@ class State:
         self.dicts = [(holder, keys_of(holder)) for holder in {id(x): x for x in [*holders, *dicts]}.values()]
 
     def now(self) -> State:
-        """The present state of the same things."""
+        """The present state of the same objects."""
         parts = self.arrays, self.generators, self.places, self.lists, self.dicts
         return State(*([x for x, _ in part] for part in parts))
 
     def put(self) -> None:
-        """Let everything hold again what it held."""
+        """Restore the state."""
         for array, copy in self.arrays:
             if array.flags.writeable:
                 np.copyto(array, copy)
@@ -288,5 +288,5 @@ class State:
 
 
 def value_at(ref: StateRef) -> Any:
-    """What stands at a place; a Tensor without a gradient has None."""
+    """The value of a reference; None for the gradient of a Tensor without one."""
     return ref.holder.grad if ref.is_grad else ref.get()

@@ -1,8 +1,8 @@
-"""Snapshots: what a function saw in one call, so that the call can be repeated as it was.
+"""Snapshots: the state that a function read in one call, so that the call can be repeated.
 
-A `Snapshot` is the state of a function's surroundings before a call. Its `repeat()` puts back what the call saw, and
-afterwards what is there now: objects, plain arrays and sources of random numbers. Parameters are not copied: if one was
-written since, the call cannot be repeated, just as a backward pass over it could not be run.
+A `Snapshot` is the state of a function's surroundings before a call. Its `repeat()` restores that state, and afterwards
+the present one: objects, plain arrays and sources of random numbers. Parameters are not copied: if one was written
+since, the call cannot be repeated, just as a backward pass over it could not run.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ class Snapshot:
 
     Args:
         surroundings: of the function.
-        now: its loose rows, as `Surroundings.current` gives them.
-        what: the call, for errors.
+        now: its loose rows, as `Surroundings.current` returns them.
+        call: the call, for errors.
         arguments: pairs of a path and an array or a Tensor without a history.
     """
 
-    def __init__(self, surroundings: Surroundings, now: Loose, what: str, arguments: Sequence[Root] = ()) -> None:
-        self.what = what
+    def __init__(self, surroundings: Surroundings, now: Loose, call: str, arguments: Sequence[Root] = ()) -> None:
+        self.call = call
         self.surroundings = surroundings
         self.serial, self.latest = next_serial(), latest_change()
         self.dtype = get_default_dtype()
         loose, arrays, tensors = now
-        given = [(path, t) for path, t in arguments if isinstance(t, Tensor)]
-        new = [Row("slots", t, (("data", t.data), ("node", t.node)), path) for path, t in (*tensors, *given)]
+        passed = [(path, t) for path, t in arguments if isinstance(t, Tensor)]
+        new = [Row("slots", t, (("data", t.data), ("node", t.node)), path) for path, t in (*tensors, *passed)]
         self.loose = [*loose, *new]
         arrays = [*arrays, *((path, x) for path, x in arguments if not isinstance(x, Tensor))]
-        self._note_arrays(arrays, [*tensors, *given])
-        self.grads = [(t, getattr(t, "_grad", None)) for _, t in (*surroundings.tensors, *tensors, *given)]
+        self._note_arrays(arrays, [*tensors, *passed])
+        self.grads = [(t, getattr(t, "_grad", None)) for _, t in (*surroundings.tensors, *tensors, *passed)]
         self.sources = [(path, x, restore.source_state(x)) for path, x in surroundings.sources]
         self.progress = [(path, x, restore.progress(x)) for path, x in surroundings.iterators]
 
     def _note_arrays(self, arrays: list[Root], tensors: list[tuple[str, Tensor]]) -> None:
-        """Copy small arrays; keep of large ones, and of parameters, what tells whether they were written."""
+        """Copy small arrays; take checksums of large ones and samples of parameters."""
         prepared = self.surroundings.prepared()
         copied, parameters, large = prepared.copied, prepared.parameters, prepared.large
         if arrays or tensors:
@@ -58,17 +58,17 @@ class Snapshot:
         self.samples = [view.tobytes() for _, _, view in parameters]
 
     def close(self) -> bool:
-        """After the call: whether it can be repeated.
+        """Whether the call, which is over, can be repeated.
 
-        It cannot be if it wrote an array of which no copy was made. The next snapshot has one.
+        It cannot if it wrote an array that was not copied. The next snapshot copies it.
 
         Raises:
-            RuntimeError: the call has advanced something whose state nothing can put back.
+            RuntimeError: the call has advanced something whose state cannot be restored.
         """
-        for path, x in self._moved():
+        for path, x in self._unrestorable():
             raise RuntimeError(
-                f"{self.what} advances or changes {path or 'an object'}, a {type(x).__name__}, whose state cannot be "
-                "put back, so the call cannot be repeated in the backward pass. Advance it outside, and pass what it "
+                f"{self.call} advances or changes {path or 'an object'}, a {type(x).__name__}, whose state cannot be "
+                "restored, so the call cannot be repeated in the backward pass. Advance it outside, and pass what it "
                 "yields as an argument."
             )
         written = [x for _, x, before in self.prints if restore.checksum(x) != before]
@@ -85,13 +85,13 @@ class Snapshot:
         ]
         return not written
 
-    def _moved(self) -> list[Root]:
-        """What was advanced or changed since, and cannot be put back."""
-        moved = [(path, x) for path, x, before in self.progress if restore.progress(x) != before]
-        return moved + [(row.path, row.holder) for row in self.surroundings.fixed if restore.differs(row)]
+    def _unrestorable(self) -> list[Root]:
+        """The objects that were advanced or changed since and cannot be restored."""
+        advanced = [(path, x) for path, x, before in self.progress if restore.progress(x) != before]
+        return advanced + [(row.path, row.holder) for row in self.surroundings.fixed if restore.differs(row)]
 
     def check(self) -> None:
-        """Whether everything is unchanged that cannot be put back.
+        """Check that everything that cannot be restored is unchanged.
 
         Raises:
             RuntimeError: something has changed since the call.
@@ -105,25 +105,25 @@ class Snapshot:
         for path, x, before in self.copies:
             if not x.flags.writeable and not restore.holds(x, before):
                 raise self._changed(f"the read-only array {path} of shape {x.shape} was changed")
-        for path, x in self._moved():
+        for path, x in self._unrestorable():
             raise self._changed(f"{path or 'an object'}, a {type(x).__name__}, was advanced or changed")
 
-    def _changed(self, what: str) -> RuntimeError:
+    def _changed(self, change: str) -> RuntimeError:
         return RuntimeError(
-            f"the backward pass computes {self.what} once more, and {what} since the forward call, so the gradient "
+            f"the backward pass computes {self.call} again, and {change} since the forward call, so the gradient "
             "would be wrong. Call backward() before the change, or change a copy."
         )
 
     def repeat(self) -> Repetition:
-        """The state of the call, for as long as a `with` block lasts."""
+        """A context manager in which the state of the call is restored."""
         return Repetition(self)
 
 
 class Repetition:
-    """The time in which everything is as it was before a call.
+    """A context manager in which everything is as it was before a call.
 
-    In the end arrays, objects and sources of random numbers are as they were when it began. `settle()` puts the last
-    two back earlier: after the call itself, so that what hooks do during the pull through it remains.
+    At its end arrays, objects and sources of random numbers are as they were at its beginning. `settle()` restores
+    objects and sources earlier: after the call itself, so that the effects of hooks during the pull remain.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -132,7 +132,7 @@ class Repetition:
         self.settled = True
         self.rows: dict[int, Row] = {}
         self.arrays: dict[int, Any] = {}
-        # What the call writes in place is put back in the end, so it has not changed for anyone else.
+        # Arrays that the call writes in place are restored at the end, so they have not changed for others.
         self.changes: AbstractContextManager[None] = forgotten() if snapshot.surroundings.written else nullcontext()
 
     def __enter__(self) -> Repetition:
@@ -169,7 +169,7 @@ class Repetition:
             t._grad = grad
 
     def settle(self) -> None:
-        """Put back what objects held when the repetition began, and where random numbers stood."""
+        """Restore the objects and the sources of random numbers as they were when the repetition began."""
         if self.settled:
             return
         self.settled = True
@@ -190,12 +190,12 @@ class Repetition:
     def __exit__(self, *exception: Any) -> None:
         self.settle()
         changed = []
-        for _, x, held in self.snapshot.copies:
-            before = self.arrays.get(id(x), held)
+        for _, x, copy in self.snapshot.copies:
+            before = self.arrays.get(id(x), copy)
             if not restore.holds(x, before):
                 restore.put_contents(x, before)
                 changed.append(x)
         self.changes.__exit__(None, None, None)
         if self.retained:
-            for x in changed:  # the tape of the repeated call may need what stood there
+            for x in changed:  # the tape of the repeated call may need the values that were there
                 note_change(x)

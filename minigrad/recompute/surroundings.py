@@ -1,4 +1,4 @@
-"""Surroundings: what a function reaches, found by one walk that is good for as long as nothing changes."""
+"""Surroundings: the objects that a function reaches, found by one walk that is valid until one of them changes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from minigrad.tensor.convert import get_default_dtype
 from minigrad.tensor.tensor import Tensor
 from minigrad.util import rng
 
-COPIED = 1 << 16  # bytes of an array that is copied at each call; of a larger one a checksum is kept
-SETTLED = 3  # calls after which a guard is worth compiling
+COPIED = 1 << 16  # bytes up to which an array is copied in each call; larger ones have a checksum
+SETTLED = 3  # unchanged calls after which a guard is compiled
 
 Root = tuple[str, Any]  # a path and an object
 Loose = tuple[list[Row], list[tuple[str, Any]], list[tuple[str, Tensor]]]
 
 
 class Surroundings:
-    """What some objects reach, walked once.
+    """The objects that some roots reach, from one walk.
 
     Args:
         roots: pairs of a path and an object.
-        loose: keys of rows that changed from one call to the next before; their objects are looked at in each call.
+        loose: keys of rows that changed between earlier calls; their objects are read in each call.
         written: arrays, by id, that a call has written and that are not copied because of their size or kind.
     """
 
     def __init__(self, roots: Sequence[Root], loose: frozenset[Any] = frozenset(), written: Any = None) -> None:
         self.loose_keys = loose
         self.written: WeakValueDictionary[int, Any] = WeakValueDictionary() if written is None else written
-        self.given = [x for _, x in roots[1:]]  # kept alive, because it is known by its id
+        self.arguments = [x for _, x in roots[1:]]  # kept alive, because the cache knows them by id
         reach = Reach(list(roots))
         gradients = _gradients(reach)
         rows = [row for row in reach.rows if id(row.holder) not in gradients]
@@ -55,7 +55,7 @@ class Surroundings:
         self.calls = 0
 
     def prepared(self) -> Arrays:
-        """The arrays in stable places. Parameters have the same data for as long as the guard fits."""
+        """The arrays of stable rows. Parameters have the same data as long as the guard fits."""
         if self._prepared is None:
             self._prepared = Arrays(self.arrays, self.tensors, self.written)
         return self._prepared
@@ -66,38 +66,38 @@ class Surroundings:
         self._prepared = None
 
     def holds(self, x: Any) -> bool:
-        """Whether x is among what was reached, so that these surroundings keep it alive."""
+        """Whether x was reached, so that these surroundings keep it alive."""
         return any(
             row.holder is x or any(v is x or (type(v) is MethodType and v.__self__ is x) for v in restore.values(row))
             for row in (*self.stable, *self.loose, *self.fixed)
         )
 
     def fits(self) -> bool:
-        """Whether the objects whose rows are stable hold what they held."""
+        """Whether the objects of stable rows are unchanged."""
         if self.guard is not None:
             return self.guard.fits()
         return self.dtype is get_default_dtype() and not any(map(restore.differs, self.stable))
 
     @classmethod
     def first(cls, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
-        """Surroundings that nothing is known of yet, and their loose rows, of which there are none."""
+        """Surroundings from a first walk, and their loose rows, of which there are none yet."""
         return cls(roots), ([], [], [])
 
     def current(self, roots: Sequence[Root]) -> tuple[Surroundings, Loose]:
-        """These surroundings if they are as they were, else those from another walk; and their loose rows now."""
+        """These surroundings if they are unchanged, or those from another walk; and their present loose rows."""
         if self.fits() and not any(map(restore.differs, self.fixed)):
-            now = self.loose_now()
-            if now is not None:
+            loose = self.present_loose()
+            if loose is not None:
                 self.calls += 1
                 if self.calls == SETTLED:
                     self.guard = Guard(self.stable, frozenset(), frozenset())
-                return self, now
+                return self, loose
         changed = {_key(row) for row in self.stable if restore.differs(row)}
-        other = Surroundings(roots, self.loose_keys | changed, self.written)
-        return other, (other.loose, [], [])
+        new = Surroundings(roots, self.loose_keys | changed, self.written)
+        return new, (new.loose, [], [])
 
-    def loose_now(self) -> Loose | None:
-        """The loose rows as they are now, new arrays and Tensors in them; None if there is more that is new."""
+    def present_loose(self) -> Loose | None:
+        """The loose rows as they are now, and new arrays and Tensors in them; None if other objects are new."""
         rows: list[Row] = []
         arrays: list[tuple[str, Any]] = []
         tensors: list[tuple[str, Tensor]] = []
@@ -118,7 +118,7 @@ class Surroundings:
 
 
 class Arrays:
-    """Arrays by how it is known later what they held: by a copy, a sample (of parameters) or a checksum.
+    """Arrays by how a later change is noticed: by a copy, a sample (of parameters) or a checksum.
 
     Args:
         arrays: paths and plain arrays.
@@ -145,19 +145,19 @@ class Arrays:
 
 
 def _gradients(reach: Reach) -> set[int]:
-    """Ids of Tensors that are nothing but the gradient of another, and change with every step."""
-    found = {id(value) for ref, value in reach.refs if ref.is_grad}
-    return found - {id(value) for ref, value in reach.refs if not ref.is_grad}
+    """Ids of Tensors that are only the gradient of another, and change in every step."""
+    gradients = {id(value) for ref, value in reach.refs if ref.is_grad}
+    return gradients - {id(value) for ref, value in reach.refs if not ref.is_grad}
 
 
 def _sources(reach: Reach) -> list[tuple[str, Any]]:
-    """Sources of random numbers, one for each stream; those of Python and NumPy if some code names them."""
-    found = [("minigrad's global generator", rng.generator()), *reach.sources.values()]
+    """Sources of random numbers, one per stream; those of Python and NumPy if some code names them."""
+    sources = [("minigrad's global generator", rng.generator()), *reach.sources.values()]
     modules = {value.__name__ for _, value in reach.refs if isinstance(value, ModuleType)}
     if "random" in reach.names or modules & {"random", "numpy.random"}:
         common: Any = np.random.get_state
-        found += [("np.random", common.__self__), ("the module random", random.random.__self__)]  # type: ignore[attr-defined]
-    return list({id(getattr(x, "bit_generator", x)): (path, x) for path, x in found}.values())
+        sources += [("np.random", common.__self__), ("the module random", random.random.__self__)]  # type: ignore[attr-defined]
+    return list({id(getattr(x, "bit_generator", x)): (path, x) for path, x in sources}.values())
 
 
 def _key(row: Row) -> Any:

@@ -1,1 +1,1 @@
-"""The training loop: `fit`, callbacks, progress, and how a run is saved and resumed."""
+"""The training loop: `fit`, callbacks, the progress bar, and how a run is saved and resumed."""

@@ -1,4 +1,4 @@
-"""Callbacks of fit: early stopping, checkpoints, and schedules that go on with every step.
+"""Callbacks of fit: early stopping, checkpoints, and schedules that are stepped after every step.
 
 A callback is any object with on_step_end, on_epoch_end or on_end, each called with the Training.
 """
@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from minigrad import io
-from minigrad.train.loop import Training
+from minigrad.train.run_state import Training
 
-# Measures of which more is better, by what their names contain.
-LARGER = ("acc", "f1", "auc", "precision", "recall", "r2", "score", "iou", "dice", "bleu")
+# Parts of the names of measures that are better when larger.
+LARGER_IS_BETTER = ("acc", "f1", "auc", "precision", "recall", "r2", "score", "iou", "dice", "bleu")
 
 
 class EarlyStopping:
-    """Stops when a measure has not improved for a number of epochs; the best parameters are put back.
+    """Stops when a measure has not improved for a number of epochs, and restores the best parameters.
 
     Args:
         monitor: its name in the history.
-        patience: how many epochs without improvement are waited for.
-        min_delta: what counts as an improvement.
-        mode: "min", "max", or "auto": the larger the better for names such as accuracy, f1, auc and score, else the
+        patience: the number of epochs without improvement after which training stops.
+        min_delta: the least change that counts as an improvement.
+        mode: "min", "max", or "auto": larger is better for names such as accuracy, f1, auc and score, otherwise
             smaller.
-        restore_best: whether the model gets its best state back at the end.
+        restore_best: whether the best state of the model is restored at the end.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class EarlyStopping:
         restore_best: bool = True,
     ) -> None:
         if mode == "auto":
-            mode = "max" if any(word in monitor.lower() for word in LARGER) else "min"
+            mode = "max" if any(word in monitor.lower() for word in LARGER_IS_BETTER) else "min"
         if mode not in ("min", "max") or isinstance(patience, bool) or not patience >= 0:
             raise ValueError(
                 f"EarlyStopping(mode={mode!r}, patience={patience}): mode is 'auto', 'min' or 'max', patience >= 0"
@@ -52,7 +52,7 @@ class EarlyStopping:
         self._state: Any = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The best so far."""
+        """The best value, its epoch, and the state of the model there."""
         return {"best": self.best, "best_epoch": self.best_epoch, "model": self._state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ class EarlyStopping:
         self.best, self.best_epoch, self._state = state["best"], state["best_epoch"], state["model"]
 
     def on_epoch_end(self, training: Training) -> None:
-        """Compare the last epoch with the best so far."""
+        """Compare the last epoch with the best one so far."""
         value = self.sign * training.history.last(self.monitor)
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, training.epoch
@@ -69,7 +69,7 @@ class EarlyStopping:
             training.stop = True
 
     def on_end(self, training: Training) -> None:
-        """Put the best state back."""
+        """Restore the best state."""
         if self._state is not None:
             training.model.load_state_dict(self._state)
 
@@ -80,30 +80,31 @@ class Checkpoint:
     It is called after the other callbacks, whose state (that of a schedule, of EarlyStopping) is part of the file.
 
     Args:
-        path: the file; it is replaced as a whole.
-        every: after how many epochs.
+        path: the file, which is replaced atomically.
+        every: the number of epochs between two files.
     """
 
     is_last = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"Checkpoint(every={every!r}): must be a whole number, at least 1")
+            raise ValueError(f"Checkpoint(every={every!r}): must be an integer, at least 1")
         self.path, self.every = Path(path), every
 
     def on_epoch_end(self, training: Training) -> None:
-        """Write the state, if it is time."""
+        """Write the state, every few epochs."""
         if training.epoch % self.every == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             io.save(self.path, training.state())
 
 
 class EachStep:
-    """Steps a learning-rate schedule after each step of the optimizer. By itself among the callbacks it is stepped
-    after each epoch.
+    """Steps a learning-rate schedule after each step of the optimizer.
+
+    A schedule that is itself among the callbacks is stepped after each epoch.
 
     Args:
-        schedule: of `optim`, whose t counts steps.
+        schedule: a schedule of `optim`, whose t counts steps.
 
     Example:
         >>> from minigrad import Tensor, optim
@@ -115,7 +116,7 @@ class EachStep:
         self.schedule = schedule
 
     def state_dict(self) -> dict[str, Any]:
-        """The schedule's."""
+        """The state of the schedule."""
         return self.schedule.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

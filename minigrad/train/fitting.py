@@ -1,6 +1,6 @@
-"""What fit is given, checked: its arguments before it begins, batches, losses and metrics where they come.
+"""Checks of what fit receives: its arguments before it begins, then batches, losses and metrics.
 
-An error names the argument, what it is, and what to write.
+An error names the argument, its value, and what to write instead.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from minigrad.engine.errors import describe
 from minigrad.tensor.tensor import Tensor
 
 HOOKS = ("on_step_end", "on_epoch_end", "on_end")
-ELSEWHERE = (  # hooks of Keras and Lightning that nobody would call
+FOREIGN_HOOKS = (  # of Keras and Lightning, which fit does not call
     "on_batch_begin", "on_batch_end", "on_epoch_begin", "on_step_begin", "on_train_batch_begin", "on_train_batch_end",
     "on_train_begin", "on_train_end", "on_train_epoch_end", "on_train_epoch_start", "on_train_start",
     "on_validation_epoch_end",
 )  # fmt: skip
-ROWS = 256  # of arrays that are given for validation, at once
+VALIDATION_ROWS = 256  # in a batch, if validation is arrays
 
 
 def check_parts(model: Any, loss: Any, optimizer: Any, epochs: Any) -> None:
-    """Refuse what cannot be trained, or trained with.
+    """Check the model, the loss, the optimizer and the number of epochs.
 
     Raises:
-        TypeError: an argument is of another kind.
-        ValueError: epochs is no whole number, or negative.
+        TypeError: an argument has the wrong type.
+        ValueError: epochs is not an integer, or is negative.
     """
     if isinstance(model, type) or not (callable(model) and hasattr(model, "train") and hasattr(model, "eval")):
-        raise TypeError(f"fit(model={_shown(model)}): give an nn.Module{_instance(model)}")
+        raise TypeError(f"fit(model={_shown(model)}): give an nn.Module{_class_hint(model)}")
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(
             f"fit(loss={_shown(loss)}): give a function of the model's output and the target, such as "
-            f"mg.functional.mse_loss{_instance(loss)}"
+            f"mg.functional.mse_loss{_class_hint(loss)}"
         )
     if isinstance(optimizer, type) or not (hasattr(optimizer, "step") and hasattr(optimizer, "zero_grad")):
         raise TypeError(
@@ -49,14 +49,14 @@ def check_parts(model: Any, loss: Any, optimizer: Any, epochs: Any) -> None:
             "zero_grad and backward and returns the loss; or take optim.Adam"
         )
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
-        raise ValueError(f"fit(epochs={epochs!r}): must be a whole number, and must not be negative")
+        raise ValueError(f"fit(epochs={epochs!r}): must be an integer, at least 0")
 
 
 def checked_callbacks(callbacks: Any) -> list[Any]:
-    """The callbacks, those that want to be the last at the end.
+    """The callbacks as a list; those with `is_last` come at the end.
 
     Raises:
-        TypeError: this is no list, or one of them has no hook.
+        TypeError: callbacks is not a list, or one of them has no hook.
     """
     if callbacks is None:
         return []
@@ -65,25 +65,25 @@ def checked_callbacks(callbacks: Any) -> list[Any]:
             f"fit(callbacks={_shown(callbacks)}): give a list of callbacks"
             + (f", [{type(callbacks).__name__}(...)]" if _has_hook(callbacks) else "")
         )
-    given = list(callbacks)
-    for k, callback in enumerate(given):
-        unknown = [name for name in ELSEWHERE if callable(getattr(callback, name, None))]
+    result = list(callbacks)
+    for k, callback in enumerate(result):
+        unknown = [name for name in FOREIGN_HOOKS if callable(getattr(callback, name, None))]
         if isinstance(callback, type) or unknown or not _has_hook(callback):
             why = f" {', '.join(unknown)} would never be called." if unknown else ""
             raise TypeError(
-                f"fit(callbacks=...): callback {k} is {_shown(callback)}{_instance(callback)}.{why} A callback is an "
+                f"fit(callbacks=...): callback {k} is {_shown(callback)}{_class_hint(callback)}.{why} A callback is an "
                 f"object with {', '.join(HOOKS[:-1])} or {HOOKS[-1]}, each called with the Training, or with step, "
                 "which is called after each epoch"
             )
-    return sorted(given, key=lambda callback: getattr(callback, "is_last", False))
+    return sorted(result, key=lambda callback: getattr(callback, "is_last", False))
 
 
 def checked_metrics(metrics: Any) -> dict[str, Any]:
     """The metrics by name.
 
     Raises:
-        TypeError: this is no dictionary of functions.
-        ValueError: a name stands for something else in the history.
+        TypeError: metrics is not a dictionary of functions.
+        ValueError: a name means something else in the history.
     """
     if metrics is None:
         return {}
@@ -93,7 +93,7 @@ def checked_metrics(metrics: Any) -> dict[str, Any]:
         if not isinstance(name, str) or isinstance(metric, type) or not callable(metric):
             raise TypeError(
                 f"fit(metrics={{{name!r}: {_shown(metric)}}}): give functions of the model's output and the target, "
-                f"by name{_instance(metric)}"
+                f"by name{_class_hint(metric)}"
             )
         if name == "loss" or name.startswith("val_"):
             raise ValueError(
@@ -104,10 +104,10 @@ def checked_metrics(metrics: Any) -> dict[str, Any]:
 
 
 def checked_loader(loader: Any) -> Any:
-    """The loader, if it can give batches.
+    """The loader, if it is an iterable of batches.
 
     Raises:
-        TypeError: it is made of arrays, or cannot be iterated over.
+        TypeError: it consists of arrays, or cannot be iterated over.
     """
     if _is_array(loader) or _are_arrays(loader) or not isinstance(loader, Iterable):
         raise TypeError(f"fit(loader={_shown(loader)}): give batches: DataLoader(x, y, batch_size=32, shuffle=True)")
@@ -115,7 +115,7 @@ def checked_loader(loader: Any) -> Any:
 
 
 def checked_validation(validation: Any) -> Any:
-    """The batches for validation; arrays (input, ..., target) are cut into some.
+    """The batches for validation; arrays (input, ..., target) are split into batches.
 
     Raises:
         TypeError: it is something else.
@@ -123,7 +123,7 @@ def checked_validation(validation: Any) -> Any:
     if validation is None:
         return None
     if _are_arrays(validation) and len(validation) > 1:
-        return DataLoader(*validation, batch_size=ROWS)
+        return DataLoader(*validation, batch_size=VALIDATION_ROWS)
     if _is_array(validation) or _are_arrays(validation) or not isinstance(validation, Iterable):
         raise TypeError(
             f"fit(validation={_shown(validation)}): give batches, DataLoader(x, y, batch_size=256), or arrays, (x, y)"
@@ -135,7 +135,7 @@ def inputs_and_target(batch: Any) -> tuple[list[Any], Any]:
     """The two parts of a batch.
 
     Raises:
-        TypeError: it is an array, whose rows would be taken for arrays, or something else that has no parts.
+        TypeError: it is an array, whose rows would be taken for inputs and a target, or has no parts.
         ValueError: it has one part only.
     """
     if not isinstance(batch, (tuple, list)):
@@ -155,7 +155,7 @@ def inputs_and_target(batch: Any) -> tuple[list[Any], Any]:
 
 
 def loss_error(value: Any) -> Exception:
-    """What is wrong with a loss that is not one Tensor with one number."""
+    """The error for a loss that is not a Tensor with a single number."""
     if isinstance(value, (Tensor, np.ndarray)) and value.size != 1:
         return ValueError(
             f"fit: the loss has shape {value.shape}, and training needs a single number; return its mean, loss.mean()"
@@ -163,7 +163,7 @@ def loss_error(value: Any) -> Exception:
     return TypeError(f"fit: the loss is {describe(value)} ({type(value).__name__}); it must be a Tensor, one number")
 
 
-def measured(metrics: Mapping[str, Callable[[Any, Any], Any]], out: Any, target: Any) -> dict[str, float]:
+def metric_values(metrics: Mapping[str, Callable[[Any, Any], Any]], out: Any, target: Any) -> dict[str, float]:
     """The metrics of one batch.
 
     Raises:
@@ -178,8 +178,8 @@ def _number(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        several = np.ndim(value) > 0 if hasattr(value, "shape") else False
-        hint = "; return its mean" if several else "; is a return missing?" if value is None else ""
+        is_array = np.ndim(value) > 0 if hasattr(value, "shape") else False
+        hint = "; return its mean" if is_array else "; is a return missing?" if value is None else ""
         raise type(error)(
             f"fit: the metric {name!r} returned {describe(value)} ({type(value).__name__}), and it must be a single "
             f"number{hint}"
@@ -205,5 +205,5 @@ def _shown(x: Any) -> str:
     return describe(x)
 
 
-def _instance(x: Any) -> str:
+def _class_hint(x: Any) -> str:
     return f"; write {x.__name__}(...), not the class" if isinstance(x, type) else ""

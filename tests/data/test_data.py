@@ -69,10 +69,10 @@ def test_split():
         (lambda: DataLoader(x, y[:5], batch_size=2), r"\(10, 2\), \(5,\)"),
         (lambda: DataLoader(3.0, batch_size=2), "same number of rows"),
         (lambda: DataLoader(x, batch_size=0), "at least 1"),
-        (lambda: DataLoader(x, batch_size=2.5), "whole number"),
-        (lambda: DataLoader(x, batch_size=math.nan), "whole number"),
-        (lambda: DataLoader(x, batch_size="2"), "whole number"),
-        (lambda: DataLoader(x, batch_size=True), "whole number"),
+        (lambda: DataLoader(x, batch_size=2.5), "an integer"),
+        (lambda: DataLoader(x, batch_size=math.nan), "an integer"),
+        (lambda: DataLoader(x, batch_size="2"), "an integer"),
+        (lambda: DataLoader(x, batch_size=True), "an integer"),
         (lambda: DataLoader((x, y), batch_size=2), r"one by one, DataLoader\(x, y, ...\)"),
         (lambda: train_test_split(x, test_size=0.01), "a part empty"),
         (lambda: train_test_split(x, test_size=1.0), "a part empty"),
@@ -83,13 +83,13 @@ def test_bad_input(call, says):
         call()
 
 
-def test_a_transform_is_a_function():
+def test_a_transform_must_be_callable():
     with pytest.raises(TypeError, match="must be a function"):
         DataLoader(x, batch_size=2, transform=3)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_a_batch_can_be_written_without_the_data(shuffle):
+def test_writing_to_a_batch_does_not_change_the_data(shuffle):
     x = np.arange(8.0).reshape(4, 2)
     for (batch,) in ((b,) for b in DataLoader(x, batch_size=2, shuffle=shuffle, rng=0)):
         batch /= 255

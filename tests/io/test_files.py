@@ -51,7 +51,7 @@ def refuses(path: Path) -> str:
 # Replacing
 
 
-def test_roundtrip_and_no_other_file(tmp_path: Path) -> None:
+def test_roundtrip_leaves_no_other_file(tmp_path: Path) -> None:
     io.save(tmp_path / "x", TREE)
     assert same(io.load(tmp_path / "x"), TREE)
     assert os.listdir(tmp_path) == ["x"]
@@ -126,7 +126,7 @@ def test_temporary_names_are_random_and_opened_exclusively(tmp_path: Path, monke
 
 
 @posix
-def test_orphans_go_at_the_next_save_and_files_in_use_stay(tmp_path: Path) -> None:
+def test_the_next_save_removes_orphans_but_not_files_in_use(tmp_path: Path) -> None:
     orphan = tmp_path / f".x.{'ab' * 8}.tmp"
     orphan.write_bytes(b"half")
     other = tmp_path / f".y.{'ab' * 8}.tmp"
@@ -149,12 +149,12 @@ def test_long_names(tmp_path: Path) -> None:
 
 
 @posix
-def test_what_is_no_regular_file_is_neither_replaced_nor_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_replaced_and_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             io.save(path, {})
-        with pytest.raises(ValueError, match="no regular file") as caught:
+        with pytest.raises(ValueError, match="not a regular file") as caught:
             io.load(path)
         assert isinstance(caught.value, OSError)
         assert str(path) in str(caught.value)
@@ -178,7 +178,7 @@ def test_structures_that_cannot_be_written(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_one_path_and_many_threads(tmp_path: Path) -> None:
+def test_many_threads_save_to_one_path(tmp_path: Path) -> None:
     path, errors, seen = tmp_path / "x", list[BaseException](), set[int]()
     io.save(path, {"who": 0, "x": np.zeros(5000)})
 
@@ -201,7 +201,7 @@ def test_one_path_and_many_threads(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["x"]
 
 
-def test_one_path_and_many_processes(tmp_path: Path) -> None:
+def test_many_processes_save_to_one_path(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\nfrom minigrad import io\nwho = int(sys.argv[2])\n"
         "for k in range(30):\n"
@@ -215,7 +215,7 @@ def test_one_path_and_many_processes(tmp_path: Path) -> None:
 
 
 @posix
-def test_a_killed_process_leaves_the_old_file_and_its_orphan_goes(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_the_old_file_and_a_removable_orphan(tmp_path: Path) -> None:
     io.save(tmp_path / "x", TREE)
     code = (
         "import sys, os, signal\nfrom minigrad.io import atomic\n"
@@ -252,7 +252,7 @@ def is_right(path: Path) -> bool:
     return True
 
 
-def test_cut_off_at_every_byte(whole: tuple[Path, bytes]) -> None:
+def test_truncated_files(whole: tuple[Path, bytes]) -> None:
     path, content = whole
     for length in range(len(content)):
         path.write_bytes(content[:length])
@@ -260,7 +260,7 @@ def test_cut_off_at_every_byte(whole: tuple[Path, bytes]) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda b: b ^ 1, lambda b: 255 - b])
-def test_every_byte_changed(whole: tuple[Path, bytes], change: Any) -> None:
+def test_files_with_a_changed_byte(whole: tuple[Path, bytes], change: Any) -> None:
     """Either the checksum, a size or a name is wrong, or the byte means nothing (a date, who made the archive)."""
     path, content = whole
     right = 0
@@ -273,7 +273,7 @@ def test_every_byte_changed(whole: tuple[Path, bytes], change: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 100, 4096])
-def test_bytes_taken_out_doubled_and_overwritten(whole: tuple[Path, bytes], size: int) -> None:
+def test_files_with_removed_doubled_or_overwritten_bytes(whole: tuple[Path, bytes], size: int) -> None:
     path, content = whole
     for start in range(0, len(content), max(size, 16)):
         a, b, c = content[:start], content[start : start + size], content[start + size :]
@@ -389,13 +389,13 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_foreign_files(name: str, tmp_path: Path) -> None:
+def test_files_of_other_formats(name: str, tmp_path: Path) -> None:
     path = tmp_path / "other"
     path.write_bytes(FOREIGN[name])
     refuses(path)
 
 
-def test_a_deep_description(tmp_path: Path) -> None:
+def test_a_deeply_nested_description(tmp_path: Path) -> None:
     buffer = BytesIO()
     np.savez(buffer, __tree__=np.array('{"list": [' * 100_000))
     (tmp_path / "x").write_bytes(buffer.getvalue())
@@ -412,7 +412,7 @@ def test_a_file_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.Monke
     refuses(tmp_path / "sparse")
 
 
-def test_headers_that_claim_terabytes_take_no_memory(tmp_path: Path) -> None:
+def test_headers_that_claim_terabytes_allocate_no_memory(tmp_path: Path) -> None:
     code = (
         "import resource, sys\nfrom minigrad import io\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"

@@ -211,7 +211,7 @@ def seed_all(seed: int) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_resumed_training_is_the_uninterrupted_one(case: str, tmp_path: Path) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(case: str, tmp_path: Path) -> None:
     seed_all(0)
     model, made, loss, optimizer = parts(case)
     expected = fit(model, made, loss, optimizer, 5, progress=False)
@@ -230,7 +230,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(case: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
-def test_what_early_stopping_ended_stays_ended(every: int, tmp_path: Path) -> None:
+def test_a_training_that_early_stopping_ended_stays_ended(every: int, tmp_path: Path) -> None:
     def run(resume: Any) -> Any:
         seed_all(0)
         model, made, loss, optimizer = parts("the loader")
@@ -309,7 +309,7 @@ class Counting(OwnLoader):
 
 
 @pytest.mark.parametrize("kind", ["loss", "loader", "free parameter"])
-def test_other_parts_with_a_state(kind: str, tmp_path: Path) -> None:
+def test_losses_metrics_and_loaders_with_a_state(kind: str, tmp_path: Path) -> None:
     def run(epochs: int, resume: Any) -> Any:
         model = nn.Linear(3, 1, rng=0)
         free = mg.Tensor(np.zeros(1), requires_grad=True)
@@ -362,7 +362,7 @@ def test_generators_that_differ_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["generator", "count", "map"])
-def test_iterators_that_are_under_way_are_named(kind: str, tmp_path: Path) -> None:
+def test_running_iterators_are_named(kind: str, tmp_path: Path) -> None:
     import itertools
 
     saved(tmp_path / "x")
@@ -377,12 +377,12 @@ def test_iterators_that_are_under_way_are_named(kind: str, tmp_path: Path) -> No
 
 DAMAGE = {
     "no dictionary": (lambda s: [1, 2], "it is a list"),
-    "a model only": (lambda s: s["model"], "no state of a training"),
-    "no optimizer": (lambda s: {k: v for k, v in s.items() if k != "optimizer"}, "no state of a training"),
+    "a model only": (lambda s: s["model"], "not the state of a training"),
+    "no optimizer": (lambda s: {k: v for k, v in s.items() if k != "optimizer"}, "not the state of a training"),
     "another model": (lambda s: {**s, "model": {"w": np.ones(2)}}, "unexpected: w"),
     "another optimizer": (lambda s: {**s, "optimizer": {"state": {}, "param_groups": []}}, "groups of"),
     "a rate below 0": (lambda s: _changed(s, "lr", -1.0), "must not be negative"),
-    "callbacks": (lambda s: {**s, "callbacks": [{}], "callback kinds": ["StepLR"]}, "1 callbacks, here are 0: StepLR"),
+    "callbacks": (lambda s: {**s, "callbacks": [{}], "callback kinds": ["StepLR"]}, "of 0 callbacks, got 1 .StepLR in"),
     "generators": (lambda s: {**s, "sources": s["sources"][:-1]}, "generators of random numbers"),
     "a generator's state": (lambda s: {**s, "sources": [[p, {**b, "state": {}}] for p, b in s["sources"]]}, "fit"),
 }
@@ -402,7 +402,7 @@ def test_files_that_do_not_fit_change_nothing(name: str, tmp_path: Path) -> None
         resumed(tmp_path / "y")
 
 
-def test_files_of_the_version_before(tmp_path: Path) -> None:
+def test_files_of_older_versions(tmp_path: Path) -> None:
     """They have the generators of the loader and the layers, in a list, and do not say whether the run had ended."""
     model, made, loss, optimizer = parts("the loader")
     expected = fit(model, made, loss, optimizer, 4, progress=False)
@@ -419,7 +419,7 @@ def test_files_of_the_version_before(tmp_path: Path) -> None:
     assert fit(model, made, loss, optimizer, 4, resume=tmp_path / "x", progress=False).epochs == expected.epochs
 
 
-def test_the_best_of_nothing_is_saved(tmp_path: Path) -> None:
+def test_early_stopping_without_a_best_value_is_saved(tmp_path: Path) -> None:
     """A measure that is NaN in every epoch has no best; infinity goes through the file."""
     stopping = EarlyStopping("loss")
     stopping.best = math.inf

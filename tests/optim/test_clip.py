@@ -39,7 +39,7 @@ def test_norm(dtype, p, limit):
     assert params[-1].grad is None
 
 
-def test_small_gradients_are_not_touched():
+def test_small_gradients_are_unchanged():
     params, before = parameters()
     optim.clip_grad_norm_(params, norm(before, 2) + 1e-5)
     for parameter, g in zip(params, before, strict=False):
@@ -54,7 +54,7 @@ def test_value():
     assert any((abs(g) > 1.5).any() for g in before)
 
 
-def test_one_parameter_and_none():
+def test_a_single_parameter_and_an_empty_list():
     w = mg.Tensor(np.zeros(2), requires_grad=True)
     assert optim.clip_grad_norm_(w, 1.0) == 0
     assert optim.clip_grad_norm_([], 1.0) == 0
@@ -64,7 +64,7 @@ def test_one_parameter_and_none():
     np.testing.assert_allclose(w.grad.numpy(), [1.2, 1.5], rtol=1e-6)
 
 
-def test_the_optimizer_takes_the_clipped_gradients():
+def test_the_optimizer_uses_the_clipped_gradients():
     params, before = parameters()
     optim.clip_grad_norm_(iter(params), 0.5)
     optim.SGD(params, lr=1.0).step()
@@ -185,7 +185,7 @@ def test_an_infinite_limit_changes_nothing(way, dtype):
 
 @pytest.mark.floating(invalid="ignore")
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_not_finite_is_not_hidden(way):
+def test_clipping_keeps_nonfinite_gradients_visible(way):
     np.testing.assert_array_equal(clipped(way, [1.0, math.inf], 1.0, float), [0.0, math.nan])
     assert np.isnan(clipped(way, [1.0, math.nan], 1.0, float)).all()
 

@@ -129,13 +129,13 @@ def test_strong_wolfe(name, first, c2):
     assert abs(slope(found.t)) <= c2 * abs(slope(0))
 
 
-def test_a_search_that_finds_nothing_stays():
+def test_a_line_search_without_a_result_returns_the_start():
     """The slope promises a decrease that there is not."""
     found = strong_wolfe(lambda t: Point(t, 1 + t, -1.0, None), Point(0.0, 1.0, -1.0, None), 1.0, tolerance=1e-9)
     assert found.t == 0
 
 
-def test_a_loss_that_does_not_fall_leaves_the_parameters():
+def test_parameters_stay_if_the_loss_does_not_fall():
     w = mg.Tensor(np.ones(2), requires_grad=True)
     optimizer = optim.LBFGS([w], line_search_fn="strong_wolfe")
 
@@ -164,14 +164,14 @@ def test_resumes_bit_for_bit(line_search_fn):
     assert not np.allclose(w.numpy(), before, atol=1e-6)
 
 
-def test_single_precision_stays():
+def test_single_precision_is_kept():
     found, optimizer = minimize(rosenbrock, np.zeros(2, np.float32), calls=5, line_search_fn="strong_wolfe")
     assert found.dtype == np.float32
     assert {x.dtype for s, y, _ in optimizer.pairs for x in (s, y)} == {np.dtype(np.float32)}
     np.testing.assert_allclose(found, [1, 1], atol=1e-2)
 
 
-def test_parameters_without_a_gradient_stay():
+def test_parameters_without_a_gradient_are_unchanged():
     w, idle = (mg.Tensor(np.ones(2), requires_grad=True) for _ in range(2))
     optimizer = optim.LBFGS([w, idle], line_search_fn="strong_wolfe")
     optimizer.step(closure_of(optimizer, [w], lambda w: (w * w).sum()))
@@ -179,7 +179,7 @@ def test_parameters_without_a_gradient_stay():
     np.testing.assert_array_equal(idle.numpy(), np.ones(2))
 
 
-def test_other_optimizers_take_a_closure():
+def test_other_optimizers_accept_a_closure():
     w = mg.Tensor(np.array([1.0, 2.0]), requires_grad=True)
     optimizer = optim.SGD([w], lr=0.5)
     with mg.no_grad():
@@ -196,7 +196,7 @@ BAD = {
     "no closure": (lambda: optim.LBFGS([w()]).step(), TypeError, "needs a closure"),
     "groups": (lambda: optim.LBFGS([{"params": [w()]}, {"params": [w()]}]), ValueError, "one group only"),
     "dtypes": (lambda: optim.LBFGS([w(), w(np.float32)]), ValueError, "one dtype"),
-    "no numbers": (lambda: optim.LBFGS([mg.Tensor(np.ones(0), requires_grad=True)]), ValueError, "no size"),
+    "no numbers": (lambda: optim.LBFGS([mg.Tensor(np.ones(0), requires_grad=True)]), ValueError, "none with elements"),
     "max_iter": (lambda: optim.LBFGS([w()], max_iter=0), ValueError, "max_iter=0"),
     "history_size": (lambda: optim.LBFGS([w()], history_size=0), ValueError, "history_size=0"),
     "tolerance": (lambda: optim.LBFGS([w()], tolerance_grad=-1.0), ValueError, "tolerance_grad=-1.0"),
@@ -212,23 +212,25 @@ def test_bad_input(name):
 
 
 @pytest.mark.parametrize(("power", "first"), [(0.5, [0.0, 1.0]), (8.0, [1e45, 1.0])])
-def test_a_gradient_that_is_not_finite_is_told(power, first):
+def test_a_gradient_that_is_not_finite_warns(power, first):
     w = mg.Tensor(first, requires_grad=True)
     optimizer = optim.LBFGS([w])
     with (
         np.errstate(all="ignore"),
-        pytest.warns(RuntimeWarning, match=r"LBFGS.step ended: 1 of 2 numbers of the gradient.*Nothing was moved"),
+        pytest.warns(
+            RuntimeWarning, match=r"LBFGS.step ended: 1 of 2 elements of the gradient.*The parameters are unchanged"
+        ),
     ):
         optimizer.step(closure_of(optimizer, [w], lambda w: (w**power).sum()))
     assert w.tolist() == first
 
 
-def test_a_gradient_that_is_not_finite_after_a_step_is_told():
+def test_a_gradient_that_is_not_finite_after_a_step_warns():
     w = mg.Tensor([1.0], requires_grad=True)
     optimizer = optim.LBFGS([w], lr=1.0)
     with (
         np.errstate(all="ignore"),
-        pytest.warns(RuntimeWarning, match=r"1 of 1 numbers of the gradient.*those after the last step"),
+        pytest.warns(RuntimeWarning, match=r"1 of 1 elements of the gradient.*those after the last step"),
     ):
         optimizer.step(closure_of(optimizer, [w], lambda w: mg.sqrt(w).sum() * 4))
     assert w.item() <= 0
@@ -237,7 +239,7 @@ def test_a_gradient_that_is_not_finite_after_a_step_is_told():
 def test_state_that_does_not_fit():
     _, optimizer = minimize(bowl, np.ones(4))
     other = optim.LBFGS([w()])
-    with pytest.raises(ValueError, match=r"history of \(4,\) numbers given, \(2,\) wanted"):
+    with pytest.raises(ValueError, match=r"expected a history of shape \(2,\), got \(4,\)"):
         other.load_state_dict(optimizer.state_dict())
     with pytest.raises(ValueError, match="there is no history"):
         other.load_state_dict(optim.SGD([w()], lr=0.1).state_dict())

@@ -1,4 +1,4 @@
-"""Optimizers against their published equations, written here once more, one parameter at a time."""
+"""Optimizers against their published equations, written here a second time, one parameter at a time."""
 
 import copy
 import math
@@ -257,7 +257,7 @@ def test_resumes_bit_for_bit(case):
         np.testing.assert_array_equal(a, b)
 
 
-def test_single_precision_stays(case):
+def test_single_precision_is_kept(case):
     make, rule = case
     params = parameters(np.float32)
     optimizer = make(params)
@@ -348,7 +348,7 @@ def test_parameters_are_views_of_one_array():
         np.testing.assert_array_equal(p.data, x)
 
 
-def test_rebound_data_are_noticed():
+def test_replaced_data_are_copied_into_the_flat_array():
     params = parameters()
     optimizer = optim.Adam(params, lr=0.02)
     run(optimizer, params, 10)
@@ -366,7 +366,7 @@ def test_rebound_data_are_noticed():
     assert_close(found, values)
 
 
-def test_a_step_after_use_is_noticed():
+def test_backward_after_a_step_is_an_error():
     w = mg.Tensor(np.ones(3), requires_grad=True)
     optimizer = optim.SGD([w], lr=0.1)
     early = (w * w).sum()
@@ -376,7 +376,7 @@ def test_a_step_after_use_is_noticed():
         early.backward()
 
 
-def test_real_gradients_are_left_alone():
+def test_step_does_not_change_the_gradients():
     w = mg.Tensor(np.array([3.0, 4.0]), requires_grad=True)
     optimizer = optim.Adam([w], lr=0.1, weight_decay=0.5, clipvalue=0.1)
     (w * w).sum().backward()
@@ -410,7 +410,7 @@ def test_clipping(clipping, expected, dtype):
         np.testing.assert_allclose(-p.numpy(), g, rtol=1e-6)
 
 
-def test_clipnorm_with_a_parameter_left_out():
+def test_clipnorm_with_a_parameter_without_a_gradient():
     params = [mg.Tensor(np.zeros(2), requires_grad=True) for _ in range(4)]
     optimizer = optim.SGD(params, lr=1.0, clipnorm=1.0)
     for k in (0, 2, 3):
@@ -474,7 +474,7 @@ def test_state_that_does_not_fit():
     params = parameters()
     optimizer = optim.Adam(params, lr=0.1)
     before = run(optimizer, params, 3)
-    with pytest.raises(ValueError, match=r"groups of \[1\] parameters given, \[4\] wanted"):
+    with pytest.raises(ValueError, match=r"expected groups of \[4\] parameters, got \[1\]"):
         optimizer.load_state_dict(optim.Adam([w()], lr=0.1).state_dict())
     others = [mg.Tensor(np.ones((5, 5)), requires_grad=True) for _ in SHAPES]
     with pytest.raises(ValueError, match=r"parameter 0 of shape \(3, 2\)"):
@@ -490,7 +490,7 @@ def test_repr():
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("make", [optim.Adam, optim.AdamW, optim.NAdam, optim.RMSprop, optim.Adagrad, optim.Adadelta])
-def test_a_second_moment_beyond_the_dtype_is_an_error_where_that_is_asked_for(make, compiled):
+def test_an_overflow_of_the_second_moment_raises_under_errstate(make, compiled):
     p = mg.Tensor(np.ones(2, np.float32), requires_grad=True)
     optimizer = make([p], lr=0.1)
 
@@ -508,7 +508,7 @@ def test_a_second_moment_beyond_the_dtype_is_an_error_where_that_is_asked_for(ma
 
 
 @pytest.mark.parametrize("clipping", [{"clipvalue": 1.0}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}])
-def test_a_clipped_gradient_freezes_nothing(clipping):
+def test_clipping_prevents_an_overflow_of_the_second_moment(clipping):
     p = mg.Tensor(np.zeros(1, np.float32), requires_grad=True)
     optimizer = optim.Adam([p], lr=0.1, **clipping)
     for g in [1e20] + 10 * [1.0]:

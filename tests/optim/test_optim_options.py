@@ -143,7 +143,7 @@ def test_flags_are_true_or_false(kind, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_options_are_no_attributes_of_the_optimizer(kind):
+def test_options_are_not_attributes_of_the_optimizer(kind):
     optimizer = make(kind)
     for name in [*numbers(kind), "learning_rate", *(["betas"] if "betas" in optimizer.param_groups[0] else [])]:
         option = "lr" if name == "learning_rate" else name
@@ -231,7 +231,7 @@ def test_options_that_are_set_later(kind, first, then):
     assert np.isfinite(p.numpy()).all()
 
 
-def test_momentum_that_is_set_later_begins_as_pytorchs_does():
+def test_momentum_that_is_set_later_begins_as_in_pytorch():
     """torch.optim.SGD: the buffer is a copy of the first gradient that it sees, whatever the dampening."""
     p = parameter()
     optimizer = optim.SGD([p], lr=1.0)
@@ -268,7 +268,7 @@ def test_files_of_older_versions_have_no_flag_of_dampening():
 
 
 @pytest.mark.parametrize("kind", GROUPED)
-def test_maximize_moves_the_other_way(kind):
+def test_maximize_reverses_the_direction(kind):
     p, q = parameter(), parameter()
     up, down = make(kind, [p], maximize=True, global_clipnorm=1.0), make(kind, [q], global_clipnorm=1.0)
     for _ in range(4):
@@ -279,7 +279,7 @@ def test_maximize_moves_the_other_way(kind):
     np.testing.assert_array_equal(p.numpy(), q.numpy())
 
 
-def test_habits():
+def test_pytorch_idioms():
     model = nn.Linear(2, 1, rng=0)
     optimizer = optim.SGD(model.named_parameters(), lr=0.1)
     assert [p.shape for p in optimizer.param_groups[0]["params"]] == [(2, 1), (1,)]
@@ -332,7 +332,7 @@ def test_clipping_is_checked_when_it_is_set():
 
 
 @pytest.mark.parametrize("kind", GROUPED)
-def test_half_precision_keeps_its_state_in_single(kind):
+def test_half_precision_has_state_in_single_precision(kind):
     options = {"weight_decay": 1e-3}
     if kind in (optim.SGD, optim.RMSprop):
         options |= {"momentum": 0.9}
@@ -355,7 +355,7 @@ def test_half_precision_keeps_its_state_in_single(kind):
 
 @pytest.mark.parametrize("kind", GROUPED)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_a_zero_gradient_moves_nothing(kind, dtype):
+def test_a_zero_gradient_changes_nothing(kind, dtype):
     w = mg.Tensor(np.ones(2, dtype), requires_grad=True)
     optimizer = make(kind, [w], **({} if kind is optim.Adadelta else {"lr": 1e-3}))
     optimizer.param_groups[0]["weight_decay"] = 0.0
@@ -366,7 +366,7 @@ def test_a_zero_gradient_moves_nothing(kind, dtype):
 
 @pytest.mark.floating(under="ignore")
 @pytest.mark.parametrize("kind", GROUPED)
-def test_steps_are_counted_in_whole_numbers(kind):
+def test_steps_are_counted_in_integers(kind):
     w = mg.Tensor(np.ones(1, np.float16), requires_grad=True)
     optimizer = make(kind, [w], lr=1e-3)
     for flat in optimizer.param_groups[0].flats:
@@ -422,9 +422,9 @@ def test_model_and_optimizer_are_copied_together(kind, copied):
 
 
 DAMAGE = {
-    "nothing": (lambda s: {}, "no state of an optimizer"),
-    "a list": (lambda s: [s], "no state of an optimizer"),
-    "a model": (lambda s: {"weight": np.ones(3)}, "no state of an optimizer"),
+    "nothing": (lambda s: {}, "not the state of an optimizer"),
+    "a list": (lambda s: [s], "not the state of an optimizer"),
+    "a model": (lambda s: {"weight": np.ones(3)}, "not the state of an optimizer"),
     "another kind": (lambda s: optim.SGD([parameter()], lr=0.1).state_dict(), "another kind of optimizer"),
     "an option more": (lambda s: s["param_groups"][0].update(rate=1.0), "another kind of optimizer"),
     "an option less": (lambda s: s["param_groups"][0].pop("eps"), "another kind of optimizer"),
@@ -434,9 +434,9 @@ DAMAGE = {
     "an array more": (lambda s: s["state"][0].update(z=np.ones(3)), "parameter 0 of shape"),
     "another shape": (lambda s: s["state"][0].update(m=np.ones(4)), "parameter 0 of shape"),
     "complex numbers": (lambda s: s["state"][0].update(m=np.ones(3, complex)), "parameter 0 of shape"),
-    "half a step": (lambda s: s["state"][0].update(step=np.array(1.5)), "must be whole"),
-    "a negative step": (lambda s: s["state"][0].update(step=np.array(-1)), "must be whole"),
-    "no number of steps": (lambda s: s["state"][0].update(step=np.array(math.nan)), "must be whole"),
+    "half a step": (lambda s: s["state"][0].update(step=np.array(1.5)), "must be an integer"),
+    "a negative step": (lambda s: s["state"][0].update(step=np.array(-1)), "must be an integer"),
+    "no number of steps": (lambda s: s["state"][0].update(step=np.array(math.nan)), "must be an integer"),
 }
 
 
@@ -458,7 +458,7 @@ def test_states_that_do_not_fit_change_nothing(name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_states_go_through_files(kind, tmp_path):
+def test_states_are_saved_and_loaded(kind, tmp_path):
     p, q = parameter(), parameter()
     optimizer, resumed = make(kind, [p]), make(kind, [q])
     if kind is not optim.LBFGS:
@@ -472,7 +472,7 @@ def test_states_go_through_files(kind, tmp_path):
 # Parameters that are replaced
 
 
-def test_a_replaced_parameter_is_noticed_at_the_next_step():
+def test_a_replaced_parameter_is_an_error_at_the_next_step():
     model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 1, rng=0))
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     first = model[0]
@@ -493,7 +493,7 @@ def test_a_replaced_parameter_is_noticed_at_the_next_step():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_replaced_layer_is_noticed(kind):
+def test_a_replaced_layer_is_an_error(kind):
     model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 1, rng=0))
     optimizer = make(kind, model.parameters())
     setattr(model, "1", nn.Linear(2, 3, rng=0))
@@ -508,7 +508,7 @@ def test_a_replaced_layer_is_noticed(kind):
         optimizer.step(closure)
 
 
-def test_what_is_wrapped_or_tied_is_no_replacement():
+def test_wrapping_and_tying_are_not_replacements():
     class Tied(nn.Module):
         def __init__(self):
             self.a, self.b = nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=1)

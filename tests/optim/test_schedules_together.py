@@ -86,7 +86,7 @@ PAIRS = [(a, b) for a in CHAINABLE for b in CHAINABLE]
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_two_schedules_compose_as_pytorchs(first, second):
+def test_two_schedules_compose_as_in_pytorch(first, second):
     optimizer = sgd()
     schedules = [CHAINABLE[name][0](optimizer) for name in (first, second)]
     recursions = [CHAINABLE[name][1] for name in (first, second)]
@@ -97,7 +97,7 @@ def test_two_schedules_compose_as_pytorchs(first, second):
     for t in range(1, 11):
         for schedule, following in zip(schedules, recursions, strict=True):
             lr = following(lr, BASE, t)
-            if lr < 0:  # PyTorch goes on, uphill
+            if lr < 0:  # PyTorch continues, uphill
                 with pytest.raises(ValueError, match=r"negative rate[\s\S]*ChainedScheduler"):
                     schedule.step()
                 return
@@ -106,7 +106,7 @@ def test_two_schedules_compose_as_pytorchs(first, second):
 
 
 @pytest.mark.parametrize("name", CHAINABLE)
-def test_one_schedule_after_the_other(name):
+def test_sequential_schedules(name):
     """A warm-up that is stepped for four epochs and then left alone, as one writes it by hand."""
     optimizer = sgd()
     warm, later = optim.LinearLR(optimizer, 0.5, 1.0, 4), CHAINABLE[name][0](optimizer)
@@ -137,7 +137,7 @@ def test_schedules_that_would_undo_each_other_are_refused(closed, other):
 
 
 @pytest.mark.parametrize("name", [*CHAINABLE, *CLOSED])
-def test_schedules_that_are_made_and_never_stepped_do_not_disturb(name):
+def test_schedules_that_are_never_stepped_have_no_effect(name):
     optimizer = sgd()
     makers = {name: make for name, (make, _) in CHAINABLE.items()} | CLOSED
     optim.StepLR(optimizer, 1, 0.5)
@@ -149,7 +149,7 @@ def test_schedules_that_are_made_and_never_stepped_do_not_disturb(name):
 
 
 @pytest.mark.parametrize("kind", ["chained", "sequence"])
-def test_the_parts_of_a_schedule_are_not_stepped_by_themselves(kind):
+def test_stepping_a_part_of_a_combined_schedule_is_an_error(kind):
     optimizer = sgd()
     parts = [optim.StepLR(optimizer, 1), optim.ExponentialLR(optimizer, 0.5)]
     whole = optim.ChainedScheduler(parts) if kind == "chained" else optim.SequentialLR(optimizer, parts, [3])
@@ -198,7 +198,7 @@ def test_two_schedules_resume_bit_for_bit(first, second):
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_a_relative_plateau_of_any_sign(mode, sign):
+def test_a_relative_threshold_for_metrics_of_any_sign(mode, sign):
     """What grows worse is never better, and what is better by less than a tenth of |best| does not count."""
     better = -1 if mode == "min" else 1
     optimizer = sgd(1.0)
@@ -211,7 +211,7 @@ def test_a_relative_plateau_of_any_sign(mode, sign):
     assert rates == [1.0, 0.5, 0.25]
 
 
-def test_a_plateau_at_zero():
+def test_a_relative_threshold_at_zero():
     optimizer = sgd(1.0)
     plateau = optim.ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
     for metric, lr in ((0.0, 1.0), (0.0, 0.5), (-1e-9, 0.5), (-2e-9, 0.5), (1.0, 0.25)):
@@ -264,7 +264,7 @@ COUNTS = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [-1.0, math.inf, -math.inf, math.nan, "0.1", None, True])
-def test_numbers_of_schedules(name, value):
+def test_numeric_options_are_checked(name, value):
     for make in NUMBERS[name]:
         optimizer = sgd(momentum=0.5)
         with pytest.raises(ValueError, match=f"{name}="):
@@ -274,7 +274,7 @@ def test_numbers_of_schedules(name, value):
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [-1, 2.5, math.inf, math.nan, "3", True])
-def test_counts_of_schedules(name, value):
+def test_integer_options_are_checked(name, value):
     for make in COUNTS[name]:
         optimizer = sgd(momentum=0.5)
         with pytest.raises(ValueError, match=f"{name}="):
@@ -294,14 +294,14 @@ def test_a_rate_out_of_range_is_refused_when_a_schedule_sets_it():
     decay.gamma = math.inf
     with pytest.raises(ValueError, match="lr="):
         decay.step()
-    with pytest.raises(TypeError, match="no function of the step"):
+    with pytest.raises(TypeError, match="not a function of the step"):
         optim.LambdaLR(sgd(), [0.5])
     for bad in (-1, 1.5, "2", None):
-        with pytest.raises(ValueError, match="must be a whole number"):
+        with pytest.raises(ValueError, match="must be an integer"):
             schedule.load_state_dict({"steps": bad})
 
 
-def test_a_schedule_begins_the_momentum():
+def test_a_schedule_can_switch_momentum_on():
     """Momentum was 0, so there is no velocity until the schedule sets it."""
     optimizer = sgd()
     (p,) = optimizer.param_groups[0]["params"]

@@ -44,7 +44,7 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def deep(x: Any, w: Any, b: Any, wrap: Any) -> Any:
-    """Three layers, each wrapped, and everything wrapped once more."""
+    """Three layers, each wrapped, and everything wrapped again."""
 
     def body(x: Any) -> Any:
         for _ in range(3):
@@ -77,7 +77,7 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_gradients_are_those_without_it(name: str) -> None:
+def test_gradients_equal_those_without_checkpoint(name: str) -> None:
     with_it, without = leaves(), leaves()
     y, z = PROGRAMS[name](*with_it, mg.checkpoint), PROGRAMS[name](*without, plain)
     assert np.array_equal(y.numpy(), z.numpy())
@@ -88,7 +88,7 @@ def test_gradients_are_those_without_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_forward_mode_and_second_order_are_those_without_it(name: str) -> None:
+def test_forward_mode_and_second_order_equal_those_without_checkpoint(name: str) -> None:
     def loss(wrap: Any) -> Callable[..., Any]:
         return lambda x, w, b: (PROGRAMS[name](x, w, b, wrap) ** 2).sum()
 
@@ -114,7 +114,7 @@ def test_create_graph(name: str) -> None:
     all_close(*found)
 
 
-def test_under_no_grad_it_is_the_function() -> None:
+def test_under_no_grad_the_function_is_called_directly() -> None:
     x = leaves()[0]
     with mg.no_grad():
         y = mg.checkpoint(mg.sin)(x)
@@ -164,7 +164,7 @@ def test_only_the_operands_are_kept() -> None:
     assert kept_bytes(y) == 2 * X.nbytes
 
 
-def test_the_values_between_are_not_alive() -> None:
+def test_intermediate_values_are_released() -> None:
     """After the forward pass, and again after the backward pass."""
     alive: list[Any] = []
 
@@ -204,7 +204,7 @@ def test_dropout_drops_the_same_elements_again() -> None:
     assert np.array_equal(after_forward, functional.dropout(np.ones(50)))
 
 
-def test_the_global_generator_goes_on_after_a_backward_pass() -> None:
+def test_the_global_generator_continues_after_a_backward_pass() -> None:
     """Repeated draws leave it where it stood, so draws after a checkpoint's backward pass are those without it."""
     draws = []
     for wrap in (mg.checkpoint, plain):
@@ -241,7 +241,7 @@ def test_a_generator_follows_a_seed() -> None:
 # Printed and drawn
 
 
-def test_it_is_one_line_of_the_printed_tape() -> None:
+def test_a_checkpoint_is_one_line_of_the_printed_tape() -> None:
     x, w, b = (t.named(name) for t, name in zip(leaves(), ("x", "w", "b"), strict=True))
     tape = mg.Tape(mg.checkpoint(layer)(x, w, b))
     printed = str(tape).splitlines()
@@ -287,12 +287,12 @@ def test_a_tree_is_rebuilt_from_its_leaves(tree: Any) -> None:
     assert pytree.flatten(pytree.tree_map(lambda x: -x, tree))[0] == [-x for x in found]
 
 
-def test_leaves_come_in_the_order_of_the_structure() -> None:
+def test_leaves_are_in_the_order_of_the_structure() -> None:
     assert pytree.flatten({"b": 1, "a": (2, [3])})[0] == [1, 2, 3]
     assert pytree.flatten(Pair(1, 2))[1]([3, 4]) == Pair(3, 4)
 
 
-def test_results_that_are_no_arrays_are_returned_as_they_are() -> None:
+def test_results_that_are_not_arrays_are_returned_unchanged() -> None:
     w = mg.Tensor([1.0, 2.0], requires_grad=True)
 
     def f(x: Any) -> Any:
@@ -305,7 +305,7 @@ def test_results_that_are_no_arrays_are_returned_as_they_are() -> None:
     assert w.grad.tolist() == [3.0, 5.0]
 
 
-def test_results_without_a_history_are_returned_as_they_are() -> None:
+def test_results_without_a_history_are_returned_unchanged() -> None:
     w, labels = mg.Tensor(np.eye(2), requires_grad=True), np.array([0, 1])
 
     def f(x: Any) -> Any:

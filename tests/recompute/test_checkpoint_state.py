@@ -79,7 +79,7 @@ LAYERS: dict[str, tuple[Make, Any]] = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_is_what_it_is_without_it(name: str) -> None:
+def test_a_layer_computes_the_same_with_checkpoint(name: str) -> None:
     """Values, gradients, running statistics and generators, over several steps."""
     make, value = LAYERS[name]
     results = []
@@ -95,7 +95,7 @@ def test_a_layer_is_what_it_is_without_it(name: str) -> None:
     same(results[1], results[0])
 
 
-def test_a_wrapper_made_in_each_step() -> None:
+def test_a_new_wrapper_in_each_step() -> None:
     layer, twin = LAYERS["several"][0](), LAYERS["several"][0]()
     for _ in range(5):
         for model, wrap in ((layer, mg.checkpoint), (twin, plain)):
@@ -140,7 +140,7 @@ DRAWS: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("name", DRAWS)
-def test_draws_are_repeated_and_go_on_where_they_were(name: str) -> None:
+def test_draws_are_repeated_and_then_continue(name: str) -> None:
     """The next forward call draws what it would have drawn without a backward pass in between."""
     results = []
     for wrap in (plain, mg.checkpoint):
@@ -274,7 +274,7 @@ def test_containers_as_arguments() -> None:
     assert x.grad.item() == 12.0
 
 
-def test_gradients_that_f_itself_computes() -> None:
+def test_a_function_that_computes_gradients() -> None:
     w, x = mg.Tensor([2.0], requires_grad=True), mg.Tensor([3.0], requires_grad=True)
 
     def f(t: Any) -> Any:
@@ -330,7 +330,7 @@ def changed_unseen(w: Any) -> None:
     w.data[...] = 7.0
 
 
-def test_a_parameter_that_is_changed() -> None:
+def test_a_changed_parameter_is_an_error() -> None:
     w = mg.Tensor([1.0, 2.0], requires_grad=True)
     for change in (changed_in_place, changed_unseen):
         y = mg.checkpoint(lambda t: (w * w * t).sum())(mg.Tensor([1.0, 2.0], requires_grad=True))
@@ -339,7 +339,7 @@ def test_a_parameter_that_is_changed() -> None:
             y.backward()
 
 
-def test_flat_parameters_that_an_optimizer_changes() -> None:
+def test_parameters_changed_by_an_optimizer_are_an_error() -> None:
     w, x = mg.Tensor([1.0, 2.0], requires_grad=True), mg.Tensor([1.0, 2.0], requires_grad=True)
     optimizer = optim.SGD([w], lr=0.5)  # from here on, w is a view of a flat array
     y = mg.checkpoint(lambda t: (w * w * t).sum())(x)
@@ -362,8 +362,8 @@ def test_new_data_for_a_parameter() -> None:
 
 
 @pytest.mark.parametrize("size", [4, 1 << 15])
-def test_a_plain_array_that_is_changed(size: int) -> None:
-    """A small one is put back; a large one is an error that names it."""
+def test_a_changed_plain_array(size: int) -> None:
+    """A small one is restored; a large one is an error that names it."""
     scale = np.ones(size)
     x = mg.Tensor(np.ones(size), requires_grad=True)
     y = mg.checkpoint(lambda t: t * scale)(x)
@@ -377,7 +377,7 @@ def test_a_plain_array_that_is_changed(size: int) -> None:
     assert scale[1] == 7.0
 
 
-def test_arguments_that_are_changed() -> None:
+def test_changed_arguments() -> None:
     batch, constant = np.ones(3), mg.Tensor(np.ones(3))
     x = mg.Tensor(np.ones(3), requires_grad=True)
     y = mg.checkpoint(lambda t, b, c: t * b * c)(x, batch, constant)
@@ -387,7 +387,7 @@ def test_arguments_that_are_changed() -> None:
     assert (batch[0], constant.data[0]) == (5.0, 6.0)
 
 
-def test_a_large_array_that_f_writes() -> None:
+def test_a_function_that_writes_a_large_array() -> None:
     """The first call cannot be repeated, so it keeps its history; from the second on there is a copy."""
     cache = np.zeros(1 << 15)
 
@@ -405,7 +405,7 @@ def test_a_large_array_that_f_writes() -> None:
         assert cache[-1] == k
 
 
-def test_a_parameter_that_f_writes() -> None:
+def test_a_function_that_writes_a_parameter() -> None:
     w = mg.Tensor([1.0], requires_grad=True)
 
     def f(x: Any) -> Any:
@@ -425,7 +425,7 @@ def test_a_parameter_that_f_writes() -> None:
         assert w.item() == k
 
 
-def test_the_surroundings_are_those_of_the_forward_call() -> None:
+def test_the_context_is_that_of_the_forward_call() -> None:
     """Scopes, floating-point errors and the default dtype."""
     seen: list[Any] = []
 
@@ -459,7 +459,7 @@ ITERATORS: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("name", ITERATORS)
-def test_iterators_are_refused_where_they_advance(name: str) -> None:
+def test_an_advancing_iterator_is_refused(name: str) -> None:
     it, x = ITERATORS[name](), mg.Tensor([1.0], requires_grad=True)
 
     def f(t: Any) -> Any:
@@ -470,7 +470,7 @@ def test_iterators_are_refused_where_they_advance(name: str) -> None:
         mg.checkpoint(f)(x)
 
 
-def test_iterators_that_stand_still_are_fine() -> None:
+def test_an_iterator_that_does_not_advance_is_allowed() -> None:
     it, x = iter([1.0, 2.0]), mg.Tensor([2.0], requires_grad=True)
 
     def f(t: Any) -> Any:
@@ -484,14 +484,14 @@ def test_iterators_that_stand_still_are_fine() -> None:
         y.backward()
 
 
-def test_what_nothing_can_see_is_noticed_by_its_values() -> None:
+def test_invisible_state_is_noticed_by_other_values() -> None:
     x = mg.Tensor([1.0, 2.0], requires_grad=True)
     y = mg.checkpoint(lambda t: t * (time.perf_counter_ns() % 1_000_003))(x)
     with pytest.raises(RuntimeError, match=r"other values in output 0 of shape \(2,\)"):
         y.sum().backward()
 
 
-def test_another_path_is_noticed() -> None:
+def test_another_branch_is_noticed() -> None:
     """The same value from another parameter: the gradient would go astray."""
     u, w, x = (mg.Tensor([2.0], requires_grad=True) for _ in range(3))
     clock = time.perf_counter_ns
@@ -677,7 +677,7 @@ def test_a_function_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def everything(wrap: Any) -> list[Any]:
-    """All that checkpoint must put back, in one function."""
+    """All state that checkpoint must restore, in one function."""
     layer, rng, seen, total = nn.BatchNorm(4), np.random.default_rng(0), [1.0], np.zeros(1)
     w = mg.Tensor([1.0], requires_grad=True)
 
@@ -699,7 +699,7 @@ def everything(wrap: Any) -> list[Any]:
     return found + state(layer)
 
 
-def test_everything() -> None:
+def test_random_functions_with_all_kinds_of_state() -> None:
     same(everything(mg.checkpoint), everything(plain))
 
 
@@ -711,7 +711,7 @@ def test_planted_faults_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("part", ["rows", "sources", "grads"])
-def test_a_repetition_that_does_not_end_is_noticed(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repetition_that_is_not_settled_is_noticed(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settle = snapshot.Repetition.settle
 
     def forgetful(repetition: Any) -> None:

@@ -14,7 +14,8 @@ from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.data import DataLoader
 from minigrad.train.callbacks import Checkpoint, EarlyStopping
-from minigrad.train.loop import History, Training, evaluate, fit
+from minigrad.train.loop import evaluate, fit
+from minigrad.train.run_state import History, Training
 
 X = np.random.default_rng(0).normal(size=(20, 3))
 Y = X @ np.ones((3, 1))
@@ -102,14 +103,14 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "an optimizer's class": ({"optimizer": optim.Adam}, TypeError, "fit(optimizer=Adam) | optim.Adam(model.parameters())"),
     "a function for a model": ({"model": lambda x: x}, TypeError, "fit(model= | nn.Module"),
     "a model's class": ({"model": nn.Linear}, TypeError, "fit(model=Linear) | write Linear(...), not the class"),
-    "half an epoch": ({"epochs": 2.5}, ValueError, "fit(epochs=2.5) | whole number"),
-    "epochs as a text": ({"epochs": "2"}, ValueError, "fit(epochs='2') | whole number"),
-    "epochs as a truth value": ({"epochs": True}, ValueError, "fit(epochs=True) | whole number"),
+    "half an epoch": ({"epochs": 2.5}, ValueError, "fit(epochs=2.5) | an integer"),
+    "epochs as a text": ({"epochs": "2"}, ValueError, "fit(epochs='2') | an integer"),
+    "epochs as a truth value": ({"epochs": True}, ValueError, "fit(epochs=True) | an integer"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_refused(what: str) -> None:
+def test_bad_arguments_are_refused(what: str) -> None:
     arguments, kind, words = REFUSED[what]
     with pytest.raises(kind) as caught:
         fitted(**arguments)
@@ -122,19 +123,19 @@ TAKEN: dict[str, Callable[[], dict[str, Any]]] = {
     "a tuple of callbacks": lambda: {"callbacks": (EarlyStopping("loss"),)},
     "callbacks from a generator": lambda: {"callbacks": (c for c in [EarlyStopping("loss")])},
     "no metrics": lambda: {"metrics": None},
-    "NumPy's whole number of epochs": lambda: {"epochs": np.int64(2)},
+    "epochs as a NumPy integer": lambda: {"epochs": np.int64(2)},
     "batches in a list": lambda: {"loader": [(X[:8], Y[:8]), (X[8:16], Y[8:16]), (X[16:], Y[16:])]},
     "batches as lists": lambda: {"loader": [[X[:8], Y[:8]], [X[8:16], Y[8:16]], [X[16:], Y[16:]]]},
 }
 
 
 @pytest.mark.parametrize("what", TAKEN)
-def test_taken(what: str) -> None:
+def test_valid_arguments_are_accepted(what: str) -> None:
     assert fitted(**TAKEN[what]())["loss"] == fitted()["loss"]
 
 
 @pytest.mark.parametrize("kind", [tuple, list])
-def test_arrays_for_validation_are_its_rows(kind: Any) -> None:
+def test_arrays_for_validation_are_measured_over_all_rows(kind: Any) -> None:
     x, y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))  # more than one batch
     found = fitted(validation=kind((x, y)), metrics={"mae": F.l1_loss})
     assert found["val_mae"] == pytest.approx(fitted(validation=[(x, y)], metrics={"mae": F.l1_loss})["val_mae"])
@@ -151,7 +152,7 @@ def test_evaluate_refuses_the_same() -> None:
         evaluate(model, DataLoader(X, batch_size=8), F.mse_loss)
 
 
-def test_a_norm_is_kept_frozen_as_the_docstring_says() -> None:
+def test_batch_norm_is_frozen_by_the_hook_of_the_docstring() -> None:
     """fit calls train() each epoch; without the hook the running statistics move."""
 
     def keep_frozen(module: nn.Module, inputs: Any) -> None:
@@ -169,7 +170,7 @@ def test_a_norm_is_kept_frozen_as_the_docstring_says() -> None:
         assert all(np.array_equal(before[k], v) for k, v in norm.state_dict().items()) is frozen
 
 
-def test_a_callback_with_a_state_of_its_own_is_resumed(tmp_path: Path) -> None:
+def test_a_callback_with_a_state_is_resumed(tmp_path: Path) -> None:
     class Counter:
         count = 0
 

@@ -16,8 +16,9 @@ from minigrad import io, nn, optim
 from minigrad.data import DataLoader
 from minigrad.nn.constraints import MaxNorm
 from minigrad.train.callbacks import Checkpoint, EachStep, EarlyStopping
-from minigrad.train.loop import History, NonFiniteLoss, Training, evaluate, fit
-from minigrad.train.progress import Bar
+from minigrad.train.loop import NonFiniteLoss, evaluate, fit
+from minigrad.train.progress import ProgressBar
+from minigrad.train.run_state import History, Training
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
@@ -41,7 +42,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(np.array_equal(ours[k], theirs[k]) for k in ours)
 
 
-def test_fit_does_what_the_loop_does() -> None:
+def test_fit_equals_a_hand_written_loop() -> None:
     """Written out: zero_grad, loss, backward, step, for each batch."""
     mg.manual_seed(1)
     model, loader, optimizer = parts()
@@ -64,7 +65,7 @@ def test_fit_does_what_the_loop_does() -> None:
     assert history["loss"][-1] < history["loss"][0]
 
 
-def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     mg.manual_seed(2)
     model, loader, optimizer = parts()
     whole = fit(model, loader, F.cross_entropy, optimizer, 5, progress=False)
@@ -79,7 +80,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path)
     assert history["loss"] == whole["loss"]
 
 
-def test_a_resumed_training_remembers_schedules_and_generators_of_layers(tmp_path: Path) -> None:
+def test_resume_restores_schedules_and_generators_of_layers(tmp_path: Path) -> None:
     file = tmp_path / "state.npz"
 
     def trained(epochs: int, length: int, **options: Any) -> tuple[nn.Module, Any, EarlyStopping]:
@@ -101,7 +102,7 @@ def test_a_resumed_training_remembers_schedules_and_generators_of_layers(tmp_pat
     assert rate == again
     assert (best.best, best.best_epoch) == (after.best, after.best_epoch)
     optimizer = optim.SGD(whole.parameters(), lr=0.1, momentum=0.9)
-    with pytest.raises(ValueError, match="state of 2 callbacks, here are 0"):
+    with pytest.raises(ValueError, match="expected the state of 0 callbacks, got 2"):
         fit(whole, parts()[1], F.cross_entropy, optimizer, 6, resume=file, progress=False)
 
 
@@ -132,7 +133,7 @@ def test_validation_is_measured_in_evaluation_mode() -> None:
     assert model.training
 
 
-def test_early_stopping_waits_and_puts_the_best_back() -> None:
+def test_early_stopping_waits_and_restores_the_best() -> None:
     model, loader, optimizer = parts()
     values = iter([3.0, 1.0, 2.0, 2.0, 0.0])
     states = []
@@ -162,12 +163,12 @@ def test_a_schedule_is_stepped_after_each_epoch() -> None:
     assert schedule.steps == 3
 
 
-def test_a_plateau_is_found_in_the_history() -> None:
+def test_a_plateau_reads_its_metric_from_the_history() -> None:
     model, loader, optimizer = parts()
     plateau = optim.ReduceLROnPlateau(optimizer, patience=1, threshold=1.0, monitor="loss")  # nothing is good enough
     fit(model, loader, F.cross_entropy, optimizer, 4, callbacks=[plateau], progress=False)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.1)
-    with pytest.raises(ValueError, match="'val_loss' is not measured; there is loss"):
+    with pytest.raises(ValueError, match="'val_loss' is not measured, only loss"):
         fit(
             model, loader, F.cross_entropy, optimizer, 1, callbacks=[optim.ReduceLROnPlateau(optimizer)], progress=False
         )
@@ -216,9 +217,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None
 
 def test_errors() -> None:
     model, loader, optimizer = parts()
-    with pytest.raises(ValueError, match="gave no batches"):
+    with pytest.raises(ValueError, match="has no batches"):
         fit(model, iter([]), F.cross_entropy, optimizer, 1, progress=False)
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="must be an integer, at least 0"):
         fit(model, loader, F.cross_entropy, optimizer, -1)
     with pytest.raises(ValueError, match="'val_loss' is not measured"):
         fit(model, loader, F.cross_entropy, optimizer, 1, callbacks=[EarlyStopping()], progress=False)
@@ -232,16 +233,16 @@ def test_errors() -> None:
             EarlyStopping(min_delta=delta)
 
 
-def test_the_bar_tells_the_measures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_progress_bar_shows_the_measures(capsys: pytest.CaptureFixture[str]) -> None:
     model, loader, optimizer = parts()
     fit(model, loader, F.cross_entropy, optimizer, 2)
     assert "2/2" in capsys.readouterr().out
 
 
-def test_the_bar_moves_within_an_epoch() -> None:
+def test_the_progress_bar_advances_within_an_epoch() -> None:
     model, loader, optimizer = parts()
     training = Training(model, optimizer, History({"loss": [0.5]}), loader)
-    with Bar(training, 2) as bar:
+    with ProgressBar(training, 2) as bar:
         bar.on_step_end(training)
         (task,) = bar._progress.tasks
         assert task.completed == pytest.approx(1 / len(loader))
@@ -256,7 +257,7 @@ def test_history_as_a_table() -> None:
     assert str(history).splitlines() == ["epoch  loss   acc", "    1   0.5  0.75", "    2  0.25     1"]
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_saved_structures_are_loaded(tmp_path: Path) -> None:
     tree = {
         "a": [np.arange(3), (1, 2.5, "σ", None, True)],
         3: {"t": mg.Tensor([1.0, 2.0]), "big": 2**100},
@@ -274,7 +275,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
 
 
-def test_what_cannot_be_saved_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+def test_unsupported_values_are_refused_and_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"the structure\['m'\] is Linear"):
         io.save(tmp_path / "x.npz", {"m": nn.Linear(1, 1)})
     others = (np.array(["a", "b"]), "<U1"), (np.array([None]), "object"), (np.datetime64("2020"), "datetime64")
@@ -282,7 +283,7 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_left(tmp_path: Path) -> 
         with pytest.raises(TypeError, match=rf"\['m'\] is an array of dtype {kind}.*numbers or booleans") as caught:
             io.save(tmp_path / "x.npz", {"m": value})
         assert (".tolist()" in str(caught.value)) is (kind == "<U1")
-    with pytest.raises(TypeError, match="keys must be texts"):
+    with pytest.raises(TypeError, match="keys must be strings"):
         io.save(tmp_path / "x.npz", {1.5: 2})
     assert list(tmp_path.iterdir()) == []
     np.savez(tmp_path / "other.npz", a=np.ones(1))
@@ -293,7 +294,7 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_left(tmp_path: Path) -> 
 @pytest.mark.parametrize("epochs", [2, 1000])
 @pytest.mark.parametrize("columns", [40, 54, 60, 80, 200])
 @pytest.mark.parametrize("value", [0.5, 1 / 3, 123456.789, 1.2345e-10, -1.2345e-10, float("nan")])
-def test_the_bar_loses_nothing_in_a_narrow_terminal(
+def test_the_progress_bar_shows_everything_in_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: float, columns: int, epochs: int
 ) -> None:
     """Whatever the values are: 1/3 takes two digits more than 0.5 does."""
@@ -302,7 +303,7 @@ def test_the_bar_loses_nothing_in_a_narrow_terminal(
     model, loader, optimizer = parts()
     history = History({name: [0.5, value] for name in ("loss", "val_loss", "accuracy", "val_another_accuracy")})
     training = Training(model, optimizer, history, loader, epoch=epochs)
-    with Bar(training, epochs) as bar:
+    with ProgressBar(training, epochs) as bar:
         bar.on_epoch_end(training)
     said = capsys.readouterr().out
     assert f"{epochs}/{epochs}" in said
@@ -314,7 +315,7 @@ def test_the_bar_loses_nothing_in_a_narrow_terminal(
         assert text in (joined if is_wider else said)
 
 
-def test_the_bar_of_fit_in_a_narrow_terminal(
+def test_the_progress_bar_of_fit_in_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
@@ -329,7 +330,7 @@ def test_the_bar_of_fit_in_a_narrow_terminal(
         assert f"{name}={values[-1]:.4g}" in said
 
 
-def test_a_history_is_lists_by_name() -> None:
+def test_a_history_converts_to_a_dict_of_lists() -> None:
     history = History()
     history.add({"loss": 2.0, "accuracy": 0.5})
     history.add({"loss": 1.0, "accuracy": 0.75})
@@ -343,6 +344,6 @@ def test_a_history_is_lists_by_name() -> None:
 @pytest.mark.parametrize(
     ("monitor", "sign"), [("val_loss", 1.0), ("val_accuracy", -1.0), ("f1", -1.0), ("val_auc", -1.0), ("mae", 1.0)]
 )
-def test_early_stopping_knows_which_measures_grow(monitor, sign):
+def test_early_stopping_knows_which_measures_are_better_when_larger(monitor, sign):
     assert EarlyStopping(monitor).sign == sign
     assert EarlyStopping(monitor, mode="min").sign == 1.0

@@ -1,7 +1,6 @@
-"""Sources of random numbers that a training draws from, found by looking into all that belongs to it.
+"""Sources of random numbers that a training draws from, found by a walk over the objects that belong to it.
 
-The order in which they are found depends on the program only, so that the state which one process saves is given to
-the same sources in another.
+The order depends on the program only, so the states that one process saves are loaded into the same sources in another.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from minigrad.reach import package_of
+from minigrad.recompute.restore import put_source, source_state
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.rng import generator
 
-MANY = 100_000  # objects; what is larger is data
+MAX_OBJECTS = 100_000  # larger structures are data
 KINDS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, np.random.SeedSequence, random.Random)
 DATA = (type(None), bool, int, float, complex, str, bytes, bytearray, np.ndarray, np.generic, np.dtype, Tensor)
 PLAIN = frozenset(DATA)
@@ -32,13 +32,13 @@ ITERATORS = (
 )
 
 
-class Found:
-    """What was found.
+class RandomSources:
+    """The sources of random numbers that some objects reach.
 
     Attributes:
-        sources: by path, each once: those of NumPy and of Python that some object holds or some function reads, and
-            those that minigrad, NumPy and Python have for everybody.
-        iterators: paths of iterators that are under way, whose place nothing can put back.
+        sources: by path, each once: generators of NumPy and Python that some object holds or some function reads, and
+            the global ones of minigrad, NumPy and Python.
+        iterators: paths of running iterators, whose position cannot be restored.
     """
 
     def __init__(self, roots: Mapping[str, Any]) -> None:
@@ -46,9 +46,9 @@ class Found:
         self.sources["np.random.seed"] = np.random.mtrand._rand
         self.iterators: list[str] = []
         self._seen = {id(x): x for x in self.sources.values()}
-        todo: deque[tuple[str, Any]] = deque(roots.items())
-        while todo and len(self._seen) < MANY:
-            path, x = todo.popleft()
+        queue: deque[tuple[str, Any]] = deque(roots.items())
+        while queue and len(self._seen) < MAX_OBJECTS:
+            path, x = queue.popleft()
             if _is_data(x) or id(x) in self._seen:
                 continue
             self._seen[id(x)] = x
@@ -58,19 +58,19 @@ class Found:
             elif isinstance(x, ITERATORS):
                 self.iterators.append(path)
             else:
-                todo.extend(_parts(path, x))
+                queue.extend(_parts(path, x))
 
     def _free(self, path: str) -> str:
         return next(p for k in itertools.count(1) if (p := path if k == 1 else f"{path} ({k})") not in self.sources)
 
 
 def _is_data(x: Any) -> bool:
-    """Whether an object holds nothing that draws. Lists of a million file names are among what is asked."""
+    """Whether an object cannot hold a source. It is fast: it is called for each item of long lists of file names."""
     return type(x) in PLAIN or isinstance(x, DATA)
 
 
 def _parts(path: str, x: Any) -> Iterator[tuple[str, Any]]:
-    """What an object holds, in an order that does not change from run to run."""
+    """The objects that an object holds, in an order that is the same in every run."""
     if isinstance(x, type):
         if package_of(x) not in LIBRARIES:
             yield from ((f"{path}.{name}", value) for name, value in vars(x).items() if not name.startswith("__"))
@@ -104,7 +104,7 @@ def _items(path: str, x: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _of_function(path: str, x: Any) -> Iterator[tuple[str, Any]]:
-    """What a function can read: its closure, its defaults, and the globals that its code names."""
+    """The objects that a function can read: its closure, its defaults, and the globals that its code names."""
     if isinstance(x, types.MethodType):
         yield from ((path, x.__self__), (path, x.__func__))
     elif isinstance(x, functools.partial):
@@ -146,41 +146,29 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def state_of(source: Any) -> dict[str, Any]:
     """The state of a source."""
-    if isinstance(source, random.Random):
-        return {"kind": type(source).__name__, "state": source.getstate()}
     if isinstance(source, np.random.SeedSequence):
         return {"kind": "SeedSequence", "spawned": source.n_children_spawned}
-    if isinstance(source, np.random.RandomState):
-        return {"kind": type(source).__name__, "state": source.get_state(legacy=False)}
-    bits = source.bit_generator if isinstance(source, np.random.Generator) else source
+    bits = getattr(source, "bit_generator", source)
     seeds = getattr(bits, "seed_seq", None)
     spawned = {"spawned": seeds.n_children_spawned} if isinstance(seeds, np.random.SeedSequence) else {}
-    return {"kind": type(bits).__name__, "state": bits.state, **spawned}
+    return {"kind": type(bits).__name__, "state": source_state(source), **spawned}
 
 
 def put_state(path: str, source: Any, state: Mapping[str, Any]) -> None:
-    """Put a state back.
+    """Restore the state of a source.
 
     Raises:
-        ValueError: it is that of another kind of source, or the source has gone further than the state.
+        ValueError: the state is that of another kind of source, or the source has spawned more children since.
     """
-    now = state_of(source)
-    if now["kind"] != state["kind"]:
-        raise ValueError(f"{path} is a {now['kind']} here, and the state is that of a {state['kind']}")
-    if isinstance(source, random.Random):
-        source.setstate(state["state"])
-    elif isinstance(source, np.random.RandomState):
-        source.set_state(state["state"])
-    elif not isinstance(source, np.random.SeedSequence):
-        bits = source.bit_generator if isinstance(source, np.random.Generator) else source
-        bits.state = state["state"]
+    present = state_of(source)
+    if present["kind"] != state["kind"]:
+        raise ValueError(f"{path} is a {present['kind']} here, and the state is that of a {state['kind']}")
+    is_seed_sequence = isinstance(source, np.random.SeedSequence)
+    if not is_seed_sequence:
+        put_source(source, state["state"])
     if "spawned" in state:
-        seeds = source
-        if isinstance(source, np.random.Generator):
-            seeds = source.bit_generator.seed_seq
-        elif isinstance(source, np.random.BitGenerator):
-            seeds = source.seed_seq
-        behind = state["spawned"] - now["spawned"]
-        if behind < 0:
-            raise ValueError(f"{path} has spawned {-behind} children more than the state; make it again")
-        seeds.spawn(behind)
+        seeds = source if is_seed_sequence else getattr(source, "bit_generator", source).seed_seq
+        missing = state["spawned"] - present["spawned"]
+        if missing < 0:
+            raise ValueError(f"{path} has spawned {-missing} more children than the state; create it again")
+        seeds.spawn(missing)
