@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-SAMPLE = 0.1  # seconds over which a core's idleness is told
+SAMPLE = 0.1  # seconds over which the idleness of a core is measured
 
 
 def core_times(text: str) -> dict[int, tuple[int, int]]:

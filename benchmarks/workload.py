@@ -15,7 +15,7 @@ class Step(NamedTuple):
     run: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
     read: Callable[..., Any] = lambda *results: results  # makes the results of different layouts comparable
-    lines: int = 1  # times are told for one of these
+    lines: int = 1  # times are reported for one of these
 
 
 Make = Callable[[Any], Step]

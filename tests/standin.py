@@ -55,7 +55,7 @@ class StandIn(DuckArray):
         if name == "pull":
             raise Refused(f"{what} in a rule of {place}: rules do not write")
         if self._made_in is None or self._made_in is not place:
-            raise Refused(f"{what}, of an array that was not made here")
+            raise Refused(f"{what}, of an array that was not allocated here")
 
     def mg_compute(self, function: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not all(isinstance(x, StandIn | np.ndarray) for x in arrays_in([args, kwargs])):

@@ -155,7 +155,7 @@ class Exact(ArrayMethods, DuckArray):
         """Set all elements to a number."""
         self[...] = value
 
-    def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
+    def mg_opaque_call(self, function: Any, *operands: Any, **settings: Any) -> Any:
         """One of minigrad's functions as a single operation."""
         if function.__name__ in UFUNCS:
             return UFUNCS[function.__name__](*operands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from textwrap import indent
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
@@ -237,15 +238,18 @@ class Module:
         """The number of elements of all parameters, shared ones counted once; trainable=True leaves out frozen ones."""
         return sum(p.size for p in self.parameters() if p.requires_grad or not trainable)
 
-    def requires_grad_(self, wanted: bool = True) -> Self:
+    def requires_grad_(self, requires_grad: bool = True, *, wanted: bool | None = None) -> Self:
         """Set requires_grad of all parameters; False freezes them. Returns the module.
 
         The gradient of a frozen parameter becomes None, so that optimizers do not change it; it stays a parameter.
         """
+        if wanted is not None:
+            warnings.warn("requires_grad_(wanted=) is called requires_grad= now", DeprecationWarning, stacklevel=2)
+            requires_grad = wanted
         for p in self.parameters():
-            if not wanted:
+            if not requires_grad:
                 p.grad = None
-            p.requires_grad = wanted
+            p.requires_grad = requires_grad
         return self
 
     def apply(self, function: Callable[[Module], Any]) -> Self:

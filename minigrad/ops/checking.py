@@ -1,6 +1,6 @@
 """Checks of the values of operands.
 
-A symbol has no values and is not checked. A tracer array has those of one call only: its method `takes_check(low,
+A symbol has no values and is not checked. A tracer array has those of one call only: its method `mg_check(low,
 high)` records the check, so that later calls repeat it, and returns the values of this call.
 """
 
@@ -32,8 +32,8 @@ def require_range(x: Any, low: float, high: float, error: Callable[[Any], Except
     """
     if type(x) is np.ndarray:
         values = x
-    elif hasattr(type(x), "takes_check"):
-        values = x.takes_check(low, high)
+    elif hasattr(type(x), "mg_check"):
+        values = x.mg_check(low, high)
     elif isinstance(x, (np.ndarray, np.generic)):
         values = np.asarray(x)
     else:
@@ -59,18 +59,18 @@ def require(condition: Callable[..., Any], error: Callable[..., Exception], *ope
           ...
         ValueError: [1 2]: not all are 1 or -1
     """
-    if not all(isinstance(x, (np.ndarray, np.generic)) or hasattr(type(x), "takes_check") for x in operands):
+    if not all(isinstance(x, (np.ndarray, np.generic)) or hasattr(type(x), "mg_check") for x in operands):
         return
     holds = condition(*operands)
-    if hasattr(type(holds), "takes_check"):
-        holds = holds.takes_check(True, True)
+    if hasattr(type(holds), "mg_check"):
+        holds = holds.mg_check(True, True)
     if not np.all(holds):
         raise error(*(values_of(x) for x in operands))
 
 
 def values_of(x: Any) -> Any:
     """The values of an array, or of a tracer array in this call."""
-    return x.mg_array if hasattr(type(x), "takes_check") else np.asarray(x)
+    return x.mg_array if hasattr(type(x), "mg_check") else np.asarray(x)
 
 
 def lies_in(values: Any, low: float, high: float) -> bool:

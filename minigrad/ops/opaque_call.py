@@ -9,13 +9,13 @@ from typing import Any
 def opaque(function: Callable[..., Any], *operands: Any, **params: Any) -> Any:
     """function(*operands, **params).
 
-    An operand with a method `takes_whole` records it as one operation instead of those that it calls.
+    An operand with a method `mg_opaque_call` records it as one operation instead of those that it calls.
 
     Example:
         >>> opaque(sorted, [3, 1, 2], reverse=True)
         [3, 2, 1]
     """
     for x in operands:
-        if hasattr(x, "takes_whole"):
-            return x.takes_whole(function, *operands, **params)
+        if hasattr(x, "mg_opaque_call"):
+            return x.mg_opaque_call(function, *operands, **params)
     return function(*operands, **params)

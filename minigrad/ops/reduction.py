@@ -80,7 +80,7 @@ def root_of_squares(x: Any, axis: Any, keepdims: bool, count: float = 1) -> Any:
 
     A tracer array stands for the values of all calls, so it is always scaled.
     """
-    if not x.size or (type(x) is not np.ndarray and not hasattr(x, "takes_check")):
+    if not x.size or (type(x) is not np.ndarray and not hasattr(x, "mg_check")):
         total = np.add.reduce(x * x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
         return np.sqrt(total if count == 1 else total / count)
     if type(x) is np.ndarray and x.dtype.char in SQUARES:

@@ -56,10 +56,10 @@ _SINGLE = (
 def erf_values(x: Any, /) -> Any:
     """The error function 2/√π ∫₀ˣ exp(-t²) dt, to the last digits of its dtype (float64: Cody 1969).
 
-    An array with a method `takes_whole` records it as one operation.
+    An array with a method `mg_opaque_call` records it as one operation.
     """
-    if hasattr(x, "takes_whole") and x.dtype.char in "fd":
-        return x.takes_whole(erf_values, x)
+    if hasattr(x, "mg_opaque_call") and x.dtype.char in "fd":
+        return x.mg_opaque_call(erf_values, x)
     if getattr(x, "dtype", None) == np.float32:
         return _erf_single(x)
     if getattr(x, "dtype", None) == np.float16:
@@ -132,7 +132,7 @@ def sigmoid_values(x: Any, /) -> Any:
         except FloatingPointError:  # the value is denormal
             pass
     e = np.exp(-np.absolute(x))
-    has_values = isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "takes_whole")
+    has_values = isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "mg_opaque_call")
     return (np.maximum(e, x >= 0) if has_values else np.where(x >= 0, 1, e)) / (1 + e)  # the first is faster
 
 
@@ -235,9 +235,9 @@ def normal_pdf_values(x: Any, /) -> Any:
 
 
 def _gaussian(x: Any, function: Any, scale: float, factor: float = 1.0) -> Any:
-    """factor exp(-scale x²). An array with a method `takes_whole` records it as one operation, the given function."""
-    if hasattr(x, "takes_whole") and x.dtype.char in "fd":
-        return x.takes_whole(function, x)
+    """factor exp(-scale x²). An array with a method `mg_opaque_call` records it as one operation, `function`."""
+    if hasattr(x, "mg_opaque_call") and x.dtype.char in "fd":
+        return x.mg_opaque_call(function, x)
     return exp_of_square(_floating(x), scale, factor)
 
 
@@ -258,10 +258,10 @@ def exp_of_square(x: Any, scale: float, factor: float = 1.0) -> Any:
 def normal_cdf_values(x: Any, /) -> Any:
     """Φ(x), the distribution function of the standard normal, to the last digits, also where it is tiny.
 
-    An array with a method `takes_whole` records it as one operation.
+    An array with a method `mg_opaque_call` records it as one operation.
     """
-    if hasattr(x, "takes_whole") and x.dtype.char in "fd":
-        return x.takes_whole(normal_cdf_values, x)
+    if hasattr(x, "mg_opaque_call") and x.dtype.char in "fd":
+        return x.mg_opaque_call(normal_cdf_values, x)
     x = _floating(x)
     if x.dtype == np.float16:
         return normal_cdf_values(x.astype(np.float32)).astype(np.float16)

@@ -1,4 +1,4 @@
-"""Numbers out of arrays: which steps are compiled, and what the others are told."""
+"""Numbers out of arrays: which steps are compiled, and the warnings of the others."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_optimizer(name: str) -> None:
 
 @pytest.mark.parametrize("name", hazards.CASES)
 def test_hazard(name: str) -> None:
-    hazards.test_as_eager(name)
+    hazards.test_hazards_match_eager(name)
 
 
 @pytest.mark.parametrize("wrong", [[3, 3, 3, 3], [3, 2, 1, 0]])

@@ -115,7 +115,7 @@ def test_a_deleted_compiled_function_requests_no_kernels(auto: None) -> None:
     for _ in range(4):
         step(X)
     (version,) = step.versions
-    ask = version.kernels._urgency() if version.kernels is not None else lambda: None
+    ask = version.kernels._urgency if version.kernels is not None else lambda: None
     if version.kernels is not None:
         assert ask() == version.calls
     del version, step
@@ -151,7 +151,7 @@ def test_without_another_process(monkeypatch: pytest.MonkeyPatch, auto: None, ho
 
 
 def test_kernels_that_numba_cannot_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The NumPy program runs; who waits is told."""
+    """The NumPy program runs; a caller that waits gets an error."""
     monkeypatch.setattr(kernel_files, "OPTIONS", 'error_model="numpy", pipeline_class=Nobody')
     step = fresh(3.5, backend="numba")
     with pytest.warns(RuntimeWarning, match="NameError.*the NumPy program goes on"):

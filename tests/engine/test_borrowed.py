@@ -70,7 +70,7 @@ INDICES: dict[str, tuple[Make, Any, Callable[[Any, Any], Any]]] = {
     "where it is written": (lambda n: np.array([0, 1]), 2, lambda w, a: written(np.ones(3) * w[0], w[:2], a)),
     "labels": (lambda n: np.array([0, 1, 0]), 2, lambda w, a: F.cross_entropy(w[:3] * np.ones((3, 1)), a)),
     "one_hot labels": (lambda n: np.array([0, 1, 0]), 2, lambda w, a: F.nll_loss(w[:3] * np.ones((3, 1)), a)),
-    "a static parameter": (np.ones, 7.0, lambda w, a: mg.custom(lambda x, k=None: x * k, lambda v, k: v * k)(w, k=a)),
+    "a parameter": (np.ones, 7.0, lambda w, a: mg.custom(lambda x, k=None: x * k, lambda v, k: v * k)(w, k=a)),
 }
 
 

@@ -27,7 +27,7 @@ from minigrad.util.locks import LOCK
 # An interrupt inside a generator that is being closed is reported, and goes no further.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-# On the way out of such a block Python looks for signals after the lock is released, though a tracer is called before.
+# At the end of such a block Python looks for signals after the lock is released, though a tracer is called before.
 LOCKED = re.compile(r"\s*with .*lock:", re.IGNORECASE)
 PACKAGE = str(Path(mg.__file__).parent)
 X, Y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 2

@@ -53,7 +53,7 @@ def test_batch_norm_printed() -> None:
 
 
 def test_a_small_network_printed() -> None:
-    """Equal names are told apart by their scope, and by their place where that is equal too."""
+    """Equal names are distinguished by their scope, and by their place where that is equal too."""
     x = np.ones((4, 2), dtype=np.float32)
     with mg.scope("hidden"):
         w = mg.Tensor(np.ones((2, 3), np.float32), requires_grad=True).named("w")

@@ -51,7 +51,7 @@ total = mg.custom(scaled_sum, lambda v, x_shape, scale: np.broadcast_to(scale * 
 FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "one rule": (cube, (X,)),
     "a rule that names the value": (swish, (X,)),
-    "static parameter": (lambda x: swish(x, beta=1.7), (X,)),
+    "parameter": (lambda x: swish(x, beta=1.7), (X,)),
     "two operands that broadcast": (product, (X, Y)),
     "an operand without a rule": (lambda x: picked(x, X > 0), (X,)),
     "joint rule, several outputs": (polar, (np.abs(X) + 0.2, X)),
@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[Any, tuple[Any, ...]]] = {
         mg.custom(lambda x: x - x.mean(axis=0), lambda v: v), (X,)),
     "one of two outputs forgotten": (
         mg.custom(lambda x: (np.sin(x), np.cos(x)), joint=lambda v, x: (v[0] * np.cos(x),), outputs=("s", "c")), (X,)),
-    "a static parameter forgotten": (
+    "a parameter forgotten": (
         lambda x: mg.custom(lambda x, k=1.0: np.exp(k * x), lambda v, out: v * out)(x, k=1.5), (X,)),
 }  # fmt: skip
 

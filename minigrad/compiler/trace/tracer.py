@@ -159,11 +159,11 @@ class TracerArray(TracerOperators):
             self.mg_abort("is written by C code, as by np.random.shuffle", "do it outside of the step")
         self.mg_trace.setitem(self, index, new)
 
-    def takes_whole(self, function: Any, *operands: Any, **settings: Any) -> Any:
+    def mg_opaque_call(self, function: Any, *operands: Any, **settings: Any) -> Any:
         """The value of one of minigrad's own functions on arrays, as one operation."""
         return self.mg_trace.function(function, (), operands, settings)
 
-    def takes_check(self, low: Any, high: Any) -> Any:
+    def mg_check(self, low: Any, high: Any) -> Any:
         """The values of this call, for a check (ops/checking.py) that later calls repeat."""
         return self.mg_trace.check(self, low, high)
 

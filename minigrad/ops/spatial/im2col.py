@@ -48,7 +48,7 @@ def columns(
     span = (shifts - 1) * dilation[0]  # rows from the first shift to the last
     row = (groups * entries + w_shape[-1]) * math.prod(positions[1:])  # entries of columns and products
     x, buffer = crop(x, padding), None
-    cache = CACHE if not hasattr(x, "takes_whole") else 4 * CACHE  # a program grows with the number of blocks
+    cache = CACHE if not hasattr(x, "mg_opaque_call") else 4 * CACHE  # a program grows with the number of blocks
     plan = list(blocks(x.shape[0], positions[0], row * x.dtype.itemsize, cache))
     is_padded = any(max(pair) > 0 for pair in padding)
     padded, interior = frame(x, padding, plan[0][0].stop if plan else 0) if is_padded else (x, None)
