@@ -23,8 +23,8 @@ from minigrad.data import DataLoader, train_test_split
 
 def digits(seed: int = 0) -> Any:
     """Images `(N, 64)` in 0 ... 1, split into training and test rows."""
-    images = (load_digits().data / 16).astype(np.float32)
-    return train_test_split(images, test_size=0.2, rng=seed)
+    images, _ = load_digits(return_X_y=True)
+    return train_test_split((images / 16).astype(np.float32), test_size=0.2, rng=seed)
 
 
 def network(code: int = 8, seed: int = 0) -> nn.Sequential:

@@ -229,7 +229,7 @@ PICTURES = {
 }
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR")
     parser.add_argument("--format", default="svg")

@@ -56,11 +56,11 @@ def picture() -> Digraph:
     dot.attr("node", shape="box", style="filled,rounded", color="#888888", fontname="Arial", fontsize="13")
     dot.attr("edge", color="#777777", arrowsize="0.6")
     for (title, names), color in zip(ROWS.items(), COLORS, strict=True):
-        with dot.subgraph() as row:
-            row.attr(rank="same")
-            row.node(f"row {title}", title, shape="plaintext", style="", fontcolor="#555555")
-            for name in names:
-                row.node(name, fillcolor=color)
+        row = Digraph(graph_attr={"rank": "same"})
+        row.node(f"row {title}", title, shape="plaintext", style="", fontcolor="#555555")
+        for name in names:
+            row.node(name, fillcolor=color)
+        dot.subgraph(row)
     titles = [f"row {title}" for title in ROWS]
     for above, below in pairwise(titles):
         dot.edge(above, below, style="invis", weight="20")

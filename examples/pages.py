@@ -57,7 +57,7 @@ def diagnostics(path: Path) -> Any:
 PICTURES = {"explorer": explorer, "diagnostics": diagnostics}
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; both by default")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR")
     options = parser.parse_args()

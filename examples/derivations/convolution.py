@@ -20,7 +20,7 @@ from minigrad.typing import Array
 from minigrad.verify import Derivation
 
 
-def convolution(x: Array, w: Array, b: Array) -> Any:
+def convolution(x: Any, w: Any, b: Any) -> Any:
     """x `(N, L, C)` with w `(K, C, F)` and b `(F,)`, no padding -> `(N, L - K + 1, F)`."""
     taps = len(w)
     length = x.shape[1] - taps + 1
@@ -32,7 +32,7 @@ terms = Derivation(convolution, x="N L C", w="K C F", b="F")
 
 
 @terms.line
-def dpatches(dout: Array, w: Array) -> Any:
+def dpatches(dout: Any, w: Any) -> Any:
     """dl/dP[n, t, k, c] = Σ_f dl/dout[n, t, f] · w[k, c, f]"""
     return np.einsum("ntf,kcf->ntkc", dout, w)
 
@@ -45,7 +45,7 @@ def dx(dpatches: Array) -> Any:
 
 
 @terms.line
-def dw(dout: Array, patches: Array) -> Any:
+def dw(dout: Any, patches: Any) -> Any:
     """dl/dw[k, c, f] = Σ_n Σ_t P[n, t, k, c] · dl/dout[n, t, f]"""
     return np.einsum("ntkc,ntf->kcf", patches, dout)
 

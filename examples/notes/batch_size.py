@@ -93,11 +93,9 @@ def picture(runs: list[Any]) -> Figure:
         axis.plot([-3, 3], [-3, 3], color=COLORS["black"], linewidth=1)
         axis.plot(z, z_hat, ".", markersize=3, color=COLORS["blue"], rasterized=True)
         axis.set(title=f"x̂ over x, B = {size}", xlim=(-3, 3), ylim=(-3, 3))
+    sizes = list(runs[0]["accuracy"]["without"])
     for (method, color), marker in zip((("with batch norm", "blue"), ("without", "vermilion")), "os", strict=True):
-        sizes, values = (
-            list(runs[0]["accuracy"][method]),
-            np.array([list(run["accuracy"][method].values()) for run in runs]),
-        )
+        values = np.array([list(run["accuracy"][method].values()) for run in runs])
         axes[3].plot(sizes, values.mean(axis=0), color=COLORS[color], marker=marker, label=method)
         axes[3].fill_between(sizes, values.min(axis=0), values.max(axis=0), color=COLORS[color], alpha=0.2)
     axes[3].set(title="test accuracy by B", xscale="log", ylim=(0, 1.04))

@@ -37,7 +37,7 @@ METHODS = {  # the function that clips the gradients, and the learning rate
 def measure(rng: np.random.Generator, quick: bool) -> Any:
     """{method: losses, gradient norms before and after clipping, and the cosine of the two gradients, in all steps}"""
     seed = rng.integers(1000)
-    return {method: train(*options, seed, STEPS // (2 if quick else 1)) for method, options in METHODS.items()}
+    return {method: train(clip, rate, seed, STEPS // (2 if quick else 1)) for method, (clip, rate) in METHODS.items()}
 
 
 def train(clip: Any, rate: float, seed: Any, steps: int) -> Any:

@@ -32,6 +32,7 @@ def measure(rng: np.random.Generator, quick: bool) -> Any:
     gamma, beta = mg.ones(UNITS), mg.zeros(UNITS)
     gamma.requires_grad = beta.requires_grad = True
     optimizer, path = optim.SGD([gamma, beta], lr=RATE), []
+    y = functional.batch_norm(x, gamma, beta)
     for _ in range(STEPS):
         path.append((gamma.tolist(), beta.tolist()))
         optimizer.zero_grad()

@@ -42,7 +42,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 from weakref import WeakSet
 
 import numpy as np
@@ -52,13 +52,9 @@ from minigrad.engine.node import Node
 from minigrad.util.locks import LOCK
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from minigrad.tensor.tensor import Tensor
-    from minigrad.typing import Array as AnyArray
 
 P = ParamSpec("P")
-A = TypeVar("A", bound="AnyArray")
 Array = Any  # any object with NumPy's protocols
 Rule = Callable[..., Array] | None
 
@@ -83,10 +79,6 @@ class Function(Protocol):
     @overload
     def __call__(self, x: Any, y: Tensor, /, *others: Any, **params: Any) -> Tensor: ...
     @overload
-    def __call__(self, x: NDArray[Any], /, *others: Any, **params: Any) -> Any: ...
-    @overload
-    def __call__(self, x: A, /, *others: Any, **params: Any) -> A: ...
-    @overload
     def __call__(self, *operands: Any, **params: Any) -> Any: ...
 
 
@@ -97,10 +89,6 @@ class TensorFunction(Protocol[P]):
 
     @overload
     def __call__(self, x: Tensor, /, *others: P.args, **params: P.kwargs) -> Tensor: ...
-    @overload
-    def __call__(self, x: NDArray[Any], /, *others: P.args, **params: P.kwargs) -> Any: ...
-    @overload
-    def __call__(self, x: A, /, *others: P.args, **params: P.kwargs) -> A: ...
     @overload
     def __call__(self, x: Any, /, *others: P.args, **params: P.kwargs) -> Any: ...
 

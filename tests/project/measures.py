@@ -100,8 +100,9 @@ class Source:
                     found |= {self._file(f"{node.module}.{alias.name}") or self._file(node.module or "")}
             elif isinstance(node, ast.Import):
                 found |= {self._file(alias.name) for alias in node.names if alias.name.startswith("minigrad")}
-        # Tensor binds itself into the primitives when it is imported; what they import of it is for type checkers.
-        binding = {"minigrad/tensor/tensor.py"} if path.startswith(("minigrad/engine/", "minigrad/ops/")) else set()
+        # The binding of Tensor (docs/decisions.md): these name it for type checkers only.
+        names_tensor = path.startswith(("minigrad/engine/", "minigrad/ops/", "minigrad/typing.py"))
+        binding = {"minigrad/tensor/tensor.py"} if names_tensor else set()
         return {name for name in found if name} - binding - {path, "minigrad/__init__.py"}
 
     def _file(self, module: str) -> str:
