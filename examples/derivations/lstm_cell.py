@@ -6,8 +6,6 @@
 The step has two results, h′ and c′. The gradient of c′ has two contributions: from the next step, and through h′.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 import minigrad as mg
