@@ -26,7 +26,7 @@ class CompiledStep(Protocol[P, R_co]):
 
     def __getattr__(self, name: str, /) -> Any: ...
     def explain(self) -> str:
-        """What was made of the step."""
+        """The programs of the step: why each exists, its operations after each pass, and its memory."""
 
     @overload
     def __get__(self, instance: None, owner: Any = None) -> CompiledStep[P, R_co]: ...

@@ -98,3 +98,10 @@ def test_paths_of_the_design_page_exist() -> None:
     for path in re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", text):
         roots = (ROOT, ROOT / "minigrad", ROOT / "minigrad" / "ops", ROOT / "minigrad" / "compiler")
         assert any((root / path).exists() for root in roots), path
+
+
+def test_files_that_pages_name_exist() -> None:
+    files = [str(path.relative_to(ROOT).as_posix()) for path in ROOT.rglob("*.py")]
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for name in re.findall(r"`((?:\w+/)*\w+\.py)`", page.read_text(encoding="utf-8")):
+            assert any(file == name or file.endswith(f"/{name}") for file in files), f"{page.name} names {name}"

@@ -1,6 +1,6 @@
 """What ops compute, as functions of NumPy: for the proofs of passes, and for audits that round in another way.
 
-Back ends write source of their own (`numpy/source.py`), which the proofs and audits test.
+Back ends write source of their own (`numpy/program_source.py`), which the proofs and audits test.
 """
 
 from __future__ import annotations
