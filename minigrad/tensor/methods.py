@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from minigrad.ops import activation, cumulative, product, reduction, shape
 from minigrad.ops import elementwise as e
@@ -33,6 +36,12 @@ _METHODS: dict[str, Any] = {
     "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "expand_dims": shape.expand_dims, "repeat": shape.repeat,
     "astype": shape.astype, "broadcast_to": shape.broadcast_to,
 }  # fmt: skip
+
+
+# Methods of NumPy's arrays that are the function of the same name.
+_OF_NUMPY = (
+    np.argsort, np.copy, np.diagonal, np.dot, np.nonzero, np.ravel, np.round, np.searchsorted, np.take, np.trace,
+)  # fmt: skip
 
 
 def power(x: Any, y: Any, /) -> Any:
@@ -67,9 +76,19 @@ def install(cls: Any) -> None:
     cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, c.bitwise_invert
     for name, function in _METHODS.items():
         setattr(cls, name, function)
+    for function in _OF_NUMPY:
+        setattr(cls, function.__name__, _method_of_numpy(function))
     cls.T = property(_transposed, doc="The transpose of a matrix.")
     cls.mT = property(_matrix_transpose, doc="The transpose of the last two axes.")
     cls.reshape, cls.transpose, cls.flatten, cls.clip = _reshape, _transpose, _flatten, _clip
+
+
+def _method_of_numpy(function: Any) -> Any:
+    @functools.wraps(function)
+    def method(x: Any, *args: Any, **options: Any) -> Any:
+        return function(x, *args, **options)
+
+    return method
 
 
 def _reflected(function: Any) -> Any:
@@ -155,4 +174,14 @@ if TYPE_CHECKING:
         def reshape(self, *sizes: Any) -> Self: ...
         def transpose(self, *axes: Any) -> Self: ...
         def flatten(self, start: int = 0) -> Self: ...
+        def argsort(self, axis: int | None = -1, *, stable: bool | None = None) -> Self: ...
+        def copy(self, order: str = "C") -> Self: ...
+        def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self: ...
+        def dot(self, b: Any) -> Self: ...
+        def nonzero(self) -> tuple[Self, ...]: ...
+        def ravel(self, order: str = "C") -> Self: ...
+        def round(self, decimals: int = 0) -> Self: ...
+        def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Self: ...
+        def take(self, indices: Any, axis: int | None = None) -> Self: ...
+        def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self: ...
         def clip(self, min: Any = None, max: Any = None) -> Self: ...

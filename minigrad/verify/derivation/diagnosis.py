@@ -40,7 +40,7 @@ def explain(derivation: BackwardPass, report: LineReport, first: Sample, second:
     """Fill in the reason and the repair of a wrong line."""
     line = derivation.lines[report.target]
     if not report.reason:
-        report.kind, report.reason, _ = _common_reason(_cases(derivation, line, report, first, second))
+        report.kind, report.reason, _ = common_reason(_cases(derivation, line, report, first, second))
     try:
         report.repair = repair.search(derivation, line, [first, second], report, seconds)
     except (OSError, TypeError, SyntaxError):  # the source is not available
@@ -63,7 +63,7 @@ def _cases(derivation: BackwardPass, line: Line, report: LineReport, first: Samp
     return cases
 
 
-def _common_reason(cases: Sequence[Case]) -> Reason:
+def common_reason(cases: Sequence[Case]) -> Reason:
     """The first explanation that gives the same reason in every sample, and only one."""
     unnamed = []
     for explain_case in (_shape, _zero, _number, _value, _paths, _path_times_value, _two_factors, _diagonal, _where):

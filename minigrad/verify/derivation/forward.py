@@ -8,7 +8,7 @@ before the call of `mg.name` uses the same node.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from minigrad.tensor.linearize import variable
 from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.pytree import flatten
+from minigrad.verify.derivation.structure import away_from_0_and_1
 from minigrad.verify.gradients.problem import is_float_array
 
 Array = Any
@@ -201,9 +202,3 @@ class Forward:
             return tensor
 
         return store
-
-
-def away_from_0_and_1(rng: np.random.Generator, shape: Sequence[int]) -> Array:
-    """Numbers of both signs and of size 0.3 to 0.8 or 1.2 to 1.7. At 0 and 1 wrong terms vanish."""
-    size = rng.uniform(0.3, 0.8, shape) + 0.9 * rng.integers(0, 2, shape)
-    return size * rng.choice([-1.0, 1.0], shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,23 +15,30 @@ class LineSource:
     """The source of a line as a function of all names, in which one expression at a time can be replaced.
 
     Args:
-        function: of the line.
+        tree: of a module with the line as its only function, which has no decorators.
         names: the parameters of the edited functions.
-
-    Raises:
-        OSError, TypeError, SyntaxError: the source is not available, or not a def.
+        scope: the values of other names that the line uses.
     """
 
-    def __init__(self, function: Callable[..., Any], names: Sequence[str]) -> None:
-        self._tree = parse_line(function)
-        body = self._tree.body[0]
+    def __init__(self, tree: ast.Module, names: Sequence[str], scope: Mapping[str, Any]) -> None:
+        self._tree, self.names = tree, list(names)
+        body = tree.body[0]
         assert isinstance(body, ast.FunctionDef)
         self.body = body
         body.args.args = [ast.arg(arg=name) for name in names]
-        ast.fix_missing_locations(self._tree)
+        ast.fix_missing_locations(tree)
         self._setters = _setters(body)
+        self._scope = dict(scope)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], names: Sequence[str]) -> LineSource:
+        """The source of a function.
+
+        Raises:
+            OSError, TypeError, SyntaxError: it is not available, or not a def.
+        """
         closure = inspect.getclosurevars(function)
-        self._scope: dict[str, Any] = {**function.__globals__, **closure.nonlocals}
+        return cls(parse_line(function), names, {**function.__globals__, **closure.nonlocals})
 
     @contextmanager
     def edited(self, old: ast.expr, new: ast.expr) -> Iterator[Callable[..., Any] | None]:

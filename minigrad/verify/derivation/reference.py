@@ -74,15 +74,31 @@ def contributions(run: Run, upstream: Mapping[str, Array]) -> dict[str, dict[str
     nodes = nodes_of(run)
     terms: dict[str, dict[str, Array]] = {k: {} for k in [*run.inputs, *run.named]}
     for consumer in [*run.outputs, *run.named]:
-        node = run.tensors[consumer].node
-        if node is None:
-            continue
-        others = {name: other for name, other in nodes.items() if name != consumer}
-        pulled = pull(inner_nodes(run, [node]), {node: np.asarray(upstream[consumer])}, stop=others.values())
-        for name, other in others.items():
-            if other in pulled and name in terms:
-                terms[name][consumer] = pulled[other]
+        for name, term in _contributions_of(run, nodes, consumer, upstream[consumer]).items():
+            if name in terms:
+                terms[name][consumer] = term
     return terms
+
+
+def contributions_to(reference: Reference, target: str) -> dict[str, Array]:
+    """The contributions of consumers to the cotangent of one value."""
+    run, nodes = reference.run, nodes_of(reference.run)
+    terms = {}
+    for consumer in [*run.outputs, *run.named]:
+        of_consumer = _contributions_of(run, nodes, consumer, reference.gradients[consumer])
+        if target in of_consumer:
+            terms[consumer] = of_consumer[target]
+    return terms
+
+
+def _contributions_of(run: Run, nodes: Mapping[str, Node], consumer: str, upstream: Array) -> dict[str, Array]:
+    """The contributions of one consumer to the values that it uses directly."""
+    node = run.tensors[consumer].node
+    if node is None:
+        return {}
+    others = {name: other for name, other in nodes.items() if name != consumer}
+    pulled = pull(inner_nodes(run, [node]), {node: np.asarray(upstream)}, stop=others.values())
+    return {name: pulled[other] for name, other in others.items() if other in pulled}
 
 
 def diagonal_contribution(reference: Reference, consumer: str, target: str) -> Array | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,30 @@ def search(
     later = _later(derivation, line.target)
     others = [k for k in values[0] if k not in line.parameters and k not in later]
     names = [*line.parameters, *others]
-    source = LineSource(line.function, names)
-    ndim = max((np.ndim(values[0][name]) for name in line.parameters), default=0)
+    found = search_edit(LineSource.of(line.function, names), line.parameters, values, expected, seconds)
+    if found is None:
+        return None
+    report.repaired = found[1]
+    return found[0]
+
+
+def search_edit(
+    source: LineSource, own: Sequence[str], values: Sequence[Mapping[str, Any]], expected: Sequence[Any], seconds: float
+) -> tuple[str, str] | None:
+    """An edit of a line with which it computes the expected results.
+
+    Args:
+        source: of the line.
+        own: the names that the line uses.
+        values: in each sample, by name.
+        expected: in each sample.
+        seconds: how long to search.
+
+    Returns:
+        The edit as "`x` should be `x - mu`", and the line after it; or None.
+    """
+    names = source.names
+    ndim = max((np.ndim(values[0][name]) for name in own), default=0)
     deadline = time.perf_counter() + seconds
     constants = [k for k in names if isinstance(values[0][k], float)]
     for old, new in edits(source.body, names, constants, ndim):
@@ -50,8 +72,8 @@ def search(
             if function is not None and all(
                 _is_right(function, names, *pair) for pair in zip(values, expected, strict=True)
             ):
-                report.repaired = ast.unparse(ast.Module(source.body.body, []))
-                return f"`{ast.unparse(old)}` should be `{ast.unparse(new)}`"
+                repaired = ast.unparse(ast.Module(source.body.body, []))
+                return f"`{ast.unparse(old)}` should be `{ast.unparse(new)}`", repaired
     return None
 
 
@@ -61,7 +83,7 @@ def _later(derivation: BackwardPass, target: str) -> set[str]:
     return {f"d{k}" for k in [target, *order[: order.index(target)]]}
 
 
-def _is_right(function: Callable[..., Any], names: Sequence[str], values: dict[str, Any], expected: Any) -> bool:
+def _is_right(function: Callable[..., Any], names: Sequence[str], values: Mapping[str, Any], expected: Any) -> bool:
     try:
         with np.errstate(all="ignore"):
             result = function(*(values[name] for name in names))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import value_of
-from minigrad.verify.derivation.forward import OTHER_SIZES, Forward, away_from_0_and_1
+from minigrad.verify.derivation.forward import OTHER_SIZES, Forward
 from minigrad.verify.derivation.reference import Reference, reference_gradients
+from minigrad.verify.derivation.structure import redrawn
 from minigrad.verify.gradients.problem import signed
 
 Array = Any
@@ -47,8 +48,7 @@ def redraw(
     """The sample with other values for some inputs: a line may be right for the given values only."""
     arguments = dict(sample.arguments)
     for k in names:
-        values = away_from_0_and_1(rng, arguments[k].shape)
-        arguments[k] = np.abs(values) if np.all(arguments[k] > 0) else values
+        arguments[k] = redrawn(arguments[k], rng)
     return sample_at(forward, arguments, rng, cotangent)
 
 

@@ -1,0 +1,99 @@
+"""Pairs of forward and backward functions in a module, found by their names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minigrad.verify.as_written.inputs import EVEN_SIZES, SIZES, SIZES_OF_MANY_AXES, Assumed, Unknown, drawn, shapes_of
+from minigrad.verify.as_written.pair import Pair
+from minigrad.verify.as_written.written import check_pair
+from minigrad.verify.as_written.written_report import WrittenReport
+
+BACKWARD = re.compile(r"^(?P<base>.*?)_?(?:backward|backprop|bwd|grad|gradient)_?(?P<rest>.*)$", re.IGNORECASE)
+FORWARD_WORDS = ("forward", "forward_pass", "fwd", "")
+
+
+@dataclass
+class Found:
+    """A pair in a module: its name, and what makes it."""
+
+    name: str
+    make: Callable[[], Pair]
+    line: int
+
+
+def pairs_in(namespace: Mapping[str, Any], module: str) -> list[Found]:
+    """The pairs that a module defines itself, in the order of its lines: functions, and classes with both methods."""
+    found = []
+    for name, value in namespace.items():
+        if getattr(value, "__module__", None) != module:
+            continue
+        if inspect.isclass(value) and _defines(value, "forward") and _defines(value, "backward"):
+            found.append(Found(name, _class_pair(value), value.forward.__code__.co_firstlineno))
+        elif inspect.isfunction(value):
+            forward = _forward_of(name, namespace, module)
+            if forward is not None:
+                make = lambda forward=forward, value=value: Pair(forward, value)  # noqa: E731
+                found.append(Found(name, make, forward.__code__.co_firstlineno))
+    return sorted(found, key=lambda f: f.line)
+
+
+def _defines(cls: type, method: str) -> bool:
+    return inspect.isfunction(getattr(cls, method, None))
+
+
+def _class_pair(cls: type) -> Callable[[], Pair]:
+    def make() -> Pair:
+        try:
+            return Pair(cls())
+        except TypeError as error:
+            raise Unknown(
+                f"{cls.__name__}: it cannot be made without arguments ({error}); make an object, "
+                f"layer = {cls.__name__}(...), and check it with mg.verify.check_backward(layer, None, x)"
+            ) from error
+
+    return make
+
+
+def _forward_of(name: str, namespace: Mapping[str, Any], module: str) -> Any:
+    match = BACKWARD.match(name)
+    if match is None:
+        return None
+    base, rest = match.group("base"), match.group("rest")
+    for word in FORWARD_WORDS:
+        for candidate in (f"{base}_{word}_{rest}", f"{base}_{word}{rest}", f"{word}_{base}{rest}", f"{base}{word}{rest}"):
+            other = namespace.get(candidate.strip("_"))
+            if inspect.isfunction(other) and other.__module__ == module and candidate.strip("_") != name:
+                return other
+    return None
+
+
+def check_found(
+    found: Found, *, inputs: Mapping[str, str] | None = None, names: Mapping[str, str] | None = None, seed: int = 0
+) -> WrittenReport:
+    """Check a pair with inputs that are drawn; see `inputs`.
+
+    Raises:
+        Unknown: nothing says what an argument is.
+        TypeError, ValueError: see check_backward.
+    """
+    pair = found.make()
+    shapes, _ = shapes_of(pair.forward, inputs)
+    many = any(len(shape.axes) > 3 for shape in shapes.values())
+    errors: list[Exception] = []
+    for pool in (SIZES_OF_MANY_AXES, EVEN_SIZES) if many else (SIZES, EVEN_SIZES):
+        assumed: Assumed = drawn(pair.forward, pair.parameters, np.random.default_rng([seed, 5]), inputs, pool)
+        try:
+            report = check_pair(pair, assumed.arguments, names=names, seed=seed, drawn=True)
+        except (ValueError, IndexError, AssertionError) as error:  # sizes that do not fit
+            errors.append(error)
+            continue
+        report.assumptions = assumed.assumptions + report.assumptions
+        return report
+    raise errors[0]

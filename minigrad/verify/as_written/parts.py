@@ -1,0 +1,144 @@
+"""Parts of a gradient: `dx1` and `dx2` of `dx = dx1 + dx2`, and the steps of `dx += ...`.
+
+A part is right if it is the contribution of one consumer of the value, or of several. If the sum is wrong because of
+one part, that part is blamed.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minigrad.verify.as_written.forward_values import ForwardPass, Version
+from minigrad.verify.as_written.gradient_names import values_named_by, without_suffix
+from minigrad.verify.as_written.instrument import Written
+from minigrad.verify.as_written.sites import path_of
+from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome
+from minigrad.verify.derivation.reference import agree
+
+Array = Any
+CONSUMERS = 8  # the most consumers of a value whose subsets are tried
+VERSIONS = 150  # the most values of a forward pass for which contributions are computed
+
+
+@dataclass
+class Part:
+    """What one event contributes to the gradient of a value."""
+
+    event: Event
+    version: Version
+    result: Array
+    expected: Array | None  # None if it is not known
+    consumers: tuple[str, ...]
+    is_right: bool
+    total: int = -1  # the number of the event of the sum
+
+    @property
+    def label(self) -> str:
+        """The value, and through which others the part comes."""
+        return f"{self.version.label}, through {' and '.join(self.consumers)}" if self.consumers else self.version.label
+
+
+def parts_of(written: Written, forward: ForwardPass, outcome: Outcome) -> dict[int, Part]:
+    """The parts of gradients among the events that could not be judged, by the number of the event.
+
+    Of the parts of a wrong sum, the one that is wrong has `is_right` False, if it is one only.
+    """
+    if len(forward.plain.versions) > VERSIONS or forward.method == "differences":
+        return {}
+    found: dict[int, Part] = {}
+    for total in outcome.events:
+        if total.status not in (RIGHT, WRONG) or total.version is None or total.site < 0:
+            continue
+        parts = [*_addends(written, outcome, total)]
+        if len(parts) > 1:
+            found |= {part.event.order: part for part in _matched(forward, total, parts)}
+    for event in outcome.events:
+        if event.status == UNKNOWN and event.site >= 0 and event.order not in found:
+            version = _base(forward, event)
+            consumers = None if version is None else _subset(forward, version, event.result, ())
+            if version is not None and consumers:
+                found[event.order] = Part(event, version, event.result, event.result, consumers, True)
+    return found
+
+
+def _addends(written: Written, outcome: Outcome, total: Event) -> Iterator[tuple[Event, Array]]:
+    """The events whose results are added up in a line, each with what it adds, if they are all of the sum."""
+    statement = written.sites[total.site].statement
+    if isinstance(statement, ast.Assign):
+        for name, sign in _terms(statement.value, 1.0):
+            event = next((e for e in reversed(outcome.events[: total.order]) if e.path == name), None)
+            if event is None or event.path == total.path:
+                return
+            yield event, sign * event.result
+    elif isinstance(statement, ast.AugAssign):
+        steps = [e for e in outcome.events[: total.order + 1] if e.path == total.path and e.index == total.index]
+        before: Array = 0.0
+        for event in steps:
+            if np.shape(before) not in ((), event.result.shape):
+                return
+            yield event, event.result - before
+            before = event.result
+
+
+def _terms(node: ast.expr, sign: float) -> Iterator[tuple[str | None, float]]:
+    """The paths that are added and subtracted in an expression; None for a term that is no path."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+        yield from _terms(node.left, sign)
+        yield from _terms(node.right, sign if isinstance(node.op, ast.Add) else -sign)
+    else:
+        yield path_of(node), sign
+
+
+def _matched(forward: ForwardPass, total: Event, parts: Sequence[tuple[Event, Array]]) -> list[Part]:
+    version = total.version
+    assert version is not None
+    matched: list[Part] = []
+    used: set[str] = set()
+    unknown: list[tuple[Event, Array]] = []
+    for event, result in parts:
+        consumers = _subset(forward, version, result, used)
+        if consumers:
+            used |= set(consumers)
+            if event.status in (UNKNOWN, PARTIAL):
+                matched.append(Part(event, version, result, result, consumers, True))
+        else:
+            unknown.append((event, result))
+    if len(unknown) == 1 and total.status == WRONG:
+        event, result = unknown[0]
+        rest = sum(r for e, r in parts if e is not event)
+        expected = forward.gradient(version) - rest
+        left = tuple(k for k in forward.reference.contributions[version.label] if k not in used)
+        if left and event.status in (UNKNOWN, PARTIAL) and _subset(forward, version, expected, used):
+            matched.append(Part(event, version, result, expected, left, False, total.order))
+    return matched
+
+
+def _subset(forward: ForwardPass, version: Version, result: Array, used: Any) -> tuple[str, ...]:
+    """The consumers whose contributions add up to a result; none if there are no such consumers."""
+    contributions: Mapping[str, Array] = {
+        k: term for k, term in forward.reference.contributions[version.label].items() if k not in used
+    }
+    if len(contributions) > CONSUMERS or not np.any(result):
+        return ()
+    scale = 1e-11 * forward.reference.scale
+    for count in range(1, len(contributions) + 1):
+        for names in itertools.combinations(contributions, count):
+            total = np.asarray(sum(contributions[k] for k in names))
+            if agree(np.asarray(result), total, forward.rtol, scale):
+                return names
+    return ()
+
+
+def _base(forward: ForwardPass, event: Event) -> Version | None:
+    base = without_suffix(event.path.rpartition(".")[2])
+    for squeezed in values_named_by(base):
+        versions = [v for v in forward.find(squeezed) if v.value.shape == event.result.shape]
+        if versions:
+            return versions[0]
+    return None

@@ -1,0 +1,420 @@
+"""check_backward: a plain forward and backward function, as people write them, checked line by line."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.primitive import value_of
+from minigrad.util.pytree import flatten
+from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
+from minigrad.verify.as_written.gradient_names import squeeze, values_named_by, without_suffix
+from minigrad.verify.as_written.instrument import Written
+from minigrad.verify.as_written.pair import Pair, is_number
+from minigrad.verify.as_written.parts import Part, parts_of
+from minigrad.verify.as_written.statement import line_of, names_in
+from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome, judged, run_backward
+from minigrad.verify.as_written.written_report import WrittenLine, WrittenReport
+from minigrad.verify.derivation import diagnosis, repair
+from minigrad.verify.derivation.derivation_report import LineReport
+from minigrad.verify.derivation.named_factors import Case
+from minigrad.verify.derivation.sample import redrawn
+
+Array = Any
+
+
+def check_backward(
+    forward: Any,
+    backward: Any = None,
+    *args: Any,
+    names: Mapping[str, str] | None = None,
+    cotangent: Any = None,
+    seed: int = 0,
+    repair_seconds: float = 0.3,
+    **options: Any,
+) -> WrittenReport:
+    """Check a backward function line by line, as it was written, against the gradients of its forward function.
+
+    Nothing is changed in the functions. Each assignment of the forward function names a value, by its own local names;
+    each assignment of `d<value>` in the backward function is a line (also `d_mu`, `dMu`, `grad_mu`, `mu_grad`,
+    `delta_mu`, `self.grads["mu"]`). After a wrong line the backward function goes on with the true gradient, so only the
+    wrong line is blamed.
+
+    Args:
+        forward: a function that returns its result, or several, and what the backward function needs; or an object with
+            the methods `forward` and `backward`.
+        backward: a function of the upstream gradient and of what the forward function returned with the result. None if
+            `forward` is an object.
+        *args: the forward function's arguments, with which it is called. Arrays of floating-point numbers are its
+            inputs; their values are also drawn anew, as a line may be right for the given values only.
+        names: by the name of a gradient in the backward function, the name of the value: `{"dtmp1": "xc"}`.
+        cotangent: the upstream gradient, or a tuple of several; drawn if it is not given.
+        seed: of the random values.
+        repair_seconds: how long to search for an edit that makes a wrong line right.
+        **options: keyword arguments of the forward function.
+
+    Returns:
+        A report: `.ok`, `.lines` with the verdict, the reason and a repair of each line, `.whole`; `print(report)` shows
+        it.
+
+    Raises:
+        TypeError: the source of a function is not available, or it is not clear how to call the backward function.
+        ValueError: the forward function is random, or its result is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import minigrad as mg
+        >>> def forward(x, w):
+        ...     z = x @ w
+        ...     h = np.tanh(z)
+        ...     return h, (x, w, h)
+        >>> def backward(dh, cache):
+        ...     x, w, h = cache
+        ...     dz = dh * (1 - h)
+        ...     return dz @ w.T, x.T @ dz
+        >>> rng = np.random.default_rng(0)
+        >>> report = mg.verify.check_backward(forward, backward, rng.normal(size=(5, 3)), rng.normal(size=(3, 4)))
+        >>> report.wrong[0].path, report.wrong[0].repair
+        ('dz', '`h` should be `h**2`')
+    """
+    pair = Pair(forward) if backward is None else Pair(forward, backward)
+    return check_pair(
+        pair, pair.arguments(args, options), names=names, cotangent=cotangent, seed=seed, repair_seconds=repair_seconds
+    )
+
+
+def check_pair(
+    pair: Pair,
+    arguments: Mapping[str, Any],
+    *,
+    names: Mapping[str, str] | None = None,
+    cotangent: Any = None,
+    seed: int = 0,
+    repair_seconds: float = 0.3,
+    drawn: bool = False,
+) -> WrittenReport:
+    """See check_backward. `drawn` says that no argument was given by the user, so that all may be drawn anew."""
+    return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds).report()
+
+
+class _Check:
+    """One check: two forward passes, with the given values and with others."""
+
+    def __init__(
+        self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float
+    ) -> None:
+        self.pair, self.names, self.seconds = pair, names, seconds
+        generators = [np.random.default_rng([seed, k, 78]) for k in range(4)]
+        state = randomness()
+        owner = pair.owner if pair.has_self else None
+        first = ForwardPass(pair, arguments, owner, state, generators[0])
+        if cotangent is not None:
+            parts = cotangent if isinstance(cotangent, tuple) else (cotangent,)
+            given = {
+                k: np.broadcast_to(np.asarray(value_of(c), float), np.shape(first.cotangents[k]))
+                for k, c in zip(first.call.outputs, parts, strict=True)
+            }
+            first = ForwardPass(pair, arguments, owner, state, generators[0], given)
+        self.first = first
+        self.second = self._redrawn(arguments, owner, state, generators[1])
+
+    def _redrawn(self, arguments: Mapping[str, Any], owner: Any, state: Any, rng: np.random.Generator) -> ForwardPass | None:
+        """A pass with other values of the same kind for all inputs; None if the function does not take them."""
+        try:
+            other = {name: _redrawn_value(value, rng) for name, value in copy.deepcopy(dict(arguments)).items()}
+            other_owner = copy.deepcopy(owner)
+            if other_owner is not None:
+                vars(other_owner).update({k: _redrawn_value(v, rng) for k, v in vars(other_owner).items()})
+            return ForwardPass(self.pair, other, other_owner, state, rng)
+        except Exception:  # the user's function may refuse other values in any way
+            return None
+
+    def report(self) -> WrittenReport:
+        """Judge the lines, look for reasons, and write the report."""
+        written, first = self.pair.backward, self.first
+        outcome, overrides = _judged_with_parts(written, first, self.names)
+        plain = run_backward(written, first, self.names, is_judging=False)
+        whole = self._whole(first, plain.outcome)
+        is_right = bool(whole) and all(ok is not False for ok in whole.values()) and not plain.outcome.error
+        second = _judged_with_parts(written, self.second, self.names) if self.second is not None else None
+        excused, unseen = self._excused(outcome, overrides) if is_right else (set(), set())
+        lines = self._lines(outcome, overrides, second)
+        for event, line in lines:
+            if event.order in excused:
+                line.verdict = "other meaning"
+                line.report.reason = (
+                    f"the gradients that it returns are right, but this is not the gradient of {line.target} in "
+                    f"{self.pair.forward.name}: another line makes up for it"
+                )
+            elif event.order in unseen and line.verdict == "wrong":
+                line.notes.append("nothing that follows sees the mistake: the gradients that it returns are right")
+        report = WrittenReport(
+            self.pair.name, written.file, whole, [line for _, line in lines], self._unnamed(outcome), first.method,
+            first.call.is_unit, outcome.error and f"line {outcome.error_line}: {outcome.error}",
+        )  # fmt: skip
+        if first.why_differences:
+            report.assumptions.append(
+                f"the true gradients are finite differences, as {self.pair.forward.name} does not run on Tensors "
+                f"({first.why_differences})"
+            )
+        if self.second is None:
+            report.assumptions.append("only the given values were used, as the functions refuse others")
+        return report
+
+    def _excused(self, outcome: Outcome, overrides: Mapping[int, Any]) -> tuple[set[int], set[int]]:
+        """Of the wrong events of a function that is right as a whole: those that others make up for, and the rest."""
+        excused: set[int] = set()
+        for event in outcome.wrong:
+            trial = run_backward(self.pair.backward, self.first, self.names, {**overrides, event.order: None}).outcome
+            now_right = [e.order for e in outcome.wrong if e is not event and trial.events[e.order].status != WRONG]
+            returned_right = all(ok is not False for ok in self._whole(self.first, trial).values())
+            before = all(ok is not False for ok in self._whole(self.first, outcome).values())
+            if now_right or (returned_right and not before):
+                excused |= {event.order, *now_right}
+        return excused, {e.order for e in outcome.wrong} - excused
+
+    def _whole(self, forward: ForwardPass, outcome: Outcome) -> dict[str, bool | None]:
+        """For each input, whether the gradient that the function gives is right."""
+        given = _given_gradients(self.pair, forward, outcome, self.names)
+        whole: dict[str, bool | None] = {}
+        for version in forward.inputs():
+            is_zero = not np.any(np.abs(forward.gradient(version)) > 1e-11 * forward.reference.scale)
+            if version.order in given:
+                whole[version.name] = forward.is_gradient(version, np.asarray(given[version.order], float))
+            elif not is_zero and not outcome.error:
+                whole[version.name] = None
+        return whole
+
+    def _lines(
+        self, outcome: Outcome, overrides: Mapping[int, Any], second: tuple[Outcome, dict[int, Any]] | None
+    ) -> list[tuple[Event, WrittenLine]]:
+        """The lines that could be judged, one for each site: with the first iteration in which it is wrong."""
+        by_site: dict[tuple[int, str], list[Event]] = {}
+        for event in outcome.events:
+            if event.status in (RIGHT, WRONG):
+                by_site.setdefault((event.site, event.path), []).append(event)
+        other = {(e.site, e.path) for e in second[0].wrong} if second else set()
+        lines = []
+        for key, events in by_site.items():
+            wrong = [e for e in events if e.status == WRONG]
+            event = wrong[0] if wrong else events[-1]
+            line = self._line(event)
+            if wrong:
+                line.verdict = "wrong"
+                line.first_wrong = ", ".join(f"{k} = {n}" for k, n in event.index.items() if k)
+                self._explain(line, event, overrides, second)
+            elif key in other and second is not None:
+                line.verdict, line.report.kind = "only here", "only here"
+                line.report.reason = "right for the given values, wrong for others"
+            lines.append((event, line))
+        return sorted(lines, key=lambda pair: (pair[1].line, pair[0].order))
+
+    def _line(self, event: Event) -> WrittenLine:
+        version = event.version
+        assert version is not None
+        forward, written = self.first, self.pair.backward
+        if event.site >= 0:
+            site = written.sites[event.site]
+            (start, end), text = site.lines, site.text
+        else:
+            statement = written.returns[-1]
+            (start, end), text = statement.lines, f"return ... {ast.unparse(statement.parts[-1 - event.site])}"
+        expected = forward.gradient(version) if event.expected is None else event.expected
+        report = LineReport(version.label, written.function, expected, event.result)
+        report.verdict = event.status
+        line = WrittenLine(event.path, start, end, text, event.label or version.label, event.status, report)
+        if event.remark and event.status == RIGHT:
+            line.notes.append(event.remark)
+        return line
+
+    def _explain(
+        self, line: WrittenLine, event: Event, overrides: Mapping[int, Any], second: tuple[Outcome, dict[int, Any]] | None
+    ) -> None:
+        """Fill in the reason and the repair of a wrong line."""
+        samples = [(self.first, event, overrides)]
+        if second is not None and self.second is not None and event.order < len(second[0].events):
+            same = second[0].events[event.order]
+            version = self.second.plain.version_at(event.version.order) if event.version else None
+            if same.site == event.site and version is not None:
+                same.version = version
+                samples.append((self.second, same, second[1]))
+        if not np.all(np.isfinite(event.result)):
+            line.report.kind, line.report.reason = "finite", "it has NaN or infinite elements"
+            return
+        cases, environments = [], []
+        for forward, e, over in samples:
+            assert e.version is not None
+            environment = run_backward(
+                self.pair.backward, forward, self.names, {k: v for k, v in over.items() if k != event.order},
+                capture=event.order,
+            ).captured  # fmt: skip
+            others = {k: v for k, v in environment.items() if not _is_gradient_name(k)}
+            values = {k: v for k, v in {**forward.reference.run.values, **others}.items() if _is_plain(v)}
+            environments.append(environment)
+            reference = forward.reference
+            label = e.version.label
+            cases.append(
+                Case(
+                    label, e.result, forward.gradient(e.version) if e.expected is None else e.expected,
+                    reference.contributions[label] if e.contributions is None else e.contributions,
+                    values, _sizes(forward), reference,
+                )
+            )  # fmt: skip
+        line.report.kind, line.report.reason, _ = diagnosis.common_reason(cases)
+        source = line_of(self.pair.backward, event, environments[0])
+        if source is not None:
+            expected = [case.expected for case in cases]
+            own = names_in(source.body)
+            own = [name for name in source.names if name in own]
+            found = repair.search_edit(source, own, environments, expected, self.seconds)
+            if found is not None:
+                line.report.repair, line.report.repaired = found
+
+    def _unnamed(self, outcome: Outcome) -> list[tuple[int, str, str]]:
+        """The lines that could not be judged, each with the reason."""
+        found: dict[str, tuple[int, str, str]] = {}
+        judged_paths = {e.path for e in outcome.events if e.status in (RIGHT, WRONG)}
+        for event in outcome.events:
+            if event.status != UNKNOWN or event.site < 0 or event.path in judged_paths or event.path in found:
+                continue
+            site = self.pair.backward.sites[event.site]
+            if not _is_gradient_name(event.path):
+                continue
+            found[event.path] = (site.lines[0], event.path, self._why_unknown(event))
+        return sorted(found.values())
+
+    def _why_unknown(self, event: Event) -> str:
+        if event.candidates:
+            return "it is changed where it is read, so it cannot be told when it is complete"
+        base = without_suffix(event.path.rpartition(".")[2])
+        for squeezed in values_named_by(base):
+            if self.first.find(squeezed):
+                name = self.first.find(squeezed)[0].name
+                return f"a part of the gradient of {name}"
+        name = event.path.rpartition(".")[2]
+        return f"{self.pair.forward.name} has no value of this name; names={{{name!r}: ...}} says which it is"
+
+
+def _judged_with_parts(
+    written: Written, forward: ForwardPass, names: Mapping[str, str]
+) -> tuple[Outcome, dict[int, Any]]:
+    """The outcome in which the parts of sums are judged too: a wrong part is blamed instead of the sum."""
+    outcome, overrides = judged(written, forward, names)
+    parts = parts_of(written, forward, outcome)
+    wrong: dict[int, Part] = {}
+    while part := next((p for p in parts.values() if not p.is_right and p.event.order not in wrong), None):
+        wrong[part.event.order] = part
+        overrides = {k: v for k, v in overrides.items() if k != part.total}
+        overrides[part.event.order] = part.event.result - part.result + part.expected
+        blamed = [(e.order, e.version) for e in outcome.wrong if e.order in overrides and e.order not in wrong]
+        outcome = run_backward(written, forward, names, overrides).outcome
+        for order, version in blamed:
+            outcome.events[order].status, outcome.events[order].version = WRONG, version
+        parts = parts_of(written, forward, outcome)
+    parts |= wrong
+    for order, part in parts.items():
+        event = outcome.events[order]
+        event.status, event.version, event.label = RIGHT if part.is_right else WRONG, part.version, part.label
+        if not part.is_right:
+            event.expected = event.result - part.result + part.expected
+            terms = forward.reference.contributions[part.version.label]
+            event.contributions = {k: terms[k] for k in part.consumers}
+            if np.any(event.result != part.result):
+                event.contributions[event.path] = event.result - part.result
+    return outcome, overrides
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be a factor: a number, or an array of numbers."""
+    return isinstance(value, (int, float, np.number)) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
+
+
+def _is_gradient_name(path: str) -> bool:
+    return next(values_named_by(path), None) is not None
+
+
+def _given_gradients(pair: Pair, forward: ForwardPass, outcome: Outcome, names: Mapping[str, str]) -> dict[int, Array]:
+    """The gradients of inputs that the function returns, or stores in its object, by the order of the input."""
+    inputs = forward.inputs()
+    found: dict[int, Array] = {}
+
+    def add(path: str, value: Any) -> None:
+        name = path.rpartition(".")[2]
+        mapped = names.get(name)
+        for squeezed in [squeeze(mapped)] if mapped else [*values_named_by(path)]:
+            for version in inputs:
+                if squeeze(version.name) == squeezed and is_number(value_of(value)):
+                    found.setdefault(version.order, value_of(value))
+                    return
+
+    if outcome.owner is not None:
+        for path, value in _attributes(outcome.owner):
+            add(path, value)
+    returned = outcome.returned
+    parts = list(returned) if isinstance(returned, tuple) else [returned]
+    statement = pair.backward.returns[outcome.return_number] if pair.backward.returns else None
+    unnamed = []
+    for k, part in enumerate(parts):
+        path = statement.path(k) if statement is not None and len(statement.parts) == len(parts) else None
+        if isinstance(part, dict):
+            for key, value in part.items():
+                add(f"grads.{key}", value)
+        elif isinstance(part, (list, tuple)) and path is None:
+            unnamed += flatten(part)[0]
+        else:
+            before = len(found)
+            if path is not None:
+                found_before = dict(found)
+                add(path, part)
+                if found == found_before and is_number(value_of(part)):
+                    unnamed.append(part)
+            elif is_number(value_of(part)):
+                unnamed.append(part)
+            del before
+    free = [v for v in inputs if v.order not in found and v.name in {p.name for p in pair.parameters}]
+    if len(unnamed) == len(free) or len(unnamed) == 1 == len(parts):
+        for version, value in zip(free, unnamed, strict=False):
+            found[version.order] = value
+    return found
+
+
+def _attributes(owner: Any) -> list[tuple[str, Any]]:
+    """The attributes of an object, and the items of its dictionaries, by path."""
+    found = []
+    for name, value in vars(owner).items():
+        if isinstance(value, dict):
+            found += [(f"{name}.{key}", item) for key, item in value.items()]
+        else:
+            found.append((name, value))
+    return found
+
+
+def _redrawn_value(value: Any, rng: np.random.Generator) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return redrawn(value, rng)
+    if isinstance(value, dict):
+        return {k: _redrawn_value(v, rng) for k, v in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_redrawn_value(v, rng) for v in value)
+    return value
+
+
+def _sizes(forward: ForwardPass) -> dict[str, float]:
+    """The sizes of axes, by the names that the functions use for them, or as "x.shape[0]"."""
+    sizes: dict[str, float] = {}
+    for name, value in forward.plain.by_name.items():
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 1 and name.isidentifier():
+            sizes[name] = float(value)
+    for version in forward.inputs():
+        for axis, n in enumerate(version.value.shape):
+            if n > 1 and float(n) not in sizes.values():
+                sizes[f"{version.name}.shape[{axis}]"] = float(n)
+    return sizes
+
+
+Function = Callable[..., Any]
+_ = (PARTIAL, Sequence, Version, Written)

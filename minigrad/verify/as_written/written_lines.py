@@ -1,0 +1,353 @@
+"""The lines of a backward function: each is judged, and the function goes on with the true gradient instead of a wrong one.
+
+So a mistake is found at its own line and not at all that follow. What a line computes is looked up among the gradients
+at the forward function's values: by its name first; if a name is used for several values, by what it equals.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.primitive import value_of
+from minigrad.verify.as_written.forward_values import ForwardPass, Version, indices, same_randomness
+from minigrad.verify.as_written.gradient_names import squeeze, values_named_by
+from minigrad.verify.as_written.instrument import Listener, Written, caller
+from minigrad.verify.as_written.pair import is_number
+
+Array = Any
+RIGHT, WRONG, UNKNOWN, PARTIAL = "right", "wrong", "unknown", "partial"
+TRIALS = 60  # runs in search of the line to blame
+
+
+@dataclass
+class Event:
+    """One value that the backward function has computed.
+
+    Attributes:
+        order: the number of the event, the same in every run.
+        site: the number of the site; -1 - k for the k-th part of what is returned.
+        path: what was written.
+        index: the values of the variables of the loops around it.
+        result: the value.
+        status: right, wrong, unknown (it is not the gradient of a named value, or cannot be told), or partial (it is
+            continued later).
+        version: the value whose gradient it is, or should be.
+        remark: what the report should say about a right line.
+    """
+
+    order: int
+    site: int
+    path: str
+    index: dict[str, Any]
+    result: Array
+    status: str = UNKNOWN
+    version: Version | None = None
+    remark: str = ""
+    candidates: list[Version] = field(default_factory=list)
+    expected: Array = None  # what it should be, if that is not the gradient of the version but a part of it
+    label: str = ""  # of what it is the gradient of
+    contributions: dict[str, Array] | None = None  # of which the expected value consists
+
+
+@dataclass
+class Outcome:
+    """One run of the backward function."""
+
+    events: list[Event] = field(default_factory=list)
+    returned: Any = None
+    return_number: int = 0
+    owner: Any = None
+    error: str = ""  # if it raised one
+    error_line: int = 0
+
+    @property
+    def wrong(self) -> list[Event]:
+        """The events that are wrong, in the order of computation."""
+        return [e for e in self.events if e.status == WRONG]
+
+
+class Judge(Listener):
+    """Judges what a copy of the backward function writes.
+
+    Args:
+        forward: the forward pass whose gradients the function should compute.
+        names: by name of a gradient, the name of its value.
+        overrides: by the number of an event, the array with which to go on; None for what the function has computed.
+        is_judging: whether to go on with the true gradient instead of a wrong one.
+        capture: the number of an event, before whose statement the local variables are kept.
+        is_strict: whether a gradient of another shape than its value, with the right elements, is wrong.
+    """
+
+    def __init__(
+        self, written: Written, forward: ForwardPass, names: Mapping[str, str], overrides: Mapping[int, Any],
+        is_judging: bool = True, capture: int | None = None, is_strict: bool = False,
+    ) -> None:  # fmt: skip
+        self.written, self.forward, self.names = written, forward, names
+        self.overrides, self.is_judging, self.capture, self.is_strict = overrides, is_judging, capture, is_strict
+        self.outcome = Outcome()
+        self.upstream = set(forward.call.cotangents)
+        self.captured: dict[str, Any] = {}
+        self._locals: dict[str, Any] = {}
+        self._counts: dict[tuple[int, str], int] = {}
+
+    def before(self, number: int) -> None:
+        if self.capture is not None and len(self.outcome.events) <= self.capture:
+            self._locals = copy.deepcopy({k: v for k, v in caller().f_locals.items() if k != "self"})
+            self._locals |= {"self": caller().f_locals["self"]} if "self" in caller().f_locals else {}
+
+    def wrote(self, number: int, value: Any) -> Any:
+        site = self.written.sites[number]
+        return self._event(number, site.path, indices(site.loops, caller().f_locals), value, site.is_complete)
+
+    def item(self, number: int, value: Any, key: Any) -> Any:
+        site = self.written.sites[number]
+        index = indices(site.loops, caller().f_locals)
+        if isinstance(value, (dict, list)):
+            if isinstance(key, (int, str, np.integer)):
+                index = {**index, "": key} if key not in index.values() else index
+                path = f"{site.path}.{key}" if isinstance(key, str) else site.path
+                value[key] = self._event(number, path, index, value[key], True)
+            return value
+        return self._event(number, site.path, index, value, site.is_complete)
+
+    def returned(self, number: int, value: Any) -> Any:
+        self.outcome.return_number = number
+        parts = list(value) if isinstance(value, tuple) else [value]
+        statement = self.written.returns[number]
+        if len(parts) == len(statement.parts):
+            for k, part in enumerate(parts):
+                if statement.path(k) is None and not isinstance(part, dict):
+                    parts[k] = self._returned_expression(k, part, len(parts))
+            value = tuple(parts) if isinstance(value, tuple) else parts[0]
+        self.outcome.returned = value
+        return value
+
+    def _returned_expression(self, k: int, part: Any, count: int) -> Any:
+        inputs = self.forward.inputs()
+        version = inputs[k] if k < len(inputs) and (count == len(inputs) or count == 1) else None
+        return self._event(-1 - k, f"d{version.name}" if version else "", {}, part, True)
+
+    def _event(self, site: int, path: str, index: dict[str, Any], value: Any, is_complete: bool) -> Any:
+        value = value_of(value)
+        if not is_number(value) and not (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
+            return value
+        result = np.array(value, dtype=float)
+        event = Event(len(self.outcome.events), site, path, index, result)
+        self.outcome.events.append(event)
+        if event.order == self.capture:
+            self.captured = self._locals
+        event.candidates = self._candidates(event)
+        self._judge(event, is_complete)
+        if event.order in self.overrides:
+            other = self.overrides[event.order]
+            return value if other is None else _like(value, other)
+        if event.status == WRONG and self.is_judging:
+            assert event.version is not None
+            return _like(value, self.forward.gradient(event.version))
+        return value
+
+    def _judge(self, event: Event, is_complete: bool) -> None:
+        forward = self.forward
+        own = event.candidates
+        event.version = next((v for v in own if forward.is_gradient(v, event.result)), None)
+        if event.version is not None:
+            event.status = RIGHT
+            if sum(v.name == event.version.name and v.index == event.version.index for v in forward.plain.versions) > 1:
+                event.remark = f"the gradient of {event.version.label}"
+            return
+        if not self.is_strict:
+            event.version = next((v for v in own if v.line and self._is_reshaped(v, event.result)), None)
+            if event.version is not None:
+                event.status, event.remark = RIGHT, f"with another shape than {event.version.label}"
+                return
+        if own and (self._is_reused(event) or event.path in self.upstream) or not own:
+            other = forward.equal_to(event.result)
+            if other is not None:
+                event.status, event.version = RIGHT, other
+                event.remark = f"the gradient of {other.label}"
+                return
+        if not own or event.path in self.upstream:
+            event.status = UNKNOWN
+        elif not is_complete:
+            event.status = PARTIAL
+        elif event.site >= 0 and self.written.sites[event.site].is_read_in_loop:
+            event.status = UNKNOWN
+        else:
+            event.status, event.version = WRONG, self._expected(event)
+
+    def _is_reshaped(self, version: Version, result: Array) -> bool:
+        shape = version.value.shape
+        return result.shape != shape and result.size == version.value.size > 1 and self.forward.is_gradient(
+            version, result.reshape(shape)
+        )
+
+    def _candidates(self, event: Event) -> list[Version]:
+        """The values whose gradient an event may be by its name, those that were computed last first."""
+        name = event.path.rpartition(".")[2]
+        mapped = self.names.get(event.path) or self.names.get(name)
+        found: list[Version] = []
+        for squeezed in [squeeze(mapped)] if mapped else values_named_by(event.path):
+            found = self.forward.find(squeezed)
+            if found:
+                break
+        if not found:
+            return []
+        count = self._counts[event.site, event.path] = self._counts.get((event.site, event.path), -1) + 1
+        return _at_index(found[::-1], event.index, count)
+
+    def _is_reused(self, event: Event) -> bool:
+        """Whether the name was right for its own value before: now it may stand for another."""
+        return any(
+            e.path == event.path and e.status == RIGHT and e.order < event.order for e in self.outcome.events
+        ) or (event.site >= 0 and not self.written.sites[event.site].is_complete)
+
+    def _expected(self, event: Event) -> Version:
+        """The value whose gradient a wrong line should compute."""
+        same_shape = [v for v in event.candidates if v.value.shape == event.result.shape]
+        candidates = same_shape or event.candidates
+        found = {e.version.order for e in self.outcome.events if e.version is not None and e.status == RIGHT}
+        left = [v for v in candidates if v.order not in found] or candidates
+        earlier = any(e.path == event.path and e.order < event.order for e in self.outcome.events)
+        return left[-1] if earlier or len(left) == 1 or self._is_last(event) else left[0]
+
+    def _is_last(self, event: Event) -> bool:
+        return event.site < 0 or not any(
+            site.path == event.path and site.number > event.site for site in self.written.sites
+        )
+
+
+def _at_index(versions: Sequence[Version], index: Mapping[str, Any], count: int) -> list[Version]:
+    """The versions of the same iteration: by the loops' variables, or by the number of the iteration."""
+    if not index or not any(v.index for v in versions):
+        return list(versions)
+    shared = [v for v in versions if set(v.index) & set(index)]
+    exact = [v for v in shared if all(index[k] == n for k, n in v.index.items() if k in index)]
+    if exact:
+        return exact
+    by_key = [v for v in versions if set(v.index.values()) & set(index.values())]
+    if by_key and not shared:
+        keyed = [v for v in by_key if list(v.index.values())[-1:] == list(index.values())[-1:]]
+        if keyed:
+            return keyed
+    return [versions[count]] if count < len(versions) else []
+
+
+def _like(value: Any, other: Array) -> Any:
+    return float(other) if isinstance(value, (float, np.floating)) and np.ndim(other) == 0 else np.array(other)
+
+
+def run_backward(
+    written: Written, forward: ForwardPass, names: Mapping[str, str], overrides: Mapping[int, Any] | None = None,
+    is_judging: bool = True, capture: int | None = None, is_strict: bool = False,
+) -> Judge:  # fmt: skip
+    """Run the backward function once and judge what it computes."""
+    judge = Judge(written, forward, names, overrides or {}, is_judging, capture, is_strict)
+    owner, arguments = forward.backward_arguments()
+    first = (owner,) if forward.pair.backward_has_self else ()
+    judge.outcome.owner = owner
+    with same_randomness(forward.state), np.errstate(all="ignore"):
+        try:
+            judge.written.copy(judge)(*first, **arguments)
+        except Exception as error:
+            judge.outcome.error = f"{type(error).__name__}: {error}"
+            judge.outcome.error_line = _line_of(error, written)
+    return judge
+
+
+def _line_of(error: BaseException, written: Written) -> int:
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == written.file and trace.tb_frame.f_code.co_name == written.name:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def judged(written: Written, forward: ForwardPass, names: Mapping[str, str]) -> tuple[Outcome, dict[int, Any]]:
+    """The outcome in which as few lines as possible are wrong, and the overrides that lead to it.
+
+    A line whose name says nothing, or that a later line continues, is to blame instead of a later line if that one is
+    right as soon as the former is.
+    """
+    overrides: dict[int, Any] = {}
+    blamed: dict[tuple[int, str], Version] = {}
+    is_strict = False
+    outcome = run_backward(written, forward, names, overrides).outcome
+    if outcome.error or outcome.wrong:  # perhaps because of a shape
+        strict = run_backward(written, forward, names, overrides, is_strict=True).outcome
+        if (bool(strict.error), len(strict.wrong)) <= (bool(outcome.error), len(outcome.wrong)):
+            reshaped = [e for e in strict.wrong if outcome.events[e.order].status == RIGHT] if not outcome.error else strict.wrong
+            overrides = {e.order: forward.gradient(e.version) for e in reshaped if e.version is not None}
+            outcome, is_strict = strict, True
+    trials = TRIALS
+    while outcome.wrong and trials > 0:
+        best: tuple[Outcome, dict[int, Any], Event, Version] | None = None
+        for event, version in _suspects(forward, outcome, outcome.wrong):
+            trials -= 1
+            if trials < 0:
+                break
+            trial = overrides | _with_other_iterations(forward, outcome, event, version)
+            other = run_backward(written, forward, names, trial, is_strict=is_strict).outcome
+            if not other.error and len(other.wrong) < len(best[0].wrong if best else outcome.wrong):
+                best = other, trial, event, version
+        if best is None:
+            break
+        outcome, overrides = best[0], best[1]
+        blamed[best[2].site, best[2].path] = best[3]
+    for event in outcome.events:
+        if event.order in overrides and (version := blamed.get((event.site, event.path))) is not None:
+            own = _of_iteration(forward, version, event.index) or version
+            event.status, event.version = RIGHT if forward.is_gradient(own, event.result) else WRONG, own
+    return outcome, overrides
+
+
+def _with_other_iterations(
+    forward: ForwardPass, outcome: Outcome, event: Event, version: Version
+) -> dict[int, Array]:
+    """The true gradients at a line, in the iteration of an event and in all others."""
+    overrides = {event.order: forward.gradient(version)}
+    for other in outcome.events:
+        if other.site == event.site and other.path == event.path and other is not event:
+            own = _of_iteration(forward, version, other.index)
+            if own is not None and own.value.shape == other.result.shape:
+                overrides[other.order] = forward.gradient(own)
+    return overrides
+
+
+def _of_iteration(forward: ForwardPass, version: Version, index: Mapping[str, Any]) -> Version | None:
+    """The version of the same assignment, or expression, in another iteration."""
+    same = [v for v in forward.plain.versions if (v.name, v.line, v.is_part) == (version.name, version.line, version.is_part)]
+    if not version.index or not index:
+        return None
+    return next((v for v in same if list(v.index.values()) == list(index.values())), None)
+
+
+def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) -> list[tuple[Event, Version]]:
+    """Events before a wrong one that may be to blame, and the value whose gradient each may have to be.
+
+    One iteration of a loop stands for all of them.
+    """
+    found: dict[tuple[int, str, str, int], tuple[Event, Version]] = {}
+    first = wrong[0].version
+    assert first is not None
+    targets = {e.version.name for e in wrong if e.version is not None}
+    for event in reversed(outcome.events[: wrong[-1].order]):
+        if event.status not in (UNKNOWN, PARTIAL) or forward.has_value(event.path):
+            continue
+        for version in forward.plain.versions:
+            is_own = version in event.candidates
+            if version.value.shape != event.result.shape or version.line == 0 or (version.name in targets and not is_own):
+                continue
+            if event.index and version.index and list(event.index.values()) != list(version.index.values()):
+                continue
+            if np.any(forward.gradient(version)):
+                found.setdefault((event.site, event.path, version.name, version.line), (event, version))
+    return sorted(found.values(), key=lambda pair: pair[1] not in pair[0].candidates)
+
+
+Function = Callable[..., Any]
