@@ -67,13 +67,24 @@ def _add_demo(commands: Any) -> None:
 def _add_check(commands: Any) -> None:
     check = commands.add_parser(
         "check",
-        help="check the derivations in Python files, line by line",
-        description="Check every minigrad.verify.Derivation in a file, or in the files of a folder, without subfolders "
-        "called wrong. The exit status is 1 if a line is wrong.",
+        help="check backward functions and derivations in files and notebooks, line by line",
+        description="Check every pair of functions such as relu_forward and relu_backward, every class with the methods "
+        "forward and backward, and every minigrad.verify.Derivation in a file, or in the files of a folder, without "
+        "subfolders called wrong. The exit status is 1 if a line is wrong.",
     )
     check.set_defaults(run=_check, parser=check)
-    check.add_argument("path", help="a Python file, or a folder")
-    check.add_argument("name", nargs="?", help="only this derivation, by its variable or forward function")
+    check.add_argument("path", help="a Python file, a notebook, or a folder")
+    check.add_argument("name", nargs="?", help="only this one, by the name of its variable, a function, or a class")
+    check.add_argument(
+        "--input", action="append", default=[], metavar="X=N,D", help="the shape of an input; integers as y=N<C"
+    )
+    check.add_argument(
+        "--name", action="append", default=[], metavar="DTMP=XC", dest="names",
+        help="the value whose gradient a name is, if it does not say so",
+    )  # fmt: skip
+    check.add_argument(
+        "--weight", action="append", default=[], metavar="X=2", help="the weight of a line for the points in the JSON"
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument("--html", metavar="FILE", help="write one page with lines, formulas, verdicts and graphs")
     check.add_argument("--seed", type=seed, default=0, metavar="N", help=f"the seed of all random numbers {DEFAULT}")
@@ -117,7 +128,22 @@ def _demo(options: argparse.Namespace) -> bool:
 def _check(options: argparse.Namespace) -> bool:
     from minigrad.app import check
 
-    return check.run([options.path], options.name, options.json, options.html, options.seed)
+    return check.run(
+        [options.path], options.name, options.json, options.html, options.seed,
+        inputs=_pairs(options.input, "--input"), names=_pairs(options.names, "--name"),
+        weights={k: float(v) for k, v in _pairs(options.weight, "--weight").items()},
+    )  # fmt: skip
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """The arguments NAME=VALUE of an option that may be repeated."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise ValueError(f"{option} {text}: write {option} NAME=VALUE")
+        pairs[name] = value
+    return pairs
 
 
 def _notes(options: argparse.Namespace) -> bool:

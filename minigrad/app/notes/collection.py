@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from minigrad.app.check import import_file
+from minigrad.app.source_files import import_file
 from minigrad.app.notes.experiment import CHAPTERS, Experiment, Outcome
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.verify.as_written.inputs import EVEN_SIZES, SIZES, SIZES_OF_MANY_AXES, Assumed, Unknown, drawn, shapes_of
+from minigrad.verify.as_written.inputs import EVEN_SIZES, SIZES, SIZES_OF_MANY_AXES, Unknown, drawn, shapes_of
 from minigrad.verify.as_written.pair import Pair
 from minigrad.verify.as_written.written import check_pair
 from minigrad.verify.as_written.written_report import WrittenReport
@@ -26,6 +26,7 @@ class Found:
     name: str
     make: Callable[[], Pair]
     line: int
+    forward_name: str = ""
 
 
 def pairs_in(namespace: Mapping[str, Any], module: str) -> list[Found]:
@@ -40,7 +41,7 @@ def pairs_in(namespace: Mapping[str, Any], module: str) -> list[Found]:
             forward = _forward_of(name, namespace, module)
             if forward is not None:
                 make = lambda forward=forward, value=value: Pair(forward, value)  # noqa: E731
-                found.append(Found(name, make, forward.__code__.co_firstlineno))
+                found.append(Found(name, make, forward.__code__.co_firstlineno, forward.__name__))
     return sorted(found, key=lambda f: f.line)
 
 
@@ -88,9 +89,12 @@ def check_found(
     many = any(len(shape.axes) > 3 for shape in shapes.values())
     errors: list[Exception] = []
     for pool in (SIZES_OF_MANY_AXES, EVEN_SIZES) if many else (SIZES, EVEN_SIZES):
-        assumed: Assumed = drawn(pair.forward, pair.parameters, np.random.default_rng([seed, 5]), inputs, pool)
+        assumed, other = [
+            drawn(pair.forward, pair.parameters, np.random.default_rng([seed, k]), inputs, sizes)
+            for k, sizes in enumerate(pool)
+        ]
         try:
-            report = check_pair(pair, assumed.arguments, names=names, seed=seed, drawn=True)
+            report = check_pair(pair, assumed.arguments, other=other.arguments, names=names, seed=seed)
         except (ValueError, IndexError, AssertionError) as error:  # sizes that do not fit
             errors.append(error)
             continue

@@ -230,6 +230,7 @@ class ForwardPass:
             k: np.ones(shape) if self.call.is_unit else signed(rng, shape) for k, shape in shapes.items()
         })  # fmt: skip
         self.why_differences = ""
+        self._names_of: dict[str, list[Version]] | None = None
         self._shapes: dict[tuple[int, ...], tuple[list[Version], Array]] | None = None
         self.reference = self._by_tape() or self._by_differences()
         self.method = "differences" if self.why_differences else "tape"
@@ -249,10 +250,13 @@ class ForwardPass:
 
     def find(self, squeezed: str) -> list[Version]:
         """The versions of a value by its name without underscores and capitals, in the order of computation."""
-        named = [v for v in self.plain.versions if not v.is_part]
-        return [v for v in named if squeeze(v.name) == squeezed] or [
-            v for v in named if v.is_item and squeeze(v.name) == squeezed + "s"
-        ]
+        if self._names_of is None:
+            self._names_of = {}
+            for v in self.plain.versions:
+                if not v.is_part:
+                    self._names_of.setdefault(squeeze(v.name), []).append(v)
+        plural = [v for v in self._names_of.get(squeezed + "s", ()) if v.is_item]  # hs[t] may be called h
+        return self._names_of.get(squeezed) or plural
 
     def has_value(self, path: str) -> bool:
         """Whether a name is that of a value of the forward function, as in `x, w = cache`."""
@@ -352,7 +356,7 @@ class ForwardPass:
 
     def _by_differences(self) -> Reference:
         self.plain.versions = [v for v in self.plain.versions if not v.is_part]
-        self._shapes = None
+        self._shapes = self._names_of = None
         gradients = {}
         run = self._labelled()
         for v in self.plain.versions:

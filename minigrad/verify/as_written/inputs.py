@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,10 @@ from minigrad.verify.as_written.instrument import Written
 from minigrad.verify.derivation.structure import away_from_0_and_1
 
 Array = Any
-SIZES = (5, 4, 3, 7, 2, 6, 8, 9)  # of named axes, different from each other
-SIZES_OF_MANY_AXES = (2, 3, 4, 6, 5, 8, 7, 9)  # if an input has four axes or more, as an image
-EVEN_SIZES = (2, 4, 8, 6, 10, 12, 14, 16)
+# Sizes of named axes, different from each other, and others for a second look: a factor may be a size by chance.
+SIZES = ((5, 4, 3, 7, 2, 6, 8, 9), (7, 3, 5, 4, 6, 2, 9, 8))
+SIZES_OF_MANY_AXES = ((2, 3, 4, 6, 5, 8, 7, 9), (3, 2, 6, 4, 7, 5, 9, 8))  # if an input has four axes, as an image
+EVEN_SIZES = ((2, 4, 8, 6, 10, 12, 14, 16), (4, 2, 6, 8, 12, 10, 16, 14))
 # Options of the dictionaries that courses pass to layers, by key.
 OPTIONS = {
     "mode": "train", "stride": 1, "pad": 1, "padding": 1, "p": 0.6, "keep_prob": 0.6, "eps": 1e-5, "epsilon": 1e-5,
@@ -156,7 +157,7 @@ def _is_shape(node: ast.expr, name: str) -> bool:
 
 def drawn(
     written: Written, parameters: list[inspect.Parameter], rng: np.random.Generator,
-    given: Mapping[str, str] | None = None, pool: tuple[int, ...] = SIZES,
+    given: Mapping[str, str] | None = None, pool: Sequence[int] = SIZES[0],
 ) -> Assumed:  # fmt: skip
     """Arguments for a function, drawn from the shapes that are known.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -95,18 +96,19 @@ def check_pair(
     cotangent: Any = None,
     seed: int = 0,
     repair_seconds: float = 0.3,
-    drawn: bool = False,
+    other: Mapping[str, Any] | None = None,
 ) -> WrittenReport:
-    """See check_backward. `drawn` says that no argument was given by the user, so that all may be drawn anew."""
-    return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds).report()
+    """See check_backward. `other` are arguments of other sizes, with which reasons are tried too."""
+    return _Check(pair, arguments, names or {}, cotangent, seed, repair_seconds, other).report()
 
 
 class _Check:
     """One check: two forward passes, with the given values and with others."""
 
     def __init__(
-        self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float
-    ) -> None:
+        self, pair: Pair, arguments: Mapping[str, Any], names: Mapping[str, str], cotangent: Any, seed: int, seconds: float,
+        other: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.pair, self.names, self.seconds = pair, names, seconds
         generators = [np.random.default_rng([seed, k, 78]) for k in range(4)]
         state = randomness()
@@ -121,6 +123,9 @@ class _Check:
             first = ForwardPass(pair, arguments, owner, state, generators[0], given)
         self.first = first
         self.second = self._redrawn(arguments, owner, state, generators[1])
+        self.other_sizes: ForwardPass | None = None
+        with suppress(Exception):  # the user's function may refuse other sizes in any way
+            self.other_sizes = None if other is None else ForwardPass(pair, other, owner, state, generators[2])
 
     def _redrawn(self, arguments: Mapping[str, Any], owner: Any, state: Any, rng: np.random.Generator) -> ForwardPass | None:
         """A pass with other values of the same kind for all inputs; None if the function does not take them."""
@@ -236,12 +241,11 @@ class _Check:
     ) -> None:
         """Fill in the reason and the repair of a wrong line."""
         samples = [(self.first, event, overrides)]
-        if second is not None and self.second is not None and event.order < len(second[0].events):
-            same = second[0].events[event.order]
-            version = self.second.plain.version_at(event.version.order) if event.version else None
-            if same.site == event.site and version is not None:
-                same.version = version
-                samples.append((self.second, same, second[1]))
+        if self.other_sizes is not None:
+            third = _judged_with_parts(self.pair.backward, self.other_sizes, self.names)
+            samples += self._same_line(event, self.other_sizes, third)
+        if len(samples) == 1 and second is not None and self.second is not None:
+            samples += self._same_line(event, self.second, second)
         if not np.all(np.isfinite(event.result)):
             line.report.kind, line.report.reason = "finite", "it has NaN or infinite elements"
             return
@@ -261,7 +265,7 @@ class _Check:
                 Case(
                     label, e.result, forward.gradient(e.version) if e.expected is None else e.expected,
                     reference.contributions[label] if e.contributions is None else e.contributions,
-                    values, _sizes(forward), reference,
+                    values, _sizes(forward, environment), reference,
                 )
             )  # fmt: skip
         line.report.kind, line.report.reason, _ = diagnosis.common_reason(cases)
@@ -273,6 +277,17 @@ class _Check:
             found = repair.search_edit(source, own, environments, expected, self.seconds)
             if found is not None:
                 line.report.repair, line.report.repaired = found
+
+    def _same_line(
+        self, event: Event, forward: ForwardPass, judged_there: tuple[Outcome, dict[int, Any]]
+    ) -> list[tuple[ForwardPass, Event, Mapping[int, Any]]]:
+        """The same wrong line in another sample, where it is wrong for the first time there."""
+        outcome, overrides = judged_there
+        for other in outcome.wrong:
+            is_same = (other.site, other.path) == (event.site, event.path) and other.version is not None
+            if is_same and (other.expected is None) == (event.expected is None):
+                return [(forward, other, overrides)]
+        return []
 
     def _unnamed(self, outcome: Outcome) -> list[tuple[int, str, str]]:
         """The lines that could not be judged, each with the reason."""
@@ -403,11 +418,12 @@ def _redrawn_value(value: Any, rng: np.random.Generator) -> Any:
     return value
 
 
-def _sizes(forward: ForwardPass) -> dict[str, float]:
-    """The sizes of axes, by the names that the functions use for them, or as "x.shape[0]"."""
+def _sizes(forward: ForwardPass, environment: Mapping[str, Any]) -> dict[str, float]:
+    """The sizes of axes, by the names that the functions use for them, the backward function's first, or "x.shape[0]"."""
     sizes: dict[str, float] = {}
-    for name, value in forward.plain.by_name.items():
-        if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 1 and name.isidentifier():
+    for name, value in [*environment.items(), *forward.plain.by_name.items()]:
+        is_size = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 1
+        if is_size and name.isidentifier() and float(value) not in sizes.values():
             sizes[name] = float(value)
     for version in forward.inputs():
         for axis, n in enumerate(version.value.shape):

@@ -93,6 +93,7 @@ class Judge(Listener):
         self.upstream = set(forward.call.cotangents)
         self.captured: dict[str, Any] = {}
         self._locals: dict[str, Any] = {}
+        self._right: set[str] = set()
         self._counts: dict[tuple[int, str], int] = {}
 
     def before(self, number: int) -> None:
@@ -142,7 +143,12 @@ class Judge(Listener):
         if event.order == self.capture:
             self.captured = self._locals
         event.candidates = self._candidates(event)
-        self._judge(event, is_complete)
+        if not is_complete and index and event.candidates and self.written.sites[max(site, 0)].continues:
+            event.status = PARTIAL
+        else:
+            self._judge(event, is_complete)
+        if event.status == RIGHT:
+            self._right.add(path)
         if event.order in self.overrides:
             other = self.overrides[event.order]
             return value if other is None else _like(value, other)
@@ -202,9 +208,7 @@ class Judge(Listener):
 
     def _is_reused(self, event: Event) -> bool:
         """Whether the name was right for its own value before: now it may stand for another."""
-        return any(
-            e.path == event.path and e.status == RIGHT and e.order < event.order for e in self.outcome.events
-        ) or (event.site >= 0 and not self.written.sites[event.site].is_complete)
+        return event.path in self._right or (event.site >= 0 and not self.written.sites[event.site].is_complete)
 
     def _expected(self, event: Event) -> Version:
         """The value whose gradient a wrong line should compute."""

@@ -1,15 +1,13 @@
-"""Reports on derivations as a single HTML page: lines, formulas, verdicts, and the graph with the verdicts."""
+"""The report on a derivation as a part of an HTML page: lines, formulas, verdicts, and the graph with the verdicts."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import textwrap
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from minigrad.util.report import counted
 from minigrad.verify.derivation.derivation_report import DerivationReport, LineReport
 
 STYLE = """
@@ -30,31 +28,25 @@ code { background: var(--soft); padding: 0 .3em; border-radius: 3px; }
 """
 
 
-def page(reports: Sequence[DerivationReport]) -> str:
-    """The page for some reports. It needs neither network nor scripts."""
-    wrong = sum(not report.ok for report in reports)
-    title = f"{counted(len(reports), 'derivation')}: " + (f"{wrong} wrong" if wrong else "all right")
-    return document(title, not wrong, "".join(_section(report) for report in reports))
-
-
 def document(title: str, right: bool, body: str, style: str = "") -> str:
     """A page with a title, whose color says whether all is right, a body in HTML, and style rules after STYLE."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
         f"<style>{STYLE}{style}</style></head>"
-        f'<body><h1 class="{_class(right)}">{escape(title)}</h1>{body}</body></html>\n'
+        f'<body><h1 class="{color_class(right)}">{escape(title)}</h1>{body}</body></html>\n'
     )
 
 
-def _section(report: DerivationReport) -> str:
+def section(report: DerivationReport) -> str:
+    """The part of the page for one derivation."""
     forward = report.derivation.forward.function
     description = inspect.getdoc(forward) or ""
     rows = "".join(_row(report, line) for line in report.lines.values())
     return (
-        f"<h2>{escape(report.derivation.name)}</h2><p>{_prose(description)}</p>"
-        f'<p class="verdict {_class(report.ok)}">{escape(str(report).partition(chr(10))[0])}</p>'
-        f"<details><summary>the forward function</summary><pre>{escape(_source(forward))}</pre></details>"
+        f"<h2>{escape(report.derivation.name)}</h2><p>{prose(description)}</p>"
+        f'<p class="verdict {color_class(report.ok)}">{escape(str(report).partition(chr(10))[0])}</p>'
+        f"<details><summary>the forward function</summary><pre>{escape(source(forward))}</pre></details>"
         '<table class="lines"><tr><th class="of">gradient of</th><th>line</th><th class="why">verdict</th></tr>'
         f"{rows}</table>{_graph(report)}"
     )
@@ -64,23 +56,24 @@ def _row(report: DerivationReport, line: LineReport) -> str:
     label = report.labels.get(line.target, line.target)
     formula = inspect.getdoc(line.function)
     formula_html = f"<div>{escape(formula)}</div>" if formula else ""
-    explanation = "".join(f'<div class="note">{_prose(sentence)}</div>' for sentence in line.sentences())
+    explanation = "".join(f'<div class="note">{prose(sentence)}</div>' for sentence in line.sentences())
     return (
-        f"<tr><td><b>{escape(label)}</b></td><td>{formula_html}<pre>{escape(_source(line.function))}</pre></td>"
-        f'<td><span class="verdict {_class(line.ok)}">{escape(line.verdict)}</span>{explanation}</td></tr>'
+        f"<tr><td><b>{escape(label)}</b></td><td>{formula_html}<pre>{escape(source(line.function))}</pre></td>"
+        f'<td><span class="verdict {color_class(line.ok)}">{escape(line.verdict)}</span>{explanation}</td></tr>'
     )
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Sentences as HTML; text between backticks is code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def _class(ok: bool) -> str:
+def color_class(ok: bool) -> str:
+    """The class whose color says whether something is right."""
     return "right" if ok else "wrong"
 
 
-def _source(function: Any) -> str:
+def source(function: Any) -> str:
     """The source of a function without its decorators and docstring."""
     try:
         lines = textwrap.dedent(inspect.getsource(function)).splitlines()
