@@ -262,6 +262,10 @@ class ForwardPass:
         """Whether a name is that of a value of the forward function, as in `x, w = cache`."""
         return path.rpartition(".")[2] in self.plain.by_name
 
+    def is_value(self, result: Array) -> bool:
+        """Whether a result is a value of the forward function that was computed again."""
+        return any(v.value.shape == result.shape and np.allclose(v.value, result) for v in self.plain.versions)
+
     def equal_to(self, result: Array) -> Version | None:
         """The last version of which a result is the gradient, in the order of computation, named ones first."""
         if not np.any(result):

@@ -87,7 +87,7 @@ class _Parts(ast.NodeTransformer):
             text = ast.unparse(node)
             node.args = [self.visit(argument) for argument in node.args]
             return self._reported(node, text)
-        if isinstance(node, (ast.BinOp, ast.UnaryOp)):
+        if isinstance(node, ast.BinOp):
             text = ast.unparse(node)
             return self._reported(self.generic_visit(node), text)
         return self.generic_visit(node)

@@ -114,7 +114,8 @@ def _matched(forward: ForwardPass, total: Event, parts: Sequence[tuple[Event, Ar
         rest = sum(r for e, r in parts if e is not event)
         expected = forward.gradient(version) - rest
         left = tuple(k for k in forward.reference.contributions[version.label] if k not in used)
-        if left and event.status in (UNKNOWN, PARTIAL) and _subset(forward, version, expected, used):
+        has_wrong_sign = _subset(forward, version, event.result, used)  # in the sum: the part itself is right
+        if left and not has_wrong_sign and event.status in (UNKNOWN, PARTIAL) and _subset(forward, version, expected, used):
             matched.append(Part(event, version, result, expected, left, False, total.order))
     return matched
 

@@ -157,6 +157,8 @@ class _Check:
                 )
             elif event.order in unseen and line.verdict == "wrong":
                 line.notes.append("nothing that follows sees the mistake: the gradients that it returns are right")
+        if outcome.error and outcome.error_line:
+            lines.append((Event(len(outcome.events), -1, "", {}, np.zeros(0)), self._failed(outcome)))
         report = WrittenReport(
             self.pair.name, written.file, whole, [line for _, line in lines], self._unnamed(outcome), first.method,
             first.call.is_unit, outcome.error and f"line {outcome.error_line}: {outcome.error}",
@@ -169,6 +171,14 @@ class _Check:
         if self.second is None:
             report.assumptions.append("only the given values were used, as the functions refuse others")
         return report
+
+    def _failed(self, outcome: Outcome) -> WrittenLine:
+        """The line that raised an error."""
+        written, number = self.pair.backward, outcome.error_line
+        site = next((s for s in written.sites if s.lines[0] <= number <= s.lines[1]), None)
+        start, end = site.lines if site else (number, number)
+        report = LineReport("", written.function, np.zeros(0), None, "wrong", f"it does not run: {outcome.error}", "error")
+        return WrittenLine(site.path if site else "", start, end, written.text(start, end), "", "wrong", report)
 
     def _excused(self, outcome: Outcome, overrides: Mapping[int, Any]) -> tuple[set[int], set[int]]:
         """Of the wrong events of a function that is right as a whole: those that others make up for, and the rest."""
@@ -207,7 +217,7 @@ class _Check:
         for key, events in by_site.items():
             wrong = [e for e in events if e.status == WRONG]
             event = wrong[0] if wrong else events[-1]
-            line = self._line(event)
+            line = self._line(event, outcome)
             if wrong:
                 line.verdict = "wrong"
                 line.first_wrong = ", ".join(f"{k} = {n}" for k, n in event.index.items() if k)
@@ -218,13 +228,25 @@ class _Check:
             lines.append((event, line))
         return sorted(lines, key=lambda pair: (pair[1].line, pair[0].order))
 
-    def _line(self, event: Event) -> WrittenLine:
+    def _with_steps_before(self, event: Event, outcome: Outcome, start: int, end: int) -> tuple[int, str]:
+        """The first line and the text of a value that is written in steps, of which any may be wrong."""
+        sites = self.pair.backward.sites
+        for other in reversed(outcome.events[: event.order]):
+            if other.path == event.path and other.site >= 0 and other.index == event.index:
+                if other.status != PARTIAL or sites[other.site].loops != sites[event.site].loops:
+                    break
+                start = min(start, sites[other.site].lines[0])
+        return start, self.pair.backward.text(start, end)
+
+    def _line(self, event: Event, outcome: Outcome) -> WrittenLine:
         version = event.version
         assert version is not None
         forward, written = self.first, self.pair.backward
         if event.site >= 0:
             site = written.sites[event.site]
             (start, end), text = site.lines, site.text
+            if event.status == WRONG and not site.is_after_loop:
+                start, text = self._with_steps_before(event, outcome, start, end)
         else:
             statement = written.returns[-1]
             (start, end), text = statement.lines, f"return ... {ast.unparse(statement.parts[-1 - event.site])}"
@@ -433,4 +455,4 @@ def _sizes(forward: ForwardPass, environment: Mapping[str, Any]) -> dict[str, fl
 
 
 Function = Callable[..., Any]
-_ = (PARTIAL, Sequence, Version, Written)
+_ = (Sequence, Version)

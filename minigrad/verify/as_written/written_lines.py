@@ -15,9 +15,10 @@ import numpy as np
 
 from minigrad.engine.primitive import value_of
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, indices, same_randomness
-from minigrad.verify.as_written.gradient_names import squeeze, values_named_by
+from minigrad.verify.as_written.gradient_names import squeeze, values_named_by, without_suffix
 from minigrad.verify.as_written.instrument import Listener, Written, caller
 from minigrad.verify.as_written.pair import is_number
+from minigrad.verify.derivation.reference import agree
 
 Array = Any
 RIGHT, WRONG, UNKNOWN, PARTIAL = "right", "wrong", "unknown", "partial"
@@ -279,7 +280,7 @@ def judged(written: Written, forward: ForwardPass, names: Mapping[str, str]) -> 
     right as soon as the former is.
     """
     overrides: dict[int, Any] = {}
-    blamed: dict[tuple[int, str], Version] = {}
+    blamed: dict[tuple[int, str], Suspect] = {}
     is_strict = False
     outcome = run_backward(written, forward, names, overrides).outcome
     if outcome.error or outcome.wrong:  # perhaps because of a shape
@@ -290,36 +291,52 @@ def judged(written: Written, forward: ForwardPass, names: Mapping[str, str]) -> 
             outcome, is_strict = strict, True
     trials = TRIALS
     while outcome.wrong and trials > 0:
-        best: tuple[Outcome, dict[int, Any], Event, Version] | None = None
-        for event, version in _suspects(forward, outcome, outcome.wrong):
+        best: tuple[Outcome, dict[int, Any], Event, Suspect] | None = None
+        for event, suspect in _suspects(forward, outcome, outcome.wrong):
             trials -= 1
             if trials < 0:
                 break
-            trial = overrides | _with_other_iterations(forward, outcome, event, version)
+            trial = overrides | _with_other_iterations(forward, outcome, event, suspect)
             other = run_backward(written, forward, names, trial, is_strict=is_strict).outcome
             if not other.error and len(other.wrong) < len(best[0].wrong if best else outcome.wrong):
-                best = other, trial, event, version
+                best = other, trial, event, suspect
         if best is None:
             break
         outcome, overrides = best[0], best[1]
         blamed[best[2].site, best[2].path] = best[3]
     for event in outcome.events:
-        if event.order in overrides and (version := blamed.get((event.site, event.path))) is not None:
-            own = _of_iteration(forward, version, event.index) or version
-            event.status, event.version = RIGHT if forward.is_gradient(own, event.result) else WRONG, own
+        if event.order in overrides and (suspect := blamed.get((event.site, event.path))) is not None:
+            own = _of_iteration(forward, suspect.version, event.index) or suspect.version
+            expected = suspect.expected(forward, own)
+            is_right = agree(event.result, expected, forward.rtol, 0.0)
+            event.status, event.version = RIGHT if is_right else WRONG, own
+            if suspect.is_value:
+                event.expected, event.label = expected, f"(the value of {own.label})"
     return outcome, overrides
 
 
+@dataclass(frozen=True)
+class Suspect:
+    """What a line may have to compute: the gradient at a value, or the value itself, which is computed again."""
+
+    version: Version
+    is_value: bool
+
+    def expected(self, forward: ForwardPass, version: Version) -> Array:
+        """What it has to be for a version."""
+        return version.value if self.is_value else forward.gradient(version)
+
+
 def _with_other_iterations(
-    forward: ForwardPass, outcome: Outcome, event: Event, version: Version
+    forward: ForwardPass, outcome: Outcome, event: Event, suspect: Suspect
 ) -> dict[int, Array]:
-    """The true gradients at a line, in the iteration of an event and in all others."""
-    overrides = {event.order: forward.gradient(version)}
+    """What a line should compute, in the iteration of an event and in all others."""
+    overrides = {event.order: suspect.expected(forward, suspect.version)}
     for other in outcome.events:
         if other.site == event.site and other.path == event.path and other is not event:
-            own = _of_iteration(forward, version, other.index)
+            own = _of_iteration(forward, suspect.version, other.index)
             if own is not None and own.value.shape == other.result.shape:
-                overrides[other.order] = forward.gradient(own)
+                overrides[other.order] = suspect.expected(forward, own)
     return overrides
 
 
@@ -331,27 +348,34 @@ def _of_iteration(forward: ForwardPass, version: Version, index: Mapping[str, An
     return next((v for v in same if list(v.index.values()) == list(index.values())), None)
 
 
-def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) -> list[tuple[Event, Version]]:
-    """Events before a wrong one that may be to blame, and the value whose gradient each may have to be.
+def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) -> list[tuple[Event, Suspect]]:
+    """Events before a wrong one that may be to blame, and what each may have to compute.
 
-    One iteration of a loop stands for all of them.
+    One iteration of a loop stands for all of them. The first events come first: what a later one computes from a wrong
+    value is wrong too.
     """
-    found: dict[tuple[int, str, str, int], tuple[Event, Version]] = {}
-    first = wrong[0].version
-    assert first is not None
+    found: dict[tuple[int, str, str, int], tuple[Event, Suspect]] = {}
     targets = {e.version.name for e in wrong if e.version is not None}
-    for event in reversed(outcome.events[: wrong[-1].order]):
-        if event.status not in (UNKNOWN, PARTIAL) or forward.has_value(event.path):
+    for event in outcome.events[: wrong[-1].order]:
+        if event.status not in (UNKNOWN, PARTIAL):
             continue
+        is_value = next(values_named_by(event.path), None) is None
+        if is_value and forward.is_value(event.result) or not is_value and forward.has_value(event.path):
+            continue
+        name = event.path.rpartition(".")[2]
+        whole = set(values_named_by(without_suffix(name))) if without_suffix(name) != name else set()
         for version in forward.plain.versions:
             is_own = version in event.candidates
-            if version.value.shape != event.result.shape or version.line == 0 or (version.name in targets and not is_own):
+            if version.value.shape != event.result.shape or (not is_value and version.line == 0):
+                continue
+            if (version.name in targets or squeeze(version.name) in whole) and not is_own and not is_value:
                 continue
             if event.index and version.index and list(event.index.values()) != list(version.index.values()):
                 continue
-            if np.any(forward.gradient(version)):
-                found.setdefault((event.site, event.path, version.name, version.line), (event, version))
-    return sorted(found.values(), key=lambda pair: pair[1] not in pair[0].candidates)
+            if is_value or np.any(forward.gradient(version)):
+                key = (event.site, event.path, version.name, version.line)
+                found.setdefault(key, (event, Suspect(version, is_value)))
+    return sorted(found.values(), key=lambda pair: (pair[1].version not in pair[0].candidates, pair[1].is_value))
 
 
 Function = Callable[..., Any]

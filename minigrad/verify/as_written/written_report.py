@@ -57,7 +57,7 @@ class WrittenLine:
 
     def explanation(self) -> list[str]:
         """Sentences for the report; the first one says where."""
-        where = f"line {self.line}" if self.line else "what it returns"
+        where = f"line {self.line}" if self.last_line == self.line else f"lines {self.line} to {self.last_line}"
         head = f"{where}, {self.path}" + (f", first at {self.first_wrong}" if self.first_wrong else "")
         sentences = [] if self.verdict == "right" else self.report.sentences()
         sentences += [f"note: {note}" for note in self.notes]
