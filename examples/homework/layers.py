@@ -1,6 +1,6 @@
 """Homework as courses give it: plain NumPy functions, forward and backward. Ten of the twenty are wrong in one line.
 
-    minigrad check examples/homework/layers.py
+minigrad check examples/homework/layers.py
 """
 
 import numpy as np
@@ -180,7 +180,9 @@ def conv_backward(dout, cache):
                     window = xp[n, :, i * stride : i * stride + HH, j * stride : j * stride + WW]
                     db[f] += dout[n, f, i, j]
                     dw[f] += window * dout[n, f, i, j]
-                    dxp[n, :, i * stride : i * stride + HH, j * stride : j * stride + WW] += w[f, :, ::-1, ::-1] * dout[n, f, i, j]
+                    dxp[n, :, i * stride : i * stride + HH, j * stride : j * stride + WW] += (
+                        w[f, :, ::-1, ::-1] * dout[n, f, i, j]
+                    )
     dx = dxp[:, :, pad : pad + H, pad : pad + W]
     return dx, dw, db
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,18 +136,10 @@ def _items(paths: Sequence[str], name: str | None, options: Options) -> list[Ite
             print(remark, file=sys.stderr)
         for variable, value in vars(module).items():
             if isinstance(value, Derivation):
-                items.append(
-                    Item(file, (variable, value.name), "derivation", lambda value=value: value.check(seed=options.seed))
-                )
+                items.append(Item(file, (variable, value.name), "derivation", partial(value.check, seed=options.seed)))
         for found in pairs_in(vars(module), module.__name__):
-            items.append(
-                Item(
-                    file, (found.name, found.forward_name), "pair",
-                    lambda found=found: check_found(
-                        found, inputs=options.inputs, names=options.names, seed=options.seed
-                    ),
-                )
-            )  # fmt: skip
+            check = partial(check_found, found, inputs=options.inputs, names=options.names, seed=options.seed)
+            items.append(Item(file, (found.name, found.forward_name), "pair", check))
     chosen = [item for item in items if name is None or name in item.names]
     if not chosen:
         if items:

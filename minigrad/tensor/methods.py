@@ -76,8 +76,8 @@ def install(cls: Any) -> None:
     cls.__neg__, cls.__pos__, cls.__abs__, cls.__invert__ = e.negative, e.positive, e.abs, c.bitwise_invert
     for name, function in _METHODS.items():
         setattr(cls, name, function)
-    for function in _OF_NUMPY:
-        setattr(cls, function.__name__, _method_of_numpy(function))
+    for of_numpy in _OF_NUMPY:
+        setattr(cls, of_numpy.__name__, _method_of_numpy(of_numpy))
     cls.T = property(_transposed, doc="The transpose of a matrix.")
     cls.mT = property(_matrix_transpose, doc="The transpose of the last two axes.")
     cls.reshape, cls.transpose, cls.flatten, cls.clip = _reshape, _transpose, _flatten, _clip

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from minigrad.app.source_files import import_file
 from minigrad.app.notes.experiment import CHAPTERS, Experiment, Outcome
+from minigrad.app.source_files import import_file
 
 
 def folder() -> Path:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify.as_written.inputs import EVEN_SIZES, SIZES, SIZES_OF_MANY_AXES, Unknown, drawn, shapes_of
-from minigrad.verify.as_written.pair import Pair
 from minigrad.verify.as_written.written import check_pair
 from minigrad.verify.as_written.written_report import WrittenReport
+from minigrad.verify.pairs.pair import Pair
 
 BACKWARD = re.compile(r"^(?P<base>.*?)_?(?:backward|backprop|bwd|grad|gradient)_?(?P<rest>.*)$", re.IGNORECASE)
 FORWARD_WORDS = ("forward", "forward_pass", "fwd", "")
@@ -36,11 +36,12 @@ def pairs_in(namespace: Mapping[str, Any], module: str) -> list[Found]:
         if getattr(value, "__module__", None) != module:
             continue
         if inspect.isclass(value) and _defines(value, "forward") and _defines(value, "backward"):
-            found.append(Found(name, _class_pair(value), value.forward.__code__.co_firstlineno))
+            forward = inspect.unwrap(vars(value).get("forward", value.__init__))
+            found.append(Found(name, _class_pair(value), forward.__code__.co_firstlineno))
         elif inspect.isfunction(value):
             forward = _forward_of(name, namespace, module)
             if forward is not None:
-                make = lambda forward=forward, value=value: Pair(forward, value)  # noqa: E731
+                make = lambda forward=forward, value=value: Pair(forward, value)
                 found.append(Found(name, make, forward.__code__.co_firstlineno, forward.__name__))
     return sorted(found, key=lambda f: f.line)
 
@@ -49,7 +50,7 @@ def _defines(cls: type, method: str) -> bool:
     return inspect.isfunction(getattr(cls, method, None))
 
 
-def _class_pair(cls: type) -> Callable[[], Pair]:
+def _class_pair(cls: Any) -> Callable[[], Pair]:
     def make() -> Pair:
         try:
             return Pair(cls())
@@ -68,7 +69,12 @@ def _forward_of(name: str, namespace: Mapping[str, Any], module: str) -> Any:
         return None
     base, rest = match.group("base"), match.group("rest")
     for word in FORWARD_WORDS:
-        for candidate in (f"{base}_{word}_{rest}", f"{base}_{word}{rest}", f"{word}_{base}{rest}", f"{base}{word}{rest}"):
+        for candidate in (
+            f"{base}_{word}_{rest}",
+            f"{base}_{word}{rest}",
+            f"{word}_{base}{rest}",
+            f"{base}{word}{rest}",
+        ):
             other = namespace.get(candidate.strip("_"))
             if inspect.isfunction(other) and other.__module__ == module and candidate.strip("_") != name:
                 return other

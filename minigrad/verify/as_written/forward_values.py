@@ -22,12 +22,12 @@ from minigrad.engine.primitive import value_of
 from minigrad.engine.tape import ancestors, pull
 from minigrad.tensor.linearize import variable
 from minigrad.tensor.tensor import Tensor
-from minigrad.verify.as_written.gradient_names import squeeze
-from minigrad.verify.as_written.instrument import Listener, caller
-from minigrad.verify.as_written.pair import BackwardCall, Pair, Returned, is_number
 from minigrad.verify.derivation.forward import Run
 from minigrad.verify.derivation.reference import Reference, agree, contributions_to
-from minigrad.verify.gradients.problem import is_float_array, signed
+from minigrad.verify.gradients.problem import signed
+from minigrad.verify.pairs.gradient_names import squeeze
+from minigrad.verify.pairs.instrument import Listener, caller
+from minigrad.verify.pairs.pair import BackwardCall, Pair, Returned, is_float_array, is_number
 
 Array = Any
 STEP = 1e-3  # of finite differences of fourth order, relative to the size of the value
@@ -83,16 +83,19 @@ class Recorder(Listener):
         }  # paths of which parts are written later
 
     def wrote(self, number: int, value: Any) -> Any:
+        """Keep a value."""
         site = self.written.sites[number]
         return self._store(site.name, value, indices(site.loops, caller().f_locals), site.lines[0], site.path)
 
     def item(self, number: int, value: Any, key: Any) -> Any:
+        """Keep an item of a dictionary or list, or an array that is complete."""
         site = self.written.sites[number]
         index = indices(site.loops, caller().f_locals)
         if isinstance(value, (dict, list)):
             if isinstance(key, (int, str, np.integer)):
                 index = {**index, "": key} if key not in index.values() else index
-                value[key] = self._store(site.name, value[key], index, site.lines[0], "", is_item=True)
+                items: Any = value
+                items[key] = self._store(site.name, items[key], index, site.lines[0], "", is_item=True)
             return value
         if site.is_complete:
             return self._store(site.name, value, index, site.lines[0], site.path)
@@ -100,6 +103,7 @@ class Recorder(Listener):
         return value
 
     def part(self, number: int, value: Any) -> Any:
+        """Keep the value of an expression."""
         part = self.written.parts[number]
         if np.ndim(value) == 0:
             return value
@@ -107,6 +111,7 @@ class Recorder(Listener):
         return self._store(f"`{part.text}`", value, index, part.line, "", is_part=True)
 
     def returned(self, number: int, value: Any) -> Any:
+        """Keep what the function returns."""
         self.values.returned = Returned.of(value, self.written, number)
         return value
 
@@ -142,6 +147,7 @@ class TapeRecorder(Recorder):
     """Makes every value a node of the tape."""
 
     def recorded(self, value: Any, path: str) -> tuple[Any, Node | None]:
+        """The value as a node of its own, if it has a history; as a Tensor if parts of it are written later."""
         if isinstance(value, Tensor):
             if value.dtype.kind != "f":
                 return value, None
@@ -153,6 +159,7 @@ class TapeRecorder(Recorder):
         return value, None
 
     def argument(self, name: str, value: Any) -> Any:
+        """Make an argument a variable."""
         if is_float_array(value) and isinstance(value, np.ndarray):
             value = variable(value)
         return super().argument(name, value)
@@ -181,11 +188,11 @@ def same_randomness(state: Any) -> Iterator[None]:
 
 def randomness() -> Any:
     """The state of NumPy's and Python's global generators."""
-    return np.random.get_state(), random.getstate()
+    return np.random.get_state(), random.getstate()  # noqa: NPY002  (what the checked functions use)
 
 
 def _set_randomness(state: Any) -> None:
-    np.random.set_state(state[0])
+    np.random.set_state(state[0])  # noqa: NPY002
     random.setstate(state[1])
 
 
@@ -328,7 +335,9 @@ class ForwardPass:
             self.why_differences = "on Tensors the function computes other values, as it writes into shared memory"
             return None
         # What has no node does not depend on the inputs.
-        self.plain.versions = [p for v, p in zip(values.versions, self.plain.versions, strict=True) if v.node is not None]
+        self.plain.versions = [
+            p for v, p in zip(values.versions, self.plain.versions, strict=True) if v.node is not None
+        ]
         return self._reference({v.order: v.node for v in values.versions}, values)
 
     def _agrees(self, values: Values) -> bool:
@@ -352,7 +361,9 @@ class ForwardPass:
         gradients = {}
         for v in self.plain.versions:
             node = nodes[v.order]
-            gradients[v.label] = np.asarray(pulled.get(node, np.zeros(v.value.shape))) if node else np.zeros(v.value.shape)
+            gradients[v.label] = (
+                np.asarray(pulled.get(node, np.zeros(v.value.shape))) if node else np.zeros(v.value.shape)
+            )
             run.tensors[v.label] = _with_node(v.value, node)
         reference = Reference(run, {str(k): c for k, c in self.cotangents.items()}, gradients, {}, _scale(gradients))
         reference.contributions = _Contributions(reference)
@@ -369,7 +380,7 @@ class ForwardPass:
             for index in np.ndindex(v.value.shape):
                 gradient[index] = self._slope({v.order: _unit(v.value.shape, index)}, step)
             gradients[v.label] = gradient
-        return Reference(run, {}, gradients, dict.fromkeys(gradients, {}), _scale(gradients))  # type: ignore[arg-type]
+        return Reference(run, {}, gradients, {k: {} for k in gradients}, _scale(gradients))
 
     def _slope(self, directions: Mapping[int, Array], step: float) -> float:
         """The derivative of <cotangent, result> along directions of some versions, to fourth order in the step."""
@@ -476,7 +487,11 @@ def _with_arguments(value: Any, name: str, argument: Callable[[str, Any], Any]) 
     if is_float_array(value):
         return argument(name, value)
     if isinstance(value, dict):
-        return type(value)({k: _with_arguments(v, str(k), argument) for k, v in value.items()}) if type(value) is dict else value
+        return (
+            type(value)({k: _with_arguments(v, str(k), argument) for k, v in value.items()})
+            if type(value) is dict
+            else value
+        )
     if type(value) in (list, tuple):
         return type(value)(_with_arguments(v, f"{name}[{k}]", argument) for k, v in enumerate(value))
     argument(name, value)

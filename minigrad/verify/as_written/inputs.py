@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.verify.as_written.instrument import Written
 from minigrad.verify.derivation.structure import away_from_0_and_1
+from minigrad.verify.pairs.instrument import Written
 
 Array = Any
 # Sizes of named axes, different from each other, and others for a second look: a factor may be a size by chance.
@@ -58,7 +58,7 @@ def shapes_of(written: Written, given: Mapping[str, str] | None = None) -> tuple
     sizes: dict[str, int] = {}
     found: dict[str, Shape] = {}
     definition = written.definition
-    parameters = [a for a in [*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs]]
+    parameters = [*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs]
     doc = ast.get_docstring(definition) or ""
     for size in re.finditer(r"\b([A-Za-z_]\w*)\s*=\s*(\d+)\b", doc):
         sizes.setdefault(size.group(1), int(size.group(2)))
@@ -114,7 +114,9 @@ def _of_docstring(name: str, doc: str) -> Shape | None:
             axes = _with_dots(axes)
             if not axes:
                 continue
-        is_integer = bool(re.search(r"\b(?:int|integers?|labels?|indices|index|classes)\b", before + after, re.IGNORECASE))
+        is_integer = bool(
+            re.search(r"\b(?:int|integers?|labels?|indices|index|classes)\b", before + after, re.IGNORECASE)
+        )
         below = re.search(r"(?:below|<)\s*(\w+)", after) if is_integer else None
         del after_text
         return Shape(axes, below.group(1) if below else None, is_integer)
@@ -185,7 +187,7 @@ def drawn(
         else:
             raise Unknown(
                 f"{written.name}: the shape of {p.name!r} is not known. Say it in the docstring, {p.name}: (N, D), or in "
-                f"an annotation, {p.name}: \"N D\", or on the command line, --input {p.name}=N,D"
+                f'an annotation, {p.name}: "N D", or on the command line, --input {p.name}=N,D'
             )
     told = [f"{name} ({', '.join(shape.axes)})" for name, shape in shapes.items() if name in out.arguments]
     if told:

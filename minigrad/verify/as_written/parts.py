@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from minigrad.verify.as_written.forward_values import ForwardPass, Version
-from minigrad.verify.as_written.gradient_names import values_named_by, without_suffix
-from minigrad.verify.as_written.instrument import Written
-from minigrad.verify.as_written.sites import path_of
 from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome
 from minigrad.verify.derivation.reference import agree
+from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
+from minigrad.verify.pairs.instrument import Written
+from minigrad.verify.pairs.sites import path_of
 
 Array = Any
 CONSUMERS = 8  # the most consumers of a value whose subsets are tried
@@ -115,7 +115,12 @@ def _matched(forward: ForwardPass, total: Event, parts: Sequence[tuple[Event, Ar
         expected = forward.gradient(version) - rest
         left = tuple(k for k in forward.reference.contributions[version.label] if k not in used)
         has_wrong_sign = _subset(forward, version, event.result, used)  # in the sum: the part itself is right
-        if left and not has_wrong_sign and event.status in (UNKNOWN, PARTIAL) and _subset(forward, version, expected, used):
+        if (
+            left
+            and not has_wrong_sign
+            and event.status in (UNKNOWN, PARTIAL)
+            and _subset(forward, version, expected, used)
+        ):
             matched.append(Part(event, version, result, expected, left, False, total.order))
     return matched
 

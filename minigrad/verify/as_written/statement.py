@@ -7,10 +7,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from minigrad.verify.as_written.instrument import Written
-from minigrad.verify.as_written.sites import path_of
 from minigrad.verify.as_written.written_lines import Event
 from minigrad.verify.derivation.line_source import LineSource
+from minigrad.verify.pairs.instrument import Written
+from minigrad.verify.pairs.sites import path_of
 
 
 def line_of(written: Written, event: Event, local: Mapping[str, Any]) -> LineSource | None:

@@ -11,19 +11,28 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.primitive import value_of
-from minigrad.util.pytree import flatten
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, randomness
-from minigrad.verify.as_written.gradient_names import squeeze, values_named_by, without_suffix
-from minigrad.verify.as_written.instrument import Written
-from minigrad.verify.as_written.pair import Pair, is_number
 from minigrad.verify.as_written.parts import Part, parts_of
 from minigrad.verify.as_written.statement import line_of, names_in
-from minigrad.verify.as_written.written_lines import PARTIAL, RIGHT, UNKNOWN, WRONG, Event, Outcome, judged, run_backward
+from minigrad.verify.as_written.written_lines import (
+    PARTIAL,
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    Event,
+    Outcome,
+    judged,
+    run_backward,
+)
 from minigrad.verify.as_written.written_report import WrittenLine, WrittenReport
 from minigrad.verify.derivation import diagnosis, repair
 from minigrad.verify.derivation.derivation_report import LineReport
 from minigrad.verify.derivation.named_factors import Case
-from minigrad.verify.derivation.sample import redrawn
+from minigrad.verify.derivation.structure import redrawn
+from minigrad.verify.pairs.gradient_names import values_named_by, without_suffix
+from minigrad.verify.pairs.instrument import Written
+from minigrad.verify.pairs.pair import Pair
+from minigrad.verify.pairs.results import given_gradients
 
 Array = Any
 
@@ -127,7 +136,9 @@ class _Check:
         with suppress(Exception):  # the user's function may refuse other sizes in any way
             self.other_sizes = None if other is None else ForwardPass(pair, other, owner, state, generators[2])
 
-    def _redrawn(self, arguments: Mapping[str, Any], owner: Any, state: Any, rng: np.random.Generator) -> ForwardPass | None:
+    def _redrawn(
+        self, arguments: Mapping[str, Any], owner: Any, state: Any, rng: np.random.Generator
+    ) -> ForwardPass | None:
         """A pass with other values of the same kind for all inputs; None if the function does not take them."""
         try:
             other = {name: _redrawn_value(value, rng) for name, value in copy.deepcopy(dict(arguments)).items()}
@@ -177,7 +188,9 @@ class _Check:
         written, number = self.pair.backward, outcome.error_line
         site = next((s for s in written.sites if s.lines[0] <= number <= s.lines[1]), None)
         start, end = site.lines if site else (number, number)
-        report = LineReport("", written.function, np.zeros(0), None, "wrong", f"it does not run: {outcome.error}", "error")
+        report = LineReport(
+            "", written.function, np.zeros(0), None, "wrong", f"it does not run: {outcome.error}", "error"
+        )
         return WrittenLine(site.path if site else "", start, end, written.text(start, end), "", "wrong", report)
 
     def _excused(self, outcome: Outcome, overrides: Mapping[int, Any]) -> tuple[set[int], set[int]]:
@@ -194,7 +207,8 @@ class _Check:
 
     def _whole(self, forward: ForwardPass, outcome: Outcome) -> dict[str, bool | None]:
         """For each input, whether the gradient that the function gives is right."""
-        given = _given_gradients(self.pair, forward, outcome, self.names)
+        inputs = {v.order: v.name for v in forward.inputs()}
+        given = given_gradients(self.pair, inputs, outcome.returned, outcome.return_number, outcome.owner, self.names)
         whole: dict[str, bool | None] = {}
         for version in forward.inputs():
             is_zero = not np.any(np.abs(forward.gradient(version)) > 1e-11 * forward.reference.scale)
@@ -259,7 +273,11 @@ class _Check:
         return line
 
     def _explain(
-        self, line: WrittenLine, event: Event, overrides: Mapping[int, Any], second: tuple[Outcome, dict[int, Any]] | None
+        self,
+        line: WrittenLine,
+        event: Event,
+        overrides: Mapping[int, Any],
+        second: tuple[Outcome, dict[int, Any]] | None,
     ) -> None:
         """Fill in the reason and the repair of a wrong line."""
         samples = [(self.first, event, overrides)]
@@ -294,8 +312,8 @@ class _Check:
         source = line_of(self.pair.backward, event, environments[0])
         if source is not None:
             expected = [case.expected for case in cases]
-            own = names_in(source.body)
-            own = [name for name in source.names if name in own]
+            used = names_in(source.body)
+            own = [name for name in source.names if name in used]
             found = repair.search_edit(source, own, environments, expected, self.seconds)
             if found is not None:
                 line.report.repair, line.report.repaired = found
@@ -372,62 +390,6 @@ def _is_plain(value: Any) -> bool:
 
 def _is_gradient_name(path: str) -> bool:
     return next(values_named_by(path), None) is not None
-
-
-def _given_gradients(pair: Pair, forward: ForwardPass, outcome: Outcome, names: Mapping[str, str]) -> dict[int, Array]:
-    """The gradients of inputs that the function returns, or stores in its object, by the order of the input."""
-    inputs = forward.inputs()
-    found: dict[int, Array] = {}
-
-    def add(path: str, value: Any) -> None:
-        name = path.rpartition(".")[2]
-        mapped = names.get(name)
-        for squeezed in [squeeze(mapped)] if mapped else [*values_named_by(path)]:
-            for version in inputs:
-                if squeeze(version.name) == squeezed and is_number(value_of(value)):
-                    found.setdefault(version.order, value_of(value))
-                    return
-
-    if outcome.owner is not None:
-        for path, value in _attributes(outcome.owner):
-            add(path, value)
-    returned = outcome.returned
-    parts = list(returned) if isinstance(returned, tuple) else [returned]
-    statement = pair.backward.returns[outcome.return_number] if pair.backward.returns else None
-    unnamed = []
-    for k, part in enumerate(parts):
-        path = statement.path(k) if statement is not None and len(statement.parts) == len(parts) else None
-        if isinstance(part, dict):
-            for key, value in part.items():
-                add(f"grads.{key}", value)
-        elif isinstance(part, (list, tuple)) and path is None:
-            unnamed += flatten(part)[0]
-        else:
-            before = len(found)
-            if path is not None:
-                found_before = dict(found)
-                add(path, part)
-                if found == found_before and is_number(value_of(part)):
-                    unnamed.append(part)
-            elif is_number(value_of(part)):
-                unnamed.append(part)
-            del before
-    free = [v for v in inputs if v.order not in found and v.name in {p.name for p in pair.parameters}]
-    if len(unnamed) == len(free) or len(unnamed) == 1 == len(parts):
-        for version, value in zip(free, unnamed, strict=False):
-            found[version.order] = value
-    return found
-
-
-def _attributes(owner: Any) -> list[tuple[str, Any]]:
-    """The attributes of an object, and the items of its dictionaries, by path."""
-    found = []
-    for name, value in vars(owner).items():
-        if isinstance(value, dict):
-            found += [(f"{name}.{key}", item) for key, item in value.items()]
-        else:
-            found.append((name, value))
-    return found
 
 
 def _redrawn_value(value: Any, rng: np.random.Generator) -> Any:

@@ -1,4 +1,4 @@
-"""The lines of a backward function: each is judged, and the function goes on with the true gradient instead of a wrong one.
+"""The lines of a backward function: each is judged, and after a wrong one the function goes on with the true gradient.
 
 So a mistake is found at its own line and not at all that follow. What a line computes is looked up among the gradients
 at the forward function's values: by its name first; if a name is used for several values, by what it equals.
@@ -15,10 +15,10 @@ import numpy as np
 
 from minigrad.engine.primitive import value_of
 from minigrad.verify.as_written.forward_values import ForwardPass, Version, indices, same_randomness
-from minigrad.verify.as_written.gradient_names import squeeze, values_named_by, without_suffix
-from minigrad.verify.as_written.instrument import Listener, Written, caller
-from minigrad.verify.as_written.pair import is_number
 from minigrad.verify.derivation.reference import agree
+from minigrad.verify.pairs.gradient_names import squeeze, values_named_by, without_suffix
+from minigrad.verify.pairs.instrument import Listener, Written, caller
+from minigrad.verify.pairs.pair import is_number
 
 Array = Any
 RIGHT, WRONG, UNKNOWN, PARTIAL = "right", "wrong", "unknown", "partial"
@@ -98,26 +98,31 @@ class Judge(Listener):
         self._counts: dict[tuple[int, str], int] = {}
 
     def before(self, number: int) -> None:
+        """Keep the local variables, if this is the statement of the event to capture."""
         if self.capture is not None and len(self.outcome.events) <= self.capture:
             self._locals = copy.deepcopy({k: v for k, v in caller().f_locals.items() if k != "self"})
             self._locals |= {"self": caller().f_locals["self"]} if "self" in caller().f_locals else {}
 
     def wrote(self, number: int, value: Any) -> Any:
+        """Judge a value."""
         site = self.written.sites[number]
         return self._event(number, site.path, indices(site.loops, caller().f_locals), value, site.is_complete)
 
     def item(self, number: int, value: Any, key: Any) -> Any:
+        """Judge an item of a dictionary or list, or an array of which a part was written."""
         site = self.written.sites[number]
         index = indices(site.loops, caller().f_locals)
         if isinstance(value, (dict, list)):
             if isinstance(key, (int, str, np.integer)):
                 index = {**index, "": key} if key not in index.values() else index
                 path = f"{site.path}.{key}" if isinstance(key, str) else site.path
-                value[key] = self._event(number, path, index, value[key], True)
+                items: Any = value
+                items[key] = self._event(number, path, index, items[key], True)
             return value
         return self._event(number, site.path, index, value, site.is_complete)
 
     def returned(self, number: int, value: Any) -> Any:
+        """Keep what is returned, and judge expressions in it that have no name."""
         self.outcome.return_number = number
         parts = list(value) if isinstance(value, tuple) else [value]
         statement = self.written.returns[number]
@@ -172,7 +177,7 @@ class Judge(Listener):
             if event.version is not None:
                 event.status, event.remark = RIGHT, f"with another shape than {event.version.label}"
                 return
-        if own and (self._is_reused(event) or event.path in self.upstream) or not own:
+        if (own and (self._is_reused(event) or event.path in self.upstream)) or not own:
             other = forward.equal_to(event.result)
             if other is not None:
                 event.status, event.version = RIGHT, other
@@ -189,8 +194,10 @@ class Judge(Listener):
 
     def _is_reshaped(self, version: Version, result: Array) -> bool:
         shape = version.value.shape
-        return result.shape != shape and result.size == version.value.size > 1 and self.forward.is_gradient(
-            version, result.reshape(shape)
+        return (
+            result.shape != shape
+            and result.size == version.value.size > 1
+            and self.forward.is_gradient(version, result.reshape(shape))
         )
 
     def _candidates(self, event: Event) -> list[Version]:
@@ -286,7 +293,11 @@ def judged(written: Written, forward: ForwardPass, names: Mapping[str, str]) -> 
     if outcome.error or outcome.wrong:  # perhaps because of a shape
         strict = run_backward(written, forward, names, overrides, is_strict=True).outcome
         if (bool(strict.error), len(strict.wrong)) <= (bool(outcome.error), len(outcome.wrong)):
-            reshaped = [e for e in strict.wrong if outcome.events[e.order].status == RIGHT] if not outcome.error else strict.wrong
+            reshaped = (
+                [e for e in strict.wrong if outcome.events[e.order].status == RIGHT]
+                if not outcome.error
+                else strict.wrong
+            )
             overrides = {e.order: forward.gradient(e.version) for e in reshaped if e.version is not None}
             outcome, is_strict = strict, True
     trials = TRIALS
@@ -305,12 +316,12 @@ def judged(written: Written, forward: ForwardPass, names: Mapping[str, str]) -> 
         outcome, overrides = best[0], best[1]
         blamed[best[2].site, best[2].path] = best[3]
     for event in outcome.events:
-        if event.order in overrides and (suspect := blamed.get((event.site, event.path))) is not None:
-            own = _of_iteration(forward, suspect.version, event.index) or suspect.version
-            expected = suspect.expected(forward, own)
+        if event.order in overrides and (blame := blamed.get((event.site, event.path))) is not None:
+            own = _of_iteration(forward, blame.version, event.index) or blame.version
+            expected = blame.expected(forward, own)
             is_right = agree(event.result, expected, forward.rtol, 0.0)
             event.status, event.version = RIGHT if is_right else WRONG, own
-            if suspect.is_value:
+            if blame.is_value:
                 event.expected, event.label = expected, f"(the value of {own.label})"
     return outcome, overrides
 
@@ -327,9 +338,7 @@ class Suspect:
         return version.value if self.is_value else forward.gradient(version)
 
 
-def _with_other_iterations(
-    forward: ForwardPass, outcome: Outcome, event: Event, suspect: Suspect
-) -> dict[int, Array]:
+def _with_other_iterations(forward: ForwardPass, outcome: Outcome, event: Event, suspect: Suspect) -> dict[int, Array]:
     """What a line should compute, in the iteration of an event and in all others."""
     overrides = {event.order: suspect.expected(forward, suspect.version)}
     for other in outcome.events:
@@ -342,7 +351,11 @@ def _with_other_iterations(
 
 def _of_iteration(forward: ForwardPass, version: Version, index: Mapping[str, Any]) -> Version | None:
     """The version of the same assignment, or expression, in another iteration."""
-    same = [v for v in forward.plain.versions if (v.name, v.line, v.is_part) == (version.name, version.line, version.is_part)]
+    same = [
+        v
+        for v in forward.plain.versions
+        if (v.name, v.line, v.is_part) == (version.name, version.line, version.is_part)
+    ]
     if not version.index or not index:
         return None
     return next((v for v in same if list(v.index.values()) == list(index.values())), None)
@@ -360,7 +373,7 @@ def _suspects(forward: ForwardPass, outcome: Outcome, wrong: Sequence[Event]) ->
         if event.status not in (UNKNOWN, PARTIAL):
             continue
         is_value = next(values_named_by(event.path), None) is None
-        if is_value and forward.is_value(event.result) or not is_value and forward.has_value(event.path):
+        if (is_value and forward.is_value(event.result)) or (not is_value and forward.has_value(event.path)):
             continue
         name = event.path.rpartition(".")[2]
         whole = set(values_named_by(without_suffix(name))) if without_suffix(name) != name else set()

@@ -167,7 +167,7 @@ def _line_errors(derivation: BackwardPass, sample: Sample) -> Iterator[Error]:
         for what, c in (("the sign", -1.0), ("a factor 2", 2.0), ("a factor 0", 0.0), ("a factor 1.001", 1.001)):
             yield Error(f"d{t}", what, _scaled(t, c))
         try:
-            source = LineSource(line.function, names)
+            source = LineSource.of(line.function, names)
         except (OSError, TypeError, SyntaxError):
             continue
         for old, new in _parts_left_out(source.body):

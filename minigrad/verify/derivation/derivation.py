@@ -7,7 +7,7 @@ all lines that follow. The lines are also evaluated as a chain, each with the re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
 
@@ -56,6 +56,9 @@ class Derivation(BackwardPass):
         >>> print(report.lines["w"].reason)
         the sum over axis 0 is missing
     """
+
+    # A derivation from a plain forward and backward function; see as_written/written_derivation.py.
+    from_functions: ClassVar[Any]
 
     def __init__(self, forward: Callable[..., Any], **shapes: Any) -> None:
         super().__init__(Forward(forward, shapes))

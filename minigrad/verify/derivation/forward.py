@@ -21,7 +21,7 @@ from minigrad.tensor.naming import probe
 from minigrad.tensor.tensor import Tensor
 from minigrad.util.pytree import flatten
 from minigrad.verify.derivation.structure import away_from_0_and_1
-from minigrad.verify.gradients.problem import is_float_array
+from minigrad.verify.pairs.pair import is_float_array
 
 Array = Any
 # Sizes of named axes. They are pairwise coprime, so that a factor shows which size it comes from.

@@ -16,7 +16,8 @@ from minigrad.engine.node import Node
 from minigrad.engine.tape import ancestors, pull
 from minigrad.verify.derivation.forward import Forward, Run
 from minigrad.verify.gradients.finite_differences import WIDEST, Slope, slope
-from minigrad.verify.gradients.problem import is_float_array, signed
+from minigrad.verify.gradients.problem import signed
+from minigrad.verify.pairs.pair import is_float_array
 
 Array = Any
 ROUNDING = 1e-11  # relative to the largest gradient: a smaller difference is rounding

@@ -18,7 +18,7 @@ from minigrad.util.pytree import flatten
 from minigrad.verify.derivation.backward_pass import BackwardPass
 from minigrad.verify.derivation.forward import Forward
 from minigrad.verify.derivation.sample import draw_sample
-from minigrad.verify.gradients.problem import is_float_array
+from minigrad.verify.pairs.pair import is_float_array
 
 Array = Any
 

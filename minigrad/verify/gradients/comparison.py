@@ -48,6 +48,8 @@ class GradientCheck:
         self.described = [(name, x.shape) for name, x in zip(problem.names, problem.inputs, strict=True)]
         self.names = {name: k for k, name in enumerate(problem.names)}
         self.notes: list[str] = []
+        if problem.unchecked:
+            self.notes.append(f"unchecked, as no gradient is stored for it: {', '.join(problem.unchecked)}")
         self.has_kinks = False
 
     def _roundoff(self) -> list[Array]:

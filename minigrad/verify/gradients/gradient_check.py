@@ -34,11 +34,13 @@ def check_gradients(
     Args:
         f: a function of Tensors, or of arrays if `gradient` is given; or any object with the methods
             `forward(*arrays)`, which returns an array or a tuple of arrays, and `backward(cotangent)`, which returns
-            the gradients of the inputs of the last forward. So code of any framework can be checked.
+            the gradients of the inputs of the last forward. So code of any framework can be checked. Gradients of
+            parameters that the object stores (`dW`, `grads["W"]`) are checked too; a parameter without one is noted.
         *inputs: the arguments: arrays, Tensors, numbers, or nested structures of them. Floating-point ones are varied;
             float32 is checked in float64. Use values away from 0 and 1, where terms vanish.
         gradient: a hand-written gradient of f: a function of the cotangent and the inputs that returns the gradients
-            of the floating-point inputs (a tuple if there are several).
+            of the floating-point inputs (a tuple if there are several). Or the second function of a pair, of the
+            cotangent and a cache, if f returns the cache with its result.
         order: 1, or 2 to check the gradient's own derivative (second order) in the same way.
         modes: the methods; by default all that apply:
             "differences": compares every element with central differences, extrapolated (Richardson 1911), in extended

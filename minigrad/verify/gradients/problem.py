@@ -17,6 +17,8 @@ from minigrad.tensor.tensor import Tensor
 from minigrad.tensor.transforms import jvp, vjp
 from minigrad.util.pytree import flatten, leaves_like
 from minigrad.verify.gradients.finite_differences import WIDEST
+from minigrad.verify.pairs.adapted import adapted
+from minigrad.verify.pairs.pair import is_float_array
 
 Array = Any
 
@@ -33,9 +35,13 @@ class Problem:
     def __init__(
         self, f: Any, inputs: Sequence[Any], gradient: Callable[..., Any] | None, dtype: Any = np.float64
     ) -> None:
-        if gradient is None and all(callable(getattr(f, method, None)) for method in ("forward", "backward")):
-            f, gradient = f.forward, _forward_and_backward(f)
+        names = _names(f.forward if gradient is None and hasattr(f, "forward") else f, inputs)
+        pair = adapted(f, gradient, inputs)
+        if pair is not None:
+            f, gradient, inputs = pair.forward, pair.gradient, (*inputs, *pair.parameters.values())
+            names = [*names, *pair.parameters]
         self.f, self.by_hand, self.dtype = f, gradient, dtype
+        self.unchecked = [] if pair is None else pair.unchecked
         leaves, self.rebuild = flatten(tuple(inputs))
         self.leaves = [x.data if isinstance(x, Tensor) else x for x in leaves]
         self.varied = [k for k, x in enumerate(self.leaves) if isinstance(x, float) or is_float_array(x)]
@@ -45,7 +51,6 @@ class Problem:
                 "floating-point numbers, so there is nothing to vary; convert them: x.astype(float)"
             )
         self.inputs = [np.array(self.leaves[k], dtype=dtype) for k in self.varied]
-        names = _names(f, inputs)
         self.names = [names[k] for k in self.varied]
 
     def arguments(self, values: Sequence[Any]) -> Any:
@@ -170,19 +175,6 @@ def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 def flat(values: Sequence[Array]) -> Array:
     """All values as one vector."""
     return np.concatenate([v.reshape(-1) for v in values])
-
-
-def _forward_and_backward(module: Any) -> Callable[..., Any]:
-    def gradient(cotangent: Any, *inputs: Any) -> Any:
-        module.forward(*inputs)  # backward uses what the last forward has stored
-        return module.backward(cotangent)
-
-    return gradient
-
-
-def is_float_array(x: Any) -> bool:
-    """Whether x is an array, or a NumPy scalar, of floating-point numbers."""
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
 
 
 def _names(f: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:

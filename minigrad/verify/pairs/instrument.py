@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from minigrad.verify.as_written.sites import BLOCKS, Site, Write, accumulated_in, is_continued, is_read_in, path_of, writes_of
+from minigrad.verify.pairs.sites import (
+    BLOCKS,
+    Site,
+    Write,
+    accumulated_in,
+    is_continued,
+    is_read_in,
+    path_of,
+    writes_of,
+)
 
 HOOKS = "__mg_written__"  # the name by which the copy reaches its listener
 
@@ -124,7 +133,7 @@ class Written:
         try:
             tree = ast.parse(textwrap.dedent("".join(source)))
         except SyntaxError as error:
-            raise TypeError(f"{self.name}: give a function that is defined by def, not a lambda in other code") from error
+            raise TypeError(f"{self.name}: give a function defined by def, not a lambda") from error
         if not isinstance(tree.body[0], ast.FunctionDef):
             raise TypeError(f"{self.name}: give a function that is defined by def, not a lambda")
         ast.increment_lineno(tree, self.first_line - 1)
@@ -153,9 +162,9 @@ class Written:
     def _instrument(self) -> Any:
         definition = ast.parse(ast.unparse(self.definition)).body[0]  # a copy, whose line numbers are set below
         assert isinstance(definition, ast.FunctionDef)
-        for copy, original in zip(ast.walk(definition), ast.walk(self.definition), strict=True):
+        for copied, original in zip(ast.walk(definition), ast.walk(self.definition), strict=True):
             if hasattr(original, "lineno"):
-                ast.copy_location(copy, original)
+                ast.copy_location(copied, original)
         definition.decorator_list, definition.returns = [], None
         arguments = definition.args
         for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]:
@@ -186,10 +195,9 @@ class Written:
                 out += [statement, *self._compound(statement, following, loops)]
                 continue
             writes = writes_of(statement)
-            statement = self._with_parts(statement, loops)
             sites = [self._site(statement, w, following, loops) for w in writes]
             out += [_call("before", site.number) for site in sites[:1]]
-            out.append(statement)
+            out.append(self._with_parts(statement, loops))
             out += [_assign_hook(w, site.number) for w, site in zip(writes, sites, strict=True)]
         return out
 
@@ -234,7 +242,7 @@ class Written:
         wrapped = ast.parse(f"{HOOKS}.returned({len(self.returns)}, None)", mode="eval").body
         assert isinstance(wrapped, ast.Call)
         wrapped.args[1] = value or ast.Constant(None)
-        self.returns.append(Return([p for p in parts if p is not None], (statement.lineno, statement.end_lineno or statement.lineno)))
+        self.returns.append(Return([p for p in parts if p is not None], _lines(statement)))
         return ast.copy_location(ast.Return(ast.copy_location(wrapped, statement)), statement)
 
     def _site(self, statement: ast.stmt, write: Write, following: Sequence[ast.stmt], loops: tuple[str, ...]) -> Site:
@@ -244,6 +252,10 @@ class Written:
         site = Site(len(self.sites), write.path, lines, text, statement, is_complete, write.continues, loops)
         self.sites.append(site)
         return site
+
+
+def _lines(statement: ast.stmt) -> tuple[int, int]:
+    return statement.lineno, statement.end_lineno or statement.lineno
 
 
 def path_text(statement: ast.stmt, path: str) -> str:
@@ -265,7 +277,8 @@ def _assign_hook(write: Write, number: int) -> ast.stmt:
     hook = ast.parse(f"{target} = {HOOKS}.item({number}, {target}, {HOOKS}.key[None])").body[0]
     assert isinstance(hook, ast.Assign)
     assert isinstance(hook.value, ast.Call)
-    assert isinstance(key := hook.value.args[2], ast.Subscript)
+    key = hook.value.args[2]
+    assert isinstance(key, ast.Subscript)
     key.slice = copy.deepcopy(write.index)
     return hook
 

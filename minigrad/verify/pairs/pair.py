@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.verify.as_written.gradient_names import is_upstream, squeeze, values_named_by
-from minigrad.verify.as_written.instrument import Listener, Written
-from minigrad.verify.gradients.problem import is_float_array
+from minigrad.verify.pairs.gradient_names import is_upstream, squeeze, values_named_by
+from minigrad.verify.pairs.instrument import Listener, Written
 
 Array = Any
 
@@ -53,8 +52,8 @@ class Pair:
         if backward is None:
             if not (hasattr(forward, "forward") and hasattr(forward, "backward")):
                 raise TypeError(
-                    f"check_backward({_shown(forward)}): give a forward and a backward function, or an object with both "
-                    "methods"
+                    f"check_backward({_shown(forward)}): give a forward and a backward function, or an object with "
+                    "both methods"
                 )
             if isinstance(forward, type):
                 raise TypeError(
@@ -85,7 +84,7 @@ class Pair:
 
     def call_forward(self, listener: Listener, arguments: Mapping[str, Any], owner: Any) -> Any:
         """Call a copy of the forward function that reports to a listener."""
-        bound = inspect.BoundArguments(inspect.Signature(self.parameters), dict(arguments))  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(inspect.Signature(self.parameters), dict(arguments))
         first = (owner,) if self.has_self else ()
         return self.forward.copy(listener)(*first, *bound.args, **bound.kwargs)
 
@@ -107,8 +106,8 @@ def _written(function: Any, role: str, with_parts: bool = False) -> Written:
         return Written(function, with_parts)
     except OSError as error:
         raise TypeError(
-            f"check_backward: the source of the {role} function {_shown(function)} is not available; define it in a file "
-            "or in a cell of a notebook"
+            f"check_backward: the source of the {role} function {_shown(function)} is not available; define it in a "
+            "file or in a cell of a notebook"
         ) from error
 
 
@@ -184,7 +183,11 @@ class BackwardCall:
             else:
                 raise CannotCall(_unclear(pair, name, result, values))
             rest.remove(name)
-        taken_as_cache = {k for name, k in call.returned.items() if k not in call.cotangents.values() and _is_cache(name, result.names[k])}
+        taken_as_cache = {
+            k
+            for name, k in call.returned.items()
+            if k not in call.cotangents.values() and _is_cache(name, result.names[k])
+        }
         call.outputs = [
             k for k, ok in enumerate(is_result)
             if ok and (k in call.cotangents.values() or (k not in taken_as_cache and k not in call.returned.values()))
@@ -205,7 +208,9 @@ class BackwardCall:
         """Whether the backward function takes no upstream gradient, as that of a loss: it is 1."""
         return not self.cotangents
 
-    def arguments(self, returned: Returned, values: Mapping[str, Any], cotangents: Mapping[int, Array]) -> dict[str, Any]:
+    def arguments(
+        self, returned: Returned, values: Mapping[str, Any], cotangents: Mapping[int, Array]
+    ) -> dict[str, Any]:
         """The backward function's arguments by parameter, which it may write to."""
         memo: dict[int, Any] = {}  # one memory for what the forward function put into the cache twice
         arguments: dict[str, Any] = {}
@@ -236,6 +241,11 @@ def _described(result: Returned) -> str:
         kind = f"an array of shape {part.shape}" if isinstance(part, np.ndarray) else f"a {type(part).__name__}"
         parts.append(f"{name} ({kind})" if name else kind)
     return ", ".join(parts)
+
+
+def is_float_array(x: Any) -> bool:
+    """Whether x is an array, or a NumPy scalar, of floating-point numbers."""
+    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
 
 
 def is_number(value: Any) -> bool:

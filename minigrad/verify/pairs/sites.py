@@ -59,10 +59,10 @@ def path_of(target: ast.expr) -> str | None:
     if isinstance(target, ast.Attribute):
         base = path_of(target.value)
         return None if base is None else f"{base}.{target.attr}"
-    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str):
-        base = path_of(target.value)
-        return None if base is None else f"{base}.{target.slice.value}"
-    return None
+    if not isinstance(target, ast.Subscript) or not isinstance(target.slice, ast.Constant):
+        return None
+    base, key = path_of(target.value), target.slice.value
+    return None if base is None or not isinstance(key, str) else f"{base}.{key}"
 
 
 def base_of(target: ast.expr) -> tuple[ast.expr, ast.expr | None]:
