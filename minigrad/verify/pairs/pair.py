@@ -215,12 +215,19 @@ class BackwardCall:
         memo: dict[int, Any] = {}  # one memory for what the forward function put into the cache twice
         arguments: dict[str, Any] = {}
         for name, k in self.cotangents.items():
-            arguments[name] = np.array(cotangents[k]) if np.ndim(cotangents[k]) else float(cotangents[k])
+            arguments[name] = _own(cotangents[k])
         for name, k in self.returned.items():
             arguments[name] = copy.deepcopy(returned.parts[k], memo)
         for name, value in self.values.items():
             arguments[name] = copy.deepcopy(values[value], memo)
         return arguments
+
+
+def _own(cotangent: Any) -> Any:
+    """A cotangent that the backward function may write to: a number for an array without axes."""
+    if not isinstance(cotangent, np.ndarray):  # a Tensor, where the function is differentiated itself
+        return cotangent
+    return np.array(cotangent) if cotangent.ndim else float(cotangent)
 
 
 def _is_cache(parameter: str, name: str) -> bool:
