@@ -51,7 +51,7 @@ def given_gradients(
     parameters = {p.name for p in pair.parameters}
     left = [key for key, name in inputs.items() if key not in found and name in parameters]
     if len(unnamed) == len(left) or len(parts) == len(unnamed) == 1:
-        found |= {key: value_of(value) for key, value in zip(left, unnamed, strict=False)}
+        found |= dict(zip(left, unnamed, strict=False))
     return found
 
 
@@ -63,7 +63,7 @@ def _add(found: dict[int, Array], inputs: Mapping[int, str], path: str, value: A
     for squeezed in [squeeze(mapped)] if mapped else values_named_by(path):
         for key, name in inputs.items():
             if squeeze(name) == squeezed:
-                found.setdefault(key, value_of(value))
+                found.setdefault(key, value)
                 return True
     return False
 
