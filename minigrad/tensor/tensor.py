@@ -30,9 +30,9 @@ from minigrad.tensor.plain_values import PlainValues
 from minigrad.util import hints
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from minigrad.tensor.methods import Methods
+
+    _Elements = np.dtype["Tensor"]  # type: ignore[type-var]  # a Tensor is no np.generic: that is meant, see __array__
 else:
     Methods = object
 
@@ -75,9 +75,10 @@ class Tensor(PlainValues, Methods):
         if requires_grad:
             self.requires_grad = True
 
-    if TYPE_CHECKING:  # see Elements
-
-        def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Elements]: ...
+    if TYPE_CHECKING:
+        # For NumPy's stubs the elements are no numbers, which leaves `array @ tensor` to Tensor.__rmatmul__, and no
+        # NumPy scalars either, so that np.pad(tensor) and its kin are arrays of anything, with all operators.
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, _Elements]: ...
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor cannot be subclassed: operations return Tensors, so a subclass would be lost at once")
@@ -319,15 +320,6 @@ class Tensor(PlainValues, Methods):
         """The Tensor itself: there is only "cpu"."""
         check_device(device)
         return self
-
-
-if TYPE_CHECKING:
-
-    class Elements(Tensor, np.generic):  # type: ignore[misc]  # the two differ in methods; nothing is run
-        """What type checkers take for the elements of a Tensor.
-
-        They are no numbers, so `array @ tensor` is left to Tensor.__rmatmul__; and `np.sum(tensor)` is a Tensor.
-        """
 
 
 def _rebuilt(data: Any, requires_grad: bool, name: str | None, label: str | None) -> Tensor:

@@ -140,6 +140,9 @@ assert_type(w.shape, tuple[int, ...])
 assert_type(functional.softmax(w), Tensor)
 assert_type(functional.mse_loss(w, b), Tensor)
 total: Tensor = np.sum(w) * 0.5
+for together in (np.concatenate([w, w]), np.stack([w, w]), np.pad(w, 1), np.reshape(w, -1), np.exp(w)):
+    print(together * 2 - 1, together.sum(), w * together)
+padded = sum(np.pad(part, 1) for part in (w, w))
 
 
 # Code for arrays, Tensors and tracer arrays alike.
