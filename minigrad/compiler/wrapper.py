@@ -37,7 +37,8 @@ class Wrapper:
         self.function = function
         self._renew_lock()
         _all.add(self)
-        functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type]
+        wrapper: Any = self  # its subclasses have the calls
+        functools.update_wrapper(wrapper, function, updated=())
 
     def _renew_lock(self) -> None:
         self.lock = threading.RLock()  # a program's memory serves one call at a time

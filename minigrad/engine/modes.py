@@ -88,7 +88,7 @@ class _Switch(_Mode):
     @overload
     def __new__(cls) -> Self: ...
     @overload
-    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]  # as a decorator it returns the function
     def __new__(cls, function: Any = None) -> Any:
         """The mode, or the function with this mode around it."""
         self = super().__new__(cls)

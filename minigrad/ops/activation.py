@@ -51,7 +51,7 @@ softplus = elementwise(
 )
 erf = elementwise(
     erf_values,
-    lambda v, x: v * ((2 / math.sqrt(math.pi)) * gaussian(x)),  # type: ignore[operator]
+    lambda v, x: v * ((2 / math.sqrt(math.pi)) * gaussian(x)),  # type: ignore[operator]  # Tensor comes after this file
     name="erf",
     doc="the error function 2/√π ∫₀ˣ exp(-t²) dt (Cody 1969)",
     derivative="2/√π exp(-x²)",

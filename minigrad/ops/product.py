@@ -40,8 +40,9 @@ def right_contribution(v: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
 
 def matrix_product_cost(node: Node) -> int:
     """The multiply-adds of a matrix product: one for each element of the result and of the axis that is summed over."""
-    x, y = node.parents[:2]
-    inner = x.shape[-1] if x is not None else y.shape[-2]  # type: ignore[union-attr]
+    operands: Any = node.parents[:2]  # one of them is a node
+    x, y = operands
+    inner = x.shape[-1] if x is not None else y.shape[-2]
     return int(math.prod(node.shape) * inner)
 
 

@@ -89,9 +89,11 @@ class Group(dict[str, Any]):
             self[name] = default
         return self[name]
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+    def _merge(self, other: Any) -> Self:
         self.update(other)
         return self
+
+    __ior__: Any = _merge
 
     def _fixed(self, *arguments: Any) -> NoReturn:
         raise TypeError("an optimizer's group keeps all its options: set them to other values, or make a new optimizer")

@@ -185,9 +185,11 @@ class Clipping(dict[str, float]):
             self[name] = default
         return self.get(name)
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+    def _merge(self, other: Any) -> Self:
         self.update(other)
         return self
+
+    __ior__: Any = _merge
 
     def __reduce__(self) -> Any:
         return Clipping, (self._call, dict(self))

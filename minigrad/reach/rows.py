@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.reach.contents import MISSING, StateRef, elements, keys_of, parts_of, values_of
 from minigrad.reach.leaves import alike, pickled
@@ -66,7 +66,7 @@ class CacheState:
             return NotImplemented
         return (self.misses, self.size) == (other.misses, other.size) and self.held.keys() == other.held.keys()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[Any] = None
 
     def __repr__(self) -> str:
         return f"{self.size} of {self.misses} computed results"

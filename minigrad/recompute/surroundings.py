@@ -156,7 +156,8 @@ def _sources(reach: Reach) -> list[tuple[str, Any]]:
     modules = {value.__name__ for _, value in reach.refs if isinstance(value, ModuleType)}
     if "random" in reach.names or modules & {"random", "numpy.random"}:
         common: Any = np.random.get_state
-        sources += [("np.random", common.__self__), ("the module random", random.random.__self__)]  # type: ignore[attr-defined]
+        drawn: Any = random.random
+        sources += [("np.random", common.__self__), ("the module random", drawn.__self__)]
     return list({id(getattr(x, "bit_generator", x)): (path, x) for path, x in sources}.values())
 
 

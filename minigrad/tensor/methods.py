@@ -133,7 +133,7 @@ if TYPE_CHECKING:
 
         __rdivmod__ = __divmod__
         __lt__ = __le__ = __gt__ = __ge__ = _binary
-        __eq__ = __ne__ = _binary  # type: ignore[assignment]
+        __eq__ = __ne__ = _binary  # type: ignore[assignment]  # those of object return a bool
         __neg__ = __pos__ = __abs__ = __invert__ = _unary
         abs = exp = log = sqrt = square = sin = cos = tanh = sigmoid = relu = _unary
         max = min = all = any = logsumexp = _reduction

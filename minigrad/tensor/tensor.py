@@ -275,10 +275,10 @@ class Tensor(PlainValues, Methods):
     __hash__ = object.__hash__
 
     def __reduce__(self) -> Any:
-        if not self.is_leaf:
+        if self.node is not None and self.node.primitive is not None:
             raise TypeError(
                 f"only leaf Tensors can be pickled or deep-copied, and the Tensor of shape {self.shape} is the result "
-                f"of {self.node.primitive.name}, whose history would be lost. Use t.detach()."  # type: ignore[union-attr]
+                f"of {self.node.primitive.name}, whose history would be lost. Use t.detach()."
             )
         names = (getattr(self.node, "name", None), getattr(self.node, "label", None))
         return (_rebuilt, (np.asarray(self.data), self.requires_grad, *names))

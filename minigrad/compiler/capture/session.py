@@ -195,7 +195,7 @@ class TraceSession:
             probe.reset(named)
             trace.close()
         (recording.result,) = settle(capture, result)
-        recording.refusal = trace.refusal  # type: ignore[assignment]
+        recording.refusal = trace.refusal
         self._note_reads(trace)
 
     def _assemble(

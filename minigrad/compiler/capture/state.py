@@ -13,6 +13,7 @@ from minigrad.compiler.capture.recording import ArrayInput, GradProbe, NumberInp
 from minigrad.compiler.ir.program import Buffer
 from minigrad.compiler.ir.view_memory import owner
 from minigrad.compiler.trace.generators import TracerGenerator
+from minigrad.compiler.trace.number_arithmetic import with_form
 from minigrad.compiler.trace.trace import Trace
 from minigrad.compiler.trace.traced_builtins import replacement
 from minigrad.compiler.trace.traced_number import TracedNumber
@@ -277,10 +278,7 @@ class StateCapture:
             trace.buffers.append(buffer)
             return trace.input_of(buffer)
 
-        def expression(inputs: Any) -> Any:
-            return inputs[k]
-
-        expression.form = ("input", self.numbers[k].identity)  # type: ignore[attr-defined]
+        expression = with_form(lambda inputs: inputs[k], ("input", self.numbers[k].identity))
         return TracedNumber(trace, value, expression, make, k)
 
     # After the step
@@ -295,7 +293,7 @@ class StateCapture:
         remaining = sorted(b.place for b in buffers if b.kind == "argument" and b.place is not None and b.place >= 0)
         number = {old: new for new, old in enumerate(remaining)}
         for b in buffers:
-            b.place = number.get(b.place, b.place)  # type: ignore[arg-type]
+            b.place = None if b.place is None else number.get(b.place, b.place)
         self.arguments = {number[old]: leaf for old, leaf in self.arguments.items()}
         self.arrays = [x._replace(number=number[x.number]) for x in self.arrays if x.number not in unread]
 

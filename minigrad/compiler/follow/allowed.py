@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
 
 from minigrad.compiler.follow.calls import FILLING, KNOWN, METHODS, OTHERS, PLAIN, RUNNING, TEXT, is_opaque, kind_of
-from minigrad.compiler.follow.function_source import shown
+from minigrad.compiler.follow.function_source import parent_of, shown
 from minigrad.compiler.follow.taint import Taint, arguments
 from minigrad.compiler.follow.world import UNKNOWN, Body, World
 
@@ -132,7 +131,7 @@ class Allowed:
 
     def _is_passed_on(self, x: ast.Attribute | ast.Name, body: Body) -> bool:
         """Whether a name is a function that cannot be followed, and is not only called."""
-        parent: Any = x.parent  # type: ignore[union-attr]
+        parent = parent_of(x)
         if not isinstance(x.ctx, ast.Load) or (isinstance(parent, ast.Call) and parent.func is x):
             return False
         return is_opaque(self.world.meaning(x, body), self.world)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad import nn, optim
-from minigrad.compiler.follow.function_source import is_called, name_of
+from minigrad.compiler.follow.function_source import is_called, name_of, parent_of
 from minigrad.compiler.follow.world import NUMERIC_PACKAGES, UNKNOWN, Body, World
 from minigrad.reach import STANDARD, package_of
 from minigrad.reach.contents import HEAP_TYPE
@@ -156,9 +156,9 @@ def _annotations(node: ast.AST) -> Iterator[ast.AST]:
 
 def _is_attribute_called(node: ast.AST) -> bool:
     """Whether a name is used as in math.sqrt(x) or math.pi."""
-    parent: Any = node.parent  # type: ignore[attr-defined]
+    parent = parent_of(node)
     if not isinstance(parent, ast.Attribute) or not isinstance(parent.ctx, ast.Load):
         return False
-    call: Any = parent.parent  # type: ignore[attr-defined]
+    call = parent_of(parent)
     is_function = callable(getattr(math, parent.attr, None))
     return not is_function or (isinstance(call, ast.Call) and call.func is parent)

@@ -46,7 +46,8 @@ class Followed(NamedTuple):
 
     def reason(self, frame: FrameType | None) -> str:
         """What prevents tracing the number that is taken in a frame, "" if nothing does."""
-        return "" if frame is None else self.why.get(site_of(frame), "")  # type: ignore[arg-type]
+        site = None if frame is None else site_of(frame)
+        return "" if site is None else self.why.get(site, "")
 
 
 NOTHING = Followed(frozenset(), {}, [])

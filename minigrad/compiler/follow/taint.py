@@ -177,8 +177,9 @@ class Taint:
                 for part, x in zip(pair, source.args, strict=True):
                     self._iterate(part, x, body)
                 return
-            if called.kind == "unknown" and called.name == "items" and len(pair) == 2 and not source.args:
-                self._iterate(pair[1], source.func.value, body)  # type: ignore[attr-defined]
+            is_items = called.kind == "unknown" and called.name == "items" and not source.args
+            if is_items and len(pair) == 2 and isinstance(source.func, ast.Attribute):
+                self._iterate(pair[1], source.func.value, body)
                 return
         self._assign(target, source, body)
 

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy._core import umath
 
 from minigrad.compiler.ir.kernel import FLOATS, NUMBERS
 from minigrad.compiler.ir.program import EXACT, VIEWS, Op, Program, Value
@@ -18,7 +19,7 @@ from minigrad.compiler.ir.typing import make
 
 Range = tuple[float, float]
 EVERYTHING: Range = (-math.inf, math.inf)
-SETTING: Any = getattr(np._core.umath, "_extobj_contextvar", None)  # type: ignore[attr-defined]
+SETTING: Any = getattr(umath, "_extobj_contextvar", None)
 _last_setting: tuple[Any, bool] = (None, False)  # NumPy's setting when it was read last, and whether errors raise
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 CLOSE = {8: (1e-9, 1e-12), 4: (1e-4, 1e-6), 2: (1e-2, 1e-3)}  # relative and absolute distance, by the size of a float

@@ -145,8 +145,8 @@ class Expressions:
 
     def literal(self, x: Literal, dtype: Any) -> str:
         """A Python number in a dtype. For a float dtype never an integer literal, to which numba gives 64 bits."""
-        number = {"b": bool, "f": float}.get(np.dtype(dtype).kind, int)(x)  # type: ignore[arg-type]
-        text = literal(number)
+        convert: Any = {"b": bool, "f": float}.get(np.dtype(dtype).kind, int)
+        text = literal(convert(x))
         return text if dtype in (np.bool_, np.float64) else f"{self.dtype(dtype)}({text})"
 
     def cast(self, name: str, old: Any, new: Any) -> str:

@@ -253,7 +253,7 @@ def _cache_class() -> Any:
     from numba.core.runtime import rtsys
     from numba.core.serialize import dumps
 
-    class KernelCache(NullCache):  # type: ignore[misc]
+    class KernelCache(NullCache):  # type: ignore[misc]  # numba has no types
         def __init__(self, code: bytes | None = None) -> None:
             self.code = code
 

@@ -11,7 +11,7 @@ from typing import Any
 from numba.core.compiler import Compiler
 
 
-class NoAlias(Compiler):  # type: ignore[misc]
+class NoAlias(Compiler):  # type: ignore[misc]  # numba has no types
     """numba's compiler, with LLVM's `noalias` on every argument, for `njit(pipeline_class=NoAlias)`."""
 
     def __init__(self, *args: Any) -> None:

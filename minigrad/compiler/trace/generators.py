@@ -161,7 +161,7 @@ class TracerGenerator(np.random.Generator):
         super().__init__(real.bit_generator)
         self.mg_trace, self.mg_real = trace, real
 
-    @property  # type: ignore[misc]  # it is never assigned
+    @property  # type: ignore[misc]  # that of object may be assigned
     def __class__(self) -> type:
         """The class of the real one: type(rng) is the same as in an eager step."""
         return type(self.mg_real)

@@ -105,7 +105,7 @@ def computed(function: Callable[..., Any], name: str, *operands: Any) -> Any:
         return function(*(part(inputs) for part in parts))
 
     if is_expression:
-        expression.form = (name, *(part.form for part in parts))  # type: ignore[attr-defined]
+        with_form(expression, (name, *(part.form for part in parts)))
 
     def make() -> Any:
         if is_expression and all(type(x) is not float for x in reals):  # Python's integers have no last bit
@@ -136,12 +136,14 @@ def _check_small(trace: Any, x: Any, largest: int) -> None:
         unsupported("a large integer meets an integer that is computed from arrays", "use float(n)")
 
 
-def _constant(x: Any) -> Expression:
-    def expression(inputs: Any) -> Any:
-        return x
-
-    expression.form = bits(x)  # type: ignore[attr-defined]
+def with_form(expression: Expression, form: Any) -> Expression:
+    """The expression, which now has a form. It stays a function: calls of a class with the form would cost more."""
+    expression.form = form
     return expression
+
+
+def _constant(x: Any) -> Expression:
+    return with_form(lambda inputs: x, bits(x))
 
 
 def _is_number(x: Any) -> bool:

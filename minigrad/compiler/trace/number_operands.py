@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad.compiler.ir.program import Op
 from minigrad.compiler.refusal import CompileError
-from minigrad.compiler.trace.number_arithmetic import pinned
+from minigrad.compiler.trace.number_arithmetic import pinned, with_form
 from minigrad.compiler.trace.numpy_functions import STRONG, WEAK, WRITING
 from minigrad.compiler.trace.opaque import arrays_in, bare
 from minigrad.compiler.trace.traced_number import TracedNumber
@@ -141,8 +141,4 @@ def _form(x: Any) -> Any:
 
 
 def _as_float(expression: Any) -> Any:
-    def converted(inputs: Any) -> float:
-        return float(expression(inputs))
-
-    converted.form = ("float", expression.form)  # type: ignore[attr-defined]
-    return converted
+    return with_form(lambda inputs: float(expression(inputs)), ("float", expression.form))

@@ -102,7 +102,7 @@ class Trace(OutsideArrays):
         super().__init__()
         self.strict, self.annotated, self.caller = strict, annotated, caller
         self.recording = True
-        self.refusal: Exception | None = None
+        self.refusal: CompileError | None = None
         self.aborted: CompileError | None = None
         self.ops: list[Op] = []
         self.generators: list[Any] = []
@@ -136,7 +136,7 @@ class Trace(OutsideArrays):
             self.let_go()
         return False
 
-    def stop(self, error: Exception) -> None:
+    def stop(self, error: CompileError) -> None:
         """Record nothing from here on, because of this error.
 
         Raises:
@@ -144,14 +144,13 @@ class Trace(OutsideArrays):
         """
         if self.refusal is None:
             self.refusal = error
-            if isinstance(error, CompileError):
-                error.is_branch = is_in_branch(sys._getframe(1), self.caller)
+            error.is_branch = is_in_branch(sys._getframe(1), self.caller)
         self.let_go()
         self.recording = False
         if self.strict:
             raise self.refusal
 
-    def spoil(self, error: Exception) -> None:
+    def spoil(self, error: CompileError) -> None:
         """Record nothing from here on, where an exception of the user's is about to be raised."""
         if self.open:
             self.refusal = self.refusal or error

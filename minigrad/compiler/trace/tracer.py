@@ -76,7 +76,7 @@ class TracerArray(TracerOperators):
         self.mg_is_scalar = False  # whether it represents a NumPy scalar
         trace.tracers.append(weakref.ref(self))
 
-    @property  # type: ignore[misc]  # it is never assigned
+    @property  # type: ignore[misc]  # that of object may be assigned
     def __class__(self) -> Any:
         """The class of the array: isinstance(x, np.ndarray) is the same as in an eager step."""
         return self.mg_array.dtype.type if self.mg_is_scalar else np.ndarray
@@ -182,8 +182,8 @@ class TracerArray(TracerOperators):
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         """np.reshape."""
-        options: Any = {} if copy is None else {"copy": copy}
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **options)  # type: ignore[call-overload]
+        options: Any = {"order": order} if copy is None else {"order": order, "copy": copy}
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)
 
     def transpose(self, *axes: Any) -> Any:
         """np.transpose."""

@@ -257,9 +257,9 @@ def _are_plain(frame: FrameType, offset: int) -> bool:
 def _span(op: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Where the expression of an instruction begins and ends in the source."""
     at = op.positions
-    if at is None or None in at:
+    if at is None or at.lineno is None or at.col_offset is None or at.end_lineno is None or at.end_col_offset is None:
         return None
-    return (at.lineno, at.col_offset), (at.end_lineno, at.end_col_offset)  # type: ignore[return-value]
+    return (at.lineno, at.col_offset), (at.end_lineno, at.end_col_offset)
 
 
 def _is_within(inner: Any, outer: Any) -> bool:
