@@ -95,7 +95,7 @@ def test_select_a_derivation_by_name(capsys: pytest.CaptureFixture[str]) -> None
 def test_error_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["check", str(tmp_path / "nowhere.py")])
-    assert "there is no such file or folder" in capsys.readouterr().err
+    assert "no such file or folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["check", str(RIGHT), "--seed", "-1"])
     assert "argument --seed: -1: a seed must not be negative" in capsys.readouterr().err
