@@ -221,7 +221,7 @@ def test_errors() -> None:
         fit(model, iter([]), F.cross_entropy, optimizer, 1, progress=False)
     with pytest.raises(ValueError, match="must be an integer, at least 0"):
         fit(model, loader, F.cross_entropy, optimizer, -1)
-    with pytest.raises(ValueError, match="'val_loss' is not measured"):
+    with pytest.raises(ValueError, match="'val_loss' was not measured"):
         fit(model, loader, F.cross_entropy, optimizer, 1, callbacks=[EarlyStopping()], progress=False)
     with pytest.raises(ValueError, match="mode is 'auto', 'min' or 'max'"):
         EarlyStopping(mode="least")

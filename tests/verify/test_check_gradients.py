@@ -400,7 +400,7 @@ ANALYTIC = frozenset({
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "silu", "softplus", "where",
     "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
     "sum", "mean", "prod", "cumulative_sum", "cumulative_prod", "logsumexp",
-    "matmul", "contract", "einsum_diagonal", "cross", "det", "inv", "solve",
+    "matmul", "linear", "contract", "einsum_diagonal", "cross", "det", "inv", "solve",
     "broadcast_to", "concat", "copy", "flip", "input", "matrix_transpose", "pad", "permute_dims", "reshape", "roll",
     "stack", "tril", "triu", "getitem", "set_index", "scatter_add",
     "sliding_windows", "overlap_add", "window_gather", "window_scatter",
